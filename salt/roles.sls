@@ -1,0 +1,4 @@
+include:
+{%- for role in pillar.node.roles %}
+  - role.{{ role }}
+{%- endfor %}
