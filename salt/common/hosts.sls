@@ -1,0 +1,7 @@
+# Peers by name, without a name server: this host, whom its roles talk to, and the master.
+hosts-file:
+  file.managed:
+    - name: /etc/hosts
+    - source: salt://common/files/hosts
+    - template: jinja
+    - mode: '0644'
