@@ -1,0 +1,16 @@
+"""Where the lab keeps things on the machine."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = REPOSITORY / "salt/packages.yaml"
+LOCKS = REPOSITORY / "salt/locks"
+
+# What can be built again: kept by `make down`, removed by `make clean`.
+CACHE = Path("/var/cache/salina-lab")
+DOWNLOADS = CACHE / "downloads"
+IMAGES = CACHE / "image"
+MIRROR = CACHE / "mirror"
+
+# What the running lab has made: removed by `make down`.
+STATE = Path("/var/lib/salina-lab")
