@@ -1,7 +1,7 @@
-# What every host has, before and after its roles.
+# What every host has, whatever its roles.
 include:
   - common.python
   - common.hosts
   - common.minion
-  - ufw
   - tls
+  - ufw

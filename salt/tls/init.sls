@@ -1,0 +1,45 @@
+# This host's certificate. Daemons that use it watch `certificate: tls-certificate`.
+{%- import_yaml "packages.yaml" as packages %}
+{%- set group = pillar.tls.group %}
+
+tls-packages:
+  pkg.installed:
+    - pkgs: {{ packages.tls | json }}
+
+tls-directory:
+  file.directory:
+    - name: /etc/salina/tls
+    - makedirs: True
+    - mode: '0755'
+
+tls-ca:
+  file.managed:
+    - name: /etc/salina/tls/ca.crt
+    - contents: {{ pillar.tls.ca | json }}
+    - mode: '0644'
+    - require:
+        - file: tls-directory
+
+tls-key:
+  x509.private_key_managed:
+    - name: /etc/salina/tls/host.key
+    - algo: ec
+    - keysize: 256
+    - user: root
+    - group: {{ group }}
+    - mode: '{{ '0600' if group == 'root' else '0640' }}'
+    - require:
+        - file: tls-directory
+        - pkg: tls-packages
+
+tls-certificate:
+  certificate.issued:
+    - name: /etc/salina/tls/host.crt
+    - key: /etc/salina/tls/host.key
+    - ca: /etc/salina/tls/ca.crt
+    - ca_server: {{ pillar.tls.ca_server }}
+    - policy: {{ pillar.tls.policy }}
+    - names: {{ pillar.tls.names | json }}
+    - require:
+        - file: tls-ca
+        - x509: tls-key
