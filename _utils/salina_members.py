@@ -1,0 +1,107 @@
+"""The active members of the pools: the one part of the topology that changes while running.
+
+The master keeps them in one JSON file outside the repository ({"app": ["s1", "s2"]}). A missing
+file means the members that the topology begins with. Writers hold a lock and replace the file
+atomically, so a reader sees the old members or the new ones, never half of either.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from salina_topology import Topology
+from salina_yaml import DataError, join, show
+
+FILE = "members.json"
+Members = dict[str, list[str]]
+
+
+class MembersError(DataError):
+    """A members file that is damaged or does not fit the topology."""
+
+
+def load(path: str | Path, topology: Topology) -> Members:
+    """The active members of each pool of `topology`, in the order of their numbers.
+
+    A missing file gives the topology's initial members. Raises MembersError for a file that is
+    damaged, names hosts or pools the topology does not have, or leaves a pool below its minimum.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        return topology.initial()
+    except OSError as error:
+        raise MembersError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise MembersError(str(path), [f"is damaged: {error}"]) from error
+    faults = faults_of(data, topology)
+    if faults:
+        raise MembersError(str(path), faults)
+    return _ordered(data, topology)
+
+
+def save(path: str | Path, members: Mapping[str, Sequence[str]], topology: Topology) -> None:
+    """Replace the members file atomically. Raises MembersError for members that do not fit."""
+    faults = faults_of(members, topology)
+    if faults:
+        raise MembersError(str(path), faults)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            json.dump(_ordered(members, topology), stream, indent=2)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold the one lock for changing the members file: read, change and save inside it."""
+    lock = Path(path).with_name(f".{Path(path).name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def faults_of(data: object, topology: Topology) -> list[str]:
+    """Why `data` are no members of `topology`; an empty list when they are."""
+    if not isinstance(data, Mapping):
+        return [f"{show(data)}, allowed is a mapping of pools"]
+    faults = [f"{join('', name)}: no pool of the topology" for name in data
+              if name not in topology.pools]
+    for pool in topology.pools.values():
+        ids = data.get(pool.name)
+        if not isinstance(ids, Sequence) or isinstance(ids, str):
+            faults.append(f"{pool.name}: {show(ids)}, allowed is a list of ids")
+            continue
+        strangers = [i for i in ids if not isinstance(i, str) or pool.number(i) is None]
+        faults += [f"{pool.name}: {show(stranger)} is no member that the pool can have"
+                   for stranger in strangers]
+        if not strangers and len(set(ids)) < len(ids):
+            faults.append(f"{pool.name}: an id is given twice")
+        if len(ids) < pool.minimum:
+            faults.append(f"{pool.name}: {len(ids)} members, allowed is {pool.minimum} and more")
+    return faults
+
+
+def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Members:
+    return {
+        pool.name: sorted(members[pool.name], key=lambda member: pool.number(member) or 0)
+        for pool in topology.pools.values()
+    }

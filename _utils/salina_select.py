@@ -1,0 +1,421 @@
+"""What one minion may know: its pillar, chosen by its id alone.
+
+Of the others it holds only what its roles need, and of the secrets only those that its roles
+use, so neither the cost nor the knowledge of a minion grows with the fleet beyond that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import salina_policy as policy
+import salina_secrets as names
+from salina_policy import Fleet
+from salina_settings import Settings
+from salina_topology import Host, Topology, copies
+
+Pillar = dict[str, Any]
+STATE = "/var/lib/salina"
+CERTIFICATE = "/etc/salina/tls"
+DATABASE = "database"
+"""The name by which an app host reaches the primary; every database certificate carries it."""
+LOOPBACK = "127.0.0.1"
+
+
+class UnknownMinion(Exception):
+    """An id that is no host of the topology and no active member of a pool."""
+
+
+def pillar_for(
+    topology: Topology,
+    members: Mapping[str, list[str]],
+    settings: Settings,
+    secrets: names.Source,
+    applications: Mapping[str, Mapping[str, Any]],
+    minion_id: str,
+    tree: str,
+    state: str = STATE,
+) -> Pillar:
+    """The pillar of one minion. The keys are described in docs (the working contract).
+
+    `members`: pool -> active ids. `secrets`: where `get(name)` gives a secret's value.
+    `applications`: name -> content of pillar/app/<name>.yaml. `tree`: digest of the Python that
+    minions load. `state`: the master's state directory, where the CA's key is.
+
+    Raises UnknownMinion; KeyError for an application that is not among `applications`;
+    SecretsError for a secret that does not exist.
+    """
+    fleet = Fleet(topology, members, settings)
+    return select(fleet, secrets, applications, minion_id, tree, state)
+
+
+def select(
+    fleet: Fleet,
+    secrets: names.Source,
+    applications: Mapping[str, Mapping[str, Any]],
+    minion_id: str,
+    tree: str,
+    state: str = STATE,
+) -> Pillar:
+    """As `pillar_for`, for a fleet that is indexed already."""
+    if minion_id not in fleet.hosts:
+        raise UnknownMinion(
+            f"{minion_id!r} is no host of the topology and no active member of a pool"
+        )
+    host = fleet.hosts[minion_id]
+    pillar = {
+        "node": _node(fleet, host, tree),
+        "hosts": _hosts(fleet, host),
+        "ufw": _ufw(fleet, host),
+        "tls": _tls(fleet, host, secrets),
+    }
+    application = applications[fleet.topology.service.application]
+    sections: Mapping[str, Callable[[], Pillar]] = {
+        "master": lambda: _master(fleet, state),
+        "balancer": lambda: _balancer(fleet, host, application),
+        "app": lambda: _app(fleet, host, secrets, application),
+        "storage": lambda: _storage(fleet, host),
+        "quorum": lambda: _quorum(fleet, host),
+        "database": lambda: _database(fleet, host, secrets),
+    }
+    for role in host.roles:
+        if role in sections:
+            pillar.update(sections[role]())
+    return pillar
+
+
+def endpoint(address: str, port: int) -> str:
+    """Address and port as one text: 10.1.4.21:2379, [fd00:4::21]:2379."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _node(fleet: Fleet, host: Host, tree: str) -> Pillar:
+    service = fleet.topology.service
+    return {
+        "id": host.id,
+        "roles": list(host.roles),
+        "pool": host.pool,
+        "service": service.name,
+        "domain": service.domain,
+        "tree": tree,
+    }
+
+
+def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
+    """The lines of /etc/hosts: the host itself, whom its roles talk to, and the master."""
+    entries: dict[str, list[str]] = {}
+
+    def add(address: str, name: str) -> None:
+        known = entries.setdefault(address, [])
+        if name not in known:
+            known.append(name)
+
+    add(_own_address(fleet, host), host.id)
+    for peer, address in policy.peers(fleet, host).items():
+        add(address, peer)
+    for master in fleet.having("master"):
+        address = fleet.address(master, "management")
+        if master.id not in [name for known in entries.values() for name in known]:
+            add(address, master.id)
+        add(address, "salt")
+    if "app" in host.roles:
+        add(LOOPBACK, DATABASE)
+    return [{"address": address, "names": known} for address, known in entries.items()]
+
+
+def _own_address(fleet: Fleet, host: Host) -> str:
+    """The address that a host's own name stands for: where its peers find it."""
+    for link in ("data", "web", "edge", "management"):
+        address = fleet.topology.address(host, link)
+        if address:
+            return address
+    raise UnknownMinion(f"{host.id} has no address")  # the parser lets no such host pass
+
+
+def _ufw(fleet: Fleet, host: Host) -> Pillar:
+    forward = policy.forwards(fleet, host)
+    return {
+        "rules": policy.rules(fleet, host),
+        "routes": policy.routes(fleet, host),
+        "forward": forward,
+        "forward_ping": [fleet.topology.service.address] if forward else [],
+        "settings": asdict(fleet.settings.firewall),
+    }
+
+
+# Certificates
+
+
+def _tls(fleet: Fleet, host: Host, secrets: names.Source) -> Pillar:
+    masters = fleet.having("master")
+    keeps_key = {"database", "quorum"} & set(host.roles)  # daemons that read the key themselves
+    return {
+        "ca_server": masters[0].id,
+        "ca": secrets.get(names.CA_CERT),
+        "policy": host.id,
+        "common_name": host.id,
+        "names": certificate_names(fleet, host),
+        "renew_days": fleet.settings.tls.renew_days,
+        "group": "ssl-cert" if keeps_key else "root",
+    }
+
+
+def certificate_names(fleet: Fleet, host: Host) -> list[str]:
+    """The subject alternative names of a host: itself, its addresses, what it serves."""
+    found = [f"DNS:{host.id}"]
+    if "database" in host.roles:
+        found.append(f"DNS:{DATABASE}")
+    if "balancer" in host.roles:
+        found.append(f"DNS:{fleet.topology.service.domain}")
+    if "quorum" in host.roles:
+        found += ["DNS:localhost", f"IP:{LOOPBACK}"]  # etcdctl on the host itself
+    found += [f"IP:{address}" for address in host.addresses.values()]
+    return list(dict.fromkeys(found))
+
+
+def signing_policies(fleet: Fleet, state: str) -> dict[str, Pillar]:
+    """One signing policy per host, its own only: all that a minion could ask for is fixed here.
+
+    x509_v2 lets a request fill in what a policy leaves open, hence the explicit nulls: no file
+    written on the CA's host (copypath), no other period, no extensions of a CSR's.
+    Pool members have theirs before they join, so that no refresh has to come first.
+    """
+    return {
+        host.id: {
+            "minions": host.id,
+            "signing_private_key": f"{state}/{names.FOLDER}/{names.CA_KEY}",
+            "signing_cert": f"{state}/{names.FOLDER}/{names.CA_CERT}",
+            "CN": host.id,
+            "subjectAltName": certificate_names(fleet, host),
+            "basicConstraints": "critical, CA:false",
+            "keyUsage": "critical, digitalSignature",
+            "extendedKeyUsage": "serverAuth, clientAuth",
+            "subjectKeyIdentifier": "hash",
+            "authorityKeyIdentifier": "keyid",
+            "days_valid": fleet.settings.tls.days,
+            "digest": "sha256",
+            "copypath": None,
+            "csr": None,
+            "not_before": None,
+            "not_after": None,
+            "serial_number": None,
+        }
+        for host in fleet.topology.everyone()
+    }
+
+
+# One section per role
+
+
+def _master(fleet: Fleet, state: str) -> Pillar:
+    return {
+        "x509_signing_policies": signing_policies(fleet, state),
+        "master": {"state": state, "secrets": f"{state}/{names.FOLDER}"},
+    }
+
+
+def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pillar:
+    service = fleet.topology.service
+    settings = asdict(fleet.settings.balancer)
+    return {
+        "balancer": {
+            "address": service.address,
+            "http": service.http,
+            "https": service.https,
+            "tls": service.tls,
+            "domain": service.domain,
+            "balance": settings.pop("balance"),
+            "servers": [
+                {
+                    "name": app.id,
+                    "address": fleet.app_address(app),
+                    "port": policy.APP_PORT,
+                }
+                for app in fleet.having("app")
+            ],
+            "health": dict(application.get("health") or {}),
+            "settings": settings,
+        }
+    }
+
+
+def _app(
+    fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[str, Any]
+) -> Pillar:
+    service = fleet.topology.service
+    settings = fleet.settings
+    password = secrets.get("database-application")
+    storage = fleet.having("storage")
+    volume = settings.storage.volume if storage else None
+    address = fleet.app_address(host)
+    balancers = [
+        LOOPBACK if balancer.id == host.id else fleet.address(balancer, "web")
+        for balancer in fleet.having("balancer")
+    ]
+    tuning = asdict(settings.app)
+    route = asdict(settings.database_route)
+    return {
+        "files": {
+            "mount": settings.storage.mount,
+            "volume": volume,
+            "servers": [peer.id for peer in storage],
+            "wait": settings.storage.wait,
+        },
+        "database_route": {
+            "members": _database_members(fleet),
+            "port": settings.database.port,
+            "rest_port": settings.database.rest_port,
+            "listen": route.pop("listen"),
+            "pool_port": settings.database_route.pool_port,
+            "ca": f"{CERTIFICATE}/ca.crt",
+            "name": DATABASE,
+            "databases": [{"name": service.name, "user": service.name, "password": password}],
+            "settings": {key: value for key, value in route.items() if key != "pool_port"},
+        },
+        "app": {
+            "kind": application.get("kind"),
+            "name": service.application,
+            "definition": dict(application),
+            "address": address,
+            "port": policy.APP_PORT,
+            "balancers": balancers,
+            "domain": service.domain,
+            "database": {
+                "name": service.name,
+                "user": service.name,
+                "password": password,
+                "host": LOOPBACK,
+                "port": settings.database_route.pool_port,
+            },
+            "secrets": {
+                "admin_password": secrets.get("app-admin"),
+                "login_password": secrets.get("app-login"),
+            },
+            "data": f"{settings.storage.mount}/{application.get('kind')}",
+            "settings": tuning,
+        },
+    }
+
+
+def _storage(fleet: Fleet, host: Host) -> Pillar:
+    settings = fleet.settings.storage
+    peers = [peer.id for peer in fleet.having("storage")]
+    replica = copies(len(peers), settings.replica)
+    options = {"network.ping-timeout": str(settings.ping_timeout)}
+    if replica > 1:
+        options["cluster.quorum-type"] = "auto"  # writes need a majority: no split-brain can arise
+    options.update({key: _option(value) for key, value in settings.options.items()})
+    return {
+        "storage": {
+            "name": host.id,
+            "peers": peers,
+            "volume": {
+                "name": settings.volume,
+                "replica": replica,
+                "bricks": [f"{peer}:{settings.brick}" for peer in peers],
+                "options": options,
+            },
+            "brick": settings.brick,
+            "max_port": settings.max_port,
+            "wait": settings.wait,
+        }
+    }
+
+
+def _option(value: object) -> str:
+    """A volume option as `gluster volume get` shows it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _quorum(fleet: Fleet, host: Host) -> Pillar:
+    settings = asdict(fleet.settings.quorum)
+    service = fleet.topology.service
+    return {
+        "quorum": {
+            "name": host.id,
+            "address": fleet.address(host, "data"),
+            "members": [
+                {"name": voter.id, "address": fleet.address(voter, "data")}
+                for voter in fleet.having("quorum")
+            ],
+            # not a secret: it keeps two clusters that meet by mistake apart
+            "token": hashlib.sha256(f"salina {service.name} {service.domain}".encode())
+            .hexdigest()[:16],
+            **settings,
+        }
+    }
+
+
+def _database_members(fleet: Fleet) -> list[Pillar]:
+    return [
+        {"name": peer.id, "address": fleet.address(peer, "data")}
+        for peer in fleet.having("database")
+    ]
+
+
+def _database(fleet: Fleet, host: Host, secrets: names.Source) -> Pillar:
+    settings = asdict(fleet.settings.database)
+    service = fleet.topology.service
+    top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
+    return {
+        "database": {
+            "scope": service.name,
+            "name": host.id,
+            "address": fleet.address(host, "data"),
+            "first": host.first,
+            "members": _database_members(fleet),
+            "quorum": [
+                endpoint(fleet.address(voter, "data"), fleet.settings.quorum.client_port)
+                for voter in fleet.having("quorum")
+            ],
+            **top,
+            "settings": settings,
+            "passwords": {
+                name: secrets.get(f"database-{name}")
+                for name in ("superuser", "replication", "rewind", "rest")
+            },
+            "applications": [
+                {
+                    "name": service.name,
+                    "user": service.name,
+                    "password": secrets.get("database-application"),
+                    "clients": [fleet.address(app, "data") for app in fleet.having("app")],
+                }
+            ],
+        }
+    }
+
+
+def main() -> None:
+    """Print a minion's pillar with recognisable fake secrets: python -m salina_select ID [FILE]."""
+    import json
+    import sys
+    from pathlib import Path
+
+    import salina_settings
+    import salina_topology
+    import salina_yaml
+
+    root = Path(__file__).resolve().parent.parent
+    topology = salina_topology.load(sys.argv[2] if sys.argv[2:] else root / "pillar/topology.yaml")
+    application = root / f"pillar/app/{topology.service.application}.yaml"
+    definition = salina_yaml.read(application) if application.exists() else {"kind": "odoo"}
+    pillar = pillar_for(
+        topology,
+        topology.initial(),
+        salina_settings.load(root / "pillar/settings"),
+        names.FakeStore(),
+        {topology.service.application: definition},
+        sys.argv[1],
+        "0" * 64,
+    )
+    print(json.dumps(pillar, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""YAML as Salina reads its own data files: mappings with text keys, lists and plain values.
+
+Duplicate keys, tags, anchors and aliases are faults: an operator who writes them means
+something else than what a lenient reader makes of them. Whatever the file holds, the only
+exception is `DataError`, which lists every fault with its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 1_000_000
+"""A data file beyond this is a mistake, and parsing it would hold up the master."""
+
+_CONVERTED = ("null", "bool", "int", "float")
+_TAG = "tag:yaml.org,2002:"
+
+
+class DataError(Exception):
+    """A data file with faults: `source` (the file's name) and `faults` (one line each)."""
+
+    def __init__(self, source: str, faults: Iterable[str]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        super().__init__(source, self.faults)
+
+    def __str__(self) -> str:
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        return "\n".join([f"{self.source}: {count}", *(f"  {fault}" for fault in self.faults)])
+
+
+def join(path: str, key: object) -> str:
+    """The path of a key inside `path`: join('hosts', 'nas1') is 'hosts.nas1'.
+
+    A key which would make the path unreadable (a newline, a dot, a space) is quoted.
+    """
+    text = str(key)
+    plain = text.replace("-", "").replace("_", "").isalnum() and text.isascii() and len(text) <= 70
+    text = text if plain else show(text)
+    return f"{path}.{text}" if path else text
+
+
+def show(value: object) -> str:
+    """What was found, fit for one line of a message: kinds by name, long texts cut."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 70 else f"{text[:60]}… ({len(text)} characters)"
+
+
+def read(path: str | Path, source: str | None = None) -> Any:
+    """The data in the file `path`; `source` is its name in messages (default: the path).
+
+    Raises DataError, also for a file that is missing or cannot be read.
+    """
+    name = source or str(path)
+    try:
+        with open(path, "rb") as handle:
+            raw = handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(name, [f"cannot be read: {error.strerror}"]) from error
+    return loads(raw, name)
+
+
+def loads(raw: bytes | str, source: str) -> Any:
+    """The data in YAML text or bytes: dicts, lists, str, int, float, bool and None.
+
+    An empty text is None. Raises DataError with every fault found.
+    """
+    if len(raw) > MAX_BYTES:
+        raise DataError(source, [f"is larger than {MAX_BYTES} bytes"])
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+    except UnicodeDecodeError as error:
+        raise DataError(source, ["is not text in UTF-8"]) from error
+    faults: list[str] = []
+    try:
+        faults = _forbidden(text)
+        if faults:
+            raise DataError(source, faults)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = None if node is None else _value(node, "", faults)
+    except yaml.MarkedYAMLError as error:
+        raise DataError(source, [f"{_line(error.problem_mark)}{_problem(error)}"]) from error
+    except yaml.YAMLError as error:
+        raise DataError(source, [f"is not text: {str(error).splitlines()[0]}"]) from error
+    except RecursionError as error:
+        raise DataError(source, ["is nested too deeply"]) from error
+    except ValueError as error:  # an int() of PyYAML's that its own pattern let through
+        raise DataError(source, [f"is not YAML: {error}"]) from error
+    if faults:
+        raise DataError(source, faults)
+    return data
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    return f"is not YAML: {error.problem or error.context}"
+
+
+def _line(mark: Any) -> str:
+    return f"line {mark.line + 1}: " if mark is not None else ""
+
+
+def _forbidden(text: str) -> list[str]:
+    """Faults for tags, anchors, aliases and further documents (they are gone after composing)."""
+    faults = []
+    documents = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = _line(event.start_mark)
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents == 2:
+                faults.append(f"{line}a second document, allowed is one")
+        elif isinstance(event, yaml.AliasEvent):
+            faults.append(f"{line}an alias (*{event.anchor}), allowed are plain values")
+        elif isinstance(event, yaml.NodeEvent):
+            if event.anchor is not None:
+                faults.append(f"{line}an anchor (&{event.anchor}), allowed are plain values")
+            if getattr(event, "tag", None) is not None:
+                faults.append(f"{line}a tag ({event.tag}), allowed are plain values")
+    return faults
+
+
+def _value(node: yaml.Node, path: str, faults: list[str]) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, faults)
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(item, f"{path}[{number}]", faults) for number, item in enumerate(node.value)
+        ]
+    kind = node.tag.removeprefix(_TAG)
+    if kind not in _CONVERTED:  # also dates and `<<`: here they are the text that was written
+        return node.value
+    constructor = yaml.constructor.SafeConstructor()
+    return getattr(constructor, f"construct_yaml_{kind}")(node)
+
+
+def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = _value(key_node, path, faults)
+        if not isinstance(key, str):
+            faults.append(f"{path or 'line ' + str(line)}: the key {show(key)} is not text")
+            continue
+        here = join(path, key)
+        if key in data:
+            faults.append(f"{here}: given twice, on line {lines[key]} and on line {line}")
+            continue
+        lines[key] = line
+        data[key] = _value(value_node, here, faults)
+    return data
