@@ -1,26 +1,62 @@
-# First of all: modules, states and utilities of the repository, when they changed and only then.
-# Minions don't synchronise by themselves before each run (autoload_dynamic_modules), which takes
-# three quarters of a run without change. `test: False`: a prediction needs the states, too.
-{%- set record = opts.cachedir ~ '/salina-tree' %}
-{%- set unchanged = {'fun': 'file.search', 'args': [record, pillar.node.tree], 'ignore_if_missing': True} %}
+#!py
+"""First of all: the repository's Python on the minion, when it changed and only then.
 
-python-synced:
-  saltutil.sync_all:
-    - order: 1
-    - refresh: False
-    - test: False
-    - failhard: True
-    - reload_modules: True
-    - unless:
-        - {{ unchanged | json }}
+A minion that synchronises before each run (`autoload_dynamic_modules`) spends three quarters of a
+run without change on it. This does the same, at the same moment (before any state, also under
+test=True, so that a prediction knows the states), only if the digest in the pillar is not the one
+recorded last. It is Python, and imports nothing of the repository, because it must be right on a
+minion that has an older version of everything else, or nothing yet.
+"""
 
-python-loaded:
-  salina.python_loaded:
-    - name: {{ pillar.node.tree }}
-    - record: {{ record }}
-    - order: 2
-    - test: False
-    - failhard: True
-    - reload_modules: True
-    - unless:
-        - {{ unchanged | json }}
+import importlib.util
+import sys
+from pathlib import Path
+
+from salt.exceptions import CommandExecutionError
+
+
+def run():
+    """Synchronise, check what arrived, and have the modules loaded anew."""
+    forget()
+    wanted = __pillar__["node"]["tree"]
+    record = Path(__opts__["cachedir"]) / "salina-tree"
+    if record.exists() and record.read_text().strip() == wanted:
+        return {}
+    __salt__["saltutil.sync_all"](refresh=False)
+    forget()
+    found = digest(Path(__opts__["extension_modules"]))
+    if found != wanted:
+        raise CommandExecutionError(
+            f"the Python that reached this minion has the digest {found}, the master's {wanted}. "
+            "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
+            "why, after 'Failed to sync'"
+        )
+    return {
+        "python-loaded": {
+            "file.managed": [
+                {"name": str(record)},
+                {"contents": wanted},
+                {"mode": "0644"},
+                {"order": 1},
+                {"reload_modules": True},
+            ]
+        }
+    }
+
+
+def forget():
+    """Drop the utilities imported so far: a job inherits them from its minion, perhaps outdated."""
+    for name in [name for name in sys.modules if name.startswith("salina_")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def digest(extension_modules):
+    """Return the digest of the Python held, as the pillar computes that of the repository."""
+    path = extension_modules / "utils" / "salina_tree.py"
+    if not path.exists():
+        return "(none)"
+    spec = importlib.util.spec_from_file_location("salina_tree", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.of_minion(extension_modules)

@@ -1,0 +1,108 @@
+"""The repository's Python reaches a minion when it changed, in the run that needs it (issue 2, point 9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import salina_wait
+
+from tests.integration.conftest import Fleet
+
+STATE = """
+import salina_probe
+
+def told(name):
+    return {"name": name, "changes": {}, "result": True, "comment": salina_probe.VALUE}
+"""
+
+MODULE = """
+import sys
+
+INHERITED = "salina_probe" in sys.modules
+
+import salina_probe
+
+def inherited():
+    return INHERITED
+
+def value():
+    return salina_probe.VALUE
+"""
+
+SLS = """
+include:
+  - common.python
+
+probe-told:
+  probe.told: []
+"""
+
+
+def write_probe(site: Path, value: str, state: str = STATE) -> None:
+    """Put a utility, a module and a state that use it, and an SLS into the repository."""
+    (site / "_utils/salina_probe.py").write_text(f"VALUE = {value!r}\n")
+    (site / "_modules/probe.py").write_text(MODULE)
+    (site / "_states/probe.py").write_text(state)
+    (site / "salt/probe.sls").write_text(SLS)
+
+
+@pytest.fixture(scope="module")
+def apply(fleet: Fleet) -> Any:
+    """A function that applies the SLS on nas1 and gives the states' results by their names."""
+
+    def run(*arguments: str) -> dict[str, dict[str, Any]]:
+        done = fleet.salt("nas1", "state.apply", "probe", *arguments)
+        assert isinstance(done.data, dict), done
+        return {key.split("_|-")[1]: value for key, value in done.data.items()}
+
+    return run
+
+
+def test_bare_minion_predicts(fleet: Fleet, apply: Any) -> None:
+    """test=True on a minion that never had the states knows them."""
+    write_probe(fleet.repository, "one")
+    assert apply("test=True")["probe-told"]["comment"] == "one"
+
+
+def test_first_apply(fleet: Fleet, apply: Any) -> None:
+    """A minion that lost everything gets the states and uses them in the same run."""
+    fleet.salt("nas1", "saltutil.clear_cache")
+    states = apply()
+    assert states["probe-told"]["comment"] == "one"
+    assert states["python-loaded"]["changes"]
+
+
+def test_no_change(apply: Any) -> None:
+    """The next run synchronises nothing."""
+    states = apply()
+    assert not any(state["changes"] for state in states.values())
+    assert "python-loaded" not in states
+
+
+@pytest.mark.parametrize("value", ["two", "three"])
+def test_update(fleet: Fleet, apply: Any, value: str) -> None:
+    """A changed utility and its changed user are both new in the very run that brings them, and stay."""
+    assert fleet.salt("nas1", "probe.value").data != value
+    write_probe(fleet.repository, value, STATE.replace("VALUE}", f"VALUE}} # {value}"))
+    assert apply()["probe-told"]["comment"] == value
+    assert fleet.salt("nas1", "probe.value").data == value
+    assert apply()["probe-told"]["comment"] == value
+
+
+def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
+    """A minion whose own process holds the old utility, as a schedule leaves it, gets it right, too."""
+    fleet.salt("nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1")
+    assert salina_wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
+    fleet.salt("nas1", "schedule.delete", "probe")
+    write_probe(fleet.repository, "four")
+    assert apply()["probe-told"]["comment"] == "four"
+    assert apply()["probe-told"]["comment"] == "four"
+
+
+def test_removed(fleet: Fleet, apply: Any) -> None:
+    """What leaves the repository leaves the minions."""
+    (fleet.repository / "_modules/probe.py").unlink()
+    apply()
+    assert "not available" in str(fleet.salt("nas1", "probe.value").data)
