@@ -14,3 +14,11 @@ MIRROR = CACHE / "mirror"
 
 # What the running lab has made: removed by `make down`.
 STATE = Path("/var/lib/salina-lab")
+CONTAINERS = STATE / "containers"
+KEYS = STATE / "keys"
+SNAPSHOTS = STATE / "snapshots"
+TOPOLOGY = STATE / "topology.yaml"  # of the running lab
+OVERRIDE = STATE / "override"  # holds topology.yaml when it isn't the repository's own
+
+# Held while a command changes the lab; outside STATE because that is removed.
+LOCK = Path("/run/salina-lab.lock")

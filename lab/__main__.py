@@ -1,0 +1,5 @@
+"""Entry: python -m lab."""
+
+from lab.cli import main
+
+main()

@@ -1,0 +1,34 @@
+"""What the operator sees: one line for each step, with the time it took."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from lab.errors import LabError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Show that something is under way, then that it is done and how long it took."""
+    start = time.monotonic()
+    if out.is_terminal:
+        with out.status(f"{title} …"):
+            yield
+    else:
+        out.print(f"  … {title}")
+        yield
+    out.print(f"[green]✓[/] {title} [dim]{time.monotonic() - start:.1f} s[/]")
+
+
+def complain(error: LabError) -> None:
+    """Print a fault and what to do about it."""
+    err.print("[red]✗[/]", end=" ")
+    err.print(str(error), markup=False)
+    if error.advice:
+        err.print("  next:", end=" ", style="bold")
+        err.print(error.advice, markup=False)

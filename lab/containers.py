@@ -1,0 +1,240 @@
+"""The containers: their configuration, their life, commands in them. LXC, root's own."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.network import inside
+from lab.paths import CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
+from lab.plan import Interface, Machine
+from lab.process import run
+from lab.provision import Files, archive
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+STOP_SECONDS = 20
+
+COMMON = """\
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.apparmor.profile = unconfined
+lxc.tty.max = 0
+lxc.signal.halt = SIGRTMIN+4
+lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
+lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+"""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where a container's files come from: the image below, what it has changed above."""
+
+    base: Path
+    delta: Path
+
+
+def card(index: int, interface: Interface) -> str:
+    """Return the configuration of one network card."""
+    family = f"ipv{interface.version}"
+    settings = {
+        "type": "veth",
+        "link": interface.bridge,
+        "name": interface.name,
+        "veth.pair": interface.pair,
+        "hwaddr": interface.mac,
+        "flags": "up",
+        f"{family}.address": interface.address,
+        f"{family}.gateway": interface.gateway,
+    }
+    return "".join(f"lxc.net.{index}.{key} = {value}\n" for key, value in settings.items() if value)
+
+
+def bind(source: Path, target: str, options: str = "create=dir") -> str:
+    """Return the configuration that shows a path of the machine in a container, read-only."""
+    return f"lxc.mount.entry = {source} {target} none bind,ro,{options} 0 0\n"
+
+
+def configuration(machine: Machine, layers: Layers) -> str:
+    """Return a container's configuration file.
+
+    Over the repository's own topology the master sees the one in OVERRIDE, if there is one.
+    """
+    text = COMMON
+    text += f"lxc.uts.name = {machine.name}\n"
+    text += f"lxc.rootfs.path = overlayfs:{layers.base}:{layers.delta}\n"
+    text += f"lxc.console.logfile = {folder(machine) / 'console.log'}\n"
+    text += "".join(card(index, interface) for index, interface in enumerate(machine.interfaces))
+    text += bind(MIRROR, "srv/mirror")
+    if machine.master:
+        text += bind(REPOSITORY, "srv/salina")
+        text += bind(OVERRIDE, "srv/override")
+        text += bind(OVERRIDE / "topology.yaml", "srv/salina/pillar/topology.yaml", "optional")
+    return text
+
+
+def folder(machine: Machine) -> Path:
+    """Return the folder that holds all of a container."""
+    return CONTAINERS / machine.container
+
+
+def delta(machine: Machine) -> Path:
+    """Return the folder of what a container has changed in its image."""
+    return folder(machine) / "delta"
+
+
+def lxc(command: str, machine: Machine, *arguments: str) -> list[str]:
+    """Return an LXC command on a container, within the lab's namespaces."""
+    return inside([f"lxc-{command}", "-P", CONTAINERS, "-n", machine.container, *arguments])
+
+
+def base_of(config: str) -> Path:
+    """Return the image's root directory that a configuration names."""
+    found = re.search(r"^lxc\.rootfs\.path = overlayfs:(.+?):", config, re.MULTILINE)
+    if not found:
+        raise LabError("a container's configuration is damaged", "bin/lab down; make up")
+    return Path(found[1])
+
+
+def read_configuration(machine: Machine) -> str:
+    """Return a container's configuration as it is; empty when there is no container."""
+    path = folder(machine) / "config"
+    return path.read_text() if path.exists() else ""
+
+
+def configure(machine: Machine) -> None:
+    """Bring the configuration of a stopped container to its plan."""
+    base = base_of(read_configuration(machine))
+    path = folder(machine) / "config"
+    path.write_text(configuration(machine, Layers(base, delta(machine))))
+
+
+def is_current(machine: Machine) -> bool:
+    """Say whether a container's configuration is the plan's."""
+    text = read_configuration(machine)
+    return text == configuration(machine, Layers(base_of(text), delta(machine)))
+
+
+def create(machine: Machine, base: Path, files: Files) -> None:
+    """Write a fresh container; it is there completely or not at all.
+
+    :param base: root directory of the image
+    :param files: what the host gets before its first start
+    """
+    final, unfinished = folder(machine), folder(machine).with_suffix(".unfinished")
+    remove(machine)
+    (unfinished / "delta").mkdir(parents=True)
+    run(["tar", "-x", "-C", unfinished / "delta"], data=archive(files))
+    (unfinished / "config").write_text(configuration(machine, Layers(base, delta(machine))))
+    unfinished.rename(final)
+
+
+def remove(machine: Machine) -> None:
+    """Remove a stopped container with all it has written, also a half-written one."""
+    for path in (folder(machine).with_suffix(".unfinished"), folder(machine)):
+        if path.exists():
+            shutil.rmtree(path)
+
+
+def put(machine: Machine, files: Files) -> None:
+    """Write files into a container, running or not."""
+    if machine.container in running():
+        run(attach(machine, ["tar", "-x", "-C", "/"]), data=archive(files))
+    else:
+        run(["tar", "-x", "-C", delta(machine)], data=archive(files))
+
+
+def present() -> set[str]:
+    """Return the names of all containers that have a folder, be it half-written."""
+    return {path.name.removesuffix(".unfinished") for path in CONTAINERS.glob("salina-*")}
+
+
+def existing() -> set[str]:
+    """Return the names of the containers that can be started: complete, and with an image."""
+    configs = CONTAINERS.glob("salina-*/config")
+    return {
+        path.parent.name
+        for path in configs
+        if path.parent.suffix != ".unfinished" and base_of(path.read_text()).is_dir()
+    }
+
+
+def listed(*flags: str) -> set[str]:
+    """Return the names of the containers which LXC lists with these flags."""
+    done = run(inside(["lxc-ls", "-P", CONTAINERS, "-1", *flags]))
+    return {name for name in done.stdout.split() if name.startswith("salina-")}
+
+
+def running() -> set[str]:
+    """Return the names of the running containers."""
+    return listed("--running")
+
+
+def frozen() -> set[str]:
+    """Return the names of the frozen containers."""
+    return listed("--frozen")
+
+
+def start(machine: Machine) -> None:
+    """Start a container.
+
+    :raises LabError: with the last lines of LXC's log
+    """
+    log = folder(machine) / "start.log"
+    log.unlink(missing_ok=True)
+    options = ["--daemon", "--logfile", str(log), "--logpriority", "ERROR"]
+    done = run(lxc("start", machine, *options), check=False)
+    if done.returncode:
+        said = log.read_text() if log.exists() else done.stderr
+        lines = [re.sub(r"^\S+ \S+ ", "", line) for line in said.splitlines()]
+        raise LabError(f"{machine.name} does not start: " + "\n".join(lines[-6:]), "make up")
+
+
+def stop(machine: Machine, kill: bool = False) -> None:
+    """Stop a container: shut down in order, or at once as a power cut does."""
+    how = ["--kill"] if kill else ["--timeout", str(STOP_SECONDS)]
+    run(lxc("stop", machine, *how))
+
+
+def freeze(machine: Machine, on: bool) -> None:
+    """Halt all processes of a container where they are, or let them go on."""
+    run(lxc("freeze" if on else "unfreeze", machine))
+
+
+def process(machine: Machine) -> int:
+    """Return the process id of a container's first process, as the lab's namespaces count."""
+    return int(run(lxc("info", machine, "--no-humanize", "--pid")).stdout)
+
+
+def attach(machine: Machine, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs the given one in a container, with a clean environment."""
+    variables = [f"--set-var={key}={value}" for key, value in ENVIRONMENT.items()]
+    return lxc("attach", machine, "--clear-env", *variables, "--", *argv)
+
+
+def groups() -> list[Path]:
+    """Return the control groups that containers of the lab have left or use."""
+    pattern = "lxc.*.salina-*"
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob(pattern), *root.glob(f"*/{pattern}")]
+
+
+def busy_groups() -> list[Path]:
+    """Return the control groups in which processes still are."""
+    tasks = [path for group in groups() for path in group.rglob("cgroup.procs")]
+    return [path.parent for path in tasks if path.read_text().strip()]
+
+
+def remove_groups() -> None:
+    """Remove the empty control groups which killed containers left; used ones stay."""
+    for group in groups():
+        below = [path for path in group.rglob("*") if path.is_dir()]
+        for path in [*sorted(below, reverse=True), group]:
+            try:
+                path.rmdir()
+            except OSError:
+                break

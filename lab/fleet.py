@@ -1,0 +1,287 @@
+"""The running lab: from the plan to containers with connected minions, and away with it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import salina_members
+import salina_topology
+from lab import containers, keys, network, plan, provision
+from lab.errors import LabError
+from lab.paths import CONTAINERS, KEYS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
+from lab.plan import Machine, Plan
+from lab.process import run, wait_until
+from lab.provision import Files
+
+OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
+MEMBERS = "var/lib/salina/members.json"  # on the master
+MASTER_LOADS = ("master.d/*.conf", "_pillar/*.py", "_utils/*.py")
+LOADED = STATE / "master-loaded"
+CONNECT_SECONDS = 180
+PARALLEL = 4
+
+
+def each(action: Callable[[Machine], None], machines: Iterable[Machine]) -> None:
+    """Do something to several machines at the same time; the first error counts."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(action, machines))
+
+
+# The topology
+
+
+def choose(source: Path | None, application: str | None) -> tuple[str, bool]:
+    """Return the topology's text for the lab, and whether it is the repository's own.
+
+    :param source: another topology than pillar/topology.yaml
+    :param application: another application than the topology names
+    :raises LabError: no such file
+    """
+    path = source or OWN_TOPOLOGY
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}", "ls pillar tests/topologies") from error
+    return with_application(text, application), source is None and application is None
+
+
+def with_application(text: str, application: str | None) -> str:
+    """Return the topology's text with another application's name in it."""
+    if application is None:
+        return text
+    data: Any = yaml.safe_load(text)
+    if isinstance(data, dict) and isinstance(data.get("service"), dict):
+        data["service"]["application"] = application
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def parse(text: str) -> salina_topology.Topology:
+    """Return the topology.
+
+    :raises LabError: with all of its faults
+    """
+    try:
+        return salina_topology.loads(text, "topology")
+    except salina_topology.TopologyError as error:
+        raise LabError(str(error), "mend the topology, then: make up") from error
+
+
+def topology() -> salina_topology.Topology:
+    """Return the running lab's topology.
+
+    :raises LabError: there is no lab
+    """
+    if not TOPOLOGY.exists():
+        raise LabError("there is no lab on this machine", "make up")
+    return parse(TOPOLOGY.read_text())
+
+
+def members(fleet: salina_topology.Topology) -> Mapping[str, list[str]]:
+    """Return the active members of the pools, as the master keeps them."""
+    master = next(host.id for host in fleet.hosts if "master" in host.roles)
+    path = CONTAINERS / f"salina-{master}/delta" / MEMBERS
+    try:
+        return salina_members.load(path, fleet)
+    except salina_members.MembersError:
+        return fleet.initial()  # of another topology than the file was written for
+
+
+def current() -> Plan:
+    """Return the plan of the running lab."""
+    fleet = topology()
+    return plan.make(fleet, members(fleet))
+
+
+def write_topology(text: str, own: bool) -> None:
+    """Keep the topology, and show it to the master where it isn't the repository's own.
+
+    In place: the master's bind mount shows the file itself, so it must stay the same one.
+    """
+    OVERRIDE.mkdir(parents=True, exist_ok=True)
+    TOPOLOGY.write_text(text)
+    override = OVERRIDE / "topology.yaml"
+    if own:
+        override.unlink(missing_ok=True)
+    else:
+        override.write_text(text)
+
+
+def show_topology(master: Machine, own: bool) -> None:
+    """Bring the running master to the topology that was written: mounted, or the own one."""
+    target = "/srv/salina/pillar/topology.yaml"
+    script = f"while umount {target} 2>/dev/null; do :; done"
+    if not own:
+        script += f"; mount --bind /srv/override/topology.yaml {target}"
+    run(containers.attach(master, ["sh", "-c", script]))
+
+
+# Machines
+
+
+def names(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> dict[str, str]:
+    """Return what a machine can resolve before Salt manages it."""
+    return {} if machine.minion else {fleet.service.domain: fleet.service.address}
+
+
+def files(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> Files:
+    """Return what a machine is given before its first start."""
+    given = provision.system(machine, names(wanted, machine, fleet))
+    if machine.minion:
+        master = wanted.master
+        assert master.management
+        pair = keys.pair(f"minion-{machine.name}")
+        given |= provision.minion(machine, master.management, pair, keys.master().public)
+    if machine.master:
+        given |= provision.master(keys.master(), configurations())
+        given |= provision.accepted(minion_keys(wanted))
+    return given
+
+
+def configurations() -> list[str]:
+    """Return the names of the master's configuration files."""
+    return sorted(path.name for path in (REPOSITORY / "master.d").glob("*.conf"))
+
+
+def minion_keys(wanted: Plan) -> dict[str, keys.Pair]:
+    """Return the keys of all planned minions, made where they are missing."""
+    ids = [machine.name for machine in wanted.minions]
+    return {name: keys.pair(f"minion-{name}") for name in ids}
+
+
+def remove_strangers(wanted: Plan) -> list[str]:
+    """Stop and remove the containers that the plan doesn't have; return their hosts' names."""
+    planned = {machine.container for machine in wanted.machines}
+    strangers = sorted(containers.present() - planned)
+    for container in strangers:
+        machine = Machine(container.removeprefix("salina-"), (), ())
+        if container in containers.running():
+            containers.stop(machine, kill=True)
+        containers.remove(machine)
+        (KEYS / f"minion-{machine.name}.pem").unlink(missing_ok=True)
+        (KEYS / f"minion-{machine.name}.pub").unlink(missing_ok=True)
+    return [container.removeprefix("salina-") for container in strangers]
+
+
+def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -> None:
+    """Bring all containers of the plan to run, with the plan's cards and addresses."""
+    existing, running = containers.existing(), containers.running()
+    keys.master(), minion_keys(wanted)  # before threads ask for them
+
+    def bring_up(machine: Machine) -> None:
+        if machine.container not in existing:
+            containers.create(machine, base, files(wanted, machine, fleet))
+        elif not containers.is_current(machine):
+            if machine.container in running:
+                containers.stop(machine)
+                running.discard(machine.container)
+            containers.configure(machine)
+        if machine.container not in running:
+            containers.start(machine)
+
+    each(bring_up, sorted(wanted.machines, key=lambda machine: not machine.master))
+
+
+def ensure_master(wanted: Plan, own: bool, gone: Iterable[str]) -> None:
+    """Give the running master the planned keys, the topology, and a restart where it needs one.
+
+    :param own: whether it takes the repository's own topology
+    :param gone: hosts whose keys it must forget
+    """
+    master = wanted.master
+    links = provision.master(keys.master(), configurations())
+    containers.put(master, provision.accepted(minion_keys(wanted)) | links)
+    forgotten = [f"/etc/salt/pki/master/minions/{name}" for name in gone]
+    run(containers.attach(master, ["rm", "-f", *forgotten]))
+    show_topology(master, own)
+    loaded = digest(path for pattern in MASTER_LOADS for path in REPOSITORY.glob(pattern))
+    if LOADED.exists() and LOADED.read_text() != loaded:
+        run(containers.attach(master, ["systemctl", "restart", "salt-master"]))
+    LOADED.write_text(loaded)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return a digest of the files' names and contents."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path.name}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+# Minions
+
+
+def connected(wanted: Plan) -> set[str]:
+    """Return the names of the minions which listen to the master's publications."""
+    ss = ["ss", "-H", "-t", "-n", "state", "established", "( sport = :4505 )"]
+    shown = run(containers.attach(wanted.master, ss), check=False).stdout
+    by_address = {machine.management: machine.name for machine in wanted.minions}
+    peers = {line.split()[3].rpartition(":")[0].strip("[]") for line in shown.splitlines()}
+    peers = {peer.removeprefix("::ffff:") for peer in peers}
+    return {by_address[peer] for peer in peers if peer in by_address}
+
+
+def wait_for_minions(wanted: Plan, patient: Iterable[Machine] | None = None) -> None:
+    """Wait until the minions are connected, and answer.
+
+    :param patient: the minions to wait for; all of them unless told
+    :raises LabError: some did not within CONNECT_SECONDS
+    """
+    expected = {machine.name for machine in patient or wanted.minions}
+    if not wait_until(lambda: expected <= connected(wanted), CONNECT_SECONDS, 0.5):
+        silent = sorted(expected - connected(wanted))
+        raise not_connected(silent)
+    silent = sorted(expected - answering(wanted, expected))
+    if silent:
+        raise not_connected(silent)
+
+
+def answering(wanted: Plan, expected: Iterable[str]) -> set[str]:
+    """Return the minions that answer a ping."""
+    ping = ["salt", "--static", "--out=json", "--log-level=quiet", "-t", "30"]
+    target = ["-L", ",".join(sorted(expected)), "test.ping"]
+    shown = run(containers.attach(wanted.master, [*ping, *target]), check=False).stdout
+    try:
+        answers: dict[str, object] = json.loads(shown)
+    except ValueError:
+        return set()
+    return {name for name, answer in answers.items() if answer is True}
+
+
+def not_connected(silent: list[str]) -> LabError:
+    """Return the error for minions that did not connect."""
+    return LabError(
+        f"no minion answers on: {', '.join(silent)} ({CONNECT_SECONDS} s)",
+        f"bin/lab exec {silent[0]} -- journalctl -u salt-minion -n 30",
+    )
+
+
+# All of it
+
+
+def remove_all() -> None:
+    """End everything of the lab and remove its state; what was killed midway, too."""
+    network.stop()
+    if not wait_until(lambda: not containers.busy_groups(), 20):
+        raise LabError("processes of the lab do not end", "ps -e -o pid,stat,wchan,args")
+    containers.remove_groups()
+    if STATE.exists():
+        shutil.rmtree(STATE)
+
+
+def rebuild(machines: Iterable[Machine], wanted: Plan, base: Path) -> None:
+    """Make hosts anew, bare as a cloud hands them over, with the keys they had."""
+    fleet, running = topology(), containers.running()
+
+    def anew(machine: Machine) -> None:
+        if machine.container in running:
+            containers.stop(machine, kill=True)
+        containers.create(machine, base, files(wanted, machine, fleet))
+        containers.start(machine)
+
+    each(anew, machines)

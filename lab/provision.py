@@ -1,0 +1,94 @@
+"""What a host is given before its first start, as cloud-init's user data would give it.
+
+Pure: each function returns files, as path -> File.
+"""
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lab.keys import Pair
+from lab.plan import Machine
+
+Files = dict[str, "File"]
+
+WANTS = "etc/systemd/system/multi-user.target.wants"
+MASTER_D = "etc/salt/master.d"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file's content and mode, or the target of a symbolic link."""
+
+    content: str = ""
+    mode: int = 0o644
+    link: str | None = None
+
+
+def system(machine: Machine, names: Mapping[str, str]) -> Files:
+    """Return what any host needs: its name, and the names it can resolve.
+
+    :param names: name -> address, for /etc/hosts
+    """
+    lines = ["127.0.0.1 localhost", f"127.0.1.1 {machine.name}", "::1 localhost"]
+    lines += [f"{address} {name}" for name, address in names.items()]
+    return {
+        "etc/hostname": File(f"{machine.name}\n"),
+        "etc/hosts": File("\n".join(lines) + "\n"),
+    }
+
+
+def minion(machine: Machine, master: str, keys: Pair, master_key: str) -> Files:
+    """Return what connects a minion: its id, its key, and the master whom it trusts.
+
+    :param master: the master's management address
+    :param keys: the minion's pair
+    :param master_key: the master's public key; any other master is refused
+    """
+    return {
+        "etc/salt/minion.d/provision.conf": File(f"master: {master}\nid: {machine.name}\n"),
+        "etc/salt/pki/minion/minion.pem": File(keys.private, 0o400),
+        "etc/salt/pki/minion/minion.pub": File(keys.public),
+        "etc/salt/pki/minion/minion_master.pub": File(master_key),
+        f"{WANTS}/salt-minion.service": File(link="/etc/systemd/system/salt-minion.service"),
+    }
+
+
+def accepted(keys: Mapping[str, Pair]) -> Files:
+    """Return the public keys the master accepts, by minion id."""
+    return {f"etc/salt/pki/master/minions/{name}": File(pair.public) for name, pair in keys.items()}
+
+
+def master(keys: Pair, configurations: Iterable[str]) -> Files:
+    """Return what makes a master: its key, and this repository's configuration.
+
+    :param keys: the master's pair
+    :param configurations: names of the files in master.d
+    """
+    return {
+        "etc/salt/pki/master/master.pem": File(keys.private, 0o400),
+        "etc/salt/pki/master/master.pub": File(keys.public),
+        f"{WANTS}/salt-master.service": File(link="/etc/systemd/system/salt-master.service"),
+        **{
+            f"{MASTER_D}/{name}": File(link=f"/srv/salina/master.d/{name}")
+            for name in configurations
+        },
+    }
+
+
+def archive(files: Files) -> bytes:
+    """Return the files as a tar archive, owned by root, folders left as they are."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, file in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.mode = file.mode
+            if file.link is not None:
+                entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+                tar.addfile(entry)
+            else:
+                content = file.content.encode()
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
