@@ -7,8 +7,9 @@ import sys
 import tomllib
 from typing import TypedDict
 
-from lab.build import run, step
+from lab.console import step
 from lab.paths import LOCKS, REPOSITORY
+from lab.process import run
 
 # Never true: an override with this marker takes the distribution out of the resolution.
 NEVER = "sys_platform == 'none'"

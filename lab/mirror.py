@@ -1,0 +1,174 @@
+"""What the hosts of the lab install from, since they have no way out: /srv/mirror in each.
+
+    apt/     a repository with dists/bookworm and dists/bullseye: every package that
+             salt/packages.yaml names, and its dependencies beyond the base image
+    wheels/  the wheels of every lock that a host installs
+    git/     Odoo's upstream: what Debian ships of it, as a repository
+
+Each part is a link to a directory named by a digest of its inputs, and made anew only when
+they change; a running host sees the change at once. Downloads are kept, so that one more
+package costs seconds.
+
+CLI: python -m lab.mirror     prints the directory
+"""
+
+import gzip
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from lab import debian, image, upstream, wheels
+from lab.cache import digest, directory, keep_only, lock, point
+from lab.console import step
+from lab.lock import environments
+from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES
+from lab.process import run
+
+# What the machine needs for this module: apt-ftparchive, git, dpkg-deb.
+HOST_PACKAGES = ("apt-utils", "dpkg", "git")
+
+SUITE, OLDER = "bookworm", "bullseye"
+STORE = MIRROR / ".store"
+
+# In salt/packages.yaml: from the older release; files without what they depend on.
+FROM_OLDER, FILES_ONLY = "bullseye", "download"
+
+# Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
+ELSEWHERE = ("tools", "minion")
+
+Resolve = Callable[[Sequence[str]], list[debian.Package]]
+
+
+def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
+    """Make MIRROR/NAME a link to a directory that was built from the given inputs."""
+    target = directory(STORE / Path(name).name / digest(inputs), build)
+    link = MIRROR / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    point(link, target)
+    keep_only(target)
+
+
+def code(*modules: object) -> list[str]:
+    """Return the text of modules: what they build changes with them."""
+    return [Path(str(vars(module)["__file__"])).read_text() for module in modules]
+
+
+# --- apt
+
+
+def resolve(
+    components: Mapping[str, list[str]], closure: Resolve, files: Resolve
+) -> dict[str, list[debian.Package]]:
+    """Return the packages of each suite.
+
+    Each component is resolved for itself, and all together: so any choice of them can be
+    installed on one host, and a conflict between them is found here.
+
+    :param components: salt/packages.yaml
+    :param closure: packages with what they depend on
+    :param files: packages alone
+    """
+    special = (FROM_OLDER, FILES_ONLY)
+    plain = [names for component, names in components.items() if component not in special]
+    together = sorted({name for names in plain for name in names})
+    found = {package for names in (*plain, together) if names for package in closure(names)}
+    older = set(closure(components.get(FROM_OLDER, []))) | set(files(components.get(FILES_ONLY, [])))
+    by_file = {SUITE: found, OLDER: older - found}
+    return {suite: sorted(some, key=lambda one: one.file) for suite, some in by_file.items()}
+
+
+def index(root: Path, suite: str) -> None:
+    """Write the indices of a suite over pool/SUITE, as apt expects them."""
+    binaries = root / f"dists/{suite}/main/binary-amd64"
+    binaries.mkdir(parents=True)
+    listing = run(["env", f"--chdir={root}", "apt-ftparchive", "packages", f"pool/{suite}"]).stdout
+    (binaries / "Packages").write_text(listing)
+    (binaries / "Packages.gz").write_bytes(gzip.compress(listing.encode(), mtime=0))
+    fields = {
+        "Origin": "Debian",
+        "Label": "Debian",
+        "Suite": suite,
+        "Codename": suite,
+        "Architectures": "amd64",
+        "Components": "main",
+    }
+    options = [f"-o=APT::FTPArchive::Release::{name}={value}" for name, value in fields.items()]
+    release = run(["apt-ftparchive", *options, "release", root / f"dists/{suite}"]).stdout
+    (root / f"dists/{suite}/Release").write_text(release)
+
+
+def apt(root: Path, base: Path, components: Mapping[str, list[str]]) -> None:
+    """Build the repository of Debian packages.
+
+    :param root: empty directory
+    :param base: root file system of the base image
+    :param components: salt/packages.yaml
+    """
+    resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
+    resolver.update()
+    suites = resolve(components, resolver.closure, resolver.files)
+    store = DOWNLOADS / "debs"
+    for suite, packages in suites.items():
+        debian.fetch(packages, store)
+        pool = root / "pool" / suite
+        pool.mkdir(parents=True)
+        for package in packages:
+            os.link(store / package.file, pool / package.file)
+        index(root, suite)
+
+
+def read_packages() -> dict[str, list[str]]:
+    """Return salt/packages.yaml: component -> packages."""
+    components: dict[str, list[str]] = yaml.safe_load(PACKAGES.read_text())
+    return components
+
+
+# --- wheels
+
+
+def collect_wheels(root: Path) -> None:
+    """Link the wheels of every lock that hosts install into one directory."""
+    for name, environment in environments().items():
+        if name in ELSEWHERE:
+            continue
+        house = wheels.wheelhouse(
+            DOWNLOADS / "wheels" / name, LOCKS / f"{name}.txt", environment["python"]
+        )
+        for wheel in house.iterdir():
+            if not (root / wheel.name).exists():
+                os.link(wheel, root / wheel.name)
+
+
+# --- git
+
+
+def odoo(root: Path, base: Path) -> None:
+    """Build Odoo's repository from Debian's packages."""
+    resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
+    resolver.update()
+    packages = resolver.files(upstream.PACKAGES)
+    debian.fetch(packages, DOWNLOADS / "debs")
+    upstream.repository(root, [DOWNLOADS / "debs" / package.file for package in packages])
+
+
+def ensure() -> Path:
+    """Return the mirror's directory, brought up to date with what the states install."""
+    base = image.ensure()
+    components = read_packages()
+    locks = {name: (LOCKS / f"{name}.txt").read_text() for name in environments()}
+    with lock():
+        MIRROR.mkdir(parents=True, exist_ok=True)
+        with step("mirror: Debian packages"):
+            inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
+            publish("apt", inputs, lambda root: apt(root, base, components))
+        with step("mirror: wheels"):
+            publish("wheels", [locks, code(wheels)], collect_wheels)
+        with step("mirror: Odoo's repository"):
+            publish("git/odoo-14.0.git", code(upstream), lambda root: odoo(root, base))
+    return MIRROR
+
+
+if __name__ == "__main__":
+    print(ensure())

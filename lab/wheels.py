@@ -1,0 +1,69 @@
+"""Wheels for a lock: what has none on PyPI is built here, where the compiler is."""
+
+import re
+import sys
+from pathlib import Path
+
+from lab.cache import remove
+from lab.errors import LabError
+from lab.process import run
+
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+# Linux of these ages and younger: Debian bookworm takes them all.
+PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_28")
+
+
+def wheelhouse(directory: Path, lock: Path, python: str = THIS_PYTHON) -> Path:
+    """Fill a directory with exactly the wheels of a lock; those already there stay.
+
+    :param directory: kept between runs
+    :param lock: file of NAME==VERSION lines
+    :param python: version of Python that will use the wheels, for instance 3.9
+    :raises LabError: where a wheel can be neither downloaded nor built
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = {wheel_key(line.replace("==", "-", 1)): line for line in lock.read_text().split()}
+    for file in directory.iterdir():
+        if file.suffix != ".whl" or wheel_key(file.name) not in wanted:
+            remove(file)
+    present = {wheel_key(file.name) for file in directory.iterdir()}
+    missing = [line for key, line in wanted.items() if key not in present]
+    if missing and python == THIS_PYTHON:
+        run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory, *missing])
+    elif missing:
+        download(directory, missing, python)
+        build(directory, python)
+    return directory
+
+
+def wheel_key(name: str) -> tuple[str, str]:
+    """Return the normalised name and the version of a wheel: `Zope.Event-4.6-py2.py3-…`.
+
+    Rule: https://packaging.python.org/specifications/name-normalization
+    """
+    distribution, version = re.match(r"(.+?)-(\d[^-]*)", name).groups()
+    return re.sub(r"[-_.]+", "-", distribution).lower(), version
+
+
+def download(directory: Path, requirements: list[str], python: str) -> None:
+    """Download wheels for another Python, and the sources of what has none."""
+    platforms = [f"--platform={platform}_x86_64" for platform in PLATFORMS]
+    target = ["--no-deps", f"--python-version={python}", *platforms]
+    run([*PIP, "download", *target, "--dest", directory, *requirements])
+
+
+def build(directory: Path, python: str) -> None:
+    """Replace the sources in a directory by wheels.
+
+    :raises LabError: for compiled code, since it would be compiled for this Python
+    """
+    for source in [file for file in directory.iterdir() if file.suffix != ".whl"]:
+        before = set(directory.glob("*.whl"))
+        run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory, source])
+        (wheel,) = set(directory.glob("*.whl")) - before
+        if not wheel.name.endswith("-none-any.whl"):
+            remove(wheel)
+            raise LabError(f"{source.name} has compiled code and no wheel for Python {python}")
+        remove(source)
