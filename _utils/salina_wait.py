@@ -30,3 +30,25 @@ def until(probe: Callable[[], T | None], seconds: float, pause: float = 1.0) -> 
         if time.monotonic() >= end:
             return None
         time.sleep(min(pause, max(0.0, end - time.monotonic())))
+
+
+def clear(obstacle: Callable[[], str], seconds: float, waiting_for: str) -> None:
+    """Return as soon as nothing stands in the way any more.
+
+    Args:
+        obstacle: says what stands in the way now, or "" when nothing does.
+        seconds: the bound; 0 asks once.
+        waiting_for: what is waited for, for the message.
+
+    Raises:
+        TimeoutError: ``waited 300 s for WAITING_FOR: THE LAST OBSTACLE``.
+    """
+    last = ""
+
+    def free() -> bool | None:
+        nonlocal last
+        last = obstacle()
+        return not last
+
+    if not until(free, seconds):
+        raise TimeoutError(f"waited {seconds:g} s for {waiting_for}: {last}")

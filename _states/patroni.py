@@ -1,0 +1,140 @@
+"""Keep this host a working member of the database cluster. Failover itself is Patroni's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import salina_wait
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "patroni"
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
+    """Wait until this host may start: the first one founds the cluster, the others find it there.
+
+    A host that has data already never waits: it has been a member, and may be the one that the
+    others need. This changes nothing, and nothing here ever touches a data directory.
+
+    Args:
+        name: free text.
+        first: whether this host founds the cluster.
+        wait: seconds.
+
+    Raises:
+        CommandExecutionError: no primary in time.
+
+    CLI example: see ``salt/patroni/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is"}
+
+    def no_primary() -> str:
+        if first or __salt__["patroni.has_data"]() or __salt__["patroni.leader"]():
+            return ""
+        return "no member says that there is one"
+
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": "would wait"} if no_primary() else ret
+    _wait(no_primary, wait, "a primary (the first database host founds the cluster)")
+    return ret
+
+
+def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
+    """Ensure that this host works in the cluster, as primary or as streaming replica.
+
+    When the service runs since before one of the files was written, it is restarted; a primary
+    hands over to a replica first, so that clients lose a moment only.
+
+    Args:
+        name: the service's name. It is running.
+        wait: seconds to wait for each step.
+        files: what the service reads at its start only: its program and its unit.
+
+    Raises:
+        CommandExecutionError: it does not work in time, or there is no replica to hand over to.
+
+    CLI example: see ``salt/patroni/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it works"}
+    old = __salt__["daemon.outdated"](name, files)
+    if __opts__["test"]:
+        obstacle = __salt__["patroni.obstacle"]()
+        if old:
+            return ret | {"result": None, "comment": f"would restart: {', '.join(old)} changed"}
+        return ret | {"result": None, "comment": f"would wait: {obstacle}"} if obstacle else ret
+    _wait_working(name, wait)
+    if old:
+        ret["changes"] = {"restarted": old} | _hand_over(wait)
+        if not __salt__["service.restart"](name):
+            raise CommandExecutionError(f"systemctl restart {name} failed: see journalctl")
+        _wait_working(name, wait)
+    return ret
+
+
+def configured(name: str) -> dict[str, Any]:
+    """Ensure that the configuration which all members share is the settings' one.
+
+    Patroni takes it from its file only when it founds the cluster. Any member may write it. What
+    PostgreSQL takes up at a restart only is said and left to the operator, who knows when.
+
+    Args:
+        name: free text.
+
+    Raises:
+        CommandExecutionError: the member does not answer, or refused.
+
+    CLI example: see ``salt/patroni/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as set"}
+    if __opts__["test"] and __salt__["patroni.obstacle"]():
+        return ret | {"result": None, "comment": "would be compared when the cluster works"}
+    drift = __salt__["patroni.drift"]()
+    if drift and __opts__["test"]:
+        return ret | {"result": None, "changes": drift, "comment": "would be set"}
+    if drift:
+        __salt__["patroni.patch"](drift)
+        left = __salt__["patroni.drift"]()
+        ret |= {"result": not left, "changes": drift, "comment": f"still differs in {left}"}
+        if not left:
+            ret["comment"] = "set"
+    member = __salt__["patroni.member"]()
+    if member.get("pending_restart"):
+        reasons = ", ".join(member.get("pending_restart_reason", {})) or "see patronictl list"
+        ret["comment"] += f"; PostgreSQL needs a restart for: {reasons}"
+    return ret
+
+
+def _hand_over(wait: int) -> dict[str, str]:
+    """If this host is the primary of several, make another one the primary; say which."""
+    members = __salt__["patroni.cluster"]()["members"]
+    if __salt__["patroni.member"]().get("role") == "replica" or len(members) == 1:
+        return {}
+
+    def refused() -> str:
+        try:
+            __salt__["patroni.switchover"]()
+        except CommandExecutionError as error:
+            return str(error)
+        return ""
+
+    _wait(refused, wait, "a replica that can take over (without one: salt ID service.restart)")
+    return {"handed over to": str(__salt__["patroni.leader"]())}
+
+
+def _wait_working(name: str, wait: int) -> None:
+    what = f"this host to work in the database cluster (journalctl -u {name})"
+    _wait(lambda: str(__salt__["patroni.obstacle"]()), wait, what)
+
+
+def _wait(obstacle: Callable[[], str], seconds: int, what: str) -> None:
+    try:
+        salina_wait.clear(obstacle, seconds, what)
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from error

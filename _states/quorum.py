@@ -1,0 +1,115 @@
+"""Keep this host in the quorum, and wait for it where it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import salina_wait
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "quorum"
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def joined(name: str, wait: int) -> dict[str, Any]:
+    """Ensure that this host is a running member of the cluster, and that the cluster serves.
+
+    Without data it founds the cluster if no planned member knows one, and otherwise enters it. On a
+    bare fleet all of them found it at the same moment and wait here for one another. A member that
+    the topology does not have is an error: whether it may go is for the operator to say.
+
+    Args:
+        name: the service's name.
+        wait: seconds to wait until this host's member serves.
+
+    Raises:
+        CommandExecutionError: etcd refused, did not start, or does not serve in time.
+
+    CLI example: see ``salt/etcd/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    data, running = __salt__["quorum.has_data"](), __salt__["service.status"](name)
+    enabled = __salt__["service.enabled"](name)
+    if __opts__["test"]:
+        if data and running and enabled:
+            return ret | {"comment": "it is a member"}
+        return ret | {"result": None, "comment": "it would start and join"}
+    if not enabled:
+        _done(__salt__["service.enable"](name), f"systemctl enable {name}")
+        ret["changes"]["enabled"] = True
+    if not data and not running:
+        _wait(
+            lambda: str(__salt__["quorum.undecided"]()),
+            wait,
+            "the other members, to tell whether the quorum exists",
+        )
+        ret["changes"]["joined"] = __salt__["quorum.enter"]()["state"]
+    if not running:
+        _done(__salt__["service.start"](name, no_block=True), f"systemctl start {name}")
+        ret["changes"]["started"] = True
+    _serve(name, wait)
+    __salt__["quorum.entered"]()
+    drift = __salt__["quorum.drift"]()
+    if drift:
+        return ret | {"result": False, "comment": "\n".join(drift)}
+    return ret | {"comment": "it is a member, and the cluster serves"}
+
+
+def mod_watch(name: str, wait: int, **_: Any) -> dict[str, Any]:
+    """Restart the member after a change of its settings, and wait until it serves again."""
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "restarted"}
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": "it would be restarted"}
+    _done(__salt__["service.restart"](name, no_block=True), f"systemctl restart {name}")
+    _serve(name, wait)
+    return ret | {"changes": {"restarted": True}}
+
+
+def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
+    """Wait until the quorum can be used from this host. It changes nothing.
+
+    Args:
+        name: free text.
+        endpoints: ``10.1.4.21:2379``; one that serves is enough.
+        wait: seconds.
+
+    Raises:
+        CommandExecutionError: it took longer; the message says what each endpoint answered.
+
+    CLI example: see ``salt/patroni/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it serves"}
+    if __opts__["test"]:
+        obstacle = __salt__["quorum.obstacle"](endpoints)
+        return ret if not obstacle else ret | {"result": None, "comment": f"would wait: {obstacle}"}
+    _wait(
+        lambda: str(__salt__["quorum.obstacle"](endpoints)),
+        wait,
+        f"the quorum ({', '.join(endpoints)})",
+    )
+    return ret
+
+
+def _serve(name: str, wait: int) -> None:
+    _wait(
+        lambda: str(__salt__["quorum.own_obstacle"]()),
+        wait,
+        f"this host's member of the quorum (journalctl -u {name})",
+    )
+
+
+def _wait(obstacle: Any, seconds: int, what: str) -> None:
+    try:
+        salina_wait.clear(obstacle, seconds, what)
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _done(worked: bool, command: str) -> None:
+    if not worked:
+        raise CommandExecutionError(f"{command} failed: see journalctl")

@@ -1,0 +1,87 @@
+"""Calls of the JSON interfaces of etcd and Patroni: HTTPS, both sides with certificates of the CA.
+
+Standard library only: it must work on a bare minion.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+
+class NoAnswer(Exception):
+    """The other side could not be reached, or what it said was no HTTP.
+
+    `refused` tells that its host is there and nothing listens.
+    """
+
+    def __init__(self, message: str, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who calls: files of the CA and of this host's certificate and key, and a login if asked."""
+
+    ca: str = "/etc/salina/tls/ca.crt"
+    certificate: str = "/etc/salina/tls/host.crt"
+    key: str = "/etc/salina/tls/host.key"
+    login: tuple[str, str] | None = field(default=None, repr=False)
+
+
+def host_port(address: str, port: int) -> str:
+    """``10.1.4.21`` and 2379 are ``10.1.4.21:2379``; an IPv6 address gets its brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def call(
+    method: str, url: str, identity: Identity, body: Any = None, timeout: float = 5
+) -> tuple[int, Any]:
+    """Return the status and the decoded JSON of one call (or the text, where it is no JSON).
+
+    A status such as 503 is an answer, not an error.
+
+    Args:
+        method: ``GET``, ``POST``, ``PATCH``.
+        url: an https URL. The other side's certificate must bear its host.
+        identity: with whose certificate.
+        body: what to send, as JSON; None for nothing.
+        timeout: seconds for each step of the connection.
+
+    Raises:
+        NoAnswer: refused, timed out, a certificate missing or not trusted, an interrupted answer.
+    """
+    headers = {"Content-Type": "application/json"}
+    if identity.login:
+        token = base64.b64encode(":".join(identity.login).encode()).decode()
+        headers["Authorization"] = f"Basic {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url, data=data, headers=headers, method=method)
+    try:
+        context = ssl.create_default_context(cafile=identity.ca)
+        context.load_cert_chain(identity.certificate, identity.key)
+        with urlopen(request, timeout=timeout, context=context) as answer:
+            return answer.status, _decoded(answer.read())
+    except HTTPError as error:
+        with error:
+            return error.code, _decoded(error.read())
+    except URLError as error:
+        refused = isinstance(error.reason, ConnectionRefusedError)
+        raise NoAnswer(f"{url}: {error.reason}", refused) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(f"{url}: {error}") from error
+
+
+def _decoded(content: bytes) -> Any:
+    text = content.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()

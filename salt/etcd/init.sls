@@ -1,0 +1,46 @@
+# This host's vote in the quorum: an etcd member, over TLS with certificates on both sides.
+{%- import_yaml "packages.yaml" as packages %}
+
+include:
+  - tls
+
+# Before the package: its own start must not found a cluster of one.
+etcd-unit:
+  file.managed:
+    - name: /etc/systemd/system/etcd.service.d/salina.conf
+    - source: salt://etcd/files/unit.conf
+    - makedirs: True
+
+etcd-packages:
+  pkg.installed:
+    - pkgs: {{ packages.quorum | json }}
+    - require:
+        - file: etcd-unit
+
+etcd-user:
+  user.present:
+    - name: etcd
+    - groups: [ssl-cert]
+    - remove_groups: False
+    - require:
+        - pkg: etcd-packages
+        - pkg: tls-packages
+
+etcd-settings:
+  file.managed:
+    - name: /etc/default/etcd
+    - source: salt://etcd/files/default.jinja
+    - template: jinja
+    - require:
+        - pkg: etcd-packages
+
+etcd-member:
+  quorum.joined:
+    - name: etcd
+    - wait: {{ pillar.quorum.wait }}
+    - require:
+        - certificate: tls-certificate
+    - watch:
+        - file: etcd-unit
+        - user: etcd-user
+        - file: etcd-settings

@@ -1,0 +1,66 @@
+# PostgreSQL under Patroni: this host's member of the cluster.
+
+include:
+  - tls
+  - patroni.program
+
+patroni-directory:
+  file.directory:
+    - name: /etc/patroni
+    - user: root
+    - group: postgres
+    - mode: '0750'
+    - require:
+        - pkg: patroni-packages
+
+patroni-settings:
+  file.managed:
+    - name: /etc/patroni/patroni.yml
+    - source: salt://patroni/files/patroni.yml.jinja
+    - template: jinja
+    - user: root
+    - group: postgres
+    - mode: '0640'
+    - show_diff: False
+    - check_cmd: /usr/local/sbin/patroni-check
+    - require:
+        - file: patroni-directory
+        - sls: patroni.program
+
+patroni-quorum:
+  quorum.serves:
+    - endpoints: {{ pillar.database.quorum | json }}
+    - wait: {{ wait }}
+    - require:
+        - certificate: tls-certificate
+
+patroni-turn:
+  patroni.its_turn:
+    - first: {{ pillar.database.first }}
+    - wait: {{ wait }}
+    - require:
+        - quorum: patroni-quorum
+
+patroni-service:
+  service.running:
+    - name: patroni
+    - enable: True
+    - reload: True
+    - require:
+        - patroni: patroni-turn
+    - watch:
+        - file: patroni-settings
+        - certificate: tls-certificate
+
+patroni-working:
+  patroni.working:
+    - name: patroni
+    - wait: {{ wait }}
+    - files: [/opt/patroni/installed.txt, /etc/systemd/system/patroni.service]
+    - require:
+        - service: patroni-service
+
+patroni-configured:
+  patroni.configured:
+    - require:
+        - patroni: patroni-working

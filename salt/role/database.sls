@@ -1,0 +1,4 @@
+# PostgreSQL under Patroni, then the roles and databases of the applications.
+include:
+  - patroni
+  - database

@@ -1,0 +1,3 @@
+# A vote in the quorum that elects the primary database.
+include:
+  - etcd

@@ -1,0 +1,153 @@
+"""Patroni's configuration and the answers of its REST interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import salina_patroni
+import yaml
+from salina_https import Identity
+
+DATABASE: dict[str, Any] = {
+    "scope": "crm",
+    "name": "bbdd2",
+    "address": "10.1.4.32",
+    "first": False,
+    "members": [
+        {"name": "bbdd1", "address": "10.1.4.31"},
+        {"name": "bbdd2", "address": "10.1.4.32"},
+    ],
+    "quorum": ["10.1.4.21:2379", "10.1.4.22:2379", "10.1.4.23:2379"],
+    "port": 5432,
+    "rest_port": 8008,
+    "version": 15,
+    "parameters": {"max_connections": 300, "wal_log_hints": True},
+    "settings": {
+        "ttl": 20,
+        "loop_wait": 1,
+        "retry_timeout": 3,
+        "primary_start_timeout": 0,
+        "maximum_lag_on_failover": 1048576,
+        "synchronous_mode": True,
+        "failsafe_mode": True,
+        "check_timeline": True,
+        "wait": 300,
+    },
+    "passwords": {
+        name: f"canary-{name}" for name in ("superuser", "replication", "rewind", "rest")
+    },
+    "applications": [
+        {
+            "name": "crm",
+            "user": "crm",
+            "password": "canary-application",
+            "clients": ["10.1.4.11", "fd00:4::12"],
+        }
+    ],
+}
+
+
+def configuration(**other: Any) -> dict[str, Any]:
+    return salina_patroni.configuration(DATABASE | other, Identity())
+
+
+def test_the_shared_configuration_is_the_measured_one() -> None:
+    assert salina_patroni.dynamic(DATABASE) == {
+        "ttl": 20,
+        "loop_wait": 1,
+        "retry_timeout": 3,
+        "primary_start_timeout": 0,
+        "maximum_lag_on_failover": 1048576,
+        "synchronous_mode": True,
+        "failsafe_mode": True,
+        "check_timeline": True,
+        "postgresql": {
+            "use_pg_rewind": True,
+            "use_slots": True,
+            "parameters": {"max_connections": 300, "wal_log_hints": True},
+        },
+    }
+
+
+def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
+    """S6: no trust; each from where it belongs only; the superuser not at all."""
+    assert salina_patroni.access_rules(DATABASE) == [
+        "local all postgres peer",
+        "hostssl replication replicator 10.1.4.31/32 scram-sha-256",
+        "hostssl postgres rewinder 10.1.4.31/32 scram-sha-256",
+        "hostssl replication replicator 10.1.4.32/32 scram-sha-256",
+        "hostssl postgres rewinder 10.1.4.32/32 scram-sha-256",
+        "hostssl crm,postgres crm 10.1.4.11/32 scram-sha-256",
+        "hostssl crm,postgres crm fd00:4::12/128 scram-sha-256",
+    ]
+
+
+def test_every_connection_in_and_out_is_verified() -> None:
+    """S11: replication over TLS; Patroni's own interfaces too."""
+    made = configuration()
+    assert made["restapi"]["verify_client"] == "optional"
+    assert made["restapi"]["authentication"]["password"] == "canary-rest"
+    assert made["etcd3"]["protocol"] == "https"
+    for role in ("replication", "rewind"):
+        login = made["postgresql"]["authentication"][role]
+        assert (login["sslmode"], login["sslrootcert"]) == ("verify-full", "/etc/salina/tls/ca.crt")
+    assert made["postgresql"]["parameters"]["ssl"] is True
+    assert "data-checksums" in made["bootstrap"]["initdb"]
+
+
+def test_the_application_s_password_is_not_in_the_file() -> None:
+    text = salina_patroni.configuration_file(DATABASE, Identity())
+    assert "canary-application" not in text
+    assert yaml.safe_load(text) == configuration()
+
+
+def test_ipv6() -> None:
+    made = configuration(address="fd00:4::32")
+    assert made["postgresql"]["listen"] == "[fd00:4::32]:5432"
+    assert made["restapi"]["connect_address"] == "[fd00:4::32]:8008"
+
+
+@pytest.mark.parametrize(
+    ("actual", "wanted", "expected"),
+    [
+        ({"ttl": 20}, {"ttl": 20}, {}),
+        ({"ttl": 30}, {"ttl": 20}, {"ttl": 20}),
+        ({}, {"ttl": 20}, {"ttl": 20}),
+        ({"ttl": 20, "stray": 1}, {"ttl": 20}, {"stray": None}),
+        ({"pause": True, "standby_cluster": {}}, {}, {}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, {"a": {"c": None}}),
+        ({"a": {"b": 1}}, {"a": {"b": 2, "c": 3}}, {"a": {"b": 2, "c": 3}}),
+        ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+    ],
+)
+def test_patch(actual: dict[str, Any], wanted: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert salina_patroni.patch(actual, wanted) == expected
+
+
+def test_leader() -> None:
+    replica = {"name": "bbdd2", "role": "sync_standby", "state": "streaming"}
+    primary = {"name": "bbdd1", "role": "leader", "state": "running"}
+    assert salina_patroni.leader({"members": [replica, primary]}) == "bbdd1"
+    assert salina_patroni.leader({"members": [replica, primary | {"state": "starting"}]}) is None
+    assert salina_patroni.leader({}) is None
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ({"state": "running", "role": "primary"}, ""),
+        ({"state": "running", "role": "replica", "replication_state": "streaming"}, ""),
+        ({"state": "starting", "role": "replica"}, "PostgreSQL is starting"),
+        (
+            {"state": "running", "role": "replica"},
+            "it is a replica, not connected to the primary",
+        ),
+        (
+            {"state": "running", "role": "replica", "replication_state": "in archive recovery"},
+            "it is a replica, in archive recovery",
+        ),
+    ],
+)
+def test_obstacle(member: dict[str, Any], expected: str) -> None:
+    assert salina_patroni.obstacle(member) == expected
