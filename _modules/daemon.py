@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import salina_service
 from salt.exceptions import CommandExecutionError
+
+import salina_service
 
 __salt__: dict[str, Any]
 

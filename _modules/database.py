@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import salina_database
 from salt.exceptions import CommandExecutionError
+
+import salina_database
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -99,5 +100,5 @@ def _pillar() -> dict[str, Any]:
 
 
 def _without_sql(message: str) -> str:
-    """psql's message without the lines in which it repeats the statement."""
+    """Return psql's message without the lines in which it repeats the statement."""
     return "\n".join(line for line in message.splitlines() if not line.startswith(("LINE", " ")))

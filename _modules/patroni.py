@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import salina_patroni
 from salina_https import Identity, NoAnswer, call
-from salt.exceptions import CommandExecutionError
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]

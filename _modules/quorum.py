@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import salina_etcd
 from salina_https import Identity, NoAnswer, call
-from salt.exceptions import CommandExecutionError
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -91,8 +92,8 @@ def drift() -> list[str]:
     pillar = _pillar()
     planned = {salina_etcd.peer_url(pillar, host["address"]) for host in pillar["members"]}
     return [
-        f"the quorum has a member {member['name'] or member['id']} ({', '.join(member['peer_urls'])}) "
-        f"which the topology has not: salt {pillar['name']} quorum.remove {member['id']}"
+        f"the quorum has a member {member['name']} at {' '.join(member['peer_urls'])}, "
+        f"the topology has not: salt {pillar['name']} quorum.remove {member['id']}"
         for member in members()
         if not planned & set(member["peer_urls"])
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import salina_wait
 from salt.exceptions import CommandExecutionError
+
+import salina_wait
 
 __virtualname__ = "patroni"
 __salt__: dict[str, Any]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_wait
 from salt.exceptions import CommandExecutionError
+
+import salina_wait
 
 __virtualname__ = "quorum"
 __salt__: dict[str, Any]

@@ -107,11 +107,11 @@ def role_steps(current: dict[str, dict[str, Any]], wanted: list[Role]) -> list[S
         present = current.get(role.name)
         if present is None:
             flags = _flags(role.attributes or frozenset())
-            sql = f"CREATE ROLE {name} {flags} PASSWORD {literal(salina_scram.verifier(role.password))}"
+            sql = f"CREATE ROLE {name} {flags} PASSWORD {_verifier(role)}"
             steps.append(Step(subject, "created", sql))
             continue
         if not salina_scram.matches(present["verifier"], role.password):
-            sql = f"ALTER ROLE {name} PASSWORD {literal(salina_scram.verifier(role.password))}"
+            sql = f"ALTER ROLE {name} PASSWORD {_verifier(role)}"
             steps.append(Step(subject, "password set", sql))
         if role.attributes is None:
             continue
@@ -168,6 +168,10 @@ def script(steps: list[Step]) -> str:
     """
     quiet = "SET log_statement = 'none'; SET log_min_duration_statement = -1;\n"
     return quiet + "".join(f"{step.sql};\n" for step in steps)
+
+
+def _verifier(role: Role) -> str:
+    return literal(salina_scram.verifier(role.password))
 
 
 def _flags(attributes: frozenset[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+
 from salina_https import Identity, host_port
 
 OPERATORS = frozenset({"pause", "standby_cluster"})

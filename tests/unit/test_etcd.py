@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 import salina_etcd
 from salina_etcd import Join, Member
 from salina_https import Identity, host_port

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import salina_patroni
 import yaml
+
+import salina_patroni
 from salina_https import Identity
 
 DATABASE: dict[str, Any] = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import salina_database
-import salina_scram
 from hypothesis import given
 from hypothesis import strategies as st
+
+import salina_database
+import salina_scram
 from salina_database import Role
 
 APPLICATION = {"name": "crm", "user": "crm", "password": "canary-application", "clients": []}
@@ -77,7 +78,7 @@ def test_a_database_that_differs(difference: dict[str, Any], expected: list[str]
 
 
 def test_what_cannot_be_changed_in_place_is_an_error_with_instructions() -> None:
-    with pytest.raises(ValueError, match="encoding LATIN1 .* dump it, drop it"):
+    with pytest.raises(ValueError, match=r"encoding LATIN1 .* dump it, drop it"):
         salina_database.database_steps({"crm": DONE | {"encoding": "LATIN1"}}, [APPLICATION])
 
 

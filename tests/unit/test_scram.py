@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 
 import pytest
-import salina_scram
 from hypothesis import given
 from hypothesis import strategies as st
+
+import salina_scram
 
 # RFC 7677, section 3: user "user", password "pencil". Its server signature and proof follow from
 # these two keys; PostgreSQL stores them like this.
