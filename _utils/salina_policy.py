@@ -21,6 +21,8 @@ NETWORK = "network"
 ALL = "all"
 """A target: every host."""
 APP_PORT = 80
+TIERS = ("master", "storage", "quorum", "database", "app", "balancer", "firewall")
+"""The roles in the order of a deployment: each tier needs those before it."""
 
 
 class Row(NamedTuple):
@@ -94,6 +96,17 @@ class Fleet:
         """The hosts with a role, in the order of the fleet."""
         return self.roles.get(role, ())
 
+    def tiers(self) -> list[tuple[str, list[str]]]:
+        """The hosts' ids in the order of a deployment, each once, in its first role's tier."""
+        found: list[tuple[str, list[str]]] = []
+        placed: set[str] = set()
+        for role in TIERS:
+            ids = [host.id for host in self.having(role) if host.id not in placed]
+            placed.update(ids)
+            if ids:
+                found.append((role, ids))
+        return found
+
     def address(self, host: Host, link: str) -> str:
         """The host's address on a link that its role needs (KeyError for another)."""
         return host.addresses[self.topology.links[link]]
@@ -159,6 +172,16 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, str]]:
         for row in fleet.rows
         if row.source == ANY
     ]
+
+
+def pings(fleet: Fleet, host: Host) -> list[str]:
+    """The addresses of its own at which a host answers ping: on a firewall the service's alone."""
+    own = [*host.addresses.values()]
+    if "balancer" in host.roles:
+        own.append(fleet.topology.service.address)
+    if "firewall" in host.roles:
+        own = [address for address in own if address == fleet.topology.service.address]
+    return list(dict.fromkeys(own))
 
 
 def peers(fleet: Fleet, host: Host) -> dict[str, str]:

@@ -15,7 +15,7 @@ import salina_policy as policy
 import salina_secrets as names
 from salina_policy import Fleet
 from salina_settings import Settings
-from salina_topology import Host, Topology, copies
+from salina_topology import Host, Service, Topology, copies
 
 Pillar = dict[str, Any]
 STATE = "/var/lib/salina"
@@ -92,6 +92,12 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def url(service: Service) -> str:
+    """The service as clients call it: https://crm.example, http://crm.example:8080."""
+    scheme, port, default = ("https", service.https, 443) if service.tls else ("http", service.http, 80)
+    return f"{scheme}://{service.domain}" + ("" if port == default else f":{port}")
+
+
 def _node(fleet: Fleet, host: Host, tree: str) -> Pillar:
     service = fleet.topology.service
     return {
@@ -141,6 +147,7 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
         "rules": policy.rules(fleet, host),
         "routes": policy.routes(fleet, host),
         "forward": forward,
+        "ping": policy.pings(fleet, host),
         "forward_ping": [fleet.topology.service.address] if forward else [],
         "settings": asdict(fleet.settings.firewall),
     }
@@ -283,6 +290,7 @@ def _app(
             "port": policy.APP_PORT,
             "balancers": balancers,
             "domain": service.domain,
+            "url": url(service),
             "database": {
                 "name": service.name,
                 "user": service.name,
@@ -397,14 +405,14 @@ def main() -> None:
     import sys
     from pathlib import Path
 
+    import salina_app
     import salina_settings
     import salina_topology
-    import salina_yaml
 
     root = Path(__file__).resolve().parent.parent
     topology = salina_topology.load(sys.argv[2] if sys.argv[2:] else root / "pillar/topology.yaml")
     application = root / f"pillar/app/{topology.service.application}.yaml"
-    definition = salina_yaml.read(application) if application.exists() else {"kind": "odoo"}
+    definition = salina_app.load(application).to_dict()
     pillar = pillar_for(
         topology,
         topology.initial(),

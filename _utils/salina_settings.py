@@ -164,6 +164,7 @@ class Balancer:
     tunnel: str = duration("1h")
     queue: str = duration("30s")
     http_request: str = duration("10s")
+    check: str = duration("5s")
     inter: str = duration("2s")
     fastinter: str = duration("500ms")
     fall: int = number(2, 1, 100)

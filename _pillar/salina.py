@@ -1,0 +1,43 @@
+"""Every minion's pillar, chosen by its id: the one thing about a minion that the master knows.
+
+Whatever a minion sends along (its grains, a pillar on the command line) is not looked at.
+Raising stops the minion's `state.apply` with the message, before it has changed anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+__opts__: dict[str, Any]
+
+
+def ext_pillar(
+    minion_id: str, pillar: dict[str, Any], root: str | None = None, state: str | None = None
+) -> dict[str, Any]:
+    """The pillar of `minion_id`.
+
+    `root` is the repository, `state` the master's state directory; both default to the master
+    configuration's `salina: {root, state}`. Raises a readable error that lists every fault of
+    topology, settings, members and application; also for an id that is no host of the fleet.
+
+    CLI Example: salt-run pillar.show_pillar nas1
+    """
+    configured = __opts__.get("salina", {})
+    site = _site()
+    return site.read(root or configured["root"], state or configured["state"]).pillar(minion_id)
+
+
+def _site() -> Any:
+    """The module `salina_site`, of the repository as it is now.
+
+    A master's worker lives for weeks and would go on with the utilities it once imported.
+    """
+    site = importlib.import_module("salina_site")
+    if not site.outdated():
+        return site
+    for name in [name for name in sys.modules if name.startswith("salina_")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    return importlib.import_module("salina_site")

@@ -1,0 +1,41 @@
+"""Make and judge the service's secrets. Values are never returned: results are kept in jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import salina_runner
+import salina_secrets
+from salt.exceptions import CommandExecutionError
+
+__opts__: dict[str, Any]
+
+
+def create() -> dict[str, list[str]]:
+    """Make every secret that is missing, among them the fleet's own CA; those there are kept.
+
+    Returns the names of those that were made. Raises CommandExecutionError.
+
+    CLI Example: salt-run secrets.create
+    """
+    site = salina_runner.site(__opts__)
+    topology, settings = site.fleet.topology, site.fleet.settings
+    try:
+        made = salina_secrets.create(site.store, topology.service.name, settings.tls.ca_days)
+    except (OSError, salina_secrets.SecretsError) as error:
+        raise CommandExecutionError(f"secrets were not made: {error}") from None
+    return {"made": made}
+
+
+def check() -> str:
+    """Judge the secrets: all there, readable by root alone, the CA's key and certificate a pair.
+
+    Raises CommandExecutionError with every fault.
+
+    CLI Example: salt-run secrets.check
+    """
+    store = salina_runner.site(__opts__).store
+    faults = salina_secrets.check(store)
+    if faults:
+        raise CommandExecutionError("\n  ".join(["secrets:", *faults]))
+    return f"all secrets are in {store.folder}"

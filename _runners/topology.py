@@ -1,0 +1,68 @@
+"""Judge, show and draw what exists (pillar/topology.yaml)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import salina_map
+import salina_runner
+import salina_settings
+import salina_site
+import salina_topology
+import salina_yaml
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+__opts__: dict[str, Any]
+
+
+def check(path: str | None = None) -> str:
+    """Judge the topology with its settings, members and application; or another file alone.
+
+    Raises CommandExecutionError with every fault.
+
+    CLI Example: salt-run topology.check
+    CLI Example: salt-run topology.check /root/next-topology.yaml
+    """
+    if path is None:
+        site = salina_runner.site(__opts__)
+        return f"{salina_site.TOPOLOGY} is good: {len(site.fleet.hosts)} hosts"
+    try:
+        settings = salina_settings.load(f"{__opts__['salina']['root']}/{salina_site.SETTINGS}")
+        topology = salina_topology.load(path, settings.storage.replica)
+    except salina_yaml.DataError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+    return f"{path} is good: {len(topology.fleet())} hosts"
+
+
+def show() -> dict[str, Any]:
+    """The fleet as it is now: the service, and each host's roles and addresses.
+
+    CLI Example: salt-run topology.show
+    """
+    fleet = salina_runner.site(__opts__).fleet
+    service = fleet.topology.to_dict()["service"]
+    hosts = {
+        host.id: {"roles": list(host.roles), "addresses": dict(host.addresses)}
+        for host in fleet.hosts.values()
+    }
+    return {"service": service, "hosts": hosts}
+
+
+def map(format: str = "mermaid") -> str:
+    """The fleet as a drawing: Mermaid's text, or an SVG picture with `format=svg`.
+
+    CLI Example: salt-run topology.map
+    CLI Example: salt-run topology.map format=svg --out=raw
+    """
+    drawings = {"mermaid": salina_map.mermaid, "svg": salina_map.svg}
+    if format not in drawings:
+        raise SaltInvocationError(f"format: {format!r}, allowed is {', '.join(drawings)}")
+    return drawings[format](salina_runner.site(__opts__).fleet)
+
+
+def tiers() -> list[dict[str, Any]]:
+    """The fleet's hosts in the order of a deployment, each once: [{name, hosts}, ...].
+
+    CLI Example: salt-run topology.tiers
+    """
+    return [{"name": name, "hosts": hosts} for name, hosts in salina_runner.site(__opts__).fleet.tiers()]

@@ -1,0 +1,156 @@
+"""The master's view of everything it decides from: topology, settings, members, secrets.
+
+`read` loads it from the repository and the state directory and reports the faults of all files
+together. It reads them anew only when one of them changed, so a pillar costs what its minion
+needs and no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import salina_app
+import salina_members
+import salina_secrets
+import salina_select
+import salina_settings
+import salina_topology
+import salina_tree
+from salina_policy import Fleet
+from salina_yaml import DataError, show
+
+TOPOLOGY = "pillar/topology.yaml"
+SETTINGS = "pillar/settings"
+APPLICATIONS = "pillar/app"
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+class SiteError(DataError):
+    """The faults of all files together, each line with the file it is in."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was read: the fleet, the application's definition, the digest of the minions' Python."""
+
+    root: Path
+    state: Path
+    fleet: Fleet
+    applications: Mapping[str, Mapping[str, Any]]
+    tree: str
+
+    @property
+    def store(self) -> salina_secrets.Store:
+        """Where the secrets are; they are read when a minion needs them, and never kept."""
+        return salina_secrets.open_store(self.state)
+
+    @property
+    def members_file(self) -> Path:
+        """Where the active members of the pools are kept."""
+        return self.state / salina_members.FILE
+
+    def pillar(self, minion_id: str) -> dict[str, Any]:
+        """One minion's pillar; raises as `salina_select.select` does."""
+        return salina_select.select(
+            self.fleet, self.store, self.applications, minion_id, self.tree, str(self.state)
+        )
+
+
+_known: dict[tuple[str, str], tuple[Signature, Site]] = {}
+
+
+def read(root: str | Path, state: str | Path) -> Site:
+    """Everything, from the repository `root` and the master's state directory `state`.
+
+    Raises SiteError with the faults of topology, settings, members and application together.
+    """
+    root, state = Path(root), Path(state)
+    signature = _signature(
+        [
+            root / TOPOLOGY,
+            state / salina_members.FILE,
+            *(file for name in (SETTINGS, APPLICATIONS) for file in (root / name).glob("*.yaml")),
+            *(file for kind in salina_tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
+        ]
+    )
+    key = (str(root), str(state))
+    if key not in _known or _known[key][0] != signature:
+        _known[key] = (signature, _read(root, state))
+    return _known[key][1]
+
+
+def outdated() -> bool:
+    """Whether the utilities on disk are others than those this process has imported."""
+    return _own_files() != _imported
+
+
+def _read(root: Path, state: Path) -> Site:
+    faults: list[str] = []
+    settings = salina_settings.Settings()
+    try:
+        settings = salina_settings.load(root / SETTINGS)
+    except salina_settings.SettingsError as error:
+        faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
+    try:
+        topology = salina_topology.load(root / TOPOLOGY, settings.storage.replica)
+    except salina_topology.TopologyError as error:
+        raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
+    members = topology.initial()
+    file = state / salina_members.FILE
+    try:
+        members = salina_members.load(file, topology)
+    except salina_members.MembersError as error:
+        faults += _prefixed(str(file), error)
+    applications: dict[str, Mapping[str, Any]] = {}
+    try:
+        applications[topology.service.application] = application(root, topology)
+    except SiteError as error:
+        faults += error.faults
+    if faults:
+        raise SiteError("salina", faults)
+    fleet = Fleet(topology, members, settings)
+    return Site(root, state, fleet, applications, salina_tree.of_repository(root))
+
+
+def application(root: Path, topology: salina_topology.Topology) -> Mapping[str, Any]:
+    """The definition of the topology's application, pillar/app/<name>.yaml.
+
+    Raises SiteError when there is none, and with every fault in it.
+    """
+    name = topology.service.application
+    file = f"{APPLICATIONS}/{name}.yaml"
+    if not (root / file).exists():
+        there = ", ".join(sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml")))
+        fault = f"{TOPOLOGY}: service.application: {show(name)}, allowed is a file of"
+        raise SiteError("salina", [f"{fault} {APPLICATIONS}: {there or 'there is none'}"])
+    try:
+        return salina_app.load(root / file).to_dict()
+    except salina_app.AppError as error:
+        raise SiteError("salina", _prefixed(file, error)) from error
+
+
+def _prefixed(name: str, error: DataError) -> list[str]:
+    return [f"{name}: {fault}" for fault in error.faults]
+
+
+def _signature(files: Iterable[Path]) -> Signature:
+    found = []
+    for file in files:
+        try:
+            status = os.stat(file)
+        except FileNotFoundError:
+            continue
+        found.append((str(file), status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(sorted(found))
+
+
+def _own_files() -> Signature:
+    return _signature(Path(__file__).parent.glob("salina_*.py"))
+
+
+_imported = _own_files()
