@@ -10,6 +10,17 @@ import importlib
 import sys
 from typing import Any
 
+import salina_site
+
+if salina_site.outdated():
+    # Salt executes this file for each pillar, in a worker that lives for weeks: it must not go on
+    # with the utilities it imported before the repository was updated. Here, because only while
+    # it loads a module does Salt have `_utils` on the path.
+    for _name in [name for name in sys.modules if name.startswith("salina_")]:
+        del sys.modules[_name]
+    importlib.invalidate_caches()
+    salina_site = importlib.import_module("salina_site")
+
 __opts__: dict[str, Any]
 
 
@@ -25,19 +36,5 @@ def ext_pillar(
     CLI Example: salt-run pillar.show_pillar nas1
     """
     configured = __opts__.get("salina", {})
-    site = _site()
-    return site.read(root or configured["root"], state or configured["state"]).pillar(minion_id)
-
-
-def _site() -> Any:
-    """The module `salina_site`, of the repository as it is now.
-
-    A master's worker lives for weeks and would go on with the utilities it once imported.
-    """
-    site = importlib.import_module("salina_site")
-    if not site.outdated():
-        return site
-    for name in [name for name in sys.modules if name.startswith("salina_")]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    return importlib.import_module("salina_site")
+    site = salina_site.read(root or configured["root"], state or configured["state"])
+    return site.pillar(minion_id)
