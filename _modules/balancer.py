@@ -1,0 +1,138 @@
+"""The balancer's HAProxy at run time, through its socket: who serves, drain, weights.
+
+What is set here outlives a reload (salt/haproxy), not a restart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+import salina_haproxy
+
+SOCKET = "/run/haproxy/admin.sock"
+TIMEOUT = 10.0
+BACKEND = "app"
+
+
+def stats() -> list[dict[str, str]]:
+    """Return HAProxy's statistics: a row per frontend, backend and server.
+
+    Raises:
+        CommandExecutionError: HAProxy doesn't answer.
+
+    CLI example::
+
+        salt lb1 balancer.stats
+    """
+    try:
+        return salina_haproxy.statistics(_ask("show stat"))
+    except ValueError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def servers(backend: str = BACKEND) -> dict[str, dict[str, Any]]:
+    """Return the servers of a backend by name.
+
+    ``serving`` says whether new requests go there; ``healthy``, ``drained``, ``maintenance`` and
+    ``weight`` why not; ``sessions`` are those of this moment.
+
+    Args:
+        backend: as in HAProxy's configuration.
+
+    Raises:
+        CommandExecutionError: HAProxy doesn't answer, or has no such backend.
+
+    CLI example::
+
+        salt lb1 balancer.servers
+    """
+    found = [server for server in _servers() if server.backend == backend]
+    if not found:
+        raise CommandExecutionError(f"HAProxy has no backend {backend} with servers")
+    return {
+        server.name: {**dataclasses.asdict(server), "serving": server.serving} for server in found
+    }
+
+
+def drain(server: str) -> None:
+    """Send a server no further requests; those it has go on.
+
+    Args:
+        server: its name, in whichever backends it is.
+
+    Raises:
+        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+
+    CLI example::
+
+        salt lb1 balancer.drain s2
+    """
+    _set(server, "set server {} state drain")
+
+
+def ready(server: str) -> None:
+    """Let a server have requests again, as soon as it is healthy.
+
+    Args:
+        server: its name, in whichever backends it is.
+
+    Raises:
+        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+
+    CLI example::
+
+        salt lb1 balancer.ready s2
+    """
+    _set(server, "set server {} state ready")
+
+
+def weight(server: str, percent: int) -> None:
+    """Give a server a part of the share it has by its configuration.
+
+    Args:
+        server: its name, in whichever backends it is.
+        percent: 0 to 100; with 0 it gets nothing new.
+
+    Raises:
+        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+
+    CLI example::
+
+        salt lb1 balancer.weight s2 50
+    """
+    _set(server, f"set weight {{}} {int(percent)}%")
+
+
+def _set(server: str, command: str) -> None:
+    """Run a command for a server in each backend that has it."""
+    found = [known for known in _servers() if known.name == server]
+    if not found:
+        raise CommandExecutionError(f"HAProxy has no server {server}")
+    for known in found:
+        line = command.format(f"{known.backend}/{known.name}")
+        answer = _ask(line).strip()
+        if answer:
+            raise CommandExecutionError(f"HAProxy, {line}: {answer}")
+
+
+def _servers() -> list[salina_haproxy.Server]:
+    try:
+        return salina_haproxy.servers(_ask("show stat"), _ask("show servers state"))
+    except ValueError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _ask(command: str) -> str:
+    """Send one command and return the whole answer."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(SOCKET)
+            connection.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    except OSError as error:
+        raise CommandExecutionError(f"{SOCKET}: {error} (is haproxy running?)") from error

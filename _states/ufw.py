@@ -1,0 +1,141 @@
+"""Keep ufw's rules exactly as the pillar has them, and the firewall on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str, Any]:
+    """Ensure that ufw has these rules and no others, whether it is active or not.
+
+    Args:
+        name: anything.
+        rules: ``{comment, proto, ports, from, to}`` each, from pillar ``ufw``.
+        routes: the same for packets that pass through this host.
+
+    Returns:
+        The usual dictionary of a state.
+
+    Raises:
+        CommandExecutionError: ufw refused a rule.
+
+    CLI example: see ``salt/ufw/init.sls``.
+    """
+    plan = __salt__["ufw.plan"](rules, routes)
+    changes = {what: found for what, found in plan.items() if found}
+    if not changes:
+        return _result(name, True, {}, "the rules are as the pillar has them")
+    if __opts__["test"]:
+        return _result(name, None, changes, "the rules would be changed")
+    for rule in plan["add"]:
+        __salt__["ufw.add"](rule)
+    for rule in plan["delete"]:
+        __salt__["ufw.delete"](rule)
+    left = __salt__["ufw.plan"](rules, routes)
+    if any(left.values()):
+        return _result(name, False, changes, f"ufw still differs from the pillar: {left}")
+    return _result(name, True, changes, "the rules were changed")
+
+
+def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
+    """Ensure that the firewall is on, now and after a boot, with the policies of this project.
+
+    The policies and the kernel's forwarding are in ufw's files, written before this state: a
+    difference means that they weren't loaded.
+
+    Args:
+        name: anything.
+        forward: whether this host passes packets on (those that its routes allow).
+        logging: ``off``, ``low``, ``medium``, ``high`` or ``full``.
+
+    Returns:
+        The usual dictionary of a state.
+
+    Raises:
+        CommandExecutionError: ufw failed.
+
+    CLI example: see ``salt/ufw/init.sls``.
+    """
+    want = _wanted(forward, logging)
+    if __opts__["test"] and not __salt__["ufw.installed"]():
+        return _result(name, None, {"active": {"old": None, "new": True}}, "it would be enabled")
+    before = __salt__["ufw.status"]()
+    differences = _differences(before, want)
+    if not differences:
+        return _result(name, True, {}, "the firewall is on")
+    if __opts__["test"]:
+        return _result(name, None, differences, "the firewall would be switched on")
+    __salt__["ufw.enable"](logging)
+    if before["active"]:
+        __salt__["ufw.reload"]()
+    return _outcome(name, before, want, "the firewall was switched on")
+
+
+def mod_watch(name: str, sfun: str, forward: bool, logging: str, **_: Any) -> dict[str, Any]:
+    """Load ufw's files anew when one of them changed.
+
+    Salt calls this when ``enabled`` had nothing to do, but also when it failed, and then shows this
+    result alone: hence the same conditions hold here.
+
+    Args:
+        name: anything.
+        sfun: the state function that watches.
+        forward: as for ``enabled``.
+        logging: as for ``enabled``.
+
+    Returns:
+        The usual dictionary of a state.
+
+    Raises:
+        CommandExecutionError: ufw failed.
+
+    CLI example: none, Salt calls it for ``watch``.
+    """
+    if __opts__["test"]:
+        return _result(name, None, {sfun: "reloaded"}, "the firewall would be reloaded")
+    before = __salt__["ufw.status"]()
+    if before["active"] and before["boot"]:
+        __salt__["ufw.reload"]()
+    else:
+        __salt__["ufw.enable"](logging)
+    result = _outcome(name, before, _wanted(forward, logging), "the firewall was reloaded")
+    result["changes"][sfun] = "reloaded"
+    return result
+
+
+def _wanted(forward: bool, logging: str) -> dict[str, Any]:
+    """Return the answer that ``ufw.status`` is to give."""
+    return {
+        "active": True,
+        "boot": True,
+        "logging": logging,
+        "incoming": "deny",
+        "outgoing": "allow",
+        "routed": "deny" if forward else "disabled",
+    }
+
+
+def _outcome(
+    name: str, before: dict[str, Any], want: dict[str, Any], success: str
+) -> dict[str, Any]:
+    """Read the status again and report the real difference."""
+    after = __salt__["ufw.status"]()
+    left = _differences(after, want)
+    changes = _differences(before, after)
+    if left:
+        return _result(name, False, changes, f"the firewall is not as it is to be: {left}")
+    return _result(name, True, changes, success)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return what differs between two answers of ``ufw.status``."""
+    return {key: {"old": old[key], "new": new[key]} for key in new if old[key] != new[key]}
+
+
+def _result(
+    name: str, result: bool | None, changes: dict[str, Any], comment: str
+) -> dict[str, Any]:
+    return {"name": name, "result": result, "changes": changes, "comment": comment}

@@ -1,0 +1,99 @@
+"""What HAProxy says at its runtime socket, parsed.
+
+Source: HAProxy 2.6 Management Guide, 9.1 (CSV format) and 9.3 (`show servers state`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+RUNNING = 2  # srv_op_state: SRV_ST_RUNNING
+MAINTENANCE = 0x01 | 0x02 | 0x20  # srv_admin_state: by command, inherited, by an unknown name
+DRAIN = 0x08 | 0x10  # by command, inherited
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of one backend: what its health check and what an operator say of it."""
+
+    backend: str
+    name: str
+    address: str
+    port: int
+    healthy: bool
+    drained: bool
+    maintenance: bool
+    weight: int
+    sessions: int
+    requests: int
+    check: str
+
+    @property
+    def serving(self) -> bool:
+        """Whether new requests go there."""
+        return self.healthy and not self.drained and not self.maintenance and self.weight > 0
+
+
+def statistics(text: str) -> list[dict[str, str]]:
+    """Parse the answer to `show stat`: a row per frontend, backend, server; no empty cells.
+
+    Args:
+        text: CSV whose first line begins with `# pxname`.
+
+    Raises:
+        ValueError: it isn't that.
+    """
+    if not text.startswith("# pxname,"):
+        raise ValueError(f"not the answer to `show stat`: {text[:80]!r}")
+    rows = csv.DictReader(text.removeprefix("# ").strip().splitlines())
+    return [{key: value for key, value in row.items() if key and value} for row in rows]
+
+
+def states(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Parse the answer to `show servers state`: backend and server to the columns of its line.
+
+    Args:
+        text: version 1 of the format.
+
+    Raises:
+        ValueError: it isn't that.
+    """
+    lines = text.strip().splitlines()
+    if len(lines) < 2 or lines[0] != "1" or not lines[1].startswith("# "):
+        raise ValueError(f"not the answer to `show servers state`: {text[:80]!r}")
+    columns = lines[1].removeprefix("# ").split()
+    rows = [dict(zip(columns, line.split(), strict=False)) for line in lines[2:]]
+    return {(row["be_name"], row["srv_name"]): row for row in rows}
+
+
+def servers(stat: str, state: str) -> list[Server]:
+    """Put the two answers together: every server of every backend, in HAProxy's order.
+
+    Args:
+        stat: the answer to `show stat`.
+        state: the answer to `show servers state`.
+
+    Raises:
+        ValueError: one of them isn't that.
+    """
+    counters = {(row["pxname"], row["svname"]): row for row in statistics(stat)}
+    return [_server(key, row, counters.get(key, {})) for key, row in states(state).items()]
+
+
+def _server(key: tuple[str, str], state: Mapping[str, str], counters: Mapping[str, str]) -> Server:
+    admin = int(state["srv_admin_state"])
+    return Server(
+        backend=key[0],
+        name=key[1],
+        address=state["srv_addr"],
+        port=int(state["srv_port"]),
+        healthy=int(state["srv_op_state"]) == RUNNING,
+        drained=bool(admin & DRAIN),
+        maintenance=bool(admin & MAINTENANCE),
+        weight=int(state["srv_uweight"]),
+        sessions=int(counters.get("scur", 0)),
+        requests=int(counters.get("stot", 0)),
+        check=" ".join(counters[key] for key in ("check_status", "last_chk") if key in counters),
+    )

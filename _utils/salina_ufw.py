@@ -1,0 +1,153 @@
+"""What ufw's rules are, what they are to be, and the steps from one to the other.
+
+ufw prints the rules it was given (``ufw show added``) in one form whatever the words they were
+given in. Rules are compared in that form, hence also those that an operator added by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+ANYWHERE = ("any", "0.0.0.0/0", "::/0")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, in the words that ufw prints: ``allow from 10.1.5.2 to any port 22 proto tcp``."""
+
+    words: tuple[str, ...]
+    comment: str = ""
+
+    def __str__(self) -> str:
+        text = shlex.join(self.words)
+        return f"{text} comment '{self.comment}'" if self.comment else text
+
+    @property
+    def addition(self) -> list[str]:
+        """The command that adds this rule, or gives it this comment."""
+        return ["ufw", *self.words, *(["comment", self.comment] if self.comment else [])]
+
+    @property
+    def deletion(self) -> list[str]:
+        """The command that deletes it."""
+        if self.words[0] == "route":
+            return ["ufw", "route", "delete", *self.words[1:]]
+        return ["ufw", "delete", *self.words]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What ``ufw status verbose`` says of the firewall as a whole; empty words when inactive.
+
+    ``routed`` is ``disabled`` where the kernel doesn't forward packets.
+    """
+
+    active: bool
+    logging: str = ""
+    incoming: str = ""
+    outgoing: str = ""
+    routed: str = ""
+
+
+def wanted(rules: Iterable[Mapping[str, str]], routes: Iterable[Mapping[str, str]]) -> list[Rule]:
+    """Return the rules that pillar ``ufw`` describes, in ufw's form.
+
+    Two entries that come to the same rule are one, with both comments.
+
+    Args:
+        rules: ``{comment, proto, ports, from, to}``: ``ports`` as ``80,443`` or ``49152:49251``,
+            ``from`` and ``to`` an address, a network or ``any``.
+        routes: the same for packets that pass through.
+
+    Raises:
+        ValueError: an address that is none.
+        KeyError: a missing key.
+    """
+    comments: dict[tuple[str, ...], list[str]] = {}
+    entries = [((), rule) for rule in rules] + [(("route",), route) for route in routes]
+    for prefix, entry in entries:
+        said = comments.setdefault((*prefix, *_words(entry)), [])
+        if entry["comment"] not in said:
+            said.append(entry["comment"])
+    return [Rule(words, "; ".join(said)) for words, said in comments.items()]
+
+
+def added(text: str) -> list[Rule]:
+    """Parse the output of ``ufw show added``.
+
+    Raises:
+        ValueError: a line that can't be split into words.
+    """
+    found = []
+    for line in text.splitlines():
+        if line.startswith("ufw "):
+            words = shlex.split(line)[1:]
+            comment = ""
+            if len(words) > 2 and words[-2] == "comment":
+                *words, _, comment = words
+            found.append(Rule(tuple(words), comment))
+    return found
+
+
+def status(text: str) -> Status:
+    """Parse the output of ``ufw status verbose``.
+
+    Raises:
+        ValueError: it isn't that.
+    """
+    if re.search(r"^Status: inactive$", text, re.MULTILINE):
+        return Status(active=False)
+    found = re.search(
+        r"^Status: active\nLogging: (?:on \((\w+)\)|off)\n"
+        r"Default: (\w+) \(incoming\), (\w+) \(outgoing\), (\w+) \(routed\)$",
+        text,
+        re.MULTILINE,
+    )
+    if not found:
+        raise ValueError(f"not the output of `ufw status verbose`: {text!r}")
+    logging, incoming, outgoing, routed = found.groups()
+    return Status(True, logging or "off", incoming, outgoing, routed)
+
+
+def plan(have: Iterable[Rule], want: Iterable[Rule]) -> tuple[list[Rule], list[Rule]]:
+    """Return the rules to add, and those to delete after that, so that nothing wanted is cut off.
+
+    A rule with another comment is to be added: ufw then replaces the comment.
+    """
+    have, want = list(have), list(want)
+    keep = {rule.words for rule in want}
+    return (
+        [rule for rule in want if rule not in have],
+        [rule for rule in have if rule.words not in keep],
+    )
+
+
+def _words(entry: Mapping[str, str]) -> tuple[str, ...]:
+    """Return an entry of the pillar as ufw would print it, but for the comment.
+
+    Source: ``ufw.parser.UFWCommandRule.get_command`` of ufw 0.36.2.
+    """
+    source, destination = _address(entry["from"]), _address(entry["to"])
+    ports, proto = _ports(entry["ports"]), entry["proto"]
+    if source == destination == "any":
+        return ("allow", f"{ports}/{proto}")
+    origin = () if source == "any" else ("from", source)
+    return ("allow", *origin, "to", destination, "port", ports, "proto", proto)
+
+
+def _address(text: str) -> str:
+    """Return an address as ufw writes it: ``10.1.5.2``, ``10.1.5.0/24``, ``any``."""
+    if text in ANYWHERE:
+        return "any"
+    network = ip_network(text, strict=False)
+    return str(network if network.num_addresses > 1 else network.network_address)
+
+
+def _ports(text: str) -> str:
+    """Return a list of ports as ufw writes it: in order, each one once."""
+    ports = {part.strip() for part in text.split(",")}
+    return ",".join(sorted(ports, key=lambda port: int(port.partition(":")[0])))

@@ -1,0 +1,70 @@
+# HAProxy, one per host. What it does is in fragments under /etc/haproxy/conf.d: this component has
+# the global one; each other has `check_cmd: /usr/local/sbin/haproxy-check NAME`, requires
+# `file: haproxy-global`, and is in `watch_in: service: haproxy-reload`.
+{%- import_yaml "packages.yaml" as packages %}
+
+haproxy-packages:
+  pkg.installed:
+    - pkgs: {{ packages.haproxy | json }}
+
+haproxy-conf.d:
+  file.directory:
+    - name: /etc/haproxy/conf.d
+    - mode: '0755'
+    - require:
+        - pkg: haproxy-packages
+{% for script in ['haproxy-check', 'haproxy-save-state'] %}
+{{ script }}:
+  file.managed:
+    - name: /usr/local/sbin/{{ script }}
+    - source: salt://haproxy/files/{{ script }}
+    - mode: '0755'
+    - require_in:
+        - file: haproxy-global
+{% endfor %}
+haproxy-global:
+  file.managed:
+    - name: /etc/haproxy/conf.d/00-global.cfg
+    - source: salt://haproxy/files/00-global.cfg
+    - mode: '0644'
+    - check_cmd: /usr/local/sbin/haproxy-check 00-global.cfg
+    - require:
+        - file: haproxy-conf.d
+    - watch_in:
+        - service: haproxy-reload
+
+haproxy-default:
+  file.managed:
+    - name: /etc/default/haproxy
+    - contents: |
+        # Managed by Salt (salt/haproxy).
+        CONFIG=/etc/haproxy/conf.d
+    - mode: '0644'
+    - require:
+        - file: haproxy-global
+
+# A drain or a weight set at run time outlives a reload.
+haproxy-unit:
+  file.managed:
+    - name: /etc/systemd/system/haproxy.service.d/salina.conf
+    - source: salt://haproxy/files/unit.conf
+    - makedirs: True
+    - mode: '0644'
+    - require:
+        - file: haproxy-global
+
+haproxy-service:
+  service.running:
+    - name: haproxy
+    - enable: True
+    - require:
+        - file: haproxy-unit
+    - watch:
+        - file: haproxy-default
+
+haproxy-reload:
+  service.running:
+    - name: haproxy
+    - reload: True
+    - require:
+        - service: haproxy-service

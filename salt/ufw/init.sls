@@ -1,0 +1,47 @@
+# This host's firewall: closed but for the rules of pillar `ufw`, which come from one table of who
+# talks to whom (_utils/salina_policy.py). Policies and rules are in place before it is switched on.
+{%- import_yaml "packages.yaml" as packages %}
+{%- set files = {
+    '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
+    '/etc/ufw/sysctl.conf': {'source': 'sysctl.conf', 'mode': '0644'},
+    '/etc/ufw/before.rules': {'source': 'before.rules', 'mode': '0640', 'check': 'iptables-restore'},
+    '/etc/ufw/before6.rules': {'source': 'before6.rules', 'mode': '0640', 'check': 'ip6tables-restore'},
+} %}
+
+ufw-packages:
+  pkg.installed:
+    - pkgs: {{ packages.common | json }}
+{% for path, file in files.items() %}
+{{ path }}:
+  file.managed:
+    - source: salt://ufw/files/{{ file.source }}
+    - template: jinja
+    - mode: '{{ file.mode }}'
+    {%- if file.check is defined %}
+    - check_cmd: {{ file.check }} --noflush --test
+    {%- endif %}
+    - require:
+        - pkg: ufw-packages
+    - watch_in:
+        - ufw: ufw-enabled
+{% endfor %}
+ufw-rules:
+  ufw.rules:
+    - rules: {{ pillar.ufw.rules | json }}
+    - routes: {{ pillar.ufw.routes | json }}
+    - require:
+        - pkg: ufw-packages
+
+ufw-enabled:
+  ufw.enabled:
+    - forward: {{ pillar.ufw.forward }}
+    - logging: '{{ pillar.ufw.settings.logging }}'
+    - require:
+        - ufw: ufw-rules
+
+# `ufw enable` doesn't enable its unit.
+ufw-service:
+  service.enabled:
+    - name: ufw
+    - require:
+        - ufw: ufw-enabled
