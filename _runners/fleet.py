@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import salina_runner
-import salina_wait
 import salt.client
 from salt.exceptions import CommandExecutionError
+
+import salina_runner
+import salina_wait
 
 __opts__: dict[str, Any]
 

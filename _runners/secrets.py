@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import salina_runner
 import salina_secrets
-from salt.exceptions import CommandExecutionError
 
 __opts__: dict[str, Any]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
 import salina_map
 import salina_runner
 import salina_settings
 import salina_site
 import salina_topology
 import salina_yaml
-from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __opts__: dict[str, Any]
 
@@ -65,4 +66,6 @@ def tiers() -> list[dict[str, Any]]:
 
     CLI Example: salt-run topology.tiers
     """
-    return [{"name": name, "hosts": hosts} for name, hosts in salina_runner.site(__opts__).fleet.tiers()]
+    return [
+        {"name": name, "hosts": hosts} for name, hosts in salina_runner.site(__opts__).fleet.tiers()
+    ]

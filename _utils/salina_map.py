@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import salina_policy as policy
 from salina_policy import Fleet, Row
@@ -67,7 +68,7 @@ def arrows(fleet: Fleet) -> list[Arrow]:
             ports = found.setdefault((source, target), [])
             ports += [part for part in row.ports.split(",") if part not in ports]
     return [
-        Arrow(known.get(source), known[target], ", ".join(ports).replace(":", "–"))
+        Arrow(known.get(source), known[target], ", ".join(ports).replace(":", "-"))
         for (source, target), ports in found.items()
     ]
 
@@ -81,7 +82,7 @@ def _ends(fleet: Fleet, row: Row, known: list[Group]) -> Iterator[tuple[str, str
         if row.source == policy.ANY:
             walls = [group for group in known if "firewall" in group.roles and group is not target]
             stops = [CLIENTS, *(group.id for group in walls), target.id]
-            yield from zip(stops, stops[1:], strict=False)
+            yield from pairwise(stops)
             continue
         for source in known:
             if row.source in source.roles and (source is not target or len(source.hosts) > 1):
@@ -204,14 +205,12 @@ def _places(known: list[Group]) -> tuple[dict[str, Box], float, float]:
     return places, x - GAP + MARGIN, TOP + tall
 
 
-def _strips(
-    fleet: Fleet, known: list[Group], places: dict[str, Box], low: float
-) -> Iterator[str]:
+def _strips(fleet: Fleet, known: list[Group], places: dict[str, Box], low: float) -> Iterator[str]:
     """The networks that lie between the columns, as upright strips."""
     columns = {0: places[CLIENTS].right}
     columns.update({g.column: places[g.id].right for g in known if g.column})
     numbers = sorted(columns)
-    for here, following in zip(numbers, numbers[1:], strict=False):
+    for here, following in pairwise(numbers):
         links = {fleet.topology.links[link]: link for link in reversed(BETWEEN[here:following])}
         step = GAP / (len(links) + 1)
         for place, (name, link) in enumerate(reversed(links.items()), start=1):
@@ -282,8 +281,7 @@ def _panel(group: Group, box: Box, inner: str | None) -> str:
         y += ROW
     if inner:
         parts.append(
-            f'<text x="{box.x + 12:g}" y="{box.bottom - 9:g}" class="soft">'
-            f"⇄ {escape(inner)}</text>"
+            f'<text x="{box.x + 12:g}" y="{box.bottom - 9:g}" class="soft">⇄ {escape(inner)}</text>'
         )
     return "".join(parts)
 

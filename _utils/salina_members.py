@@ -83,16 +83,19 @@ def faults_of(data: object, topology: Topology) -> list[str]:
     """Why `data` are no members of `topology`; an empty list when they are."""
     if not isinstance(data, Mapping):
         return [f"{show(data)}, allowed is a mapping of pools"]
-    faults = [f"{join('', name)}: no pool of the topology" for name in data
-              if name not in topology.pools]
+    faults = [
+        f"{join('', name)}: no pool of the topology" for name in data if name not in topology.pools
+    ]
     for pool in topology.pools.values():
         ids = data.get(pool.name)
         if not isinstance(ids, Sequence) or isinstance(ids, str):
             faults.append(f"{pool.name}: {show(ids)}, allowed is a list of ids")
             continue
         strangers = [i for i in ids if not isinstance(i, str) or pool.number(i) is None]
-        faults += [f"{pool.name}: {show(stranger)} is no member that the pool can have"
-                   for stranger in strangers]
+        faults += [
+            f"{pool.name}: {show(stranger)} is no member that the pool can have"
+            for stranger in strangers
+        ]
         if not strangers and len(set(ids)) < len(ids):
             faults.append(f"{pool.name}: an id is given twice")
         if len(ids) < pool.minimum:

@@ -17,7 +17,7 @@ from salina_topology import Host, Topology
 ANY = "any"
 """A source: whoever reaches the target's address at all (clients, and their whole world)."""
 NETWORK = "network"
-"""A source: every address of the link's network, so that a new host is let in before it is known."""
+"""A source: the link's whole network, so that a new host is let in before it is known."""
 ALL = "all"
 """A target: every host."""
 APP_PORT = 80
@@ -113,7 +113,8 @@ class Fleet:
 
     def app_address(self, host: Host) -> str:
         """Where an app host's web server listens: on the balancer's own host on loopback only,
-        since the balancer may have the same address and the same port."""
+        since the balancer may have the same address and the same port.
+        """
         return "127.0.0.1" if "balancer" in host.roles else self.address(host, "web")
 
 

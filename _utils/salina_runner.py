@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import salina_site
 from salina_yaml import DataError
-from salt.exceptions import CommandExecutionError
 
 
 def site(opts: dict[str, Any]) -> salina_site.Site:

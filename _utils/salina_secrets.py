@@ -132,11 +132,15 @@ def new_key() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode("ascii")
+    return (
+        ec.generate_private_key(ec.SECP256R1())
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        .decode("ascii")
+    )
 
 
 def self_signed(key_pem: str, common_name: str, days: int) -> str:
@@ -150,7 +154,7 @@ def self_signed(key_pem: str, common_name: str, days: int) -> str:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SecretsError(f"{CA_KEY} is not an ECDSA key")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,

@@ -94,7 +94,9 @@ def endpoint(address: str, port: int) -> str:
 
 def url(service: Service) -> str:
     """The service as clients call it: https://crm.example, http://crm.example:8080."""
-    scheme, port, default = ("https", service.https, 443) if service.tls else ("http", service.http, 80)
+    scheme, port, default = (
+        ("https", service.https, 443) if service.tls else ("http", service.http, 80)
+    )
     return f"{scheme}://{service.domain}" + ("" if port == default else f":{port}")
 
 
@@ -249,9 +251,7 @@ def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pilla
     }
 
 
-def _app(
-    fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[str, Any]
-) -> Pillar:
+def _app(fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[str, Any]) -> Pillar:
     service = fleet.topology.service
     settings = fleet.settings
     password = secrets.get("database-application")
@@ -352,8 +352,9 @@ def _quorum(fleet: Fleet, host: Host) -> Pillar:
                 for voter in fleet.having("quorum")
             ],
             # not a secret: it keeps two clusters that meet by mistake apart
-            "token": hashlib.sha256(f"salina {service.name} {service.domain}".encode())
-            .hexdigest()[:16],
+            "token": hashlib.sha256(f"salina {service.name} {service.domain}".encode()).hexdigest()[
+                :16
+            ],
             **settings,
         }
     }

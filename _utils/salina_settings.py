@@ -49,9 +49,25 @@ def path(default: str) -> Any:
     return text(default, PATH, "an absolute path")
 
 
-def table(**default: Scalar) -> Any:
-    """A setting that is a mapping; keys of the file are added to these and replace them."""
-    return field(default_factory=lambda: dict(default))
+PARAMETERS: Mapping[str, Scalar] = {
+    "max_connections": 300,
+    "shared_buffers": "128MB",
+    "effective_cache_size": "512MB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "64MB",
+    "random_page_cost": 1.1,
+    "max_wal_size": "1GB",
+    "wal_keep_size": "256MB",
+    "max_wal_senders": 10,
+    "max_replication_slots": 10,
+    "wal_log_hints": True,
+    "wal_sender_timeout": "5s",
+    "wal_receiver_timeout": "5s",
+    "password_encryption": "scram-sha-256",
+    "log_min_duration_statement": 1000,
+    "idle_in_transaction_session_timeout": "10min",
+}
+"""PostgreSQL's own parameters, for a small host with a standby."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +111,7 @@ class Database:
     failsafe_mode: bool = True
     check_timeline: bool = True
     wait: int = number(300, 1, 3600)
-    parameters: dict[str, Scalar] = table(
-        max_connections=300,
-        shared_buffers="128MB",
-        effective_cache_size="512MB",
-        work_mem="8MB",
-        maintenance_work_mem="64MB",
-        random_page_cost=1.1,
-        max_wal_size="1GB",
-        wal_keep_size="256MB",
-        max_wal_senders=10,
-        max_replication_slots=10,
-        wal_log_hints=True,
-        wal_sender_timeout="5s",
-        wal_receiver_timeout="5s",
-        password_encryption="scram-sha-256",
-        log_min_duration_statement=1000,
-        idle_in_transaction_session_timeout="10min",
-    )
+    parameters: dict[str, Scalar] = field(default_factory=lambda: dict(PARAMETERS))
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,8 @@ class Firewall:
 @dataclass(frozen=True)
 class Tls:
     """The hosts' certificates, in days: how long they last, how long before the end they are
-    renewed, and how long the CA lasts."""
+    renewed, and how long the CA lasts.
+    """
 
     days: int = number(90, 2, 825)
     renew_days: int = number(30, 1, 400)
@@ -256,7 +256,7 @@ def _across(settings: Settings) -> Iterable[str]:
         yield "quorum.yaml: election_timeout: allowed is 5 times heartbeat_interval and more"
     database = settings.database
     if database.ttl < database.loop_wait + 2 * database.retry_timeout:  # Patroni's own rule
-        yield f"database.yaml: ttl: {database.ttl}, allowed is loop_wait + 2 * retry_timeout at least"
+        yield f"database.yaml: ttl: {database.ttl}, allowed is loop_wait + 2 * retry_timeout"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -257,14 +257,14 @@ def parse(data: object, source: str = "topology", replica: int | None = None) ->
 
     `source` is the file's name in messages; `replica` the number of copies that the settings
     ask the storage hosts for (None: as many as suit them). Raises TopologyError with every
-    fault; rules across fields are judged only where the fields themselves are sound.
+    fault. A rule across fields is judged unless a fault in those fields makes it pointless.
     """
-    reader = _Reader()
-    topology = reader.topology(data)
-    if topology is not None and not reader.faults:
-        reader.faults += _across(topology, replica)
-    if topology is None or reader.faults:
-        raise TopologyError(source, reader.faults)
+    faults = _Faults()
+    topology = _Reader(faults).topology(data)
+    if topology is not None:
+        faults.lines += list(_across(topology, replica, faults))
+    if topology is None or faults.lines:
+        raise TopologyError(source, faults.lines)
     return topology
 
 
@@ -274,268 +274,302 @@ def copies(storage_hosts: int, replica: int | None) -> int:
 
 
 def _start(rule: str) -> IPAddress:
+    """The address that a pool's rule counts from: 10.1.3.10 for 10.1.3.(10+n)."""
     match = ADDRESS_RULE.fullmatch(rule)
     if match is None:
         raise ValueError(rule)
     return ipaddress.ip_address(f"{match['stem']}{match['base']}")
 
 
-class _Reader:
-    """Reads one part after the other and collects the faults of each."""
+class _Faults:
+    """The faults found so far, and where: a place without one is sound."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
+        self.lines: list[str] = []
+        self.paths: set[str] = set()
 
-    def fault(self, path: str, found: object, allowed: str) -> None:
-        text = found if isinstance(found, _Words) else show(found)
-        self.faults.append(f"{path}: {text}, allowed is {allowed}")
+    def add(self, path: str, message: str) -> None:
+        """Record a fault."""
+        self.lines.append(f"{path}: {message}")
+        self.paths.add(path)
 
-    def mapping(self, value: object, path: str, allowed: str = "a mapping") -> dict[str, Any]:
-        if isinstance(value, dict):
-            for key in [key for key in value if not isinstance(key, str)]:
-                self.fault(path, key, "text as a key")
-            return {key: item for key, item in value.items() if isinstance(key, str)}
-        self.fault(path, value, allowed)
-        return {}
+    def found(self, path: str, value: object, allowed: str) -> None:
+        """Record a value that is not what is allowed."""
+        self.add(path, f"{show(value)}, allowed is {allowed}")
+
+    def sound(self, path: str) -> bool:
+        """Whether no fault is at this path, above it or below it."""
+        return not any(
+            fault == path
+            or path.startswith(f"{fault}.")
+            or fault.startswith((f"{path}.", f"{path}["))
+            for fault in self.paths
+        )
+
+
+class _Reader:
+    """Reads one part of the file after the other; what has a fault is left out of the result."""
+
+    def __init__(self, faults: _Faults) -> None:
+        self.faults = faults
+        self.network_names: tuple[str, ...] = ()
+
+    # Values
+
+    def mapping(self, value: object, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.faults.found(path, value, "a mapping")
+            return {}
+        for key in value:
+            if not isinstance(key, str):
+                self.faults.add(path, f"the key {show(key)}, allowed is text")
+        return {key: item for key, item in value.items() if isinstance(key, str)}
 
     def fields(
         self, value: object, path: str, required: Sequence[str], optional: Sequence[str] = ()
     ) -> dict[str, Any]:
-        """A mapping with exactly these keys; {} when it is none."""
+        """A mapping with these keys and no others."""
         known = (*required, *optional)
+        data = self.mapping(value, path or "topology")
         if not isinstance(value, dict):
-            self.fault(path, value, f"a mapping with {', '.join(known)}")
             return {}
-        data = self.mapping(value, path)
         for key in data:
             if key not in known:
-                self.fault(join(path, key), _Words("unknown"), ", ".join(known))
+                self.faults.add(join(path, key), f"unknown, allowed is {', '.join(known)}")
         for key in required:
             if key not in data:
-                self.faults.append(f"{join(path, key)}: missing")
+                self.faults.add(join(path, key), "missing")
         return {key: item for key, item in data.items() if key in known}
 
-    def text(self, data: Mapping[str, Any], key: str, path: str, rule: re.Pattern[str],
-             allowed: str) -> str:
+    def text(
+        self, data: Mapping[str, Any], key: str, path: str, rule: re.Pattern[str], allowed: str
+    ) -> str:
         value = data.get(key)
         if isinstance(value, str) and rule.fullmatch(value):
             return value
         if key in data:
-            self.fault(join(path, key), value, allowed)
+            self.faults.found(join(path, key), value, allowed)
         return ""
 
-    def integer(self, data: Mapping[str, Any], key: str, path: str, low: int, high: int,
-                default: int) -> int:
+    def integer(
+        self, data: Mapping[str, Any], key: str, path: str, low: int, high: int, default: int
+    ) -> int:
         value = data.get(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        self.fault(join(path, key), value, f"a number from {low} to {high}")
+        self.faults.found(join(path, key), value, f"a number from {low} to {high}")
         return default
 
     def flag(self, data: Mapping[str, Any], key: str, path: str, default: bool) -> bool:
         value = data.get(key, default)
         if isinstance(value, bool):
             return value
-        self.fault(join(path, key), value, "true or false")
+        self.faults.found(join(path, key), value, "true or false")
         return default
 
     def words(self, data: Mapping[str, Any], key: str, path: str, allowed: str) -> list[str]:
-        """A list of different texts that is not empty."""
-        value = data.get(key)
+        """A list of texts, each once, that is not empty."""
         here = join(path, key)
-        if not isinstance(value, list) or not value:
-            if key in data:
-                self.fault(here, _Words("an empty list") if value == [] else value, allowed)
+        value = data.get(key)
+        if key not in data:
             return []
+        if not isinstance(value, list):
+            self.faults.found(here, value, allowed)
+            return []
+        if not value:
+            self.faults.add(here, f"an empty list, allowed is {allowed}")
+        words = [item for item in value if isinstance(item, str)]
         for number, item in enumerate(value):
             if not isinstance(item, str):
-                self.fault(f"{here}[{number}]", item, allowed)
-        words = [item for item in value if isinstance(item, str)]
+                self.faults.found(f"{here}[{number}]", item, allowed)
         for word, count in Counter(words).items():
             if count > 1:
-                self.faults.append(f"{here}: {show(word)} is given {count} times")
+                self.faults.add(here, f"{show(word)} {count} times, allowed is once")
         return list(dict.fromkeys(words))
+
+    def label(self, name: str, path: str, what: str) -> None:
+        if not LABEL.fullmatch(name):
+            self.faults.add(
+                path, f"{what}, allowed is a hostname label: a-z, 0-9 and -, at most 63"
+            )
 
     # The parts of the file, in its order
 
     def topology(self, data: object) -> Topology | None:
-        parts = self.fields(
-            data, "topology", ("service", "networks", "links", "hosts"), ("pools",)
-        )
-        if not parts:
+        parts = self.fields(data, "", ("service", "networks", "links", "hosts"), ("pools",))
+        if not isinstance(data, dict):
             return None
-        # paths begin at the file's top: "topology" was for the whole only
-        self.faults = [fault.removeprefix("topology.") for fault in self.faults]
         networks = self.networks(parts.get("networks", {}))
-        links = self.links(parts.get("links", {}), networks)
-        edge = links.get("edge", "")
-        service = self.service(parts.get("service", {}), edge)
-        hosts = self.hosts(parts.get("hosts", {}), networks)
-        pools = self.pools(parts.get("pools", {}), networks)
-        return Topology(service, networks, links, hosts, pools)
+        links = self.links(parts.get("links")) if "links" in parts else {}
+        hosts = self.hosts(parts.get("hosts", {}))
+        pools = self.pools(parts.get("pools", {}))
+        service = self.service(parts.get("service"), links) if "service" in parts else None
+        return Topology(service or Service("", "", "", "", ""), networks, links, hosts, pools)
 
     def networks(self, value: object) -> dict[str, Network]:
         found = {}
-        for name, cidr in self.mapping(value, "networks").items():
+        data = self.mapping(value, "networks")
+        self.network_names = tuple(data)
+        for name, cidr in data.items():
             path = join("networks", name)
-            if not LABEL.fullmatch(name):
-                self.fault(path, _Words("the name"), "a lower-case hostname label")
+            self.label(name, path, "the name")
             network = _network(cidr)
             if network is None:
-                self.fault(path, cidr, "a network such as 10.1.1.0/24 or fd00:1::/64")
+                self.faults.found(path, cidr, "a network such as 10.1.1.0/24 or fd00:1::/64")
             elif any(network.overlaps(bad) for bad in UNUSABLE if bad.version == network.version):
-                self.fault(path, cidr, "a range that hosts may have addresses in")
+                self.faults.found(path, cidr, "a range that hosts can have addresses in")
             else:
                 found[name] = Network(name, str(network))
         return found
 
-    def links(self, value: object, networks: Mapping[str, Network]) -> dict[str, str]:
-        data = self.fields(value, "links", PURPOSES)
-        found = {}
-        for purpose, network in data.items():
-            if isinstance(network, str) and network in networks:
-                found[purpose] = network
-            else:
-                self.fault(join("links", purpose), network, _one_of(networks, "networks"))
-        return {purpose: found[purpose] for purpose in PURPOSES if purpose in found}
+    def network(self, name: object, path: str) -> bool:
+        """Whether a network of this name is in the file."""
+        if isinstance(name, str) and name in self.network_names:
+            return True
+        listed = ", ".join(self.network_names) or "a name from networks"
+        self.faults.found(path, name, listed)
+        return False
 
-    def service(self, value: object, edge: str) -> Service:
+    def links(self, value: object) -> dict[str, str]:
+        data = self.fields(value, "links", PURPOSES)
+        return {
+            purpose: data[purpose]
+            for purpose in PURPOSES
+            if purpose in data and self.network(data[purpose], join("links", purpose))
+        }
+
+    def service(self, value: object, links: Mapping[str, str]) -> Service:
         path = "service"
         data = self.fields(
             value, path, ("name", "domain", "application", "address"), ("http", "https", "tls")
         )
-        name = self.text(data, "name", path, NAME,
-                         "a lower-case letter, then letters, digits and _, at most 31")
+        rule = "a lower-case letter, then letters, digits and _, at most 31"
+        name = self.text(data, "name", path, NAME, rule)
         if name in TAKEN_SERVICES:
-            self.fault("service.name", name, "a name that PostgreSQL and Patroni do not use")
+            self.faults.found("service.name", name, "a name PostgreSQL and Patroni do not use")
         domain = self.text(data, "domain", path, DOMAIN, "a lower-case domain name")
         if len(domain) > 253:
-            self.fault("service.domain", domain, "at most 253 characters")
-        address = ""
-        if "address" in data:
-            parsed = _address(data["address"])
-            address = str(parsed) if parsed else ""
-            if not parsed:
-                self.fault("service.address", data["address"], "an IP address")
+            self.faults.found("service.domain", domain, "at most 253 characters")
         return Service(
             name=name,
             domain=domain,
-            application=self.text(data, "application", path, APPLICATION,
-                                  "the name of a file of pillar/app"),
-            address=address,
-            network=edge,
-            http=self.port(data, "http", path, 80),
-            https=self.port(data, "https", path, 443),
+            application=self.text(
+                data, "application", path, APPLICATION, "the name of a file of pillar/app"
+            ),
+            address=self.address(data["address"], "service.address") if "address" in data else "",
+            network=links.get("edge", ""),
+            http=self.port(data, "http", 80),
+            https=self.port(data, "https", 443),
             tls=self.flag(data, "tls", path, True),
         )
 
-    def port(self, data: Mapping[str, Any], key: str, path: str, default: int) -> int:
-        port = self.integer(data, key, path, 1, 65535, default)
+    def port(self, data: Mapping[str, Any], key: str, default: int) -> int:
+        port = self.integer(data, key, "service", 1, 65535, default)
         if port in OWN_PORTS:
-            self.fault(join(path, key), _Words(f"{port} is {OWN_PORTS[port]}'s"), "a free port")
+            self.faults.add(join("service", key), f"{port} is {OWN_PORTS[port]}'s")
         return port
+
+    def address(self, value: object, path: str) -> str:
+        address = _address(value)
+        if address is None:
+            self.faults.found(path, value, "an IP address")
+            return ""
+        return str(address)
 
     def roles(self, data: Mapping[str, Any], path: str, allowed: Sequence[str]) -> tuple[str, ...]:
         words = self.words(data, "roles", path, f"a list of {', '.join(allowed)}")
         for word in words:
             if word not in allowed:
-                self.fault(join(path, "roles"), word, ", ".join(allowed))
+                self.faults.found(join(path, "roles"), word, ", ".join(allowed))
         return tuple(role for role in ROLES if role in words)  # one order, whatever the file's
 
-    def hosts(self, value: object, networks: Mapping[str, Network]) -> tuple[Host, ...]:
-        found = []
-        for host_id, content in self.mapping(value, "hosts").items():
-            path = join("hosts", host_id)
-            self.host_id(host_id, path)
-            data = self.fields(content, path, ("roles", "addresses"), ("first",))
-            addresses = {}
-            if "addresses" in data:
-                here = join(path, "addresses")
-                for name, text in self.mapping(data["addresses"], here).items():
-                    address = _address(text)
-                    if name not in networks:
-                        self.fault(join(here, name), _Words("unknown"),
-                                   _one_of(networks, "networks"))
-                    elif address is None:
-                        self.fault(join(here, name), text, "an IP address")
-                    else:
-                        addresses[name] = str(address)
-            roles = self.roles(data, path, ROLES)
-            found.append(Host(host_id, roles, addresses, self.flag(data, "first", path, False)))
-        return tuple(found)
+    def hosts(self, value: object) -> tuple[Host, ...]:
+        return tuple(
+            self.host(host_id, content, join("hosts", host_id))
+            for host_id, content in self.mapping(value, "hosts").items()
+        )
 
-    def host_id(self, host_id: str, path: str) -> None:
-        if not LABEL.fullmatch(host_id):
-            self.fault(path, _Words("the id"), "a lower-case hostname label of at most 63")
-        elif host_id in TAKEN_IDS:
-            self.fault(path, _Words("the id"), f"any label but {', '.join(TAKEN_IDS)}")
+    def host(self, host_id: str, content: object, path: str) -> Host:
+        self.label(host_id, path, "the id")
+        if host_id in TAKEN_IDS:
+            self.faults.add(path, f"the id, allowed is any label but {', '.join(TAKEN_IDS)}")
+        data = self.fields(content, path, ("roles", "addresses"), ("first",))
+        addresses = {}
+        if "addresses" in data:
+            here = join(path, "addresses")
+            for name, text in self.mapping(data["addresses"], here).items():
+                if self.network(name, join(here, name)):
+                    addresses[name] = self.address(text, join(here, name))
+        return Host(
+            id=host_id,
+            roles=self.roles(data, path, ROLES),
+            addresses={name: address for name, address in addresses.items() if address},
+            first=self.flag(data, "first", path, False),
+        )
 
-    def pools(self, value: object, networks: Mapping[str, Network]) -> dict[str, Pool]:
+    def pools(self, value: object) -> dict[str, Pool]:
         found = {}
         for name, content in self.mapping(value, "pools").items():
             path = join("pools", name)
-            if not LABEL.fullmatch(name):
-                self.fault(path, _Words("the name"), "a lower-case hostname label")
-            keys = ("id", "roles", "addresses", "minimum", "maximum", "initial")
-            data = self.fields(content, path, keys)
-            if len(data) < len(keys):
-                continue
-            maximum = self.integer(data, "maximum", path, 1, MAX_POOL, 1)
-            pool = Pool(
-                name=name,
-                roles=self.roles(data, path, POOL_ROLES),
-                id_pattern=self.id_pattern(data["id"], path, maximum),
-                addresses=self.rules(data["addresses"], join(path, "addresses"), networks),
-                minimum=self.integer(data, "minimum", path, 1, maximum, 1),
-                maximum=maximum,
-                initial=(),
-            )
-            initial = self.words(data, "initial", path, "a list of ids")
-            found[name] = self.with_initial(pool, initial, path)
+            self.label(name, path, "the name")
+            pool = self.pool(name, content, path)
+            if self.faults.sound(join(path, "id")) and self.faults.sound(join(path, "maximum")):
+                found[name] = pool
+                self.initial(pool, path)
         return found
 
+    def pool(self, name: str, content: object, path: str) -> Pool:
+        data = self.fields(
+            content, path, ("id", "roles", "addresses", "minimum", "maximum", "initial")
+        )
+        maximum = self.integer(data, "maximum", path, 1, MAX_POOL, MAX_POOL)
+        return Pool(
+            name=name,
+            roles=self.roles(data, path, POOL_ROLES),
+            id_pattern=self.id_pattern(data["id"], path, maximum) if "id" in data else "{n}",
+            addresses=self.rules(data["addresses"], path) if "addresses" in data else {},
+            minimum=self.integer(data, "minimum", path, 1, maximum, 1),
+            maximum=maximum,
+            initial=tuple(self.words(data, "initial", path, "a list of ids")),
+        )
+
     def id_pattern(self, value: object, path: str, maximum: int) -> str:
-        if isinstance(value, str) and value.count("{n}") == 1:
-            if LABEL.fullmatch(value.replace("{n}", str(maximum))):
-                return value
-        self.fault(join(path, "id"), value, "a hostname label with {n} for the number, as s{n}")
+        if (
+            isinstance(value, str)
+            and value.count("{n}") == 1
+            and LABEL.fullmatch(value.replace("{n}", str(maximum)))
+        ):
+            return value
+        allowed = "a hostname label with {n} for the number, such as s{n}"
+        self.faults.found(join(path, "id"), value, allowed)
         return "{n}"
 
-    def rules(self, value: object, path: str, networks: Mapping[str, Network]) -> dict[str, str]:
+    def rules(self, value: object, path: str) -> dict[str, str]:
+        here = join(path, "addresses")
         found = {}
-        for name, rule in self.mapping(value, path).items():
-            here = join(path, name)
-            if name not in networks:
-                self.fault(here, _Words("unknown"), _one_of(networks, "networks"))
+        for name, rule in self.mapping(value, here).items():
+            if not self.network(name, join(here, name)):
                 continue
             try:
-                _start(rule if isinstance(rule, str) else "")
+                _ = _start(rule if isinstance(rule, str) else "") + MAX_POOL
             except ValueError:
-                self.fault(here, rule, "an address with a number to count from, as 10.1.3.(10+n)")
+                allowed = "an address that counts from a number, such as 10.1.3.(10+n)"
+                self.faults.found(join(here, name), rule, allowed)
                 continue
             found[name] = rule
         return found
 
-    def with_initial(self, pool: Pool, initial: list[str], path: str) -> Pool:
+    def initial(self, pool: Pool, path: str) -> None:
         here = join(path, "initial")
-        for host_id in initial:
+        for host_id in pool.initial:
             if pool.number(host_id) is None:
-                ids = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
-                self.fault(here, host_id, ids)
-        if initial and not pool.minimum <= len(initial) <= pool.maximum:
-            self.fault(here, _Words(f"{len(initial)} members"),
-                       f"{pool.minimum} (minimum) to {pool.maximum} (maximum)")
-        return Pool(pool.name, pool.roles, pool.id_pattern, pool.addresses, pool.minimum,
-                    pool.maximum, tuple(initial))
-
-
-class _Words(str):
-    """Text that goes into a message as it stands, unlike a value that was found in the file."""
-
-
-def _one_of(names: Iterable[str], what: str) -> str:
-    listed = ", ".join(names)
-    return f"one of {listed}" if listed else f"one of the {what}"
+                rule = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
+                self.faults.found(here, host_id, rule)
+        if self.faults.sound(here) and self.faults.sound(join(path, "minimum")):
+            count = len(pool.initial)
+            if not pool.minimum <= count <= pool.maximum:
+                limits = f"{pool.minimum} (minimum) to {pool.maximum} (maximum)"
+                self.faults.add(here, f"{count} members, allowed is {limits}")
 
 
 def _address(value: object) -> IPAddress | None:
@@ -556,21 +590,25 @@ def _network(value: object) -> IPNetwork | None:
         return None
 
 
-# Rules across fields
+# Rules across fields. They see what is sound: a host without an address that had a fault.
 
 
-def _across(topology: Topology, replica: int | None) -> list[str]:
+def _across(topology: Topology, replica: int | None, faults: _Faults) -> Iterator[str]:
     """The faults that show only when the parts of the topology are seen together."""
-    return [
-        *_networks_apart(topology),
-        *_ids_differ(topology),
-        *_addresses_fit(topology),
-        *_links_reach(topology),
-        *_counts(topology),
-        *_first(topology),
-        *_published(topology),
-        *_storage(topology, replica),
-    ]
+    yield from _networks_apart(topology)
+    yield from _ids_differ(topology)
+    yield from _addresses_fit(topology)
+    yield from _links_reach(topology, faults)
+    if "hosts" not in faults.paths and all(
+        faults.sound(f"{join('hosts', host.id)}.roles") for host in topology.hosts
+    ):
+        yield from _counts(topology, faults)
+        yield from _first(topology, faults)
+        yield from _storage(topology, replica)
+        yield from _reached(topology, faults)
+    ports_sound = faults.sound("service.http") and faults.sound("service.https")
+    if ports_sound and topology.service.http == topology.service.https:
+        yield f"service.https: {topology.service.https} is already http's"
 
 
 def _networks_apart(topology: Topology) -> Iterator[str]:
@@ -579,77 +617,78 @@ def _networks_apart(topology: Topology) -> Iterator[str]:
         cidr = ipaddress.ip_network(network.cidr)
         for name, other in seen:
             if cidr.version == other.version and cidr.overlaps(other):
-                yield f"networks.{network.name}: {cidr} overlaps {name}'s {other}"
+                yield f"{join('networks', network.name)}: {cidr} overlaps {name}'s {other}"
         seen.append((network.name, cidr))
 
 
-def _where(host: Host) -> str:
-    """The path of a host's addresses: a pool's member has them from the pool's rule."""
-    return f"pools.{host.pool}.addresses" if host.pool else f"hosts.{host.id}.addresses"
-
-
 def _ids_differ(topology: Topology) -> Iterator[str]:
-    owners: dict[str, str] = {host.id: f"hosts.{host.id}" for host in topology.hosts}
+    owners = {host.id: join("hosts", host.id) for host in topology.hosts}
     for pool in topology.pools.values():
+        path = join("pools", pool.name)
         for host_id in pool.ids():
             if host_id in owners:
-                yield f"pools.{pool.name}.id: member {host_id} is already {owners[host_id]}"
-            elif host_id in TAKEN_IDS or host_id == "salt":
-                yield f"pools.{pool.name}.id: member {host_id} has a name that is taken"
-            owners.setdefault(host_id, f"pools.{pool.name}")
+                yield f"{path}.id: member {host_id} is already {owners[host_id]}"
+                break
+            if host_id in (*TAKEN_IDS, "salt"):
+                yield f"{path}.id: member {host_id} has a name that means another host"
+            owners[host_id] = path
     for host in topology.hosts:
-        if host.id == "salt" and "master" not in host.roles:
-            yield "hosts.salt: the name by which hosts find the master, allowed is role master"
+        if host.id == "salt" and host.roles and "master" not in host.roles:
+            yield "hosts.salt: the name under which hosts find the master, allowed is role master"
+
+
+def _where(host: Host) -> str:
+    """The path of a host's addresses: a pool's member has them from the pool's rules."""
+    return f"{join('pools', host.pool) if host.pool else join('hosts', host.id)}.addresses"
 
 
 def _addresses_fit(topology: Topology) -> Iterator[str]:
     ranges = {net.name: ipaddress.ip_network(net.cidr) for net in topology.networks.values()}
     owners: dict[str, str] = {}
-    bad_rules: set[str] = set()
+    told: set[str] = set()  # pools' rules: one line for a rule, not one for each member
     for host in topology.everyone():
         for name, text in host.addresses.items():
-            path = f"{_where(host)}.{name}"
-            if host.pool and path in bad_rules:
-                continue  # one line for a rule, not one a member
-            member = f"{host.id} would have " if host.pool else ""
-            fault = _misfit(text, ranges[name])
-            if fault:
-                yield f"{path}: {member}{text}{fault}"
-            elif text in owners:
-                yield f"{path}: {member}{text}{' that' if member else ''} is already {owners[text]}'s"
-            else:
+            path = join(_where(host), name)
+            fault = _misfit(text, ranges.get(name))
+            if fault is None and text in owners:
+                fault = f"is already {owners[text]}'s"
+            if fault is None:
                 owners[text] = host.id
-                continue
-            bad_rules.add(path)
+            elif path not in told:
+                told.update([path] if host.pool else [])
+                yield f"{path}: {f'{host.id} at {text}' if host.pool else text} {fault}"
 
 
-def _misfit(text: str, network: IPNetwork) -> str | None:
+def _misfit(text: str, network: IPNetwork | None) -> str | None:
     address = ipaddress.ip_address(text)
+    if network is None:
+        return None
     if address not in network:
-        return f" is outside {network}"
-    small = network.prefixlen >= network.max_prefixlen - 1
-    if small:
+        return f"is outside {network}"
+    if network.prefixlen >= network.max_prefixlen - 1:  # point to point: every address is a host's
         return None
     if address == network.network_address:
-        return f" is the network address of {network}"
+        return f"is {network}'s own address"
     if address.version == 4 and address == network.broadcast_address:
-        return f" is the broadcast address of {network}"
+        return f"is {network}'s broadcast address"
     return None
 
 
-def _links_reach(topology: Topology) -> Iterator[str]:
+def _links_reach(topology: Topology, faults: _Faults) -> Iterator[str]:
     """Every host has an address in each network that its roles need."""
-    sample = [(host, f"hosts.{host.id}.addresses") for host in topology.hosts]
-    sample += [(pool.host(1), f"pools.{pool.name}.addresses") for pool in topology.pools.values()]
-    for host, path in sample:
+    members = [pool.host(1) for pool in topology.pools.values()]
+    for host in (*topology.hosts, *members):
+        path = _where(host)
+        if not faults.sound(path) or not faults.sound(f"{path.removesuffix('addresses')}roles"):
+            continue
         needed: dict[str, str] = {}
         for role in host.roles:
             for link in NEEDS[role]:
-                needed.setdefault(topology.links[link], f"role {role} needs")
-        needed.setdefault(topology.links["management"], "every host needs")
+                needed.setdefault(topology.links.get(link, ""), f"role {role} needs one")
+        needed.setdefault(topology.links.get("management", ""), "every host needs one")
         for network, why in needed.items():
-            if network not in host.addresses:
-                yield f"{path}.{network}: missing, {why} an address there"
+            if network and network not in host.addresses:
+                yield f"{join(path, network)}: missing, {why}"
 
 
 def _with(topology: Topology, role: str) -> list[Host]:
@@ -657,60 +696,67 @@ def _with(topology: Topology, role: str) -> list[Host]:
 
 
 def _named(hosts: Sequence[Host]) -> str:
-    return f"{len(hosts)} hosts ({', '.join(host.id for host in hosts)})" if hosts else "no host"
+    if not hosts:
+        return "no host"
+    ids = ", ".join(host.id for host in hosts)
+    return f"{len(hosts)} hosts ({ids})" if len(hosts) > 1 else f"1 host ({ids})"
 
 
-def _counts(topology: Topology) -> Iterator[str]:
-    for role, allowed in (("master", "exactly one"), ("balancer", "exactly one")):
+def _counts(topology: Topology, faults: _Faults) -> Iterator[str]:
+    limits: Mapping[str, tuple[Sequence[int], str]] = {
+        "master": ((1,), "exactly one"),
+        "firewall": ((0, 1), "at most one"),
+        "balancer": ((1,), "exactly one"),
+        "quorum": (VOTERS, "1, 3 or 5: an odd number of voters"),
+    }
+    for role, (counts, allowed) in limits.items():
         hosts = _with(topology, role)
-        if len(hosts) != 1:
+        if len(hosts) not in counts:
             yield f"hosts: {_named(hosts)} with role {role}, allowed is {allowed}"
-    if len(_with(topology, "firewall")) > 1:
-        hosts = _with(topology, "firewall")
-        yield f"hosts: {_named(hosts)} with role firewall, allowed is at most one"
-    if not _with(topology, "app") and not topology.pools:
-        yield "hosts: no host with role app, allowed is at least one, here or in a pool"
     if not _with(topology, "database"):
         yield "hosts: no host with role database, allowed is at least one"
-    voters = _with(topology, "quorum")
-    if len(voters) not in VOTERS:
-        yield f"hosts: {_named(voters)} with role quorum, allowed is 1, 3 or 5"
+    if not _with(topology, "app") and not topology.pools and faults.sound("pools"):
+        yield "hosts: no host with role app, allowed is at least one, here or in a pool"
 
 
-def _first(topology: Topology) -> Iterator[str]:
+def _first(topology: Topology, faults: _Faults) -> Iterator[str]:
+    if not all(faults.sound(f"{join('hosts', host.id)}.first") for host in topology.hosts):
+        return
     databases = _with(topology, "database")
     first = [host for host in databases if host.first]
     if databases and len(first) != 1:
-        yield f"hosts: {_named(first)} with `first: true`, allowed is exactly one of the databases"
+        yield f"hosts: {_named(first)} with first: true, allowed is exactly one database host"
     for host in topology.hosts:
         if host.first and host not in databases:
-            yield f"hosts.{host.id}.first: true, allowed is role database only"
-
-
-def _published(topology: Topology) -> Iterator[str]:
-    """Clients reach the service's address: it is a balancer's, and a firewall leads there."""
-    service = topology.service
-    edge = topology.networks[topology.links["edge"]]
-    if ipaddress.ip_address(service.address) not in ipaddress.ip_network(edge.cidr):
-        yield f"service.address: {service.address} is outside {edge.cidr} ({edge.name})"
-    else:
-        balancers = _with(topology, "balancer")
-        if service.address not in [topology.address(host, "edge") for host in balancers]:
-            yield f"service.address: {service.address} is no balancer's address in {edge.name}"
-    if service.http == service.https:
-        yield f"service.https: {service.https} is already http's"
-    if not _with(topology, "firewall") and topology.links["clients"] != topology.links["edge"]:
-        yield (
-            "links.clients: no host has role firewall, "
-            f"allowed is then {topology.links['edge']} (the edge) itself"
-        )
+            yield f"{join('hosts', host.id)}.first: true, allowed is only with role database"
 
 
 def _storage(topology: Topology, replica: int | None) -> Iterator[str]:
-    bricks = len(_with(topology, "storage"))
-    count = copies(bricks, replica)
-    if bricks and (count > bricks or bricks % count):
+    hosts = _with(topology, "storage")
+    count = copies(len(hosts), replica)
+    if hosts and len(hosts) % count:
         yield (
-            f"hosts: {_named(_with(topology, 'storage'))} with role storage, "
-            f"allowed is a multiple of replica {count} (settings/storage.yaml)"
+            f"hosts: {_named(hosts)} with role storage, allowed is a multiple of {count}, "
+            "the volume's replica (settings/storage.yaml)"
         )
+
+
+def _reached(topology: Topology, faults: _Faults) -> Iterator[str]:
+    """Clients reach the service's address: it is the balancer's, and a firewall leads there."""
+    clients, edge = topology.links.get("clients"), topology.links.get("edge")
+    if not clients or not edge:
+        return
+    if not _with(topology, "firewall") and clients != edge:
+        yield f"links.clients: {clients} without a host with role firewall, allowed is {edge}"
+    balancers = _with(topology, "balancer")
+    if not topology.service.address or not faults.sound("service.address"):
+        return
+    network = topology.networks.get(edge)
+    fault = _misfit(topology.service.address, ipaddress.ip_network(network.cidr)) if network else ""
+    if fault:
+        yield f"service.address: {topology.service.address} {fault} ({edge})"
+    elif all(faults.sound(_where(host)) for host in balancers):
+        addresses = [address for host in balancers if (address := topology.address(host, "edge"))]
+        if addresses and topology.service.address not in addresses:
+            allowed = f"the balancer's address in {edge}: {', '.join(addresses)}"
+            yield f"service.address: {topology.service.address}, allowed is {allowed}"

@@ -34,7 +34,7 @@ class DataError(Exception):
 
 
 def join(path: str, key: object) -> str:
-    """The path of a key inside `path`: join('hosts', 'nas1') is 'hosts.nas1'.
+    """The path of a key inside a path: 'hosts' and 'nas1' make 'hosts.nas1'.
 
     A key which would make the path unreadable (a newline, a dot, a space) is quoted.
     """
@@ -126,8 +126,9 @@ def _forbidden(text: str) -> list[str]:
         elif isinstance(event, yaml.NodeEvent):
             if event.anchor is not None:
                 faults.append(f"{line}an anchor (&{event.anchor}), allowed are plain values")
-            if getattr(event, "tag", None) is not None:
-                faults.append(f"{line}a tag ({event.tag}), allowed are plain values")
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                faults.append(f"{line}a tag ({tag}), allowed are plain values")
     return faults
 
 
@@ -135,9 +136,7 @@ def _value(node: yaml.Node, path: str, faults: list[str]) -> Any:
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, faults)
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _value(item, f"{path}[{number}]", faults) for number, item in enumerate(node.value)
-        ]
+        return [_value(item, f"{path}[{number}]", faults) for number, item in enumerate(node.value)]
     kind = node.tag.removeprefix(_TAG)
     if kind not in _CONVERTED:  # also dates and `<<`: here they are the text that was written
         return node.value
