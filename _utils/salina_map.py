@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import salina_policy as policy
 from salina_policy import Fleet, Row
-from salina_topology import Host
+from salina_topology import ROLES, Host
 
 CLIENTS = "clients"
 COLUMNS = {"firewall": 1, "balancer": 2, "app": 3, "storage": 4, "quorum": 4, "database": 4}
@@ -113,12 +113,12 @@ def _node(host: Host) -> str:
 
 # SVG
 
-WIDTH, GAP, MARGIN, TOP = 184, 150, 28, 104
-ROW, HEAD, FOOT, SPACE, PAD = 46, 36, 24, 34, 10
+WIDTH, GAP, MARGIN, TOP = 248, 144, 28, 112
+ROW, HEAD, FOOT, SPACE, PAD = 34, 36, 22, 40, 10
 STRIP, BAND = 26, 34
 SHOWN = 6
 """Hosts of a group drawn one by one; of a larger group the first and the last."""
-INK, SOFT, PAPER, FRAME, LINE = "#1f2933", "#5b6875", "#ffffff", "#d5dce3", "#66788a"
+INK, SOFT, PAPER, FRAME, LINE = "#1f2933", "#5b6875", "#ffffff", "#c5ced7", "#66788a"
 TINTS = {
     "clients": ("#fdecc8", "#8a5a00"),
     "edge": ("#fbd9d3", "#9a2f1c"),
@@ -172,13 +172,14 @@ def svg(fleet: Fleet) -> str:
     parts += [_arrow(arrow, places) for arrow in drawn if arrow.source is not arrow.target]
     parts.append(_clients(fleet, places[CLIENTS]))
     inner = {arrow.target.id: arrow.ports for arrow in drawn if arrow.source is arrow.target}
-    parts += [_panel(group, places[group.id], inner.get(group.id)) for group in known]
+    management = fleet.topology.links["management"]
+    parts += [_panel(group, places[group.id], management, inner.get(group.id)) for group in known]
     parts += [_label(arrow, places) for arrow in drawn if arrow.source is not arrow.target]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _height(group: Group) -> int:
-    return HEAD + min(len(group.hosts), SHOWN) * ROW + FOOT
+    return HEAD + min(len(group.hosts), SHOWN) * ROW + (FOOT if len(group.hosts) > 1 else 4)
 
 
 def _places(known: list[Group]) -> tuple[dict[str, Box], float, float]:
@@ -214,30 +215,28 @@ def _strips(fleet: Fleet, known: list[Group], places: dict[str, Box], low: float
         links = {fleet.topology.links[link]: link for link in reversed(BETWEEN[here:following])}
         step = GAP / (len(links) + 1)
         for place, (name, link) in enumerate(reversed(links.items()), start=1):
-            box = Box(columns[here] + place * step - STRIP / 2, TOP - 12, STRIP, low - TOP + 24)
+            box = Box(columns[here] + place * step - STRIP / 2, TOP, STRIP, low - TOP)
             cidr = fleet.topology.networks[name].cidr
-            yield _network(box, link, f"{name} · {cidr}", upright=True)
+            yield _network(box, link, f"{name} · {cidr}", above=True)
 
 
-def _network(box: Box, link: str, text: str, upright: bool) -> str:
+def _network(box: Box, link: str, text: str, above: bool) -> str:
+    """A network as a strip in its colour, its name on it or above it."""
     fill, ink = TINTS[link]
-    x, y = box.x + box.width / 2, box.middle
-    turn = f' transform="rotate(-90 {x:g} {y:g})"' if upright else ""
-    # the name stands at the strip's end, where no arrow crosses it
-    shift = f' dx="{box.height / 2 - 12:g}"' if upright else ""
-    anchor = "end" if upright else "middle"
+    x, y = box.x + box.width / 2, box.y - 14 if above else box.middle
     return (
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="8" '
-        f'fill="{fill}"/><text x="{x:g}" y="{y:g}"{shift} dy=".35em" text-anchor="{anchor}" '
-        f'class="net" fill="{ink}"{turn}>{escape(text)}</text>'
+        f'fill="{fill}"/><text x="{x:g}" y="{y:g}" dy=".35em" text-anchor="middle" '
+        f'class="net" style="fill:{ink}">{escape(text)}</text>'
     )
 
 
 def _band(fleet: Fleet, box: Box) -> str:
     name = fleet.topology.links["management"]
     cidr = fleet.topology.networks[name].cidr
-    text = f"{name} · {cidr} · Salt and SSH, nothing else"
-    return _network(box, "management", text, upright=False)
+    alone = name not in [fleet.topology.links[link] for link in BETWEEN]
+    text = f"{name} · {cidr} · Salt and SSH" + (", nothing else" if alone else "")
+    return _network(box, "management", text, above=False)
 
 
 def _risers(known: list[Group], places: dict[str, Box], band: Box) -> Iterator[str]:
@@ -265,25 +264,29 @@ def _clients(fleet: Fleet, box: Box) -> str:
     )
 
 
-def _panel(group: Group, box: Box, inner: str | None) -> str:
+def _panel(group: Group, box: Box, management: str, inner: str | None) -> str:
     tint = HEADS[group.column]
-    title = " + ".join(group.roles)
     parts = [
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="10" '
-        f'fill="{PAPER}" stroke="{FRAME}" stroke-width="1.5" filter="url(#shade)"/>',
+        f'fill="{PAPER}" stroke="{FRAME}" stroke-width="1.5"/>',
         f'<path d="M{box.x:g} {box.y + HEAD - 8:g}v-18a10 10 0 0 1 10-10h{box.width - 20:g}'
         f'a10 10 0 0 1 10 10v18z" fill="{tint}"/>',
-        f'<text x="{box.x + 12:g}" y="{box.y + 19:g}" class="head">{escape(title)}</text>',
+        f'<text x="{box.x + 12:g}" y="{box.y + 19:g}" class="head">{escape(_heading(group))}</text>',
     ]
     y = box.y + HEAD
     for line in _shown(group):
-        parts.append(_host(line, box.x + PAD, y, box.width - 2 * PAD))
+        parts.append(_host(line, management, box.x + PAD, y, box.width - 2 * PAD))
         y += ROW
     if inner:
         parts.append(
             f'<text x="{box.x + 12:g}" y="{box.bottom - 9:g}" class="soft">⇄ {escape(inner)}</text>'
         )
     return "".join(parts)
+
+
+def _heading(group: Group) -> str:
+    text = " + ".join(group.roles)
+    return text if len(text) <= 30 else f"{len(group.roles)} roles of {len(ROLES)}"
 
 
 def _shown(group: Group) -> list[Host | str]:
@@ -293,20 +296,16 @@ def _shown(group: Group) -> list[Host | str]:
     return [*group.hosts[: SHOWN - 2], f"… {hidden} more", group.hosts[-1]]
 
 
-def _host(host: Host | str, x: float, y: float, width: float) -> str:
+def _host(host: Host | str, management: str, x: float, y: float, width: float) -> str:
     if isinstance(host, str):
-        return f'<text x="{x + 10:g}" y="{y + 25:g}" class="soft">{escape(host)}</text>'
-    addresses = list(host.addresses.values())
-    rows = [" · ".join(addresses[:2]), " · ".join(addresses[2:])]
+        return f'<text x="{x + 10:g}" y="{y + 19:g}" class="soft">{escape(host)}</text>'
+    addresses = [text for name, text in host.addresses.items() if name != management]
+    shown = " · ".join(addresses or host.addresses.values())
     return (
         f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{ROW - 6}" rx="6" fill="#f3f6f9"/>'
-        f'<text x="{x + 8:g}" y="{y + 17:g}" class="id">{escape(host.id)}</text>'
-        + "".join(
-            f'<text x="{x + width - 8:g}" y="{y + 16 + 15 * number:g}" text-anchor="end" '
-            f'class="soft">{escape(text)}</text>'
-            for number, text in enumerate(rows)
-            if text
-        )
+        f'<text x="{x + 8:g}" y="{y + 19:g}" class="id">{escape(host.id)}</text>'
+        f'<text x="{x + width - 8:g}" y="{y + 18:g}" text-anchor="end" class="soft">'
+        f"{escape(shown)}</text>"
     )
 
 
@@ -351,7 +350,7 @@ def _title(fleet: Fleet) -> str:
     return (
         f'<text x="{MARGIN}" y="44" class="title">{escape(service.domain)}</text>'
         f'<text x="{MARGIN}" y="66" class="soft">{escape(text)} · '
-        f"{len(fleet.hosts)} hosts</text>"
+        f"{len(fleet.hosts)} {'hosts' if len(fleet.hosts) > 1 else 'host'}</text>"
     )
 
 
@@ -363,11 +362,10 @@ def _head(width: float, height: float) -> str:
         f"<style>text{{{font};fill:{INK}}}.title{{font-size:22px;font-weight:700}}"
         f".head{{font-size:13px;font-weight:600;fill:#fff}}.id{{font-size:14px;font-weight:600}}"
         f".soft{{font-size:10.5px;fill:{SOFT}}}.port{{font-size:10.5px}}"
-        ".net{font-size:11.5px;font-weight:600;fill:inherit}</style>"
+        ".net{font-size:11.5px;font-weight:600}</style>"
         f'<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         f'markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="{LINE}"/></marker>'
-        '<filter id="shade" x="-10%" y="-10%" width="120%" height="130%"><feDropShadow dx="0" '
-        'dy="1" stdDeviation="2" flood-color="#1f2933" flood-opacity=".12"/></filter></defs>'
+        "</defs>"
         f'<rect width="{width:g}" height="{height:g}" rx="14" fill="#fbfcfd" stroke="{FRAME}"/>'
     )
 
