@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lab import containers, fleet, network, preflight
-from lab.console import complain, out, step
+from lab import containers, faults, fleet, lifecycle
+from lab import status as health
+from lab.console import complain, out
 from lab.errors import LabError
-from lab.exclusive import exclusive
-from lab.paths import STATE
 from lab.plan import Machine, Plan
 
 app = typer.Typer(
@@ -36,6 +35,25 @@ def pick(wanted: Plan, names: list[str]) -> list[Machine]:
         raise LabError(f"no host {error.args[0]} in the lab; there are: {known}") from error
 
 
+def replace(argv: list[str]) -> None:
+    """Go on as another command: its input, output, signals and exit code are this one's."""
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)
+
+
+def enter(machine: Machine, argv: list[str]) -> None:
+    """Go on as a command within a host.
+
+    :raises LabError: the host doesn't run
+    """
+    if machine.container not in containers.running() - containers.frozen():
+        raise LabError(f"{machine.name} is stopped or frozen", "bin/lab heal (or: make up)")
+    replace(containers.attach(machine, argv))
+
+
+# Life
+
+
 @app.command()
 def up(
     topology: Annotated[Path | None, typer.Option(help="Instead of pillar/topology.yaml.")] = None,
@@ -45,75 +63,100 @@ def up(
     deploy: Annotated[bool, typer.Option(help="Deploy once the minions answer.")] = True,
 ) -> None:
     """Start the lab, or bring it to what the repository says; deploy with Salt."""
-    text, own = fleet.choose(topology, app_name)
-    wanted_topology = fleet.parse(text)
-    preflight.ensure()
-    from lab import image
-
-    with exclusive("up"):
-        base = image.ensure()
-        STATE.mkdir(parents=True, exist_ok=True)
-        fleet.write_topology(text, own)
-        wanted = fleet.current()
-        with step("network"):
-            containers.remove_groups()
-            network.ensure(wanted.bridges)
-        with step(f"{len(wanted.machines)} hosts"):
-            gone = fleet.remove_strangers(wanted)
-            fleet.ensure_machines(wanted, wanted_topology, base)
-        with step("master"):
-            fleet.ensure_master(wanted, own, gone)
-        with step(f"{len(wanted.minions)} minions connect"):
-            fleet.wait_for_minions(wanted)
+    lifecycle.up(topology, app_name, deploy)
 
 
 @app.command()
 def down() -> None:
     """Stop and remove the lab: no process, mount, namespace or control group is left."""
-    with exclusive("down"), step("lab removed"):
-        fleet.remove_all()
+    lifecycle.down()
+
+
+@app.command()
+def clean() -> None:
+    """Remove the lab, and what it keeps to be fast next time: image, mirrors, downloads."""
+    lifecycle.clean()
 
 
 @app.command()
 def rebuild(hosts: list[str]) -> None:
     """Make hosts anew: bare, with the keys and addresses they had."""
-    from lab import image
+    lifecycle.rebuild(pick(fleet.current(), hosts))
 
-    with exclusive("rebuild"):
-        wanted = fleet.current()
-        machines = pick(wanted, hosts)
-        base = image.ensure()
-        with step(f"{', '.join(hosts)} anew"):
-            fleet.rebuild(machines, wanted, base)
-        minions = [machine for machine in machines if machine.minion]
-        if minions:
-            with step("minions connect"):
-                fleet.wait_for_minions(wanted, minions)
+
+@app.command()
+def snapshot(name: str) -> None:
+    """Keep the lab as it is; its hosts stop for that and start again."""
+    lifecycle.snapshot(name)
+
+
+@app.command()
+def restore(name: str) -> None:
+    """Take the lab back to a snapshot."""
+    lifecycle.restore(name)
+
+
+# Looking and working
+
+
+@app.command()
+def status() -> None:
+    """Show every host and tier with its health; the exit code is 0 when all is well."""
+    wanted = fleet.current()
+    with out.status("asking all hosts …"):
+        rows = health.look(wanted, fleet.topology())
+    out.print(health.table(rows, faults.read()))
+    if not all(row.good for row in rows):
+        raise SystemExit(1)
 
 
 @app.command("exec", context_settings=PASS_THROUGH)
 def execute(context: typer.Context, host: str) -> None:
     """Run a command on a host: bin/lab exec HOST -- CMD..."""
-    machine = pick(fleet.current(), [host])[0]
-    replace(containers.attach(machine, context.args or ["bash", "--login"]))
+    enter(pick(fleet.current(), [host])[0], context.args or ["bash", "--login"])
 
 
 @app.command(context_settings=PASS_THROUGH)
 def salt(context: typer.Context) -> None:
     """Run salt on the master: bin/lab salt '*' test.ping."""
-    replace(containers.attach(fleet.current().master, ["salt", *context.args]))
+    enter(fleet.current().master, ["salt", *context.args])
 
 
 @app.command("salt-run", context_settings=PASS_THROUGH)
 def salt_run(context: typer.Context) -> None:
     """Run salt-run on the master: bin/lab salt-run topology.check."""
-    replace(containers.attach(fleet.current().master, ["salt-run", *context.args]))
+    enter(fleet.current().master, ["salt-run", *context.args])
 
 
-def replace(argv: list[str]) -> None:
-    """Go on as another command: its input, output, signals and exit code are this one's."""
-    sys.stdout.flush()
-    os.execvp(argv[0], argv)
+@app.command()
+def forward() -> None:
+    """Serve the CRM on 127.0.0.1:8443 and :8080, monitoring on :8081, until Ctrl-C."""
+    lifecycle.forward()
+
+
+# Faults
+
+
+@app.command()
+def fault(
+    kind: faults.Kind, names: Annotated[list[str], typer.Argument(metavar="HOST...")]
+) -> None:
+    """Break hosts on purpose: link-down, freeze, kill, stop HOST..., or service-kill NAME HOST..."""
+    wanted = fleet.current()
+    service, hosts = "", names
+    if kind is faults.Kind.SERVICE_KILL:
+        service, *hosts = names
+    if not hosts:
+        raise LabError("which host?", "bin/lab fault service-kill NAME HOST")
+    for machine in pick(wanted, hosts):
+        faults.inject(kind, machine, service)
+
+
+@app.command()
+def heal() -> None:
+    """End all faults: frozen hosts go on, stopped ones start, cables are plugged in."""
+    for one in faults.heal(fleet.current()):
+        out.print(f"healed: {one}")
 
 
 def main() -> None:

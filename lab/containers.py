@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.network import inside
+from lab.network import holder, inside
 from lab.paths import CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
 from lab.plan import Interface, Machine
 from lab.process import run
@@ -205,9 +205,15 @@ def freeze(machine: Machine, on: bool) -> None:
     run(lxc("freeze" if on else "unfreeze", machine))
 
 
-def process(machine: Machine) -> int:
-    """Return the process id of a container's first process, as the lab's namespaces count."""
-    return int(run(lxc("info", machine, "--no-humanize", "--pid")).stdout)
+def namespace(machine: Machine) -> Path:
+    """Return the path, on this machine, of a running container's network namespace.
+
+    :raises LabError: it doesn't run
+    """
+    pid = run(lxc("info", machine, "--no-humanize", "--pid")).stdout.strip()
+    if not pid:
+        raise LabError(f"{machine.name} does not run", "bin/lab heal")
+    return Path(f"/proc/{holder()}/root/proc/{pid}/ns/net")
 
 
 def attach(machine: Machine, argv: Sequence[str]) -> list[str]:
@@ -217,10 +223,12 @@ def attach(machine: Machine, argv: Sequence[str]) -> list[str]:
 
 
 def groups() -> list[Path]:
-    """Return the control groups that containers of the lab have left or use."""
-    pattern = "lxc.*.salina-*"
-    root = Path("/sys/fs/cgroup")
-    return [*root.glob(pattern), *root.glob(f"*/{pattern}")]
+    """Return the control groups that containers of the lab use or have left.
+
+    Wherever they are: LXC makes them below the group of whoever called it.
+    """
+    find = ["find", "/sys/fs/cgroup", "-type", "d", "-name", "lxc.*.salina-*", "-prune"]
+    return [Path(line) for line in run(find, check=False).stdout.splitlines()]
 
 
 def busy_groups() -> list[Path]:

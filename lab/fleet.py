@@ -112,6 +112,11 @@ def write_topology(text: str, own: bool) -> None:
         override.write_text(text)
 
 
+def overridden() -> bool:
+    """Say whether the lab has another topology than the repository's own."""
+    return (OVERRIDE / "topology.yaml").exists()
+
+
 def show_topology(master: Machine, own: bool) -> None:
     """Bring the running master to the topology that was written: mounted, or the own one."""
     target = "/srv/salina/pillar/topology.yaml"
@@ -241,9 +246,9 @@ def wait_for_minions(wanted: Plan, patient: Iterable[Machine] | None = None) -> 
         raise not_connected(silent)
 
 
-def answering(wanted: Plan, expected: Iterable[str]) -> set[str]:
-    """Return the minions that answer a ping."""
-    ping = ["salt", "--static", "--out=json", "--log-level=quiet", "-t", "30"]
+def answering(wanted: Plan, expected: Iterable[str], seconds: int = 30) -> set[str]:
+    """Return the minions that answer a ping within some seconds."""
+    ping = ["salt", "--static", "--out=json", "--log-level=quiet", "-t", str(seconds)]
     target = ["-L", ",".join(sorted(expected)), "test.ping"]
     shown = run(containers.attach(wanted.master, [*ping, *target]), check=False).stdout
     try:

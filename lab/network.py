@@ -115,6 +115,6 @@ def ensure(bridges: Iterable[str]) -> None:
     run(inside(["ip", "-batch", "-"], pid), text="\n".join(links(bridges, present)) + "\n")
 
 
-def link_is_up(pair: str, up: bool) -> None:
+def set_link(pair: str, up: bool) -> None:
     """Plug a host's cable in or out: the outer end of a veth pair."""
     run(inside(["ip", "link", "set", pair, "up" if up else "down"]))

@@ -19,6 +19,8 @@ KEYS = STATE / "keys"
 SNAPSHOTS = STATE / "snapshots"
 TOPOLOGY = STATE / "topology.yaml"  # of the running lab
 OVERRIDE = STATE / "override"  # holds topology.yaml when it isn't the repository's own
+FAULTS = STATE / "faults.json"
+RELAY = STATE / "relay.pid"
 
 # Held while a command changes the lab; outside STATE because that is removed.
 LOCK = Path("/run/salina-lab.lock")

@@ -1,0 +1,101 @@
+"""Faults on purpose, and their end. What is broken is noted, so that `status` can tell."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import partial
+
+from lab import containers, network
+from lab.paths import FAULTS
+from lab.plan import Machine, Plan
+from lab.process import run
+
+
+class Kind(StrEnum):
+    """What can be done to a host."""
+
+    LINK_DOWN = "link-down"  # all its cables out
+    FREEZE = "freeze"  # its processes halt where they are
+    KILL = "kill"  # a power cut
+    STOP = "stop"  # shut down in order
+    SERVICE_KILL = "service-kill"  # SIGKILL to one of its services
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that was injected."""
+
+    kind: Kind
+    host: str
+    service: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.service, self.host) if part)
+
+
+def read() -> list[Fault]:
+    """Return the faults that were injected and not yet healed."""
+    if not FAULTS.exists():
+        return []
+    return [
+        Fault(Kind(one["kind"]), one["host"], one["service"])
+        for one in json.loads(FAULTS.read_text())
+    ]
+
+
+def write(faults: Iterable[Fault]) -> None:
+    """Note the injected faults."""
+    FAULTS.write_text(json.dumps([asdict(fault) for fault in faults]))
+
+
+def links(machine: Machine, up: bool) -> None:
+    """Plug all cables of a host in or out."""
+    for interface in machine.interfaces:
+        network.set_link(interface.pair, up)
+
+
+def inject(kind: Kind, machine: Machine, service: str = "") -> None:
+    """Break a host in one way, and note it.
+
+    :param service: name of the unit, for SERVICE_KILL
+    """
+    kill_unit = ["systemctl", "kill", "--signal=KILL", service]
+    actions: dict[Kind, Callable[[], object]] = {
+        Kind.LINK_DOWN: partial(links, machine, False),
+        Kind.FREEZE: partial(containers.freeze, machine, True),
+        Kind.KILL: partial(containers.stop, machine, kill=True),
+        Kind.STOP: partial(containers.stop, machine),
+        Kind.SERVICE_KILL: lambda: run(containers.attach(machine, kill_unit)),
+    }
+    write([*read(), Fault(kind, machine.name, service)])
+    actions[kind]()
+
+
+def unfreeze(wanted: Plan) -> None:
+    """Let frozen hosts go on."""
+    frozen = containers.frozen()
+    for machine in wanted.machines:
+        if machine.container in frozen:
+            containers.freeze(machine, False)
+
+
+def heal(wanted: Plan) -> list[Fault]:
+    """End all faults, also those that nobody noted; return the noted ones.
+
+    Frozen hosts go on, stopped ones start, cables are plugged in, killed services start.
+    """
+    noted = read()
+    unfreeze(wanted)
+    running = containers.running()
+    for machine in wanted.machines:
+        if machine.container not in running:
+            containers.start(machine)
+        else:
+            links(machine, True)
+    for fault in noted:
+        if fault.kind is Kind.SERVICE_KILL:
+            start = ["systemctl", "start", fault.service]
+            run(containers.attach(wanted.machine(fault.host), start))
+    FAULTS.unlink(missing_ok=True)
+    return noted

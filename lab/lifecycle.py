@@ -1,0 +1,167 @@
+"""What the commands that change the lab do, one after the other."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import salina_topology
+from lab import containers, deploy, faults, fleet, mirror, network, preflight, snapshots
+from lab import forward as relay
+from lab.console import out, step
+from lab.exclusive import exclusive
+from lab.image import ensure as ensure_image
+from lab.paths import CACHE, RELAY, STATE
+from lab.plan import Machine, Plan
+
+HTTPS, HTTP, MONITORING = 8443, 8080, 8081  # on this machine's loopback
+CREDENTIALS = "bin/lab exec {master} -- cat /var/lib/salina/secrets/{name}"
+
+
+def up(source: Path | None, application: str | None, with_deployment: bool) -> None:
+    """Bring the lab to what topology and repository say, from whatever there is.
+
+    :param source: another topology than the repository's
+    :param application: another application than the topology's
+    :param with_deployment: whether Salt deploys at the end
+    """
+    text, own = fleet.choose(source, application)
+    topology = fleet.parse(text)
+    preflight.ensure()
+    with exclusive("up"):
+        mirror.ensure()
+        base = ensure_image()
+        STATE.mkdir(parents=True, exist_ok=True)
+        fleet.write_topology(text, own)
+        wanted = fleet.current()
+        bring_up(wanted, topology, base, own)
+        if with_deployment:
+            with step("secrets"):
+                deploy.create_secrets(wanted.master)
+            with step("deployment"):
+                deploy.orchestrate(wanted.master)
+            summary(wanted, topology)
+
+
+def bring_up(wanted: Plan, topology: salina_topology.Topology, base: Path, own: bool) -> None:
+    """Start network, hosts and minions, or bring those that run to the plan."""
+    with step("network"):
+        if network.find() is None:
+            containers.remove_groups()
+        network.ensure(wanted.bridges)
+    with step(f"{len(wanted.machines)} hosts"):
+        gone = fleet.remove_strangers(wanted)
+        faults.unfreeze(wanted)
+        fleet.ensure_machines(wanted, topology, base)
+        faults.heal(wanted)
+    with step("master"):
+        fleet.ensure_master(wanted, own, gone)
+    with step(f"{len(wanted.minions)} minions"):
+        fleet.wait_for_minions(wanted)
+
+
+def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
+    """Print where the service is, how to get in, and which hosts there are."""
+    service = topology.service
+    out.print()
+    for machine in wanted.machines:
+        addresses = " ".join(interface.address for interface in machine.interfaces)
+        out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
+    scheme = "https" if service.tls else "http"
+    here = f"https://127.0.0.1:{HTTPS}" if service.tls else f"http://127.0.0.1:{HTTP}"
+    out.print(f"\n  {scheme}://{service.domain}/ for the clients {clients(wanted)}")
+    out.print(f"  {here}/ on this machine, while this runs: bin/lab forward")
+    out.print(f"  credentials: {CREDENTIALS.format(master=wanted.master.name, name='')}")
+
+
+def clients(wanted: Plan) -> str:
+    """Return the clients' names."""
+    return " and ".join(machine.name for machine in wanted.clients) or "on the edge network"
+
+
+def down() -> None:
+    """Remove the lab with all it has made, except its caches."""
+    with exclusive("down"), step("lab removed"):
+        stop_relay()
+        fleet.remove_all()
+
+
+def clean() -> None:
+    """Remove the lab and its caches."""
+    down()
+    with exclusive("clean"), step("caches removed"):
+        shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def rebuild(machines: list[Machine]) -> None:
+    """Make hosts anew and wait for their minions."""
+    with exclusive("rebuild"):
+        wanted = fleet.current()
+        base = ensure_image()
+        with step(f"{', '.join(machine.name for machine in machines)} anew"):
+            fleet.rebuild(machines, wanted, base)
+        minions = [machine for machine in machines if machine.minion]
+        if minions:
+            with step("minions"):
+                fleet.wait_for_minions(wanted, minions)
+
+
+def snapshot(name: str) -> None:
+    """Keep the lab under a name, and start it again."""
+    with exclusive("snapshot"):
+        with step(f"snapshot {name}"):
+            snapshots.take(name)
+        start_again()
+
+
+def restore(name: str) -> None:
+    """Take the lab back to a snapshot and start it."""
+    with exclusive("restore"):
+        with step(f"snapshot {name} taken back"):
+            snapshots.put_back(name)
+        start_again()
+
+
+def start_again() -> None:
+    """Start the lab's hosts as they are kept."""
+    own = not fleet.overridden()
+    bring_up(fleet.current(), fleet.topology(), ensure_image(), own)
+
+
+def forward() -> None:
+    """Relay the service to this machine's loopback until interrupted."""
+    wanted, service = fleet.current(), fleet.topology().service
+    client = next(iter(wanted.clients), wanted.master)
+    routes = [relay.Route(HTTP, service.address, service.http)]
+    if service.tls:
+        routes.append(relay.Route(HTTPS, service.address, service.https))
+
+    def namespace() -> Path:
+        return containers.namespace(client)
+
+    with only_relay():
+        out.print(", ".join(f"127.0.0.1:{route.port}" for route in routes), "(Ctrl-C ends it)")
+        asyncio.run(relay.serve(routes, namespace))
+
+
+@contextmanager
+def only_relay() -> Iterator[None]:
+    """Note that this process is the relay, so that `down` ends it."""
+    stop_relay()
+    RELAY.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        RELAY.unlink(missing_ok=True)
+
+
+def stop_relay() -> None:
+    """End a relay that still runs."""
+    if RELAY.exists():
+        pid = RELAY.read_text()
+        if network.arguments(pid)[-1:] == ["forward"]:
+            os.kill(int(pid), signal.SIGTERM)
+        RELAY.unlink(missing_ok=True)

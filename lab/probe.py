@@ -1,0 +1,192 @@
+"""How one host is: run on the host itself by its plain Python, without Salt and without the lab.
+
+CLI: python3 - JSON < lab/probe.py     prints a list of [what, good, detail], as JSON
+JSON: {"roles": [...], "data": address, "web": address, "health": path, "domain": name}
+"""
+
+import csv
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Mapping
+
+Check = tuple[str, bool, str]
+Facts = Mapping[str, str]
+
+TLS = "/etc/salina/tls"
+HAPROXY = "/run/haproxy/admin.sock"
+WAIT = 5
+# What systemd finds missing in a container and no service needs.
+ETCD, PATRONI, APP = 2379, 8008, 80
+
+
+def command(*argv: str) -> str:
+    """Return what a command prints.
+
+    :raises OSError: it is not installed, fails, or doesn't end
+    """
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=3 * WAIT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{argv[0]} does not end") from error
+    if done.returncode:
+        raise OSError((done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
+    return done.stdout
+
+
+def get(address: str, port: int, path: str, host: str = "", tls: bool = False) -> tuple[int, str]:
+    """Return status and body of a request; with TLS both sides show certificates of the CA.
+
+    :raises OSError: no answer
+    """
+    if tls:
+        context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+        context.load_cert_chain(f"{TLS}/host.crt", f"{TLS}/host.key")
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address, port, timeout=WAIT, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=WAIT)
+    try:
+        connection.request("GET", path, headers={"Host": host} if host else {})
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def system(facts: Facts) -> Iterator[Check]:
+    """No unit of systemd has failed."""
+    lines = command("systemctl", "list-units", "--failed", "--plain", "--no-legend").splitlines()
+    failed = " ".join(line.split()[0] for line in lines)
+    yield "units", not failed, f"failed: {failed}" if failed else ""
+
+
+def firewall(facts: Facts) -> Iterator[Check]:
+    """The host's own packet filter is on."""
+    state = command("ufw", "status").partition("\n")[0].removeprefix("Status: ")
+    yield "ufw", state == "active", state
+
+
+def gluster(*argv: str) -> ElementTree.Element:
+    """Return the answer of GlusterFS's command line."""
+    return ElementTree.fromstring(command("gluster", "--mode=script", "--xml", *argv))
+
+
+def storage(facts: Facts) -> Iterator[Check]:
+    """All peers are connected, each volume is started and nothing waits for being healed."""
+    peers = [peer.findtext("connected") for peer in gluster("peer", "status").iter("peer")]
+    away = len([peer for peer in peers if peer != "1"])
+    yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
+    volumes = gluster("volume", "info").findall(".//volume")
+    if not volumes:
+        yield "volume", False, "none"
+    for volume in volumes:
+        name, state = volume.findtext("name") or "", volume.findtext("statusStr") or ""
+        yield f"volume {name}", state == "Started", state.lower()
+        if state == "Started":
+            yield heal(name)
+
+
+def heal(volume: str) -> Check:
+    """All bricks are there and alike."""
+    bricks = gluster("volume", "heal", volume, "info").findall(".//brick")
+    away = [brick for brick in bricks if brick.findtext("status") != "Connected"]
+    counts = [brick.findtext("numberOfEntries") or "" for brick in bricks]
+    waiting = sum(int(count) for count in counts if count.isdigit())
+    detail = f"{len(bricks) - len(away)} of {len(bricks)} bricks, {waiting} entries to heal"
+    return "heal", not away and not waiting, detail
+
+
+def quorum(facts: Facts) -> Iterator[Check]:
+    """The member of etcd answers, and the cluster has a leader."""
+    status, body = get(facts["data"], ETCD, "/health", tls=True)
+    yield "etcd", status == 200, "healthy" if status == 200 else body.strip()[:80]
+
+
+def database(facts: Facts) -> Iterator[Check]:
+    """Patroni runs this member, and one member leads."""
+    status, body = get(facts["data"], PATRONI, "/cluster", tls=True)
+    if status != 200:
+        yield "patroni", False, f"HTTP {status}"
+        return
+    members = json.loads(body)["members"]
+    here = socket.gethostname()
+    mine = next((member for member in members if member["name"] == here), None)
+    leaders = [member["name"] for member in members if member["role"] == "leader"]
+    state = f"{mine['role']} {mine['state']}" if mine else "no member"
+    if mine and mine.get("lag"):
+        state += f", lag {mine['lag']} bytes"
+    good = mine is not None and mine["state"] in ("running", "streaming") and bool(leaders)
+    yield "patroni", good, state if leaders else f"{state}, nobody leads"
+
+
+def haproxy(facts: Facts) -> Iterator[Check]:
+    """Each backend has a server, and a balancer's have all of theirs."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(WAIT)
+        connection.connect(HAPROXY)
+        connection.sendall(b"show stat\n")
+        text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    yield from backends(text, "balancer" in facts["roles"])
+
+
+def backends(text: str, every: bool) -> Iterator[Check]:
+    """Judge HAProxy's statistics.
+
+    :param text: CSV, as `show stat` prints it
+    :param every: whether all servers have to be up; else one of each backend
+    """
+    servers: dict[str, list[bool]] = {}
+    for row in csv.DictReader(text.removeprefix("# ").splitlines()):
+        if row["svname"] not in ("FRONTEND", "BACKEND"):
+            servers.setdefault(row["pxname"], []).append(row["status"].startswith("UP"))
+    for name, up in servers.items():
+        good = all(up) if every else any(up)
+        yield f"haproxy {name}", good, f"{sum(up)} of {len(up)} up"
+
+
+def app(facts: Facts) -> Iterator[Check]:
+    """The application answers through its nginx."""
+    status, _ = get(facts["web"], APP, facts["health"], facts["domain"])
+    yield "app", status == 200, f"HTTP {status}"
+
+
+CHECKS: Mapping[str, tuple[Callable[[Facts], Iterator[Check]], ...]] = {
+    "storage": (storage,),
+    "quorum": (quorum,),
+    "database": (database,),
+    "balancer": (haproxy,),
+    "app": (haproxy, app),
+}
+
+
+def probe(roles: list[str], facts: Facts) -> list[Check]:
+    """Return all checks of a host with these roles; one that can't be made is not good."""
+    wanted = [system, firewall, *(check for role in roles for check in CHECKS.get(role, ()))]
+    found: list[Check] = []
+    for check in dict.fromkeys(wanted):
+        try:
+            found += check(facts)
+        except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
+            found.append((check.__name__, False, cause(error)))
+    return found
+
+
+def cause(error: Exception) -> str:
+    """Return an error as a few words."""
+    if isinstance(error, FileNotFoundError):
+        return f"not deployed ({os.path.basename(error.filename or 'its socket')} is missing)"
+    return " ".join(str(error).split())[:100]
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    print(json.dumps(probe(given["roles"], given)))

@@ -1,0 +1,148 @@
+"""How the fleet is: every host, every tier, and the service as a client sees it."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+import salina_topology
+from lab import containers, faults, fleet
+from lab.errors import LabError
+from lab.paths import REPOSITORY
+from lab.plan import Machine, Plan
+from lab.process import run
+
+PROBE = Path(__file__).with_name("probe.py")
+PROBE_SECONDS = 60
+PING_SECONDS = 10
+PARALLEL = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A host, or the service, with all that was looked at."""
+
+    name: str
+    roles: str
+    checks: tuple[Check, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether all is well."""
+        return all(check.good for check in self.checks)
+
+
+def health_path(application: str) -> str:
+    """Return the path which tells an application's health: pillar/app/NAME.yaml decides."""
+    definition: Any = yaml.safe_load((REPOSITORY / f"pillar/app/{application}.yaml").read_text())
+    return str(definition.get("health", {}).get("path", "/"))
+
+
+def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
+    """Return what the probe has to know about a host."""
+    host = next(host for host in fleet_.everyone() if host.id == machine.name)
+    return {
+        "roles": list(machine.roles),
+        "data": fleet_.address(host, "data") or "",
+        "web": fleet_.address(host, "web") or "",
+        "health": health_path(fleet_.service.application),
+        "domain": fleet_.service.domain,
+    }
+
+
+def probe(machine: Machine, fleet_: salina_topology.Topology) -> list[Check]:
+    """Ask a running host itself."""
+    command = containers.attach(machine, ["python3", "-", json.dumps(facts(machine, fleet_))])
+    try:
+        done = run(command, text=PROBE.read_text(), timeout=PROBE_SECONDS)
+    except LabError as error:
+        return [Check("probe", False, str(error).splitlines()[-1])]
+    return [Check(*check) for check in json.loads(done.stdout)]
+
+
+def service(client: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> Row:
+    """Ask the service from a client, through the firewall, with its certificate checked."""
+    published = fleet_.service
+    scheme, port = ("https", published.https) if published.tls else ("http", published.http)
+    url = f"{scheme}://{published.domain}:{port}{health_path(published.application)}"
+    curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
+    curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
+    done = run(containers.attach(client, curl), text=authority(wanted), check=False)
+    good = done.stdout == "200"
+    detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
+    return Row("service", f"from {client.name}", (Check(url, good, detail),))
+
+
+def authority(wanted: Plan) -> str:
+    """Return the certificate of the project's CA, as a balancer has it; empty where none has."""
+    for machine in wanted.machines:
+        if "balancer" in machine.roles:
+            command = containers.attach(machine, ["cat", "/etc/salina/tls/ca.crt"])
+            return run(command, check=False).stdout
+    return ""
+
+
+def ping(wanted: Plan, running: set[str]) -> set[str]:
+    """Return the names of the minions which answer; those without a connection aren't asked."""
+    if wanted.master.container not in running:
+        return set()
+    asked = {name for name in fleet.connected(wanted) if wanted.machine(name).container in running}
+    return fleet.answering(wanted, asked, PING_SECONDS) if asked else set()
+
+
+def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
+    """Return a row for each host, and one for the service where the lab has clients."""
+    frozen = containers.frozen()
+    running = containers.running() - frozen
+
+    def row(machine: Machine) -> Row:
+        roles = " ".join(machine.roles) or "client"
+        if machine.container not in running:
+            state = "frozen" if machine.container in frozen else "stopped"
+            return Row(machine.name, roles, (Check("host", False, state),))
+        return Row(machine.name, roles, tuple(probe(machine, fleet_) if machine.minion else ()))
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        answering = pool.submit(ping, wanted, running)
+        rows = list(pool.map(row, wanted.machines))
+        minions = answering.result()
+    rows = [
+        Row(one.name, one.roles, (Check("minion", one.name in minions), *one.checks))
+        if wanted.machine(one.name).minion
+        else one
+        for one in rows
+    ]
+    asking = [machine for machine in wanted.clients if machine.container in running]
+    return rows + [service(client, wanted, fleet_) for client in asking[:1]]
+
+
+def table(rows: list[Row], injected: list[faults.Fault]) -> Table:
+    """Return what is to be shown: details for what is wrong and for what says something."""
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("", "host", "roles", "health"):
+        shown.add_column(heading)
+    for row in rows:
+        sign = "[green]✓[/]" if row.good else "[red]✗[/]"
+        shown.add_row(sign, row.name, row.roles, ", ".join(describe(check) for check in row.checks))
+    for fault in injected:
+        shown.add_row("[yellow]![/]", fault.host, "fault", f"injected: {fault}; bin/lab heal")
+    return shown
+
+
+def describe(check: Check) -> str:
+    """Return a check in a few words; red where it isn't good."""
+    text = f"{check.what}: {check.detail}" if check.detail else check.what
+    return text if check.good else f"[red]{text}[/]" if check.detail else f"[red]no {text}[/]"
