@@ -1,0 +1,274 @@
+"""What an application host asks and does beyond Salt's own modules: health, the database, code
+from git, and steps that are done once for the whole service."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import salina_apt
+import salina_odoo
+from salina_psql import PsqlError, Session, installed, literal
+from salt.exceptions import CommandExecutionError
+
+__salt__: dict[str, Any]
+__grains__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+#: In the application's database: which one-time steps are done, where and when.
+MARKS = "salina_once"
+#: How much of a failed command's output is shown.
+TAIL = 40
+
+
+def health(url: str, timeout: float = 5) -> str:
+    """Ask a URL: "" if it answers 200, otherwise what is wrong.
+
+    Args:
+        url: http://127.0.0.1:8069/web/health
+        timeout: seconds.
+
+    CLI example::
+
+        salt s1 application.health http://127.0.0.1:8069/web/health
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return "" if answer.status == 200 else f"status {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}"
+    except (OSError, urllib.error.URLError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def database() -> str:
+    """Ask the application's database by the application's own way: "" if it can be written to.
+
+    CLI example::
+
+        salt s1 application.database
+    """
+    if not installed():
+        return "psql is not installed"
+    try:
+        with Session(_database(), "salina: does it answer?") as session:
+            recovering = session.query("SELECT pg_is_in_recovery()") != ["f"]
+            return "it is a replica: read-only" if recovering else ""
+    except PsqlError as error:
+        return str(error)
+
+
+def done(step: str) -> str:
+    """Where and when a one-time step was done: "s1 at 2026-11-21 22:31:07+00", or "".
+
+    Raises:
+        CommandExecutionError: the database doesn't answer.
+
+    CLI example::
+
+        salt s1 application.done init
+    """
+    try:
+        with Session(_database(), f"salina: {step}?") as session:
+            return _done(session, step)
+    except PsqlError as error:
+        raise CommandExecutionError(f"whether {step} was done is not known: {error}") from error
+
+
+def once(
+    step: str,
+    command: list[str],
+    user: str,
+    cwd: str,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    env_file: str | None = None,
+    patience: int = 900,
+) -> str:
+    """Run a command if no host has done this step yet: "" after it ran, else who did it and when.
+
+    The hosts of the service take turns by an advisory lock of the application's database, held for
+    as long as the command runs. The step counts as done when the command succeeded, and only then;
+    otherwise the next call, on whichever host, tries it again.
+
+    Args:
+        step: its name, unique in this service.
+        command: argv.
+        user: who runs it.
+        cwd: where.
+        stdin: what it reads; the place for a script.
+        env: its environment; the place for a secret.
+        env_file: file of NAME="value" lines with more of it, as systemd reads them.
+        patience: seconds for the turn to come, and again for the command itself.
+
+    Raises:
+        CommandExecutionError: the command failed, or the database, or the turn didn't come.
+
+    CLI example::
+
+        salt s1 application.once greet '[echo, hello]' odoo /
+    """
+    try:
+        with Session(_database(), f"salina: {step} on {platform.node()}") as session:
+            session.query(f"SET lock_timeout = '{patience}s'")
+            key = literal(f"salina once {step}")
+            session.query(f"SELECT pg_advisory_lock(hashtextextended({key}, 0))")
+            session.query(
+                f"CREATE TABLE IF NOT EXISTS {MARKS} (step text PRIMARY KEY, "
+                "host text NOT NULL, finished timestamptz(0) NOT NULL DEFAULT now())"
+            )
+            before = _done(session, step)
+            if before:
+                return before
+            _run(command, user, cwd, stdin, {**_environment(env_file), **(env or {})}, patience)
+            session.query(
+                f"INSERT INTO {MARKS} (step, host) "
+                f"VALUES ({literal(step)}, {literal(platform.node())})"
+            )
+            return ""
+    except PsqlError as error:
+        raise CommandExecutionError(f"{step} is not recorded as done: {error}") from error
+
+
+def _done(session: Session, step: str) -> str:
+    if session.query(f"SELECT to_regclass('{MARKS}') IS NULL") == ["t"]:
+        return ""
+    rows = session.query(
+        f"SELECT host || ' at ' || finished FROM {MARKS} WHERE step = {literal(step)}"
+    )
+    return rows[0] if rows else ""
+
+
+def _run(
+    command: list[str],
+    user: str,
+    cwd: str,
+    stdin: str | None,
+    env: Mapping[str, str],
+    timeout: int,
+) -> None:
+    """Run a command as a user; its environment is given, not shown."""
+    result = __salt__["cmd.run_all"](
+        ["runuser", "--user", user, "--", *command],
+        python_shell=False,
+        cwd=cwd,
+        stdin=stdin,
+        env=dict(env),
+        timeout=timeout,
+        redirect_stderr=True,
+        output_loglevel="quiet",
+    )
+    if result["retcode"]:
+        tail = "\n".join(result["stdout"].splitlines()[-TAIL:])
+        raise CommandExecutionError(
+            f"it stays undone, since this ended with {result['retcode']}: "
+            f"{' '.join(command)}\n{tail}"
+        )
+
+
+def _environment(path: str | None) -> dict[str, str]:
+    """The variables in a file as this project writes it for systemd: NAME="value"."""
+    lines = Path(path).read_text().splitlines() if path else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def _database() -> dict[str, Any]:
+    found: dict[str, Any] = __pillar__["app"]["database"]
+    return found
+
+
+def checked_out(path: str) -> dict[str, Any]:
+    """What a directory has checked out: `revision` as it was asked for, `commit`, `changed` files.
+
+    Empty values where there is no checkout yet.
+
+    CLI example::
+
+        salt s1 application.checked_out /opt/odoo/production
+    """
+    if not (Path(path) / ".git").exists():
+        return {"revision": "", "commit": "", "changed": []}
+    config = __salt__["cmd.run_all"](
+        ["git", "-C", path, "config", "salina.revision"], python_shell=False, ignore_retcode=True
+    )
+    changed = _git(path, "status", "--porcelain", "--untracked-files=no").splitlines()
+    return {
+        "revision": config["stdout"],
+        "commit": _git(path, "rev-parse", "HEAD") if config["stdout"] else "",
+        "changed": [line[3:] for line in changed] if config["stdout"] else [],
+    }
+
+
+def check_out(path: str, repository: str, revision: str) -> str:
+    """Bring a checkout to a revision and return its commit. Local changes are lost.
+
+    From a URL only that revision is fetched, without its history. From another checkout of this
+    host (a path) it is what that one has checked out, as a local clone of it.
+
+    Args:
+        path: the work tree.
+        repository: a git URL, or the path of another checkout.
+        revision: branch, tag or commit. Recorded, so that the next question needs no network.
+
+    Raises:
+        CommandExecutionError: git failed; the message holds its command and what it said.
+
+    CLI example::
+
+        salt s1 application.check_out /opt/odoo/staging https://git.example/odoo.git 19.0
+    """
+    local = repository.startswith("/")
+    wanted = ["HEAD"] if local else ["--depth=1", revision]
+    if not (Path(path) / ".git").exists():
+        start = ["clone", "--no-checkout", repository] if local else ["init", "--quiet"]
+        _command(["git", *start, path])
+    _git(path, "config", "remote.origin.url", repository)
+    _git(path, "fetch", "--quiet", "origin", *wanted)
+    _git(path, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    _git(path, "config", "salina.revision", revision)
+    return _git(path, "rev-parse", "HEAD")
+
+
+def _git(path: str, *arguments: str) -> str:
+    return _command(["git", "-C", path, *arguments])
+
+
+def _command(argv: list[str]) -> str:
+    result = __salt__["cmd.run_all"](argv, python_shell=False, env={"GIT_TERMINAL_PROMPT": "0"})
+    if result["retcode"]:
+        raise CommandExecutionError(f"{' '.join(argv)}: {result['stderr'] or result['stdout']}")
+    return str(result["stdout"])
+
+
+def apt_source(release: str) -> str:
+    """The APT source of another Debian release, on the mirror this host uses for its own.
+
+    Raises:
+        CommandExecutionError: this host has no source of its own release.
+
+    CLI example::
+
+        salt s1 application.apt_source bullseye
+    """
+    directory = Path("/etc/apt")
+    paths = [directory / "sources.list", *(directory / "sources.list.d").glob("*")]
+    own = f"{directory}/sources.list.d/{release}.sources"
+    files = {str(path): path.read_text() for path in paths if path.is_file() and str(path) != own}
+    try:
+        return salina_apt.of_release(files, __grains__["oscodename"], release)
+    except ValueError as error:
+        raise CommandExecutionError(f"{release} can't be asked for: {error}") from error
+
+
+def odoo_configuration() -> str:
+    """The contents of odoo.conf for this host, with its secrets.
+
+    CLI example: see ``application.configured``.
+    """
+    return salina_odoo.configuration(__pillar__["app"], __grains__["num_cpus"])

@@ -1,0 +1,87 @@
+"""APT's sources: those of this host, and from them the source of another Debian release.
+
+An older release is asked for at the mirror that the host uses anyway, so no mirror is written
+in the repository, and an isolated fleet needs no exception.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+#: Options of a one-line source -> fields of a deb822 stanza.
+FIELDS = {"signed-by": "Signed-By", "trusted": "Trusted", "arch": "Architectures"}
+
+ONE_LINE = re.compile(r"deb\s+(?:\[\s*(?P<options>[^]]*?)\s*\]\s+)?(?P<rest>\S+\s+\S+.*)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A source of binary packages; `fields` are those beyond Types, URIs, Suites, Components."""
+
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_release(files: Mapping[str, str], release: str, other: str) -> str:
+    """The deb822 stanza of another release, on the mirror that one release comes from.
+
+    Args:
+        files: path of each file of sources -> its text; only `*.list` and `*.sources` count.
+        release: code name of the release whose source is looked for: `bookworm`.
+        other: code name of the release wanted: `bullseye`.
+
+    Raises:
+        ValueError: no file names that release's `main`.
+    """
+    for path, text in sorted(files.items()):
+        for entry in entries(path, text):
+            if release in entry.suites and "main" in entry.components:
+                lines = {
+                    "Types": "deb",
+                    "URIs": " ".join(entry.uris),
+                    "Suites": other,
+                    "Components": "main",
+                    **entry.fields,
+                }
+                return "".join(f"{name}: {value}\n" for name, value in lines.items())
+    raise ValueError(f"no source of {release} main in {', '.join(sorted(files)) or 'any file'}")
+
+
+def entries(path: str, text: str) -> Iterator[Entry]:
+    """The sources in a file, whatever form its name says it has."""
+    if path.endswith(".list"):
+        yield from _one_line(text)
+    elif path.endswith(".sources"):
+        yield from _deb822(text)
+
+
+def _one_line(text: str) -> Iterator[Entry]:
+    """`deb [signed-by=FILE] URI SUITE COMPONENT…`, one on each line."""
+    for line in text.splitlines():
+        match = ONE_LINE.fullmatch(line.split("#")[0].strip())
+        if match is None:
+            continue
+        uri, suite, *components = match["rest"].split()
+        options = dict(option.split("=", 1) for option in (match["options"] or "").split())
+        fields = {FIELDS[key]: value for key, value in options.items() if key in FIELDS}
+        yield Entry((uri,), (suite,), tuple(components), fields)
+
+
+def _deb822(text: str) -> Iterator[Entry]:
+    """Stanzas of `Name: value` lines; a value goes on in lines that begin with a space."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
+        fields = {
+            name.lower(): value.rstrip()
+            for name, value in re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", stanza, re.M)
+        }
+        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
+            kept = {name: fields[name.lower()] for name in FIELDS.values() if name.lower() in fields}
+            uris, suites, components = (
+                tuple(fields.get(name, "").split()) for name in ("uris", "suites", "components")
+            )
+            yield Entry(uris, suites, components, kept)

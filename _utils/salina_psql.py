@@ -1,0 +1,128 @@
+"""A session with PostgreSQL through psql, kept open between statements.
+
+An advisory lock belongs to a session, so the session must last as long as what it protects. The
+password goes through a file that only its owner can read, never through an argument.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+MARK = "salina-end-of-answer"
+
+
+class PsqlError(Exception):
+    """The server, or psql, refused: holds what it said."""
+
+
+def literal(text: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def passfile(database: Mapping[str, Any]) -> Iterator[str]:
+    """A file as PGPASSFILE names it, readable by its owner alone, for as long as it is needed.
+
+    Args:
+        database: `host`, `port`, `name`, `user`, `password`.
+    """
+    fields = (str(database[key]) for key in ("host", "port", "name", "user", "password"))
+    line = ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
+    with tempfile.NamedTemporaryFile("w", prefix="salina-") as file:  # mode 0600
+        file.write(line + "\n")
+        file.flush()
+        yield file.name
+
+
+class Session:
+    """One session. `with Session(database, "s1: init") as session: session.query("SELECT 1")`."""
+
+    def __init__(
+        self, database: Mapping[str, Any], name: str, patience: float = 10, program: str = "psql"
+    ) -> None:
+        """Prepare; the connection is made on entering.
+
+        Args:
+            database: `host`, `port`, `name`, `user`, `password`.
+            name: shown to the server as application_name, for whoever looks for a lock's holder.
+            patience: seconds for connecting, psql's own bound.
+            program: psql's path.
+        """
+        self.database = database
+        self.name = name
+        self.patience = patience
+        self.program = program
+
+    def __enter__(self) -> Session:
+        database = self.database
+        with passfile(database) as path:
+            self.process = subprocess.Popen(
+                [
+                    *(self.program, "--no-psqlrc", "--no-password", "--quiet", "--tuples-only"),
+                    *("--no-align", "--field-separator=\t", "--set=ON_ERROR_STOP=1"),
+                    *(f"--host={database['host']}", f"--port={database['port']}"),
+                    *(f"--username={database['user']}", f"--dbname={database['name']}"),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={
+                    **os.environ,
+                    "LC_ALL": "C.UTF-8",
+                    "PGPASSFILE": path,
+                    "PGAPPNAME": self.name,
+                    "PGCONNECT_TIMEOUT": str(max(2, int(self.patience))),
+                },
+            )
+            try:
+                self.query("SET client_min_messages = error")  # connected: the passfile is read
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, and with it every lock it holds."""
+        self.process.kill()
+        self.process.communicate()
+
+    def query(self, sql: str) -> list[str]:
+        """Send one statement and return its rows, columns separated by a tab.
+
+        Raises:
+            PsqlError: what psql printed in place of an answer; the session is over then.
+        """
+        assert self.process.stdin and self.process.stdout
+        rows: list[str] = []
+        try:
+            self.process.stdin.write(f"{sql};\n\\echo {MARK}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # psql is gone: what it said is still to be read
+        for line in self.process.stdout:
+            if line.rstrip("\n") == MARK:
+                return rows
+            rows.append(line.rstrip("\n"))
+        raise PsqlError("\n".join(row for row in rows if row) or "psql ended without a word")
+
+
+def installed(program: str = "psql") -> bool:
+    """Whether psql is on this host yet."""
+    return any((Path(place) / program).exists() for place in os.get_exec_path())

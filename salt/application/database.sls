@@ -1,0 +1,11 @@
+# The database hosts may still be applying their own states.
+{%- set app = pillar.app %}
+include:
+  - database_route
+
+application-database:
+  application.database_answers:
+    - name: {{ app.database.name }}
+    - wait: {{ app.settings.wait }}
+    - require:
+        - sls: database_route

@@ -1,0 +1,42 @@
+# Where the service may write: its log, its cache, and its data on the shared volume.
+{%- set app = pillar.app %}
+include:
+  - gluster.mount
+  - application.user
+
+application-settings:
+  file.directory:
+    - name: /etc/{{ app.kind }}
+    - user: root
+    - group: {{ app.kind }}
+    - mode: '0750'
+    - require:
+        - user: application-user
+{% for directory in ['log', 'cache'] %}
+application-{{ directory }}:
+  file.directory:
+    - name: /var/{{ directory }}/{{ app.kind }}
+    - user: {{ app.kind }}
+    - group: {{ app.kind }}
+    - mode: '0750'
+    - require:
+        - user: application-user
+{% endfor %}
+# All hosts make it at the same moment.
+application-data:
+  file.directory:
+    - name: {{ app.data }}
+    - user: {{ app.kind }}
+    - group: {{ app.kind }}
+    - mode: '0750'
+    - retry: {attempts: 3, interval: 2}
+    - require:
+        - user: application-user
+        - sls: gluster.mount
+
+application-logrotate:
+  file.managed:
+    - name: /etc/logrotate.d/{{ app.kind }}
+    - source: salt://application/files/logrotate
+    - template: jinja
+    - mode: '0644'

@@ -1,0 +1,16 @@
+# The number is the same on every host: it owns the files on the shared volume.
+{%- set app = pillar.app %}
+
+application-user:
+  group.present:
+    - name: {{ app.kind }}
+    - gid: {{ app.definition.uid }}
+  user.present:
+    - name: {{ app.kind }}
+    - uid: {{ app.definition.uid }}
+    - gid: {{ app.definition.uid }}
+    - home: /opt/{{ app.kind }}
+    - createhome: False
+    - shell: /usr/sbin/nologin
+    - require:
+        - group: application-user

@@ -1,0 +1,54 @@
+# From the application to whoever is primary: pgbouncer keeps the sessions, HAProxy finds the host.
+{%- import_yaml "packages.yaml" as packages %}
+include:
+  - haproxy
+  - tls
+
+database-route-packages:
+  pkg.installed:
+    - pkgs: {{ packages.database_route | json }}
+
+database-route-fragment:
+  file.managed:
+    - name: /etc/haproxy/conf.d/10-database.cfg
+    - source: salt://database_route/files/10-database.cfg
+    - template: jinja
+    - mode: '0644'
+    - check_cmd: /usr/local/sbin/haproxy-check 10-database.cfg
+    - require:
+        - file: haproxy-global
+        - file: tls-ca
+    - require_in:
+        - service: haproxy-service
+    - watch_in:
+        - service: haproxy-reload
+{% for file, mode in [('pgbouncer.ini', '0644'), ('userlist.txt', '0640')] %}
+database-route-{{ file }}:
+  file.managed:
+    - name: /etc/pgbouncer/{{ file }}
+    - source: salt://database_route/files/{{ file }}
+    - template: jinja
+    - user: root
+    - group: postgres
+    - mode: '{{ mode }}'
+    - show_changes: False
+    - require:
+        - pkg: database-route-packages
+        - file: tls-ca
+{% endfor %}
+# A reload would not move it to another port.
+database-route-service:
+  service.running:
+    - name: pgbouncer
+    - enable: True
+    - watch:
+        - file: database-route-pgbouncer.ini
+
+database-route-reload:
+  service.running:
+    - name: pgbouncer
+    - reload: True
+    - require:
+        - service: database-route-service
+    - watch:
+        - file: database-route-userlist.txt

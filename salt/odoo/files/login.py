@@ -1,0 +1,9 @@
+# For `odoo-bin shell`: the password of the user admin, and the table of the sessions, which many
+# processes would otherwise make at the same moment.
+import os
+
+import odoo
+
+odoo.http.root.session_store  # noqa: B018
+env.ref("base.user_admin").password = os.environ["LOGIN_PASSWORD"]  # noqa: F821
+env.cr.commit()  # noqa: F821
