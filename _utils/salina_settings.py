@@ -125,6 +125,7 @@ class DatabaseRoute:
     query_wait_timeout: int = number(60, 1, 3600)
     server_login_retry: int = number(1, 1, 60)
     connect: str = duration("300ms")
+    check: str = duration("2s")
     inter: str = duration("500ms")
     fastinter: str = duration("250ms")
     fall: int = number(2, 1, 100)
