@@ -20,17 +20,8 @@ def run():
     forget()
     wanted = __pillar__["node"]["tree"]
     record = Path(__opts__["cachedir"]) / "salina-tree"
-    if record.exists() and record.read_text().strip() == wanted:
-        return {}
-    __salt__["saltutil.sync_all"](refresh=False)
-    forget()
-    found = digest(Path(__opts__["extension_modules"]))
-    if found != wanted:
-        raise CommandExecutionError(
-            f"the Python that reached this minion has the digest {found}, the master's {wanted}. "
-            "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
-            "why, after 'Failed to sync'"
-        )
+    if not record.exists() or record.read_text().strip() != wanted:
+        synchronise(wanted)
     return {
         "python-loaded": {
             "file.managed": [
@@ -42,6 +33,19 @@ def run():
             ]
         }
     }
+
+
+def synchronise(wanted):
+    """Fetch the Python, and check what arrived: `sync_all` logs its errors and goes on."""
+    __salt__["saltutil.sync_all"](refresh=False)
+    forget()
+    found = digest(Path(__opts__["extension_modules"]))
+    if found != wanted:
+        raise CommandExecutionError(
+            f"the Python that reached this minion has the digest {found}, the master's {wanted}. "
+            "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
+            "why, after 'Failed to sync'"
+        )
 
 
 def forget():

@@ -39,7 +39,8 @@ tls-certificate:
     - ca: /etc/salina/tls/ca.crt
     - ca_server: {{ pillar.tls.ca_server }}
     - policy: {{ pillar.tls.policy }}
-    - names: {{ pillar.tls.names | json }}
+    - alt_names: {{ pillar.tls.names | json }}
+    - days_remaining: {{ pillar.tls.renew_days }}
     - require:
         - file: tls-ca
         - x509: tls-key
