@@ -315,6 +315,9 @@ def _storage(fleet: Fleet, host: Host) -> Pillar:
     options = {"network.ping-timeout": str(settings.ping_timeout)}
     if replica > 1:
         options["cluster.quorum-type"] = "auto"  # writes need a majority: no split-brain can arise
+    if len(peers) > 2:
+        # no change of the volume by a minority, which would be rejected when it comes back
+        options["cluster.server-quorum-type"] = "server"
     options.update({key: _option(value) for key, value in settings.options.items()})
     return {
         "storage": {

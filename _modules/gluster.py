@@ -1,0 +1,287 @@
+"""GlusterFS on this host: its pool, its volumes, their bricks, what is to be healed; its client.
+
+Every question is put as `gluster --mode=script --xml`, whose answer `_utils/salina_gluster.py`
+reads.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+import salina_gluster
+from salina_gluster import GlusterError, Peer, Volume
+
+__salt__: dict[str, Any]
+
+PORT = 24007  # glusterd's own
+VOLUMES = Path("/var/lib/glusterd/vols")
+MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
+
+
+def installed() -> bool:
+    """Say whether there is a GlusterFS server to ask.
+
+    CLI example::
+
+        salt nas1 gluster.installed
+    """
+    return salt.utils.path.which("gluster") is not None
+
+
+def pool(host: str) -> list[Peer]:
+    """List the members of the trusted pool as this host sees them.
+
+    A member that is lost stays connected here for ten seconds and more: judge by ``heal_info``.
+
+    Args:
+        host: this host's name in the pool.
+
+    Raises:
+        CommandExecutionError: gluster failed.
+
+    CLI example::
+
+        salt nas1 gluster.pool nas1
+    """
+    return salina_gluster.parse_pool(_gluster("pool", "list"), host)
+
+
+def volumes() -> dict[str, Volume]:
+    """Return the volumes by name: ``status``, ``replica``, ``bricks`` and the ``options`` set.
+
+    Raises:
+        CommandExecutionError: gluster failed.
+
+    CLI example::
+
+        salt nas1 gluster.volumes
+    """
+    return salina_gluster.parse_volumes(_gluster("volume", "info"))
+
+
+def heal_info(volume: str) -> dict[str, int | None]:
+    """Return per brick how many entries are to be healed; None for a brick that isn't connected.
+
+    Args:
+        volume: its name.
+
+    Raises:
+        CommandExecutionError: gluster failed; the volume is not started.
+
+    CLI example::
+
+        salt nas1 gluster.heal_info nas
+    """
+    return salina_gluster.parse_heal(_gluster("volume", "heal", volume, "info"))
+
+
+def faults(volume: str) -> list[str]:
+    """Say what is wrong with a volume now; nothing when every brick is there and whole.
+
+    Args:
+        volume: its name.
+
+    Raises:
+        CommandExecutionError: gluster failed.
+
+    CLI example::
+
+        salt nas1 gluster.faults nas
+    """
+    found = volumes().get(volume)
+    if found is None or found["status"] != "Started":
+        return [f"volume {volume} is {found['status'].lower() if found else 'absent'}"]
+    return [
+        f"{brick} has {entries} entries to heal" if entries else f"{brick} is not connected"
+        for brick, entries in heal_info(volume).items()
+        if entries != 0
+    ]
+
+
+def probe(peer: str) -> None:
+    """Add a host to the trusted pool. One that is in it already is left alone.
+
+    Raises:
+        CommandExecutionError: gluster refused, for instance because it is in another pool.
+
+    CLI example::
+
+        salt nas1 gluster.probe nas2
+    """
+    _gluster("peer", "probe", peer)
+
+
+def create(volume: str, replica: int, bricks: list[str]) -> None:
+    """Create a volume; it is not started by this.
+
+    `force`, because a brick is either on the root file system or a mount point of its own, and
+    GlusterFS objects to both. ``gluster.brick_fault`` on each host is what protects data.
+
+    Args:
+        volume: its name.
+        replica: how many copies of each file; 1: no replication.
+        bricks: ``nas1:/nas`` each.
+
+    Raises:
+        CommandExecutionError: gluster refused.
+
+    CLI example::
+
+        salt nas1 gluster.create nas 3 '["nas1:/nas", "nas2:/nas", "nas3:/nas"]'
+    """
+    copies = ["replica", str(replica)] if replica > 1 else []
+    _gluster("volume", "create", volume, *copies, *bricks, "force")
+
+
+def set_options(volume: str, options: dict[str, str]) -> None:
+    """Set options of a volume, all in one transaction.
+
+    Raises:
+        CommandExecutionError: gluster refused; the message names the option.
+
+    CLI example::
+
+        salt nas1 gluster.set_options nas '{"network.ping-timeout": "5"}'
+    """
+    _gluster("volume", "set", volume, *(word for pair in options.items() for word in pair))
+
+
+def start(volume: str, force: bool = False) -> None:
+    """Start a volume; with `force` those bricks of a started one that don't run.
+
+    Raises:
+        CommandExecutionError: gluster refused.
+
+    CLI example::
+
+        salt nas1 gluster.start nas
+        salt nas1 gluster.start nas force=True
+    """
+    _gluster("volume", "start", volume, *(["force"] if force else []))
+
+
+def listens(peer: str) -> bool:
+    """Say whether a host's glusterd can be reached.
+
+    CLI example::
+
+        salt nas1 gluster.listens nas2
+    """
+    try:
+        socket.create_connection((peer, PORT), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def brick_fault(brick: str, volume: str) -> str:
+    """Say why this host's brick directory can't be used, or "" when it can. Needs no GlusterFS.
+
+    Args:
+        brick: ``nas1:/nas``.
+        volume: the volume's name.
+
+    CLI example::
+
+        salt nas1 gluster.brick_fault nas1:/nas nas
+    """
+    path = Path(brick.partition(":")[2])
+    entries = os.listdir(path) if path.is_dir() else []
+    try:
+        mark = os.getxattr(path, MARK).hex()
+    except OSError:  # no such directory, or no such attribute
+        mark = ""
+    record = VOLUMES / volume / "info"
+    own = salina_gluster.parse_volume_id(record.read_text()) if record.is_file() else ""
+    return salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
+
+
+def brick_runs(brick: str) -> bool:
+    """Say whether this host's process for a brick runs. Takes no lock, as `volume status` does.
+
+    Args:
+        brick: ``nas1:/nas``.
+
+    CLI example::
+
+        salt nas1 gluster.brick_runs nas1:/nas
+    """
+    wanted = f"\0--brick-name\0{brick.partition(':')[2]}\0".encode()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if wanted in process.read_bytes():
+                return True
+        except OSError:  # it has just ended
+            continue
+    return False
+
+
+def mounted(path: str) -> dict[str, str]:
+    """Return ``source`` and ``type`` of what is mounted at a path, and the ``fault`` of it.
+
+    Args:
+        path: ``/mnt/nas``.
+
+    Returns:
+        Empty texts where nothing is mounted.
+
+    CLI example::
+
+        salt s1 gluster.mounted /mnt/nas
+    """
+    source, kind = salina_gluster.mounted(Path("/proc/mounts").read_text(), path)
+    fault = ""
+    if source:
+        try:
+            os.stat(path)
+        except OSError as error:  # the client's process died: ENOTCONN
+            fault = str(error)
+    return {"source": source, "type": kind, "fault": fault}
+
+
+def mount(path: str) -> None:
+    """Mount a volume by its line in /etc/fstab; a mount whose client died is taken away before.
+
+    Args:
+        path: ``/mnt/nas``.
+
+    Raises:
+        CommandExecutionError: it can't be mounted now.
+
+    CLI example::
+
+        salt s1 gluster.mount /mnt/nas
+    """
+    if mounted(path)["fault"]:
+        _run("umount", "--lazy", path)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    _run("mount", path)
+
+
+def _gluster(*words: str) -> str:
+    """Gluster's answer to a command, when it didn't refuse it."""
+    if not installed():
+        raise CommandExecutionError("GlusterFS is not installed on this host")
+    result = __salt__["cmd.run_all"](
+        ["gluster", "--mode=script", "--xml", *words], python_shell=False, output_loglevel="debug"
+    )
+    try:
+        salina_gluster.answer(result["stdout"])
+    except GlusterError as error:
+        message = f"`gluster {' '.join(words)}`: {error} {result['stderr']}".rstrip()
+        raise CommandExecutionError(message) from None
+    return str(result["stdout"])
+
+
+def _run(*words: str) -> None:
+    result = __salt__["cmd.run_all"](list(words), python_shell=False)
+    if result["retcode"]:
+        raise CommandExecutionError(
+            f"`{' '.join(words)}`: {result['stderr'] or result['stdout'] or result['retcode']}"
+        )

@@ -1,0 +1,243 @@
+"""Keep this host's part of GlusterFS: brick, trusted pool, volume; and a client's mount.
+
+All storage hosts may apply at the same moment. What one of them does for all is done by one only,
+the others wait for it, with a bound. Nothing here stops a volume, takes a brick away or deletes
+anything: such a difference is an error that says what an operator can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+import salina_gluster
+import salina_wait
+from salina_gluster import Peer, Volume
+
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def brick(name: str, volume: str) -> dict[str, Any]:
+    """Ensure that this host's brick directory is empty or the volume's own. It changes nothing.
+
+    To be required by the start of glusterd: a host whose directory holds something else then never
+    offers itself to the pool.
+
+    Args:
+        name: ``nas1:/nas``.
+        volume: the volume's name.
+
+    CLI example: see ``salt/gluster/server.sls``.
+    """
+    fault = __salt__["gluster.brick_fault"](name, volume)
+    return _result(name, not fault, {}, fault or f"it can be a brick of {volume}")
+
+
+def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
+    """Ensure that the trusted pool has these hosts and no others.
+
+    A member that is down is no difference: what it lacks meanwhile it gets when it is back.
+
+    Args:
+        name: free text.
+        host: this host's name.
+        hosts: all hosts of the pool, in the same order on each; the first adds the others.
+        wait: seconds to wait for the others.
+
+    Raises:
+        CommandExecutionError: they did not come in time, or gluster refused one.
+
+    CLI example: see ``salt/gluster/server.sls``.
+    """
+    test = bool(__opts__["test"])
+    if test and not __salt__["gluster.installed"]():
+        return _result(name, None, _joining(hosts, [host]), "the pool would be made")
+    try:
+        before = _members(__salt__["gluster.pool"](host))
+        plan = _pool_plan(host, hosts)
+    except CommandExecutionError as error:
+        if test:
+            return _result(name, None, {}, f"would be compared when GlusterFS runs: {error}")
+        raise
+    if plan.faults:
+        return _result(name, False, {}, "\n".join(plan.faults))
+    if test:
+        changes = _joining(hosts, before)
+        return _result(name, None if changes else True, changes, _pool_comment(host))
+
+    def obstacle() -> str:
+        plan = _pool_plan(host, hosts)
+        if plan.faults:
+            raise CommandExecutionError("\n".join(plan.faults))
+        silent = [peer for peer in plan.probe if not __salt__["gluster.listens"](peer)]
+        for peer in sorted(set(plan.probe) - set(silent)):
+            refused = _attempt("gluster.probe", peer)
+            if refused:
+                return refused
+        waits = [*plan.waits, *(f"{peer} does not answer on port 24007" for peer in silent)]
+        return "; ".join(waits) if waits or not plan.probe else "the peers were just added"
+
+    _wait(obstacle, wait, "the trusted pool")
+    changes = _joining(_members(__salt__["gluster.pool"](host)), before)
+    return _result(name, True, changes, _pool_comment(host))
+
+
+def volume(
+    name: str,
+    host: str,
+    replica: int,
+    bricks: list[str],
+    options: dict[str, str],
+    wait: int,
+) -> dict[str, Any]:
+    """Ensure that a volume is there with these bricks, is started, and has these options.
+
+    The host of the first brick creates it. Options that are not named are left alone.
+
+    Args:
+        name: the volume's.
+        host: this host's name.
+        replica: how many copies of each file.
+        bricks: ``nas1:/nas`` each; one is this host's.
+        options: by name, as texts.
+        wait: seconds to wait for the others.
+
+    Raises:
+        CommandExecutionError: gluster refused, or it did not come about in time.
+
+    CLI example: see ``salt/gluster/server.sls``.
+    """
+    wanted = Volume(status="Started", replica=replica, bricks=bricks, options=options)
+    if __opts__["test"] and not __salt__["gluster.installed"]():
+        changes = salina_gluster.difference(None, wanted)
+        return _result(name, None, changes, "the volume would be made")
+    try:
+        before, plan = _volume_plan(name, host, wanted)
+    except CommandExecutionError as error:
+        if __opts__["test"]:
+            return _result(name, None, {}, f"would be compared when GlusterFS runs: {error}")
+        raise
+    if plan.faults:
+        return _result(name, False, {}, "\n".join(plan.faults))
+    changes = salina_gluster.difference(before, wanted)
+    if plan.revive:
+        changes["brick"] = {"old": "its process is dead", "new": "running"}
+    if __opts__["test"]:
+        return _result(name, None if changes else True, changes, "compared with the pillar")
+
+    def obstacle() -> str:
+        _, plan = _volume_plan(name, host, wanted)
+        if plan.faults:
+            raise CommandExecutionError("\n".join(plan.faults))
+        for function, *arguments in plan.steps:
+            refused = _attempt(f"gluster.{function}", *arguments)
+            if refused:
+                return refused
+        return plan.waits or ", ".join(f"{step[0]} was just done" for step in plan.steps)
+
+    _wait(obstacle, wait, f"volume {name}")
+    return _result(name, True, changes, "it is started, with its bricks and options")
+
+
+def mounted(name: str, volume: str, wait: int) -> dict[str, Any]:
+    """Ensure that a volume is mounted here, by its line in /etc/fstab; wait until it can be.
+
+    Core's ``mount.mounted`` would mount it anew whenever an option differs, and the options of
+    GlusterFS are not seen in a mount: it would take the volume from running applications.
+
+    Args:
+        name: the directory; made if it is absent.
+        volume: its name.
+        wait: seconds to wait for the storage hosts.
+
+    Raises:
+        CommandExecutionError: it could not be mounted in time.
+
+    CLI example: see ``salt/gluster/mount.sls``.
+    """
+    found = __salt__["gluster.mounted"](name)
+    if found["source"] and not _is_volume(found, volume):
+        comment = f"{found['source']} is mounted at {name}, not volume {volume}: unmount it first"
+        return _result(name, False, {}, comment)
+    if found["source"] and not found["fault"]:
+        return _result(name, True, {}, f"{found['source']} is mounted")
+    if not found["source"] and __salt__["file.directory_exists"](name):
+        hidden = sorted(set(__salt__["file.readdir"](name)) - {".", ".."})
+        if hidden:
+            comment = f"{name} has files of its own, which a mount would hide: {hidden[:3]}"
+            return _result(name, False, {}, f"{comment}. Move them away, then apply again")
+    changes = {name: {"old": found["fault"] or None, "new": volume}}
+    if __opts__["test"]:
+        return _result(name, None, changes, "it would be mounted")
+
+    def obstacle() -> str:
+        try:
+            __salt__["gluster.mount"](name)
+        except CommandExecutionError as error:
+            return str(error)
+        return ""
+
+    _wait(obstacle, wait, f"volume {volume} to be mountable")
+    return _result(name, True, changes, "it was mounted")
+
+
+def _volume_plan(
+    name: str, host: str, wanted: Volume
+) -> tuple[Volume | None, salina_gluster.VolumePlan]:
+    """The volume as it is, and what is to be done about it."""
+    found = __salt__["gluster.volumes"]().get(name)
+    own = next(brick for brick in wanted["bricks"] if salina_gluster.brick_host(brick) == host)
+    runs = bool(__salt__["gluster.brick_runs"](own))
+    return found, salina_gluster.plan_volume(name, host, wanted, found, runs)
+
+
+def _is_volume(found: dict[str, str], volume: str) -> bool:
+    """Whether what is mounted is the volume, whichever server it was asked of."""
+    source = found["source"].partition(":")[2].strip("/")
+    return found["type"] == "fuse.glusterfs" and source == volume
+
+
+def _pool_plan(host: str, hosts: list[str]) -> salina_gluster.PoolPlan:
+    return salina_gluster.plan_pool(
+        host, hosts, __salt__["gluster.pool"](host), __salt__["gluster.volumes"]()
+    )
+
+
+def _members(pool: list[Peer]) -> list[str]:
+    """The names of a pool's members."""
+    return sorted(name for peer in pool for name in peer["names"])
+
+
+def _joining(members: list[str], before: list[str]) -> dict[str, Any]:
+    """A state's `changes` when hosts become members."""
+    return {name: {"old": None, "new": "member"} for name in sorted(members) if name not in before}
+
+
+def _pool_comment(host: str) -> str:
+    away = [peer["names"][0] for peer in __salt__["gluster.pool"](host) if not peer["connected"]]
+    return f"members that are down: {', '.join(away)}" if away else "all members are connected"
+
+
+def _attempt(function: str, *args: Any) -> str:
+    """Call a function. Its refusal as a text if that passes by itself, "" if it was done."""
+    try:
+        __salt__[function](*args)
+    except CommandExecutionError as error:
+        if salina_gluster.transient(str(error)):
+            return str(error)
+        raise
+    return ""
+
+
+def _wait(obstacle: Callable[[], str], seconds: int, what: str) -> None:
+    try:
+        salina_wait.clear(obstacle, seconds, what)
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _result(name: str, result: bool | None, changes: Any, comment: str) -> dict[str, Any]:
+    return {"name": name, "result": result, "changes": changes, "comment": comment}

@@ -1,0 +1,374 @@
+"""GlusterFS as data: what `gluster --mode=script --xml` says, and what is to be done about it.
+
+Pure: ``_modules/gluster.py`` asks and acts, ``_states/gluster.py`` decides by what is planned here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from xml.etree import ElementTree
+
+JOINED, REJECTED = (
+    3,
+    6,
+)  # states of a peer (glusterd-sm.h); all others are on the way to one of them
+
+# Refusals that pass by themselves: another host's command holds the lock, or the hosts don't all
+# know yet that a peer has joined.
+TRANSIENT = (
+    "another transaction",
+    "locking failed",
+    "not in 'peer in cluster' state",
+    "is not befriended",
+    "connection failed. please check if gluster daemon is operational",
+)
+
+
+class GlusterError(Exception):
+    """GlusterFS refused a command, or answered with something else than XML."""
+
+
+class Peer(TypedDict):
+    """A member of the trusted pool as this host sees it. `names`: all it is known by."""
+
+    names: list[str]
+    uuid: str
+    state: int
+    description: str
+    connected: bool
+
+
+class Volume(TypedDict):
+    """A volume. `status`: Created, Started or Stopped; `options`: those set, by name."""
+
+    status: str
+    replica: int
+    bricks: list[str]
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What is to be done about the trusted pool: by this host, by others, by an operator."""
+
+    probe: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VolumePlan:
+    """What is to be done about a volume: by this host, by another one, by an operator.
+
+    `steps`: functions of the module `gluster` with their arguments, in this order.
+    `revive`: among them is the start of this host's dead brick.
+    """
+
+    steps: tuple[tuple[Any, ...], ...] = ()
+    revive: bool = False
+    waits: str = ""
+    faults: tuple[str, ...] = ()
+
+
+def answer(text: str) -> ElementTree.Element:
+    """The root of gluster's answer. Raises GlusterError if it is a refusal, or no XML."""
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        raise GlusterError(text.strip() or "gluster said nothing") from None
+    if root.findtext("opRet") != "0":
+        reason = root.findtext("opErrstr") or root.findtext("output") or "gluster gave no reason"
+        raise GlusterError(reason.strip())
+    return root
+
+
+def transient(message: str) -> bool:
+    """Tell whether a refusal passes by itself, so that the same command can be tried again."""
+    return any(text in message.lower() for text in TRANSIENT)
+
+
+def parse_pool(text: str, host: str) -> list[Peer]:
+    """The members that `gluster pool list` names; this host, its localhost, as `host`."""
+    return [_peer(element, host) for element in answer(text).iter("peer")]
+
+
+def _peer(element: ElementTree.Element, host: str) -> Peer:
+    state = element.findtext("state")  # localhost has none
+    names = {name.text or "" for name in element.iter("hostname")}
+    return Peer(
+        names=[host] if state is None else sorted(names),
+        uuid=element.findtext("uuid", ""),
+        state=JOINED if state is None else int(state),
+        description=element.findtext("stateStr", "this host"),
+        connected=element.findtext("connected") == "1",
+    )
+
+
+def parse_volumes(text: str) -> dict[str, Volume]:
+    """The volumes that `gluster volume info` names."""
+    return {
+        volume.findtext("name", ""): Volume(
+            status=volume.findtext("statusStr", ""),
+            replica=int(volume.findtext("replicaCount", "1")),
+            bricks=[brick.findtext("name", "") for brick in volume.iter("brick")],
+            options={
+                option.findtext("name", ""): option.findtext("value", "")
+                for option in volume.iter("option")
+            },
+        )
+        for volume in answer(text).iter("volume")
+    }
+
+
+def parse_heal(text: str) -> dict[str, int | None]:
+    """Per brick the number of entries to be healed (`gluster volume heal VOLUME info`).
+
+    None for a brick that isn't connected.
+    """
+    return {
+        brick.findtext("name", ""): int(entries) if entries.isdigit() else None
+        for brick in answer(text).iter("brick")
+        for entries in [brick.findtext("numberOfEntries", "-")]
+    }
+
+
+def brick_host(brick: str) -> str:
+    """The host of a brick: nas1 of nas1:/nas."""
+    return brick.partition(":")[0]
+
+
+def plan_pool(
+    host: str, wanted: Sequence[str], pool: Sequence[Peer], volumes: Mapping[str, Volume]
+) -> PoolPlan:
+    """Compare the trusted pool with the hosts that it is to have.
+
+    One host adds the others, so that they don't found three pools at the same moment: the first
+    one named; in a pool that is there already, the first of its members.
+
+    Args:
+        host: this host.
+        wanted: all hosts of the pool, in the topology's order; the same on each of them.
+        pool: the pool as this host sees it.
+        volumes: the volumes it knows, to say what is to be done about a lost host.
+    """
+    known = {name: peer for peer in pool for name in peer["names"]}
+    missing = [name for name in wanted if name not in known]
+    members = [name for name in wanted if name in known]
+    adder = members[0] if len(members) > 1 else wanted[0]
+    found = {name: known[name] for name in members}
+    waits = [
+        f"{name} is on its way into the pool ({peer['description']})"
+        for name, peer in found.items()
+        if peer["state"] not in (JOINED, REJECTED)
+    ]
+    if adder != host:
+        waits += [f"{adder} has not added {name}" for name in missing]
+    strangers = [peer["names"][0] for peer in pool if not set(peer["names"]) & set(wanted)]
+    return PoolPlan(
+        probe=tuple(missing) if adder == host else (),
+        waits=tuple(waits),
+        faults=tuple(
+            f"{name} is in the trusted pool, but not in the topology. Should it leave: "
+            f"`gluster peer detach {name}`; should it stay: write it into the topology"
+            for name in strangers
+        )
+        + tuple(
+            rejection(name, host, volumes)
+            for name, peer in found.items()
+            if peer["state"] == REJECTED
+        ),
+    )
+
+
+def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
+    """What an operator is to do about a peer that the pool rejects. Each command was tried."""
+    leave, enter, check = [], [], []
+    for name, volume in volumes.items():
+        copies = volume["replica"]
+        for brick in volume["bricks"]:
+            if brick_host(brick) == peer and copies > 1:
+                check.append(
+                    f"gluster volume heal {name} info    # the others: connected, 0 entries"
+                )
+                leave.append(
+                    f"gluster volume remove-brick {name} replica {copies - 1} {brick} force"
+                )
+                enter.append(f"gluster volume add-brick {name} replica {copies} {brick} force")
+    rebuilt = [*check, *leave, f"gluster peer detach {peer}", f"gluster peer probe {peer}", *enter]
+    differs = [
+        "systemctl stop glusterd",
+        "find /var/lib/glusterd -mindepth 1 ! -name glusterd.info -delete",
+        "systemctl start glusterd",
+        f"gluster peer probe {host}",
+        "systemctl restart glusterd",
+    ]
+    return "\n  ".join(
+        [
+            f"{peer} is rejected by the trusted pool.",
+            f"If it was rebuilt, with an empty brick, on {host}:",
+            *(f"  {command}" for command in rebuilt),
+            f"If its brick is whole, and only its configuration differs, on {peer}:",
+            *(f"  {command}" for command in differs),
+        ]
+    )
+
+
+def plan_volume(
+    name: str, host: str, wanted: Volume, found: Volume | None, brick_runs: bool
+) -> VolumePlan:
+    """Compare a volume with what it is to be.
+
+    The host of the first brick creates and starts it, with its options set in between: so who sees
+    it started sees it with its options. Those of a started volume are set by whoever finds it
+    different.
+
+    Args:
+        name: the volume's.
+        host: this host.
+        wanted: the volume as the topology and the settings have it.
+        found: the volume as it is; None: there is none.
+        brick_runs: whether this host's brick process runs.
+    """
+    creator = brick_host(wanted["bricks"][0])
+    if found is None:
+        if host != creator:
+            return VolumePlan(waits=f"{creator} has not created it")
+        return VolumePlan(
+            (
+                ("create", name, wanted["replica"], wanted["bricks"]),
+                ("set_options", name, wanted["options"]),
+                ("start", name),
+            )
+        )
+    faults = volume_faults(name, wanted, found)
+    if faults:
+        return VolumePlan(faults=tuple(faults))
+    created = found["status"] == "Created"
+    if created and host != creator:
+        return VolumePlan(waits=f"{creator} has not started it")
+    steps: list[tuple[Any, ...]] = []
+    have = found["options"]
+    options = {key: value for key, value in wanted["options"].items() if have.get(key) != value}
+    if options:
+        steps.append(("set_options", name, options))
+    if created:
+        steps.append(("start", name))
+    elif not brick_runs:
+        steps.append(("start", name, True))
+    return VolumePlan(tuple(steps), revive=not created and not brick_runs)
+
+
+def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
+    """The differences that no command mends without risk, each with what an operator can do."""
+    faults = []
+    if found["status"] not in ("Created", "Started"):
+        faults.append(
+            f"volume {name} is {found['status'].lower()}: somebody did that on purpose. "
+            f"When it is to serve again: `gluster volume start {name}`, then mount it anew on each "
+            "app host (umount, mount)"
+        )
+    copies = found["replica"]
+    foreign = [brick for brick in found["bricks"] if brick not in wanted["bricks"]]
+    lacking = [brick for brick in wanted["bricks"] if brick not in found["bricks"]]
+    if foreign:
+        faults.append(
+            f"volume {name} has a brick that is not in the topology: {', '.join(foreign)}. "
+            "Should it stay: write its host into the topology. "
+            f"Should it go: `{_exchange(name, found, foreign, lacking)}`"
+        )
+    elif lacking:
+        faults.append(
+            f"volume {name} lacks a brick of the topology: {', '.join(lacking)}. If it is empty: "
+            f"`{_exchange(name, found, foreign, lacking)}`"
+        )
+    if not faults and copies != wanted["replica"]:
+        faults.append(
+            f"volume {name} keeps {copies} copies of each file, not {wanted['replica']}: that "
+            "takes a new volume and moving the files"
+        )
+    return faults
+
+
+def _exchange(name: str, found: Volume, foreign: Sequence[str], lacking: Sequence[str]) -> str:
+    """The command that takes the foreign bricks out of a volume, or brings the lacking ones in."""
+    copies, more = found["replica"], len(lacking) - len(foreign)
+    if copies != len(found["bricks"]) or copies == 1 or (foreign and lacking and more):
+        return "gluster volume help"  # files are spread over the bricks: no single command
+    if not more:
+        return "; ".join(
+            f"gluster volume replace-brick {name} {old} {new} commit force"
+            for old, new in zip(foreign, lacking, strict=True)
+        )
+    operation = "add-brick" if more > 0 else "remove-brick"
+    bricks = " ".join([*foreign, *lacking])
+    return f"gluster volume {operation} {name} replica {copies + more} {bricks} force"
+
+
+def difference(before: Volume | None, wanted: Volume) -> dict[str, Any]:
+    """A state's `changes` from a volume as it was to what it is to be."""
+    old = before or Volume(status="absent", replica=0, bricks=[], options={})
+    changes: dict[str, Any] = {}
+    if old["status"] != wanted["status"]:
+        changes["status"] = {"old": old["status"], "new": wanted["status"]}
+    if set(old["bricks"]) != set(wanted["bricks"]):
+        changes["bricks"] = {"old": old["bricks"], "new": wanted["bricks"]}
+    for key, value in wanted["options"].items():
+        if old["options"].get(key) != value:
+            changes[key] = {"old": old["options"].get(key), "new": value}
+    return changes
+
+
+def brick_fault(
+    path: str, brick: str, volume: str, entries: Sequence[str], mark: str, own: str
+) -> str:
+    """Say why a directory can't be (or go on being) this host's brick, or "" when it can.
+
+    GlusterFS's own protection is off: `force` is needed for a brick on the root file system and for
+    one that is a mount point, and it would also take a directory with data in it.
+
+    Args:
+        path: the directory.
+        brick: the same with its host: nas1:/nas.
+        volume: the volume's name.
+        entries: what is in it.
+        mark: the volume id written on the directory, "" if none.
+        own: the id of the volume that this host knows by that name, "" if none.
+    """
+    content = sorted(set(entries) - {"lost+found"})
+    if own and mark == own:
+        return ""
+    if own and not mark:
+        return (
+            f"{path} is not marked as the brick that it was. Is its file system mounted? If its "
+            f"disk was replaced: `gluster volume reset-brick {volume} {brick} start`, then "
+            f"`gluster volume reset-brick {volume} {brick} {brick} commit force`"
+        )
+    if not content:
+        return ""
+    shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
+    what = f"is the brick of another volume (id {mark})" if mark else "holds files of its own"
+    return (
+        f"{path} {what}: {shown}. It can be the brick of {volume} only when it is empty: "
+        "move its content away (or delete it), then apply again"
+    )
+
+
+def parse_volume_id(text: str) -> str:
+    """The volume's id in glusterd's own record of it (/var/lib/glusterd/vols/VOLUME/info)."""
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if key == "volume-id":
+            return value.replace("-", "")
+    return ""
+
+
+def mounted(mounts: str, path: str) -> tuple[str, str]:
+    """Source and type of what is mounted at a path (the last one), by /proc/mounts; or two ""."""
+    found = ("", "")
+    for line in mounts.splitlines():
+        source, target, kind = line.split()[:3]
+        if target == path:
+            found = (source, kind)
+    return found

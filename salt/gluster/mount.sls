@@ -1,0 +1,53 @@
+# The shared directory of the app hosts: the volume, or a plain directory where there is no storage.
+{%- import_yaml "packages.yaml" as packages %}
+{%- set files = pillar.files %}
+
+{%- if not files.servers %}
+
+files-directory:
+  file.directory:
+    - name: {{ files.mount }}
+
+{%- else %}
+
+files-packages:
+  pkg.installed:
+    - pkgs: {{ packages.files | json }}
+
+# At boot the storage hosts may come later than this one, and systemd tries a mount only once.
+files-mountable:
+  file.managed:
+    - name: /etc/systemd/system/gluster-mountable.service
+    - source: salt://gluster/files/gluster-mountable.service
+    - template: jinja
+
+files-fstab:
+  mount.fstab_present:
+    - name: {{ files.servers[0] }}:/{{ files.volume }}
+    - fs_file: {{ files.mount }}
+    - fs_vfstype: glusterfs
+    - fs_mntops:
+        - _netdev
+        - nofail
+        - x-systemd.requires=gluster-mountable.service
+        {%- if files.servers[1:] %}
+        - backup-volfile-servers={{ files.servers[1:] | join(':') }}
+        {%- endif %}
+    - match_on: name
+
+files-units:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: files-mountable
+        - mount: files-fstab
+
+files-mounted:
+  gluster.mounted:
+    - name: {{ files.mount }}
+    - volume: {{ files.volume }}
+    - wait: {{ files.wait }}
+    - require:
+        - pkg: files-packages
+        - mount: files-fstab
+{%- endif %}

@@ -1,0 +1,60 @@
+# A storage host: its brick, its place in the trusted pool, the volume over all of them.
+{%- import_yaml "packages.yaml" as packages %}
+{%- set storage = pillar.storage %}
+{%- set brick = storage.name ~ ":" ~ storage.brick %}
+
+gluster-brick-directory:
+  file.directory:
+    - name: {{ storage.brick }}
+    - user: root
+    - group: root
+    - mode: '0755'
+
+# Before glusterd starts: with a directory that isn't good this host never offers itself to the pool.
+gluster-brick:
+  gluster.brick:
+    - name: {{ brick }}
+    - volume: {{ storage.volume.name }}
+    - require:
+        - file: gluster-brick-directory
+
+gluster-packages:
+  pkg.installed:
+    - pkgs: {{ packages.storage | json }}
+
+# Its change does not restart glusterd: Debian's unit takes the bricks down with it, and all hosts
+# at once would take the volume away. The ports of bricks that exist stay as they are anyway.
+gluster-settings:
+  file.managed:
+    - name: /etc/glusterfs/glusterd.vol
+    - source: salt://gluster/files/glusterd.vol
+    - template: jinja
+    - require:
+        - pkg: gluster-packages
+
+gluster-daemon:
+  service.running:
+    - name: glusterd
+    - enable: True
+    - require:
+        - file: gluster-settings
+        - gluster: gluster-brick
+
+gluster-pool:
+  gluster.peers:
+    - host: {{ storage.name }}
+    - hosts: {{ storage.peers | json }}
+    - wait: {{ storage.wait }}
+    - require:
+        - service: gluster-daemon
+
+gluster-volume:
+  gluster.volume:
+    - name: {{ storage.volume.name }}
+    - host: {{ storage.name }}
+    - replica: {{ storage.volume.replica }}
+    - bricks: {{ storage.volume.bricks | json }}
+    - options: {{ storage.volume.options | json }}
+    - wait: {{ storage.wait }}
+    - require:
+        - gluster: gluster-pool

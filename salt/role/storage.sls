@@ -1,0 +1,3 @@
+# A copy of the shared files.
+include:
+  - gluster.server
