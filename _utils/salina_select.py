@@ -150,6 +150,7 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
         "routes": policy.routes(fleet, host),
         "forward": forward,
         "ping": policy.pings(fleet, host),
+        "masters": [fleet.address(master, "management") for master in fleet.having("master")],
         "forward_ping": [fleet.topology.service.address] if forward else [],
         "settings": asdict(fleet.settings.firewall),
     }
