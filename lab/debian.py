@@ -5,7 +5,7 @@ sources, lists and cache of its own.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # How the machine reaches its mirrors; the rest of its configuration is its own affair.
 KEPT = re.compile(r"^Acquire::(\S+::)?(Proxy|CaInfo|Verify-\w+|Check-(Valid-Until|Date))\b", re.I)
 
-# The later release first: what it has comes from there, as the states' pinning does.
+# What both releases have comes from the newer one, as with the states' own pinning.
 PREFERENCES = "Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
 
 
@@ -28,11 +28,15 @@ def source_lines(suite: str) -> list[str]:
     :param suite: codename, as bookworm
     :raises LabError: where the machine has no such source
     """
-    lines = select(run(["apt-get", "indextargets", "--format", FORMAT]).stdout, suite)
+    targets = ["apt-get", "indextargets", "--format", FORMAT]
+    lines = select(run(targets).stdout, suite)
+    if not lines:  # a new machine has no lists yet, and only they tell what is Debian's
+        run(["apt-get", "-qq", "update"])
+        lines = select(run(targets).stdout, suite)
     if not lines:
         raise LabError(
             f"this machine's APT knows no source of Debian {suite} (main)",
-            "look at /etc/apt/sources.list and /etc/apt/sources.list.d, then: apt-get update",
+            "look at /etc/apt/sources.list and /etc/apt/sources.list.d",
         )
     return lines
 
@@ -141,9 +145,11 @@ class Resolver:
         return parse_uris(run([*self._apt, command, "--print-uris", *names]).stdout)
 
 
-def fetch(packages: Iterable[Package], directory: Path) -> None:
-    """Download packages that a directory does not have yet, each checked by its hash."""
+def fetch(packages: Collection[Package], directory: Path) -> None:
+    """Bring a directory to just these packages; those downloaded are checked by their hash."""
     directory.mkdir(parents=True, exist_ok=True)
+    for file in {path.name for path in directory.iterdir()} - {one.file for one in packages}:
+        (directory / file).unlink()
     triples = [
         part
         for package in packages

@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.cache import digest, directory, keep_only, lock, remove
 from lab.console import step
 from lab.debian import download_options, source_lines
+from lab.lock import environments
 from lab.paths import DOWNLOADS, IMAGES, LOCKS
 from lab.process import run
 from lab.wheels import wheelhouse
@@ -51,14 +52,13 @@ FILES = {
     # as for a lean server. Translations and package lists that nobody reads are left out.
     "etc/apt/apt.conf.d/90lab": (
         'APT::Install-Recommends "false";\nAPT::Install-Suggests "false";\n'
-        'Acquire::Languages "none";\nAcquire::Check-Valid-Until "false";\n'
+        'Acquire::Languages "none";\n'
     ),
     # A host that loses its power is made anew: no need to wait for the disk.
     "etc/dpkg/dpkg.cfg.d/90lab": "force-unsafe-io\n",
     "etc/pip.conf": "[global]\nno-index = true\nfind-links = /srv/mirror/wheels\n",
-    "etc/uv/uv.toml": '[pip]\nno-index = true\nfind-links = ["/srv/mirror/wheels"]\n',
-    # The mirror belongs to the machine's root; Odoo's user clones from it all the same.
-    "etc/gitconfig": "[safe]\n\tdirectory = *\n",
+    # Odoo's upstream is root's, and any user may clone it, as from a public server.
+    "etc/gitconfig": "[safe]\n\tdirectory = /srv/mirror/git/odoo-14.0.git\n",
     "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/systemd/journald.conf.d/lab.conf": (
         "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\nReadKMsg=no\nAudit=no\n"
@@ -83,7 +83,7 @@ MASKED = (
 
 
 def version() -> str:
-    """Return the digest of what the image is made from."""
+    """Return the digest of what the image is made from: these data, these steps, Salt's lock."""
     steps = [inspect.getsource(function) for function in (bootstrap, configure, install_salt)]
     locked = (LOCKS / "minion.txt").read_text()
     return digest(SUITE, PACKAGES, FILES, MASKED, steps, locked)
@@ -125,16 +125,15 @@ def install_salt(root: Path, wheels: Path) -> None:
     """Install the locked Salt into /opt/salt, on top of the system's Python (for python3-apt)."""
     inside = root / "opt/wheels"
     run(["cp", "-r", wheels, inside])
-    (inside / "minion.txt").write_text((LOCKS / "minion.txt").read_text())
-    pip = next(inside.glob("pip-*.whl")).name
-    python = ["chroot", root, "/opt/salt/bin/python"]
-    venv = ["-m", "venv", "--system-site-packages", "--without-pip"]
-    run(["chroot", root, "python3", *venv, "/opt/salt"])
-    install = ["install", "--quiet", "--no-index", "--no-deps", "--ignore-installed"]
-    lock_file = ["--find-links=/opt/wheels", "--requirement=/opt/wheels/minion.txt"]
-    # The wheel of pip is a package that Python runs from within the archive.
-    quiet = ["--no-cache-dir", "--root-user-action=ignore"]
-    run([*python, f"/opt/wheels/{pip}/pip", *install, *quiet, *lock_file])
+    run(["cp", LOCKS / "minion.txt", inside])
+    venv = ["-m", "venv", "--system-site-packages", "--without-pip", "/opt/salt"]
+    run(["chroot", root, "python3", *venv])
+    # Python runs a package from within an archive: the wheel of pip installs itself and the rest.
+    pip = next(inside.glob("pip-*.whl")).relative_to(root)
+    options = ["--quiet", "--no-index", "--no-deps", "--ignore-installed", "--no-cache-dir"]
+    options += ["--root-user-action=ignore", "--find-links=/opt/wheels"]
+    install = [f"/{pip}/pip", "install", *options, "--requirement=/opt/wheels/minion.txt"]
+    run(["chroot", root, "/opt/salt/bin/python", *install])
     remove(inside)
     for program in sorted((root / "opt/salt/bin").glob("salt*")):
         (root / "usr/local/bin" / program.name).symlink_to(f"/opt/salt/bin/{program.name}")
@@ -143,8 +142,9 @@ def install_salt(root: Path, wheels: Path) -> None:
 def build(target: Path) -> None:
     """Make the image in the given empty directory."""
     root = target / "rootfs"
+    python = environments()["minion"]["python"]
     with step("image: wheels for Salt"):
-        wheels = wheelhouse(DOWNLOADS / "wheels/minion", LOCKS / "minion.txt")
+        wheels = wheelhouse(DOWNLOADS / "wheels/minion", LOCKS / "minion.txt", python)
     with step("image: Debian's base system (about a minute)"):
         bootstrap(root)
     with step("image: Salt (about half a minute)"):

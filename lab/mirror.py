@@ -12,9 +12,8 @@ package costs seconds.
 CLI: python -m lab.mirror     prints the directory
 """
 
-import gzip
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -38,12 +37,17 @@ FROM_OLDER, FILES_ONLY = "bullseye", "download"
 # Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
 ELSEWHERE = ("tools", "minion")
 
-Resolve = Callable[[Sequence[str]], list[debian.Package]]
+Resolve = Callable[[Sequence[str]], Iterable[debian.Package]]
 
 
 def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
     """Make MIRROR/NAME a link to a directory that was built from the given inputs."""
-    target = directory(STORE / Path(name).name / digest(inputs), build)
+
+    def build_visibly(root: Path) -> None:
+        with step(f"mirror: {name}"):
+            build(root)
+
+    target = directory(STORE / Path(name).name / digest(inputs), build_visibly)
     link = MIRROR / name
     link.parent.mkdir(parents=True, exist_ok=True)
     point(link, target)
@@ -60,7 +64,7 @@ def code(*modules: object) -> list[str]:
 
 def resolve(
     components: Mapping[str, list[str]], closure: Resolve, files: Resolve
-) -> dict[str, list[debian.Package]]:
+) -> dict[str, set[debian.Package]]:
     """Return the packages of each suite.
 
     Each component is resolved for itself, and all together: so any choice of them can be
@@ -73,10 +77,9 @@ def resolve(
     special = (FROM_OLDER, FILES_ONLY)
     plain = [names for component, names in components.items() if component not in special]
     together = sorted({name for names in plain for name in names})
-    found = {package for names in (*plain, together) if names for package in closure(names)}
-    older = set(closure(components.get(FROM_OLDER, []))) | set(files(components.get(FILES_ONLY, [])))
-    by_file = {SUITE: found, OLDER: older - found}
-    return {suite: sorted(some, key=lambda one: one.file) for suite, some in by_file.items()}
+    found = {package for names in (*plain, together) for package in closure(names)}
+    older = {*closure(components.get(FROM_OLDER, ())), *files(components.get(FILES_ONLY, ()))}
+    return {SUITE: found, OLDER: older - found}
 
 
 def index(root: Path, suite: str) -> None:
@@ -85,7 +88,6 @@ def index(root: Path, suite: str) -> None:
     binaries.mkdir(parents=True)
     listing = run(["env", f"--chdir={root}", "apt-ftparchive", "packages", f"pool/{suite}"]).stdout
     (binaries / "Packages").write_text(listing)
-    (binaries / "Packages.gz").write_bytes(gzip.compress(listing.encode(), mtime=0))
     fields = {
         "Origin": "Debian",
         "Label": "Debian",
@@ -110,8 +112,8 @@ def apt(root: Path, base: Path, components: Mapping[str, list[str]]) -> None:
     resolver.update()
     suites = resolve(components, resolver.closure, resolver.files)
     store = DOWNLOADS / "debs"
+    debian.fetch(set().union(*suites.values()), store)
     for suite, packages in suites.items():
-        debian.fetch(packages, store)
         pool = root / "pool" / suite
         pool.mkdir(parents=True)
         for package in packages:
@@ -128,15 +130,20 @@ def read_packages() -> dict[str, list[str]]:
 # --- wheels
 
 
-def collect_wheels(root: Path) -> None:
-    """Link the wheels of every lock that hosts install into one directory."""
-    for name, environment in environments().items():
-        if name in ELSEWHERE:
-            continue
-        house = wheels.wheelhouse(
-            DOWNLOADS / "wheels" / name, LOCKS / f"{name}.txt", environment["python"]
-        )
-        for wheel in house.iterdir():
+def read_locks() -> dict[str, tuple[str, str]]:
+    """Return the locks that hosts install: name -> (version of Python, text)."""
+    return {
+        name: (environment["python"], (LOCKS / f"{name}.txt").read_text())
+        for name, environment in environments().items()
+        if name not in ELSEWHERE
+    }
+
+
+def collect_wheels(root: Path, locks: Mapping[str, tuple[str, str]]) -> None:
+    """Link the wheels of the given locks into one directory."""
+    for name, (python, _) in locks.items():
+        house = DOWNLOADS / "wheels" / name
+        for wheel in wheels.wheelhouse(house, LOCKS / f"{name}.txt", python).iterdir():
             if not (root / wheel.name).exists():
                 os.link(wheel, root / wheel.name)
 
@@ -149,24 +156,21 @@ def odoo(root: Path, base: Path) -> None:
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
     packages = resolver.files(upstream.PACKAGES)
-    debian.fetch(packages, DOWNLOADS / "debs")
-    upstream.repository(root, [DOWNLOADS / "debs" / package.file for package in packages])
+    store = DOWNLOADS / "odoo"
+    debian.fetch(packages, store)
+    upstream.repository(root, sorted(store.iterdir()))
 
 
 def ensure() -> Path:
     """Return the mirror's directory, brought up to date with what the states install."""
     base = image.ensure()
-    components = read_packages()
-    locks = {name: (LOCKS / f"{name}.txt").read_text() for name in environments()}
+    components, locks = read_packages(), read_locks()
     with lock():
         MIRROR.mkdir(parents=True, exist_ok=True)
-        with step("mirror: Debian packages"):
-            inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
-            publish("apt", inputs, lambda root: apt(root, base, components))
-        with step("mirror: wheels"):
-            publish("wheels", [locks, code(wheels)], collect_wheels)
-        with step("mirror: Odoo's repository"):
-            publish("git/odoo-14.0.git", code(upstream), lambda root: odoo(root, base))
+        inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
+        publish("apt", inputs, lambda root: apt(root, base, components))
+        publish("wheels", [locks, code(wheels)], lambda root: collect_wheels(root, locks))
+        publish("git/odoo-14.0.git", code(upstream), lambda root: odoo(root, base))
     return MIRROR
 
 

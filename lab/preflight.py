@@ -15,7 +15,7 @@ from lab.process import run
 PACKAGES = {
     "lxc": "/usr/bin/lxc-start",
     "mmdebstrap": "/usr/bin/mmdebstrap",
-    "dpkg-dev": "/usr/bin/dpkg-scanpackages",
+    "apt-utils": "/usr/bin/apt-ftparchive",
     "iproute2": "/usr/sbin/ip",
     "util-linux": "/usr/bin/nsenter",
     "rsync": "/usr/bin/rsync",

@@ -15,7 +15,7 @@ THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_28")
 
 
-def wheelhouse(directory: Path, lock: Path, python: str = THIS_PYTHON) -> Path:
+def wheelhouse(directory: Path, lock: Path, python: str) -> Path:
     """Fill a directory with exactly the wheels of a lock; those already there stay.
 
     :param directory: kept between runs
@@ -43,7 +43,7 @@ def wheel_key(name: str) -> tuple[str, str]:
 
     Rule: https://packaging.python.org/specifications/name-normalization
     """
-    distribution, version = re.match(r"(.+?)-(\d[^-]*)", name).groups()
+    distribution, version, *_ = re.split(r"-(\d[^-]*)", name, maxsplit=1)
     return re.sub(r"[-_.]+", "-", distribution).lower(), version
 
 
@@ -65,5 +65,8 @@ def build(directory: Path, python: str) -> None:
         (wheel,) = set(directory.glob("*.whl")) - before
         if not wheel.name.endswith("-none-any.whl"):
             remove(wheel)
-            raise LabError(f"{source.name} has compiled code and no wheel for Python {python}")
+            raise LabError(
+                f"{source.name} has compiled code and no wheel for Python {python}",
+                f"run the lab with Python {python}",
+            )
         remove(source)
