@@ -1,0 +1,102 @@
+"""The lab's mirror holds what the states install."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab import mirror
+from lab.debian import Package
+
+
+def package(name: str) -> Package:
+    return Package(f"http://mirror/{name}.deb", f"{name}.deb", 1, f"SHA256:{name}")
+
+
+# What installing each package on a bare host brings, by itself and with others.
+CLOSURES = {
+    "nginx": {"nginx", "zlib"},
+    "haproxy": {"haproxy", "lua"},
+    "python3.9": {"python3.9", "libssl1.1", "zlib"},
+}
+
+
+class Resolver:
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def closure(self, names) -> list[Package]:
+        self.asked.append(list(names))
+        return [package(one) for name in names for one in CLOSURES[name]]
+
+    def files(self, names) -> list[Package]:
+        return [package(name.replace("=", "_")) for name in names]
+
+
+def names(packages) -> set[str]:
+    return {one.file.removesuffix(".deb") for one in packages}
+
+
+def test_each_component_is_resolved_alone_and_all_together() -> None:
+    resolver = Resolver()
+    components = {"nginx": ["nginx"], "balancer": ["haproxy"], "bullseye": ["python3.9"]}
+    found = mirror.resolve(components, resolver.closure, resolver.files)
+    assert resolver.asked == [["nginx"], ["haproxy"], ["haproxy", "nginx"], ["python3.9"]]
+    assert names(found["bookworm"]) == {"nginx", "zlib", "haproxy", "lua"}
+
+
+def test_older_suite_holds_only_what_it_adds() -> None:
+    resolver = Resolver()
+    components = {
+        "nginx": ["nginx"],
+        "bullseye": ["python3.9"],
+        "download": ["python3-distutils=3.9.2-1"],
+    }
+    found = mirror.resolve(components, resolver.closure, resolver.files)
+    assert names(found["bullseye"]) == {"python3.9", "libssl1.1", "python3-distutils_3.9.2-1"}
+
+
+def test_neither_older_packages_nor_files_are_required() -> None:
+    resolver = Resolver()
+    found = mirror.resolve({"nginx": ["nginx"]}, resolver.closure, resolver.files)
+    assert names(found["bullseye"]) == set()
+
+
+@pytest.mark.skipif(not shutil.which("apt-ftparchive"), reason="needs apt-utils")
+def test_index_is_a_release_that_pinning_can_name(tmp_path: Path) -> None:
+    (tmp_path / "pool/bullseye").mkdir(parents=True)
+    mirror.index(tmp_path, "bullseye")
+    release = (tmp_path / "dists/bullseye/Release").read_text()
+    assert "\nCodename: bullseye\n" in release
+    assert "main/binary-amd64/Packages" in release
+
+
+def test_components_are_lists_of_package_names() -> None:
+    for component, packages in mirror.read_packages().items():
+        assert packages and all(isinstance(name, str) for name in packages), component
+        assert len(packages) == len(set(packages)), component
+
+
+def test_locks_of_the_hosts_are_mirrored_and_no_others() -> None:
+    assert {"patroni", "odoo-14.0"} <= set(mirror.read_locks())
+    assert not set(mirror.ELSEWHERE) & set(mirror.read_locks())
+
+
+def test_publish_points_at_what_the_inputs_made(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mirror, "MIRROR", tmp_path)
+    monkeypatch.setattr(mirror, "STORE", tmp_path / ".store")
+    built: list[str] = []
+
+    def publish(inputs: str) -> str:
+        def build(root: Path) -> None:
+            built.append(inputs)
+            (root / "content").write_text(inputs)
+
+        mirror.publish("git/odoo.git", inputs, build)
+        return (tmp_path / "git/odoo.git/content").read_text()
+
+    assert [publish("a"), publish("a"), publish("b")] == ["a", "a", "b"]
+    assert built == ["a", "b"]
+    assert len(list((tmp_path / ".store/odoo.git").iterdir())) == 1
