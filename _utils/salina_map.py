@@ -253,14 +253,14 @@ def _risers(known: list[Group], places: dict[str, Box], band: Box) -> Iterator[s
 
 def _clients(fleet: Fleet, box: Box) -> str:
     service = fleet.topology.service
-    scheme = "https" if service.tls else "http"
+    scheme = "HTTPS" if service.tls else "HTTP"
     x = box.x + box.width / 2
     return (
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="48" '
         f'fill="{PAPER}" stroke="{FRAME}" stroke-width="1.5"/>'
         f'<text x="{x:g}" y="{box.middle - 4:g}" text-anchor="middle" class="id">clients</text>'
         f'<text x="{x:g}" y="{box.middle + 15:g}" text-anchor="middle" class="soft">'
-        f"{escape(scheme)}://{escape(service.domain)}</text>"
+        f"over {scheme}</text>"
     )
 
 
@@ -271,7 +271,8 @@ def _panel(group: Group, box: Box, management: str, inner: str | None) -> str:
         f'fill="{PAPER}" stroke="{FRAME}" stroke-width="1.5"/>',
         f'<path d="M{box.x:g} {box.y + HEAD - 8:g}v-18a10 10 0 0 1 10-10h{box.width - 20:g}'
         f'a10 10 0 0 1 10 10v18z" fill="{tint}"/>',
-        f'<text x="{box.x + 12:g}" y="{box.y + 19:g}" class="head">{escape(_heading(group))}</text>',
+        f'<text x="{box.x + 12:g}" y="{box.y + 19:g}" class="head">'
+        f"{escape(_heading(group))}</text>",
     ]
     y = box.y + HEAD
     for line in _shown(group):
@@ -300,7 +301,10 @@ def _host(host: Host | str, management: str, x: float, y: float, width: float) -
     if isinstance(host, str):
         return f'<text x="{x + 10:g}" y="{y + 19:g}" class="soft">{escape(host)}</text>'
     addresses = [text for name, text in host.addresses.items() if name != management]
-    shown = " · ".join(addresses or host.addresses.values())
+    listed = addresses or list(host.addresses.values())
+    shown = " · ".join(listed)
+    if 9 * len(host.id) + 6 * len(shown) > width - 24:
+        shown = listed[-1]  # no room for more than one
     return (
         f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{ROW - 6}" rx="6" fill="#f3f6f9"/>'
         f'<text x="{x + 8:g}" y="{y + 19:g}" class="id">{escape(host.id)}</text>'

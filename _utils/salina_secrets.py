@@ -65,8 +65,11 @@ class Store:
             raise SecretsError(
                 f"secret {name} does not exist in {self.folder}: salt-run secrets.create makes it"
             ) from None
-        except (OSError, ValueError) as error:
-            raise SecretsError(f"secret {name} in {self.folder} cannot be read: {error}") from None
+        except OSError as error:
+            reason = error.strerror
+            raise SecretsError(f"secret {name} in {self.folder} cannot be read: {reason}") from None
+        except UnicodeDecodeError:  # its text would show a part of the value
+            raise SecretsError(f"secret {name} in {self.folder} is not plain text") from None
         if not value:
             raise SecretsError(f"secret {name} in {self.folder} is empty")
         return value

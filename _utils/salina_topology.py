@@ -617,7 +617,7 @@ def _networks_apart(topology: Topology) -> Iterator[str]:
         cidr = ipaddress.ip_network(network.cidr)
         for name, other in seen:
             if cidr.version == other.version and cidr.overlaps(other):
-                yield f"{join('networks', network.name)}: {cidr} overlaps {name}'s {other}"
+                yield f"{join('networks', network.name)}: {cidr} overlaps {other} ({name})"
         seen.append((network.name, cidr))
 
 

@@ -1,0 +1,76 @@
+"""Fleets for tests: the default one and the other topologies, with fake secrets.
+
+Secrets read `canary-NAME`, so that a test can look for them where they must not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import salina_app
+import salina_secrets
+import salina_select
+import salina_settings
+import salina_topology
+import salina_yaml
+from salina_policy import Fleet
+from salina_settings import Settings
+from salina_topology import Topology
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
+OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
+"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6."""
+TREE = "0" * 64
+
+
+def data(name: str = "default") -> dict[str, Any]:
+    """A topology's content, to be changed by the test."""
+    content: dict[str, Any] = salina_yaml.read(OTHERS.get(name, DEFAULT))
+    return content
+
+
+@cache
+def topology(name: str = "default") -> Topology:
+    """A topology by name."""
+    return salina_topology.load(OTHERS.get(name, DEFAULT))
+
+
+@cache
+def settings() -> Settings:
+    """The repository's own settings."""
+    return salina_settings.load(REPOSITORY / "pillar" / "settings")
+
+
+def fleet(name: str = "default") -> Fleet:
+    """A topology with its initial members and the repository's settings."""
+    found = topology(name)
+    return Fleet(found, found.initial(), settings())
+
+
+@cache
+def application(name: str) -> Mapping[str, Any]:
+    """An application's definition."""
+    return salina_app.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
+
+
+def pillar(minion: str, name: str = "default", own: Settings | None = None) -> dict[str, Any]:
+    """A minion's pillar as the master would hand it out, but for the secrets' values."""
+    found = topology(name)
+    return salina_select.pillar_for(
+        found,
+        found.initial(),
+        own or settings(),
+        salina_secrets.FakeStore(),
+        {found.service.application: application(found.service.application)},
+        minion,
+        TREE,
+    )
+
+
+def everyone() -> list[tuple[str, str]]:
+    """(topology, minion) of every host of every fleet, for parametrised tests."""
+    return [(name, host) for name in ("default", *OTHERS) for host in fleet(name).hosts]

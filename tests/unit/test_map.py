@@ -1,0 +1,69 @@
+"""The map: every host and every arrow of the policy is drawn, for every topology (S15)."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+import salina_map
+from tests import fleets
+
+NAMES = ["default", *fleets.OTHERS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_svg(name: str) -> None:
+    """The picture is well-formed and shows each host, each network and the service."""
+    fleet = fleets.fleet(name)
+    root = ElementTree.fromstring(salina_map.svg(fleet))
+    texts = " | ".join(
+        element.text or "" for element in root.iter() if element.tag.endswith("text")
+    )
+    for host in fleet.hosts:
+        assert host in texts
+    for network in fleet.topology.networks.values():
+        assert f"{network.name} · {network.cidr}" in texts
+    assert fleet.topology.service.domain in texts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_svg_stays_inside(name: str) -> None:
+    """Nothing lies outside the picture."""
+    root = ElementTree.fromstring(salina_map.svg(fleets.fleet(name)))
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    for element in root.iter():
+        if element.tag.endswith("rect") and "x" in element.attrib:
+            x, y, w, h = (float(element.attrib[key]) for key in ("x", "y", "width", "height"))
+            assert x >= 0 and y >= 0 and x + w <= width and y + h <= height
+
+
+def test_large_fleet_is_one_group() -> None:
+    """A large pool is drawn as its first and its last hosts."""
+    topology = fleets.topology("five-apps")
+    members = {"web": [f"web-{n}-blue" for n in range(1, 101)]}
+    fleet = salina_map.Fleet(topology, members, fleets.settings())
+    picture = salina_map.svg(fleet)
+    assert "web-100-blue" in picture and "web-50-blue" not in picture
+    assert "… 96 more" in picture
+
+
+def test_mermaid() -> None:
+    """The arrows of the default fleet, as text for Markdown."""
+    text = salina_map.mermaid(fleets.fleet())
+    assert text.startswith("flowchart LR\n")
+    for arrow in (
+        'clients -->|"80, 443"| firewall',
+        'firewall -->|"80, 443"| balancer',
+        'balancer -->|"80"| app',
+        'app -->|"24007, 49152-49251"| storage_quorum',
+        'app -->|"5432, 8008"| database',
+        'database -->|"2379"| storage_quorum',
+    ):
+        assert f"  {arrow}\n" in text
+
+
+def test_picture_of_the_readme() -> None:
+    """docs/map.svg is the picture of the repository's own topology (`make map`)."""
+    drawn = (fleets.REPOSITORY / "docs" / "map.svg").read_text(encoding="utf-8")
+    assert drawn == salina_map.svg(fleets.fleet()), "the picture is old: make map"

@@ -1,0 +1,141 @@
+"""Who may talk to whom: one table; rules, routes and the port matrix agree with it (S7)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+import pytest
+
+import salina_policy
+from salina_policy import Opening
+from tests import fleets
+
+MATRIX = {
+    # source, target: what is open, in the default fleet
+    ("clients", "lb1"): {("10.1.2.2", "80,443")},
+    ("clients", "fw"): set(),
+    ("clients", "s1"): set(),
+    ("clients", "salt"): set(),
+    ("fw", "lb1"): {("10.1.2.2", "80,443"), ("10.1.5.3", "22")},
+    ("lb1", "s1"): {("10.1.3.11", "80"), ("10.1.5.11", "22")},
+    ("s1", "lb1"): {("10.1.5.3", "22")},
+    ("s1", "s2"): {("10.1.5.12", "22")},
+    ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251"), ("10.1.5.21", "22")},
+    ("s1", "bbdd1"): {("10.1.4.31", "5432,8008"), ("10.1.5.31", "22")},
+    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506")},
+    ("nas1", "nas2"): {
+        ("10.1.4.22", "24007:24008,49152:49251"),
+        ("10.1.4.22", "2379,2380"),
+        ("10.1.5.22", "22"),
+    },
+    ("nas1", "s1"): {("10.1.5.11", "22")},
+    ("nas1", "bbdd1"): {("10.1.5.31", "22")},
+    ("bbdd1", "bbdd2"): {("10.1.4.32", "5432,8008"), ("10.1.5.32", "22")},
+    ("bbdd1", "nas1"): {("10.1.4.21", "2379"), ("10.1.5.21", "22")},
+    ("lb1", "bbdd1"): {("10.1.5.31", "22")},
+    ("lb1", "lb1"): set(),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), MATRIX, ids="-".join)
+def test_matrix(source: str, target: str) -> None:
+    """The port matrix of the default fleet, as a table."""
+    found = salina_policy.allowed(fleets.fleet(), source, target)
+    assert found == {Opening(address, "tcp", ports) for address, ports in MATRIX[source, target]}
+
+
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_rules_agree_with_the_matrix(name: str) -> None:
+    """On every host, ufw lets pass what the matrix allows from each other host, and no more."""
+    fleet = fleets.fleet(name)
+    for target in fleet.hosts.values():
+        rules = salina_policy.rules(fleet, target)
+        for source in fleet.hosts.values():
+            if source.id == target.id:
+                continue
+            passed = {
+                Opening(rule["to"], rule["proto"], rule["ports"])
+                for rule in rules
+                for network, address in source.addresses.items()
+                if target.addresses.get(network) == rule["to"] and matches(rule["from"], address)
+            }
+            assert passed == salina_policy.allowed(fleet, source.id, target.id)
+
+
+def matches(source: str, address: str) -> bool:
+    """Whether a rule's source covers an address."""
+    return source == "any" or ipaddress.ip_address(address) in ipaddress.ip_network(source)
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_rules_are_exact(name: str, host: str) -> None:
+    """Each rule leads to an address of the host; only Salt and SSH are for a whole network."""
+    fleet = fleets.fleet(name)
+    here = fleet.hosts[host]
+    rules = salina_policy.rules(fleet, here)
+    assert len({json.dumps(rule) for rule in rules}) == len(rules)
+    for rule in rules:
+        assert set(rule) == {"comment", "proto", "ports", "from", "to"}
+        assert rule["to"] in here.addresses.values()
+        assert rule["to"] != rule["from"]
+        assert not set(rule["comment"]) & set("'\"`$\n")
+        if rule["from"] == "any":
+            assert rule["to"] == fleet.topology.service.address
+        elif "/" in rule["from"]:
+            assert rule["ports"] in ("22", "4505,4506")
+
+
+def test_only_the_firewall_forwards() -> None:
+    """From outside only the published ports of the service's address are forwarded (S7)."""
+    fleet = fleets.fleet()
+    assert salina_policy.routes(fleet, fleet.hosts["fw"]) == [
+        {
+            "comment": "the published service",
+            "proto": "tcp",
+            "ports": "80,443",
+            "from": "any",
+            "to": "10.1.2.2",
+        }
+    ]
+    assert [h.id for h in fleet.hosts.values() if salina_policy.forwards(fleet, h)] == ["fw"]
+    for host in fleet.hosts.values():
+        assert host.id == "fw" or not salina_policy.routes(fleet, host)
+
+
+def test_firewall_and_balancer_on_one_host() -> None:
+    """Then nothing is forwarded: the published port is the host's own."""
+    fleet = fleets.fleet("one-host")
+    (host,) = fleet.hosts.values()
+    assert not salina_policy.forwards(fleet, host)
+    assert salina_policy.routes(fleet, host) == []
+    assert [(rule["from"], rule["ports"]) for rule in salina_policy.rules(fleet, host)] == [
+        ("10.9.0.0/24", "22"),
+        ("10.9.0.0/24", "4505,4506"),
+        ("any", "80"),
+    ]
+
+
+def test_published_ports_follow_tls() -> None:
+    """Without TLS the HTTPS port stays closed, and other ports are published where they are set."""
+    assert salina_policy.allowed(fleets.fleet("one-host"), "clients", "all") >= {
+        Opening("10.9.0.5", "tcp", "80")
+    }
+    assert salina_policy.allowed(fleets.fleet("five-apps"), "clients", "spread") == {
+        Opening("172.20.2.10", "tcp", "8080,8443")
+    }
+
+
+def test_tiers() -> None:
+    """The order of a deployment: every host once, storage before the databases before the apps."""
+    assert fleets.fleet().tiers() == [
+        ("master", ["salt"]),
+        ("storage", ["nas1", "nas2", "nas3"]),
+        ("database", ["bbdd1", "bbdd2"]),
+        ("app", ["s1", "s2", "s3"]),
+        ("balancer", ["lb1"]),
+        ("firewall", ["fw"]),
+    ]
+    for name in fleets.OTHERS:
+        placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]
+        assert sorted(placed) == sorted(fleets.fleet(name).hosts)

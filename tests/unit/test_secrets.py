@@ -1,0 +1,114 @@
+"""Secrets: made once, readable by root alone, and never told to anyone."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import salina_secrets
+from salina_secrets import SecretsError, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with all secrets."""
+    made = salina_secrets.open_store(tmp_path)
+    salina_secrets.create(made, "crm", 3650)
+    return made
+
+
+def test_created_once(store: Store) -> None:
+    """A second time makes nothing and changes nothing."""
+    before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
+    assert salina_secrets.create(store, "crm", 3650) == []
+    assert {file.name: file.read_bytes() for file in store.folder.iterdir()} == before
+    assert set(before) == {*salina_secrets.PASSWORDS, "ca.key", "ca.crt"}
+
+
+def test_names_are_returned_and_no_values(tmp_path: Path) -> None:
+    """What the runner returns is kept in the job cache: names only."""
+    store = salina_secrets.open_store(tmp_path)
+    made = salina_secrets.create(store, "crm", 3650)
+    assert made == [*salina_secrets.PASSWORDS, "ca.key", "ca.crt"]
+    assert not [name for name in made if store.get(name) in str(made)]
+
+
+def test_missing_one_is_made(store: Store) -> None:
+    """Only what is missing is made: the others stay."""
+    kept = store.get("database-superuser")
+    store.path("app-admin").unlink()
+    assert salina_secrets.create(store, "crm", 3650) == ["app-admin"]
+    assert store.get("database-superuser") == kept
+
+
+def test_modes(store: Store) -> None:
+    """The directory is 0700, each file 0600, and nothing else is left in it."""
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in store.folder.iterdir()} == {0o600}
+
+
+def test_passwords_differ(store: Store) -> None:
+    """Each has at least 128 bits of its own, in characters that need no quoting anywhere."""
+    values = [store.get(name) for name in salina_secrets.PASSWORDS]
+    assert len(set(values)) == len(values)
+    assert all(len(value) >= 32 and value.isascii() for value in values)
+    assert not set("".join(values)) & set("'\"\\ $:@/%#")
+
+
+def test_ca(store: Store) -> None:
+    """The CA: ECDSA P-256, self-signed, ten years, may sign hosts' certificates only."""
+    certificate = x509.load_pem_x509_certificate(store.get("ca.crt").encode())
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
+    assert certificate.subject.rfc4514_string() == "CN=Salina CA crm"
+    certificate.verify_directly_issued_by(certificate)
+    assert certificate.not_valid_after_utc - certificate.not_valid_before_utc == (
+        datetime.timedelta(days=3650)
+    )
+    limits = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert limits.critical and limits.value == x509.BasicConstraints(ca=True, path_length=0)
+
+
+def test_never_overwritten(store: Store) -> None:
+    """A secret that exists cannot be replaced by accident."""
+    kept = store.get("app-admin")
+    with pytest.raises(FileExistsError):
+        store.put("app-admin", "other")
+    assert store.get("app-admin") == kept
+    assert not list(store.folder.glob(".*"))
+
+
+def test_check(store: Store) -> None:
+    """A store that is complete and closed has no fault; else each fault is a line."""
+    assert salina_secrets.check(store) == []
+    store.path("app-admin").chmod(0o644)
+    store.path("app-login").write_text("\n")
+    store.path("database-rest").unlink()
+    store.folder.chmod(0o755)
+    folder = store.folder
+    assert salina_secrets.check(store) == [
+        f"{folder}: others may enter, allowed is mode 0700",
+        f"secret database-rest does not exist in {folder}: salt-run secrets.create makes it",
+        f"{folder}/app-admin: others may read it, allowed is mode 0600",
+        f"secret app-login in {folder} is empty",
+    ]
+
+
+def test_foreign_ca(store: Store) -> None:
+    """A certificate of another key is found before any host trusts it."""
+    store.path("ca.key").write_text(salina_secrets.new_key())
+    assert salina_secrets.check(store) == [
+        f"{store.path('ca.crt')}: is not the certificate of ca.key"
+    ]
+
+
+def test_messages_hold_no_value(store: Store) -> None:
+    """A message names the secret and never what was in it."""
+    store.path("app-admin").write_bytes(b"s\xe9cret")
+    with pytest.raises(SecretsError) as caught:
+        store.get("app-admin")
+    assert str(caught.value) == f"secret app-admin in {store.folder} is not plain text"

@@ -1,0 +1,299 @@
+"""A minion's pillar: what its roles need, of the secrets and of the others, and nothing more."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import salina_members
+import salina_secrets
+import salina_select
+import salina_settings
+import salina_site
+import salina_topology
+from salina_policy import Fleet
+from salina_select import UnknownMinion
+from tests import fleets
+
+EVERYONE = {"ca.crt"}
+SECRETS = {
+    "database": {f"database-{name}" for name in
+                 ("superuser", "replication", "rewind", "rest", "application")},
+    "app": {"database-application", "app-admin", "app-login"},
+}  # fmt: skip
+SECTIONS = {
+    "master": {"master", "x509_signing_policies"},
+    "balancer": {"balancer"},
+    "app": {"app", "files", "database_route"},
+    "storage": {"storage"},
+    "quorum": {"quorum"},
+    "database": {"database"},
+}
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_scope(name: str, host: str) -> None:
+    """By its roles a minion has its sections and its secrets, and no others (S6)."""
+    pillar = fleets.pillar(host, name)
+    roles = fleets.fleet(name).hosts[host].roles
+    sections = {"node", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
+    assert set(pillar) == sections
+    known = set(re.findall(r"canary-([a-z.-]+)", json.dumps(pillar)))
+    assert known == EVERYONE.union(*(SECRETS.get(role, set()) for role in roles))
+
+
+def test_only_secrets_in_use_are_read() -> None:
+    """Others are not even asked for: a store may keep them where only some may be read."""
+    topology, store = fleets.topology(), salina_secrets.FakeStore()
+    applications = {"odoo-14.0": fleets.application("odoo-14.0")}
+    fleet = Fleet(topology, topology.initial(), fleets.settings())
+    salina_select.select(fleet, store, applications, "nas1", fleets.TREE)
+    assert store.asked == ["ca.crt"]
+    with pytest.raises(salina_secrets.SecretsError, match="database-rest"):
+        without = salina_secrets.FakeStore(without=["database-rest"])
+        salina_select.select(fleet, without, applications, "bbdd1", fleets.TREE)
+
+
+STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clients", "any"]
+
+
+@pytest.mark.parametrize("minion", STRANGERS)
+def test_stranger(minion: str) -> None:
+    """An id that is no host, or a pool member that is not active, is refused."""
+    with pytest.raises(UnknownMinion, match="is no host of the topology"):
+        fleets.pillar(minion)
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_plain_data(name: str, host: str) -> None:
+    """A pillar is plain data: it goes through JSON and comes back the same."""
+    pillar = fleets.pillar(host, name)
+    assert json.loads(json.dumps(pillar)) == pillar
+
+
+def grown(apps: int, minion: str) -> dict[str, Any]:
+    """A minion's pillar in the default fleet with other networks and many app hosts."""
+    data = fleets.data()
+    data["networks"].update(web="10.3.0.0/16", data="10.4.0.0/16", management="10.5.0.0/16")
+    for host in data["hosts"].values():
+        for network, number in (("web", 3), ("data", 4), ("management", 5)):
+            if network in host["addresses"]:
+                last = host["addresses"][network].rsplit(".", 1)[1]
+                host["addresses"][network] = f"10.{number}.255.{last}"
+    data["pools"]["app"].update(
+        addresses={"web": "10.3.0.(0+n)", "data": "10.4.0.(0+n)", "management": "10.5.0.(0+n)"},
+        maximum=1000,
+        initial=[f"s{n}" for n in range(1, apps + 1)],
+    )
+    topology = salina_topology.parse(data)
+    return salina_select.pillar_for(
+        topology,
+        topology.initial(),
+        fleets.settings(),
+        salina_secrets.FakeStore(),
+        {"odoo-14.0": fleets.application("odoo-14.0")},
+        minion,
+        fleets.TREE,
+    )
+
+
+@pytest.mark.parametrize("minion", ["s1", "fw", "salt"])
+def test_does_not_grow_with_the_fleet(minion: str) -> None:
+    """Who talks to no app host has the same pillar among 1,000 of them as among 10."""
+    assert grown(1000, minion) == grown(10, minion)
+
+
+def test_grows_with_what_it_serves() -> None:
+    """Who serves the app hosts knows each of them."""
+    assert len(grown(1000, "bbdd1")["database"]["applications"][0]["clients"]) == 1000
+    assert len(grown(1000, "lb1")["balancer"]["servers"]) == 1000
+
+
+# Sections
+
+
+def names(pillar: dict[str, Any]) -> dict[str, list[str]]:
+    """The lines of /etc/hosts: address -> names."""
+    return {entry["address"]: entry["names"] for entry in pillar["hosts"]}
+
+
+def test_hosts_file() -> None:
+    """A host resolves itself, whom its roles talk to, and the master."""
+    assert names(fleets.pillar("s1")) == {
+        "10.1.4.11": ["s1"],
+        "10.1.4.21": ["nas1"],
+        "10.1.4.22": ["nas2"],
+        "10.1.4.23": ["nas3"],
+        "10.1.4.31": ["bbdd1"],
+        "10.1.4.32": ["bbdd2"],
+        "10.1.5.2": ["salt"],
+        "127.0.0.1": ["database"],
+    }
+    assert names(fleets.pillar("fw")) == {"10.1.2.1": ["fw"], "10.1.5.2": ["salt"]}
+    assert names(fleets.pillar("salt")) == {"10.1.5.2": ["salt"]}
+    assert names(fleets.pillar("gate", "five-apps"))["192.168.77.10"] == ["boss", "salt"]
+    assert names(fleets.pillar("all", "one-host")) == {
+        "10.9.0.5": ["all", "salt"],
+        "127.0.0.1": ["database"],
+    }
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_names_are_unambiguous(name: str, host: str) -> None:
+    """No name has two addresses, and every host knows the master as `salt`."""
+    listed = [known for entry in fleets.pillar(host, name)["hosts"] for known in entry["names"]]
+    assert len(set(listed)) == len(listed)
+    assert {host, "salt"} <= set(listed)
+
+
+def test_storage() -> None:
+    """One volume `nas` over nas1 to nas3, replica 3, brick /nas, ping-timeout 5 (S3)."""
+    storage = fleets.pillar("nas2")["storage"]
+    assert storage["name"] == "nas2"
+    assert storage["volume"] == {
+        "name": "nas",
+        "replica": 3,
+        "bricks": ["nas1:/nas", "nas2:/nas", "nas3:/nas"],
+        "options": {
+            "network.ping-timeout": "5",
+            "cluster.quorum-type": "auto",
+            "cluster.server-quorum-type": "server",
+        },
+    }
+
+
+def test_volume_options() -> None:
+    """Options of the settings join the project's own, written as Gluster shows them."""
+    own = salina_settings.parse({"storage": {"options": {"performance.stat-prefetch": False}}})
+    options = fleets.pillar("nas1", own=own)["storage"]["volume"]["options"]
+    assert options["performance.stat-prefetch"] == "off"
+    alone = fleets.pillar("all", "one-host")["storage"]["volume"]
+    assert (alone["replica"], alone["options"]) == (1, {"network.ping-timeout": "5"})
+
+
+def test_without_storage() -> None:
+    """Without storage hosts there is no volume to mount."""
+    assert fleets.pillar("s1", "plain")["files"]["volume"] is None
+
+
+def test_database() -> None:
+    """Replication, quorum and the one application that may log in (S6, S11)."""
+    database = fleets.pillar("bbdd2")["database"]
+    assert (database["first"], database["version"], database["port"]) == (False, 15, 5432)
+    assert database["quorum"] == ["10.1.4.21:2379", "10.1.4.22:2379", "10.1.4.23:2379"]
+    assert database["applications"][0]["clients"] == ["10.1.4.11", "10.1.4.12", "10.1.4.13"]
+    six = fleets.pillar("bbdd2", "ipv6")["database"]
+    assert six["quorum"][0] == "[fd00:4::21]:2379"
+
+
+def test_app() -> None:
+    """The app reaches the database on loopback; its route there names both database hosts."""
+    pillar = fleets.pillar("s1")
+    app, route = pillar["app"], pillar["database_route"]
+    assert (app["address"], app["balancers"]) == ("10.1.3.11", ["10.1.3.1"])
+    assert (app["database"]["host"], app["database"]["port"]) == ("127.0.0.1", route["pool_port"])
+    assert route["members"] == [
+        {"name": "bbdd1", "address": "10.1.4.31"},
+        {"name": "bbdd2", "address": "10.1.4.32"},
+    ]
+    assert pillar["files"]["servers"] == ["nas1", "nas2", "nas3"]
+
+
+def test_balancer() -> None:
+    """The balancer has every active app host, in order."""
+    balancer = fleets.pillar("lb1")["balancer"]
+    assert [server["name"] for server in balancer["servers"]] == ["s1", "s2", "s3"]
+    assert balancer["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 80}
+    assert (balancer["address"], balancer["tls"]) == ("10.1.2.2", True)
+
+
+def test_app_on_the_balancers_host() -> None:
+    """Both have port 80: nginx then listens on loopback, and the balancer asks it there."""
+    pillar = fleets.pillar("all", "one-host")
+    assert pillar["balancer"]["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 80}]
+    assert (pillar["app"]["address"], pillar["app"]["balancers"]) == ("127.0.0.1", ["127.0.0.1"])
+
+
+def test_signing_policies() -> None:
+    """One policy per host and possible member, for this id alone, everything in it fixed."""
+    policies = fleets.pillar("salt")["x509_signing_policies"]
+    assert set(policies) == {host.id for host in fleets.topology().everyone()}
+    for host_id, policy in policies.items():
+        assert (policy["minions"], policy["CN"]) == (host_id, host_id)
+        assert policy["basicConstraints"] == "critical, CA:false"
+        for left_open in ("copypath", "csr", "not_after", "not_before", "serial_number"):
+            assert policy[left_open] is None
+    assert policies["bbdd2"]["subjectAltName"] == [
+        "DNS:bbdd2",
+        "DNS:database",
+        "IP:10.1.4.32",
+        "IP:10.1.5.32",
+    ]
+    assert "DNS:crm.example" in policies["lb1"]["subjectAltName"]
+    assert not [h for h, p in policies.items() if h != "lb1" and "DNS:crm.example" in str(p)]
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_certificate(name: str, host: str) -> None:
+    """What a host asks for is what the CA's policy for it grants."""
+    tls = fleets.pillar(host, name)["tls"]
+    master = fleets.fleet(name).having("master")[0].id
+    policy = fleets.pillar(master, name)["x509_signing_policies"][tls["policy"]]
+    assert tls["ca_server"] == master
+    assert (tls["names"], tls["common_name"]) == (policy["subjectAltName"], policy["CN"])
+
+
+# The site: what the external pillar and the runners read
+
+
+@pytest.fixture
+def site(tmp_path: Any) -> Any:
+    """A repository of its own, with nothing but data and Python, and its secrets."""
+    import shutil
+
+    root = tmp_path / "root"
+    for name in ("pillar", "_utils"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
+    read = salina_site.read(root, tmp_path / "state")
+    salina_secrets.create(read.store, "crm", 3650)
+    return read
+
+
+def test_site_follows_its_files(site: Any) -> None:
+    """A changed file is seen at once; without a change nothing is read again."""
+    again = salina_site.read(site.root, site.state)
+    assert again is site
+    salina_members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
+    changed = salina_site.read(site.root, site.state)
+    assert changed.pillar("s5")["node"]["pool"] == "app"
+    with pytest.raises(UnknownMinion):
+        changed.pillar("s1")
+    (site.root / "_utils" / "salina_new.py").write_text("x = 1\n")
+    assert salina_site.read(site.root, site.state).tree != site.tree
+
+
+def test_site_tells_all_faults(site: Any) -> None:
+    """Faults of settings, topology, members and application come together."""
+    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
+    site.members_file.write_text("[]")
+    file = site.root / "pillar/topology.yaml"
+    file.write_text(file.read_text().replace("odoo-14.0 ", "odoo-99 "))
+    with pytest.raises(salina_site.SiteError) as caught:
+        salina_site.read(site.root, site.state)
+    there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
+    assert caught.value.faults == (
+        "pillar/settings/tls.yaml: days: 'never', allowed is a number from 2 to 825",
+        f"{site.members_file}: a list, allowed is a mapping of pools",
+        "pillar/topology.yaml: service.application: 'odoo-99', "
+        f"allowed is a file of pillar/app: {there}",
+    )
+    file.write_text(file.read_text().replace("10.1.4.22", "10.1.4.21"))
+    with pytest.raises(salina_site.SiteError) as caught:
+        salina_site.read(site.root, site.state)
+    assert caught.value.faults[-1] == (
+        "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already nas1's"
+    )

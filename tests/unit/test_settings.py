@@ -1,0 +1,165 @@
+"""Settings: the defaults are good, and every mistake has its file and its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import salina_settings
+from salina_settings import Settings, SettingsError
+from tests.fleets import REPOSITORY
+
+
+def test_repository_shows_the_defaults() -> None:
+    """What pillar/settings names are the defaults: a comment there never lies."""
+    assert salina_settings.load(REPOSITORY / "pillar" / "settings") == Settings()
+
+
+def test_nothing_given(tmp_path: Path) -> None:
+    """No file, an empty file and an empty folder: defaults."""
+    (tmp_path / "storage.yaml").write_text("# nothing yet\n")
+    assert salina_settings.load(tmp_path) == Settings()
+    assert salina_settings.load(tmp_path / "none") == Settings()
+
+
+def test_measured_values() -> None:
+    """What was measured to lose no acknowledged row (S11), and the volume's time-out (S3)."""
+    database = Settings().database
+    assert (database.ttl, database.loop_wait, database.retry_timeout) == (20, 1, 3)
+    assert database.synchronous_mode and database.failsafe_mode and database.check_timeline
+    assert Settings().storage.ping_timeout == 5
+
+
+def test_tables_are_added_to() -> None:
+    """A parameter that is given joins the defaults, or replaces one."""
+    given = {"parameters": {"shared_buffers": "1GB", "jit": False}}
+    parameters = salina_settings.parse({"database": given}).database.parameters
+    assert parameters["shared_buffers"] == "1GB"
+    assert parameters["jit"] is False
+    assert parameters["wal_log_hints"] is True
+    assert "jit" not in Settings().database.parameters
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "component": ({"stroage": {}}, "stroage.yaml: unknown, allowed is storage, quorum, "),
+    "no mapping": ({"tls": [90]}, "tls.yaml: a list, allowed is a mapping"),
+    "key": ({"tls": {"dais": 9}}, "tls.yaml: dais: unknown, allowed is days, renew_days, ca_days"),
+    "number": (
+        {"storage": {"ping_timeout": "five"}},
+        "storage.yaml: ping_timeout: 'five', allowed is a number from 1 to 600",
+    ),
+    "true is no number": (
+        {"storage": {"ping_timeout": True}},
+        "storage.yaml: ping_timeout: true, allowed is a number from 1 to 600",
+    ),
+    "too low": (
+        {"database": {"ttl": 5}},
+        "database.yaml: ttl: 5, allowed is a number from 20 to 3600",
+    ),
+    "or null": (
+        {"app": {"workers": "many"}},
+        "app.yaml: workers: 'many', allowed is a number from 0 to 256, or null",
+    ),
+    "not null": (
+        {"app": {"upload": None}},
+        "app.yaml: upload: nothing, allowed is a size such as 128m",
+    ),
+    "flag": (
+        {"database": {"synchronous_mode": "on"}},
+        "database.yaml: synchronous_mode: 'on', allowed is true or false",
+    ),
+    "choice": (
+        {"balancer": {"balance": "random"}},
+        "balancer.yaml: balance: 'random', allowed is roundrobin, leastconn",
+    ),
+    "choice is a list": (
+        {"balancer": {"balance": ["roundrobin"]}},
+        "balancer.yaml: balance: a list, allowed is roundrobin, leastconn",
+    ),
+    "duration": (
+        {"balancer": {"inter": "2 seconds"}},
+        "balancer.yaml: inter: '2 seconds', allowed is a duration such as 500ms or 5s",
+    ),
+    "path": (
+        {"storage": {"brick": "nas; rm -rf /"}},
+        "storage.yaml: brick: 'nas; rm -rf /', allowed is an absolute path",
+    ),
+    "path with a newline": (
+        {"storage": {"mount": "/mnt/nas\n"}},
+        "storage.yaml: mount: '/mnt/nas\\n', allowed is an absolute path",
+    ),
+    "name": (
+        {"storage": {"volume": "--help"}},
+        "storage.yaml: volume: '--help', allowed is a name of letters, digits and _",
+    ),
+    "table": (
+        {"storage": {"options": {"a": [1]}}},
+        "storage.yaml: options: a mapping, allowed is a mapping of names to plain values",
+    ),
+    "renewal": (
+        {"tls": {"days": 20, "renew_days": 20}},
+        "tls.yaml: renew_days: 20, allowed is less than days",
+    ),
+    "memory": (
+        {"app": {"limit_memory_soft": 4096}},
+        "app.yaml: limit_memory_soft: 4096, allowed is at most the hard",
+    ),
+    "election": (
+        {"quorum": {"heartbeat_interval": 500}},
+        "quorum.yaml: election_timeout: allowed is 5 times heartbeat_interval and more",
+    ),
+    "lease": (
+        {"database": {"retry_timeout": 10}},
+        "database.yaml: ttl: 20, allowed is loop_wait + 2 * retry_timeout",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong(data: dict[str, Any], message: str) -> None:
+    """One mistake: one line with file, path, what was found, what is allowed."""
+    with pytest.raises(SettingsError) as caught:
+        salina_settings.parse(data)
+    (line,) = caught.value.faults
+    assert line.startswith(message)
+
+
+def test_all_files_together(tmp_path: Path) -> None:
+    """The faults of all files are reported at once, also those of YAML."""
+    (tmp_path / "app.yaml").write_text("workers: 1\nworkers: 2\n")
+    (tmp_path / "tls.yaml").write_text("days: 1\n")
+    (tmp_path / "tsl.yaml").write_text("days: 1\n")
+    with pytest.raises(SettingsError) as caught:
+        salina_settings.load(tmp_path)
+    names = ", ".join(salina_settings.COMPONENTS)
+    assert caught.value.faults == (
+        "app.yaml: workers: given twice, on line 1 and on line 2",
+        f"tsl.yaml: unknown, allowed is {names}",
+        "tls.yaml: days: 1, allowed is a number from 2 to 825",
+    )
+
+
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())
+)
+keys = st.sampled_from(
+    [name for kind in salina_settings.COMPONENTS.values() for name in vars(kind)]
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*salina_settings.COMPONENTS, "other"]),
+        st.one_of(values, st.dictionaries(st.one_of(keys, st.text()), values)),
+    )
+)
+def test_any_data(data: dict[str, object]) -> None:
+    """Whatever is given: settings, or a SettingsError."""
+    try:
+        salina_settings.parse(data)
+    except SettingsError as error:
+        assert error.faults

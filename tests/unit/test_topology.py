@@ -1,0 +1,592 @@
+"""The topology: what is good, each fault with its exact message, and no other exception ever."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import salina_topology
+import salina_yaml
+from salina_topology import Topology, TopologyError
+from tests import fleets
+
+Data = dict[str, Any]
+Mutation = Callable[[Data], object]
+
+
+def put(path: str, value: object) -> Mutation:
+    """Set one value: put('hosts.nas1.first', True)."""
+
+    def change(data: Data) -> None:
+        *parents, last = path.split(".")
+        for parent in parents:
+            data = data[parent]
+        data[last] = value
+
+    return change
+
+
+def drop(path: str) -> Mutation:
+    """Remove one key."""
+
+    def change(data: Data) -> None:
+        *parents, last = path.split(".")
+        for parent in parents:
+            data = data[parent]
+        del data[last]
+
+    return change
+
+
+def faults_of(data: object, replica: int | None = None) -> tuple[str, ...]:
+    """The faults of a topology."""
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.parse(data, "topology", replica)
+    return caught.value.faults
+
+
+LABEL = "allowed is a hostname label: a-z, 0-9 and -, at most 63"
+SERVICE_NAME = "a lower-case letter, then letters, digits and _, at most 31"
+NETWORKS = "clients, edge, web, data, management"
+ROLES = "master, firewall, balancer, app, storage, quorum, database"
+HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
+
+# One mutation away from the default topology, and the one line that says so.
+SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
+    # the whole
+    "unknown section": (
+        put("host", {}),
+        "host: unknown, allowed is service, networks, links, hosts, pools",
+    ),
+    "no service": (drop("service"), "service: missing"),
+    "service is a list": (put("service", []), "service: a list, allowed is a mapping"),
+    # service
+    "service without a name": (drop("service.name"), "service.name: missing"),
+    "service with a hyphen": (
+        put("service.name", "my-crm"),
+        f"service.name: 'my-crm', allowed is {SERVICE_NAME}",
+    ),
+    "service is a number": (put("service.name", 7), f"service.name: 7, allowed is {SERVICE_NAME}"),
+    "service named as a database": (
+        put("service.name", "postgres"),
+        "service.name: 'postgres', allowed is a name PostgreSQL and Patroni do not use",
+    ),
+    "domain with a slash": (
+        put("service.domain", "crm/example"),
+        "service.domain: 'crm/example', allowed is a lower-case domain name",
+    ),
+    "domain with a newline": (
+        put("service.domain", "crm.example\nevil"),
+        "service.domain: 'crm.example\\nevil', allowed is a lower-case domain name",
+    ),
+    "application out of its folder": (
+        put("service.application", "../topology"),
+        "service.application: '../topology', allowed is the name of a file of pillar/app",
+    ),
+    "service's address is a name": (
+        put("service.address", "lb1"),
+        "service.address: 'lb1', allowed is an IP address",
+    ),
+    "service's address outside": (
+        put("service.address", "10.1.3.1"),
+        "service.address: 10.1.3.1 is outside 10.1.2.0/24 (edge)",
+    ),
+    "service's address is nobody's": (
+        put("service.address", "10.1.2.7"),
+        "service.address: 10.1.2.7, allowed is the balancer's address in edge: 10.1.2.2",
+    ),
+    "port is text": (
+        put("service.http", "80"),
+        "service.http: '80', allowed is a number from 1 to 65535",
+    ),
+    "port out of range": (
+        put("service.https", 70000),
+        "service.https: 70000, allowed is a number from 1 to 65535",
+    ),
+    "port is true": (
+        put("service.http", True),
+        "service.http: true, allowed is a number from 1 to 65535",
+    ),
+    "port in use": (put("service.https", 5432), "service.https: 5432 is PostgreSQL's"),
+    "ports are the same": (put("service.https", 80), "service.https: 80 is already http's"),
+    "tls is a word": (put("service.tls", "on"), "service.tls: 'on', allowed is true or false"),
+    # networks and links
+    "network is no network": (
+        put("networks.web", "10.1.3.0"),
+        "networks.web: '10.1.3.0', allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+    ),
+    "network with host bits": (
+        put("networks.web", "10.1.3.1/24"),
+        "networks.web: '10.1.3.1/24', allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+    ),
+    "network is a number": (
+        put("networks.web", 10),
+        "networks.web: 10, allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+    ),
+    "network on loopback": (
+        put("networks.spare", "127.0.0.0/24"),
+        "networks.spare: '127.0.0.0/24', allowed is a range that hosts can have addresses in",
+    ),
+    "network's name": (
+        put("networks.Spare_1", "10.1.9.0/24"),
+        f"networks.Spare_1: the name, {LABEL}",
+    ),
+    "networks overlap": (
+        put("networks.spare", "10.1.2.128/25"),
+        "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge)",
+    ),
+    "link missing": (drop("links.web"), "links.web: missing"),
+    "link unknown": (
+        put("links.backup", "data"),
+        "links.backup: unknown, allowed is clients, edge, web, data, management",
+    ),
+    "link to no network": (put("links.web", "wob"), f"links.web: 'wob', allowed is {NETWORKS}"),
+    "link is a list": (put("links.web", ["web"]), f"links.web: a list, allowed is {NETWORKS}"),
+    # hosts
+    "id with a slash": (put("hosts.nas/4", HOST), f"hosts.'nas/4': the id, {LABEL}"),
+    "id with a newline": (put("hosts.nas\n4", HOST), f"hosts.'nas\\n4': the id, {LABEL}"),
+    "id with capitals": (put("hosts.NAS4", HOST), f"hosts.NAS4: the id, {LABEL}"),
+    "id is a glob": (put("hosts.nas*", HOST), f"hosts.'nas*': the id, {LABEL}"),
+    "id is too long": (put(f"hosts.{'a' * 64}", HOST), f"hosts.{'a' * 64}: the id, {LABEL}"),
+    "id is taken": (
+        put("hosts.database", HOST),
+        "hosts.database: the id, allowed is any label but localhost, database",
+    ),
+    "id is a number": (
+        lambda data: data["hosts"].update({4: HOST}),
+        "hosts: the key 4, allowed is text",
+    ),
+    "host is nothing": (put("hosts.fw", None), "hosts.fw: nothing, allowed is a mapping"),
+    "host with an unknown key": (
+        put("hosts.fw.adresses", {}),
+        "hosts.fw.adresses: unknown, allowed is roles, addresses, first",
+    ),
+    "roles missing": (drop("hosts.fw.roles"), "hosts.fw.roles: missing"),
+    "roles is a word": (
+        put("hosts.fw.roles", "firewall"),
+        f"hosts.fw.roles: 'firewall', allowed is a list of {ROLES}",
+    ),
+    "roles are none": (
+        put("hosts.fw.roles", []),
+        f"hosts.fw.roles: an empty list, allowed is a list of {ROLES}",
+    ),
+    "role is a number": (
+        put("hosts.fw.roles", [1]),
+        f"hosts.fw.roles[0]: 1, allowed is a list of {ROLES}",
+    ),
+    "role unknown": (
+        put("hosts.fw.roles", ["router"]),
+        f"hosts.fw.roles: 'router', allowed is {ROLES}",
+    ),
+    "role twice": (
+        put("hosts.nas1.roles", ["storage", "quorum", "storage"]),
+        "hosts.nas1.roles: 'storage' 2 times, allowed is once",
+    ),
+    "address is no address": (
+        put("hosts.nas2.addresses.data", "10.1.4"),
+        "hosts.nas2.addresses.data: '10.1.4', allowed is an IP address",
+    ),
+    "address with a zone": (
+        put("hosts.nas2.addresses.data", "fe80::1%eth0"),
+        "hosts.nas2.addresses.data: 'fe80::1%eth0', allowed is an IP address",
+    ),
+    "address in no network": (
+        put("hosts.nas2.addresses.dada", "10.1.4.22"),
+        f"hosts.nas2.addresses.dada: 'dada', allowed is {NETWORKS}",
+    ),
+    "address outside its network": (
+        put("hosts.nas2.addresses.data", "10.1.5.122"),
+        "hosts.nas2.addresses.data: 10.1.5.122 is outside 10.1.4.0/24",
+    ),
+    "address is the network": (
+        put("hosts.nas2.addresses.data", "10.1.4.0"),
+        "hosts.nas2.addresses.data: 10.1.4.0 is 10.1.4.0/24's own address",
+    ),
+    "address is the broadcast": (
+        put("hosts.nas2.addresses.data", "10.1.4.255"),
+        "hosts.nas2.addresses.data: 10.1.4.255 is 10.1.4.0/24's broadcast address",
+    ),
+    "address of another host": (
+        put("hosts.nas2.addresses.data", "10.1.4.21"),
+        "hosts.nas2.addresses.data: 10.1.4.21 is already nas1's",
+    ),
+    "address of a possible member": (
+        put("hosts.nas2.addresses.data", "10.1.4.15"),
+        "pools.app.addresses.data: s5 at 10.1.4.15 is already nas2's",
+    ),
+    "address in the link's network missing": (
+        drop("hosts.lb1.addresses.web"),
+        "hosts.lb1.addresses.web: missing, role balancer needs one",
+    ),
+    "no address for the management": (
+        drop("hosts.nas3.addresses.management"),
+        "hosts.nas3.addresses.management: missing, every host needs one",
+    ),
+    "no first database": (
+        drop("hosts.bbdd1.first"),
+        "hosts: no host with first: true, allowed is exactly one database host",
+    ),
+    "two first databases": (
+        put("hosts.bbdd2.first", True),
+        "hosts: 2 hosts (bbdd1, bbdd2) with first: true, allowed is exactly one database host",
+    ),
+    "first is a word": (
+        put("hosts.bbdd1.first", "yes"),
+        "hosts.bbdd1.first: 'yes', allowed is true or false",
+    ),
+    "first without a database": (
+        put("hosts.nas1.first", True),
+        "hosts.nas1.first: true, allowed is only with role database",
+    ),
+    "no master": (
+        drop("hosts.salt"),
+        "hosts: no host with role master, allowed is exactly one",
+    ),
+    "two masters": (
+        put("hosts.fw.roles", ["firewall", "master"]),
+        "hosts: 2 hosts (salt, fw) with role master, allowed is exactly one",
+    ),
+    "another host called salt": (
+        lambda data: data["hosts"].update(
+            salt=data["hosts"].pop("fw"), boss=data["hosts"].pop("salt")
+        ),
+        "hosts.salt: the name under which hosts find the master, allowed is role master",
+    ),
+    "no balancer": (
+        drop("hosts.lb1"),
+        "hosts: no host with role balancer, allowed is exactly one",
+    ),
+    "no firewall": (
+        drop("hosts.fw"),
+        "links.clients: clients without a host with role firewall, allowed is edge",
+    ),
+    "two firewalls": (
+        put(
+            "hosts.fw2",
+            {
+                "roles": ["firewall"],
+                "addresses": {"clients": "10.1.1.9", "edge": "10.1.2.9", "management": "10.1.5.9"},
+            },
+        ),
+        "hosts: 2 hosts (fw, fw2) with role firewall, allowed is at most one",
+    ),
+    "two voters": (
+        put("hosts.nas3.roles", ["storage"]),
+        "hosts: 2 hosts (nas1, nas2) with role quorum, "
+        "allowed is 1, 3 or 5: an odd number of voters",
+    ),
+    "a fourth storage host": (
+        put(
+            "hosts.nas4",
+            {"roles": ["storage"], "addresses": {"data": "10.1.4.24", "management": "10.1.5.24"}},
+        ),
+        "hosts: 4 hosts (nas1, nas2, nas3, nas4) with role storage, "
+        "allowed is a multiple of 3, the volume's replica (settings/storage.yaml)",
+    ),
+    "no app host": (
+        drop("pools"),
+        "hosts: no host with role app, allowed is at least one, here or in a pool",
+    ),
+    # pools
+    "pool's id without a number": (
+        put("pools.app.id", "s"),
+        "pools.app.id: 's', allowed is a hostname label with {n} for the number, such as s{n}",
+    ),
+    "pool's id out of a label": (
+        put("pools.app.id", "s{n}/x"),
+        "pools.app.id: 's{n}/x', allowed is a hostname label with {n} for the number, such as s{n}",
+    ),
+    "pool's id is a host's": (
+        lambda data: data["hosts"].update(s4=data["hosts"].pop("fw")),
+        "pools.app.id: member s4 is already hosts.s4",
+    ),
+    "pool with another role": (
+        put("pools.app.roles", ["app", "storage"]),
+        "pools.app.roles: 'storage', allowed is app",
+    ),
+    "pool's rule without a number": (
+        put("pools.app.addresses.web", "10.1.3.11"),
+        "pools.app.addresses.web: '10.1.3.11', "
+        "allowed is an address that counts from a number, such as 10.1.3.(10+n)",
+    ),
+    "pool's rule with a wrong number": (
+        put("pools.app.addresses.web", "10.1.3.(300+n)"),
+        "pools.app.addresses.web: '10.1.3.(300+n)', "
+        "allowed is an address that counts from a number, such as 10.1.3.(10+n)",
+    ),
+    "pool's rule leads outside": (
+        put("pools.app.addresses.web", "10.1.3.(248+n)"),
+        "pools.app.addresses.web: s7 at 10.1.3.255 is 10.1.3.0/24's broadcast address",
+    ),
+    "pool without a network": (
+        drop("pools.app.addresses.data"),
+        "pools.app.addresses.data: missing, role app needs one",
+    ),
+    "pool's maximum": (
+        put("pools.app.maximum", 10**9),
+        "pools.app.maximum: 1000000000, allowed is a number from 1 to 4096",
+    ),
+    "pool's minimum": (
+        put("pools.app.minimum", 11),
+        "pools.app.minimum: 11, allowed is a number from 1 to 10",
+    ),
+    "pool begins below its minimum": (
+        put("pools.app.minimum", 4),
+        "pools.app.initial: 3 members, allowed is 4 (minimum) to 10 (maximum)",
+    ),
+    "pool begins with nobody": (
+        put("pools.app.initial", []),
+        "pools.app.initial: an empty list, allowed is a list of ids",
+    ),
+    "pool begins with a stranger": (
+        put("pools.app.initial", ["s1", "s11"]),
+        "pools.app.initial: 's11', allowed is s{n} with n from 1 to 10",
+    ),
+    "pool begins with a zero": (
+        put("pools.app.initial", ["s01"]),
+        "pools.app.initial: 's01', allowed is s{n} with n from 1 to 10",
+    ),
+    "pool begins with one twice": (
+        put("pools.app.initial", ["s1", "s1"]),
+        "pools.app.initial: 's1' 2 times, allowed is once",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SINGLE_FAULTS.values(), ids=SINGLE_FAULTS.keys())
+def test_single_fault(change: Mutation, message: str) -> None:
+    """One mutation away from good: exactly one line, with path, what was found, what is allowed."""
+    data = fleets.data()
+    change(data)
+    assert faults_of(data) == (message,)
+
+
+# Text that is no topology: the file, and what is said about it.
+TEXTS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "topology: nothing, allowed is a mapping"),
+    "comment only": (b"# later\n", "topology: nothing, allowed is a mapping"),
+    "a list": (b"- service\n", "topology: a list, allowed is a mapping"),
+    "binary": (b"\x7fELF\x00\xff\xfe", "is not text in UTF-8"),
+    "control characters": (
+        b"a: \x00b\n",
+        "is not text: unacceptable character #x0000: special characters are not allowed",
+    ),
+    "no YAML": (b"hosts: [a", "line 1: is not YAML: expected ',' or ']', but got '<stream end>'"),
+    "tab": (
+        b"hosts:\n\tfw: 1\n",
+        "line 2: is not YAML: found character '\\t' that cannot start any token",
+    ),
+    "duplicate key": (
+        b"hosts:\n  fw: {}\n  lb: {}\n  fw: {}\n",
+        "hosts.fw: given twice, on line 2 and on line 4",
+    ),
+    "duplicate section": (b"links: {}\nlinks: {}\n", "links: given twice, on line 1 and on line 2"),
+    "tag": (
+        b"service: !!python/object/apply:os.system ['true']\n",
+        "line 1: a tag (tag:yaml.org,2002:python/object/apply:os.system), allowed are plain values",
+    ),
+    "own tag": (b"service: !secret x\n", "line 1: a tag (!secret), allowed are plain values"),
+    "anchor": (b"a: &x 1\n", "line 1: an anchor (&x), allowed are plain values"),
+    "second document": (b"a: 1\n---\nb: 2\n", "line 2: a second document, allowed is one"),
+    "key is a list": (b"? [a]\n: 1\n", "line 1: the key a list is not text"),
+    "key is a number": (b"hosts: {1: {}}\n", "hosts: the key 1 is not text"),
+    "too deep": (b"[" * 5000 + b"]" * 5000, "is nested too deeply"),
+    "too large": (b"#" * 1_000_001, "is larger than 1000000 bytes"),
+    "huge number": (b"a: " + b"9" * 5000, "is not YAML: "),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), TEXTS.values(), ids=TEXTS.keys())
+def test_text(text: bytes, message: str) -> None:
+    """What is no topology at all ends in one readable line, and in no other exception."""
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.loads(text)
+    assert caught.value.faults[0].startswith(message)
+
+
+def test_alias_bomb() -> None:
+    """Aliases are refused before anything is expanded."""
+    rows = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    rows += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")]
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.loads("\n".join(rows))
+    assert "line 2: an alias (*a), allowed are plain values" in caught.value.faults
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is a fault as well."""
+    with pytest.raises(TopologyError, match="cannot be read: No such file or directory"):
+        salina_topology.load(tmp_path / "none.yaml")
+
+
+def test_all_faults_together() -> None:
+    """Several faults, of fields and across fields, are reported at once."""
+    data = fleets.data()
+    put("hosts.nas2.addresses.data", "10.1.4.21")(data)
+    put("hosts.salt.roles", ["mster"])(data)
+    put("service.http", 22)(data)
+    put("networks.spare", "10.1.1.0/25")(data)
+    assert faults_of(data) == (
+        f"hosts.salt.roles: 'mster', allowed is {ROLES}",
+        "service.http: 22 is SSH's",
+        "networks.spare: 10.1.1.0/25 overlaps 10.1.1.0/24 (clients)",
+        "hosts.nas2.addresses.data: 10.1.4.21 is already nas1's",
+    )
+
+
+def test_message() -> None:
+    """The exception's text names the file and lists each fault on a line."""
+    data = fleets.data()
+    drop("service.name")(data)
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.parse(data, "pillar/topology.yaml")
+    assert str(caught.value) == "pillar/topology.yaml: 1 fault\n  service.name: missing"
+
+
+@pytest.mark.parametrize(("replica", "good"), [(None, True), (1, True), (3, True), (2, False)])
+def test_replica(replica: int | None, good: bool) -> None:
+    """The replica count divides the bricks (S3)."""
+    if good:
+        assert salina_topology.parse(fleets.data(), replica=replica)
+    else:
+        assert "allowed is a multiple of 2" in faults_of(fleets.data(), replica)[0]
+
+
+# What is good
+
+
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_written_back(name: str) -> None:
+    """What is accepted is written back unchanged (S15 and the other topologies)."""
+    topology = fleets.topology(name)
+    assert salina_topology.parse(topology.to_dict()) == topology
+
+
+def test_default_addresses() -> None:
+    """The assignment's addresses (S15)."""
+    hosts = fleets.fleet().hosts
+    assert list(hosts) == [
+        "salt",
+        "fw",
+        "lb1",
+        "nas1",
+        "nas2",
+        "nas3",
+        "bbdd1",
+        "bbdd2",
+        "s1",
+        "s2",
+        "s3",
+    ]
+    assert hosts["s2"].addresses == {
+        "web": "10.1.3.12", "data": "10.1.4.12", "management": "10.1.5.12",
+    }  # fmt: skip
+    assert fleets.topology().service.ports == (80, 443)
+    assert fleets.topology("one-host").service.ports == (80,)
+
+
+def test_pool() -> None:
+    """A pool's members: ids by number, addresses by counting on, also over a limit of 255."""
+    pool = fleets.topology("five-apps").pools["web"]
+    assert pool.number("web-7-blue") == 7
+    assert [pool.number(i) for i in ("web-0-blue", "web-101-blue", "web-07-blue", "s7")] == [
+        None, None, None, None,
+    ]  # fmt: skip
+    data = fleets.data()
+    data["networks"]["web"] = "10.8.0.0/16"
+    data["hosts"]["lb1"]["addresses"]["web"] = "10.8.9.1"
+    data["pools"]["app"]["addresses"]["web"] = "10.8.0.(10+n)"
+    host = salina_topology.parse(data | {"pools": data["pools"]}).pools["app"].host(300)
+    assert (host.id, host.addresses["web"]) == ("s300", "10.8.1.54")
+
+
+def test_ipv6() -> None:
+    """Addresses are compared and kept in their shortest form, and rules count on in IPv6."""
+    data = fleets.data("ipv6")
+    data["hosts"]["nas2"]["addresses"]["data"] = "FD00:0004:0::0021"
+    assert faults_of(data) == ("hosts.nas2.addresses.data: fd00:4::21 is already nas1's",)
+    assert fleets.fleet("ipv6").hosts["s3"].addresses["web"] == "fd00:3::13"
+
+
+def test_members() -> None:
+    """The fleet is the static hosts and the active members; strangers are refused."""
+    topology = fleets.topology()
+    assert [host.id for host in topology.fleet({"app": ["s9"]})][-2:] == ["bbdd2", "s9"]
+    for pool, stranger in (("app", "s11"), ("app", "fw"), ("web", "s1")):
+        with pytest.raises(TopologyError, match="no member of the topology"):
+            topology.pool_host(pool, stranger)
+
+
+# Properties
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from(["10.1.4.21", "fd00::1", "10.1.3.(10+n)", "s{n}", "app", "data", "10.0.0.0/8"]),
+)  # fmt: skip
+anything = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(scalars, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def check(parse: Callable[[], Topology]) -> None:
+    """Either a TopologyError with lines, or a topology that is written back unchanged."""
+    try:
+        topology = parse()
+    except TopologyError as error:
+        assert error.faults
+        assert all("\n" not in fault for fault in error.faults)
+    else:
+        assert salina_topology.parse(topology.to_dict()) == topology
+
+
+@given(anything)
+def test_any_data(data: object) -> None:
+    """Whatever the data: no exception but TopologyError."""
+    check(lambda: salina_topology.parse(data))
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60)))
+def test_any_text(text: bytes | str) -> None:
+    """Whatever the text: no exception but TopologyError."""
+    check(lambda: salina_topology.loads(text))
+
+
+@given(st.sampled_from(["default", *fleets.OTHERS]), st.data())
+def test_any_change(name: str, draw: st.DataObject) -> None:
+    """Any one value of a good topology replaced by anything, or any key renamed."""
+    data = copy.deepcopy(fleets.data(name))
+    place: Any = data
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = draw.draw(st.sampled_from(keys))
+        inside = place[key]
+        if not isinstance(inside, (dict, list)) or not inside or draw.draw(st.booleans()):
+            break
+        place = inside
+    if isinstance(place, dict) and draw.draw(st.booleans()):
+        place[draw.draw(scalars)] = place.pop(key)
+    else:
+        place[key] = draw.draw(anything)
+    check(lambda: salina_topology.parse(data))
+
+
+plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), max_size=12)
+
+
+@given(st.dictionaries(plain, st.one_of(plain, st.integers(), st.booleans(), st.none())))
+def test_yaml_round_trip(data: dict[str, object]) -> None:
+    """The reader reads what PyYAML writes."""
+    assert salina_yaml.loads(yaml.safe_dump(data), "x") == data
