@@ -157,7 +157,7 @@ class Balancer:
     """HAProxy before the app hosts."""
 
     balance: Literal["roundrobin", "leastconn"] = "roundrobin"
-    maxconn: int = number(4096, 10, 1_000_000)
+    maxconn: int = number(4096, 10, 30_000)
     connect: str = duration("3s")
     client: str = duration("60s")
     server: str = duration("300s")

@@ -53,14 +53,19 @@ haproxy-unit:
     - require:
         - file: haproxy-global
 
+haproxy-unit-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: haproxy-unit
+
 haproxy-service:
   service.running:
     - name: haproxy
     - enable: True
-    - require:
-        - file: haproxy-unit
     - watch:
         - file: haproxy-default
+        - module: haproxy-unit-loaded
 
 haproxy-reload:
   service.running:
