@@ -50,7 +50,8 @@ def directory(path: Path, build: Callable[[Path], None]) -> Path:
     """
     if path.is_dir():
         return path
-    unfinished = path.with_name(path.name + UNFINISHED)
+    # A name of its own: a command of a killed build may still be writing.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     remove(unfinished)
     unfinished.mkdir(mode=0o755, parents=True)
     build(unfinished)

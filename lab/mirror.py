@@ -13,7 +13,7 @@ CLI: python -m lab.mirror     prints the directory
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -21,23 +21,21 @@ import yaml
 from lab import debian, image, upstream, wheels
 from lab.cache import digest, directory, keep_only, lock, point
 from lab.console import step
+from lab.debian import Package
 from lab.lock import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES
 from lab.process import run
 
-# What the machine needs for this module: apt-ftparchive, git, dpkg-deb.
-HOST_PACKAGES = ("apt-utils", "dpkg", "git")
+# What the machine needs for this module.
+HOST_PACKAGES = ("apt-utils", "git")
 
 SUITE, OLDER = "bookworm", "bullseye"
 STORE = MIRROR / ".store"
 
-# In salt/packages.yaml: from the older release; files without what they depend on.
-FROM_OLDER, FILES_ONLY = "bullseye", "download"
-
 # Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
 ELSEWHERE = ("tools", "minion")
 
-Resolve = Callable[[Sequence[str]], Iterable[debian.Package]]
+Closure = Callable[[Sequence[str]], list[Package]]
 
 
 def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
@@ -62,24 +60,19 @@ def code(*modules: object) -> list[str]:
 # --- apt
 
 
-def resolve(
-    components: Mapping[str, list[str]], closure: Resolve, files: Resolve
-) -> dict[str, set[debian.Package]]:
+def resolve(components: Mapping[str, list[str]], closure: Closure) -> dict[str, set[Package]]:
     """Return the packages of each suite.
 
     Each component is resolved for itself, and all together: so any choice of them can be
     installed on one host, and a conflict between them is found here.
 
-    :param components: salt/packages.yaml
+    :param components: salt/packages.yaml; the one called like the older suite comes from there
     :param closure: packages with what they depend on
-    :param files: packages alone
     """
-    special = (FROM_OLDER, FILES_ONLY)
-    plain = [names for component, names in components.items() if component not in special]
+    plain = [names for component, names in components.items() if component != OLDER]
     together = sorted({name for names in plain for name in names})
     found = {package for names in (*plain, together) for package in closure(names)}
-    older = {*closure(components.get(FROM_OLDER, ())), *files(components.get(FILES_ONLY, ()))}
-    return {SUITE: found, OLDER: older - found}
+    return {SUITE: found, OLDER: set(closure(components.get(OLDER, []))) - found}
 
 
 def index(root: Path, suite: str) -> None:
@@ -110,7 +103,7 @@ def apt(root: Path, base: Path, components: Mapping[str, list[str]]) -> None:
     """
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
-    suites = resolve(components, resolver.closure, resolver.files)
+    suites = resolve(components, resolver.closure)
     store = DOWNLOADS / "debs"
     debian.fetch(set().union(*suites.values()), store)
     for suite, packages in suites.items():

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lab.cache import remove
 from lab.errors import LabError
@@ -30,12 +31,22 @@ def wheelhouse(directory: Path, lock: Path, python: str) -> Path:
             remove(file)
     present = {wheel_key(file.name) for file in directory.iterdir()}
     missing = [line for key, line in wanted.items() if key not in present]
-    if missing and python == THIS_PYTHON:
-        run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory, *missing])
-    elif missing:
-        download(directory, missing, python)
-        build(directory, python)
+    if missing:
+        # Only whole wheels get a name that counts.
+        with TemporaryDirectory(dir=directory) as fresh:
+            make_wheels(Path(fresh), missing, python)
+            for wheel in Path(fresh).iterdir():
+                wheel.rename(directory / wheel.name)
     return directory
+
+
+def make_wheels(directory: Path, requirements: list[str], python: str) -> None:
+    """Download wheels into an empty directory, and build those that are not to be had."""
+    if python == THIS_PYTHON:
+        run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory, *requirements])
+    else:
+        download(directory, requirements, python)
+        build(directory, python)
 
 
 def wheel_key(name: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import mirror
+from lab import image, mirror, preflight
 from lab.debian import Package
 
 
@@ -31,9 +31,6 @@ class Resolver:
         self.asked.append(list(names))
         return [package(one) for name in names for one in CLOSURES[name]]
 
-    def files(self, names) -> list[Package]:
-        return [package(name.replace("=", "_")) for name in names]
-
 
 def names(packages) -> set[str]:
     return {one.file.removesuffix(".deb") for one in packages}
@@ -42,26 +39,16 @@ def names(packages) -> set[str]:
 def test_each_component_is_resolved_alone_and_all_together() -> None:
     resolver = Resolver()
     components = {"nginx": ["nginx"], "balancer": ["haproxy"], "bullseye": ["python3.9"]}
-    found = mirror.resolve(components, resolver.closure, resolver.files)
+    found = mirror.resolve(components, resolver.closure)
     assert resolver.asked == [["nginx"], ["haproxy"], ["haproxy", "nginx"], ["python3.9"]]
     assert names(found["bookworm"]) == {"nginx", "zlib", "haproxy", "lua"}
 
 
 def test_older_suite_holds_only_what_it_adds() -> None:
     resolver = Resolver()
-    components = {
-        "nginx": ["nginx"],
-        "bullseye": ["python3.9"],
-        "download": ["python3-distutils=3.9.2-1"],
-    }
-    found = mirror.resolve(components, resolver.closure, resolver.files)
-    assert names(found["bullseye"]) == {"python3.9", "libssl1.1", "python3-distutils_3.9.2-1"}
-
-
-def test_neither_older_packages_nor_files_are_required() -> None:
-    resolver = Resolver()
-    found = mirror.resolve({"nginx": ["nginx"]}, resolver.closure, resolver.files)
-    assert names(found["bullseye"]) == set()
+    components = {"nginx": ["nginx"], "bullseye": ["python3.9"]}
+    found = mirror.resolve(components, resolver.closure)
+    assert names(found["bullseye"]) == {"python3.9", "libssl1.1"}
 
 
 @pytest.mark.skipif(not shutil.which("apt-ftparchive"), reason="needs apt-utils")
@@ -100,3 +87,8 @@ def test_publish_points_at_what_the_inputs_made(tmp_path: Path, monkeypatch) -> 
     assert [publish("a"), publish("a"), publish("b")] == ["a", "a", "b"]
     assert built == ["a", "b"]
     assert len(list((tmp_path / ".store/odoo.git").iterdir())) == 1
+
+
+def test_machine_is_given_what_image_and_mirror_need() -> None:
+    needed = {*image.HOST_PACKAGES, *mirror.HOST_PACKAGES}
+    assert needed <= set(preflight.PACKAGES)
