@@ -139,9 +139,9 @@ def forward() -> None:
 
 @app.command()
 def fault(
-    kind: faults.Kind, names: Annotated[list[str], typer.Argument(metavar="HOST...")]
+    kind: faults.Kind, names: Annotated[list[str], typer.Argument(metavar="[NAME] HOST...")]
 ) -> None:
-    """Break hosts on purpose: link-down, freeze, kill, stop HOST..., or service-kill NAME HOST..."""
+    """Break hosts on purpose; `service-kill` takes the service's name before the hosts."""
     wanted = fleet.current()
     service, hosts = "", names
     if kind is faults.Kind.SERVICE_KILL:

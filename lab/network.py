@@ -80,7 +80,7 @@ def start() -> int:
     if process.stdout.readline() != "ready\n":
         raise LabError(
             f"the lab's namespaces can't be made: {process.stderr.read().strip()}",
-            "bin/lab preflight",
+            "make up   (its checks tell what the kernel lacks)",
         )
     return holder()
 

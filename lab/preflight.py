@@ -7,24 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import image, mirror, network
 from lab.console import step
 from lab.errors import LabError
+from lab.paths import CACHE
 from lab.process import run
 
-# Debian package -> a path which it brings.
-PACKAGES = {
-    "lxc": "/usr/bin/lxc-start",
-    "mmdebstrap": "/usr/bin/mmdebstrap",
-    "apt-utils": "/usr/bin/apt-ftparchive",
-    "iproute2": "/usr/sbin/ip",
-    "util-linux": "/usr/bin/nsenter",
-    "rsync": "/usr/bin/rsync",
-    "git": "/usr/bin/git",
-    "gcc": "/usr/bin/gcc",
-    "python3-dev": "/usr/include/python3.11/Python.h",
-    "python3-venv": "/usr/share/doc/python3-venv",
-}
+# Debian packages: for containers and network, and what image and mirror are made with.
+PACKAGES = {"lxc", "iproute2", "util-linux", *image.HOST_PACKAGES, *mirror.HOST_PACKAGES}
 DISK_GIB = 12
+DISK_AGAIN_GIB = 3  # when image and mirrors are there already
 MEMORY_GIB = 7
 KEPT = (Path("/var/lib"), Path("/var/cache"))  # where the lab writes
 
@@ -118,25 +110,25 @@ def packet_filter() -> Fault | None:
 
 def disk() -> Fault | None:
     """Caches and the containers' changes take space."""
+    needed = DISK_AGAIN_GIB if CACHE.exists() else DISK_GIB
     for place in KEPT:
         free = shutil.disk_usage(place).free / 2**30
-        if free < DISK_GIB:
-            return Fault(f"{free:.1f} GiB free in {place}", f"make at least {DISK_GIB} GiB free")
+        if free < needed:
+            return Fault(f"{free:.1f} GiB free in {place}", f"make at least {needed} GiB free")
     return None
 
 
 def memory() -> Fault | None:
-    """A fleet of eleven hosts takes 5 GiB when it works."""
+    """A fleet of eleven hosts takes 5 GiB when it works; one that runs has them already."""
     fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     sizes = {field[0].rstrip(":"): int(field[1]) for field in fields}
     available = sizes["MemAvailable"] / 2**20
-    if available >= MEMORY_GIB or os.path.exists("/run/salina-lab.lock"):
+    if available >= MEMORY_GIB or network.find() is not None:
         return None
     return Fault(f"{available:.1f} GiB of memory available", f"provide {MEMORY_GIB} GiB")
 
 
 CHECKS: tuple[Check, ...] = (
-    root,
     debian,
     kernel_file_systems,
     fuse_device,
@@ -145,11 +137,14 @@ CHECKS: tuple[Check, ...] = (
     disk,
     memory,
 )
+CHECKS_WITH_TOOLS: tuple[Check, ...] = (network_namespaces,)
 
 
 def missing_packages() -> list[str]:
     """Return the Debian packages which the lab needs and the machine lacks."""
-    return [name for name, path in PACKAGES.items() if not Path(path).exists()]
+    show = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"]
+    shown = run([*show, *sorted(PACKAGES)], check=False).stdout.splitlines()
+    return sorted(PACKAGES - {line.split()[0] for line in shown if line.endswith(" installed")})
 
 
 def install(packages: list[str]) -> None:
@@ -157,6 +152,8 @@ def install(packages: list[str]) -> None:
 
     :raises LabError: apt refused, with its last lines
     """
+    if not packages:
+        return
     with step(f"installing {', '.join(packages)}"):
         environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
         options = ["--yes", "--no-install-recommends"]
@@ -167,7 +164,9 @@ def install(packages: list[str]) -> None:
 def report(faults: list[Fault]) -> LabError:
     """Return the error that tells all faults at once."""
     lines = [f"  {fault.what}: {fault.remedy}" for fault in faults]
-    return LabError("this machine can't run the lab:\n" + "\n".join(lines), "make up, then")
+    return LabError(
+        "this machine can't run the lab:\n" + "\n".join(lines), "mend these, then: make up"
+    )
 
 
 def ensure() -> None:
@@ -175,15 +174,12 @@ def ensure() -> None:
 
     :raises LabError: with every fault and its remedy
     """
-    faults = [fault for check in CHECKS if (fault := check())]
-    packages = missing_packages()
-    if packages and not any(fault.what == "not run by root" for fault in faults):
+    faults = [fault for check in (root, *CHECKS) if (fault := check())]
+    if os.geteuid() == 0:
         try:
-            install(packages)
+            install(missing_packages())
+            faults += [fault for check in CHECKS_WITH_TOOLS if (fault := check())]
         except LabError as error:
-            faults.append(Fault(f"packages {' '.join(packages)}: {error}", "apt-get update"))
-    # Only now: the check needs iproute2.
-    if not faults and (fault := network_namespaces()):
-        faults.append(fault)
+            faults.append(Fault(str(error), "mend apt: apt-get update"))
     if faults:
         raise report(faults)

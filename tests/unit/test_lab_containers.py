@@ -1,0 +1,118 @@
+"""What is written for a container: its configuration, its first files, its network."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab import containers, network, provision
+from lab.errors import LabError
+from lab.keys import Pair
+from lab.plan import Interface, Machine
+
+CARD = Interface("eth0", "nas1.0", "br-data", "10.1.4.21/24", "02:00:00:00:00:01", "10.1.4.1")
+NAS = Machine("nas1", ("storage",), (CARD,), "10.1.5.21")
+SALT = Machine("salt", ("master",), (), "10.1.5.2")
+LAYERS = containers.Layers(Path("/image/rootfs"), Path("/delta"))
+KEYS = Pair("private", "public")
+
+
+def settings(machine: Machine) -> list[str]:
+    return containers.configuration(machine, LAYERS).splitlines()
+
+
+def test_configuration_names_host_image_and_card() -> None:
+    lines = settings(NAS)
+    assert "lxc.uts.name = nas1" in lines
+    assert "lxc.rootfs.path = overlayfs:/image/rootfs:/delta" in lines
+    assert "lxc.net.0.veth.pair = nas1.0" in lines
+    assert "lxc.net.0.ipv4.address = 10.1.4.21/24" in lines
+    assert "lxc.net.0.ipv4.gateway = 10.1.4.1" in lines
+
+
+def test_kernel_settings_of_the_machine_are_out_of_reach() -> None:
+    assert "lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed" in settings(NAS)
+
+
+def test_no_gateway_no_line() -> None:
+    card = Interface("eth0", "a.0", "br-a", "fd00::1/64", "02:00:00:00:00:01")
+    text = containers.card(0, card)
+    assert "gateway" not in text
+    assert "lxc.net.0.ipv6.address = fd00::1/64" in text
+
+
+def test_only_the_master_sees_the_repository_and_all_is_read_only() -> None:
+    def mounts(machine: Machine) -> list[str]:
+        return [line for line in settings(machine) if "bind" in line and "/dev/fuse" not in line]
+
+    assert not any("srv/salina" in line for line in mounts(NAS))
+    assert any(" srv/salina none" in line for line in mounts(SALT))
+    assert all("bind,ro," in line for line in mounts(NAS) + mounts(SALT))
+
+
+def test_image_is_read_back_from_the_configuration() -> None:
+    text = containers.configuration(NAS, LAYERS)
+    assert containers.base_of(text) == Path("/image/rootfs")
+    with pytest.raises(LabError, match="damaged"):
+        containers.base_of("")
+
+
+def test_minion_is_given_its_id_its_key_and_one_master() -> None:
+    files = provision.minion(NAS, "10.1.5.2", KEYS, "master key")
+    assert files["etc/salt/minion.d/provision.conf"].content == "master: 10.1.5.2\nid: nas1\n"
+    assert files["etc/salt/pki/minion/minion.pem"].mode == 0o400
+    assert files["etc/salt/pki/minion/minion_master.pub"].content == "master key"
+
+
+def test_master_has_the_repository_configuration_as_links_only() -> None:
+    files = provision.master(KEYS, ["00-roots.conf"])
+    under = {path: file for path, file in files.items() if path.startswith("etc/salt/master.d/")}
+    assert list(under) == ["etc/salt/master.d/00-roots.conf"]
+    assert under["etc/salt/master.d/00-roots.conf"].link == "/srv/salina/master.d/00-roots.conf"
+
+
+def test_accepted_keys_are_filed_by_id() -> None:
+    assert list(provision.accepted({"s1": KEYS})) == ["etc/salt/pki/master/minions/s1"]
+
+
+def test_hosts_file_of_a_client() -> None:
+    files = provision.system(Machine("c1", (), ()), {"crm.example": "10.1.2.2"})
+    assert "10.1.2.2 crm.example" in files["etc/hosts"].content.splitlines()
+    assert files["etc/hostname"].content == "c1\n"
+
+
+def test_archive_keeps_modes_and_links() -> None:
+    files = {"a": provision.File("x", 0o400), "b": provision.File(link="/a")}
+    with tarfile.open(fileobj=io.BytesIO(provision.archive(files))) as tar:
+        assert tar.getmember("a").mode == 0o400
+        assert tar.getmember("b").linkname == "/a"
+        assert {tar.getmember(name).uid for name in ("a", "b")} == {0}
+
+
+def test_bridges_are_brought_to_the_plan() -> None:
+    lines = network.links(["br-a", "br-b"], ["br-b", "br-old"])
+    assert lines == [
+        "link delete br-old",
+        "link add br-a type bridge",
+        "link set br-a up",
+        "link set br-b up",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["/bin/bash", "/work/lab/holder", network.MARK], True),
+        (["unshare", "--net", "/work/lab/holder", network.MARK], False),
+        (["vi", "lab/holder"], False),
+        ([], False),
+    ],
+)
+def test_holder_is_known_by_its_command_line(argv: list[str], expected: bool) -> None:
+    assert network.is_holder(argv) is expected
+
+
+def test_commands_run_in_all_of_the_labs_namespaces() -> None:
+    argv = network.inside(["ip", "link"], 42)
+    assert argv == ["nsenter", "--target", "42", "--net", "--mount", "--pid", "--", "ip", "link"]

@@ -1,0 +1,112 @@
+"""The deployment's outcome: truthful failures with host, state and cause; progress from events."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from lab import deploy
+from lab.errors import LabError
+
+
+def step(result: bool, hosts: dict[str, Any] | None = None, comment: str = "") -> dict[str, Any]:
+    changes = {"out": "highstate", "ret": hosts} if hosts is not None else {}
+    return {"result": result, "comment": comment, "changes": changes}
+
+
+def returned(**steps: dict[str, Any]) -> dict[str, Any]:
+    tagged = {f"salt_|-{name}_|-{name}_|-state": one for name, one in steps.items()}
+    return {"data": {"salt_master": tagged}, "retcode": 1}
+
+
+GOOD = {"file_|-a_|-/a_|-managed": {"result": True, "comment": "", "__id__": "a"}}
+BAD = {
+    "pkg_|-b_|-b_|-installed": {"result": False, "comment": "no package", "__id__": "b"},
+    "cmd_|-c_|-c_|-run": {"result": False, "comment": "One or more requisite failed: x.b"},
+}
+
+
+def test_success_has_no_failures() -> None:
+    assert deploy.failures(returned(storage=step(True, {"nas1": GOOD}))) == []
+
+
+def test_failed_state_is_named_with_host_and_cause_and_without_its_consequences() -> None:
+    found = deploy.failures(returned(storage=step(False, {"nas1": GOOD, "nas2": GOOD | BAD})))
+    assert found == [deploy.Failure("nas2", "b (pkg.installed)", "no package")]
+
+
+def test_host_that_could_not_render_tells_why() -> None:
+    found = deploy.failures(returned(app=step(False, {"s1": ["Rendering SLS failed", "here"]})))
+    assert found == [deploy.Failure("s1", "state.apply", "Rendering SLS failed\nhere")]
+
+
+def test_step_without_hosts_is_the_masters_failure() -> None:
+    found = deploy.failures(returned(members=step(False, comment="nas1 does not answer")))
+    assert found == [deploy.Failure("salt", "members (salt.state)", "nas1 does not answer")]
+
+
+def test_orchestration_that_did_not_render() -> None:
+    found = deploy.failures({"data": {"salt_master": ["Rendering SLS 'orch.deploy' failed"]}})
+    assert found[0].cause == "Rendering SLS 'orch.deploy' failed"
+
+
+def test_consequences_count_when_nothing_else_failed() -> None:
+    only = {"cmd_|-c_|-c_|-run": {"result": False, "comment": "One or more requisite failed: x"}}
+    assert len(deploy.failures(returned(app=step(False, {"s1": only})))) == 1
+
+
+def test_judge_raises_with_host_state_cause_and_next_command() -> None:
+    printed = json.dumps(returned(storage=step(False, {"nas2": BAD})))
+    with pytest.raises(LabError) as caught:
+        deploy.judge(1, printed, "")
+    assert "nas2: b (pkg.installed)" in str(caught.value)
+    assert "no package" in str(caught.value)
+    assert caught.value.advice.startswith("bin/lab salt nas2 state.apply")
+
+
+def test_judge_believes_the_exit_code() -> None:
+    deploy.judge(0, json.dumps(returned(app=step(True, {"s1": GOOD}))), "")
+    for printed in ("", "Traceback", json.dumps(returned(app=step(True, {"s1": GOOD})))):
+        with pytest.raises(LabError, match="master is away"):
+            deploy.judge(1, printed, "master is away")
+
+
+def test_many_failures_are_cut_short() -> None:
+    error = deploy.report([deploy.Failure(f"s{n}", "x", "y") for n in range(13)])
+    assert "and 3 more" in str(error)
+
+
+def test_progress_follows_jobs() -> None:
+    progress = deploy.Progress()
+    new = {"fun": "state.sls", "arg": [{"mods": "gluster"}], "minions": ["nas1", "nas2"]}
+    assert progress.line("salt/job/1/new", new, 10) is None
+    assert progress.pending() == "gluster: nas1 nas2"
+    line = progress.line("salt/job/1/ret/nas1", {"retcode": 0}, 14)
+    assert line and "nas1" in line and "4 s" in line and "✓" in line
+    line = progress.line("salt/job/1/ret/nas2", {"retcode": 2}, 15)
+    assert line and "✗" in line
+    assert progress.pending() == ""
+
+
+@pytest.mark.parametrize("tag", ["salt/job/2/ret/nas1", "salt/auth", "salt/job/2/new"])
+def test_progress_ignores_other_events(tag: str) -> None:
+    assert deploy.Progress().line(tag, {"fun": "test.ping", "minions": ["a"]}, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "everything"),
+        (["tls,gluster"], "tls,gluster"),
+        ([{"mods": ["a", "b"]}], "a,b"),
+        ([{"test": True}], "everything"),
+    ],
+)
+def test_what_a_job_applies(arguments: list[Any], expected: str) -> None:
+    assert deploy.what({"arg": arguments}) == expected
+
+
+def test_events_are_read_and_noise_is_not() -> None:
+    stream = io.StringIO('salt/auth\t{"id": "s1"}\nnoise\nsalt/x\tnot json\n')
+    assert list(deploy.events(stream)) == [("salt/auth", {"id": "s1"})]

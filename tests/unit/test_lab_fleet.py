@@ -1,0 +1,141 @@
+"""The parts of the lab's life that need no lab."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import faults, fleet, forward, keys, process, snapshots
+from lab.errors import LabError
+from lab.exclusive import exclusive
+
+
+def test_topology_of_the_repository_is_its_own() -> None:
+    text, own = fleet.choose(None, None)
+    assert own and fleet.parse(text).service.application == "odoo-14.0"
+
+
+def test_another_application_replaces_the_topologys() -> None:
+    text, own = fleet.choose(None, "odoo-19.0")
+    assert not own
+    assert fleet.parse(text).service.application == "odoo-19.0"
+    assert fleet.parse(text).hosts == fleet.parse(fleet.choose(None, None)[0]).hosts
+
+
+def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="No such file"):
+        fleet.choose(tmp_path / "none.yaml", None)
+    with pytest.raises(LabError, match="missing"):
+        fleet.parse("service: {}")
+
+
+def test_members_of_another_topology_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "CONTAINERS", tmp_path)
+    topology = fleet.parse(fleet.choose(None, None)[0])
+    assert fleet.members(topology) == {"app": ["s1", "s2", "s3"]}
+    file = tmp_path / "salina-salt/delta" / fleet.MEMBERS
+    file.parent.mkdir(parents=True)
+    file.write_text('{"app": ["s1", "s4"]}')
+    assert fleet.members(topology) == {"app": ["s1", "s4"]}
+    file.write_text('{"web": ["w1"]}')
+    assert fleet.members(topology) == topology.initial()
+
+
+def test_topology_file_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The master's bind mount shows the file, not its name."""
+    monkeypatch.setattr(fleet, "OVERRIDE", tmp_path / "override")
+    monkeypatch.setattr(fleet, "TOPOLOGY", tmp_path / "topology.yaml")
+    fleet.write_topology("one", own=False)
+    before = (tmp_path / "override/topology.yaml").stat().st_ino
+    fleet.write_topology("two", own=False)
+    assert (tmp_path / "override/topology.yaml").stat().st_ino == before
+    assert fleet.overridden()
+    fleet.write_topology("three", own=True)
+    assert not fleet.overridden() and (tmp_path / "topology.yaml").read_text() == "three"
+
+
+def test_digest_changes_with_names_and_contents(tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    one.write_text("x")
+    first = fleet.digest([one])
+    assert fleet.digest([one]) == first
+    one.write_text("y")
+    assert fleet.digest([one]) != first
+
+
+def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
+    made = keys.pair("minion-s1", tmp_path)
+    assert keys.pair("minion-s1", tmp_path) == made
+    assert (tmp_path / "minion-s1.pem").stat().st_mode & 0o777 == 0o600
+    assert made.private.startswith("-----BEGIN RSA PRIVATE KEY-----")
+    assert made.public.startswith("-----BEGIN PUBLIC KEY-----")
+
+
+def test_half_written_key_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "minion-s1.pem").write_text("half")
+    assert "BEGIN" in keys.pair("minion-s1", tmp_path).private
+
+
+def test_one_command_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.exclusive.LOCK", tmp_path / "lock")
+    busy = pytest.raises(LabError, match=rf"bin/lab up \(process {os.getpid()}\)")
+    with exclusive("up"), busy, exclusive("down"):
+        pass
+    with exclusive("down"):
+        pass
+
+
+def test_commands_fail_with_their_own_words() -> None:
+    with pytest.raises(LabError, match=r"(?s)exit code 3 from: sh -c .*broken"):
+        process.run(["sh", "-c", "echo broken >&2; exit 3"])
+    assert process.run(["cat"], text="in").stdout == "in"
+    with pytest.raises(LabError, match="no end"):
+        process.run(["sleep", "5"], timeout=0.1)
+
+
+def test_waits_are_bounded() -> None:
+    assert process.wait_until(lambda: True, 0)
+    assert not process.wait_until(lambda: False, 0.05, 0.01)
+
+
+def test_noted_faults_are_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FAULTS", tmp_path / "faults.json")
+    assert faults.read() == []
+    noted = [
+        faults.Fault(faults.Kind.FREEZE, "nas1"),
+        faults.Fault(faults.Kind.SERVICE_KILL, "s1", "nginx"),
+    ]
+    faults.write(noted)
+    assert faults.read() == noted
+    assert [str(fault) for fault in noted] == ["freeze nas1", "service-kill nginx s1"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-f"])
+def test_snapshot_names_stay_in_their_folder(name: str) -> None:
+    assert not snapshots.NAME.fullmatch(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace takes root")
+def test_relay_passes_bytes_in_both_directions() -> None:
+    async def scenario() -> bytes:
+        async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write((await reader.read()).upper())
+            writer.close()
+
+        far = await asyncio.start_server(shout, "127.0.0.1", 0)
+        route = forward.Route(0, "127.0.0.1", far.sockets[0].getsockname()[1])
+
+        async def near(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await forward.relay(reader, writer, route, lambda: Path("/proc/self/ns/net"))
+
+        relay = await asyncio.start_server(near, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*relay.sockets[0].getsockname())
+        writer.write(b"hello")
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            return await reader.read()
+
+    assert asyncio.run(scenario()) == b"HELLO"

@@ -1,0 +1,82 @@
+"""The health of the fleet: what a host's probe finds, and how it is shown."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from lab import faults, preflight, probe, status
+
+STATISTICS = """# pxname,svname,status
+web,FRONTEND,OPEN
+web,s1,UP
+web,s2,UP 1/2
+web,s3,DOWN
+web,BACKEND,UP
+"""
+
+
+def test_balancer_needs_every_server() -> None:
+    assert list(probe.backends(STATISTICS, every=True)) == [("haproxy web", False, "2 of 3 up")]
+
+
+def test_database_route_needs_one_server() -> None:
+    assert list(probe.backends(STATISTICS, every=False)) == [("haproxy web", True, "2 of 3 up")]
+
+
+def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(facts: probe.Facts) -> Iterator[probe.Check]:
+        raise FileNotFoundError(2, "No such file or directory", "/usr/sbin/gluster")
+        yield
+
+    def refused(facts: probe.Facts) -> Iterator[probe.Check]:
+        raise ConnectionRefusedError("refused")
+        yield
+
+    monkeypatch.setattr(probe, "system", bare)
+    monkeypatch.setattr(probe, "firewall", refused)
+    found = probe.probe([], {})
+    assert found == [
+        ("bare", False, "not deployed (gluster is missing)"),
+        ("refused", False, "refused"),
+    ]
+
+
+def test_probe_stands_alone() -> None:
+    """It is sent to hosts which have neither the lab nor Salt's Python."""
+    assert probe.__file__
+    with open(probe.__file__) as file:
+        assert "from lab" not in file.read()
+
+
+def shown(rows: list[status.Row], injected: list[faults.Fault]) -> str:
+    console = Console(file=io.StringIO(), width=120, highlight=False)
+    console.print(status.table(rows, injected))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_table_tells_what_is_wrong_and_what_was_injected() -> None:
+    rows = [
+        status.Row("s1", "app", (status.Check("minion", False), status.Check("app", True))),
+        status.Row("lb1", "balancer", (status.Check("haproxy web", False, "2 of 3 up"),)),
+    ]
+    text = shown(rows, [faults.Fault(faults.Kind.SERVICE_KILL, "s1", "nginx")])
+    assert "✗  s1" in text and "no minion" in text
+    assert "haproxy web: 2 of 3 up" in text
+    assert "service-kill nginx s1" in text
+
+
+def test_row_is_good_when_all_is() -> None:
+    assert status.Row("a", "", (status.Check("x", True),)).good
+    assert not status.Row("a", "", (status.Check("x", True), status.Check("y", False))).good
+
+
+def test_health_path_is_the_applications() -> None:
+    assert status.health_path("odoo-14.0") == "/web/health"
+
+
+def test_preflight_tells_all_faults_at_once() -> None:
+    error = preflight.report([preflight.Fault("no root", "sudo"), preflight.Fault("no disk", "rm")])
+    assert "no root: sudo" in str(error) and "no disk: rm" in str(error)
