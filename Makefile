@@ -1,0 +1,39 @@
+# The commands of this repository. Each is one line: the work is done by bin/lab and by pytest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+python := .venv/bin/python
+
+.PHONY: help up down clean check test lock map venv
+
+help: ## these lines
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: ## the lab and the service on it: TOPOLOGY=FILE another topology, APP=NAME another application
+	@bin/lab up $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(APP),--app "$(APP)")
+
+down: ## stop and remove the lab
+	@bin/lab down
+
+clean: ## the same, and its caches and the virtual environment
+	@bin/lab clean
+	@rm -rf .venv
+
+check: venv ## the quick checks: lint, types, unit and render tests; no root, under a minute
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/yamllint --strict .
+	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
+	@.venv/bin/pytest --quiet tests/unit tests/render
+
+test: check ## all tests: check, integration with salt-factories, the lab; needs root
+	@.venv/bin/pytest tests/integration tests/lab
+
+lock: venv ## make salt/locks anew from pyproject.toml
+	@PYTHONPATH=.:_utils $(python) -m lab.lock
+
+map: venv ## draw docs/map.svg anew from the topology
+	@PYTHONPATH=_utils $(python) -m salina_map > docs/map.svg
+
+venv:
+	@bin/lab --help > /dev/null
