@@ -13,7 +13,8 @@ LAB = Path(__file__).parents[2] / "bin" / "lab"
 @pytest.fixture(scope="session", autouse=True)
 def deployed() -> Iterator[None]:
     """The deployed lab; it stays if it was there before, except in CI."""
-    before = subprocess.run([LAB, "exec", "salt", "--", "true"], capture_output=True).returncode == 0
+    asked = [LAB, "exec", "salt", "--", "true"]
+    before = subprocess.run(asked, capture_output=True).returncode == 0
     subprocess.run([LAB, "up"], check=True)
     yield
     if os.environ.get("CI") or not before:
