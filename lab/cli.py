@@ -14,7 +14,6 @@ from lab.errors import LabError
 from lab.plan import Machine, Plan
 
 app = typer.Typer(
-    help="The fleet on one machine.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,9 +45,16 @@ def enter(machine: Machine, argv: list[str]) -> None:
 
     :raises LabError: the host doesn't run
     """
-    if machine.container not in containers.running() - containers.frozen():
+    if not containers.answers(machine):
         raise LabError(f"{machine.name} is stopped or frozen", "bin/lab heal (or: make up)")
     replace(containers.attach(machine, argv))
+
+
+@app.callback()
+def root(context: typer.Context) -> None:
+    """The fleet on one machine."""
+    if os.geteuid() != 0 and context.invoked_subcommand != "up":  # which tells all that lacks
+        raise LabError("the lab needs root", "the same command with sudo")
 
 
 # Life

@@ -1,5 +1,6 @@
 """What the operator sees: one line for each step, with the time it took."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,9 @@ from rich.console import Console
 
 from lab.errors import LabError
 
-out = Console(highlight=False, soft_wrap=True)
+WIDTH = 200  # where no terminal says how wide it is
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -179,6 +179,12 @@ def frozen() -> set[str]:
     return listed("--frozen")
 
 
+def answers(machine: Machine) -> bool:
+    """Say whether commands can be run in a container: it is neither stopped nor frozen."""
+    shown = run(lxc("info", machine, "--no-humanize", "--state"), check=False).stdout
+    return shown.strip() == "RUNNING"
+
+
 def start(machine: Machine) -> None:
     """Start a container.
 

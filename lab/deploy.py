@@ -12,11 +12,13 @@ from typing import IO, Any
 from lab import console
 from lab.containers import attach
 from lab.errors import LabError
-from lab.plan import Machine
-from lab.process import run
+from lab.plan import Machine, Plan
+from lab.process import run, wait_until
 
 ORCHESTRATION = "orch.deploy"
 UNIT = "salina-deploy"  # on the master; there is one deployment at a time
+WATCH = "salina-watch"
+SETTLE_SECONDS = 900
 STATE_FUNCTIONS = ("state.apply", "state.sls", "state.highstate", "state.sls_id")
 CONSEQUENCE = "One or more requisite failed"
 
@@ -110,6 +112,7 @@ def indent(text: str) -> str:
 class Progress:
     """Which hosts are applying which states, as told by the events of the bus."""
 
+    roles: Mapping[str, str]
     jobs: dict[str, str] = field(default_factory=dict)
     begun: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -125,29 +128,37 @@ class Progress:
                 self.jobs[jid] = what(data)
                 self.begun |= {(jid, host): now for host in data.get("minions", [])}
             case ["salt", "job", jid, "ret", host] if jid in self.jobs:
-                start = self.begun.pop((jid, host), now)
-                good = data.get("retcode", 1) == 0
-                sign = "[green]✓[/]" if good else "[red]✗[/]"
-                return f"  {sign} {host:<8} {self.jobs[jid]} [dim]{now - start:.0f} s[/]"
+                seconds = now - self.begun.pop((jid, host), now)
+                sign = "[green]✓[/]" if data.get("retcode", 1) == 0 else "[red]✗[/]"
+                text = f"{host:<8} {self.roles.get(host, ''):<16} {self.jobs[jid]}"
+                return f"  {sign} {text}{outcome(data.get('return'))} [dim]{seconds:.0f} s[/]"
         return None
 
     def pending(self) -> str:
-        """Return what is under way: the hosts that have not yet returned, by job."""
-        groups: dict[str, list[str]] = {}
-        for jid, host in self.begun:
-            groups.setdefault(self.jobs[jid], []).append(host)
-        return ", ".join(f"{job}: {' '.join(hosts)}" for job, hosts in groups.items())
+        """Return which hosts have not yet returned."""
+        return " ".join(dict.fromkeys(host for _, host in self.begun))
+
+
+def outcome(states: object) -> str:
+    """Return in a few words what a run of states did."""
+    if not isinstance(states, dict):
+        return "could not begin"
+    results = [state for state in states.values() if isinstance(state, dict)]
+    failed = sum(state.get("result") is False for state in results)
+    changed = sum(bool(state.get("changes")) for state in results)
+    words = f"{changed} of {len(results)} states changed"
+    return f"{words}, {failed} failed" if failed else words
 
 
 def what(data: Mapping[str, Any]) -> str:
-    """Return what a job applies: the names of its SLS files, or everything."""
+    """Return what a job applies: the names of its SLS files; empty for all of a host's."""
     for argument in data.get("arg") or []:
         if isinstance(argument, str):
-            return argument
+            return f"{argument}: "
         if isinstance(argument, dict) and isinstance(argument.get("mods"), str | list):
             mods = argument["mods"]
-            return mods if isinstance(mods, str) else ",".join(mods)
-    return "everything"
+            return (mods if isinstance(mods, str) else ",".join(mods)) + ": "
+    return ""
 
 
 def events(stream: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -161,17 +172,35 @@ def events(stream: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield tag, data
 
 
+def unit(name: str, command: list[str]) -> list[str]:
+    """Return the command that runs another one as a unit, so that it can be ended by name.
+
+    What is started through `nsenter` is not ended with it.
+    """
+    options = ["--quiet", "--collect", "--wait", "--pipe", "--setenv=LANG=C.UTF-8"]
+    return ["systemd-run", *options, f"--unit={name}", *command]
+
+
+def end(master: Machine, name: str) -> None:
+    """End a unit on the master; that it doesn't run is fine."""
+    run(attach(master, ["systemctl", "stop", f"{name}.service"]), check=False)
+
+
 @contextmanager
-def watched(master: Machine) -> Iterator[None]:
+def watched(wanted: Plan) -> Iterator[None]:
     """Print the progress of jobs while something else runs."""
-    command = attach(master, ["salt-run", "--log-level=quiet", "state.event", "salt/job/*"])
+    listen = ["/usr/local/bin/salt-run", "--log-level=quiet", "state.event", "salt/job/*"]
+    end(wanted.master, WATCH)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        attach(wanted.master, unit(WATCH, listen)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-    )  # fmt: skip
-    progress = Progress()
+    )
     assert process.stdout
     stream = process.stdout
+    progress = Progress({machine.name: " ".join(machine.roles) for machine in wanted.machines})
     with console.out.status("deploying …") as status:
 
         def follow() -> None:
@@ -179,16 +208,16 @@ def watched(master: Machine) -> Iterator[None]:
                 line = progress.line(tag, data, time.monotonic())
                 if line:
                     console.out.print(line)
-                status.update(f"deploying: {progress.pending() or 'next step'} …")
+                status.update(f"deploying: {progress.pending() or 'the next tier'} …")
 
         thread = Thread(target=follow, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            process.terminate()
+            end(wanted.master, WATCH)
             process.wait()
-            thread.join(5)
+            thread.join()
 
 
 # Acting
@@ -202,21 +231,45 @@ def create_secrets(master: Machine) -> None:
     run(attach(master, ["salt-run", "--log-level=error", "secrets.create"]))
 
 
-def orchestrate(master: Machine) -> None:
-    """Deploy, and wait for the end.
+def busy(master: Machine) -> list[str]:
+    """Return the hosts on which states are being applied."""
+    ask = ["salt", "--static", "--out=json", "--log-level=quiet", "*"]
+    shown = run(attach(master, [*ask, "saltutil.is_running", "state.*"]), check=False).stdout
+    try:
+        answers: dict[str, object] = json.loads(shown)
+    except ValueError:
+        return []
+    return sorted(host for host, jobs in answers.items() if isinstance(jobs, list) and jobs)
 
-    It runs as a unit of the master, so that one which was interrupted is ended by name.
+
+def settle(master: Machine) -> None:
+    """Wait until the hosts have ended what an interrupted deployment began.
+
+    :raises LabError: they did not within SETTLE_SECONDS
+    """
+    if not wait_until(lambda: not busy(master), SETTLE_SECONDS, 2):
+        hosts = busy(master)
+        raise LabError(
+            f"states are still being applied on: {', '.join(hosts)} ({SETTLE_SECONDS} s)",
+            f"bin/lab salt {hosts[0]} saltutil.running" if hosts else "make up",
+        )
+
+
+def orchestrate(wanted: Plan) -> None:
+    """Deploy, and wait for the end.
 
     :raises LabError: with host, state and cause of each failure
     """
-    run(attach(master, ["systemctl", "stop", f"{UNIT}.service"]), check=False)
-    unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={UNIT}"]
-    salt = ["salt-run", "--out=json", "--log-level=error", "state.orchestrate", ORCHESTRATION]
+    master = wanted.master
+    end(master, UNIT)
+    settle(master)
+    salt = ["/usr/local/bin/salt-run", "--out=json", "--log-level=error"]
+    command = unit(UNIT, [*salt, "state.orchestrate", ORCHESTRATION])
     try:
-        with watched(master):
-            done = run(attach(master, [*unit, "--setenv=LANG=C.UTF-8", *salt]), check=False)
+        with watched(wanted):
+            done = run(attach(master, command), check=False)
     except KeyboardInterrupt:
-        run(attach(master, ["systemctl", "stop", f"{UNIT}.service"]), check=False)
+        end(master, UNIT)
         raise
     judge(done.returncode, done.stdout, done.stderr)
 

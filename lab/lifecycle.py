@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from lab.paths import CACHE, RELAY, STATE
 from lab.plan import Machine, Plan
 
 HTTPS, HTTP, MONITORING = 8443, 8080, 8081  # on this machine's loopback
-CREDENTIALS = "bin/lab exec {master} -- cat /var/lib/salina/secrets/{name}"
+SECRETS = "/var/lib/salina/secrets"  # on the master
 
 
 def up(source: Path | None, application: str | None, with_deployment: bool) -> None:
@@ -41,8 +42,9 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
         if with_deployment:
             with step("secrets"):
                 deploy.create_secrets(wanted.master)
-            with step("deployment"):
-                deploy.orchestrate(wanted.master)
+            start = time.monotonic()
+            deploy.orchestrate(wanted)
+            out.print(f"[green]✓[/] deployment [dim]{time.monotonic() - start:.0f} s[/]")
             summary(wanted, topology)
 
 
@@ -74,7 +76,8 @@ def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
     here = f"https://127.0.0.1:{HTTPS}" if service.tls else f"http://127.0.0.1:{HTTP}"
     out.print(f"\n  {scheme}://{service.domain}/ for the clients {clients(wanted)}")
     out.print(f"  {here}/ on this machine, while this runs: bin/lab forward")
-    out.print(f"  credentials: {CREDENTIALS.format(master=wanted.master.name, name='')}")
+    password = f"bin/lab exec {wanted.master.name} -- cat {SECRETS}/app-login"
+    out.print(f"  login: admin, password: {password} (all secrets are in that folder)")
 
 
 def clients(wanted: Plan) -> str:

@@ -21,7 +21,6 @@ Facts = Mapping[str, str]
 TLS = "/etc/salina/tls"
 HAPROXY = "/run/haproxy/admin.sock"
 WAIT = 5
-# What systemd finds missing in a container and no service needs.
 ETCD, PATRONI, APP = 2379, 8008, 80
 
 
@@ -183,7 +182,7 @@ def probe(roles: list[str], facts: Facts) -> list[Check]:
 def cause(error: Exception) -> str:
     """Return an error as a few words."""
     if isinstance(error, FileNotFoundError):
-        return f"not deployed ({os.path.basename(error.filename or 'its socket')} is missing)"
+        return f"not deployed ({os.path.basename(error.filename or 'a file')} is missing)"
     return " ".join(str(error).split())[:100]
 
 

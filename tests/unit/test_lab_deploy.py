@@ -78,12 +78,13 @@ def test_many_failures_are_cut_short() -> None:
 
 
 def test_progress_follows_jobs() -> None:
-    progress = deploy.Progress()
+    progress = deploy.Progress({"nas1": "storage quorum"})
     new = {"fun": "state.sls", "arg": [{"mods": "gluster"}], "minions": ["nas1", "nas2"]}
     assert progress.line("salt/job/1/new", new, 10) is None
-    assert progress.pending() == "gluster: nas1 nas2"
-    line = progress.line("salt/job/1/ret/nas1", {"retcode": 0}, 14)
-    assert line and "nas1" in line and "4 s" in line and "✓" in line
+    assert progress.pending() == "nas1 nas2"
+    line = progress.line("salt/job/1/ret/nas1", {"retcode": 0, "return": GOOD}, 14)
+    assert line and "✓" in line and "4 s" in line
+    assert "nas1     storage quorum   gluster: 0 of 1 states changed" in line
     line = progress.line("salt/job/1/ret/nas2", {"retcode": 2}, 15)
     assert line and "✗" in line
     assert progress.pending() == ""
@@ -91,20 +92,32 @@ def test_progress_follows_jobs() -> None:
 
 @pytest.mark.parametrize("tag", ["salt/job/2/ret/nas1", "salt/auth", "salt/job/2/new"])
 def test_progress_ignores_other_events(tag: str) -> None:
-    assert deploy.Progress().line(tag, {"fun": "test.ping", "minions": ["a"]}, 0) is None
+    assert deploy.Progress({}).line(tag, {"fun": "test.ping", "minions": ["a"]}, 0) is None
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "everything"),
-        (["tls,gluster"], "tls,gluster"),
-        ([{"mods": ["a", "b"]}], "a,b"),
-        ([{"test": True}], "everything"),
+        ([], ""),
+        (["tls,gluster"], "tls,gluster: "),
+        ([{"mods": ["a", "b"]}], "a,b: "),
+        ([{"test": True}], ""),
     ],
 )
 def test_what_a_job_applies(arguments: list[Any], expected: str) -> None:
     assert deploy.what({"arg": arguments}) == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (GOOD, "0 of 1 states changed"),
+        ({"a": {"changes": {"new": 1}, "result": True}} | BAD, "1 of 3 states changed, 2 failed"),
+        (["Rendering failed"], "could not begin"),
+    ],
+)
+def test_outcome_of_a_run(states: object, expected: str) -> None:
+    assert deploy.outcome(states) == expected
 
 
 def test_events_are_read_and_noise_is_not() -> None:
