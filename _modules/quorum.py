@@ -70,7 +70,7 @@ def members() -> list[dict[str, Any]]:
     None where there is no cluster.
 
     Raises:
-        CommandExecutionError: it can't be told, see ``quorum.undecided``.
+        CommandExecutionError: it can't be told.
 
     CLI example::
 
@@ -123,31 +123,14 @@ def has_data() -> bool:
     return Path(salina_etcd.DATA, "member").is_dir()
 
 
-def undecided() -> str:
-    """Say why it can't be told whether the cluster exists, or return "" when it can.
-
-    It exists if a planned member answers. It doesn't if the hosts of a majority are up and nothing
-    listens there. While they are silent it may well exist beyond a broken network, and a host that
-    founded it again would come back with votes it has forgotten.
-
-    CLI example::
-
-        salt nas1 quorum.undecided
-    """
-    try:
-        _known()
-    except CommandExecutionError as error:
-        return str(error)
-    return ""
-
-
 def enter() -> dict[str, Any]:
     """Announce this host, which has no data, to its cluster and write how its first start goes.
 
-    The caller starts the service then, and calls ``quorum.entered`` when it serves.
+    The caller starts the service then, and calls ``quorum.entered`` when it serves. To be called
+    again after an error: a member that founds the cluster just now does not answer yet.
 
     Returns:
-        The plan that was carried out.
+        The plan that was carried out: ``state``, ``remove``, ``add``.
 
     Raises:
         CommandExecutionError: this host has data already, it can't be told whether there is a
@@ -190,25 +173,26 @@ def _pillar() -> dict[str, Any]:
 
 
 def _endpoints() -> list[str]:
-    if "quorum" not in __pillar__:
-        return list(__pillar__["database"]["quorum"])
-    port = __pillar__["quorum"]["client_port"]
-    return [
-        salina_etcd.host_port(host["address"], port) for host in __pillar__["quorum"]["members"]
-    ]
+    pillar = _pillar()
+    port = pillar["client_port"]
+    return [salina_etcd.host_port(host["address"], port) for host in pillar["members"]]
 
 
 def _known() -> tuple[salina_etcd.Member, ...] | None:
     """The members as the first planned one that answers knows them; None if there is no cluster.
 
+    There is none if the hosts of a majority are up and nothing listens there. While they are
+    silent it may well exist beyond a broken network, and a host that founded it again would come
+    back with votes it has forgotten.
+
     Raises:
-        CommandExecutionError: neither can be told, see ``undecided``.
+        CommandExecutionError: neither can be told.
     """
     endpoints, reasons, refused = _endpoints(), [], 0
     for endpoint in endpoints:
         url = f"https://{endpoint}/v3/cluster/member/list"
         try:
-            status, answer = call("POST", url, IDENTITY, {})
+            status, answer = call("POST", url, IDENTITY, {}, timeout=2)
         except NoAnswer as error:
             reasons.append(str(error))
             refused += error.refused

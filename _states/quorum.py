@@ -44,12 +44,7 @@ def joined(name: str, wait: int) -> dict[str, Any]:
         _done(__salt__["service.enable"](name), f"systemctl enable {name}")
         ret["changes"]["enabled"] = True
     if not data and not running:
-        _wait(
-            lambda: str(__salt__["quorum.undecided"]()),
-            wait,
-            "the other members, to tell whether the quorum exists",
-        )
-        ret["changes"]["joined"] = __salt__["quorum.enter"]()["state"]
+        ret["changes"]["joined"] = _enter(wait)
     if not running:
         _done(__salt__["service.start"](name, no_block=True), f"systemctl start {name}")
         ret["changes"]["started"] = True
@@ -94,6 +89,21 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
         f"the quorum ({', '.join(endpoints)})",
     )
     return ret
+
+
+def _enter(wait: int) -> str:
+    state = ""
+
+    def refused() -> str:
+        nonlocal state
+        try:
+            state = __salt__["quorum.enter"]()["state"]
+        except CommandExecutionError as error:
+            return str(error)
+        return ""
+
+    _wait(refused, wait, "the other members, to tell whether the quorum exists and to get in")
+    return state
 
 
 def _serve(name: str, wait: int) -> None:

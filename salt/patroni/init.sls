@@ -1,4 +1,5 @@
 # PostgreSQL under Patroni: this host's member of the cluster.
+{%- set wait = pillar.database.settings.wait %}
 
 include:
   - tls
