@@ -118,6 +118,7 @@ def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any
             "bin_dir": f"/usr/lib/postgresql/{database['version']}/bin",
             "pgpass": "/var/lib/postgresql/.pgpass-patroni",
             "use_unix_socket": True,
+            "basebackup": [{"checkpoint": "fast"}],  # else a copy waits minutes for the next one
             "remove_data_directory_on_rewind_failure": True,
             "remove_data_directory_on_diverged_timelines": True,
             "authentication": {

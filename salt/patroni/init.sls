@@ -22,7 +22,7 @@ patroni-settings:
     - user: root
     - group: postgres
     - mode: '0640'
-    - show_diff: False
+    - show_changes: False
     - check_cmd: /usr/local/sbin/patroni-check
     - require:
         - file: patroni-directory

@@ -28,14 +28,10 @@ patroni-lock:
     - source: salt://locks/patroni.txt
     - makedirs: True
 
-# installed.txt is written last: an installation that was interrupted is done again.
 patroni-environment:
-  cmd.run:
-    - name: >-
-        python3 -m venv /opt/patroni &&
-        /opt/patroni/bin/pip install --quiet --no-deps -r /opt/patroni/lock.txt &&
-        cp /opt/patroni/lock.txt /opt/patroni/installed.txt
-    - unless: cmp --silent /opt/patroni/lock.txt /opt/patroni/installed.txt
+  venv.locked:
+    - name: /opt/patroni
+    - lock: /opt/patroni/lock.txt
     - require:
         - pkg: patroni-packages
         - file: patroni-lock

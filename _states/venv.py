@@ -1,0 +1,54 @@
+"""Keep a virtual environment of Python as its lock says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "venv"
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def locked(name: str, lock: str) -> dict[str, Any]:
+    """Ensure that an environment has exactly what a lock file names, and nothing of it halfway.
+
+    The lock is copied to ``installed.txt`` last, so an installation that was interrupted is done
+    again. Salt's own ways won't do: ``pip.installed`` with requirements predicts a change always,
+    and any ``unless`` makes Salt load all of its state modules, which takes seconds.
+
+    Args:
+        name: the environment's directory.
+        lock: a complete requirements file with exact versions.
+
+    Raises:
+        CommandExecutionError: a command failed; its output is in the message.
+
+    CLI example: see ``salt/patroni/program.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as locked"}
+    wanted, stamp = Path(lock), Path(name) / "installed.txt"
+    old = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+    if wanted.exists() and wanted.read_text(encoding="utf-8") == old:
+        return ret
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": "would be installed"}
+    new = wanted.read_text(encoding="utf-8")
+    _run("python3", "-m", "venv", name)
+    _run(f"{name}/bin/pip", "install", "--quiet", "--no-deps", "--requirement", lock)
+    stamp.write_text(new, encoding="utf-8")
+    before, after = set(old.splitlines()), set(new.splitlines())
+    changes = {"old": sorted(before - after), "new": sorted(after - before)}
+    return ret | {"changes": changes, "comment": "installed"}
+
+
+def _run(*command: str) -> None:
+    result = __salt__["cmd.run_all"](list(command), python_shell=False)
+    if result["retcode"]:
+        raise CommandExecutionError(f"{' '.join(command)}: {result['stderr'] or result['stdout']}")
