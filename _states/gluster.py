@@ -142,7 +142,7 @@ def volume(
     return _result(name, True, changes, "it is started, with its bricks and options")
 
 
-def mounted(name: str, volume: str, wait: int) -> dict[str, Any]:
+def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, Any]:
     """Ensure that a volume is mounted here, by its line in /etc/fstab; wait until it can be.
 
     Core's ``mount.mounted`` would mount it anew whenever an option differs, and the options of
@@ -151,7 +151,8 @@ def mounted(name: str, volume: str, wait: int) -> dict[str, Any]:
     Args:
         name: the directory; made if it is absent.
         volume: its name.
-        wait: seconds to wait for the storage hosts.
+        servers: the storage hosts.
+        wait: seconds to wait for them.
 
     Raises:
         CommandExecutionError: it could not be mounted in time.
@@ -174,6 +175,8 @@ def mounted(name: str, volume: str, wait: int) -> dict[str, Any]:
         return _result(name, None, changes, "it would be mounted")
 
     def obstacle() -> str:
+        if not any(__salt__["gluster.listens"](server) for server in servers):
+            return f"none of {', '.join(servers)} answers on port 24007"
         try:
             __salt__["gluster.mount"](name)
         except CommandExecutionError as error:

@@ -158,13 +158,15 @@ def plan_pool(
     members = [name for name in wanted if name in known]
     adder = members[0] if len(members) > 1 else wanted[0]
     found = {name: known[name] for name in members}
+    rejected = [name for name, peer in found.items() if peer["state"] == REJECTED]
     waits = [
         f"{name} is on its way into the pool ({peer['description']})"
         for name, peer in found.items()
         if peer["state"] not in (JOINED, REJECTED)
     ]
-    if adder != host:
-        waits += [f"{adder} has not added {name}" for name in missing]
+    if missing and adder != host:
+        added = missing if len(members) > 1 else [host]
+        waits += [f"{adder} has not added {name} (see its result)" for name in added]
     strangers = [peer["names"][0] for peer in pool if not set(peer["names"]) & set(wanted)]
     return PoolPlan(
         probe=tuple(missing) if adder == host else (),
@@ -174,12 +176,20 @@ def plan_pool(
             f"`gluster peer detach {name}`; should it stay: write it into the topology"
             for name in strangers
         )
-        + tuple(
-            rejection(name, host, volumes)
-            for name, peer in found.items()
-            if peer["state"] == REJECTED
-        ),
+        + _rejections(rejected, host, wanted, volumes),
     )
+
+
+def _rejections(
+    rejected: Sequence[str], host: str, wanted: Sequence[str], volumes: Mapping[str, Volume]
+) -> tuple[str, ...]:
+    """A message per rejected peer; but the one that most others reject is itself the odd one."""
+    if len(rejected) > 1 and 2 * len(rejected) >= len(wanted):
+        return (
+            f"{host} and {', '.join(rejected)} reject each other. Apply on the others: those that "
+            "agree say what to do here",
+        )
+    return tuple(rejection(peer, host, volumes) for peer in rejected)
 
 
 def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
@@ -266,8 +276,7 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
     if found["status"] not in ("Created", "Started"):
         faults.append(
             f"volume {name} is {found['status'].lower()}: somebody did that on purpose. "
-            f"When it is to serve again: `gluster volume start {name}`, then mount it anew on each "
-            "app host (umount, mount)"
+            f"When it is to serve again: `gluster volume start {name}`; mounts of it come back"
         )
     copies = found["replica"]
     foreign = [brick for brick in found["bricks"] if brick not in wanted["bricks"]]
@@ -372,3 +381,15 @@ def mounted(mounts: str, path: str) -> tuple[str, str]:
         if target == path:
             found = (source, kind)
     return found
+
+
+def mount_options(servers: Sequence[str], family: str) -> list[str]:
+    """The options with which a client mounts a volume, for /etc/fstab.
+
+    Args:
+        servers: the storage hosts. The mount's source names the first, these are the others: any of
+            them is asked for the volume's layout. The data goes to all bricks anyway.
+        family: ``inet`` or ``inet6``.
+    """
+    backups = [f"backup-volfile-servers={':'.join(servers[1:])}"] if servers[1:] else []
+    return backups + (["xlator-option=transport.address-family=inet6"] if family == "inet6" else [])

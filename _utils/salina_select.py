@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import salina_gluster
 import salina_policy as policy
 import salina_secrets as names
 from salina_policy import Fleet
@@ -270,6 +271,9 @@ def _app(fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[s
             "mount": settings.storage.mount,
             "volume": volume,
             "servers": [peer.id for peer in storage],
+            "options": salina_gluster.mount_options(
+                [peer.id for peer in storage], _storage_family(fleet)
+            ),
             "wait": settings.storage.wait,
         },
         "database_route": {
@@ -331,10 +335,17 @@ def _storage(fleet: Fleet, host: Host) -> Pillar:
                 "options": options,
             },
             "brick": settings.brick,
+            "family": _storage_family(fleet),
             "max_port": settings.max_port,
             "wait": settings.wait,
         }
     }
+
+
+def _storage_family(fleet: Fleet) -> str:
+    """What GlusterFS is told of the storage hosts' addresses: by itself it uses IPv4 only."""
+    addresses = [fleet.address(peer, "data") for peer in fleet.having("storage")]
+    return "inet6" if any(":" in address for address in addresses) else "inet"
 
 
 def _option(value: object) -> str:

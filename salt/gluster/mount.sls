@@ -30,10 +30,11 @@ files-fstab:
         - _netdev
         - nofail
         - x-systemd.requires=gluster-mountable.service
-        {%- if files.servers[1:] %}
-        - backup-volfile-servers={{ files.servers[1:] | join(':') }}
-        {%- endif %}
+        {%- for option in files.options %}
+        - {{ option }}
+        {%- endfor %}
     - match_on: name
+    - mount: False
 
 files-units:
   module.run:
@@ -46,6 +47,7 @@ files-mounted:
   gluster.mounted:
     - name: {{ files.mount }}
     - volume: {{ files.volume }}
+    - servers: {{ files.servers | json }}
     - wait: {{ files.wait }}
     - require:
         - pkg: files-packages

@@ -1,0 +1,315 @@
+"""What is read from gluster's answers (captured from GlusterFS 10.3) and what is planned for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import salina_gluster
+from salina_gluster import GlusterError, Peer, PoolPlan, Volume, VolumePlan
+
+DATA = Path(__file__).parent / "data" / "gluster"
+HOSTS = ["nas1", "nas2", "nas3"]
+BRICKS = [f"{host}:/nas" for host in HOSTS]
+OPTIONS = {
+    "network.ping-timeout": "5",
+    "cluster.quorum-type": "auto",
+    "cluster.server-quorum-type": "server",
+}
+WANTED = Volume(status="Started", replica=3, bricks=BRICKS, options=OPTIONS)
+
+
+def captured(name: str) -> str:
+    return next(DATA.glob(f"{name}.*")).read_text()
+
+
+def pool(name: str, host: str = "nas1") -> list[Peer]:
+    return salina_gluster.parse_pool(captured(name), host)
+
+
+def volume(name: str) -> Volume:
+    return salina_gluster.parse_volumes(captured(name))["nas"]
+
+
+# Reading
+
+
+def test_pool_of_three() -> None:
+    assert [(peer["names"], peer["description"]) for peer in pool("pool-three")] == [
+        (["nas2"], "Peer in Cluster"),
+        (["nas3"], "Peer in Cluster"),
+        (["nas1"], "this host"),
+    ]
+    assert all(peer["connected"] for peer in pool("pool-three"))
+
+
+def test_member_that_is_down_is_not_connected() -> None:
+    assert {peer["names"][0]: peer["connected"] for peer in pool("pool-one-down")} == {
+        "nas1": True,
+        "nas2": True,
+        "nas3": False,
+    }
+
+
+def test_no_volume() -> None:
+    assert salina_gluster.parse_volumes(captured("volumes-none")) == {}
+
+
+def test_volume() -> None:
+    found = volume("volume-started")
+    assert (found["status"], found["replica"], found["bricks"]) == ("Started", 3, BRICKS)
+    assert found["options"].items() >= OPTIONS.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("heal-none", {"nas1:/nas": 0, "nas2:/nas": 0, "nas3:/nas": 0}),
+        ("heal-down-pending", {"nas1:/nas": 2, "nas2:/nas": 2, "nas3:/nas": None}),
+    ],
+)
+def test_heal_info(name: str, expected: dict[str, int | None]) -> None:
+    assert salina_gluster.parse_heal(captured(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "transient"),
+    [
+        ("busy", "Another transaction is in progress for nas.", True),
+        ("daemon-down", "Connection failed. Please check if gluster daemon is operational.", True),
+        ("set-refused", "option : network.pin-timeout does not exist", False),
+        ("quorum-lost", "Quorum not met. Volume operation not allowed.", False),
+        ("create-refused", "The brick nas1:/nas is being created in the root partition.", False),
+        ("probe-refused", "nas1 is either already part of another cluster", False),
+        ("heal-stopped", "nas: Not able to fetch volfile from glusterd", False),
+    ],
+)
+def test_refusal(name: str, message: str, transient: bool) -> None:
+    with pytest.raises(GlusterError) as refusal:
+        salina_gluster.answer(captured(name))
+    assert str(refusal.value).startswith(message)
+    assert salina_gluster.transient(str(refusal.value)) is transient
+
+
+def test_no_answer() -> None:
+    with pytest.raises(GlusterError, match="gluster said nothing"):
+        salina_gluster.answer("")
+
+
+# The pool
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_pool_as_wanted(host: str) -> None:
+    members = [
+        Peer(names=[name], uuid="", state=3, description="", connected=True) for name in HOSTS
+    ]
+    assert salina_gluster.plan_pool(host, HOSTS, members, {}) == PoolPlan()
+
+
+def test_on_a_bare_fleet_the_first_host_adds_the_others() -> None:
+    plan = salina_gluster.plan_pool("nas1", HOSTS, pool("pool-alone"), {})
+    assert plan == PoolPlan(probe=("nas2", "nas3"))
+
+
+def test_on_a_bare_fleet_the_others_wait_for_the_first() -> None:
+    plan = salina_gluster.plan_pool("nas2", HOSTS, pool("pool-alone", "nas2"), {})
+    assert plan == PoolPlan(waits=("nas1 has not added nas2 (see its result)",))
+
+
+def test_a_host_alone_is_a_pool() -> None:
+    assert salina_gluster.plan_pool("all", ["all"], pool("pool-alone", "all"), {}) == PoolPlan()
+
+
+def test_member_that_is_down_is_no_difference() -> None:
+    assert salina_gluster.plan_pool("nas1", HOSTS, pool("pool-one-down"), {}) == PoolPlan()
+
+
+def test_member_on_its_way_is_waited_for() -> None:
+    """Captured on nas3, which knows nas1 only, and that not fully."""
+    plan = salina_gluster.plan_pool("nas3", HOSTS, pool("pool-joining", "nas3"), {})
+    assert not plan.probe
+    assert not plan.faults
+    assert plan.waits == (
+        "nas1 is on its way into the pool (Accepted peer request)",
+        "nas1 has not added nas2 (see its result)",
+    )
+
+
+def test_a_new_first_host_is_added_by_a_member() -> None:
+    """nas0 comes before the others in the topology: it must not found a pool of its own."""
+    wanted = ["nas0", *HOSTS]
+    assert salina_gluster.plan_pool("nas1", wanted, pool("pool-three"), {}).probe == ("nas0",)
+    assert salina_gluster.plan_pool("nas2", wanted, pool("pool-three"), {}).probe == ()
+
+
+def test_foreign_member_is_named() -> None:
+    plan = salina_gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), {})
+    assert plan.faults == (
+        "nas3 is in the trusted pool, but not in the topology. Should it leave: `gluster peer "
+        "detach nas3`; should it stay: write it into the topology",
+    )
+
+
+def test_rebuilt_member_is_told_with_the_commands() -> None:
+    """Captured on nas1 after nas3 came back empty; the commands were tried as they stand here."""
+    plan = salina_gluster.plan_pool("nas1", HOSTS, pool("pool-rebuilt"), {"nas": WANTED})
+    assert not plan.probe
+    [fault] = plan.faults
+    assert [line.strip() for line in fault.splitlines()][:7] == [
+        "nas3 is rejected by the trusted pool.",
+        "If it was rebuilt, with an empty brick, on nas1:",
+        "gluster volume heal nas info    # the others: connected, 0 entries",
+        "gluster volume remove-brick nas replica 2 nas3:/nas force",
+        "gluster peer detach nas3",
+        "gluster peer probe nas3",
+        "gluster volume add-brick nas replica 3 nas3:/nas force",
+    ]
+
+
+def test_the_odd_one_does_not_tell_to_remove_the_others() -> None:
+    """Captured on nas3, whose record of the volume differed from the other two's."""
+    plan = salina_gluster.plan_pool("nas3", HOSTS, pool("pool-differs", "nas3"), {"nas": WANTED})
+    [fault] = plan.faults
+    assert fault.startswith("nas3 and nas1, nas2 reject each other. Apply on the others")
+
+
+# The volume
+
+
+def plan(found: Volume | None, host: str = "nas1", brick_runs: bool = True) -> VolumePlan:
+    return salina_gluster.plan_volume("nas", host, WANTED, found, brick_runs)
+
+
+def test_volume_as_wanted() -> None:
+    assert plan(volume("volume-started")) == VolumePlan()
+    assert salina_gluster.difference(volume("volume-started"), WANTED) == {}
+
+
+def test_absent_volume_is_made_by_the_host_of_the_first_brick() -> None:
+    assert plan(None).steps == (
+        ("create", "nas", 3, BRICKS),
+        ("set_options", "nas", OPTIONS),
+        ("start", "nas"),
+    )
+    assert plan(None, "nas3") == VolumePlan(waits="nas1 has not created it")
+
+
+def test_volume_left_half_made_is_finished() -> None:
+    """The host was killed between creating and starting."""
+    found = volume("volume-created")
+    assert plan(found, brick_runs=False).steps == (
+        ("set_options", "nas", OPTIONS),
+        ("start", "nas"),
+    )
+    assert plan(found, "nas2", brick_runs=False) == VolumePlan(waits="nas1 has not started it")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_changed_and_missing_options_are_set_by_any_host(host: str) -> None:
+    found = volume("volume-started")
+    found["options"] |= {"network.ping-timeout": "42", "performance.cache-size": "64MB"}
+    del found["options"]["cluster.quorum-type"]
+    options = {"network.ping-timeout": "5", "cluster.quorum-type": "auto"}
+    assert plan(found, host) == VolumePlan((("set_options", "nas", options),))
+    assert salina_gluster.difference(found, WANTED) == {
+        "network.ping-timeout": {"old": "42", "new": "5"},
+        "cluster.quorum-type": {"old": None, "new": "auto"},
+    }
+
+
+def test_dead_brick_is_started() -> None:
+    found = volume("volume-started")
+    assert plan(found, brick_runs=False) == VolumePlan((("start", "nas", True),), revive=True)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_foreign_brick_is_named(host: str) -> None:
+    assert plan(volume("volume-foreign-brick"), host) == VolumePlan(
+        faults=(
+            "volume nas has a brick that is not in the topology: nas3:/other. Should it stay: "
+            "write its host into the topology. Should it go: "
+            "`gluster volume replace-brick nas nas3:/other nas3:/nas commit force`",
+        )
+    )
+
+
+def test_further_brick_is_named() -> None:
+    found = volume("volume-started") | {"bricks": [*BRICKS, "nas4:/nas"], "replica": 4}
+    [fault] = plan(Volume(**found)).faults  # type: ignore[typeddict-item]
+    assert fault.endswith("`gluster volume remove-brick nas replica 3 nas4:/nas force`")
+
+
+def test_lacking_brick_is_named() -> None:
+    found = volume("volume-started")
+    found["bricks"], found["replica"] = BRICKS[:2], 2
+    assert plan(found).faults == (
+        "volume nas lacks a brick of the topology: nas3:/nas. If it is empty: "
+        "`gluster volume add-brick nas replica 3 nas3:/nas force`",
+    )
+
+
+def test_files_spread_over_bricks_get_no_single_command() -> None:
+    """Taking a brick out of a volume without copies would take its files away."""
+    found = Volume(status="Started", replica=1, bricks=[*BRICKS, "nas4:/nas"], options=OPTIONS)
+    wanted = Volume(status="Started", replica=1, bricks=BRICKS, options=OPTIONS)
+    [fault] = salina_gluster.plan_volume("nas", "nas1", wanted, found, True).faults
+    assert fault.endswith("Should it go: `gluster volume help`")
+
+
+def test_other_number_of_copies() -> None:
+    found = volume("volume-started")
+    found["replica"] = 1
+    [fault] = plan(found).faults
+    assert fault.startswith("volume nas keeps 1 copies of each file, not 3")
+
+
+def test_stopped_volume_is_left_so() -> None:
+    [fault] = plan(volume("volume-stopped")).faults
+    assert fault.startswith("volume nas is stopped: somebody did that on purpose.")
+    assert "`gluster volume start nas`" in fault
+
+
+# The brick's directory, and the client
+
+OWN, OTHER = "b1de4cd0722040909063dcbb95bb48bf", "09897570" * 4
+
+
+@pytest.mark.parametrize(
+    ("entries", "mark", "own", "message"),
+    [
+        ([], "", "", ""),
+        (["lost+found"], "", "", ""),
+        ([], OTHER, "", ""),  # marked by a creation that was broken off: nothing in it is lost
+        ([".glusterfs", "odoo"], OWN, OWN, ""),
+        (["b", "a", "d", "c"], "", "", "/nas holds files of its own: a, b, c, …. It can be"),
+        ([".glusterfs", "odoo"], OTHER, "", f"/nas is the brick of another volume (id {OTHER})"),
+        ([".glusterfs", "odoo"], OTHER, OWN, f"/nas is the brick of another volume (id {OTHER})"),
+        ([], "", OWN, "/nas is not marked as the brick that it was. Is its file system mounted?"),
+    ],
+)
+def test_brick(entries: list[str], mark: str, own: str, message: str) -> None:
+    fault = salina_gluster.brick_fault("/nas", "nas1:/nas", "nas", entries, mark, own)
+    assert fault.startswith(message)
+    assert bool(fault) is bool(message)
+
+
+def test_volume_id() -> None:
+    record = "type=2\nvolume-id=b1de4cd0-7220-4090-9063-dcbb95bb48bf\nusername=x\n"
+    assert salina_gluster.parse_volume_id(record) == OWN
+    assert salina_gluster.parse_volume_id("type=2\n") == ""
+
+
+def test_mounted() -> None:
+    mounts = "overlay / overlay rw 0 0\nnas1:/nas /mnt/nas fuse.glusterfs rw,relatime 0 0\n"
+    assert salina_gluster.mounted(mounts, "/mnt/nas") == ("nas1:/nas", "fuse.glusterfs")
+    assert salina_gluster.mounted(mounts, "/mnt") == ("", "")
+
+
+def test_mount_options() -> None:
+    assert salina_gluster.mount_options(HOSTS, "inet") == ["backup-volfile-servers=nas2:nas3"]
+    assert salina_gluster.mount_options(["all"], "inet") == []
+    assert salina_gluster.mount_options(["all"], "inet6") == [
+        "xlator-option=transport.address-family=inet6"
+    ]

@@ -1,0 +1,116 @@
+"""The module of GlusterFS: which commands it runs, and what it makes of their failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import load
+
+DATA = Path(__file__).parent / "data" / "gluster"
+
+
+class Commands:
+    """`cmd.run_all` that answers what it is given, and keeps the commands."""
+
+    def __init__(self, stdout: str = "", stderr: str = "", retcode: int = 0) -> None:
+        self.result = {"stdout": stdout, "stderr": stderr, "retcode": retcode}
+        self.run: list[list[str]] = []
+
+    def __call__(self, command: list[str], **options: Any) -> dict[str, Any]:
+        assert options["python_shell"] is False
+        self.run.append(command)
+        return self.result
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    loaded = load("_modules/gluster.py", salt={})
+    monkeypatch.setattr(loaded, "installed", lambda: True)
+    return loaded
+
+
+def give(module: ModuleType, **result: Any) -> Commands:
+    commands = Commands(**result)
+    module.__salt__ = {"cmd.run_all": commands}  # type: ignore[attr-defined]
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "command"),
+    [
+        ("pool", ["nas1"], "pool list"),
+        ("probe", ["nas2"], "peer probe nas2"),
+        ("create", ["nas", 2, ["a:/b", "c:/b"]], "volume create nas replica 2 a:/b c:/b force"),
+        ("create", ["nas", 1, ["all:/nas"]], "volume create nas all:/nas force"),
+        ("set_options", ["nas", {"a": "1", "b": "2"}], "volume set nas a 1 b 2"),
+        ("start", ["nas"], "volume start nas"),
+        ("start", ["nas", True], "volume start nas force"),
+        ("heal_info", ["nas"], "volume heal nas info"),
+    ],
+)
+def test_command(module: ModuleType, function: str, arguments: list[Any], command: str) -> None:
+    commands = give(module, stdout=(DATA / "pool-alone.xml").read_text())
+    getattr(module, function)(*arguments)
+    assert commands.run == [["gluster", "--mode=script", "--xml", *command.split()]]
+
+
+def test_refusal_names_the_command_and_its_output(module: ModuleType) -> None:
+    give(module, stdout=(DATA / "set-refused.xml").read_text(), stderr="and more")
+    with pytest.raises(CommandExecutionError) as error:
+        module.set_options("nas", {"network.pin-timeout": "5"})
+    assert str(error.value) == (
+        "`gluster volume set nas network.pin-timeout 5`: option : network.pin-timeout does not "
+        "exist\nDid you mean network.ping-timeout? and more"
+    )
+
+
+def test_not_installed(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "installed", lambda: False)
+    with pytest.raises(CommandExecutionError, match="GlusterFS is not installed on this host"):
+        module.volumes()
+
+
+def test_faults(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"nas": {"status": "Started"}, "old": {"status": "Stopped"}}
+    monkeypatch.setattr(module, "volumes", lambda: found)
+    give(module, stdout=(DATA / "heal-down-pending.xml").read_text(), retcode=0)
+    assert module.faults("nas") == [
+        "nas1:/nas has 2 entries to heal",
+        "nas2:/nas has 2 entries to heal",
+        "nas3:/nas is not connected",
+    ]
+    assert module.faults("old") == ["volume old is stopped"]
+    assert module.faults("new") == ["volume new is absent"]
+
+
+def test_brick_directory(module: ModuleType, tmp_path: Path) -> None:
+    assert module.brick_fault(f"nas1:{tmp_path}/absent", "nas") == ""
+    assert module.brick_fault(f"nas1:{tmp_path}", "nas") == ""
+    (tmp_path / "file").touch()
+    assert f"{tmp_path} holds files of its own: file" in module.brick_fault(
+        f"nas1:{tmp_path}", "nas"
+    )
+
+
+def test_mount_of_a_dead_client_is_taken_away_first(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = give(module)
+    path = str(tmp_path / "mnt")
+    monkeypatch.setattr(module, "mounted", lambda path: {"fault": ""})
+    module.mount(path)
+    monkeypatch.setattr(module, "mounted", lambda path: {"fault": "ENOTCONN"})
+    module.mount(path)
+    assert commands.run == [["mount", path], ["umount", "--lazy", path], ["mount", path]]
+
+
+def test_failed_mount_names_the_command_and_its_output(module: ModuleType, tmp_path: Path) -> None:
+    give(module, stderr="Mounting glusterfs failed.", retcode=1)
+    with pytest.raises(CommandExecutionError) as error:
+        module.mount(str(tmp_path))
+    assert str(error.value) == f"`mount {tmp_path}`: Mounting glusterfs failed."

@@ -1,0 +1,392 @@
+"""States of GlusterFS against a pool and a volume that are only pretended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina_gluster import Peer, Volume
+from tests.loading import load
+
+HOSTS = ["nas1", "nas2", "nas3"]
+BRICKS = [f"{host}:/nas" for host in HOSTS]
+OPTIONS = {"network.ping-timeout": "5"}
+MAKE_VOLUME = {"replica": 3, "bricks": BRICKS, "options": OPTIONS, "wait": 5}
+BUSY = "`gluster volume set`: Another transaction is in progress for nas. Please try again"
+
+
+class Pretended:
+    """What the module `gluster` says and does on nas1; `calls`: what it was told to do.
+
+    `refusals`: per function the messages with which the next calls of it fail.
+    """
+
+    def __init__(self) -> None:
+        self.installed = True
+        self.runs = True
+        self.members = {"nas1": 3}
+        self.listening = {"nas2", "nas3"}
+        self.found: dict[str, Volume] = {}
+        self.brick = ""
+        self.mount = {"source": "", "type": "", "fault": ""}
+        self.content: list[str] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.refusals: dict[str, list[str]] = {}
+        self.later: list[Callable[[], None]] = []
+
+    def pool(self, host: str) -> list[Peer]:
+        if self.later:
+            self.later.pop(0)()
+        self._refuse("pool")
+        return [
+            Peer(names=[name], uuid="", state=state, description=str(state), connected=True)
+            for name, state in self.members.items()
+        ]
+
+    def volumes(self) -> dict[str, Volume]:
+        if self.later:
+            self.later.pop(0)()
+        self._refuse("volumes")
+        return {
+            name: Volume(**volume | {"options": dict(volume["options"])})  # type: ignore[typeddict-item]
+            for name, volume in self.found.items()
+        }
+
+    def started(self, **other: Any) -> None:
+        """There is the volume as wanted, but for `other`."""
+        volume = {"status": "Started", "replica": 3, "bricks": BRICKS, "options": dict(OPTIONS)}
+        self.found["nas"] = Volume(**volume | other)  # type: ignore[typeddict-item]
+
+    def _refuse(self, function: str) -> None:
+        if self.refusals.get(function):
+            raise CommandExecutionError(self.refusals[function].pop(0))
+
+    def _do(self, function: str, *arguments: Any) -> None:
+        self._refuse(function)
+        self.calls.append((function, *arguments))
+
+    def probe(self, peer: str) -> None:
+        self._do("probe", peer)
+        self.members[peer] = 3
+
+    def create(self, volume: str, replica: int, bricks: list[str]) -> None:
+        self._do("create", volume, replica, bricks)
+        self.found[volume] = Volume(status="Created", replica=replica, bricks=bricks, options={})
+
+    def set_options(self, volume: str, options: dict[str, str]) -> None:
+        self._do("set_options", volume, options)
+        self.found[volume]["options"].update(options)
+
+    def start(self, volume: str, force: bool = False) -> None:
+        self._do("start", volume, force)
+        self.found[volume]["status"] = "Started"
+        self.runs = True
+
+    def mount_it(self, path: str) -> None:
+        self._do("mount", path)
+
+    def salt(self) -> dict[str, Callable[..., Any]]:
+        """As `__salt__`."""
+        return {
+            "gluster.installed": lambda: self.installed,
+            "gluster.pool": self.pool,
+            "gluster.volumes": self.volumes,
+            "gluster.listens": lambda peer: peer in self.listening,
+            "gluster.probe": self.probe,
+            "gluster.create": self.create,
+            "gluster.set_options": self.set_options,
+            "gluster.start": self.start,
+            "gluster.brick_runs": lambda brick: self.runs,
+            "gluster.brick_fault": lambda brick, volume: self.brick,
+            "gluster.mounted": lambda path: self.mount,
+            "gluster.mount": self.mount_it,
+            "file.directory_exists": lambda path: bool(self.content),
+            "file.readdir": lambda path: [".", "..", *self.content],
+        }
+
+
+@pytest.fixture
+def gluster(monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    monkeypatch.setattr("salina_wait.time.sleep", lambda seconds: None)
+    return Pretended()
+
+
+def apply(gluster: Pretended, state: str, *args: Any, test: bool = False, **kwargs: Any) -> Any:
+    module = load("_states/gluster.py", salt=gluster.salt(), opts={"test": test})
+    return getattr(module, state)(*args, **kwargs)
+
+
+def outcome(ret: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
+    return ret["result"], ret["changes"]
+
+
+# The brick
+
+
+def test_good_brick(gluster: Pretended) -> None:
+    assert outcome(apply(gluster, "brick", "nas1:/nas", "nas")) == (True, {})
+
+
+def test_bad_brick(gluster: Pretended) -> None:
+    gluster.brick = "/nas holds files of its own: a"
+    for test in (False, True):
+        ret = apply(gluster, "brick", "nas1:/nas", "nas", test=test)
+        assert outcome(ret) == (False, {})
+        assert ret["comment"] == gluster.brick
+
+
+# The pool
+
+ADDED = {name: {"old": None, "new": "member"} for name in ("nas2", "nas3")}
+
+
+def peers(gluster: Pretended, host: str = "nas1", wait: int = 5, test: bool = False) -> Any:
+    return apply(gluster, "peers", "gluster-pool", host=host, hosts=HOSTS, wait=wait, test=test)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_pool_as_wanted(gluster: Pretended, test: bool) -> None:
+    gluster.members = dict.fromkeys(HOSTS, 3)
+    assert outcome(peers(gluster, test=test)) == (True, {})
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_bare_pool_is_predicted(gluster: Pretended, installed: bool) -> None:
+    gluster.installed = installed
+    assert outcome(peers(gluster, test=True)) == (None, ADDED)
+    assert gluster.calls == []
+
+
+def test_pool_is_not_predicted_while_glusterd_is_stopped(gluster: Pretended) -> None:
+    gluster.refusals["pool"] = ["Connection failed."]
+    ret = peers(gluster, test=True)
+    assert outcome(ret) == (None, {})
+    assert ret["comment"] == "would be compared when GlusterFS runs: Connection failed."
+
+
+def test_first_host_adds_the_others(gluster: Pretended) -> None:
+    assert outcome(peers(gluster)) == (True, ADDED)
+    assert gluster.calls == [("probe", "nas2"), ("probe", "nas3")]
+
+
+def test_other_host_waits_to_be_added(gluster: Pretended) -> None:
+    def add() -> None:
+        gluster.members = dict.fromkeys(HOSTS, 3)
+
+    gluster.members = {"nas3": 3}
+    gluster.later = [lambda: None] * 4 + [add]
+    ret = peers(gluster, host="nas3")
+    assert ret["changes"].keys() == {"nas1", "nas2"}
+    assert gluster.calls == []
+
+
+def test_other_host_waits_in_vain(gluster: Pretended) -> None:
+    gluster.members = {"nas3": 3}
+    with pytest.raises(CommandExecutionError) as error:
+        peers(gluster, host="nas3", wait=0)
+    assert str(error.value) == (
+        "waited 0 s for the trusted pool: nas1 has not added nas3 (see its result)"
+    )
+
+
+def test_silent_host_is_named(gluster: Pretended) -> None:
+    gluster.listening = {"nas2"}
+    with pytest.raises(CommandExecutionError) as error:
+        peers(gluster, wait=0)
+    assert str(error.value) == (
+        "waited 0 s for the trusted pool: nas3 does not answer on port 24007"
+    )
+    assert gluster.calls == [("probe", "nas2")]
+
+
+def test_refused_probe_names_command_and_answer(gluster: Pretended) -> None:
+    refusal = "`gluster peer probe nas2`: nas2 is either already part of another cluster"
+    gluster.refusals["probe"] = [refusal]
+    with pytest.raises(CommandExecutionError, match=refusal):
+        peers(gluster)
+
+
+def test_probe_is_tried_again_after_another_transaction(gluster: Pretended) -> None:
+    gluster.refusals["probe"] = [BUSY, BUSY]
+    assert outcome(peers(gluster)) == (True, ADDED)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_rejected_peer_is_an_error(gluster: Pretended, test: bool) -> None:
+    gluster.members = {"nas1": 3, "nas2": 3, "nas3": 6}
+    ret = peers(gluster, test=test)
+    assert outcome(ret) == (False, {})
+    assert ret["comment"].startswith("nas3 is rejected by the trusted pool.")
+
+
+# The volume
+
+MADE = {
+    "status": {"old": "absent", "new": "Started"},
+    "bricks": {"old": [], "new": BRICKS},
+    "network.ping-timeout": {"old": None, "new": "5"},
+}
+
+
+def volume(gluster: Pretended, host: str = "nas1", test: bool = False, **other: Any) -> Any:
+    return apply(gluster, "volume", "nas", host=host, test=test, **MAKE_VOLUME | other)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_volume_as_wanted(gluster: Pretended, test: bool) -> None:
+    gluster.started()
+    assert outcome(volume(gluster, test=test)) == (True, {})
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("host", HOSTS)
+def test_absent_volume_is_predicted(gluster: Pretended, host: str, installed: bool) -> None:
+    gluster.installed = installed
+    assert outcome(volume(gluster, host, test=True)) == (None, MADE)
+    assert gluster.calls == []
+
+
+def test_volume_is_made_by_the_first_host(gluster: Pretended) -> None:
+    gluster.runs = False
+    assert outcome(volume(gluster)) == (True, MADE)
+    assert gluster.calls == [
+        ("create", "nas", 3, BRICKS),
+        ("set_options", "nas", OPTIONS),
+        ("start", "nas", False),
+    ]
+
+
+def test_volume_is_awaited_by_the_others(gluster: Pretended) -> None:
+    gluster.later = [lambda: None, lambda: None, gluster.started]
+    assert outcome(volume(gluster, "nas2")) == (True, MADE)
+    assert gluster.calls == []
+
+
+def test_volume_is_awaited_in_vain(gluster: Pretended) -> None:
+    with pytest.raises(CommandExecutionError) as error:
+        volume(gluster, "nas2", wait=0)
+    assert str(error.value) == "waited 0 s for volume nas: nas1 has not created it"
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_changed_option_is_put_back(gluster: Pretended, test: bool) -> None:
+    gluster.started(options={"network.ping-timeout": "42"})
+    changes = {"network.ping-timeout": {"old": "42", "new": "5"}}
+    assert outcome(volume(gluster, "nas3", test=test)) == (None if test else True, changes)
+    assert gluster.calls == ([] if test else [("set_options", "nas", OPTIONS)])
+
+
+def test_three_hosts_put_an_option_back_at_once(gluster: Pretended) -> None:
+    """The lock is another host's; when it is free, that host has done it."""
+    gluster.started(options={})
+    gluster.refusals["set_options"] = [BUSY]
+    gluster.later = [lambda: None, lambda: None, gluster.started]
+    assert volume(gluster)["result"] is True
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_dead_brick_is_started(gluster: Pretended, test: bool) -> None:
+    gluster.started()
+    gluster.runs = False
+    ret = volume(gluster, test=test)
+    assert ret["result"] is (None if test else True)
+    assert ret["changes"] == {"brick": {"old": "its process is dead", "new": "running"}}
+    assert gluster.calls == ([] if test else [("start", "nas", True)])
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_foreign_brick_is_refused(gluster: Pretended, test: bool) -> None:
+    gluster.started(bricks=[*BRICKS[:2], "nas3:/other"])
+    ret = volume(gluster, test=test)
+    assert outcome(ret) == (False, {})
+    assert "nas3:/other" in ret["comment"]
+    assert gluster.calls == []
+
+
+def test_refused_option_names_command_and_answer(gluster: Pretended) -> None:
+    gluster.started(options={})
+    refusal = "`gluster volume set nas a 1`: option : a does not exist"
+    gluster.refusals["set_options"] = [refusal]
+    with pytest.raises(CommandExecutionError, match=refusal):
+        volume(gluster)
+
+
+# The mount
+
+HERE = {"source": "nas1:/nas", "type": "fuse.glusterfs", "fault": ""}
+
+
+def mounted(gluster: Pretended, wait: int = 5, test: bool = False) -> Any:
+    return apply(gluster, "mounted", "/mnt/nas", "nas", servers=HOSTS, wait=wait, test=test)
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("source", ["nas1:/nas", "nas2:/nas", "nas2:nas"])
+def test_mounted(gluster: Pretended, source: str, test: bool) -> None:
+    gluster.mount = HERE | {"source": source}
+    assert outcome(mounted(gluster, test=test)) == (True, {})
+    assert gluster.calls == []
+
+
+def test_not_mounted_is_mounted(gluster: Pretended) -> None:
+    changes = {"/mnt/nas": {"old": None, "new": "nas"}}
+    assert outcome(mounted(gluster, test=True)) == (None, changes)
+    assert gluster.calls == []
+    assert outcome(mounted(gluster)) == (True, changes)
+    assert gluster.calls == [("mount", "/mnt/nas")]
+
+
+def test_mount_waits_for_the_volume(gluster: Pretended) -> None:
+    gluster.refusals["mount"] = ["`mount /mnt/nas`: Mount failed."] * 3
+    assert mounted(gluster)["result"] is True
+    gluster.refusals["mount"] = ["`mount /mnt/nas`: Mount failed."]
+    with pytest.raises(CommandExecutionError) as error:
+        mounted(gluster, wait=0)
+    assert str(error.value) == (
+        "waited 0 s for volume nas to be mountable: `mount /mnt/nas`: Mount failed."
+    )
+
+
+def test_mount_is_not_tried_while_no_server_answers(gluster: Pretended) -> None:
+    gluster.listening = set()
+    with pytest.raises(
+        CommandExecutionError, match="none of nas1, nas2, nas3 answers on port 24007"
+    ):
+        mounted(gluster, wait=0)
+    assert gluster.calls == []
+
+
+def test_mount_whose_client_died_is_made_anew(gluster: Pretended) -> None:
+    gluster.mount = HERE | {"fault": "Transport endpoint is not connected"}
+    assert outcome(mounted(gluster)) == (
+        True,
+        {"/mnt/nas": {"old": "Transport endpoint is not connected", "new": "nas"}},
+    )
+    assert gluster.calls == [("mount", "/mnt/nas")]
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize(
+    "other", [{"source": "nas1:/other"}, {"source": "/dev/sdb1", "type": "ext4"}]
+)
+def test_something_else_is_mounted(gluster: Pretended, other: dict[str, str], test: bool) -> None:
+    gluster.mount = HERE | other
+    ret = mounted(gluster, test=test)
+    assert outcome(ret) == (False, {})
+    assert ret["comment"].startswith(f"{gluster.mount['source']} is mounted at /mnt/nas")
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_files_are_not_hidden(gluster: Pretended, test: bool) -> None:
+    gluster.content = ["odoo"]
+    ret = mounted(gluster, test=test)
+    assert outcome(ret) == (False, {})
+    assert ret["comment"].startswith("/mnt/nas has files of its own, which a mount would hide")
+    assert gluster.calls == []
