@@ -98,13 +98,15 @@ def weight(server: str, percent: int) -> None:
         percent: 0 to 100; with 0 it gets nothing new.
 
     Raises:
-        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+        CommandExecutionError: another percentage, HAProxy doesn't answer, or knows no such server.
 
     CLI example::
 
         salt lb1 balancer.weight s2 50
     """
-    _set(server, f"set weight {{}} {int(percent)}%")
+    if not 0 <= percent <= 100:  # HAProxy would silently take another
+        raise CommandExecutionError(f"a weight is 0 to 100 percent, not {percent}")
+    _set(server, f"set weight {{}} {percent}%")
 
 
 def _set(server: str, command: str) -> None:

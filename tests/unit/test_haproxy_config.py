@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,71 +10,41 @@ from typing import Any
 
 import jinja2
 import pytest
-import yaml
 
-import salina_app
-import salina_secrets
-import salina_select
-import salina_settings
-import salina_topology
+from tests import fleets
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
+needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
 
 
-def balancer_pillar(repository: Path, **service: Any) -> dict[str, Any]:
-    """The pillar of lb1 in the default fleet, with another published service."""
-    data = yaml.safe_load((repository / "pillar/topology.yaml").read_text())
-    data["service"].update(service)
-    topology = salina_topology.parse(data, "test")
-    name = topology.service.application
-    return salina_select.pillar_for(
-        topology,
-        topology.initial(),
-        salina_settings.Settings(),
-        salina_secrets.FakeStore(),
-        {name: salina_app.load(repository / f"pillar/app/{name}.yaml").to_dict()},
-        "lb1",
-        "0" * 64,
-    )
-
-
-def fragment(repository: Path, pillar: dict[str, Any]) -> str:
-    source = (repository / "salt/balancer/files/20-balancer.cfg").read_text()
+def fragment(**balancer: Any) -> str:
+    """20-balancer.cfg of the default fleet, with parts of pillar `balancer` replaced."""
+    pillar = copy.deepcopy(fleets.pillar("lb1"))
+    pillar["balancer"].update(balancer)
+    source = (fleets.REPOSITORY / "salt/balancer/files/20-balancer.cfg").read_text()
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(source).render(pillar=pillar)
 
 
-@pytest.fixture
-def conf_d(repository: Path, tmp_path: Path) -> Path:
-    """A directory of fragments with the global one in it, and what it names."""
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=lb1",
-            "-keyout",
-            "host.key",
-            "-out",
-            "host.crt",
-        ],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
-    shutil.copy(repository / "salt/balancer/files/503.http", tmp_path / "503-balancer.http")
-    directory = tmp_path / "conf.d"
+@pytest.fixture(scope="module")
+def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of fragments with the global one in it, and beside it what they name."""
+    home = tmp_path_factory.mktemp("haproxy")
+    certificate(home)
+    shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
+    directory = home / "conf.d"
     directory.mkdir()
-    shutil.copy(repository / "salt/haproxy/files/00-global.cfg", directory)
+    shutil.copy(fleets.REPOSITORY / "salt/haproxy/files/00-global.cfg", directory)
     return directory
+
+
+def certificate(directory: Path) -> None:
+    """Make host.crt and host.key, as the component tls does."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+    names = "-subj /CN=lb1 -keyout host.key -out host.crt"
+    subprocess.run(
+        [*command.split(), *names.split()], cwd=directory, check=True, capture_output=True
+    )
 
 
 def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
@@ -82,66 +53,53 @@ def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
         text = text.replace(path, str(conf_d.parent))
     (conf_d / "20-balancer.cfg").write_text(text)
     assert HAPROXY
-    return subprocess.run(
-        [HAPROXY, "-c", "-f", conf_d], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([HAPROXY, "-c", "-f", conf_d], capture_output=True, text=True)
 
 
-@pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
-@pytest.mark.parametrize(
-    "service",
-    [
-        {},
-        {"tls": False},
-        {"https": 8443, "http": 8080},
-    ],
-)
-def test_haproxy_takes_it(repository: Path, conf_d: Path, service: dict[str, Any]) -> None:
-    result = judge(conf_d, fragment(repository, balancer_pillar(repository, **service)))
+@needs_haproxy
+@pytest.mark.parametrize("changed", [{}, {"tls": False}, {"https": 8443, "http": 8080}])
+def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
+    result = judge(conf_d, fragment(**changed))
     assert result.returncode == 0, result.stderr
-    assert "servers-state" in result.stderr  # the only warning: a start comes before it is written
-    assert result.stderr.count("[WARNING]") == 1, result.stderr
+    # the only warning: here is no file of the servers' states
+    assert result.stderr.count("[WARNING]") == 1 and "servers-state" in result.stderr, result.stderr
 
 
-@pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
-def test_haproxy_takes_ipv6_addresses(repository: Path, conf_d: Path) -> None:
-    pillar = balancer_pillar(repository)
-    pillar["balancer"]["address"] = "2001:db8::2"
-    pillar["balancer"]["servers"] = [{"name": "s1", "address": "fd00:3::11", "port": 80}]
-    result = judge(conf_d, fragment(repository, pillar))
+@needs_haproxy
+def test_haproxy_takes_ipv6_addresses(conf_d: Path) -> None:
+    servers = [{"name": "s1", "address": "fd00:3::11", "port": 80}]
+    result = judge(conf_d, fragment(address="2001:db8::2", servers=servers))
     assert result.returncode == 0, result.stderr
 
 
-def test_tls_redirects_and_pins(repository: Path) -> None:
+def test_tls_redirects_and_pins() -> None:
     """O5: port 80 redirects permanently, HSTS on."""
-    text = fragment(repository, balancer_pillar(repository))
+    text = fragment()
     assert "bind 10.1.2.2:80\n" in text
     assert "bind 10.1.2.2:443 ssl crt /etc/salina/tls/host.crt" in text
     assert "http-request redirect code 301 location https://" in text
     assert 'Strict-Transport-Security "max-age=31536000" if { ssl_fc }' in text
 
 
-def test_redirect_names_another_port(repository: Path) -> None:
-    text = fragment(repository, balancer_pillar(repository, https=8443))
-    assert "regsub(:[0-9]+$,)]:8443%[capture.req.uri]" in text
+def test_redirect_names_another_port() -> None:
+    assert "regsub(:[0-9]+$,)]:8443%[capture.req.uri]" in fragment(https=8443)
 
 
-def test_plain_http_as_in_the_assignment(repository: Path) -> None:
+def test_plain_http_as_in_the_assignment() -> None:
     """S1: with `tls: false` port 80 serves, and there is no other."""
-    text = fragment(repository, balancer_pillar(repository, tls=False))
+    text = fragment(tls=False)
     assert text.count("    bind ") == 1
     assert "redirect code" not in text and "Strict-Transport" not in text
 
 
-def test_both_backends_have_every_server(repository: Path) -> None:
+def test_both_backends_have_every_server() -> None:
     """S2: s1, s2, s3; also in the backend for when none of them is healthy."""
-    text = fragment(repository, balancer_pillar(repository))
+    text = fragment()
     for number in (1, 2, 3):
-        assert text.count(f"server s{number} 10.1.3.{10 + number}:80") == 2
+        assert text.count(f"server s{number} 10.1.3.{10 + number}:80\n") == 2
     assert "balance roundrobin" in text
 
 
-def test_a_probe_brings_its_cookie(repository: Path) -> None:
-    pillar = balancer_pillar(repository)
-    pillar["balancer"]["health"] = {"path": "/", "cookie": "session=probe"}
-    assert "hdr Host crm.example hdr Cookie session=probe\n" in fragment(repository, pillar)
+def test_a_probe_brings_its_cookie() -> None:
+    text = fragment(health={"path": "/", "cookie": "session=probe"})
+    assert "hdr Host crm.example hdr Cookie session=probe\n" in text

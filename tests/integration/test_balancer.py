@@ -1,0 +1,294 @@
+"""S1, S2, O5: the balancer's fragment in a real HAProxy, before three small web servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+import salina_wait
+from _modules import balancer as module
+from tests import fleets
+from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment
+
+pytestmark = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
+
+SERVERS = ("s1", "s2", "s3")
+QUICK = {
+    "inter": "100ms",
+    "fastinter": "100ms",
+    "slowstart": "100ms",
+    "rise": 1,
+    "fall": 1,
+}
+
+
+class Application(ThreadingHTTPServer):
+    """One app host: says its name and the headers it got."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.name = name
+        self.health = 200
+        self.requests: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_: Any) -> None:
+        """A health check hangs up once it has seen enough."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers; /502 as nginx does before an Odoo that is away."""
+
+    protocol_version = "HTTP/1.1"
+    server: Application
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status = self.server.health if self.path == "/web/health" else 200
+        if self.path == "/502" and self.server.name != "s1":
+            status = 502
+        if self.path != "/web/health":
+            self.server.requests.append(f"{self.command} {self.path}")
+        body = json.dumps({"server": self.server.name, "headers": dict(self.headers)}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@dataclass
+class Balancer:
+    """A running HAProxy with its servers behind it."""
+
+    http: int
+    https: int
+    applications: dict[str, Application]
+    context: ssl.SSLContext = field(default_factory=ssl._create_unverified_context)
+
+    def ask(
+        self, path: str = "/", method: str = "GET", tls: bool = True, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send one request: status, headers, body."""
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.https, timeout=10, context=self.context)
+            if tls
+            else http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
+        )
+        connection.request(method, path, headers={"Host": "crm.example", **headers})
+        answer = connection.getresponse()
+        found = (answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        connection.close()
+        return found
+
+    def names(self, requests: int, **keywords: Any) -> Counter[str]:
+        """Which servers answered so many requests, and how many each."""
+        return Counter(json.loads(self.ask(**keywords)[2])["server"] for _ in range(requests))
+
+    def settle(self, **wanted: Any) -> None:
+        """Wait until each server of the backend `app` is as wanted: `serving=True`."""
+
+        def settled() -> bool:
+            found = module.servers().values()
+            return all(server[key] == value for server in found for key, value in wanted.items())
+
+        assert salina_wait.until(settled, 10, 0.05), module.servers()
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens at."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
+
+
+def start(home: Path, tls: bool) -> Iterator[Balancer]:
+    """Run HAProxy with the fragment, and servers, until the test is over."""
+    certificate(home)
+    shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
+    plain, secure = free_ports(2)
+    applications = {name: Application(name) for name in SERVERS}
+    text = fragment(
+        address="127.0.0.1",
+        http=plain,
+        https=secure,
+        tls=tls,
+        servers=[
+            {"name": name, "address": "127.0.0.1", "port": application.server_port}
+            for name, application in applications.items()
+        ],
+        settings={**fleets.pillar("lb1")["balancer"]["settings"], **QUICK},
+    )
+    for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
+        text = text.replace(path, str(home))
+    control = f"""\
+global
+    stats socket {home}/admin.sock mode 600 level admin
+    server-state-file {home}/servers-state
+    ssl-load-extra-files key
+    ssl-load-extra-del-ext
+"""
+    (home / "haproxy.cfg").write_text(control + text)
+    assert HAPROXY
+    process = subprocess.Popen([HAPROXY, "-db", "-f", home / "haproxy.cfg"])
+    try:
+        assert salina_wait.until(lambda: (home / "admin.sock").exists(), 10, 0.05)
+        balancer = Balancer(plain, secure, applications)
+        balancer.settle(serving=True, check="L7OK")
+        yield balancer
+    finally:
+        process.terminate()
+        process.wait(10)
+        for application in applications.values():
+            application.shutdown()
+            application.server_close()
+
+
+@pytest.fixture
+def balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
+    """The default: TLS."""
+    monkeypatch.setattr(module, "SOCKET", str(tmp_path / "admin.sock"))
+    yield from start(tmp_path, tls=True)
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
+    """Plain HTTP, as in the assignment."""
+    monkeypatch.setattr(module, "SOCKET", str(tmp_path / "admin.sock"))
+    yield from start(tmp_path, tls=False)
+
+
+def test_requests_go_round(balancer: Balancer) -> None:
+    """S2: each server in turn."""
+    assert balancer.names(30) == dict.fromkeys(SERVERS, 10)
+
+
+def test_plain_http_is_redirected(balancer: Balancer) -> None:
+    """O5: permanently, to the same page; HSTS goes with HTTPS only, where it counts."""
+    status, headers, _ = balancer.ask(
+        "/web?debug=1", tls=False, Host=f"crm.example:{balancer.http}"
+    )
+    assert status == 301
+    assert headers["location"] == f"https://crm.example:{balancer.https}/web?debug=1"
+    assert "strict-transport-security" not in headers
+    assert balancer.ask()[1]["strict-transport-security"] == "max-age=31536000"
+
+
+def test_without_tls_port_80_serves(plain: Balancer) -> None:
+    """S1: as the assignment has it."""
+    status, headers, body = plain.ask(tls=False)
+    assert status == 200 and "strict-transport-security" not in headers
+    assert json.loads(body)["headers"]["x-forwarded-proto"] == "http"
+    assert plain.names(30, tls=False) == dict.fromkeys(SERVERS, 10)
+    with pytest.raises(ConnectionRefusedError):
+        plain.ask()
+
+
+def test_a_client_does_not_say_who_it_is(balancer: Balancer) -> None:
+    forged = {
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Forwarded-Proto": "gopher",
+        "X-Forwarded-Server": "evil",
+        "X-Real-IP": "6.6.6.6",
+        "Forwarded": "for=6.6.6.6",
+    }
+    headers = json.loads(balancer.ask(**forged)[2])["headers"]
+    assert {key: value for key, value in headers.items() if "forwarded" in key} == {
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "https",
+        "x-forwarded-host": "crm.example",
+        "x-forwarded-port": str(balancer.https),
+    }
+    assert "x-real-ip" not in headers
+
+
+def test_a_sick_server_gets_nothing(balancer: Balancer) -> None:
+    balancer.applications["s2"].health = 500
+    assert salina_wait.until(lambda: not module.servers()["s2"]["healthy"], 10, 0.05)
+    assert balancer.names(30) == {"s1": 15, "s3": 15}
+
+
+def test_a_dead_server_fails_no_request(balancer: Balancer) -> None:
+    """Also those that came before its health check noticed."""
+    balancer.applications["s3"].shutdown()
+    balancer.applications["s3"].server_close()
+    for _ in range(10):
+        assert balancer.ask(method="POST")[0] == 200
+
+
+def test_all_sick_is_better_than_no_service(balancer: Balancer) -> None:
+    """What they share is away, for instance the database: requests wait in the app hosts."""
+    for application in balancer.applications.values():
+        application.health = 500
+    balancer.settle(healthy=False)
+    assert balancer.ask()[0] == 200
+
+
+def test_no_server_at_all_is_said_decently(balancer: Balancer) -> None:
+    for application in balancer.applications.values():
+        application.shutdown()
+        application.server_close()
+    balancer.settle(healthy=False)
+    status, headers, body = balancer.ask()
+    assert status == 503 and headers["retry-after"] == "5"
+    assert b"One moment, please" in body
+
+
+def test_what_changes_something_is_sent_once(balancer: Balancer) -> None:
+    """A GET that failed is tried on another server, a POST is not."""
+    assert {balancer.ask("/502")[0] for _ in range(6)} == {200}
+    assert Counter(balancer.ask("/502", "POST")[0] for _ in range(6)) == {502: 4, 200: 2}
+    sent = [line for application in balancer.applications.values() for line in application.requests]
+    assert sent.count("POST /502") == 6
+
+
+def test_module_drain_and_ready(balancer: Balancer) -> None:
+    module.drain("s2")
+    assert module.servers()["s2"]["drained"] and module.servers("app_any")["s2"]["drained"]
+    assert balancer.names(20) == {"s1": 10, "s3": 10}
+    module.ready("s2")
+    assert module.servers()["s2"]["serving"]
+
+
+def test_module_weight(balancer: Balancer) -> None:
+    module.weight("s3", 50)
+    assert balancer.names(50) == {"s1": 20, "s2": 20, "s3": 10}
+
+
+def test_module_statistics(balancer: Balancer) -> None:
+    balancer.ask()
+    rows = {(row["pxname"], row["svname"]): row for row in module.stats()}
+    assert rows["service", "FRONTEND"]["req_tot"] == "1"
+
+
+def test_module_errors(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandExecutionError, match="HAProxy has no server s9"):
+        module.drain("s9")
+    with pytest.raises(CommandExecutionError, match="no backend nothing"):
+        module.servers("nothing")
+    with pytest.raises(CommandExecutionError, match="0 to 100 percent, not 101"):
+        module.weight("s1", 101)
+    monkeypatch.setattr(module, "SOCKET", "/nonexistent")
+    with pytest.raises(CommandExecutionError, match="is haproxy running"):
+        module.stats()

@@ -1,0 +1,312 @@
+"""S7: ufw's rules as it prints them, as the pillar wants them, and the way between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from salt.exceptions import CommandExecutionError
+
+import salina_ufw
+from _modules import ufw as module
+from _states import ufw as state
+from tests import fleets
+
+# As ufw 0.36.2 printed them, for rules given in other words.
+ADDED = """\
+Added user rules (see 'ufw status' for running firewall):
+ufw allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'
+ufw allow to 10.1.2.2 port 80,443 proto tcp
+ufw route allow to 10.1.2.2 port 80,443 proto tcp comment 'the published service'
+ufw allow 4505,4506/tcp comment 'Salt'
+ufw deny from 1.2.3.4
+ufw allow in on eth0
+ufw allow from 2001:db8::/64 to any port 80 proto tcp
+"""
+INACTIVE = "Status: inactive\n"
+ACTIVE = """\
+Status: active
+Logging: {logging}
+Default: deny (incoming), allow (outgoing), {routed} (routed)
+New profiles: skip
+
+To                         Action      From
+"""
+SSH = {"comment": "SSH", "proto": "tcp", "ports": "22", "from": "10.1.5.0/24", "to": "10.1.5.1"}
+WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to": "10.1.2.2"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (SSH, "allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp"),
+        (WEB, "allow to 10.1.2.2 port 80,443 proto tcp"),
+        (WEB | {"from": "0.0.0.0/0"}, "allow to 10.1.2.2 port 80,443 proto tcp"),
+        (WEB | {"from": "10.1.1.11/32"}, "allow from 10.1.1.11 to 10.1.2.2 port 80,443 proto tcp"),
+        (
+            WEB | {"from": "10.1.1.11/24"},
+            "allow from 10.1.1.0/24 to 10.1.2.2 port 80,443 proto tcp",
+        ),
+        (WEB | {"to": "2001:DB8:0::2"}, "allow to 2001:db8::2 port 80,443 proto tcp"),
+        (SSH | {"to": "any"}, "allow from 10.1.5.0/24 to any port 22 proto tcp"),
+        (SSH | {"from": "any", "to": "any"}, "allow 22/tcp"),
+        (
+            WEB | {"ports": "49152:49251,24007"},
+            "allow to 10.1.2.2 port 24007,49152:49251 proto tcp",
+        ),
+        (WEB | {"ports": "53,53", "proto": "udp"}, "allow to 10.1.2.2 port 53 proto udp"),
+    ],
+)
+def test_a_rule_in_the_words_of_ufw(entry: dict[str, str], words: str) -> None:
+    assert salina_ufw.wanted([entry], []) == [
+        salina_ufw.Rule(tuple(words.split()), entry["comment"])
+    ]
+
+
+def test_rules_that_are_one_for_ufw_are_one_with_both_comments() -> None:
+    found = salina_ufw.wanted([SSH, SSH | {"comment": "ges"}, SSH], [])
+    assert [rule.comment for rule in found] == ["SSH; ges"]
+
+
+def test_a_route_is_another_rule() -> None:
+    rule, route = salina_ufw.wanted([WEB], [WEB])
+    assert route.words == ("route", *rule.words)
+    assert route.deletion[:4] == ["ufw", "route", "delete", "allow"]
+
+
+def test_added() -> None:
+    found = salina_ufw.added(ADDED)
+    assert [str(rule) for rule in found] == [
+        line.removeprefix("ufw ") for line in ADDED.splitlines()[1:]
+    ]
+    assert found[0].comment == "SSH" and found[2].comment == "the published service"
+    assert (
+        salina_ufw.added("Added user rules (see 'ufw status' for running firewall):\n(None)") == []
+    )
+
+
+def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
+    have = salina_ufw.added(ADDED)
+    want = salina_ufw.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
+    add, delete = salina_ufw.plan(have, want)
+    assert [str(rule) for rule in add] == ["allow to 10.1.2.2 port 80,443 proto tcp comment 'web'"]
+    assert [rule.deletion for rule in delete] == [
+        ["ufw", "delete", "allow", "4505,4506/tcp"],
+        ["ufw", "delete", "deny", "from", "1.2.3.4"],
+        ["ufw", "delete", "allow", "in", "on", "eth0"],
+        [
+            "ufw",
+            "delete",
+            "allow",
+            "from",
+            "2001:db8::/64",
+            "to",
+            "any",
+            "port",
+            "80",
+            "proto",
+            "tcp",
+        ],
+    ]
+    assert salina_ufw.plan(want, want) == ([], [])
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> None:
+    """Parsing what ufw would print gives the rule again: no host is changed by a second run."""
+    pillar = fleets.pillar(host, name)["ufw"]
+    want = salina_ufw.wanted(pillar["rules"], pillar["routes"])
+    assert want
+    assert salina_ufw.added("\n".join(f"ufw {rule}" for rule in want)) == want
+    assert all(rule.comment and "'" not in rule.comment for rule in want)
+
+
+def test_status() -> None:
+    assert salina_ufw.status(INACTIVE) == salina_ufw.Status(active=False)
+    assert salina_ufw.status(ACTIVE.format(logging="on (low)", routed="disabled")) == (
+        salina_ufw.Status(True, "low", "deny", "allow", "disabled")
+    )
+    assert salina_ufw.status(ACTIVE.format(logging="off", routed="deny")).logging == "off"
+    with pytest.raises(ValueError, match="not the output of"):
+        salina_ufw.status("ERROR: problem running iptables")
+
+
+class Ufw:
+    """A ufw that remembers, in place of the command."""
+
+    def __init__(self, configuration: Path) -> None:
+        self.rules: list[salina_ufw.Rule] = []
+        self.active = False
+        self.logging = "off"
+        self.routed = "disabled"
+        self.forward = False  # what /etc/ufw/sysctl.conf says
+        self.calls: list[list[str]] = []
+        self.fails = ""
+        self.configuration = configuration
+        configuration.write_text("ENABLED=no\n")
+
+    def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
+        self.calls.append(command)
+        if self.fails and self.fails in command:
+            return {"retcode": 1, "stdout": "", "stderr": "ERROR: Bad port"}
+        return {"retcode": 0, "stdout": self.run(command[1:]), "stderr": ""}
+
+    def run(self, words: list[str]) -> str:
+        match words:
+            case ["show", "added"]:
+                return "\n".join(f"ufw {rule}" for rule in self.rules)
+            case ["status", "verbose"]:
+                logging = "off" if self.logging == "off" else f"on ({self.logging})"
+                return (
+                    ACTIVE.format(logging=logging, routed=self.routed) if self.active else INACTIVE
+                )
+            case ["--force", "enable"]:
+                self.configuration.write_text("ENABLED=yes\n")
+                if not self.active:
+                    self.active = True
+                    self.load()
+            case ["reload"]:
+                self.load()
+            case ["logging", level]:
+                self.logging = level
+            case ["delete", *rule]:
+                self.rules = [known for known in self.rules if known.words != tuple(rule)]
+            case ["route", "delete", *rule]:
+                self.rules = [known for known in self.rules if known.words != ("route", *rule)]
+            case _:
+                (rule,) = salina_ufw.added("ufw " + salina_ufw.shlex.join(words))
+                self.rules = [known for known in self.rules if known.words != rule.words] + [rule]
+        return ""
+
+    def load(self) -> None:
+        self.routed = "deny" if self.forward else "disabled"
+
+
+@pytest.fixture
+def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
+    fake = Ufw(tmp_path / "ufw.conf")
+    monkeypatch.setattr(module, "CONFIGURATION", fake.configuration)
+    monkeypatch.setattr(module, "__salt__", {"cmd.run_all": fake}, raising=False)
+    monkeypatch.setattr(module, "installed", lambda: True)
+    calls = {f"ufw.{name}": getattr(module, name) for name in dir(module) if name[0] != "_"}
+    monkeypatch.setattr(state, "__salt__", calls, raising=False)
+    monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
+    yield fake
+
+
+def test_rules_and_a_second_run(ufw: Ufw) -> None:
+    ufw.rules = salina_ufw.added("ufw allow 99/tcp\nufw deny from 1.2.3.4")
+    first = state.rules("r", [SSH], [WEB])
+    assert first["result"] is True
+    assert first["changes"]["delete"] == ["allow 99/tcp", "deny from 1.2.3.4"]
+    assert len(first["changes"]["add"]) == 2
+    assert state.rules("r", [SSH], [WEB]) | {"comment": ""} == {
+        "name": "r",
+        "result": True,
+        "changes": {},
+        "comment": "",
+    }
+
+
+def test_rules_are_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(state.__opts__, "test", True)
+    predicted = state.rules("r", [SSH], [WEB])
+    assert predicted["result"] is None and ufw.rules == []
+    monkeypatch.setitem(state.__opts__, "test", False)
+    assert state.rules("r", [SSH], [WEB])["changes"] == predicted["changes"]
+
+
+def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(state.__opts__, "test", True)
+    monkeypatch.setattr(module, "installed", lambda: False)
+    monkeypatch.setitem(state.__salt__, "ufw.installed", lambda: False)
+    assert state.rules("r", [SSH], [])["result"] is None
+    assert state.enabled("e", False, "low")["result"] is None
+    assert ufw.calls == []
+
+
+def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
+    ufw.fails = "22"
+    with pytest.raises(
+        CommandExecutionError, match=r"ufw allow from .* port 22 .*: ERROR: Bad port"
+    ):
+        state.rules("r", [SSH], [])
+
+
+def test_a_bad_rule_is_named(ufw: Ufw) -> None:
+    with pytest.raises(CommandExecutionError, match=r"pillar ufw: '10\.1\.2\.300' does not"):
+        state.rules("r", [WEB | {"to": "10.1.2.300"}], [])
+
+
+def test_enabled_and_a_second_run(ufw: Ufw) -> None:
+    ufw.forward = True
+    first = state.enabled("e", True, "low")
+    assert first["result"] is True
+    assert first["changes"]["active"] == {"old": False, "new": True}
+    assert (ufw.active, ufw.routed, ufw.logging) == (True, "deny", "low")
+    assert state.enabled("e", True, "low")["changes"] == {}
+
+
+def test_forwarding_switched_off_by_hand_is_put_right(ufw: Ufw) -> None:
+    ufw.forward = True
+    state.enabled("e", True, "low")
+    ufw.routed = "disabled"
+    again = state.enabled("e", True, "low")
+    assert again["changes"] == {"routed": {"old": "disabled", "new": "deny"}}
+
+
+def test_what_reloading_does_not_mend_is_an_error(ufw: Ufw) -> None:
+    result = state.enabled("e", True, "low")  # the files don't say so
+    assert result["result"] is False
+    assert "'routed': {'old': 'disabled', 'new': 'deny'}" in result["comment"]
+    # Salt shows the result of mod_watch in place of a failed one without changes
+    assert state.mod_watch("e", "enabled", True, "low")["result"] is False
+
+
+def test_a_changed_file_is_loaded(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.enabled("e", False, "low")
+    ufw.calls.clear()
+    result = state.mod_watch("e", "enabled", False, "low")
+    assert result["result"] is True and result["changes"] == {"enabled": "reloaded"}
+    assert ["ufw", "reload"] in ufw.calls
+    monkeypatch.setitem(state.__opts__, "test", True)
+    assert state.mod_watch("e", "enabled", False, "low")["result"] is None
+
+
+def before_rules(repository: Path, host: str, name: str = "default") -> str:
+    """Both before.rules as a host has them, without comments."""
+    found = []
+    for file in ("before.rules", "before6.rules"):
+        template = jinja2.Template((repository / "salt/ufw/files" / file).read_text())
+        found += template.render(pillar=fleets.pillar(host, name)).splitlines()
+    return "\n".join(line for line in found if not line.startswith("#"))
+
+
+def test_the_firewall_passes_ping_to_the_service_alone(repository: Path) -> None:
+    text = before_rules(repository, "fw")
+    pings = [line for line in text.splitlines() if "echo-request" in line]
+    assert pings == ["-A ufw-before-forward -p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"]
+
+
+def test_a_host_answers_ping_at_its_own_addresses(repository: Path) -> None:
+    text = before_rules(repository, "s1")
+    assert "ufw-before-forward -p icmp" not in text
+    for address in ("10.1.3.11", "10.1.4.11", "10.1.5.11"):
+        assert (
+            f"-A ufw-before-input -p icmp --icmp-type echo-request -d {address} -j ACCEPT" in text
+        )
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_nothing_new_is_let_through_before_the_rules(
+    repository: Path, name: str, host: str
+) -> None:
+    """What before.rules accept to be forwarded: replies, and ping to one address."""
+    for line in before_rules(repository, host, name).splitlines():
+        if "before-forward" in line and line.endswith("ACCEPT"):
+            assert "RELATED,ESTABLISHED" in line or "echo-request -d" in line
+        if "--sports 4505,4506" in line:
+            assert "! --syn -s " in line
