@@ -22,6 +22,8 @@ __pillar__: dict[str, Any]
 
 #: In the application's database: which one-time steps are done, where and when.
 MARKS = "salina_once"
+#: In a checkout: the revision as it was asked for, written when all of it is there.
+RECORD = ".git/salina-revision"
 #: How much of a failed command's output is shown.
 TAIL = 40
 
@@ -44,6 +46,18 @@ def health(url: str, timeout: float = 5) -> str:
         return f"status {error.code}"
     except (OSError, urllib.error.URLError) as error:
         return str(getattr(error, "reason", error))
+
+
+def listening(address: str, port: int) -> bool:
+    """Tell whether something listens on exactly this address and port.
+
+    CLI example::
+
+        salt s1 application.listening 10.1.3.11 80
+    """
+    family = ["--ipv6", f"[{address}]:{port}"] if ":" in address else ["--ipv4", f"{address}:{port}"]
+    argv = ["ss", "--no-header", "--listening", "--numeric", "--tcp", family[0], "src", family[1]]
+    return bool(_command(argv))
 
 
 def database() -> str:
@@ -192,16 +206,14 @@ def checked_out(path: str) -> dict[str, Any]:
 
         salt s1 application.checked_out /opt/odoo/production
     """
-    if not (Path(path) / ".git").exists():
+    record = Path(path) / RECORD
+    if not record.exists():
         return {"revision": "", "commit": "", "changed": []}
-    config = __salt__["cmd.run_all"](
-        ["git", "-C", path, "config", "salina.revision"], python_shell=False, ignore_retcode=True
-    )
-    changed = _git(path, "status", "--porcelain", "--untracked-files=no").splitlines()
+    status = _git(path, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
     return {
-        "revision": config["stdout"],
-        "commit": _git(path, "rev-parse", "HEAD") if config["stdout"] else "",
-        "changed": [line[3:] for line in changed] if config["stdout"] else [],
+        "revision": record.read_text().strip(),
+        "commit": next(line.split()[-1] for line in status if line.startswith("# branch.oid")),
+        "changed": [line.split()[-1] for line in status if not line.startswith("#")],
     }
 
 
@@ -231,7 +243,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
     _git(path, "config", "remote.origin.url", repository)
     _git(path, "fetch", "--quiet", "origin", *wanted)
     _git(path, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
-    _git(path, "config", "salina.revision", revision)
+    (Path(path) / RECORD).write_text(f"{revision}\n")
     return _git(path, "rev-parse", "HEAD")
 
 
@@ -240,6 +252,7 @@ def _git(path: str, *arguments: str) -> str:
 
 
 def _command(argv: list[str]) -> str:
+    """Run a command that never asks anything, and return what it prints."""
     result = __salt__["cmd.run_all"](argv, python_shell=False, env={"GIT_TERMINAL_PROMPT": "0"})
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(argv)}: {result['stderr'] or result['stdout']}")

@@ -128,6 +128,30 @@ def healthy(name: str, wait: int) -> dict[str, Any]:
     return _wait(name, lambda: __salt__["application.health"](name), wait, name)
 
 
+def listening(name: str, address: str, port: int) -> dict[str, Any]:
+    """Ensure that a service listens on an address; restart it where it doesn't.
+
+    For a service which a reload does not bring to another address.
+
+    Args:
+        name: the service.
+        address: where it listens, and nowhere else.
+        port: the TCP port.
+
+    CLI example: see ``salt/nginx/init.sls``.
+    """
+    where = f"{address} port {port}"
+    if __salt__["application.listening"](address, port):
+        return _ret(name, True, f"it listens on {where}")
+    changes = {"listening": {"old": None, "new": where}}
+    if __opts__["test"]:
+        return _ret(name, None, f"would be restarted to listen on {where}", changes)
+    __salt__["service.restart"](name)
+    if not __salt__["application.listening"](address, port):
+        return _ret(name, False, f"it was restarted and doesn't listen on {where}: systemctl status")
+    return _ret(name, True, f"it was restarted and listens on {where}", changes)
+
+
 def once(
     name: str,
     command: list[str],

@@ -16,10 +16,21 @@ nginx-configuration:
     - require:
         - pkg: nginx-packages
 
+# A reload doesn't get it from Debian's first configuration (all addresses) to one address.
+nginx-listening:
+  application.listening:
+    - name: nginx
+    - address: {{ app.address }}
+    - port: {{ app.port }}
+    - require:
+        - file: nginx-configuration
+
 nginx-service:
   service.running:
     - name: nginx
     - enable: True
     - reload: True
+    - require:
+        - application: nginx-listening
     - watch:
         - file: nginx-configuration

@@ -3,15 +3,16 @@ include:
   - application.directories
   - application.source
 
-# Addons of this project: they come after those of the checkout.
+# An addon of this project, for the versions that list it among their server_wide_modules.
 odoo-addons:
-  file.recurse:
-    - name: /opt/odoo/addons
-    - source: salt://odoo/files/addons
-    - clean: True
-    - file_mode: '0644'
-    - dir_mode: '0755'
-    - exclude_pat: E@__pycache__
+  file.managed:
+    - names:
+{%- for file in ['__manifest__.py', '__init__.py', 'health.py'] %}
+        - /opt/odoo/addons/salina_odoo14/{{ file }}:
+            - source: salt://odoo/files/addons/salina_odoo14/{{ file }}
+{%- endfor %}
+    - makedirs: True
+    - mode: '0644'
     - require:
         - application: application-production
 

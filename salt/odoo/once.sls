@@ -21,7 +21,7 @@ odoo-initialised:
     - require:
         - application: application-database
         - application: odoo-configuration
-        - cmd: odoo-environment
+        - python_environment: odoo-environment
         - file: application-data
         - file: odoo-addons
         - file: odoo-environment-file

@@ -23,7 +23,7 @@ odoo-service:
     - watch:
         - application: application-production
         - application: odoo-configuration
-        - cmd: odoo-environment
+        - python_environment: odoo-environment
         - file: odoo-addons
         - file: odoo-environment-file
         - file: odoo-unit

@@ -11,4 +11,7 @@ werkzeug.contrib.sessions = sessions
 sys.modules["werkzeug.contrib"] = werkzeug.contrib
 sys.modules["werkzeug.contrib.sessions"] = sessions
 
-from . import controllers  # noqa: E402
+# Here rather than in server_wide_modules: Odoo 14 loads those in no particular order.
+from odoo.addons import session_db  # noqa: E402, F401
+
+from . import health  # noqa: E402, F401
