@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import CommandExecutionError
 
 import salina_map
 import salina_runner
@@ -57,7 +57,8 @@ def map(format: str = "mermaid") -> str:
     """
     drawings = {"mermaid": salina_map.mermaid, "svg": salina_map.svg}
     if format not in drawings:
-        raise SaltInvocationError(f"format: {format!r}, allowed is {', '.join(drawings)}")
+        # no SaltInvocationError: it is a TypeError, which a runner ends with exit code 0 for
+        raise CommandExecutionError(f"format: {format!r}, allowed is {', '.join(drawings)}")
     return drawings[format](salina_runner.site(__opts__).fleet)
 
 

@@ -2,7 +2,7 @@
 
 Pure: a fleet goes in, Mermaid's text or an SVG picture comes out. Hosts with the same roles are
 drawn as one group, so that a picture of a large fleet has no more arrows than a small one's.
-`python -m salina_map FILE` writes the picture of the repository's own topology.
+`python -m salina_map` prints the picture of the repository's own topology.
 """
 
 from __future__ import annotations
@@ -375,7 +375,7 @@ def _head(width: float, height: float) -> str:
 
 
 def main() -> None:
-    """Write the picture of the repository's own topology: python -m salina_map docs/map.svg."""
+    """Print the picture of the repository's own topology (`make map`)."""
     import sys
     from pathlib import Path
 
@@ -385,8 +385,7 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     settings = salina_settings.load(root / "pillar/settings")
     topology = salina_topology.load(root / "pillar/topology.yaml", settings.storage.replica)
-    picture = svg(Fleet(topology, topology.initial(), settings))
-    Path(sys.argv[1]).write_text(picture, encoding="utf-8")
+    sys.stdout.write(svg(Fleet(topology, topology.initial(), settings)))
 
 
 if __name__ == "__main__":

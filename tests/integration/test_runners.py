@@ -33,3 +33,23 @@ def test_configuration_is_the_repositorys(fleet: Fleet) -> None:
     assert roots == {"base": [str(fleet.repository / "salt")]}
     assert fleet.run("config.get", "auto_accept").data is False
     assert fleet.run("config.get", "peer").data == {".*": ["x509.sign_remote_certificate"]}
+
+
+def test_ready(fleet: Fleet) -> None:
+    """Hosts that answer are ready; a planned host that is down is an error that names it."""
+    assert fleet.run("fleet.ready", "hosts=[salt, nas1]", "timeout=60").data == ["salt", "nas1"]
+    down = fleet.run("fleet.ready", "hosts=[salt, bbdd1, bbdd2]", "timeout=1")
+    assert down.returncode == 1
+    told = down.stdout + down.stderr
+    assert "waited 1 s for every planned minion: no answer from bbdd1, bbdd2" in told
+    unknown = fleet.run("fleet.ready", "hosts=[eve]")
+    assert unknown.returncode == 1
+    assert "no host of the fleet: eve" in unknown.stdout + unknown.stderr
+
+
+def test_members_and_tiers(fleet: Fleet) -> None:
+    """What an orchestration asks for: who is there, and in which order."""
+    assert fleet.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
+    tiers = fleet.run("topology.tiers").data
+    assert [tier["name"] for tier in tiers][:3] == ["master", "storage", "database"]
+    assert fleet.run("topology.map", "format=png").returncode == 1
