@@ -8,6 +8,8 @@ CLI: python -m lab.image     prints the directory of the root file system
 """
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from lab.cache import digest, directory, keep_only, lock, remove
@@ -143,13 +145,13 @@ def build(target: Path) -> None:
     """Make the image in the given empty directory."""
     root = target / "rootfs"
     python = environments()["minion"]["python"]
-    with step("image: wheels for Salt"):
-        wheels = wheelhouse(DOWNLOADS / "wheels/minion", LOCKS / "minion.txt", python)
-    with step("image: Debian's base system (about a minute)"):
+    wheels = partial(wheelhouse, DOWNLOADS / "wheels/minion", LOCKS / "minion.txt", python)
+    with step("image: Debian's base system, wheels for Salt"), ThreadPoolExecutor() as pool:
+        ready = pool.submit(wheels)  # mostly one compiler: there is time for the other meanwhile
         bootstrap(root)
-    with step("image: Salt (about half a minute)"):
-        install_salt(root, wheels)
-    configure(root)
+    with step("image: Salt"):
+        install_salt(root, ready.result())
+        configure(root)
 
 
 def ensure() -> Path:

@@ -14,6 +14,8 @@ CLI: python -m lab.mirror     prints the directory
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -40,12 +42,7 @@ Closure = Callable[[Sequence[str]], list[Package]]
 
 def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
     """Make MIRROR/NAME a link to a directory that was built from the given inputs."""
-
-    def build_visibly(root: Path) -> None:
-        with step(f"mirror: {name}"):
-            build(root)
-
-    target = directory(STORE / Path(name).name / digest(inputs), build_visibly)
+    target = directory(STORE / Path(name).name / digest(inputs), build)
     link = MIRROR / name
     link.parent.mkdir(parents=True, exist_ok=True)
     point(link, target)
@@ -94,12 +91,12 @@ def index(root: Path, suite: str) -> None:
     (root / f"dists/{suite}/Release").write_text(release)
 
 
-def apt(root: Path, base: Path, components: Mapping[str, list[str]]) -> None:
+def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
     """Build the repository of Debian packages.
 
-    :param root: empty directory
     :param base: root file system of the base image
     :param components: salt/packages.yaml
+    :param root: empty directory
     """
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
@@ -132,7 +129,7 @@ def read_locks() -> dict[str, tuple[str, str]]:
     }
 
 
-def collect_wheels(root: Path, locks: Mapping[str, tuple[str, str]]) -> None:
+def collect_wheels(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
     """Link the wheels of the given locks into one directory."""
     for name, (python, _) in locks.items():
         house = DOWNLOADS / "wheels" / name
@@ -144,7 +141,7 @@ def collect_wheels(root: Path, locks: Mapping[str, tuple[str, str]]) -> None:
 # --- git
 
 
-def odoo(root: Path, base: Path) -> None:
+def odoo(base: Path, root: Path) -> None:
     """Build Odoo's repository from Debian's packages."""
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
@@ -158,12 +155,13 @@ def ensure() -> Path:
     """Return the mirror's directory, brought up to date with what the states install."""
     base = image.ensure()
     components, locks = read_packages(), read_locks()
-    with lock():
+    inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
+    with lock(), step("mirror: packages, wheels, Odoo's repository"), ThreadPoolExecutor() as pool:
         MIRROR.mkdir(parents=True, exist_ok=True)
-        inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
-        publish("apt", inputs, lambda root: apt(root, base, components))
-        publish("wheels", [locks, code(wheels)], lambda root: collect_wheels(root, locks))
-        publish("git/odoo-14.0.git", code(upstream), lambda root: odoo(root, base))
+        done = pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_wheels, locks))
+        publish("apt", inputs, partial(apt, base, components))
+        publish("git/odoo-14.0.git", code(upstream), partial(odoo, base))
+        done.result()
     return MIRROR
 
 
