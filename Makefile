@@ -29,8 +29,8 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 test: check ## all tests: check, integration with salt-factories, the lab; needs root
 	@.venv/bin/pytest tests/integration tests/lab
 
-lock: venv ## make salt/locks anew from pyproject.toml
-	@PYTHONPATH=.:_utils $(python) -m lab.lock
+lock: venv ## make salt/locks anew from pyproject.toml: UPGRADE=1 to the newest versions
+	@PYTHONPATH=.:_utils $(python) -m lab.lock $(if $(UPGRADE),--upgrade)
 
 map: venv ## draw docs/map.svg anew from the topology
 	@PYTHONPATH=_utils $(python) -m salina_map > docs/map.svg
