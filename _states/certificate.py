@@ -19,7 +19,7 @@ def issued(
     ca: str,
     ca_server: str,
     policy: str,
-    names: list[str],
+    alt_names: list[str],
     days_remaining: int = 30,
 ) -> dict[str, Any]:
     """Ensure that a good certificate of the CA is at a path; the CA is asked only if there is none.
@@ -30,7 +30,7 @@ def issued(
         ca: path of the CA's certificate.
         ca_server: id of the minion that signs.
         policy: the signing policy.
-        names: its subject alternative names: ``DNS:nas1``, ``IP:10.1.4.21``.
+        alt_names: its subject alternative names: ``DNS:nas1``, ``IP:10.1.4.21``.
         days_remaining: renew when it is valid for fewer days.
 
     Raises:
@@ -42,7 +42,7 @@ def issued(
     if __opts__["test"] and not __salt__["file.file_exists"](key):
         faults = ["there is no key yet"]
     else:
-        faults = __salt__["certificate.faults"](name, key, ca, names, days_remaining)
+        faults = __salt__["certificate.faults"](name, key, ca, alt_names, days_remaining)
     if not faults:
         return ret
     if __opts__["test"]:
@@ -51,7 +51,7 @@ def issued(
             "changes": {"certificate": {"old": "; ".join(faults), "new": "issued"}},
             "comment": "would be issued",
         }
-    serial = __salt__["certificate.request"](name, key, ca, ca_server, policy, names)
+    serial = __salt__["certificate.request"](name, key, ca, ca_server, policy, alt_names)
     return ret | {
         "changes": {"certificate": {"old": "; ".join(faults), "new": f"serial {serial}"}},
         "comment": f"issued by {ca_server}",
