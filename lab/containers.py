@@ -170,8 +170,8 @@ def listed(*flags: str) -> set[str]:
 
 
 def running() -> set[str]:
-    """Return the names of the running containers."""
-    return listed("--running")
+    """Return the names of the running containers, frozen ones among them."""
+    return listed("--active")
 
 
 def frozen() -> set[str]:
@@ -235,6 +235,14 @@ def groups() -> list[Path]:
     """
     find = ["find", "/sys/fs/cgroup", "-type", "d", "-name", "lxc.*.salina-*", "-prune"]
     return [Path(line) for line in run(find, check=False).stdout.splitlines()]
+
+
+def thaw_groups() -> None:
+    """Let frozen processes go on, without LXC: they could not even be killed."""
+    for group in groups():
+        for name, on in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            if (group / name).exists():
+                (group / name).write_text(on)
 
 
 def busy_groups() -> list[Path]:

@@ -159,18 +159,16 @@ def minion_keys(wanted: Plan) -> dict[str, keys.Pair]:
     return {name: keys.pair(f"minion-{name}") for name in ids}
 
 
-def remove_strangers(wanted: Plan) -> list[str]:
-    """Stop and remove the containers that the plan doesn't have; return their hosts' names."""
+def remove_strangers(wanted: Plan) -> None:
+    """Stop and remove the containers that the plan doesn't have."""
     planned = {machine.container for machine in wanted.machines}
-    strangers = sorted(containers.present() - planned)
-    for container in strangers:
+    for container in sorted(containers.present() - planned):
         machine = Machine(container.removeprefix("salina-"), (), ())
         if container in containers.running():
             containers.stop(machine, kill=True)
         containers.remove(machine)
         (KEYS / f"minion-{machine.name}.pem").unlink(missing_ok=True)
         (KEYS / f"minion-{machine.name}.pub").unlink(missing_ok=True)
-    return [container.removeprefix("salina-") for container in strangers]
 
 
 def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -> None:
@@ -192,16 +190,19 @@ def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -
     each(bring_up, sorted(wanted.machines, key=lambda machine: not machine.master))
 
 
-def ensure_master(wanted: Plan, own: bool, gone: Iterable[str]) -> None:
+def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> None:
     """Give the running master the planned keys, the topology, and a restart where it needs one.
 
+    Keys of hosts that the topology can't have are forgotten.
+
     :param own: whether it takes the repository's own topology
-    :param gone: hosts whose keys it must forget
     """
     master = wanted.master
     links = provision.master(keys.master(), configurations())
     containers.put(master, provision.accepted(minion_keys(wanted)) | links)
-    forgotten = [f"/etc/salt/pki/master/minions/{name}" for name in gone]
+    accepted = run(containers.attach(master, ["ls", provision.ACCEPTED])).stdout.split()
+    gone = set(accepted) - {host.id for host in fleet.everyone()}
+    forgotten = [f"{provision.ACCEPTED}/{name}" for name in sorted(gone)]
     run(containers.attach(master, ["rm", "-f", *forgotten]))
     show_topology(master, own)
     loaded = digest(path for pattern in MASTER_LOADS for path in REPOSITORY.glob(pattern))
@@ -271,6 +272,7 @@ def not_connected(silent: list[str]) -> LabError:
 
 def remove_all() -> None:
     """End everything of the lab and remove its state; what was killed midway, too."""
+    containers.thaw_groups()
     network.stop()
     if not wait_until(lambda: not containers.busy_groups(), 20):
         raise LabError("processes of the lab do not end", "ps -e -o pid,stat,wchan,args")

@@ -55,12 +55,12 @@ def bring_up(wanted: Plan, topology: salina_topology.Topology, base: Path, own: 
             containers.remove_groups()
         network.ensure(wanted.bridges)
     with step(f"{len(wanted.machines)} hosts"):
-        gone = fleet.remove_strangers(wanted)
+        fleet.remove_strangers(wanted)
         faults.unfreeze(wanted)
         fleet.ensure_machines(wanted, topology, base)
         faults.heal(wanted)
     with step("master"):
-        fleet.ensure_master(wanted, own, gone)
+        fleet.ensure_master(wanted, topology, own)
     with step(f"{len(wanted.minions)} minions"):
         fleet.wait_for_minions(wanted)
 
@@ -116,6 +116,7 @@ def snapshot(name: str) -> None:
     """Keep the lab under a name, and start it again."""
     with exclusive("snapshot"):
         with step(f"snapshot {name}"):
+            faults.heal(fleet.current())
             snapshots.take(name)
         start_again()
 

@@ -14,6 +14,7 @@ from lab.plan import Machine
 Files = dict[str, "File"]
 
 WANTS = "etc/systemd/system/multi-user.target.wants"
+ACCEPTED = "/etc/salt/pki/master/minions"
 MASTER_D = "etc/salt/master.d"
 
 
@@ -57,7 +58,8 @@ def minion(machine: Machine, master: str, keys: Pair, master_key: str) -> Files:
 
 def accepted(keys: Mapping[str, Pair]) -> Files:
     """Return the public keys the master accepts, by minion id."""
-    return {f"etc/salt/pki/master/minions/{name}": File(pair.public) for name, pair in keys.items()}
+    folder = ACCEPTED.removeprefix("/")
+    return {f"{folder}/{name}": File(pair.public) for name, pair in keys.items()}
 
 
 def master(keys: Pair, configurations: Iterable[str]) -> Files:

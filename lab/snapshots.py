@@ -48,6 +48,7 @@ def put_back(name: str) -> None:
     if not NAME.fullmatch(name) or not source.is_dir():
         known = ", ".join(sorted(path.name for path in SNAPSHOTS.glob("*"))) or "none"
         raise LabError(f"no snapshot {name!r}; there are: {known}", "bin/lab snapshot NAME")
+    containers.thaw_groups()
     network.stop()
     containers.remove_groups()
     for path in KEPT:

@@ -103,8 +103,24 @@ def ping(wanted: Plan, running: set[str]) -> set[str]:
     return fleet.answering(wanted, asked, PING_SECONDS) if asked else set()
 
 
+def tiers(wanted: Plan, rows: list[Row]) -> list[Row]:
+    """Return a row for each role: how many of its hosts are well."""
+    well = {row.name for row in rows if row.good}
+    roles = dict.fromkeys(role for machine in wanted.machines for role in machine.roles)
+    return [
+        Row(role, "tier", (Check("hosts", set(hosts) <= well, tally(hosts, well)),))
+        for role in roles
+        if (hosts := [one.name for one in wanted.machines if role in one.roles])
+    ]
+
+
+def tally(hosts: list[str], well: set[str]) -> str:
+    """Return how many of the hosts are well."""
+    return f"{len(well.intersection(hosts))} of {len(hosts)} are well"
+
+
 def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
-    """Return a row for each host, and one for the service where the lab has clients."""
+    """Return a row for each host, each tier, and the service where the lab has clients."""
     frozen = containers.frozen()
     running = containers.running() - frozen
 
@@ -126,7 +142,8 @@ def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
         for one in rows
     ]
     asking = [machine for machine in wanted.clients if machine.container in running]
-    return rows + [service(client, wanted, fleet_) for client in asking[:1]]
+    found = [service(client, wanted, fleet_) for client in asking[:1]]
+    return [*rows, *tiers(wanted, rows), *found]
 
 
 def table(rows: list[Row], injected: list[faults.Fault]) -> Table:

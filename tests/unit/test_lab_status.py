@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from lab import faults, preflight, probe, status
+from lab.plan import Machine, Plan
 
 STATISTICS = """# pxname,svname,status
 web,FRONTEND,OPEN
@@ -71,6 +72,14 @@ def test_table_tells_what_is_wrong_and_what_was_injected() -> None:
 def test_row_is_good_when_all_is() -> None:
     assert status.Row("a", "", (status.Check("x", True),)).good
     assert not status.Row("a", "", (status.Check("x", True), status.Check("y", False))).good
+
+
+def test_tier_is_well_when_all_its_hosts_are() -> None:
+    machines = (Machine("s1", ("app",), ()), Machine("s2", ("app",), ()), Machine("c1", (), ()))
+    rows = [status.Row("s1", "app", ()), status.Row("s2", "app", (status.Check("x", False),))]
+    (tier,) = status.tiers(Plan((), machines), rows)
+    assert not tier.good
+    assert tier.checks[0].detail == "1 of 2 are well"
 
 
 def test_health_path_is_the_applications() -> None:
