@@ -46,7 +46,17 @@ def read() -> list[Fault]:
 
 def write(faults: Iterable[Fault]) -> None:
     """Note the injected faults."""
-    FAULTS.write_text(json.dumps([asdict(fault) for fault in faults]))
+    noted = [asdict(fault) for fault in faults]
+    if noted:
+        FAULTS.write_text(json.dumps(noted))
+    else:
+        FAULTS.unlink(missing_ok=True)
+
+
+def forget(hosts: Iterable[str]) -> None:
+    """Drop the notes about hosts, which were made anew."""
+    gone = set(hosts)
+    write(fault for fault in read() if fault.host not in gone)
 
 
 def links(machine: Machine, up: bool) -> None:
@@ -97,5 +107,5 @@ def heal(wanted: Plan) -> list[Fault]:
         if fault.kind is Kind.SERVICE_KILL:
             start = ["systemctl", "start", fault.service]
             run(containers.attach(wanted.machine(fault.host), start))
-    FAULTS.unlink(missing_ok=True)
+    write([])
     return noted

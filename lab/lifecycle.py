@@ -106,6 +106,7 @@ def rebuild(machines: list[Machine]) -> None:
         base = ensure_image()
         with step(f"{', '.join(machine.name for machine in machines)} anew"):
             fleet.rebuild(machines, wanted, base)
+            faults.forget(machine.name for machine in machines)
         minions = [machine for machine in machines if machine.minion]
         if minions:
             with step("minions"):

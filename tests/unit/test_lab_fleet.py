@@ -110,6 +110,10 @@ def test_noted_faults_are_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     faults.write(noted)
     assert faults.read() == noted
+    faults.forget(["nas1"])
+    assert faults.read() == noted[1:]
+    faults.forget(["s1"])
+    assert faults.read() == [] and not faults.FAULTS.exists()
     assert [str(fault) for fault in noted] == ["freeze nas1", "service-kill nginx s1"]
 
 
