@@ -34,13 +34,14 @@ def installed() -> bool:
     return salt.utils.path.which("gluster") is not None
 
 
-def pool(host: str) -> list[Peer]:
-    """List the members of the trusted pool as this host sees them.
+def pool(host: str, server: str = "localhost") -> list[Peer]:
+    """List the members of the trusted pool as a host sees them.
 
     A member that is lost stays connected here for ten seconds and more: judge by ``heal_info``.
 
     Args:
-        host: this host's name in the pool.
+        host: the name of that host, which calls itself localhost.
+        server: whom to ask.
 
     Raises:
         CommandExecutionError: gluster failed.
@@ -49,11 +50,14 @@ def pool(host: str) -> list[Peer]:
 
         salt nas1 gluster.pool nas1
     """
-    return salina_gluster.parse_pool(_gluster("pool", "list"), host)
+    return salina_gluster.parse_pool(_gluster("pool", "list", server=server), host)
 
 
-def volumes() -> dict[str, Volume]:
+def volumes(server: str = "localhost") -> dict[str, Volume]:
     """Return the volumes by name: ``status``, ``replica``, ``bricks`` and the ``options`` set.
+
+    Args:
+        server: whom to ask.
 
     Raises:
         CommandExecutionError: gluster failed.
@@ -62,7 +66,7 @@ def volumes() -> dict[str, Volume]:
 
         salt nas1 gluster.volumes
     """
-    return salina_gluster.parse_volumes(_gluster("volume", "info"))
+    return salina_gluster.parse_volumes(_gluster("volume", "info", server=server))
 
 
 def heal_info(volume: str) -> dict[str, int | None]:
@@ -264,17 +268,17 @@ def mount(path: str) -> None:
     _run("mount", path)
 
 
-def _gluster(*words: str) -> str:
+def _gluster(*words: str, server: str = "localhost") -> str:
     """Gluster's answer to a command, when it didn't refuse it."""
+    remote = [] if server == "localhost" else [f"--remote-host={server}"]
     if not installed():
         raise CommandExecutionError("GlusterFS is not installed on this host")
-    result = __salt__["cmd.run_all"](
-        ["gluster", "--mode=script", "--xml", *words], python_shell=False, output_loglevel="debug"
-    )
+    command = ["gluster", "--mode=script", "--xml", *remote, *words]
+    result = __salt__["cmd.run_all"](command, python_shell=False, output_loglevel="debug")
     try:
         salina_gluster.answer(result["stdout"])
     except GlusterError as error:
-        message = f"`gluster {' '.join(words)}`: {error} {result['stderr']}".rstrip()
+        message = f"`{' '.join(['gluster', *remote, *words])}`: {error} {result['stderr']}".rstrip()
         raise CommandExecutionError(message) from None
     return str(result["stdout"])
 

@@ -204,9 +204,25 @@ def _is_volume(found: dict[str, str], volume: str) -> bool:
 
 
 def _pool_plan(host: str, hosts: list[str]) -> salina_gluster.PoolPlan:
-    return salina_gluster.plan_pool(
-        host, hosts, __salt__["gluster.pool"](host), __salt__["gluster.volumes"]()
-    )
+    """What is to be done about the pool. A host that is alone asks whether others know it."""
+    pool = __salt__["gluster.pool"](host)
+    for peer in [peer for peer in hosts if peer != host] if len(pool) == 1 else []:
+        fault = _forgotten(host, pool, peer)
+        if fault:
+            return salina_gluster.PoolPlan(faults=(fault,))
+    return salina_gluster.plan_pool(host, hosts, pool, __salt__["gluster.volumes"]())
+
+
+def _forgotten(host: str, pool: list[Peer], peer: str) -> str:
+    if not __salt__["gluster.listens"](peer):
+        return ""
+    try:
+        its, volumes = __salt__["gluster.pool"](peer, peer), __salt__["gluster.volumes"](peer)
+    except CommandExecutionError as error:
+        if salina_gluster.transient(str(error)):
+            return ""  # it is about to start or to stop; whoever waits asks again
+        raise
+    return salina_gluster.forgotten(host, pool, peer, its, volumes)
 
 
 def _members(pool: list[Peer]) -> list[str]:

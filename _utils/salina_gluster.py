@@ -192,6 +192,24 @@ def _rejections(
     return tuple(rejection(peer, host, volumes) for peer in rejected)
 
 
+def forgotten(
+    host: str, pool: Sequence[Peer], peer: str, its: Sequence[Peer], volumes: Mapping[str, Volume]
+) -> str:
+    """What is to be done when a peer knows this host, but as another one: it was rebuilt. Or "".
+
+    Args:
+        host: this host, alone in its pool.
+        pool: the pool as this host sees it.
+        peer: another host.
+        its: the pool as that one sees it.
+        volumes: those that it knows.
+    """
+    own = {member["uuid"] for member in pool}
+    known = [member["uuid"] for member in its if host in member["names"]]
+    lost = [uuid for uuid in known if uuid.strip("0-") and uuid not in own]
+    return rejection(host, peer, volumes) if lost else ""
+
+
 def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
     """What an operator is to do about a peer that the pool rejects. Each command was tried."""
     leave, enter, check = [], [], []

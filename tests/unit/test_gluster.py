@@ -175,6 +175,16 @@ def test_the_odd_one_does_not_tell_to_remove_the_others() -> None:
     assert fault.startswith("nas3 and nas1, nas2 reject each other. Apply on the others")
 
 
+def test_host_that_is_known_as_another_was_rebuilt() -> None:
+    """Captured on nas1, and on nas3 before and after it came back empty."""
+    its, own = pool("pool-rebuilt"), pool("pool-alone", "nas3")
+    fault = salina_gluster.forgotten("nas3", own, "nas1", its, {"nas": WANTED})
+    assert fault == salina_gluster.rejection("nas3", "nas1", {"nas": WANTED})
+    before = [peer for peer in its if peer["names"] == ["nas3"]]
+    assert salina_gluster.forgotten("nas3", before, "nas1", its, {}) == ""
+    assert salina_gluster.forgotten("nas3", own, "nas1", pool("pool-alone"), {}) == ""
+
+
 # The volume
 
 

@@ -28,6 +28,7 @@ class Pretended:
         self.installed = True
         self.runs = True
         self.members = {"nas1": 3}
+        self.seen_by_others: list[Peer] = []
         self.listening = {"nas2", "nas3"}
         self.found: dict[str, Volume] = {}
         self.brick = ""
@@ -37,16 +38,24 @@ class Pretended:
         self.refusals: dict[str, list[str]] = {}
         self.later: list[Callable[[], None]] = []
 
-    def pool(self, host: str) -> list[Peer]:
+    def pool(self, host: str, server: str = "localhost") -> list[Peer]:
+        if server != "localhost":
+            return self.seen_by_others
         if self.later:
             self.later.pop(0)()
         self._refuse("pool")
         return [
-            Peer(names=[name], uuid="", state=state, description=str(state), connected=True)
+            Peer(
+                names=[name],
+                uuid=f"uuid of {name}",
+                state=state,
+                description=str(state),
+                connected=True,
+            )
             for name, state in self.members.items()
         ]
 
-    def volumes(self) -> dict[str, Volume]:
+    def volumes(self, server: str = "localhost") -> dict[str, Volume]:
         if self.later:
             self.later.pop(0)()
         self._refuse("volumes")
@@ -221,6 +230,22 @@ def test_rejected_peer_is_an_error(gluster: Pretended, test: bool) -> None:
     ret = peers(gluster, test=test)
     assert outcome(ret) == (False, {})
     assert ret["comment"].startswith("nas3 is rejected by the trusted pool.")
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("host", ["nas1", "nas3"])
+def test_rebuilt_host_is_told_at_once(gluster: Pretended, host: str, test: bool) -> None:
+    """Whether it would have to add the others or be added by them."""
+    gluster.members = {host: 3}
+    gluster.started()
+    gluster.seen_by_others = [
+        Peer(names=[host], uuid="the one before", state=3, description="", connected=True)
+    ]
+    ret = peers(gluster, host=host, test=test)
+    assert outcome(ret) == (False, {})
+    assert "If it was rebuilt, with an empty brick, on nas2:" in ret["comment"]
+    assert f"gluster volume add-brick nas replica 3 {host}:/nas force" in ret["comment"]
+    assert gluster.calls == []
 
 
 # The volume

@@ -1,0 +1,279 @@
+"""The storage tier of the running lab: S3 (pool and volume), S4 (mounts, losses), S5 (uploads).
+
+Whatever a test breaks it mends, also when it fails: the next one finds the volume whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
+
+pytestmark = pytest.mark.lab
+
+STORAGE = ["nas1", "nas2", "nas3"]
+APPS = ["s1", "s2", "s3"]
+DIRECTORY = "/mnt/nas/salina-test"
+OPTION = "network.ping-timeout"
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """The seconds that it took until a condition held."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.5)
+    return time.monotonic() - begin
+
+
+def faults(host: str = "nas1") -> list[str]:
+    """What is wrong with the volume, as one storage host sees it; also why it can't be told."""
+    answer = salt(host, "gluster.faults", "nas").get(host)
+    return answer if isinstance(answer, list) else [str(answer)]
+
+
+def whole(seconds: float = 120) -> float:
+    """Wait until every brick is there and nothing is left to heal."""
+    return until(lambda: not faults(), seconds, "the volume is whole")
+
+
+def outcome(state: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
+    return state["result"], state["changes"]
+
+
+def checksums(path: str) -> dict[str, str]:
+    """The checksum of a file of the volume, on each brick and on each app host."""
+    places = dict.fromkeys(STORAGE, path.replace("/mnt/nas", "/nas")) | dict.fromkeys(APPS, path)
+    return {host: run(host, "sha256sum", place).split()[0] for host, place in places.items()}
+
+
+@pytest.fixture
+def directory() -> Iterator[str]:
+    """A directory on the volume."""
+    whole()
+    shell("s1", f"rm -rf {DIRECTORY}; mkdir {DIRECTORY}")
+    yield DIRECTORY
+    shell("s1", f"rm -rf {DIRECTORY}")
+
+
+@pytest.fixture
+def broken() -> Iterator[None]:
+    """The test breaks hosts."""
+    whole()
+    yield
+    heal()
+    whole()
+
+
+# S3
+
+
+@pytest.mark.parametrize("host", STORAGE)
+def test_pool_and_volume(host: str) -> None:
+    """S3: one trusted pool of three, one volume `nas`, replica 3, bricks /nas, ping-timeout 5."""
+    members = salt(host, "gluster.pool", host)[host]
+    assert sorted(name for member in members for name in member["names"]) == STORAGE
+    assert all(member["connected"] for member in members)
+    volumes = salt(host, "gluster.volumes")[host]
+    assert list(volumes) == ["nas"]
+    assert volumes["nas"]["status"] == "Started"
+    assert volumes["nas"]["replica"] == 3
+    assert volumes["nas"]["bricks"] == ["nas1:/nas", "nas2:/nas", "nas3:/nas"]
+    assert volumes["nas"]["options"][OPTION] == "5"
+    assert volumes["nas"]["options"]["cluster.quorum-type"] == "auto"
+    assert faults(host) == []
+
+
+def test_bricks_listen_where_the_firewalls_open() -> None:
+    """S3: the ports of the bricks are below pillar storage.max_port."""
+    for host in STORAGE:
+        found = shell(host, "tr '\\0' '\\n' < /proc/$(pgrep -f -- --brick-name)/cmdline")
+        port = int(found.split("--brick-port\n")[1].split()[0])
+        assert 49152 <= port <= 49251
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_applied_again_nothing_changes(test: bool) -> None:
+    """S3, S4: neither a prediction nor an apply finds anything to do."""
+    for target, sls in (("nas*", "gluster.server"), ("s[0-9]*", "gluster.mount")):
+        for host, states in apply(target, sls, test=test).items():
+            different = {name: state for name, state in states.items() if state["changes"]}
+            assert not different, host
+            assert all(state["result"] for state in states.values()), host
+
+
+def test_changed_option_is_put_back() -> None:
+    """S3: by any of the hosts, also when all of them do it at the same moment."""
+    run("nas2", "gluster", "--mode=script", "volume", "set", "nas", OPTION, "42")
+    changes = {OPTION: {"old": "42", "new": "5"}}
+    predicted = apply("nas3", "gluster.server", test=True)["nas3"]["gluster-volume"]
+    assert outcome(predicted) == (None, changes)
+    answers = apply("nas*", "gluster.server")
+    assert [answers[host]["gluster-volume"]["result"] for host in STORAGE] == [True] * 3
+    assert changes in [answers[host]["gluster-volume"]["changes"] for host in STORAGE]
+    assert salt("nas1", "gluster.volumes")["nas1"]["nas"]["options"][OPTION] == "5"
+
+
+def test_foreign_brick_is_refused() -> None:
+    """S3: a brick that is not the topology's is an error that names it; its command works."""
+    replace = "gluster --mode=script volume replace-brick nas"
+    run("nas3", "mkdir", "-p", "/other")
+    shell("nas3", f"{replace} nas3:/nas nas3:/other commit force")
+    try:
+        for host, states in apply("nas*", "gluster.server").items():
+            assert states["gluster-volume"]["result"] is False, host
+            comment = states["gluster-volume"]["comment"]
+            assert "a brick that is not in the topology: nas3:/other" in comment
+            assert "replace-brick nas nas3:/other nas3:/nas commit force" in comment
+    finally:
+        shell("nas3", f"{replace} nas3:/other nas3:/nas commit force; rm -rf /other")
+        whole()
+    assert apply("nas3", "gluster.server")["nas3"]["gluster-volume"]["result"] is True
+
+
+def test_stopped_volume_is_one_clear_error() -> None:
+    """S3: nobody's decision is undone; the error says how to."""
+    run("nas1", "gluster", "--mode=script", "volume", "stop", "nas", "force")
+    try:
+        states = apply("nas2", "gluster.server")["nas2"]
+        failed = [name for name, state in states.items() if state["result"] is False]
+        assert failed == ["gluster-volume"]
+        assert "volume nas is stopped" in states["gluster-volume"]["comment"]
+    finally:
+        run("nas1", "gluster", "--mode=script", "volume", "start", "nas")
+        whole()
+
+
+def test_dead_brick_is_started() -> None:
+    """S3: the process of a brick was killed."""
+    shell("nas2", "pkill -9 -f -- '--brick-name /nas '")
+    state = apply("nas2", "gluster.server")["nas2"]["gluster-volume"]
+    assert outcome(state) == (True, {"brick": {"old": "its process is dead", "new": "running"}})
+    whole()
+
+
+# S4
+
+
+def test_written_on_one_read_on_all(directory: str) -> None:
+    """S4: a file written on one app host is on all three bricks and on every app host."""
+    shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
+    assert len(set(checksums(f"{directory}/file").values())) == 1
+
+
+@pytest.mark.parametrize("host", APPS)
+def test_mounted_by_fstab(host: str) -> None:
+    """S4: the mount is in /etc/fstab with the other hosts as reserve, and does not stop a boot."""
+    [line] = [line for line in run(host, "cat", "/etc/fstab").splitlines() if "glusterfs" in line]
+    source, target, kind, options, *_ = line.split()
+    assert (source, target, kind) == ("nas1:/nas", "/mnt/nas", "glusterfs")
+    assert {"_netdev", "nofail", "backup-volfile-servers=nas2:nas3"} <= set(options.split(","))
+
+
+def mounted(host: str) -> bool:
+    return "/mnt/nas fuse.glusterfs" in run(host, "cat", "/proc/mounts", check=False)
+
+
+def reboot(host: str) -> None:
+    """Start a host's system anew, and return when the new one runs."""
+    begun = "cut -d ' ' -f 22 /proc/1/stat"
+    before = shell(host, begun)
+    run(host, "systemctl", "reboot", check=False)
+    until(lambda: shell(host, begun, check=False) not in ("", before), 60, f"{host} boots")
+
+
+def test_mounted_after_a_boot_without_the_first_server(broken: None) -> None:
+    """S4: an app host boots while nas1, which its line names, is dead."""
+    fault("kill", "nas1")
+    reboot("s3")
+    until(lambda: mounted("s3"), 60, "s3 has mounted the volume")
+
+
+def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
+    """S4: an app host boots while the storage is away; it mounts when that comes."""
+    fault("service-kill", "glusterd", *STORAGE)
+    reboot("s3")
+    waiting = "systemctl show --property=ActiveState --value gluster-mountable"
+    until(lambda: shell("s3", waiting).strip() == "activating", 60, "s3 waits for the volume")
+    assert not mounted("s3")
+    heal()
+    until(lambda: mounted("s3"), 60, "s3 has mounted the volume")
+
+
+WRITER = """
+end=$(($(date +%s) + 25)); number=0
+while [ "$(date +%s)" -lt "$end" ]; do
+    number=$((number + 1))
+    echo "$number" > "$DIRECTORY/$number"
+    echo "$(date +%s.%N) $number"
+    sleep 0.1
+done
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "stall"), [("link-down", 12), ("kill", 12), ("freeze", 12)])
+def test_one_storage_host_lost(broken: None, directory: str, kind: str, stall: float) -> None:
+    """S4: writing goes on while one nas is away, with one bounded stall; then it is healed."""
+    with ThreadPoolExecutor() as pool:
+        writer = pool.submit(shell, "s1", f"DIRECTORY={directory}\n{WRITER}")
+        time.sleep(3)
+        fault(kind, "nas2")
+        written = [line.split() for line in writer.result().splitlines()]
+    times = [float(moment) for moment, _ in written]
+    gap = max(after - before for before, after in pairwise(times))
+    assert gap < stall
+    heal()
+    took = whole()
+    last = written[-1][1]
+    assert shell("s2", f"ls {directory} | wc -l").strip() == last
+    assert set(checksums(f"{directory}/{last}").values()) == {
+        hashlib.sha256(f"{last}\n".encode()).hexdigest()
+    }
+    print(
+        f"{kind}: {len(written)} files, longest gap {gap:.1f} s, whole {took:.0f} s after its end"
+    )
+
+
+@pytest.mark.slow
+def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
+    """S4: a nas that comes back empty is refused, at once, and filled by what the error says."""
+    shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
+    lab("rebuild", "nas3")
+    comments = [
+        apply("nas3", "common,gluster.server")["nas3"]["gluster-pool"]["comment"],
+        apply("nas1", "gluster.server")["nas1"]["gluster-pool"]["comment"],
+    ]
+    assert comments[0] == comments[1]
+    lines = [line.strip() for line in comments[0].splitlines()]
+    assert lines[:2] == [
+        "nas3 is rejected by the trusted pool.",
+        "If it was rebuilt, with an empty brick, on nas1:",
+    ]
+    for line in lines[
+        2 : lines.index("gluster volume add-brick nas replica 3 nas3:/nas force") + 1
+    ]:
+        shell("nas1", line.replace("gluster ", "gluster --mode=script ", 1))
+    whole()
+    for host, states in apply("nas*", "gluster.server").items():
+        assert all(state["result"] for state in states.values()), host
+    assert len(set(checksums(f"{directory}/file").values())) == 1
+    salt("nas3", "state.apply")
+
+
+# S5
+
+
+@pytest.mark.parametrize("host", APPS)
+def test_uploads_are_on_the_volume(host: str) -> None:
+    """S5: the directory into which the application writes uploads is the shared volume's."""
+    data = salt(host, "pillar.get", "app:data")[host]
+    kind = run(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--target", data)
+    assert kind.strip() == "fuse.glusterfs"
