@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
+SALT = {**PASS_THROUGH, "help_option_names": []}  # `bin/lab salt --help` is Salt's own
 
 
 def pick(wanted: Plan, names: list[str]) -> list[Machine]:
@@ -122,13 +123,13 @@ def execute(context: typer.Context, host: str) -> None:
     enter(pick(fleet.current(), [host])[0], context.args or ["bash", "--login"])
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(context_settings=SALT)
 def salt(context: typer.Context) -> None:
     """Run salt on the master: bin/lab salt '*' test.ping."""
     enter(fleet.current().master, ["salt", *context.args])
 
 
-@app.command("salt-run", context_settings=PASS_THROUGH)
+@app.command("salt-run", context_settings=SALT)
 def salt_run(context: typer.Context) -> None:
     """Run salt-run on the master: bin/lab salt-run topology.check."""
     enter(fleet.current().master, ["salt-run", *context.args])
@@ -136,7 +137,7 @@ def salt_run(context: typer.Context) -> None:
 
 @app.command()
 def forward() -> None:
-    """Serve the CRM on 127.0.0.1:8443 and :8080, monitoring on :8081, until Ctrl-C."""
+    """Serve the CRM on 127.0.0.1:8443 and :8080 of this machine, until Ctrl-C."""
     lifecycle.forward()
 
 

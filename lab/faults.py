@@ -95,7 +95,8 @@ def heal(wanted: Plan) -> list[Fault]:
 
     Frozen hosts go on, stopped ones start, cables are plugged in, killed services start.
     """
-    noted = read()
+    there = {machine.name for machine in wanted.machines}
+    noted = [fault for fault in read() if fault.host in there]
     unfreeze(wanted)
     running = containers.running()
     for machine in wanted.machines:
@@ -105,7 +106,7 @@ def heal(wanted: Plan) -> list[Fault]:
             links(machine, True)
     for fault in noted:
         if fault.kind is Kind.SERVICE_KILL:
-            start = ["systemctl", "start", fault.service]
+            start = ["systemctl", "start", "--no-block", fault.service]
             run(containers.attach(wanted.machine(fault.host), start))
     write([])
     return noted

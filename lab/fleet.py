@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lab.process import run, wait_until
 from lab.provision import Files
 
 OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
+APPLICATIONS = REPOSITORY / "pillar/app"
 MEMBERS = "var/lib/salina/members.json"  # on the master
 MASTER_LOADS = ("master.d/*.conf", "_pillar/*.py", "_utils/*.py")
 LOADED = STATE / "master-loaded"
@@ -41,8 +42,11 @@ def choose(source: Path | None, application: str | None) -> tuple[str, bool]:
 
     :param source: another topology than pillar/topology.yaml
     :param application: another application than the topology names
-    :raises LabError: no such file
+    :raises LabError: no such topology, no such application
     """
+    known = sorted(path.stem for path in APPLICATIONS.glob("*.yaml"))
+    if application is not None and application not in known:
+        raise LabError(f"no application {application!r}; there are: {', '.join(known)}")
     path = source or OWN_TOPOLOGY
     try:
         text = path.read_text()
@@ -129,14 +133,10 @@ def show_topology(master: Machine, own: bool) -> None:
 # Machines
 
 
-def names(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> dict[str, str]:
-    """Return what a machine can resolve before Salt manages it."""
-    return {} if machine.minion else {fleet.service.domain: fleet.service.address}
-
-
 def files(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> Files:
     """Return what a machine is given before its first start."""
-    given = provision.system(machine, names(wanted, machine, fleet))
+    known = {} if machine.minion else {fleet.service.domain: fleet.service.address}
+    given = provision.system(machine, known)
     if machine.minion:
         master = wanted.master
         assert master.management
@@ -222,29 +222,47 @@ def digest(paths: Iterable[Path]) -> str:
 # Minions
 
 
-def connected(wanted: Plan) -> set[str]:
-    """Return the names of the minions which listen to the master's publications."""
+def connections(wanted: Plan) -> set[tuple[str, str]]:
+    """Return the connections on which minions listen to the master: (minion, its port)."""
     ss = ["ss", "-H", "-t", "-n", "state", "established", "( sport = :4505 )"]
     shown = run(containers.attach(wanted.master, ss), check=False).stdout
-    by_address = {machine.management: machine.name for machine in wanted.minions}
-    peers = {line.split()[3].rpartition(":")[0].strip("[]") for line in shown.splitlines()}
-    peers = {peer.removeprefix("::ffff:") for peer in peers}
-    return {by_address[peer] for peer in peers if peer in by_address}
+    return peers(shown, {machine.management or "": machine.name for machine in wanted.minions})
 
 
-def wait_for_minions(wanted: Plan, patient: Iterable[Machine] | None = None) -> None:
-    """Wait until the minions are connected, and answer.
+def peers(shown: str, names: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Return the known peers in what `ss` shows: (name, port).
 
-    :param patient: the minions to wait for; all of them unless told
+    :param shown: lines with the peer's address:port in the fourth column
+    :param names: address -> name
+    """
+    ends = [line.split()[3].rpartition(":") for line in shown.splitlines()]
+    addresses = [(end[0].strip("[]").removeprefix("::ffff:"), end[2]) for end in ends]
+    return {(names[address], port) for address, port in addresses if address in names}
+
+
+def wait_for_minions(
+    wanted: Plan,
+    machines: Iterable[Machine] | None = None,
+    before: Set[tuple[str, str]] = frozenset(),
+) -> None:
+    """Wait until minions are connected, and answer.
+
+    :param machines: the minions to wait for; all of them unless told
+    :param before: connections that don't count, of minions which were cut off
     :raises LabError: some did not within CONNECT_SECONDS
     """
-    expected = {machine.name for machine in patient or wanted.minions}
-    if not wait_until(lambda: expected <= connected(wanted), CONNECT_SECONDS, 0.5):
-        silent = sorted(expected - connected(wanted))
-        raise not_connected(silent)
-    silent = sorted(expected - answering(wanted, expected))
-    if silent:
-        raise not_connected(silent)
+    expected = {machine.name for machine in machines or wanted.minions}
+    silent = set(expected)
+
+    def all_answer() -> bool:
+        silent.intersection_update(expected - {name for name, _ in connections(wanted) - before})
+        if silent:
+            return False
+        silent.update(expected - answering(wanted, expected))
+        return not silent
+
+    if not wait_until(all_answer, CONNECT_SECONDS, 0.5):
+        raise not_connected(sorted(silent))
 
 
 def answering(wanted: Plan, expected: Iterable[str], seconds: int = 30) -> set[str]:

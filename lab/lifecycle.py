@@ -18,7 +18,7 @@ from lab.image import ensure as ensure_image
 from lab.paths import CACHE, RELAY, STATE
 from lab.plan import Machine, Plan
 
-HTTPS, HTTP, MONITORING = 8443, 8080, 8081  # on this machine's loopback
+HTTPS, HTTP = 8443, 8080  # on this machine's loopback
 SECRETS = "/var/lib/salina/secrets"  # on the master
 
 
@@ -104,13 +104,14 @@ def rebuild(machines: list[Machine]) -> None:
     with exclusive("rebuild"):
         wanted = fleet.current()
         base = ensure_image()
+        before = fleet.connections(wanted)
         with step(f"{', '.join(machine.name for machine in machines)} anew"):
             fleet.rebuild(machines, wanted, base)
             faults.forget(machine.name for machine in machines)
         minions = [machine for machine in machines if machine.minion]
         if minions:
             with step("minions"):
-                fleet.wait_for_minions(wanted, minions)
+                fleet.wait_for_minions(wanted, minions, before)
 
 
 def snapshot(name: str) -> None:
@@ -139,13 +140,13 @@ def start_again() -> None:
 def forward() -> None:
     """Relay the service to this machine's loopback until interrupted."""
     wanted, service = fleet.current(), fleet.topology().service
-    client = next(iter(wanted.clients), wanted.master)
+    caller = wanted.caller(service.address)
     routes = [relay.Route(HTTP, service.address, service.http)]
     if service.tls:
         routes.append(relay.Route(HTTPS, service.address, service.https))
 
     def namespace() -> Path:
-        return containers.namespace(client)
+        return containers.namespace(caller)
 
     with only_relay():
         out.print(", ".join(f"127.0.0.1:{route.port}" for route in routes), "(Ctrl-C ends it)")

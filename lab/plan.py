@@ -78,6 +78,18 @@ class Plan:
         """The machines beyond the firewall."""
         return tuple(machine for machine in self.machines if not machine.minion)
 
+    def caller(self, address: str) -> Machine:
+        """Return the machine from which the service is called: a client, or else its own host.
+
+        :param address: where the service is
+        """
+        own = [
+            machine
+            for machine in self.machines
+            if any(card.address.partition("/")[0] == address for card in machine.interfaces)
+        ]
+        return next(iter([*self.clients, *own, self.master]))
+
     def machine(self, name: str) -> Machine:
         """Return the machine of that name.
 

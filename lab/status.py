@@ -73,17 +73,18 @@ def probe(machine: Machine, fleet_: salina_topology.Topology) -> list[Check]:
     return [Check(*check) for check in json.loads(done.stdout)]
 
 
-def service(client: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> Row:
-    """Ask the service from a client, through the firewall, with its certificate checked."""
+def service(caller: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> Row:
+    """Ask the service as a client does, with its certificate checked."""
     published = fleet_.service
     scheme, port = ("https", published.https) if published.tls else ("http", published.http)
     url = f"{scheme}://{published.domain}:{port}{health_path(published.application)}"
     curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
+    curl += ["--resolve", f"{published.domain}:{port}:{published.address}"]
     curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
-    done = run(containers.attach(client, curl), text=authority(wanted), check=False)
+    done = run(containers.attach(caller, curl), text=authority(wanted), check=False)
     good = done.stdout == "200"
     detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
-    return Row("service", f"from {client.name}", (Check(url, good, detail),))
+    return Row("service", f"from {caller.name}", (Check(url, good, detail),))
 
 
 def authority(wanted: Plan) -> str:
@@ -99,7 +100,9 @@ def ping(wanted: Plan, running: set[str]) -> set[str]:
     """Return the names of the minions which answer; those without a connection aren't asked."""
     if wanted.master.container not in running:
         return set()
-    asked = {name for name in fleet.connected(wanted) if wanted.machine(name).container in running}
+    asked = {
+        name for name, _ in fleet.connections(wanted) if wanted.machine(name).container in running
+    }
     return fleet.answering(wanted, asked, PING_SECONDS) if asked else set()
 
 
@@ -120,7 +123,7 @@ def tally(hosts: list[str], well: set[str]) -> str:
 
 
 def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
-    """Return a row for each host, each tier, and the service where the lab has clients."""
+    """Return a row for each host, each tier, and the service."""
     frozen = containers.frozen()
     running = containers.running() - frozen
 
@@ -141,8 +144,8 @@ def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
         else one
         for one in rows
     ]
-    asking = [machine for machine in wanted.clients if machine.container in running]
-    found = [service(client, wanted, fleet_) for client in asking[:1]]
+    caller = wanted.caller(fleet_.service.address)
+    found = [service(caller, wanted, fleet_)] if caller.container in running else []
     return [*rows, *tiers(wanted, rows), *found]
 
 

@@ -30,6 +30,22 @@ def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
         fleet.parse("service: {}")
 
 
+def test_unknown_application_is_told() -> None:
+    with pytest.raises(LabError, match=r"odoo-14\.0, odoo-19\.0"):
+        fleet.choose(None, "odoo-1.0")
+
+
+def test_connections_of_known_minions() -> None:
+    shown = (
+        "0 0 10.1.5.2:4505 10.1.5.11:40000\n"
+        "0 0 [::ffff:10.1.5.2]:4505 [::ffff:10.1.5.12]:40001\n"
+        "0 0 [fd00::2]:4505 [fd00::13]:40002\n"
+        "0 0 10.1.5.2:4505 10.1.5.99:40003\n"
+    )
+    names = {"10.1.5.11": "s1", "10.1.5.12": "s2", "fd00::13": "s3"}
+    assert fleet.peers(shown, names) == {("s1", "40000"), ("s2", "40001"), ("s3", "40002")}
+
+
 def test_members_of_another_topology_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,10 @@ def test_s15_default_fleet_and_two_clients(default: plan.Plan) -> None:
     assert len(default.bridges) == 5
 
 
+def test_service_is_called_from_a_client(default: plan.Plan) -> None:
+    assert default.caller("10.1.2.2").name == "c1"
+
+
 def test_gateways_lead_from_the_edge_to_the_firewall_and_nowhere_else(default: plan.Plan) -> None:
     gateways = {
         (machine.name, interface.bridge): interface.gateway
@@ -69,6 +73,7 @@ def test_cards_have_fixed_unique_names_and_addresses(default: plan.Plan) -> None
 def test_one_host_with_all_roles_has_no_clients() -> None:
     small = plan.make(salina_topology.loads(SMALL), {})
     assert [machine.name for machine in small.machines] == ["one"]
+    assert small.caller("10.9.0.1").name == "one"
     assert small.master.interfaces[0].gateway is None
 
 
