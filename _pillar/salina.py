@@ -23,6 +23,9 @@ if salina_site.outdated():
 
 __opts__: dict[str, Any]
 
+MASTER_ITSELF = "_master"
+"""Ends the id under which a master runs orchestrations; no host's id has an underscore."""
+
 
 def ext_pillar(
     minion_id: str, pillar: dict[str, Any], root: str | None = None, state: str | None = None
@@ -32,9 +35,10 @@ def ext_pillar(
     `root` is the repository, `state` the master's state directory; both default to the master
     configuration's `salina: {root, state}`. Raises a readable error that lists every fault of
     topology, settings, members and application; also for an id that is no host of the fleet.
+    The master itself, as it runs an orchestration, gets an empty one.
 
     CLI Example: salt-run pillar.show_pillar nas1
     """
     configured = __opts__.get("salina", {})
     site = salina_site.read(root or configured["root"], state or configured["state"])
-    return site.pillar(minion_id)
+    return {} if minion_id.endswith(MASTER_ITSELF) else site.pillar(minion_id)
