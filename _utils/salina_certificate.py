@@ -21,7 +21,14 @@ def names(certificate: x509.Certificate) -> frozenset[str]:
     except x509.ExtensionNotFound:
         return frozenset()
     dns = {f"DNS:{name}" for name in found.get_values_for_type(x509.DNSName)}
-    return frozenset(dns | {f"IP:{address}" for address in found.get_values_for_type(x509.IPAddress)})
+    return frozenset(
+        dns | {f"IP:{address}" for address in found.get_values_for_type(x509.IPAddress)}
+    )
+
+
+def serial(certificate: bytes) -> str:
+    """Return a PEM certificate's serial number in hexadecimal."""
+    return f"{x509.load_pem_x509_certificate(certificate).serial_number:x}"
 
 
 def faults(
@@ -38,7 +45,7 @@ def faults(
         certificate: PEM, or None where there is none.
         key: the host's private key, PEM.
         ca: the CA's certificate, PEM.
-        wanted: subject alternative names it must have, exactly these: ``DNS:nas1``, ``IP:10.1.4.21``.
+        wanted: subject alternative names it must have, exactly these: ``DNS:nas1``.
         now: the time, with a time zone.
         days_remaining: it must be valid for as many days yet.
 

@@ -161,12 +161,9 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
 
 
 def _tls(fleet: Fleet, host: Host, secrets: names.Source) -> Pillar:
-    masters = fleet.having("master")
     keeps_key = {"database", "quorum"} & set(host.roles)  # daemons that read the key themselves
     return {
-        "ca_server": masters[0].id,
         "ca": secrets.get(names.CA_CERT),
-        "policy": host.id,
         "common_name": host.id,
         "names": certificate_names(fleet, host),
         "renew_days": fleet.settings.tls.renew_days,
@@ -187,34 +184,17 @@ def certificate_names(fleet: Fleet, host: Host) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def signing_policies(fleet: Fleet, state: str) -> dict[str, Pillar]:
-    """One signing policy per host, its own only: all that a minion could ask for is fixed here.
-
-    x509_v2 lets a request fill in what a policy leaves open, hence the explicit nulls: no file
-    written on the CA's host (copypath), no other period, no extensions of a CSR's.
-    Pool members have theirs before they join, so that no refresh has to come first.
-    """
+def signing_policy(fleet: Fleet, host: Host) -> dict[str, Any]:
+    """What the CA certifies of one host, in x509_v2's terms: no part is the minion's choice."""
     return {
-        host.id: {
-            "minions": host.id,
-            "signing_private_key": f"{state}/{names.FOLDER}/{names.CA_KEY}",
-            "signing_cert": f"{state}/{names.FOLDER}/{names.CA_CERT}",
-            "CN": host.id,
-            "subjectAltName": certificate_names(fleet, host),
-            "basicConstraints": "critical, CA:false",
-            "keyUsage": "critical, digitalSignature",
-            "extendedKeyUsage": "serverAuth, clientAuth",
-            "subjectKeyIdentifier": "hash",
-            "authorityKeyIdentifier": "keyid",
-            "days_valid": fleet.settings.tls.days,
-            "digest": "sha256",
-            "copypath": None,
-            "csr": None,
-            "not_before": None,
-            "not_after": None,
-            "serial_number": None,
-        }
-        for host in fleet.topology.everyone()
+        "CN": host.id,
+        "subjectAltName": certificate_names(fleet, host),
+        "basicConstraints": "critical, CA:false",
+        "keyUsage": "critical, digitalSignature",
+        "extendedKeyUsage": "serverAuth, clientAuth",
+        "subjectKeyIdentifier": "hash",
+        "authorityKeyIdentifier": "keyid",
+        "days_valid": fleet.settings.tls.days,
     }
 
 
@@ -223,7 +203,6 @@ def signing_policies(fleet: Fleet, state: str) -> dict[str, Pillar]:
 
 def _master(fleet: Fleet, state: str) -> Pillar:
     return {
-        "x509_signing_policies": signing_policies(fleet, state),
         "master": {"state": state, "secrets": f"{state}/{names.FOLDER}"},
     }
 

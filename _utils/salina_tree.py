@@ -20,7 +20,7 @@ def digest(directories: dict[str, Path]) -> str:
     It depends on the kind, the relative path and the content of each file, and on nothing else.
 
     Args:
-        directories: kind (``modules``) to the directory that holds it. A missing one counts as empty.
+        directories: kind (``modules``) to its directory. A missing one counts as empty.
 
     Returns:
         64 hexadecimal digits.

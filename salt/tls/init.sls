@@ -37,8 +37,6 @@ tls-certificate:
     - name: /etc/salina/tls/host.crt
     - key: /etc/salina/tls/host.key
     - ca: /etc/salina/tls/ca.crt
-    - ca_server: {{ pillar.tls.ca_server }}
-    - policy: {{ pillar.tls.policy }}
     - alt_names: {{ pillar.tls.names | json }}
     - days_remaining: {{ pillar.tls.renew_days }}
     - require:

@@ -1,4 +1,4 @@
-"""The repository's Python reaches a minion when it changed, in the run that needs it (issue 2, point 9)."""
+"""The repository's Python reaches a minion when it changed, in the very run that needs it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import salina_wait
 
+import salina_wait
 from tests.integration.conftest import Fleet
 
 STATE = """
@@ -83,7 +83,7 @@ def test_no_change(apply: Any) -> None:
 
 @pytest.mark.parametrize("value", ["two", "three"])
 def test_update(fleet: Fleet, apply: Any, value: str) -> None:
-    """A changed utility and its changed user are both new in the very run that brings them, and stay."""
+    """A changed utility and its changed user are new in the run that brings them, and stay."""
     assert fleet.salt("nas1", "probe.value").data != value
     write_probe(fleet.repository, value, STATE.replace("VALUE}", f"VALUE}} # {value}"))
     assert apply()["probe-told"]["comment"] == value
@@ -92,7 +92,7 @@ def test_update(fleet: Fleet, apply: Any, value: str) -> None:
 
 
 def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
-    """A minion whose own process holds the old utility, as a schedule leaves it, gets it right, too."""
+    """Right also where the minion's own process holds the old utility, as a schedule leaves it."""
     fleet.salt("nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1")
     assert salina_wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
     fleet.salt("nas1", "schedule.delete", "probe")

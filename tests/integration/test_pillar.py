@@ -43,7 +43,9 @@ def test_forged(fleet: Fleet) -> None:
     forged = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
     fleet.call("nas1", "grains.setval", "id", "bbdd1")
     fleet.call("nas1", "grains.setval", "roles", "database")
-    pillar = fleet.call("nas1", "pillar.items", "unmask=True", f"pillar={json.dumps(forged)}").stdout
+    pillar = fleet.call(
+        "nas1", "pillar.items", "unmask=True", f"pillar={json.dumps(forged)}"
+    ).stdout
     assert "10.1.4.21" in pillar
     for name in READERS:
         assert secret(fleet, name) not in pillar

@@ -32,7 +32,7 @@ def test_configuration_is_the_repositorys(fleet: Fleet) -> None:
     roots = fleet.run("config.get", "file_roots").data
     assert roots == {"base": [str(fleet.repository / "salt")]}
     assert fleet.run("config.get", "auto_accept").data is False
-    assert fleet.run("config.get", "peer").data == {".*": ["x509.sign_remote_certificate"]}
+    assert fleet.run("config.get", "peer_run").data == {".*": ["certificates.sign"]}
 
 
 def test_ready(fleet: Fleet) -> None:

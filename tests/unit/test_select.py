@@ -25,7 +25,7 @@ SECRETS = {
     "app": {"database-application", "app-admin", "app-login"},
 }  # fmt: skip
 SECTIONS = {
-    "master": {"master", "x509_signing_policies"},
+    "master": {"master"},
     "balancer": {"balancer"},
     "app": {"app", "files", "database_route"},
     "storage": {"storage"},
@@ -217,33 +217,21 @@ def test_app_on_the_balancers_host() -> None:
     assert (pillar["app"]["address"], pillar["app"]["balancers"]) == ("127.0.0.1", ["127.0.0.1"])
 
 
-def test_signing_policies() -> None:
-    """One policy per host and possible member, for this id alone, everything in it fixed."""
-    policies = fleets.pillar("salt")["x509_signing_policies"]
-    assert set(policies) == {host.id for host in fleets.topology().everyone()}
-    for host_id, policy in policies.items():
-        assert (policy["minions"], policy["CN"]) == (host_id, host_id)
-        assert policy["basicConstraints"] == "critical, CA:false"
-        for left_open in ("copypath", "csr", "not_after", "not_before", "serial_number"):
-            assert policy[left_open] is None
-    assert policies["bbdd2"]["subjectAltName"] == [
-        "DNS:bbdd2",
-        "DNS:database",
-        "IP:10.1.4.32",
-        "IP:10.1.5.32",
-    ]
-    assert "DNS:crm.example" in policies["lb1"]["subjectAltName"]
-    assert not [h for h, p in policies.items() if h != "lb1" and "DNS:crm.example" in str(p)]
-
-
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_certificate(name: str, host: str) -> None:
-    """What a host asks for is what the CA's policy for it grants."""
-    tls = fleets.pillar(host, name)["tls"]
-    master = fleets.fleet(name).having("master")[0].id
-    policy = fleets.pillar(master, name)["x509_signing_policies"][tls["policy"]]
-    assert tls["ca_server"] == master
+    """What a host expects of its certificate is what the CA's policy for it grants."""
+    fleet, tls = fleets.fleet(name), fleets.pillar(host, name)["tls"]
+    policy = salina_select.signing_policy(fleet, fleet.hosts[host])
     assert (tls["names"], tls["common_name"]) == (policy["subjectAltName"], policy["CN"])
+    assert policy["basicConstraints"] == "critical, CA:false"
+
+
+def test_names_of_a_certificate() -> None:
+    """A database host also bears the service's name, the balancer the domain, nobody else does."""
+    names = {host: fleets.pillar(host)["tls"]["names"] for host in fleets.fleet().hosts}
+    assert names["bbdd2"] == ["DNS:bbdd2", "DNS:database", "IP:10.1.4.32", "IP:10.1.5.32"]
+    assert [host for host, found in names.items() if "DNS:crm.example" in found] == ["lb1"]
+    assert [host for host, found in names.items() if "DNS:database" in found] == ["bbdd1", "bbdd2"]
 
 
 # The site: what the external pillar and the runners read
