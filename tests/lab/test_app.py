@@ -1,0 +1,301 @@
+"""The application tier as a client sees it: S1, S5 and S9, O2 to O4, O6 and O7.
+
+Requests are made on c1, beyond the firewall. Which application host served one is told by its
+nginx, in whose log the request's mark stands.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.lab.lab import apply, run, salt, shell
+
+pytestmark = pytest.mark.lab
+
+APPS = ["s1", "s2", "s3"]
+URL = "https://crm.example"
+LOG = "/var/log/nginx/odoo-access.log"
+SECRETS = "/var/lib/salina/secrets"
+PYTHON = "/opt/odoo/odoo-14.0/bin/python"
+
+# What c1 runs: `call` makes requests of one session, as a browser would.
+BROWSER = """
+import base64, gzip, hashlib, http.cookiejar, json, ssl, sys, threading, time, urllib.request
+
+given = json.loads(sys.argv[1])
+tls = ssl.create_default_context(cadata=given["ca"])
+cookies = http.cookiejar.CookieJar()
+opener = urllib.request.build_opener(
+    urllib.request.HTTPSHandler(context=tls), urllib.request.HTTPCookieProcessor(cookies)
+)
+
+def get(path, **headers):
+    with opener.open(urllib.request.Request(given["url"] + path, headers=headers), timeout=90) as r:
+        return r.status, dict(r.headers), r.read()
+
+def call(path, **params):
+    body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params}).encode()
+    request = urllib.request.Request(
+        given["url"] + path, body, {"Content-Type": "application/json"}
+    )
+    with opener.open(request, timeout=90) as answer:
+        found = json.load(answer)
+    if "error" in found:
+        raise SystemExit(f"{path}: {found['error']}")
+    return found["result"]
+
+def model(name, method, *args, **kwargs):
+    return call(f"/web/dataset/call_kw/{name}/{method}?{given['mark']}", model=name, method=method,
+                args=list(args), kwargs=kwargs)
+
+def login():
+    return call("/web/session/authenticate", db="crm", login="admin", password=given["password"])
+"""
+
+
+@pytest.fixture(scope="module")
+def ca() -> str:
+    """The certificate of the project's CA."""
+    return run("s1", "cat", "/etc/salina/tls/ca.crt")
+
+
+@pytest.fixture(scope="module")
+def password() -> str:
+    """The password of the user admin."""
+    return run("salt", "cat", f"{SECRETS}/app-login").strip()
+
+
+@pytest.fixture
+def mark() -> str:
+    """Stands in the requests of one test, to find them in the logs."""
+    return f"mark={uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def client(ca: str, password: str, mark: str) -> Any:
+    """Run a script on c1 and return the JSON that it prints."""
+
+    def on_c1(script: str) -> Any:
+        given = json.dumps({"ca": ca, "password": password, "url": URL, "mark": mark})
+        return json.loads(run("c1", "python3", "-", given, given=BROWSER + script))
+
+    return on_c1
+
+
+def served(mark: str) -> dict[str, int]:
+    """How many of the marked requests each application host served."""
+    found = {host: shell(host, f"grep --count {mark} {LOG} || true") for host in APPS}
+    return {host: int(count) for host, count in found.items()}
+
+
+def sql(statement: str) -> list[str]:
+    """The rows that a statement gives in the application's database."""
+    leader = next(
+        host
+        for host in ("bbdd1", "bbdd2")
+        if shell(host, "runuser -u postgres -- psql -XAtc 'SELECT pg_is_in_recovery()'") == "f\n"
+    )
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-XAt", "-d", "crm"]
+    return run(leader, *psql, given=statement).splitlines()
+
+
+def test_s1_login_page_and_its_assets(client: Any) -> None:
+    """S1: the page and every script, style and image that it names, jQuery among them."""
+    found = client(
+        """
+import re
+status, headers, page = get("/web/login")
+names = re.findall(r'(?:src|href)="(/[^"]+[.](?:js|css|png|ico)[^"]*)"', page.decode())
+bodies = {name: get(name) for name in dict.fromkeys(names)}
+print(json.dumps({
+    "status": status,
+    "assets": {name: [answer[0], len(answer[2])] for name, answer in bodies.items()},
+    "jquery": any(b"jQuery" in answer[2] for answer in bodies.values()),
+}))
+"""
+    )
+    assert found["status"] == 200
+    assert len(found["assets"]) >= 4
+    assert all(status == 200 and size for status, size in found["assets"].values()), found
+    assert found["jquery"]
+
+
+def test_o4_the_balancer_names_the_client_and_nobody_else_may(client: Any, mark: str) -> None:
+    """O4: nginx knows c1 by its address; what c1 says about itself is not believed."""
+    client(
+        """
+print(json.dumps(get(f"/web/login?{given['mark']}", **{"X-Forwarded-For": "192.0.2.7"})[0]))
+"""
+    )
+    lines = [line for host in APPS for line in shell(host, f"grep {mark} {LOG} || true").split("\n")]
+    assert [line.split()[:2] for line in lines if line] == [["10.1.1.11", "10.1.3.1"]]
+
+
+def test_session_is_valid_on_every_host(client: Any, mark: str) -> None:
+    """Sessions are in the database: one login, and every host knows who it is."""
+    found = client(
+        """
+uid = login()["uid"]
+seen = [call(f"/web/session/get_session_info?{given['mark']}")["uid"] for _ in range(12)]
+print(json.dumps({"uid": uid, "seen": seen}))
+"""
+    )
+    assert found["seen"] == [found["uid"]] * 12
+    assert all(served(mark).values()), served(mark)
+
+
+def test_s5_attachment_is_the_same_from_every_host(client: Any, mark: str) -> None:
+    """S5: uploaded through one host, read with identical bytes through each other."""
+    content = os.urandom(300_000)
+    found = client(
+        f"""
+login()
+number = model("ir.attachment", "create",
+    {{"name": "salina-test", "datas": {base64.b64encode(content).decode()!r}}})
+bodies = [get(f"/web/content/{{number}}?download=1&{{given['mark']}}")[2] for _ in range(12)]
+print(json.dumps([hashlib.sha256(body).hexdigest() for body in bodies]))
+model("ir.attachment", "unlink", [number])
+"""
+    )
+    assert found == [hashlib.sha256(content).hexdigest()] * 12
+    reads = {host: shell(host, f"grep {mark} {LOG} | grep --count content || true") for host in APPS}
+    assert all(int(count) for count in reads.values()), reads
+
+
+def test_s5_the_filestore_is_on_the_volume() -> None:
+    """S5: what Odoo stores lies on the shared volume, owned by the service's user."""
+    answer = run("s2", "stat", "--format=%U %a", "/mnt/nas/odoo/filestore/crm").split()
+    assert answer[0] == "odoo"
+    assert run("s2", "stat", "--file-system", "--format=%T", "/mnt/nas/odoo").strip() == "fuseblk"
+
+
+def test_s9_initialised_once_without_demo_data() -> None:
+    """S9: each step has one host that did it; no demo data."""
+    steps = [row.split("|") for row in sql("SELECT step, host FROM salina_once ORDER BY finished")]
+    assert [step for step, _ in steps] == ["initialise", "set the login", f"set the URL {URL}"]
+    assert {host for _, host in steps} <= set(APPS)
+    assert sql("SELECT count(*) FROM ir_module_module WHERE demo") == ["0"]
+    assert sql("SELECT name FROM ir_module_module WHERE name = 'crm' AND state = 'installed'")
+
+
+def test_s9_raced_by_all_hosts_a_step_runs_once() -> None:
+    """S9: all hosts at the same moment; a step that fails stays undone and is tried again."""
+    step = f"test {uuid.uuid4().hex}"
+    shared = f"/mnt/nas/odoo/{step.replace(' ', '-')}"
+    once = ["application.once", step, json.dumps(["sh", "-c", f"sleep 1; hostname >> {shared}"])]
+    fails = ["application.once", step, json.dumps(["sh", "-c", "echo no luck; exit 3"])]
+    try:
+        failed = salt("s1", *fails, "odoo", "/")["s1"]
+        assert "ended with 3" in failed
+        assert "no luck" in failed
+        assert salt("s1", "application.done", step) == {"s1": ""}
+        with ThreadPoolExecutor() as pool:
+            answers = list(pool.map(lambda host: salt(host, *once, "odoo", "/")[host], APPS))
+        assert answers.count("") == 1, answers
+        done = run("s1", "cat", shared).split()
+        assert len(done) == 1
+        assert all(answer.startswith(f"{done[0]} at ") for answer in answers if answer)
+    finally:
+        run("s1", "rm", "--force", shared)
+        sql(f"DELETE FROM salina_once WHERE step = '{step}'")
+
+
+def test_o6_static_files_are_compressed_and_cached(client: Any) -> None:
+    """O6: gzip, long expiry, and the second answer comes from nginx's cache."""
+    found = client(
+        """
+path = "/web/static/lib/underscore/underscore.js"
+get("/web/login")
+answers = [get(path, **{"Accept-Encoding": "gzip"}) for _ in range(6)]
+print(json.dumps([[headers, len(gzip.decompress(body))] for _, headers, body in answers]))
+"""
+    )
+    for headers, size in found:
+        assert headers["Content-Encoding"] == "gzip"
+        assert headers["Cache-Control"] == "max-age=864000"
+        assert size > 10_000
+    assert "HIT" in {headers["X-Cache-Status"] for headers, _ in found}
+
+
+def test_o7_long_polling_goes_to_its_own_port(client: Any, mark: str) -> None:
+    """O7: a poll waits on port 8072 until another host's message arrives, wherever it was sent."""
+    found = client(
+        """
+login()
+answers = []
+channel = given["mark"]
+
+def poll():
+    begin = time.monotonic()
+    answers.append(call(f"/longpolling/poll?{channel}", channels=[channel], last=0))
+    answers.append(time.monotonic() - begin)
+
+waiting = threading.Thread(target=poll)
+waiting.start()
+time.sleep(3)
+call("/longpolling/send", channel=channel, message="from beyond")
+waiting.join(60)
+print(json.dumps(answers))
+"""
+    )
+    messages, seconds = found
+    assert [item["message"] for item in messages] == ["from beyond"]
+    assert 2.5 < seconds < 10
+    lines = "".join(shell(host, f"grep {mark} {LOG} || true") for host in APPS)
+    assert re.search(r"/longpolling/poll.* 127\.0\.0\.1:8072 ", lines), lines
+
+
+def test_o2_o3_service_as_it_should_run() -> None:
+    """O2, O3: own user, loopback only, no secret readable by others, Odoo takes the hash as it is."""
+    for host in APPS:
+        assert run(host, "systemctl", "is-enabled", "odoo").strip() == "enabled"
+        users = run(host, "ps", "-o", "user=", "-C", "python")
+        assert set(users.split()) == {"odoo"}, users
+        listening = shell(host, "ss -Hltn | awk '{print $4}'").split()
+        assert {"127.0.0.1:8069", "127.0.0.1:8072"} <= set(listening)
+        assert not [address for address in listening if address.startswith(("0.0.0.0", "[::]", "*"))]
+        modes = run(host, "stat", "--format=%a %U:%G", "/etc/odoo/odoo.conf", "/etc/odoo/environment")
+        assert modes.splitlines() == ["640 root:odoo", "600 root:root"]
+        assert "password" not in run(host, "ps", "-eo", "args")
+    secret = run("salt", "cat", f"{SECRETS}/app-admin").strip()
+    script = (
+        "import configparser, sys; from passlib.hash import pbkdf2_sha512 as h; "
+        "c = configparser.RawConfigParser(); c.read('/etc/odoo/odoo.conf'); "
+        "print(h.verify(sys.stdin.read(), c['options']['admin_passwd']))"
+    )
+    assert run("s1", PYTHON, "-c", script, given=secret).strip() == "True"
+
+
+def test_o3_log_is_rotated_and_followed() -> None:
+    """O3: after a rotation Odoo writes into the new file."""
+    run("s3", "logrotate", "--force", "/etc/logrotate.d/odoo")
+    run("s3", "curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:8069/web/login")
+    assert "/web/login" in run("s3", "cat", "/var/log/odoo/odoo.log")
+    assert shell("s3", "ls /var/log/odoo/odoo.log.1").strip()
+
+
+def test_o3_restarted_after_a_failure() -> None:
+    """O3: systemd starts the service again when its process is gone."""
+    before = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
+    run("s2", "systemctl", "kill", "--signal=KILL", "odoo")
+    assert salt("s2", "state.single", "application.healthy", "http://127.0.0.1:8069/web/health",
+                "wait=60")
+    after = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
+    assert after not in ("", "0", before)
+
+
+def test_second_apply_changes_nothing() -> None:
+    """No state of the application tier reports a change, for real and in prediction."""
+    for test in (False, True):
+        for host, states in apply("s*", "role.app", test=test).items():
+            assert [name for name, state in states.items() if state["changes"]] == [], host
+            assert [name for name, state in states.items() if state["result"] is not True] == [], host
