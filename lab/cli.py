@@ -160,9 +160,10 @@ def fault(
 
 
 @app.command()
-def heal() -> None:
-    """End all faults: frozen hosts go on, stopped ones start, cables are plugged in."""
-    for one in faults.heal(fleet.current()):
+def heal(hosts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """End all faults, or those of some hosts: all go on, start, and have their cables."""
+    wanted = fleet.current()
+    for one in faults.heal(pick(wanted, hosts) if hosts else wanted.machines):
         out.print(f"healed: {one}")
 
 

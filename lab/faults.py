@@ -8,7 +8,7 @@ from functools import partial
 
 from lab import containers, network
 from lab.paths import FAULTS
-from lab.plan import Machine, Plan
+from lab.plan import Machine
 from lab.process import run
 
 
@@ -82,31 +82,31 @@ def inject(kind: Kind, machine: Machine, service: str = "") -> None:
     actions[kind]()
 
 
-def unfreeze(wanted: Plan) -> None:
-    """Let frozen hosts go on."""
+def unfreeze(machines: Iterable[Machine]) -> None:
+    """Let those of the hosts that are frozen go on."""
     frozen = containers.frozen()
-    for machine in wanted.machines:
+    for machine in machines:
         if machine.container in frozen:
             containers.freeze(machine, False)
 
 
-def heal(wanted: Plan) -> list[Fault]:
-    """End all faults, also those that nobody noted; return the noted ones.
+def heal(machines: Iterable[Machine]) -> list[Fault]:
+    """End all faults of these hosts, also those that nobody noted; return the noted ones.
 
     Frozen hosts go on, stopped ones start, cables are plugged in, killed services start.
     """
-    there = {machine.name for machine in wanted.machines}
-    noted = [fault for fault in read() if fault.host in there]
-    unfreeze(wanted)
+    broken = {machine.name: machine for machine in machines}
+    unfreeze(broken.values())
     running = containers.running()
-    for machine in wanted.machines:
+    for machine in broken.values():
         if machine.container not in running:
             containers.start(machine)
         else:
             links(machine, True)
+    noted = [fault for fault in read() if fault.host in broken]
     for fault in noted:
         if fault.kind is Kind.SERVICE_KILL:
             start = ["systemctl", "start", "--no-block", fault.service]
-            run(containers.attach(wanted.machine(fault.host), start))
-    write([])
+            run(containers.attach(broken[fault.host], start))
+    forget(broken)
     return noted

@@ -56,9 +56,9 @@ def bring_up(wanted: Plan, topology: salina_topology.Topology, base: Path, own: 
         network.ensure(wanted.bridges)
     with step(f"{len(wanted.machines)} hosts"):
         fleet.remove_strangers(wanted)
-        faults.unfreeze(wanted)
+        faults.unfreeze(wanted.machines)
         fleet.ensure_machines(wanted, topology, base)
-        faults.heal(wanted)
+        faults.heal(wanted.machines)
     with step("master"):
         fleet.ensure_master(wanted, topology, own)
     with step(f"{len(wanted.minions)} minions"):
@@ -118,7 +118,7 @@ def snapshot(name: str) -> None:
     """Keep the lab under a name, and start it again."""
     with exclusive("snapshot"):
         with step(f"snapshot {name}"):
-            faults.heal(fleet.current())
+            faults.heal(fleet.current().machines)
             snapshots.take(name)
         start_again()
 
