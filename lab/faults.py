@@ -48,7 +48,9 @@ def write(faults: Iterable[Fault]) -> None:
     """Note the injected faults."""
     noted = [asdict(fault) for fault in faults]
     if noted:
-        FAULTS.write_text(json.dumps(noted))
+        unfinished = FAULTS.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(noted))
+        unfinished.rename(FAULTS)
     else:
         FAULTS.unlink(missing_ok=True)
 
