@@ -31,7 +31,7 @@ PYTHON = "/opt/odoo/odoo-14.0/bin/python"
 BROWSER = """
 import base64, gzip, hashlib, http.cookiejar, json, ssl, sys, threading, time, urllib.request
 
-given = json.loads(sys.argv[1])
+given = json.loads(GIVEN)
 tls = ssl.create_default_context(cadata=given["ca"])
 cookies = http.cookiejar.CookieJar()
 opener = urllib.request.build_opener(
@@ -86,7 +86,8 @@ def client(ca: str, password: str, mark: str) -> Any:
 
     def on_c1(script: str) -> Any:
         given = json.dumps({"ca": ca, "password": password, "url": URL, "mark": mark})
-        return json.loads(run("c1", "python3", "-", given, given=BROWSER + script))
+        whole = BROWSER.replace("GIVEN", repr(given)) + script
+        return json.loads(run("c1", "python3", "-", given=whole))
 
     return on_c1
 
@@ -176,6 +177,14 @@ def test_s5_the_filestore_is_on_the_volume() -> None:
     answer = run("s2", "stat", "--format=%U %a", "/mnt/nas/odoo/filestore/crm").split()
     assert answer[0] == "odoo"
     assert run("s2", "stat", "--file-system", "--format=%T", "/mnt/nas/odoo").strip() == "fuseblk"
+
+
+def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
+    """S5: its own view of the mounts keeps the volume writable (see the unit's ReadWritePaths)."""
+    for host in APPS:
+        pid = run(host, "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
+        inside = ["nsenter", "--target", pid, "--mount", "--setuid", "869", "--setgid", "869"]
+        run(host, *inside, "test", "-w", "/mnt/nas/odoo/filestore/crm")
 
 
 def test_s9_initialised_once_without_demo_data() -> None:
