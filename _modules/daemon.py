@@ -12,12 +12,13 @@ import salina_service
 __salt__: dict[str, Any]
 
 
-def outdated(name: str, files: list[str]) -> list[str]:
-    """Return those files that were written after a service was started.
+def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
+    """Return those files that were written after a service read them.
 
     Args:
-        name: the service. One that never ran is not outdated.
-        files: what it reads at its start only.
+        name: the service. One that doesn't run is not outdated.
+        files: what it reads.
+        reloads: whether it reads them at a reload, too, and not only at its start.
 
     Raises:
         CommandExecutionError: systemd does not say.
@@ -26,9 +27,12 @@ def outdated(name: str, files: list[str]) -> list[str]:
 
         salt bbdd1 daemon.outdated patroni '["/etc/systemd/system/patroni.service"]'
     """
-    command = ["systemctl", "show", name, "--property=ExecMainStartTimestampMonotonic", "--value"]
+    if not __salt__["service.status"](name):
+        return []
+    wanted = salina_service.STARTED_OR_RELOADED if reloads else salina_service.STARTED
+    command = ["systemctl", "show", name, f"--property={wanted}", "--value"]
     result = __salt__["cmd.run_all"](command, python_shell=False)
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
-    started = int(result["stdout"] or 0)
-    return salina_service.newer(files, started, time.monotonic(), time.time())
+    moment = int(result["stdout"] or 0)
+    return salina_service.newer(files, moment, time.monotonic(), time.time())

@@ -17,7 +17,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-def joined(name: str, wait: int) -> dict[str, Any]:
+def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     """Ensure that this host is a running member of the cluster, and that the cluster serves.
 
     Without data it founds the cluster if no planned member knows one, and otherwise enters it. On a
@@ -27,6 +27,7 @@ def joined(name: str, wait: int) -> dict[str, Any]:
     Args:
         name: the service's name.
         wait: seconds to wait until this host's member serves.
+        files: what the service reads at its start only; if one is newer, it is restarted.
 
     Raises:
         CommandExecutionError: etcd refused, did not start, or does not serve in time.
@@ -36,10 +37,11 @@ def joined(name: str, wait: int) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     data, running = __salt__["quorum.has_data"](), __salt__["service.status"](name)
     enabled = __salt__["service.enabled"](name)
+    old = __salt__["daemon.outdated"](name, files)
     if __opts__["test"]:
-        if data and running and enabled:
+        if data and running and enabled and not old:
             return ret | {"comment": "it is a member"}
-        return ret | {"result": None, "comment": "it would start and join"}
+        return ret | {"result": None, "comment": "it would be (re)started, and join"}
     if not enabled:
         _done(__salt__["service.enable"](name), f"systemctl enable {name}")
         ret["changes"]["enabled"] = True
@@ -48,22 +50,15 @@ def joined(name: str, wait: int) -> dict[str, Any]:
     if not running:
         _done(__salt__["service.start"](name, no_block=True), f"systemctl start {name}")
         ret["changes"]["started"] = True
+    if old:
+        _done(__salt__["service.restart"](name, no_block=True), f"systemctl restart {name}")
+        ret["changes"]["restarted"] = old
     _serve(name, wait)
     __salt__["quorum.entered"]()
     drift = __salt__["quorum.drift"]()
     if drift:
         return ret | {"result": False, "comment": "\n".join(drift)}
     return ret | {"comment": "it is a member, and the cluster serves"}
-
-
-def mod_watch(name: str, wait: int, **_: Any) -> dict[str, Any]:
-    """Restart the member after a change of its settings, and wait until it serves again."""
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "restarted"}
-    if __opts__["test"]:
-        return ret | {"result": None, "comment": "it would be restarted"}
-    _done(__salt__["service.restart"](name, no_block=True), f"systemctl restart {name}")
-    _serve(name, wait)
-    return ret | {"changes": {"restarted": True}}
 
 
 def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:

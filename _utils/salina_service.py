@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+STARTED = "ExecMainStartTimestampMonotonic"
+"""systemd's property: when the service's process was started, microseconds after the boot."""
+STARTED_OR_RELOADED = "StateChangeTimestampMonotonic"
+"""The same, counting a reload as well."""
 
-def newer(files: Iterable[str], started: int, now_monotonic: float, now: float) -> list[str]:
-    """Return those files that were written after a service was started.
+
+def newer(files: Iterable[str], moment: int, now_monotonic: float, now: float) -> list[str]:
+    """Return those files that were written after a moment.
 
     Args:
         files: paths; a missing one is not newer.
-        started: systemd's ``ExecMainStartTimestampMonotonic``, in microseconds; 0 if it never was.
+        moment: by the monotonic clock, in microseconds, as systemd says; 0 if there was none.
         now_monotonic: the same clock now, in seconds.
         now: the clock of the files, in seconds.
     """
-    if not started:
+    if not moment:
         return []
-    start = now - (now_monotonic - started / 1e6)
-    return [path for path in files if Path(path).exists() and Path(path).stat().st_mtime > start]
+    then = now - (now_monotonic - moment / 1e6)
+    return [path for path in files if Path(path).exists() and Path(path).stat().st_mtime > then]

@@ -38,9 +38,8 @@ etcd-member:
   quorum.joined:
     - name: etcd
     - wait: {{ pillar.quorum.wait }}
+    - files: [/etc/default/etcd, /etc/systemd/system/etcd.service.d/salina.conf]
     - require:
         - certificate: tls-certificate
-    - watch:
-        - file: etcd-unit
         - user: etcd-user
         - file: etcd-settings

@@ -46,12 +46,20 @@ patroni-service:
   service.running:
     - name: patroni
     - enable: True
-    - reload: True
     - require:
-        - patroni: patroni-turn
-    - watch:
         - file: patroni-settings
-        - certificate: tls-certificate
+        - patroni: patroni-turn
+
+patroni-current:
+  daemon.current:
+    - name: patroni
+    - files:
+        - /etc/patroni/patroni.yml
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/host.crt
+        - /etc/salina/tls/host.key
+    - require:
+        - service: patroni-service
 
 patroni-working:
   patroni.working:
@@ -59,7 +67,7 @@ patroni-working:
     - wait: {{ wait }}
     - files: [/opt/patroni/installed.txt, /etc/systemd/system/patroni.service]
     - require:
-        - service: patroni-service
+        - daemon: patroni-current
 
 patroni-configured:
   patroni.configured:

@@ -1,0 +1,40 @@
+"""Keep a running daemon in step with its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "daemon"
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def current(name: str, files: list[str]) -> dict[str, Any]:
+    """Ensure that a running service has read its files, by a reload if it has not.
+
+    Unlike ``watch`` this does not forget a change when a run is killed before the reload.
+
+    Args:
+        name: the service. One that doesn't run is left alone.
+        files: what it reads when it starts and when it reloads.
+
+    Raises:
+        CommandExecutionError: the reload failed.
+
+    CLI example: see ``salt/patroni/init.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
+    unread = __salt__["daemon.outdated"](name, files, reloads=True)
+    if not unread:
+        return ret
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": f"would be reloaded: {', '.join(unread)} changed"}
+    if not __salt__["service.reload"](name):
+        raise CommandExecutionError(f"systemctl reload {name} failed: see journalctl -u {name}")
+    return ret | {"changes": {"read": unread}, "comment": "reloaded"}
