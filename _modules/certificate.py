@@ -6,7 +6,9 @@ in a fleet that is a message to one process from each host, each time.
 
 from __future__ import annotations
 
+import grp
 import os
+import stat
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +22,49 @@ from cryptography.hazmat.primitives.serialization import (
 from salt.exceptions import CommandExecutionError
 
 import salina_certificate
+import salina_secrets
 import salina_wait
 
 __salt__: dict[str, Any]
+
+
+def key_faults(path: str, group: str) -> list[str]:
+    """Say what is wrong with the private key at a path: missing, or readable by others than wanted.
+
+    `group`: who may read it besides root; `root` for nobody.
+
+    CLI Example: salt nas1 certificate.key_faults /etc/salina/tls/host.key ssl-cert
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return ["there is none"]
+    mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
+    wanted = _access(group)
+    return ["its owner or mode is another"] if (mode, owner) != wanted else []
+
+
+def make_key(path: str, group: str) -> None:
+    """Put a new private key (ECDSA, P-256) at a path, if there is none; set its owner and mode.
+
+    `group`: who may read it besides root; `root` for nobody.
+    Raises CommandExecutionError: there is no such group.
+
+    CLI Example: salt nas1 certificate.make_key /etc/salina/tls/host.key ssl-cert
+    """
+    mode, owner = _access(group)
+    if not os.path.exists(path):
+        _write(Path(path), salina_secrets.new_key().encode(), 0o600)
+    os.chown(path, *owner)
+    os.chmod(path, mode)
+
+
+def _access(group: str) -> tuple[int, tuple[int, int]]:
+    """Return mode and owner of a key that root and a group may read."""
+    try:
+        return 0o600 if group == "root" else 0o640, (0, grp.getgrnam(group).gr_gid)
+    except KeyError as error:
+        raise CommandExecutionError(f"there is no group {group}") from error
 
 
 def faults(path: str, key: str, ca: str, names: list[str], days_remaining: int = 30) -> list[str]:
@@ -71,7 +113,7 @@ def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> s
         salina_wait.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
-    _write(Path(path), pem)
+    _write(Path(path), pem, 0o644)
     return salina_certificate.serial(pem)
 
 
@@ -84,9 +126,9 @@ def _judge(found: bytes | None, key: str, ca: str, names: list[str], days: int) 
         raise CommandExecutionError(f"the certificate can't be judged: {error}") from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Put a certificate in its place at once, readable by all."""
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in its place at once."""
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
-    os.chmod(file.name, 0o644)
+    os.chmod(file.name, mode)
     os.replace(file.name, path)

@@ -1,6 +1,5 @@
 # This host's certificate. Daemons that use it watch `certificate: tls-certificate`.
 {%- import_yaml "packages.yaml" as packages %}
-{%- set group = pillar.tls.group %}
 
 tls-packages:
   pkg.installed:
@@ -21,13 +20,9 @@ tls-ca:
         - file: tls-directory
 
 tls-key:
-  x509.private_key_managed:
+  certificate.key_made:
     - name: /etc/salina/tls/host.key
-    - algo: ec
-    - keysize: 256
-    - user: root
-    - group: {{ group }}
-    - mode: '{{ '0600' if group == 'root' else '0640' }}'
+    - group: {{ pillar.tls.group }}
     - require:
         - file: tls-directory
         - pkg: tls-packages
@@ -41,4 +36,4 @@ tls-certificate:
     - days_remaining: {{ pillar.tls.renew_days }}
     - require:
         - file: tls-ca
-        - x509: tls-key
+        - certificate: tls-key
