@@ -1,20 +1,22 @@
-"""What an application host asks and does beyond Salt's own modules: health, the database, code
-from git, and steps that are done once for the whole service."""
+"""What an application host asks and does beyond Salt's own modules.
+
+Health, the database, code from git, and steps that are done once for the whole service.
+"""
 
 from __future__ import annotations
 
 import platform
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 import salina_apt
 import salina_odoo
 from salina_psql import PsqlError, Session, installed, literal
-from salt.exceptions import CommandExecutionError
 
 __salt__: dict[str, Any]
 __grains__: dict[str, Any]
@@ -55,9 +57,9 @@ def listening(address: str, port: int) -> bool:
 
         salt s1 application.listening 10.1.3.11 80
     """
-    family = ["--ipv6", f"[{address}]:{port}"] if ":" in address else ["--ipv4", f"{address}:{port}"]
-    argv = ["ss", "--no-header", "--listening", "--numeric", "--tcp", family[0], "src", family[1]]
-    return bool(_command(argv))
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    listing = _command(["ss", "--no-header", "--listening", "--numeric", "--tcp"])
+    return where in [line.split()[3] for line in listing.splitlines()]
 
 
 def database() -> str:

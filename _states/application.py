@@ -1,5 +1,7 @@
-"""Conditions of an application host: its code, its configuration, its database, its health, and
-the steps that are done once for the whole service."""
+"""Conditions of an application host.
+
+Its code, its configuration, its database, its health, and what is done once for the service.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +150,7 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
         return _ret(name, None, f"would be restarted to listen on {where}", changes)
     __salt__["service.restart"](name)
     if not __salt__["application.listening"](address, port):
-        return _ret(name, False, f"it was restarted and doesn't listen on {where}: systemctl status")
+        return _ret(name, False, f"it was restarted, but doesn't listen on {where}")
     return _ret(name, True, f"it was restarted and listens on {where}", changes)
 
 
@@ -181,11 +183,13 @@ def once(
 
     CLI example: see ``salt/odoo/once.sls``.
     """
+    changes = {"once": {"old": None, "new": name}}
     if __opts__["test"]:
         unknown = __salt__["application.database"]()
         before = "" if unknown else __salt__["application.done"](name)
-        would = f"would be done, if no other host did it ({unknown})" if unknown else "would be done"
-        return _ret(name, True, f"done by {before}") if before else _ret(name, None, would)
+        if before:
+            return _ret(name, True, f"done by {before}")
+        return _ret(name, None, "would be done here, or seen to be done elsewhere", changes)
     given = __pillar__["app"]["secrets"]
     environment = (env or {}) | {name: given[key] for name, key in (secrets or {}).items()}
     before = __salt__["application.once"](
@@ -193,7 +197,7 @@ def once(
     )
     if before:
         return _ret(name, True, f"done by {before}")
-    return _ret(name, True, "done here, for the whole service", {"once": {"old": None, "new": name}})
+    return _ret(name, True, "done here, for the whole service", changes)
 
 
 def _wait(name: str, obstacle: Any, wait: int, what: str) -> dict[str, Any]:

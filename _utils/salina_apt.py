@@ -80,8 +80,8 @@ def _deb822(text: str) -> Iterator[Entry]:
             for name, value in re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", stanza, re.M)
         }
         if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
-            kept = {name: fields[name.lower()] for name in FIELDS.values() if name.lower() in fields}
+            known = (name for name in FIELDS.values() if name.lower() in fields)
             uris, suites, components = (
                 tuple(fields.get(name, "").split()) for name in ("uris", "suites", "components")
             )
-            yield Entry(uris, suites, components, kept)
+            yield Entry(uris, suites, components, {name: fields[name.lower()] for name in known})

@@ -40,7 +40,7 @@ opener = urllib.request.build_opener(
 
 def get(path, **headers):
     with opener.open(urllib.request.Request(given["url"] + path, headers=headers), timeout=90) as r:
-        return r.status, dict(r.headers), r.read()
+        return r.status, {name.lower(): value for name, value in r.headers.items()}, r.read()
 
 def call(path, **params):
     body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params}).encode()
@@ -51,7 +51,7 @@ def call(path, **params):
         found = json.load(answer)
     if "error" in found:
         raise SystemExit(f"{path}: {found['error']}")
-    return found["result"]
+    return found.get("result")
 
 def model(name, method, *args, **kwargs):
     return call(f"/web/dataset/call_kw/{name}/{method}?{given['mark']}", model=name, method=method,
@@ -92,10 +92,9 @@ def client(ca: str, password: str, mark: str) -> Any:
     return on_c1
 
 
-def served(mark: str) -> dict[str, int]:
-    """How many of the marked requests each application host served."""
-    found = {host: shell(host, f"grep --count {mark} {LOG} || true") for host in APPS}
-    return {host: int(count) for host, count in found.items()}
+def log(host: str, mark: str) -> list[str]:
+    """The lines about the marked requests in a host's log."""
+    return shell(host, f"grep {mark} {LOG} || true").splitlines()
 
 
 def sql(statement: str) -> list[str]:
@@ -137,8 +136,8 @@ def test_o4_the_balancer_names_the_client_and_nobody_else_may(client: Any, mark:
 print(json.dumps(get(f"/web/login?{given['mark']}", **{"X-Forwarded-For": "192.0.2.7"})[0]))
 """
     )
-    lines = [line for host in APPS for line in shell(host, f"grep {mark} {LOG} || true").split("\n")]
-    assert [line.split()[:2] for line in lines if line] == [["10.1.1.11", "10.1.3.1"]]
+    lines = [line for host in APPS for line in log(host, mark)]
+    assert [line.split()[:2] for line in lines] == [["10.1.1.11", "10.1.3.1"]]
 
 
 def test_session_is_valid_on_every_host(client: Any, mark: str) -> None:
@@ -151,7 +150,7 @@ print(json.dumps({"uid": uid, "seen": seen}))
 """
     )
     assert found["seen"] == [found["uid"]] * 12
-    assert all(served(mark).values()), served(mark)
+    assert all(log(host, mark) for host in APPS)
 
 
 def test_s5_attachment_is_the_same_from_every_host(client: Any, mark: str) -> None:
@@ -168,8 +167,7 @@ model("ir.attachment", "unlink", [number])
 """
     )
     assert found == [hashlib.sha256(content).hexdigest()] * 12
-    reads = {host: shell(host, f"grep {mark} {LOG} | grep --count content || true") for host in APPS}
-    assert all(int(count) for count in reads.values()), reads
+    assert all("/web/content" in " ".join(log(host, mark)) for host in APPS)
 
 
 def test_s5_the_filestore_is_on_the_volume() -> None:
@@ -229,10 +227,10 @@ print(json.dumps([[headers, len(gzip.decompress(body))] for _, headers, body in 
 """
     )
     for headers, size in found:
-        assert headers["Content-Encoding"] == "gzip"
-        assert headers["Cache-Control"] == "max-age=864000"
+        assert headers["content-encoding"] == "gzip"
+        assert headers["cache-control"] == "max-age=864000"
         assert size > 10_000
-    assert "HIT" in {headers["X-Cache-Status"] for headers, _ in found}
+    assert "HIT" in {headers["x-cache-status"] for headers, _ in found}
 
 
 def test_o7_long_polling_goes_to_its_own_port(client: Any, mark: str) -> None:
@@ -259,22 +257,26 @@ print(json.dumps(answers))
     messages, seconds = found
     assert [item["message"] for item in messages] == ["from beyond"]
     assert 2.5 < seconds < 10
-    lines = "".join(shell(host, f"grep {mark} {LOG} || true") for host in APPS)
+    lines = "\n".join(line for host in APPS for line in log(host, mark))
     assert re.search(r"/longpolling/poll.* 127\.0\.0\.1:8072 ", lines), lines
 
 
 def test_o2_o3_service_as_it_should_run() -> None:
-    """O2, O3: own user, loopback only, no secret readable by others, Odoo takes the hash as it is."""
+    """O2, O3: own user, only where the proxy needs it, secrets readable by nobody else."""
     for host in APPS:
         assert run(host, "systemctl", "is-enabled", "odoo").strip() == "enabled"
         users = run(host, "ps", "-o", "user=", "-C", "python")
         assert set(users.split()) == {"odoo"}, users
-        listening = shell(host, "ss -Hltn | awk '{print $4}'").split()
-        assert {"127.0.0.1:8069", "127.0.0.1:8072"} <= set(listening)
-        assert not [address for address in listening if address.startswith(("0.0.0.0", "[::]", "*"))]
-        modes = run(host, "stat", "--format=%a %U:%G", "/etc/odoo/odoo.conf", "/etc/odoo/environment")
+        listening = set(shell(host, "ss -Hltn | awk '{print $4}'").split())
+        assert {"127.0.0.1:8069", "127.0.0.1:8072"} <= listening
+        assert not {"0.0.0.0:8069", "0.0.0.0:8072", "0.0.0.0:80", "*:80", "[::]:80"} & listening
+        modes = shell(host, "stat --format='%a %U:%G' /etc/odoo/odoo.conf /etc/odoo/environment")
         assert modes.splitlines() == ["640 root:odoo", "600 root:root"]
         assert "password" not in run(host, "ps", "-eo", "args")
+
+
+def test_o2_odoo_takes_the_hashed_password() -> None:
+    """O2: admin_passwd is a hash that passlib, as Odoo uses it, finds right."""
     secret = run("salt", "cat", f"{SECRETS}/app-admin").strip()
     script = (
         "import configparser, sys; from passlib.hash import pbkdf2_sha512 as h; "
@@ -296,8 +298,9 @@ def test_o3_restarted_after_a_failure() -> None:
     """O3: systemd starts the service again when its process is gone."""
     before = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     run("s2", "systemctl", "kill", "--signal=KILL", "odoo")
-    assert salt("s2", "state.single", "application.healthy", "http://127.0.0.1:8069/web/health",
-                "wait=60")
+    assert salt(
+        "s2", "state.single", "application.healthy", "http://127.0.0.1:8069/web/health", "wait=60"
+    )
     after = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     assert after not in ("", "0", before)
 
@@ -305,6 +308,6 @@ def test_o3_restarted_after_a_failure() -> None:
 def test_second_apply_changes_nothing() -> None:
     """No state of the application tier reports a change, for real and in prediction."""
     for test in (False, True):
-        for host, states in apply("s*", "role.app", test=test).items():
-            assert [name for name, state in states.items() if state["changes"]] == [], host
-            assert [name for name, state in states.items() if state["result"] is not True] == [], host
+        for host, states in apply("s[1-9]", "role.app", test=test).items():
+            assert not [name for name, state in states.items() if state["changes"]], host
+            assert not [name for name, state in states.items() if not state["result"]], host

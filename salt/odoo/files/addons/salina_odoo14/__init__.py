@@ -2,7 +2,6 @@ import sys
 import types
 
 import werkzeug
-
 from odoo.tools._vendor import sessions
 
 # werkzeug 1 has no contrib any more. Debian's Odoo carries this part of it; session_db doesn't.
