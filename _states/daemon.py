@@ -15,7 +15,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-def current(name: str, files: list[str]) -> dict[str, Any]:
+def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any]:
     """Ensure that a running service has read its files, by a reload if it has not.
 
     Unlike ``watch`` this does not forget a change when a run is killed before the reload.
@@ -23,18 +23,20 @@ def current(name: str, files: list[str]) -> dict[str, Any]:
     Args:
         name: the service. One that doesn't run is left alone.
         files: what it reads when it starts and when it reloads.
+        restart: it reads them only when it starts.
 
     Raises:
-        CommandExecutionError: the reload failed.
+        CommandExecutionError: the reload, or the restart, failed.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
-    unread = __salt__["daemon.outdated"](name, files, reloads=True)
+    unread = __salt__["daemon.outdated"](name, files, reloads=not restart)
     if not unread:
         return ret
+    action = "restart" if restart else "reload"
     if __opts__["test"]:
-        return ret | {"result": None, "comment": f"would be reloaded: {', '.join(unread)} changed"}
-    if not __salt__["service.reload"](name):
-        raise CommandExecutionError(f"systemctl reload {name} failed: see journalctl -u {name}")
-    return ret | {"changes": {"read": unread}, "comment": "reloaded"}
+        return ret | {"result": None, "comment": f"would {action}: {', '.join(unread)} changed"}
+    if not __salt__[f"service.{action}"](name):
+        raise CommandExecutionError(f"systemctl {action} {name} failed: see journalctl -u {name}")
+    return ret | {"changes": {"read": unread}, "comment": f"{action}ed"}

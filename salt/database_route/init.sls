@@ -36,19 +36,26 @@ database-route-{{ file }}:
         - pkg: database-route-packages
         - file: tls-ca
 {% endfor %}
-# A reload would not move it to another port.
 database-route-service:
   service.running:
     - name: pgbouncer
     - enable: True
-    - watch:
+    - require:
         - file: database-route-pgbouncer.ini
+        - file: database-route-userlist.txt
 
-database-route-reload:
-  service.running:
+# A reload would not bring it to another port.
+database-route-restarted:
+  daemon.current:
     - name: pgbouncer
-    - reload: True
+    - files: [/etc/pgbouncer/pgbouncer.ini]
+    - restart: True
     - require:
         - service: database-route-service
-    - watch:
-        - file: database-route-userlist.txt
+
+database-route-reloaded:
+  daemon.current:
+    - name: pgbouncer
+    - files: [/etc/pgbouncer/userlist.txt, {{ pillar.database_route.ca }}]
+    - require:
+        - daemon: database-route-restarted

@@ -29,8 +29,12 @@ nginx-service:
   service.running:
     - name: nginx
     - enable: True
-    - reload: True
     - require:
         - application: nginx-listening
-    - watch:
-        - file: nginx-configuration
+
+nginx-current:
+  daemon.current:
+    - name: nginx
+    - files: [/etc/nginx/nginx.conf]
+    - require:
+        - service: nginx-service

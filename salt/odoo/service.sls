@@ -20,17 +20,26 @@ odoo-service:
     - enable: True
     - require:
         - application: odoo-initialised
-    - watch:
-        - application: application-production
-        - application: odoo-configuration
-        - python_environment: odoo-environment
-        - file: odoo-addons
-        - file: odoo-environment-file
         - file: odoo-unit
+
+odoo-current:
+  daemon.current:
+    - name: odoo
+    - restart: True
+    - files:
+        - /etc/systemd/system/odoo.service
+        - {{ definition.odoo.configuration }}
+        - /etc/odoo/environment
+        - /opt/odoo/{{ app.name }}/salina.json
+        - /opt/odoo/production/.git/salina-revision
+        - /opt/odoo/addons/salina_odoo14/__init__.py
+        - /opt/odoo/addons/salina_odoo14/health.py
+    - require:
+        - service: odoo-service
 
 odoo-healthy:
   application.healthy:
     - name: http://127.0.0.1:{{ definition.port }}{{ definition.health.path }}
     - wait: 120
     - require:
-        - service: odoo-service
+        - daemon: odoo-current
