@@ -1,0 +1,99 @@
+"""A minion without a process: Salt's own renderer and state compiler, given a pillar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import salt._logging
+import salt.config
+import salt.loader
+import salt.state
+import salt.utils.templates
+
+from tests.fleets import REPOSITORY
+
+GRAINS = {
+    "os": "Debian",
+    "os_family": "Debian",
+    "osrelease": "12",
+    "oscodename": "bookworm",
+    "kernel": "Linux",
+    "osarch": "amd64",
+    "num_cpus": 2,
+    "mem_total": 4096,
+    "saltversioninfo": [3008, 3],
+}
+
+# Salt keeps early log lines for a handler that a test never sets up, and prints them at the end.
+salt._logging.shutdown_temp_handler()
+
+
+class Minion:
+    """Renders the repository's SLS for one pillar, and the files that they would write."""
+
+    def __init__(self, minion: str, pillar: Mapping[str, Any], scratch: Path) -> None:
+        self.opts = dict(salt.config.minion_config(None)) | {
+            "id": minion,
+            "root_dir": str(scratch),
+            "cachedir": str(scratch / "cache"),
+            "extension_modules": str(scratch / "cache" / "extmods"),
+            "pki_dir": str(scratch / "pki"),
+            "file_client": "local",
+            "file_roots": {"base": [str(REPOSITORY / "salt")]},
+            "pillar_roots": {"base": []},
+            "grains": dict(GRAINS),
+            "pillar": dict(pillar),
+            "test": True,
+        }
+        # The Python is in place already: without the record common.python would fetch it.
+        (scratch / "cache" / "extmods").mkdir(parents=True)
+        for kind in ("modules", "states", "utils"):
+            (scratch / "cache" / "extmods" / kind).symlink_to(REPOSITORY / f"_{kind}")
+        (scratch / "cache" / "salina-tree").write_text(pillar["node"]["tree"])
+        self.highstate = salt.state.HighState(
+            self.opts,
+            initial_pillar=dict(pillar),
+        )
+
+    @cached_property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The compiled highstate; AssertionError when an SLS or a requisite is wrong."""
+        high = self.highstate
+        matches = high.top_matches(high.get_top())
+        found, errors = high.render_highstate(matches)
+        assert not errors, "\n".join(errors)
+        state = high.state
+        found, errors = state.reconcile_extend(found)
+        errors += state.verify_high(found)
+        assert not errors, "\n".join(errors)
+        found, errors = state.requisite_in(found)
+        assert not errors, "\n".join(errors)
+        chunks, errors = state.compile_high_data(found)
+        assert not errors, "\n".join(map(str, errors))
+        return list(chunks)
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Return (path on the host, content) of every file made from a template."""
+        for chunk in self.chunks:
+            if chunk["state"] == "file" and chunk.get("template"):
+                yield chunk["name"], self.render(chunk)
+
+    def render(self, chunk: Mapping[str, Any]) -> str:
+        """Render one file's template, with the context that its state gives."""
+        source = REPOSITORY / "salt" / chunk["source"].removeprefix("salt://")
+        done = salt.utils.templates.TEMPLATE_REGISTRY[chunk["template"]](
+            str(source),
+            to_str=True,
+            context=dict(chunk.get("defaults") or {}) | dict(chunk.get("context") or {}),
+            opts=self.opts,
+            grains=self.opts["grains"],
+            pillar=self.opts["pillar"],
+            salt=self.highstate.state.functions,
+            saltenv="base",
+            sls="",
+        )
+        assert done["result"], f"{source}: {done['data']}"
+        return str(done["data"])
