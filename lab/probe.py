@@ -1,7 +1,8 @@
 """How one host is: run on the host itself by its plain Python, without Salt and without the lab.
 
 CLI: python3 - JSON < lab/probe.py     prints a list of [what, good, detail], as JSON
-JSON: {"roles": [...], "data": address, "web": address, "health": path, "domain": name}
+JSON: {"roles": [...], "data": address, "web": address, "health": path, "domain": name,
+       "storage": names of the storage hosts}
 """
 
 import csv
@@ -152,6 +153,14 @@ def backends(text: str, every: bool) -> Iterator[Check]:
         yield f"haproxy {name}", good, f"{sum(up)} of {len(up)} up"
 
 
+def files(facts: Facts) -> Iterator[Check]:
+    """The shared volume is mounted, where the fleet has one."""
+    if facts["storage"]:
+        with open("/proc/mounts") as mounts:
+            mounted = [line.split()[1] for line in mounts if " fuse.glusterfs " in line]
+        yield "files", bool(mounted), " ".join(mounted) or "not mounted"
+
+
 def app(facts: Facts) -> Iterator[Check]:
     """The application answers through its nginx."""
     status, _ = get(facts["web"], APP, facts["health"], facts["domain"])
@@ -163,7 +172,7 @@ CHECKS: Mapping[str, tuple[Callable[[Facts], Iterator[Check]], ...]] = {
     "quorum": (quorum,),
     "database": (database,),
     "balancer": (haproxy,),
-    "app": (haproxy, app),
+    "app": (haproxy, files, app),
 }
 
 

@@ -60,6 +60,7 @@ def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
         "web": fleet_.address(host, "web") or "",
         "health": health_path(fleet_.service.application),
         "domain": fleet_.service.domain,
+        "storage": " ".join(one.id for one in fleet_.hosts if "storage" in one.roles),
     }
 
 
