@@ -141,7 +141,8 @@ def once(
             before = _done(session, step)
             if before:
                 return before
-            _run(command, user, cwd, stdin, {**_environment(env_file), **(env or {})}, patience)
+            environment = _environment(env_file) | dict(env or {})
+            _run(step, command, user, cwd, stdin, environment, patience)
             session.query(
                 f"INSERT INTO {MARKS} (step, host) "
                 f"VALUES ({literal(step)}, {literal(platform.node())})"
@@ -161,6 +162,7 @@ def _done(session: Session, step: str) -> str:
 
 
 def _run(
+    step: str,
     command: list[str],
     user: str,
     cwd: str,
@@ -182,7 +184,7 @@ def _run(
     if result["retcode"]:
         tail = "\n".join(result["stdout"].splitlines()[-TAIL:])
         raise CommandExecutionError(
-            f"it stays undone, since this ended with {result['retcode']}: "
+            f"{step} stays undone, since this ended with {result['retcode']}: "
             f"{' '.join(command)}\n{tail}"
         )
 
@@ -238,12 +240,13 @@ def check_out(path: str, repository: str, revision: str) -> str:
         salt s1 application.check_out /opt/odoo/staging https://git.example/odoo.git 19.0
     """
     local = repository.startswith("/")
-    wanted = ["HEAD"] if local else ["--depth=1", revision]
+    # a checkout without history takes another such revision only when told to
+    option, wanted = ("--update-shallow", "HEAD") if local else ("--depth=1", revision)
     if not (Path(path) / ".git").exists():
         start = ["clone", "--no-checkout", repository] if local else ["init", "--quiet"]
         _command(["git", *start, path])
     _git(path, "config", "remote.origin.url", repository)
-    _git(path, "fetch", "--quiet", "origin", *wanted)
+    _git(path, "fetch", "--quiet", option, "origin", wanted)
     _git(path, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
     (Path(path) / RECORD).write_text(f"{revision}\n")
     return _git(path, "rev-parse", "HEAD")

@@ -226,7 +226,7 @@ class _Table:
         return tuple(str(item) for item in value)
 
     def optional_texts(self, key: str, rule: tuple[str, str]) -> tuple[str, ...]:
-        return self.texts(key, rule) if key in self else ()
+        return self.texts(key, rule) if key in self and self.data[key] != [] else ()
 
     def mapping(self, key: str, rule: tuple[str, str] | None) -> dict[str, Any]:
         """Options of odoo.conf with texts by a rule, or with plain values; {} when left out."""

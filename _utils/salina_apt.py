@@ -47,7 +47,8 @@ def of_release(files: Mapping[str, str], release: str, other: str) -> str:
                     "Components": "main",
                     **entry.fields,
                 }
-                return "".join(f"{name}: {value}\n" for name, value in lines.items())
+                stanza = "".join(f"{name}: {value}\n" for name, value in lines.items())
+                return stanza.replace(": \n", ":\n")
     raise ValueError(f"no source of {release} main in {', '.join(sorted(files)) or 'any file'}")
 
 

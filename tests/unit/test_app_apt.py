@@ -1,0 +1,79 @@
+"""Another Debian release at the mirror that a host uses, in either form of sources."""
+
+from __future__ import annotations
+
+import pytest
+
+import salina_apt
+
+ONE_LINE = """\
+# deb http://commented.example/debian bookworm main
+deb-src http://sources.example/debian bookworm main
+deb [signed-by=/usr/share/keyrings/x.gpg arch=amd64] http://third.example/repo stable main
+deb http://mirror.example/debian bookworm main contrib  # the mirror
+"""
+LAB = "deb [trusted=yes] file:/srv/mirror/apt bookworm main\n"
+DEB822 = """\
+# the cloud's
+Types: deb deb-src
+URIs: http://mirror.example/debian http://other.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+"""
+EMBEDDED = """\
+Types: deb
+URIs: http://mirror.example/debian
+Suites: bookworm
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ abc
+ -----END PGP PUBLIC KEY BLOCK-----
+"""
+BULLSEYE = "Suites: bullseye\nComponents: main\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stanza"),
+    [
+        ("a.list", ONE_LINE, f"Types: deb\nURIs: http://mirror.example/debian\n{BULLSEYE}"),
+        ("a.list", LAB, f"Types: deb\nURIs: file:/srv/mirror/apt\n{BULLSEYE}Trusted: yes\n"),
+        (
+            "a.sources",
+            DEB822,
+            "Types: deb\nURIs: http://mirror.example/debian http://other.example/debian\n"
+            f"{BULLSEYE}Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+        ),
+        (
+            "a.sources",
+            EMBEDDED,
+            EMBEDDED.replace("bookworm", "bullseye"),
+        ),
+    ],
+    ids=["one line", "the lab's", "deb822", "embedded key"],
+)
+def test_stanza(name: str, text: str, stanza: str) -> None:
+    assert salina_apt.of_release({name: text}, "bookworm", "bullseye") == stanza
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"a.list.disabled": LAB},
+        {"a.sources": DEB822.replace("Types: deb deb-src", "Types: deb-src")},
+        {"a.sources": DEB822.replace("Types: deb deb-src", "Types: deb\nEnabled: no")},
+        {"a.list": LAB.replace("bookworm", "trixie")},
+        {"a.list": LAB.replace("main", "contrib")},
+    ],
+)
+def test_no_source(files: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="no source of bookworm main"):
+        salina_apt.of_release(files, "bookworm", "bullseye")

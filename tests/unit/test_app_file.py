@@ -1,0 +1,169 @@
+"""Application data files: the shipped ones load, and each fault is named with its path."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import salina_app
+import salina_yaml
+from tests.fleets import REPOSITORY
+
+FILES = sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))
+GOOD: dict[str, Any] = salina_yaml.read(REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The good file with one value in another way; None takes it out."""
+    data = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    table = data
+    for key in parents:
+        table = table[key]
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return data
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_shipped_file(file: Path) -> None:
+    application = salina_app.load(file)
+    assert salina_app.parse(application.to_dict()) == application
+
+
+def test_versions_differ_in_data_only() -> None:
+    old, new = (
+        salina_app.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
+        for version in ("14.0", "19.0")
+    )
+    assert (old["live"]["path"], new["live"]["path"]) == ("/longpolling", "/websocket")
+    assert (old["odoo"]["names"], new["odoo"]["names"]) == ({"gevent_port": "longpolling_port"}, {})
+    assert new["health"]["path"] == "/web/health"
+    assert new["odoo"]["python"]["interpreter"] == "python3.11"
+    assert new["odoo"]["python"]["release"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ("kind", "odo", "kind: 'odo', allowed is odoo"),
+        ("kind", None, "kind: missing"),
+        ("source", "x", "source: 'x', allowed is a mapping"),
+        ("source.revision", None, "source.revision: missing"),
+        (
+            "source.revision",
+            14.0,
+            "source.revision: 14.0, allowed is a branch, a tag or a commit",
+        ),
+        (
+            "source.revision",
+            "--upload-pack=evil",
+            "source.revision: '--upload-pack=evil', allowed is a branch, a tag or a commit",
+        ),
+        (
+            "source.repository",
+            "ext::sh -c evil",
+            "source.repository: 'ext::sh -c evil', allowed is a git URL: "
+            "https://, ssh://, file:/// or USER@HOST:PATH",
+        ),
+        ("port", True, "port: true, allowed is a number from 1 to 65535"),
+        ("live.port", 0, "live.port: 0, allowed is a number from 1 to 65535"),
+        ("live.path", None, "live.path: missing"),
+        ("health", None, "health: missing"),
+        ("health.path", "web", "health.path: 'web', allowed is a path such as /web/health"),
+        (
+            "static",
+            "^/x { evil; }",
+            "static: '^/x { evil; }', allowed is a regular expression such as ^/[^/]+/static/",
+        ),
+        ("uid", 0, "uid: 0, allowed is a number from 100 to 65533"),
+        (
+            "odoo.python.interpreter",
+            "python3",
+            "odoo.python.interpreter: 'python3', allowed is a command such as python3.11",
+        ),
+        ("odoo.python.lock", None, "odoo.python: needs either lock or requirements"),
+        (
+            "odoo.python.requirements",
+            "requirements.txt",
+            "odoo.python: needs either lock or requirements",
+        ),
+        (
+            "odoo.python.without_dependencies",
+            ["a==1"],
+            "odoo.python.without_dependencies: allowed only beside requirements: "
+            "a lock names all there is",
+        ),
+        (
+            "odoo.python.packages",
+            ["python3.9", "python3.9"],
+            "odoo.python.packages[1]: 'python3.9' is given twice",
+        ),
+        (
+            "odoo.addons",
+            ["../evil"],
+            "odoo.addons[0]: '../evil', allowed is a path inside the checkout",
+        ),
+        (
+            "odoo.modules",
+            [],
+            "odoo.modules: a list, allowed is a list of at least one: a module of Odoo",
+        ),
+        (
+            "odoo.options",
+            {"smtp": "a\nb"},
+            "odoo.options.smtp: 'a\\nb', allowed is one line of text, a number, true or false",
+        ),
+        (
+            "odoo.names",
+            {"gevent_port": 8072},
+            "odoo.names.gevent_port: 8072, allowed is an option of odoo.conf",
+        ),
+        (
+            "odoo.wrokers",
+            5,
+            "odoo.wrokers: unknown, allowed is configuration, python, addons, modules, "
+            "server_wide_modules, names, options",
+        ),
+        (
+            "nodejs",
+            "10",
+            "nodejs: unknown, allowed is kind, source, port, live, health, static, uid, odoo",
+        ),
+    ],
+)
+def test_fault(path: str, value: Any, fault: str) -> None:
+    with pytest.raises(salina_app.AppError) as caught:
+        salina_app.parse(changed(path, value), "pillar/app/x.yaml")
+    assert caught.value.faults == (fault,)
+    assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
+
+
+def test_all_faults_at_once() -> None:
+    data = changed("port", 0) | {"uid": "x", "more": 1}
+    with pytest.raises(salina_app.AppError) as caught:
+        salina_app.parse(data)
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["port", "uid", "more"]
+
+
+@pytest.mark.parametrize("data", [None, [], "odoo", 3])
+def test_no_mapping(data: object) -> None:
+    with pytest.raises(salina_app.AppError, match="allowed is a mapping"):
+        salina_app.parse(data)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(salina_app.AppError, match="cannot be read"):
+        salina_app.load(tmp_path / "none.yaml")
+
+
+def test_the_lab_has_every_package_of_its_application() -> None:
+    """The mirror is made from salt/packages.yaml alone."""
+    packages = salina_yaml.read(REPOSITORY / "salt" / "packages.yaml")
+    python = GOOD["odoo"]["python"]
+    assert set(python["packages"]) <= set(packages[python["release"]])

@@ -1,0 +1,226 @@
+"""The module `application`: git for real, a database that is only pretended."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina_psql import PsqlError
+from tests import fleets
+from tests.loading import load
+
+PILLAR = fleets.pillar("s1")
+
+
+def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
+    """`cmd.run_all` as Salt has it, for real."""
+    assert options["python_shell"] is False
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return {"retcode": done.returncode, "stdout": done.stdout.strip(), "stderr": done.stderr}
+
+
+@pytest.fixture
+def module() -> ModuleType:
+    return load(
+        "_modules/application.py",
+        salt={"cmd.run_all": run_all},
+        pillar=PILLAR,
+        grains={"num_cpus": 2, "oscodename": "bookworm"},
+    )
+
+
+# --- health
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path.removeprefix("/")))
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_health(module: ModuleType, server: str) -> None:
+    assert module.health(f"{server}/200") == ""
+    assert module.health(f"{server}/503") == "status 503"
+    assert module.health("http://127.0.0.1:1/") == "[Errno 111] Connection refused"
+
+
+def test_listening(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wildcard is not the address."""
+    lines = "LISTEN 0 511 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 511 [fd00::1]:80 [::]:*"
+    monkeypatch.setattr(module, "_command", lambda argv: lines)
+    assert module.listening("fd00::1", 80)
+    assert not module.listening("10.1.3.11", 80)
+
+
+# --- steps that are done once
+
+
+class Database:
+    """What the sessions of several hosts share: the marks, the lock, who is unreachable."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, str] = {}
+        self.lock = threading.Lock()
+        self.lost = ""
+
+    def session(self, host: str) -> type:
+        database = self
+
+        class Session:
+            def __init__(self, given: Any, name: str) -> None:
+                assert given == PILLAR["app"]["database"]
+                self.locked = False
+
+            def __enter__(self) -> Session:
+                if database.lost == "connecting":
+                    raise PsqlError("connection refused")
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                if self.locked:
+                    database.lock.release()
+
+            def query(self, sql: str) -> list[str]:
+                if "pg_advisory_lock" in sql:
+                    self.locked = database.lock.acquire(timeout=10)
+                elif sql.startswith("SELECT to_regclass"):
+                    return ["f"]
+                elif sql.startswith("SELECT host"):
+                    step = sql.split("'")[-2]
+                    return [f"{database.marks[step]} at noon"] if step in database.marks else []
+                elif sql.startswith("INSERT"):
+                    if database.lost == "recording":
+                        raise PsqlError("server closed the connection unexpectedly")
+                    database.marks[sql.split("'")[1]] = host
+                return []
+
+        return Session
+
+
+def host(database: Database, name: str, done: list[str], fails: bool = False) -> ModuleType:
+    """The module as it is on one host; a command that runs is noted in `done`."""
+
+    def run(argv: list[str], **options: Any) -> dict[str, Any]:
+        assert argv[:4] == ["runuser", "--user", "odoo", "--"]
+        done.append(name)
+        return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
+
+    module = load("_modules/application.py", salt={"cmd.run_all": run}, pillar=PILLAR)
+    module.Session = database.session(name)  # type: ignore[attr-defined]
+    return module
+
+
+def test_once_however_many_hosts_race() -> None:
+    database, done = Database(), list[str]()
+    hosts = [host(database, f"s{number}", done) for number in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda one: one.once("init", ["true"], "odoo", "/"), hosts))
+    assert len(done) == 1
+    assert sorted(answers) == ["", *[f"{done[0]} at noon"] * 7]
+
+
+def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
+    database, done = Database(), list[str]()
+    with pytest.raises(CommandExecutionError) as caught:
+        host(database, "s1", done, fails=True).once("init", ["odoo-bin", "-i"], "odoo", "/")
+    assert str(caught.value) == (
+        "init stays undone, since this ended with 3: odoo-bin -i\nthe last words"
+    )
+    assert database.marks == {}
+    assert not database.lock.locked()
+    assert host(database, "s2", done).once("init", ["odoo-bin", "-i"], "odoo", "/") == ""
+    assert database.marks == {"init": "s2"}
+
+
+@pytest.mark.parametrize("moment", ["connecting", "recording"])
+def test_lost_database(moment: str) -> None:
+    database = Database()
+    database.lost = moment
+    with pytest.raises(CommandExecutionError, match="init is not recorded as done: "):
+        host(database, "s1", []).once("init", ["true"], "odoo", "/")
+
+
+def test_environment_file(module: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "environment"
+    file.write_text('# comment = no\nURI="postgresql://u:p@h/d?sslmode=disable"\nTZ="UTC"\n')
+    assert module._environment(str(file)) == {
+        "URI": "postgresql://u:p@h/d?sslmode=disable",
+        "TZ": "UTC",
+    }
+    assert module._environment(None) == {}
+
+
+# --- code
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> str:
+    """A repository with two commits on `14.0` and a tag on the first."""
+    work = tmp_path / "work"
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x.invalid", "-C", str(work)]
+    subprocess.run(["git", "init", "-q", "-b", "14.0", str(work)], check=True)
+    for text in ("one", "two"):
+        (work / "file").write_text(text)
+        subprocess.run([*git, "add", "file"], check=True)
+        subprocess.run([*git, "commit", "-qm", text], check=True)
+        if text == "one":
+            subprocess.run([*git, "tag", "first"], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), f"{tmp_path}/up.git"], check=True)
+    return f"file://{tmp_path}/up.git"
+
+
+@pytest.mark.parametrize(("revision", "text"), [("14.0", "two"), ("first", "one")])
+def test_staging_then_production(
+    module: ModuleType, tmp_path: Path, upstream: str, revision: str, text: str
+) -> None:
+    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    assert module.checked_out(staging) == {"revision": "", "commit": "", "changed": []}
+    commit = module.check_out(staging, upstream, revision)
+    assert module.check_out(production, staging, revision) == commit
+    assert Path(production, "file").read_text() == text
+    assert module.checked_out(production) == {
+        "revision": revision,
+        "commit": commit,
+        "changed": [],
+    }
+
+
+def test_a_commit_by_its_hash(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+    staging = str(tmp_path / "staging")
+    commit = module.check_out(staging, upstream, "first")
+    assert module.check_out(str(tmp_path / "other"), upstream, commit) == commit
+
+
+def test_another_revision(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    for revision, text in [("first", "one"), ("14.0", "two"), ("first", "one")]:
+        module.check_out(staging, upstream, revision)
+        module.check_out(production, staging, revision)
+        assert Path(production, "file").read_text() == text
+    Path(production, "file").write_text("by hand")
+    assert module.checked_out(production)["changed"] == ["file"]
+
+
+def test_revision_that_does_not_exist(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+    with pytest.raises(CommandExecutionError, match=r"fetch .* 15\.0: .*remote ref 15\.0"):
+        module.check_out(str(tmp_path / "staging"), upstream, "15.0")
+    assert module.checked_out(str(tmp_path / "staging"))["revision"] == ""

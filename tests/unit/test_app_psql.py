@@ -1,0 +1,96 @@
+"""A session through psql, with a psql that only notes what it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salina_psql import PsqlError, Session, literal, passfile
+
+DATABASE = {"host": "127.0.0.1", "port": 6432, "name": "crm", "user": "crm", "password": "a:b\\c"}
+PSQL = """\
+import json, os, sys
+passfile = os.environ["PGPASSFILE"]
+with open(os.environ["NOTES"], "w") as notes:
+    json.dump({
+        "argv": sys.argv[1:],
+        "environment": {k: v for k, v in os.environ.items() if k.startswith("PG")},
+        "passfile": open(passfile).read(),
+        "mode": oct(os.stat(passfile).st_mode & 0o777),
+    }, notes)
+if os.environ.get("REFUSE"):
+    print("psql: error: connection refused", flush=True)
+    sys.exit(2)
+for line in sys.stdin:
+    line = line.strip()
+    if line.startswith("\\\\echo "):
+        print(line.removeprefix("\\\\echo "), flush=True)
+    elif line.startswith("SELECT two"):
+        print("one\\tuno\\ntwo\\tdos")
+    elif line.startswith("FAIL"):
+        print("ERROR:  no such table", flush=True)
+        sys.exit(3)
+"""
+
+
+@pytest.fixture
+def psql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "psql"
+    program.write_text(f"#!{sys.executable}\n{PSQL}")
+    program.chmod(0o755)
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes.json"))
+    return program
+
+
+def session(psql: Path) -> Session:
+    return Session(DATABASE, "s1: a test", program=str(psql))
+
+
+def notes(psql: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((psql.parent / "notes.json").read_text())
+    return found
+
+
+def test_rows(psql: Path) -> None:
+    with session(psql) as open_session:
+        assert open_session.query("SELECT two") == ["one\tuno", "two\tdos"]
+        assert open_session.query("SELECT none") == []
+
+
+def test_password_goes_through_a_file_alone(psql: Path) -> None:
+    with session(psql):
+        found = notes(psql)
+    assert found["passfile"] == "127.0.0.1:6432:crm:crm:a\\:b\\\\c\n"
+    assert found["mode"] == "0o600"
+    assert "a:b" not in str(found["argv"]) + str(found["environment"])
+    assert not Path(found["environment"]["PGPASSFILE"]).exists()
+
+
+def test_refused_connection(psql: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFUSE", "1")
+    with pytest.raises(PsqlError, match="connection refused"), session(psql):
+        pass
+
+
+def test_error_ends_the_session(psql: Path) -> None:
+    with session(psql) as open_session:
+        with pytest.raises(PsqlError, match="no such table"):
+            open_session.query("FAIL")
+        with pytest.raises(PsqlError):
+            open_session.query("SELECT two")
+    assert open_session.process.returncode is not None
+
+
+def test_passfile_is_gone_afterwards() -> None:
+    with passfile(DATABASE) as path:
+        assert os.stat(path).st_mode & 0o077 == 0
+    assert not Path(path).exists()
+
+
+def test_literal() -> None:
+    assert literal("set the URL 'x'") == "'set the URL ''x'''"
