@@ -1,0 +1,239 @@
+"""The edge of the running lab, as a client beyond the firewall sees it: S1, S2, S7, O5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import salina_policy
+import salina_wait
+from tests import fleets
+from tests.lab.lab import apply, run, salt, shell
+
+pytestmark = pytest.mark.lab
+
+SCAN = Path(__file__).with_name("scan.py").read_text()
+SERVICE = fleets.topology().service
+HEALTH = fleets.pillar("lb1")["balancer"]["health"]["path"]
+HOSTS = fleets.fleet().hosts
+ADDRESSES = {address: host.id for host in HOSTS.values() for address in host.addresses.values()}
+APPS = [host.id for host in fleets.fleet().having("app")]
+OLD_TLS = ("-tls1", "-tls1_1")
+WEAK = ("AES128-SHA", "AES256-SHA256", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA256")
+
+
+def curl(*arguments: str, host: str = "c1") -> str:
+    """What curl prints on a client that resolves the service's name and trusts no one."""
+    names = ["--connect-to", f"{SERVICE.domain}::{SERVICE.address}:"]
+    return run(host, "curl", "--silent", "--show-error", "--max-time", "20", *names, *arguments)
+
+
+def headers(*arguments: str) -> dict[str, str]:
+    """The headers of an answer; its status as `status`."""
+    lines = curl("--insecure", "--head", *arguments).splitlines()
+    found = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+    return {**found, "status": lines[0].split()[1]}
+
+
+def scan(host: str, targets: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Which ports of which addresses let a packet of this host through: see scan.py."""
+    found: dict[str, dict[str, Any]] = json.loads(
+        run(host, "python3", "-", json.dumps(list(targets.items())), given=SCAN)
+    )
+    return found
+
+
+@cache
+def ports_of_interest() -> str:
+    """Every port of the table, everything that listens somewhere, and the well-known ones."""
+    rows = fleets.fleet().rows
+    ranges = {part.replace(":", "-") for row in rows for part in row.ports.split(",")}
+    listening = {
+        line.split()[3].rpartition(":")[2]
+        for host in HOSTS
+        for line in run(host, "ss", "-Hltn").splitlines()
+    }
+    return ",".join(["1-1024", *sorted(ranges | listening)])
+
+
+def numbers(text: str) -> set[int]:
+    """The ports that `80,443` or `49152:49251` means."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def test_a_client_reaches_the_service_by_name() -> None:
+    """S1: through firewall and balancer, with a certificate of the project's CA."""
+    authority = run("salt", "cat", "/var/lib/salina/secrets/ca.crt")
+    url = f"https://{SERVICE.domain}{HEALTH}"
+    names = f"--resolve {SERVICE.domain}:443:{SERVICE.address}"
+    script = f"cat >/tmp/ca.crt; curl -sSf {names} --cacert /tmp/ca.crt -o /dev/null"
+    for address in (url, f"https://{SERVICE.address}{HEALTH}"):
+        run("c1", "sh", "-ec", f"{script} -w '%{{http_code}}' {address}", given=authority)
+    run("c1", "rm", "/tmp/ca.crt")
+
+
+def test_plain_http_is_redirected_and_https_pinned() -> None:
+    """O5: a permanent redirect, and HSTS on what HTTPS answers."""
+    plain = headers(f"http://{SERVICE.domain}/web?debug=1")
+    assert plain["status"] == "301"
+    assert plain["location"] == f"https://{SERVICE.domain}/web?debug=1"
+    assert int(headers(f"https://{SERVICE.domain}/")["strict-transport-security"].split("=")[1]) > 0
+
+
+def test_tls_of_today() -> None:
+    """O5: Mozilla's intermediate settings: TLS 1.2 and 1.3, forward secrecy, AEAD."""
+
+    def shake(*arguments: str) -> str:
+        command = ["openssl", "s_client", "-connect", f"{SERVICE.address}:443", *arguments]
+        said = run("c1", *command, given="", check=False)
+        return said.partition("Cipher is ")[2].split("\n")[0]
+
+    for version in OLD_TLS:
+        assert shake(version, "-cipher", "ALL:@SECLEVEL=0") == "(NONE)"
+    for cipher in WEAK:
+        assert shake("-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0") in ("(NONE)", "")
+    assert shake("-tls1_2").startswith("ECDHE-ECDSA-")
+    assert shake("-tls1_3").startswith("TLS_")
+
+
+def test_the_key_is_roots_alone() -> None:
+    """O5: the private key of the service."""
+    found = run("lb1", "stat", "-c", "%U:%G %a", "/etc/salina/tls/host.key")
+    assert found.strip() == "root:root 600"
+
+
+def test_requests_go_round() -> None:
+    """S2: 300 requests of a client, 100 to each app host."""
+
+    def counts() -> dict[str, int]:
+        servers = salt("lb1", "balancer.servers")["lb1"]
+        return {name: server["requests"] for name, server in servers.items()}
+
+    assert salina_wait.until(all_serve, 60), salt("lb1", "balancer.servers")
+    before = counts()
+    statuses = curl(
+        "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}\\n",
+        f"https://{SERVICE.domain}{HEALTH}?[1-300]",
+    )  # fmt: skip
+    assert statuses.split() == ["200"] * 300
+    after = counts()
+    assert {name: after[name] - before[name] for name in before} == dict.fromkeys(APPS, 100)
+
+
+def all_serve() -> bool:
+    """Whether each app host has its whole share."""
+    servers = salt("lb1", "balancer.servers")["lb1"].values()
+    return all(server["serving"] and server["weight"] == 100 for server in servers)
+
+
+@pytest.fixture
+def drained() -> Iterator[str]:
+    """An app host that gets no requests."""
+    assert salina_wait.until(all_serve, 60)
+    salt("lb1", "balancer.drain", APPS[1])
+    yield APPS[1]
+    salt("lb1", "balancer.ready", APPS[1])
+
+
+def test_a_drain_outlives_a_reload(drained: str) -> None:
+    run("lb1", "systemctl", "reload", "haproxy")
+
+    def reloaded() -> bool:
+        stats = salt("lb1", "balancer.stats")["lb1"]
+        return any(row["svname"] == "FRONTEND" and row["stot"] == "0" for row in stats)
+
+    assert salina_wait.until(reloaded, 10)
+    servers = salt("lb1", "balancer.servers")["lb1"]
+    assert {name for name, server in servers.items() if not server["serving"]} == {drained}
+
+
+def test_only_the_service_is_open_to_clients() -> None:
+    """S7: all ports of all addresses of all hosts, TCP, and the low ones over UDP."""
+    found = scan("c1", dict.fromkeys(ADDRESSES, "1-65535"))
+    let_through = {address: answer for address, answer in found.items() if any(answer.values())}
+    assert let_through == {
+        SERVICE.address: {"open": sorted(SERVICE.ports), "closed": [], "udp": False}
+    }
+
+
+def test_only_the_service_answers_ping_of_clients() -> None:
+    """S7: the service's address and no other."""
+    pings = [f"ping -c1 -W2 -q {address} >&2 && echo {address} &\n" for address in ADDRESSES]
+    assert shell("c1", "".join(pings) + "wait").split() == [SERVICE.address]
+
+
+def test_the_firewall_is_closed_over_ipv6() -> None:
+    """S7: also at the address that it has in the clients' network without being given one."""
+    link = run("fw", "sh", "-c", "ip -6 -o addr show dev eth0 scope link").split()[3].split("/")[0]
+    ports = "22 80 443 4505 4506 8008 24007"
+    script = f"""
+ping -c1 -W1 -q -I eth0 {link} >&2 && echo ping
+for port in {ports}; do
+    timeout 1 bash -c "exec 3<>/dev/tcp/{link}%eth0/$port" 2>/dev/null
+    [ $? = 124 ] || echo "$port"
+done; true
+"""
+    assert run("c1", "bash", "-s", given=script) == ""
+
+
+@pytest.mark.parametrize("source", HOSTS)
+def test_hosts_reach_what_the_table_says(source: str) -> None:
+    """S7: from every host, every other host's addresses in the networks that they share."""
+    fleet = fleets.fleet()
+    here = HOSTS[source].addresses
+    targets = {
+        address: host.id
+        for host in HOSTS.values()
+        if host.id != source
+        for network, address in host.addresses.items()
+        if network in here
+    }
+    wanted: dict[str, set[int]] = {address: set() for address in targets}
+    for address, target in targets.items():
+        for opening in salina_policy.allowed(fleet, source, target):
+            if opening.address == address:
+                wanted[address] |= numbers(opening.ports)
+    found = scan(source, dict.fromkeys(targets, ports_of_interest()))
+    passed = {address: {*answer["open"], *answer["closed"]} for address, answer in found.items()}
+    assert passed == wanted
+    assert not any(answer["udp"] for answer in found.values())
+
+
+@pytest.mark.parametrize(("target", "sls"), [("*", "ufw"), ("lb1", "balancer")])
+@pytest.mark.parametrize("test", [True, False])
+def test_a_second_run_changes_nothing(target: str, sls: str, test: bool) -> None:
+    for host, states in apply(target, sls, test=test).items():
+        changed = {name: state for name, state in states.items() if state["changes"]}
+        assert not changed, f"{host}: {changed}"
+
+
+def test_a_rule_added_by_hand_is_removed() -> None:
+    run("fw", "ufw", "allow", "99/tcp")
+    changes = apply("fw", "ufw")["fw"]["ufw-rules"]["changes"]
+    assert changes == {"delete": ["allow 99/tcp"]}
+    assert "99" not in run("fw", "ufw", "show", "added")
+
+
+def test_a_bad_fragment_does_not_land() -> None:
+    """What HAProxy refuses is not written, and the running one goes on."""
+    bad = "frontend bad\n    bind 10.1.2.2:99999\n"
+    run("lb1", "sh", "-ec", "cat >/tmp/bad.cfg", given=bad)
+    before = run("lb1", "systemctl", "show", "haproxy", "--property=MainPID")
+    check = "/usr/local/sbin/haproxy-check 20-balancer.cfg"
+    answer = salt(
+        "lb1", "state.single", "file.managed", "/etc/haproxy/conf.d/20-balancer.cfg",
+        "source=/tmp/bad.cfg", f"check_cmd={check}",
+    )["lb1"]  # fmt: skip
+    (state,) = answer.values()
+    assert state["result"] is False and "port" in state["comment"]
+    assert "backend app_any" in run("lb1", "cat", "/etc/haproxy/conf.d/20-balancer.cfg")
+    assert run("lb1", "systemctl", "show", "haproxy", "--property=MainPID") == before
