@@ -1,7 +1,7 @@
 """Run on a host of the lab (`python3 - TARGETS < scan.py`): which ports let a packet through?
 
 TARGETS is JSON: [[address, "22,80,1000-1010"], …]. Written is JSON: {address: {"open": [ports],
-"closed": [ports], "udp": whether any of the low ports answers or says that it is closed}}. A firewall
+"closed": [ports], "udp": whether a low port answers or says that it is closed}}. A firewall
 that drops says nothing at all; hence raw packets, all at once, and one wait for all answers.
 """
 
