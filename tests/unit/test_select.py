@@ -160,6 +160,7 @@ def test_storage() -> None:
         "options": {
             "network.ping-timeout": "5",
             "cluster.quorum-type": "auto",
+            "cluster.heal-timeout": "60",
             "cluster.server-quorum-type": "server",
         },
     }
