@@ -299,6 +299,8 @@ def _storage(fleet: Fleet, host: Host) -> Pillar:
     options = {"network.ping-timeout": str(settings.ping_timeout)}
     if replica > 1:
         options["cluster.quorum-type"] = "auto"  # writes need a majority: no split-brain can arise
+        # a host that froze and thawed is noticed by no event, only by this check (default 600 s)
+        options["cluster.heal-timeout"] = "60"
         # what the first heal after an outage missed waits for the next: Gluster's 600 s is long
         options["cluster.heal-timeout"] = "60"
     if len(peers) > 2:
