@@ -301,8 +301,6 @@ def _storage(fleet: Fleet, host: Host) -> Pillar:
         options["cluster.quorum-type"] = "auto"  # writes need a majority: no split-brain can arise
         # a host that froze and thawed is noticed by no event, only by this check (default 600 s)
         options["cluster.heal-timeout"] = "60"
-        # what the first heal after an outage missed waits for the next: Gluster's 600 s is long
-        options["cluster.heal-timeout"] = "60"
     if len(peers) > 2:
         # no change of the volume by a minority, which would be rejected when it comes back
         options["cluster.server-quorum-type"] = "server"
