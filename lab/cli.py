@@ -69,31 +69,31 @@ def up(
     ] = None,
     deploy: Annotated[bool, typer.Option(help="Deploy once the minions answer.")] = True,
 ) -> None:
-    """Start the lab, or bring it to what the repository says; deploy with Salt."""
+    """Start the lab or bring it up to date, and deploy."""
     lifecycle.up(topology, app_name, deploy)
 
 
 @app.command()
 def down() -> None:
-    """Stop and remove the lab: no process, mount, namespace or control group is left."""
+    """Stop and remove the lab; its caches stay."""
     lifecycle.down()
 
 
 @app.command()
 def clean() -> None:
-    """Remove the lab, and what it keeps to be fast next time: image, mirrors, downloads."""
+    """Stop and remove the lab and its caches."""
     lifecycle.clean()
 
 
 @app.command()
 def rebuild(hosts: list[str]) -> None:
-    """Make hosts anew: bare, with the keys and addresses they had."""
+    """Make hosts anew: bare, with the keys they had."""
     lifecycle.rebuild(pick(fleet.current(), hosts))
 
 
 @app.command()
 def snapshot(name: str) -> None:
-    """Keep the lab as it is; its hosts stop for that and start again."""
+    """Keep the lab as it is; hosts stop and start."""
     lifecycle.snapshot(name)
 
 
@@ -108,7 +108,7 @@ def restore(name: str) -> None:
 
 @app.command()
 def status() -> None:
-    """Show every host and tier with its health; the exit code is 0 when all is well."""
+    """Show the health of all; exit code 0: all is well."""
     wanted = fleet.current()
     with out.status("asking all hosts …"):
         rows = health.look(wanted, fleet.topology())
@@ -119,25 +119,25 @@ def status() -> None:
 
 @app.command("exec", context_settings=PASS_THROUGH)
 def execute(context: typer.Context, host: str) -> None:
-    """Run a command on a host: bin/lab exec HOST -- CMD..."""
+    """Run a command on a host: exec HOST -- CMD..."""
     enter(pick(fleet.current(), [host])[0], context.args or ["bash", "--login"])
 
 
 @app.command(context_settings=SALT)
 def salt(context: typer.Context) -> None:
-    """Run salt on the master: bin/lab salt '*' test.ping."""
+    """Run salt on the master: salt '*' test.ping."""
     enter(fleet.current().master, ["salt", *context.args])
 
 
 @app.command("salt-run", context_settings=SALT)
 def salt_run(context: typer.Context) -> None:
-    """Run salt-run on the master: bin/lab salt-run topology.check."""
+    """Run salt-run there: salt-run topology.check."""
     enter(fleet.current().master, ["salt-run", *context.args])
 
 
 @app.command()
 def forward() -> None:
-    """Serve the CRM on 127.0.0.1:8443 and :8080 of this machine, until Ctrl-C."""
+    """Serve the CRM on 127.0.0.1:8443 and :8080 here."""
     lifecycle.forward()
 
 
@@ -148,7 +148,7 @@ def forward() -> None:
 def fault(
     kind: faults.Kind, names: Annotated[list[str], typer.Argument(metavar="[NAME] HOST...")]
 ) -> None:
-    """Break hosts on purpose; `service-kill` takes the service's name before the hosts."""
+    """Break hosts on purpose: KIND HOST..., service-kill NAME HOST..."""
     wanted = fleet.current()
     service, hosts = "", names
     if kind is faults.Kind.SERVICE_KILL:
@@ -161,7 +161,7 @@ def fault(
 
 @app.command()
 def heal(hosts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """End all faults, or those of some hosts: all go on, start, and have their cables."""
+    """End all faults, or those of some hosts."""
     wanted = fleet.current()
     for one in faults.heal(pick(wanted, hosts) if hosts else wanted.machines):
         out.print(f"healed: {one}")
