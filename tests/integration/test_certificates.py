@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.channel.client
+import salt.config
+import salt.exceptions
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
+import salina_secrets
 import salina_site
 from tests.integration.conftest import MINIONS, Fleet
 
@@ -18,12 +27,12 @@ from tests.integration.conftest import MINIONS, Fleet
 @pytest.fixture(scope="module")
 def keys(fleet: Fleet, place: Path) -> dict[str, list[str]]:
     """For each minion: where its certificate goes, its key and the CA's certificate."""
+    fleet.salt("*", "state.apply", "common.python")
     found = {}
     for minion in MINIONS:
-        fleet.salt(minion, "state.apply", "common.python")
         folder = place / "tls" / minion
         folder.mkdir(parents=True)
-        fleet.call(minion, "x509.create_private_key", "algo=ec", f"path={folder}/host.key")
+        (folder / "host.key").write_text(salina_secrets.new_key())
         (folder / "ca.crt").write_text((fleet.state / "secrets/ca.crt").read_text())
         found[minion] = [f"{folder}/host.crt", f"{folder}/host.key", f"{folder}/ca.crt"]
     return found
@@ -77,6 +86,31 @@ def test_forged_request(fleet: Fleet, keys: dict[str, list[str]], forged: str) -
     """The runner takes a public key and nothing else from a minion."""
     answer = fleet.call("nas1", "publish.runner", "certificates.sign", forged)
     assert "BEGIN CERTIFICATE" not in answer.stdout
+
+
+class Forged(dict[str, Any]):
+    """A request whose id stays what it was: Salt's client would put the minion's own."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "id":
+            super().__setitem__(key, value)
+
+
+@pytest.mark.parametrize("claimed", ["nas1", "bbdd1"])
+def test_forged_id(fleet: Fleet, keys: dict[str, list[str]], claimed: str) -> None:
+    """A request in another's name, sent with nas1's own session, is not answered."""
+    config = fleet.minions["nas1"].config
+    opts = salt.config.minion_config(config["conf_file"])
+    opts["master_uri"] = f"tcp://{config['master']}:{config['master_port']}"
+    public_key = load_pem_private_key(Path(keys["nas1"][1]).read_bytes(), None).public_key()
+    der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    load = Forged(cmd="minion_runner", fun="certificates.sign", arg=[der], id=claimed)
+    with salt.channel.client.ReqChannel.factory(opts) as channel:
+        try:
+            answer = channel.send(load, tries=1, timeout=5)
+        except salt.exceptions.SaltException as error:
+            answer = str(error)
+    assert ("BEGIN CERTIFICATE" in str(answer)) == (claimed == "nas1")
 
 
 @pytest.mark.parametrize("runner", ["secrets.check", "pillar.show_pillar", "state.orchestrate"])
