@@ -1,7 +1,6 @@
 """The containers: their configuration, their life, commands in them. LXC, root's own."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from lab.errors import LabError
 from lab.network import holder, inside
 from lab.paths import CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
 from lab.plan import Interface, Machine
-from lab.process import run
+from lab.process import remove_tree, run
 from lab.provision import Files, archive
 
 ENVIRONMENT = {
@@ -136,8 +135,7 @@ def create(machine: Machine, base: Path, files: Files) -> None:
 def remove(machine: Machine) -> None:
     """Remove a stopped container with all it has written, also a half-written one."""
     for path in (folder(machine).with_suffix(".unfinished"), folder(machine)):
-        if path.exists():
-            shutil.rmtree(path)
+        remove_tree(path)
 
 
 def put(machine: Machine, files: Files) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from lab import containers, keys, network, plan, provision
 from lab.errors import LabError
 from lab.paths import CONTAINERS, KEYS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
 from lab.plan import Machine, Plan
-from lab.process import run, wait_until
+from lab.process import remove_tree, run, wait_until
 from lab.provision import Files
 
 OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
@@ -295,8 +294,9 @@ def remove_all() -> None:
     if not wait_until(lambda: not containers.busy_groups(), 20):
         raise LabError("processes of the lab do not end", "ps -e -o pid,stat,wchan,args")
     containers.remove_groups()
-    if STATE.exists():
-        shutil.rmtree(STATE)
+    with ThreadPoolExecutor(PARALLEL) as pool:  # reading what there is takes most of the time
+        list(pool.map(remove_tree, CONTAINERS.glob("*")))
+    remove_tree(STATE)
 
 
 def rebuild(machines: Iterable[Machine], wanted: Plan, base: Path) -> None:

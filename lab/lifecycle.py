@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from lab.exclusive import exclusive
 from lab.image import ensure as ensure_image
 from lab.paths import CACHE, RELAY, STATE
 from lab.plan import Machine, Plan
+from lab.process import remove_tree
 
 HTTPS, HTTP = 8443, 8080  # on this machine's loopback
 SECRETS = "/var/lib/salina/secrets"  # on the master
@@ -96,7 +96,7 @@ def clean() -> None:
     """Remove the lab and its caches."""
     down()
     with exclusive("clean"), step("caches removed"):
-        shutil.rmtree(CACHE, ignore_errors=True)
+        remove_tree(CACHE)
 
 
 def rebuild(machines: list[Machine]) -> None:

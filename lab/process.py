@@ -41,6 +41,11 @@ def run(
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, be it hundreds of thousands of files."""
+    run(["rm", "--recursive", "--force", "--one-file-system", path])
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, interval: float = 0.2) -> bool:
     """Ask for a condition until it holds; false when it doesn't within the time.
 

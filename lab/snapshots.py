@@ -3,12 +3,11 @@ GlusterFS's bricks would break the hard links in them.
 """
 
 import re
-import shutil
 
 from lab import containers, fleet, network
 from lab.errors import LabError
 from lab.paths import CONTAINERS, KEYS, OVERRIDE, SNAPSHOTS, TOPOLOGY
-from lab.process import run
+from lab.process import remove_tree, run
 
 KEPT = (CONTAINERS, KEYS, TOPOLOGY, OVERRIDE)
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -33,7 +32,7 @@ def take(name: str) -> None:
     )
     unfinished = SNAPSHOTS / f"{name}.unfinished"
     for path in (unfinished, SNAPSHOTS / name):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
     unfinished.mkdir(parents=True)
     copy([str(path) for path in KEPT], str(unfinished))
     unfinished.rename(SNAPSHOTS / name)
@@ -52,6 +51,5 @@ def put_back(name: str) -> None:
     network.stop()
     containers.remove_groups()
     for path in KEPT:
-        if path.is_dir():
-            shutil.rmtree(path)
+        remove_tree(path)
         copy([str(source / path.name)], str(path.parent))
