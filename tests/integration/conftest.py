@@ -6,6 +6,7 @@ that directory's. No key is accepted on request: they are made beforehand, as fo
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,10 @@ from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 from saltfactories.manager import FactoriesManager
 
-#: The CA's minion, one that must see no secret of the database, one that may see the app's.
+# The daemons' last words come when pytest has closed its output: nobody wants to read of that.
+logging.raiseExceptions = False
+
+#: The master's own minion, one that must see no secret of the database, one that may see the app's.
 MINIONS = ("salt", "nas1", "s1")
 COPIED = ("salt", "pillar", "_modules", "_states", "_utils", "_runners", "_pillar")
 

@@ -1,0 +1,65 @@
+"""When a host's certificate is good, and each reason why it isn't."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+import salina_certificate
+import salina_secrets
+
+NOW = datetime.now(UTC)
+CA_KEY, KEY, OTHER_KEY = (salina_secrets.new_key() for _ in range(3))
+CA = salina_secrets.self_signed(CA_KEY, "CA", 100).encode()
+OTHER_CA = salina_secrets.self_signed(OTHER_KEY, "CA", 100).encode()
+NAMES = ["DNS:nas1", "DNS:localhost"]
+
+
+def signed(key: str = KEY, days: int = 90) -> bytes:
+    """A certificate of the CA for a key, with the two names."""
+    authority = x509.load_pem_x509_certificate(CA)
+    names = [x509.DNSName(name.removeprefix("DNS:")) for name in NAMES]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.subject)
+        .public_key(load_pem_private_key(key.encode(), None).public_key())  # type: ignore[arg-type]
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
+    private = load_pem_private_key(CA_KEY.encode(), None)
+    return builder.sign(private, hashes.SHA256()).public_bytes(  # type: ignore[arg-type]
+        Encoding.PEM
+    )
+
+
+@pytest.mark.parametrize(
+    ("certificate", "ca", "names", "fault"),
+    [
+        (signed(), CA, NAMES, ""),
+        (signed(), CA, reversed(NAMES), ""),
+        (None, CA, NAMES, "there is none"),
+        (b"-----BEGIN CERTIFICATE-----\n", CA, NAMES, "it can't be read"),
+        (signed(), OTHER_CA, NAMES, "another CA signed it"),
+        (signed(OTHER_KEY), CA, NAMES, "it is for another key"),
+        (signed(), CA, ["DNS:nas1"], "its names are DNS:localhost, DNS:nas1, to be DNS:nas1"),
+        (signed(), CA, [*NAMES, "IP:10.1.4.21"], "to be DNS:localhost, DNS:nas1, IP:10.1.4.21"),
+        (signed(days=29), CA, NAMES, f"it expires on {NOW + timedelta(days=29):%Y-%m-%d}"),
+    ],
+)
+def test_faults(certificate: bytes | None, ca: bytes, names: list[str], fault: str) -> None:
+    """Each fault is told, a good certificate has none."""
+    found = salina_certificate.faults(certificate, KEY.encode(), ca, list(names), NOW, 30)
+    assert fault in "; ".join(found)
+    assert bool(found) == bool(fault)
+
+
+def test_all_faults_together() -> None:
+    """Several at once are told at once."""
+    assert len(salina_certificate.faults(signed(), OTHER_KEY.encode(), OTHER_CA, [], NOW, 365)) == 4

@@ -1,0 +1,40 @@
+"""Waiting has a bound, and says what it waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import salina_wait
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that only sleeping moves."""
+    now = [0.0]
+    monkeypatch.setattr(salina_wait.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(salina_wait.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    yield now
+
+
+def test_until(clock: list[float]) -> None:
+    """What was found is given, as soon as it is there."""
+    assert salina_wait.until(lambda: "found" if clock[0] >= 3 else None, 10) == "found"
+    assert clock[0] == 3
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0, 1), (0.5, 2), (3, 4)])
+def test_bound(clock: list[float], seconds: float, asked: int) -> None:
+    """It asks at once, and for the last time when the time is just up."""
+    moments: list[float] = []
+    assert salina_wait.until(lambda: moments.append(clock[0]), seconds) is None
+    assert (len(moments), moments[-1]) == (asked, seconds)
+
+
+def test_clear() -> None:
+    """The last obstacle is in the error."""
+    obstacles = iter(["one", "two", "three", "four"])
+    with pytest.raises(TimeoutError, match="waited 2 s for the end: three"):
+        salina_wait.clear(lambda: next(obstacles), 2, "the end")
+    salina_wait.clear(lambda: "", 0, "nothing")
