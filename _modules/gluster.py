@@ -203,7 +203,12 @@ def brick_fault(brick: str, volume: str) -> str:
         mark = ""
     record = VOLUMES / volume / "info"
     own = salina_gluster.parse_volume_id(record.read_text()) if record.is_file() else ""
-    return salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
+    fault = salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
+    if fault or not path.is_dir():
+        return fault
+    space = os.statvfs(path)
+    free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    return salina_gluster.space_fault(str(path), free, total)
 
 
 def brick_runs(brick: str) -> bool:

@@ -21,10 +21,10 @@ __opts__: dict[str, Any]
 
 
 def brick(name: str, volume: str) -> dict[str, Any]:
-    """Ensure that this host's brick directory is empty or the volume's own. It changes nothing.
+    """Ensure that this host's brick directory is empty or the volume's own, and not full.
 
-    To be required by the start of glusterd: a host whose directory holds something else then never
-    offers itself to the pool.
+    It changes nothing. To be required by the start of glusterd: a host whose directory holds
+    something else then never offers itself to the pool.
 
     Args:
         name: ``nas1:/nas``.

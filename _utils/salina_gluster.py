@@ -382,6 +382,20 @@ def brick_fault(
     )
 
 
+def space_fault(path: str, free: int, total: int) -> str:
+    """Say that a brick's file system is full, or "" when it isn't. Both in bytes.
+
+    GlusterFS keeps the last percent for itself (its option storage.reserve). Below that the brick
+    takes no writes: its copy falls behind, and with a second full one writing fails everywhere.
+    """
+    if free * 100 >= total:
+        return ""
+    return (
+        f"the file system of {path} is full: {free >> 20} MiB of {total >> 20} MiB are left, and "
+        "below one percent its copy falls behind. Enlarge it, or delete files through a mount"
+    )
+
+
 def parse_volume_id(text: str) -> str:
     """The volume's id in glusterd's own record of it (/var/lib/glusterd/vols/VOLUME/info)."""
     for line in text.splitlines():

@@ -56,6 +56,6 @@ def fault(kind: str, *hosts: str) -> None:
     lab("fault", kind, *hosts)
 
 
-def heal() -> None:
-    """End all faults."""
-    lab("heal")
+def heal(*hosts: str) -> None:
+    """End the faults of these hosts."""
+    lab("heal", *hosts)

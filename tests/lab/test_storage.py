@@ -62,7 +62,7 @@ def broken() -> Iterator[None]:
     """The test breaks hosts."""
     whole()
     yield
-    heal()
+    heal(*STORAGE)
     whole()
 
 
@@ -197,7 +197,7 @@ def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
     waiting = "systemctl show --property=ActiveState --value gluster-mountable"
     assert salina_wait.until(lambda: shell("s3", waiting).strip() == "activating", 60)
     assert not mounted("s3")
-    heal()
+    heal(*STORAGE)
     assert salina_wait.until(lambda: mounted("s3"), 60)
 
 
@@ -224,7 +224,7 @@ def test_one_storage_host_lost(broken: None, directory: str, kind: str, stall: f
     times = [float(moment) for moment, _ in written]
     gap = max(after - before for before, after in pairwise(times))
     assert gap < stall
-    heal()
+    heal("nas2")
     took = whole()
     last = written[-1][1]
     assert shell("s2", f"ls {directory} | wc -l").strip() == last

@@ -305,6 +305,15 @@ def test_brick(entries: list[str], mark: str, own: str, message: str) -> None:
     assert bool(fault) is bool(message)
 
 
+def test_full_disk() -> None:
+    """The numbers are of a brick that was filled: writes went on, on the other two only."""
+    assert salina_gluster.space_fault("/nas", 1 << 30, 100 << 30) == ""
+    assert salina_gluster.space_fault("/nas", 0, 33519 << 10) == (
+        "the file system of /nas is full: 0 MiB of 32 MiB are left, and below one percent its copy "
+        "falls behind. Enlarge it, or delete files through a mount"
+    )
+
+
 def test_volume_id() -> None:
     record = "type=2\nvolume-id=b1de4cd0-7220-4090-9063-dcbb95bb48bf\nusername=x\n"
     assert salina_gluster.parse_volume_id(record) == OWN
