@@ -116,7 +116,11 @@ class Database:
 
 @dataclass(frozen=True)
 class DatabaseRoute:
-    """An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback."""
+    """An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback.
+
+    While there is no primary, HAProxy tries again `retries` times, each after `connect`: together
+    longer than `query_wait_timeout`, for which pgbouncer lets its clients wait.
+    """
 
     listen: int = number(5433, 1, 65535)
     pool_port: int = number(6432, 1, 65535)
@@ -130,7 +134,7 @@ class DatabaseRoute:
     fastinter: str = duration("250ms")
     fall: int = number(2, 1, 100)
     rise: int = number(1, 1, 100)
-    retries: int = number(1, 0, 10)
+    retries: int = number(250, 0, 10_000)
 
 
 @dataclass(frozen=True)
