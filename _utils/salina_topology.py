@@ -18,7 +18,8 @@ from typing import Any
 import salina_yaml
 from salina_yaml import join, show
 
-ROLES = ("master", "firewall", "balancer", "app", "storage", "quorum", "database")
+# In this order a host that has several applies them: what others wait for comes before them.
+ROLES = ("master", "firewall", "storage", "quorum", "database", "app", "balancer")
 POOL_ROLES = ("app",)
 """Roles that hosts may take up and lay down while running; the others keep state by id."""
 PURPOSES = ("clients", "edge", "web", "data", "management")

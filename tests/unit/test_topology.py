@@ -56,7 +56,7 @@ def faults_of(data: object, replica: int | None = None) -> tuple[str, ...]:
 LABEL = "allowed is a hostname label: a-z, 0-9 and -, at most 63"
 SERVICE_NAME = "a lower-case letter, then letters, digits and _, at most 31"
 NETWORKS = "clients, edge, web, data, management"
-ROLES = "master, firewall, balancer, app, storage, quorum, database"
+ROLES = "master, firewall, storage, quorum, database, app, balancer"
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
 # One mutation away from the default topology, and the one line that says so.
