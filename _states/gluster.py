@@ -52,24 +52,25 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
 
     CLI example: see ``salt/gluster/server.sls``.
     """
-    test = bool(__opts__["test"])
-    if test and not __salt__["gluster.installed"]():
+    if __opts__["test"] and not __salt__["gluster.installed"]():
         return _result(name, None, _joining(hosts, [host]), "the pool would be made")
     try:
-        before = _members(__salt__["gluster.pool"](host))
-        plan = _pool_plan(host, hosts)
+        pool, plan = _pool_plan(host, hosts)
     except CommandExecutionError as error:
-        if test:
+        if __opts__["test"]:
             return _result(name, None, {}, f"would be compared when GlusterFS runs: {error}")
         raise
+    before = _members(pool)
     if plan.faults:
         return _result(name, False, {}, "\n".join(plan.faults))
-    if test:
-        changes = _joining(hosts, before)
-        return _result(name, None if changes else True, changes, _pool_comment(host))
+    if not plan.probe and not plan.waits:
+        away = ", ".join(peer["names"][0] for peer in pool if not peer["connected"])
+        return _result(name, True, {}, f"as wanted; down: {away}" if away else "as wanted")
+    if __opts__["test"]:
+        return _result(name, None, _joining(hosts, before), "the pool would be completed")
 
     def obstacle() -> str:
-        plan = _pool_plan(host, hosts)
+        _, plan = _pool_plan(host, hosts)
         if plan.faults:
             raise CommandExecutionError("\n".join(plan.faults))
         silent = [peer for peer in plan.probe if not __salt__["gluster.listens"](peer)]
@@ -82,7 +83,7 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
 
     _wait(obstacle, wait, "the trusted pool")
     changes = _joining(_members(__salt__["gluster.pool"](host)), before)
-    return _result(name, True, changes, _pool_comment(host))
+    return _result(name, True, changes, "the pool was completed")
 
 
 def volume(
@@ -125,8 +126,10 @@ def volume(
     changes = salina_gluster.difference(before, wanted)
     if plan.revive:
         changes["brick"] = {"old": "its process is dead", "new": "running"}
+    if not plan.steps and not plan.waits:
+        return _result(name, True, {}, "as wanted")
     if __opts__["test"]:
-        return _result(name, None if changes else True, changes, "compared with the pillar")
+        return _result(name, None, changes, "it would be changed")
 
     def obstacle() -> str:
         _, plan = _volume_plan(name, host, wanted)
@@ -203,14 +206,15 @@ def _is_volume(found: dict[str, str], volume: str) -> bool:
     return found["type"] == "fuse.glusterfs" and source == volume
 
 
-def _pool_plan(host: str, hosts: list[str]) -> salina_gluster.PoolPlan:
-    """What is to be done about the pool. A host that is alone asks whether others know it."""
+def _pool_plan(host: str, hosts: list[str]) -> tuple[list[Peer], salina_gluster.PoolPlan]:
+    """The pool as it is, and what is to be done. A host that is alone asks if others know it."""
     pool = __salt__["gluster.pool"](host)
     for peer in [peer for peer in hosts if peer != host] if len(pool) == 1 else []:
         fault = _forgotten(host, pool, peer)
         if fault:
-            return salina_gluster.PoolPlan(faults=(fault,))
-    return salina_gluster.plan_pool(host, hosts, pool, __salt__["gluster.volumes"]())
+            return pool, salina_gluster.PoolPlan(faults=(fault,))
+    volumes = __salt__["gluster.volumes"]()
+    return pool, salina_gluster.plan_pool(host, hosts, pool, volumes)
 
 
 def _forgotten(host: str, pool: list[Peer], peer: str) -> str:
@@ -233,11 +237,6 @@ def _members(pool: list[Peer]) -> list[str]:
 def _joining(members: list[str], before: list[str]) -> dict[str, Any]:
     """A state's `changes` when hosts become members."""
     return {name: {"old": None, "new": "member"} for name in sorted(members) if name not in before}
-
-
-def _pool_comment(host: str) -> str:
-    away = [peer["names"][0] for peer in __salt__["gluster.pool"](host) if not peer["connected"]]
-    return f"members that are down: {', '.join(away)}" if away else "all members are connected"
 
 
 def _attempt(function: str, *args: Any) -> str:
