@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -97,15 +98,16 @@ def log(host: str, mark: str) -> list[str]:
     return shell(host, f"grep {mark} {LOG} || true").splitlines()
 
 
+def primary() -> str:
+    """The database host that takes writes."""
+    asked = "runuser -u postgres -- psql -XAtc 'SELECT pg_is_in_recovery()'"
+    return next(host for host in ("bbdd1", "bbdd2") if shell(host, asked) == "f\n")
+
+
 def sql(statement: str) -> list[str]:
     """The rows that a statement gives in the application's database."""
-    leader = next(
-        host
-        for host in ("bbdd1", "bbdd2")
-        if shell(host, "runuser -u postgres -- psql -XAtc 'SELECT pg_is_in_recovery()'") == "f\n"
-    )
     psql = ["runuser", "-u", "postgres", "--", "psql", "-XAt", "-d", "crm"]
-    return run(leader, *psql, given=statement).splitlines()
+    return run(primary(), *psql, given=statement).splitlines()
 
 
 def test_s1_login_page_and_its_assets(client: Any) -> None:
@@ -183,6 +185,40 @@ def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
         pid = run(host, "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
         inside = ["nsenter", "--target", pid, "--mount", "--setuid", "869", "--setgid", "869"]
         run(host, *inside, "test", "-w", "/mnt/nas/odoo/filestore/crm")
+
+
+@pytest.mark.slow
+def test_s11_a_session_outlives_the_primary(client: Any) -> None:
+    """S11: PostgreSQL is killed on the primary; who is logged in stays so, and requests wait."""
+    leader = primary()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            client,
+            """
+uid = login()["uid"]
+seen, failed, slowest = set(), 0, 0.0
+end = time.monotonic() + 25
+while time.monotonic() < end:
+    begin = time.monotonic()
+    try:
+        seen.add(call("/web/session/get_session_info")["uid"] == uid)
+    except Exception:
+        failed += 1
+    slowest = max(slowest, time.monotonic() - begin)
+    time.sleep(0.2)
+try:
+    last = call("/web/session/get_session_info")["uid"] == uid
+except Exception as error:
+    last = repr(error)
+print(json.dumps({"seen": sorted(seen), "last": last, "failed": failed, "slowest": slowest}))
+""",
+        )
+        time.sleep(5)
+        shell(leader, "pkill --signal KILL --oldest --exact postgres")
+        found = waiting.result()
+    assert found["last"] is True, found
+    assert found["seen"] == [True], found
+    assert found["failed"] <= 6, found
 
 
 def test_s9_initialised_once_without_demo_data() -> None:
