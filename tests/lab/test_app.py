@@ -214,7 +214,8 @@ print(json.dumps({"seen": sorted(seen), "last": last, "failed": failed, "slowest
 """,
         )
         time.sleep(5)
-        shell(leader, "pkill --signal KILL --oldest --exact postgres")
+        directory = "$(runuser -u postgres -- psql -XAtc 'SHOW data_directory')"
+        shell(leader, f'kill -KILL "$(head -1 "{directory}/postmaster.pid")"')
         found = waiting.result()
     assert found["last"] is True, found
     assert found["seen"] == [True], found
