@@ -29,10 +29,10 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
     """
     if not __salt__["service.status"](name):
         return []
-    wanted = salina_service.STARTED_OR_RELOADED if reloads else salina_service.STARTED
-    command = ["systemctl", "show", name, f"--property={wanted}", "--value"]
+    properties = (salina_service.STARTED, salina_service.CHANGED, salina_service.RELOAD)
+    command = ["systemctl", "show", name, f"--property={','.join(properties)}"]
     result = __salt__["cmd.run_all"](command, python_shell=False)
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
-    moment = int(result["stdout"] or 0)
+    moment = salina_service.last_read(result["stdout"], reloads)
     return salina_service.newer(files, moment, time.monotonic(), time.time())

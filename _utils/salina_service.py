@@ -11,8 +11,22 @@ from pathlib import Path
 
 STARTED = "ExecMainStartTimestampMonotonic"
 """systemd's property: when the service's process was started, microseconds after the boot."""
-STARTED_OR_RELOADED = "StateChangeTimestampMonotonic"
-"""The same, counting a reload as well."""
+CHANGED = "StateChangeTimestampMonotonic"
+"""The same, counting a reload as well, also one that failed."""
+RELOAD = "ReloadResult"
+"""Whether the last reload, if any, was a `success`."""
+
+
+def last_read(shown: str, reloads: bool) -> int:
+    """Return when a service last read its files, microseconds after the boot; 0 if it never did.
+
+    Args:
+        shown: what `systemctl show` says of these three properties.
+        reloads: whether it reads them at a reload, too, and not only at its start.
+    """
+    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    counted = CHANGED if reloads and found.get(RELOAD) == "success" else STARTED
+    return int(found.get(counted) or 0)
 
 
 def newer(files: Iterable[str], moment: int, now_monotonic: float, now: float) -> list[str]:

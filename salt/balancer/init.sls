@@ -10,8 +10,6 @@ balancer-error-page:
     - mode: '0644'
     - require:
         - pkg: haproxy-packages
-    - watch_in:
-        - service: haproxy-reload
 
 balancer-fragment:
   file.managed:
@@ -26,11 +24,3 @@ balancer-fragment:
         - certificate: tls-certificate
     - require_in:
         - service: haproxy-service
-    - watch_in:
-        - service: haproxy-reload
-
-extend:
-  haproxy-reload:
-    service:
-      - watch:
-          - certificate: tls-certificate

@@ -20,8 +20,6 @@ database-route-fragment:
         - file: tls-ca
     - require_in:
         - service: haproxy-service
-    - watch_in:
-        - service: haproxy-reload
 {% for file, mode in [('pgbouncer.ini', '0644'), ('userlist.txt', '0640')] %}
 database-route-{{ file }}:
   file.managed:

@@ -1,6 +1,6 @@
 # HAProxy, one per host. What it does is in fragments under /etc/haproxy/conf.d: this component has
 # the global one; each other has `check_cmd: /usr/local/sbin/haproxy-check NAME`, requires
-# `file: haproxy-global`, and is in `watch_in: service: haproxy-reload`.
+# `file: haproxy-global`, and is in `require_in: service: haproxy-service`.
 {%- import_yaml "packages.yaml" as packages %}
 
 haproxy-packages:
@@ -13,8 +13,8 @@ haproxy-conf.d:
     - mode: '0755'
     - require:
         - pkg: haproxy-packages
-{% for script in ['haproxy-check', 'haproxy-save-state'] %}
-{{ script }}:
+{% for script in ['haproxy-check', 'haproxy-save-state', 'haproxy-reload'] %}
+{{ script }}-script:
   file.managed:
     - name: /usr/local/sbin/{{ script }}
     - source: salt://haproxy/files/{{ script }}
@@ -30,8 +30,6 @@ haproxy-global:
     - check_cmd: /usr/local/sbin/haproxy-check 00-global.cfg
     - require:
         - file: haproxy-conf.d
-    - watch_in:
-        - service: haproxy-reload
 
 haproxy-default:
   file.managed:
@@ -63,13 +61,30 @@ haproxy-service:
   service.running:
     - name: haproxy
     - enable: True
-    - watch:
+    - require:
         - file: haproxy-default
         - module: haproxy-unit-loaded
 
-haproxy-reload:
-  service.running:
+haproxy-restarted:
+  daemon.current:
     - name: haproxy
-    - reload: True
+    - files:
+        - /etc/default/haproxy
+        - /etc/systemd/system/haproxy.service.d/salina.conf
+    - restart: True
     - require:
         - service: haproxy-service
+
+# All that a host may have; what it hasn't doesn't matter.
+haproxy-reloaded:
+  daemon.current:
+    - name: haproxy
+    - files:
+        - /etc/haproxy/conf.d/00-global.cfg
+        - /etc/haproxy/conf.d/10-database.cfg
+        - /etc/haproxy/conf.d/20-balancer.cfg
+        - /etc/haproxy/errors/503-balancer.http
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/host.crt
+    - require:
+        - daemon: haproxy-restarted

@@ -1,0 +1,43 @@
+"""Whether a running service has read what is on the disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import salina_service
+
+SHOWN = """\
+ReloadResult={result}
+ExecMainStartTimestampMonotonic=1000000
+StateChangeTimestampMonotonic=5000000
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "reloads", "moment"),
+    [
+        ("success", False, 1_000_000),
+        ("success", True, 5_000_000),
+        ("exit-code", True, 1_000_000),  # a reload that failed has read nothing
+    ],
+)
+def test_last_read(result: str, reloads: bool, moment: int) -> None:
+    assert salina_service.last_read(SHOWN.format(result=result), reloads) == moment
+
+
+def test_last_read_of_a_service_that_never_ran() -> None:
+    assert salina_service.last_read("ExecMainStartTimestampMonotonic=0\n", False) == 0
+    assert salina_service.last_read("", True) == 0
+
+
+def test_newer(tmp_path: Path) -> None:
+    """Started 10 s ago by the monotonic clock, which says 100 s; files of 11 s and 9 s ago."""
+    old, new, missing = (str(tmp_path / name) for name in ("old", "new", "missing"))
+    for path, age in ((old, 11), (new, 9)):
+        Path(path).touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    assert salina_service.newer([old, new, missing], 90_000_000, 100.0, 1000.0) == [new]
+    assert salina_service.newer([new], 0, 100.0, 1000.0) == []
