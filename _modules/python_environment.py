@@ -1,4 +1,9 @@
-"""Virtual environments with exactly the distributions that a file names."""
+"""Virtual environments for an interpreter that is not the host's own, or for a checkout's file.
+
+The state `venv.locked` is quicker: it installs with the minion's pip. That one doesn't run on the
+older interpreters of older applications (pip 26 needs Python 3.10), so here each environment gets
+the pip that Debian's virtualenv has with it.
+"""
 
 from __future__ import annotations
 
