@@ -1,0 +1,381 @@
+"""States of the database tier against a cluster that is only pretended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import load
+
+Answers = dict[str, Any]
+
+
+class Pretended:
+    """Salt's functions with prepared answers; a list is given one by one, the last for ever."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = {
+            "daemon.outdated": [],
+            "service.status": True,
+            "service.enabled": True,
+            "service.start": True,
+            "service.enable": True,
+            "service.restart": True,
+            "service.reload": True,
+        } | answers
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getitem__(self, name: str) -> Any:
+        def function(*arguments: Any, **_: Any) -> Any:
+            self.calls.append((name, *arguments))
+            answer = self.answers[name]
+            if isinstance(answer, Sequence):
+                answer = answer.next()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return function
+
+    def called(self, *names: str) -> list[str]:
+        """Which of these functions were called, in order."""
+        return [call[0] for call in self.calls if call[0] in names]
+
+
+class Sequence:
+    """Answers one after the other; the last one stays."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def next(self) -> Any:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def state(name: str, answers: Answers, test: bool = False) -> tuple[Any, Pretended]:
+    salt = Pretended(answers)
+    return load(f"_states/{name}.py", salt=salt, opts={"test": test}), salt
+
+
+# quorum
+
+IN: Answers = {
+    "quorum.has_data": True,
+    "quorum.own_obstacle": "",
+    "quorum.entered": None,
+    "quorum.drift": [],
+}
+OUT = IN | {
+    "quorum.has_data": False,
+    "service.status": False,
+    "service.enabled": False,
+    "quorum.enter": {"state": "new"},
+}
+ACTIONS = ("quorum.enter", "service.enable", "service.start", "service.restart")
+
+
+def test_a_member_stays_as_it_is() -> None:
+    module, salt = state("quorum", IN)
+    ret = module.joined("etcd", 1, [])
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert salt.called(*ACTIONS) == []
+
+
+def test_a_bare_host_enters_starts_and_forgets_how() -> None:
+    module, salt = state("quorum", OUT)
+    ret = module.joined("etcd", 1, [])
+    assert ret["changes"] == {"enabled": True, "joined": "new", "started": True}
+    assert salt.called(*ACTIONS, "quorum.entered") == [
+        "service.enable",
+        "quorum.enter",
+        "service.start",
+        "quorum.entered",
+    ]
+
+
+@pytest.mark.parametrize(("answers", "result"), [(IN, True), (OUT, None)])
+def test_a_prediction_changes_nothing(answers: Answers, result: bool | None) -> None:
+    module, salt = state("quorum", answers, test=True)
+    assert module.joined("etcd", 1, [])["result"] is result
+    assert salt.called(*ACTIONS, "quorum.entered") == []
+
+
+def test_a_stopped_member_with_data_is_started_and_enters_nothing() -> None:
+    module, salt = state("quorum", IN | {"service.status": False})
+    assert module.joined("etcd", 1, [])["changes"] == {"started": True}
+    assert salt.called("quorum.enter") == []
+
+
+def test_a_member_that_runs_since_before_its_settings_is_restarted() -> None:
+    answers = IN | {"daemon.outdated": ["/etc/default/etcd"]}
+    assert state("quorum", answers, test=True)[0].joined("etcd", 1, [])["result"] is None
+    module, salt = state("quorum", answers)
+    assert module.joined("etcd", 1, [])["changes"] == {"restarted": ["/etc/default/etcd"]}
+    assert salt.called("service.restart") == ["service.restart"]
+
+
+def test_a_refusal_of_the_quorum_is_told() -> None:
+    refusal = CommandExecutionError("member/add {}: 10.1.4.21:2379: unhealthy cluster")
+    module, _ = state("quorum", OUT | {"quorum.enter": refusal})
+    with pytest.raises(CommandExecutionError, match=r"waited 0 s for .*unhealthy cluster"):
+        module.joined("etcd", 0, [])
+
+
+def test_a_member_that_founds_just_now_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    silent = CommandExecutionError("timed out")
+    module, _ = state("quorum", OUT | {"quorum.enter": Sequence(silent, {"state": "existing"})})
+    assert module.joined("etcd", 5, [])["changes"]["joined"] == "existing"
+
+
+def test_a_member_that_does_not_serve_is_told_with_the_reason() -> None:
+    module, salt = state("quorum", IN | {"quorum.own_obstacle": "connection refused"})
+    with pytest.raises(CommandExecutionError, match=r"journalctl -u etcd.*connection refused"):
+        module.joined("etcd", 0, [])
+    assert salt.called("quorum.entered") == []
+
+
+def test_a_service_that_does_not_start_is_told() -> None:
+    module, _ = state("quorum", OUT | {"service.start": False})
+    with pytest.raises(CommandExecutionError, match="systemctl start etcd failed"):
+        module.joined("etcd", 1, [])
+
+
+def test_a_foreign_member_is_an_error_with_instructions() -> None:
+    module, _ = state("quorum", IN | {"quorum.drift": ["salt nas1 quorum.remove 9"]})
+    ret = module.joined("etcd", 1, [])
+    assert (ret["result"], ret["comment"]) == (False, "salt nas1 quorum.remove 9")
+
+
+def test_waiting_for_the_quorum() -> None:
+    where = ["10.1.4.21:2379"]
+    assert state("quorum", {"quorum.obstacle": ""})[0].serves("q", where, 0)["changes"] == {}
+    down = {"quorum.obstacle": "refused"}
+    assert state("quorum", down, test=True)[0].serves("q", where, 0)["result"] is None
+    with pytest.raises(CommandExecutionError, match=r"the quorum \(10.1.4.21:2379\): refused"):
+        state("quorum", down)[0].serves("q", where, 0)
+
+
+# patroni
+
+
+@pytest.mark.parametrize(
+    ("first", "answers"),
+    [
+        (True, {"patroni.has_data": False, "patroni.leader": None}),
+        (False, {"patroni.has_data": True, "patroni.leader": None}),
+        (False, {"patroni.has_data": False, "patroni.leader": "bbdd1"}),
+    ],
+)
+def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
+    ret = state("patroni", answers)[0].its_turn("turn", first, 0)
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_another_host_waits_for_the_first() -> None:
+    answers = {"patroni.has_data": False, "patroni.leader": None}
+    assert state("patroni", answers, test=True)[0].its_turn("turn", False, 0)["result"] is None
+    with pytest.raises(CommandExecutionError, match="waited 0 s for a primary"):
+        state("patroni", answers)[0].its_turn("turn", False, 0)
+
+
+def test_a_working_member_is_left_alone() -> None:
+    module, salt = state("patroni", {"patroni.obstacle": ""})
+    assert module.working("patroni", 0, [])["changes"] == {}
+    assert salt.called("service.restart") == []
+
+
+def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
+    down = {"patroni.obstacle": "PostgreSQL is creating replica"}
+    assert state("patroni", down, test=True)[0].working("patroni", 0, [])["result"] is None
+    with pytest.raises(CommandExecutionError, match=r"journalctl -u patroni.*creating replica"):
+        state("patroni", down)[0].working("patroni", 0, [])
+
+
+OLD: Answers = {"patroni.obstacle": "", "daemon.outdated": ["/opt/patroni/installed.txt"]}
+TWO = {"members": [{"name": "bbdd1"}, {"name": "bbdd2"}]}
+
+
+@pytest.mark.parametrize(
+    ("role", "members", "handed"),
+    [("replica", TWO, False), ("primary", {"members": [{}]}, False), ("primary", TWO, True)],
+)
+def test_a_primary_hands_over_before_its_restart(role: str, members: Answers, handed: bool) -> None:
+    answers = OLD | {
+        "patroni.cluster": members,
+        "patroni.member": {"role": role},
+        "patroni.switchover": "Successfully switched over",
+        "patroni.leader": "bbdd2",
+    }
+    module, salt = state("patroni", answers)
+    changes = module.working("patroni", 1, [])["changes"]
+    assert changes["restarted"] == ["/opt/patroni/installed.txt"]
+    assert changes.get("handed over to") == ("bbdd2" if handed else None)
+    order = ["patroni.switchover", "service.restart"] if handed else ["service.restart"]
+    assert salt.called("patroni.switchover", "service.restart") == order
+
+
+def test_a_primary_without_a_replica_to_hand_over_to_is_not_restarted() -> None:
+    answers = OLD | {
+        "patroni.cluster": TWO,
+        "patroni.member": {"role": "primary"},
+        "patroni.switchover": CommandExecutionError("POST /switchover: 412 no good candidates"),
+    }
+    module, salt = state("patroni", answers)
+    with pytest.raises(CommandExecutionError, match="412 no good candidates"):
+        module.working("patroni", 0, [])
+    assert salt.called("service.restart") == []
+
+
+def test_a_restart_is_predicted() -> None:
+    module, salt = state("patroni", OLD, test=True)
+    assert module.working("patroni", 0, [])["result"] is None
+    assert salt.called("service.restart", "patroni.switchover") == []
+
+
+MEMBER: Answers = {"patroni.member": {"role": "primary"}, "patroni.patch": None}
+
+
+def test_the_shared_configuration_is_written_only_when_it_differs() -> None:
+    module, salt = state("patroni", MEMBER | {"patroni.drift": {}})
+    assert module.configured("c")["changes"] == {}
+    assert salt.called("patroni.patch") == []
+    module, salt = state("patroni", MEMBER | {"patroni.drift": Sequence({"ttl": 20}, {})})
+    ret = module.configured("c")
+    assert (ret["result"], ret["changes"], ret["comment"]) == (True, {"ttl": 20}, "set")
+
+
+def test_a_configuration_that_does_not_take_is_a_failure() -> None:
+    ret = state("patroni", MEMBER | {"patroni.drift": {"ttl": 20}})[0].configured("c")
+    assert (ret["result"], ret["comment"]) == (False, "still differs in {'ttl': 20}")
+
+
+def test_a_change_of_the_configuration_is_predicted() -> None:
+    answers = {"patroni.obstacle": "", "patroni.drift": {"ttl": 20}}
+    module, salt = state("patroni", answers, test=True)
+    ret = module.configured("c")
+    assert (ret["result"], ret["changes"]) == (None, {"ttl": 20})
+    assert salt.called("patroni.patch") == []
+    module, _ = state("patroni", {"patroni.obstacle": "refused"}, test=True)
+    assert module.configured("c")["result"] is None
+
+
+def test_a_pending_restart_is_told() -> None:
+    pending = {"pending_restart": True, "pending_restart_reason": {"max_connections": {}}}
+    answers = MEMBER | {"patroni.drift": {}, "patroni.member": pending}
+    assert (
+        "a restart for: max_connections" in state("patroni", answers)[0].configured("c")["comment"]
+    )
+
+
+# database
+
+STEPS = [["role crm", "created"], ["database crm", "created"]]
+
+
+def plan(replica: bool, steps: list[list[str]]) -> Answers:
+    return {"replica": replica, "steps": steps}
+
+
+def test_roles_that_are_there_stay() -> None:
+    module, salt = state("database", {"database.plan": plan(False, [])})
+    assert module.present("d", 0)["changes"] == {}
+    assert salt.called("database.apply") == []
+
+
+def test_the_primary_makes_what_is_missing() -> None:
+    answers = {
+        "database.plan": Sequence(plan(False, STEPS), plan(False, [])),
+        "database.apply": {"role crm": "created"},
+    }
+    ret = state("database", answers)[0].present("d", 0)
+    assert (ret["result"], ret["changes"]) == (True, {"role crm": "created"})
+
+
+def test_a_replica_waits_until_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    module, salt = state("database", {"database.plan": Sequence(plan(True, STEPS), plan(True, []))})
+    assert module.present("d", 5)["changes"] == {}
+    assert salt.called("database.apply") == []
+
+
+def test_a_replica_that_becomes_the_primary_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    answers = {
+        "database.plan": Sequence(plan(True, STEPS), plan(False, STEPS), plan(False, [])),
+        "database.apply": {"role crm": "created"},
+    }
+    assert state("database", answers)[0].present("d", 5)["changes"] == {"role crm": "created"}
+
+
+def test_nothing_arrives_in_time() -> None:
+    module, _ = state("database", {"database.plan": plan(True, STEPS)})
+    with pytest.raises(CommandExecutionError, match=r"waited 0 s .* role crm is not created"):
+        module.present("d", 0)
+
+
+def test_changes_of_roles_are_predicted() -> None:
+    module, salt = state("database", {"database.plan": plan(False, STEPS)}, test=True)
+    ret = module.present("d", 0)
+    assert (ret["result"], ret["changes"]) == (None, dict(STEPS))
+    module, _ = state("database", {"database.plan": CommandExecutionError("no psql")}, test=True)
+    assert module.present("d", 0)["result"] is None
+    assert salt.called("database.apply") == []
+
+
+# daemon
+
+
+def test_a_daemon_that_has_read_its_files_is_left_alone() -> None:
+    module, salt = state("daemon", {})
+    assert module.current("patroni", ["/f"])["changes"] == {}
+    assert salt.called("service.reload") == []
+
+
+def test_a_daemon_is_reloaded_after_a_change() -> None:
+    changed = {"daemon.outdated": ["/f"]}
+    assert state("daemon", changed)[0].current("patroni", ["/f"])["changes"] == {"read": ["/f"]}
+    module, salt = state("daemon", changed, test=True)
+    assert module.current("patroni", ["/f"])["result"] is None
+    assert salt.called("service.reload") == []
+    module, _ = state("daemon", changed | {"service.reload": False})
+    with pytest.raises(CommandExecutionError, match="systemctl reload patroni failed"):
+        module.current("patroni", ["/f"])
+
+
+# venv
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> tuple[str, str]:
+    """An environment's directory and its lock."""
+    lock = tmp_path / "lock.txt"
+    lock.write_text("patroni==4.1.5\n")
+    (tmp_path / "venv").mkdir()
+    return str(tmp_path / "venv"), str(lock)
+
+
+def test_an_environment_is_installed_once(environment: tuple[str, str]) -> None:
+    module, salt = state("venv", {"cmd.run_all": {"retcode": 0}})
+    assert module.locked(*environment)["changes"] == {"old": [], "new": ["patroni==4.1.5"]}
+    assert len(salt.calls) == 2
+    assert module.locked(*environment)["changes"] == {}
+    assert len(salt.calls) == 2
+
+
+def test_an_installation_that_failed_is_told_and_done_again(environment: tuple[str, str]) -> None:
+    failed = {"retcode": 1, "stderr": "No matching distribution", "stdout": ""}
+    module, _ = state("venv", {"cmd.run_all": Sequence({"retcode": 0}, failed, {"retcode": 0})})
+    with pytest.raises(CommandExecutionError, match=r"pip .*: No matching distribution"):
+        module.locked(*environment)
+    assert module.locked(*environment)["changes"]["new"] == ["patroni==4.1.5"]
+
+
+def test_an_installation_is_predicted_also_without_the_lock(environment: tuple[str, str]) -> None:
+    module, salt = state("venv", {}, test=True)
+    assert module.locked(*environment)["result"] is None
+    assert module.locked(environment[0], "/nowhere")["result"] is None
+    assert salt.calls == []
