@@ -1,0 +1,279 @@
+"""Modules of the database tier against interfaces that are only pretended."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+import salina_etcd
+import salina_service
+from salina_https import NoAnswer
+from tests.loading import load
+from tests.unit.test_etcd import QUORUM
+from tests.unit.test_patroni import DATABASE
+
+ENDPOINTS = [f"10.1.4.2{n}:2379" for n in (1, 2, 3)]
+SILENT, REFUSED = NoAnswer("timed out"), NoAnswer("Connection refused", refused=True)
+KNOWN = {
+    "members": [
+        {"ID": str(n), "name": f"nas{n}", "peerURLs": [f"https://10.1.4.2{n}:2380"]}
+        | ({"clientURLs": [f"https://10.1.4.2{n}:2379"]} if n < 3 else {})
+        for n in (1, 2, 3)
+    ]
+}
+
+
+class Interface:
+    """Stands for `call`: answers by a word of the URL; remembers what was sent."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+        self.sent: list[tuple[str, str, Any, Any]] = []
+
+    def __call__(
+        self, method: str, url: str, identity: Any, body: Any = None, timeout: float = 5
+    ) -> tuple[int, Any]:
+        self.sent.append((method, url, body, identity.login))
+        for word, answer in self.answers.items():
+            if word in url:
+                if isinstance(answer, Exception):
+                    raise answer
+                return (200, answer) if not isinstance(answer, tuple) else answer
+        raise NoAnswer(f"{url}: not pretended")
+
+
+def quorum(answers: dict[str, Any]) -> tuple[Any, Interface]:
+    module = load("_modules/quorum.py", pillar={"quorum": QUORUM}, salt={})
+    module.call = interface = Interface(answers)
+    return module, interface
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where etcd keeps its data and the file for its first start."""
+    monkeypatch.setattr(salina_etcd, "DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(salina_etcd, "JOIN", str(tmp_path / "join.env"))
+    return tmp_path
+
+
+def test_the_quorum_serves_when_one_endpoint_does() -> None:
+    module, _ = quorum({ENDPOINTS[0]: REFUSED, ENDPOINTS[1]: {"health": "true"}})
+    assert module.obstacle(ENDPOINTS) == ""
+
+
+def test_why_the_quorum_does_not_serve_is_told_for_each_endpoint() -> None:
+    module, _ = quorum({ENDPOINTS[0]: REFUSED, "health": (503, {"health": "false"})})
+    assert module.obstacle() == (
+        "Connection refused; 10.1.4.22:2379: {'health': 'false'}; "
+        "10.1.4.23:2379: {'health': 'false'}"
+    )
+    assert module.own_obstacle() == "10.1.4.23:2379: {'health': 'false'}"
+
+
+@pytest.mark.parametrize("others", [(REFUSED, REFUSED), (REFUSED, SILENT)])
+def test_a_majority_without_etcd_has_no_cluster(data: Path, others: tuple[NoAnswer, ...]) -> None:
+    answers = dict(zip(ENDPOINTS, (*others, REFUSED), strict=True))
+    module, _ = quorum(answers)
+    assert module.enter() == {"state": "new", "remove": None, "add": False}
+    assert 'ETCD_INITIAL_CLUSTER_STATE="new"' in (data / "join.env").read_text()
+    module.entered()
+    assert not (data / "join.env").exists()
+
+
+def test_while_a_majority_is_silent_nothing_is_founded(data: Path) -> None:
+    module, _ = quorum({ENDPOINTS[0]: SILENT, ENDPOINTS[1]: SILENT, ENDPOINTS[2]: REFUSED})
+    with pytest.raises(CommandExecutionError, match="timed out; timed out; Connection refused"):
+        module.enter()
+    assert not (data / "join.env").exists()
+
+
+def test_a_member_that_never_started_goes_on_where_it_was(data: Path) -> None:
+    module, interface = quorum({"member/list": KNOWN})
+    assert module.enter()["state"] == "existing"
+    assert [url for _, url, _, _ in interface.sent if "list" not in url] == []
+
+
+def test_a_member_that_lost_its_data_is_removed_and_added(data: Path) -> None:
+    lost = json.loads(json.dumps(KNOWN))
+    lost["members"][2]["clientURLs"] = ["https://10.1.4.23:2379"]
+    answers = {"member/list": lost, "member/remove": {}, "member/add": KNOWN}
+    module, interface = quorum(answers)
+    assert module.enter() == {"state": "existing", "remove": "3", "add": True}
+    assert [body for method, _, body, _ in interface.sent if body] == [
+        {"ID": "3"},
+        {"peerURLs": ["https://10.1.4.23:2380"]},
+    ]
+
+
+def test_a_refusal_of_etcd_is_told_with_its_words(data: Path) -> None:
+    answers = {"member/list": {"members": []}, "member/add": (503, {"error": "unhealthy cluster"})}
+    with pytest.raises(CommandExecutionError, match=r"member/add .*unhealthy cluster"):
+        quorum(answers)[0].enter()
+
+
+def test_a_host_with_data_never_enters_again(data: Path) -> None:
+    (data / "data" / "member").mkdir(parents=True)
+    with pytest.raises(CommandExecutionError, match="has a member's data"):
+        quorum({})[0].enter()
+
+
+def test_a_member_beyond_the_topology_is_named_with_the_command_that_removes_it() -> None:
+    foreign = {"ID": "9", "name": "old", "peerURLs": ["https://10.1.4.29:2380"]}
+    module, _ = quorum({"member/list": {"members": [*KNOWN["members"], foreign]}})
+    [drift] = module.drift()
+    assert "old at https://10.1.4.29:2380" in drift
+    assert "salt nas3 quorum.remove 9" in drift
+
+
+def patroni(answers: dict[str, Any]) -> tuple[Any, Interface]:
+    module = load("_modules/patroni.py", pillar={"database": DATABASE}, salt={})
+    module.call = interface = Interface(answers)
+    return module, interface
+
+
+RUNNING = {"state": "running", "role": "primary"}
+REPLICA = {"state": "running", "role": "replica", "replication_state": "streaming"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"/patroni": RUNNING, "/primary": RUNNING}, ""),
+        ({"/patroni": RUNNING, "/primary": (503, {})}, "it is not (yet) the leader"),
+        (
+            {"/patroni": {"state": "running", "role": "replica", "replication_state": "streaming"}},
+            "",
+        ),
+        ({"/patroni": REFUSED}, "Connection refused"),
+        ({"/patroni": "no JSON"}, "GET /patroni: no JSON"),
+    ],
+)
+def test_why_a_member_does_not_work(answers: dict[str, Any], expected: str) -> None:
+    assert patroni(answers)[0].obstacle() == expected
+
+
+def test_the_cluster_is_asked_of_the_own_member_first_and_then_of_the_others() -> None:
+    view = {"members": [{"name": "bbdd1", "role": "leader", "state": "running"}]}
+    module, interface = patroni({"10.1.4.32": REFUSED, "10.1.4.31": view})
+    assert module.leader() == "bbdd1"
+    assert [url for _, url, _, _ in interface.sent] == [
+        "https://10.1.4.32:8008/cluster",
+        "https://10.1.4.31:8008/cluster",
+    ]
+    assert patroni({"cluster": REFUSED})[0].leader() is None
+
+
+def test_the_login_goes_with_changes_only() -> None:
+    module, interface = patroni({"config": {}})
+    module.drift()
+    module.patch({"ttl": 20})
+    assert [(method, login) for method, _, _, login in interface.sent] == [
+        ("GET", None),
+        ("PATCH", ("patroni", "canary-rest")),
+    ]
+
+
+def test_a_refused_switchover_is_told_without_the_login() -> None:
+    module, _ = patroni({"cluster": {"members": []}, "switchover": (412, "no good candidates")})
+    with pytest.raises(CommandExecutionError, match="412 no good candidates") as caught:
+        module.switchover("bbdd1")
+    assert "canary" not in str(caught.value)
+
+
+def test_a_host_without_the_role_says_so() -> None:
+    for name, function in (("patroni", "member"), ("database", "plan"), ("quorum", "members")):
+        module = load(f"_modules/{name}.py", pillar={}, salt={})
+        with pytest.raises(CommandExecutionError, match="has no role"):
+            getattr(module, function)()
+
+
+class Psql:
+    """Stands for psql: answers the question for the state, takes what is sent."""
+
+    def __init__(self, state: dict[str, Any], refusal: str = "") -> None:
+        self.state = state
+        self.refusal = refusal
+        self.commands: list[list[str]] = []
+        self.scripts: list[str] = []
+
+    def __call__(self, command: list[str], **given: Any) -> dict[str, Any]:
+        self.commands.append(command)
+        if given["stdin"].startswith("SELECT json_build_object"):
+            return {"retcode": 0, "stdout": json.dumps(self.state), "stderr": ""}
+        self.scripts.append(given["stdin"])
+        return {"retcode": 3 if self.refusal else 0, "stdout": "", "stderr": self.refusal}
+
+
+def database(state: dict[str, Any], refusal: str = "") -> tuple[Any, Psql]:
+    psql = Psql(state, refusal)
+    salt = {"cmd.run_all": psql}
+    return load("_modules/database.py", pillar={"database": DATABASE}, salt=salt), psql
+
+
+NOTHING: dict[str, Any] = {"replica": False, "roles": {}, "databases": {}}
+
+
+def test_roles_are_made_through_standard_input_and_no_password_is_sent() -> None:
+    module, psql = database(NOTHING)
+    changes = module.apply()
+    assert changes == {
+        "role postgres": "created",
+        "role replicator": "created",
+        "role rewinder": "created",
+        "role crm": "created",
+        "database crm": "created, closed to others",
+    }
+    assert "canary" not in str(psql.commands) + str(psql.scripts)
+    assert not [word for command in psql.commands for word in command if "SELECT" in word]
+
+
+def test_a_replica_is_never_written_to() -> None:
+    module, psql = database(NOTHING | {"replica": True})
+    assert module.plan()["replica"] is True
+    with pytest.raises(CommandExecutionError, match="is a replica"):
+        module.apply()
+    assert psql.scripts == []
+
+
+def test_a_refusal_of_postgresql_is_told_without_the_statement() -> None:
+    said = "psql: ERROR:  role exists\nLINE 1: CREATE ROLE x PASSWORD 'SCRAM-SHA-256$..'\n    ^"
+    module, _ = database(NOTHING, said)
+    with pytest.raises(CommandExecutionError, match="ERROR:  role exists") as caught:
+        module.apply()
+    assert "SCRAM" not in str(caught.value)
+
+
+def test_a_file_written_after_the_start_is_newer(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.touch()
+    os.utime(file, (1000, 1000))
+    files = [str(file), str(tmp_path / "missing")]
+    assert salina_service.newer(files, 50_000_000, 60, 1005) == [str(file)]  # started at 995
+    assert salina_service.newer(files, 50_000_000, 52, 1005) == []  # started at 1003
+    assert salina_service.newer(files, 0, 60, 1005) == []
+
+
+@pytest.mark.parametrize(
+    ("running", "answer", "expected"),
+    [(False, {}, []), (True, {"retcode": 0, "stdout": "ExecMainStartTimestampMonotonic=1"}, ["f"])],
+)
+def test_a_service_that_does_not_run_is_not_outdated(
+    tmp_path: Path, running: bool, answer: dict[str, Any], expected: list[str]
+) -> None:
+    (tmp_path / "f").touch()
+    salt = {"service.status": lambda _: running, "cmd.run_all": lambda *_, **__: answer}
+    module = load("_modules/daemon.py", salt=salt)
+    found = module.outdated("patroni", [str(tmp_path / "f")])
+    assert [Path(path).name for path in found] == expected
+
+
+def test_systemd_s_refusal_is_told() -> None:
+    failed = {"retcode": 1, "stderr": "Failed to connect to bus"}
+    salt = {"service.status": lambda _: True, "cmd.run_all": lambda *_, **__: failed}
+    with pytest.raises(CommandExecutionError, match=r"systemctl show .*Failed to connect to bus"):
+        load("_modules/daemon.py", salt=salt).outdated("patroni", [])
