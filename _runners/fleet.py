@@ -13,6 +13,9 @@ import salina_wait
 
 __opts__: dict[str, Any]
 
+RESTART = "salina-minion-restart"
+"""The transient unit that restarts a minion after the run which changed its configuration."""
+
 
 def members() -> dict[str, list[str]]:
     """The active members of each pool.
@@ -25,8 +28,10 @@ def members() -> dict[str, list[str]]:
 def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
     """Wait until every planned host's minion answers, `timeout` seconds at most.
 
-    `hosts`: ids (default: the whole fleet). Returns them. Raises CommandExecutionError with
-    those that did not answer: Salt's own `batch` passes over a dead minion without a word.
+    One that is about to restart with its new configuration (salt/common/minion.sls) is waited
+    for as well. `hosts`: ids (default: the whole fleet). Returns them. Raises
+    CommandExecutionError with those that did not answer: Salt's own `batch` passes over a dead
+    minion without a word.
 
     CLI Example: salt-run fleet.ready
     CLI Example: salt-run fleet.ready hosts='[s1, s2]' timeout=30
@@ -40,8 +45,9 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
     client = salt.client.get_local_client(mopts=__opts__)
 
     def obstacle() -> str:
-        answers = client.cmd(silent, "test.ping", tgt_type="list", timeout=5) if silent else {}
-        silent[:] = [host for host in silent if answers.get(host) is not True]
+        asked = ("service.status", [RESTART])
+        answers = client.cmd(silent, *asked, tgt_type="list", timeout=5) if silent else {}
+        silent[:] = [host for host in silent if answers.get(host) is not False]
         return f"no answer from {', '.join(silent)}" if silent else ""
 
     try:

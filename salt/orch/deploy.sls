@@ -15,3 +15,8 @@ every planned minion answers:
     - highstate: True
     - failhard: True
 {%- endfor %}
+
+every minion has its configuration:
+  salt.runner:
+    - name: fleet.ready
+    - failhard: True
