@@ -3,19 +3,37 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-LAB = Path(__file__).parents[2] / "bin" / "lab"
+from tests.lab import lab
+from tests.lab.lab import LAB, Results
+
+
+class Bare(NamedTuple):
+    """What the bare fleet answered, before and at its first deployment."""
+
+    predicted: Results
+    applied: Results
 
 
 @pytest.fixture(scope="session", autouse=True)
-def deployed() -> Iterator[None]:
-    """The deployed lab; it stays if it was there before, except in CI."""
+def deployed() -> Iterator[Bare | None]:
+    """The deployed lab. A lab that was there before stays and is only converged, except in CI.
+
+    A new one is deployed by a bare `salt '*' state.apply`; `bin/lab up`, which follows, does it
+    by orch.deploy and has nothing to change.
+    """
     asked = [LAB, "exec", "salt", "--", "true"]
     before = subprocess.run(asked, capture_output=True).returncode == 0
+    bare = None
+    if not before:
+        subprocess.run([LAB, "up", "--no-deploy"], check=True)
+        lab.lab("salt-run", "secrets.create")
+        bare = Bare(lab.highstate(test=True), lab.highstate())
+        lab.lab("salt-run", "fleet.ready")
     subprocess.run([LAB, "up"], check=True)
-    yield
+    yield bare
     if os.environ.get("CI") or not before:
         subprocess.run([LAB, "down"], check=True)

@@ -9,6 +9,10 @@ from typing import Any
 
 LAB = Path(__file__).parents[2] / "bin" / "lab"
 
+State = dict[str, Any]
+Results = dict[str, dict[str, State]]
+"""What an apply gave: by host, by the state's id."""
+
 
 def run(host: str, *command: str, given: str = "", check: bool = True) -> str:
     """The output of a command on a host; what it says on standard error is in the failure."""
@@ -34,15 +38,48 @@ def salt(*arguments: str) -> Any:
         raise AssertionError(f"{arguments}: {result.stdout} {result.stderr}") from None
 
 
-def apply(target: str, sls: str, *, test: bool = False) -> dict[str, dict[str, dict[str, Any]]]:
-    """What a `state.apply` gave: by host, by the state's id."""
-    answer = salt(target, "state.apply", sls, f"test={test}", "queue=True")
+def apply(target: str, sls: str, *, test: bool = False) -> Results:
+    """What a `state.apply` of an SLS gave."""
+    return results(salt(target, "state.apply", sls, f"test={test}", "queue=True"))
+
+
+def highstate(*, test: bool = False) -> Results:
+    """What `salt '*' state.apply` gave, on every host of the fleet."""
+    found = results(salt("*", "state.apply", f"test={test}", "queue=True"))
+    hosts = json.loads(subprocess.check_output([LAB, "salt-run", "--out=json", "topology.show"]))
+    silent = set(hosts["hosts"]) - set(found)
+    assert not silent, f"no answer from {sorted(silent)}"
+    return found
+
+
+def results(answer: dict[str, Any]) -> Results:
+    """Salt's answer, each state by the id it has in its SLS."""
     for host, states in answer.items():
         assert isinstance(states, dict), f"{host}: {states}"
     return {
         host: {state["__id__"]: state for state in states.values()}
         for host, states in answer.items()
     }
+
+
+def changes(found: Results) -> list[str]:
+    """A line for each state that changed something, or would."""
+    return [
+        f"{host}: {name}: {state['changes'] or state['comment']}"
+        for host, states in found.items()
+        for name, state in states.items()
+        if state["changes"] or state["result"] is None
+    ]
+
+
+def failures(found: Results) -> list[str]:
+    """A line for each state that failed."""
+    return [
+        f"{host}: {name}: {state['comment']}"
+        for host, states in found.items()
+        for name, state in states.items()
+        if state["result"] is False
+    ]
 
 
 def lab(*arguments: str) -> None:

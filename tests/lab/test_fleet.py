@@ -1,0 +1,53 @@
+"""The fleet as a whole: deployed by one apply, and not changed by the next (S15)."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.lab import lab
+from tests.lab.conftest import Bare
+
+
+@pytest.fixture
+def bare(deployed: Bare | None) -> Bare:
+    """What the bare fleet answered; only a lab that this run made knows."""
+    if deployed is None:
+        pytest.skip("the lab was deployed before this run; `make down` first")
+    return deployed
+
+
+def test_a_bare_fleet_is_predicted(bare: Bare) -> None:
+    """S15: `test=True` on bare hosts ends without an error, on each of them."""
+    assert not lab.failures(bare.predicted)
+    assert all(lab.changes({host: states}) for host, states in bare.predicted.items())
+
+
+def test_a_bare_fleet_converges_in_one_run(bare: Bare) -> None:
+    """S15, S9: all hosts apply at the same moment and wait for each other; one initialises."""
+    assert not lab.failures(bare.applied)
+    assert all(lab.changes({host: states}) for host, states in bare.applied.items())
+
+
+@pytest.mark.parametrize("test", [True, False], ids=["predicted", "applied"])
+def test_a_second_run_changes_nothing(test: bool) -> None:
+    """S15: neither does a run change anything on the converged fleet, nor does it say it would."""
+    found = lab.highstate(test=test)
+    assert not lab.failures(found)
+    assert not lab.changes(found)
+
+
+def test_the_orchestration_changes_nothing_either() -> None:
+    """S15: `orch.deploy` on the converged fleet succeeds, tier by tier, without a change."""
+    command = [lab.LAB, "salt-run", "--out=json", "state.orchestrate", "orch.deploy"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (steps,) = json.loads(done.stdout)["data"].values()
+    tiers = [step for tag, step in steps.items() if tag.startswith("salt_") and "-state" in tag]
+    assert len(tiers) >= 5
+    assert all(step["result"] is True and not step["changes"] for step in tiers)
+
+
+def test_the_fleet_is_well() -> None:
+    """S15: every host and every tier."""
+    lab.lab("status")  # ends with an error unless all is well
