@@ -101,7 +101,8 @@ def log(host: str, mark: str) -> list[str]:
 def primary() -> str:
     """The database host that takes writes."""
     asked = "runuser -u postgres -- psql -XAtc 'SELECT pg_is_in_recovery()'"
-    return next(host for host in ("bbdd1", "bbdd2") if shell(host, asked) == "f\n")
+    hosts = ("bbdd1", "bbdd2")
+    return next(host for host in hosts if shell(host, asked, check=False) == "f\n")
 
 
 def sql(statement: str) -> list[str]:
