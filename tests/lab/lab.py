@@ -30,7 +30,7 @@ def shell(host: str, script: str, check: bool = True) -> str:
 
 def salt(*arguments: str) -> Any:
     """What Salt answered, as data by host."""
-    command = [LAB, "salt", "--out=json", "--static", "--timeout=30", *arguments]
+    command = [LAB, "salt", "--out=json", "--static", "--timeout=60", *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
     try:
         return json.loads(result.stdout)
