@@ -202,7 +202,8 @@ def brick_fault(brick: str, volume: str) -> str:
     except OSError:  # no such directory, or no such attribute
         mark = ""
     record = VOLUMES / volume / "info"
-    own = salina_gluster.parse_volume_id(record.read_text()) if record.is_file() else ""
+    listed = VOLUMES / volume / "bricks" / brick.replace("/", "-")  # glusterd's name: nas1:-nas
+    own = salina_gluster.parse_volume_id(record.read_text()) if listed.is_file() else ""
     fault = salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
     if fault or not path.is_dir():
         return fault

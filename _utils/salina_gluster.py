@@ -223,7 +223,8 @@ def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
                 leave.append(
                     f"gluster volume remove-brick {name} replica {copies - 1} {brick} force"
                 )
-                enter.append(f"gluster volume add-brick {name} replica {copies} {brick} force")
+                add = f"gluster volume add-brick {name} replica {copies} {brick} force"
+                enter.append(f"until {add}; do sleep 1; done    # the pool takes a moment")
     rebuilt = [*check, *leave, f"gluster peer detach {peer}", f"gluster peer probe {peer}", *enter]
     differs = [
         "systemctl stop glusterd",

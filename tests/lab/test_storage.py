@@ -251,9 +251,8 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
         "nas3 is rejected by the trusted pool.",
         "If it was rebuilt, with an empty brick, on nas1:",
     ]
-    for line in lines[
-        2 : lines.index("gluster volume add-brick nas replica 3 nas3:/nas force") + 1
-    ]:
+    last = next(number for number, line in enumerate(lines) if "add-brick" in line)
+    for line in lines[2 : last + 1]:
         shell("nas1", line.replace("gluster ", "gluster --mode=script ", 1))
     whole()
     for host, states in apply("nas*", "gluster.server").items():

@@ -164,7 +164,8 @@ def test_rebuilt_member_is_told_with_the_commands() -> None:
         "gluster volume remove-brick nas replica 2 nas3:/nas force",
         "gluster peer detach nas3",
         "gluster peer probe nas3",
-        "gluster volume add-brick nas replica 3 nas3:/nas force",
+        "until gluster volume add-brick nas replica 3 nas3:/nas force; do sleep 1; done    "
+        "# the pool takes a moment",
     ]
 
 

@@ -97,6 +97,20 @@ def test_brick_directory(module: ModuleType, tmp_path: Path) -> None:
     )
 
 
+def test_brick_that_lost_its_disk(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only if the volume has it: before it is added (again), an empty directory is right."""
+    monkeypatch.setattr(module, "VOLUMES", tmp_path / "vols")
+    (path := tmp_path / "brick").mkdir()
+    brick, record = f"nas1:{path}", tmp_path / "vols" / "nas"
+    (record / "bricks").mkdir(parents=True)
+    (record / "info").write_text("volume-id=b1de4cd0-7220-4090-9063-dcbb95bb48bf\n")
+    assert module.brick_fault(brick, "nas") == ""
+    (record / "bricks" / brick.replace("/", "-")).touch()
+    assert "is not marked as the brick that it was" in module.brick_fault(brick, "nas")
+
+
 def test_mount_of_a_dead_client_is_taken_away_first(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
