@@ -217,9 +217,7 @@ def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
         copies = volume["replica"]
         for brick in volume["bricks"]:
             if brick_host(brick) == peer and copies > 1:
-                check.append(
-                    f"gluster volume heal {name} info    # the others: connected, 0 entries"
-                )
+                check.append(f"gluster volume heal {name} info    # the others: connected")
                 leave.append(
                     f"gluster volume remove-brick {name} replica {copies - 1} {brick} force"
                 )

@@ -160,7 +160,7 @@ def test_rebuilt_member_is_told_with_the_commands() -> None:
     assert [line.strip() for line in fault.splitlines()][:7] == [
         "nas3 is rejected by the trusted pool.",
         "If it was rebuilt, with an empty brick, on nas1:",
-        "gluster volume heal nas info    # the others: connected, 0 entries",
+        "gluster volume heal nas info    # the others: connected",
         "gluster volume remove-brick nas replica 2 nas3:/nas force",
         "gluster peer detach nas3",
         "gluster peer probe nas3",
