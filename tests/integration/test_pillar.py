@@ -51,6 +51,11 @@ def test_forged(fleet: Fleet) -> None:
         assert secret(fleet, name) not in pillar
 
 
+def test_the_master_itself(fleet: Fleet) -> None:
+    """An orchestration runs under an id of the master's own, which is given nothing."""
+    assert fleet.run("pillar.show_pillar", "salt_master").data == {}
+
+
 def test_stranger(fleet: Fleet) -> None:
     """An id that is no host of the fleet has no pillar, but an error that says so."""
     told = fleet.run("pillar.show_pillar", "eve")
