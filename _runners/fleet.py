@@ -42,7 +42,8 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
     if strangers:
         raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
     silent = list(planned)
-    client = salt.client.get_local_client(mopts=__opts__)
+    # one that is away is asked again soon, rather than waited for
+    client = salt.client.get_local_client(mopts={**__opts__, "gather_job_timeout": 5})
 
     def obstacle() -> str:
         asked = ("service.status", [RESTART])

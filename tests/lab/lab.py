@@ -28,14 +28,25 @@ def shell(host: str, script: str, check: bool = True) -> str:
     return run(host, "sh", "-es", given=script, check=check)
 
 
-def salt(*arguments: str) -> Any:
-    """What Salt answered, as data by host."""
-    command = [LAB, "salt", "--out=json", "--static", "--timeout=60", *arguments]
+def salt(*arguments: str) -> dict[str, Any]:
+    """What Salt answered, as data by host.
+
+    Without `--static`, with which Salt waits for the timeout alone and never asks whether a
+    minion is still at work.
+    """
+    command = [LAB, "salt", "--out=json", *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
-    try:
-        return json.loads(result.stdout)
-    except ValueError:
-        raise AssertionError(f"{arguments}: {result.stdout} {result.stderr}") from None
+    answers: dict[str, Any] = {}
+    text = result.stdout.strip()
+    while text:
+        try:
+            answer, end = json.JSONDecoder().raw_decode(text)
+        except ValueError:
+            raise AssertionError(f"{arguments}: {text} {result.stderr}") from None
+        answers |= answer
+        text = text[end:].lstrip()
+    assert answers, f"{arguments}: {result.stderr}"
+    return answers
 
 
 def apply(target: str, sls: str, *, test: bool = False) -> Results:
