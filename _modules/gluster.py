@@ -203,7 +203,9 @@ def brick_fault(brick: str, volume: str) -> str:
         mark = ""
     record = VOLUMES / volume / "info"
     listed = VOLUMES / volume / "bricks" / brick.replace("/", "-")  # glusterd's name: nas1:-nas
-    own = salina_gluster.parse_volume_id(record.read_text()) if listed.is_file() else ""
+    # A brick that the volume has no longer bears its mark: for the state of the volume to judge.
+    known = listed.is_file() or (mark and record.is_file())
+    own = salina_gluster.parse_volume_id(record.read_text()) if known else ""
     fault = salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
     if fault or not path.is_dir():
         return fault

@@ -122,6 +122,7 @@ def test_foreign_brick_is_refused() -> None:
     shell("nas3", f"{replace} nas3:/nas nas3:/other commit force")
     try:
         for host, states in apply("nas*", "gluster.server").items():
+            assert states["gluster-pool"]["result"] is True, states["gluster-pool"]["comment"]
             assert states["gluster-volume"]["result"] is False, host
             comment = states["gluster-volume"]["comment"]
             assert "a brick that is not in the topology: nas3:/other" in comment
