@@ -226,12 +226,14 @@ def attach(machine: Machine, argv: Sequence[str]) -> list[str]:
     return lxc("attach", machine, "--clear-env", *variables, "--", *argv)
 
 
-def groups() -> list[Path]:
+def groups(name: str = "lxc.*.salina-*") -> list[Path]:
     """Return the control groups that containers of the lab use or have left.
 
     Wherever they are: LXC makes them below the group of whoever called it.
+
+    :param name: a pattern of their names
     """
-    find = ["find", "/sys/fs/cgroup", "-type", "d", "-name", "lxc.*.salina-*", "-prune"]
+    find = ["find", "/sys/fs/cgroup", "-type", "d", "-name", name, "-prune"]
     return [Path(line) for line in run(find, check=False).stdout.splitlines()]
 
 
@@ -250,8 +252,11 @@ def busy_groups() -> list[Path]:
 
 
 def remove_groups() -> None:
-    """Remove the empty control groups which killed containers left; used ones stay."""
-    for group in groups():
+    """Remove the empty control groups which killed containers left; used ones stay.
+
+    Among them LXC's own, in which it starts a container; it makes that again when it needs it.
+    """
+    for group in [*groups(), *groups("lxc.pivot")]:
         below = [path for path in group.rglob("*") if path.is_dir()]
         for path in [*sorted(below, reverse=True), group]:
             try:
