@@ -119,8 +119,9 @@ def configure(root: Path) -> None:
     localtime = root / "etc/localtime"
     remove(localtime)
     localtime.symlink_to("/usr/share/zoneinfo/Etc/UTC")
-    run(["systemctl", f"--root={root}", "--quiet", "mask", *MASKED])
-    run(["systemctl", f"--root={root}", "--quiet", "set-default", "multi-user.target"])
+    systemctl = ["chroot", root, "systemctl", "--quiet"]  # the image's: the machine may have none
+    run([*systemctl, "mask", *MASKED])
+    run([*systemctl, "set-default", "multi-user.target"])
 
 
 def install_salt(root: Path, wheels: Path) -> None:

@@ -33,6 +33,8 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"no end after {timeout} s: {' '.join(command)[:300]}") from error
+    except FileNotFoundError as error:
+        raise LabError(f"no such command on this machine: {command[0]}") from error
     out = done.stdout.decode(errors="replace")
     err = done.stderr.decode(errors="replace")
     if check and done.returncode:
