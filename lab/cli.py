@@ -155,8 +155,7 @@ def fault(
         service, *hosts = names
     if not hosts:
         raise LabError("which host?", "bin/lab fault service-kill NAME HOST")
-    for machine in pick(wanted, hosts):
-        faults.inject(kind, machine, service)
+    faults.inject(kind, pick(wanted, hosts), service)
 
 
 @app.command()

@@ -1,12 +1,12 @@
 """Faults on purpose, and their end. What is broken is noted, so that `status` can tell."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 
-from lab import containers, network
+from lab import containers, fleet, network
 from lab.paths import FAULTS
 from lab.plan import Machine
 from lab.process import run
@@ -67,21 +67,27 @@ def links(machine: Machine, up: bool) -> None:
         network.set_link(interface.pair, up)
 
 
-def inject(kind: Kind, machine: Machine, service: str = "") -> None:
-    """Break a host in one way, and note it.
+def cut_power(machine: Machine) -> None:
+    """End a host at once. Its cables first: a dead host's kernel closes no connections."""
+    links(machine, up=False)
+    containers.stop(machine, kill=True)
+
+
+def inject(kind: Kind, machines: Sequence[Machine], service: str = "") -> None:
+    """Break hosts in one way, all at the same time, and note it.
 
     :param service: name of the unit, for SERVICE_KILL
     """
     kill_unit = ["systemctl", "kill", "--signal=KILL", service]
-    actions: dict[Kind, Callable[[], object]] = {
-        Kind.LINK_DOWN: partial(links, machine, False),
-        Kind.FREEZE: partial(containers.freeze, machine, True),
-        Kind.KILL: partial(containers.stop, machine, kill=True),
-        Kind.STOP: partial(containers.stop, machine),
-        Kind.SERVICE_KILL: lambda: run(containers.attach(machine, kill_unit)),
+    actions: dict[Kind, Callable[[Machine], object]] = {
+        Kind.LINK_DOWN: partial(links, up=False),
+        Kind.FREEZE: partial(containers.freeze, on=True),
+        Kind.KILL: cut_power,
+        Kind.STOP: containers.stop,
+        Kind.SERVICE_KILL: lambda machine: run(containers.attach(machine, kill_unit)),
     }
-    write([*read(), Fault(kind, machine.name, service)])
-    actions[kind]()
+    write([*read(), *(Fault(kind, machine.name, service) for machine in machines)])
+    fleet.each(actions[kind], machines)
 
 
 def unfreeze(machines: Iterable[Machine]) -> None:
@@ -100,11 +106,14 @@ def heal(machines: Iterable[Machine]) -> list[Fault]:
     broken = {machine.name: machine for machine in machines}
     unfreeze(broken.values())
     running = containers.running()
-    for machine in broken.values():
-        if machine.container not in running:
-            containers.start(machine)
+
+    def plug_in(machine: Machine) -> None:
+        if machine.container in running:
+            links(machine, up=True)
         else:
-            links(machine, True)
+            containers.start(machine)
+
+    fleet.each(plug_in, broken.values())
     noted = [fault for fault in read() if fault.host in broken]
     for fault in noted:
         if fault.kind is Kind.SERVICE_KILL:

@@ -27,7 +27,7 @@ CONNECT_SECONDS = 180
 PARALLEL = 4
 
 
-def each(action: Callable[[Machine], None], machines: Iterable[Machine]) -> None:
+def each(action: Callable[[Machine], object], machines: Iterable[Machine]) -> None:
     """Do something to several machines at the same time; the first error counts."""
     with ThreadPoolExecutor(PARALLEL) as pool:
         list(pool.map(action, machines))

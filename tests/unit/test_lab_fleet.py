@@ -9,6 +9,7 @@ import pytest
 from lab import faults, fleet, forward, keys, process, snapshots
 from lab.errors import LabError
 from lab.exclusive import exclusive
+from lab.plan import Interface, Machine
 
 
 def test_topology_of_the_repository_is_its_own() -> None:
@@ -159,3 +160,15 @@ def test_relay_passes_bytes_in_both_directions() -> None:
             return await reader.read()
 
     assert asyncio.run(scenario()) == b"HELLO"
+
+
+def test_a_power_cut_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packet of a host that dies tells the others so."""
+    monkeypatch.setattr(faults, "FAULTS", tmp_path / "faults.json")
+    done: list[str] = []
+    monkeypatch.setattr(faults.network, "set_link", lambda pair, up: done.append(pair))
+    monkeypatch.setattr(faults.containers, "stop", lambda machine, kill: done.append("kill"))
+    card = Interface("eth0", "pair", "bridge", "10.1.4.21/24", "02:00:00:00:00:01")
+    faults.inject(faults.Kind.KILL, [Machine("nas1", ("storage",), (card,))])
+    assert done == ["pair", "kill"]
+    assert [str(fault) for fault in faults.read()] == ["kill nas1"]
