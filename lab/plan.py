@@ -144,11 +144,23 @@ def interfaces(
     )
 
 
+def client_addresses(network: str) -> dict[str, str]:
+    """Return the clients' addresses in their network, as far as it has room for them.
+
+    :param network: CIDR
+    """
+    base = ipaddress.ip_network(network)
+    return {
+        name: str(base[place]) for name, place in CLIENTS.items() if place < base.num_addresses - 1
+    }
+
+
 def make(fleet: topology.Topology, members: Mapping[str, Sequence[str]]) -> Plan:
     """Return the plan of a fleet.
 
     Hosts on the edge network take the firewall there as their default gateway, so do the
     clients on theirs. All others have none: nothing but their own networks is reachable.
+    A client whose address a host has is left out.
 
     :param fleet: the topology
     :param members: pool -> ids of its active members; a pool that is missing has its initial ones
@@ -172,11 +184,11 @@ def make(fleet: topology.Topology, members: Mapping[str, Sequence[str]]) -> Plan
         )
         for host in hosts
     ]
-    if firewall and clients != edge:
-        outer = {clients: str(firewall.addresses[clients])}
-        base = ipaddress.ip_network(networks[clients])
-        machines += [
-            Machine(name, (), interfaces(name, {clients: str(base[place])}, networks, outer))
-            for name, place in CLIENTS.items()
-        ]
+    outer = {clients: str(firewall.addresses[clients])} if firewall and clients != edge else {}
+    taken = {str(host.addresses[clients]) for host in hosts if clients in host.addresses}
+    machines += [
+        Machine(name, (), interfaces(name, {clients: address}, networks, outer))
+        for name, address in client_addresses(networks[clients]).items()
+        if address not in taken
+    ]
     return Plan(tuple(bridge(network) for network in networks), tuple(machines))

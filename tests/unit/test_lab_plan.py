@@ -70,11 +70,27 @@ def test_cards_have_fixed_unique_names_and_addresses(default: plan.Plan) -> None
     assert default.machine("nas1").interfaces[0].address == "10.1.4.21/24"
 
 
-def test_one_host_with_all_roles_has_no_clients() -> None:
+def test_one_host_with_all_roles_has_clients_beside_it() -> None:
     small = plan.make(salina_topology.loads(SMALL), {})
-    assert [machine.name for machine in small.machines] == ["one"]
-    assert small.caller("10.9.0.1").name == "one"
-    assert small.master.interfaces[0].gateway is None
+    assert [machine.name for machine in small.machines] == ["one", "c1", "c2"]
+    assert small.caller("10.9.0.1").name == "c1"
+    assert {machine.interfaces[0].gateway for machine in small.machines} == {None}
+
+
+def test_clients_take_no_host_s_address() -> None:
+    small = plan.make(salina_topology.loads(SMALL.replace("10.9.0.1}", "10.9.0.11}")), {})
+    assert [machine.name for machine in small.machines] == ["one", "c2"]
+
+
+def test_a_small_network_has_room_for_hosts_alone() -> None:
+    assert plan.client_addresses("10.9.0.0/28") == {"c1": "10.9.0.11", "c2": "10.9.0.12"}
+    assert plan.client_addresses("10.9.0.0/29") == {}
+
+
+def test_without_a_client_the_service_is_called_from_its_own_host() -> None:
+    small = plan.make(salina_topology.loads(SMALL), {})
+    alone = plan.Plan(small.bridges, small.minions)
+    assert alone.caller("10.9.0.1").name == "one"
 
 
 def test_unknown_machine_is_a_key_error(default: plan.Plan) -> None:
