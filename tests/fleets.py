@@ -5,7 +5,7 @@ Secrets read `canary-NAME`, so that a test can look for them where they must not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,16 @@ DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
 OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
 """name -> file: one-host, five-apps, plain (no storage, no replica), ipv6."""
 TREE = "0" * 64
+PUBLIC = "ca.crt"
+"""Kept with the secrets, but for everyone to read."""
+SECRETS = {
+    "database": {
+        *("database-superuser", "database-replication", "database-rewind", "database-rest"),
+        "database-application",
+    },
+    "app": {"database-application", "app-admin", "app-login"},
+}
+"""role -> the secrets that its hosts may see; nobody else sees any."""
 
 
 def data(name: str = "default") -> dict[str, Any]:
@@ -74,3 +84,14 @@ def pillar(minion: str, name: str = "default", own: Settings | None = None) -> d
 def everyone() -> list[tuple[str, str]]:
     """(topology, minion) of every host of every fleet, for parametrised tests."""
     return [(name, host) for name in ("default", *OTHERS) for host in fleet(name).hosts]
+
+
+def kinds() -> list[tuple[str, str]]:
+    """(topology, minion), one minion for each set of roles: the others differ in addresses."""
+    found = {(name, fleet(name).hosts[host].roles): host for name, host in everyone()}
+    return [(name, host) for (name, _), host in found.items()]
+
+
+def secrets_of(roles: Iterable[str]) -> set[str]:
+    """The names of the secrets that a host with these roles may see."""
+    return {secret for role in roles for secret in SECRETS.get(role, ())}

@@ -79,14 +79,18 @@ class Minion:
         return list(chunks)
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Return (path on the host, content) of every file made from a template."""
+        """Return (path on the host, content) of every file that a state `file.managed` writes."""
         for chunk in self.chunks:
-            if chunk["state"] == "file" and chunk.get("template"):
+            if (chunk["state"], chunk["fun"]) == ("file", "managed"):
                 yield chunk["name"], self.render(chunk)
 
     def render(self, chunk: Mapping[str, Any]) -> str:
-        """Render one file's template, with the context that its state gives."""
+        """One file's content, with the context that its state gives a template."""
+        if "source" not in chunk:
+            return str(chunk["contents"])
         source = REPOSITORY / "salt" / chunk["source"].removeprefix("salt://")
+        if "template" not in chunk:
+            return source.read_text()
         done = salt.utils.templates.TEMPLATE_REGISTRY[chunk["template"]](
             str(source),
             to_str=True,

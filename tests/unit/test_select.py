@@ -18,12 +18,6 @@ from salina_policy import Fleet
 from salina_select import UnknownMinion
 from tests import fleets
 
-EVERYONE = {"ca.crt"}
-SECRETS = {
-    "database": {f"database-{name}" for name in
-                 ("superuser", "replication", "rewind", "rest", "application")},
-    "app": {"database-application", "app-admin", "app-login"},
-}  # fmt: skip
 SECTIONS = {
     "master": {"master"},
     "balancer": {"balancer"},
@@ -42,7 +36,7 @@ def test_scope(name: str, host: str) -> None:
     sections = {"node", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z.-]+)", json.dumps(pillar)))
-    assert known == EVERYONE.union(*(SECRETS.get(role, set()) for role in roles))
+    assert known == {fleets.PUBLIC} | fleets.secrets_of(roles)
 
 
 def test_only_secrets_in_use_are_read() -> None:
