@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help up down clean check test lock map venv
+.PHONY: help up down clean check test bench lock map venv
 
 help: ## these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,7 +27,10 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
 test: check ## all tests: check, integration with salt-factories, the lab; needs root
-	@.venv/bin/pytest tests/integration tests/lab
+	@.venv/bin/pytest tests/integration tests/lab tests/one_host
+
+bench: venv ## measure; ONLY="pillar web" these parts (docs/performance.md)
+	@PYTHONPATH=.:_utils $(python) -m bench $(ONLY)
 
 lock: venv ## make salt/locks anew from pyproject.toml: UPGRADE=1 to the newest versions
 	@PYTHONPATH=.:_utils $(python) -m lab.lock $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,27 @@
+"""The machine that figures come from: without it they say nothing."""
+
+import os
+import platform
+from pathlib import Path
+
+import salt.version
+
+
+def field(file: str, name: str) -> str:
+    """Return a field of a file of /proc that has `name: value` on each line; empty without it."""
+    for line in Path(file).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""
+
+
+def describe() -> str:
+    """Return cores, memory, kernel, Salt's version, and how busy the machine is, in one line."""
+    memory = int(field("/proc/meminfo", "MemTotal").split()[0]) / 2**20
+    processor = field("/proc/cpuinfo", "model name") or platform.machine()
+    return (
+        f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB of memory, "
+        f"Linux {platform.release()}, Salt {salt.version.__version__}, "
+        f"load at the start {os.getloadavg()[0]:.1f}"
+    )

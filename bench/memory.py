@@ -1,0 +1,38 @@
+"""The memory of the whole lab at rest."""
+
+from collections.abc import Iterable, Iterator
+
+from bench.machine import field
+from bench.result import Result
+from lab import containers
+
+BOUND = 8.0
+
+
+def processes() -> set[int]:
+    """Return all processes in the lab's containers."""
+    files = [file for group in containers.groups() for file in group.rglob("cgroup.procs")]
+    return {int(pid) for file in files for pid in file.read_text().split() if pid != "0"}
+
+
+def proportional(pids: Iterable[int]) -> float:
+    """Return the processes' proportional set sizes in GiB: what several share counts once."""
+    total = 0
+    for pid in pids:
+        try:
+            total += int(field(f"/proc/{pid}/smaps_rollup", "Pss").split()[0])
+        except (OSError, IndexError):  # it has ended, or is the kernel's
+            continue
+    return total / 2**20
+
+
+def measure() -> Iterator[Result]:
+    """Measure what the hosts' processes use. The page cache, which gives way, is not in it."""
+    pids, hosts = processes(), containers.running()
+    yield Result(
+        "memory of the lab at rest",
+        proportional(pids),
+        "GiB",
+        BOUND,
+        detail=f"proportional set size of {len(pids)} processes on {len(hosts)} hosts",
+    )

@@ -1,0 +1,125 @@
+"""One minion's pillar and highstate in a fleet of a thousand app hosts against one of ten.
+
+As master and minion do it, in one process: Salt's pillar with this repository's external pillar,
+then Salt's state compiler. The loading of Salt's own modules, the same in both, is left out.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import salt.config
+import salt.pillar
+import yaml
+
+import salina_secrets
+from bench.repeat import in_turn, spread
+from bench.result import Result
+from tests import fleets
+from tests.render.minion import GRAINS, Minion
+
+SMALL, LARGE = 10, 1000
+BOUND = 1.5
+ROUNDS = 9
+MINIONS = {
+    "app": "s1",
+    "balancer": "lb1",
+    "storage": "nas1",
+    "database": "bbdd1",
+    "firewall": "fw",
+}
+"""Role -> a host of the default topology. The bound is for the app's; the first three others have
+a rule or a line for each app host, so theirs grow."""
+
+
+def topology(count: int) -> dict[str, Any]:
+    """Return the default topology with more app hosts, in networks wide enough for them."""
+    data = fleets.data()
+    wide = {name: f"10.{index}.0.0/16" for index, name in enumerate(data["networks"], 1)}
+    data["networks"] = wide
+    for host in data["hosts"].values():
+        for name, address in host["addresses"].items():
+            host["addresses"][name] = widened(wide[name], address.rpartition(".")[2])
+    data["service"]["address"] = data["hosts"]["lb1"]["addresses"]["edge"]
+    data["pools"]["app"] |= {
+        "addresses": {
+            name: widened(wide[name], "(100+n)") for name in ("web", "data", "management")
+        },
+        "maximum": count,
+        "initial": [f"s{number}" for number in range(1, count + 1)],
+    }
+    return data
+
+
+def widened(cidr: str, last: str) -> str:
+    """Return the address at the beginning of a wide network: 10.4.0.0/16 and 21 give 10.4.0.21."""
+    return f"{cidr.split('.0.0/')[0]}.0.{last}"
+
+
+class Site:
+    """A master's repository and state directory, with a topology of its own."""
+
+    def __init__(self, place: Path, count: int) -> None:
+        root, state = place / "site", place / "state"
+        (root / "pillar").mkdir(parents=True)
+        for name in ("settings", "app"):
+            (root / "pillar" / name).symlink_to(fleets.REPOSITORY / "pillar" / name)
+        for name in ("_modules", "_states", "_utils"):
+            (root / name).symlink_to(fleets.REPOSITORY / name)
+        (root / "pillar/topology.yaml").write_text(yaml.safe_dump(topology(count)))
+        salina_secrets.create(salina_secrets.open_store(state), "bench", 1)
+        self.place = place
+        self.opts = dict(salt.config.master_config(None)) | {
+            "root_dir": str(place),
+            "cachedir": str(place / "cache"),
+            "pki_dir": str(place / "pki"),
+            "extension_modules": str(place / "extmods"),
+            "file_roots": {"base": [str(fleets.REPOSITORY / "salt")]},
+            "pillar_roots": {"base": []},
+            "pillar_dirs": [str(fleets.REPOSITORY / "_pillar")],
+            "utils_dirs": [str(fleets.REPOSITORY / "_utils")],
+            "ext_pillar": [{"salina": {}}],
+            "salina": {"root": str(root), "state": str(state)},
+        }
+
+    def pillar(self, minion: str) -> dict[str, Any]:
+        """Return a minion's pillar as Salt's master compiles it."""
+        grains = {**GRAINS, "id": minion}
+        compiled = salt.pillar.Pillar(self.opts, grains, minion, "base").compile_pillar()
+        assert "_errors" not in compiled, compiled["_errors"]
+        return dict(compiled)
+
+    def measure(self, minion: str) -> float:
+        """Return how many seconds a minion's pillar and the compilation of its highstate take."""
+        start = time.process_time()
+        pillar = self.pillar(minion)
+        compiled = time.process_time() - start
+        with tempfile.TemporaryDirectory(dir=self.place) as scratch:
+            prepared = Minion(minion, pillar, Path(scratch))
+            _ = prepared.highstate.state.functions
+            start = time.process_time()
+            chunks = prepared.chunks
+            assert len(chunks) > 10, f"{minion}: {chunks}"
+            return compiled + time.process_time() - start
+
+
+def measure() -> Iterator[Result]:
+    """Measure each role's minion."""
+    with tempfile.TemporaryDirectory(prefix="salina-bench-") as place:
+        sites = {count: Site(Path(place) / str(count), count) for count in (SMALL, LARGE)}
+        for role, minion in MINIONS.items():
+            sides = {str(count): partial(site.measure, minion) for count, site in sites.items()}
+            in_turn(sides, 1)  # what is read once, and kept, is read now
+            found = in_turn(sides, ROUNDS)
+            small, large = (found[str(count)] for count in (SMALL, LARGE))
+            yield Result(
+                f"pillar and highstate of role {role}, {LARGE} app hosts / {SMALL}",
+                median(large) / median(small),
+                "ratio",
+                BOUND if role == "app" else None,
+                detail=f"{spread(large, digits=3)} / {spread(small, digits=3)}",
+            )

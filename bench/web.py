@@ -1,0 +1,190 @@
+"""Requests through firewall and balancer, with TLS, against straight to the app hosts' nginx.
+
+Both sides have the same client: h2load on this machine, one process for each app host, HTTP/1.1
+on connections that stay open. It works in a host's network namespace: in a client's for the way
+through, in the balancer's for the straight way, which the app hosts' firewalls let in.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from bench.repeat import in_turn, percentile, spread
+from bench.result import Result
+from lab import containers, fleet, preflight
+from lab.containers import attach
+from lab.errors import LabError
+from lab.plan import Machine
+from lab.process import run
+from salina_policy import APP_PORT
+
+PACKAGE = "nghttp2-client"
+LOGIN = "/web/login"
+STATIC = re.compile(r'"(/web/static/[^"]+)"')
+BOUND = 0.9
+ROUNDS = 5
+CONNECTIONS = 4  # of each process
+SECONDS = 6  # that a measurement takes, about
+CALIBRATION = 30  # requests
+MODERATE = 0.25  # of the throughput, at which latency is measured
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What became of some requests: when each began, how long it took (microseconds)."""
+
+    begun: tuple[int, ...]
+    taken: tuple[int, ...]
+
+    @property
+    def rate(self) -> float:
+        """How many were answered in a second, from the first one's begin to the last one's end."""
+        ends = (start + taken for start, taken in zip(self.begun, self.taken, strict=True))
+        return len(self.begun) / (max(ends) - min(self.begun)) * 1e6
+
+
+def parse(lines: Iterable[str]) -> Requests:
+    """Return what h2load's log tells: lines of begin, status and time.
+
+    :raises LabError: an answer that isn't 200, or none at all
+    """
+    rows = [[int(word) for word in line.split("\t")[:3]] for line in lines]
+    if not rows:
+        raise LabError("h2load got no answer at all", "bin/lab status")
+    wrong = [status for _, status, _ in rows if status != 200]
+    if wrong:
+        raise LabError(f"{len(wrong)} of {len(rows)} answers are not 200 but {sorted(set(wrong))}")
+    return Requests(tuple(row[0] for row in rows), tuple(row[2] for row in rows))
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to the service: from a host, to addresses in turn."""
+
+    origin: Machine
+    scheme: str
+    domain: str
+    targets: tuple[str, ...]
+    headers: tuple[str, ...]
+
+    def with_header(self, header: str) -> "Way":
+        """Return the way with a further header in its requests."""
+        return replace(self, headers=(*self.headers, header))
+
+    def load(self, path: str, requests: int, rate: int | None = None) -> Requests:
+        """Ask for a path again and again, all targets at the same time.
+
+        :param requests: for each target
+        :param rate: of each target in a second; otherwise as fast as answers come
+        :raises LabError: an answer was missing or wrong
+        """
+        command = ["nsenter", f"--net={containers.namespace(self.origin)}", "h2load", "--h1"]
+        command += [f"--requests={requests}", f"--clients={CONNECTIONS}"]
+        command += [f"--header={header}" for header in self.headers]
+        command += [f"--rps={rate / CONNECTIONS:g}"] if rate else []
+        with tempfile.TemporaryDirectory(prefix="salina-bench-") as place:
+            logs = [Path(place) / str(number) for number, _ in enumerate(self.targets)]
+            url = f"{self.scheme}://{self.domain}{path}"
+            running = [
+                subprocess.Popen(
+                    [*command, f"--connect-to={target}", f"--log-file={log}", url],
+                    stdout=subprocess.DEVNULL,
+                )
+                for target, log in zip(self.targets, logs, strict=True)
+            ]
+            for process in running:
+                process.wait()
+            lines = [line for log in logs for line in log.read_text().splitlines()]
+        found = parse(lines)
+        if len(found.taken) != requests * len(self.targets):
+            raise LabError(f"{len(found.taken)} of {requests * len(self.targets)} answers came")
+        return found
+
+
+def ways() -> dict[str, Way]:
+    """Return the way through firewall and balancer, and the straight one."""
+    wanted, topology = fleet.current(), fleet.topology()
+    service = topology.service
+    balancer = next(machine for machine in wanted.machines if "balancer" in machine.roles)
+    hosts = [host for host in topology.fleet(fleet.members(topology)) if "app" in host.roles]
+    port = service.https if service.tls else service.http
+    scheme = "https" if service.tls else "http"
+    headers = ("accept-encoding: gzip",)
+    through = Way(
+        wanted.caller(service.address),
+        scheme,
+        service.domain,
+        (f"{service.address}:{port}",) * len(hosts),
+        headers,
+    )
+    straight = Way(
+        balancer,
+        "http",
+        service.domain,
+        tuple(f"{topology.address(host, 'web')}:{APP_PORT}" for host in hosts),
+        (*headers, f"x-forwarded-proto: {scheme}"),
+    )
+    return {"through": through, "straight": straight}
+
+
+def page(way: Way) -> tuple[str, str]:
+    """Return the login page's session and one of its static files."""
+    url = f"{way.scheme}://{way.domain}{LOGIN}"
+    curl = ["curl", "--silent", "--insecure", "--include", "--fail", "--max-time", "60"]
+    curl += ["--connect-to", f"::{way.targets[0]}", url]
+    text = run(attach(way.origin, curl)).stdout
+    session = re.search(r"(?im)^set-cookie: (session_id=[^;]+)", text)
+    static = STATIC.search(text)
+    if not session or not static:
+        raise LabError(f"{url} sets no session or names no static file", "bin/lab status")
+    return session[1], static[1]
+
+
+def measure() -> Iterator[Result]:
+    """Measure throughput, then latency, of the login page and of a static file of it."""
+    if not shutil.which("h2load"):
+        preflight.install([PACKAGE])
+    sides = ways()
+    session, static = page(sides["through"])
+    sides = {name: way.with_header(f"cookie: {session}") for name, way in sides.items()}
+    for path in (LOGIN, static):
+        yield from compare(path, sides)
+
+
+def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
+    """Measure one path: as much as goes, then how long an answer takes with less."""
+    targets = len(sides["straight"].targets)
+    rate = min(way.load(path, CALIBRATION).rate for way in sides.values()) / targets
+    full = {name: partial(way.load, path, int(rate * SECONDS)) for name, way in sides.items()}
+    found = in_turn(full, ROUNDS)
+    through, straight = ([one.rate for one in found[name]] for name in ("through", "straight"))
+    yield Result(
+        f"requests/s through firewall and balancer / straight, {path}",
+        median(through) / median(straight),
+        "ratio",
+        BOUND,
+        least=True,
+        detail=f"{spread(through, '/s', 0)} / {spread(straight, '/s', 0)}",
+    )
+    moderate = max(CONNECTIONS, int(median(through) / targets * MODERATE))
+    less = {
+        name: partial(way.load, path, moderate * SECONDS, moderate) for name, way in sides.items()
+    }
+    taken = {
+        name: [time for one in runs for time in one.taken]
+        for name, runs in in_turn(less, ROUNDS).items()
+    }
+    for what, percent in (("median", 50), ("99th percentile", 99)):
+        one, other = (percentile(taken[name], percent) / 1000 for name in ("through", "straight"))
+        yield Result(
+            f"latency added by firewall and balancer, {path}, {what}",
+            one - other,
+            "ms",
+            detail=f"{one:.2f} ms / {other:.2f} ms at {moderate * targets} requests/s",
+        )
