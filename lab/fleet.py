@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+import salina_app
 import salina_members
 import salina_topology
 from lab import containers, keys, network, plan, provision
@@ -73,6 +74,23 @@ def parse(text: str) -> salina_topology.Topology:
         return salina_topology.loads(text, "topology")
     except salina_topology.TopologyError as error:
         raise LabError(str(error), "mend the topology, then: make up") from error
+
+
+def check_application(name: str) -> None:
+    """See that the lab's hosts can fetch an application.
+
+    :param name: of a file of pillar/app
+    :raises LabError: the file has faults, or names a repository beyond the lab
+    """
+    try:
+        repository = salina_app.load(APPLICATIONS / f"{name}.yaml").source.repository
+    except salina_app.AppError as error:
+        raise LabError(str(error), f"mend pillar/app/{name}.yaml, then: make up") from error
+    if not repository.startswith("file:///srv/mirror/"):
+        raise LabError(
+            f"{name} comes from {repository}, and the lab's hosts have no way out",
+            "make up APP=odoo-14.0 (or another whose repository the lab's mirror has)",
+        )
 
 
 def topology() -> salina_topology.Topology:

@@ -119,7 +119,7 @@ def configure(root: Path) -> None:
     localtime = root / "etc/localtime"
     remove(localtime)
     localtime.symlink_to("/usr/share/zoneinfo/Etc/UTC")
-    systemctl = ["chroot", str(root), "systemctl", "--quiet"]  # the image's: the machine may have none
+    systemctl = ["chroot", str(root), "systemctl", "--quiet"]  # the machine may have none
     run([*systemctl, "mask", *MASKED])
     run([*systemctl, "set-default", "multi-user.target"])
 

@@ -31,6 +31,7 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
     """
     text, own = fleet.choose(source, application)
     topology = fleet.parse(text)
+    fleet.check_application(topology.service.application)
     preflight.ensure()
     with exclusive("up"):
         mirror.ensure()

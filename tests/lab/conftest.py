@@ -18,7 +18,7 @@ class Bare(NamedTuple):
     applied: Results
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def deployed() -> Iterator[Bare | None]:
     """The deployed lab. A lab that was there before stays and is only converged, except in CI.
 

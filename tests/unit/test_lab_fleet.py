@@ -36,6 +36,12 @@ def test_unknown_application_is_told() -> None:
         fleet.choose(None, "odoo-1.0")
 
 
+def test_an_application_beyond_the_lab_is_told() -> None:
+    fleet.check_application("odoo-14.0")
+    with pytest.raises(LabError, match=r"odoo-19\.0 comes from https://.*no way out"):
+        fleet.check_application("odoo-19.0")
+
+
 def test_connections_of_known_minions() -> None:
     shown = (
         "0 0 10.1.5.2:4505 10.1.5.11:40000\n"

@@ -1,0 +1,75 @@
+"""The smallest fleet, deployed: all roles on one host, plain HTTP (S1, S7, S15; `tls: false`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import fleets
+from tests.lab import lab
+
+pytestmark = pytest.mark.lab
+
+TOPOLOGY = Path(__file__).parents[1] / "topologies/one-host.yaml"
+SERVICE = fleets.topology("one-host").service
+URL = f"http://{SERVICE.domain}"
+SCAN = (Path(lab.__file__).parent / "scan.py").read_text()
+NAMES = ["--connect-to", f"{SERVICE.domain}::{SERVICE.address}:"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed() -> Iterator[None]:
+    """The lab with this topology, instead of any other; a developer's own lab is left alone."""
+    if not os.environ.get("CI"):
+        asked = subprocess.run([lab.LAB, "exec", "salt", "--", "true"], capture_output=True)
+        if asked.returncode == 0:
+            pytest.skip("the lab is up with the default topology; `make down` first")
+    subprocess.run([lab.LAB, "up", "--topology", TOPOLOGY], check=True)
+    yield
+    subprocess.run([lab.LAB, "down"], check=True)
+
+
+def curl(*arguments: str) -> str:
+    """What a client prints who resolves the service's name."""
+    return lab.run("c1", "curl", "--silent", "--show-error", "--max-time", "20", *NAMES, *arguments)
+
+
+def test_s1_served_over_plain_http() -> None:
+    """S1: `tls: false` as the assignment has it: port 80 serves, and redirects nobody."""
+    shown = curl("--dump-header", "-", "--output", "/dev/null", f"{URL}/web/login").lower()
+    assert shown.split()[1] == "200"
+    assert "strict-transport-security" not in shown
+
+
+def test_s6_logged_in_and_the_database_answers() -> None:
+    """S6: the login that was set at the initialisation, checked by the application."""
+    password = lab.run("all", "cat", "/var/lib/salina/secrets/app-login").strip()
+    call = {"params": {"db": "crm", "login": "admin", "password": password}}
+    asked = ["--header", "Content-Type: application/json", "--data", "@-"]
+    command = ["curl", "--silent", "--show-error", *NAMES, *asked]
+    said = lab.run("c1", *command, f"{URL}/web/session/authenticate", given=json.dumps(call))
+    assert json.loads(said)["result"]["uid"]
+
+
+def test_s7_only_the_service_is_open() -> None:
+    """S7: every TCP port of the host, and the low ones over UDP."""
+    found = lab.run("c1", "python3", "-", json.dumps([[SERVICE.address, "1-65535"]]), given=SCAN)
+    assert json.loads(found)[SERVICE.address] == {"open": [80], "closed": [], "udp": False}
+
+
+def test_s15_the_second_run_changes_nothing() -> None:
+    """S15: on the host that has all the roles."""
+    for test in (True, False):
+        found = lab.highstate(test=test)
+        assert not lab.failures(found)
+        assert not lab.changes(found)
+
+
+def test_s15_all_is_well() -> None:
+    """S15: every tier, as `bin/lab status` sees it."""
+    lab.lab("status")
