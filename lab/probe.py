@@ -81,7 +81,7 @@ def gluster(*argv: str) -> ElementTree.Element:
 
 
 def storage(facts: Facts) -> Iterator[Check]:
-    """All peers are connected, each volume is started and nothing waits for being healed."""
+    """All peers are connected, each volume is started and no replica waits for being healed."""
     peers = [peer.findtext("connected") for peer in gluster("peer", "status").iter("peer")]
     away = len([peer for peer in peers if peer != "1"])
     yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
@@ -91,7 +91,7 @@ def storage(facts: Facts) -> Iterator[Check]:
     for volume in volumes:
         name, state = volume.findtext("name") or "", volume.findtext("statusStr") or ""
         yield f"volume {name}", state == "Started", state.lower()
-        if state == "Started":
+        if state == "Started" and volume.findtext("replicaCount") != "1":
             yield heal(name)
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from lab import faults, preflight, probe, status
 from lab.plan import Machine, Plan
 
+DATA = Path(__file__).parent / "data/gluster"
 STATISTICS = """# pxname,svname,status
 web,FRONTEND,OPEN
 web,s1,UP
@@ -24,6 +26,23 @@ def test_balancer_needs_every_server() -> None:
 
 def test_database_route_needs_one_server() -> None:
     assert list(probe.backends(STATISTICS, every=False)) == [("haproxy web", True, "2 of 3 up")]
+
+
+@pytest.mark.parametrize(("replica", "asked"), [("3", True), ("1", False)])
+def test_only_replicas_have_something_to_heal(
+    replica: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = (DATA / "volume-started.xml").read_text()
+    info = info.replace("<replicaCount>3<", f"<replicaCount>{replica}<")
+
+    def command(*argv: str) -> str:
+        return {"info": info, "status": "<peers/>"}.get(argv[-1], "<bricks/>")
+
+    monkeypatch.setattr(probe, "command", command)
+    monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
+    found = list(probe.storage({}))
+    assert ("volume nas", True, "started") in found
+    assert (("heal", True, "nas") in found) == asked
 
 
 def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
