@@ -6,6 +6,7 @@ Secrets read `canary-NAME`, so that a test can look for them where they must not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,20 +63,26 @@ def fleet(name: str = "default") -> Fleet:
 
 
 @cache
-def application(name: str) -> Mapping[str, Any]:
-    """An application's definition."""
+def definition(name: str) -> Mapping[str, Any]:
+    """What pillar/app has of an application."""
     return salina_app.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
 
 
-def pillar(minion: str, name: str = "default", own: Settings | None = None) -> dict[str, Any]:
-    """A minion's pillar as the master would hand it out, but for the secrets' values."""
+def pillar(
+    minion: str, name: str = "default", own: Settings | None = None, application: str = ""
+) -> dict[str, Any]:
+    """A minion's pillar as the master would hand it out, but for the secrets' values.
+
+    `own`: other settings than the repository's; `application`: another one than the topology's.
+    """
     found = topology(name)
+    runs = application or found.service.application
     return salina_select.pillar_for(
-        found,
+        replace(found, service=replace(found.service, application=runs)),
         found.initial(),
         own or settings(),
         salina_secrets.FakeStore(),
-        {found.service.application: application(found.service.application)},
+        {runs: definition(runs)},
         minion,
         TREE,
     )

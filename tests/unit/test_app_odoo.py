@@ -16,7 +16,7 @@ from tests import fleets
 def app(version: str = "14.0") -> dict[str, Any]:
     """Pillar `app` of s1 for a version of Odoo."""
     found: dict[str, Any] = fleets.pillar("s1")["app"]
-    definition = fleets.application(f"odoo-{version}")
+    definition = fleets.definition(f"odoo-{version}")
     return found | {"name": f"odoo-{version}", "definition": definition}
 
 

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import salina_app
-import salina_secrets
-import salina_select
 from tests import fleets
 from tests.render.minion import Minion
-
-NGINX = shutil.which("nginx")
-
-
-def minion(version: str, scratch: Path) -> Minion:
-    """s1 in a fleet that runs a version of Odoo."""
-    topology = fleets.topology()
-    definition = salina_app.load(fleets.REPOSITORY / f"pillar/app/{version}.yaml").to_dict()
-    pillar = salina_select.pillar_for(
-        topology,
-        topology.initial(),
-        fleets.settings(),
-        salina_secrets.FakeStore(),
-        {topology.service.application: definition},
-        "s1",
-        fleets.TREE,
-    )
-    pillar["app"]["name"] = version
-    return Minion("s1", pillar, scratch)
 
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> Minion:
-    return minion("odoo-19.0", tmp_path_factory.mktemp("odoo-19.0"))
+    """s1 in a fleet that runs it."""
+    pillar = fleets.pillar("s1", application="odoo-19.0")
+    return Minion("s1", pillar, tmp_path_factory.mktemp("odoo-19.0"))
 
 
 def state(minion: Minion, name: str) -> dict[str, Any]:
@@ -78,17 +55,3 @@ def test_unit(newest: Minion) -> None:
         "WantedBy=multi-user.target",
     ):
         assert f"\n{line}\n" in unit
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not on this machine: the lab judges the file")
-@pytest.mark.parametrize("version", ["odoo-14.0", "odoo-19.0"])
-def test_nginx_takes_the_file(version: str, tmp_path: Path) -> None:
-    conf = dict(minion(version, tmp_path / "minion").files())["/etc/nginx/nginx.conf"]
-    for path in ("/run/nginx.pid", "/var/log/nginx", "/var/cache/nginx"):
-        conf = conf.replace(path, f"{tmp_path}{path}")
-        (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "var/log/nginx").mkdir()
-    file = tmp_path / "nginx.conf"
-    file.write_text(conf)
-    done = subprocess.run([str(NGINX), "-t", "-q", "-c", str(file)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

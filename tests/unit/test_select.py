@@ -42,7 +42,7 @@ def test_scope(name: str, host: str) -> None:
 def test_only_secrets_in_use_are_read() -> None:
     """Others are not even asked for: a store may keep them where only some may be read."""
     topology, store = fleets.topology(), salina_secrets.FakeStore()
-    applications = {"odoo-14.0": fleets.application("odoo-14.0")}
+    applications = {"odoo-14.0": fleets.definition("odoo-14.0")}
     fleet = Fleet(topology, topology.initial(), fleets.settings())
     salina_select.select(fleet, store, applications, "nas1", fleets.TREE)
     assert store.asked == ["ca.crt"]
@@ -88,7 +88,7 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
         topology.initial(),
         fleets.settings(),
         salina_secrets.FakeStore(),
-        {"odoo-14.0": fleets.application("odoo-14.0")},
+        {"odoo-14.0": fleets.definition("odoo-14.0")},
         minion,
         fleets.TREE,
     )

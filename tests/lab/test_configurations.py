@@ -1,0 +1,265 @@
+"""The real daemons' own judgement of every rendered file, for every topology of the tests.
+
+Files of one fleet are judged on a host of another, the running one, which has the daemon: there
+they are in their places, and their host's addresses exist, in a view that nobody else has
+(tests/lab/trial.py). Each daemon is also shown a spoilt file, which it has to refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import salina_etcd
+import salina_ufw
+from tests import fleets
+from tests.lab import lab
+from tests.render.minion import Minion
+
+pytestmark = pytest.mark.lab
+
+TRIAL = Path(__file__).with_name("trial.py").read_text()
+PGBOUNCER = "/etc/pgbouncer/pgbouncer.ini"
+PATRONI = "/etc/patroni/patroni.yml"
+NGINX = "/etc/nginx/nginx.conf"
+UNITS = "/etc/systemd/system/"
+LOGROTATE = "/etc/logrotate.d/odoo"
+RULES = "/etc/ufw/before.rules"
+
+
+Files = Mapping[str, str]
+Pillar = Mapping[str, Any]
+
+
+class Rendered(NamedTuple):
+    """What a host of a fleet is given."""
+
+    pillar: Pillar
+    addresses: list[str]
+    files: Files
+
+
+class Check(NamedTuple):
+    """How a daemon judges its files, on a host of the lab that has it.
+
+    `trial` gives what trial.py has to know beyond files and addresses. `spoilt`: a file, a text in
+    it, another one in its place, and what the daemon says of that.
+    """
+
+    host: str
+    paths: tuple[str, ...]
+    trial: Callable[[Rendered], dict[str, Any]]
+    spoilt: tuple[str, str, str, str]
+
+
+def commands(*argv: str) -> Callable[[Rendered], dict[str, Any]]:
+    """A check that is one command, whatever the host."""
+    return lambda rendered: {"commands": [argv]}
+
+
+def haproxy(rendered: Rendered) -> dict[str, Any]:
+    """Warnings count as well (-dW)."""
+    argv = ["haproxy", "-dW", "-c", "-f", "/etc/haproxy/conf.d"]
+    return {"empty": ["/etc/haproxy/conf.d"], "commands": [argv]}
+
+
+def pgbouncer(rendered: Rendered) -> dict[str, Any]:
+    """It has no check of its own, so it is started."""
+    return {
+        "empty": ["/run/postgresql", "/var/log/postgresql"],
+        "daemon": ["runuser", "-u", "postgres", "--", "pgbouncer", PGBOUNCER],
+        "listens": [("127.0.0.1", rendered.pillar["database_route"]["pool_port"])],
+    }
+
+
+def etcd(rendered: Rendered) -> dict[str, Any]:
+    """Nor has this one; it is started as a member that founds its cluster."""
+    quorum = rendered.pillar["quorum"]
+    first = salina_etcd.environment_file(salina_etcd.join_environment(quorum, "new", ()))
+    start = f"set -a; . /etc/default/etcd; {first.replace(chr(10), ';')} exec runuser -u etcd etcd"
+    return {
+        "empty": ["/var/lib/etcd"],
+        "daemon": ["sh", "-c", start],
+        "listens": [(quorum["address"], quorum[port]) for port in ("client_port", "peer_port")],
+    }
+
+
+def glusterd(rendered: Rendered) -> dict[str, Any]:
+    """Started without what it knows of its pool."""
+    return {
+        "empty": ["/var/lib/glusterd", "/var/log/glusterfs", "/run/gluster"],
+        "daemon": ["glusterd", "--no-daemon", "--log-file=/dev/stderr"],
+        "listens": [(address, 24007) for address in rendered.addresses],
+    }
+
+
+def ufw(rendered: Rendered) -> dict[str, Any]:
+    """In place of `--dry-run`, which forgets each rule: switched on, with all of them."""
+    pillar = rendered.pillar["ufw"]
+    rules = salina_ufw.wanted(pillar["rules"], pillar["routes"])
+    return {
+        "empty": ["/run"],  # locks
+        "commands": [
+            ["ufw", "--force", "disable"],
+            *(rule.addition for rule in rules),
+            ["ufw", "--force", "enable"],
+        ],
+    }
+
+
+def units(host: str, *names: str, spoilt: tuple[str, str, str, str]) -> Check:
+    """Those that a host of the lab has the programs for; Debian's with what we add."""
+
+    def verify(rendered: Rendered) -> dict[str, Any]:
+        found = [name for name in names if any(f"{UNITS}{name}" in path for path in rendered.files)]
+        argv = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *found]
+        return {"commands": [argv]}
+
+    return Check(host, tuple(f"{UNITS}{name}" for name in names), verify, spoilt)
+
+
+CHECKS = {
+    "haproxy": Check(
+        "lb1",
+        ("/etc/haproxy/",),
+        haproxy,
+        ("/etc/haproxy/conf.d/00-global.cfg", "stats timeout 30s", "stats timeout soon", "stats"),
+    ),
+    "nginx": Check(
+        "s1",
+        ("/etc/nginx/",),
+        commands("nginx", "-t"),
+        (NGINX, "gzip on;", "gzip maybe;", 'invalid value "maybe" in "gzip" directive'),
+    ),
+    "pgbouncer": Check(
+        "s1",
+        ("/etc/pgbouncer/",),
+        pgbouncer,
+        (PGBOUNCER, "pool_mode = session", "pool_mode = lazy", "pool_mode"),
+    ),
+    "patroni": Check(
+        "bbdd1",
+        (PATRONI, "/usr/local/sbin/patroni-check"),
+        commands("sh", "/usr/local/sbin/patroni-check", PATRONI),
+        (PATRONI, "loop_wait: 1", "loop_wait: none", "loop_wait"),
+    ),
+    "etcd": Check(
+        "nas1",
+        ("/etc/default/etcd",),
+        etcd,
+        ("/etc/default/etcd", 'ELECTION_TIMEOUT="', 'ELECTION_TIMEOUT="9999', "election"),
+    ),
+    "glusterd": Check(
+        "nas1",
+        ("/etc/glusterfs/",),
+        glusterd,
+        ("/etc/glusterfs/glusterd.vol", "type mgmt/glusterd", "type mgmt/nothing", "mgmt/nothing"),
+    ),
+    "ufw": Check(
+        "fw",
+        ("/etc/ufw/", "/etc/default/ufw"),
+        ufw,
+        (RULES, "-j ACCEPT", "-j PERHAPS", "PERHAPS"),
+    ),
+    "logrotate": Check(
+        "s1",
+        ("/etc/logrotate.d/",),
+        commands("logrotate", "--debug", LOGROTATE),
+        (LOGROTATE, "rotate 14", "rotate often", "often"),
+    ),
+    "units of app hosts": units(
+        "s1",
+        *("odoo.service", "haproxy.service", "gluster-mountable.service"),
+        spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "Restart"),
+    ),
+    "units of database hosts": units(
+        "bbdd1",
+        "patroni.service",
+        spoilt=(f"{UNITS}patroni.service", "ExecStart=/opt", "ExecStart=/ppt", "/ppt/"),
+    ),
+    "units of voters": units(
+        "nas1",
+        "etcd.service",
+        spoilt=(f"{UNITS}etcd.service.d/salina.conf", "RestartSec", "RestartMin", "RestartMin"),
+    ),
+}
+#: Not for a daemon: who reads them has no check, and would tell in the running fleet.
+OTHERS = (
+    *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/opt/"),
+    "/etc/patroni/lock.txt",
+    *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
+)
+
+
+def render(name: str, host: str, scratch: Path, application: str = "") -> Rendered:
+    """What a host of a topology is given."""
+    pillar = fleets.pillar(host, name, application=application)
+    files = {
+        path: text
+        for path, text in Minion(host, pillar, scratch).files()
+        if not path.startswith(str(scratch))
+    }
+    addresses = set(fleets.fleet(name).hosts[host].addresses.values())
+    if "balancer" in pillar:
+        addresses.add(pillar["balancer"]["address"])
+    return Rendered(pillar, sorted(addresses), files)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
+    """What each host of each topology is given; of hosts with the same roles one."""
+    return {
+        f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
+        for name, host in fleets.kinds()
+    }
+
+
+def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:
+    """What the daemon says of each host's files; "" if it takes them."""
+    cases = [
+        {"empty": [], "commands": [], "daemon": [], "listens": []}
+        | check.trial(host)
+        | {
+            "files": {at: text for at, text in host.files.items() if at.startswith(check.paths)},
+            "addresses": host.addresses,
+        }
+        for host in hosts
+    ]
+    script = TRIAL.replace("CASES)", f"{json.dumps(cases)!r})")
+    said: list[str] = json.loads(lab.run(check.host, "python3", "-", given=script))
+    return said
+
+
+@pytest.mark.parametrize("daemon", CHECKS)
+def test_daemon_takes_what_is_rendered(daemon: str, rendered: dict[str, Rendered]) -> None:
+    """S15: for every topology; and it refuses a spoilt file, so that its word counts."""
+    check = CHECKS[daemon]
+    judged = {
+        name: host
+        for name, host in rendered.items()
+        if any(path.startswith(check.paths) for path in host.files)
+    }
+    path, old, new, complaint = check.spoilt
+    good = next(host for host in judged.values() if old in host.files.get(path, ""))
+    wrong = good._replace(files={**good.files, path: good.files[path].replace(old, new)})
+    *taken, refused = judge(check, [*judged.values(), wrong])
+    assert {name: said for name, said in zip(judged, taken, strict=True) if said} == {}
+    assert complaint in refused
+
+
+def test_nginx_takes_what_the_newest_odoo_needs(tmp_path: Path) -> None:
+    """O4, O7: the version that the lab can't run has other paths."""
+    newest = render("default", "s1", tmp_path, "odoo-19.0")
+    assert judge(CHECKS["nginx"], [newest]) == [""]
+
+
+def test_every_file_is_judged(rendered: dict[str, Rendered]) -> None:
+    """A new file is for a daemon above, or for somebody who has no check."""
+    known = (*OTHERS, *(path for check in CHECKS.values() for path in check.paths))
+    assert {
+        path for host in rendered.values() for path in host.files if not path.startswith(known)
+    } == set()
