@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.channel.client
+import salt.config
 import salt.crypt
+import salt.exceptions
 from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 from saltfactories.manager import FactoriesManager
@@ -27,6 +30,14 @@ logging.raiseExceptions = False
 #: The master's own minion, one that must see no secret of the database, one that may see the app's.
 MINIONS = ("salt", "nas1", "s1")
 COPIED = ("salt", "pillar", "_modules", "_states", "_utils", "_runners", "_pillar")
+
+
+class Forged(dict[str, Any]):
+    """A request whose id stays what it was: Salt's client would put the minion's own."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "id":
+            super().__setitem__(key, value)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,22 @@ class Fleet:
     def run(self, *arguments: str, **keywords: Any) -> Any:
         """Run `salt-run …`."""
         return self.master.salt_run_cli(timeout=120).run(*arguments, **keywords)
+
+    def ask(self, minion: str, load: dict[str, Any], private: str = "") -> Any:
+        """What the master answers to a minion's request, sent with that minion's key.
+
+        `private`: what the answer is called, where it is for the key of that minion alone.
+        """
+        config = self.minions[minion].config
+        opts = salt.config.minion_config(config["conf_file"])
+        opts["master_uri"] = f"tcp://{config['master']}:{config['master_port']}"
+        with salt.channel.client.ReqChannel.factory(opts) as channel:
+            ask = channel.crypted_transfer_decode_dictentry if private else channel.send
+            options = {"dictkey": private} if private else {}
+            try:
+                return ask(Forged(load), tries=1, timeout=5, **options)
+            except salt.exceptions.SaltException as error:
+                return str(error)
 
     def call(self, minion: str, *arguments: str, **keywords: Any) -> Any:
         """Run `salt-call …` on a minion."""

@@ -8,47 +8,97 @@ from pathlib import Path
 
 import pytest
 
+import salina_secrets
+from tests import fleets
 from tests.integration.conftest import Fleet
 
-#: Secret -> the minions of this test that may see it.
-READERS = {
-    "database-superuser": set(),
-    "database-replication": set(),
-    "database-rewind": set(),
-    "database-rest": set(),
-    "database-application": {"s1"},
-    "app-admin": {"s1"},
-    "app-login": {"s1"},
-    "ca.key": set(),
-}
+SECRETS = (*salina_secrets.PASSWORDS, salina_secrets.CA_KEY)
+#: What a minion says of itself and has no right to: another's id, roles and sections.
+FORGED = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 
 
-def secret(fleet: Fleet, name: str) -> str:
-    """One secret's text."""
-    return (fleet.state / "secrets" / name).read_text().strip()
+def seen(fleet: Fleet, text: str) -> set[str]:
+    """The names of the secrets that a text holds, as they are or as JSON."""
+    values = {name: (fleet.state / "secrets" / name).read_text().strip() for name in SECRETS}
+    return {
+        name for name, value in values.items() if value in text or json.dumps(value)[1:-1] in text
+    }
 
 
 @pytest.mark.parametrize("minion", ["nas1", "s1", "salt"])
 def test_scope(fleet: Fleet, minion: str) -> None:
-    """nas1 sees no password of the database, s1 none of the replication."""
+    """S6: nas1 sees no password of the database, s1 none of the replication."""
     pillar = json.dumps(fleet.run("pillar.show_pillar", minion).data)
     assert f'"id": "{minion}"' in pillar
-    for name, readers in READERS.items():
-        shown = json.dumps(secret(fleet, name))[1:-1] in pillar
-        assert shown == (minion in readers), name
+    assert seen(fleet, pillar) == fleets.secrets_of(fleets.fleet().hosts[minion].roles)
 
 
-def test_forged(fleet: Fleet) -> None:
-    """A minion that passes its own pillar and forged grains learns nothing more."""
-    forged = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
-    fleet.call("nas1", "grains.setval", "id", "bbdd1")
-    fleet.call("nas1", "grains.setval", "roles", "database")
-    pillar = fleet.call(
-        "nas1", "pillar.items", "unmask=True", f"pillar={json.dumps(forged)}"
-    ).stdout
-    assert "10.1.4.21" in pillar
-    for name in READERS:
-        assert secret(fleet, name) not in pillar
+@pytest.fixture
+def forged(fleet: Fleet) -> Iterator[None]:
+    """nas1 claims in its grains to be bbdd1."""
+    for grain, value in (("id", "bbdd1"), ("roles", "database")):
+        fleet.call("nas1", "grains.setval", grain, value)
+    yield
+    for grain in ("id", "roles"):
+        fleet.call("nas1", "grains.delkey", grain)
+
+
+def test_forged(fleet: Fleet, forged: None) -> None:
+    """S6: a minion that passes its own pillar and forged grains learns nothing more."""
+    override = f"pillar={json.dumps(FORGED)}"
+    pillar = fleet.call("nas1", "pillar.items", "unmask=True", override).stdout
+    assert "10.1.4.21" in pillar  # its own
+    assert "bbdd1" in pillar  # the forged one has arrived
+    assert seen(fleet, pillar) == set()
+
+
+def test_forged_in_an_apply(fleet: Fleet, forged: None) -> None:
+    """S6: nor does a state that it applies, which sees the pillar as it is."""
+    probe = fleet.repository / "salt/probe.sls"
+    probe.write_text("seen:\n  test.show_notification:\n    - text: {{ pillar | json | json }}\n")
+    try:
+        override = f"pillar={json.dumps(FORGED)}"
+        shown = fleet.call("nas1", "state.apply", "probe", override, "pillarenv=base")
+        own = fleet.call("s1", "state.apply", "probe")
+    finally:
+        probe.unlink()
+    assert shown.returncode == 0, shown
+    assert "10.1.4.21" in shown.stdout
+    assert seen(fleet, shown.stdout) == set()
+    assert seen(fleet, own.stdout) == fleets.secrets_of(["app"])  # it shows what there is
+
+
+@pytest.mark.parametrize("claimed", ["nas1", "s1"])
+def test_forged_id(fleet: Fleet, claimed: str) -> None:
+    """S6: a request in another's name, sent with nas1's own session, is not answered."""
+    load = {"cmd": "_pillar", "id": claimed, "grains": {}, "pillar_override": {}}
+    answer = fleet.ask("nas1", load, private="pillar")
+    assert ("10.1.4.21" in str(answer)) == (claimed == "nas1")
+    assert seen(fleet, str(answer)) == set()
+
+
+@pytest.mark.parametrize("function", ["test.ping", "pillar.items", "publish.runner"])
+def test_minions_may_ask_nothing_of_each_other(fleet: Fleet, function: str) -> None:
+    """S6: a minion publishes nothing; what it may run on the master: test_certificates.py."""
+    assert not fleet.call("nas1", "publish.publish", "*", function).data
+
+
+def test_no_secret_is_in_a_cache(fleet: Fleet) -> None:
+    """S6: neither the master's nor a minion's, after an apply.
+
+    But for the jobs: some of the tests above ask for a pillar as a job.
+    """
+    assert fleet.salt("s1", "state.apply", "common.python,common.hosts", "test=True").data
+    caches = [Path(one.config["cachedir"]) for one in (fleet.master, *fleet.minions.values())]
+    files = [path for cache in caches for path in cache.rglob("*") if path.is_file()]
+    found = {
+        str(path): names
+        for path in files
+        if "jobs" not in path.parts
+        and (names := seen(fleet, path.read_bytes().decode(errors="replace")))
+    }
+    assert len(files) > 100
+    assert found == {}
 
 
 def test_the_master_itself(fleet: Fleet) -> None:
