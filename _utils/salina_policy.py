@@ -21,8 +21,10 @@ NETWORK = "network"
 ALL = "all"
 """A target: every host."""
 APP_PORT = 80
-TIERS = ("master", "storage", "quorum", "database", "app", "balancer", "firewall")
-"""The roles in the order of a deployment: each tier needs those before it."""
+TIERS = (("master",), ("storage", "quorum", "firewall"), ("database",), ("app", "balancer"))
+"""The roles in the order of a deployment: each tier needs those before it. Firewall and balancer
+need nobody: they go along with a tier that has more to do.
+"""
 
 
 class Row(NamedTuple):
@@ -97,14 +99,18 @@ class Fleet:
         return self.roles.get(role, ())
 
     def tiers(self) -> list[tuple[str, list[str]]]:
-        """The hosts' ids in the order of a deployment, each once, in its first role's tier."""
+        """The order of a deployment: the roles of each tier, and its hosts' ids, each once."""
         found: list[tuple[str, list[str]]] = []
         placed: set[str] = set()
-        for role in TIERS:
-            ids = [host.id for host in self.having(role) if host.id not in placed]
-            placed.update(ids)
-            if ids:
-                found.append((role, ids))
+        for roles in TIERS:
+            ids = {
+                role: [host.id for host in self.having(role) if host.id not in placed]
+                for role in roles
+            }
+            hosts = list(dict.fromkeys(host for role in roles for host in ids[role]))
+            placed.update(hosts)
+            if hosts:
+                found.append((", ".join(role for role in roles if ids[role]), hosts))
         return found
 
     def address(self, host: Host, link: str) -> str:

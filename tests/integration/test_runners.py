@@ -51,5 +51,6 @@ def test_members_and_tiers(fleet: Fleet) -> None:
     """What an orchestration asks for: who is there, and in which order."""
     assert fleet.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
     tiers = fleet.run("topology.tiers").data
-    assert [tier["name"] for tier in tiers][:3] == ["master", "storage", "database"]
+    names = [tier["name"] for tier in tiers]
+    assert names == ["master", "storage, quorum, firewall", "database", "app, balancer"]
     assert fleet.run("topology.map", "format=png").returncode == 1

@@ -130,11 +130,9 @@ def test_tiers() -> None:
     """The order of a deployment: every host once, storage before the databases before the apps."""
     assert fleets.fleet().tiers() == [
         ("master", ["salt"]),
-        ("storage", ["nas1", "nas2", "nas3"]),
+        ("storage, quorum, firewall", ["nas1", "nas2", "nas3", "fw"]),
         ("database", ["bbdd1", "bbdd2"]),
-        ("app", ["s1", "s2", "s3"]),
-        ("balancer", ["lb1"]),
-        ("firewall", ["fw"]),
+        ("app, balancer", ["s1", "s2", "s3", "lb1"]),
     ]
     for name in fleets.OTHERS:
         placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]
