@@ -6,6 +6,7 @@ Health, the database, code from git, and steps that are done once for the whole 
 from __future__ import annotations
 
 import platform
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import salina_apt
+import salina_command
 import salina_odoo
 from salina_psql import PsqlError, Session, installed, literal
 
@@ -109,13 +111,14 @@ def once(
     """Run a command if no host has done this step yet: "" after it ran, else who did it and when.
 
     The hosts of the service take turns by an advisory lock of the application's database, held for
-    as long as the command runs. The step counts as done when the command succeeded, and only then;
-    otherwise the next call, on whichever host, tries it again.
+    as long as the command runs: who holds it loses it by dying, and the command dies with it. The
+    step counts as done when the command succeeded, and only then; otherwise the next call, on
+    whichever host, tries it again.
 
     Args:
         step: its name, unique in this service.
         command: argv.
-        user: who runs it.
+        user: who runs it, in the group of the same name.
         cwd: where.
         stdin: what it reads; the place for a script.
         env: its environment; the place for a secret.
@@ -171,8 +174,9 @@ def _run(
     timeout: int,
 ) -> None:
     """Run a command as a user; its environment is given, not shown."""
+    become = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
     result = __salt__["cmd.run_all"](
-        ["runuser", "--user", user, "--", *command],
+        [*salina_command.MORTAL, *become, "--", *command],
         python_shell=False,
         cwd=cwd,
         stdin=stdin,
@@ -227,41 +231,65 @@ def check_out(path: str, repository: str, revision: str) -> str:
     From a URL only that revision is fetched, without its history. From another checkout of this
     host (a path) it is what that one has checked out, as a local clone of it.
 
+    A new one is made aside and gets its name when it is complete; the record of an old one is
+    empty meanwhile. So one that was interrupted is known as such.
+
     Args:
         path: the work tree.
         repository: a git URL, or the path of another checkout.
         revision: branch, tag or commit. Recorded, so that the next question needs no network.
 
     Raises:
-        CommandExecutionError: git failed; the message holds its command and what it said.
+        CommandExecutionError: git failed; the message holds its command and what it said. Or there
+            is something else at the path.
 
     CLI example::
 
         salt s1 application.check_out /opt/odoo/staging https://git.example/odoo.git 19.0
     """
-    local = repository.startswith("/")
     # a checkout without history takes another such revision only when told to
+    local = repository.startswith("/")
     option, wanted = ("--update-shallow", "HEAD") if local else ("--depth=1", revision)
-    if not (Path(path) / ".git").exists():
-        start = ["clone", "--no-checkout", repository] if local else ["init", "--quiet"]
-        _command(["git", *start, path])
-    _git(path, "config", "remote.origin.url", repository)
-    _git(path, "fetch", "--quiet", option, "origin", wanted)
-    _git(path, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
-    (Path(path) / RECORD).write_text(f"{revision}\n")
-    return _git(path, "rev-parse", "HEAD")
+    home = Path(path)
+    place = _begin(home, repository)
+    _git(place, "config", "remote.origin.url", repository)
+    _git(place, "fetch", "--quiet", option, "origin", wanted)
+    _git(place, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    (place / RECORD).write_text(f"{revision}\n")
+    try:
+        place.rename(home)
+    except OSError as error:
+        raise CommandExecutionError(
+            f"{path} is no checkout of this project ({error.strerror}): move it away, then apply "
+            "again"
+        ) from error
+    return _git(home, "rev-parse", "HEAD")
 
 
-def _git(path: str, *arguments: str) -> str:
-    return _command(["git", "-C", path, *arguments])
+def _begin(home: Path, repository: str) -> Path:
+    """Return where to work: in the checkout that is there, or in a new one beside its place."""
+    if (home / RECORD).exists():
+        (home / RECORD).write_text("")
+        for lock in (home / ".git").glob("*.lock"):  # of a git that was killed
+            lock.unlink()
+        return home
+    aside = home.with_name(f"{home.name}.unfinished")
+    if aside.exists():
+        shutil.rmtree(aside)
+    local = repository.startswith("/")
+    start = ["clone", "--no-checkout", repository] if local else ["init", "--quiet"]
+    _command(["git", *start, str(aside)])
+    return aside
+
+
+def _git(path: str | Path, *arguments: str) -> str:
+    return _command(["git", "-C", str(path), *arguments])
 
 
 def _command(argv: list[str]) -> str:
     """Run a command that never asks anything, and return what it prints."""
-    result = __salt__["cmd.run_all"](argv, python_shell=False, env={"GIT_TERMINAL_PROMPT": "0"})
-    if result["retcode"]:
-        raise CommandExecutionError(f"{' '.join(argv)}: {result['stderr'] or result['stdout']}")
-    return str(result["stdout"])
+    never_asks = {"GIT_TERMINAL_PROMPT": "0"}
+    return salina_command.run(__salt__["cmd.run_all"], argv, env=never_asks)
 
 
 def apt_source(release: str) -> str:

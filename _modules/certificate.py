@@ -9,7 +9,6 @@ from __future__ import annotations
 import grp
 import os
 import stat
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from salt.exceptions import CommandExecutionError
 
 import salina_certificate
+import salina_file
 import salina_secrets
 import salina_wait
 
@@ -54,7 +54,7 @@ def make_key(path: str, group: str) -> None:
     """
     mode, owner = _access(group)
     if not os.path.exists(path):
-        _write(Path(path), salina_secrets.new_key().encode(), 0o600)
+        salina_file.put(path, salina_secrets.new_key().encode(), 0o600)
     os.chown(path, *owner)
     os.chmod(path, mode)
 
@@ -113,7 +113,7 @@ def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> s
         salina_wait.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
-    _write(Path(path), pem, 0o644)
+    salina_file.put(path, pem)
     return salina_certificate.serial(pem)
 
 
@@ -124,11 +124,3 @@ def _judge(found: bytes | None, key: str, ca: str, names: list[str], days: int) 
         return list(salina_certificate.faults(found, own, authority, names, now, days))
     except (OSError, ValueError) as error:
         raise CommandExecutionError(f"the certificate can't be judged: {error}") from error
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in its place at once."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, mode)
-    os.replace(file.name, path)

@@ -13,6 +13,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_command
+
 __salt__: dict[str, Any]
 
 #: In an environment: what it was made from, written last.
@@ -28,8 +30,10 @@ def installed(path: str) -> dict[str, Any]:
 
         salt s1 python_environment.installed /opt/odoo/odoo-14.0
     """
-    record = Path(path) / RECORD
-    found: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {}
+    try:
+        found: dict[str, Any] = json.loads((Path(path) / RECORD).read_text())
+    except (FileNotFoundError, ValueError):  # ValueError: interrupted while it was written
+        return {}
     return found
 
 
@@ -67,6 +71,9 @@ def wanted(
 def install(path: str, wanted: dict[str, Any]) -> None:
     """Make an environment, or bring it up to date.
 
+    One that was interrupted is made anew, and virtualenv's own cache with it: pip takes a
+    distribution for installed whose scripts it had not written, virtualenv a pip half copied.
+
     Args:
         path: the environment.
         wanted: what the function of that name gives.
@@ -77,8 +84,9 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     CLI example: see ``python_environment.installed``, the state.
     """
     home, interpreter = Path(path), wanted["interpreter"]
+    anew = [] if installed(path) else ["--clear", "--reset-app-data"]
     (home / RECORD).unlink(missing_ok=True)
-    _run(["virtualenv", "--quiet", "--python", interpreter, path])
+    _run(["virtualenv", "--quiet", *anew, "--python", interpreter, path])
     (home / "lib" / interpreter / "site-packages/salina.pth").write_text(WITHOUT_DISTUTILS)
     requirements = home / "requirements.txt"
     requirements.write_text("\n".join([*wanted["requirements"], ""]))
@@ -92,6 +100,4 @@ def install(path: str, wanted: dict[str, Any]) -> None:
 
 
 def _run(argv: list[str], env: dict[str, str] | None = None) -> None:
-    result = __salt__["cmd.run_all"](argv, python_shell=False, env=env or {})
-    if result["retcode"]:
-        raise CommandExecutionError(f"{' '.join(argv)}: {result['stderr'] or result['stdout']}")
+    salina_command.run(__salt__["cmd.run_all"], argv, env=env or {})

@@ -11,11 +11,20 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
+import salina_file
 import salina_ufw
 
 __salt__: dict[str, Any]
 
 CONFIGURATION = Path("/etc/ufw/ufw.conf")
+#: What the kernel is loaded from.
+FILES = (
+    "/etc/default/ufw",
+    *(f"/etc/ufw/{name}" for name in ("sysctl.conf", "before.rules", "before6.rules")),
+    *(f"/etc/ufw/{name}" for name in ("user.rules", "user6.rules")),
+)
+#: Written when all of it has just been loaded. A boot loads all of it and takes this away.
+LOADED = Path("/run/salina-ufw-loaded")
 
 
 def installed() -> bool:
@@ -80,7 +89,7 @@ def add(rule: str) -> None:
 
         salt fw ufw.add "allow from 10.1.5.2 to any port 22 proto tcp comment 'ssh'"
     """
-    _ufw(*_parse(rule).addition[1:])
+    _change(*_parse(rule).addition[1:])
 
 
 def delete(rule: str) -> None:
@@ -96,7 +105,7 @@ def delete(rule: str) -> None:
 
         salt fw ufw.delete "allow 22/tcp"
     """
-    _ufw(*_parse(rule).deletion[1:])
+    _change(*_parse(rule).deletion[1:])
 
 
 def status() -> dict[str, Any]:
@@ -118,8 +127,24 @@ def status() -> dict[str, Any]:
     return {"boot": boot is not None, **found}
 
 
-def enable(logging: str = "low") -> None:
-    """Switch the firewall on, now and for every boot. Rules and policies must be in place.
+def unloaded() -> list[str]:
+    """List ufw's files that the kernel may not have: all of them, where loading was interrupted.
+
+    ufw itself doesn't know: half loaded it is "active", or fails to tell.
+
+    CLI example::
+
+        salt fw ufw.unloaded
+    """
+    if not LOADED.exists():
+        at_boot = __salt__["service.status"]("ufw")
+        return __salt__["daemon.outdated"]("ufw", FILES) if at_boot else list(FILES)
+    moment = LOADED.stat().st_mtime
+    return [name for name in FILES if Path(name).exists() and Path(name).stat().st_mtime > moment]
+
+
+def load(logging: str = "low") -> None:
+    """Switch the firewall on, now and for every boot, with all of its files. They must be there.
 
     Args:
         logging: ``off``, ``low``, ``medium``, ``high`` or ``full``.
@@ -129,23 +154,22 @@ def enable(logging: str = "low") -> None:
 
     CLI example::
 
-        salt fw ufw.enable
+        salt fw ufw.load
     """
-    _ufw("--force", "enable")
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
+    salina_file.put(CONFIGURATION, text.encode())
+    _ufw("reload")  # unlike `ufw enable` it completes what is half there
     _ufw("logging", logging)
+    LOADED.touch()
 
 
-def reload() -> None:
-    """Load all files of /etc/ufw and its kernel settings anew.
-
-    Raises:
-        CommandExecutionError: ufw failed.
-
-    CLI example::
-
-        salt fw ufw.reload
-    """
-    _ufw("reload")
+def _change(*arguments: str) -> None:
+    """Change a rule: ufw does it in the files and, where it is loaded, in the kernel."""
+    whole = not unloaded()
+    _ufw(*arguments)
+    if whole:
+        LOADED.touch()
 
 
 def _parse(rule: str) -> salina_ufw.Rule:

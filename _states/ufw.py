@@ -41,10 +41,9 @@ def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) 
 
 
 def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
-    """Ensure that the firewall is on, now and after a boot, with the policies of this project.
+    """Ensure that the firewall is on, now and after a boot, with all of its files in the kernel.
 
-    The policies and the kernel's forwarding are in ufw's files, written before this state: a
-    difference means that they weren't loaded.
+    The policies and the kernel's forwarding are in those files, written before this state.
 
     Args:
         name: anything.
@@ -62,48 +61,17 @@ def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
     want = _wanted(forward, logging)
     if __opts__["test"] and not __salt__["ufw.installed"]():
         return _result(name, None, {"active": {"old": None, "new": True}}, "it would be enabled")
-    before = __salt__["ufw.status"]()
-    differences = _differences(before, want)
-    if not differences:
+    unloaded = __salt__["ufw.unloaded"]()
+    changes = {"loaded": unloaded} if unloaded else _differences(__salt__["ufw.status"](), want)
+    if not changes:
         return _result(name, True, {}, "the firewall is on")
     if __opts__["test"]:
-        return _result(name, None, differences, "the firewall would be switched on")
-    __salt__["ufw.enable"](logging)
-    if before["active"]:
-        __salt__["ufw.reload"]()
-    return _outcome(name, before, want, "the firewall was switched on")
-
-
-def mod_watch(name: str, sfun: str, forward: bool, logging: str, **_: Any) -> dict[str, Any]:
-    """Load ufw's files anew when one of them changed.
-
-    Salt calls this when ``enabled`` had nothing to do, but also when it failed, and then shows this
-    result alone: hence the same conditions hold here.
-
-    Args:
-        name: anything.
-        sfun: the state function that watches.
-        forward: as for ``enabled``.
-        logging: as for ``enabled``.
-
-    Returns:
-        The usual dictionary of a state.
-
-    Raises:
-        CommandExecutionError: ufw failed.
-
-    CLI example: none, Salt calls it for ``watch``.
-    """
-    if __opts__["test"]:
-        return _result(name, None, {sfun: "reloaded"}, "the firewall would be reloaded")
-    before = __salt__["ufw.status"]()
-    if before["active"] and before["boot"]:
-        __salt__["ufw.reload"]()
-    else:
-        __salt__["ufw.enable"](logging)
-    result = _outcome(name, before, _wanted(forward, logging), "the firewall was reloaded")
-    result["changes"][sfun] = "reloaded"
-    return result
+        return _result(name, None, changes, "the firewall would be loaded")
+    __salt__["ufw.load"](logging)
+    left = _differences(__salt__["ufw.status"](), want)
+    if left:
+        return _result(name, False, changes, f"the firewall is not as it is to be: {left}")
+    return _result(name, True, changes, "the firewall was loaded")
 
 
 def _wanted(forward: bool, logging: str) -> dict[str, Any]:
@@ -116,18 +84,6 @@ def _wanted(forward: bool, logging: str) -> dict[str, Any]:
         "outgoing": "allow",
         "routed": "deny" if forward else "disabled",
     }
-
-
-def _outcome(
-    name: str, before: dict[str, Any], want: dict[str, Any], success: str
-) -> dict[str, Any]:
-    """Read the status again and report the real difference."""
-    after = __salt__["ufw.status"]()
-    left = _differences(after, want)
-    changes = _differences(before, after)
-    if left:
-        return _result(name, False, changes, f"the firewall is not as it is to be: {left}")
-    return _result(name, True, changes, success)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
+import salina_command
 
 __virtualname__ = "venv"
 __salt__: dict[str, Any]
@@ -20,15 +20,16 @@ def __virtual__() -> str:
 def locked(name: str, lock: str) -> dict[str, Any]:
     """Ensure that an environment has exactly what a lock file names, and nothing of it halfway.
 
-    The lock is copied to ``installed.txt`` last, so an installation that was interrupted is done
-    again. Salt's own ways won't do: ``pip.installed`` with requirements predicts a change always,
-    and any ``unless`` makes Salt load all of its state modules, which takes seconds.
+    The lock is copied to ``installed.txt`` last. An installation that was interrupted is made
+    anew: pip takes a distribution for installed whose scripts it had not written. Salt's own ways
+    won't do: ``pip.installed`` with requirements predicts a change always, and any ``unless``
+    makes Salt load all of its state modules, which takes seconds.
 
     The pip that installs is the Salt minion's: one of its own costs each environment ten seconds.
 
     Args:
         name: the environment's directory.
-        lock: a complete requirements file with exact versions.
+        lock: a complete requirements file with exact versions; not in that directory.
 
     Raises:
         CommandExecutionError: a command failed; its output is in the message.
@@ -44,7 +45,8 @@ def locked(name: str, lock: str) -> dict[str, Any]:
         return ret | {"result": None, "comment": "would be installed"}
     new = wanted.read_text(encoding="utf-8")
     python = f"{name}/bin/python3"
-    _run("python3", "-m", "venv", "--without-pip", name)
+    stamp.unlink(missing_ok=True)
+    _run("python3", "-m", "venv", "--without-pip", *([] if old else ["--clear"]), name)
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
     _run(*pip, "--requirement", lock)
     stamp.write_text(new, encoding="utf-8")
@@ -54,6 +56,4 @@ def locked(name: str, lock: str) -> dict[str, Any]:
 
 
 def _run(*command: str) -> None:
-    result = __salt__["cmd.run_all"](list(command), python_shell=False)
-    if result["retcode"]:
-        raise CommandExecutionError(f"{' '.join(command)}: {result['stderr'] or result['stdout']}")
+    salina_command.run(__salt__["cmd.run_all"], command)

@@ -1,4 +1,4 @@
-"""APT's sources: those of this host, and from them the source of another Debian release.
+"""APT's sources, those of this host and from them the source of another release; dpkg's database.
 
 An older release is asked for at the mirror that the host uses anyway, so no mirror is written
 in the repository, and an isolated fleet needs no exception.
@@ -12,6 +12,12 @@ from dataclasses import dataclass, field
 
 #: Options of a one-line source -> fields of a deb822 stanza.
 FIELDS = {"signed-by": "Signed-By", "trusted": "Trusted", "arch": "Architectures"}
+
+#: In dpkg's database, a package that is neither whole nor away: `install ok half-configured`.
+HALFWAY = re.compile(
+    r"^Package: (\S+)\n(?:.+\n)*?Status: (?!\S+ ok (?:installed|not-installed|config-files)$)",
+    re.MULTILINE,
+)
 
 ONE_LINE = re.compile(r"deb\s+(?:\[\s*(?P<options>[^]]*?)\s*\]\s+)?(?P<rest>\S+\s+\S+.*)")
 
@@ -50,6 +56,11 @@ def of_release(files: Mapping[str, str], release: str, other: str) -> str:
                 stanza = "".join(f"{name}: {value}\n" for name, value in lines.items())
                 return stanza.replace(": \n", ":\n")
     raise ValueError(f"no source of {release} main in {', '.join(sorted(files)) or 'any file'}")
+
+
+def unfinished(status: str) -> list[str]:
+    """The packages that an installation left halfway, by dpkg's database (its file `status`)."""
+    return HALFWAY.findall(status)
 
 
 def entries(path: str, text: str) -> Iterator[Entry]:

@@ -1,6 +1,7 @@
 # What every host has, whatever its roles.
 include:
   - common.python
+  - common.packages
   - common.hosts
   - common.minion
   - tls

@@ -24,14 +24,14 @@ patroni-user:
 
 patroni-lock:
   file.managed:
-    - name: /opt/patroni/lock.txt
+    - name: /etc/patroni/lock.txt
     - source: salt://locks/patroni.txt
     - makedirs: True
 
 patroni-environment:
   venv.locked:
     - name: /opt/patroni
-    - lock: /opt/patroni/lock.txt
+    - lock: /etc/patroni/lock.txt
     - require:
         - pkg: patroni-packages
         - file: patroni-lock

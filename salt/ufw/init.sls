@@ -22,7 +22,7 @@ ufw-packages:
     {%- endif %}
     - require:
         - pkg: ufw-packages
-    - watch_in:
+    - require_in:
         - ufw: ufw-enabled
 {% endfor %}
 ufw-rules:
@@ -39,7 +39,7 @@ ufw-enabled:
     - require:
         - ufw: ufw-rules
 
-# `ufw enable` doesn't enable its unit.
+# So that a boot loads it.
 ufw-service:
   service.enabled:
     - name: ufw

@@ -120,7 +120,7 @@ def host(database: Database, name: str, done: list[str], fails: bool = False) ->
     """The module as it is on one host; a command that runs is noted in `done`."""
 
     def run(argv: list[str], **options: Any) -> dict[str, Any]:
-        assert argv[:4] == ["runuser", "--user", "odoo", "--"]
+        assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--reuid=odoo"]
         done.append(name)
         return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
 
@@ -218,6 +218,44 @@ def test_another_revision(module: ModuleType, tmp_path: Path, upstream: str) -> 
         assert Path(production, "file").read_text() == text
     Path(production, "file").write_text("by hand")
     assert module.checked_out(production)["changed"] == ["file"]
+
+
+def test_a_checkout_that_was_interrupted_is_made_anew(
+    module: ModuleType, tmp_path: Path, upstream: str
+) -> None:
+    """git was killed: what it left has no record, and locks that nobody holds."""
+    staging = tmp_path / "staging"
+    unfinished = tmp_path / "staging.unfinished/.git"
+    unfinished.mkdir(parents=True)
+    (unfinished / "shallow.lock").touch()
+    module.check_out(str(staging), upstream, "first")
+    assert not unfinished.exists()
+    assert module.checked_out(str(staging))["revision"] == "first"
+
+
+@pytest.mark.parametrize("lock", ["index.lock", "shallow.lock", "config.lock", "HEAD.lock"])
+def test_a_new_revision_that_was_interrupted_is_taken_up(
+    module: ModuleType, tmp_path: Path, upstream: str, lock: str
+) -> None:
+    staging = tmp_path / "staging"
+    module.check_out(str(staging), upstream, "first")
+    (staging / ".git" / lock).touch()
+    assert module.check_out(str(staging), upstream, "14.0")
+    assert (staging / "file").read_text() == "two"
+    with pytest.raises(CommandExecutionError, match=r"15\.0"):
+        module.check_out(str(staging), upstream, "15.0")
+    assert module.checked_out(str(staging))["revision"] == ""  # neither the old one nor the new
+
+
+def test_something_else_in_a_checkout_s_place_stays(
+    module: ModuleType, tmp_path: Path, upstream: str
+) -> None:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    (staging / "mine").touch()
+    with pytest.raises(CommandExecutionError, match="staging is no checkout of this project"):
+        module.check_out(str(staging), upstream, "14.0")
+    assert (staging / "mine").exists()
 
 
 def test_revision_that_does_not_exist(module: ModuleType, tmp_path: Path, upstream: str) -> None:

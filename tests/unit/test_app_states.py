@@ -126,7 +126,8 @@ class Pip:
         )
 
     def run(self, argv: list[str], **options: Any) -> dict[str, Any]:
-        self.commands.append(" ".join(argv))
+        assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--"]
+        self.commands.append(" ".join(argv[3:]))
         (self.home / "lib/python3.9/site-packages").mkdir(parents=True, exist_ok=True)
         return {"retcode": int(self.fails in argv), "stdout": "", "stderr": "no such version"}
 
@@ -149,7 +150,8 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
     pip = Pip(tmp_path / "env")
     ret = pip.apply()
     assert ret["changes"] == {"distributions": {"old": [], "new": ["six==1.17.0"]}}
-    assert pip.commands[0] == f"virtualenv --quiet --python python3.9 {tmp_path}/env"
+    anew = "--clear --reset-app-data"
+    assert pip.commands[0] == f"virtualenv --quiet {anew} --python python3.9 {tmp_path}/env"
     assert "--no-deps" in pip.commands[1]
     pip.commands.clear()
     assert pip.apply()["changes"] == {}
@@ -159,6 +161,7 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
         "old": ["six==1.17.0"],
         "new": ["six==1.18.0"],
     }
+    assert pip.commands[0] == f"virtualenv --quiet --python python3.9 {tmp_path}/env"
 
 
 def test_interrupted_environment_is_made_again(lock: Path, tmp_path: Path) -> None:
@@ -167,6 +170,15 @@ def test_interrupted_environment_is_made_again(lock: Path, tmp_path: Path) -> No
         pip.apply()
     assert pip.module.installed(str(tmp_path / "env")) == {}
     pip.fails = "never"
+    pip.commands.clear()
+    assert pip.apply()["changes"]
+    assert "--clear" in pip.commands[0]
+
+
+def test_interrupted_record_counts_for_none(lock: Path, tmp_path: Path) -> None:
+    pip = Pip(tmp_path / "env")
+    pip.apply()
+    (tmp_path / "env/salina.json").write_text('{"interpr')
     assert pip.apply()["changes"]
 
 

@@ -359,7 +359,7 @@ def environment(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_an_environment_is_installed_once(environment: tuple[str, str]) -> None:
-    module, salt = state("venv", {"cmd.run_all": {"retcode": 0}})
+    module, salt = state("venv", {"cmd.run_all": {"retcode": 0, "stdout": ""}})
     assert module.locked(*environment)["changes"] == {"old": [], "new": ["patroni==4.1.5"]}
     assert len(salt.calls) == 2
     assert module.locked(*environment)["changes"] == {}
@@ -368,10 +368,22 @@ def test_an_environment_is_installed_once(environment: tuple[str, str]) -> None:
 
 def test_an_installation_that_failed_is_told_and_done_again(environment: tuple[str, str]) -> None:
     failed = {"retcode": 1, "stderr": "No matching distribution", "stdout": ""}
-    module, _ = state("venv", {"cmd.run_all": Sequence({"retcode": 0}, failed, {"retcode": 0})})
+    done = {"retcode": 0, "stdout": ""}
+    module, _ = state("venv", {"cmd.run_all": Sequence(done, failed, done)})
     with pytest.raises(CommandExecutionError, match=r"pip .*: No matching distribution"):
         module.locked(*environment)
     assert module.locked(*environment)["changes"]["new"] == ["patroni==4.1.5"]
+
+
+def test_an_interrupted_environment_is_made_anew(environment: tuple[str, str]) -> None:
+    """pip would take half a distribution for a whole one; a whole environment is only updated."""
+    module, salt = state("venv", {"cmd.run_all": {"retcode": 0, "stdout": ""}})
+    module.locked(*environment)
+    assert "--clear" in salt.calls[0][1]
+    Path(environment[1]).write_text("patroni==4.1.6\n")
+    salt.calls.clear()
+    module.locked(*environment)
+    assert "--clear" not in salt.calls[0][1]
 
 
 def test_an_installation_is_predicted_also_without_the_lock(environment: tuple[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,8 @@ class Ufw:
         self.calls: list[list[str]] = []
         self.fails = ""
         self.configuration = configuration
-        configuration.write_text("ENABLED=no\n")
+        configuration.write_text("# boot?\nENABLED=no\n")
+        self.booted = False  # since ufw was enabled
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
@@ -163,13 +166,9 @@ class Ufw:
                 return (
                     ACTIVE.format(logging=logging, routed=self.routed) if self.active else INACTIVE
                 )
-            case ["--force", "enable"]:
-                self.configuration.write_text("ENABLED=yes\n")
-                if not self.active:
-                    self.active = True
-                    self.load()
             case ["reload"]:
-                self.load()
+                self.active = self.configuration.read_text() == "# boot?\nENABLED=yes\n"
+                self.routed = "deny" if self.forward else "disabled"
             case ["logging", level]:
                 self.logging = level
             case ["delete", *rule]:
@@ -181,15 +180,20 @@ class Ufw:
                 self.rules = [known for known in self.rules if known.words != rule.words] + [rule]
         return ""
 
-    def load(self) -> None:
-        self.routed = "deny" if self.forward else "disabled"
-
 
 @pytest.fixture
 def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
     fake = Ufw(tmp_path / "ufw.conf")
+    (tmp_path / "before.rules").touch()
     monkeypatch.setattr(module, "CONFIGURATION", fake.configuration)
-    monkeypatch.setattr(module, "__salt__", {"cmd.run_all": fake}, raising=False)
+    monkeypatch.setattr(module, "FILES", (str(tmp_path / "before.rules"),))
+    monkeypatch.setattr(module, "LOADED", tmp_path / "loaded")
+    salt = {
+        "cmd.run_all": fake,
+        "service.status": lambda _: fake.booted,
+        "daemon.outdated": lambda *_: [],
+    }
+    monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "installed", lambda: True)
     calls = {f"ufw.{name}": getattr(module, name) for name in dir(module) if name[0] != "_"}
     monkeypatch.setattr(state, "__salt__", calls, raising=False)
@@ -245,7 +249,7 @@ def test_enabled_and_a_second_run(ufw: Ufw) -> None:
     ufw.forward = True
     first = state.enabled("e", True, "low")
     assert first["result"] is True
-    assert first["changes"]["active"] == {"old": False, "new": True}
+    assert first["changes"] == {"loaded": list(module.FILES)}
     assert (ufw.active, ufw.routed, ufw.logging) == (True, "deny", "low")
     assert state.enabled("e", True, "low")["changes"] == {}
 
@@ -258,22 +262,59 @@ def test_forwarding_switched_off_by_hand_is_put_right(ufw: Ufw) -> None:
     assert again["changes"] == {"routed": {"old": "disabled", "new": "deny"}}
 
 
-def test_what_reloading_does_not_mend_is_an_error(ufw: Ufw) -> None:
+def test_what_loading_does_not_mend_is_an_error(ufw: Ufw) -> None:
     result = state.enabled("e", True, "low")  # the files don't say so
     assert result["result"] is False
     assert "'routed': {'old': 'disabled', 'new': 'deny'}" in result["comment"]
-    # Salt shows the result of mod_watch in place of a failed one without changes
-    assert state.mod_watch("e", "enabled", True, "low")["result"] is False
 
 
-def test_a_changed_file_is_loaded(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_is_loaded_also_by_a_later_run(
+    ufw: Ufw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state.enabled("e", False, "low")
-    ufw.calls.clear()
-    result = state.mod_watch("e", "enabled", False, "low")
-    assert result["result"] is True and result["changes"] == {"enabled": "reloaded"}
-    assert ["ufw", "reload"] in ufw.calls
+    changed = [str(file) for file in module.FILES]
+    os.utime(changed[0], (time.time() + 60,) * 2)
     monkeypatch.setitem(state.__opts__, "test", True)
-    assert state.mod_watch("e", "enabled", False, "low")["result"] is None
+    assert state.enabled("e", False, "low")["result"] is None
+    monkeypatch.setitem(state.__opts__, "test", False)
+    ufw.calls.clear()
+    assert state.enabled("e", False, "low")["changes"] == {"loaded": changed}
+    assert ["ufw", "reload"] in ufw.calls
+
+
+def test_a_firewall_that_was_interrupted_while_it_was_loaded_is_loaded(ufw: Ufw) -> None:
+    """ufw says that it is active; so it does when only IPv4 is in the kernel."""
+    ufw.active = True
+    ufw.configuration.write_text("# boot?\nENABLED=yes\n")
+    assert state.enabled("e", False, "low")["changes"] == {"loaded": list(module.FILES)}
+
+
+def test_a_firewall_that_a_boot_has_loaded_is_left_alone(ufw: Ufw) -> None:
+    state.enabled("e", False, "low")
+    module.LOADED.unlink()
+    ufw.booted = True
+    assert state.enabled("e", False, "low")["changes"] == {}
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_rule_is_loaded_with_its_change(
+    ufw: Ufw, monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    """ufw does that where it is loaded; elsewhere the rule is loaded with all others."""
+    if loaded:
+        state.enabled("e", False, "low")
+        os.utime(module.LOADED, (0, time.time() - 60))
+        os.utime(module.FILES[0], (0, time.time() - 90))
+
+    def writing(command: list[str], **options: Any) -> dict[str, Any]:
+        if command[1] == "allow":
+            os.utime(module.FILES[0], (0, time.time() - 1))
+        return ufw(command, **options)
+
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", writing)
+    assert state.rules("r", [SSH], [])["changes"]
+    changes = state.enabled("e", False, "low")["changes"]
+    assert changes == ({} if loaded else {"loaded": list(module.FILES)})
 
 
 def before_rules(repository: Path, host: str, name: str = "default") -> str:
