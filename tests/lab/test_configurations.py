@@ -62,9 +62,12 @@ def commands(*argv: str) -> Callable[[Rendered], dict[str, Any]]:
 
 
 def haproxy(rendered: Rendered) -> dict[str, Any]:
-    """Warnings count as well (-dW)."""
-    argv = ["haproxy", "-dW", "-c", "-f", "/etc/haproxy/conf.d"]
-    return {"empty": ["/etc/haproxy/conf.d"], "commands": [argv]}
+    """Warnings count as well (-dW). It has no states of servers from before."""
+    return {
+        "empty": ["/etc/haproxy/conf.d", "/run/haproxy"],
+        "files": {"/run/haproxy/servers-state": "1\n"},
+        "commands": [["haproxy", "-dW", "-c", "-f", "/etc/haproxy/conf.d"]],
+    }
 
 
 def pgbouncer(rendered: Rendered) -> dict[str, Any]:
@@ -80,7 +83,8 @@ def etcd(rendered: Rendered) -> dict[str, Any]:
     """Nor has this one; it is started as a member that founds its cluster."""
     quorum = rendered.pillar["quorum"]
     first = salina_etcd.environment_file(salina_etcd.join_environment(quorum, "new", ()))
-    start = f"set -a; . /etc/default/etcd; {first.replace(chr(10), ';')} exec runuser -u etcd etcd"
+    user = "exec setpriv --reuid=etcd --regid=etcd --init-groups etcd"
+    start = f"set -a; . /etc/default/etcd; {first.replace(chr(10), ';')} {user}"
     return {
         "empty": ["/var/lib/etcd"],
         "daemon": ["sh", "-c", start],
@@ -104,7 +108,7 @@ def ufw(rendered: Rendered) -> dict[str, Any]:
     return {
         "empty": ["/run"],  # locks
         "commands": [
-            ["ufw", "--force", "disable"],
+            ["sed", "--in-place", "s/ENABLED=yes/ENABLED=no/", "/etc/ufw/ufw.conf"],
             *(rule.addition for rule in rules),
             ["ufw", "--force", "enable"],
         ],
@@ -174,7 +178,7 @@ CHECKS = {
     "units of app hosts": units(
         "s1",
         *("odoo.service", "haproxy.service", "gluster-mountable.service"),
-        spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "Restart"),
+        spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "units of database hosts": units(
         "bbdd1",
@@ -220,15 +224,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
 
 def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:
     """What the daemon says of each host's files; "" if it takes them."""
-    cases = [
-        {"empty": [], "commands": [], "daemon": [], "listens": []}
-        | check.trial(host)
-        | {
-            "files": {at: text for at, text in host.files.items() if at.startswith(check.paths)},
-            "addresses": host.addresses,
-        }
-        for host in hosts
-    ]
+    cases = []
+    for host in hosts:
+        case = {"empty": [], "commands": [], "daemon": [], "listens": [], "files": {}}
+        case |= check.trial(host)
+        own = {path: text for path, text in host.files.items() if path.startswith(check.paths)}
+        cases.append(case | {"files": own | case["files"], "addresses": host.addresses})
     script = TRIAL.replace("CASES)", f"{json.dumps(cases)!r})")
     said: list[str] = json.loads(lab.run(check.host, "python3", "-", given=script))
     return said
