@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from salina_topology import Topology
 from salina_yaml import DataError, join, show
 
 FILE = "members.json"
+UNFINISHED = "unfinished.json"
 Members = dict[str, list[str]]
 
 
@@ -32,41 +34,35 @@ def load(path: str | Path, topology: Topology) -> Members:
     A missing file gives the topology's initial members. Raises MembersError for a file that is
     damaged, names hosts or pools the topology does not have, or leaves a pool below its minimum.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except FileNotFoundError:
+    data = _read(path, None)
+    if data is None:
         return topology.initial()
-    except OSError as error:
-        raise MembersError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise MembersError(str(path), [f"is damaged: {error}"]) from error
-    faults = faults_of(data, topology)
-    if faults:
-        raise MembersError(str(path), faults)
+    _check(path, faults_of(data, topology))
+    return _ordered(data, topology)
+
+
+def unfinished(path: str | Path, topology: Topology) -> Members:
+    """The hosts of each pool that a change has begun with and not finished, as `save` keeps them.
+
+    A missing file means none. Raises MembersError as `load` does.
+    """
+    data = _read(path, {pool: [] for pool in topology.pools})
+    _check(path, faults_of(data, topology, least=False))
     return _ordered(data, topology)
 
 
 def save(path: str | Path, members: Mapping[str, Sequence[str]], topology: Topology) -> None:
     """Replace the members file atomically. Raises MembersError for members that do not fit."""
-    faults = faults_of(members, topology)
-    if faults:
-        raise MembersError(str(path), faults)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as stream:
-            json.dump(_ordered(members, topology), stream, indent=2)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    _check(path, faults_of(members, topology))
+    _write(Path(path), _ordered(members, topology))
+
+
+def save_unfinished(
+    path: str | Path, hosts: Mapping[str, Sequence[str]], topology: Topology
+) -> None:
+    """Replace the file of unfinished hosts atomically. Raises MembersError as `save` does."""
+    _check(path, faults_of(hosts, topology, least=False))
+    _write(Path(path), _ordered(hosts, topology))
 
 
 @contextmanager
@@ -79,8 +75,11 @@ def locked(path: str | Path) -> Iterator[None]:
         yield
 
 
-def faults_of(data: object, topology: Topology) -> list[str]:
-    """Why `data` are no members of `topology`; an empty list when they are."""
+def faults_of(data: object, topology: Topology, least: bool = True) -> list[str]:
+    """Why `data` are no members of `topology`; an empty list when they are.
+
+    `least`: whether a pool must have the minimum of members.
+    """
     if not isinstance(data, Mapping):
         return [f"{show(data)}, allowed is a mapping of pools"]
     faults = [
@@ -98,7 +97,7 @@ def faults_of(data: object, topology: Topology) -> list[str]:
         ]
         if not strangers and len(set(ids)) < len(ids):
             faults.append(f"{pool.name}: an id is given twice")
-        if len(ids) < pool.minimum:
+        if least and len(ids) < pool.minimum:
             faults.append(f"{pool.name}: {len(ids)} members, allowed is {pool.minimum} and more")
     return faults
 
@@ -108,3 +107,35 @@ def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Member
         pool.name: sorted(members[pool.name], key=lambda member: pool.number(member) or 0)
         for pool in topology.pools.values()
     }
+
+
+def _read(path: str | Path, missing: Any) -> Any:
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        return missing
+    except OSError as error:
+        raise MembersError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise MembersError(str(path), [f"is damaged: {error}"]) from error
+
+
+def _check(path: str | Path, faults: list[str]) -> None:
+    if faults:
+        raise MembersError(str(path), faults)
+
+
+def _write(target: Path, members: Members) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            json.dump(members, stream, indent=2)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.fchmod(stream.fileno(), 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

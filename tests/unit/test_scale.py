@@ -1,0 +1,150 @@
+"""Requests to scale: what is asked for, what comes and goes, and every fault told (S10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import salina_scale
+from salina_scale import Change, RequestError
+from tests import fleets
+
+TOPOLOGY = fleets.topology()
+IDS = TOPOLOGY.pools["app"].ids()
+NOW = {"app": ["s1", "s2", "s3"]}
+
+
+def change(data: dict[str, Any], *unfinished: str) -> Change:
+    request = salina_scale.parse({"pool": "app", **data}, TOPOLOGY)
+    return salina_scale.plan(request, TOPOLOGY, NOW, unfinished)
+
+
+@pytest.mark.parametrize(
+    ("data", "members", "joining", "leaving"),
+    [
+        ({"count": 5}, "s1 s2 s3 s4 s5", "s4 s5", ""),
+        ({"count": 3}, "s1 s2 s3", "", ""),
+        ({"count": 1}, "s1", "", "s2 s3"),
+        ({"add": ["s10", "s9"]}, "s1 s2 s3 s9 s10", "s9 s10", ""),
+        ({"add": ["s2"]}, "s1 s2 s3", "", ""),
+        ({"remove": ["s2"]}, "s1 s3", "", "s2"),
+        ({"add": ["s4"], "remove": ["s1"]}, "s2 s3 s4", "s4", "s1"),
+    ],
+)
+def test_s10_plan(data: dict[str, Any], members: str, joining: str, leaving: str) -> None:
+    found = change(data)
+    assert " ".join(found.members) == members
+    assert (" ".join(found.joining), " ".join(found.leaving)) == (joining, leaving)
+
+
+@pytest.mark.parametrize(
+    ("data", "unfinished", "joining", "leaving"),
+    [
+        ({"count": 3}, "s3", "s3", ""),  # the same request again: recorded, but not yet up
+        ({"count": 3}, "s4", "", "s4"),  # begun with, and no longer wanted
+        ({"remove": ["s4"]}, "s4", "", "s4"),  # already no member, but not yet away
+        ({"count": 4}, "s2 s4", "s2 s4", ""),  # was on its way out, and is wanted again
+        ({"add": ["s5"]}, "s9", "s5", "s9"),
+    ],
+)
+def test_s10_what_was_begun_is_taken_up(
+    data: dict[str, Any], unfinished: str, joining: str, leaving: str
+) -> None:
+    found = change(data, *unfinished.split())
+    assert (" ".join(found.joining), " ".join(found.leaving)) == (joining, leaving)
+
+
+EITHER = "count: give either a count, or hosts to add and to remove"
+RULE = "allowed is sN with N from 1 to 10"
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (None, "nothing, allowed is a mapping with pool, count, add, remove"),
+        ([], "a list, allowed is a mapping with pool, count, add, remove"),
+        ({"count": 3}, "pool: nothing, allowed is app"),
+        ({"pool": "web", "count": 3}, "pool: 'web', allowed is app"),
+        ({"pool": ["app"], "count": 3}, "pool: a list, allowed is app"),
+        ({"pool": "app"}, EITHER),
+        ({"pool": "app", "count": 3, "add": ["s4"]}, EITHER),
+        ({"pool": "app", "count": 0}, "count: 0, allowed is 1 to 10"),
+        ({"pool": "app", "count": 11}, "count: 11, allowed is 1 to 10"),
+        ({"pool": "app", "count": "5"}, "count: '5', allowed is 1 to 10"),
+        ({"pool": "app", "count": True}, "count: true, allowed is 1 to 10"),
+        ({"pool": "app", "count": 2.5}, "count: 2.5, allowed is 1 to 10"),
+        ({"pool": "app", "count": None}, "count: nothing, allowed is 1 to 10"),
+        ({"pool": "app", "add": "s4"}, "add: 's4', allowed is a list of ids"),
+        ({"pool": "app", "add": []}, "add: a list, allowed is a list of ids"),
+        ({"pool": "app", "add": ["s11"]}, f"add: 's11', {RULE}"),
+        ({"pool": "app", "add": ["s04"]}, f"add: 's04', {RULE}"),
+        ({"pool": "app", "add": ["nas1"]}, f"add: 'nas1', {RULE}"),
+        ({"pool": "app", "add": [4]}, f"add: 4, {RULE}"),
+        ({"pool": "app", "add": ["s4", "s4"]}, "add: an id is given twice"),
+        ({"pool": "app", "remove": ["s2\n"]}, f"remove: 's2\\n', {RULE}"),
+        ({"pool": "app", "add": ["s4"], "remove": ["s4"]}, "add.s4: is to be removed as well"),
+        (
+            {"pool": "app", "count": 3, "pol": 1},
+            "pol: unknown, allowed is pool, count, add, remove",
+        ),
+    ],
+)
+def test_s10_a_bad_request_is_one_fault(data: object, fault: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        salina_scale.parse(data, TOPOLOGY)
+    assert caught.value.faults == (fault,)
+
+
+def test_s10_a_stranger_can_not_be_removed() -> None:
+    with pytest.raises(RequestError, match="remove: s7 is no member; members are s1, s2, s3"):
+        change({"remove": ["s7"]})
+
+
+def test_s10_the_last_member_stays() -> None:
+    with pytest.raises(RequestError, match="app would have 0 members, allowed is 1 to 10"):
+        change({"remove": ["s1", "s2", "s3"]})
+
+
+def test_s10_several_faults_at_once() -> None:
+    with pytest.raises(RequestError) as caught:
+        salina_scale.parse({"pool": "app", "add": ["x"], "remove": 3, "y": 1}, TOPOLOGY)
+    assert len(caught.value.faults) == 3
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)
+    | st.dictionaries(
+        st.sampled_from(salina_scale.KEYS) | st.text(max_size=3),
+        st.none() | st.integers(-2, 12) | st.text(max_size=3) | st.lists(st.sampled_from(IDS)),
+    )
+)
+def test_s10_no_request_raises_anything_else(data: object) -> None:
+    try:
+        salina_scale.parse(data, TOPOLOGY)
+    except RequestError as error:
+        assert error.faults
+
+
+@given(
+    st.lists(st.sampled_from(IDS), min_size=1, unique=True),
+    st.sets(st.sampled_from(IDS)),
+    st.integers(1, 10),
+)
+def test_s10_a_request_again_changes_nothing_more(
+    now: list[str], unfinished: set[str], count: int
+) -> None:
+    """S10: whatever there is, the plan reaches the count, and afterwards there is nothing left."""
+    request = salina_scale.parse({"pool": "app", "count": count}, TOPOLOGY)
+    ordered = sorted(now, key=IDS.index)
+    first = salina_scale.plan(request, TOPOLOGY, {"app": ordered}, unfinished)
+    assert len(first.members) == count
+    assert not set(first.joining) & set(first.leaving)
+    assert set(first.joining) <= set(first.members)
+    assert unfinished <= set(first.touched)
+    interrupted = salina_scale.plan(request, TOPOLOGY, {"app": first.members}, first.touched)
+    assert interrupted == first
+    done = salina_scale.plan(request, TOPOLOGY, {"app": first.members})
+    assert not done.touched
