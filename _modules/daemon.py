@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_command
 import salina_service
 
 __salt__: dict[str, Any]
@@ -36,3 +38,24 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
     moment = salina_service.last_read(result["stdout"], reloads)
     return salina_service.newer(files, moment, time.monotonic(), time.time())
+
+
+def restart_afterwards(name: str, unit: str) -> None:
+    """Restart a service as soon as this job has ended.
+
+    Args:
+        name: the service.
+        unit: the name of the transient unit that does it; one that waits already is enough.
+
+    Raises:
+        CommandExecutionError: it could not be started.
+
+    CLI example::
+
+        salt s1 daemon.restart_afterwards salt-minion salina-minion-restart
+    """
+    if __salt__["service.status"](unit):
+        return
+    script = f"timeout 1h tail --pid={os.getpid()} -f /dev/null; systemctl restart {name}"
+    command = ["systemd-run", "--collect", f"--unit={unit}", "sh", "-c", script]
+    salina_command.run(__salt__["cmd.run_all"], command)

@@ -14,6 +14,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
+import salina_command
 import salina_gluster
 from salina_gluster import GlusterError, Peer, Volume
 
@@ -257,14 +258,20 @@ def mounted(path: str) -> dict[str, str]:
     return {"source": source, "type": kind, "fault": fault}
 
 
-def mount(path: str) -> None:
-    """Mount a volume by its line in /etc/fstab; a mount whose client died is taken away before.
+def mount(path: str) -> str:
+    """Have systemd mount a volume by its line in /etc/fstab, as a boot does; it takes a moment.
+
+    So the volume's client is in a unit of its own, and doesn't end with the Salt minion. A mount
+    whose client died is taken away before.
 
     Args:
         path: ``/mnt/nas``.
 
+    Returns:
+        The unit, in whose journal is why it doesn't succeed.
+
     Raises:
-        CommandExecutionError: it can't be mounted now.
+        CommandExecutionError: systemd refused.
 
     CLI example::
 
@@ -272,8 +279,10 @@ def mount(path: str) -> None:
     """
     if mounted(path)["fault"]:
         _run("umount", "--lazy", path)
-    Path(path).mkdir(parents=True, exist_ok=True)
-    _run("mount", path)
+    unit = _run("systemd-escape", "--path", "--suffix=mount", path)
+    _run("systemctl", "daemon-reload")  # reads /etc/fstab
+    _run("systemctl", "start", "--no-block", unit)
+    return unit
 
 
 def _gluster(*words: str, server: str = "localhost") -> str:
@@ -291,9 +300,5 @@ def _gluster(*words: str, server: str = "localhost") -> str:
     return str(result["stdout"])
 
 
-def _run(*words: str) -> None:
-    result = __salt__["cmd.run_all"](list(words), python_shell=False)
-    if result["retcode"]:
-        raise CommandExecutionError(
-            f"`{' '.join(words)}`: {result['stderr'] or result['stdout'] or result['retcode']}"
-        )
+def _run(*words: str) -> str:
+    return salina_command.run(__salt__["cmd.run_all"], words)

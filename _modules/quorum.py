@@ -11,6 +11,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import salina_etcd
+import salina_file
 from salina_https import Identity, NoAnswer, call
 
 __salt__: dict[str, Any]
@@ -151,7 +152,7 @@ def enter() -> dict[str, Any]:
     if todo.add:
         known = salina_etcd.members(_ask("member/add", {"peerURLs": [own]}))
     settings = salina_etcd.join_environment(pillar, todo.state, known or ())
-    Path(salina_etcd.JOIN).write_text(salina_etcd.environment_file(settings), encoding="utf-8")
+    salina_file.put(salina_etcd.JOIN, salina_etcd.environment_file(settings).encode())
     return vars(todo)
 
 

@@ -40,3 +40,28 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     if not __salt__[f"service.{action}"](name):
         raise CommandExecutionError(f"systemctl {action} {name} failed: see journalctl -u {name}")
     return ret | {"changes": {"read": unread}, "comment": f"{action}ed"}
+
+
+def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]:
+    """Ensure that the minion itself has read its files, by a restart as soon as this job has ended.
+
+    A job can't outlive its own minion.
+
+    Args:
+        name: the minion's service.
+        files: what it reads when it starts.
+        unit: the name of the transient unit that waits and restarts.
+
+    Raises:
+        CommandExecutionError: that unit could not be started.
+
+    CLI example: see ``salt/common/minion.sls``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
+    unread = __salt__["daemon.outdated"](name, files)
+    if not unread:
+        return ret
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": f"would restart: {', '.join(unread)} changed"}
+    __salt__["daemon.restart_afterwards"](name, unit)
+    return ret | {"changes": {"read": unread}, "comment": "restarts when this job has ended"}

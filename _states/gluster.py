@@ -180,11 +180,10 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     def obstacle() -> str:
         if not any(__salt__["gluster.listens"](server) for server in servers):
             return f"none of {', '.join(servers)} answers on port 24007"
-        try:
-            __salt__["gluster.mount"](name)
-        except CommandExecutionError as error:
-            return str(error)
-        return ""
+        found = __salt__["gluster.mounted"](name)
+        if found["source"] and not found["fault"]:
+            return ""
+        return f"see journalctl -u {__salt__['gluster.mount'](name)}"
 
     _wait(obstacle, wait, f"volume {volume} to be mountable")
     return _result(name, True, changes, "it was mounted")

@@ -36,13 +36,6 @@ files-fstab:
     - match_on: name
     - mount: False
 
-files-units:
-  module.run:
-    - service.systemctl_reload: []
-    - onchanges:
-        - file: files-mountable
-        - mount: files-fstab
-
 files-mounted:
   gluster.mounted:
     - name: {{ files.mount }}
@@ -51,5 +44,6 @@ files-mounted:
     - wait: {{ files.wait }}
     - require:
         - pkg: files-packages
+        - file: files-mountable
         - mount: files-fstab
 {%- endif %}

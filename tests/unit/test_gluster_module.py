@@ -112,19 +112,21 @@ def test_brick_that_lost_its_disk(
 
 
 def test_mount_of_a_dead_client_is_taken_away_first(
-    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = give(module)
-    path = str(tmp_path / "mnt")
+    commands = give(module, stdout="mnt-nas.mount")
     monkeypatch.setattr(module, "mounted", lambda path: {"fault": ""})
-    module.mount(path)
+    assert module.mount("/mnt/nas") == "mnt-nas.mount"
+    by_systemd = [" ".join(argv[3:]) for argv in commands.run]
+    assert by_systemd[-1] == "systemctl start --no-block mnt-nas.mount"
+    commands.run.clear()
     monkeypatch.setattr(module, "mounted", lambda path: {"fault": "ENOTCONN"})
-    module.mount(path)
-    assert commands.run == [["mount", path], ["umount", "--lazy", path], ["mount", path]]
+    module.mount("/mnt/nas")
+    assert [" ".join(argv[3:]) for argv in commands.run] == ["umount --lazy /mnt/nas", *by_systemd]
 
 
-def test_failed_mount_names_the_command_and_its_output(module: ModuleType, tmp_path: Path) -> None:
-    give(module, stderr="Mounting glusterfs failed.", retcode=1)
+def test_failed_mount_names_the_command_and_its_output(module: ModuleType) -> None:
+    give(module, stderr="Failed to connect to bus", retcode=1)
     with pytest.raises(CommandExecutionError) as error:
-        module.mount(str(tmp_path))
-    assert str(error.value) == f"`mount {tmp_path}`: Mounting glusterfs failed."
+        module.mount("/mnt/nas")
+    assert str(error.value).endswith("/mnt/nas: Failed to connect to bus")

@@ -33,6 +33,7 @@ class Pretended:
         self.found: dict[str, Volume] = {}
         self.brick = ""
         self.mount = {"source": "", "type": "", "fault": ""}
+        self.unmountable = 0  # for how many tries
         self.content: list[str] = []
         self.calls: list[tuple[Any, ...]] = []
         self.refusals: dict[str, list[str]] = {}
@@ -94,8 +95,12 @@ class Pretended:
         self.found[volume]["status"] = "Started"
         self.runs = True
 
-    def mount_it(self, path: str) -> None:
+    def mount_it(self, path: str) -> str:
         self._do("mount", path)
+        self.unmountable -= 1
+        if self.unmountable < 0:
+            self.mount = HERE
+        return "mnt-nas.mount"
 
     def salt(self) -> dict[str, Callable[..., Any]]:
         """As `__salt__`."""
@@ -368,13 +373,17 @@ def test_not_mounted_is_mounted(gluster: Pretended) -> None:
 
 
 def test_mount_waits_for_the_volume(gluster: Pretended) -> None:
-    gluster.refusals["mount"] = ["`mount /mnt/nas`: Mount failed."] * 3
+    gluster.unmountable = 3
     assert mounted(gluster)["result"] is True
-    gluster.refusals["mount"] = ["`mount /mnt/nas`: Mount failed."]
+    assert gluster.calls == [("mount", "/mnt/nas")] * 4
+
+
+def test_mount_that_does_not_come_about_names_its_unit(gluster: Pretended) -> None:
+    gluster.unmountable = 3
     with pytest.raises(CommandExecutionError) as error:
         mounted(gluster, wait=0)
     assert str(error.value) == (
-        "waited 0 s for volume nas to be mountable: `mount /mnt/nas`: Mount failed."
+        "waited 0 s for volume nas to be mountable: see journalctl -u mnt-nas.mount"
     )
 
 

@@ -346,6 +346,19 @@ def test_a_daemon_is_reloaded_after_a_change() -> None:
         module.current("patroni", ["/f"])
 
 
+def test_the_minion_restarts_when_the_job_has_ended() -> None:
+    unread: Answers = {"daemon.outdated": ["/f"], "daemon.restart_afterwards": None}
+    arguments = ("salt-minion", ["/f"], "unit")
+    module, salt = state("daemon", unread)
+    assert module.current_afterwards(*arguments)["changes"] == {"read": ["/f"]}
+    assert ("daemon.restart_afterwards", "salt-minion", "unit") in salt.calls
+    module, salt = state("daemon", unread, test=True)
+    assert module.current_afterwards(*arguments)["result"] is None
+    assert salt.called("daemon.restart_afterwards") == []
+    module, salt = state("daemon", {})
+    assert module.current_afterwards(*arguments)["changes"] == {}
+
+
 # venv
 
 
