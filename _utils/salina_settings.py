@@ -66,6 +66,10 @@ PARAMETERS: Mapping[str, Scalar] = {
     "password_encryption": "scram-sha-256",
     "log_min_duration_statement": 1000,
     "idle_in_transaction_session_timeout": "10min",
+    # an app host that lost its power says nothing: its sessions, and their locks, end in 25 s
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
 }
 """PostgreSQL's own parameters, for a small host with a standby."""
 
