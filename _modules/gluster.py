@@ -19,6 +19,7 @@ import salina_gluster
 from salina_gluster import GlusterError, Peer, Volume
 
 __salt__: dict[str, Any]
+__opts__: dict[str, Any]
 
 PORT = 24007  # glusterd's own
 VOLUMES = Path("/var/lib/glusterd/vols")
@@ -89,6 +90,8 @@ def heal_info(volume: str) -> dict[str, int | None]:
 def faults(volume: str) -> list[str]:
     """Say what is wrong with a volume now; nothing when every brick is there and whole.
 
+    That a brick is full is known on its own host alone.
+
     Args:
         volume: its name.
 
@@ -98,13 +101,20 @@ def faults(volume: str) -> list[str]:
     CLI example::
 
         salt nas1 gluster.faults nas
+        salt 'nas*' gluster.faults nas
     """
     found = volumes().get(volume)
     if found is None or found["status"] != "Started":
         return [f"volume {volume} is {found['status'].lower() if found else 'absent'}"]
-    return [
+    own = [
+        Path(brick.partition(":")[2])
+        for brick in found["bricks"]
+        if salina_gluster.brick_host(brick) == __opts__["id"]
+    ]
+    copies = heal_info(volume) if found["replica"] > 1 else {}
+    return [fault for fault in map(_space_fault, own) if fault] + [
         f"{brick} has {entries} entries to heal" if entries else f"{brick} is not connected"
-        for brick, entries in heal_info(volume).items()
+        for brick, entries in copies.items()
         if entries != 0
     ]
 
@@ -208,8 +218,13 @@ def brick_fault(brick: str, volume: str) -> str:
     known = listed.is_file() or (mark and record.is_file())
     own = salina_gluster.parse_volume_id(record.read_text()) if known else ""
     fault = salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
-    if fault or not path.is_dir():
-        return fault
+    return fault or _space_fault(path)
+
+
+def _space_fault(path: Path) -> str:
+    """Say that the file system of a brick's directory is full, or "" when it isn't."""
+    if not path.is_dir():
+        return ""
     space = os.statvfs(path)
     free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
     return salina_gluster.space_fault(str(path), free, total)

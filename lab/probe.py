@@ -9,6 +9,7 @@ import csv
 import http.client
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -81,7 +82,10 @@ def gluster(*argv: str) -> ElementTree.Element:
 
 
 def storage(facts: Facts) -> Iterator[Check]:
-    """All peers are connected, each volume is started and no replica waits for being healed."""
+    """All peers are connected; each volume is started, and no replica of it waits for being healed.
+
+    Below one percent of its disk a brick takes no more writes.
+    """
     peers = [peer.findtext("connected") for peer in gluster("peer", "status").iter("peer")]
     away = len([peer for peer in peers if peer != "1"])
     yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
@@ -93,6 +97,12 @@ def storage(facts: Facts) -> Iterator[Check]:
         yield f"volume {name}", state == "Started", state.lower()
         if state == "Started" and volume.findtext("replicaCount") != "1":
             yield heal(name)
+        for brick in volume.iter("brick"):
+            host, _, path = (brick.findtext("name") or "").partition(":")
+            if host == socket.gethostname():
+                disk = shutil.disk_usage(path)
+                share = disk.free * 100 // disk.total
+                yield f"brick {path}", share > 0, f"{share} % free"
 
 
 def heal(volume: str) -> Check:

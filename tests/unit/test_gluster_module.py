@@ -29,7 +29,7 @@ class Commands:
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    loaded = load("_modules/gluster.py", salt={})
+    loaded = load("_modules/gluster.py", salt={}, opts={"id": "nas1"})
     monkeypatch.setattr(loaded, "installed", lambda: True)
     return loaded
 
@@ -75,9 +75,13 @@ def test_not_installed(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> N
         module.volumes()
 
 
+def found(status: str, replica: int, *bricks: str) -> dict[str, Any]:
+    return {"status": status, "replica": replica, "bricks": bricks}
+
+
 def test_faults(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"nas": {"status": "Started"}, "old": {"status": "Stopped"}}
-    monkeypatch.setattr(module, "volumes", lambda: found)
+    volumes = {"nas": found("Started", 3, "nas1:/absent", "nas2:/"), "old": found("Stopped", 3)}
+    monkeypatch.setattr(module, "volumes", lambda: volumes)
     give(module, stdout=(DATA / "heal-down-pending.xml").read_text(), retcode=0)
     assert module.faults("nas") == [
         "nas1:/nas has 2 entries to heal",
@@ -86,6 +90,15 @@ def test_faults(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert module.faults("old") == ["volume old is stopped"]
     assert module.faults("new") == ["volume new is absent"]
+
+
+def test_a_full_brick_is_a_fault(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this host, nas1; the other's directory is not looked at. One copy is never healed."""
+    volumes = {"nas": found("Started", 1, "nas1:/", "nas2:/proc")}
+    monkeypatch.setattr(module, "volumes", lambda: volumes)
+    assert module.faults("nas") == []
+    monkeypatch.setattr(module.salina_gluster, "space_fault", lambda path, *space: f"{path} full")
+    assert module.faults("nas") == ["/ full"]
 
 
 def test_brick_directory(module: ModuleType, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -20,12 +22,30 @@ web,BACKEND,UP
 """
 
 
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
 def test_balancer_needs_every_server() -> None:
     assert list(probe.backends(STATISTICS, every=True)) == [("haproxy web", False, "2 of 3 up")]
 
 
 def test_database_route_needs_one_server() -> None:
     assert list(probe.backends(STATISTICS, every=False)) == [("haproxy web", True, "2 of 3 up")]
+
+
+@pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
+def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each storage host tells of its own brick, of 1,000 bytes here."""
+    info = (DATA / "volume-started.xml").read_text()
+    monkeypatch.setattr(probe, "gluster", lambda *argv: ElementTree.fromstring(info))
+    monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
+    monkeypatch.setattr(probe.socket, "gethostname", lambda: "nas2")
+    monkeypatch.setattr(probe.shutil, "disk_usage", lambda path: Usage(1000, 1000 - free, free))
+    [brick] = [check for check in probe.storage({}) if check[0].startswith("brick")]
+    assert brick == ("brick /nas", good, f"{free // 10} % free")
 
 
 @pytest.mark.parametrize(("replica", "asked"), [("3", True), ("1", False)])
