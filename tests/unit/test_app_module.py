@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests import fleets
 from tests.loading import load
 
 PILLAR = fleets.pillar("s1")
+DATES = {"one": "2021-01-01T00:00:00Z", "two": "2022-02-02T00:00:00Z"}
 
 
 def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
@@ -181,7 +183,8 @@ def upstream(tmp_path: Path) -> str:
     for text in ("one", "two"):
         (work / "file").write_text(text)
         subprocess.run([*git, "add", "file"], check=True)
-        subprocess.run([*git, "commit", "-qm", text], check=True)
+        dated = {**os.environ, "GIT_COMMITTER_DATE": DATES[text]}
+        subprocess.run([*git, "commit", "-qm", text], check=True, env=dated)
         if text == "one":
             subprocess.run([*git, "tag", "first"], check=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(work), f"{tmp_path}/up.git"], check=True)
@@ -218,6 +221,22 @@ def test_another_revision(module: ModuleType, tmp_path: Path, upstream: str) -> 
         assert Path(production, "file").read_text() == text
     Path(production, "file").write_text("by hand")
     assert module.checked_out(production)["changed"] == ["file"]
+
+
+def test_files_have_the_time_of_their_commit(
+    module: ModuleType, tmp_path: Path, upstream: str
+) -> None:
+    """O1: on every host the same, since Odoo names what it makes of them after their times."""
+    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    for revision, text in [("first", "one"), ("14.0", "two")]:
+        module.check_out(staging, upstream, revision)
+        commit = module.check_out(production, staging, revision)
+        committed = ["git", "-C", production, "show", "--no-patch", "--format=%ct", commit]
+        time = int(subprocess.check_output(committed))
+        for place in (staging, production):
+            assert Path(place, "file").read_text() == text
+            assert Path(place, "file").stat().st_mtime == time
+            assert module.checked_out(place)["changed"] == []
 
 
 def test_a_checkout_that_was_interrupted_is_made_anew(
