@@ -8,7 +8,7 @@ component in salt/.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,17 +121,20 @@ def load(path: str | Path) -> Application:
     try:
         data = salina_yaml.read(path)
     except salina_yaml.DataError as error:
-        raise AppError(error.source, error.faults) from error
+        if error.data is None:
+            raise AppError(error.source, error.faults) from error
+        return parse(error.data, str(path), error.faults)
     return parse(data, str(path))
 
 
-def parse(data: object, source: str = "application") -> Application:
+def parse(data: object, source: str = "application", before: Iterable[str] = ()) -> Application:
     """The application that `data` (a file's content) describes.
 
     Raises AppError with every fault, each with its path, what was found and what is allowed:
-    `odoo.python.lock: 3, allowed is the name of a file in salt/locks, without .txt`.
+    `odoo.python.lock: 3, allowed is the name of a file in salt/locks, without .txt`. `before`: the
+    faults found while the file was read.
     """
-    top = _Table(data, "", [])
+    top = _Table(data, "", list(before))
     kind = top.one_of("kind", KINDS)
     top.known.update({} if kind else dict.fromkeys(KINDS))
     application = Application(
@@ -174,21 +177,21 @@ class _Table:
     def fault(self, path: str, found: object, allowed: str) -> None:
         self.faults.append(f"{path}: {show(found)}, allowed is {allowed}")
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str, allowed: str) -> Any:
         """A required value; None after the fault of a missing one."""
         if key not in self and not self.broken:
-            self.faults.append(f"{join(self.path, key)}: missing")
+            self.faults.append(f"{join(self.path, key)}: missing, allowed is {allowed}")
         return self.data.get(key)
 
     def table(self, key: str) -> _Table:
-        value = self.get(key)
+        value = self.get(key, "a mapping")
         table = _Table({} if value is None else value, join(self.path, key), self.faults)
         table.broken = table.broken or value is None
         self.known[key] = table
         return table
 
     def text(self, key: str, rule: tuple[str, str]) -> str:
-        return self._match(join(self.path, key), self.get(key), rule)
+        return self._match(join(self.path, key), self.get(key, rule[1]), rule)
 
     def optional(self, key: str, rule: tuple[str, str]) -> str | None:
         return self.text(key, rule) if key in self else None
@@ -205,24 +208,26 @@ class _Table:
         return self.text(key, ("|".join(map(re.escape, allowed)), " or ".join(allowed)))
 
     def number(self, key: str, low: int, high: int) -> int:
-        value = self.get(key)
+        allowed = f"a number from {low} to {high}"
+        value = self.get(key, allowed)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         if value is not None:
-            self.fault(join(self.path, key), value, f"a number from {low} to {high}")
+            self.fault(join(self.path, key), value, allowed)
         return low
 
     def texts(self, key: str, rule: tuple[str, str]) -> tuple[str, ...]:
         """A list that is not empty, of different texts."""
-        here, value = join(self.path, key), self.get(key)
+        allowed = f"a list of at least one: {rule[1]}"
+        here, value = join(self.path, key), self.get(key, allowed)
         if not isinstance(value, list) or not value:
             if value is not None:
-                self.fault(here, value, f"a list of at least one: {rule[1]}")
+                self.fault(here, value, allowed)
             return ()
         for number, item in enumerate(value):
             self._match(f"{here}[{number}]", "" if item is None else item, rule)
             if item in value[:number]:
-                self.faults.append(f"{here}[{number}]: {show(item)} is given twice")
+                self.faults.append(f"{here}[{number}]: {show(item)} once more, allowed is once")
         return tuple(str(item) for item in value)
 
     def optional_texts(self, key: str, rule: tuple[str, str]) -> tuple[str, ...]:
@@ -277,7 +282,8 @@ def _python(table: _Table) -> Python:
         without_dependencies=table.optional_texts("without_dependencies", PINNED),
     )
     if (python.lock is None) == (python.requirements is None) and not table.broken:
-        table.faults.append(f"{table.path}: needs either lock or requirements")
+        found = "both" if python.lock else "neither"
+        table.faults.append(f"{table.path}: {found}, allowed is either lock or requirements")
     if python.lock and python.without_dependencies:
         table.faults.append(
             f"{join(table.path, 'without_dependencies')}: allowed only beside requirements: "

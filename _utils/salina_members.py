@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,7 @@ def load(path: str | Path, topology: Topology) -> Members:
     A missing file gives the topology's initial members. Raises MembersError for a file that is
     damaged, names hosts or pools the topology does not have, or leaves a pool below its minimum.
     """
-    data = _read(path, None)
-    if data is None:
-        return topology.initial()
+    data = _read(path, topology.initial())
     _check(path, faults_of(data, topology))
     return _ordered(data, topology)
 
@@ -82,21 +81,24 @@ def faults_of(data: object, topology: Topology, least: bool = True) -> list[str]
     """
     if not isinstance(data, Mapping):
         return [f"{show(data)}, allowed is a mapping of pools"]
+    pools = ", ".join(topology.pools) or "none: the topology has no pool"
     faults = [
-        f"{join('', name)}: no pool of the topology" for name in data if name not in topology.pools
+        f"{join('', name)}: unknown, allowed is {pools}"
+        for name in data
+        if name not in topology.pools
     ]
     for pool in topology.pools.values():
         ids = data.get(pool.name)
         if not isinstance(ids, Sequence) or isinstance(ids, str):
             faults.append(f"{pool.name}: {show(ids)}, allowed is a list of ids")
             continue
-        strangers = [i for i in ids if not isinstance(i, str) or pool.number(i) is None]
-        faults += [
-            f"{pool.name}: {show(stranger)} is no member that the pool can have"
-            for stranger in strangers
-        ]
-        if not strangers and len(set(ids)) < len(ids):
-            faults.append(f"{pool.name}: an id is given twice")
+        rule = f"{pool.id_pattern} with n from 1 to {pool.maximum}, once"
+        for place, host_id in enumerate(ids):
+            known = isinstance(host_id, str) and pool.number(host_id) is not None
+            if not known or host_id in ids[:place]:
+                again = " once more" if known else ""
+                found = f"{pool.name}[{place}]: {show(host_id)}{again}"
+                faults.append(f"{found}, allowed is {rule}")
         if least and len(ids) < pool.minimum:
             faults.append(f"{pool.name}: {len(ids)} members, allowed is {pool.minimum} and more")
     return faults
@@ -111,13 +113,21 @@ def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Member
 
 def _read(path: str | Path, missing: Any) -> Any:
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
     except FileNotFoundError:
         return missing
     except OSError as error:
         raise MembersError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except (ValueError, RecursionError) as error:
         raise MembersError(str(path), [f"is damaged: {error}"]) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; of a key that is given twice the reader itself would take the last."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"{join('', name)} {count} times, allowed is once")
+    return dict(pairs)
 
 
 def _check(path: str | Path, faults: list[str]) -> None:

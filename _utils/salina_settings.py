@@ -229,6 +229,7 @@ def load(folder: str | Path) -> Settings:
             given[file.stem] = salina_yaml.read(file)
         except DataError as error:
             faults += [f"{file.name}: {fault}" for fault in error.faults]
+            given[file.stem] = error.data
     try:
         settings = parse(given, str(folder))
     except SettingsError as error:
@@ -257,15 +258,21 @@ def parse(data: Mapping[str, object], source: str = "settings") -> Settings:
 
 def _across(settings: Settings) -> Iterable[str]:
     if settings.tls.renew_days >= settings.tls.days:
-        yield f"tls.yaml: renew_days: {settings.tls.renew_days}, allowed is less than days"
+        days = settings.tls.days
+        yield f"tls.yaml: renew_days: {settings.tls.renew_days}, allowed is less than days: {days}"
     app = settings.app
     if app.limit_memory_soft > app.limit_memory_hard:
-        yield f"app.yaml: limit_memory_soft: {app.limit_memory_soft}, allowed is at most the hard"
-    if settings.quorum.election_timeout < 5 * settings.quorum.heartbeat_interval:
-        yield "quorum.yaml: election_timeout: allowed is 5 times heartbeat_interval and more"
+        allowed = f"at most limit_memory_hard: {app.limit_memory_hard}"
+        yield f"app.yaml: limit_memory_soft: {app.limit_memory_soft}, allowed is {allowed}"
+    timeout, least = settings.quorum.election_timeout, 5 * settings.quorum.heartbeat_interval
+    if timeout < least:
+        allowed = f"5 times heartbeat_interval and more: {least}"
+        yield f"quorum.yaml: election_timeout: {timeout}, allowed is {allowed}"
     database = settings.database
-    if database.ttl < database.loop_wait + 2 * database.retry_timeout:  # Patroni's own rule
-        yield f"database.yaml: ttl: {database.ttl}, allowed is loop_wait + 2 * retry_timeout"
+    least = database.loop_wait + 2 * database.retry_timeout  # Patroni's own rule
+    if database.ttl < least:
+        allowed = f"loop_wait + 2 * retry_timeout and more: {least}"
+        yield f"database.yaml: ttl: {database.ttl}, allowed is {allowed}"
 
 
 def _names(names: Iterable[str]) -> str:
@@ -285,11 +292,16 @@ def _component(kind: type[Any], content: object, source: str, faults: list[str])
         if key not in fields:
             faults.append(f"{source}: {join('', key)}: unknown, allowed is {_names(fields)}")
             continue
-        allowed = _misfit(hints[key], fields[key].metadata, value)
-        if allowed:
+        if get_origin(hints[key]) is dict and isinstance(value, Mapping):
+            faults += [
+                f"{source}: {join(key, name)}: {show(item)}, allowed is a plain value"
+                for name, item in value.items()
+                if not isinstance(item, (str, int, float, bool))
+            ]
+        elif allowed := _misfit(hints[key], fields[key].metadata, value):
             faults.append(f"{source}: {key}: {show(value)}, allowed is {allowed}")
-        else:
-            values[key] = _merged(fields[key], value)
+            continue
+        values[key] = _merged(fields[key], value)
     return kind(**values)
 
 
@@ -309,11 +321,7 @@ def _misfit(hint: Any, limits: Mapping[str, Any], value: object) -> str | None:
     if get_origin(hint) is Literal:
         return None if value in get_args(hint) else _names(get_args(hint))
     if get_origin(hint) is dict:
-        fits = isinstance(value, Mapping) and all(
-            isinstance(key, str) and isinstance(item, (str, int, float, bool))
-            for key, item in value.items()
-        )
-        return None if fits else "a mapping of names to plain values"
+        return "a mapping of names to plain values"
     if hint is bool:
         return None if isinstance(value, bool) else "true or false"
     if hint is int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,30 +237,39 @@ class Topology:
 
 def load(path: str | Path, replica: int | None = None) -> Topology:
     """The topology in the file `path`. Raises TopologyError, also when it cannot be read."""
-    try:
-        data = salina_yaml.read(path)
-    except salina_yaml.DataError as error:
-        raise TopologyError(error.source, error.faults) from error
-    return parse(data, str(path), replica)
+    return _judged(lambda: salina_yaml.read(path), str(path), replica)
 
 
 def loads(text: bytes | str, source: str = "topology", replica: int | None = None) -> Topology:
     """The topology in YAML text. Raises TopologyError."""
+    return _judged(lambda: salina_yaml.loads(text, source), source, replica)
+
+
+def _judged(read: Callable[[], Any], source: str, replica: int | None) -> Topology:
+    """What was read, judged: the faults of its YAML and of its content together."""
     try:
-        data = salina_yaml.loads(text, source)
+        data = read()
     except salina_yaml.DataError as error:
-        raise TopologyError(error.source, error.faults) from error
+        if error.data is None:
+            raise TopologyError(error.source, error.faults) from error
+        return parse(error.data, source, replica, error.faults)
     return parse(data, source, replica)
 
 
-def parse(data: object, source: str = "topology", replica: int | None = None) -> Topology:
+def parse(
+    data: object,
+    source: str = "topology",
+    replica: int | None = None,
+    before: Iterable[str] = (),
+) -> Topology:
     """The topology that `data` (the file's content) describes.
 
     `source` is the file's name in messages; `replica` the number of copies that the settings
-    ask the storage hosts for (None: as many as suit them). Raises TopologyError with every
-    fault. A rule across fields is judged unless a fault in those fields makes it pointless.
+    ask the storage hosts for (None: as many as suit them); `before`: the faults found while it was
+    read. Raises TopologyError with every fault. A rule across fields is judged unless a fault in
+    those fields makes it pointless.
     """
-    faults = _Faults()
+    faults = _Faults(before)
     topology = _Reader(faults).topology(data)
     if topology is not None:
         faults.lines += list(_across(topology, replica, faults))
@@ -285,9 +294,9 @@ def _start(rule: str) -> IPAddress:
 class _Faults:
     """The faults found so far, and where: a place without one is sound."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.paths: set[str] = set()
+    def __init__(self, before: Iterable[str]) -> None:
+        self.lines = list(before)
+        self.paths = {line.partition(": ")[0] for line in self.lines}
 
     def add(self, path: str, message: str) -> None:
         """Record a fault."""
@@ -339,7 +348,7 @@ class _Reader:
                 self.faults.add(join(path, key), f"unknown, allowed is {', '.join(known)}")
         for key in required:
             if key not in data:
-                self.faults.add(join(path, key), "missing")
+                self.faults.add(join(path, key), f"missing, required is {', '.join(required)}")
         return {key: item for key, item in data.items() if key in known}
 
     def text(
@@ -378,7 +387,7 @@ class _Reader:
             self.faults.found(here, value, allowed)
             return []
         if not value:
-            self.faults.add(here, f"an empty list, allowed is {allowed}")
+            self.faults.found(here, value, allowed)
         words = [item for item in value if isinstance(item, str)]
         for number, item in enumerate(value):
             if not isinstance(item, str):

@@ -15,17 +15,23 @@ import yaml
 
 MAX_BYTES = 1_000_000
 """A data file beyond this is a mistake, and parsing it would hold up the master."""
+MAX_DEPTH = 20
+"""The same for what is inside one another: PyYAML's time grows with the square of it."""
 
 _CONVERTED = ("null", "bool", "int", "float")
 _TAG = "tag:yaml.org,2002:"
 
 
 class DataError(Exception):
-    """A data file with faults: `source` (the file's name) and `faults` (one line each)."""
+    """A data file with faults: `source` (the file's name) and `faults` (one line each).
 
-    def __init__(self, source: str, faults: Iterable[str]) -> None:
+    `data`: what could be read all the same, for who judges it to tell all faults together.
+    """
+
+    def __init__(self, source: str, faults: Iterable[str], data: Any = None) -> None:
         self.source = source
         self.faults = tuple(faults)
+        self.data = data
         super().__init__(source, self.faults)
 
     def __str__(self) -> str:
@@ -53,8 +59,9 @@ def show(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):
-        return "a list"
-    text = repr(value)
+        return "a list" if value else "an empty list"
+    long = isinstance(value, int) and value.bit_length() > 1000
+    text = f"{value:#x}" if long else repr(value)  # Python writes at most 4300 decimal digits
     return text if len(text) <= 70 else f"{text[:60]}… ({len(text)} characters)"
 
 
@@ -94,12 +101,10 @@ def loads(raw: bytes | str, source: str) -> Any:
         raise DataError(source, [f"{_line(error.problem_mark)}{_problem(error)}"]) from error
     except yaml.YAMLError as error:
         raise DataError(source, [f"is not text: {str(error).splitlines()[0]}"]) from error
-    except RecursionError as error:
-        raise DataError(source, ["is nested too deeply"]) from error
-    except ValueError as error:  # an int() of PyYAML's that its own pattern let through
+    except (ValueError, OverflowError) as error:  # a character beyond Unicode: "\\UFFFFFFFF"
         raise DataError(source, [f"is not YAML: {error}"]) from error
     if faults:
-        raise DataError(source, faults)
+        raise DataError(source, faults, data)
     return data
 
 
@@ -112,11 +117,15 @@ def _line(mark: Any) -> str:
 
 
 def _forbidden(text: str) -> list[str]:
-    """Faults for tags, anchors, aliases and further documents (they are gone after composing)."""
-    faults = []
-    documents = 0
+    """Faults for depth, tags, anchors, aliases, further documents (gone after composing)."""
+    faults: list[str] = []
+    documents = depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = _line(event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return [*faults, f"{line}{depth} levels inside one another, allowed are {MAX_DEPTH}"]
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents == 2:
@@ -128,7 +137,7 @@ def _forbidden(text: str) -> list[str]:
                 faults.append(f"{line}an anchor (&{event.anchor}), allowed are plain values")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                faults.append(f"{line}a tag ({tag}), allowed are plain values")
+                faults.append(f"{line}a tag ({show(tag)}), allowed are plain values")
     return faults
 
 
@@ -141,7 +150,10 @@ def _value(node: yaml.Node, path: str, faults: list[str]) -> Any:
     if kind not in _CONVERTED:  # also dates and `<<`: here they are the text that was written
         return node.value
     constructor = yaml.constructor.SafeConstructor()
-    return getattr(constructor, f"construct_yaml_{kind}")(node)
+    try:
+        return getattr(constructor, f"construct_yaml_{kind}")(node)
+    except (ValueError, OverflowError):  # `0x_`, or more digits than Python reads
+        return node.value
 
 
 def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, Any]:
@@ -151,11 +163,12 @@ def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, 
         line = key_node.start_mark.line + 1
         key = _value(key_node, path, faults)
         if not isinstance(key, str):
-            faults.append(f"{path or 'line ' + str(line)}: the key {show(key)} is not text")
+            faults.append(f"{path or 'line ' + str(line)}: the key {show(key)}, allowed is text")
             continue
         here = join(path, key)
         if key in data:
-            faults.append(f"{here}: given twice, on line {lines[key]} and on line {line}")
+            twice = f"given twice, on line {lines[key]} and on line {line}"
+            faults.append(f"{here}: {twice}, allowed is once")
             continue
         lines[key] = line
         data[key] = _value(value_node, here, faults)

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import salina_app
 import salina_yaml
 from tests.fleets import REPOSITORY
 
 FILES = sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))
-GOOD: dict[str, Any] = salina_yaml.read(REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml")
+FILE = (REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml").read_bytes()
+GOOD: dict[str, Any] = salina_yaml.loads(FILE, "odoo-14.0.yaml")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -52,9 +55,13 @@ def test_versions_differ_in_data_only() -> None:
     ("path", "value", "fault"),
     [
         ("kind", "odo", "kind: 'odo', allowed is odoo"),
-        ("kind", None, "kind: missing"),
+        ("kind", None, "kind: missing, allowed is odoo"),
         ("source", "x", "source: 'x', allowed is a mapping"),
-        ("source.revision", None, "source.revision: missing"),
+        (
+            "source.revision",
+            None,
+            "source.revision: missing, allowed is a branch, a tag or a commit",
+        ),
         (
             "source.revision",
             14.0,
@@ -73,8 +80,14 @@ def test_versions_differ_in_data_only() -> None:
         ),
         ("port", True, "port: true, allowed is a number from 1 to 65535"),
         ("live.port", 0, "live.port: 0, allowed is a number from 1 to 65535"),
-        ("live.path", None, "live.path: missing"),
-        ("health", None, "health: missing"),
+        ("live.path", None, "live.path: missing, allowed is a path such as /web/health"),
+        ("health", None, "health: missing, allowed is a mapping"),
+        ("uid", None, "uid: missing, allowed is a number from 100 to 65533"),
+        (
+            "odoo.addons",
+            None,
+            "odoo.addons: missing, allowed is a list of at least one: a path inside the checkout",
+        ),
         ("health.path", "web", "health.path: 'web', allowed is a path such as /web/health"),
         (
             "static",
@@ -87,11 +100,15 @@ def test_versions_differ_in_data_only() -> None:
             "python3",
             "odoo.python.interpreter: 'python3', allowed is a command such as python3.11",
         ),
-        ("odoo.python.lock", None, "odoo.python: needs either lock or requirements"),
+        (
+            "odoo.python.lock",
+            None,
+            "odoo.python: neither, allowed is either lock or requirements",
+        ),
         (
             "odoo.python.requirements",
             "requirements.txt",
-            "odoo.python: needs either lock or requirements",
+            "odoo.python: both, allowed is either lock or requirements",
         ),
         (
             "odoo.python.without_dependencies",
@@ -102,7 +119,7 @@ def test_versions_differ_in_data_only() -> None:
         (
             "odoo.python.packages",
             ["python3.9", "python3.9"],
-            "odoo.python.packages[1]: 'python3.9' is given twice",
+            "odoo.python.packages[1]: 'python3.9' once more, allowed is once",
         ),
         (
             "odoo.addons",
@@ -112,7 +129,7 @@ def test_versions_differ_in_data_only() -> None:
         (
             "odoo.modules",
             [],
-            "odoo.modules: a list, allowed is a list of at least one: a module of Odoo",
+            "odoo.modules: an empty list, allowed is a list of at least one: a module of Odoo",
         ),
         (
             "odoo.options",
@@ -151,15 +168,86 @@ def test_all_faults_at_once() -> None:
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["port", "uid", "more"]
 
 
-@pytest.mark.parametrize("data", [None, [], "odoo", 3])
-def test_no_mapping(data: object) -> None:
-    with pytest.raises(salina_app.AppError, match="allowed is a mapping"):
-        salina_app.parse(data)
+# Files that are none, or that YAML alone refuses: their bytes, and the lines that say so.
+TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "empty": (b"", ("file: nothing, allowed is a mapping",)),
+    "a list": (b"- odoo", ("file: a list, allowed is a mapping",)),
+    "binary": (b"\x7fELF\xff", ("is not text in UTF-8",)),
+    "tag": (
+        FILE.replace(b"kind: odoo", b"kind: !!python/name:os.system odoo"),
+        ("line 4: a tag ('tag:yaml.org,2002:python/name:os.system'), allowed are plain values",),
+    ),
+    "key twice, and a number": (
+        FILE.replace(b"port: 8069", b"port: 0\nport: 1"),
+        (
+            "port: given twice, on line 8 and on line 9, allowed is once",
+            "port: 0, allowed is a number from 1 to 65535",
+        ),
+    ),
+}
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(salina_app.AppError, match="cannot be read"):
-        salina_app.load(tmp_path / "none.yaml")
+@pytest.mark.parametrize(("content", "faults"), TEXTS.values(), ids=TEXTS.keys())
+def test_text(content: bytes, faults: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "odoo.yaml"
+    file.write_bytes(content)
+    with pytest.raises(salina_app.AppError) as caught:
+        salina_app.load(file)
+    assert caught.value.source == str(file)
+    assert caught.value.faults == faults
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(salina_app.AppError, match=f"cannot be read: {reason}"):
+            salina_app.load(path)
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6),
+    st.sampled_from(["odoo", "/web", "python3.11", "six==1.0", "requirements.txt"]),
+)  # fmt: skip
+anything = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(scalars, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def check(data: object) -> None:
+    """Either an AppError with lines, or an application that is written back unchanged."""
+    try:
+        application = salina_app.parse(data)
+    except salina_app.AppError as error:
+        assert error.faults
+        assert all("\n" not in fault for fault in error.faults)
+    else:
+        assert salina_app.parse(application.to_dict()) == application
+
+
+@given(anything)
+def test_any_data(data: object) -> None:
+    """Whatever the data: no exception but AppError."""
+    check(data)
+
+
+@given(st.data())
+def test_any_change(draw: st.DataObject) -> None:
+    """Any one value of a good file replaced by anything, or any key renamed."""
+    data = copy.deepcopy(GOOD)
+    place: Any = data
+    while True:
+        key = draw.draw(st.sampled_from(sorted(place)))
+        if not isinstance(place[key], dict) or draw.draw(st.booleans()):
+            break
+        place = place[key]
+    if draw.draw(st.booleans()):
+        place[draw.draw(scalars)] = place.pop(key)
+    else:
+        place[key] = draw.draw(anything)
+    check(data)
 
 
 def test_the_lab_has_every_package_of_its_application() -> None:

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import salina_members
 from salina_members import MembersError
@@ -29,30 +31,88 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert os.listdir(file.parent) == ["members.json"]
 
 
+RULE = "allowed is s{n} with n from 1 to 10, once"
 DAMAGED = {
-    "empty": ("", "is damaged: Expecting value"),
-    "half": ('{"app": ["s1"', "is damaged: Expecting ',' delimiter"),
-    "binary": ("\x00", "is damaged: "),
-    "a list": ("[]", "a list, allowed is a mapping of pools"),
-    "unknown pool": ('{"app": ["s1"], "web": []}', "web: no pool of the topology"),
-    "no pool": ("{}", "app: nothing, allowed is a list of ids"),
-    "a word": ('{"app": "s1"}', "app: 's1', allowed is a list of ids"),
-    "a stranger": ('{"app": ["s11"]}', "app: 's11' is no member that the pool can have"),
-    "a number": ('{"app": [1]}', "app: 1 is no member that the pool can have"),
-    "twice": ('{"app": ["s1", "s1"]}', "app: an id is given twice"),
-    "nobody": ('{"app": []}', "app: 0 members, allowed is 1 and more"),
+    "empty": (b"", "is damaged: Expecting value: line 1 column 1 (char 0)"),
+    "half": (b'{"app": ["s1"', "is damaged: Expecting ',' delimiter: line 1 column 14 (char 13)"),
+    "binary": (
+        b"\x7fELF\xff",
+        "is damaged: 'utf-8' codec can't decode byte 0xff in position 4: invalid start byte",
+    ),
+    "key twice": (
+        b'{"app": ["s1"], "app": ["s2"]}',
+        "is damaged: app 2 times, allowed is once",
+    ),
+    "nothing": (b"null", "nothing, allowed is a mapping of pools"),
+    "a list": (b"[1]", "a list, allowed is a mapping of pools"),
+    "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown, allowed is app"),
+    "no pool": (b"{}", "app: nothing, allowed is a list of ids"),
+    "a word": (b'{"app": "s1"}', "app: 's1', allowed is a list of ids"),
+    "a stranger": (b'{"app": ["s1", "s11"]}', f"app[1]: 's11', {RULE}"),
+    "a path": (b'{"app": ["../s1"]}', f"app[0]: '../s1', {RULE}"),
+    "a newline": (b'{"app": ["s1\\n"]}', f"app[0]: 's1\\n', {RULE}"),
+    "a number": (b'{"app": [1]}', f"app[0]: 1, {RULE}"),
+    "twice": (b'{"app": ["s1", "s1"]}', f"app[1]: 's1' once more, {RULE}"),
+    "nobody": (b'{"app": []}', "app: 0 members, allowed is 1 and more"),
 }
 
 
-@pytest.mark.parametrize(("text", "message"), DAMAGED.values(), ids=DAMAGED.keys())
-def test_damaged(tmp_path: Path, text: str, message: str) -> None:
+@pytest.mark.parametrize(("content", "message"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged(tmp_path: Path, content: bytes, message: str) -> None:
     """A file that is damaged or does not fit is an error that says so, never other members."""
     file = tmp_path / "members.json"
-    file.write_text(text)
+    file.write_bytes(content)
     with pytest.raises(MembersError) as caught:
         salina_members.load(file, TOPOLOGY)
-    assert caught.value.source == str(file)
-    assert caught.value.faults[0].startswith(message)
+    assert str(caught.value) == f"{file}: 1 fault\n  {message}"
+
+
+def test_all_faults_together(tmp_path: Path) -> None:
+    """Several faults in one file are reported at once."""
+    file = tmp_path / "members.json"
+    file.write_text('{"web": [], "app": ["s11", "s2", "s2"]}')
+    with pytest.raises(MembersError) as caught:
+        salina_members.load(file, TOPOLOGY)
+    assert caught.value.faults == (
+        "web: unknown, allowed is app",
+        f"app[0]: 's11', {RULE}",
+        f"app[2]: 's2' once more, {RULE}",
+    )
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A directory in its place is an error, unlike a file that is missing."""
+    with pytest.raises(MembersError, match="1 fault\n  cannot be read: Is a directory"):
+        salina_members.load(tmp_path, TOPOLOGY)
+
+
+json_data = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.just("app"), st.text(max_size=4)), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+members = st.fixed_dictionaries({"app": st.lists(st.integers(1, 11).map("s{}".format), max_size=4)})
+
+
+@given(st.one_of(st.binary(max_size=40), json_data.map(json.dumps), members.map(json.dumps)))
+def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes | str) -> None:
+    """Whatever the file: members that are written back unchanged, or a MembersError."""
+    file = tmp_path_factory.getbasetemp() / "any-members.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        found = salina_members.load(file, TOPOLOGY)
+    except MembersError as error:
+        assert error.faults
+        assert all("\n" not in fault for fault in error.faults)
+    else:
+        assert {pool: set(ids) for pool, ids in json.loads(content).items()} == {
+            pool: set(ids) for pool, ids in found.items()
+        }
+        salina_members.save(file, found, TOPOLOGY)
+        assert salina_members.load(file, TOPOLOGY) == found
 
 
 def test_refused_before_writing(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ RULE = "allowed is sN with N from 1 to 10"
     ("data", "fault"),
     [
         (None, "nothing, allowed is a mapping with pool, count, add, remove"),
-        ([], "a list, allowed is a mapping with pool, count, add, remove"),
+        ([], "an empty list, allowed is a mapping with pool, count, add, remove"),
         ({"count": 3}, "pool: nothing, allowed is app"),
         ({"pool": "web", "count": 3}, "pool: 'web', allowed is app"),
         ({"pool": ["app"], "count": 3}, "pool: a list, allowed is app"),
@@ -78,7 +78,7 @@ RULE = "allowed is sN with N from 1 to 10"
         ({"pool": "app", "count": 2.5}, "count: 2.5, allowed is 1 to 10"),
         ({"pool": "app", "count": None}, "count: nothing, allowed is 1 to 10"),
         ({"pool": "app", "add": "s4"}, "add: 's4', allowed is a list of ids"),
-        ({"pool": "app", "add": []}, "add: a list, allowed is a list of ids"),
+        ({"pool": "app", "add": []}, "add: an empty list, allowed is a list of ids"),
         ({"pool": "app", "add": ["s11"]}, f"add: 's11', {RULE}"),
         ({"pool": "app", "add": ["s04"]}, f"add: 's04', {RULE}"),
         ({"pool": "app", "add": ["nas1"]}, f"add: 'nas1', {RULE}"),

@@ -66,10 +66,17 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         put("host", {}),
         "host: unknown, allowed is service, networks, links, hosts, pools",
     ),
-    "no service": (drop("service"), "service: missing"),
-    "service is a list": (put("service", []), "service: a list, allowed is a mapping"),
+    "no service": (
+        drop("service"),
+        "service: missing, required is service, networks, links, hosts",
+    ),
+    "service is a list": (put("service", ["crm"]), "service: a list, allowed is a mapping"),
+    "hosts is an empty list": (put("hosts", []), "hosts: an empty list, allowed is a mapping"),
     # service
-    "service without a name": (drop("service.name"), "service.name: missing"),
+    "service without a name": (
+        drop("service.name"),
+        "service.name: missing, required is name, domain, application, address",
+    ),
     "service with a hyphen": (
         put("service.name", "my-crm"),
         f"service.name: 'my-crm', allowed is {SERVICE_NAME}",
@@ -115,6 +122,10 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         put("service.http", True),
         "service.http: true, allowed is a number from 1 to 65535",
     ),
+    "port of more digits than Python writes": (
+        put("service.http", int("0x" + "f" * 5000, 16)),
+        f"service.http: 0x{'f' * 58}… (5002 characters), allowed is a number from 1 to 65535",
+    ),
     "port in use": (put("service.https", 5432), "service.https: 5432 is PostgreSQL's"),
     "ports are the same": (put("service.https", 80), "service.https: 80 is already http's"),
     "tls is a word": (put("service.tls", "on"), "service.tls: 'on', allowed is true or false"),
@@ -143,7 +154,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         put("networks.spare", "10.1.2.128/25"),
         "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge)",
     ),
-    "link missing": (drop("links.web"), "links.web: missing"),
+    "networks overlap in IPv6": (
+        lambda data: data["networks"].update({"six": "fd00::/64", "sixty": "fd00::/60"}),
+        "networks.sixty: fd00::/60 overlaps fd00::/64 (six)",
+    ),
+    "link missing": (drop("links.web"), f"links.web: missing, required is {NETWORKS}"),
     "link unknown": (
         put("links.backup", "data"),
         "links.backup: unknown, allowed is clients, edge, web, data, management",
@@ -169,7 +184,10 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         put("hosts.fw.adresses", {}),
         "hosts.fw.adresses: unknown, allowed is roles, addresses, first",
     ),
-    "roles missing": (drop("hosts.fw.roles"), "hosts.fw.roles: missing"),
+    "roles missing": (
+        drop("hosts.fw.roles"),
+        "hosts.fw.roles: missing, required is roles, addresses",
+    ),
     "roles is a word": (
         put("hosts.fw.roles", "firewall"),
         f"hosts.fw.roles: 'firewall', allowed is a list of {ROLES}",
@@ -362,54 +380,165 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize(("change", "message"), SINGLE_FAULTS.values(), ids=SINGLE_FAULTS.keys())
-def test_single_fault(change: Mutation, message: str) -> None:
-    """One mutation away from good: exactly one line, with path, what was found, what is allowed."""
+def test_single_fault(change: Mutation, message: str, tmp_path: Path) -> None:
+    """One mutation away from good: one line with path, what was found, what is allowed."""
     data = fleets.data()
     change(data)
     assert faults_of(data) == (message,)
+    if "characters" not in message:  # YAML's writer wants digits
+        file = tmp_path / "topology.yaml"
+        file.write_text(yaml.safe_dump(data, sort_keys=False))
+        with pytest.raises(TopologyError) as caught:
+            salina_topology.load(file)
+        assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
-# Text that is no topology: the file, and what is said about it.
-TEXTS: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "topology: nothing, allowed is a mapping"),
-    "comment only": (b"# later\n", "topology: nothing, allowed is a mapping"),
-    "a list": (b"- service\n", "topology: a list, allowed is a mapping"),
-    "binary": (b"\x7fELF\x00\xff\xfe", "is not text in UTF-8"),
-    "control characters": (
-        b"a: \x00b\n",
+# The default file with a piece of its text replaced, and the one line that says so.
+SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
+    "key twice": (
+        "  nas2:",
+        "  nas1:",
+        "hosts.nas1: given twice, on line 38 and on line 41, allowed is once",
+    ),
+    "key twice in another spelling": (
+        "  http: 80",
+        '  http: 80\n  "\\x68ttp": 81',
+        "service.http: given twice, on line 9 and on line 10, allowed is once",
+    ),
+    "section twice": (
+        "pools:",
+        "links: {}\npools:",
+        "links: given twice, on line 21 and on line 55, allowed is once",
+    ),
+    "key is a number": ("  nas3:", "  3:", "hosts: the key 3, allowed is text"),
+    "key is nothing": ("  nas3:", "  ~:", "hosts: the key nothing, allowed is text"),
+    "key is a list": ("  nas3:", "  [nas3]:", "hosts: the key a list, allowed is text"),
+    "tag that runs a command": (
+        "tls: true",
+        "tls: !!python/object/apply:os.system [reboot]",
+        "line 11: a tag ('tag:yaml.org,2002:python/object/apply:os.system'), "
+        "allowed are plain values",
+    ),
+    "tag of its own": (
+        "domain: crm",
+        "domain: !secret crm",
+        "line 6: a tag ('!secret'), allowed are plain values",
+    ),
+    "tag with a newline": (
+        "domain: crm",
+        "domain: !<x%0Ay> crm",
+        "line 6: a tag ('x\\ny'), allowed are plain values",
+    ),
+    "tag of YAML": (
+        "http: 80",
+        'http: !!int "80"',
+        "line 9: a tag ('tag:yaml.org,2002:int'), allowed are plain values",
+    ),
+    "anchor": (
+        "nas1:",
+        "nas1: &nas",
+        "line 38: an anchor (&nas), allowed are plain values",
+    ),
+    "alias": (
+        "initial: [s1, s2, s3]",
+        "initial: *all",
+        "line 62: an alias (*all), allowed are plain values",
+    ),
+    "second document": (
+        "pools:",
+        "---\npools:",
+        "line 55: a second document, allowed is one",
+    ),
+    "open bracket": (
+        "[s1, s2, s3]",
+        "[s1, s2, s3",
+        "line 63: is not YAML: expected ',' or ']', but got '<stream end>'",
+    ),
+    "tab": (
+        "  http: 80",
+        "\thttp: 80",
+        "line 9: is not YAML: found character '\\t' that cannot start any token",
+    ),
+    "control character": (
+        "crm.example",
+        "crm\0example",
         "is not text: unacceptable character #x0000: special characters are not allowed",
     ),
-    "no YAML": (b"hosts: [a", "line 1: is not YAML: expected ',' or ']', but got '<stream end>'"),
-    "tab": (
-        b"hosts:\n\tfw: 1\n",
-        "line 2: is not YAML: found character '\\t' that cannot start any token",
+    "character beyond Unicode": (
+        "domain: crm.example",
+        'domain: "\\UFFFFFFFF"',
+        "is not YAML: Python int too large to convert to C int",
     ),
-    "duplicate key": (
-        b"hosts:\n  fw: {}\n  lb: {}\n  fw: {}\n",
-        "hosts.fw: given twice, on line 2 and on line 4",
+    "number without digits": (
+        "http: 80",
+        "http: 0x_",
+        "service.http: '0x_', allowed is a number from 1 to 65535",
     ),
-    "duplicate section": (b"links: {}\nlinks: {}\n", "links: given twice, on line 1 and on line 2"),
-    "tag": (
-        b"service: !!python/object/apply:os.system ['true']\n",
-        "line 1: a tag (tag:yaml.org,2002:python/object/apply:os.system), allowed are plain values",
+    "number in sixties beyond any": (
+        "http: 80",
+        f"http: 1{':1' * 300}.0",
+        f"service.http: '1{':1' * 29}… (605 characters), allowed is a number from 1 to 65535",
     ),
-    "own tag": (b"service: !secret x\n", "line 1: a tag (!secret), allowed are plain values"),
-    "anchor": (b"a: &x 1\n", "line 1: an anchor (&x), allowed are plain values"),
-    "second document": (b"a: 1\n---\nb: 2\n", "line 2: a second document, allowed is one"),
-    "key is a list": (b"? [a]\n: 1\n", "line 1: the key a list is not text"),
-    "key is a number": (b"hosts: {1: {}}\n", "hosts: the key 1 is not text"),
-    "too deep": (b"[" * 5000 + b"]" * 5000, "is nested too deeply"),
-    "too large": (b"#" * 1_000_001, "is larger than 1000000 bytes"),
-    "huge number": (b"a: " + b"9" * 5000, "is not YAML: "),
+    "number of more digits than Python reads": (
+        "http: 80",
+        f"http: {'9' * 5000}",
+        f"service.http: '{'9' * 59}… (5002 characters), allowed is a number from 1 to 65535",
+    ),
+    "yes in the words of YAML 1.1": (
+        "id: s{n}",
+        "id: yes",
+        "pools.app.id: true, allowed is a hostname label with {n} for the number, such as s{n}",
+    ),
+    "address unquoted in IPv6": (
+        "address: 10.1.2.2",
+        "address: 1:2",
+        "service.address: 62, allowed is an IP address",
+    ),
 }
 
 
-@pytest.mark.parametrize(("text", "message"), TEXTS.values(), ids=TEXTS.keys())
-def test_text(text: bytes, message: str) -> None:
-    """What is no topology at all ends in one readable line, and in no other exception."""
+@pytest.mark.parametrize(
+    ("old", "new", "message"), SINGLE_FAULTS_OF_TEXT.values(), ids=SINGLE_FAULTS_OF_TEXT.keys()
+)
+def test_single_fault_of_text(old: str, new: str, message: str, tmp_path: Path) -> None:
+    """A piece of text away from good: the file, and one line with path or line."""
+    file, good = tmp_path / "topology.yaml", fleets.DEFAULT.read_text()
+    assert old in good
+    file.write_text(good.replace(old, new, 1))
     with pytest.raises(TopologyError) as caught:
-        salina_topology.loads(text)
-    assert caught.value.faults[0].startswith(message)
+        salina_topology.load(file)
+    assert str(caught.value) == f"{file}: 1 fault\n  {message}"
+
+
+DEEP = "line 1: 21 levels inside one another, allowed are 20"
+# A file that is no topology at all: its bytes, and the one line that says so.
+FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "topology: nothing, allowed is a mapping"),
+    "comment only": (b"# later\n", "topology: nothing, allowed is a mapping"),
+    "blank": (b"\n \n", "topology: nothing, allowed is a mapping"),
+    "a list": (b"- service\n", "topology: a list, allowed is a mapping"),
+    "a word": (b"topology\n", "topology: 'topology', allowed is a mapping"),
+    "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "is not text in UTF-8"),
+    "an archive": (b"\x1f\x8b\x08\x00\x00", "is not text in UTF-8"),
+    "zeros": (
+        bytes(64),
+        "is not text: unacceptable character #x0000: special characters are not allowed",
+    ),
+    "UTF-16": ("service: {}".encode("utf-16"), "is not text in UTF-8"),
+    "brackets without end": (b"[" * 999_999, DEEP),
+    "keys without end": (b"? " * 499_999, DEEP),
+    "too large": (b"#" * 1_000_001, "is larger than 1000000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), FILES.values(), ids=FILES.keys())
+def test_no_topology(content: bytes, message: str, tmp_path: Path) -> None:
+    """What is no topology at all ends in one readable line, and in no other exception."""
+    file = tmp_path / "topology.yaml"
+    file.write_bytes(content)
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.load(file)
+    assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
 def test_alias_bomb() -> None:
@@ -421,10 +550,16 @@ def test_alias_bomb() -> None:
     assert "line 2: an alias (*a), allowed are plain values" in caught.value.faults
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is a fault as well."""
-    with pytest.raises(TopologyError, match="cannot be read: No such file or directory"):
-        salina_topology.load(tmp_path / "none.yaml")
+def test_no_file(tmp_path: Path) -> None:
+    """What is not there, or is no file, is a fault as well."""
+    for path, reason in (
+        (tmp_path / "none.yaml", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (fleets.DEFAULT / "x.yaml", "Not a directory"),
+    ):
+        with pytest.raises(TopologyError) as caught:
+            salina_topology.load(path)
+        assert str(caught.value) == f"{path}: 1 fault\n  cannot be read: {reason}"
 
 
 def test_all_faults_together() -> None:
@@ -442,13 +577,19 @@ def test_all_faults_together() -> None:
     )
 
 
-def test_message() -> None:
-    """The exception's text names the file and lists each fault on a line."""
-    data = fleets.data()
-    drop("service.name")(data)
+def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
+    """Also where one fault is the YAML's and the other is what it says."""
+    file = tmp_path / "topology.yaml"
+    text = fleets.DEFAULT.read_text().replace("  nas2:", "  nas1:").replace("[master]", "[mster]")
+    file.write_text(f"{text}7: seven\n")
     with pytest.raises(TopologyError) as caught:
-        salina_topology.parse(data, "pillar/topology.yaml")
-    assert str(caught.value) == "pillar/topology.yaml: 1 fault\n  service.name: missing"
+        salina_topology.load(file)
+    assert str(caught.value).splitlines() == [
+        f"{file}: 3 faults",
+        "  hosts.nas1: given twice, on line 38 and on line 41, allowed is once",
+        "  line 63: the key 7, allowed is text",
+        f"  hosts.salt.roles: 'mster', allowed is {ROLES}",
+    ]
 
 
 @pytest.mark.parametrize(("replica", "good"), [(None, True), (1, True), (3, True), (2, False)])
