@@ -31,7 +31,10 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class SiteError(DataError):
-    """The faults of all files together, each line with the file it is in."""
+    """The faults of all files together, each line with the file it is in, and what to do next."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\nnext: salt-run topology.check"
 
 
 @dataclass(frozen=True)

@@ -14,95 +14,40 @@ from lab.containers import attach
 from lab.errors import LabError
 from lab.plan import Machine, Plan
 from lab.process import run, wait_until
+from salina_orchestration import Failure, failures, told
 
 ORCHESTRATION = "orch.deploy"
 UNIT = "salina-deploy"  # on the master; there is one deployment at a time
 WATCH = "salina-watch"
 SETTLE_SECONDS = 900
 STATE_FUNCTIONS = ("state.apply", "state.sls", "state.highstate", "state.sls_id")
-CONSEQUENCE = "One or more requisite failed"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A state that failed on a host, and why."""
-
-    host: str
-    state: str
-    cause: str
 
 
 # What an orchestration returned
 
 
-def failures(returned: Mapping[str, Any]) -> list[Failure]:
-    """Return what failed in an orchestration, without what failed only in consequence.
+def judge(code: int, printed: str, said: str) -> None:
+    """Raise an error unless an orchestration succeeded.
 
-    :param returned: what `salt-run state.orchestrate --out=json` printed
+    :param code: its exit code
+    :param printed: its standard output, JSON
+    :param said: its standard error
+    :raises LabError: with host, state and cause of each failure
     """
     found: list[Failure] = []
-    for steps in returned.get("data", returned).values():
-        if not isinstance(steps, dict):
-            found.append(Failure("salt", ORCHESTRATION, plain(steps)))
-            continue
-        for tag, step in steps.items():
-            if step.get("result") is False:
-                found += step_failures(tag, step)
-    causes = [failure for failure in found if not failure.cause.startswith(CONSEQUENCE)]
-    return causes or found
-
-
-def step_failures(tag: str, step: Mapping[str, Any]) -> list[Failure]:
-    """Return what failed in one step of an orchestration: in its hosts, or the step itself."""
-    hosts = step.get("changes", {}).get("ret", {})
-    found = [
-        failure
-        for host, states in (hosts.items() if isinstance(hosts, dict) else ())
-        for failure in host_failures(host, states)
-    ]
-    return found or [Failure("salt", identifier(tag, step), plain(step.get("comment", "")))]
-
-
-def host_failures(host: str, states: object) -> list[Failure]:
-    """Return the failed states of one host; a host that returned text could not begin."""
-    if not isinstance(states, dict):
-        return [] if states is True else [Failure(host, "state.apply", plain(states))]
-    return [
-        Failure(host, identifier(tag, state), plain(state.get("comment", "")))
-        for tag, state in states.items()
-        if isinstance(state, dict) and state.get("result") is False
-    ]
-
-
-def identifier(tag: str, state: Mapping[str, Any]) -> str:
-    """Return a state's id and function, as they are written in its SLS file.
-
-    :param tag: Salt's own name of it: module_|-id_|-name_|-function
-    """
-    parts = tag.split("_|-")
-    name = str(state.get("__id__") or (parts[1] if len(parts) > 1 else tag))
-    return f"{name} ({parts[0]}.{parts[-1]})" if len(parts) == 4 else name
-
-
-def plain(text: object) -> str:
-    """Return text, or the lines of a list, as one text."""
-    return "\n".join(map(str, text)) if isinstance(text, list) else str(text).strip()
-
-
-def report(found: list[Failure]) -> LabError:
-    """Return the error that names each host, state and cause."""
-    lines = [f"  {one.host}: {one.state}\n{indent(one.cause)}" for one in found[:10]]
-    if len(found) > 10:
-        lines.append(f"  and {len(found) - 10} more")
-    return LabError(
-        "the deployment failed:\n" + "\n".join(lines),
-        f"bin/lab salt {found[0].host} state.apply   (after mending; or all of it: make up)",
-    )
-
-
-def indent(text: str) -> str:
-    """Return the text's lines, indented."""
-    return "\n".join(f"    {line}" for line in text.splitlines())
+    try:
+        for steps in json.loads(printed[printed.find("{") :])["data"].values():
+            found += failures(steps, ORCHESTRATION)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass  # it is no orchestration's: the exit code tells
+    if code and not found:
+        said = said.strip() or printed.strip() or f"exit code {code}"
+        found = failures(said, ORCHESTRATION)
+    if found:
+        raise LabError(
+            f"the deployment failed:\n{told(found)}",
+            f"bin/lab {found[0].next}   (after mending; or all of it: make up)",
+        )
 
 
 # Progress
@@ -272,20 +217,3 @@ def orchestrate(wanted: Plan) -> None:
         end(master, UNIT)
         raise
     judge(done.returncode, done.stdout, done.stderr)
-
-
-def judge(code: int, printed: str, said: str) -> None:
-    """Raise an error unless an orchestration succeeded.
-
-    :param code: its exit code
-    :param printed: its standard output, JSON
-    :param said: its standard error
-    """
-    try:
-        found = failures(json.loads(printed))
-    except (ValueError, AttributeError):
-        found = [Failure("salt", ORCHESTRATION, said.strip() or printed.strip())] if code else []
-    if code and not found:
-        found = [Failure("salt", ORCHESTRATION, said.strip() or f"exit code {code}")]
-    if found:
-        raise report(found)

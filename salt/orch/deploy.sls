@@ -1,11 +1,11 @@
 # Deploys the whole fleet, tier by tier; the hosts of a tier together. The first failure ends it.
 #   salt-run state.orchestrate orch.deploy
 {%- set tiers = salt['saltutil.runner']('topology.tiers') %}
+{%- set first = 'every planned minion answers' %}
 
-every planned minion answers:
+{{ first }}:
   salt.runner:
     - name: fleet.ready
-    - failhard: True
 {%- for tier in tiers %}
 
 {{ tier.name }}:
@@ -13,10 +13,16 @@ every planned minion answers:
     - tgt: {{ tier.hosts | json }}
     - tgt_type: list
     - highstate: True
-    - failhard: True
+    - require:
+      - salt: {{ first if loop.first else loop.previtem.name }}
 {%- endfor %}
 
 every minion has its configuration:
   salt.runner:
     - name: fleet.ready
-    - failhard: True
+    - require:
+      - salt: {{ tiers[-1].name }}
+
+every step succeeded:
+  orchestration.succeeded:
+    - order: last

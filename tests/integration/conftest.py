@@ -103,7 +103,7 @@ def fleet(place: Path, repository: Path, salt_factories: FactoriesManager) -> It
             symlinks=True,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    master = salt_factories.salt_master_daemon("master")
+    master = salt_factories.salt_master_daemon("salt_master")  # as Salt itself calls host salt's
     drop_ins = Path(master.config["conf_file"]).parent / "master.d"
     drop_ins.mkdir()
     for file in sorted((repository / "master.d").glob("*.conf")):

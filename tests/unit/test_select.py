@@ -270,10 +270,12 @@ def test_site_tells_all_faults(site: Any) -> None:
     there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
     assert caught.value.faults == (
         "pillar/settings/tls.yaml: days: 'never', allowed is a number from 2 to 825",
-        f"{site.members_file}: a list, allowed is a mapping of pools",
+        f"{site.members_file}: an empty list, allowed is a mapping of pools",
         "pillar/topology.yaml: service.application: 'odoo-99', "
         f"allowed is a file of pillar/app: {there}",
     )
+    assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
+    assert str(caught.value).endswith("\nnext: salt-run topology.check")
     file.write_text(file.read_text().replace("10.1.4.22", "10.1.4.21"))
     with pytest.raises(salina_site.SiteError) as caught:
         salina_site.read(site.root, site.state)

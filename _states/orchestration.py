@@ -1,0 +1,33 @@
+"""The last word of an orchestration: states for the master (`states_dirs` in master.d)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import salina_orchestration
+
+__virtualname__ = "orchestration"
+__running__: Any
+__low__: Any
+
+
+def __virtual__() -> str:
+    return __virtualname__
+
+
+def succeeded(name: str) -> dict[str, Any]:
+    """Ensure that every step succeeded; otherwise tell host, state, cause and the next command.
+
+    The last step of an orchestration whose steps require one another: after ``failhard`` it would
+    not be asked.
+
+    Args:
+        name: free text.
+
+    CLI example: see ``salt/orch/deploy.sls``.
+    """
+    found = salina_orchestration.failures(__running__.copy(), __low__["__sls__"])
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": not found, "comment": "they did"}
+    if found:
+        ret["comment"] = f"{salina_orchestration.told(found)}\nnext: {found[0].next}"
+    return ret

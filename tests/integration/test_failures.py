@@ -1,0 +1,265 @@
+"""Bad files, failing steps, hosts that are down: each told where, what and why, and nothing done.
+
+Three hosts, and a tree of states that do no harm to the machine which runs the tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab import deploy
+from lab.errors import LabError
+from tests.integration.conftest import MINIONS, Fleet
+
+TOPOLOGY = """\
+service: {name: crm, domain: crm.example, application: odoo-14.0, address: 10.9.0.5, tls: false}
+networks: {lan: 10.9.0.0/24}
+links: {clients: lan, edge: lan, web: lan, data: lan, management: lan}
+hosts:
+  salt: {roles: [master, balancer], addresses: {lan: 10.9.0.5}}
+  nas1: {roles: [storage, quorum, database], first: true, addresses: {lan: 10.9.0.6}}
+  s1: {roles: [app], addresses: {lan: 10.9.0.7}}
+"""
+TOP = "base: {'*': [harmless]}\n"
+HARMLESS = """\
+written:
+  file.managed:
+    - name: {{ opts.root_dir }}/written
+    - contents: something
+"""
+BROKEN = """
+{%- if grains.id == "nas1" %}
+broken:
+  cmd.run:
+    - name: echo no such thing >&2; exit 3
+{%- endif %}
+"""
+STEPS = """\
+failing state:
+  salt.state: [tgt: nas1, sls: harmless]
+broken file:
+  salt.state: [tgt: s1, sls: unrenderable]
+runner:
+  salt.runner: [name: fleet.ready, hosts: [eve]]
+gluster.volumes:
+  salt.function: [tgt: nas1]
+nobody:
+  salt.state: [tgt: [], tgt_type: list, sls: harmless]
+every step succeeded:
+  orchestration.succeeded: [order: last]
+"""
+CAUSE = """\
+nas1: broken (cmd.run)
+  Command "echo no such thing >&2; exit 3" run
+  no such thing"""
+TOLD = f"""\
+{CAUSE}
+s1: state.apply
+  Rendering SLS 'base:unrenderable' failed: Jinja variable 'nonsense' is undefined; line 1
+  .
+  ---
+  {{{{ nonsense.a }}}}    <======================
+  ---
+master: runner (salt.runner)
+  no host of the fleet: eve
+nas1: gluster.volumes
+  ERROR: GlusterFS is not installed on this host
+master: nobody (salt.state)
+  No minions returned
+next: salt nas1 state.apply"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def harmless(fleet: Fleet) -> Iterator[None]:
+    """The three hosts, and a file that each of them is to get; afterwards the repository's own."""
+    files = {"pillar/topology.yaml": TOPOLOGY, "salt/top.sls": TOP, "salt/harmless.sls": HARMLESS}
+    for name in files:
+        if (fleet.repository / name).exists():
+            shutil.copy(fleet.repository / name, fleet.repository / f"{name}.kept")
+    for name, text in files.items():
+        (fleet.repository / name).write_text(text)
+    yield
+    for name in files:
+        (fleet.repository / name).unlink()
+        if (fleet.repository / f"{name}.kept").exists():
+            (fleet.repository / f"{name}.kept").rename(fleet.repository / name)
+
+
+@pytest.fixture
+def written(fleet: Fleet) -> Iterator[dict[str, Path]]:
+    """Where the hosts' files are, once they are written."""
+    files = {name: Path(fleet.minions[name].config["root_dir"], "written") for name in MINIONS}
+    for file in files.values():
+        file.unlink(missing_ok=True)
+    yield files
+
+
+def there(written: dict[str, Path]) -> list[str]:
+    """The hosts that have their file."""
+    return [name for name, file in written.items() if file.exists()]
+
+
+def failed(done: Any) -> LabError:
+    """The error that `make up` ends with when an orchestration ended so."""
+    assert done.returncode == 1, done
+    with pytest.raises(LabError) as caught:
+        deploy.judge(done.returncode, done.stdout, done.stderr)
+    return caught.value
+
+
+def last_word(done: Any) -> str:
+    """What the last step of an orchestration says."""
+    (steps,) = done.data["data"].values()
+    *_, last = steps.values()
+    return str(last["comment"])
+
+
+# Files with faults: where, what is in them, and the lines that say so.
+BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
+    "binary": (
+        "site/pillar/topology.yaml",
+        b"\x7fELF\x02\x01\xff\x00",
+        ("pillar/topology.yaml: is not text in UTF-8",),
+    ),
+    "empty": (
+        "site/pillar/topology.yaml",
+        b"",
+        ("pillar/topology.yaml: topology: nothing, allowed is a mapping",),
+    ),
+    "several faults": (
+        "site/pillar/topology.yaml",
+        TOPOLOGY.replace("0.7}", "0.6}").replace("[app]", "[ap]").encode() + b"hosts: {}\n",
+        (
+            "pillar/topology.yaml: hosts: given twice, on line 4 and on line 8, allowed is once",
+            "pillar/topology.yaml: hosts.s1.roles: 'ap', allowed is master, firewall, storage, "
+            "quorum, database, app, balancer",
+            "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already nas1's",
+        ),
+    ),
+    "settings": (
+        "site/pillar/settings/tls.yaml",
+        b"days: 1\ndays: 2\n",
+        (
+            "pillar/settings/tls.yaml: days: given twice, on line 1 and on line 2, allowed is once",
+            "pillar/settings/tls.yaml: days: 1, allowed is a number from 2 to 825",
+        ),
+    ),
+    "application": (
+        "site/pillar/app/odoo-14.0.yaml",
+        b"\0",
+        ("pillar/app/odoo-14.0.yaml: is not text: unacceptable character #x0000",),
+    ),
+    "members": (
+        "state/members.json",
+        b'{"web": ["s1"]}',
+        ("members.json: web: unknown, allowed is none: the topology has no pool",),
+    ),
+}
+
+
+@pytest.fixture
+def faulty(place: Path, kind: str) -> Iterator[tuple[str, ...]]:
+    """A bad file in the place of a good one, for one test; gives what is to be said of it."""
+    name, content, lines = BAD[kind]
+    file = place / name
+    good = file.read_bytes() if file.exists() else None
+    file.write_bytes(content)
+    yield lines
+    file.unlink()
+    if good is not None:
+        file.write_bytes(good)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_files_stop_every_apply(
+    fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
+) -> None:
+    """Every host tells the faults, `salt` ends with an exit code, and nothing is changed."""
+    applied = fleet.salt("*", "state.apply", "harmless")
+    assert applied.returncode != 0
+    assert set(applied.data) == set(MINIONS)
+    for line in faulty:
+        assert all(line in "\n".join(told) for told in applied.data.values()), applied
+    assert there(written) == []
+
+
+@pytest.mark.parametrize("kind", ["several faults"])
+def test_bad_topology_stops_the_deployment(
+    fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
+) -> None:
+    """Before anything is done; the command that helps ends with an exit code as well."""
+    error = failed(fleet.run("state.orchestrate", "orch.deploy"))
+    assert error.advice.startswith("bin/lab salt-run topology.check ")
+    checked = fleet.run("topology.check")
+    assert checked.returncode == 1
+    for line in faulty:
+        assert line in str(error)
+        assert line in checked.stdout + checked.stderr
+    assert there(written) == []
+
+
+@pytest.fixture
+def broken(fleet: Fleet) -> Iterator[None]:
+    """A state that fails on nas1."""
+    (fleet.repository / "salt/harmless.sls").write_text(HARMLESS + BROKEN)
+    yield
+    (fleet.repository / "salt/harmless.sls").write_text(HARMLESS)
+
+
+def test_failing_state_ends_the_deployment(
+    fleet: Fleet, broken: None, written: dict[str, Path]
+) -> None:
+    """The tiers after it are not begun; host, state, cause and next command are told."""
+    deployed = fleet.run("state.orchestrate", "orch.deploy")
+    assert last_word(deployed) == f"{CAUSE}\nnext: salt nas1 state.apply"
+    error = failed(deployed)
+    assert str(error) == f"the deployment failed:\n{CAUSE}"
+    assert error.advice.startswith("bin/lab salt nas1 state.apply ")
+    assert there(written) == ["salt", "nas1"]
+
+
+def test_every_kind_of_step_tells_why_it_failed(fleet: Fleet, broken: None) -> None:
+    files = {"orch/steps.sls": STEPS, "unrenderable.sls": "{{ nonsense.a }}\n"}
+    for name, text in files.items():
+        (fleet.repository / "salt" / name).write_text(text)
+    done = fleet.run("state.orchestrate", "orch.steps")
+    for name in files:
+        (fleet.repository / "salt" / name).unlink()
+    assert done.returncode == 1
+    assert last_word(done).replace("\n  \n", "\n  .\n") == TOLD
+
+
+@pytest.fixture
+def down(fleet: Fleet) -> Iterator[str]:
+    """A host that does not answer, and a deployment that waits for it for a second only."""
+    file = fleet.repository / "salt/orch/deploy.sls"
+    good = file.read_text()
+    file.write_text(good.replace("- name: fleet.ready", "- name: fleet.ready\n    - timeout: 1"))
+    minion = psutil.Process(fleet.minions["nas1"].pid)
+    processes = [minion, *minion.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    yield "nas1"
+    for process in processes:
+        process.resume()
+    file.write_text(good)
+
+
+def test_a_planned_host_that_is_down_is_an_error(
+    fleet: Fleet, down: str, written: dict[str, Path]
+) -> None:
+    """It is named before anything is done; it is not passed over."""
+    deployed = fleet.run("state.orchestrate", "orch.deploy")
+    assert last_word(deployed) == (
+        "master: every planned minion answers (salt.runner)\n"
+        f"  waited 1 s for every planned minion: no answer from {down}\n"
+        "next: salt-run fleet.ready"
+    )
+    assert failed(deployed).advice.startswith("bin/lab salt-run fleet.ready ")
+    assert there(written) == []
