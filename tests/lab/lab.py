@@ -16,6 +16,7 @@ Results = dict[str, dict[str, State]]
 
 def run(host: str, *command: str, given: str = "", check: bool = True) -> str:
     """The output of a command on a host; what it says on standard error is in the failure."""
+    __tracebackhide__ = True  # `given` may be secret, and pytest shows arguments
     result = subprocess.run(
         [LAB, "exec", host, "--", *command], input=given, capture_output=True, text=True
     )
