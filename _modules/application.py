@@ -18,6 +18,7 @@ from salt.exceptions import CommandExecutionError
 
 import salina_apt
 import salina_command
+import salina_file
 import salina_odoo
 from salina_psql import PsqlError, Session, installed, literal
 
@@ -257,7 +258,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
     _git(place, "fetch", "--quiet", option, "origin", wanted)
     _git(place, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
     _date(place)
-    (place / RECORD).write_text(f"{revision}\n")
+    salina_file.put(place / RECORD, f"{revision}\n")
     try:
         place.rename(home)
     except OSError as error:
@@ -271,7 +272,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
 def _begin(home: Path, repository: str) -> Path:
     """Return where to work: in the checkout that is there, or in a new one beside its place."""
     if (home / RECORD).exists():
-        (home / RECORD).write_text("")
+        salina_file.put(home / RECORD, "")
         for lock in (home / ".git").glob("*.lock"):  # of a git that was killed
             lock.unlink()
         return home

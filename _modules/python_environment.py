@@ -14,6 +14,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import salina_command
+import salina_file
 
 __salt__: dict[str, Any]
 
@@ -79,7 +80,8 @@ def install(path: str, wanted: dict[str, Any]) -> None:
         wanted: what the function of that name gives.
 
     Raises:
-        CommandExecutionError: virtualenv or pip failed; the environment counts as incomplete.
+        CommandExecutionError: virtualenv or pip failed, or a file can't be written; the environment
+            counts as incomplete.
 
     CLI example: see ``python_environment.installed``, the state.
     """
@@ -87,16 +89,16 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     anew = [] if installed(path) else ["--clear", "--reset-app-data"]
     (home / RECORD).unlink(missing_ok=True)
     _run(["virtualenv", "--quiet", *anew, "--python", interpreter, path])
-    (home / "lib" / interpreter / "site-packages/salina.pth").write_text(WITHOUT_DISTUTILS)
+    salina_file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
     requirements = home / "requirements.txt"
-    requirements.write_text("\n".join([*wanted["requirements"], ""]))
+    salina_file.put(requirements, "\n".join([*wanted["requirements"], ""]))
     pip = [f"{path}/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
     options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
     constraint = {"PIP_CONSTRAINT": str(requirements)} if wanted["lock"] else {}
     _run([*pip, *options, "-r", str(requirements)], constraint)
     if wanted["without_dependencies"]:
         _run([*pip, "--no-deps", *wanted["without_dependencies"]])
-    (home / RECORD).write_text(json.dumps(wanted))
+    salina_file.put(home / RECORD, json.dumps(wanted))
 
 
 def _run(argv: list[str], env: dict[str, str] | None = None) -> None:

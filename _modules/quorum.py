@@ -152,7 +152,7 @@ def enter() -> dict[str, Any]:
     if todo.add:
         known = salina_etcd.members(_ask("member/add", {"peerURLs": [own]}))
     settings = salina_etcd.join_environment(pillar, todo.state, known or ())
-    salina_file.put(salina_etcd.JOIN, salina_etcd.environment_file(settings).encode())
+    salina_file.put(salina_etcd.JOIN, salina_etcd.environment_file(settings))
     return vars(todo)
 
 

@@ -158,7 +158,7 @@ def load(logging: str = "low") -> None:
     """
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
-    salina_file.put(CONFIGURATION, text.encode())
+    salina_file.put(CONFIGURATION, text)
     _ufw("reload")  # unlike `ufw enable` it completes what is half there
     _ufw("logging", logging)
     LOADED.touch()

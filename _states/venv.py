@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import salina_command
+import salina_file
 
 __virtualname__ = "venv"
 __salt__: dict[str, Any]
@@ -49,7 +50,7 @@ def locked(name: str, lock: str) -> dict[str, Any]:
     _run("python3", "-m", "venv", "--without-pip", *([] if old else ["--clear"]), name)
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
     _run(*pip, "--requirement", lock)
-    stamp.write_text(new, encoding="utf-8")
+    salina_file.put(stamp, new)
     before, after = set(old.splitlines()), set(new.splitlines())
     changes = {"old": sorted(before - after), "new": sorted(after - before)}
     return ret | {"changes": changes, "comment": "installed"}
