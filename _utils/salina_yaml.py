@@ -23,20 +23,28 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class DataError(Exception):
-    """A data file with faults: `source` (the file's name) and `faults` (one line each).
+    """A data file with faults: `source` (the file's name) and `faults` (one printable line each).
 
     `data`: what could be read all the same, for who judges it to tell all faults together.
     """
 
     def __init__(self, source: str, faults: Iterable[str], data: Any = None) -> None:
         self.source = source
-        self.faults = tuple(faults)
+        self.faults = tuple(_printable(fault) for fault in faults)
         self.data = data
         super().__init__(source, self.faults)
 
     def __str__(self) -> str:
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         return "\n".join([f"{self.source}: {count}", *(f"  {fault}" for fault in self.faults)])
+
+
+def _printable(text: str) -> str:
+    """A name from the file can hold a newline, or what a terminal obeys."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def join(path: str, key: object) -> str:

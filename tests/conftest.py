@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -13,6 +14,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # of their own there, and tests load those by path.
 sys.path.insert(0, str(REPOSITORY / "_utils"))
 sys.path.insert(0, str(REPOSITORY))
+
+
+settings.register_profile("salina", deadline=None)  # a busy machine is no fault
+settings.load_profile("salina")
 
 
 @pytest.fixture(scope="session")

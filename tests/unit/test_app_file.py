@@ -222,7 +222,7 @@ def check(data: object) -> None:
         application = salina_app.parse(data)
     except salina_app.AppError as error:
         assert error.faults
-        assert all("\n" not in fault for fault in error.faults)
+        assert all(fault.isprintable() for fault in error.faults)
     else:
         assert salina_app.parse(application.to_dict()) == application
 

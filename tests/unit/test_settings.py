@@ -179,3 +179,4 @@ def test_any_data(data: dict[str, object]) -> None:
         salina_settings.parse(data)
     except SettingsError as error:
         assert error.faults
+        assert all(fault.isprintable() for fault in error.faults)

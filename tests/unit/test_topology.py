@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -577,6 +578,18 @@ def test_all_faults_together() -> None:
     )
 
 
+def test_messages_are_printable() -> None:
+    """A name that is a fault of its own is in the other faults' lines, too."""
+    data = fleets.data()
+    data["networks"]["a\nb"] = data["networks"].pop("data")
+    put("networks.\x1b[2J", "10.1.3.0/25")(data)
+    assert f"networks.'a\\nb': the name, {LABEL}" in faults_of(data)
+    assert "links.data: 'data', allowed is clients, edge, web, management, a\\nb, \\x1b[2J" in (
+        faults_of(data)
+    )
+    assert "networks.'\\x1b[2J': 10.1.3.0/25 overlaps 10.1.3.0/24 (web)" in faults_of(data)
+
+
 def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     """Also where one fault is the YAML's and the other is what it says."""
     file = tmp_path / "topology.yaml"
@@ -607,7 +620,8 @@ def test_replica(replica: int | None, good: bool) -> None:
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
 def test_written_back(name: str) -> None:
     """What is accepted is written back unchanged (S15 and the other topologies)."""
-    topology = fleets.topology(name)
+    topology, data = fleets.topology(name), fleets.data(name)
+    assert topology.to_dict() == spelled(data)
     assert salina_topology.parse(topology.to_dict()) == topology
 
 
@@ -682,27 +696,85 @@ anything = st.recursive(
 )
 
 
-def check(parse: Callable[[], Topology]) -> None:
+def spelled(data: Any) -> Any:
+    """A good topology's data as it is written back: with the defaults, roles in the one order,
+    addresses in their shortest form; all else as it was given.
+    """
+    data = copy.deepcopy(data)
+    service = {"http": 80, "https": 443, "tls": True} | data["service"]
+    service["address"] = str(ipaddress.ip_address(service["address"]))
+    for host in data["hosts"].values():
+        host["addresses"] = {
+            name: str(ipaddress.ip_address(text)) for name, text in host["addresses"].items()
+        }
+        if not host.get("first"):
+            host.pop("first", None)
+    pools = data.get("pools", {})
+    for part in (*data["hosts"].values(), *pools.values()):
+        part["roles"].sort(key=salina_topology.ROLES.index)
+    networks = {name: str(ipaddress.ip_network(text)) for name, text in data["networks"].items()}
+    return data | {"service": service, "networks": networks, "pools": pools}
+
+
+def check(read: Callable[[], Any], parse: Callable[[], Topology]) -> None:
     """Either a TopologyError with lines, or a topology that is written back unchanged."""
     try:
         topology = parse()
     except TopologyError as error:
         assert error.faults
-        assert all("\n" not in fault for fault in error.faults)
+        assert all(fault.isprintable() for fault in error.faults)
     else:
+        assert topology.to_dict() == spelled(read())
         assert salina_topology.parse(topology.to_dict()) == topology
 
 
 @given(anything)
 def test_any_data(data: object) -> None:
     """Whatever the data: no exception but TopologyError."""
-    check(lambda: salina_topology.parse(data))
+    check(lambda: data, lambda: salina_topology.parse(data))
+
+
+def check_text(text: bytes | str) -> None:
+    """The same for a file's content."""
+    check(lambda: salina_yaml.loads(text, "x"), lambda: salina_topology.loads(text))
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60)))
 def test_any_text(text: bytes | str) -> None:
     """Whatever the text: no exception but TopologyError."""
-    check(lambda: salina_topology.loads(text))
+    check_text(text)
+
+
+@given(st.binary(max_size=60))
+def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Whatever the file: no exception but TopologyError, which names it."""
+    file = tmp_path_factory.getbasetemp() / "any-topology.yaml"
+    file.write_bytes(content)
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+pieces = st.one_of(
+    st.text(max_size=4),
+    st.sampled_from(
+        ["\n", "\n  ", "\t", "\r", "\0", "\x85", "\ufeff", "\u2028", ": ", "- ", "? ", "{", "}",
+         "[", "]", ",", "&a ", "*a", "!t ", "!!int ", "!<a%0A>", "<<: ", "|\n", ">-\n", "#", "'",
+         '"', "\\", '"\\UFFFFFFFF"', "---\n", "...\n", "%YAML 9.9\n", "%TAG ! !a\n", "@", "`", "~",
+         "yes", "0x_", "1:1.0", "2001-01-01", ".inf", "1e999", "0", "1", "9", "s1", "10.1.4.21"]
+    ),
+)  # fmt: skip
+
+
+@given(st.sampled_from(["default", "one-host"]), st.data())
+def test_any_change_of_text(name: str, draw: st.DataObject) -> None:
+    """Some pieces of a good file's text replaced by others."""
+    text = fleets.OTHERS.get(name, fleets.DEFAULT).read_text()
+    for _ in range(draw.draw(st.integers(1, 3))):
+        start = draw.draw(st.integers(0, len(text)))
+        end = start + draw.draw(st.integers(0, 12))
+        text = text[:start] + draw.draw(pieces) + text[end:]
+    check_text(text)
 
 
 @given(st.sampled_from(["default", *fleets.OTHERS]), st.data())
@@ -721,7 +793,92 @@ def test_any_change(name: str, draw: st.DataObject) -> None:
         place[draw.draw(scalars)] = place.pop(key)
     else:
         place[key] = draw.draw(anything)
-    check(lambda: salina_topology.parse(data))
+    check(lambda: data, lambda: salina_topology.parse(data))
+
+
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+
+
+@st.composite
+def good(draw: st.DrawFn) -> Data:
+    """A good topology with nothing left out: roles, networks and addresses of all kinds."""
+    names = draw(st.lists(labels, min_size=1, max_size=5, unique=True))
+    links = {purpose: draw(st.sampled_from(names)) for purpose in salina_topology.PURPOSES}
+    six = draw(st.booleans())
+    cidr, address, rule = (
+        ("fd00:{}::/64", "fd00:{}::1:{}", "fd00:{}::2:(10+n)")
+        if six
+        else ("10.{}.0.0/16", "10.{}.1.{}", "10.{}.2.(10+n)")
+    )
+    places = {name: number for number, name in enumerate(names, 1)}
+    pooled = draw(st.booleans())
+    counts = {
+        "master": 1,
+        "firewall": 1 if links["clients"] != links["edge"] else draw(st.integers(0, 1)),
+        "storage": draw(st.sampled_from([0, 1, 2, 3, 6])),
+        "quorum": draw(st.sampled_from(salina_topology.VOTERS)),
+        "database": draw(st.integers(1, 3)),
+        "app": draw(st.integers(0 if pooled else 1, 4)),
+        "balancer": 1,
+    }
+    several = draw(st.integers(max(counts.values()), 12))
+    ids = draw(st.lists(labels.map("h-{}".format), min_size=several, max_size=several, unique=True))
+    roles: dict[str, list[str]] = {host: [] for host in ids}
+    for role in salina_topology.ROLES:
+        for host in draw(st.permutations(ids))[: counts[role]]:
+            roles[host].append(role)
+
+    def needed(found: list[str]) -> list[str]:
+        wanted = {links[link] for role in found for link in salina_topology.NEEDS[role]}
+        return sorted(wanted | {links["management"]})
+
+    hosts: Data = {
+        host: {
+            "roles": found,
+            "addresses": {name: address.format(places[name], number) for name in needed(found)},
+        }
+        for number, (host, found) in enumerate(roles.items(), 1)
+        if found
+    }
+    hosts[next(host for host in hosts if "database" in roles[host])]["first"] = True
+    balancer = next(host for host in hosts.values() if "balancer" in host["roles"])
+    initial = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True))
+    pools = {
+        "blue": {
+            "id": draw(st.sampled_from(["s{n}", "web-{n}", "web-{n}-blue", "{n}"])),
+            "roles": ["app"],
+            "addresses": {name: rule.format(places[name]) for name in needed(["app"])},
+            "minimum": draw(st.integers(1, len(initial))),
+            "maximum": draw(st.integers(9, 200)),
+        }
+    }
+    for pool in pools.values():
+        pool["initial"] = [pool["id"].replace("{n}", str(number)) for number in initial]
+    return {
+        "service": {
+            "name": draw(st.from_regex(r"crm[a-z0-9_]{0,9}", fullmatch=True)),
+            "domain": ".".join(draw(st.lists(labels, min_size=1, max_size=3))),
+            "application": draw(st.sampled_from(["odoo-14.0", "odoo-19.0", "crm"])),
+            "address": balancer["addresses"][links["edge"]],
+            "http": draw(st.sampled_from([80, 8080, 1])),
+            "https": draw(st.sampled_from([443, 8443, 65535])),
+            "tls": draw(st.booleans()),
+        },
+        "networks": {name: cidr.format(place) for name, place in places.items()},
+        "links": links,
+        "hosts": hosts,
+        "pools": pools if pooled else {},
+    }
+
+
+@given(good())
+def test_any_good_topology_is_written_back_unchanged(data: Data) -> None:
+    """Through a file's text: what comes out is what went in, in the same order."""
+    topology = salina_topology.loads(yaml.safe_dump(data, sort_keys=False))
+    written = topology.to_dict()
+    assert written == data
+    assert list(written["hosts"]) == list(data["hosts"])
+    assert salina_topology.loads(yaml.safe_dump(written)).service == topology.service
 
 
 plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), max_size=12)
