@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -42,27 +41,20 @@ def choose(source: Path | None, application: str | None) -> tuple[str, bool]:
 
     :param source: another topology than pillar/topology.yaml
     :param application: another application than the topology names
-    :raises LabError: no such topology, no such application
+    :raises LabError: no such application; no such topology, or one with faults
     """
     known = sorted(path.stem for path in APPLICATIONS.glob("*.yaml"))
     if application is not None and application not in known:
         raise LabError(f"no application {application!r}; there are: {', '.join(known)}")
     path = source or OWN_TOPOLOGY
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise LabError(f"{path}: {error.strerror}", "ls pillar tests/topologies") from error
-    return with_application(text, application), source is None and application is None
-
-
-def with_application(text: str, application: str | None) -> str:
-    """Return the topology's text with another application's name in it."""
+        data = salina_topology.load(path).to_dict()
+    except salina_topology.TopologyError as error:
+        raise LabError(str(error), "mend it, then: make up (others: tests/topologies)") from error
     if application is None:
-        return text
-    data: Any = yaml.safe_load(text)
-    if isinstance(data, dict) and isinstance(data.get("service"), dict):
-        data["service"]["application"] = application
-    return yaml.safe_dump(data, sort_keys=False)
+        return path.read_text(), source is None
+    data["service"]["application"] = application
+    return yaml.safe_dump(data, sort_keys=False), False
 
 
 def parse(text: str) -> salina_topology.Topology:

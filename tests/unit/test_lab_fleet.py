@@ -25,8 +25,16 @@ def test_another_application_replaces_the_topologys() -> None:
 
 
 def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="No such file"):
-        fleet.choose(tmp_path / "none.yaml", None)
+    file = tmp_path / "topology.yaml"
+    with pytest.raises(LabError, match="1 fault\n  cannot be read: No such file or directory"):
+        fleet.choose(file, None)
+    for application in (None, "odoo-19.0"):
+        file.write_bytes(b"\x7fELF\xff")
+        with pytest.raises(LabError, match=f"{file}: 1 fault\n  is not text in UTF-8"):
+            fleet.choose(file, application)
+        file.write_text("links: {}\nlinks: {}\n")
+        with pytest.raises(LabError, match="links: given twice"):
+            fleet.choose(file, application)
     with pytest.raises(LabError, match="missing"):
         fleet.parse("service: {}")
 
