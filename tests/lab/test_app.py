@@ -11,21 +11,20 @@ import hashlib
 import json
 import os
 import re
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.lab import tiers
 from tests.lab.lab import apply, run, salt, shell
+from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
 
-APPS = ["s1", "s2", "s3"]
 URL = "https://crm.example"
 LOG = "/var/log/nginx/odoo-access.log"
-SECRETS = "/var/lib/salina/secrets"
 PYTHON = "/opt/odoo/odoo-14.0/bin/python"
 
 # What c1 runs: `call` makes requests of one session, as a browser would.
@@ -72,7 +71,7 @@ def ca() -> str:
 @pytest.fixture(scope="module")
 def password() -> str:
     """The password of the user admin."""
-    return run("salt", "cat", f"{SECRETS}/app-login").strip()
+    return secret("app-login")
 
 
 @pytest.fixture
@@ -98,17 +97,9 @@ def log(host: str, mark: str) -> list[str]:
     return shell(host, f"grep {mark} {LOG} || true").splitlines()
 
 
-def primary() -> str:
-    """The database host that takes writes."""
-    asked = "runuser -u postgres -- psql -XAtc 'SELECT pg_is_in_recovery()'"
-    hosts = ("bbdd1", "bbdd2")
-    return next(host for host in hosts if shell(host, asked, check=False) == "f\n")
-
-
 def sql(statement: str) -> list[str]:
     """The rows that a statement gives in the application's database."""
-    psql = ["runuser", "-u", "postgres", "--", "psql", "-XAt", "-d", "crm"]
-    return run(primary(), *psql, given=statement).splitlines()
+    return tiers.sql(tiers.leader(), statement, "crm").splitlines()
 
 
 def test_s1_login_page_and_its_assets(client: Any) -> None:
@@ -186,41 +177,6 @@ def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
         pid = run(host, "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
         inside = ["nsenter", "--target", pid, "--mount", "--setuid", "869", "--setgid", "869"]
         run(host, *inside, "test", "-w", "/mnt/nas/odoo/filestore/crm")
-
-
-@pytest.mark.slow
-def test_s11_a_session_outlives_the_primary(client: Any) -> None:
-    """S11: PostgreSQL is killed on the primary; who is logged in stays so, and requests wait."""
-    leader = primary()
-    with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(
-            client,
-            """
-uid = login()["uid"]
-seen, failed, slowest = set(), 0, 0.0
-end = time.monotonic() + 25
-while time.monotonic() < end:
-    begin = time.monotonic()
-    try:
-        seen.add(call("/web/session/get_session_info")["uid"] == uid)
-    except Exception:
-        failed += 1
-    slowest = max(slowest, time.monotonic() - begin)
-    time.sleep(0.2)
-try:
-    last = call("/web/session/get_session_info")["uid"] == uid
-except Exception as error:
-    last = repr(error)
-print(json.dumps({"seen": sorted(seen), "last": last, "failed": failed, "slowest": slowest}))
-""",
-        )
-        time.sleep(5)
-        directory = "$(runuser -u postgres -- psql -XAtc 'SHOW data_directory')"
-        shell(leader, f'kill -KILL "$(head -1 "{directory}/postmaster.pid")"')
-        found = waiting.result()
-    assert found["last"] is True, found
-    assert found["seen"] == [True], found
-    assert found["failed"] <= 6, found
 
 
 def test_s9_initialised_once_without_demo_data() -> None:
@@ -315,13 +271,12 @@ def test_o2_o3_service_as_it_should_run() -> None:
 
 def test_o2_odoo_takes_the_hashed_password() -> None:
     """O2: admin_passwd is a hash that passlib, as Odoo uses it, finds right."""
-    secret = run("salt", "cat", f"{SECRETS}/app-admin").strip()
     script = (
         "import configparser, sys; from passlib.hash import pbkdf2_sha512 as h; "
         "c = configparser.RawConfigParser(); c.read('/etc/odoo/odoo.conf'); "
         "print(h.verify(sys.stdin.read(), c['options']['admin_passwd']))"
     )
-    assert run("s1", PYTHON, "-c", script, given=secret).strip() == "True"
+    assert run("s1", PYTHON, "-c", script, given=secret("app-admin")).strip() == "True"
 
 
 def test_o3_log_is_rotated_and_followed() -> None:

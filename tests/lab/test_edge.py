@@ -14,6 +14,7 @@ import salina_policy
 import salina_wait
 from tests import fleets
 from tests.lab.lab import apply, run, salt, shell
+from tests.lab.tiers import APPS, all_serve, servers
 
 pytestmark = pytest.mark.lab
 
@@ -22,7 +23,6 @@ SERVICE = fleets.topology().service
 HEALTH = fleets.pillar("lb1")["balancer"]["health"]["path"]
 HOSTS = fleets.fleet().hosts
 ADDRESSES = {address: host.id for host in HOSTS.values() for address in host.addresses.values()}
-APPS = [host.id for host in fleets.fleet().having("app")]
 OLD_TLS = ("-tls1", "-tls1_1")
 WEAK = ("AES128-SHA", "AES256-SHA256", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA256")
 
@@ -115,10 +115,9 @@ def test_requests_go_round() -> None:
     """S2: 300 requests of a client, 100 to each app host."""
 
     def counts() -> dict[str, int]:
-        servers = salt("lb1", "balancer.servers")["lb1"]
-        return {name: server["requests"] for name, server in servers.items()}
+        return {name: server["requests"] for name, server in servers().items()}
 
-    assert salina_wait.until(all_serve, 60), salt("lb1", "balancer.servers")
+    assert salina_wait.until(all_serve, 60), servers()
     before = counts()
     statuses = curl(
         "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}\\n",
@@ -127,12 +126,6 @@ def test_requests_go_round() -> None:
     assert statuses.split() == ["200"] * 300
     after = counts()
     assert {name: after[name] - before[name] for name in before} == dict.fromkeys(APPS, 100)
-
-
-def all_serve() -> bool:
-    """Whether each app host has its whole share."""
-    servers = salt("lb1", "balancer.servers")["lb1"].values()
-    return all(server["serving"] and server["weight"] == 100 for server in servers)
 
 
 @pytest.fixture
@@ -148,8 +141,7 @@ def test_a_drain_outlives_a_reload(drained: str) -> None:
     run("lb1", "systemctl", "reload", "haproxy")
     stats = salt("lb1", "balancer.stats")["lb1"]
     assert [row["stot"] for row in stats if row["svname"] == "FRONTEND"] == ["0"]  # a new process
-    servers = salt("lb1", "balancer.servers")["lb1"]
-    assert {name for name, server in servers.items() if not server["serving"]} == {drained}
+    assert {name for name, server in servers().items() if not server["serving"]} == {drained}
 
 
 def test_only_the_service_is_open_to_clients() -> None:

@@ -16,26 +16,12 @@ import pytest
 
 import salina_wait
 from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
+from tests.lab.tiers import APPS, STORAGE, faults, whole
 
 pytestmark = pytest.mark.lab
 
-STORAGE = ["nas1", "nas2", "nas3"]
-APPS = ["s1", "s2", "s3"]
 DIRECTORY = "/mnt/nas/salina-test"
 OPTION = "network.ping-timeout"
-
-
-def faults(host: str = "nas1") -> list[str]:
-    """What is wrong with the volume, as one storage host sees it; also why it can't be told."""
-    answer = salt(host, "gluster.faults", "nas").get(host)
-    return answer if isinstance(answer, list) else [str(answer)]
-
-
-def whole() -> float:
-    """Wait until every brick is there and nothing is left to heal; how long it took."""
-    begin = time.monotonic()
-    salina_wait.clear(lambda: "; ".join(faults()), 120, "the volume to be whole")
-    return time.monotonic() - begin
 
 
 def outcome(state: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
@@ -214,27 +200,24 @@ done
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "stall"), [("link-down", 15), ("kill", 15), ("freeze", 15)])
-def test_one_storage_host_lost(broken: None, directory: str, kind: str, stall: float) -> None:
-    """S4: writing goes on while one nas is away, with one bounded stall; then it is healed."""
+def test_one_storage_host_frozen(broken: None, directory: str) -> None:
+    """S4: writing goes on after one bounded stall; then it is healed, which no event tells."""
     with ThreadPoolExecutor() as pool:
         writer = pool.submit(shell, "s1", f"DIRECTORY={directory}\n{WRITER}")
         time.sleep(3)
-        fault(kind, "nas2")
+        fault("freeze", "nas2")
         written = [line.split() for line in writer.result().splitlines()]
     times = [float(moment) for moment, _ in written]
     gap = max(after - before for before, after in pairwise(times))
-    assert gap < stall
+    print(f"nas2 frozen: {len(written)} files, longest gap {gap:.1f} s")
+    assert gap < 15
     heal("nas2")
-    took = whole()
+    whole()
     last = written[-1][1]
     assert shell("s2", f"ls {directory} | wc -l").strip() == last
     assert set(checksums(f"{directory}/{last}").values()) == {
         hashlib.sha256(f"{last}\n".encode()).hexdigest()
     }
-    print(
-        f"{kind}: {len(written)} files, longest gap {gap:.1f} s, whole {took:.0f} s after its end"
-    )
 
 
 @pytest.mark.slow
