@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import salina_command
+import salina_state
 import salina_wait
 
 __virtualname__ = "application"
@@ -20,6 +22,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def checked_out(name: str, repository: str, revision: str) -> dict[str, Any]:
     """Ensure that a directory has a revision of a git repository checked out.
 
@@ -31,9 +34,9 @@ def checked_out(name: str, repository: str, revision: str) -> dict[str, Any]:
         repository: a git URL, or the path of another checkout on this host.
         revision: branch, tag or commit.
 
-    Raises:
-        CommandExecutionError: git failed. Local changes are never overwritten for another reason
-            than a new revision: they are an error that says what to do.
+    Fails:
+        git failed. Local changes are never overwritten for another reason than a new revision:
+        they are an error that says what to do.
 
     CLI example: see ``salt/application/source.sls``.
     """
@@ -56,6 +59,7 @@ def checked_out(name: str, repository: str, revision: str) -> dict[str, Any]:
     return _ret(name, True, f"{revision} was checked out", changes)
 
 
+@salina_state.fails_plainly
 def apt_release(name: str) -> dict[str, Any]:
     """Ensure that another Debian release can be asked for, at this host's own mirror.
 
@@ -85,6 +89,7 @@ def apt_release(name: str) -> dict[str, Any]:
     return _ret(name, result, f"packages of {name} can be installed", changes)
 
 
+@salina_state.fails_plainly
 def odoo_configured(name: str, user: str) -> dict[str, Any]:
     """Ensure that odoo.conf is what pillar and processors of this host make of it.
 
@@ -106,6 +111,7 @@ def odoo_configured(name: str, user: str) -> dict[str, Any]:
     return ret
 
 
+@salina_state.fails_plainly
 def database_answers(name: str, wait: int) -> dict[str, Any]:
     """Wait until the application's database takes writes, by the application's own way to it.
 
@@ -118,6 +124,7 @@ def database_answers(name: str, wait: int) -> dict[str, Any]:
     return _wait(name, lambda: __salt__["application.database"](), wait, f"the database {name}")
 
 
+@salina_state.fails_plainly
 def healthy(name: str, wait: int) -> dict[str, Any]:
     """Wait until the application answers.
 
@@ -130,6 +137,7 @@ def healthy(name: str, wait: int) -> dict[str, Any]:
     return _wait(name, lambda: __salt__["application.health"](name), wait, name)
 
 
+@salina_state.fails_plainly
 def listening(name: str, address: str, port: int) -> dict[str, Any]:
     """Ensure that a service listens on an address; restart it where it doesn't.
 
@@ -148,12 +156,13 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
     changes = {"listening": {"old": None, "new": where}}
     if __opts__["test"]:
         return _ret(name, None, f"would be restarted to listen on {where}", changes)
-    __salt__["service.restart"](name)
+    salina_command.systemctl(__salt__, "restart", name)
     if not __salt__["application.listening"](address, port):
         return _ret(name, False, f"it was restarted, but doesn't listen on {where}")
     return _ret(name, True, f"it was restarted and listens on {where}", changes)
 
 
+@salina_state.fails_plainly
 def once(
     name: str,
     command: list[str],
@@ -178,8 +187,8 @@ def once(
         secrets: further environment: name -> key of pillar ``app:secrets``.
         patience: see ``application.once``.
 
-    Raises:
-        CommandExecutionError: it failed and stays undone; the next apply tries again.
+    Fails:
+        it failed and stays undone; the next apply tries again.
 
     CLI example: see ``salt/odoo/once.sls``.
     """
@@ -205,10 +214,7 @@ def _wait(name: str, obstacle: Any, wait: int, what: str) -> dict[str, Any]:
     if __opts__["test"]:
         found = obstacle()
         return _ret(name, None if found else True, f"would be waited for: {found}" if found else "")
-    try:
-        salina_wait.clear(obstacle, wait, what)
-    except TimeoutError as error:
-        return _ret(name, False, str(error))
+    salina_wait.clear(obstacle, wait, what)
     return _ret(name, True, f"{what} answers")
 
 

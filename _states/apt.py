@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
+import salina_state
 import salina_wait
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
+@salina_state.fails_plainly
 def whole(name: str, wait: int) -> dict[str, Any]:
     """Ensure that no package was left halfway: the host lost its power, or the apply was killed.
 
@@ -21,8 +21,8 @@ def whole(name: str, wait: int) -> dict[str, Any]:
         name: free text.
         wait: seconds for an installation that goes on: apt outlives the minion that began it.
 
-    Raises:
-        CommandExecutionError: it goes on for longer, or what was left can't be finished.
+    Fails:
+        it goes on for longer, or what was left can't be finished.
 
     CLI example: see ``salt/common/packages.sls``.
     """
@@ -32,10 +32,7 @@ def whole(name: str, wait: int) -> dict[str, Any]:
         return ret
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"would be finished: {', '.join(found)}"}
-    try:
-        salina_wait.clear(__salt__["apt.busy"], wait, "the packages")
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from error
+    salina_wait.clear(__salt__["apt.busy"], wait, "the packages")
     found = __salt__["apt.unfinished"]()
     if found:
         __salt__["apt.finish"]()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
+import salina_command
+import salina_state
 
 __virtualname__ = "daemon"
 __salt__: dict[str, Any]
@@ -15,6 +16,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any]:
     """Ensure that a running service has read its files, by a reload if it has not.
 
@@ -25,8 +27,8 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
         files: what it reads when it starts and when it reloads.
         restart: it reads them only when it starts.
 
-    Raises:
-        CommandExecutionError: the reload, or the restart, failed.
+    Fails:
+        the reload, or the restart, failed.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -37,11 +39,11 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     action = "restart" if restart else "reload"
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"would {action}: {', '.join(unread)} changed"}
-    if not __salt__[f"service.{action}"](name):
-        raise CommandExecutionError(f"systemctl {action} {name} failed: see journalctl -u {name}")
+    salina_command.systemctl(__salt__, action, name)
     return ret | {"changes": {"read": unread}, "comment": f"{action}ed"}
 
 
+@salina_state.fails_plainly
 def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]:
     """Ensure that the minion itself has read its files, by a restart as soon as this job has ended.
 
@@ -52,8 +54,8 @@ def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]
         files: what it reads when it starts.
         unit: the name of the transient unit that waits and restarts.
 
-    Raises:
-        CommandExecutionError: that unit could not be started.
+    Fails:
+        that unit could not be started.
 
     CLI example: see ``salt/common/minion.sls``.
     """

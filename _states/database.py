@@ -6,6 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_state
 import salina_wait
 
 __virtualname__ = "database"
@@ -17,6 +18,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def present(name: str, wait: int) -> dict[str, Any]:
     """Ensure that the roles and databases are there, with their passwords, rights and owners.
 
@@ -27,8 +29,8 @@ def present(name: str, wait: int) -> dict[str, Any]:
         name: free text.
         wait: seconds for a replica to wait.
 
-    Raises:
-        CommandExecutionError: PostgreSQL refused, doesn't answer, or nothing arrived in time.
+    Fails:
+        PostgreSQL refused, doesn't answer, or nothing arrived in time.
 
     CLI example: see ``salt/database/init.sls``.
     """
@@ -43,10 +45,7 @@ def present(name: str, wait: int) -> dict[str, Any]:
             plan = __salt__["database.plan"]()
         return "; ".join(f"{subject} is not {change}" for subject, change in plan["steps"])
 
-    try:
-        salina_wait.clear(missing, wait, "roles and databases to arrive from the primary")
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from error
+    salina_wait.clear(missing, wait, "roles and databases to arrive from the primary")
     return ret
 
 

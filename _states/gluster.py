@@ -7,12 +7,12 @@ anything: such a difference is an error that says what an operator can do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 import salina_gluster
+import salina_state
 import salina_wait
 from salina_gluster import Peer, Volume
 
@@ -20,6 +20,7 @@ __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
+@salina_state.fails_plainly
 def brick(name: str, volume: str) -> dict[str, Any]:
     """Ensure that this host's brick directory is empty or the volume's own, and not full.
 
@@ -36,6 +37,7 @@ def brick(name: str, volume: str) -> dict[str, Any]:
     return _result(name, not fault, {}, fault or f"it can be a brick of {volume}")
 
 
+@salina_state.fails_plainly
 def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     """Ensure that the trusted pool has these hosts and no others.
 
@@ -47,8 +49,8 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
         hosts: all hosts of the pool, in the same order on each; the first adds the others.
         wait: seconds to wait for the others.
 
-    Raises:
-        CommandExecutionError: they did not come in time, or gluster refused one.
+    Fails:
+        they did not come in time, or gluster refused one.
 
     CLI example: see ``salt/gluster/server.sls``.
     """
@@ -81,11 +83,12 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
         waits = [*plan.waits, *(f"{peer} does not answer on port 24007" for peer in silent)]
         return "; ".join(waits) if waits or not plan.probe else "the peers were just added"
 
-    _wait(obstacle, wait, "the trusted pool")
+    salina_wait.clear(obstacle, wait, "the trusted pool")
     changes = _joining(_members(__salt__["gluster.pool"](host)), before)
     return _result(name, True, changes, "the pool was completed")
 
 
+@salina_state.fails_plainly
 def volume(
     name: str,
     host: str,
@@ -106,8 +109,8 @@ def volume(
         options: by name, as texts.
         wait: seconds to wait for the others.
 
-    Raises:
-        CommandExecutionError: gluster refused, or it did not come about in time.
+    Fails:
+        gluster refused, or it did not come about in time.
 
     CLI example: see ``salt/gluster/server.sls``.
     """
@@ -141,10 +144,11 @@ def volume(
                 return refused
         return plan.waits or ", ".join(f"{step[0]} was just done" for step in plan.steps)
 
-    _wait(obstacle, wait, f"volume {name}")
+    salina_wait.clear(obstacle, wait, f"volume {name}")
     return _result(name, True, changes, "it is started, with its bricks and options")
 
 
+@salina_state.fails_plainly
 def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, Any]:
     """Ensure that a volume is mounted here, by its line in /etc/fstab; wait until it can be.
 
@@ -157,8 +161,8 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         servers: the storage hosts.
         wait: seconds to wait for them.
 
-    Raises:
-        CommandExecutionError: it could not be mounted in time.
+    Fails:
+        it could not be mounted in time.
 
     CLI example: see ``salt/gluster/mount.sls``.
     """
@@ -185,7 +189,7 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
             return ""
         return f"see journalctl -u {__salt__['gluster.mount'](name)}"
 
-    _wait(obstacle, wait, f"volume {volume} to be mountable")
+    salina_wait.clear(obstacle, wait, f"volume {volume} to be mountable")
     return _result(name, True, changes, "it was mounted")
 
 
@@ -247,13 +251,6 @@ def _attempt(function: str, *args: Any) -> str:
             return str(error)
         raise
     return ""
-
-
-def _wait(obstacle: Callable[[], str], seconds: int, what: str) -> None:
-    try:
-        salina_wait.clear(obstacle, seconds, what)
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def _result(name: str, result: bool | None, changes: Any, comment: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_command
+import salina_state
 import salina_wait
 
 __virtualname__ = "patroni"
@@ -18,6 +19,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     """Wait until this host may start: the first one founds the cluster, the others find it there.
 
@@ -29,8 +31,8 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
         first: whether this host founds the cluster.
         wait: seconds.
 
-    Raises:
-        CommandExecutionError: no primary in time.
+    Fails:
+        no primary in time.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -43,10 +45,11 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
 
     if __opts__["test"]:
         return ret | {"result": None, "comment": "would wait"} if no_primary() else ret
-    _wait(no_primary, wait, "a primary (the first database host founds the cluster)")
+    salina_wait.clear(no_primary, wait, "a primary (the first database host founds the cluster)")
     return ret
 
 
+@salina_state.fails_plainly
 def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     """Ensure that this host works in the cluster, as primary or as streaming replica.
 
@@ -58,8 +61,8 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         wait: seconds to wait for each step.
         files: what the service reads at its start only: its program and its unit.
 
-    Raises:
-        CommandExecutionError: it does not work in time, or there is no replica to hand over to.
+    Fails:
+        it does not work in time, or there is no replica to hand over to.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -73,12 +76,12 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     _wait_working(name, wait)
     if old:
         ret["changes"] = {"restarted": old} | _hand_over(wait)
-        if not __salt__["service.restart"](name):
-            raise CommandExecutionError(f"systemctl restart {name} failed: see journalctl")
+        salina_command.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
     return ret
 
 
+@salina_state.fails_plainly
 def configured(name: str) -> dict[str, Any]:
     """Ensure that the configuration which all members share is the settings' one.
 
@@ -88,8 +91,8 @@ def configured(name: str) -> dict[str, Any]:
     Args:
         name: free text.
 
-    Raises:
-        CommandExecutionError: the member does not answer, or refused.
+    Fails:
+        the member does not answer, or refused.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -125,17 +128,12 @@ def _hand_over(wait: int) -> dict[str, str]:
             return str(error)
         return ""
 
-    _wait(refused, wait, "a replica that can take over (without one: salt ID service.restart)")
+    salina_wait.clear(
+        refused, wait, "a replica that can take over (without one: salt ID service.restart)"
+    )
     return {"handed over to": str(__salt__["patroni.leader"]())}
 
 
 def _wait_working(name: str, wait: int) -> None:
     what = f"this host to work in the database cluster (journalctl -u {name})"
-    _wait(lambda: str(__salt__["patroni.obstacle"]()), wait, what)
-
-
-def _wait(obstacle: Callable[[], str], seconds: int, what: str) -> None:
-    try:
-        salina_wait.clear(obstacle, seconds, what)
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from error
+    salina_wait.clear(lambda: str(__salt__["patroni.obstacle"]()), wait, what)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import salina_state
+
 __virtualname__ = "python_environment"
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -13,6 +15,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def installed(
     name: str,
     interpreter: str,
@@ -33,8 +36,8 @@ def installed(
             named ones depend on.
         without_dependencies: NAME==VERSION of further ones, taken without what they depend on.
 
-    Raises:
-        CommandExecutionError: virtualenv or pip failed, or there is no such file.
+    Fails:
+        virtualenv or pip failed, or there is no such file.
 
     CLI example: see ``salt/odoo/python.sls``.
     """

@@ -6,6 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_command
+import salina_state
 import salina_wait
 
 __virtualname__ = "quorum"
@@ -17,6 +19,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     """Ensure that this host is a running member of the cluster, and that the cluster serves.
 
@@ -29,8 +32,8 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         wait: seconds to wait until this host's member serves.
         files: what the service reads at its start only; if one is newer, it is restarted.
 
-    Raises:
-        CommandExecutionError: etcd refused, did not start, or does not serve in time.
+    Fails:
+        etcd refused, did not start, or does not serve in time.
 
     CLI example: see ``salt/etcd/init.sls``.
     """
@@ -43,15 +46,15 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
             return ret | {"comment": "it is a member"}
         return ret | {"result": None, "comment": "it would be (re)started, and join"}
     if not enabled:
-        _done(__salt__["service.enable"](name), f"systemctl enable {name}")
+        salina_command.systemctl(__salt__, "enable", name)
         ret["changes"]["enabled"] = True
     if not data and not running:
         ret["changes"]["joined"] = _enter(wait)
     if not running:
-        _done(__salt__["service.start"](name, no_block=True), f"systemctl start {name}")
+        salina_command.systemctl(__salt__, "start", name, no_block=True)
         ret["changes"]["started"] = True
     if old:
-        _done(__salt__["service.restart"](name, no_block=True), f"systemctl restart {name}")
+        salina_command.systemctl(__salt__, "restart", name, no_block=True)
         ret["changes"]["restarted"] = old
     _serve(name, wait)
     __salt__["quorum.entered"]()
@@ -61,6 +64,7 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     return ret | {"comment": "it is a member, and the cluster serves"}
 
 
+@salina_state.fails_plainly
 def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
     """Wait until the quorum can be used from this host. It changes nothing.
 
@@ -69,8 +73,8 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
         endpoints: ``10.1.4.21:2379``; one that serves is enough.
         wait: seconds.
 
-    Raises:
-        CommandExecutionError: it took longer; the message says what each endpoint answered.
+    Fails:
+        it took longer; the message says what each endpoint answered.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -78,7 +82,7 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
     if __opts__["test"]:
         obstacle = __salt__["quorum.obstacle"](endpoints)
         return ret if not obstacle else ret | {"result": None, "comment": f"would wait: {obstacle}"}
-    _wait(
+    salina_wait.clear(
         lambda: str(__salt__["quorum.obstacle"](endpoints)),
         wait,
         f"the quorum ({', '.join(endpoints)})",
@@ -97,25 +101,15 @@ def _enter(wait: int) -> str:
             return str(error)
         return ""
 
-    _wait(refused, wait, "the other members, to tell whether the quorum exists and to get in")
+    salina_wait.clear(
+        refused, wait, "the other members, to tell whether the quorum exists and to get in"
+    )
     return state
 
 
 def _serve(name: str, wait: int) -> None:
-    _wait(
+    salina_wait.clear(
         lambda: str(__salt__["quorum.own_obstacle"]()),
         wait,
         f"this host's member of the quorum (journalctl -u {name})",
     )
-
-
-def _wait(obstacle: Any, seconds: int, what: str) -> None:
-    try:
-        salina_wait.clear(obstacle, seconds, what)
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from error
-
-
-def _done(worked: bool, command: str) -> None:
-    if not worked:
-        raise CommandExecutionError(f"{command} failed: see journalctl")

@@ -8,6 +8,7 @@ from typing import Any
 
 import salina_command
 import salina_file
+import salina_state
 
 __virtualname__ = "venv"
 __salt__: dict[str, Any]
@@ -18,6 +19,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
+@salina_state.fails_plainly
 def locked(name: str, lock: str) -> dict[str, Any]:
     """Ensure that an environment has exactly what a lock file names, and nothing of it halfway.
 
@@ -32,8 +34,8 @@ def locked(name: str, lock: str) -> dict[str, Any]:
         name: the environment's directory.
         lock: a complete requirements file with exact versions; not in that directory.
 
-    Raises:
-        CommandExecutionError: a command failed; its output is in the message.
+    Fails:
+        a command failed; its output is in the message.
 
     CLI example: see ``salt/patroni/program.sls``.
     """

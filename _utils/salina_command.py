@@ -6,7 +6,7 @@ and the next apply would do the same work at the same place at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -31,3 +31,21 @@ def run(run_all: Callable[..., dict[str, Any]], argv: Sequence[str], **options: 
         said = result["stderr"] or result["stdout"] or f"exit code {result['retcode']}"
         raise CommandExecutionError(f"{' '.join(argv)}: {said}")
     return str(result["stdout"])
+
+
+def systemctl(salt: Mapping[str, Any], action: str, name: str, **options: Any) -> None:
+    """Have systemd start, restart, reload or enable a service.
+
+    Args:
+        salt: Salt's functions.
+        action: one of these.
+        name: the service.
+        options: of that function of Salt's `service`, such as `no_block`.
+
+    Raises:
+        CommandExecutionError: with the command and what systemd said.
+    """
+    try:
+        salt[f"service.{action}"](name, **options)
+    except CommandExecutionError as error:
+        raise CommandExecutionError(f"systemctl {action} {name}: {error}") from None

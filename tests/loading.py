@@ -19,3 +19,9 @@ def load(path: str, **given: Any) -> ModuleType:
     for name, value in given.items():
         setattr(module, f"__{name}__", value)
     return module
+
+
+def failure(ret: dict[str, Any]) -> str:
+    """What a state that failed says; it tells of no change."""
+    assert (ret["result"], ret["changes"]) == (False, {}), ret
+    return str(ret["comment"])

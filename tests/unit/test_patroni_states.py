@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from tests.loading import load
+from tests.loading import failure, load
 
 Answers = dict[str, Any]
 
@@ -120,8 +121,7 @@ def test_a_member_that_runs_since_before_its_settings_is_restarted() -> None:
 def test_a_refusal_of_the_quorum_is_told() -> None:
     refusal = CommandExecutionError("member/add {}: 10.1.4.21:2379: unhealthy cluster")
     module, _ = state("quorum", OUT | {"quorum.enter": refusal})
-    with pytest.raises(CommandExecutionError, match=r"waited 0 s for .*unhealthy cluster"):
-        module.joined("etcd", 0, [])
+    assert re.search(r"waited 0 s for .*unhealthy cluster", failure(module.joined("etcd", 0, [])))
 
 
 def test_a_member_that_founds_just_now_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,15 +133,15 @@ def test_a_member_that_founds_just_now_is_asked_again(monkeypatch: pytest.Monkey
 
 def test_a_member_that_does_not_serve_is_told_with_the_reason() -> None:
     module, salt = state("quorum", IN | {"quorum.own_obstacle": "connection refused"})
-    with pytest.raises(CommandExecutionError, match=r"journalctl -u etcd.*connection refused"):
-        module.joined("etcd", 0, [])
+    assert re.search(
+        r"journalctl -u etcd.*connection refused", failure(module.joined("etcd", 0, []))
+    )
     assert salt.called("quorum.entered") == []
 
 
 def test_a_service_that_does_not_start_is_told() -> None:
-    module, _ = state("quorum", OUT | {"service.start": False})
-    with pytest.raises(CommandExecutionError, match="systemctl start etcd failed"):
-        module.joined("etcd", 1, [])
+    module, _ = state("quorum", OUT | {"service.start": CommandExecutionError("Unit not found.")})
+    assert failure(module.joined("etcd", 1, [])) == "systemctl start etcd: Unit not found."
 
 
 def test_a_foreign_member_is_an_error_with_instructions() -> None:
@@ -155,8 +155,10 @@ def test_waiting_for_the_quorum() -> None:
     assert state("quorum", {"quorum.obstacle": ""})[0].serves("q", where, 0)["changes"] == {}
     down = {"quorum.obstacle": "refused"}
     assert state("quorum", down, test=True)[0].serves("q", where, 0)["result"] is None
-    with pytest.raises(CommandExecutionError, match=r"the quorum \(10.1.4.21:2379\): refused"):
-        state("quorum", down)[0].serves("q", where, 0)
+    assert re.search(
+        r"the quorum \(10.1.4.21:2379\): refused",
+        failure(state("quorum", down)[0].serves("q", where, 0)),
+    )
 
 
 # patroni
@@ -178,8 +180,9 @@ def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
 def test_another_host_waits_for_the_first() -> None:
     answers = {"patroni.has_data": False, "patroni.leader": None}
     assert state("patroni", answers, test=True)[0].its_turn("turn", False, 0)["result"] is None
-    with pytest.raises(CommandExecutionError, match="waited 0 s for a primary"):
-        state("patroni", answers)[0].its_turn("turn", False, 0)
+    assert re.search(
+        "waited 0 s for a primary", failure(state("patroni", answers)[0].its_turn("turn", False, 0))
+    )
 
 
 def test_a_working_member_is_left_alone() -> None:
@@ -191,8 +194,10 @@ def test_a_working_member_is_left_alone() -> None:
 def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
     down = {"patroni.obstacle": "PostgreSQL is creating replica"}
     assert state("patroni", down, test=True)[0].working("patroni", 0, [])["result"] is None
-    with pytest.raises(CommandExecutionError, match=r"journalctl -u patroni.*creating replica"):
-        state("patroni", down)[0].working("patroni", 0, [])
+    assert re.search(
+        r"journalctl -u patroni.*creating replica",
+        failure(state("patroni", down)[0].working("patroni", 0, [])),
+    )
 
 
 OLD: Answers = {"patroni.obstacle": "", "daemon.outdated": ["/opt/patroni/installed.txt"]}
@@ -225,8 +230,7 @@ def test_a_primary_without_a_replica_to_hand_over_to_is_not_restarted() -> None:
         "patroni.switchover": CommandExecutionError("POST /switchover: 412 no good candidates"),
     }
     module, salt = state("patroni", answers)
-    with pytest.raises(CommandExecutionError, match="412 no good candidates"):
-        module.working("patroni", 0, [])
+    assert re.search("412 no good candidates", failure(module.working("patroni", 0, [])))
     assert salt.called("service.restart") == []
 
 
@@ -313,8 +317,7 @@ def test_a_replica_that_becomes_the_primary_makes_it(monkeypatch: pytest.MonkeyP
 
 def test_nothing_arrives_in_time() -> None:
     module, _ = state("database", {"database.plan": plan(True, STEPS)})
-    with pytest.raises(CommandExecutionError, match=r"waited 0 s .* role crm is not created"):
-        module.present("d", 0)
+    assert re.search(r"waited 0 s .* role crm is not created", failure(module.present("d", 0)))
 
 
 def test_changes_of_roles_are_predicted() -> None:
@@ -341,9 +344,8 @@ def test_a_daemon_is_reloaded_after_a_change() -> None:
     module, salt = state("daemon", changed, test=True)
     assert module.current("patroni", ["/f"])["result"] is None
     assert salt.called("service.reload") == []
-    module, _ = state("daemon", changed | {"service.reload": False})
-    with pytest.raises(CommandExecutionError, match="systemctl reload patroni failed"):
-        module.current("patroni", ["/f"])
+    module, _ = state("daemon", changed | {"service.reload": CommandExecutionError("Job failed.")})
+    assert failure(module.current("patroni", ["/f"])) == "systemctl reload patroni: Job failed."
 
 
 def test_the_minion_restarts_when_the_job_has_ended() -> None:
@@ -383,8 +385,7 @@ def test_an_installation_that_failed_is_told_and_done_again(environment: tuple[s
     failed = {"retcode": 1, "stderr": "No matching distribution", "stdout": ""}
     done = {"retcode": 0, "stdout": ""}
     module, _ = state("venv", {"cmd.run_all": Sequence(done, failed, done)})
-    with pytest.raises(CommandExecutionError, match=r"pip .*: No matching distribution"):
-        module.locked(*environment)
+    assert re.search(r"pip .*: No matching distribution", failure(module.locked(*environment)))
     assert module.locked(*environment)["changes"]["new"] == ["patroni==4.1.5"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 
 import jinja2
 import pytest
-from salt.exceptions import CommandExecutionError
 
 import salina_ufw
 from _modules import ufw as module
 from _states import ufw as state
 from tests import fleets
+from tests.loading import failure
 
 # As ufw 0.36.2 printed them, for rules given in other words.
 ADDED = """\
@@ -234,15 +235,16 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
     ufw.fails = "22"
-    with pytest.raises(
-        CommandExecutionError, match=r"ufw allow from .* port 22 .*: ERROR: Bad port"
-    ):
-        state.rules("r", [SSH], [])
+    assert re.search(
+        r"ufw allow from .* port 22 .*: ERROR: Bad port", failure(state.rules("r", [SSH], []))
+    )
 
 
 def test_a_bad_rule_is_named(ufw: Ufw) -> None:
-    with pytest.raises(CommandExecutionError, match=r"pillar ufw: '10\.1\.2\.300' does not"):
-        state.rules("r", [WEB | {"to": "10.1.2.300"}], [])
+    assert re.search(
+        r"pillar ufw: '10\.1\.2\.300' does not",
+        failure(state.rules("r", [WEB | {"to": "10.1.2.300"}], [])),
+    )
 
 
 def test_enabled_and_a_second_run(ufw: Ufw) -> None:
