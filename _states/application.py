@@ -158,7 +158,8 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
         return _ret(name, None, f"would be restarted to listen on {where}", changes)
     salina_command.systemctl(__salt__, "restart", name)
     if not __salt__["application.listening"](address, port):
-        return _ret(name, False, f"it was restarted, but doesn't listen on {where}")
+        fault = f"done, but it doesn't listen on {where} (journalctl -u {name})"
+        return _ret(name, False, f"systemctl restart {name}: {fault}")
     return _ret(name, True, f"it was restarted and listens on {where}", changes)
 
 

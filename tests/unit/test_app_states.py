@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from tests import fleets
 from tests.loading import failure, load
@@ -25,6 +27,15 @@ def states(test: bool = False, **modules: Any) -> ModuleType:
 def never(*_: Any, **__: Any) -> Any:
     """What a prediction must not call."""
     raise AssertionError("called")
+
+
+def refuse(said: str) -> Callable[..., Any]:
+    """A function of a module that raises."""
+
+    def function(*_: Any, **__: Any) -> Any:
+        raise CommandExecutionError(said)
+
+    return function
 
 
 AT = {"revision": "14.0", "commit": "abc", "changed": list[str]()}
@@ -50,6 +61,12 @@ def test_checked_out_with_changes_by_hand() -> None:
     assert ret["result"] is False
     assert "odoo/http.py" in ret["comment"]
     assert "git -C /opt/odoo/production reset --hard" in ret["comment"]
+
+
+def test_checkout_that_failed_names_the_command_and_its_output() -> None:
+    said = "git -C /x fetch --quiet --depth=1 origin 15.0: fatal: couldn't find remote ref 15.0"
+    found = states(checked_out=lambda name: AT, check_out=refuse(said))
+    assert failure(found.checked_out("/x", "url", "15.0")) == said
 
 
 def test_once() -> None:
@@ -83,26 +100,160 @@ def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None
     assert found.once("init", ["x"], "odoo", "/")["result"] is result
 
 
-def test_waits_with_a_bound() -> None:
-    ret = states(database=lambda: "it is a replica: read-only").database_answers("crm", wait=0)
-    assert ret["result"] is False
-    assert ret["comment"] == "waited 0 s for the database crm: it is a replica: read-only"
-    assert states(health=lambda url: "").healthy("http://x", wait=0)["result"] is True
+def test_once_that_failed() -> None:
+    said = "init stays undone, since this ended with 3: odoo-bin -i\nthe last words"
+    ret = states(once=refuse(said)).once("init", ["odoo-bin", "-i"], "odoo", "/")
+    assert failure(ret) == said
 
 
-def test_waiting_is_predicted_by_one_look() -> None:
-    looks = iter(["status 500"])
-    ret = states(True, health=lambda url: next(looks)).healthy("http://x", wait=60)
-    assert ret["result"] is None
+Wait = Callable[[bool, str], dict[str, Any]]
 
 
-def test_listening() -> None:
-    seen = iter([False, True])
-    found = states(listening=lambda *_: next(seen))
-    found.__salt__["service.restart"] = lambda name: True
-    ret = found.listening("nginx", "10.1.3.11", 80)
-    assert ret["result"] is True
-    assert ret["changes"]["listening"]["new"] == "10.1.3.11 port 80"
+def answers(test: bool, obstacle: str) -> dict[str, Any]:
+    """The state that waits for the database; `obstacle`: what its one look finds."""
+    looks = iter([obstacle])
+    found = states(test, database=lambda: next(looks))
+    ret: dict[str, Any] = found.database_answers("crm", wait=60 if test else 0)
+    return ret
+
+
+def healthy(test: bool, obstacle: str) -> dict[str, Any]:
+    """The same for the application."""
+    looks = iter([obstacle])
+    found = states(test, health=lambda url: next(looks))
+    ret: dict[str, Any] = found.healthy("http://127.0.0.1:8069/", wait=60 if test else 0)
+    return ret
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("wait", [answers, healthy])
+def test_what_is_there_is_not_waited_for(wait: Wait, test: bool) -> None:
+    ret = wait(test, "")
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+@pytest.mark.parametrize("wait", [answers, healthy])
+def test_waiting_is_predicted_by_one_look(wait: Wait) -> None:
+    ret = wait(True, "status 500")
+    assert (ret["result"], ret["comment"]) == (None, "would be waited for: status 500")
+
+
+@pytest.mark.parametrize(
+    ("wait", "what"), [(answers, "the database crm"), (healthy, "http://127.0.0.1:8069/")]
+)
+def test_waits_with_a_bound(wait: Wait, what: str) -> None:
+    assert failure(wait(False, "read-only")) == f"waited 0 s for {what}: read-only"
+
+
+class Nginx:
+    """A service that listens where it should, from its restart on."""
+
+    def __init__(self, listens: bool = False, mends: bool = True, test: bool = False) -> None:
+        self.listens = listens
+        self.mends = mends
+        self.restarts: list[str] = []
+        self.states = states(test, listening=lambda *_: self.listens)
+        self.states.__salt__["service.restart"] = self.restart
+
+    def restart(self, name: str) -> None:
+        self.restarts.append(name)
+        self.listens = self.mends
+
+    def apply(self) -> dict[str, Any]:
+        ret: dict[str, Any] = self.states.listening("nginx", "10.1.3.11", 80)
+        return ret
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_a_service_that_listens_is_left_alone(test: bool) -> None:
+    nginx = Nginx(listens=True, test=test)
+    ret = nginx.apply()
+    assert (ret["result"], ret["changes"], nginx.restarts) == (True, {}, [])
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_a_service_that_listens_elsewhere_is_restarted(test: bool) -> None:
+    nginx = Nginx(test=test)
+    ret = nginx.apply()
+    assert ret["result"] is (None if test else True)
+    assert ret["changes"] == {"listening": {"old": None, "new": "10.1.3.11 port 80"}}
+    assert nginx.restarts == ([] if test else ["nginx"])
+
+
+def test_a_service_that_does_not_come_to_listen() -> None:
+    assert failure(Nginx(mends=False).apply()) == (
+        "systemctl restart nginx: done, but it doesn't listen on 10.1.3.11 port 80 "
+        "(journalctl -u nginx)"
+    )
+    nginx = Nginx()
+    nginx.states.__salt__["service.restart"] = refuse("Job for nginx.service failed.")
+    assert failure(nginx.apply()) == "systemctl restart nginx: Job for nginx.service failed."
+
+
+# --- files that core's file.managed keeps
+
+
+class Managed:
+    """Core's state of a file, which is only pretended; notes what it was given."""
+
+    def __init__(self, test: bool, changes: dict[str, Any], result: bool | None = True) -> None:
+        self.ret = {"name": "", "result": result, "changes": changes, "comment": "No space left"}
+        self.given: dict[str, dict[str, Any]] = {}
+        self.refreshed = 0
+        self.states = states(
+            test,
+            apt_source=lambda release: f"Suites: {release}",
+            odoo_configuration=lambda: "admin_passwd = canary",
+        )
+        self.states.__salt__["pkg.refresh_db"] = self.refresh
+        self.states.__states__ = {"file.managed": self.managed}  # type: ignore[attr-defined]
+
+    def managed(self, path: str, **given: Any) -> dict[str, Any]:
+        self.given[path] = given
+        return self.ret
+
+    def refresh(self, failhard: bool) -> None:
+        assert failhard
+        self.refreshed += 1
+
+
+DIFF = {"diff": "New file"}
+FILES = ["/etc/apt/preferences.d/bullseye.pref", "/etc/apt/sources.list.d/bullseye.sources"]
+
+
+@pytest.mark.parametrize(
+    ("test", "changes", "result", "refreshed"),
+    [(False, {}, True, 0), (True, {}, True, 0), (False, DIFF, True, 1), (True, DIFF, None, 0)],
+)
+def test_another_release(
+    test: bool, changes: dict[str, Any], result: bool | None, refreshed: int
+) -> None:
+    """APT's lists are fetched anew when, and only when, its files were changed."""
+    managed = Managed(test, changes)
+    ret = managed.states.apt_release("bullseye")
+    assert (ret["result"], managed.refreshed) == (result, refreshed)
+    assert ret["changes"] == ({path: DIFF for path in FILES} if changes else {})
+    assert managed.given[FILES[1]]["contents"] == "Suites: bullseye"
+
+
+def test_another_release_that_failed() -> None:
+    ret = Managed(False, {}, result=False).states.apt_release("bullseye")
+    assert (ret["name"], failure(ret)) == ("bullseye", "No space left")
+    managed = Managed(False, DIFF)
+    managed.states.__salt__["pkg.refresh_db"] = refuse("Error getting repos: http://mirror")
+    assert failure(managed.states.apt_release("bullseye")) == "Error getting repos: http://mirror"
+
+
+@pytest.mark.parametrize(
+    ("changes", "result"), [({}, True), (DIFF, True), (DIFF, None), ({}, False)]
+)
+def test_odoo_configuration(changes: dict[str, Any], result: bool | None) -> None:
+    """Core's state says it all; but no change of a secret is shown."""
+    managed = Managed(result is None, changes, result)
+    assert managed.states.odoo_configured("/etc/odoo/odoo.conf", "odoo") == managed.ret
+    given = managed.given["/etc/odoo/odoo.conf"]
+    assert (given["mode"], given["group"], given["show_changes"]) == ("0640", "odoo", False)
+    assert given["contents"] == "admin_passwd = canary"
 
 
 # --- python_environment
@@ -167,7 +318,8 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
 
 def test_interrupted_environment_is_made_again(lock: Path, tmp_path: Path) -> None:
     pip = Pip(tmp_path / "env", fails="-r")
-    assert re.search("no such version", failure(pip.apply()))
+    said = f"{tmp_path}/env/bin/pip install .* -r {tmp_path}/env/requirements.txt: no such version"
+    assert re.fullmatch(said, failure(pip.apply()))
     assert pip.module.installed(str(tmp_path / "env")) == {}
     pip.fails = "never"
     pip.commands.clear()
@@ -195,4 +347,11 @@ def test_environment_predicted_on_a_bare_host(tmp_path: Path) -> None:
     pip = Pip(tmp_path / "env")
     pip.states.__opts__["test"] = True  # type: ignore[attr-defined]
     assert pip.apply()["result"] is None
+    assert pip.commands == []
+
+
+def test_environment_without_its_requirements(tmp_path: Path) -> None:
+    pip = Pip(tmp_path / "env")
+    ret = pip.apply()
+    assert (ret["result"], ret["comment"]) == (False, f"{tmp_path}/lock.txt is missing")
     assert pip.commands == []

@@ -64,6 +64,7 @@ class Host:
         self.journal = folder / "updates/0001"
         self.journal.parent.mkdir()
         self.mends = True
+        self.refuses = False
         self.module = load("_modules/apt.py", salt={"cmd.run_all": self.run})
         self.module.DPKG = folder  # type: ignore[attr-defined]
         names = ("unfinished", "busy", "finish")
@@ -76,7 +77,8 @@ class Host:
         if "apt-get" in argv and self.mends:
             self.status.write_text(WHOLE)
             self.journal.unlink(missing_ok=True)
-        return {"retcode": int("dpkg" in argv), "stdout": "", "stderr": "unconfigured"}
+        failed = "dpkg" in argv or (self.refuses and "apt-get" in argv)
+        return {"retcode": int(failed), "stdout": "", "stderr": "unconfigured"}
 
     def apply(self, wait: int = 0) -> dict[str, Any]:
         ret: dict[str, Any] = self.state.whole("packages", wait)
@@ -117,6 +119,8 @@ def test_what_can_t_be_finished_is_an_error(host: Host) -> None:
     ret = host.apply()
     assert ret["result"] is False
     assert "still unfinished: git" in ret["comment"]
+    host.refuses = True
+    assert re.fullmatch("apt-get .*--fix-broken install: unconfigured", failure(host.apply()))
 
 
 def test_an_installation_that_goes_on_is_waited_for(host: Host, tmp_path: Path) -> None:

@@ -234,6 +234,17 @@ def test_a_primary_without_a_replica_to_hand_over_to_is_not_restarted() -> None:
     assert salt.called("service.restart") == []
 
 
+def test_a_restart_that_failed_is_told() -> None:
+    refused = CommandExecutionError("Job for patroni.service failed.")
+    answers = OLD | {
+        "patroni.cluster": {"members": [{}]},
+        "patroni.member": {"role": "primary"},
+        "service.restart": refused,
+    }
+    ret = state("patroni", answers)[0].working("patroni", 1, [])
+    assert failure(ret) == "systemctl restart patroni: Job for patroni.service failed."
+
+
 def test_a_restart_is_predicted() -> None:
     module, salt = state("patroni", OLD, test=True)
     assert module.working("patroni", 0, [])["result"] is None
@@ -255,6 +266,12 @@ def test_the_shared_configuration_is_written_only_when_it_differs() -> None:
 def test_a_configuration_that_does_not_take_is_a_failure() -> None:
     ret = state("patroni", MEMBER | {"patroni.drift": {"ttl": 20}})[0].configured("c")
     assert (ret["result"], ret["comment"]) == (False, "still differs in {'ttl': 20}")
+
+
+def test_a_refused_configuration_is_told() -> None:
+    refused = CommandExecutionError("PATCH /config {'ttl': 20}: 401 no auth")
+    answers = MEMBER | {"patroni.drift": {"ttl": 20}, "patroni.patch": refused}
+    assert failure(state("patroni", answers)[0].configured("c")) == str(refused)
 
 
 def test_a_change_of_the_configuration_is_predicted() -> None:
@@ -320,6 +337,12 @@ def test_nothing_arrives_in_time() -> None:
     assert re.search(r"waited 0 s .* role crm is not created", failure(module.present("d", 0)))
 
 
+def test_a_refusal_of_postgresql_fails_the_state() -> None:
+    refused = CommandExecutionError("runuser -u postgres -- psql: ERROR:  permission denied")
+    answers = {"database.plan": plan(False, STEPS), "database.apply": refused}
+    assert failure(state("database", answers)[0].present("d", 0)) == str(refused)
+
+
 def test_changes_of_roles_are_predicted() -> None:
     module, salt = state("database", {"database.plan": plan(False, STEPS)}, test=True)
     ret = module.present("d", 0)
@@ -348,6 +371,13 @@ def test_a_daemon_is_reloaded_after_a_change() -> None:
     assert failure(module.current("patroni", ["/f"])) == "systemctl reload patroni: Job failed."
 
 
+def test_a_daemon_that_reads_at_its_start_only_is_restarted() -> None:
+    module, salt = state("daemon", {"daemon.outdated": ["/f"]})
+    ret = module.current("etcd", ["/f"], restart=True)
+    assert (ret["changes"], ret["comment"]) == ({"read": ["/f"]}, "restarted")
+    assert salt.called("service.reload", "service.restart") == ["service.restart"]
+
+
 def test_the_minion_restarts_when_the_job_has_ended() -> None:
     unread: Answers = {"daemon.outdated": ["/f"], "daemon.restart_afterwards": None}
     arguments = ("salt-minion", ["/f"], "unit")
@@ -359,6 +389,9 @@ def test_the_minion_restarts_when_the_job_has_ended() -> None:
     assert salt.called("daemon.restart_afterwards") == []
     module, salt = state("daemon", {})
     assert module.current_afterwards(*arguments)["changes"] == {}
+    refused = CommandExecutionError("systemd-run --collect --unit=unit: Access denied")
+    module, _ = state("daemon", unread | {"daemon.restart_afterwards": refused})
+    assert failure(module.current_afterwards(*arguments)) == str(refused)
 
 
 # venv

@@ -256,6 +256,11 @@ def test_enabled_and_a_second_run(ufw: Ufw) -> None:
     assert state.enabled("e", True, "low")["changes"] == {}
 
 
+def test_a_firewall_that_can_t_be_switched_on_is_an_error(ufw: Ufw) -> None:
+    ufw.fails = "reload"
+    assert failure(state.enabled("e", False, "low")) == "ufw reload: ERROR: Bad port"
+
+
 def test_forwarding_switched_off_by_hand_is_put_right(ufw: Ufw) -> None:
     ufw.forward = True
     state.enabled("e", True, "low")

@@ -1,0 +1,135 @@
+"""What holds for every state: when what it asks or does is refused, it says which and why."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+import salina_command
+import salina_state
+from tests import fleets
+from tests.conftest import REPOSITORY
+from tests.loading import failure, load
+
+HOSTS = ["nas1", "nas2", "nas3"]
+BRICKS = [f"{host}:/nas" for host in HOSTS]
+
+#: Every state, and arguments for it.
+CALLS: dict[str, tuple[Any, ...]] = {
+    "application.apt_release": ("bullseye",),
+    "application.checked_out": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
+    "application.database_answers": ("crm", 0),
+    "application.healthy": ("http://127.0.0.1:8069/web/health", 0),
+    "application.listening": ("nginx", "10.1.3.11", 80),
+    "application.odoo_configured": ("/etc/odoo/odoo.conf", "odoo"),
+    "application.once": ("init", ["odoo-bin"], "odoo", "/"),
+    "apt.whole": ("packages", 0),
+    "certificate.issued": ("/host.crt", "/host.key", "/ca.crt", ["DNS:nas1"]),
+    "certificate.key_made": ("/host.key",),
+    "daemon.current": ("patroni", ["/etc/patroni.yml"]),
+    "daemon.current_afterwards": ("salt-minion", ["/etc/salt/minion"], "unit"),
+    "database.present": ("roles", 0),
+    "gluster.brick": ("nas1:/nas", "nas"),
+    "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
+    "gluster.peers": ("pool", "nas1", HOSTS, 0),
+    "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),
+    "patroni.configured": ("settings",),
+    "patroni.its_turn": ("turn", False, 0),
+    "patroni.working": ("patroni", 0, []),
+    "python_environment.installed": ("/opt/odoo/odoo-14.0", "python3.9", "/lock.txt"),
+    "quorum.joined": ("etcd", 0, []),
+    "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
+    "ufw.enabled": ("firewall", True, "low"),
+    "ufw.rules": ("rules", [], []),
+    "venv.locked": ("/opt/patroni", "/nowhere/lock.txt"),
+}
+SAID = "`gluster volume info`: Connection failed."
+
+
+class Refusing(dict[str, Any]):
+    """Salt's functions, all of which raise; no module of this project raises anything else."""
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise CommandExecutionError(SAID)
+
+        return refuse
+
+
+def states() -> dict[str, Callable[..., dict[str, Any]]]:
+    """Every state function of the repository, by name."""
+    given = {"opts": {"test": False}, "pillar": fleets.pillar("s1"), "states": Refusing()}
+    found = {}
+    for file in sorted((REPOSITORY / "_states").glob("*.py")):
+        module: ModuleType = load(f"_states/{file.name}", salt=Refusing(), **given)
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if not name.startswith("_"):
+                found[f"{file.stem}.{name}"] = function
+    del found["orchestration.succeeded"]  # it asks nothing and does nothing
+    return found
+
+
+STATES = states()
+
+
+def test_every_state_is_here() -> None:
+    assert sorted(STATES) == sorted(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_refusal_is_told_as_it_was_said(name: str) -> None:
+    """With the command and its output, as the modules' messages have them, and no traceback."""
+    said = failure(STATES[name](*CALLS[name]))
+    if name == "venv.locked":  # it asks no module first
+        assert said == "[Errno 2] No such file or directory: '/nowhere/lock.txt'"
+    else:
+        assert said == SAID
+
+
+def test_salt_sees_the_arguments_of_the_state_itself() -> None:
+    """Its own reader of signatures goes through the wrapper, and so do names and documentation."""
+    from salt.utils.args import get_function_argspec
+
+    found = get_function_argspec(STATES["gluster.brick"])
+    assert list(found.args) == ["name", "volume"]
+    assert "CLI example" in str(STATES["gluster.brick"].__doc__)
+
+
+@pytest.mark.parametrize(
+    ("error", "comment"),
+    [
+        (CommandExecutionError("ufw reload: ERROR"), "ufw reload: ERROR"),
+        (TimeoutError("waited 3 s for x: y"), "waited 3 s for x: y"),
+        (OSError(28, "No space left on device", "/x"), "[Errno 28] No space left on device: '/x'"),
+    ],
+)
+def test_what_a_state_fails_with(error: Exception, comment: str) -> None:
+    @salina_state.fails_plainly
+    def state(name: str) -> dict[str, Any]:
+        raise error
+
+    assert failure(state("x")) == comment
+
+
+def test_a_mistake_of_ours_is_shown_whole() -> None:
+    @salina_state.fails_plainly
+    def state(name: str) -> dict[str, Any]:
+        raise KeyError(name)
+
+    with pytest.raises(KeyError):
+        state("x")
+
+
+def test_systemctl_names_the_command_and_what_was_said() -> None:
+    done = list[Any]()
+    salt = {"service.start": lambda name, **options: done.append((name, options))}
+    salina_command.systemctl(salt, "start", "etcd", no_block=True)
+    assert done == [("etcd", {"no_block": True})]
+    with pytest.raises(CommandExecutionError) as caught:
+        salina_command.systemctl(Refusing(), "reload", "haproxy")
+    assert str(caught.value) == f"systemctl reload haproxy: {SAID}"
