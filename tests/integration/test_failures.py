@@ -235,6 +235,14 @@ def test_every_kind_of_step_tells_why_it_failed(fleet: Fleet, broken: None) -> N
     assert last_word(done).replace("\n  \n", "\n  .\n") == TOLD
 
 
+def test_a_state_that_is_refused_says_why_without_a_traceback(fleet: Fleet) -> None:
+    volume = ("name=nas", "host=nas1", "replica=1", "bricks=[nas1:/nas]", "options={}", "wait=0")
+    done = fleet.salt("nas1", "state.single", "gluster.volume", *volume)
+    assert done.returncode != 0
+    (ret,) = done.data.values()
+    assert (ret["result"], ret["comment"]) == (False, "GlusterFS is not installed on this host")
+
+
 @pytest.fixture
 def down(fleet: Fleet) -> Iterator[str]:
     """A host that does not answer, and a deployment that waits for it for a second only."""
