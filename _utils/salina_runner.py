@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 import salina_site
-from salina_yaml import DataError
+from salina_yaml import DataError, show
 
 
 def site(opts: dict[str, Any]) -> salina_site.Site:
@@ -23,3 +24,24 @@ def site(opts: dict[str, Any]) -> salina_site.Site:
         return salina_site.read(configured["root"], configured["state"])
     except DataError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def provisioner(opts: dict[str, Any]) -> list[str] | None:
+    """The command that makes and removes hosts; None: the operator does.
+
+    The master's configuration names it, since it is that machine's own: `salina: {provisioner}`.
+    Called with `create ID`, user data on standard input, or with `destroy ID`; asked again for
+    what is so already, it succeeds. Raises CommandExecutionError when it can't be called.
+    """
+    path = opts.get("salina", {}).get("provisioner")
+    if path is None:
+        return None
+    if not isinstance(path, str) or not os.path.isabs(path):
+        found = "allowed is the absolute path of an executable"
+    elif not os.path.isfile(path) or not os.access(path, os.X_OK):
+        found = "there is no such executable"
+    else:
+        return [path]
+    raise CommandExecutionError(
+        f"the master's configuration: salina.provisioner: {show(path)}, {found}"
+    )

@@ -1,0 +1,54 @@
+"""What the runners share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import salt.config
+from salt.exceptions import CommandExecutionError
+
+import salina_runner
+from tests.fleets import REPOSITORY
+
+
+def configuration(folder: Path, *more: Path) -> dict[str, Any]:
+    """What Salt makes of the repository's master.d, and of further files beside it."""
+    (folder / "master.d").mkdir()
+    for file in [*(REPOSITORY / "master.d").glob("*.conf"), *more]:
+        (folder / "master.d" / file.name).symlink_to(file)
+    (folder / "master").write_text(f"root_dir: {folder}\n")
+    found: dict[str, Any] = salt.config.master_config(str(folder / "master"))
+    return found
+
+
+def test_without_a_provisioner_the_operator_makes_hosts(tmp_path: Path) -> None:
+    """S10: so it is where nothing was configured."""
+    assert salina_runner.provisioner(configuration(tmp_path)) is None
+
+
+def test_the_lab_names_its_own(tmp_path: Path) -> None:
+    """S10: beside what master.d has, not instead of it."""
+    found = configuration(tmp_path, REPOSITORY / "lab/master.conf")["salina"]
+    assert set(found) == {"root", "state", "provisioner"}
+    own = found["provisioner"].replace(found["root"], str(REPOSITORY))
+    assert salina_runner.provisioner({"salina": {"provisioner": own}}) == [own]
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("", "'', allowed is the absolute path of an executable"),
+        ("provisioner", "'provisioner', allowed is the absolute path"),
+        (["/bin/true"], "a list, allowed is the absolute path"),
+        (__file__, "there is no such executable"),
+        ("/etc", "'/etc', there is no such executable"),
+        ("/none", "'/none', there is no such executable"),
+    ],
+)
+def test_a_provisioner_that_cannot_be_called(value: Any, fault: str) -> None:
+    with pytest.raises(CommandExecutionError) as caught:
+        salina_runner.provisioner({"salina": {"provisioner": value}})
+    said = str(caught.value)
+    assert said.startswith("the master's configuration: salina.provisioner: ") and fault in said
