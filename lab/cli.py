@@ -26,13 +26,18 @@ SALT = {**PASS_THROUGH, "help_option_names": []}  # `bin/lab salt --help` is Sal
 def pick(wanted: Plan, names: list[str]) -> list[Machine]:
     """Return the machines of those names.
 
-    :raises LabError: a name is unknown
+    :raises LabError: a name is unknown, or a member's host is not there
     """
     try:
-        return [wanted.machine(name) for name in names]
+        found = [wanted.machine(name) for name in names]
     except KeyError as error:
         known = ", ".join(machine.name for machine in wanted.machines)
         raise LabError(f"no host {error.args[0]} in the lab; there are: {known}") from error
+    there = containers.existing()
+    for machine in found:
+        if machine.container not in there:
+            raise LabError(f"{machine.name} has not been made, or was removed", "bin/lab status")
+    return found
 
 
 def replace(argv: list[str]) -> None:
@@ -89,6 +94,18 @@ def clean() -> None:
 def rebuild(hosts: list[str]) -> None:
     """Make hosts anew: bare, with the keys they had."""
     lifecycle.rebuild(pick(fleet.current(), hosts))
+
+
+@app.command()
+def add(host: str) -> None:
+    """Make a new host of a pool: bare, with a minion."""
+    lifecycle.add(host)
+
+
+@app.command()
+def remove(host: str) -> None:
+    """Away with a host of a pool, as a cloud loses it."""
+    lifecycle.remove(host)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The containers: their configuration, their life, commands in them. LXC, root's own."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.network import holder, inside
-from lab.paths import CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
+from lab.paths import CLOUD, CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
 from lab.plan import Interface, Machine
 from lab.process import remove_tree, run
 from lab.provision import Files, archive
@@ -18,6 +19,8 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 STOP_SECONDS = 20
+UNPACK = ("tar", "--extract", "--touch", "--directory")
+"""With the time of now: a master takes a minion's key of the same time for the same key."""
 
 COMMON = """\
 lxc.include = /usr/share/lxc/config/common.conf
@@ -73,6 +76,7 @@ def configuration(machine: Machine, layers: Layers) -> str:
         text += bind(REPOSITORY, "srv/salina")
         text += bind(OVERRIDE, "srv/override")
         text += bind(OVERRIDE / "topology.yaml", "srv/salina/pillar/topology.yaml", "optional")
+        text += bind(CLOUD, "srv/lab")
     return text
 
 
@@ -118,6 +122,19 @@ def is_current(machine: Machine) -> bool:
     return text == configuration(machine, Layers(base_of(text), delta(machine)))
 
 
+def runs(machine: Machine, files: Files) -> bool:
+    """Say whether a container runs as planned, made with these files."""
+    given = folder(machine) / "given"
+    if not (given.exists() and answers(machine) and is_current(machine)):
+        return False
+    return given.read_text() == fingerprint(files)
+
+
+def fingerprint(files: Files) -> str:
+    """Return a digest of files."""
+    return hashlib.sha256(archive(files)).hexdigest()
+
+
 def create(machine: Machine, base: Path, files: Files) -> None:
     """Write a fresh container; it is there completely or not at all.
 
@@ -127,7 +144,8 @@ def create(machine: Machine, base: Path, files: Files) -> None:
     final, unfinished = folder(machine), folder(machine).with_suffix(".unfinished")
     remove(machine)
     (unfinished / "delta").mkdir(parents=True)
-    run(["tar", "-x", "-C", unfinished / "delta"], data=archive(files))
+    run([*UNPACK, unfinished / "delta"], data=archive(files))
+    (unfinished / "given").write_text(fingerprint(files))
     (unfinished / "config").write_text(configuration(machine, Layers(base, delta(machine))))
     unfinished.rename(final)
 
@@ -141,9 +159,9 @@ def remove(machine: Machine) -> None:
 def put(machine: Machine, files: Files) -> None:
     """Write files into a container, running or not."""
     if machine.container in running():
-        run(attach(machine, ["tar", "-x", "-C", "/"]), data=archive(files))
+        run(attach(machine, [*UNPACK, "/"]), data=archive(files))
     else:
-        run(["tar", "-x", "-C", delta(machine)], data=archive(files))
+        run([*UNPACK, delta(machine)], data=archive(files))
 
 
 def present() -> set[str]:
@@ -177,10 +195,14 @@ def frozen() -> set[str]:
     return listed("--frozen")
 
 
+def state(machine: Machine) -> str:
+    """Return RUNNING, FROZEN, STOPPED, or another of LXC's words; empty: there is no container."""
+    return run(lxc("info", machine, "--no-humanize", "--state"), check=False).stdout.strip()
+
+
 def answers(machine: Machine) -> bool:
     """Say whether commands can be run in a container: it is neither stopped nor frozen."""
-    shown = run(lxc("info", machine, "--no-humanize", "--state"), check=False).stdout
-    return shown.strip() == "RUNNING"
+    return state(machine) == "RUNNING"
 
 
 def start(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""One command at a time changes the lab; the kernel lets go of the lock when its holder ends."""
+"""One command at a time changes the lab; the kernel lets go of a lock when its holder ends."""
 
 import fcntl
 import os
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.errors import LabError
-from lab.paths import LOCK
+from lab.paths import HOSTS_LOCK, LOCK
+from lab.process import wait_until
+
+HOSTS_SECONDS = 200  # longer than anything it is held for
 
 
 @contextmanager
@@ -30,3 +33,29 @@ def exclusive(what: str) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
+
+
+@contextmanager
+def hosts(shared: bool = False) -> Iterator[None]:
+    """Hold the lock on which hosts there are, as soon as it is free.
+
+    Commands hold it only while they make, stop or remove hosts: a deployment may need new ones.
+
+    :param shared: with others who make or remove single hosts, instead of alone
+    :raises LabError: it was not free within HOSTS_SECONDS
+    """
+    with HOSTS_LOCK.open("a") as file:
+
+        def taken() -> bool:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not wait_until(taken, HOSTS_SECONDS):
+            raise LabError(
+                f"hosts are being made or removed for {HOSTS_SECONDS} s",
+                f"fuser -v {HOSTS_LOCK}   (who does it)",
+            )
+        yield

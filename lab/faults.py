@@ -56,9 +56,11 @@ def write(faults: Iterable[Fault]) -> None:
 
 
 def forget(hosts: Iterable[str]) -> None:
-    """Drop the notes about hosts, which were made anew."""
-    gone = set(hosts)
-    write(fault for fault in read() if fault.host not in gone)
+    """Drop the notes about hosts, which were made anew or removed."""
+    gone, noted = set(hosts), read()
+    left = [fault for fault in noted if fault.host not in gone]
+    if left != noted:
+        write(left)
 
 
 def links(machine: Machine, up: bool) -> None:
@@ -103,7 +105,8 @@ def heal(machines: Iterable[Machine]) -> list[Fault]:
 
     Frozen hosts go on, stopped ones start, cables are plugged in, killed services start.
     """
-    broken = {machine.name: machine for machine in machines}
+    there = containers.existing()
+    broken = {machine.name: machine for machine in machines if machine.container in there}
     unfreeze(broken.values())
     running = containers.running()
 

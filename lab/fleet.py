@@ -11,17 +11,21 @@ import yaml
 import salina_app
 import salina_members
 import salina_topology
-from lab import containers, keys, network, plan, provision
+import salina_userdata
+from lab import containers, keys, network, plan, provision, userdata
 from lab.errors import LabError
-from lab.paths import CONTAINERS, KEYS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
+from lab.paths import CONTAINERS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
 from lab.plan import Machine, Plan
 from lab.process import remove_tree, run, wait_until
 from lab.provision import Files
+from lab.userdata import UserData
+from salina_members import Members
 
 OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
 APPLICATIONS = REPOSITORY / "pillar/app"
-MEMBERS = "var/lib/salina/members.json"  # on the master
-MASTER_LOADS = ("master.d/*.conf", "_pillar/*.py", "_utils/*.py")
+KEPT = "var/lib/salina"  # on the master
+CONFIGURATIONS = ("master.d/*.conf", "lab/master.conf")
+MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "_utils/*.py")
 LOADED = STATE / "master-loaded"
 CONNECT_SECONDS = 180
 PARALLEL = 4
@@ -95,20 +99,63 @@ def topology() -> salina_topology.Topology:
     return parse(TOPOLOGY.read_text())
 
 
-def members(fleet: salina_topology.Topology) -> Mapping[str, list[str]]:
+def members(fleet: salina_topology.Topology) -> Members:
     """Return the active members of the pools, as the master keeps them."""
-    master = next(host.id for host in fleet.hosts if "master" in host.roles)
-    path = CONTAINERS / f"salina-{master}/delta" / MEMBERS
     try:
-        return salina_members.load(path, fleet)
+        return salina_members.load(kept(fleet) / salina_members.FILE, fleet)
     except salina_members.MembersError:
         return fleet.initial()  # of another topology than the file was written for
 
 
+def unfinished(fleet: salina_topology.Topology) -> set[str]:
+    """Return the hosts that a change of a pool is at work on, as the master keeps them.
+
+    A change notes its hosts here before it changes the members, and drops them afterwards: asked
+    after `members`, this misses none that was on the way then.
+    """
+    try:
+        found = salina_members.unfinished(kept(fleet) / salina_members.UNFINISHED, fleet)
+    except salina_members.MembersError:
+        return set()  # of another topology
+    return {host for hosts in found.values() for host in hosts}
+
+
+def kept(fleet: salina_topology.Topology) -> Path:
+    """Return where the master's own state is on this machine."""
+    master = next(host.id for host in fleet.hosts if "master" in host.roles)
+    return CONTAINERS / f"salina-{master}/delta" / KEPT
+
+
 def current() -> Plan:
-    """Return the plan of the running lab."""
+    """Return the plan of all hosts: of the members, and of others of the pools that are there."""
     fleet = topology()
-    return plan.make(fleet, members(fleet))
+    there = {container.removeprefix("salina-") for container in containers.present()}
+    return plan.make(fleet, joined(fleet, members(fleet), there))
+
+
+def joined(fleet: salina_topology.Topology, now: Members, hosts: Iterable[str]) -> Members:
+    """Return the members with those of the hosts that are of their pools."""
+    more = set(hosts)
+    return {
+        pool.name: [one for one in pool.ids() if one in more.union(now[pool.name])]
+        for pool in fleet.pools.values()
+    }
+
+
+def without(now: Members, hosts: Set[str]) -> Members:
+    """Return the members without these hosts."""
+    return {pool: [one for one in ids if one not in hosts] for pool, ids in now.items()}
+
+
+def machine_of(name: str, fleet: salina_topology.Topology) -> Machine:
+    """Return the machine of a host that comes and goes.
+
+    :raises LabError: no pool has a host of that name
+    """
+    ids = [one for pool in fleet.pools.values() for one in pool.ids()]
+    if name not in ids:
+        raise LabError(f"{name!r} is no host of a pool; they have: {', '.join(ids) or 'none'}")
+    return plan.make(fleet, joined(fleet, fleet.initial(), [name])).machine(name)
 
 
 def write_topology(text: str, own: bool) -> None:
@@ -144,40 +191,82 @@ def show_topology(master: Machine, own: bool) -> None:
 
 def files(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> Files:
     """Return what a machine is given before its first start."""
-    known = {} if machine.minion else {fleet.service.domain: fleet.service.address}
-    given = provision.system(machine, known)
     if machine.minion:
-        master = wanted.master
-        assert master.management
-        pair = keys.pair(f"minion-{machine.name}")
-        given |= provision.minion(machine, master.management, pair, keys.master().public)
+        given = bare(machine, userdata.parse(user_data(wanted.master, machine), machine.name))
+    else:
+        given = provision.system(machine, {fleet.service.domain: fleet.service.address})
     if machine.master:
         given |= provision.master(keys.master(), configurations())
         given |= provision.accepted(minion_keys(wanted))
     return given
 
 
+def bare(machine: Machine, given: UserData) -> Files:
+    """Return what a host with a minion is given before its first start."""
+    return provision.system(machine, {}) | given.files
+
+
+def user_data(master: Machine, machine: Machine) -> str:
+    """Return the lab's own user data for a host, with the key that is kept for it."""
+    assert master.management
+    pair = keys.pair(keys.minion(machine.name))
+    own = keys.master().public
+    return salina_userdata.render(machine.name, master.management, pair.private, pair.public, own)
+
+
 def configurations() -> list[str]:
-    """Return the names of the master's configuration files."""
-    return sorted(path.name for path in (REPOSITORY / "master.d").glob("*.conf"))
+    """Return the master's configuration files, as paths in the repository."""
+    found = [path for pattern in CONFIGURATIONS for path in REPOSITORY.glob(pattern)]
+    return sorted(str(path.relative_to(REPOSITORY)) for path in found)
 
 
 def minion_keys(wanted: Plan) -> dict[str, keys.Pair]:
     """Return the keys of all planned minions, made where they are missing."""
-    ids = [machine.name for machine in wanted.minions]
-    return {name: keys.pair(f"minion-{name}") for name in ids}
+    return {machine.name: keys.pair(keys.minion(machine.name)) for machine in wanted.minions}
 
 
-def remove_strangers(wanted: Plan) -> None:
-    """Stop and remove the containers that the plan doesn't have."""
-    planned = {machine.container for machine in wanted.machines}
-    for container in sorted(containers.present() - planned):
-        machine = Machine(container.removeprefix("salina-"), (), ())
-        if container in containers.running():
-            containers.stop(machine, kill=True)
-        containers.remove(machine)
-        (KEYS / f"minion-{machine.name}.pem").unlink(missing_ok=True)
-        (KEYS / f"minion-{machine.name}.pub").unlink(missing_ok=True)
+def create(name: str, given: str) -> bool:
+    """Make a host of a pool; false when it runs already, made from the same user data.
+
+    :param given: its user data
+    :raises LabError: there is no such host, or its user data has faults
+    """
+    fleet = topology()
+    machine, master = machine_of(name, fleet), plan.make(fleet, {}).master
+    data = userdata.parse(given, name)
+    if containers.runs(machine, bare(machine, data)):
+        return False
+    discard(machine)
+    keys.keep(keys.minion(name), data.pair)
+    base = containers.base_of(containers.read_configuration(master))
+    containers.create(machine, base, bare(machine, data))
+    containers.start(machine)
+    return True
+
+
+def destroy(name: str) -> bool:
+    """Remove a host of a pool; false when it isn't there.
+
+    :raises LabError: there is no such host
+    """
+    return discard(machine_of(name, topology()))
+
+
+def discard(machine: Machine) -> bool:
+    """Stop and remove a container, also a half-written one, with its key; false: there is none."""
+    there = machine.container in containers.present()
+    if containers.state(machine) not in ("", "STOPPED"):
+        containers.stop(machine, kill=True)
+    containers.remove(machine)
+    keys.forget(keys.minion(machine.name))
+    return there
+
+
+def remove_strangers(planned: Iterable[str]) -> None:
+    """Stop and remove all containers but those of these hosts."""
+    names = {container.removeprefix("salina-") for container in containers.present()}
+    for name in sorted(names - set(planned)):
+        discard(Machine(name, (), ()))
 
 
 def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -> None:
@@ -202,7 +291,7 @@ def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -
 def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> None:
     """Give the running master the planned keys, the topology, and a restart where it needs one.
 
-    Keys of hosts that the topology can't have are forgotten.
+    Keys of hosts that nobody names are forgotten.
 
     :param own: whether it takes the repository's own topology
     """
@@ -210,14 +299,23 @@ def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> N
     links = provision.master(keys.master(), configurations())
     containers.put(master, provision.accepted(minion_keys(wanted)) | links)
     accepted = run(containers.attach(master, ["ls", provision.ACCEPTED])).stdout.split()
-    gone = set(accepted) - {host.id for host in fleet.everyone()}
-    forgotten = [f"{provision.ACCEPTED}/{name}" for name in sorted(gone)]
-    run(containers.attach(master, ["rm", "-f", *forgotten]))
+    forget_keys(master, set(accepted) - named(fleet))
     show_topology(master, own)
     loaded = digest(path for pattern in MASTER_LOADS for path in REPOSITORY.glob(pattern))
     if LOADED.exists() and LOADED.read_text() != loaded:
         run(containers.attach(master, ["systemctl", "restart", "salt-master"]))
     LOADED.write_text(loaded)
+
+
+def named(fleet: salina_topology.Topology) -> set[str]:
+    """Return all hosts that are to be, or that a change is at work on."""
+    return {host.id for host in fleet.fleet(members(fleet))} | unfinished(fleet)
+
+
+def forget_keys(master: Machine, names: Iterable[str]) -> None:
+    """Drop what the running master keeps about minions."""
+    traces = [path.format(name) for name in sorted(names) for path in provision.TRACES]
+    run(containers.attach(master, ["rm", "--recursive", "--force", *traces]))
 
 
 def digest(paths: Iterable[Path]) -> str:

@@ -1,7 +1,6 @@
 """Salt's keys, made before their hosts exist: nothing is ever accepted by name."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -17,7 +16,7 @@ MASTER = "master"
 class Pair:
     """A private and a public key, both PEM."""
 
-    private: str
+    private: str = field(repr=False)
     public: str
 
 
@@ -35,28 +34,43 @@ def generate() -> Pair:
     return Pair(private.decode(), public.decode().strip())
 
 
-def pair(name: str, folder: Path = KEYS) -> Pair:
+def minion(host: str) -> str:
+    """Return the name under which a minion's pair is kept."""
+    return f"minion-{host}"
+
+
+def pair(name: str) -> Pair:
     """Return the kept pair of that name, made when there is none yet.
 
-    :param name: a minion id, or MASTER with a suffix no id has
-    :param folder: where pairs are kept
+    :param name: what `minion` returns, or MASTER
     """
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    if not public.exists():
-        made = generate()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        private.unlink(missing_ok=True)
-        private.touch(mode=0o600)
-        private.write_text(made.private)
-        unfinished = public.with_suffix(".unfinished")
-        unfinished.write_text(made.public)
-        unfinished.rename(public)
+    if not kept(name)[1].exists():
+        keep(name, generate())
+    private, public = kept(name)
     return Pair(private.read_text(), public.read_text())
 
 
-def pairs(names: Iterable[str]) -> dict[str, Pair]:
-    """Return the pairs of all these minions."""
-    return {name: pair(f"minion-{name}") for name in names}
+def keep(name: str, made: Pair) -> None:
+    """Keep a pair under a name that has none; it is there completely or not at all."""
+    private, public = kept(name)
+    KEYS.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.unlink(missing_ok=True)
+    private.touch(mode=0o600)
+    private.write_text(made.private)
+    unfinished = public.with_suffix(".unfinished")
+    unfinished.write_text(made.public)
+    unfinished.rename(public)
+
+
+def forget(name: str) -> None:
+    """Drop the pair of that name, if there is one."""
+    for path in reversed(kept(name)):  # without its public key it is none
+        path.unlink(missing_ok=True)
+
+
+def kept(name: str) -> tuple[Path, Path]:
+    """Return where the private and the public key of that name are."""
+    return KEYS / f"{name}.pem", KEYS / f"{name}.pub"
 
 
 def master() -> Pair:

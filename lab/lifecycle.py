@@ -9,10 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import salina_topology
-from lab import containers, deploy, faults, fleet, mirror, network, preflight, snapshots
+from lab import (
+    cloud,
+    containers,
+    deploy,
+    faults,
+    fleet,
+    keys,
+    mirror,
+    network,
+    plan,
+    preflight,
+    provision,
+    snapshots,
+)
 from lab import forward as relay
 from lab.console import out, step
-from lab.exclusive import exclusive
+from lab.errors import LabError
+from lab.exclusive import exclusive, hosts
 from lab.image import ensure as ensure_image
 from lab.paths import CACHE, RELAY, STATE
 from lab.plan import Machine, Plan
@@ -20,6 +34,7 @@ from lab.process import remove_tree
 
 HTTPS, HTTP = 8443, 8080  # on this machine's loopback
 SECRETS = "/var/lib/salina/secrets"  # on the master
+UNFINISHED = "bin/lab salt-run fleet.status   (if nobody is: orch.scale again)"
 
 
 def up(source: Path | None, application: str | None, with_deployment: bool) -> None:
@@ -38,9 +53,9 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
         base = ensure_image()
         STATE.mkdir(parents=True, exist_ok=True)
         fleet.write_topology(text, own)
-        wanted = fleet.current()
-        bring_up(wanted, topology, base, own)
+        bring_up(topology, base, own)
         if with_deployment:
+            wanted = fleet.current()
             with step("secrets"):
                 deploy.create_secrets(wanted.master)
             start = time.monotonic()
@@ -49,21 +64,32 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
             summary(wanted, topology)
 
 
-def bring_up(wanted: Plan, topology: salina_topology.Topology, base: Path, own: bool) -> None:
-    """Start network, hosts and minions, or bring those that run to the plan."""
-    with step("network"):
-        if network.find() is None:
-            containers.remove_groups()
-        network.ensure(wanted.bridges)
-    with step(f"{len(wanted.machines)} hosts"):
-        fleet.remove_strangers(wanted)
-        faults.unfreeze(wanted.machines)
-        fleet.ensure_machines(wanted, topology, base)
-        faults.heal(wanted.machines)
-    with step("master"):
-        fleet.ensure_master(wanted, topology, own)
+def bring_up(topology: salina_topology.Topology, base: Path, own: bool) -> None:
+    """Start network, hosts and minions, or bring those that run to the plan.
+
+    Hosts that a change of a pool is at work on are its own: they stay as they are.
+    """
+    with step("cloud"):
+        cloud.ensure()
+    with hosts():
+        members = fleet.members(topology)
+        begun = fleet.unfinished(topology)
+        wanted = plan.make(topology, fleet.without(members, begun))
+        with step("network"):
+            if network.find() is None:
+                containers.remove_groups()
+            network.ensure(wanted.bridges)
+        with step(f"{len(wanted.machines)} hosts"):
+            fleet.remove_strangers(begun.union(machine.name for machine in wanted.machines))
+            faults.unfreeze(wanted.machines)
+            fleet.ensure_machines(wanted, topology, base)
+            faults.heal(wanted.machines)
+        with step("master"):
+            fleet.ensure_master(wanted, topology, own)
     with step(f"{len(wanted.minions)} minions"):
         fleet.wait_for_minions(wanted)
+    if begun:
+        out.print(f"  a change is at work on {', '.join(sorted(begun))}: {UNFINISHED}")
 
 
 def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
@@ -90,6 +116,7 @@ def down() -> None:
     """Remove the lab with all it has made, except its caches."""
     with exclusive("down"), step("lab removed"):
         stop_relay()
+        cloud.stop()
         fleet.remove_all()
 
 
@@ -106,7 +133,7 @@ def rebuild(machines: list[Machine]) -> None:
         wanted = fleet.current()
         base = ensure_image()
         before = fleet.connections(wanted)
-        with step(f"{', '.join(machine.name for machine in machines)} anew"):
+        with step(f"{', '.join(machine.name for machine in machines)} anew"), hosts():
             fleet.rebuild(machines, wanted, base)
             faults.forget(machine.name for machine in machines)
         minions = [machine for machine in machines if machine.minion]
@@ -115,10 +142,40 @@ def rebuild(machines: list[Machine]) -> None:
                 fleet.wait_for_minions(wanted, minions, before)
 
 
+def add(name: str) -> None:
+    """Make a new bare host with a minion, as a cloud would, and wait for it."""
+    with exclusive(f"add {name}"):
+        wanted = fleet.current()
+        machine = fleet.machine_of(name, fleet.topology())
+        if machine.container in containers.existing():
+            raise LabError(f"{name} is there already", f"bin/lab rebuild {name}   (bare again)")
+        with step(f"{name}, bare"):
+            given = fleet.user_data(wanted.master, machine)
+            own = keys.pair(keys.minion(name))
+            containers.put(wanted.master, provision.accepted({name: own}))
+            cloud.ask("create", name, given)
+        with step("minion"):
+            fleet.wait_for_minions(fleet.current(), [machine])
+
+
+def remove(name: str) -> None:
+    """Away with a host of a pool, and with what the master keeps of its minion."""
+    with exclusive(f"remove {name}"):
+        topology = fleet.topology()
+        machine = fleet.machine_of(name, topology)
+        if machine.container not in containers.present():
+            raise LabError(f"there is no host {name}", "bin/lab status")
+        with step(f"{name} removed"):
+            cloud.ask("destroy", name)
+            fleet.forget_keys(fleet.current().master, [name])
+        if name in fleet.named(topology):
+            out.print(f"  {name} is still a member: bin/lab add {name}, or orch.scale takes it out")
+
+
 def snapshot(name: str) -> None:
     """Keep the lab under a name, and start it again."""
     with exclusive("snapshot"):
-        with step(f"snapshot {name}"):
+        with step(f"snapshot {name}"), hosts():
             faults.heal(fleet.current().machines)
             snapshots.take(name)
         start_again()
@@ -127,7 +184,7 @@ def snapshot(name: str) -> None:
 def restore(name: str) -> None:
     """Take the lab back to a snapshot and start it."""
     with exclusive("restore"):
-        with step(f"snapshot {name} taken back"):
+        with step(f"snapshot {name} taken back"), hosts():
             snapshots.put_back(name)
         start_again()
 
@@ -135,7 +192,7 @@ def restore(name: str) -> None:
 def start_again() -> None:
     """Start the lab's hosts as they are kept."""
     own = not fleet.overridden()
-    bring_up(fleet.current(), fleet.topology(), ensure_image(), own)
+    bring_up(fleet.topology(), ensure_image(), own)
 
 
 def forward() -> None:

@@ -21,6 +21,10 @@ TOPOLOGY = STATE / "topology.yaml"  # of the running lab
 OVERRIDE = STATE / "override"  # holds topology.yaml when it isn't the repository's own
 FAULTS = STATE / "faults.json"
 RELAY = STATE / "relay.pid"
+CLOUD = STATE / "cloud"  # the master sees it at /srv/lab
+CLOUD_SOCKET = CLOUD / "provisioner.sock"
+CLOUD_LOG = STATE / "cloud.log"
 
 # Held while a command changes the lab; outside STATE because that is removed.
 LOCK = Path("/run/salina-lab.lock")
+HOSTS_LOCK = Path("/run/salina-lab-hosts.lock")  # while hosts are made or removed

@@ -1,4 +1,4 @@
-"""What a host is given before its first start, as cloud-init's user data would give it.
+"""What a host is given before its first start; a minion's own part is in lab/userdata.py.
 
 Pure: each function returns files, as path -> File.
 """
@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from lab.keys import Pair
 from lab.plan import Machine
@@ -15,6 +16,10 @@ Files = dict[str, "File"]
 
 WANTS = "etc/systemd/system/multi-user.target.wants"
 ACCEPTED = "/etc/salt/pki/master/minions"
+TRACES = (  # what a master keeps about a minion
+    *(f"{ACCEPTED}{state}/{{}}" for state in ("", "_pre", "_rejected", "_denied")),
+    "/var/cache/salt/master/minions/{}",
+)
 MASTER_D = "etc/salt/master.d"
 
 
@@ -40,20 +45,9 @@ def system(machine: Machine, names: Mapping[str, str]) -> Files:
     }
 
 
-def minion(machine: Machine, master: str, keys: Pair, master_key: str) -> Files:
-    """Return what connects a minion: its id, its key, and the master whom it trusts.
-
-    :param master: the master's management address
-    :param keys: the minion's pair
-    :param master_key: the master's public key; any other master is refused
-    """
-    return {
-        "etc/salt/minion.d/provision.conf": File(f"master: {master}\nid: {machine.name}\n"),
-        "etc/salt/pki/minion/minion.pem": File(keys.private, 0o400),
-        "etc/salt/pki/minion/minion.pub": File(keys.public),
-        "etc/salt/pki/minion/minion_master.pub": File(master_key),
-        f"{WANTS}/salt-minion.service": File(link="/etc/systemd/system/salt-minion.service"),
-    }
+def enabled(unit: str) -> Files:
+    """Return what starts a service with the host."""
+    return {f"{WANTS}/{unit}.service": File(link=f"/etc/systemd/system/{unit}.service")}
 
 
 def accepted(keys: Mapping[str, Pair]) -> Files:
@@ -66,15 +60,15 @@ def master(keys: Pair, configurations: Iterable[str]) -> Files:
     """Return what makes a master: its key, and this repository's configuration.
 
     :param keys: the master's pair
-    :param configurations: names of the files in master.d
+    :param configurations: paths of the files in the repository
     """
     return {
         "etc/salt/pki/master/master.pem": File(keys.private, 0o400),
         "etc/salt/pki/master/master.pub": File(keys.public),
-        f"{WANTS}/salt-master.service": File(link="/etc/systemd/system/salt-master.service"),
+        **enabled("salt-master"),
         **{
-            f"{MASTER_D}/{name}": File(link=f"/srv/salina/master.d/{name}")
-            for name in configurations
+            f"{MASTER_D}/{PurePosixPath(path).name}": File(link=f"/srv/salina/{path}")
+            for path in configurations
         },
     }
 

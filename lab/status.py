@@ -10,7 +10,7 @@ import yaml
 from rich.table import Table
 
 import salina_topology
-from lab import containers, faults, fleet
+from lab import cloud, containers, faults, fleet, plan
 from lab.errors import LabError
 from lab.paths import REPOSITORY
 from lab.plan import Machine, Plan
@@ -124,30 +124,48 @@ def tally(hosts: list[str], well: set[str]) -> str:
 
 
 def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
-    """Return a row for each host, each tier, and the service."""
-    frozen = containers.frozen()
+    """Return a row for each host, each tier, the service, and for what makes hosts.
+
+    Of a host that is no member nothing is expected.
+    """
+    there, frozen = containers.existing(), containers.frozen()
     running = containers.running() - frozen
+    members = plan.make(fleet_, fleet.members(fleet_))
+
+    def state(machine: Machine) -> str:
+        if machine.container not in there:
+            return "missing"
+        if machine.container in frozen:
+            return "frozen"
+        return "running" if machine.container in running else "stopped"
 
     def row(machine: Machine) -> Row:
         roles = " ".join(machine.roles) or "client"
+        if machine not in members.machines:
+            return Row(machine.name, f"{roles}, no member", (Check("host", True, state(machine)),))
         if machine.container not in running:
-            state = "frozen" if machine.container in frozen else "stopped"
-            return Row(machine.name, roles, (Check("host", False, state),))
+            return Row(machine.name, roles, (Check("host", False, state(machine)),))
         return Row(machine.name, roles, tuple(probe(machine, fleet_) if machine.minion else ()))
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        answering = pool.submit(ping, wanted, running)
+        answering = pool.submit(ping, members, running)
         rows = list(pool.map(row, wanted.machines))
-        minions = answering.result()
+        minions = {machine.name: machine.name in answering.result() for machine in members.minions}
     rows = [
-        Row(one.name, one.roles, (Check("minion", one.name in minions), *one.checks))
-        if wanted.machine(one.name).minion
+        Row(one.name, one.roles, (Check("minion", minions[one.name]), *one.checks))
+        if one.name in minions
         else one
         for one in rows
     ]
     caller = wanted.caller(fleet_.service.address)
     found = [service(caller, wanted, fleet_)] if caller.container in running else []
-    return [*rows, *tiers(wanted, rows), *found]
+    return [*rows, *tiers(members, rows), *found, makes_hosts()]
+
+
+def makes_hosts() -> Row:
+    """Return whether the lab's cloud is there for the master's provisioner."""
+    there = cloud.pid() is not None
+    return Row("cloud", "the lab", (Check("process", there, "" if there else "ended: bin/lab up"),))
 
 
 def table(rows: list[Row], injected: list[faults.Fault]) -> Table:

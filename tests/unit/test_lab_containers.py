@@ -58,18 +58,19 @@ def test_image_is_read_back_from_the_configuration() -> None:
         containers.base_of("")
 
 
-def test_minion_is_given_its_id_its_key_and_one_master() -> None:
-    files = provision.minion(NAS, "10.1.5.2", KEYS, "master key")
-    assert files["etc/salt/minion.d/provision.conf"].content == "master: 10.1.5.2\nid: nas1\n"
-    assert files["etc/salt/pki/minion/minion.pem"].mode == 0o400
-    assert files["etc/salt/pki/minion/minion_master.pub"].content == "master key"
+def test_only_the_master_reaches_the_cloud() -> None:
+    """S10: where hosts can be made and removed."""
+    assert any(" srv/lab none" in line for line in settings(SALT))
+    assert not any(" srv/lab none" in line for line in settings(NAS))
 
 
 def test_master_has_the_repository_configuration_as_links_only() -> None:
-    files = provision.master(KEYS, ["00-roots.conf"])
-    under = {path: file for path, file in files.items() if path.startswith("etc/salt/master.d/")}
-    assert list(under) == ["etc/salt/master.d/00-roots.conf"]
-    assert under["etc/salt/master.d/00-roots.conf"].link == "/srv/salina/master.d/00-roots.conf"
+    files = provision.master(KEYS, ["master.d/00-roots.conf", "lab/master.conf"])
+    links = {path: file.link for path, file in files.items() if "/master.d/" in path}
+    assert links == {
+        "etc/salt/master.d/00-roots.conf": "/srv/salina/master.d/00-roots.conf",
+        "etc/salt/master.d/master.conf": "/srv/salina/lab/master.conf",
+    }
 
 
 def test_accepted_keys_are_filed_by_id() -> None:

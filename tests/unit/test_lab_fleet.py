@@ -8,7 +8,7 @@ import pytest
 
 from lab import faults, fleet, forward, keys, process, snapshots
 from lab.errors import LabError
-from lab.exclusive import exclusive
+from lab.exclusive import exclusive, hosts
 from lab.plan import Interface, Machine
 
 
@@ -67,7 +67,7 @@ def test_members_of_another_topology_are_forgotten(
     monkeypatch.setattr(fleet, "CONTAINERS", tmp_path)
     topology = fleet.parse(fleet.choose(None, None)[0])
     assert fleet.members(topology) == {"app": ["s1", "s2", "s3"]}
-    file = tmp_path / "salina-salt/delta" / fleet.MEMBERS
+    file = tmp_path / "salina-salt/delta/var/lib/salina/members.json"
     file.parent.mkdir(parents=True)
     file.write_text('{"app": ["s1", "s4"]}')
     assert fleet.members(topology) == {"app": ["s1", "s4"]}
@@ -97,17 +97,24 @@ def test_digest_changes_with_names_and_contents(tmp_path: Path) -> None:
     assert fleet.digest([one]) != first
 
 
-def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
-    made = keys.pair("minion-s1", tmp_path)
-    assert keys.pair("minion-s1", tmp_path) == made
+def test_keys_are_made_once_and_are_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "KEYS", tmp_path)
+    made = keys.pair("minion-s1")
+    assert keys.pair("minion-s1") == made
     assert (tmp_path / "minion-s1.pem").stat().st_mode & 0o777 == 0o600
     assert made.private.startswith("-----BEGIN RSA PRIVATE KEY-----")
     assert made.public.startswith("-----BEGIN PUBLIC KEY-----")
+    keys.forget("minion-s1")
+    keys.forget("minion-s1")
+    assert not list(tmp_path.iterdir())
 
 
-def test_half_written_key_is_made_anew(tmp_path: Path) -> None:
+def test_half_written_key_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "KEYS", tmp_path)
     (tmp_path / "minion-s1.pem").write_text("half")
-    assert "BEGIN" in keys.pair("minion-s1", tmp_path).private
+    assert "BEGIN" in keys.pair("minion-s1").private
 
 
 def test_one_command_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +193,18 @@ def test_a_power_cut_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     faults.inject(faults.Kind.KILL, [Machine("nas1", ("storage",), (card,))])
     assert done == ["pair", "kill"]
     assert [str(fault) for fault in faults.read()] == ["kill nas1"]
+
+
+def test_hosts_are_made_together_or_changed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S10: hosts are made in parallel, but not while a command changes all of them."""
+    monkeypatch.setattr("lab.exclusive.HOSTS_LOCK", tmp_path / "lock")
+    monkeypatch.setattr("lab.exclusive.HOSTS_SECONDS", 0.05)
+    refused = pytest.raises(LabError, match=r"hosts are being made or removed for 0\.05 s")
+    with hosts(shared=True), hosts(shared=True), refused, hosts():
+        pass
+    with hosts(), refused, hosts(shared=True):
+        pass
+    with hosts():
+        pass

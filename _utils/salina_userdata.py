@@ -1,0 +1,52 @@
+"""What a new host is told at its first start: user data for cloud-init, with the minion's own key.
+
+cloud-init's modules `write_files` and `salt_minion` do the work, in this order; so the minion knows
+its master's key before it first starts. The text holds a private key: it goes to the provisioner
+on standard input, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+HEADER = "#cloud-config\n"
+PKI = "/etc/salt/pki/minion"
+
+
+def render(
+    minion_id: str, master_address: str, private: str, public: str, master_public: str
+) -> str:
+    """The user data of a host.
+
+    `private`, `public`: the minion's pair, PEM; `master_public`: the master's key: the minion
+    takes no other master's commands.
+    """
+    data = {
+        "write_files": [
+            {
+                "path": f"{PKI}/minion_master.pub",
+                "permissions": "0644",
+                "content": master_public,
+            }
+        ],
+        "salt_minion": {
+            "conf": {"master": master_address, "id": minion_id},
+            "pki_dir": PKI,
+            "public_key": public,
+            "private_key": private,
+        },
+    }
+    return HEADER + yaml.dump(data, Dumper=_Legible, sort_keys=False)
+
+
+class _Legible(yaml.SafeDumper):
+    """Writes texts of several lines, such as keys, line by line."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style="|" if "\n" in value else None
+    )
+
+
+_Legible.add_representer(str, _text)

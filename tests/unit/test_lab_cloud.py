@@ -1,0 +1,367 @@
+"""The lab's cloud and its client over a real socket, with fakes that make no host (S10)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lab import cloud, provisioner
+from lab.errors import LabError
+from lab.process import wait_until
+from tests.fleets import REPOSITORY
+
+CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary"
+SECONDS = 20
+
+
+class Fake:
+    """What is asked of it, in order; `work` is what it does in between."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.work: Callable[[str], object] = lambda host: None
+
+    def create(self, host: str, user_data: str) -> str:
+        self.done.append(f"create {host} {user_data}".strip())
+        self.work(host)
+        self.done.append(f"created {host}")
+        return "made"
+
+    def destroy(self, host: str, _: str) -> str:
+        self.done.append(f"destroy {host}")
+        return "removed"
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cloud" / "socket"
+
+
+@pytest.fixture
+def server(fake: Fake, path: Path) -> Iterator[cloud.Server]:
+    """A server in this process."""
+    with cloud.Server(path, {"create": fake.create, "destroy": fake.destroy}) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def send(path: Path, raw: bytes) -> socket.socket:
+    """A connection over which a request was sent."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(SECONDS)
+    connection.connect(str(path))
+    connection.sendall(raw)
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def request(action: str, host: str, user_data: str = "") -> bytes:
+    return json.dumps({"action": action, "host": host, "user_data": user_data}).encode()
+
+
+# Requests
+
+
+def test_s10_create_and_destroy(server: cloud.Server, fake: Fake, path: Path) -> None:
+    assert provisioner.ask("create", "s9", "data", str(path)) == "made"
+    assert provisioner.ask("destroy", "s9", path=str(path)) == "removed"
+    assert fake.done == ["create s9 data", "created s9", "destroy s9"]
+
+
+def test_only_root_can_ask(server: cloud.Server, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+BAD = {
+    "no JSON": (CANARY.encode(), "allowed is JSON"),
+    "half of one": (request("create", "s9", CANARY)[:-1], "allowed is JSON"),
+    "too deep": (b"[" * 50_000, "allowed is JSON"),
+    "a list": (b"[]", "allowed is a mapping of action, host, user_data"),
+    "a key is missing": (b'{"action": "create", "host": "s9"}', "allowed is a mapping of"),
+    "no texts": (b'{"action": "create", "host": 9, "user_data": ""}', "allowed are texts"),
+    "unknown action": (request("rebuild", "s9", CANARY), "action: allowed is create, destroy"),
+    "too large": (request("create", "s9", "x" * provisioner.MAX_BYTES), "allowed is 100000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("raw", "fault"), BAD.values(), ids=BAD.keys())
+def test_bad_requests(
+    raw: bytes, fault: str, fake: Fake, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One is told why, nothing is done, and the key it may hold is in no message and no log."""
+    with (
+        caplog.at_level(logging.INFO),
+        cloud.Server(path, {"create": fake.create, "destroy": fake.destroy}) as server,
+    ):
+        told = server.answer(raw)
+    assert fault in told["error"]
+    assert fake.done == []
+    assert fault in caplog.text and "canary" not in caplog.text + told["error"]
+
+
+def test_a_bad_request_is_answered(server: cloud.Server, path: Path) -> None:
+    with send(path, b"{}") as connection:
+        assert b'{"error": "the request: allowed is a mapping of' in connection.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (LabError("no image", "make up"), "no image\nnext: make up"),
+        (LabError("no image"), "no image"),
+        (OSError(28, "No space left on device"), "No space left on device; next: "),
+    ],
+)
+def test_failures_are_told(
+    raised: Exception,
+    told: str,
+    server: cloud.Server,
+    fake: Fake,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S10: whatever goes wrong, the master hears of it, and the next request is served."""
+
+    def fail(host: str) -> None:
+        raise raised
+
+    monkeypatch.setattr(cloud.log, "disabled", True)  # Salt, where imported, repeats errors
+    fake.work = fail
+    with pytest.raises(provisioner.ProvisionerError) as caught:
+        provisioner.ask("create", "s9", "", str(path))
+    assert told in str(caught.value)
+    assert provisioner.ask("destroy", "s9", path=str(path)) == "removed"
+
+
+def test_user_data_is_not_logged(
+    server: cloud.Server, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        provisioner.ask("create", "s9", CANARY, str(path))
+    assert "create 's9': made" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_s10_several_hosts_at_the_same_time(server: cloud.Server, fake: Fake, path: Path) -> None:
+    """Four at once, and no more."""
+    go = threading.Event()
+    fake.work = lambda host: go.wait(SECONDS)
+    hosts = [f"s{number}" for number in range(1, 2 * cloud.PARALLEL + 1)]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        said = [pool.submit(provisioner.ask, "create", host, "", str(path)) for host in hosts]
+        assert wait_until(lambda: len(fake.done) == cloud.PARALLEL, SECONDS, 0.01)
+        assert not wait_until(lambda: len(fake.done) > cloud.PARALLEL, 0.3, 0.01)
+        go.set()
+        assert [one.result(SECONDS) for one in said] == ["made"] * len(hosts)
+
+
+def test_one_at_a_time_for_each_host(server: cloud.Server, fake: Fake, path: Path) -> None:
+    """S10: a host is not removed while it is being made; others don't wait for it."""
+    go = threading.Event()
+    fake.work = lambda host: host == "s9" and go.wait(SECONDS)
+    with send(path, request("create", "s9")) as first:
+        assert wait_until(lambda: fake.done == ["create s9"], SECONDS, 0.01)
+        with send(path, request("destroy", "s9")) as second:
+            assert provisioner.ask("create", "s10", "", str(path)) == "made"
+            assert "destroy s9" not in fake.done
+            go.set()
+            assert first.recv(1000) and second.recv(1000)
+    assert fake.done.index("created s9") < fake.done.index("destroy s9")
+
+
+def test_a_client_that_goes_away(
+    server: cloud.Server, fake: Fake, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S10: what it asked for is done, the next one is served, and the log has no fault."""
+    go = threading.Event()
+    fake.work = lambda host: go.wait(SECONDS)
+    send(path, request("create", "s9")).close()
+    assert wait_until(lambda: fake.done == ["create s9"], SECONDS, 0.01)
+    go.set()
+    assert provisioner.ask("create", "s9", "", str(path)) == "made"
+    assert fake.done == ["create s9", "created s9"] * 2
+    server.shutdown()
+    server.server_close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_client_that_says_nothing(
+    server: cloud.Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is dropped after a while; others don't wait for it."""
+    monkeypatch.setattr(cloud.Handler, "timeout", 0.1)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(SECONDS)
+        silent.connect(str(path))
+        assert provisioner.ask("create", "s9", "", str(path)) == "made"
+        assert silent.recv(1) == b""
+
+
+# The client
+
+
+def call(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """The executable, as a master calls it: by the system's Python, with nothing else."""
+    command = ["/usr/bin/env", "-i", str(REPOSITORY / "lab/provisioner.py"), *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("create",), ("remove", "s9"), ("create", "s9", "x")])
+def test_the_client_is_called_wrongly(arguments: tuple[str, ...]) -> None:
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == provisioner.USAGE + "\n"
+
+
+def test_the_clients_exit_code_and_words(
+    server: cloud.Server,
+    fake: Fake,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Given:
+        class buffer:
+            read = staticmethod(lambda: b"data \xff")
+
+    monkeypatch.setattr(sys, "stdin", Given)
+    assert provisioner.main(["create", "s9"], str(path)) == 0
+    assert capsys.readouterr() == ("s9: made\n", "")
+    assert fake.done[0] == "create s9 data \ufffd"
+
+    def fail(host: str) -> None:
+        raise LabError("no image", "make up")
+
+    fake.work = fail
+    assert provisioner.main(["create", "s9"], str(path)) == 1
+    assert capsys.readouterr() == ("", "create s9: no image\nnext: make up\n")
+
+
+def test_too_much_user_data_is_not_sent(path: Path) -> None:
+    with pytest.raises(provisioner.ProvisionerError, match="larger than 100000 bytes"):
+        provisioner.ask("create", "s9", "x" * provisioner.MAX_BYTES, str(path))
+
+
+def test_without_a_cloud_the_wait_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioner, "ABSENT_SECONDS", 0.1)
+    with pytest.raises(provisioner.ProvisionerError) as caught:
+        provisioner.ask("destroy", "s9", path=str(path))
+    assert str(caught.value) == (
+        f"the lab's cloud is not there: {path}: No such file or directory\n"
+        "next, on the lab's machine: bin/lab up"
+    )
+
+
+def test_no_answer_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioner, "ANSWER_SECONDS", 0.1)
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with pytest.raises(provisioner.ProvisionerError, match=r"no answer within 0\.1 s"):
+            provisioner.ask("destroy", "s9", path=str(path))
+
+
+# The process
+
+PROCESS = """
+import sys, pathlib
+from lab import cloud
+from lab.process import wait_until
+folder = pathlib.Path(sys.argv[1])
+def create(host, user_data):
+    (folder / f"begun-{host}").touch()
+    wait_until((folder / "go").exists, 20, 0.01)
+    return "made"
+cloud.serve(folder / "socket", {"create": create})
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a cloud as a process; it listens when this returns."""
+    path, started = tmp_path / "socket", []
+
+    def run() -> subprocess.Popen[bytes]:
+        environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/_utils"}
+        command = [sys.executable, "-c", PROCESS, str(tmp_path)]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        started.append(process)
+        assert wait_until(lambda: cloud.pid(path) == process.pid, SECONDS, 0.01)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+def test_a_killed_cloud_is_noticed_and_replaced(start: Start, tmp_path: Path) -> None:
+    """S10: the socket that it leaves stands in nobody's way."""
+    (tmp_path / "go").touch()
+    assert cloud.pid(tmp_path / "socket") is None
+    first = start()
+    first.kill()
+    first.wait()
+    assert (tmp_path / "socket").exists()
+    assert cloud.pid(tmp_path / "socket") is None
+    start()
+    assert provisioner.ask("create", "s9", "", str(tmp_path / "socket")) == "made"
+
+
+def test_a_request_whose_cloud_was_killed_is_asked_again(start: Start, tmp_path: Path) -> None:
+    """S10: `bin/lab up` may replace the cloud at any time."""
+    path = tmp_path / "socket"
+    with ThreadPoolExecutor() as pool:
+        first = start()
+        answer = pool.submit(provisioner.ask, "create", "s9", "", str(path))
+        assert wait_until((tmp_path / "begun-s9").exists, SECONDS, 0.01)
+        first.kill()
+        first.wait()
+        (tmp_path / "go").touch()
+        start()
+        assert answer.result(SECONDS) == "made"
+
+
+def test_told_to_end_it_finishes_what_is_under_way(start: Start, tmp_path: Path) -> None:
+    """S10: no host is left half-made by `bin/lab down` and `up`."""
+    path = tmp_path / "socket"
+    with ThreadPoolExecutor() as pool:
+        process = start()
+        answer = pool.submit(provisioner.exchange, request("create", "s9"), str(path))
+        assert wait_until((tmp_path / "begun-s9").exists, SECONDS, 0.01)
+        process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: cloud.pid(path) is None, SECONDS, 0.01)
+        assert process.poll() is None
+        (tmp_path / "go").touch()
+        assert answer.result(SECONDS) == {"done": "made"}
+        assert process.wait(SECONDS) == 0
+
+
+def test_it_ends_with_its_socket(start: Start, tmp_path: Path) -> None:
+    """A lab that was removed by hand leaves no process."""
+    process = start()
+    (tmp_path / "socket").unlink()
+    assert process.wait(SECONDS) == 0

@@ -1,0 +1,316 @@
+"""Hosts that come and go in the lab: made, removed, and left alone (S10). LXC itself is faked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import salina_userdata
+from lab import cli, cloud, containers, faults, fleet, keys, lifecycle, status, userdata
+from lab.errors import LabError
+from lab.plan import Machine, Plan
+from tests.fleets import DEFAULT
+
+MASTER_CONFIG = "lxc.rootfs.path = overlayfs:{}:/delta\n"
+
+
+class Lab:
+    """The lab's folders in a temporary place, and what LXC would say of its containers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.states: dict[str, str] = {}
+        self.master = self.container("salt", "RUNNING")
+        self.image = folder / "image"
+        self.image.mkdir()
+        (self.master / "config").write_text(MASTER_CONFIG.format(self.image))
+
+    def container(self, name: str, state: str = "STOPPED") -> Path:
+        path = self.folder / "containers" / f"salina-{name}"
+        path.mkdir(parents=True)
+        self.states[name] = state
+        return path
+
+    def hosts(self) -> set[str]:
+        return {path.name for path in (self.folder / "containers").iterdir()}
+
+    def keep(self, members: list[str], unfinished: list[str]) -> None:
+        state = self.master / "delta/var/lib/salina"
+        state.mkdir(parents=True, exist_ok=True)
+        (state / "members.json").write_text(json.dumps({"app": members}))
+        (state / "unfinished.json").write_text(json.dumps({"app": unfinished}))
+
+    def set(self, state: str, machine: Machine) -> None:
+        self.states[machine.name] = state
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    for module in (fleet, containers):
+        monkeypatch.setattr(module, "CONTAINERS", tmp_path / "containers")
+    monkeypatch.setattr(keys, "KEYS", tmp_path / "keys")
+    monkeypatch.setattr(fleet, "TOPOLOGY", DEFAULT)
+    monkeypatch.setattr(faults, "FAULTS", tmp_path / "faults.json")
+    monkeypatch.setattr("lab.exclusive.HOSTS_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(containers, "state", lambda machine: made.states.get(machine.name, ""))
+    monkeypatch.setattr(containers, "start", lambda machine: made.set("RUNNING", machine))
+    monkeypatch.setattr(containers, "stop", lambda machine, kill: made.set("STOPPED", machine))
+    yield made
+
+
+def user_data(private: str = "private", host: str = "s9") -> str:
+    return salina_userdata.render(host, "10.1.5.2", private, f"of {private}", "master")
+
+
+# Made and removed
+
+
+def test_s10_create_makes_a_host_from_its_user_data(lab: Lab) -> None:
+    """On the running lab's image; the lab keeps its key, for `rebuild`."""
+    begun = int(time.time())
+    assert cloud.create("s9", user_data()) == "made"
+    files = lab.folder / "containers/salina-s9/delta/etc"
+    assert (files / "salt/minion").read_text() == "master: 10.1.5.2\nid: s9\n"
+    assert (files / "salt/pki/minion/minion.pem").read_text() == "private"
+    assert (files / "hostname").read_text() == "s9\n"
+    assert (files / "hostname").stat().st_mtime >= begun  # Salt tells keys apart by it
+    config = (lab.folder / "containers/salina-s9/config").read_text()
+    assert f"overlayfs:{lab.image}:" in config and "10.1.3.19/24" in config
+    assert lab.states["s9"] == "RUNNING"
+    assert keys.pair("minion-s9") == keys.Pair("private", "of private")
+
+
+def test_s10_create_again_changes_nothing(lab: Lab) -> None:
+    cloud.create("s9", user_data())
+    before = (lab.folder / "containers/salina-s9").stat().st_ino
+    assert cloud.create("s9", user_data()) == "runs already"
+    assert (lab.folder / "containers/salina-s9").stat().st_ino == before
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "FROZEN"])
+def test_a_host_that_does_not_run_is_made_anew(lab: Lab, state: str) -> None:
+    """S10: so are the notes about faults it had."""
+    cloud.create("s9", user_data())
+    faults.write([faults.Fault(faults.Kind.FREEZE, "s9")])
+    lab.states["s9"] = state
+    assert cloud.create("s9", user_data()) == "made"
+    assert lab.states["s9"] == "RUNNING" and faults.read() == []
+
+
+def test_a_host_with_another_key_is_made_anew(lab: Lab) -> None:
+    cloud.create("s9", user_data("old"))
+    assert cloud.create("s9", user_data("new")) == "made"
+    assert keys.pair("minion-s9").private == "new"
+
+
+@pytest.mark.parametrize("leftover", ["salina-s9", "salina-s9.unfinished"])
+def test_what_a_killed_cloud_left_stands_in_nobodys_way(lab: Lab, leftover: str) -> None:
+    (lab.folder / "containers" / leftover / "delta").mkdir(parents=True)
+    assert cloud.create("s9", user_data()) == "made"
+    assert lab.hosts() == {"salina-salt", "salina-s9"}
+    (lab.folder / "containers" / leftover / "delta").mkdir(parents=True, exist_ok=True)
+    assert cloud.destroy("s9", "") == "removed"
+    assert lab.hosts() == {"salina-salt"}
+
+
+def test_rebuilt_it_has_the_key_it_had(lab: Lab) -> None:
+    """S10: `up`, `rebuild` and the provisioner make the same host from the same key."""
+    lab.keep(["s1"], [])
+    keys.keep(keys.MASTER, keys.Pair("", "master"))
+    cloud.create("s9", user_data())
+    machine = fleet.current().machine("s9")
+    assert containers.runs(machine, fleet.files(fleet.current(), machine, fleet.topology()))
+
+
+def test_s10_destroy_leaves_nothing(lab: Lab) -> None:
+    cloud.create("s9", user_data())
+    faults.write([faults.Fault(faults.Kind.LINK_DOWN, "s9")])
+    assert cloud.destroy("s9", "") == "removed"
+    assert lab.hosts() == {"salina-salt"} and lab.states["s9"] == "STOPPED"
+    assert not list(keys.KEYS.iterdir()) and faults.read() == []
+    assert cloud.destroy("s9", "") == "is not there"
+
+
+@pytest.mark.parametrize("host", ["nas1", "salt", "c1", "s11", "s01", "../s9", "", "s9\n"])
+def test_only_hosts_of_pools_come_and_go(lab: Lab, host: str) -> None:
+    """S10: no static host, no client, nothing beyond the pool."""
+    told = r"is no host of a pool; they have: s1, s2, .* s10$"
+    with pytest.raises(LabError, match=told):
+        cloud.create(host, user_data(host=host))
+    with pytest.raises(LabError, match=told):
+        cloud.destroy(host, "")
+    assert lab.hosts() == {"salina-salt"}
+
+
+def test_with_bad_user_data_nothing_is_done(lab: Lab) -> None:
+    cloud.create("s9", user_data())
+    with pytest.raises(LabError, match="id: allowed is s9"):
+        cloud.create("s9", user_data(host="s8"))
+    assert lab.states["s9"] == "RUNNING"
+
+
+def test_without_a_lab_it_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "TOPOLOGY", lab.folder / "none")
+    with pytest.raises(LabError, match="there is no lab"):
+        cloud.create("s9", user_data())
+
+
+# Left alone
+
+
+@pytest.fixture
+def change(lab: Lab) -> Lab:
+    """A change is bringing s4 and taking s2; s9 was added; s10 and old are nobody's."""
+    lab.keep(["s1", "s3", "s4", "s9"], ["s2", "s4"])
+    for name in ("s1", "s2", "s3", "s9", "s10", "old"):
+        lab.container(name)
+    return lab
+
+
+def test_commands_know_all_hosts_there_are(change: Lab) -> None:
+    """S10: also those that are no members (s2, s10), and members without a host (s4)."""
+    names = {machine.name for machine in fleet.current().machines if "app" in machine.roles}
+    assert names == {"s1", "s2", "s3", "s4", "s9", "s10"}
+
+
+def test_a_member_without_a_host_is_told(change: Lab) -> None:
+    with pytest.raises(LabError, match="s4 has not been made"):
+        cli.pick(fleet.current(), ["s4"])
+
+
+def test_heal_passes_over_a_member_without_a_host(
+    change: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(containers, "start", lambda machine: started.append(machine.name))
+    monkeypatch.setattr(containers, "running", lambda: set[str]())
+    monkeypatch.setattr(containers, "frozen", lambda: set[str]())
+    faults.heal(fleet.current().machines)
+    assert started == ["salt"]  # the only one here with an image
+
+
+def test_s10_up_leaves_hosts_of_a_change_alone(
+    change: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are not made, not started, not removed; hosts that nobody names go."""
+    brought: list[Plan] = []
+    nothing = lambda *_: None  # noqa: E731
+    for module, names in {
+        cloud: ["ensure"],
+        lifecycle.network: ["find", "ensure"],
+        lifecycle.containers: ["remove_groups"],
+        faults: ["unfreeze", "heal"],
+        fleet: ["ensure_master", "wait_for_minions"],
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, nothing)
+    monkeypatch.setattr(fleet, "ensure_machines", lambda wanted, *_: brought.append(wanted))
+    lifecycle.bring_up(fleet.topology(), change.image, own=True)
+    (wanted,) = brought
+    apps = {machine.name for machine in wanted.machines if "app" in machine.roles}
+    assert apps == {"s1", "s3", "s9"}
+    assert change.hosts() == {f"salina-{name}" for name in ("salt", "s1", "s2", "s3", "s9")}
+    assert "a change is at work on s2, s4" in capsys.readouterr().out
+
+
+def test_s10_the_master_forgets_keys_that_nobody_names(
+    change: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {"s1", "s2", "s3", "s4", "s9", "nas1", "salt"} <= fleet.named(fleet.topology())
+    assert not {"s10", "old"} & fleet.named(fleet.topology())
+    ran: list[list[str]] = []
+    monkeypatch.setattr(containers, "attach", lambda machine, argv: ran.append(argv) or argv)
+    monkeypatch.setattr(fleet, "run", lambda argv: None)
+    fleet.forget_keys(fleet.current().master, ["s10"])
+    (command,) = ran
+    assert "/etc/salt/pki/master/minions/s10" in command
+    assert all(path.endswith("/s10") for path in command if path.startswith("/"))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"web": ["w1"]}', "half"])
+def test_a_file_of_another_topology_names_nobody(lab: Lab, text: str) -> None:
+    lab.keep(["s1"], [])
+    (lab.master / "delta/var/lib/salina/unfinished.json").write_text(text)
+    assert fleet.unfinished(fleet.topology()) == set()
+
+
+def test_of_a_host_that_is_no_member_nothing_is_expected(
+    change: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S10: and a member without a host, or a cloud that has ended, is not well."""
+    monkeypatch.setattr(
+        status.containers, "existing", lambda: {f"salina-{h}" for h in ("s1", "s2")}
+    )
+    monkeypatch.setattr(status.containers, "frozen", lambda: set[str]())
+    monkeypatch.setattr(status.containers, "running", lambda: {"salina-s1", "salina-s2"})
+    monkeypatch.setattr(status, "probe", lambda *_: [])
+    monkeypatch.setattr(status, "ping", lambda *_: {"s1"})
+    monkeypatch.setattr(cloud, "pid", lambda: None)
+    rows = {row.name: row for row in status.look(fleet.current(), fleet.topology())}
+    assert rows["s1"].good
+    assert rows["s2"].good and rows["s2"].roles == "app, no member"
+    assert [check.detail for check in rows["s4"].checks] == ["", "missing"]
+    assert rows["app"].checks[0].detail == "1 of 4 are well"
+    assert not rows["cloud"].good
+    monkeypatch.setattr(cloud, "pid", lambda: 1)
+    assert status.makes_hosts().good
+
+
+# bin/lab add and remove
+
+
+@pytest.fixture
+def asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `add` and `remove` did beside containers, in order."""
+    done: list[str] = []
+    lab.keep(["s1", "s2"], [])
+    lab.container("s1", "RUNNING")
+    (lab.folder / "containers/salina-s1/config").write_text(MASTER_CONFIG.format(lab.image))
+    monkeypatch.setattr("lab.exclusive.LOCK", lab.folder / "exclusive")
+    monkeypatch.setattr(containers, "put", lambda machine, files: done.extend(files))
+    monkeypatch.setattr(fleet, "forget_keys", lambda master, names: done.append(f"no {names[0]}"))
+    monkeypatch.setattr(fleet, "wait_for_minions", lambda plan, machines: done.append("minion"))
+
+    def ask(action: str, host: str, given: str = "") -> None:
+        done.append(f"{action} {host}")
+        if given:
+            pair = keys.pair(keys.minion(host))
+            assert userdata.parse(given, host).pair == pair
+
+    monkeypatch.setattr(cloud, "ask", ask)
+    return done
+
+
+def test_s10_add_accepts_the_key_first(asked: list[str]) -> None:
+    """The key is known before the host exists; it goes the provisioner's way."""
+    lifecycle.add("s9")
+    assert asked == ["etc/salt/pki/master/minions/s9", "create s9", "minion"]
+
+
+def test_s10_remove_forgets_the_key_last(asked: list[str], lab: Lab) -> None:
+    lab.container("s9", "RUNNING")
+    lifecycle.remove("s9")
+    assert asked == ["destroy s9", "no s9"]
+
+
+def test_a_member_that_was_removed_is_told(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lifecycle.remove("s1")
+    assert "s1 is still a member" in capsys.readouterr().out
+
+
+def test_add_and_remove_tell_what_is_wrong(asked: list[str]) -> None:
+    with pytest.raises(LabError, match="s1 is there already"):
+        lifecycle.add("s1")
+    with pytest.raises(LabError, match="there is no host s9"):
+        lifecycle.remove("s9")
+    for command in (lifecycle.add, lifecycle.remove):
+        with pytest.raises(LabError, match="'nas1' is no host of a pool"):
+            command("nas1")
+    assert not asked

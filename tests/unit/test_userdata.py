@@ -1,0 +1,151 @@
+"""User data: what the master writes is what cloud-init's modules, and the lab, make of it (S10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import salina_userdata
+from lab import keys, userdata
+from lab.errors import LabError
+
+CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----\n"
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nminion\n-----END PUBLIC KEY-----"
+MASTER = "-----BEGIN PUBLIC KEY-----\nmaster\n-----END PUBLIC KEY-----\n"
+TEXT = salina_userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER)
+
+
+def changed(path: str, value: Any = None) -> str:
+    """The user data with another value at a path; without the key when there is none."""
+    data = yaml.safe_load(TEXT)
+    place = data
+    *above, last = path.split(".")
+    for key in above:
+        place = place[int(key) if key.isdigit() else key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return "#cloud-config\n" + yaml.safe_dump(data)
+
+
+def test_s10_the_form_is_cloud_inits() -> None:
+    """Keys of cc_write_files and cc_salt_minion, as cloud-init documents them."""
+    assert TEXT.startswith("#cloud-config\n")
+    assert yaml.safe_load(TEXT) == {
+        "write_files": [
+            {
+                "path": "/etc/salt/pki/minion/minion_master.pub",
+                "permissions": "0644",
+                "content": MASTER,
+            }
+        ],
+        "salt_minion": {
+            "conf": {"master": "10.1.5.2", "id": "s9"},
+            "pki_dir": "/etc/salt/pki/minion",
+            "public_key": PUBLIC,
+            "private_key": CANARY,
+        },
+    }
+
+
+def test_keys_are_legible() -> None:
+    assert "private_key: |\n    -----BEGIN RSA PRIVATE KEY-----\n    canary\n" in TEXT
+
+
+def test_s10_what_the_lab_makes_of_it() -> None:
+    found = userdata.parse(TEXT, "s9")
+    assert found.pair == keys.Pair(CANARY, PUBLIC)
+    contents = {path: file.content for path, file in found.files.items() if file.link is None}
+    assert contents == {
+        "etc/salt/minion": "master: 10.1.5.2\nid: s9\n",
+        "etc/salt/pki/minion/minion.pem": CANARY,
+        "etc/salt/pki/minion/minion.pub": PUBLIC,
+        "etc/salt/pki/minion/minion_master.pub": MASTER,
+    }
+    assert found.files["etc/salt/pki/minion/minion.pem"].mode == 0o400
+    assert found.files["etc/salt/pki/minion/minion_master.pub"].mode == 0o644
+    (unit,) = (file.link for file in found.files.values() if file.link)
+    assert unit == "/etc/systemd/system/salt-minion.service"
+
+
+texts = st.text(min_size=1)
+
+
+@given(texts, texts, texts, texts, texts)
+def test_whatever_is_written_is_read(
+    minion: str, master: str, private: str, public: str, own: str
+) -> None:
+    """No id, address or key, be it as strange as it will, changes the document's form."""
+    text = salina_userdata.render(minion, master, private, public, own)
+    found = yaml.safe_load(text)
+    assert found["salt_minion"]["conf"] == {"master": master, "id": minion}
+    assert found["salt_minion"]["private_key"] == private
+    assert found["salt_minion"]["public_key"] == public
+    assert found["write_files"][0]["content"] == own
+    assert userdata.parse(text, minion).pair == keys.Pair(private, public)
+
+
+WRONG = {
+    "no header": (TEXT.partition("\n")[2], "line 1: allowed is #cloud-config"),
+    "no mapping": ("#cloud-config\n[]", "the document: allowed is a mapping"),
+    "no YAML": ("#cloud-config\n{", "is not YAML"),
+    "nothing": ("", "the document: allowed is a mapping"),
+    "another module": (changed("packages", ["vim"]), "packages: allowed is write_files, salt_min"),
+    "no minion": (changed("salt_minion"), "salt_minion: allowed is a mapping"),
+    "more of it": (changed("salt_minion.grains", {"a": 1}), "salt_minion.grains: allowed is conf,"),
+    "another's": (changed("salt_minion.conf.id", "s8"), "salt_minion.conf.id: allowed is s9"),
+    "no master": (changed("salt_minion.conf.master"), "salt_minion.conf.master: allowed is text"),
+    "no key": (changed("salt_minion.private_key"), "salt_minion.private_key: allowed is text"),
+    "key is no text": (
+        changed("salt_minion.public_key", [CANARY]),
+        "salt_minion.public_key: allowed is text",
+    ),
+    "key in its parent's place": (changed("salt_minion", CANARY), "salt_minion: allowed is a map"),
+    "out of the host": (
+        changed("salt_minion.pki_dir", "/etc/../../root"),
+        "salt_minion.pki_dir: allowed is an absolute path",
+    ),
+    "files are none": (changed("write_files", CANARY), "write_files: allowed is a list"),
+    "file is none": (changed("write_files", [CANARY]), "write_files[0]: allowed is a mapping"),
+    "relative": (
+        changed("write_files.0.path", "etc/passwd"),
+        "write_files[0].path: allowed is an absolute path",
+    ),
+    "mode is a number": (
+        changed("write_files.0.permissions", 420),
+        "write_files[0].permissions: allowed is text such as '0644'",
+    ),
+    "encoded": (
+        changed("write_files.0.encoding", "b64"),
+        "write_files[0].encoding: allowed is path, permissions, content",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), WRONG.values(), ids=WRONG.keys())
+def test_wrong(text: str, fault: str) -> None:
+    """What the lab doesn't know it refuses; the message has the place, never the key."""
+    with pytest.raises(LabError) as caught:
+        userdata.parse(text, "s9")
+    assert fault in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_all_faults_together() -> None:
+    with pytest.raises(LabError, match=r"2 faults\n  line 1: .*\n  packages: "):
+        userdata.parse(changed("packages", []).replace("#cloud-config\n", ""), "s9")
+
+
+@given(st.text() | st.text().map("#cloud-config\n{}".format))
+def test_any_text(text: str) -> None:
+    with pytest.raises(LabError):
+        userdata.parse(text, "s9")
+
+
+def test_a_key_is_not_in_what_is_printed_of_a_pair() -> None:
+    assert "canary" not in repr(userdata.parse(TEXT, "s9").pair)
