@@ -1,20 +1,47 @@
-"""The fleet as a whole: who is in it, and whether all of it answers."""
+"""The fleet as a whole: who is in it, whether all of it answers, and how a pool changes.
+
+A change (salt/orch/scale.sls) calls the functions below: `begin` takes the lock and records what is
+wanted, `drain`, `retire` and `destroy` take hosts away, `create` and `probe` bring them, `done`
+closes it. Each may be called again after an interruption.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import salt.cache
 import salt.client
+import salt.crypt
+import salt.key
 from salt.exceptions import CommandExecutionError
 
+import salina_file
+import salina_lock
+import salina_members
+import salina_policy
 import salina_runner
+import salina_scale
+import salina_select
+import salina_userdata
 import salina_wait
+from salina_site import Site
 
 __opts__: dict[str, Any]
 
 RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
+LOCK = "lock"
+LAST = "last-change.json"
+PARALLEL = 4
+"""Hosts that the provisioner makes at the same time."""
+KEY_BITS = 2048
 
 
 def members() -> dict[str, list[str]]:
@@ -22,7 +49,7 @@ def members() -> dict[str, list[str]]:
 
     CLI Example: salt-run fleet.members
     """
-    return {pool: list(ids) for pool, ids in salina_runner.site(__opts__).fleet.members.items()}
+    return {pool: list(ids) for pool, ids in _site().fleet.members.items()}
 
 
 def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
@@ -36,23 +63,374 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
     CLI Example: salt-run fleet.ready
     CLI Example: salt-run fleet.ready hosts='[s1, s2]' timeout=30
     """
-    known = salina_runner.site(__opts__).fleet.hosts
+    known = _site().fleet.hosts
     planned = list(known) if hosts is None else list(hosts)
     strangers = [host for host in planned if host not in known]
     if strangers:
         raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
-    silent = list(planned)
-    # one that is away is asked again soon, rather than waited for
-    client = salt.client.get_local_client(mopts={**__opts__, "gather_job_timeout": 5})
+    silent = _silent(planned, timeout)
+    if silent:
+        raise CommandExecutionError(
+            f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
+        )
+    return planned
 
-    def obstacle() -> str:
+
+def status() -> dict[str, Any]:
+    """Members, hosts that come or go, the lock with its holder, and the last change.
+
+    CLI Example: salt-run fleet.status
+    """
+    site = _site()
+    unfinished = _unfinished(site)
+    try:
+        last = json.loads((site.state / LAST).read_text())
+    except FileNotFoundError:
+        last = None
+    return {
+        pool: {
+            "members": list(ids),
+            "joining": [one for one in unfinished[pool] if one in ids],
+            "leaving": [one for one in unfinished[pool] if one not in ids],
+        }
+        for pool, ids in site.fleet.members.items()
+    } | {"lock": salina_lock.holder(site.state / LOCK) or None, "last change": last}
+
+
+# A change
+
+
+def plan(**request: Any) -> dict[str, Any]:
+    """What an orch.scale with the same arguments would change; nothing is changed.
+
+    Returns pool, members (afterwards), joining, leaving, and the hosts that follow: neighbours
+    and balancers. Raises CommandExecutionError with every fault of the request.
+
+    CLI Example: salt-run fleet.plan pool=app count=5
+    CLI Example: salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
+    """
+    site = _site()
+    return _told(site, _plan(site, request))
+
+
+def begin(**request: Any) -> dict[str, Any]:
+    """Take the lock, record what is wanted, and return it as `plan` does.
+
+    From here on every pillar knows the members that are wanted. Raises CommandExecutionError: a
+    bad request, or another change is under way; nothing was recorded then.
+
+    CLI Example: none, it is a step of orch.scale
+    """
+    _plan(_site(), request)  # a bad request doesn't wait for the lock
+    site = _site()
+    what = f"a change to {json.dumps(_plain(request), sort_keys=True)}"
+    try:
+        salina_lock.take(site.state / LOCK, what)
+    except salina_lock.LockedError as error:
+        raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
+    change = _plan(site, request)
+    topology, pool = site.fleet.topology, change.pool
+    _save_unfinished(site, _unfinished(site) | {pool: list(change.touched)})
+    wanted = {**site.fleet.members, pool: change.members}
+    salina_members.save(site.members_file, wanted, topology)
+    return _told(_site(), change)
+
+
+def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
+    """Have the provisioner make those of the hosts that don't answer, and wait for their minions.
+
+    Each gets its key with its user data, accepted before it exists. A host that doesn't come
+    within `timeout` seconds is taken out of the members again. Returns the hosts that were made.
+    Raises CommandExecutionError.
+
+    CLI Example: none, it is a step of orch.scale
+    """
+    absent = _silent(list(hosts), 0)
+    command = salina_runner.provisioner(__opts__)
+    if absent and command:
+        _each(lambda host: _provision(command, host), absent)
+    silent = _silent(absent, timeout)
+    if silent:
+        _take_out(silent)
+        bring = (
+            ""
+            if command
+            else "\nnext: salt-run fleet.user_data ID FILE, and start the host with it"
+        )
+        raise CommandExecutionError(
+            f"{', '.join(silent)} did not answer within {timeout} s, and is taken out again{bring}"
+        )
+    return absent
+
+
+def user_data(host: str, path: str) -> str:
+    """Write what a new host must be given at its first start into a file for root alone.
+
+    Its key is made and accepted with it. For a fleet without a provisioner. Raises
+    CommandExecutionError.
+
+    CLI Example: salt-run fleet.user_data s4 /root/s4.yaml
+    """
+    ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
+    if host not in [*ids, *_site().fleet.hosts]:
+        raise CommandExecutionError(f"{host} is no host of the topology")
+    salina_file.put(path, _user_data(host), 0o600)
+    return f"{path} is the user data of {host}; its key is accepted"
+
+
+def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
+    """Send these hosts no more requests, and wait until those they have are done.
+
+    `timeout`: seconds (default: setting balancer.drain); sessions that are longer are cut off
+    with the host. Returns the hosts. Raises CommandExecutionError when a balancer refuses.
+
+    CLI Example: none, it is a step of orch.scale
+    """
+    site = _site()
+    bound = site.fleet.settings.balancer.drain if timeout is None else timeout
+    balancers = [host.id for host in site.fleet.having("balancer")]
+    known = {
+        host
+        for servers in _ask(balancers, "balancer.servers").values()
+        for host in servers
+        if host in hosts
+    }
+    for host in known:
+        _ask(balancers, "balancer.drain", [host])
+
+    def idle() -> bool:
+        answers = _ask(balancers, "balancer.servers").values()
+        return not any(servers[host]["sessions"] for servers in answers for host in known)
+
+    if known:
+        salina_wait.until(idle, bound)
+    return sorted(known)
+
+
+def retire(hosts: Sequence[str]) -> list[str]:
+    """Stop the application and what belongs to it, and unmount the volume, where a host answers.
+
+    Returns the hosts that did. CLI Example: none, it is a step of orch.scale
+    """
+    site = _site()
+    alive = [host for host in hosts if host not in _silent(list(hosts), 0)]
+    kinds = {str(one["kind"]) for one in site.applications.values()}
+    units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
+    if alive:
+        # what is not there need not be stopped, and the host goes anyway
+        _client().cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
+        mount = site.fleet.settings.storage.mount
+        _client().cmd(alive, "mount.umount", [mount], tgt_type="list")
+    return alive
+
+
+def destroy(hosts: Sequence[str]) -> list[str]:
+    """Have the provisioner remove hosts, and forget their keys. Raises CommandExecutionError.
+
+    CLI Example: none, it is a step of orch.scale
+    """
+    staying = [host for host in hosts if host in _site().fleet.hosts]
+    if staying:
+        raise CommandExecutionError(f"{', '.join(staying)} belongs to the fleet")
+    _remove(hosts)
+    return list(hosts)
+
+
+def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> list[str]:
+    """Wait until each host answers the balancers with its application's health.
+
+    `through`: until the balancers send it requests, too. `timeout`: seconds. Returns the hosts.
+    Raises CommandExecutionError with what the last one said.
+
+    CLI Example: salt-run fleet.probe hosts='[s1, s2]'
+    """
+    site = _site()
+    balancers = [host.id for host in site.fleet.having("balancer")]
+    if through:
+        for host in hosts:
+            _ask(balancers, "balancer.ready", [host])
+    obstacle = _not_served if through else _unhealthy
+    try:
+        salina_wait.clear(
+            lambda: obstacle(site, balancers, hosts), timeout, f"{', '.join(hosts)} to serve"
+        )
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+    return list(hosts)
+
+
+def done(pool: str) -> dict[str, Any]:
+    """Close the change of a pool: nothing of it is unfinished. Returns what came and went.
+
+    CLI Example: none, it is the last step of orch.scale
+    """
+    site = _site()
+    begun, now = _unfinished(site), site.fleet.members[pool]
+    last = {
+        "pool": pool,
+        "members": list(now),
+        "joined": [one for one in begun[pool] if one in now],
+        "left": [one for one in begun[pool] if one not in now],
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _save_unfinished(site, begun | {pool: []})
+    salina_file.put(site.state / LAST, json.dumps(last))
+    return last
+
+
+# What they share
+
+
+def _site() -> Site:
+    return salina_runner.site(__opts__)
+
+
+def _unfinished(site: Site) -> dict[str, list[str]]:
+    """The hosts of each pool that a change has begun with and not finished."""
+    try:
+        return salina_members.unfinished(
+            site.state / salina_members.UNFINISHED, site.fleet.topology
+        )
+    except salina_members.MembersError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
+    file = site.state / salina_members.UNFINISHED
+    salina_members.save_unfinished(file, hosts, site.fleet.topology)
+
+
+def _plain(request: dict[str, Any]) -> dict[str, Any]:
+    """A request without what Salt adds to a runner's arguments."""
+    return {key: value for key, value in request.items() if not key.startswith("__")}
+
+
+def _plan(site: Site, request: dict[str, Any]) -> salina_scale.Change:
+    topology, begun = site.fleet.topology, _unfinished(site)
+    try:
+        wanted = salina_scale.parse(_plain(request), topology)
+        return salina_scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
+    except salina_scale.RequestError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def _told(site: Site, change: salina_scale.Change) -> dict[str, Any]:
+    """A change as an orchestration needs it, with the hosts that follow it."""
+    roles = site.fleet.topology.pools[change.pool].roles
+    moved = {*change.touched}
+    balancers = [host.id for host in site.fleet.having("balancer")]
+    neighbours = [
+        host
+        for host in salina_policy.neighbours(site.fleet, roles)
+        if host not in moved and host not in balancers
+    ]
+    told = {key: list(value) for key, value in dataclasses.asdict(change).items() if key != "pool"}
+    return {"pool": change.pool, **told, "neighbours": neighbours, "balancers": balancers}
+
+
+def _client() -> Any:
+    # one that is away is asked again soon, rather than waited for
+    return salt.client.get_local_client(mopts={**__opts__, "gather_job_timeout": 5})
+
+
+def _silent(hosts: list[str], timeout: int) -> list[str]:
+    """Wait until the hosts' minions answer; return those that don't."""
+    silent, client = list(hosts), _client()
+
+    def all_answer() -> bool:
         asked = ("service.status", [RESTART])
         answers = client.cmd(silent, *asked, tgt_type="list", timeout=5) if silent else {}
         silent[:] = [host for host in silent if answers.get(host) is not False]
-        return f"no answer from {', '.join(silent)}" if silent else ""
+        return not silent
 
-    try:
-        salina_wait.clear(obstacle, timeout, "every planned minion")
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
-    return planned
+    salina_wait.until(all_answer, timeout)
+    return silent
+
+
+def _ask(hosts: list[str], function: str, arguments: Sequence[Any] = ()) -> dict[str, Any]:
+    """What a function says on each of these hosts. Raises CommandExecutionError where it fails."""
+    answers = _client().cmd(hosts, function, list(arguments), tgt_type="list", full_return=True)
+    failed = {
+        host: answers.get(host, {}).get("ret", "no answer")
+        for host in hosts
+        if answers.get(host, {}).get("retcode", 1)
+    }
+    if failed:
+        told = "; ".join(f"{host}: {said}" for host, said in failed.items())
+        raise CommandExecutionError(f"{function}: {told}")
+    return {host: answers[host]["ret"] for host in hosts}
+
+
+def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
+    """Which of the hosts don't answer the balancers, and why not."""
+    (application,) = site.applications.values()
+    said = []
+    for host in hosts:
+        address = site.fleet.app_address(site.fleet.hosts[host])
+        url = f"http://{salina_select.endpoint(address, salina_policy.APP_PORT)}"
+        answers = _ask(balancers, "application.health", [url + application["health"]["path"]])
+        said += [f"{host}: {fault}" for fault in answers.values() if fault]
+    return "; ".join(said)
+
+
+def _not_served(_: Site, balancers: list[str], hosts: Sequence[str]) -> str:
+    """Which of the hosts the balancers send no requests."""
+    said = []
+    for balancer, servers in _ask(balancers, "balancer.servers").items():
+        waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
+        said += [f"{balancer} has not {host}" for host in waiting]
+    return "; ".join(said)
+
+
+# Hosts and their keys
+
+
+def _each(action: Callable[[str], None], hosts: Sequence[str]) -> None:
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(action, hosts))
+
+
+def _user_data(host: str) -> str:
+    """What a host is given at its first start, with a new key that is accepted from now on."""
+    fleet = _site().fleet
+    (master, *_) = fleet.having("master")
+    private, public = salt.crypt.gen_keys(KEY_BITS)
+    keys = salt.cache.Cache(__opts__, driver=__opts__["keys.cache_driver"])
+    keys.store("keys", host, {"pub": public, "state": "accepted"})
+    own = (Path(__opts__["pki_dir"]) / "master.pub").read_text()
+    return salina_userdata.render(host, fleet.address(master, "management"), private, public, own)
+
+
+def _provision(command: list[str], host: str) -> None:
+    """Have the provisioner make a host. Raises CommandExecutionError with what it said."""
+    _call([*command, "create", host], _user_data(host))
+
+
+def _remove(hosts: Sequence[str]) -> None:
+    """Away with hosts and their keys; that one is not there is fine."""
+    command = salina_runner.provisioner(__opts__)
+    if command:
+        _each(lambda host: _call([*command, "destroy", host]), hosts)
+    for host in hosts:
+        salt.key.get_key(__opts__).delete_key(match=host)
+
+
+def _call(argv: list[str], given: str = "") -> None:
+    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise CommandExecutionError(f"{' '.join(argv)} ended with {done.returncode}: {said}")
+
+
+def _take_out(hosts: list[str]) -> None:
+    """Undo the joining of hosts that never came. They stay unfinished until they are removed."""
+    site = _site()
+    left = {
+        pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
+    }
+    salina_members.save(site.members_file, left, site.fleet.topology)
+    _remove(hosts)
+    begun = {
+        pool: [one for one in ids if one not in hosts] for pool, ids in _unfinished(site).items()
+    }
+    _save_unfinished(site, begun)

@@ -206,6 +206,13 @@ def peers(fleet: Fleet, host: Host) -> dict[str, str]:
     return found
 
 
+def neighbours(fleet: Fleet, roles: Sequence[str]) -> list[str]:
+    """The ids of the hosts whose rules and lists name the hosts with these roles."""
+    beside = {row.target for row in fleet.rows if row.source in roles}
+    beside |= {row.source for row in fleet.rows if row.target in roles}
+    return [host.id for host in fleet.hosts.values() if beside & {*host.roles}]
+
+
 def allowed(fleet: Fleet, source: str, target: str) -> frozenset[Opening]:
     """What `source` (a host's id, or `clients`) may open on the host `target`.
 

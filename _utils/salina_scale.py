@@ -51,7 +51,7 @@ def parse(data: object, topology: Topology) -> Request:
     with every fault.
     """
     if not isinstance(data, Mapping):
-        raise RequestError("pillar", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"])
+        raise RequestError("request", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"])
     faults = [
         f"{join('', key)}: unknown, allowed is {', '.join(KEYS)}" for key in data if key not in KEYS
     ]
@@ -70,7 +70,7 @@ def parse(data: object, topology: Topology) -> Request:
     twice = set(_ids(data.get("add"))) & set(_ids(data.get("remove")))
     faults += [f"add.{one}: is to be removed as well" for one in sorted(twice)]
     if faults or pool is None:
-        raise RequestError("pillar", faults)
+        raise RequestError("request", faults)
     return Request(pool.name, count, tuple(_ids(data.get("add"))), tuple(_ids(data.get("remove"))))
 
 
@@ -106,7 +106,7 @@ def plan(
             f"allowed is {pool.minimum} to {pool.maximum}"
         )
     if faults:
-        raise RequestError("pillar", faults)
+        raise RequestError("request", faults)
     return Change(
         pool.name,
         _ordered(pool, wanted),

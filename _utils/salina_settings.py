@@ -179,6 +179,7 @@ class Balancer:
     rise: int = number(2, 1, 100)
     slowstart: str = duration("10s")
     retries: int = number(2, 0, 10)
+    drain: int = number(60, 0, 3600)
     hsts: int = number(31_536_000, 0, 63_072_000)
 
 

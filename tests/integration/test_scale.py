@@ -1,0 +1,109 @@
+"""A change of a pool as the master plans and records it; no host is touched (S10)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import salina_lock
+from tests.integration.conftest import Fleet
+
+FILES = ("members.json", "unfinished.json")
+
+
+@pytest.fixture(autouse=True)
+def restored(fleet: Fleet) -> Iterator[None]:
+    """No test leaves another members file than it found."""
+    yield
+    for name in FILES:
+        (fleet.state / name).unlink(missing_ok=True)
+
+
+def recorded(fleet: Fleet) -> list[dict[str, list[str]] | None]:
+    """What is in the members file and in that of the unfinished hosts."""
+    files = [fleet.state / name for name in FILES]
+    return [json.loads(file.read_text()) if file.exists() else None for file in files]
+
+
+def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
+    """S10: who comes and goes, and who follows: those whose rules name the pool's hosts."""
+    plan = fleet.run("fleet.plan", "pool=app", "count=4").data
+    assert (plan["joining"], plan["leaving"]) == (["s4"], [])
+    assert plan["neighbours"] == ["nas1", "nas2", "nas3", "bbdd1", "bbdd2"]
+    assert plan["balancers"] == ["lb1"]
+    assert recorded(fleet) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        (["pool=web", "count=3"], "pool: 'web', allowed is app"),
+        (["pool=app", "count=99"], "count: 99, allowed is 1 to 10"),
+        (["pool=app", "remove=[s1, s2, s3]"], "app would have 0 members"),
+        (["pool=app", "remove=[s9]"], "remove: s9 is no member"),
+        (["pool=app", "add=[nas1]"], "add: 'nas1', allowed is sN with N from 1 to 10"),
+        (["pool=app", "cuont=3"], "cuont: unknown"),
+    ],
+)
+def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fault: str) -> None:
+    """S10: one clear error, exit code not 0, nothing recorded, the lock free."""
+    for function in ("fleet.plan", "fleet.begin"):
+        told = fleet.run(function, *request_)
+        assert told.returncode == 1
+        assert fault in told.stdout + told.stderr
+    assert recorded(fleet) == [None, None]
+    assert fleet.run("fleet.status").data["lock"] is None
+
+
+def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
+    """S10: every pillar knows the new member; the same request again is taken up, done once."""
+    again = [fleet.run("fleet.begin", "pool=app", "count=4").data for _ in range(2)]
+    assert again[0] == again[1]
+    assert recorded(fleet) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
+    shown = fleet.run("fleet.status").data
+    assert shown["app"]["joining"] == ["s4"]
+    assert "10.1.4.14" in json.dumps(fleet.run("pillar.show_pillar", "nas1").data)
+    back = fleet.run("fleet.begin", "pool=app", "count=3").data
+    assert (back["joining"], back["leaving"]) == ([], ["s4"])
+    assert fleet.run("fleet.done", "app").data["left"] == ["s4"]
+    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
+    """S10: half-written by hand or by a bad disk: named, and not overwritten."""
+    (fleet.state / file).write_text('{"app": ["s1", ')
+    told = fleet.run("fleet.begin", "pool=app", "count=4")
+    assert told.returncode == 1
+    assert f"{fleet.state}/{file}" in told.stdout + told.stderr
+    assert "is damaged" in told.stdout + told.stderr
+    assert (fleet.state / file).read_text() == '{"app": ["s1", '
+
+
+def test_s10_two_at_once(fleet: Fleet) -> None:
+    """S10: the second is told who holds the lock, and since when."""
+    script = "import sys, time, salina_lock; salina_lock.take(sys.argv[1], 'mine'); time.sleep(60)"
+    utilities = str(fleet.repository / "_utils")
+    lock = fleet.state / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(lock)], env={"PYTHONPATH": utilities}
+    )
+    try:
+        end = time.monotonic() + 20
+        while not salina_lock.holder(lock):
+            assert time.monotonic() < end, "the lock was not taken within 20 s"
+        since = salina_lock.holder(lock)["since"]
+        told = fleet.run("fleet.begin", "pool=app", "count=4")
+        assert told.returncode == 1
+        said = told.stdout + told.stderr
+        assert f"mine is under way since {since} (pid {holder.pid})" in said
+        assert recorded(fleet) == [None, None]
+    finally:
+        holder.kill()
+        holder.wait()
+    assert fleet.run("fleet.begin", "pool=app", "count=4").returncode == 0
