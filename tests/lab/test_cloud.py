@@ -1,0 +1,169 @@
+"""Hosts that come and go in the lab, by the master's provisioner and by `bin/lab` (S10).
+
+They are bare: what makes them part of the service is tested elsewhere. s9 and s10, which no other
+test uses, are gone when a test ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import salina_userdata
+from lab import cloud, fleet
+from lab.keys import generate
+from lab.paths import CLOUD_LOG, CONTAINERS, KEYS
+from lab.process import wait_until
+from tests import fleets
+from tests.lab import lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+HOSTS = ("s9", "s10")
+ACCEPTED = "/etc/salt/pki/master/minions"
+UNFINISHED = "/var/lib/salina/unfinished.json"
+
+
+def bin_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([lab.LAB, *arguments], capture_output=True, text=True)
+
+
+@cache
+def configured() -> str:
+    """The provisioner, as the master's configuration names it."""
+    shown = lab.run("salt", "salt-run", "--out=json", "config.get", "salina")
+    return str(json.loads(shown)["provisioner"])
+
+
+def provisioner(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """What the master's provisioner said and did."""
+    command = [lab.LAB, "exec", "salt", "--", configured(), *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True)
+
+
+def invited(host: str) -> str:
+    """User data for a host, whose new key the master accepts from now on."""
+    pair = generate()
+    lab.run("salt", "tee", f"{ACCEPTED}/{host}", given=pair.public)
+    own = lab.run("salt", "cat", "/etc/salt/pki/master/master.pub")
+    (master,) = (one for one in fleets.topology().hosts if "master" in one.roles)
+    address = str(fleets.topology().address(master, "management"))
+    return salina_userdata.render(host, address, pair.private, pair.public, own)
+
+
+def traces(host: str) -> list[str]:
+    """What is left of a host: on the machine, and on the master."""
+    here = [*CONTAINERS.glob(f"salina-{host}*"), *KEYS.glob(f"minion-{host}.*")]
+    places = ["/etc/salt/pki/master", "/var/cache/salt/master/minions"]
+    there = lab.run("salt", "find", *places, "-name", host, check=False)
+    return [*map(str, here), *there.splitlines()]
+
+
+def answer(*hosts: str) -> None:
+    """Wait until their minions do."""
+    topology = fleet.topology()
+    fleet.wait_for_minions(fleet.current(), [fleet.machine_of(host, topology) for host in hosts])
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """No host of these tests before, none after."""
+
+    def remove() -> None:
+        for host in HOSTS:
+            if (CONTAINERS / f"salina-{host}").exists():
+                lab.lab("remove", host)
+            lab.run("salt", "rm", "-f", f"{ACCEPTED}/{host}")
+
+    remove()
+    yield
+    remove()
+
+
+def test_s10_add_and_remove() -> None:
+    """A bare host whose minion answers at once, commands that work on it, and no trace after."""
+    lab.lab("add", "s9")
+    assert lab.salt("s9", "test.ping") == {"s9": True}
+    assert lab.run("s9", "hostname").strip() == "s9"
+    shown = bin_lab("status").stdout
+    assert "s9" in shown and "no member" in shown
+    again = bin_lab("add", "s9")
+    assert again.returncode == 1 and "s9 is there already" in again.stderr
+    lab.fault("freeze", "s9")
+    lab.heal("s9")
+    answer("s9")
+    lab.lab("remove", "s9")
+    assert traces("s9") == []
+    gone = bin_lab("remove", "s9")
+    assert gone.returncode == 1 and "there is no host s9" in gone.stderr
+
+
+@pytest.mark.parametrize("host", ["nas1", "s11", "salt"])
+def test_only_hosts_of_pools_come_and_go(host: str) -> None:
+    """S10: neither by a person nor by the master."""
+    for done in (bin_lab("add", host), bin_lab("remove", host), provisioner("destroy", host)):
+        assert done.returncode == 1
+        assert f"{host!r} is no host of a pool" in done.stderr
+
+
+def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
+    """Also when it is so already; the host trusts this master alone; no key is in the log."""
+    data = invited("s9")
+    first = provisioner("create", "s9", given=data)
+    assert (first.returncode, first.stdout) == (0, "s9: made\n"), first.stderr
+    started = lab.run("s9", "cat", "/proc/1/stat")
+    again = provisioner("create", "s9", given=data)
+    assert (again.returncode, again.stdout) == (0, "s9: runs already\n"), again.stderr
+    assert lab.run("s9", "cat", "/proc/1/stat").split()[21] == started.split()[21]
+    answer("s9")
+    anew = provisioner("create", "s9", given=invited("s9"))
+    assert (anew.returncode, anew.stdout) == (0, "s9: made\n"), anew.stderr
+    answer("s9")
+    for words in ("s9: removed\n", "s9: is not there\n"):
+        done = provisioner("destroy", "s9")
+        assert (done.returncode, done.stdout) == (0, words), done.stderr
+    assert "PRIVATE" not in CLOUD_LOG.read_text()
+    lab.run("salt", "rm", f"{ACCEPTED}/s9")
+    assert traces("s9") == []
+
+
+def test_s10_hosts_are_made_together() -> None:
+    """Two at the same time, which both answer."""
+    data = {host: invited(host) for host in HOSTS}
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda host: provisioner("create", host, given=data[host]), HOSTS))
+    assert [one.stdout for one in done] == ["s9: made\n", "s10: made\n"]
+    answer(*HOSTS)
+
+
+def test_s10_a_killed_cloud_and_hosts_that_nobody_names() -> None:
+    """`status` tells, `up` mends: with a new cloud, without s9; s10 is left to its change."""
+    for host in HOSTS:
+        assert provisioner("create", host, given=invited(host)).returncode == 0
+    pid = cloud.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: cloud.pid() is None, 10)
+    told = bin_lab("status")
+    assert told.returncode == 1 and "ended: bin/lab up" in told.stdout
+    refused = provisioner("destroy", "s9")
+    assert refused.returncode == 1 and "the lab's cloud is not there" in refused.stderr
+    lab.run("salt", "tee", UNFINISHED, given='{"app": ["s10"]}')
+    try:
+        done = bin_lab("up", "--no-deploy")
+        assert done.returncode == 0, done.stderr
+        assert "a change is at work on s10" in done.stdout
+        assert cloud.pid() not in (None, pid)
+        assert traces("s9") == []
+        assert Path(CONTAINERS / "salina-s10").exists()
+        answer("s10")
+    finally:
+        lab.run("salt", "rm", UNFINISHED)
