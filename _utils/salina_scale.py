@@ -51,7 +51,9 @@ def parse(data: object, topology: Topology) -> Request:
     with every fault.
     """
     if not isinstance(data, Mapping):
-        raise RequestError("request", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"])
+        raise RequestError(
+            "request", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"]
+        )
     faults = [
         f"{join('', key)}: unknown, allowed is {', '.join(KEYS)}" for key in data if key not in KEYS
     ]
