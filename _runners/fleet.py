@@ -72,6 +72,7 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
     if silent:
         raise CommandExecutionError(
             f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
+            "\nnext: salt-run fleet.ready"
         )
     return planned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import salina_orchestration
@@ -9,6 +10,7 @@ import salina_orchestration
 __virtualname__ = "orchestration"
 __running__: Any
 __low__: Any
+__pillar__: dict[str, Any]
 
 
 def __virtual__() -> str:
@@ -26,7 +28,9 @@ def succeeded(name: str) -> dict[str, Any]:
 
     CLI example: see ``salt/orch/deploy.sls``.
     """
-    found = salina_orchestration.failures(__running__.copy(), __low__["__sls__"])
+    # an orchestration's pillar is what it was called with: a request
+    request = f" pillar='{json.dumps(__pillar__)}'" if __pillar__ else ""
+    found = salina_orchestration.failures(__running__.copy(), __low__["__sls__"] + request)
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": not found, "comment": "they did"}
     if found:
         ret["comment"] = f"{salina_orchestration.told(found)}\nnext: {found[0].next}"

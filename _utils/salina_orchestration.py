@@ -76,8 +76,7 @@ def _of_step(tag: str, step: Mapping[str, Any], again: str) -> Iterable[Failure]
         for failure in _of_host(host, returned, function)
     ]
     said = changes.get("return") or step.get("comment", "")
-    command = f"salt-run {name}" if kind == "runner" else again
-    return found or [_failure(MASTER, _identifier(tag, step), _plain(said), command)]
+    return found or [_failure(MASTER, _identifier(tag, step), _plain(said), again)]
 
 
 def _of_host(host: str, returned: object, function: str) -> Iterator[Failure]:

@@ -102,7 +102,7 @@ def test_runner_that_raises_tells_its_message_and_no_traceback() -> None:
     assert failures(steps, "orch.deploy") == [
         Failure(
             "master", "answers (salt.runner)", "two lines:\n  no answer from nas1",
-            "salt-run fleet.ready",
+            "salt-run state.orchestrate orch.deploy",
         )
     ]  # fmt: skip
 
@@ -144,10 +144,11 @@ def test_many_failures_are_cut_short() -> None:
     assert text.endswith("s9: x\n  y\n  z\nand 3 more")
 
 
-def last_word(steps: dict[str, Any]) -> dict[str, Any]:
+def last_word(steps: dict[str, Any], request: dict[str, Any] | None = None) -> dict[str, Any]:
     """The state that ends an orchestration, given what Salt gives it: frozen results."""
     running = immutabletypes.freeze(steps) if steps else {}
-    module = load("_states/orchestration.py", running=running, low={"__sls__": "orch.deploy"})
+    given = {"low": {"__sls__": "orch.deploy"}, "pillar": request or {}}
+    module = load("_states/orchestration.py", running=running, **given)
     ret: dict[str, Any] = module.succeeded("every step succeeded")
     return ret
 
@@ -156,6 +157,13 @@ def last_word(steps: dict[str, Any]) -> dict[str, Any]:
 def test_last_word_of_a_success(steps: dict[str, Any]) -> None:
     ret = last_word(steps)
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_the_next_command_has_the_request() -> None:
+    """What failed on the master itself is tried again with the same pillar."""
+    ret = last_word(step(comment="No minions returned"), {"pool": "app", "count": 5})
+    again = """salt-run state.orchestrate orch.deploy pillar='{"pool": "app", "count": 5}'"""
+    assert ret["comment"].endswith(f"next: {again}")
 
 
 def test_last_word_of_a_failure() -> None:
