@@ -96,7 +96,7 @@ def test_both_backends_have_every_server() -> None:
     """S2: s1, s2, s3; also in the backend for when none of them is healthy."""
     text = fragment()
     for number in (1, 2, 3):
-        assert text.count(f"server s{number} 10.1.3.{10 + number}:80\n") == 2
+        assert text.count(f"server s{number} 10.1.3.{10 + number}:80 tcp-ut 5s\n") == 2
     assert "balance roundrobin" in text
 
 

@@ -13,4 +13,4 @@ sys.modules["werkzeug.contrib.sessions"] = sessions
 # Here rather than in server_wide_modules: Odoo 14 loads those in no particular order.
 from odoo.addons import session_db  # noqa: E402, F401
 
-from . import health  # noqa: E402, F401
+from . import health, signaling  # noqa: E402, F401

@@ -1,7 +1,7 @@
 # ruff: noqa: B018
 {
     "name": "Salina: what Odoo 14 lacks",
-    "summary": "GET /web/health, and werkzeug's sessions where session_db looks for them",
+    "summary": "GET /web/health, sessions in the database, nobody logged out while it is away",
     "version": "1.0",
     "license": "Other OSI approved licence",
     "depends": ["web"],
