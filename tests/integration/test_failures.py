@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,10 +253,12 @@ def down(fleet: Fleet) -> Iterator[str]:
     minion = psutil.Process(fleet.minions["nas1"].pid)
     processes = [minion, *minion.children(recursive=True)]
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):  # a job's, that ended meanwhile
+            process.suspend()
     yield "nas1"
     for process in processes:
-        process.resume()
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
     file.write_text(good)
 
 
