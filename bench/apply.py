@@ -30,9 +30,9 @@ echo "base: {{'*': [bench.nothing]}}" >{SERVED}/{TOP}
 echo 'file_roots: {{base: [/srv/salina/salt, {SERVED}]}}' >/etc/salt/master.d/99-bench.conf
 systemctl restart salt-master
 """
-NO_EMPTY = f"rm -r /etc/salt/master.d/99-bench.conf {SERVED}; systemctl restart salt-master"
+NO_EMPTY = f"rm -rf /etc/salt/master.d/99-bench.conf {SERVED}; systemctl restart salt-master"
 STOCK = f"mv {SETTINGS} {ASIDE}; systemctl restart salt-minion"
-OWN = f"[ ! -e {ASIDE} ] || {{ mv {ASIDE} {SETTINGS}; systemctl restart salt-minion; }}"
+OWN = f"[ ! -e {ASIDE} ] || mv {ASIDE} {SETTINGS}; systemctl restart salt-minion"
 
 
 def shell(machine: Machine, script: str) -> None:

@@ -11,13 +11,13 @@ from tests.lab.traffic import Writer, wait_for
 
 ROUNDS = 3
 POSTMASTER = "kill -9 $(head -1 /var/lib/postgresql/15/crm/postmaster.pid)"
-LOSSES: dict[str, Callable[[str], None]] = {
-    "process": lambda host: print(lab.shell(host, POSTMASTER), end=""),
+LOSSES: dict[str, Callable[[str], object]] = {
+    "process": lambda host: lab.shell(host, POSTMASTER),
     "host": lambda host: lab.fault("kill", host),
 }
 
 
-def gap(lose: Callable[[str], None]) -> float:
+def gap(lose: Callable[[str], object]) -> float:
     """Lose the primary under numbered writes; AssertionError when an acknowledged one is gone."""
     primary = leader()
     with Writer() as writer:

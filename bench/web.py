@@ -31,7 +31,7 @@ BOUND = 0.9
 ROUNDS = 5
 CONNECTIONS = 4  # of each process
 SECONDS = 6  # that a measurement takes, about
-CALIBRATION = 30  # requests
+WARM_UP, CALIBRATION = 60, 30  # requests to each app host
 MODERATE = 0.25  # of the throughput, at which latency is measured
 
 
@@ -81,13 +81,14 @@ class Way:
         """Ask for a path again and again, all targets at the same time.
 
         :param requests: for each target
-        :param rate: of each target in a second; otherwise as fast as answers come
+        :param rate: for each target in a second, on one connection; otherwise as fast as answers
+            come, on several
         :raises LabError: an answer was missing or wrong
         """
         command = ["nsenter", f"--net={containers.namespace(self.origin)}", "h2load", "--h1"]
-        command += [f"--requests={requests}", f"--clients={CONNECTIONS}"]
+        command += [f"--requests={requests}"]
+        command += ["--clients=1", f"--rps={rate}"] if rate else [f"--clients={CONNECTIONS}"]
         command += [f"--header={header}" for header in self.headers]
-        command += [f"--rps={rate / CONNECTIONS:g}"] if rate else []
         with tempfile.TemporaryDirectory(prefix="salina-bench-") as place:
             logs = [Path(place) / str(number) for number, _ in enumerate(self.targets)]
             url = f"{self.scheme}://{self.domain}{path}"
@@ -98,8 +99,8 @@ class Way:
                 )
                 for target, log in zip(self.targets, logs, strict=True)
             ]
-            for process in running:
-                process.wait()
+            if any([process.wait() for process in running]):
+                raise LabError("h2load failed, see above", "bin/lab status")
             lines = [line for log in logs for line in log.read_text().splitlines()]
         found = parse(lines)
         if len(found.taken) != requests * len(self.targets):
@@ -160,8 +161,13 @@ def measure() -> Iterator[Result]:
 def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
     """Measure one path: as much as goes, then how long an answer takes with less."""
     targets = len(sides["straight"].targets)
+    for way in sides.values():
+        way.load(path, WARM_UP)  # the application's workers load the database's models once each
     rate = min(way.load(path, CALIBRATION).rate for way in sides.values()) / targets
-    full = {name: partial(way.load, path, int(rate * SECONDS)) for name, way in sides.items()}
+    full = {
+        name: partial(way.load, path, max(CALIBRATION, int(rate * SECONDS)))
+        for name, way in sides.items()
+    }
     found = in_turn(full, ROUNDS)
     through, straight = ([one.rate for one in found[name]] for name in ("through", "straight"))
     yield Result(
@@ -172,7 +178,7 @@ def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
         least=True,
         detail=f"{spread(through, '/s', 0)} / {spread(straight, '/s', 0)}",
     )
-    moderate = max(CONNECTIONS, int(median(through) / targets * MODERATE))
+    moderate = max(1, int(median(through) / targets * MODERATE))
     less = {
         name: partial(way.load, path, moderate * SECONDS, moderate) for name, way in sides.items()
     }
