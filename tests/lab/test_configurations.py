@@ -28,6 +28,7 @@ PATRONI = "/etc/patroni/patroni.yml"
 NGINX = "/etc/nginx/nginx.conf"
 UNITS = "/etc/systemd/system/"
 LOGROTATE = "/etc/logrotate.d/odoo"
+TMPFILES = "/etc/tmpfiles.d/salina-minion.conf"
 RULES = "/etc/ufw/before.rules"
 
 
@@ -174,6 +175,12 @@ CHECKS = {
         ("/etc/logrotate.d/",),
         commands("logrotate", "--debug", LOGROTATE),
         (LOGROTATE, "rotate 14", "rotate often", "often"),
+    ),
+    "tmpfiles": Check(  # all lines are read, none concerns that place
+        "lb1",
+        (TMPFILES,),
+        commands("systemd-tmpfiles", "--create", "--boot", "--prefix=/nowhere", TMPFILES),
+        (TMPFILES, "r! ", "?! ", "Unknown command type '?'"),
     ),
     "units of app hosts": units(
         "s1",
