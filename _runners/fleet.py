@@ -52,13 +52,16 @@ def members() -> dict[str, list[str]]:
     return {pool: list(ids) for pool, ids in _site().fleet.members.items()}
 
 
-def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
-    """Wait until every planned host's minion answers, `timeout` seconds at most.
+def ready(
+    hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = 900
+) -> list[str]:
+    """Wait until every planned host's minion answers, and none of them applies states.
 
     One that is about to restart with its new configuration (salt/common/minion.sls) is waited
-    for as well. `hosts`: ids (default: the whole fleet). Returns them. Raises
-    CommandExecutionError with those that did not answer: Salt's own `batch` passes over a dead
-    minion without a word.
+    for as well; so is what an orchestration that was killed had begun: a second apply at the same
+    time would fail. `hosts`: ids (default: the whole fleet). `timeout`, `patience`: seconds for
+    the one and for the other. Returns the hosts. Raises CommandExecutionError with those that did
+    not answer (Salt's own `batch` passes over a dead minion without a word), or still apply.
 
     CLI Example: salt-run fleet.ready
     CLI Example: salt-run fleet.ready hosts='[s1, s2]' timeout=30
@@ -73,6 +76,12 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120) -> list[str]:
         raise CommandExecutionError(
             f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
             "\nnext: salt-run fleet.ready"
+        )
+    busy = _busy(planned, patience)
+    if busy:
+        raise CommandExecutionError(
+            f"waited {patience} s for {', '.join(busy)}, where states are being applied"
+            f"\nnext: salt {busy[0]} saltutil.running"
         )
     return planned
 
@@ -346,6 +355,19 @@ def _silent(hosts: list[str], timeout: int) -> list[str]:
 
     salina_wait.until(all_answer, timeout)
     return silent
+
+
+def _busy(hosts: list[str], timeout: int) -> list[str]:
+    """Wait until no host's minion applies states; return those that do."""
+    busy, client = list(hosts), _client()
+
+    def all_idle() -> bool:
+        answers = client.cmd(busy, "saltutil.is_running", ["state.*"], tgt_type="list")
+        busy[:] = [host for host in busy if answers.get(host)]
+        return not busy
+
+    salina_wait.until(all_idle, timeout)
+    return busy
 
 
 def _ask(hosts: list[str], function: str, arguments: Sequence[Any] = ()) -> dict[str, Any]:

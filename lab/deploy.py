@@ -13,13 +13,12 @@ from lab import console
 from lab.containers import attach
 from lab.errors import LabError
 from lab.plan import Machine, Plan
-from lab.process import run, wait_until
+from lab.process import run
 from salina_orchestration import Failure, failures, told
 
 ORCHESTRATION = "orch.deploy"
 UNIT = "salina-deploy"  # on the master; there is one deployment at a time
 WATCH = "salina-watch"
-SETTLE_SECONDS = 900
 STATE_FUNCTIONS = ("state.apply", "state.sls", "state.highstate", "state.sls_id")
 
 
@@ -176,30 +175,6 @@ def create_secrets(master: Machine) -> None:
     run(attach(master, ["salt-run", "--log-level=error", "secrets.create"]))
 
 
-def busy(master: Machine) -> list[str]:
-    """Return the hosts on which states are being applied."""
-    ask = ["salt", "--static", "--out=json", "--log-level=quiet", "*"]
-    shown = run(attach(master, [*ask, "saltutil.is_running", "state.*"]), check=False).stdout
-    try:
-        answers: dict[str, object] = json.loads(shown)
-    except ValueError:
-        return []
-    return sorted(host for host, jobs in answers.items() if isinstance(jobs, list) and jobs)
-
-
-def settle(master: Machine) -> None:
-    """Wait until the hosts have ended what an interrupted deployment began.
-
-    :raises LabError: they did not within SETTLE_SECONDS
-    """
-    if not wait_until(lambda: not busy(master), SETTLE_SECONDS, 2):
-        hosts = busy(master)
-        raise LabError(
-            f"states are still being applied on: {', '.join(hosts)} ({SETTLE_SECONDS} s)",
-            f"bin/lab salt {hosts[0]} saltutil.running" if hosts else "make up",
-        )
-
-
 def orchestrate(wanted: Plan) -> None:
     """Deploy, and wait for the end.
 
@@ -207,7 +182,6 @@ def orchestrate(wanted: Plan) -> None:
     """
     master = wanted.master
     end(master, UNIT)
-    settle(master)
     salt = ["/usr/local/bin/salt-run", "--out=json", "--log-level=error"]
     command = unit(UNIT, [*salt, "state.orchestrate", ORCHESTRATION])
     try:
