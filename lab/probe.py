@@ -139,27 +139,26 @@ def database(facts: Facts) -> Iterator[Check]:
 
 
 def haproxy(facts: Facts) -> Iterator[Check]:
-    """Each backend has a server, and a balancer's have all of theirs."""
+    """The balancer's backends have all of their servers, the way to the database has one."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WAIT)
         connection.connect(HAPROXY)
         connection.sendall(b"show stat\n")
         text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-    yield from backends(text, "balancer" in facts["roles"])
+    yield from backends(text)
 
 
-def backends(text: str, every: bool) -> Iterator[Check]:
-    """Judge HAProxy's statistics.
+def backends(text: str) -> Iterator[Check]:
+    """Judge HAProxy's statistics: all servers have to be up, of the databases the primary.
 
     :param text: CSV, as `show stat` prints it
-    :param every: whether all servers have to be up; else one of each backend
     """
     servers: dict[str, list[bool]] = {}
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
         if row["svname"] not in ("FRONTEND", "BACKEND"):
             servers.setdefault(row["pxname"], []).append(row["status"].startswith("UP"))
     for name, up in servers.items():
-        good = all(up) if every else any(up)
+        good = any(up) if name == "database" else all(up)
         yield f"haproxy {name}", good, f"{sum(up)} of {len(up)} up"
 
 

@@ -238,7 +238,7 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
     last = next(number for number, line in enumerate(lines) if "add-brick" in line)
     for line in lines[2 : last + 1]:
         shell("nas1", line.replace("gluster ", "gluster --mode=script ", 1))
-    whole()
+    whole(600)  # all files of the volume are healed anew
     for host, states in apply("nas*", "gluster.server").items():
         assert all(state["result"] for state in states.values()), host
     assert len(set(checksums(f"{directory}/file").values())) == 1

@@ -29,9 +29,9 @@ def faults(host: str = "nas1") -> list[str]:
     return answer if isinstance(answer, list) else [str(answer)]
 
 
-def whole() -> None:
+def whole(seconds: float = 120) -> None:
     """Wait until every brick is there and nothing is left to heal."""
-    salina_wait.clear(lambda: "; ".join(faults()), 120, "the volume to be whole")
+    salina_wait.clear(lambda: "; ".join(faults()), seconds, "the volume to be whole")
 
 
 # Database

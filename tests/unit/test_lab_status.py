@@ -29,11 +29,12 @@ class Usage(NamedTuple):
 
 
 def test_balancer_needs_every_server() -> None:
-    assert list(probe.backends(STATISTICS, every=True)) == [("haproxy web", False, "2 of 3 up")]
+    assert list(probe.backends(STATISTICS)) == [("haproxy web", False, "2 of 3 up")]
 
 
 def test_database_route_needs_one_server() -> None:
-    assert list(probe.backends(STATISTICS, every=False)) == [("haproxy web", True, "2 of 3 up")]
+    route = STATISTICS.replace("web,", "database,")
+    assert list(probe.backends(route)) == [("haproxy database", True, "2 of 3 up")]
 
 
 @pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
