@@ -1,7 +1,7 @@
 """Losses under traffic: S4, S11, S12. Sessions of a client load pages, upload and read back, and
 numbered rows are written, while a part of the fleet is away and when it comes back.
 
-The figures are printed (`pytest -s`, or CI's log). Whatever a test breaks it heals, also when it
+The figures are printed (`pytest -s`). Whatever a test breaks it heals, also when it
 fails, and it ends when the fleet is whole.
 """
 
