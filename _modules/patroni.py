@@ -5,14 +5,11 @@ What the interface needs (addresses, the login for changes) is this host's pilla
 
 from __future__ import annotations
 
-import base64
-import shutil
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
 import salina_patroni
 from salina_https import Identity, NoAnswer, call
 
@@ -115,120 +112,6 @@ def has_data() -> bool:
     return Path(salina_patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
-def half_copied() -> bool:
-    """Tell whether this host's copy of the primary was interrupted: Patroni leaves it at that.
-
-    A copy's control file comes last, and no PostgreSQL starts without it.
-
-    CLI example::
-
-        salt bbdd2 patroni.half_copied
-    """
-    directory = Path(salina_patroni.data_directory(_pillar()))
-    if not directory.is_dir() or (directory / "global/pg_control").exists():
-        return False
-    try:
-        return salina_patroni.idle(member()) and leader() is not None
-    except CommandExecutionError:
-        return False
-
-
-def copy_again() -> None:
-    """Have Patroni drop this host's data and copy the primary; without a primary it refuses.
-
-    Raises:
-        CommandExecutionError: Patroni refused.
-
-    CLI example::
-
-        salt bbdd2 patroni.copy_again
-    """
-    status, answer = _own("POST", "reinitialize", {"force": True})
-    if status != 200:
-        raise CommandExecutionError(f"POST /reinitialize: {status} {answer}")
-
-
-def founding() -> bool:
-    """Tell whether the cluster's founding began on this host and was not yet seen to succeed.
-
-    CLI example::
-
-        salt bbdd1 patroni.founding
-    """
-    return _mark().exists()
-
-
-def found() -> None:
-    """Note that this host, which has no data, is about to found the cluster.
-
-    CLI example::
-
-        salt bbdd1 patroni.found
-    """
-    _mark().touch()
-
-
-def founded() -> None:
-    """Note that the cluster was founded.
-
-    CLI example::
-
-        salt bbdd1 patroni.founded
-    """
-    _mark().unlink(missing_ok=True)
-
-
-def unfounded() -> bool:
-    """Tell whether the founding that began here was interrupted, so that nobody ever wrote to it.
-
-    Either the quorum has no configuration of the cluster, which the first leader writes, and the
-    data no copy of it; or this host leads without the roles whose making ends a founding.
-
-    CLI example::
-
-        salt bbdd1 patroni.unfounded
-    """
-    if not founding():
-        return False
-    pillar = _pillar()
-    first, _beyond = salina_patroni.keys(pillar)
-    try:
-        if not _ask_quorum("kv/range", {"key": first + b"config"}).get("kvs"):
-            directory = Path(salina_patroni.data_directory(pillar))
-            return not (directory / "patroni.dynamic.json").exists()
-        if member().get("role") != "primary":
-            return False
-        sql = "SELECT count(*) FROM pg_roles WHERE rolname IN ('replicator', 'rewinder')"
-        return str(__salt__["database.query"](sql)).strip() != "2"
-    except CommandExecutionError:
-        return False
-
-
-def found_again(service: str) -> None:
-    """Take away what an interrupted founding left, here and in the quorum, and begin anew.
-
-    Args:
-        service: Patroni's.
-
-    Raises:
-        CommandExecutionError: the founding was not interrupted, or a step failed.
-
-    CLI example::
-
-        salt bbdd1 patroni.found_again patroni
-    """
-    if not unfounded():
-        raise CommandExecutionError("no founding was interrupted here: nothing to take away")
-    pillar = _pillar()
-    salina_command.systemctl(__salt__, "stop", service)
-    directory = Path(salina_patroni.data_directory(pillar))
-    if directory.exists():
-        shutil.rmtree(directory)
-    first, beyond = salina_patroni.keys(pillar)
-    _ask_quorum("kv/deleterange", {"key": first, "range_end": beyond})
-    salina_command.systemctl(__salt__, "start", service)
-
-
 def drift() -> dict[str, Any]:
     """Return in what the cluster's shared configuration differs from the settings (a JSON patch).
 
@@ -290,27 +173,6 @@ def _pillar() -> dict[str, Any]:
         return dict(__pillar__["database"])
     except KeyError:
         raise CommandExecutionError("this host has no role database (pillar database)") from None
-
-
-def _mark() -> Path:
-    """Exists from the first start of the host that founds the cluster until it works."""
-    return Path(f"{salina_patroni.data_directory(_pillar())}.founding")
-
-
-def _ask_quorum(what: str, body: dict[str, bytes]) -> dict[str, Any]:
-    """Have the first member of the quorum that answers do something, and return its answer."""
-    encoded = {key: base64.b64encode(value).decode() for key, value in body.items()}
-    reasons = []
-    for endpoint in _pillar()["quorum"]:
-        try:
-            status, answer = call("POST", f"https://{endpoint}/v3/{what}", IDENTITY, encoded)
-        except NoAnswer as error:
-            reasons.append(str(error))
-            continue
-        if status == 200 and isinstance(answer, dict):
-            return answer
-        reasons.append(f"{endpoint}: {answer}")
-    raise CommandExecutionError(f"{what}: {'; '.join(reasons)}")
 
 
 def _own(method: str, path: str, body: Any = None, timeout: float = 5) -> tuple[int, Any]:

@@ -10,9 +10,6 @@ import salina_command
 import salina_state
 import salina_wait
 
-FOUNDING = 60
-"""Seconds after which a founding that doesn't end counts as interrupted; it takes about five."""
-
 __virtualname__ = "patroni"
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -27,7 +24,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     """Wait until this host may start: the first one founds the cluster, the others find it there.
 
     A host that has data already never waits: it has been a member, and may be the one that the
-    others need.
+    others need. This changes nothing, and nothing here ever touches a data directory.
 
     Args:
         name: free text.
@@ -49,8 +46,6 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     if __opts__["test"]:
         return ret | {"result": None, "comment": "would wait"} if no_primary() else ret
     salina_wait.clear(no_primary, wait, "a primary (the first database host founds the cluster)")
-    if first and not __salt__["patroni.has_data"]():
-        __salt__["patroni.found"]()
     return ret
 
 
@@ -60,9 +55,6 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
 
     When the service runs since before one of the files was written, it is restarted; a primary
     hands over to a replica first, so that clients lose a moment only.
-
-    A data directory is given up in two cases only, both left by a power cut: a copy of the primary
-    that is not complete, and a founding of the cluster that ended before anybody could write.
 
     Args:
         name: the service's name. It is running.
@@ -143,15 +135,5 @@ def _hand_over(wait: int) -> dict[str, str]:
 
 
 def _wait_working(name: str, wait: int) -> None:
-    def obstacle() -> str:
-        if __salt__["patroni.half_copied"]():
-            __salt__["patroni.copy_again"]()
-        return str(__salt__["patroni.obstacle"]())
-
-    if __salt__["patroni.founding"]():
-        salina_wait.until(lambda: not obstacle(), min(wait, FOUNDING))
-        if __salt__["patroni.unfounded"]():
-            __salt__["patroni.found_again"](name)
     what = f"this host to work in the database cluster (journalctl -u {name})"
-    salina_wait.clear(obstacle, wait, what)
-    __salt__["patroni.founded"]()
+    salina_wait.clear(lambda: str(__salt__["patroni.obstacle"]()), wait, what)

@@ -31,12 +31,6 @@ def data_directory(database: dict[str, Any]) -> str:
     return f"/var/lib/postgresql/{database['version']}/{database['scope']}"
 
 
-def keys(database: dict[str, Any]) -> tuple[bytes, bytes]:
-    """The first key of a cluster in the quorum, and the one beyond its last."""
-    prefix = f"/service/{database['scope']}/".encode()
-    return prefix, prefix[:-1] + bytes([prefix[-1] + 1])
-
-
 def rest_url(database: dict[str, Any], address: str, path: str) -> str:
     """The URL of a path of a member's REST interface."""
     return f"https://{host_port(address, database['rest_port'])}/{path}"
@@ -188,11 +182,6 @@ def obstacle(member: dict[str, Any]) -> str:
         return ""
     replication = member.get("replication_state") or "not connected to the primary"
     return "" if replication == "streaming" else f"it is a {role}, {replication}"
-
-
-def idle(member: dict[str, Any]) -> bool:
-    """Whether a member has no data that it can start, and makes none: from ``GET /patroni``."""
-    return member.get("state") == "stopped" and member.get("role") == "uninitialized"
 
 
 def _single(address: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -185,93 +183,6 @@ def test_a_refused_switchover_is_told_without_the_login() -> None:
     with pytest.raises(CommandExecutionError, match="412 no good candidates") as caught:
         module.switchover("bbdd1")
     assert "canary" not in str(caught.value)
-
-
-# What an interruption leaves
-
-IDLE = {"state": "stopped", "role": "uninitialized"}
-LED = {"members": [{"name": "bbdd1", "role": "leader", "state": "running"}]}
-
-
-@pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data directory without a control file."""
-    path = tmp_path / "crm"
-    (path / "global").mkdir(parents=True)
-    monkeypatch.setattr("salina_patroni.data_directory", lambda _: str(path))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [
-        ({"/patroni": IDLE, "/cluster": LED}, True),
-        ({"/patroni": IDLE, "/cluster": {"members": []}}, False),  # nobody to copy
-        ({"/patroni": IDLE | {"state": "creating replica"}, "/cluster": LED}, False),
-        ({"/patroni": REFUSED}, False),
-    ],
-)
-def test_a_copy_without_its_end_is_half(
-    directory: Path, answers: dict[str, Any], expected: bool
-) -> None:
-    assert patroni(answers)[0].half_copied() is expected
-
-
-def test_a_copy_with_its_end_is_whole_and_none_is_none(directory: Path) -> None:
-    module, _ = patroni({"/patroni": IDLE, "/cluster": LED})
-    (directory / "global/pg_control").touch()
-    assert module.half_copied() is False
-    shutil.rmtree(directory)
-    assert module.half_copied() is False
-
-
-NOT_LED, ONCE_LED = {"kv/range": {"header": {}}}, {"kv/range": {"kvs": [{}]}}
-PRIMARY, SECOND = {"/patroni": RUNNING}, {"/patroni": REPLICA}
-
-
-@pytest.mark.parametrize(
-    ("answers", "roles", "kept", "expected"),
-    [
-        (NOT_LED, "0", False, True),
-        (NOT_LED, "0", True, False),  # the quorum lost its data, not this host
-        (ONCE_LED | PRIMARY, "1", True, True),
-        (ONCE_LED | PRIMARY, "2", True, False),
-        (ONCE_LED | SECOND, "0", True, False),
-        (ONCE_LED | {"/patroni": IDLE}, "0", False, False),  # it copies another one's
-        ({"kv/range": (503, {})} | PRIMARY, "0", False, False),  # the quorum doesn't say
-    ],
-)
-def test_what_counts_as_an_interrupted_founding(
-    directory: Path, answers: dict[str, Any], roles: str, kept: bool, expected: bool
-) -> None:
-    module, _ = patroni(answers)
-    module.__salt__ = {"database.query": lambda _: f"{roles}\n"}
-    if kept:
-        (directory / "patroni.dynamic.json").touch()
-    assert module.unfounded() is False  # it began elsewhere, or was seen to succeed
-    module.found()
-    assert module.unfounded() is expected
-    module.founded()
-    assert module.unfounded() is False
-
-
-def test_a_founding_begins_again_with_nothing(directory: Path) -> None:
-    module, interface = patroni(NOT_LED | {"kv/deleterange": {"deleted": "2"}})
-    done: list[str] = []
-    module.__salt__ = {f"service.{what}": done.append for what in ("stop", "start")}
-    with pytest.raises(CommandExecutionError, match="no founding was interrupted here"):
-        module.found_again("patroni")
-    assert directory.exists()
-    module.found()
-    module.found_again("patroni")
-    assert not directory.exists()
-    assert done == ["patroni"] * 2
-    *_, (_, url, body, _) = interface.sent
-    assert url == "https://10.1.4.21:2379/v3/kv/deleterange"
-    assert {key: base64.b64decode(value) for key, value in body.items()} == {
-        "key": b"/service/crm/",
-        "range_end": b"/service/crm0",
-    }
 
 
 def test_a_host_without_the_role_says_so() -> None:

@@ -167,7 +167,7 @@ def test_waiting_for_the_quorum() -> None:
 @pytest.mark.parametrize(
     ("first", "answers"),
     [
-        (True, {"patroni.has_data": False, "patroni.leader": None, "patroni.found": None}),
+        (True, {"patroni.has_data": False, "patroni.leader": None}),
         (False, {"patroni.has_data": True, "patroni.leader": None}),
         (False, {"patroni.has_data": False, "patroni.leader": "bbdd1"}),
     ],
@@ -185,56 +185,14 @@ def test_another_host_waits_for_the_first() -> None:
     )
 
 
-def test_the_founder_notes_that_it_begins() -> None:
-    module, salt = state("patroni", {"patroni.has_data": False, "patroni.found": None})
-    module.its_turn("turn", True, 0)
-    assert salt.called("patroni.found") == ["patroni.found"]
-    module, salt = state("patroni", {"patroni.has_data": True})
-    module.its_turn("turn", True, 0)
-    assert salt.called("patroni.found") == []
-
-
-WHOLE: Answers = {
-    "patroni.obstacle": "",
-    "patroni.half_copied": False,
-    "patroni.founding": False,
-    "patroni.founded": None,
-}
-
-
-def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salina_wait.time.sleep", lambda _: None)
-    answers = WHOLE | {
-        "patroni.obstacle": Sequence("PostgreSQL is stopped", "PostgreSQL is creating replica", ""),
-        "patroni.half_copied": Sequence(True, False),
-        "patroni.copy_again": None,
-    }
-    module, salt = state("patroni", answers)
-    assert module.working("patroni", 5, [])["result"] is True
-    assert salt.called("patroni.copy_again") == ["patroni.copy_again"]
-
-
-@pytest.mark.parametrize("unfounded", [True, False])
-def test_only_an_interrupted_founding_is_begun_again(unfounded: bool) -> None:
-    answers = WHOLE | {
-        "patroni.founding": True,
-        "patroni.unfounded": unfounded,
-        "patroni.found_again": None,
-    }
-    module, salt = state("patroni", answers)
-    module.working("patroni", 0, [])
-    again = ["patroni.found_again"] if unfounded else []
-    assert salt.called("patroni.found_again", "patroni.founded") == [*again, "patroni.founded"]
-
-
 def test_a_working_member_is_left_alone() -> None:
-    module, salt = state("patroni", WHOLE)
+    module, salt = state("patroni", {"patroni.obstacle": ""})
     assert module.working("patroni", 0, [])["changes"] == {}
     assert salt.called("service.restart") == []
 
 
 def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
-    down = WHOLE | {"patroni.obstacle": "PostgreSQL is creating replica"}
+    down = {"patroni.obstacle": "PostgreSQL is creating replica"}
     assert state("patroni", down, test=True)[0].working("patroni", 0, [])["result"] is None
     assert re.search(
         r"journalctl -u patroni.*creating replica",
@@ -242,7 +200,7 @@ def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
     )
 
 
-OLD: Answers = WHOLE | {"daemon.outdated": ["/opt/patroni/installed.txt"]}
+OLD: Answers = {"patroni.obstacle": "", "daemon.outdated": ["/opt/patroni/installed.txt"]}
 TWO = {"members": [{"name": "bbdd1"}, {"name": "bbdd2"}]}
 
 
