@@ -52,9 +52,7 @@ def members() -> dict[str, list[str]]:
     return {pool: list(ids) for pool, ids in _site().fleet.members.items()}
 
 
-def ready(
-    hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = 900
-) -> list[str]:
+def ready(hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = 900) -> list[str]:
     """Wait until every planned host's minion answers, and none of them applies states.
 
     One that is about to restart with its new configuration (salt/common/minion.sls) is waited
