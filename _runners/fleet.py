@@ -129,13 +129,14 @@ def begin(**request: Any) -> dict[str, Any]:
 
     CLI Example: none, it is a step of orch.scale
     """
-    _plan(_site(), request)  # a bad request doesn't wait for the lock
     site = _site()
+    _plan(site, request)  # a bad request is told as such, whoever holds the lock
     what = f"a change to {json.dumps(_plain(request), sort_keys=True)}"
     try:
         salina_lock.take(site.state / LOCK, what)
     except salina_lock.LockedError as error:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
+    site = _site()  # another change may have ended meanwhile
     change = _plan(site, request)
     topology, pool = site.fleet.topology, change.pool
     _save_unfinished(site, _unfinished(site) | {pool: list(change.touched)})
