@@ -151,6 +151,11 @@ def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
     assert not scene.writer.missing()
 
 
+THAW = 5
+"""Seconds in which a primary that was frozen may still think it is one. Nothing that it takes in
+then is acknowledged: a commit waits for the synchronous replica, which has left it."""
+
+
 @pytest.mark.parametrize(
     ("how", "bound"), [("process", 15), ("kill", 40), ("freeze", 40), ("link-down", 40)]
 )
@@ -188,7 +193,7 @@ def test_s11_the_primary_lost_and_back(scene: Scene, how: str, bound: float) -> 
     print(f"both at the same time: {both}")
     assert how == "process" or second != first
     assert both["leads"] == 0
-    assert both["writable"] == 0
+    assert both["writable"] <= (THAW if how == "freeze" else 0)
     assert not scene.writer.missing()
     assert scene.writer.gap() < bound
     assert scene.slowest() < bound + 10

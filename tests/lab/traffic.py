@@ -332,13 +332,23 @@ class Watch(Background):
         return "" if sampled else f"no sample of {self.host}"
 
 
+SILENCE = 5.0
+"""Seconds without a sample after which a host was frozen: then it neither led nor took writes."""
+
+
 def reigns(samples: Iterable[dict[str, Any]], what: str) -> list[tuple[float, float]]:
     """The times from the first to the last of consecutive samples that say so."""
     found: list[tuple[float, float]] = []
-    for says, group in itertools.groupby(samples, lambda sample: bool(sample[what])):
-        times = [sample["at"] for sample in group]
-        if says:
-            found.append((times[0], times[-1]))
+    ongoing = False
+    for sample in samples:
+        at = float(sample["at"])
+        if not sample[what]:
+            ongoing = False
+        elif found and ongoing and at - found[-1][1] < SILENCE:
+            found[-1] = (found[-1][0], at)
+        else:
+            found.append((at, at))
+            ongoing = True
     return found
 
 
