@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lab.lab import apply, run, salt
 from tests.lab.tiers import DATABASES, leader, secret, sql
 from tests.lab.traffic import Writer, wait_for
 
 pytestmark = pytest.mark.lab
 
-LAB = Path(__file__).parents[2] / "bin" / "lab"
 CLIENT = "s1"
-
-
-def run(host: str, *command: str, given: str = "", check: bool = True) -> str:
-    """The output of a command on a host; what it says on standard error is in the failure."""
-    result = subprocess.run(
-        [LAB, "exec", host, "--", *command], input=given, capture_output=True, text=True
-    )
-    assert not check or result.returncode == 0, f"{host} {command}: {result.stderr}"
-    return result.stdout if result.returncode == 0 else result.stderr
-
-
-def salt(*arguments: str) -> Any:
-    """What Salt answered, as data by host."""
-    command = [LAB, "salt", "--out=json", "--static", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.stdout, f"salt {arguments}: {result.stderr}"
-    return json.loads(result.stdout)
 
 
 def applied(host: str, component: str, state: str) -> dict[str, Any]:
     """What one state of a component did."""
-    answer = salt(host, "state.apply", f"common.python,{component}", "queue=True")[host]
-    [found] = [entry for entry in answer.values() if entry.get("__id__") == state]
-    return dict(found)
+    return apply(host, f"common.python,{component}")[host][state]
 
 
 def log_in(client: str, parameters: str, password: str) -> str:
     """What a client sees who logs in: "crm" or the error."""
-    script = 'read -r PGPASSWORD; export PGPASSWORD; exec psql -XAtq "$1" -c "SELECT current_user"'
+    psql = 'psql -XAtq "$1" -c "SELECT current_user" 2>&1'
+    script = f"read -r PGPASSWORD; export PGPASSWORD; exec {psql}"
     return run(client, "sh", "-c", script, "sh", parameters, given=password, check=False).strip()
 
 
