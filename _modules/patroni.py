@@ -112,6 +112,39 @@ def has_data() -> bool:
     return Path(salina_patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
+def half_copied() -> bool:
+    """Tell whether this host's copy of the primary was interrupted: Patroni leaves it at that.
+
+    A copy's control file comes last, and no PostgreSQL starts without it.
+
+    CLI example::
+
+        salt bbdd2 patroni.half_copied
+    """
+    directory = Path(salina_patroni.data_directory(_pillar()))
+    if not directory.is_dir() or (directory / "global/pg_control").exists():
+        return False
+    try:
+        return salina_patroni.idle(member())
+    except CommandExecutionError:
+        return False
+
+
+def copy_again() -> None:
+    """Have Patroni drop this host's data and copy the primary.
+
+    Raises:
+        CommandExecutionError: Patroni refused: there is no primary, or this host is it.
+
+    CLI example::
+
+        salt bbdd2 patroni.copy_again
+    """
+    status, answer = _own("POST", "reinitialize", {})
+    if status != 200:
+        raise CommandExecutionError(f"POST /reinitialize: {status} {answer}")
+
+
 def drift() -> dict[str, Any]:
     """Return in what the cluster's shared configuration differs from the settings (a JSON patch).
 

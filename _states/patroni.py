@@ -56,6 +56,8 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     When the service runs since before one of the files was written, it is restarted; a primary
     hands over to a replica first, so that clients lose a moment only.
 
+    A copy of the primary that was interrupted is made again.
+
     Args:
         name: the service's name. It is running.
         wait: seconds to wait for each step.
@@ -73,9 +75,9 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         if old:
             return ret | {"result": None, "comment": f"would restart: {', '.join(old)} changed"}
         return ret | {"result": None, "comment": f"would wait: {obstacle}"} if obstacle else ret
-    _wait_working(name, wait)
+    ret["changes"] = _wait_working(name, wait)
     if old:
-        ret["changes"] = {"restarted": old} | _hand_over(wait)
+        ret["changes"] |= {"restarted": old} | _hand_over(wait)
         salina_command.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
     return ret
@@ -134,6 +136,19 @@ def _hand_over(wait: int) -> dict[str, str]:
     return {"handed over to": str(__salt__["patroni.leader"]())}
 
 
-def _wait_working(name: str, wait: int) -> None:
+def _wait_working(name: str, wait: int) -> dict[str, str]:
+    """Wait until this host works in the cluster; return what had to be done for it."""
+    changes = {}
+
+    def obstacle() -> str:
+        if __salt__["patroni.half_copied"]():
+            try:
+                __salt__["patroni.copy_again"]()
+            except CommandExecutionError as error:
+                return str(error)
+            changes["copy"] = "interrupted, made again"
+        return str(__salt__["patroni.obstacle"]())
+
     what = f"this host to work in the database cluster (journalctl -u {name})"
-    salina_wait.clear(lambda: str(__salt__["patroni.obstacle"]()), wait, what)
+    salina_wait.clear(obstacle, wait, what)
+    return changes

@@ -184,5 +184,10 @@ def obstacle(member: dict[str, Any]) -> str:
     return "" if replication == "streaming" else f"it is a {role}, {replication}"
 
 
+def idle(member: dict[str, Any]) -> bool:
+    """Whether a member has no data that it can start, and makes none: from ``GET /patroni``."""
+    return member.get("state") == "stopped" and member.get("role") == "uninitialized"
+
+
 def _single(address: str) -> str:
     return f"{address}/{128 if ':' in address else 32}"

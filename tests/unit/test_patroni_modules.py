@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,42 @@ def test_a_refused_switchover_is_told_without_the_login() -> None:
     with pytest.raises(CommandExecutionError, match="412 no good candidates") as caught:
         module.switchover("bbdd1")
     assert "canary" not in str(caught.value)
+
+
+IDLE = {"state": "stopped", "role": "uninitialized"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory without a control file."""
+    path = tmp_path / "crm"
+    (path / "global").mkdir(parents=True)
+    monkeypatch.setattr("salina_patroni.data_directory", lambda _: str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(IDLE, True), (IDLE | {"state": "creating replica"}, False), (REFUSED, False)],
+)
+def test_a_copy_without_its_end_is_half(directory: Path, answer: Any, expected: bool) -> None:
+    assert patroni({"/patroni": answer})[0].half_copied() is expected
+
+
+def test_a_copy_with_its_end_is_whole_and_none_is_none(directory: Path) -> None:
+    module, _ = patroni({"/patroni": IDLE})
+    (directory / "global/pg_control").touch()
+    assert module.half_copied() is False
+    shutil.rmtree(directory)
+    assert module.half_copied() is False
+
+
+def test_a_copy_is_made_again_by_patroni_which_may_refuse() -> None:
+    module, interface = patroni({"reinitialize": "reinitialize started"})
+    module.copy_again()
+    assert interface.sent[0][0] == "POST"
+    with pytest.raises(CommandExecutionError, match="503 no leader"):
+        patroni({"reinitialize": (503, "no leader")})[0].copy_again()
 
 
 def test_a_host_without_the_role_says_so() -> None:

@@ -185,14 +185,38 @@ def test_another_host_waits_for_the_first() -> None:
     )
 
 
+WHOLE: Answers = {"patroni.obstacle": "", "patroni.half_copied": False}
+
+
+def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salina_wait.time.sleep", lambda _: None)
+    answers = WHOLE | {
+        "patroni.obstacle": Sequence("PostgreSQL is stopped", "PostgreSQL is creating replica", ""),
+        "patroni.half_copied": Sequence(True, True, False),
+        "patroni.copy_again": Sequence(CommandExecutionError("no leader"), None),
+    }
+    module, salt = state("patroni", answers)
+    ret = module.working("patroni", 5, [])
+    assert (ret["result"], ret["changes"]) == (True, {"copy": "interrupted, made again"})
+    assert salt.called("patroni.copy_again") == ["patroni.copy_again"] * 2
+
+
+def test_a_copy_that_can_not_be_made_again_is_told_with_the_reason() -> None:
+    answers = WHOLE | {
+        "patroni.half_copied": True,
+        "patroni.copy_again": CommandExecutionError("503 no leader"),
+    }
+    assert "503 no leader" in failure(state("patroni", answers)[0].working("patroni", 0, []))
+
+
 def test_a_working_member_is_left_alone() -> None:
-    module, salt = state("patroni", {"patroni.obstacle": ""})
+    module, salt = state("patroni", WHOLE)
     assert module.working("patroni", 0, [])["changes"] == {}
     assert salt.called("service.restart") == []
 
 
 def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
-    down = {"patroni.obstacle": "PostgreSQL is creating replica"}
+    down = WHOLE | {"patroni.obstacle": "PostgreSQL is creating replica"}
     assert state("patroni", down, test=True)[0].working("patroni", 0, [])["result"] is None
     assert re.search(
         r"journalctl -u patroni.*creating replica",
@@ -200,7 +224,7 @@ def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
     )
 
 
-OLD: Answers = {"patroni.obstacle": "", "daemon.outdated": ["/opt/patroni/installed.txt"]}
+OLD: Answers = WHOLE | {"daemon.outdated": ["/opt/patroni/installed.txt"]}
 TWO = {"members": [{"name": "bbdd1"}, {"name": "bbdd2"}]}
 
 
