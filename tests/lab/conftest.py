@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.lab import LAB, Results
+from tests.lab.tiers import SECRETS
 
 
 class Bare(NamedTuple):
@@ -20,20 +21,18 @@ class Bare(NamedTuple):
 
 @pytest.fixture(scope="package", autouse=True)
 def deployed() -> Iterator[Bare | None]:
-    """The deployed lab. A lab that was there before stays and is only converged, except in CI.
+    """The deployed lab. One that was deployed before is only converged, and stays, except in CI.
 
     A new one is deployed by a bare `salt '*' state.apply`; `bin/lab up`, which follows, does it
     by orch.deploy and has nothing to change.
     """
-    asked = [LAB, "exec", "salt", "--", "true"]
-    before = subprocess.run(asked, capture_output=True).returncode == 0
+    subprocess.run([LAB, "up", "--no-deploy"], check=True)
     bare = None
-    if not before:
-        subprocess.run([LAB, "up", "--no-deploy"], check=True)
+    if lab.execute("salt", "test", "-e", SECRETS).returncode:
         lab.lab("salt-run", "secrets.create")
         bare = Bare(lab.highstate(test=True), lab.highstate())
         lab.lab("salt-run", "fleet.ready")
     subprocess.run([LAB, "up"], check=True)
     yield bare
-    if os.environ.get("CI") or not before:
+    if os.environ.get("CI") or bare:
         subprocess.run([LAB, "down"], check=True)

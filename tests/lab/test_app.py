@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.lab import tiers
-from tests.lab.lab import apply, run, salt, shell
+from tests.lab.lab import run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
@@ -296,11 +296,3 @@ def test_o3_restarted_after_a_failure() -> None:
     )
     after = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     assert after not in ("", "0", before)
-
-
-def test_second_apply_changes_nothing() -> None:
-    """No state of the application tier reports a change, for real and in prediction."""
-    for test in (False, True):
-        for host, states in apply("s[1-9]", "role.app", test=test).items():
-            assert not [name for name, state in states.items() if state["changes"]], host
-            assert not [name for name, state in states.items() if not state["result"]], host

@@ -196,14 +196,6 @@ def test_hosts_reach_what_the_table_says(source: str) -> None:
     assert not any(answer["udp"] for answer in found.values())
 
 
-@pytest.mark.parametrize(("target", "sls"), [("*", "ufw"), ("lb1", "balancer")])
-@pytest.mark.parametrize("test", [True, False])
-def test_a_second_run_changes_nothing(target: str, sls: str, test: bool) -> None:
-    for host, states in apply(target, sls, test=test).items():
-        changed = {name: state for name, state in states.items() if state["changes"]}
-        assert not changed, f"{host}: {changed}"
-
-
 def test_a_rule_added_by_hand_is_removed() -> None:
     run("fw", "ufw", "allow", "99/tcp")
     changes = apply("fw", "ufw")["fw"]["ufw-rules"]["changes"]
