@@ -7,29 +7,22 @@ closes it. Each may be called again after an interruption.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import salt.cache
 import salt.client
-import salt.crypt
-import salt.key
 from salt.exceptions import CommandExecutionError
 
 import salina_file
 import salina_lock
 import salina_members
 import salina_policy
+import salina_provision
 import salina_runner
 import salina_scale
 import salina_select
-import salina_userdata
 import salina_wait
 from salina_site import Site
 
@@ -39,9 +32,10 @@ RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
 LOCK = "lock"
 LAST = "last-change.json"
-PARALLEL = 4
-"""Hosts that the provisioner makes at the same time."""
-KEY_BITS = 2048
+PATIENCE = 900
+"""Seconds for states that are being applied."""
+KNOWN_SECONDS = 15
+"""For a host that was made before, perhaps just now, to answer."""
 
 
 def members() -> dict[str, list[str]]:
@@ -52,7 +46,9 @@ def members() -> dict[str, list[str]]:
     return {pool: list(ids) for pool, ids in _site().fleet.members.items()}
 
 
-def ready(hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = 900) -> list[str]:
+def ready(
+    hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = PATIENCE
+) -> list[str]:
     """Wait until every planned host's minion answers, and none of them applies states.
 
     One that is about to restart with its new configuration (salt/common/minion.sls) is waited
@@ -85,7 +81,10 @@ def ready(hosts: Sequence[str] | None = None, timeout: int = 120, patience: int 
 
 
 def status() -> dict[str, Any]:
-    """Members, hosts that come or go, the lock with its holder, and the last change.
+    """How each pool is and is to be, the lock with its holder, and the last change.
+
+    `members`: who is there now, `wanted`: who is to be; `joining` and `leaving` are the difference,
+    while a change is under way or after it was interrupted.
 
     CLI Example: salt-run fleet.status
     """
@@ -95,14 +94,18 @@ def status() -> dict[str, Any]:
         last = json.loads((site.state / LAST).read_text())
     except FileNotFoundError:
         last = None
-    return {
-        pool: {
-            "members": list(ids),
-            "joining": [one for one in unfinished[pool] if one in ids],
-            "leaving": [one for one in unfinished[pool] if one not in ids],
+    pools = {}
+    for pool, wanted in site.fleet.members.items():
+        joining = [one for one in unfinished[pool] if one in wanted]
+        leaving = [one for one in unfinished[pool] if one not in wanted]
+        members = [one for one in wanted if one not in joining] + leaving
+        pools[pool] = {
+            "members": members,
+            "wanted": list(wanted),
+            "joining": joining,
+            "leaving": leaving,
         }
-        for pool, ids in site.fleet.members.items()
-    } | {"lock": salina_lock.holder(site.state / LOCK) or None, "last change": last}
+    return pools | {"lock": salina_lock.holder(site.state / LOCK) or None, "last change": last}
 
 
 # A change
@@ -111,8 +114,8 @@ def status() -> dict[str, Any]:
 def plan(**request: Any) -> dict[str, Any]:
     """What an orch.scale with the same arguments would change; nothing is changed.
 
-    Returns pool, members (afterwards), joining, leaving, and the hosts that follow: neighbours
-    and balancers. Raises CommandExecutionError with every fault of the request.
+    Returns pool, members (afterwards), joining, leaving, the hosts that follow (neighbours and
+    balancers), and the steps. Raises CommandExecutionError with every fault of the request.
 
     CLI Example: salt-run fleet.plan pool=app count=5
     CLI Example: salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
@@ -124,8 +127,9 @@ def plan(**request: Any) -> dict[str, Any]:
 def begin(**request: Any) -> dict[str, Any]:
     """Take the lock, record what is wanted, and return it as `plan` does.
 
-    From here on every pillar knows the members that are wanted. Raises CommandExecutionError: a
-    bad request, or another change is under way; nothing was recorded then.
+    From here on every pillar knows the members that are wanted. Nothing is recorded when there is
+    nothing to do, and neither when it raises CommandExecutionError: a bad request, or another
+    change that is under way.
 
     CLI Example: none, it is a step of orch.scale
     """
@@ -138,37 +142,36 @@ def begin(**request: Any) -> dict[str, Any]:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = _plan(site, request)
-    topology, pool = site.fleet.topology, change.pool
-    _save_unfinished(site, _unfinished(site) | {pool: list(change.touched)})
-    wanted = {**site.fleet.members, pool: change.members}
-    salina_members.save(site.members_file, wanted, topology)
+    if change.touched:
+        _save_unfinished(site, _unfinished(site) | {change.pool: list(change.touched)})
+        wanted = {**site.fleet.members, change.pool: change.members}
+        salina_members.save(site.members_file, wanted, site.fleet.topology)
     return _told(_site(), change)
 
 
 def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     """Have the provisioner make those of the hosts that don't answer, and wait for their minions.
 
-    Each gets its key with its user data, accepted before it exists. A host that doesn't come
-    within `timeout` seconds is taken out of the members again. Returns the hosts that were made.
-    Raises CommandExecutionError.
+    Each gets its key with its user data, accepted before it exists. A host that can't be made, or
+    doesn't come within `timeout` seconds, is taken out of the members again. Returns the hosts
+    that were made. Raises CommandExecutionError with those that were taken out, and why.
 
     CLI Example: none, it is a step of orch.scale
     """
-    absent = _silent(list(hosts), 0)
-    command = salina_runner.provisioner(__opts__)
-    if absent and command:
-        _each(lambda host: _provision(command, host), absent)
-    silent = _silent(absent, timeout)
-    if silent:
-        _take_out(silent)
-        bring = (
-            ""
-            if command
-            else "\nnext: salt-run fleet.user_data ID FILE, and start the host with it"
-        )
-        raise CommandExecutionError(
-            f"{', '.join(silent)} did not answer within {timeout} s, and is taken out again{bring}"
-        )
+    known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
+    there = set(known) - set(_silent(known, KNOWN_SECONDS))
+    absent = [host for host in hosts if host not in there]
+    failed = salina_provision.create(__opts__, _site().fleet, absent)
+    silent = _silent([host for host in absent if host not in failed], timeout)
+    failed |= {host: f"did not answer within {timeout} s" for host in silent}
+    if failed:
+        left = _take_out(failed, known)
+        lines = [f"{host} is taken out again: {why}" for host, why in failed.items()]
+        lines += [f"{host} is still there: {why}" for host, why in left.items()]
+        if silent and salina_runner.provisioner(__opts__) is None:
+            lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
+        raise CommandExecutionError("\n".join(lines))
+    _busy(list(there), PATIENCE)  # with what an interrupted change had begun
     return absent
 
 
@@ -183,7 +186,7 @@ def user_data(host: str, path: str) -> str:
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
         raise CommandExecutionError(f"{host} is no host of the topology")
-    salina_file.put(path, _user_data(host), 0o600)
+    salina_file.put(path, salina_provision.user_data(__opts__, _site().fleet, host), 0o600)
     return f"{path} is the user data of {host}; its key is accepted"
 
 
@@ -198,12 +201,8 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
     site = _site()
     bound = site.fleet.settings.balancer.drain if timeout is None else timeout
     balancers = [host.id for host in site.fleet.having("balancer")]
-    known = {
-        host
-        for servers in _ask(balancers, "balancer.servers").values()
-        for host in servers
-        if host in hosts
-    }
+    answers = _ask(balancers, "balancer.servers").values()
+    known = {host for servers in answers for host in servers if host in hosts}
     for host in known:
         _ask(balancers, "balancer.drain", [host])
 
@@ -219,10 +218,13 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
 def retire(hosts: Sequence[str]) -> list[str]:
     """Stop the application and what belongs to it, and unmount the volume, where a host answers.
 
-    Returns the hosts that did. CLI Example: none, it is a step of orch.scale
+    Returns the hosts that did.
+
+    CLI Example: none, it is a step of orch.scale
     """
     site = _site()
-    alive = [host for host in hosts if host not in _silent(list(hosts), 0)]
+    silent = _silent(list(hosts), KNOWN_SECONDS)
+    alive = [host for host in hosts if host not in silent]
     kinds = {str(one["kind"]) for one in site.applications.values()}
     units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:
@@ -234,14 +236,16 @@ def retire(hosts: Sequence[str]) -> list[str]:
 
 
 def destroy(hosts: Sequence[str]) -> list[str]:
-    """Have the provisioner remove hosts, and forget their keys. Raises CommandExecutionError.
+    """Have the provisioner remove hosts, and forget their minions. Raises CommandExecutionError.
 
     CLI Example: none, it is a step of orch.scale
     """
     staying = [host for host in hosts if host in _site().fleet.hosts]
     if staying:
         raise CommandExecutionError(f"{', '.join(staying)} belongs to the fleet")
-    _remove(hosts)
+    failed = salina_provision.destroy(__opts__, hosts)
+    if failed:
+        raise CommandExecutionError("\n".join(f"{host}: {why}" for host, why in failed.items()))
     return list(hosts)
 
 
@@ -324,17 +328,11 @@ def _plan(site: Site, request: dict[str, Any]) -> salina_scale.Change:
 
 
 def _told(site: Site, change: salina_scale.Change) -> dict[str, Any]:
-    """A change as an orchestration needs it, with the hosts that follow it."""
-    roles = site.fleet.topology.pools[change.pool].roles
-    moved = {*change.touched}
+    """A change with the hosts that follow it."""
     balancers = [host.id for host in site.fleet.having("balancer")]
-    neighbours = [
-        host
-        for host in salina_policy.neighbours(site.fleet, roles)
-        if host not in moved and host not in balancers
-    ]
-    told = {key: list(value) for key, value in dataclasses.asdict(change).items() if key != "pool"}
-    return {"pool": change.pool, **told, "neighbours": neighbours, "balancers": balancers}
+    beside = salina_policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
+    still = {*change.touched, *balancers}
+    return salina_scale.told(change, [host for host in beside if host not in still], balancers)
 
 
 def _client() -> Any:
@@ -361,7 +359,8 @@ def _busy(hosts: list[str], timeout: int) -> list[str]:
     busy, client = list(hosts), _client()
 
     def all_idle() -> bool:
-        answers = client.cmd(busy, "saltutil.is_running", ["state.*"], tgt_type="list")
+        asked = ("saltutil.is_running", ["state.*"])
+        answers = client.cmd(busy, *asked, tgt_type="list") if busy else {}
         busy[:] = [host for host in busy if answers.get(host)]
         return not busy
 
@@ -404,55 +403,21 @@ def _not_served(_: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     return "; ".join(said)
 
 
-# Hosts and their keys
+def _take_out(hosts: Collection[str], known: Collection[str]) -> salina_provision.Failures:
+    """Undo the joining of hosts that never came; returns those that could not be removed.
 
-
-def _each(action: Callable[[str], None], hosts: Sequence[str]) -> None:
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(action, hosts))
-
-
-def _user_data(host: str) -> str:
-    """What a host is given at its first start, with a new key that is accepted from now on."""
-    fleet = _site().fleet
-    (master, *_) = fleet.having("master")
-    private, public = salt.crypt.gen_keys(KEY_BITS)
-    keys = salt.cache.Cache(__opts__, driver=__opts__["keys.cache_driver"])
-    keys.store("keys", host, {"pub": public, "state": "accepted"})
-    own = (Path(__opts__["pki_dir"]) / "master.pub").read_text()
-    return salina_userdata.render(host, fleet.address(master, "management"), private, public, own)
-
-
-def _provision(command: list[str], host: str) -> None:
-    """Have the provisioner make a host. Raises CommandExecutionError with what it said."""
-    _call([*command, "create", host], _user_data(host))
-
-
-def _remove(hosts: Sequence[str]) -> None:
-    """Away with hosts and their keys; that one is not there is fine."""
-    command = salina_runner.provisioner(__opts__)
-    if command:
-        _each(lambda host: _call([*command, "destroy", host]), hosts)
-    for host in hosts:
-        salt.key.get_key(__opts__).delete_key(match=host)
-
-
-def _call(argv: list[str], given: str = "") -> None:
-    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise CommandExecutionError(f"{' '.join(argv)} ended with {done.returncode}: {said}")
-
-
-def _take_out(hosts: list[str]) -> None:
-    """Undo the joining of hosts that never came. They stay unfinished until they are removed."""
+    Those which were `known` from an interrupted change stay unfinished: others may have followed
+    it already, and the next change sees to these. So do those that are still there.
+    """
     site = _site()
     left = {
         pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
     }
     salina_members.save(site.members_file, left, site.fleet.topology)
-    _remove(hosts)
+    failed = salina_provision.destroy(__opts__, list(hosts))
+    away = {*hosts} - {*known, *failed}
     begun = {
-        pool: [one for one in ids if one not in hosts] for pool, ids in _unfinished(site).items()
+        pool: [one for one in ids if one not in away] for pool, ids in _unfinished(site).items()
     }
     _save_unfinished(site, begun)
+    return failed

@@ -29,7 +29,7 @@ def succeeded(name: str) -> dict[str, Any]:
     CLI example: see ``salt/orch/deploy.sls``.
     """
     # an orchestration's pillar is what it was called with: a request
-    request = f" pillar='{json.dumps(__pillar__)}'" if __pillar__ else ""
+    request = f" pillar='{json.dumps(dict(__pillar__))}'" if __pillar__ else ""
     found = salina_orchestration.failures(__running__.copy(), __low__["__sls__"] + request)
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": not found, "comment": "they did"}
     if found:

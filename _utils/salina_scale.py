@@ -7,7 +7,8 @@ same request after an interruption, or another one, takes it up wherever it was 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from salina_topology import Pool, Topology
 from salina_yaml import DataError, join, show
@@ -97,6 +98,8 @@ def plan(
         wanted = {*now, *free[: request.count - len(now)]}
     else:
         wanted = set(now[: request.count])
+    joining = wanted - (set(now) - begun)
+    leaving = {*now, *begun} - wanted
     faults = [
         f"remove: {one} is no member; members are {', '.join(now)}"
         for one in request.remove
@@ -107,14 +110,48 @@ def plan(
             f"{pool.name} would have {len(wanted)} members, "
             f"allowed is {pool.minimum} to {pool.maximum}"
         )
+    if leaving and wanted == joining:
+        faults.append(f"{pool.name}: nobody who serves now would stay; first add, then remove")
     if faults:
         raise RequestError("request", faults)
-    return Change(
-        pool.name,
-        _ordered(pool, wanted),
-        _ordered(pool, wanted - (set(now) - begun)),
-        _ordered(pool, {*now, *begun} - wanted),
-    )
+    ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving))
+    return Change(pool.name, *ordered)
+
+
+def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) -> dict[str, Any]:
+    """A change as people read it and as salt/orch/change.jinja does it.
+
+    `neighbours`, `balancers`: the hosts that follow it. Beside these it has the steps in order,
+    each with a name, and either the runner's function with its arguments or the hosts to apply.
+    Hosts that leave have no requests any more before they stop, and those that join get none
+    before they serve. A change that touches no host has no steps.
+    """
+    joining, leaving = list(change.joining), list(change.leaving)
+    steps: list[dict[str, Any]] = []
+
+    def run(name: str, function: str, hosts: list[str], **more: Any) -> None:
+        if hosts:
+            steps.append({"name": name, "runner": function, "arguments": {"hosts": hosts, **more}})
+
+    def apply(name: str, hosts: Sequence[str]) -> None:
+        if hosts and change.touched:
+            steps.append({"name": name, "highstate": list(hosts)})
+
+    if change.touched:
+        run("all who follow answer", "fleet.ready", [*neighbours, *balancers])
+    run("drained", "fleet.drain", leaving)
+    run("stopped", "fleet.retire", leaving)
+    run("created", "fleet.create", joining)
+    apply("neighbours follow", neighbours)
+    apply("deployed", joining)
+    run("each serves", "fleet.probe", joining)
+    apply("balancers follow", balancers)
+    run("each serves through the balancers", "fleet.probe", joining, through=True)
+    run("destroyed", "fleet.destroy", leaving)
+    if steps:
+        steps.append({"name": "done", "runner": "fleet.done", "arguments": {"pool": change.pool}})
+    plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
+    return plain | {"neighbours": [*neighbours], "balancers": [*balancers], "steps": steps}
 
 
 def _ordered(pool: Pool, ids: Iterable[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from salt.loader.context import LoaderContext, NamedLoaderContext
 from salt.utils import immutabletypes
 
 import salina_orchestration
@@ -145,9 +146,10 @@ def test_many_failures_are_cut_short() -> None:
 
 
 def last_word(steps: dict[str, Any], request: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The state that ends an orchestration, given what Salt gives it: frozen results."""
+    """The state that ends an orchestration, given what Salt gives it: frozen results, a mapping."""
     running = immutabletypes.freeze(steps) if steps else {}
-    given = {"low": {"__sls__": "orch.deploy"}, "pillar": request or {}}
+    pillar = NamedLoaderContext("__pillar__", LoaderContext(), default=request or {})
+    given = {"low": {"__sls__": "orch.deploy"}, "pillar": pillar}
     module = load("_states/orchestration.py", running=running, **given)
     ret: dict[str, Any] = module.succeeded("every step succeeded")
     return ret

@@ -108,6 +108,56 @@ def test_s10_the_last_member_stays() -> None:
         change({"remove": ["s1", "s2", "s3"]})
 
 
+def test_s10_somebody_serves_all_the_time() -> None:
+    """S10: hosts leave before others join, and one that is unfinished may not serve."""
+    with pytest.raises(RequestError, match="app: nobody who serves now would stay"):
+        change({"add": ["s4"], "remove": ["s1", "s2", "s3"]})
+    with pytest.raises(RequestError, match="app: nobody who serves now would stay"):
+        change({"count": 1}, "s1")
+
+
+STEPS = """\
+all who follow answer: fleet.ready nas1 bbdd1 lb1
+drained: fleet.drain s2
+stopped: fleet.retire s2
+created: fleet.create s4 s5
+neighbours follow: nas1 bbdd1
+deployed: s4 s5
+each serves: fleet.probe s4 s5
+balancers follow: lb1
+each serves through the balancers: fleet.probe s4 s5, through
+destroyed: fleet.destroy s2
+done: fleet.done app"""
+
+
+def steps(change: Change) -> list[str]:
+    """The steps of a change as lines of text."""
+    found = []
+    for step in salina_scale.told(change, ["nas1", "bbdd1"], ["lb1"])["steps"]:
+        given = step.get("arguments", {})
+        hosts = given.get("hosts") or step.get("highstate") or [given["pool"]]
+        words = [step["runner"]] if "runner" in step else []
+        through = ", through" if given.get("through") else ""
+        found.append(f"{step['name']}: {' '.join(words + hosts)}{through}")
+    return found
+
+
+def test_s10_the_steps_in_order() -> None:
+    """S10: out of the balancer before it stops, not behind it before it serves."""
+    assert steps(change({"add": ["s4", "s5"], "remove": ["s2"]})) == STEPS.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("data", "hosts"), [({"count": 5}, "s4 s5"), ({"remove": ["s2"]}, "s2"), ({"count": 3}, "")]
+)
+def test_s10_no_more_steps_than_there_are_hosts_for(data: dict[str, Any], hosts: str) -> None:
+    """S10: one that nothing comes of has none at all."""
+    expected = [line for line in STEPS.splitlines() if f" {hosts}" in line]
+    always = ("all who follow", "neighbours", "balancers follow", "done")
+    kept = [line for line in STEPS.splitlines() if line in expected or line.startswith(always)]
+    assert steps(change(data)) == (kept if hosts else [])
+
+
 def test_s10_several_faults_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         salina_scale.parse({"pool": "app", "add": ["x"], "remove": 3, "y": 1}, TOPOLOGY)
@@ -139,6 +189,7 @@ def test_s10_a_request_again_changes_nothing_more(
     """S10: whatever there is, the plan reaches the count, and afterwards there is nothing left."""
     request = salina_scale.parse({"pool": "app", "count": count}, TOPOLOGY)
     ordered = sorted(now, key=IDS.index)
+    unfinished.discard(ordered[0])  # somebody serves
     first = salina_scale.plan(request, TOPOLOGY, {"app": ordered}, unfinished)
     assert len(first.members) == count
     assert not set(first.joining) & set(first.leaving)
