@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     LINK_DOWN = "link-down"  # all its cables out
     FREEZE = "freeze"  # its processes halt where they are
+    SLOW = "slow"  # a fifth of one core: a request takes five times as long
     KILL = "kill"  # a power cut
     STOP = "stop"  # shut down in order
     SERVICE_KILL = "service-kill"  # SIGKILL to one of its services
@@ -84,6 +85,7 @@ def inject(kind: Kind, machines: Sequence[Machine], service: str = "") -> None:
     actions: dict[Kind, Callable[[Machine], object]] = {
         Kind.LINK_DOWN: partial(links, up=False),
         Kind.FREEZE: partial(containers.freeze, on=True),
+        Kind.SLOW: partial(containers.throttle, on=True),
         Kind.KILL: cut_power,
         Kind.STOP: containers.stop,
         Kind.SERVICE_KILL: lambda machine: run(containers.attach(machine, kill_unit)),
@@ -103,7 +105,8 @@ def unfreeze(machines: Iterable[Machine]) -> None:
 def heal(machines: Iterable[Machine]) -> list[Fault]:
     """End all faults of these hosts, also those that nobody noted; return the noted ones.
 
-    Frozen hosts go on, stopped ones start, cables are plugged in, killed services start.
+    Frozen hosts go on, slow ones are quick, stopped ones start, cables are plugged in, killed
+    services start.
     """
     there = containers.existing()
     broken = {machine.name: machine for machine in machines if machine.container in there}
@@ -113,6 +116,7 @@ def heal(machines: Iterable[Machine]) -> list[Fault]:
     def plug_in(machine: Machine) -> None:
         if machine.container in running:
             links(machine, up=True)
+            containers.throttle(machine, on=False)
         else:
             containers.start(machine)
 

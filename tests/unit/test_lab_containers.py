@@ -117,3 +117,36 @@ def test_holder_is_known_by_its_command_line(argv: list[str], expected: bool) ->
 def test_commands_run_in_all_of_the_labs_namespaces() -> None:
     argv = network.inside(["ip", "link"], 42)
     assert argv == ["nsenter", "--target", "42", "--net", "--mount", "--pid", "--", "ip", "link"]
+
+
+@pytest.mark.parametrize(
+    ("files", "slow", "quick"),
+    [
+        (
+            ["cpu.cfs_period_us", "cpu.cfs_quota_us"],
+            ["5000", "1000"],
+            ["100000", "-1"],
+        ),
+        (["cpu.max"], ["1000 5000"], ["max 100000"]),
+    ],
+)
+def test_a_slow_host_has_a_fifth_of_a_core(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: list[str],
+    slow: list[str],
+    quick: list[str],
+) -> None:
+    """In control groups of both versions."""
+    asked: list[str] = []
+    monkeypatch.setattr(containers, "groups", lambda name: asked.append(name) or [tmp_path])
+    with pytest.raises(LabError, match="no quota of the processor for nas1"):
+        containers.throttle(NAS, on=True)
+    containers.throttle(NAS, on=False)  # then there is nothing to undo
+    for file in files:
+        (tmp_path / file).touch()
+    containers.throttle(NAS, on=True)
+    assert [(tmp_path / file).read_text() for file in files] == slow
+    containers.throttle(NAS, on=False)
+    assert [(tmp_path / file).read_text() for file in files] == quick
+    assert set(asked) == {"lxc.payload.salina-nas1"}
