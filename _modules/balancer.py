@@ -6,16 +6,13 @@ What is set here outlives a reload (salt/haproxy), not a restart.
 from __future__ import annotations
 
 import dataclasses
-import socket
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 import salina_haproxy
 
-SOCKET = "/run/haproxy/admin.sock"
-TIMEOUT = 10.0
-BACKEND = "app"
+SOCKET = salina_haproxy.SOCKET
 
 
 def stats() -> list[dict[str, str]]:
@@ -34,11 +31,12 @@ def stats() -> list[dict[str, str]]:
         raise CommandExecutionError(str(error)) from error
 
 
-def servers(backend: str = BACKEND) -> dict[str, dict[str, Any]]:
+def servers(backend: str = salina_haproxy.BACKEND) -> dict[str, dict[str, Any]]:
     """Return the servers of a backend by name.
 
     ``serving`` says whether new requests go there; ``healthy``, ``drained``, ``maintenance`` and
-    ``weight`` why not; ``sessions`` are those of this moment.
+    ``weight`` why not; ``sessions`` are those of this moment, ``response`` is how long the last
+    health check took (milliseconds).
 
     Args:
         backend: as in HAProxy's configuration.
@@ -131,10 +129,6 @@ def _servers() -> list[salina_haproxy.Server]:
 def _ask(command: str) -> str:
     """Send one command and return the whole answer."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT)
-            connection.connect(SOCKET)
-            connection.sendall(f"{command}\n".encode())
-            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return salina_haproxy.ask(command, SOCKET)
     except OSError as error:
         raise CommandExecutionError(f"{SOCKET}: {error} (is haproxy running?)") from error

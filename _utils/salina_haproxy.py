@@ -1,4 +1,4 @@
-"""What HAProxy says at its runtime socket, parsed.
+"""HAProxy's runtime socket: a question to it, and what it says, parsed.
 
 Source: HAProxy 2.6 Management Guide, 9.1 (CSV format) and 9.3 (`show servers state`).
 """
@@ -6,9 +6,14 @@ Source: HAProxy 2.6 Management Guide, 9.1 (CSV format) and 9.3 (`show servers st
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SOCKET = "/run/haproxy/admin.sock"
+TIMEOUT = 10.0
+BACKEND = "app"
+"""The backend with the health checks (salt/balancer)."""
 RUNNING = 2  # srv_op_state: SRV_ST_RUNNING
 MAINTENANCE = 0x01 | 0x02 | 0x20  # srv_admin_state: by command, inherited, by an unknown name
 DRAIN = 0x08 | 0x10  # by command, inherited
@@ -16,7 +21,10 @@ DRAIN = 0x08 | 0x10  # by command, inherited
 
 @dataclass(frozen=True)
 class Server:
-    """One server of one backend: what its health check and what an operator say of it."""
+    """One server of one backend: what its health check and what an operator say of it.
+
+    `response`: milliseconds of the last health check that was good; None: there is none.
+    """
 
     backend: str
     name: str
@@ -29,11 +37,29 @@ class Server:
     sessions: int
     requests: int
     check: str
+    response: int | None = None
 
     @property
     def serving(self) -> bool:
         """Whether new requests go there."""
         return self.healthy and not self.drained and not self.maintenance and self.weight > 0
+
+
+def ask(command: str, path: str = SOCKET) -> str:
+    """Send one command and return the whole answer.
+
+    Args:
+        command: one line, as in HAProxy's management guide.
+        path: the socket.
+
+    Raises:
+        OSError: HAProxy doesn't answer.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT)
+        connection.connect(path)
+        connection.sendall(f"{command}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
 def statistics(text: str) -> list[dict[str, str]]:
@@ -96,4 +122,11 @@ def _server(key: tuple[str, str], state: Mapping[str, str], counters: Mapping[st
         sessions=int(counters.get("scur", 0)),
         requests=int(counters.get("stot", 0)),
         check=" ".join(counters[key] for key in ("check_status", "last_chk") if key in counters),
+        response=_response(counters),
     )
+
+
+def _response(counters: Mapping[str, str]) -> int | None:
+    """How long the last health check took; while the next is under way its status has a `* `."""
+    good = counters.get("check_status", "").removeprefix("* ") == "L7OK"
+    return int(counters["check_duration"]) if good and "check_duration" in counters else None

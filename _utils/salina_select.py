@@ -15,7 +15,7 @@ import salina_gluster
 import salina_policy as policy
 import salina_secrets as names
 from salina_policy import Fleet
-from salina_settings import Settings
+from salina_settings import Settings, seconds
 from salina_topology import Host, Service, Topology, copies
 
 Pillar = dict[str, Any]
@@ -210,6 +210,8 @@ def _master(fleet: Fleet, state: str) -> Pillar:
 def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pillar:
     service = fleet.topology.service
     settings = asdict(fleet.settings.balancer)
+    balance = settings.pop("balance")
+    by_load = balance == "load"  # the daemon of salt/load gives the servers their weights
     return {
         "balancer": {
             "address": service.address,
@@ -217,7 +219,8 @@ def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pilla
             "https": service.https,
             "tls": service.tls,
             "domain": service.domain,
-            "balance": settings.pop("balance"),
+            "balance": "roundrobin" if by_load else balance,
+            "load": {"every": seconds(settings["inter"])} if by_load else None,
             "servers": [
                 {
                     "name": app.id,

@@ -44,6 +44,12 @@ def duration(default: str) -> Any:
     return text(default, DURATION, "a duration such as 500ms or 5s")
 
 
+def seconds(duration: str) -> float:
+    """A duration in seconds: 500ms is 0.5."""
+    unit = duration.lstrip("0123456789")
+    return int(duration.removesuffix(unit)) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
+
+
 def path(default: str) -> Any:
     """A setting that is an absolute path."""
     return text(default, PATH, "an absolute path")
@@ -164,7 +170,7 @@ class App:
 class Balancer:
     """HAProxy before the app hosts."""
 
-    balance: Literal["roundrobin", "leastconn"] = "roundrobin"
+    balance: Literal["roundrobin", "leastconn", "load"] = "roundrobin"
     maxconn: int = number(4096, 10, 30_000)
     connect: str = duration("3s")
     client: str = duration("60s")

@@ -56,6 +56,10 @@ def settings() -> Settings:
     return salina_settings.load(REPOSITORY / "pillar" / "settings")
 
 
+BY_LOAD = replace(settings(), balancer=replace(settings().balancer, balance="load"))
+"""The repository's settings, but the balancer goes by load."""
+
+
 def fleet(name: str = "default") -> Fleet:
     """A topology with its initial members and the repository's settings."""
     found = topology(name)
@@ -97,6 +101,11 @@ def kinds() -> list[tuple[str, str]]:
     """(topology, minion), one minion for each set of roles: the others differ in addresses."""
     found = {(name, fleet(name).hosts[host].roles): host for name, host in everyone()}
     return [(name, host) for (name, _), host in found.items()]
+
+
+def balancers() -> list[tuple[str, str]]:
+    """(topology, minion) of those with a balancer."""
+    return [(name, host) for name, host in kinds() if "balancer" in fleet(name).hosts[host].roles]
 
 
 def secrets_of(roles: Iterable[str]) -> set[str]:

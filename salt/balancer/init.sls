@@ -1,6 +1,7 @@
 # The service's published address: TLS ends here, requests go round the app hosts.
 include:
   - haproxy
+  - load
   - tls
 
 balancer-error-page:

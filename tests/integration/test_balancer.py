@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
+import salina_haproxy
+import salina_load
 import salina_wait
 from _modules import balancer as module
 from tests import fleets
@@ -45,6 +48,7 @@ class Application(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.name = name
         self.health = 200
+        self.delay = 0.0
         self.requests: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -60,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        time.sleep(self.server.delay)
         status = self.server.health if self.path == "/web/health" else 200
         if self.path == "/502" and self.server.name != "s1":
             status = 502
@@ -168,7 +173,9 @@ global
 @pytest.fixture
 def balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
     """The default: TLS."""
-    monkeypatch.setattr(module, "SOCKET", str(tmp_path / "admin.sock"))
+    ask, own = salina_haproxy.ask, str(tmp_path / "admin.sock")
+    monkeypatch.setattr(module, "SOCKET", own)
+    monkeypatch.setattr(salina_haproxy, "ask", lambda command, path=own: ask(command, path))
     yield from start(tmp_path, tls=True)
 
 
@@ -274,6 +281,31 @@ def test_module_drain_and_ready(balancer: Balancer) -> None:
 def test_module_weight(balancer: Balancer) -> None:
     module.weight("s3", 50)
     assert balancer.names(50) == {"s1": 20, "s2": 20, "s3": 10}
+
+
+def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S12: a slow server gets next to nothing, and all of its share when it is well again."""
+    monkeypatch.setattr(salina_load, "SHORTEST", 0.1)
+    balancer.applications["s3"].delay = 0.1
+    threading.Thread(target=salina_load.main, args=[["0.1"]], daemon=True).start()
+
+    def weight() -> int:
+        return int(module.servers()["s3"]["weight"])
+
+    assert salina_wait.until(lambda: weight() == 1, 20, 0.05)
+    assert balancer.names(100)["s3"] <= 1
+    balancer.applications["s3"].delay = 0
+    assert salina_wait.until(lambda: weight() == 100, 20, 0.05)
+    assert balancer.names(30)["s3"] == 10
+
+
+def test_load_leaves_nothing(balancer: Balancer) -> None:
+    salina_load.give("s2", 1)
+    assert module.servers()["s2"]["weight"] == 1
+    salina_load.restore()
+    assert {server["weight"] for server in module.servers().values()} == {100}
+    with pytest.raises(ValueError, match=r"set weight app/s9 1%: No such server"):
+        salina_load.give("s9", 1)
 
 
 def test_module_statistics(balancer: Balancer) -> None:

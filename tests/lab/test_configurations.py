@@ -16,6 +16,7 @@ import pytest
 
 import salina_etcd
 import salina_ufw
+from salina_settings import Settings
 from tests import fleets
 from tests.lab import lab
 from tests.render.minion import Minion
@@ -192,6 +193,16 @@ CHECKS = {
         "patroni.service",
         spoilt=(f"{UNITS}patroni.service", "ExecStart=/opt", "ExecStart=/ppt", "/ppt/"),
     ),
+    "units of balancers": units(
+        "lb1",
+        *("salina-load.service", "haproxy.service"),
+        spoilt=(
+            f"{UNITS}salina-load.service",
+            "Restart=always",
+            "Restart=now",
+            "restart specifier",
+        ),
+    ),
     "units of voters": units(
         "nas1",
         "etcd.service",
@@ -203,12 +214,15 @@ OTHERS = (
     *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/opt/"),
     "/etc/patroni/lock.txt",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
+    "/usr/local/lib/salina-load/",
 )
 
 
-def render(name: str, host: str, scratch: Path, application: str = "") -> Rendered:
+def render(
+    name: str, host: str, scratch: Path, application: str = "", own: Settings | None = None
+) -> Rendered:
     """What a host of a topology is given."""
-    pillar = fleets.pillar(host, name, application=application)
+    pillar = fleets.pillar(host, name, own, application)
     files = {
         path: text
         for path, text in Minion(host, pillar, scratch).files()
@@ -223,9 +237,15 @@ def render(name: str, host: str, scratch: Path, application: str = "") -> Render
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
     """What each host of each topology is given; of hosts with the same roles one."""
-    return {
+    default = {
         f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
         for name, host in fleets.kinds()
+    }
+    return default | {
+        f"{name} {host} by load": render(
+            name, host, tmp_path_factory.mktemp(host), own=fleets.BY_LOAD
+        )
+        for name, host in fleets.balancers()
     }
 
 

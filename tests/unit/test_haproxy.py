@@ -7,12 +7,12 @@ import pytest
 import salina_haproxy
 
 STAT = """\
-# pxname,svname,qcur,qmax,scur,smax,slim,stot,status,weight,check_status,last_chk,
-service,FRONTEND,,,2,3,4096,320,OPEN,,,,
-app,s1,0,0,1,2,,107,UP,100,L7OK,OK,
-app,s2,0,0,0,2,,107,DRAIN,0,L7OK,,
-app,s3,0,0,0,2,,106,DOWN,100,L4CON,Connection refused,
-app,BACKEND,0,0,1,3,410,320,UP,100,,,
+# pxname,svname,qcur,qmax,scur,smax,slim,stot,status,weight,check_status,check_duration,last_chk,
+service,FRONTEND,,,2,3,4096,320,OPEN,,,,,
+app,s1,0,0,1,2,,107,UP,100,L7OK,21,OK,
+app,s2,0,0,0,2,,107,DRAIN,0,* L7OK,178,,
+app,s3,0,0,0,2,,106,DOWN,100,L4CON,0,Connection refused,
+app,BACKEND,0,0,1,3,410,320,UP,100,,,,
 
 """
 STATE = """\
@@ -41,11 +41,13 @@ def test_servers() -> None:
         sessions=1,
         requests=107,
         check="L7OK OK",
+        response=21,
     )
     assert one.serving
     assert two.healthy and two.drained and not two.serving
     assert three.maintenance and not three.healthy and not three.serving
     assert (three.weight, three.check) == (50, "L4CON Connection refused")
+    assert (two.response, three.response) == (178, None)  # what was refused at once is not fast
 
 
 def test_a_server_of_weight_none_does_not_serve() -> None:

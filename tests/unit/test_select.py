@@ -205,6 +205,13 @@ def test_balancer() -> None:
     assert (balancer["address"], balancer["tls"]) == ("10.1.2.2", True)
 
 
+def test_balance() -> None:
+    """S12: by load HAProxy goes round, and a daemon gives the weights after each health check."""
+    default, by_load = (fleets.pillar("lb1", own=own)["balancer"] for own in (None, fleets.BY_LOAD))
+    assert (default["balance"], default["load"]) == ("roundrobin", None)
+    assert (by_load["balance"], by_load["load"]) == ("roundrobin", {"every": 2.0})
+
+
 def test_app_on_the_balancers_host() -> None:
     """Both have port 80: nginx then listens on loopback, and the balancer asks it there."""
     pillar = fleets.pillar("all", "one-host")

@@ -78,11 +78,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "choice": (
         {"balancer": {"balance": "random"}},
-        "balancer.yaml: balance: 'random', allowed is roundrobin, leastconn",
+        "balancer.yaml: balance: 'random', allowed is roundrobin, leastconn, load",
     ),
     "choice is a list": (
         {"balancer": {"balance": ["roundrobin"]}},
-        "balancer.yaml: balance: a list, allowed is roundrobin, leastconn",
+        "balancer.yaml: balance: a list, allowed is roundrobin, leastconn, load",
     ),
     "duration": (
         {"balancer": {"inter": "2 seconds"}},
@@ -157,6 +157,13 @@ def test_all_files_together(tmp_path: Path) -> None:
         "app.yaml: workers: -1, allowed is a number from 0 to 256, or null",
         "tls.yaml: days: 1, allowed is a number from 2 to 825",
     )
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("500ms", 0.5), ("2s", 2), ("3m", 180), ("1h", 3600)]
+)
+def test_seconds(duration: str, seconds: float) -> None:
+    assert salina_settings.seconds(duration) == seconds
 
 
 values = st.one_of(

@@ -1,0 +1,56 @@
+# Balance by load: a daemon that weighs the app hosts by how fast they answer (_utils/salina_load.py).
+# With another `balance` nothing of it is left; as it ends, every host has its whole share again.
+{%- if pillar.balancer.load %}
+include:
+  - haproxy
+
+load-program:
+  file.managed:
+    - names:
+{%- for file in ['salina_load.py', 'salina_haproxy.py'] %}
+        - /usr/local/lib/salina-load/{{ file }}:
+            - source: salt://_utils/{{ file }}
+{%- endfor %}
+    - makedirs: True
+    - mode: '0644'
+
+load-unit:
+  file.managed:
+    - name: /etc/systemd/system/salina-load.service
+    - source: salt://load/files/salina-load.service
+    - template: jinja
+    - mode: '0644'
+
+load-service:
+  service.running:
+    - name: salina-load
+    - enable: True
+    - require:
+        - file: load-program
+        - file: load-unit
+        - service: haproxy-service
+
+load-current:
+  daemon.current:
+    - name: salina-load
+    - restart: True
+    - files:
+        - /etc/systemd/system/salina-load.service
+        - /usr/local/lib/salina-load/salina_load.py
+        - /usr/local/lib/salina-load/salina_haproxy.py
+    - require:
+        - service: load-service
+{%- else %}
+load-stopped:
+  service.dead:
+    - name: salina-load
+    - enable: False
+
+load-absent:
+  file.absent:
+    - names:
+        - /etc/systemd/system/salina-load.service
+        - /usr/local/lib/salina-load
+    - require:
+        - service: load-stopped
+{%- endif %}
