@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import salina_lock
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import MINIONS, Fleet
 
 FILES = ("members.json", "unfinished.json")
 
@@ -65,13 +66,72 @@ def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
     again = [fleet.run("fleet.begin", "pool=app", "count=4").data for _ in range(2)]
     assert again[0] == again[1]
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
-    shown = fleet.run("fleet.status").data
-    assert shown["app"]["joining"] == ["s4"]
+    three, four = ["s1", "s2", "s3"], ["s1", "s2", "s3", "s4"]
+    shown = fleet.run("fleet.status").data["app"]
+    assert shown == {"members": three, "wanted": four, "joining": ["s4"], "leaving": []}
     assert "10.1.4.14" in json.dumps(fleet.run("pillar.show_pillar", "nas1").data)
     back = fleet.run("fleet.begin", "pool=app", "count=3").data
     assert (back["joining"], back["leaving"]) == ([], ["s4"])
+    shown = fleet.run("fleet.status").data["app"]
+    assert shown == {"members": four, "wanted": three, "joining": [], "leaving": ["s4"]}
     assert fleet.run("fleet.done", "app").data["left"] == ["s4"]
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
+
+
+def test_s10_what_is_so_already_is_not_recorded(fleet: Fleet) -> None:
+    """S10: the same count again has no step, and writes nothing."""
+    assert fleet.run("fleet.begin", "pool=app", "count=3").data["steps"] == []
+    assert recorded(fleet) == [None, None]
+
+
+PROVISIONER = """\
+#!/bin/sh
+echo "$*" >>"$0.calls"
+[ "$*" != "create s4" ] || { echo no room >&2; exit 3; }
+"""
+
+
+@pytest.fixture
+def provisioner(fleet: Fleet) -> Iterator[Path]:
+    """One that can't make s4, and whose s5 never comes."""
+    script = fleet.state / "provisioner"
+    script.write_text(PROVISIONER)
+    script.chmod(0o755)
+    conf = Path(fleet.master.config["conf_file"]).parent / "master.d" / "provisioner.conf"
+    conf.write_text(json.dumps({"salina": {"provisioner": str(script)}}))
+    yield script
+    conf.unlink()
+
+
+def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path) -> None:
+    """S10: each is named with the reason, and nothing is left of it: neither member nor key."""
+    assert fleet.run("fleet.begin", "pool=app", "count=5").returncode == 0
+    told = fleet.run("fleet.create", "hosts=[s4, s5]", "timeout=1")
+    assert told.returncode == 1
+    said = told.stdout + told.stderr
+    assert f"s4 is taken out again: {provisioner} create s4 ended with 3: no room" in said
+    assert "s5 is taken out again: did not answer within 1 s" in said
+    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
+    assert sorted(file.name for file in keys(fleet).iterdir()) == sorted(MINIONS)
+    calls = provisioner.with_name("provisioner.calls").read_text().splitlines()
+    assert sorted(calls[:2]) == ["create s4", "create s5"]
+    assert sorted(calls[2:]) == ["destroy s4", "destroy s5"]
+
+
+def test_s10_others_may_know_a_host_of_an_interrupted_change(
+    fleet: Fleet, provisioner: Path
+) -> None:
+    """S10: so it stays unfinished, and the next change has them follow."""
+    assert fleet.run("fleet.begin", "pool=app", "count=4").returncode == 0
+    (keys(fleet) / "s4").write_text((keys(fleet) / "s1").read_text())
+    assert fleet.run("fleet.create", "hosts=[s4]", "timeout=1").returncode == 1
+    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": ["s4"]}]
+    assert fleet.run("fleet.begin", "pool=app", "count=3").data["leaving"] == ["s4"]
+
+
+def keys(fleet: Fleet) -> Path:
+    """Where the accepted keys are."""
+    return Path(fleet.master.config["pki_dir"]) / "minions"
 
 
 @pytest.mark.parametrize("file", FILES)
