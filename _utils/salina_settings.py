@@ -190,6 +190,22 @@ class Balancer:
 
 
 @dataclass(frozen=True)
+class Autoscale:
+    """A pool that grows and shrinks by its load. Loads are requests under way on each host, times
+    minutes.
+    """
+
+    enabled: bool = False
+    pool: str = text("app", NAME, "a name of letters, digits and _")
+    above: int = number(20, 1, 100_000)
+    below: int = number(8, 0, 100_000)
+    time: int = number(3, 2, 1440)
+    cooling: int = number(10, 0, 1440)
+    least: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
+    most: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
+
+
+@dataclass(frozen=True)
 class Firewall:
     """ufw on every host."""
 
@@ -217,6 +233,7 @@ class Settings:
     database_route: DatabaseRoute = DatabaseRoute()
     app: App = App()
     balancer: Balancer = Balancer()
+    autoscale: Autoscale = Autoscale()
     firewall: Firewall = Firewall()
     tls: Tls = Tls()
 
@@ -271,6 +288,10 @@ def _across(settings: Settings) -> Iterable[str]:
     if app.limit_memory_soft > app.limit_memory_hard:
         allowed = f"at most limit_memory_hard: {app.limit_memory_hard}"
         yield f"app.yaml: limit_memory_soft: {app.limit_memory_soft}, allowed is {allowed}"
+    autoscale = settings.autoscale
+    if autoscale.below >= autoscale.above:
+        allowed = f"less than above: {autoscale.above}"
+        yield f"autoscale.yaml: below: {autoscale.below}, allowed is {allowed}"
     timeout, least = settings.quorum.election_timeout, 5 * settings.quorum.heartbeat_interval
     if timeout < least:
         allowed = f"5 times heartbeat_interval and more: {least}"

@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "component": (
         {"stroage": {}},
         "stroage.yaml: unknown, allowed is storage, quorum, database, database_route, app, "
-        "balancer, firewall, tls",
+        "balancer, autoscale, firewall, tls",
     ),
     "no mapping": ({"tls": [90]}, "tls.yaml: a list, allowed is a mapping"),
     "key": ({"tls": {"dais": 9}}, "tls.yaml: dais: unknown, allowed is days, renew_days, ca_days"),
@@ -115,6 +115,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "memory": (
         {"app": {"limit_memory_soft": 4096}},
         "app.yaml: limit_memory_soft: 4096, allowed is at most limit_memory_hard: 2560",
+    ),
+    "autoscale": (
+        {"autoscale": {"above": 8}},
+        "autoscale.yaml: below: 8, allowed is less than above: 8",
     ),
     "election": (
         {"quorum": {"heartbeat_interval": 500}},

@@ -1,0 +1,38 @@
+"""S12: the master looks after its pool each minute, and does nothing while the setting is off."""
+
+from __future__ import annotations
+
+import salt.config
+
+from tests.integration.conftest import Fleet
+
+
+def test_it_is_scheduled(fleet: Fleet) -> None:
+    """Beside whatever else is, in the files of master.d."""
+    config = salt.config.master_config(fleet.master.config["conf_file"])
+    assert config["schedule"]["salina-autoscale"]["function"] == "autoscale.evaluate"
+
+
+def test_off(fleet: Fleet) -> None:
+    """It ends at once, and keeps nothing."""
+    assert fleet.run("autoscale.evaluate").data == {"enabled": False}
+    assert not (fleet.state / "autoscale.json").exists()
+
+
+def test_on(fleet: Fleet) -> None:
+    """A rule that doesn't fit is told, and so is a balancer that does not answer."""
+    settings = fleet.repository / "pillar/settings/autoscale.yaml"
+    before = settings.read_text()
+    try:
+        for given, fault in (
+            ("{enabled: true, most: 99}", "most: 99, allowed is 1 to 10"),
+            ("{enabled: true, below: 20}", "below: 20, allowed is less than above: 20"),
+            ("enabled: true", "balancer.servers: lb1: no answer"),
+        ):
+            settings.write_text(given)
+            told = fleet.run("autoscale.evaluate")
+            assert told.returncode == 1
+            assert fault in told.stdout + told.stderr
+    finally:
+        settings.write_text(before)
+    assert not (fleet.state / "autoscale.json").exists()

@@ -1,0 +1,192 @@
+"""S10, S12: when a pool grows and shrinks by itself: within its limits and without flapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import salina_autoscale
+from salina_autoscale import History, Rule, RuleError, Sample
+from salina_settings import Autoscale
+from tests import fleets
+
+TOPOLOGY = fleets.topology()
+RULE = Rule("app", above=20, below=8, time=180, cooling=600, least=2, most=6)
+START = 1e9
+
+rules = st.builds(
+    lambda above, gap, time, cooling, least, more: Rule(
+        "app", above + gap, above, 60.0 * time, 60.0 * cooling, least, least + more
+    ),
+    st.integers(0, 50),
+    st.integers(1, 50),
+    st.integers(2, 10),
+    st.integers(0, 15),
+    st.integers(1, 5),
+    st.integers(0, 5),
+)
+loads = st.integers(0, 600)
+
+
+def run(
+    rule: Rule, members: int, seen: Iterable[int], every: float = 60
+) -> list[tuple[float, int]]:
+    """Have the rule followed, a change in no time: when there were how many members."""
+    history, now = History(), START
+    found = [(now, members)]
+    for load in seen:
+        now += every
+        history = salina_autoscale.record(history, Sample(now, load), rule)
+        wanted = salina_autoscale.decide(history, now, rule, members)
+        if wanted != members:
+            members, history = wanted, replace(history, changed=now)
+            found.append((now, members))
+    return found
+
+
+def counts(found: Iterable[tuple[float, int]]) -> list[int]:
+    return [members for _, members in found]
+
+
+def test_grows_when_there_was_too_much_for_a_while() -> None:
+    """As far as needed at once: who waits for each step is late."""
+    assert run(RULE, 3, [61] * 3) == [(START, 3)]
+    assert run(RULE, 3, [61] * 4) == [(START, 3), (START + 240, 4)]
+    assert counts(run(RULE, 2, [100] * 4)) == [2, 5]
+
+
+def test_shrinks_by_one_after_each_cooling() -> None:
+    found = run(RULE, 4, [0] * 60)
+    assert counts(found) == [4, 3, 2]
+    assert [at - START for at, _ in found] == [0, 240, 840]
+
+
+def test_does_not_shrink_when_the_rest_would_have_to_do_too_much() -> None:
+    """23 on four are fewer than 8 for each, and on three they still are; 24 are not."""
+    assert counts(run(RULE, 4, [24] * 60)) == [4]
+    assert counts(run(RULE, 4, [23] * 60)) == [4, 3]
+
+
+def test_a_peak_is_nothing() -> None:
+    assert counts(run(RULE, 3, [30, 30, 30, 30, 500, 30, 30, 500, 30, 30, 30])) == [3]
+
+
+def test_what_is_outside_of_the_limits_is_brought_back() -> None:
+    """Somebody scaled it by hand, or the limits are new."""
+    assert counts(run(RULE, 9, [60])) == [9, 6]
+    assert counts(run(RULE, 1, [0])) == [1, 2]
+
+
+def test_a_change_by_hand_is_followed_by_cooling() -> None:
+    history = History(changed=START)
+    for minute in range(1, 11):
+        now = START + 60 * minute
+        history = salina_autoscale.record(history, Sample(now, 200), RULE)
+        assert salina_autoscale.decide(history, now, RULE, 3) == (3 if minute < 10 else 6)
+
+
+def test_after_a_gap_it_looks_anew() -> None:
+    """The master was down, or its clock was set: in either direction, and far."""
+    for later in (91, 86_400, 0, -60, -86_400):
+        history = History()
+        for minute in range(4):
+            history = salina_autoscale.record(history, Sample(START + 60 * minute, 200), RULE)
+        now = START + 180 + later
+        history = salina_autoscale.record(history, Sample(now, 200), RULE)
+        assert history.samples == (Sample(now, 200),)
+        assert salina_autoscale.decide(history, now, RULE, 3) == 3
+
+
+def test_a_change_in_the_future_does_not_stop_it() -> None:
+    """The clock was wrong when the pool was changed."""
+    history = History(changed=START + 1e8)
+    history = salina_autoscale.record(history, Sample(START, 0), RULE)
+    assert salina_autoscale.decide(history, START, RULE, 9) == 6
+
+
+@given(rules, st.lists(loads, max_size=80), st.integers(0, 12), st.floats(1, 400))
+def test_within_limits_and_cooled(rule: Rule, seen: list[int], start: int, every: float) -> None:
+    """Whatever the load: no count outside of the limits, no two changes within the cooling time."""
+    found = run(rule, start, seen, every)
+    assert all(rule.least <= members <= rule.most for members in counts(found)[1:])
+    assert all(later[0] - one[0] >= rule.cooling for one, later in pairwise(found[1:]))
+
+
+@given(rules, loads, st.integers(1, 10))
+def test_does_not_flap(rule: Rule, load: int, start: int) -> None:
+    """Where the load stays, the pool grows, or it shrinks, until it comes to rest."""
+    found = counts(run(rule, start, [load] * 400))
+    assert found in (sorted(found), sorted(found, reverse=True))
+    assert len(found) == len(set(found))
+    assert counts(run(rule, found[-1], [load] * 40)) == [found[-1]]
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 100), min_size=1, max_size=120))
+def test_does_not_flap_in_noise(start: int, noise: list[int]) -> None:
+    """Between what is too much for the members and what one less could do, it leaves them alone."""
+    rule = replace(RULE, least=1)
+    low, high = rule.below * (start - 1), rule.above * start
+    seen = [low + (high - low) * one // 100 for one in noise]
+    assert counts(run(rule, start, seen)) == [start]
+
+
+@given(rules, st.lists(st.tuples(st.floats(-100, 400), loads)))
+def test_the_history_stays_short(rule: Rule, steps: list[tuple[float, int]]) -> None:
+    """Of all that was before the rule's time one sample is kept; what is written is read."""
+    history, now = History(changed=START), START
+    for step, load in steps:
+        now += step
+        history = salina_autoscale.record(history, Sample(now, load), rule)
+        assert sum(sample.at <= now - rule.time for sample in history.samples) <= 1
+    assert salina_autoscale.loads(salina_autoscale.dumps(history)) == history
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"samples": [1], "changed": 0}', '{"samples": [], "changed": []}'],
+)
+def test_a_damaged_history_is_none(text: str) -> None:
+    assert salina_autoscale.loads(text) == History()
+
+
+@given(st.text())
+def test_any_history(text: str) -> None:
+    assert isinstance(salina_autoscale.loads(text), History)
+
+
+def test_load() -> None:
+    """Of all balancers, and of the pool's members only."""
+    one = {"s1": {"sessions": 3}, "s2": {"sessions": 0}, "s9": {"sessions": 99}}
+    other = {"s1": {"sessions": 1}, "s2": {"sessions": 5}}
+    assert salina_autoscale.load([one, other], ["s1", "s2", "s3"]) == 9
+
+
+def test_the_rule_of_the_settings() -> None:
+    """Times in seconds; the pool's own limits where none are given."""
+    assert salina_autoscale.rule(Autoscale(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
+    assert salina_autoscale.rule(Autoscale(least=2, most=6), TOPOLOGY) == RULE
+
+
+@pytest.mark.parametrize(
+    ("given_", "faults"),
+    [
+        ({"pool": "web"}, ["pool: 'web', allowed is app"]),
+        ({"most": 11}, ["most: 11, allowed is 1 to 10"]),
+        ({"least": 5, "most": 4}, ["least: 5, allowed is at most most: 4"]),
+    ],
+)
+def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:
+    with pytest.raises(RuleError) as caught:
+        salina_autoscale.rule(Autoscale(**given_), TOPOLOGY)
+    assert list(caught.value.faults) == faults
+
+
+def test_a_topology_without_a_pool() -> None:
+    with pytest.raises(RuleError, match="none: the topology has no pool of app hosts"):
+        salina_autoscale.rule(Autoscale(), fleets.topology("one-host"))

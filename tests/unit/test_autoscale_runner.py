@@ -1,0 +1,136 @@
+"""S10, S12: what the master does each minute when a pool follows its load."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+import salina_autoscale
+from tests.fleets import REPOSITORY
+from tests.loading import load
+
+START = 1_900_000_000.0
+MEMBERS = ["s1", "s2", "s3"]
+
+
+@dataclass
+class Master:
+    """A stand-in for what the runner asks: the clock, the balancer, the fleet, orch.scale."""
+
+    state: Path
+    now: float = START
+    sessions: int = 0
+    lock: dict[str, Any] | None = None
+    joining: list[str] = field(default_factory=list)
+    ended: str | None = None
+    retcode: int = 0
+    answer: Any = None
+    scaled: list[dict[str, Any]] = field(default_factory=list)
+
+    def time(self) -> float:
+        return self.now
+
+    def cmd(self, hosts: list[str], function: str, tgt_type: str) -> dict[str, Any]:
+        assert (hosts, function, tgt_type) == (["lb1"], "balancer.servers", "list")
+        servers = {name: {"sessions": self.sessions if name == "s1" else 0} for name in MEMBERS}
+        return {} if self.answer == "" else {"lb1": self.answer or servers}
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "app": {"joining": self.joining, "leaving": []},
+            "lock": self.lock,
+            "last change": {"ended": self.ended} if self.ended else None,
+        }
+
+    def orchestrate(self, sls: str, pillar: dict[str, Any]) -> dict[str, Any]:
+        assert sls == "orch.scale"
+        assert (
+            salina_autoscale.loads((self.state / "autoscale.json").read_text()).changed == self.now
+        )
+        self.scaled.append(pillar)
+        return {"data": "why not", "retcode": self.retcode}
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Master:
+    shutil.copytree(REPOSITORY / "pillar", tmp_path / "root/pillar")
+    (tmp_path / "root/pillar/settings/autoscale.yaml").write_text("enabled: true\n")
+    for kind in ("_modules", "_states", "_utils"):
+        (tmp_path / "root" / kind).symlink_to(REPOSITORY / kind)
+    (tmp_path / "state").mkdir()
+    return Master(tmp_path / "state")
+
+
+@pytest.fixture
+def runner(master: Master, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load(
+        "_runners/autoscale.py",
+        opts={"salina": {"root": str(master.state.parent / "root"), "state": str(master.state)}},
+        salt={"fleet.status": master.status, "state.orchestrate": master.orchestrate},
+    )
+    monkeypatch.setattr(module, "time", master)
+    monkeypatch.setattr(module.salt.client, "get_local_client", lambda mopts: master)
+    return module
+
+
+def minutes(runner: ModuleType, master: Master, number: int) -> None:
+    for _ in range(number):
+        master.now += 60
+        runner.evaluate()
+
+
+def test_grows_once(runner: ModuleType, master: Master) -> None:
+    master.sessions = 70
+    minutes(runner, master, 3)
+    assert master.scaled == []
+    minutes(runner, master, 8)
+    assert master.scaled == [{"pool": "app", "count": 4}]
+
+
+def test_one_that_failed_is_tried_again_after_the_cooling_time(
+    runner: ModuleType, master: Master
+) -> None:
+    master.sessions, master.retcode = 70, 1
+    minutes(runner, master, 3)
+    with pytest.raises(CommandExecutionError, match=r"orch.scale of app to 4 failed: why not"):
+        minutes(runner, master, 1)
+    minutes(runner, master, 9)
+    assert len(master.scaled) == 1
+    with pytest.raises(CommandExecutionError):
+        minutes(runner, master, 1)
+    assert len(master.scaled) == 2
+
+
+def test_waits_for_another_change(runner: ModuleType, master: Master) -> None:
+    """It asks nobody meanwhile; the other's end begins the cooling time."""
+    master.lock, master.sessions = {"what": "another"}, 70
+    assert runner.evaluate() == {"waits for": {"what": "another"}}
+    assert not (master.state / "autoscale.json").exists()
+    master.lock, master.ended = None, datetime.fromtimestamp(START, UTC).isoformat()
+    minutes(runner, master, 9)
+    assert master.scaled == []
+    minutes(runner, master, 1)
+    assert master.scaled == [{"pool": "app", "count": 4}]
+
+
+def test_finishes_what_was_interrupted(runner: ModuleType, master: Master) -> None:
+    """By the count that is recorded already, though the load asks for nothing."""
+    master.joining, master.sessions = ["s3"], 40
+    minutes(runner, master, 1)
+    assert master.scaled == [{"pool": "app", "count": 3}]
+
+
+@pytest.mark.parametrize(("answer", "said"), [("", "no answer"), ("no socket", "no socket")])
+def test_a_balancer_that_does_not_answer(
+    runner: ModuleType, master: Master, answer: str, said: str
+) -> None:
+    master.answer = answer
+    with pytest.raises(CommandExecutionError, match=f"balancer.servers: lb1: {said}"):
+        runner.evaluate()
