@@ -12,12 +12,12 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import salt.client
 from salt.exceptions import CommandExecutionError
 
 import salina_file
 import salina_lock
 import salina_members
+import salina_minions
 import salina_policy
 import salina_provision
 import salina_runner
@@ -28,13 +28,11 @@ from salina_site import Site
 
 __opts__: dict[str, Any]
 
-RESTART = "salina-minion-restart"
-"""The transient unit that restarts a minion after the run which changed its configuration."""
 LOCK = "lock"
 LAST = "last-change.json"
 PATIENCE = 900
 """Seconds for states that are being applied."""
-KNOWN_SECONDS = 15
+KNOWN_SECONDS = 30
 """For a host that was made before, perhaps just now, to answer."""
 
 
@@ -65,13 +63,13 @@ def ready(
     strangers = [host for host in planned if host not in known]
     if strangers:
         raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
-    silent = _silent(planned, timeout)
+    silent = salina_minions.silent(__opts__, planned, timeout)
     if silent:
         raise CommandExecutionError(
             f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
             "\nnext: salt-run fleet.ready"
         )
-    busy = _busy(planned, patience)
+    busy = salina_minions.busy(__opts__, planned, patience)
     if busy:
         raise CommandExecutionError(
             f"waited {patience} s for {', '.join(busy)}, where states are being applied"
@@ -159,10 +157,11 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     CLI Example: none, it is a step of orch.scale
     """
     known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
-    there = set(known) - set(_silent(known, KNOWN_SECONDS))
+    there = set(known) - set(salina_minions.silent(__opts__, known, KNOWN_SECONDS))
     absent = [host for host in hosts if host not in there]
     failed = salina_provision.create(__opts__, _site().fleet, absent)
-    silent = _silent([host for host in absent if host not in failed], timeout)
+    made = [host for host in absent if host not in failed]
+    silent = salina_minions.silent(__opts__, made, timeout)
     failed |= {host: f"did not answer within {timeout} s" for host in silent}
     if failed:
         left = _take_out(failed, known)
@@ -171,7 +170,8 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
         if silent and salina_runner.provisioner(__opts__) is None:
             lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
         raise CommandExecutionError("\n".join(lines))
-    _busy(list(there), PATIENCE)  # with what an interrupted change had begun
+    # an interrupted change may have begun to apply
+    salina_minions.busy(__opts__, list(there), PATIENCE)
     return absent
 
 
@@ -201,18 +201,19 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
     site = _site()
     bound = site.fleet.settings.balancer.drain if timeout is None else timeout
     balancers = [host.id for host in site.fleet.having("balancer")]
-    answers = _ask(balancers, "balancer.servers").values()
-    known = {host for servers in answers for host in servers if host in hosts}
-    for host in known:
-        _ask(balancers, "balancer.drain", [host])
+    drained = set()
+    for balancer, servers in salina_minions.ask(__opts__, balancers, "balancer.servers").items():
+        for host in (host for host in hosts if host in servers):  # else it followed already
+            salina_minions.ask(__opts__, [balancer], "balancer.drain", [host])
+            drained.add(host)
 
     def idle() -> bool:
-        answers = _ask(balancers, "balancer.servers").values()
-        return not any(servers[host]["sessions"] for servers in answers for host in known)
+        answers = salina_minions.ask(__opts__, balancers, "balancer.servers").values()
+        return not any(found[one]["sessions"] for found in answers for one in drained & set(found))
 
-    if known:
+    if drained:
         salina_wait.until(idle, bound)
-    return sorted(known)
+    return sorted(drained)
 
 
 def retire(hosts: Sequence[str]) -> list[str]:
@@ -223,15 +224,16 @@ def retire(hosts: Sequence[str]) -> list[str]:
     CLI Example: none, it is a step of orch.scale
     """
     site = _site()
-    silent = _silent(list(hosts), KNOWN_SECONDS)
+    silent = salina_minions.silent(__opts__, list(hosts), KNOWN_SECONDS)
     alive = [host for host in hosts if host not in silent]
     kinds = {str(one["kind"]) for one in site.applications.values()}
     units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:
         # what is not there need not be stopped, and the host goes anyway
-        _client().cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
+        client = salina_minions.client(__opts__)
+        client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
         mount = site.fleet.settings.storage.mount
-        _client().cmd(alive, "mount.umount", [mount], tgt_type="list")
+        client.cmd(alive, "mount.umount", [mount], tgt_type="list")
     return alive
 
 
@@ -261,7 +263,7 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
     balancers = [host.id for host in site.fleet.having("balancer")]
     if through:
         for host in hosts:
-            _ask(balancers, "balancer.ready", [host])
+            salina_minions.ask(__opts__, balancers, "balancer.ready", [host])
     obstacle = _not_served if through else _unhealthy
     try:
         salina_wait.clear(
@@ -335,53 +337,6 @@ def _told(site: Site, change: salina_scale.Change) -> dict[str, Any]:
     return salina_scale.told(change, [host for host in beside if host not in still], balancers)
 
 
-def _client() -> Any:
-    # one that is away is asked again soon, rather than waited for
-    return salt.client.get_local_client(mopts={**__opts__, "gather_job_timeout": 5})
-
-
-def _silent(hosts: list[str], timeout: int) -> list[str]:
-    """Wait until the hosts' minions answer; return those that don't."""
-    silent, client = list(hosts), _client()
-
-    def all_answer() -> bool:
-        asked = ("service.status", [RESTART])
-        answers = client.cmd(silent, *asked, tgt_type="list", timeout=5) if silent else {}
-        silent[:] = [host for host in silent if answers.get(host) is not False]
-        return not silent
-
-    salina_wait.until(all_answer, timeout)
-    return silent
-
-
-def _busy(hosts: list[str], timeout: int) -> list[str]:
-    """Wait until no host's minion applies states; return those that do."""
-    busy, client = list(hosts), _client()
-
-    def all_idle() -> bool:
-        asked = ("saltutil.is_running", ["state.*"])
-        answers = client.cmd(busy, *asked, tgt_type="list") if busy else {}
-        busy[:] = [host for host in busy if answers.get(host)]
-        return not busy
-
-    salina_wait.until(all_idle, timeout)
-    return busy
-
-
-def _ask(hosts: list[str], function: str, arguments: Sequence[Any] = ()) -> dict[str, Any]:
-    """What a function says on each of these hosts. Raises CommandExecutionError where it fails."""
-    answers = _client().cmd(hosts, function, list(arguments), tgt_type="list", full_return=True)
-    failed = {
-        host: answers.get(host, {}).get("ret", "no answer")
-        for host in hosts
-        if answers.get(host, {}).get("retcode", 1)
-    }
-    if failed:
-        told = "; ".join(f"{host}: {said}" for host, said in failed.items())
-        raise CommandExecutionError(f"{function}: {told}")
-    return {host: answers[host]["ret"] for host in hosts}
-
-
 def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     """Which of the hosts don't answer the balancers, and why not."""
     (application,) = site.applications.values()
@@ -389,7 +344,8 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     for host in hosts:
         address = site.fleet.app_address(site.fleet.hosts[host])
         url = f"http://{salina_select.endpoint(address, salina_policy.APP_PORT)}"
-        answers = _ask(balancers, "application.health", [url + application["health"]["path"]])
+        url += application["health"]["path"]
+        answers = salina_minions.ask(__opts__, balancers, "application.health", [url])
         said += [f"{host}: {fault}" for fault in answers.values() if fault]
     return "; ".join(said)
 
@@ -397,7 +353,7 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
 def _not_served(_: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     """Which of the hosts the balancers send no requests."""
     said = []
-    for balancer, servers in _ask(balancers, "balancer.servers").items():
+    for balancer, servers in salina_minions.ask(__opts__, balancers, "balancer.servers").items():
         waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
         said += [f"{balancer} has not {host}" for host in waiting]
     return "; ".join(said)

@@ -17,7 +17,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-def succeeded(name: str) -> dict[str, Any]:
+def succeeded(name: str, refused: str = "") -> dict[str, Any]:
     """Ensure that every step succeeded; otherwise tell host, state, cause and the next command.
 
     The last step of an orchestration whose steps require one another: after ``failhard`` it would
@@ -25,12 +25,14 @@ def succeeded(name: str) -> dict[str, Any]:
 
     Args:
         name: free text.
+        refused: what the runner said which should have told the steps, when it failed.
 
     CLI example: see ``salt/orch/deploy.sls``.
     """
     # an orchestration's pillar is what it was called with: a request
     request = f" pillar='{json.dumps(dict(__pillar__))}'" if __pillar__ else ""
-    found = salina_orchestration.failures(__running__.copy(), __low__["__sls__"] + request)
+    steps = refused or __running__.copy()
+    found = salina_orchestration.failures(steps, __low__["__sls__"] + request)
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": not found, "comment": "they did"}
     if found:
         ret["comment"] = f"{salina_orchestration.told(found)}\nnext: {found[0].next}"

@@ -1,7 +1,8 @@
 """One change of the fleet at a time: a lock that lasts as long as the process that took it.
 
-`salt-run` and the reactor run a whole orchestration in one process, nested ones too. The kernel
-gives the lock back when that process ends, however it ends: there are no stale locks.
+`salt-run` runs a whole orchestration in one process, nested ones too. The kernel gives the lock
+back when that process ends, however it ends: there are no stale locks. The reactor's process does
+not end, and its threads share it: what they start must run in a process of its own.
 """
 
 from __future__ import annotations

@@ -148,6 +148,7 @@ def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) ->
     apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)
     run("destroyed", "fleet.destroy", leaving)
+    run("each minion has its configuration", "fleet.ready", joining)
     if steps:
         steps.append({"name": "done", "runner": "fleet.done", "arguments": {"pool": change.pool}})
     plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}

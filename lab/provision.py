@@ -18,7 +18,7 @@ WANTS = "etc/systemd/system/multi-user.target.wants"
 ACCEPTED = "/etc/salt/pki/master/minions"
 TRACES = (  # what a master keeps about a minion
     *(f"{ACCEPTED}{state}/{{}}" for state in ("", "_pre", "_rejected", "_denied")),
-    "/var/cache/salt/master/minions/{}",
+    *(f"/var/cache/salt/master/{kind}/{{}}" for kind in ("minions", "sessions")),
 )
 MASTER_D = "etc/salt/master.d"
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,15 @@ def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fa
     assert fleet.run("fleet.status").data["lock"] is None
 
 
+def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
+    """S10: in the words of the runner, without a traceback; exit code not 0, nothing recorded."""
+    told = scale(fleet, count=99)
+    assert told.returncode == 1
+    assert "count: 99, allowed is 1 to 10" in told.stdout
+    assert "Traceback" not in told.stdout
+    assert recorded(fleet) == [None, None]
+
+
 def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
     """S10: every pillar knows the new member; the same request again is taken up, done once."""
     again = [fleet.run("fleet.begin", "pool=app", "count=4").data for _ in range(2)]
@@ -81,7 +91,14 @@ def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
 def test_s10_what_is_so_already_is_not_recorded(fleet: Fleet) -> None:
     """S10: the same count again has no step, and writes nothing."""
     assert fleet.run("fleet.begin", "pool=app", "count=3").data["steps"] == []
+    assert scale(fleet, count=3).returncode == 0
     assert recorded(fleet) == [None, None]
+
+
+def scale(fleet: Fleet, **request: Any) -> Any:
+    """`orch.scale` with a request for the pool."""
+    pillar = json.dumps({"pool": "app", **request})
+    return fleet.run("state.orchestrate", "orch.scale", f"pillar={pillar}")
 
 
 PROVISIONER = """\
@@ -162,6 +179,7 @@ def test_s10_two_at_once(fleet: Fleet) -> None:
         assert told.returncode == 1
         said = told.stdout + told.stderr
         assert f"mine is under way since {since} (pid {holder.pid})" in said
+        assert f"since {since} (pid {holder.pid})" in scale(fleet, count=4).stdout
         assert recorded(fleet) == [None, None]
     finally:
         holder.kill()

@@ -145,13 +145,15 @@ def test_many_failures_are_cut_short() -> None:
     assert text.endswith("s9: x\n  y\n  z\nand 3 more")
 
 
-def last_word(steps: dict[str, Any], request: dict[str, Any] | None = None) -> dict[str, Any]:
+def last_word(
+    steps: dict[str, Any], request: dict[str, Any] | None = None, refused: str = ""
+) -> dict[str, Any]:
     """The state that ends an orchestration, given what Salt gives it: frozen results, a mapping."""
     running = immutabletypes.freeze(steps) if steps else {}
     pillar = NamedLoaderContext("__pillar__", LoaderContext(), default=request or {})
     given = {"low": {"__sls__": "orch.deploy"}, "pillar": pillar}
     module = load("_states/orchestration.py", running=running, **given)
-    ret: dict[str, Any] = module.succeeded("every step succeeded")
+    ret: dict[str, Any] = module.succeeded("every step succeeded", refused)
     return ret
 
 
@@ -166,6 +168,14 @@ def test_the_next_command_has_the_request() -> None:
     ret = last_word(step(comment="No minions returned"), {"pool": "app", "count": 5})
     again = """salt-run state.orchestrate orch.deploy pillar='{"pool": "app", "count": 5}'"""
     assert ret["comment"].endswith(f"next: {again}")
+
+
+def test_a_refused_request_is_told_without_a_traceback() -> None:
+    """Salt gives an SLS a runner's error as a text."""
+    ret = last_word({}, refused=RUNNER)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    told = "master: orch.deploy\n  two lines:\n    no answer from nas1\n"
+    assert ret["comment"] == f"{told}next: salt-run state.orchestrate orch.deploy"
 
 
 def test_last_word_of_a_failure() -> None:

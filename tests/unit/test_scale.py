@@ -127,6 +127,7 @@ each serves: fleet.probe s4 s5
 balancers follow: lb1
 each serves through the balancers: fleet.probe s4 s5, through
 destroyed: fleet.destroy s2
+each minion has its configuration: fleet.ready s4 s5
 done: fleet.done app"""
 
 
