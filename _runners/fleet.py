@@ -224,8 +224,9 @@ def retire(hosts: Sequence[str]) -> list[str]:
     CLI Example: none, it is a step of orch.scale
     """
     site = _site()
-    silent = salina_minions.silent(__opts__, list(hosts), KNOWN_SECONDS)
-    alive = [host for host in hosts if host not in silent]
+    known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
+    silent = salina_minions.silent(__opts__, known, KNOWN_SECONDS)
+    alive = [host for host in known if host not in silent]
     kinds = {str(one["kind"]) for one in site.applications.values()}
     units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:

@@ -1,0 +1,59 @@
+"""What the runner `fleet` asks of the balancers when hosts leave (S10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import salina_minions
+import salina_runner
+from tests import fleets
+from tests.loading import load
+
+BUSY = {"s1": {"sessions": 7}, "s2": {"sessions": 1}}
+IDLE = {"s1": {"sessions": 7}, "s2": {"sessions": 0}}
+FOLLOWED = {"s1": {"sessions": 7}}
+
+
+def drained(
+    monkeypatch: pytest.MonkeyPatch, one: Iterator[Any], other: dict[str, Any], timeout: int
+) -> tuple[list[str], list[tuple[list[str], Any]]]:
+    """Drain s2 at two balancers; what was returned, and which of them were told to drain whom.
+
+    `one`: what lb1 says of its servers, each time it is asked; `other`: what lb2 always says.
+    """
+    told: list[tuple[list[str], Any]] = []
+
+    def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
+        if function == "balancer.servers":
+            return {"lb1": next(one), "lb2": other}
+        assert function == "balancer.drain"
+        told.append((list(hosts), arguments))
+        return dict.fromkeys(hosts)
+
+    balancers = [SimpleNamespace(id=name) for name in ("lb1", "lb2")]
+    fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings())
+    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(salina_runner, "site", lambda _: SimpleNamespace(fleet=fleet))
+    return load("_runners/fleet.py", opts={}).drain(["s2"], timeout), told
+
+
+def test_s10_its_requests_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S10: and a balancer that has followed an interrupted change already isn't told of it."""
+    answers = iter([BUSY, BUSY, IDLE])
+    assert drained(monkeypatch, answers, FOLLOWED, 5) == (["s2"], [(["lb1"], ["s2"])])
+    assert not list(answers)
+
+
+def test_s10_not_for_longer_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([BUSY, BUSY, IDLE])
+    told = [(["lb1"], ["s2"]), (["lb2"], ["s2"])]
+    assert drained(monkeypatch, answers, BUSY, 0) == (["s2"], told)
+    assert list(answers) == [IDLE]
+
+
+def test_s10_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert drained(monkeypatch, iter([FOLLOWED]), FOLLOWED, 60) == ([], [])
