@@ -34,6 +34,7 @@ from lab.process import remove_tree
 
 HTTPS, HTTP = 8443, 8080  # on this machine's loopback
 SECRETS = "/var/lib/salina/secrets"  # on the master
+JOINING = "bin/lab salt-run fleet.status"
 UNFINISHED = "bin/lab salt-run fleet.status   (if nobody is: orch.scale again)"
 
 
@@ -156,6 +157,7 @@ def add(name: str) -> None:
             cloud.ask("create", name, given)
         with step("minion"):
             fleet.wait_for_minions(fleet.current(), [machine])
+        out.print(f"  {name} joins by itself, once the fleet is deployed: {JOINING}")
 
 
 def remove(name: str) -> None:

@@ -95,20 +95,9 @@ def salt_factories_config(place: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def fleet(place: Path, repository: Path, salt_factories: FactoriesManager) -> Iterator[Fleet]:
     """The master with three minions, their secrets made, nothing applied."""
-    site, state = place / "site", place / "state"
-    for name in COPIED:
-        shutil.copytree(
-            repository / name,
-            site / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
     master = salt_factories.salt_master_daemon("salt_master")  # as Salt itself calls host salt's
-    drop_ins = Path(master.config["conf_file"]).parent / "master.d"
-    drop_ins.mkdir()
-    for file in sorted((repository / "master.d").glob("*.conf")):
-        text = file.read_text().replace("/srv/salina", str(site))
-        (drop_ins / file.name).write_text(text.replace("/var/lib/salina", str(state)))
+    site, state = place / "site", place / "state"
+    lay_out(repository, master, site, state)
     minions = {}
     for name in MINIONS:
         minions[name] = master.salt_minion_daemon(name, overrides={"grains": {"salina_test": True}})
@@ -117,6 +106,22 @@ def fleet(place: Path, repository: Path, salt_factories: FactoriesManager) -> It
         running: Any = master
         assert running.config["auto_accept"] is False
         yield from _with_minions(Fleet(site, state, master, minions))
+
+
+def lay_out(repository: Path, master: SaltMaster, site: Path, state: Path) -> None:
+    """Give a master that has not started the repository's copy and the files of master.d."""
+    for name in COPIED:
+        shutil.copytree(
+            repository / name,
+            site / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    drop_ins = Path(master.config["conf_file"]).parent / "master.d"
+    drop_ins.mkdir()
+    for file in sorted((repository / "master.d").glob("*.conf")):
+        text = file.read_text().replace("/srv/salina", str(site))
+        (drop_ins / file.name).write_text(text.replace("/var/lib/salina", str(state)))
 
 
 def _with_minions(fleet: Fleet) -> Iterator[Fleet]:

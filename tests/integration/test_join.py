@@ -1,0 +1,289 @@
+"""Hosts that join by themselves, on a master whose orchestration touches no host (S10).
+
+First with the reactor alone, at the end with the schedule alone. s4 is a host of the pool whose key
+somebody accepted; of s6 nobody did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from saltfactories.manager import FactoriesManager
+from saltfactories.plugins.event_listener import EventListener
+
+import salina_join
+import salina_lock
+import salina_wait
+from tests.integration.conftest import Fleet, lay_out, plant_key
+
+TOPOLOGY = """\
+service: {name: crm, domain: crm.example, application: odoo-14.0, address: 10.9.0.5, tls: false}
+networks: {lan: 10.9.0.0/24}
+links: {clients: lan, edge: lan, web: lan, data: lan, management: lan}
+hosts:
+  lb1: {roles: [master, balancer, quorum, database], first: true, addresses: {lan: 10.9.0.5}}
+pools:
+  app:
+    id: s{n}
+    roles: [app]
+    addresses: {lan: 10.9.0.(10+n)}
+    minimum: 1
+    maximum: 6
+    initial: [s1]
+"""
+CHANGE = """
+came:
+  salt.runner: [name: came.note, hosts: {{ change.joining | json }}]
+done:
+  salt.runner: [name: fleet.done, pool: app, require: [salt: came]]
+every step succeeded:
+  orchestration.succeeded: [order: last]
+"""
+NOTE = """\
+from pathlib import Path
+from salt.exceptions import CommandExecutionError
+
+def note(hosts):
+    state = Path(__opts__["salina"]["state"])
+    with (state / "came").open("a") as file:
+        file.write(" ".join(hosts) + "\\n")
+    if (state / "broken").exists():
+        raise CommandExecutionError("it is broken")
+    return hosts
+"""
+MINIONS = ("lb1", "s1", "s4")
+BOUND = 60
+START = "salt/minion/s4/start"
+EARLIER = ("salt/minion/lb1/start", "salt/minion/s1/start")
+
+
+@pytest.fixture(scope="module")
+def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Iterator[Fleet]:
+    """A master with a balancer and the member s1; the others of the pool are not yet up."""
+    site, state = place / "pool", place / "pool-state"
+    master = salt_factories.salt_master_daemon("pool_master")
+    lay_out(repository, master, site, state)
+    (site / "pillar/topology.yaml").write_text(TOPOLOGY)
+    (site / "salt/orch/change.jinja").write_text(CHANGE)
+    (site / "_runners/came.py").write_text(NOTE)
+    stub = site / "balancing/modules"
+    stub.mkdir(parents=True)
+    (stub / "balancer.py").write_text("def servers():\n    return {}\n")
+    only(master, "reactor")
+    minions = {
+        name: master.salt_minion_daemon(name, overrides={"module_dirs": [str(stub.parent)]})
+        for name in MINIONS
+    }
+    pki = Path(master.config["pki_dir"])
+    for name in MINIONS:
+        plant_key(pki, Path(minions[name].config["pki_dir"]), name)
+    fleet = Fleet(site, state, master, minions)
+    with master.started():
+        assert fleet.run("secrets.create").returncode == 0
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda minion: minion.start(), [minions["lb1"], minions["s1"]]))
+        yield fleet
+        for minion in minions.values():
+            minion.terminate()
+
+
+@pytest.fixture(autouse=True)
+def bare(pool: Fleet) -> Iterator[None]:
+    """Each test finds nothing but the member s1."""
+    yield
+    for name in ("members.json", "unfinished.json", "last-join.json", "came", "broken"):
+        (pool.state / name).unlink(missing_ok=True)
+
+
+def only(master: Any, key: str) -> None:
+    """Of master.d/40-reactor.conf leave the reactor or the schedule, the latter every second."""
+    file = Path(master.config["conf_file"]).parent / "master.d/40-reactor.conf"
+    text = file.with_suffix(".kept").read_text() if file.with_suffix(".kept").exists() else ""
+    text = text or file.read_text()
+    file.with_suffix(".kept").write_text(text)
+    assert text.count("seconds: 60") == 1
+    data = yaml.safe_load(text.replace("seconds: 60", "seconds: 1"))
+    assert set(data) == {"reactor", "schedule"}
+    file.write_text(yaml.safe_dump({key: data[key]}))
+
+
+def members(pool: Fleet) -> list[str]:
+    file = pool.state / "members.json"
+    return list(json.loads(file.read_text())["app"]) if file.exists() else ["s1"]
+
+
+def came(pool: Fleet) -> list[str]:
+    """What each orchestration brought."""
+    file = pool.state / "came"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def settled(pool: Fleet, host: str) -> bool:
+    """Whether a host has joined, and its orchestration has ended."""
+    file = pool.state / "unfinished.json"
+    free = not salina_lock.holder(pool.state / "lock")
+    return free and host in members(pool) and host not in file.read_text()
+
+
+def joins(pool: Fleet, host: str) -> None:
+    """Wait until it has."""
+    assert salina_wait.until(lambda: settled(pool, host), BOUND, 0.2), log(pool)[-4000:]
+
+
+def log(pool: Fleet) -> str:
+    """The master's own."""
+    return Path(pool.master.config["log_file"]).read_text()
+
+
+def decided(pool: Fleet, listener: EventListener, since: float, count: int) -> list[str]:
+    """What the reactor's runner said to that many events."""
+
+    def said() -> list[str]:
+        events = listener.get_events([(pool.master.id, "salt/run/*/ret")], after_time=since)
+        return [
+            event.data["return"]
+            for event in sorted(events, key=lambda event: event.stamp)
+            if event.data["fun"] == "runner.join.started"
+            and event.data["fun_args"][0]["tag"] not in EARLIER
+        ]
+
+    assert salina_wait.until(lambda: len(said()) >= count, BOUND, 0.2), (said(), log(pool)[-4000:])
+    return said()
+
+
+def accepted(pool: Fleet) -> Path:
+    """Where the accepted keys are."""
+    return Path(pool.master.config["pki_dir"], "minions")
+
+
+@contextmanager
+def locked(pool: Fleet) -> Iterator[None]:
+    """Another change is under way."""
+    script = "import sys, time, salina_lock; salina_lock.take(sys.argv[1], 'mine'); time.sleep(300)"
+    utilities = {"PYTHONPATH": str(pool.repository / "_utils")}
+    argv = [sys.executable, "-c", script, str(pool.state / "lock")]
+    with subprocess.Popen(argv, env=utilities) as holder:
+        try:
+            assert salina_wait.until(lambda: salina_lock.holder(pool.state / "lock"), BOUND, 0.1)
+            yield
+        finally:
+            holder.kill()
+
+
+def fire(pool: Fleet, host: str, tag: str) -> None:
+    """A minion fires an event."""
+    assert pool.salt(host, "event.send", tag).data is True
+
+
+def forge(pool: Fleet, tag: str, data: dict[str, Any]) -> None:
+    """s1 sends an event with data that it chooses freely, the id too."""
+    events = [{"tag": tag, "data": data}]
+    pool.ask("s1", {"cmd": "_minion_event", "id": "s1", "events": events})
+
+
+def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener) -> None:
+    """S10: once; when it starts again, as a member, nothing follows; no key was accepted for it."""
+    before, since = [*accepted(pool).iterdir()], time.time()
+    pool.minions["s4"].start()
+    joins(pool, "s4")
+    assert (members(pool), came(pool)) == (["s1", "s4"], ["s4"])
+    shown = pool.run("fleet.status").data
+    assert (shown["last change"]["joined"], shown["app"]["joining"]) == (["s4"], [])
+    fire(pool, "s4", START)
+    said = decided(pool, event_listener, since, 2)
+    assert said.count("s4: joins, unless something stands against it") == 1, said
+    assert said[-1] == "nothing"
+    assert came(pool) == ["s4"]
+    assert [*accepted(pool).iterdir()] == before
+
+
+def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: EventListener) -> None:
+    """S10: of a minion that flaps; and while a change is under way they do nothing."""
+    since = time.time()
+    with locked(pool):
+        fire(pool, "s4", START)
+        (said,) = decided(pool, event_listener, since, 1)
+    assert said == "s4: a change is under way; the schedule looks again"
+    assert (members(pool), came(pool)) == (["s1"], [])
+    since = time.time()
+    for _ in range(5):
+        forge(pool, START, {"id": "s4"})
+    answers = decided(pool, event_listener, since, 5)
+    joins(pool, "s4")
+    assert sum(one.startswith("s4: joins") for one in answers) == 1, answers
+    assert came(pool) == ["s4"]
+
+
+def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListener) -> None:
+    """S10: s4 is up and may join, but others can not have it do so by its tag, nor strangers."""
+    since = time.time()
+    fire(pool, "s1", START)
+    for minion in ("s6", "eve", "salt", ["s4"], "{{ 1 / 0 }}"):
+        forge(pool, f"salt/minion/{minion}/start", {"id": minion})
+    forge(pool, START, {"other": "no id"})
+    assert decided(pool, event_listener, since, 7) == ["nothing"] * 7
+    fault = "s6 has no key that was accepted\nnext: salt-run fleet.user_data s6 FILE"
+    told = pool.run("join.begin", "hosts=[s6]")
+    assert told.returncode == 1 and fault in told.stdout + told.stderr
+    assert (members(pool), came(pool)) == (["s1"], [])
+    assert salina_lock.holder(pool.state / "lock") == {}
+
+
+def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
+    """S10: in the log, in fleet.status and in join.plan; it is not tried without end."""
+    (pool.state / "broken").touch()
+    told = pool.run("join.catch_up")
+    assert told.returncode == 1
+    assert "s4 did not join: master: came (salt.runner)\n  it is broken" in log(pool)
+    assert pool.run("fleet.status").data["app"]["joining"] == ["s4"]
+    waiting = pool.run("join.plan").data["waiting"]
+    assert waiting["s4"].startswith("failed ") and "it is broken" in waiting["s4"]
+    (pool.state / "broken").unlink()
+    assert pool.run("join.catch_up").data == []
+    file = pool.state / "last-join.json"
+    tried = json.loads(file.read_text())
+    file.write_text(json.dumps(tried | {"at": tried["at"] - salina_join.RETRY}))
+    assert pool.run("join.catch_up").data == ["s4"]
+    assert came(pool) == ["s4", "s4"]
+    assert not file.exists()
+
+
+def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
+    """S10: somebody's orch.scale when it has been quiet, a joining at once; no leaving host."""
+    (pool.state / "members.json").write_text('{"app": ["s1", "s4"]}')
+    unfinished = pool.state / "unfinished.json"
+    unfinished.write_text('{"app": ["s4", "s5"]}')
+    shutil.copy(accepted(pool) / "s4", accepted(pool) / "s5")
+    found = pool.run("join.plan").data
+    assert found["joining"] == {}
+    assert "was interrupted" in found["waiting"]["s4"] and "takes it out" in found["waiting"]["s5"]
+    old = time.time() - salina_join.QUIET
+    os.utime(unfinished, (old, old))
+    assert pool.run("join.plan").data["joining"] == {"app": ["s4"]}
+    unfinished.write_text('{"app": ["s4"]}')
+    (accepted(pool) / "s5").unlink()
+    note = {"hosts": ["s4"], "at": time.time(), "error": ""}
+    (pool.state / "last-join.json").write_text(json.dumps(note))
+    assert pool.run("join.catch_up").data == ["s4"]
+    assert settled(pool, "s4")
+
+
+def test_s10_a_lost_event_is_caught_up(pool: Fleet) -> None:
+    """S10: by the schedule alone, on a master that was down."""
+    pool.master.terminate()
+    only(pool.master, "schedule")
+    pool.master.start()
+    joins(pool, "s4")
+    assert came(pool) == ["s4"]

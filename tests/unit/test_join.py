@@ -1,0 +1,96 @@
+"""Who may join by itself, and what stands against it (S10)."""
+
+from __future__ import annotations
+
+import pytest
+
+import salina_join
+from salina_join import QUIET, RETRY, Attempt
+from tests import fleets
+
+TOPOLOGY = fleets.topology()
+MEMBERS = {"app": ["s1", "s2", "s3", "s4"]}
+NOW = 1_000_000.0
+
+
+def against(host: str, *unfinished: str, quiet: float = 0, tried: Attempt | None = None) -> str:
+    found = salina_join.obstacles(
+        TOPOLOGY, MEMBERS, {"app": list(unfinished)}, tried or Attempt(), quiet, NOW
+    )
+    return found[host]
+
+
+def test_s10_a_minion_that_starts_says_so_itself() -> None:
+    assert salina_join.starts("s5", "salt/minion/s5/start")
+
+
+@pytest.mark.parametrize(
+    ("minion", "tag"),
+    [
+        ("s1", "salt/minion/s5/start"),  # s1 fires the tag of another
+        ("s5", "salt/minion/s5/start/"),
+        ("s5", "salt/minion/s5/x/start"),
+        ("s*", "salt/minion/s5/start"),
+        (None, "salt/minion/None/start"),
+        (["s5"], "salt/minion/['s5']/start"),
+        (5, "salt/minion/5/start"),
+        ("s5", None),
+    ],
+)
+def test_s10_a_forged_event_says_nothing(minion: object, tag: object) -> None:
+    assert not salina_join.starts(minion, tag)
+
+
+@pytest.mark.parametrize(
+    ("host", "pool"),
+    [
+        ("s1", "app"),
+        ("s10", "app"),
+        ("s11", None),
+        ("s05", None),
+        ("nas1", None),
+        ("s5\n", None),
+        (None, None),
+        (["s5"], None),
+    ],
+)
+def test_s10_only_hosts_of_pools_may_join(host: object, pool: str | None) -> None:
+    assert salina_join.pool_of(host, TOPOLOGY) == pool
+
+
+def test_s10_only_who_is_no_settled_member_is_looked_at() -> None:
+    found = salina_join.obstacles(TOPOLOGY, MEMBERS, {"app": ["s4"]}, Attempt(), QUIET, NOW)
+    assert found == dict.fromkeys(["s4", "s5", "s6", "s7", "s8", "s9", "s10"], "")
+
+
+def test_s10_a_host_on_its_way_out_does_not_come_back() -> None:
+    assert against("s5", "s5", quiet=9 * QUIET) == "a change that takes it out is unfinished"
+    assert against("s6", "s5") == ""
+
+
+def test_s10_an_interrupted_change_waits_for_whoever_began_it() -> None:
+    assert "was interrupted" in against("s4", "s4", quiet=QUIET - 1)
+    assert against("s4", "s4", quiet=QUIET) == ""
+
+
+def test_s10_an_interrupted_joining_is_taken_up_at_once() -> None:
+    assert against("s4", "s4", tried=Attempt(("s4",), NOW - 1)) == ""
+    assert "was interrupted" in against("s4", "s4", tried=Attempt(("s5",), NOW - 1))
+
+
+def test_s10_a_failed_joining_is_tried_again_later() -> None:
+    failed = Attempt(("s4",), NOW - RETRY + 1, "no volume")
+    told = f"failed {RETRY - 1} s ago, is tried again after {RETRY} s: no volume"
+    assert against("s4", "s4", quiet=9 * QUIET, tried=failed) == told
+    assert against("s4", "s4", tried=Attempt(("s4",), NOW - RETRY, "no volume")) == ""
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"hosts": 3, "at": 1, "error": ""}, {"hosts": []}])
+def test_a_damaged_account_of_the_last_attempt_is_none(data: object) -> None:
+    assert salina_join.attempt(data) == Attempt()
+
+
+def test_the_account_of_an_attempt_is_read_as_it_was_written() -> None:
+    assert salina_join.attempt({"hosts": ["s4"], "at": 2.5, "error": "x"}) == Attempt(
+        ("s4",), 2.5, "x"
+    )
