@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 HOSTS = ("s9", "s10")
 ACCEPTED = "/etc/salt/pki/master/minions"
 UNFINISHED = "/var/lib/salina/unfinished.json"
+LOCK = "/var/lib/salina/lock"
 
 
 def bin_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +72,15 @@ def answer(*hosts: str) -> None:
     """Wait until their minions do."""
     topology = fleet.topology()
     fleet.wait_for_minions(fleet.current(), [fleet.machine_of(host, topology) for host in hosts])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare() -> Iterator[None]:
+    """None of these hosts joins: as far as the master knows, another change is under way."""
+    hold = [lab.LAB, "exec", "salt", "--", "flock", "--timeout=10", LOCK, "sh", "-c", "echo; cat"]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline(), "somebody else has the lock"
+        yield
 
 
 @pytest.fixture(autouse=True)
