@@ -146,8 +146,9 @@ def rebuild(machines: list[Machine]) -> None:
 def add(name: str) -> None:
     """Make a new bare host with a minion, as a cloud would, and wait for it."""
     with exclusive(f"add {name}"):
-        wanted = fleet.current()
-        machine = fleet.machine_of(name, fleet.topology())
+        wanted, topology = fleet.current(), fleet.topology()
+        machine = fleet.machine_of(name, topology)
+        member = name in fleet.named(topology)
         if machine.container in containers.existing():
             raise LabError(f"{name} is there already", f"bin/lab rebuild {name}   (bare again)")
         with step(f"{name}, bare"):
@@ -157,7 +158,10 @@ def add(name: str) -> None:
             cloud.ask("create", name, given)
         with step("minion"):
             fleet.wait_for_minions(fleet.current(), [machine])
-        out.print(f"  {name} joins by itself, once the fleet is deployed: {JOINING}")
+        if member:
+            out.print(f"  {name} is a member, and bare: bin/lab salt {name} state.apply")
+        else:
+            out.print(f"  {name} joins by itself, once the fleet is deployed: {JOINING}")
 
 
 def remove(name: str) -> None:

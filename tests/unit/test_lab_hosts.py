@@ -292,6 +292,16 @@ def test_s10_add_accepts_the_key_first(asked: list[str]) -> None:
     assert asked == ["etc/salt/pki/master/minions/s9", "create s9", "minion"]
 
 
+@pytest.mark.parametrize(
+    ("host", "told"), [("s9", "s9 joins by itself"), ("s2", "s2 is a member, and bare")]
+)
+def test_s10_what_follows_is_told(
+    asked: list[str], capsys: pytest.CaptureFixture[str], host: str, told: str
+) -> None:
+    lifecycle.add(host)
+    assert told in capsys.readouterr().out
+
+
 def test_s10_remove_forgets_the_key_last(asked: list[str], lab: Lab) -> None:
     lab.container("s9", "RUNNING")
     lifecycle.remove("s9")
