@@ -15,6 +15,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import salina_file
+import salina_join
 import salina_lock
 import salina_members
 import salina_minions
@@ -79,7 +80,7 @@ def ready(
 
 
 def status() -> dict[str, Any]:
-    """How each pool is and is to be, the lock with its holder, and the last change.
+    """How each pool is and is to be, the lock's holder, the last change, why a host did not join.
 
     `members`: who is there now, `wanted`: who is to be; `joining` and `leaving` are the difference,
     while a change is under way or after it was interrupted.
@@ -103,7 +104,11 @@ def status() -> dict[str, Any]:
             "joining": joining,
             "leaving": leaving,
         }
-    return pools | {"lock": salina_lock.holder(site.state / LOCK) or None, "last change": last}
+    return pools | {
+        "lock": salina_lock.holder(site.state / LOCK) or None,
+        "last change": last,
+        "failed to join": salina_join.attempt(site.state / salina_join.ATTEMPT).error or None,
+    }
 
 
 # A change

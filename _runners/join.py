@@ -36,7 +36,6 @@ __salt__: dict[str, Callable[..., Any]]
 log = logging.getLogger(__name__)
 
 LOCK = "lock"  # of all changes of the fleet: _runners/fleet.py
-ATTEMPT = "last-join.json"
 ORCHESTRATION = "orch.join"
 ANSWER_SECONDS = 10
 NOTHING = "nothing"
@@ -69,6 +68,9 @@ def look() -> str:
     CLI Example: salt-run join.look
     """
     site = _site()
+    begun = {host for hosts in _unfinished(site).values() for host in hosts}
+    if not begun.intersection(_attempt(site).hosts):  # somebody finished it
+        (site.state / salina_join.ATTEMPT).unlink(missing_ok=True)
     return _wake(site) if "" in _obstacles(site).values() else NOTHING
 
 
@@ -101,16 +103,13 @@ def catch_up() -> list[str]:
     """Have those of a pool join who want to and may. Returns them.
 
     While another change is under way nobody does: it goes first. Raises CommandExecutionError when
-    a joining fails; that is in the master's log and in `join.plan` as well.
+    a joining fails; that is in the master's log and in `fleet.status` as well.
 
     CLI Example: salt-run join.catch_up
     """
     site = _site()
     if salina_lock.holder(site.state / LOCK):
         return []
-    begun = {host for hosts in _unfinished(site).values() for host in hosts}
-    if not begun.intersection(_attempt(site).hosts):  # somebody finished it
-        (site.state / ATTEMPT).unlink(missing_ok=True)
     hosts = next(iter(plan()["joining"].values()), [])  # other pools have the next turn
     if hosts:
         try:
@@ -213,10 +212,7 @@ def _touched(site: Site) -> float:
 
 
 def _attempt(site: Site) -> salina_join.Attempt:
-    try:
-        return salina_join.attempt(json.loads((site.state / ATTEMPT).read_text()))
-    except (FileNotFoundError, ValueError):
-        return salina_join.Attempt()
+    return salina_join.attempt(site.state / salina_join.ATTEMPT)
 
 
 def _ask(hosts: Iterable[str], function: str) -> list[str]:
@@ -242,11 +238,11 @@ def _join(site: Site, hosts: list[str]) -> None:
         _note(site, dataclasses.replace(tried, at=time.time(), error=error))
         log.error("%s did not join: %s", ", ".join(hosts), error)
         raise CommandExecutionError(f"{', '.join(hosts)} did not join: {error}")
-    (site.state / ATTEMPT).unlink()
+    (site.state / salina_join.ATTEMPT).unlink(missing_ok=True)
 
 
 def _note(site: Site, tried: salina_join.Attempt) -> None:
-    salina_file.put(site.state / ATTEMPT, json.dumps(dataclasses.asdict(tried)))
+    salina_file.put(site.state / salina_join.ATTEMPT, json.dumps(dataclasses.asdict(tried)))
 
 
 def _failure(ran: object) -> str:

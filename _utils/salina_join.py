@@ -7,12 +7,14 @@ were accepted because somebody gave the host its user data.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from salina_topology import Topology
 
+ATTEMPT = "last-join.json"
 QUIET = 300
 """Seconds until a change that was interrupted is taken up: whoever began it may do so before."""
 RETRY = 600
@@ -86,9 +88,10 @@ def _obstacle(
     return ""
 
 
-def attempt(data: Any) -> Attempt:
-    """The last attempt as the master keeps it; what is damaged counts as none."""
+def attempt(path: Path) -> Attempt:
+    """The last attempt as the master keeps it; a missing or damaged file counts as none."""
     try:
+        data = json.loads(path.read_bytes())
         return Attempt(tuple(map(str, data["hosts"])), float(data["at"]), str(data["error"]))
-    except (TypeError, KeyError, ValueError):
+    except (OSError, TypeError, KeyError, ValueError):
         return Attempt()

@@ -247,7 +247,9 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
     told = pool.run("join.catch_up")
     assert told.returncode == 1
     assert "s4 did not join: master: came (salt.runner)\n  it is broken" in log(pool)
-    assert pool.run("fleet.status").data["app"]["joining"] == ["s4"]
+    shown = pool.run("fleet.status").data
+    assert shown["app"]["joining"] == ["s4"]
+    assert "it is broken" in shown["failed to join"]
     waiting = pool.run("join.plan").data["waiting"]
     assert waiting["s4"].startswith("failed ") and "it is broken" in waiting["s4"]
     (pool.state / "broken").unlink()

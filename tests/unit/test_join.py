@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import salina_join
@@ -85,12 +87,17 @@ def test_s10_a_failed_joining_is_tried_again_later() -> None:
     assert against("s4", "s4", tried=Attempt(("s4",), NOW - RETRY, "no volume")) == ""
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {"hosts": 3, "at": 1, "error": ""}, {"hosts": []}])
-def test_a_damaged_account_of_the_last_attempt_is_none(data: object) -> None:
-    assert salina_join.attempt(data) == Attempt()
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "{}", '{"hosts": 3, "at": 1, "error": ""}', '{"hosts": []}']
+)
+def test_a_damaged_account_of_the_last_attempt_is_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "last-join.json"
+    assert salina_join.attempt(file) == Attempt()
+    file.write_text(text)
+    assert salina_join.attempt(file) == Attempt()
 
 
-def test_the_account_of_an_attempt_is_read_as_it_was_written() -> None:
-    assert salina_join.attempt({"hosts": ["s4"], "at": 2.5, "error": "x"}) == Attempt(
-        ("s4",), 2.5, "x"
-    )
+def test_the_account_of_an_attempt_is_read_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "last-join.json"
+    file.write_text('{"hosts": ["s4"], "at": 2.5, "error": "x"}')
+    assert salina_join.attempt(file) == Attempt(("s4",), 2.5, "x")
