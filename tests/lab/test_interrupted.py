@@ -1,0 +1,176 @@
+"""Salt itself interrupted, on the running lab: applies, orchestrations, single steps.
+
+What is killed leaves nothing that the next apply can't finish. Moments are random: each test prints
+its seed, and SEED=NUMBER in the environment repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+import salina_wait
+from tests.lab import lab
+from tests.lab.lab import LAB, Results, fault, heal, run, salt, shell
+from tests.lab.tiers import APPS, leader, sql
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+MASTER = "salt"
+BARE = ["s3", "bbdd2"]
+EARLY = "nas1"  # of the first tier after the master's
+LONGEST = 8  # seconds of an apply until it is killed
+ORCHESTRATE = [LAB, "salt-run", "state.orchestrate", "orch.deploy"]
+
+
+@pytest.fixture
+def moments(capsys: pytest.CaptureFixture[str]) -> random.Random:
+    """What decides when, and how, something is killed."""
+    seed = os.environ.get("SEED") or str(time.time_ns() % 1_000_000)
+    with capsys.disabled():
+        print(f" SEED={seed} ", end="", flush=True)
+    return random.Random(seed)
+
+
+@pytest.fixture
+def mended() -> Iterator[None]:
+    """The test breaks hosts."""
+    yield
+    heal(MASTER, *APPS, *BARE, EARLY)
+    ready()
+
+
+def ready(*hosts: str) -> None:
+    """Wait until these hosts' minions answer and apply nothing; without names, all of them."""
+    lab.lab("salt-run", "fleet.ready", *([f"hosts={json.dumps(hosts)}"] if hosts else []))
+
+
+def applied(*hosts: str) -> Results:
+    """What an apply gave on each of these hosts; without names, on all of them."""
+    if not hosts:
+        return lab.highstate()
+    found = lab.results(salt("-L", ",".join(hosts), "state.apply"))
+    assert set(found) == set(hosts)
+    return found
+
+
+def ends_without_a_change_after_it(*hosts: str) -> None:
+    """The next apply succeeds, and the one after it has nothing left to do."""
+    assert not lab.failures(applied(*hosts))
+    ready(*hosts)
+    found = applied(*hosts)
+    assert not lab.failures(found)
+    assert not lab.changes(found)
+
+
+# An apply
+
+
+def minion_killed(*hosts: str) -> None:
+    """The minion and all that it began but apt, which goes on in a unit of its own."""
+    for host in hosts:
+        run(host, "systemctl", "kill", "--signal=KILL", "salt-minion")
+
+
+def job_killed(*hosts: str) -> None:
+    """The job alone, as for a lack of memory."""
+    for host in hosts:
+        run(host, "pkill", "--signal=KILL", "--full", "ProcessPayload", check=False)
+
+
+def power_cut(*hosts: str) -> None:
+    fault("kill", *hosts)
+    heal(*hosts)
+
+
+def test_s15_an_apply_killed_at_ten_moments(mended: None, moments: random.Random) -> None:
+    """S15: bare hosts, killed again and again while they are deployed, end as they are to be."""
+    deaths = [minion_killed] * 5 + [power_cut] * 3 + [job_killed] * 2
+    moments.shuffle(deaths)
+    lab.lab("rebuild", *BARE)
+    for death in deaths:
+        lab.lab("salt", "--async", "-L", ",".join(BARE), "state.apply")
+        time.sleep(moments.uniform(0, LONGEST))
+        death(*BARE)
+        ready(*BARE)
+    ends_without_a_change_after_it(*BARE)
+    lab.lab("status")
+
+
+# An orchestration
+
+
+@contextmanager
+def deploying() -> Iterator[subprocess.Popen[str]]:
+    """An orchestration, at the moment when it applies on an early host."""
+    process = subprocess.Popen(
+        ORCHESTRATE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    jobs = "grep -l state.highstate /var/cache/salt/minion/proc/*"
+    assert salina_wait.until(lambda: shell(EARLY, jobs, check=False), 120, 0.1)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_s15_what_an_interrupted_orchestration_leaves_the_next_one_finishes(mended: None) -> None:
+    """S15: a minion that dies is named, and the exit tells; the orchestration's own death, too,
+    leaves neither a lock nor a job that keeps the next one from its end."""
+    with deploying() as orchestration:
+        minion_killed(EARLY)
+        said, _ = orchestration.communicate(timeout=240)
+        assert orchestration.returncode != 0, said
+        assert EARLY in said
+    ready(EARLY)
+    with deploying():
+        run(MASTER, "pkill", "--signal=KILL", "--full", "salt-run.*orch.deploy")
+        begin = time.monotonic()
+        subprocess.run(ORCHESTRATE, check=True, capture_output=True)
+        assert time.monotonic() - begin < 180
+    assert not lab.changes(applied())
+
+
+# A step that is done once
+
+
+@pytest.mark.parametrize("death", [job_killed, power_cut])
+def test_s9_another_host_does_what_a_killed_one_began(
+    death: Callable[..., None], mended: None
+) -> None:
+    """S9: who dies loses its turn, with its command; of the hosts that wait, one does the step."""
+    step = f"test {uuid.uuid4().hex}"
+    shared = f"/mnt/nas/odoo/{step.replace(' ', '-')}"
+    # the first one never ends
+    script = f"hostname >> {shared}; [ $(wc -l < {shared}) -gt 1 ] || exec sleep 7777"
+    once = ["application.once", step, json.dumps(["sh", "-c", script]), "odoo", "/"]
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    primary = leader()
+    try:
+        lab.lab("salt", "--async", "s1", *once)
+        assert salina_wait.until(lambda: shell("s1", f"cat {shared}", check=False), 30)
+        with ThreadPoolExecutor() as pool:
+            answers = pool.submit(salt, "-L", "s2,s3", *once)
+            assert salina_wait.until(lambda: sql(primary, waiting, "crm") == "2", 30)
+            begin = time.monotonic()
+            death("s1")
+            assert salina_wait.until(lambda: not shell("s1", "pgrep sleep || true"), 5)
+            found = answers.result()
+        assert time.monotonic() - begin < 60
+        first, second = run("s2", "cat", shared).split()
+        assert first == "s1"
+        other = "s3" if second == "s2" else "s2"
+        assert found[second] == ""
+        assert found[other].startswith(f"{second} at ")
+    finally:
+        heal("s1")
+        run("s2", "rm", "--force", shared)
+        sql(leader(), f"DELETE FROM salina_once WHERE step = '{step}'", "crm")
