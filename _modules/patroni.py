@@ -112,6 +112,45 @@ def has_data() -> bool:
     return Path(salina_patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
+def found_again() -> bool:
+    """Let this host, which has no data, found the cluster although an earlier founding claimed to.
+
+    A founding that was interrupted leaves its claim in the quorum, and while that is open Patroni
+    founds nothing. Nothing else is touched: a cluster that ever had a primary has no open claim.
+
+    Returns:
+        Whether there was such a claim; it is taken away then.
+
+    Raises:
+        CommandExecutionError: the quorum does not answer.
+
+    CLI example::
+
+        salt bbdd1 patroni.found_again
+    """
+    pillar = _pillar()
+    if has_data():
+        return False
+    try:
+        if not salina_patroni.idle(member()):  # it founds just now, or copies
+            return False
+    except CommandExecutionError:
+        pass  # it does not run yet
+    reasons = []
+    for endpoint in pillar["quorum"]:
+        try:
+            status, answer = call(
+                "POST", f"https://{endpoint}/v3/kv/txn", IDENTITY, salina_patroni.unfounded(pillar)
+            )
+        except NoAnswer as error:
+            reasons.append(str(error))
+            continue
+        if status == 200:
+            return bool(answer.get("succeeded"))
+        reasons.append(f"{endpoint}: {answer}")
+    raise CommandExecutionError("; ".join(reasons))
+
+
 def half_copied() -> bool:
     """Tell whether this host's copy of the primary was interrupted: Patroni leaves it at that.
 

@@ -24,7 +24,8 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     """Wait until this host may start: the first one founds the cluster, the others find it there.
 
     A host that has data already never waits: it has been a member, and may be the one that the
-    others need. This changes nothing, and nothing here ever touches a data directory.
+    others need. Nothing here ever touches a data directory. When the founding was interrupted,
+    the first one may begin again.
 
     Args:
         name: free text.
@@ -32,7 +33,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
         wait: seconds.
 
     Fails:
-        no primary in time.
+        no primary in time, or the quorum does not answer.
 
     CLI example: see ``salt/patroni/init.sls``.
     """
@@ -46,6 +47,8 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     if __opts__["test"]:
         return ret | {"result": None, "comment": "would wait"} if no_primary() else ret
     salina_wait.clear(no_primary, wait, "a primary (the first database host founds the cluster)")
+    if first and __salt__["patroni.found_again"]():
+        ret["changes"] = {"founding": "interrupted, begun again"}
     return ret
 
 

@@ -5,11 +5,15 @@ Source of the rules: design, "Database"; Patroni 4.1, "YAML configuration settin
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import yaml
 
 from salina_https import Identity, host_port
+
+INITDB = "/usr/local/sbin/patroni-initdb"
+"""Makes a data directory that is complete or not there at all."""
 
 OPERATORS = frozenset({"pause", "standby_cluster"})
 """Keys of the dynamic configuration that an operator sets for a while; never taken away."""
@@ -29,6 +33,18 @@ SETTINGS = (
 def data_directory(database: dict[str, Any]) -> str:
     """Where this cluster's files are: ``/var/lib/postgresql/15/crm``."""
     return f"/var/lib/postgresql/{database['version']}/{database['scope']}"
+
+
+def unfounded(database: dict[str, Any]) -> dict[str, Any]:
+    """Return the transaction of etcd that takes away the claim to found a cluster, if it is open.
+
+    Patroni makes the key empty before it founds the cluster, and fills it when it has done so.
+    """
+    key = _base64(f"/service/{database['scope']}/initialize")
+    return {
+        "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": ""}],
+        "success": [{"request_delete_range": {"key": key}}],
+    }
 
 
 def rest_url(database: dict[str, Any], address: str, path: str) -> str:
@@ -116,6 +132,7 @@ def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any
             "connect_address": postgresql,
             "data_dir": data_directory(database),
             "bin_dir": f"/usr/lib/postgresql/{database['version']}/bin",
+            "bin_name": {"initdb": INITDB},
             "pgpass": "/var/lib/postgresql/.pgpass-patroni",
             "use_unix_socket": True,
             "basebackup": [{"checkpoint": "fast"}],  # else a copy waits minutes for the next one
@@ -187,6 +204,10 @@ def obstacle(member: dict[str, Any]) -> str:
 def idle(member: dict[str, Any]) -> bool:
     """Whether a member has no data that it can start, and makes none: from ``GET /patroni``."""
     return member.get("state") == "stopped" and member.get("role") == "uninitialized"
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _single(address: str) -> str:

@@ -42,6 +42,12 @@ patroni-check:
     - source: salt://patroni/files/check
     - mode: '0755'
 
+patroni-initdb:
+  file.managed:
+    - name: /usr/local/sbin/patroni-initdb
+    - source: salt://patroni/files/initdb
+    - mode: '0755'
+
 patroni-unit:
   file.managed:
     - name: /etc/systemd/system/patroni.service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -68,6 +69,14 @@ def test_the_shared_configuration_is_the_measured_one() -> None:
             "use_slots": True,
             "parameters": {"max_connections": 300, "wal_log_hints": True},
         },
+    }
+
+
+def test_only_a_claim_that_is_still_empty_is_taken_away() -> None:
+    key = base64.b64encode(b"/service/crm/initialize").decode()
+    assert salina_patroni.unfounded(DATABASE) == {
+        "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": ""}],
+        "success": [{"request_delete_range": {"key": key}}],
     }
 
 

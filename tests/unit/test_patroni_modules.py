@@ -206,6 +206,37 @@ def test_a_copy_without_its_end_is_half(directory: Path, answer: Any, expected: 
     assert patroni({"/patroni": answer})[0].half_copied() is expected
 
 
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"/patroni": REFUSED, "kv/txn": {"succeeded": True}}, True),
+        ({"/patroni": IDLE, "4.21": SILENT, "4.22": {"succeeded": True}}, True),
+        ({"/patroni": IDLE, "kv/txn": {"header": {}}}, False),  # no claim, or one that was met
+        ({"/patroni": {"state": "initializing new cluster"}, "kv/txn": {"succeeded": True}}, False),
+    ],
+)
+def test_an_interrupted_founding_loses_its_claim(
+    directory: Path, answers: dict[str, Any], expected: bool
+) -> None:
+    assert patroni(answers)[0].found_again() is expected
+
+
+def test_a_host_with_data_founds_nothing(directory: Path) -> None:
+    (directory / "PG_VERSION").touch()
+    module, interface = patroni({"kv/txn": {"succeeded": True}})
+    assert module.found_again() is False
+    assert interface.sent == []
+
+
+def test_without_the_quorum_it_is_not_known_whether_a_founding_was_interrupted(
+    directory: Path,
+) -> None:
+    with pytest.raises(CommandExecutionError, match=r"timed out; .*no leader"):
+        patroni({"/patroni": REFUSED, "4.21": SILENT, "kv/txn": (503, "no leader")})[
+            0
+        ].found_again()
+
+
 def test_a_copy_with_its_end_is_whole_and_none_is_none(directory: Path) -> None:
     module, _ = patroni({"/patroni": IDLE})
     (directory / "global/pg_control").touch()

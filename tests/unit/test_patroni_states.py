@@ -167,7 +167,7 @@ def test_waiting_for_the_quorum() -> None:
 @pytest.mark.parametrize(
     ("first", "answers"),
     [
-        (True, {"patroni.has_data": False, "patroni.leader": None}),
+        (True, {"patroni.found_again": False}),
         (False, {"patroni.has_data": True, "patroni.leader": None}),
         (False, {"patroni.has_data": False, "patroni.leader": "bbdd1"}),
     ],
@@ -175,6 +175,16 @@ def test_waiting_for_the_quorum() -> None:
 def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
     ret = state("patroni", answers)[0].its_turn("turn", first, 0)
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_the_first_host_begins_an_interrupted_founding_again() -> None:
+    module, _ = state("patroni", {"patroni.found_again": True})
+    ret = module.its_turn("turn", True, 0)
+    assert (ret["result"], ret["changes"]) == (True, {"founding": "interrupted, begun again"})
+    unsaid = CommandExecutionError("timed out")
+    assert "timed out" in failure(
+        state("patroni", {"patroni.found_again": unsaid})[0].its_turn("turn", True, 0)
+    )
 
 
 def test_another_host_waits_for_the_first() -> None:
