@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import salt.client
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltClientError
 
 import salina_wait
 
@@ -29,7 +29,10 @@ def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str
 
     def all_answer() -> bool:
         asked = ("service.status", [RESTART])
-        answers = salt_client.cmd(rest, *asked, tgt_type="list", timeout=5) if rest else {}
+        try:
+            answers = salt_client.cmd(rest, *asked, tgt_type="list", timeout=5) if rest else {}
+        except SaltClientError:  # the master itself is about to start
+            answers = {}
         rest[:] = [host for host in rest if answers.get(host) is not False]
         return not rest
 

@@ -1,0 +1,51 @@
+"""What the master asks minions, where something stands in for Salt's client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from salt.exceptions import SaltClientError
+
+import salina_minions
+
+
+class Client:
+    """Answers one after the other; an exception is raised."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def cmd(self, hosts: list[str], *_: Any, **__: Any) -> dict[str, Any]:
+        self.asked.append(list(hosts))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salina_wait.time.sleep", lambda _: None)
+
+
+def silent(monkeypatch: pytest.MonkeyPatch, client: Client, timeout: int) -> list[str]:
+    monkeypatch.setattr(salina_minions, "client", lambda *_, **__: client)
+    return salina_minions.silent({}, ["s1", "s2"], timeout)
+
+
+def test_who_has_answered_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client({"s1": False}, {"s2": True}, {"s2": False})  # s2 was about to restart
+    assert silent(monkeypatch, client, 60) == []
+    assert client.asked == [["s1", "s2"], ["s2"], ["s2"]]
+
+
+def test_a_master_that_is_about_to_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(SaltClientError("not there"), {"s1": False, "s2": False})
+    assert silent(monkeypatch, client, 60) == []
+
+
+def test_those_who_do_not_answer_in_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert silent(monkeypatch, Client({"s1": False}), 0) == ["s2"]
+    assert silent(monkeypatch, Client(SaltClientError("not there")), 0) == ["s1", "s2"]
