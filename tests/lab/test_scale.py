@@ -1,0 +1,231 @@
+"""A pool that grows and shrinks under traffic; changes cut off; hosts that never come (S10).
+
+The app hosts are the topology's own again when a test ends.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import salina_wait
+from lab.paths import CONTAINERS, KEYS
+from tests import fleets
+from tests.lab import lab, tiers
+from tests.lab.traffic import Background, Traffic, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+POOL = fleets.topology().pools["app"]
+INITIAL = list(POOL.initial)
+SCALE = ["state.orchestrate", "orch.scale"]
+LOCK = "/var/lib/salina/lock"
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+LAST = "every step succeeded"
+SLOW = "fleet.create"
+CHANGES: dict[int, list[str]] = {
+    4: [SLOW, "state.highstate s4"],
+    3: ["fleet.retire", "state.highstate lb1", "fleet.destroy"],
+}
+"""Each count with the steps at whose beginning the change is killed."""
+EVENTS = """
+listener = subprocess.Popen(["salt-run", "state.event"], stdout=subprocess.PIPE, text=True)
+threading.Thread(target=lambda: stopped.wait() and listener.kill(), daemon=True).start()
+for line in listener.stdout:
+    tag, _, content = line.partition("\\t")
+    if tag.startswith(("salt/run/", "salt/job/")) and tag.endswith("/new"):
+        event = json.loads(content)
+        hosts = event["tgt"] if isinstance(event.get("tgt"), list) else []
+        say(begun=" ".join([event["fun"].removeprefix("runner."), *hosts]))
+"""
+MASTER_KEEPS = "/etc/salt/pki/master /var/cache/salt/master /var/lib/salina"
+
+
+def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`salt-run` on the master: what it said, as JSON, and its exit code."""
+    return lab.execute("salt", "salt-run", "--out=json", *arguments)
+
+
+def told(*arguments: str) -> dict[str, Any]:
+    """What a function of the runner `fleet` returned."""
+    done = salt_run(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def scale(**request: Any) -> subprocess.CompletedProcess[str]:
+    """`orch.scale` with a request."""
+    return salt_run(*SCALE, wanted(request))
+
+
+def wanted(request: dict[str, Any]) -> str:
+    """A request as the orchestration's pillar."""
+    return f"pillar={json.dumps({'pool': 'app', **request})}"
+
+
+def scaled(**request: Any) -> None:
+    """`orch.scale` with a request; each of its steps succeeds."""
+    done = scale(**request)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+def app() -> dict[str, Any]:
+    """The pool as `fleet.status` shows it."""
+    return dict(told("fleet.status")["app"])
+
+
+def settled(hosts: list[str]) -> None:
+    """The pool is these hosts: on record, by their minions, and before the clients."""
+    status = told("fleet.status")
+    assert status["app"] == {"members": hosts, "wanted": hosts, "joining": [], "leaving": []}
+    assert status["lock"] is None
+    assert lab.salt("s*", "test.ping") == dict.fromkeys(["salt", *hosts], True)
+    serving = [name for name, server in tiers.servers().items() if server["serving"]]
+    assert serving == hosts
+
+
+def residue(gone: list[str]) -> list[str]:
+    """What is left of hosts: on the machine, on the master, and on the other hosts."""
+    hosts = [host for host in fleets.topology().fleet({"app": gone}) if host.pool]
+    addresses = [address for host in hosts for address in host.addresses.values()]
+    found = [str(path) for one in gone for path in CONTAINERS.glob(f"salina-{one}*")]
+    found += [str(path) for one in gone for path in KEYS.glob(f"minion-{one}.*")]
+
+    names = " -o ".join(f"-name {one}" for one in gone)
+    jobs = "-name jobs -prune"  # that it was once given one is no residue
+    find = f"find {MASTER_KEEPS} {jobs} -o \\( {names} \\) -print"
+    found += [f"master: {line}" for line in lab.shell("salt", find).splitlines()]
+
+    patterns = " ".join(f"-e {address}" for address in addresses)
+    grep = f"grep -rlwF {patterns} /etc 2>/dev/null; true"
+    for host, lines in lab.salt("*", "cmd.run_stdout", grep).items():
+        found += [f"{host}: {line}" for line in lines.splitlines()]
+    for host in ("nas1", "bbdd1", "lb1"):
+        pillar = json.dumps(told("pillar.show_pillar", host))
+        found += [f"{host}: pillar: {one}" for one in addresses if f'"{one}"' in pillar]
+
+    clients = lab.run("nas1", "gluster", "--mode=script", "volume", "status", "nas", "clients")
+    found += [f"mounted by {one}" for one in addresses if f"{one}:" in clients]
+    sessions = tiers.sql(tiers.leader(), "SELECT DISTINCT host(client_addr) FROM pg_stat_activity")
+    return found + [f"session of {one}" for one in addresses if one in sessions.split()]
+
+
+class Events(Background):
+    """Salt's event bus, as far as it tells what the master begins with."""
+
+    def __init__(self) -> None:
+        super().__init__("salt", EVENTS)
+
+    def since(self, place: int) -> list[str]:
+        """What was begun with: a function, for hosts that apply with their names."""
+        return [str(line["begun"]) for line in self.lines()[place:]]
+
+    def listening(self) -> None:
+        """Wait until it hears this test itself."""
+        heard = salina_wait.until(lambda: told("fleet.members") and self.lines(), 30)
+        assert heard, "no event within 30 s"
+
+
+@contextmanager
+def cut_off(events: Events, step: str, **request: Any) -> Iterator[None]:
+    """A change that has begun with a step, and is killed when this is left."""
+    place = len(events.lines())
+    with subprocess.Popen([lab.LAB, "salt-run", *SCALE, wanted(request)], **QUIET) as change:
+        begun = salina_wait.until(lambda: step in events.since(place), 300, 0.2)
+        assert begun, f"no {step}, but {events.since(place)}"
+        yield
+        lab.run("salt", "kill", "-9", str(json.loads(lab.run("salt", "cat", LOCK))["pid"]))
+        assert change.wait(30) != 0
+
+
+@pytest.fixture(autouse=True)
+def initial() -> Iterator[None]:
+    """The pool is as the topology begins, also after a test that failed."""
+    yield
+    pool = app()
+    if pool["members"] != INITIAL or pool["wanted"] != INITIAL:
+        scaled(count=len(INITIAL))
+
+
+def test_s10_out_and_in_under_traffic() -> None:
+    """S10, S2: a host joins, and leaves again: no request fails, nobody is logged out.
+
+    The changes are killed at five steps and given again. The new host gets its share, and leaves
+    nothing behind.
+    """
+    with Events() as events, Traffic() as traffic:
+        events.listening()
+        wait_for([traffic], 30)
+        for count, steps in CHANGES.items():
+            hosts = list(POOL.ids()[:count])
+            before = app()["members"]
+            plan = told("fleet.plan", "pool=app", f"count={count}")
+            assert plan["members"] == hosts
+            for step in steps:
+                with cut_off(events, step, count=count):
+                    if step == SLOW:
+                        refused()
+                status = told("fleet.status")
+                assert status["lock"] is None
+                assert (status["app"]["members"], status["app"]["wanted"]) == (before, hosts)
+            scaled(count=count)
+            last = told("fleet.status")["last change"]
+            assert (last["joined"], last["left"]) == (plan["joining"], plan["leaving"])
+            settled(hosts)
+            assert not plan["leaving"] or residue(plan["leaving"]) == []
+            salina_wait.clear(unasked, 30, "every host to have requests")
+            assert not traffic.failed()
+        wait_for([traffic], 30)
+    assert not traffic.failed()
+
+
+def refused() -> None:
+    """Another change at the same time is told who holds the lock, and since when."""
+    lock = told("fleet.status")["lock"]
+    second = scale(count=5)
+    assert second.returncode == 1
+    holder = f"is under way since {lock['since']} (pid {lock['pid']})"
+    assert holder in second.stdout + second.stderr
+
+
+def unasked() -> str:
+    """Which hosts have had no request yet."""
+    return " ".join(name for name, server in tiers.servers().items() if not server["requests"])
+
+
+def test_s10_the_same_count_again_changes_nothing() -> None:
+    """S10: no host is asked anything, and no file is written."""
+
+    def kept() -> str:
+        return lab.shell("salt", "cd /var/lib/salina; stat -c '%n %y' *.json; cat *.json")
+
+    before = kept()
+    done = scale(count=len(INITIAL))
+    (steps,) = json.loads(done.stdout)["data"].values()
+    assert (done.returncode, [step["__id__"] for step in steps.values()]) == (0, [LAST])
+    assert kept() == before
+
+
+def test_s10_a_host_that_never_comes() -> None:
+    """S10: it is taken out again, and the error names it. Here it freezes before it answers."""
+    assert salt_run("fleet.begin", "pool=app", "count=4").returncode == 0
+    assert app()["joining"] == ["s4"]
+    with ThreadPoolExecutor() as pool:
+        creating = pool.submit(salt_run, "fleet.create", "hosts=[s4]", "timeout=20")
+        assert salina_wait.until(lambda: frozen("s4"), 30, 0.1), "s4 could not be frozen"
+        done = creating.result()
+    assert done.returncode == 1
+    assert "s4 is taken out again: did not answer within 20 s" in done.stdout + done.stderr
+    settled(INITIAL)
+    assert residue(["s4"]) == []
+
+
+def frozen(host: str) -> bool:
+    """Freeze a host, if it runs already."""
+    return subprocess.run([lab.LAB, "fault", "freeze", host], **QUIET).returncode == 0
