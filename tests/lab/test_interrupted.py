@@ -1,4 +1,4 @@
-"""Salt itself interrupted, on the running lab: applies, orchestrations, single steps.
+"""Salt itself interrupted, on the running lab: applies, the master, orchestrations, single steps.
 
 What is killed leaves nothing that the next apply can't finish. Moments are random: each test prints
 its seed, and SEED=NUMBER in the environment repeats it.
@@ -104,6 +104,32 @@ def test_s15_an_apply_killed_at_ten_moments(mended: None, moments: random.Random
         ready(*BARE)
     ends_without_a_change_after_it(*BARE)
     lab.lab("status")
+
+
+# The master
+
+
+def master_killed() -> None:
+    run(MASTER, "systemctl", "kill", "--signal=KILL", "salt-master")
+
+
+def master_lost() -> None:
+    """Its host loses its power; systemd starts the master again with the host."""
+    power_cut(MASTER)
+
+
+def test_s15_the_master_killed_during_an_apply(mended: None, moments: random.Random) -> None:
+    """S15: the minions finish or stop, and the next apply, when the master is back, finishes."""
+    hosts = ["s3", "nas2", "fw"]
+    for death in (master_killed, master_lost):
+        for host in hosts:  # something to do
+            run(host, "ufw", "allow", "99/tcp")
+            run(host, "rm", "--force", "/etc/tmpfiles.d/salina-minion.conf")
+        lab.lab("salt", "--async", "-L", ",".join(hosts), "state.apply")
+        time.sleep(moments.uniform(0, LONGEST))
+        death()
+        ready()
+    ends_without_a_change_after_it(*hosts)
 
 
 # An orchestration
