@@ -212,7 +212,7 @@ CHECKS = {
 #: Not for a daemon: who reads them has no check, and would tell in the running fleet.
 OTHERS = (
     *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/opt/"),
-    "/etc/patroni/lock.txt",
+    *("/etc/patroni/lock.txt", "/usr/local/sbin/patroni-initdb"),
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     "/usr/local/lib/salina-load/",
 )
