@@ -45,12 +45,12 @@ load-stopped:
   service.dead:
     - name: salina-load
     - enable: False
+    - prereq: # a service that never was there is not predicted to stop
+        - file: load-absent
 
 load-absent:
   file.absent:
     - names:
         - /etc/systemd/system/salina-load.service
         - /usr/local/lib/salina-load
-    - require:
-        - service: load-stopped
 {%- endif %}
