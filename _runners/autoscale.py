@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import salt.client
 from salt.exceptions import CommandExecutionError
 
 import salina_autoscale
 import salina_file
+import salina_minions
 import salina_runner
 from salina_autoscale import History, Sample
 
@@ -50,9 +50,9 @@ def evaluate() -> dict[str, Any]:
     ended = status["last change"]["ended"] if status["last change"] else None
     if ended:
         kept = replace(kept, changed=max(kept.changed, datetime.fromisoformat(ended).timestamp()))
-    load = salina_autoscale.load(
-        _servers([one.id for one in site.fleet.having("balancer")]), members
-    )
+    balancers = [one.id for one in site.fleet.having("balancer")]
+    answers = salina_minions.ask(__opts__, balancers, "balancer.servers")
+    load = salina_autoscale.load(answers.values(), members)
     history = salina_autoscale.record(kept, Sample(now, load), rule)
     wanted = salina_autoscale.decide(history, now, rule, len(members))
     interrupted = bool(pool["joining"] or pool["leaving"])
@@ -66,17 +66,6 @@ def evaluate() -> dict[str, Any]:
     if changes:
         _scale(rule.pool, wanted)
     return {"load": load, "members": len(members), "wanted": wanted}
-
-
-def _servers(balancers: list[str]) -> list[dict[str, Any]]:
-    """What each balancer says of its servers."""
-    client = salt.client.get_local_client(mopts=__opts__)
-    answers = client.cmd(balancers, "balancer.servers", tgt_type="list")
-    for balancer in balancers:
-        if not isinstance(answers.get(balancer), dict):
-            said = answers.get(balancer, "no answer")
-            raise CommandExecutionError(f"balancer.servers: {balancer}: {said}")
-    return list(answers.values())
 
 
 def _scale(pool: str, count: int) -> None:

@@ -29,7 +29,6 @@ from salina_site import Site
 
 __opts__: dict[str, Any]
 
-LOCK = "lock"
 LAST = "last-change.json"
 PATIENCE = 900
 """Seconds for states that are being applied."""
@@ -88,7 +87,7 @@ def status() -> dict[str, Any]:
     CLI Example: salt-run fleet.status
     """
     site = _site()
-    unfinished = _unfinished(site)
+    unfinished = salina_runner.unfinished(site)
     try:
         last = json.loads((site.state / LAST).read_text())
     except FileNotFoundError:
@@ -105,7 +104,7 @@ def status() -> dict[str, Any]:
             "leaving": leaving,
         }
     return pools | {
-        "lock": salina_lock.holder(site.state / LOCK) or None,
+        "lock": salina_lock.holder(site.lock_file) or None,
         "last change": last,
         "failed to join": salina_join.attempt(site.state / salina_join.ATTEMPT).error or None,
     }
@@ -140,13 +139,13 @@ def begin(**request: Any) -> dict[str, Any]:
     _plan(site, request)  # a bad request is told as such, whoever holds the lock
     what = f"a change to {json.dumps(_plain(request), sort_keys=True)}"
     try:
-        salina_lock.take(site.state / LOCK, what)
+        salina_lock.take(site.lock_file, what)
     except salina_lock.LockedError as error:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = _plan(site, request)
     if change.touched:
-        _save_unfinished(site, _unfinished(site) | {change.pool: list(change.touched)})
+        _save_unfinished(site, salina_runner.unfinished(site) | {change.pool: list(change.touched)})
         wanted = {**site.fleet.members, change.pool: change.members}
         salina_members.save(site.members_file, wanted, site.fleet.topology)
     return _told(_site(), change)
@@ -286,7 +285,7 @@ def done(pool: str) -> dict[str, Any]:
     CLI Example: none, it is the last step of orch.scale
     """
     site = _site()
-    begun, now = _unfinished(site), site.fleet.members[pool]
+    begun, now = salina_runner.unfinished(site), site.fleet.members[pool]
     last = {
         "pool": pool,
         "members": list(now),
@@ -306,16 +305,6 @@ def _site() -> Site:
     return salina_runner.site(__opts__)
 
 
-def _unfinished(site: Site) -> dict[str, list[str]]:
-    """The hosts of each pool that a change has begun with and not finished."""
-    try:
-        return salina_members.unfinished(
-            site.state / salina_members.UNFINISHED, site.fleet.topology
-        )
-    except salina_members.MembersError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
-
-
 def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
     file = site.state / salina_members.UNFINISHED
     salina_members.save_unfinished(file, hosts, site.fleet.topology)
@@ -327,7 +316,7 @@ def _plain(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(site: Site, request: dict[str, Any]) -> salina_scale.Change:
-    topology, begun = site.fleet.topology, _unfinished(site)
+    topology, begun = site.fleet.topology, salina_runner.unfinished(site)
     try:
         wanted = salina_scale.parse(_plain(request), topology)
         return salina_scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
@@ -379,7 +368,8 @@ def _take_out(hosts: Collection[str], known: Collection[str]) -> salina_provisio
     failed = salina_provision.destroy(__opts__, list(hosts))
     away = {*hosts} - {*known, *failed}
     begun = {
-        pool: [one for one in ids if one not in away] for pool, ids in _unfinished(site).items()
+        pool: [one for one in ids if one not in away]
+        for pool, ids in salina_runner.unfinished(site).items()
     }
     _save_unfinished(site, begun)
     return failed

@@ -35,7 +35,6 @@ __salt__: dict[str, Callable[..., Any]]
 
 log = logging.getLogger(__name__)
 
-LOCK = "lock"  # of all changes of the fleet: _runners/fleet.py
 ORCHESTRATION = "orch.join"
 ANSWER_SECONDS = 10
 NOTHING = "nothing"
@@ -68,7 +67,7 @@ def look() -> str:
     CLI Example: salt-run join.look
     """
     site = _site()
-    begun = {host for hosts in _unfinished(site).values() for host in hosts}
+    begun = {host for hosts in salina_runner.unfinished(site).values() for host in hosts}
     if not begun.intersection(_attempt(site).hosts):  # somebody finished it
         (site.state / salina_join.ATTEMPT).unlink(missing_ok=True)
     return _wake(site) if "" in _obstacles(site).values() else NOTHING
@@ -108,12 +107,12 @@ def catch_up() -> list[str]:
     CLI Example: salt-run join.catch_up
     """
     site = _site()
-    if salina_lock.holder(site.state / LOCK):
+    if salina_lock.holder(site.lock_file):
         return []
     hosts = next(iter(plan()["joining"].values()), [])  # other pools have the next turn
     if hosts:
         try:
-            salina_lock.take(site.state / LOCK, f"the joining of {', '.join(hosts)}")
+            salina_lock.take(site.lock_file, f"the joining of {', '.join(hosts)}")
         except salina_lock.LockedError:
             return []
         _join(site, hosts)
@@ -139,7 +138,7 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
         raise CommandExecutionError(
             f'request: {json.dumps(given)}, allowed is {{"hosts": [a list of hosts of one pool]}}'
         )
-    leaving = {*_unfinished(site)[pool]} - {*site.fleet.members[pool]}
+    leaving = {*salina_runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
         if not salina_provision.accepted(__opts__, host):
             raise CommandExecutionError(
@@ -157,21 +156,12 @@ def _site() -> Site:
     return salina_runner.site(__opts__)
 
 
-def _unfinished(site: Site) -> salina_members.Members:
-    try:
-        return salina_members.unfinished(
-            site.state / salina_members.UNFINISHED, site.fleet.topology
-        )
-    except salina_members.MembersError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
-
-
 def _obstacles(site: Site) -> dict[str, str]:
     """What the master itself has against the hosts whose keys are accepted."""
     fleet, now = site.fleet, time.time()
     quiet = now - _touched(site)
     found = salina_join.obstacles(
-        fleet.topology, fleet.members, _unfinished(site), _attempt(site), quiet, now
+        fleet.topology, fleet.members, salina_runner.unfinished(site), _attempt(site), quiet, now
     )
     return {
         host: obstacle
@@ -185,7 +175,7 @@ def _wake(site: Site) -> str:
 
     Its own because a lock lasts as long as its process: the reactor's lasts for weeks.
     """
-    if salina_lock.holder(site.state / LOCK):
+    if salina_lock.holder(site.lock_file):
         return "a change is under way; the schedule looks again"
     with _waking:
         if _awake and _awake[0].poll() is None:

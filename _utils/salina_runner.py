@@ -7,6 +7,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+import salina_members
 import salina_site
 from salina_yaml import DataError, show
 
@@ -23,6 +24,18 @@ def site(opts: dict[str, Any]) -> salina_site.Site:
     try:
         return salina_site.read(configured["root"], configured["state"])
     except DataError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def unfinished(site: salina_site.Site) -> dict[str, list[str]]:
+    """The hosts of each pool that a change has begun with and not finished.
+
+    Raises CommandExecutionError: the file that tells is damaged.
+    """
+    file = site.state / salina_members.UNFINISHED
+    try:
+        return salina_members.unfinished(file, site.fleet.topology)
+    except salina_members.MembersError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 

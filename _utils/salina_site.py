@@ -57,6 +57,11 @@ class Site:
         """Where the active members of the pools are kept."""
         return self.state / salina_members.FILE
 
+    @property
+    def lock_file(self) -> Path:
+        """Whoever changes the fleet holds it (`salina_lock`)."""
+        return self.state / "lock"
+
     def pillar(self, minion_id: str) -> dict[str, Any]:
         """One minion's pillar; raises as `salina_select.select` does."""
         return salina_select.select(

@@ -13,6 +13,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 import salina_autoscale
+import salina_minions
 from tests.fleets import REPOSITORY
 from tests.loading import load
 
@@ -37,10 +38,12 @@ class Master:
     def time(self) -> float:
         return self.now
 
-    def cmd(self, hosts: list[str], function: str, tgt_type: str) -> dict[str, Any]:
-        assert (hosts, function, tgt_type) == (["lb1"], "balancer.servers", "list")
+    def cmd(self, hosts: list[str], function: str, *_: Any, **__: Any) -> dict[str, Any]:
+        assert (hosts, function) == (["lb1"], "balancer.servers")
         servers = {name: {"sessions": self.sessions if name == "s1" else 0} for name in MEMBERS}
-        return {} if self.answer == "" else {"lb1": self.answer or servers}
+        failed = {"ret": self.answer, "retcode": 1}
+        good = {"ret": servers, "retcode": 0}
+        return {} if self.answer == "" else {"lb1": failed if self.answer else good}
 
     def status(self) -> dict[str, Any]:
         return {
@@ -76,7 +79,7 @@ def runner(master: Master, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         salt={"fleet.status": master.status, "state.orchestrate": master.orchestrate},
     )
     monkeypatch.setattr(module, "time", master)
-    monkeypatch.setattr(module.salt.client, "get_local_client", lambda mopts: master)
+    monkeypatch.setattr(salina_minions, "client", lambda *_: master)
     return module
 
 
