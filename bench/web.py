@@ -30,7 +30,9 @@ STATIC = re.compile(r'"(/web/static/[^"]+)"')
 BOUND = 0.9
 ROUNDS = 5
 CONNECTIONS = 4  # of each process
-SECONDS = 6  # that a measurement takes, about
+SECONDS = 6  # that a measurement takes, at most about
+KEPT = 900  # requests of a connection; nginx closes it after 1,000 (keepalive_requests), and h2load
+# then asks for no more
 WARM_UP, CALIBRATION = 60, 30  # requests to each app host
 MODERATE = 0.25  # of the throughput, at which latency is measured
 
@@ -165,7 +167,9 @@ def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
         way.load(path, WARM_UP)  # the application's workers load the database's models once each
     rate = min(way.load(path, CALIBRATION).rate for way in sides.values()) / targets
     full = {
-        name: partial(way.load, path, max(CALIBRATION, int(rate * SECONDS)))
+        name: partial(
+            way.load, path, min(max(CALIBRATION, int(rate * SECONDS)), KEPT * CONNECTIONS)
+        )
         for name, way in sides.items()
     }
     found = in_turn(full, ROUNDS)
@@ -179,9 +183,8 @@ def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
         detail=f"{spread(through, '/s', 0)} / {spread(straight, '/s', 0)}",
     )
     moderate = max(1, int(median(through) / targets * MODERATE))
-    less = {
-        name: partial(way.load, path, moderate * SECONDS, moderate) for name, way in sides.items()
-    }
+    requests = min(moderate * SECONDS, KEPT)
+    less = {name: partial(way.load, path, requests, moderate) for name, way in sides.items()}
     taken = {
         name: [time for one in runs for time in one.taken]
         for name, runs in in_turn(less, ROUNDS).items()
