@@ -154,11 +154,19 @@ class Ufw:
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
+        if command[0] == "iptables":
+            return {"retcode": 0, "stdout": f"{self.active}{self.routed}{self.logging}"}
         if self.fails and self.fails in command:
             return {"retcode": 1, "stdout": "", "stderr": "ERROR: Bad port"}
         return {"retcode": 0, "stdout": self.run(command[1:]), "stderr": ""}
 
     def run(self, words: list[str]) -> str:
+        answer = self.answer(words)
+        kept = self.configuration.with_name("user.rules")  # as ufw does
+        kept.write_text("\n".join(map(str, self.rules)))
+        return answer
+
+    def answer(self, words: list[str]) -> str:
         match words:
             case ["show", "added"]:
                 return "\n".join(f"ufw {rule}" for rule in self.rules)
@@ -189,6 +197,8 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
     monkeypatch.setattr(module, "CONFIGURATION", fake.configuration)
     monkeypatch.setattr(module, "FILES", (str(tmp_path / "before.rules"),))
     monkeypatch.setattr(module, "LOADED", tmp_path / "loaded")
+    monkeypatch.setattr(module, "SAID", tmp_path / "said")
+    monkeypatch.setattr(module, "RULES", (str(tmp_path / "user.rules"),))
     salt = {
         "cmd.run_all": fake,
         "service.status": lambda _: fake.booted,
@@ -214,6 +224,20 @@ def test_rules_and_a_second_run(ufw: Ufw) -> None:
         "changes": {},
         "comment": "",
     }
+
+
+def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
+    for _ in range(2):
+        state.rules("r", [SSH], [])
+        state.enabled("e", False, "low")
+    ufw.calls.clear()
+    assert not state.rules("r", [SSH], [])["changes"]
+    assert not state.enabled("e", False, "low")["changes"]
+    assert {command[0] for command in ufw.calls} == {"iptables"}
+    ufw(["ufw", "allow", "99/tcp"])  # by hand
+    assert state.rules("r", [SSH], [])["changes"] == {"delete": ["allow 99/tcp"]}
+    ufw.active = False
+    assert "active" in state.enabled("e", False, "low")["changes"]
 
 
 def test_rules_are_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
