@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import apply, cold, failover, files, machine, memory, pillar, web
+from bench import apply, balance, cold, failover, files, machine, memory, pillar, web
 from bench.result import FILE, Result, table, write
 from lab import fleet
 from lab.console import complain, out, step
@@ -21,6 +21,7 @@ WITHOUT_LAB: dict[str, Measure] = {"pillar": pillar.measure}
 ON_LAB: dict[str, Measure] = {
     "memory": memory.measure,  # first, while nothing has been asked of the hosts
     "web": web.measure,
+    "balance": balance.measure,
     "files": files.measure,
     "apply": apply.measure,
     "failover": failover.measure,

@@ -1,0 +1,74 @@
+"""How long an answer takes while one of the app hosts is slow: round robin against by load.
+
+h2load as in `web`, at about a quarter of what the hosts manage when none is slow: a request a
+second on each of several connections, evenly spread over the second. The slow host has a fifth of
+one core (`bin/lab fault slow`). Each turn begins when the weights have come to rest.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from statistics import median
+
+import salina_wait
+from bench.repeat import in_turn, percentile
+from bench.result import Result
+from bench.web import LOGIN, PACKAGE, WARM_UP, Way, page, ways
+from lab import preflight
+from tests.lab import balance, lab
+from tests.lab.tiers import APPS
+
+CONNECTIONS = 6  # for each app host
+SECONDS = 25
+ROUNDS = 3
+BOUND = 3
+
+
+def measure() -> Iterator[Result]:
+    """Slow down one host, and take turns."""
+    if not shutil.which("h2load"):
+        preflight.install([PACKAGE])
+    way = ways()["through"]
+    way = way.with_header(f"cookie: {page(way)[0]}")
+    way.load(LOGIN, WARM_UP)
+    connections = [replace(way, targets=(one,)) for one in way.targets * CONNECTIONS]
+    slow = APPS[-1]
+    sides: dict[str, Callable[[], list[float]]] = {
+        "round robin": partial(turn, connections, balance.whole, False),
+        "by load": partial(turn, connections, partial(balance.least_for, slow), True),
+    }
+    try:
+        lab.fault("slow", slow)
+        found = in_turn(sides, ROUNDS)
+    finally:
+        lab.heal(slow)
+        balance.by_load(False)
+    taken = {name: [one for each in turns for one in each] for name, turns in found.items()}
+    robin, load = (percentile(taken[name], 99) for name in sides)
+    told = "; ".join(
+        f"{name} {percentile(times, 99):.0f} ms, median {median(times):.0f}"
+        for name, times in taken.items()
+    )
+    yield Result(
+        f"99th percentile with {slow} five times as slow, round robin / by load",
+        robin / load,
+        "ratio",
+        BOUND,
+        least=True,
+        detail=f"{told}; {len(connections)} requests/s",
+    )
+
+
+def turn(connections: list[Way], unsettled: Callable[[], str], by_load: bool) -> list[float]:
+    """Return how many milliseconds each request took, once the weights have come to rest."""
+    balance.by_load(by_load)
+    salina_wait.clear(unsettled, 180, "the weights to come to rest")
+    running = []
+    with ThreadPoolExecutor(len(connections)) as pool:
+        for way in connections:
+            running.append(pool.submit(way.load, LOGIN, SECONDS, 1))
+            time.sleep(1 / len(connections))
+    return [one / 1000 for done in running for one in done.result().taken]
