@@ -163,7 +163,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
     there = set(known) - set(salina_minions.silent(__opts__, known, KNOWN_SECONDS))
     absent = [host for host in hosts if host not in there]
-    failed = salina_provision.create(__opts__, _site().fleet, absent)
+    failed = salina_provision.create(__opts__, _site(), absent)
     made = [host for host in absent if host not in failed]
     silent = salina_minions.silent(__opts__, made, timeout)
     failed |= {host: f"did not answer within {timeout} s" for host in silent}
@@ -190,7 +190,7 @@ def user_data(host: str, path: str) -> str:
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
         raise CommandExecutionError(f"{host} is no host of the topology")
-    salina_file.put(path, salina_provision.user_data(__opts__, _site().fleet, host), 0o600)
+    salina_file.put(path, salina_provision.user_data(__opts__, _site(), host), 0o600)
     return f"{path} is the user data of {host}; its key is accepted"
 
 

@@ -10,6 +10,8 @@ from salt.exceptions import CommandExecutionError, SaltClientError
 
 import salina_wait
 
+FIRST, LONGEST = 1, 8
+"""Seconds for an answer: so many at first, twice as many each time, and at most so many."""
 RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
 
@@ -24,16 +26,21 @@ def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str
 
     One that is about to restart is waited for as well. `timeout`: seconds; 0 asks once.
     """
-    # one that is away is asked again soon, rather than waited for
-    rest, salt_client = list(hosts), client(opts, gather_job_timeout=5)
+    rest, salt_client = list(hosts), client(opts)
+    patience = FIRST  # one that is away is asked again soon, rather than waited for
 
     def all_answer() -> bool:
+        nonlocal patience
         asked = ("service.status", [RESTART])
+        salt_client.opts["gather_job_timeout"] = patience
         try:
-            answers = salt_client.cmd(rest, *asked, tgt_type="list", timeout=5) if rest else {}
+            answers = (
+                salt_client.cmd(rest, *asked, tgt_type="list", timeout=patience) if rest else {}
+            )
         except SaltClientError:  # the master itself is about to start
             answers = {}
         rest[:] = [host for host in rest if answers.get(host) is not False]
+        patience = min(2 * patience, LONGEST)
         return not rest
 
     salina_wait.until(all_answer, timeout)

@@ -18,9 +18,11 @@ from salt.exceptions import CommandExecutionError
 
 import salina_runner
 import salina_userdata
-from salina_policy import Fleet
+from salina_site import Site
 
 KEY_BITS = 2048
+SETTINGS = "salt/common/files/minion.conf"
+"""The minion's settings, in the repository."""
 PARALLEL = 4
 """Hosts that the provisioner makes or removes at the same time."""
 
@@ -28,13 +30,15 @@ Failures = dict[str, str]
 """Host -> why it could not be made, or removed."""
 
 
-def user_data(opts: dict[str, Any], fleet: Fleet, host: str) -> str:
+def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
     """What a host is given at its first start, with a new key that is accepted from now on."""
-    (master, *_) = fleet.having("master")
+    (master, *_) = site.fleet.having("master")
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
     own = (Path(opts["pki_dir"]) / "master.pub").read_text()
-    return salina_userdata.render(host, fleet.address(master, "management"), private, public, own)
+    settings = (site.root / SETTINGS).read_text()
+    address = site.fleet.address(master, "management")
+    return salina_userdata.render(host, address, private, public, own, settings)
 
 
 def accepted(opts: dict[str, Any], host: str) -> bool:
@@ -42,7 +46,7 @@ def accepted(opts: dict[str, Any], host: str) -> bool:
     return bool((_keys(opts).fetch("keys", host) or {}).get("state") == "accepted")
 
 
-def create(opts: dict[str, Any], fleet: Fleet, hosts: Sequence[str]) -> Failures:
+def create(opts: dict[str, Any], site: Site, hosts: Sequence[str]) -> Failures:
     """Have the provisioner make hosts; without one the operator does. Returns those it could not.
 
     Raises CommandExecutionError when the provisioner can't be called at all.
@@ -50,9 +54,7 @@ def create(opts: dict[str, Any], fleet: Fleet, hosts: Sequence[str]) -> Failures
     command = salina_runner.provisioner(opts)
     if command is None:
         return {}
-    return _each(
-        lambda host: _call([*command, "create", host], user_data(opts, fleet, host)), hosts
-    )
+    return _each(lambda host: _call([*command, "create", host], user_data(opts, site, host)), hosts)
 
 
 def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:

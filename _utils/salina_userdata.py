@@ -11,23 +11,29 @@ import yaml
 
 HEADER = "#cloud-config\n"
 PKI = "/etc/salt/pki/minion"
+SETTINGS = "/etc/salt/minion.d/salina.conf"
 
 
 def render(
-    minion_id: str, master_address: str, private: str, public: str, master_public: str
+    minion_id: str,
+    master_address: str,
+    private: str,
+    public: str,
+    master_public: str,
+    settings: str = "",
 ) -> str:
     """The user data of a host.
 
     `private`, `public`: the minion's pair, PEM; `master_public`: the master's key: the minion
-    takes no other master's commands.
+    takes no other master's commands. `settings`: the minion's own (salt/common/files/minion.conf);
+    one that has them from its first start need not restart for them after its first apply.
     """
+    files = {f"{PKI}/minion_master.pub": master_public, SETTINGS: settings}
     data = {
         "write_files": [
-            {
-                "path": f"{PKI}/minion_master.pub",
-                "permissions": "0644",
-                "content": master_public,
-            }
+            {"path": path, "permissions": "0644", "content": content}
+            for path, content in files.items()
+            if content
         ],
         "salt_minion": {
             "conf": {"master": master_address, "id": minion_id},

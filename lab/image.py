@@ -30,6 +30,8 @@ PACKAGES = (
     *("python3", "python3-apt"),
 )
 
+# A minion takes 8 s to end: Salt waits 5 s for answers still on their way. Killed before, it leaves a
+# process of its own behind, for which the next start fails.
 SALT_UNIT = """\
 [Unit]
 Description=The Salt {name}
@@ -42,7 +44,7 @@ ExecStart=/opt/salt/bin/salt-{name}
 KillMode=process
 LimitNOFILE=100000
 Restart=on-failure
-TimeoutStopSec=5
+TimeoutStopSec=30
 
 [Install]
 WantedBy=multi-user.target

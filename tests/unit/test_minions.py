@@ -16,9 +16,13 @@ class Client:
     def __init__(self, *answers: dict[str, Any] | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[list[str]] = []
+        self.opts: dict[str, Any] = {}
+        self.timeouts: list[int] = []
 
-    def cmd(self, hosts: list[str], *_: Any, **__: Any) -> dict[str, Any]:
+    def cmd(self, hosts: list[str], *_: Any, timeout: int, **__: Any) -> dict[str, Any]:
         self.asked.append(list(hosts))
+        assert self.opts["gather_job_timeout"] == timeout
+        self.timeouts.append(timeout)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -39,6 +43,12 @@ def test_who_has_answered_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) ->
     client = Client({"s1": False}, {"s2": True}, {"s2": False})  # s2 was about to restart
     assert silent(monkeypatch, client, 60) == []
     assert client.asked == [["s1", "s2"], ["s2"], ["s2"]]
+
+
+def test_each_time_with_more_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(*[{}] * 5, {"s1": False, "s2": False})
+    assert silent(monkeypatch, client, 60) == []
+    assert client.timeouts == [1, 2, 4, 8, 8, 8]
 
 
 def test_a_master_that_is_about_to_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,17 @@ def test_s10_the_form_is_cloud_inits() -> None:
     }
 
 
+def test_s10_with_its_settings_a_minion_needs_no_restart() -> None:
+    text = salina_userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER, "mine_enabled: False\n")
+    assert yaml.safe_load(text)["write_files"][1:] == [
+        {
+            "path": "/etc/salt/minion.d/salina.conf",
+            "permissions": "0644",
+            "content": "mine_enabled: False\n",
+        }
+    ]
+
+
 def test_keys_are_legible() -> None:
     assert "private_key: |\n    -----BEGIN RSA PRIVATE KEY-----\n    canary\n" in TEXT
 
