@@ -18,9 +18,10 @@ pytestmark = pytest.mark.lab
 
 TOPOLOGY = Path(__file__).parents[1] / "topologies/one-host.yaml"
 SERVICE = fleets.topology("one-host").service
-URL = f"http://{SERVICE.domain}"
+DOMAIN = fleets.topology("one-host").default.domain
+URL = f"http://{DOMAIN}"
 SCAN = (Path(lab.__file__).parent / "scan.py").read_text()
-NAMES = ["--connect-to", f"{SERVICE.domain}::{SERVICE.address}:"]
+NAMES = ["--connect-to", f"{DOMAIN}::{SERVICE.address}:"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +50,7 @@ def test_s1_served_over_plain_http() -> None:
 
 def test_s6_logged_in_and_the_database_answers() -> None:
     """S6: the login that was set at the initialisation, checked by the application."""
-    password = lab.run("all", "cat", "/var/lib/salina/secrets/app-login").strip()
+    password = lab.run("all", "cat", "/var/lib/salina/secrets/app-crm-login").strip()
     call = {"params": {"db": "crm", "login": "admin", "password": password}}
     asked = ["--header", "Content-Type: application/json", "--data", "@-"]
     command = ["curl", "--silent", "--show-error", *NAMES, *asked]
