@@ -249,7 +249,7 @@ def _app(
     secrets: names.Source,
     definitions: Mapping[str, Mapping[str, Any]],
 ) -> Pillar:
-    application = fleet.topology.applications[host.application or ""]
+    application = fleet.topology.served_by(host)
     name, definition = application.name, definitions[application.definition]
     settings = fleet.settings
     password = secrets.get(names.own(name, "database"))

@@ -68,7 +68,7 @@ class Site:
 
     def definition_of(self, host: Host) -> Mapping[str, Any]:
         """What pillar/app has of the application that an app host serves."""
-        return self.definitions[self.fleet.topology.applications[host.application or ""].definition]
+        return self.definitions[self.fleet.topology.served_by(host).definition]
 
     def pillar(self, minion_id: str) -> dict[str, Any]:
         """One minion's pillar; raises as `salina_select.select` does."""

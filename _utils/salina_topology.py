@@ -192,6 +192,10 @@ class Topology:
         """The first application: it also answers requests that name no application's domain."""
         return next(iter(self.applications.values()))
 
+    def served_by(self, host: Host) -> Application:
+        """The application of an app host (KeyError for another host)."""
+        return self.applications[host.application or ""]
+
     def initial(self) -> dict[str, list[str]]:
         """The members that each pool begins with: {'app': ['s1', 's2', 's3']}."""
         return {name: list(pool.initial) for name, pool in self.pools.items()}

@@ -102,19 +102,16 @@ def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
     for machine in wanted.machines:
         addresses = " ".join(interface.address for interface in machine.interfaces)
         out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
-    out.print()
-    tls = topology.service.tls
-    for number, one in enumerate(topology.applications.values()):
-        # a browser says the domain, unless it is the first one's, which needs none
-        here = "127.0.0.1" if number == 0 else one.domain
-        port = f"https://{here}:{HTTPS}" if tls else f"http://{here}:{HTTP}"
-        known = f" (and 127.0.0.1 {one.domain} in /etc/hosts)" if number else ""
-        out.print(f"  {salina_select.url(topology, one)}/ for the clients {clients(wanted)}")
-        out.print(f"  {port}/ on this machine, while this runs: bin/lab forward{known}")
-        secret = f"{SECRETS}/{salina_secrets.own(one.name, 'login')}"
-        password = f"bin/lab exec {wanted.master.name} -- cat {secret}"
-        out.print(f"  login: admin, password: {password}")
-    out.print(f"  all secrets are in {SECRETS} of {wanted.master.name}")
+    scheme, port = ("https", HTTPS) if topology.service.tls else ("http", HTTP)
+    for one in topology.applications.values():
+        first = one is topology.default  # which needs no name
+        here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
+        known = "" if first else f", and /etc/hosts has 127.0.0.1 {one.domain}"
+        password = f"{SECRETS}/{salina_secrets.own(one.name, 'login')}"
+        out.print(f"\n  {salina_select.url(topology, one)}/ for the clients {clients(wanted)}")
+        out.print(f"  {here} on this machine, while this runs: bin/lab forward{known}")
+        out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
+    out.print(f"  (all secrets are in {SECRETS})")
 
 
 def clients(wanted: Plan) -> str:

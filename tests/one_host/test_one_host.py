@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from tests.lab import lab
 
 pytestmark = pytest.mark.lab
 
-TOPOLOGY = Path(__file__).parents[1] / "topologies/one-host.yaml"
 SERVICE = fleets.topology("one-host").service
 DOMAIN = fleets.topology("one-host").default.domain
 URL = f"http://{DOMAIN}"
@@ -26,14 +23,9 @@ NAMES = ["--connect-to", f"{DOMAIN}::{SERVICE.address}:"]
 
 @pytest.fixture(scope="module", autouse=True)
 def deployed() -> Iterator[None]:
-    """The lab with this topology, instead of any other; a developer's own lab is left alone."""
-    if not os.environ.get("CI"):
-        asked = subprocess.run([lab.LAB, "exec", "salt", "--", "true"], capture_output=True)
-        if asked.returncode == 0:
-            pytest.skip("the lab is up with the default topology; `make down` first")
-    subprocess.run([lab.LAB, "up", "--topology", TOPOLOGY], check=True)
-    yield
-    subprocess.run([lab.LAB, "down"], check=True)
+    """The lab with this topology."""
+    with lab.another("one-host"):
+        yield
 
 
 def curl(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import faults, fleet, forward, keys, process, snapshots
+from lab import faults, fleet, forward, keys, lifecycle, plan, process, snapshots
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts
 from lab.plan import Interface, Machine
@@ -51,6 +51,19 @@ def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
             fleet.choose(file, application)
     with pytest.raises(LabError, match="missing"):
         fleet.parse("service: {}")
+
+
+def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 5: where it is, from here as well, and where its password is."""
+    said: list[str] = []
+    monkeypatch.setattr(lifecycle.out, "print", lambda text="": said.append(text.strip()))
+    topology = fleets.topology("two-applications")
+    lifecycle.summary(plan.make(topology, {}), topology)
+    text = "\n".join(said)
+    for name, here in (("crm", "127.0.0.1"), ("shop", "shop.example")):
+        assert f"https://{name}.example/ for the clients c1 and c2" in text
+        assert f"https://{here}:8443/ on this machine" in text
+        assert f"exec salt -- cat /var/lib/salina/secrets/app-{name}-login" in text
 
 
 def test_unknown_application_is_told() -> None:
