@@ -5,6 +5,8 @@ salina_haproxy beside it. A host's load is how long it takes to answer HAProxy's
 request that goes through the web server to the application and the database; why that, and not a
 figure of the kernel: docs/decisions/0016-load-is-the-response-time.md.
 
+Only hosts of one application are compared: another may be slower by its nature.
+
 What it does against flapping: the median of several answers counts, not one; a weight falls when a
 host is slow and grows again when it is well, with room between the two; and after each change it
 looks anew before the next. No host gets nothing: it stays warm, and returns by itself.

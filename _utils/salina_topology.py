@@ -113,7 +113,7 @@ class Pool:
     """A numbered family of hosts: member n has the id and the addresses that the rules give.
 
     `id_pattern` holds `{n}`; an address rule such as `10.1.3.(10+n)` is the address with the
-    base in place of the parenthesis, plus n.
+    base in place of the parenthesis, plus n. `application`: the one that its members serve.
     """
 
     name: str

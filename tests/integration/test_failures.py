@@ -138,7 +138,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         "site/pillar/topology.yaml",
         TOPOLOGY.replace("0.7}", "0.6}").replace("[app]", "[ap]").encode() + b"hosts: {}\n",
         (
-            "pillar/topology.yaml: hosts: given twice, on line 4 and on line 8, allowed is once",
+            "pillar/topology.yaml: hosts: given twice, on line 5 and on line 9, allowed is once",
             "pillar/topology.yaml: hosts.s1.roles: 'ap', allowed is master, firewall, storage, "
             "quorum, database, app, balancer",
             "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already nas1's",
