@@ -31,6 +31,7 @@ pytestmark = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this mach
 
 SERVERS = ("s1", "s2", "s3")
 SHOPS = ("w1", "w2")
+HEALTH = "/web/health"
 QUICK = {
     "inter": "100ms",
     "fastinter": "100ms",
@@ -66,10 +67,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         time.sleep(self.server.delay)
-        status = self.server.health if self.path == "/web/health" else 200
+        status = self.server.health if self.path == HEALTH else 200
         if self.path == "/502" and self.server.name != "s1":
             status = 502
-        if self.path != "/web/health":
+        if self.path != HEALTH:
             self.server.requests.append(f"{self.command} {self.path}")
         body = json.dumps({"server": self.server.name, "headers": dict(self.headers)}).encode()
         self.send_response(status)
@@ -148,6 +149,7 @@ def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
             "crm": [known[name] for name in SERVERS],
             "shop": [known[name] for name in shops],
         },
+        health={"path": HEALTH, "cookie": None},
         address="127.0.0.1",
         http=plain,
         https=secure,

@@ -122,8 +122,9 @@ def test_two_applications_have_their_own_servers_and_checks() -> None:
         **{"crm": ["s1", "s2"], "crm.any": ["s1", "s2"]},
         **{"shop": ["w1", "w2"], "shop.any": ["w1", "w2"]},
     }
-    for name in ("crm", "shop"):
-        assert f"uri /web/health ver HTTP/1.1 hdr Host {name}.example\n" in text
+    for one in fleets.topology("two-applications").applications.values():
+        path = fleets.definition(one.definition)["health"]["path"]
+        assert f"uri {path} ver HTTP/1.1 hdr Host {one.domain}" in text
     assert "default_backend crm\n" in text
 
 

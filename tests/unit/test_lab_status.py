@@ -133,7 +133,8 @@ def test_a_host_is_asked_for_its_own_application() -> None:
     known = {name: status.facts(Machine(name, (), ()), topology) for name in ("s1", "w1", "nas1")}
     domains = {name: found["domain"] for name, found in known.items()}
     assert domains == {"s1": "crm.example", "w1": "shop.example", "nas1": ""}
-    assert (known["w1"]["health"], known["nas1"]["health"]) == ("/web/health", "")
+    path = status.health_path(topology.applications["shop"].definition)
+    assert (known["w1"]["health"], known["nas1"]["health"]) == (path, "")
 
 
 def test_preflight_tells_all_faults_at_once() -> None:

@@ -265,7 +265,8 @@ def test_two_applications_at_the_database() -> None:
     crm, shop = fleets.pillar("bbdd1", "two-applications")["database"]["applications"]
     assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12"])
     assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42"])
-    assert (crm["reaches"], shop["reaches"]) == (["crm", "postgres"], ["shop", "postgres"])
+    assert (crm["reaches"][0], shop["reaches"][0]) == ("crm", "shop")
+    assert not {"crm", "shop"} & {*crm["reaches"][1:], *shop["reaches"][1:]}
     assert crm["password"] != shop["password"]
 
 
