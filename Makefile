@@ -27,7 +27,7 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
 test: check hosts ## all tests: check, integration with salt-factories, the lab; needs root
-	@.venv/bin/pytest tests/integration tests/lab tests/one_host
+	@.venv/bin/pytest tests/integration tests/lab tests/one_host tests/two_applications
 
 hosts: venv
 	@bin/lab up --no-deploy

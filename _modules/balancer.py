@@ -31,12 +31,12 @@ def stats() -> list[dict[str, str]]:
         raise CommandExecutionError(str(error)) from error
 
 
-def servers(backend: str = salina_haproxy.BACKEND) -> dict[str, dict[str, Any]]:
-    """Return the servers of a backend by name.
+def servers(backend: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the app hosts of all applications by name, or the servers of one backend.
 
     ``serving`` says whether new requests go there; ``healthy``, ``drained``, ``maintenance`` and
     ``weight`` why not; ``sessions`` are those of this moment, ``response`` is how long the last
-    health check took (milliseconds).
+    health check took (milliseconds). ``backend`` is the application's name.
 
     Args:
         backend: as in HAProxy's configuration.
@@ -47,10 +47,16 @@ def servers(backend: str = salina_haproxy.BACKEND) -> dict[str, dict[str, Any]]:
     CLI example::
 
         salt lb1 balancer.servers
+        salt lb1 balancer.servers crm.any
     """
-    found = [server for server in _servers() if server.backend == backend]
+    known = _servers()
+    found = (
+        [server for server in known if server.backend == backend]
+        if backend
+        else salina_haproxy.app_hosts(known)
+    )
     if not found:
-        raise CommandExecutionError(f"HAProxy has no backend {backend} with servers")
+        raise CommandExecutionError(f"HAProxy has no backend {backend or 'with app hosts'}")
     return {
         server.name: {**dataclasses.asdict(server), "serving": server.serving} for server in found
     }
@@ -108,8 +114,12 @@ def weight(server: str, percent: int) -> None:
 
 
 def _set(server: str, command: str) -> None:
-    """Run a command for a server in each backend that has it."""
-    found = [known for known in _servers() if known.name == server]
+    """Run a command for an app host in each backend that has it."""
+    found = [
+        known
+        for known in _servers()
+        if known.name == server and known.backend != salina_haproxy.ROUTE
+    ]
     if not found:
         raise CommandExecutionError(f"HAProxy has no server {server}")
     for known in found:

@@ -231,7 +231,7 @@ def retire(hosts: Sequence[str]) -> list[str]:
     known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
     silent = salina_minions.silent(__opts__, known, KNOWN_SECONDS)
     alive = [host for host in known if host not in silent]
-    kinds = {str(one["kind"]) for one in site.applications.values()}
+    kinds = {str(one["kind"]) for one in site.definitions.values()}
     units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:
         # what is not there need not be stopped, and the host goes anyway
@@ -334,12 +334,12 @@ def _told(site: Site, change: salina_scale.Change) -> dict[str, Any]:
 
 def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     """Which of the hosts don't answer the balancers, and why not."""
-    (application,) = site.applications.values()
     said = []
     for host in hosts:
-        address = site.fleet.app_address(site.fleet.hosts[host])
+        here = site.fleet.hosts[host]
+        address = site.fleet.app_address(here)
         url = f"http://{salina_select.endpoint(address, salina_policy.APP_PORT)}"
-        url += application["health"]["path"]
+        url += site.definition_of(here)["health"]["path"]
         answers = salina_minions.ask(__opts__, balancers, "application.health", [url])
         said += [f"{host}: {fault}" for fault in answers.values() if fault]
     return "; ".join(said)

@@ -20,9 +20,9 @@ def create() -> dict[str, list[str]]:
     CLI Example: salt-run secrets.create
     """
     site = salina_runner.site(__opts__)
-    topology, settings = site.fleet.topology, site.fleet.settings
+    names, days = list(site.fleet.topology.applications), site.fleet.settings.tls.ca_days
     try:
-        made = salina_secrets.create(site.store, topology.service.name, settings.tls.ca_days)
+        made = salina_secrets.create(site.store, names, days)
     except (OSError, salina_secrets.SecretsError) as error:
         raise CommandExecutionError(f"secrets were not made: {error}") from None
     return {"made": made}
@@ -35,8 +35,8 @@ def check() -> str:
 
     CLI Example: salt-run secrets.check
     """
-    store = salina_runner.site(__opts__).store
-    faults = salina_secrets.check(store)
+    site = salina_runner.site(__opts__)
+    faults = salina_secrets.check(site.store, site.fleet.topology.applications)
     if faults:
         raise CommandExecutionError("\n  ".join(["secrets:", *faults]))
-    return f"all secrets are in {store.folder}"
+    return f"all secrets are in {site.store.folder}"

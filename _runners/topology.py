@@ -36,17 +36,21 @@ def check(path: str | None = None) -> str:
 
 
 def show() -> dict[str, Any]:
-    """The fleet as it is now: the service, and each host's roles and addresses.
+    """The fleet as it is now: the service, its applications, each host's roles and addresses.
 
     CLI Example: salt-run topology.show
     """
     fleet = salina_runner.site(__opts__).fleet
-    service = fleet.topology.to_dict()["service"]
+    written = fleet.topology.to_dict()
     hosts = {
-        host.id: {"roles": list(host.roles), "addresses": dict(host.addresses)}
+        host.id: {
+            "roles": list(host.roles),
+            "addresses": dict(host.addresses),
+            **({"application": host.application} if host.application else {}),
+        }
         for host in fleet.hosts.values()
     }
-    return {"service": service, "hosts": hosts}
+    return {key: written[key] for key in ("service", "applications")} | {"hosts": hosts}
 
 
 def map(format: str = "mermaid") -> str:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import csv
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 SOCKET = "/run/haproxy/admin.sock"
 TIMEOUT = 10.0
-BACKEND = "app"
-"""The backend with the health checks (salt/balancer)."""
+SPARE = ".any"
+"""Ends the name of the second backend of an application, for when no host of it is healthy; the
+first one, with the health checks, has the application's name (salt/balancer)."""
+ROUTE = "database"
+"""The way to the database, which a balancer that is an app host has as well; no application's name.
+"""
 RUNNING = 2  # srv_op_state: SRV_ST_RUNNING
 MAINTENANCE = 0x01 | 0x02 | 0x20  # srv_admin_state: by command, inherited, by an unknown name
 DRAIN = 0x08 | 0x10  # by command, inherited
@@ -106,6 +110,11 @@ def servers(stat: str, state: str) -> list[Server]:
     """
     counters = {(row["pxname"], row["svname"]): row for row in statistics(stat)}
     return [_server(key, row, counters.get(key, {})) for key, row in states(state).items()]
+
+
+def app_hosts(found: Iterable[Server]) -> list[Server]:
+    """Of all servers the app hosts, each once: as its application's backend has it, with checks."""
+    return [one for one in found if one.backend != ROUTE and not one.backend.endswith(SPARE)]
 
 
 def _server(key: tuple[str, str], state: Mapping[str, str], counters: Mapping[str, str]) -> Server:

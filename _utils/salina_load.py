@@ -5,6 +5,8 @@ salina_haproxy beside it. A host's load is how long it takes to answer HAProxy's
 request that goes through the web server to the application and the database; why that, and not a
 figure of the kernel: docs/decisions/0016-load-is-the-response-time.md.
 
+Only hosts of one application are compared: another may be slower by its nature.
+
 What it does against flapping: the median of several answers counts, not one; a weight falls when a
 host is slow and grows again when it is well, with room between the two; and after each change it
 looks anew before the next. No host gets nothing: it stays warm, and returns by itself.
@@ -54,7 +56,7 @@ def step(now: int, slowness: float) -> int:
 
 
 def weights(responses: Mapping[str, Sequence[float]], now: Mapping[str, int]) -> dict[str, int]:
-    """The weights that the hosts get next, in percent, of those of whom enough is known.
+    """The weights that an application's hosts get next, in percent, where enough is known.
 
     Args:
         responses: milliseconds of each host's last health checks since weights changed.
@@ -77,13 +79,12 @@ def weights(responses: Mapping[str, Sequence[float]], now: Mapping[str, int]) ->
 def servers() -> list[salina_haproxy.Server]:
     """The app hosts as HAProxy sees them. Raises OSError, ValueError."""
     answers = [salina_haproxy.ask(command) for command in ("show stat", "show servers state")]
-    found = salina_haproxy.servers(*answers)
-    return [server for server in found if server.backend == salina_haproxy.BACKEND]
+    return salina_haproxy.app_hosts(salina_haproxy.servers(*answers))
 
 
-def give(host: str, percent: int) -> None:
+def give(server: salina_haproxy.Server, percent: int) -> None:
     """Have HAProxy give a host so much of its share. Raises OSError; ValueError: it refuses."""
-    line = f"set weight {salina_haproxy.BACKEND}/{host} {percent}%"
+    line = f"set weight {server.backend}/{server.name} {percent}%"
     refusal = salina_haproxy.ask(line).strip()
     if refusal:
         raise ValueError(f"{line}: {refusal}")
@@ -92,7 +93,7 @@ def give(host: str, percent: int) -> None:
 def restore() -> None:
     """Give every host its whole share, as if there had been no daemon."""
     for server in servers():
-        give(server.name, WHOLE)
+        give(server, WHOLE)
 
 
 def follow(every: float) -> None:
@@ -112,14 +113,21 @@ def follow(every: float) -> None:
         }
         for name, taken in responses.items():
             taken.append(known[name].response or 0)
-        now = {name: known[name].weight for name in responses}
-        then = now | weights(responses, now)
-        for name in now:
-            if then[name] != now[name]:
-                give(name, then[name])
-                print(f"{name}: {now[name]} % -> {then[name]} %", flush=True)
-        if then != now:
-            responses = {}
+        for application in dict.fromkeys(server.backend for server in found):
+            own = {
+                name: taken
+                for name, taken in responses.items()
+                if known[name].backend == application
+            }
+            now = {name: known[name].weight for name in own}
+            then = now | weights(own, now)
+            for name in now:
+                if then[name] != now[name]:
+                    give(known[name], then[name])
+                    print(f"{name}: {now[name]} % -> {then[name]} %", flush=True)
+            if then != now:
+                for taken in own.values():
+                    taken.clear()
         time.sleep(max(SHORTEST, every))
 
 

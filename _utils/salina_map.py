@@ -1,7 +1,8 @@
 """The fleet as a drawing: hosts in their networks, and an arrow for each row of the policy.
 
 Pure: a fleet goes in, Mermaid's text or an SVG picture comes out. Hosts with the same roles are
-drawn as one group, so that a picture of a large fleet has no more arrows than a small one's.
+drawn as one group, so that a picture of a large fleet has no more arrows than a small one's; app
+hosts of two applications are two groups.
 `python -m salina_map` prints the picture of the repository's own topology.
 """
 
@@ -25,10 +26,11 @@ BETWEEN = ("clients", "edge", "web", "data")
 
 @dataclass(frozen=True)
 class Group:
-    """Hosts with the same roles."""
+    """Hosts with the same roles; `application`: theirs, where the fleet has several."""
 
     roles: tuple[str, ...]
     hosts: tuple[Host, ...]
+    application: str | None = None
 
     @property
     def column(self) -> int:
@@ -38,7 +40,7 @@ class Group:
     @property
     def id(self) -> str:
         """A name for the drawing's own use."""
-        return "_".join(self.roles)
+        return "_".join([*self.roles, *([self.application] if self.application else [])])
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,11 @@ class Arrow:
 
 def groups(fleet: Fleet) -> list[Group]:
     """The hosts by their roles, from the clients inwards, the master last."""
-    found: dict[tuple[str, ...], list[Host]] = {}
+    several = len(fleet.topology.applications) > 1
+    found: dict[tuple[tuple[str, ...], str | None], list[Host]] = {}
     for host in fleet.hosts.values():
-        found.setdefault(host.roles, []).append(host)
-    listed = [Group(roles, tuple(hosts)) for roles, hosts in found.items()]
+        found.setdefault((host.roles, host.application if several else None), []).append(host)
+    listed = [Group(roles, tuple(hosts), name) for (roles, name), hosts in found.items()]
     return sorted(listed, key=lambda group: group.column or len(COLUMNS))
 
 
@@ -96,7 +99,7 @@ def mermaid(fleet: Fleet) -> str:
     """The drawing as Mermaid's text, for Markdown."""
     lines = ["flowchart LR", f"  {CLIENTS}(({CLIENTS}))"]
     for group in groups(fleet):
-        lines.append(f'  subgraph {group.id}["{" + ".join(group.roles)}"]')
+        lines.append(f'  subgraph {group.id}["{_text(group)}"]')
         for host in group.hosts:
             addresses = "<br/>".join(host.addresses.values())
             lines.append(f'    {_node(host)}["<b>{host.id}</b><br/>{addresses}"]')
@@ -105,6 +108,10 @@ def mermaid(fleet: Fleet) -> str:
         source = arrow.source.id if arrow.source else CLIENTS
         lines.append(f'  {source} -->|"{arrow.ports}"| {arrow.target.id}')
     return "\n".join(lines) + "\n"
+
+
+def _text(group: Group) -> str:
+    return " + ".join(group.roles) + (f": {group.application}" if group.application else "")
 
 
 def _node(host: Host) -> str:
@@ -286,7 +293,7 @@ def _panel(group: Group, box: Box, management: str, inner: str | None) -> str:
 
 
 def _heading(group: Group) -> str:
-    text = " + ".join(group.roles)
+    text = _text(group)
     return text if len(text) <= 30 else f"{len(group.roles)} roles of {len(ROLES)}"
 
 
@@ -348,11 +355,13 @@ def _label(arrow: Arrow, places: dict[str, Box]) -> str:
 
 
 def _title(fleet: Fleet) -> str:
-    service = fleet.topology.service
+    service, applications = fleet.topology.service, fleet.topology.applications.values()
+    domains = ", ".join(one.domain for one in applications)
     published = ", ".join(str(port) for port in service.ports)
-    text = f"{service.application} on {service.address}, ports {published}"
+    kinds = ", ".join(dict.fromkeys(one.definition for one in applications))
+    text = f"{kinds} on {service.address}, ports {published}"
     return (
-        f'<text x="{MARGIN}" y="44" class="title">{escape(service.domain)}</text>'
+        f'<text x="{MARGIN}" y="44" class="title">{escape(domains)}</text>'
         f'<text x="{MARGIN}" y="66" class="soft">{escape(text)} · '
         f"{len(fleet.hosts)} {'hosts' if len(fleet.hosts) > 1 else 'host'}</text>"
     )

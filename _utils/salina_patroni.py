@@ -31,7 +31,7 @@ SETTINGS = (
 
 
 def data_directory(database: dict[str, Any]) -> str:
-    """Where this cluster's files are: ``/var/lib/postgresql/15/crm``."""
+    """Where this cluster's files are: ``/var/lib/postgresql/15/salina``."""
     return f"/var/lib/postgresql/{database['version']}/{database['scope']}"
 
 
@@ -68,7 +68,8 @@ def access_rules(database: dict[str, Any]) -> list[str]:
     """Return pg_hba: TLS and SCRAM for everybody who comes over the network.
 
     The superuser comes through the local socket as the system's user ``postgres`` only. An
-    application's role reaches its own database and ``postgres``, which Odoo's bus listens on.
+    application's role reaches its own database, from its own hosts alone, and with Odoo
+    ``postgres``, which its bus listens on.
     """
     rules = ["local all postgres peer"]
     members = [member["address"] for member in database["members"]]
@@ -76,7 +77,7 @@ def access_rules(database: dict[str, Any]) -> list[str]:
         rules.append(f"hostssl replication replicator {_single(address)} scram-sha-256")
         rules.append(f"hostssl postgres rewinder {_single(address)} scram-sha-256")
     for application in database["applications"]:
-        where, who = f"{application['name']},postgres", application["user"]
+        where, who = ",".join(application["reaches"]), application["user"]
         for address in application["clients"]:
             rules.append(f"hostssl {where} {who} {_single(address)} scram-sha-256")
     return rules

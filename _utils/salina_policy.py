@@ -98,6 +98,10 @@ class Fleet:
         """The hosts with a role, in the order of the fleet."""
         return self.roles.get(role, ())
 
+    def serving(self, application: str) -> list[Host]:
+        """The app hosts of an application, in the order of the fleet."""
+        return [host for host in self.having("app") if host.application == application]
+
     def tiers(self) -> list[tuple[str, list[str]]]:
         """The order of a deployment: the roles of each tier, and its hosts' ids, each once."""
         found: list[tuple[str, list[str]]] = []

@@ -12,27 +12,31 @@ from __future__ import annotations
 import datetime
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 FOLDER = "secrets"
 CA_KEY = "ca.key"
 CA_CERT = "ca.crt"
-PASSWORDS = (
-    "database-superuser",
-    "database-replication",
-    "database-rewind",
-    "database-rest",
-    "database-application",
-    "app-admin",
-    "app-login",
-)
-"""The passwords of a fleet, by the part that has them and what they open."""
+DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
+"""The passwords of the database hosts, by what they open."""
+APPLICATION = ("database", "admin", "login")
+"""What each application has a password of its own for."""
 
 
 class SecretsError(Exception):
     """A secret that is missing, empty or open to others; the message never holds its value."""
+
+
+def own(application: str, purpose: str) -> str:
+    """The name of an application's own password: app-crm-login."""
+    return f"app-{application}-{purpose}"
+
+
+def passwords(applications: Iterable[str]) -> list[str]:
+    """The names of all passwords of a fleet with these applications."""
+    return [*DATABASE, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
 
 
 class Source(Protocol):
@@ -96,10 +100,13 @@ def open_store(state: str | Path) -> Store:
     return Store(Path(state) / FOLDER)
 
 
-def create(store: Store, service: str, ca_days: int) -> list[str]:
-    """Make every secret that does not exist yet; returns the names of those made, no values."""
+def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]:
+    """Make every secret that does not exist yet; returns the names of those made, no values.
+
+    The first application gives the CA its name, which it keeps.
+    """
     made = []
-    for name in PASSWORDS:
+    for name in passwords(applications):
         if not store.has(name):
             store.put(name, secrets.token_urlsafe(24))
             made.append(name)
@@ -107,17 +114,17 @@ def create(store: Store, service: str, ca_days: int) -> list[str]:
         store.put(CA_KEY, new_key())
         made.append(CA_KEY)
     if not store.has(CA_CERT):
-        store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {service}", ca_days))
+        store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {applications[0]}", ca_days))
         made.append(CA_CERT)
     return made
 
 
-def check(store: Store) -> list[str]:
+def check(store: Store, applications: Iterable[str]) -> list[str]:
     """What is wrong with the secrets: missing or empty ones, files that others may read."""
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: others may enter, allowed is mode 0700")
-    for name in (*PASSWORDS, CA_KEY, CA_CERT):
+    for name in (*passwords(applications), CA_KEY, CA_CERT):
         try:
             store.get(name)
         except SecretsError as error:

@@ -16,7 +16,7 @@ import salina_policy as policy
 import salina_secrets as names
 from salina_policy import Fleet
 from salina_settings import Settings, seconds
-from salina_topology import Host, Service, Topology, copies
+from salina_topology import Application, Host, Topology, copies
 
 Pillar = dict[str, Any]
 STATE = "/var/lib/salina"
@@ -24,6 +24,10 @@ CERTIFICATE = "/etc/salina/tls"
 DATABASE = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
 LOOPBACK = "127.0.0.1"
+CLUSTER = "salina"
+"""The database cluster's name: no application's, for these come and go."""
+BUSES = {"odoo": ("postgres",)}
+"""Kind of application -> databases that it uses beside its own: Odoo's bus listens there."""
 
 
 class UnknownMinion(Exception):
@@ -35,7 +39,7 @@ def pillar_for(
     members: Mapping[str, list[str]],
     settings: Settings,
     secrets: names.Source,
-    applications: Mapping[str, Mapping[str, Any]],
+    definitions: Mapping[str, Mapping[str, Any]],
     minion_id: str,
     tree: str,
     state: str = STATE,
@@ -43,20 +47,20 @@ def pillar_for(
     """The pillar of one minion. The keys are described in docs (the working contract).
 
     `members`: pool -> active ids. `secrets`: where `get(name)` gives a secret's value.
-    `applications`: name -> content of pillar/app/<name>.yaml. `tree`: digest of the Python that
+    `definitions`: name -> content of pillar/app/<name>.yaml. `tree`: digest of the Python that
     minions load. `state`: the master's state directory, where the CA's key is.
 
-    Raises UnknownMinion; KeyError for an application that is not among `applications`;
+    Raises UnknownMinion; KeyError for a definition that is not among `definitions`;
     SecretsError for a secret that does not exist.
     """
     fleet = Fleet(topology, members, settings)
-    return select(fleet, secrets, applications, minion_id, tree, state)
+    return select(fleet, secrets, definitions, minion_id, tree, state)
 
 
 def select(
     fleet: Fleet,
     secrets: names.Source,
-    applications: Mapping[str, Mapping[str, Any]],
+    definitions: Mapping[str, Mapping[str, Any]],
     minion_id: str,
     tree: str,
     state: str = STATE,
@@ -73,14 +77,13 @@ def select(
         "ufw": _ufw(fleet, host),
         "tls": _tls(fleet, host, secrets),
     }
-    application = applications[fleet.topology.service.application]
     sections: Mapping[str, Callable[[], Pillar]] = {
         "master": lambda: _master(fleet, state),
-        "balancer": lambda: _balancer(fleet, host, application),
-        "app": lambda: _app(fleet, host, secrets, application),
+        "balancer": lambda: _balancer(fleet, definitions),
+        "app": lambda: _app(fleet, host, secrets, definitions),
         "storage": lambda: _storage(fleet, host),
         "quorum": lambda: _quorum(fleet, host),
-        "database": lambda: _database(fleet, host, secrets),
+        "database": lambda: _database(fleet, host, secrets, definitions),
     }
     for role in host.roles:
         if role in sections:
@@ -93,22 +96,21 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def url(service: Service) -> str:
-    """The service as clients call it: https://crm.example, http://crm.example:8080."""
+def url(topology: Topology, application: Application) -> str:
+    """An application as clients call it: https://crm.example, http://crm.example:8080."""
+    service = topology.service
     scheme, port, default = (
         ("https", service.https, 443) if service.tls else ("http", service.http, 80)
     )
-    return f"{scheme}://{service.domain}" + ("" if port == default else f":{port}")
+    return f"{scheme}://{application.domain}" + ("" if port == default else f":{port}")
 
 
 def _node(fleet: Fleet, host: Host, tree: str) -> Pillar:
-    service = fleet.topology.service
     return {
         "id": host.id,
         "roles": list(host.roles),
         "pool": host.pool,
-        "service": service.name,
-        "domain": service.domain,
+        "application": host.application,
         "tree": tree,
     }
 
@@ -177,7 +179,7 @@ def certificate_names(fleet: Fleet, host: Host) -> list[str]:
     if "database" in host.roles:
         found.append(f"DNS:{DATABASE}")
     if "balancer" in host.roles:
-        found.append(f"DNS:{fleet.topology.service.domain}")
+        found += [f"DNS:{one.domain}" for one in fleet.topology.applications.values()]
     if "quorum" in host.roles:
         found += ["DNS:localhost", f"IP:{LOOPBACK}"]  # etcdctl on the host itself
     found += [f"IP:{address}" for address in host.addresses.values()]
@@ -207,7 +209,7 @@ def _master(fleet: Fleet, state: str) -> Pillar:
     }
 
 
-def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pillar:
+def _balancer(fleet: Fleet, definitions: Mapping[str, Mapping[str, Any]]) -> Pillar:
     service = fleet.topology.service
     settings = asdict(fleet.settings.balancer)
     balance = settings.pop("balance")
@@ -218,27 +220,39 @@ def _balancer(fleet: Fleet, host: Host, application: Mapping[str, Any]) -> Pilla
             "http": service.http,
             "https": service.https,
             "tls": service.tls,
-            "domain": service.domain,
             "balance": "roundrobin" if by_load else balance,
             "load": {"every": seconds(settings["inter"])} if by_load else None,
-            "servers": [
+            "applications": [
                 {
-                    "name": app.id,
-                    "address": fleet.app_address(app),
-                    "port": policy.APP_PORT,
+                    "name": one.name,
+                    "domain": one.domain,
+                    "health": dict(definitions[one.definition]["health"]),
+                    "servers": [
+                        {
+                            "name": app.id,
+                            "address": fleet.app_address(app),
+                            "port": policy.APP_PORT,
+                        }
+                        for app in fleet.serving(one.name)
+                    ],
                 }
-                for app in fleet.having("app")
+                for one in fleet.topology.applications.values()
             ],
-            "health": dict(application.get("health") or {}),
             "settings": settings,
         }
     }
 
 
-def _app(fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[str, Any]) -> Pillar:
-    service = fleet.topology.service
+def _app(
+    fleet: Fleet,
+    host: Host,
+    secrets: names.Source,
+    definitions: Mapping[str, Mapping[str, Any]],
+) -> Pillar:
+    application = fleet.topology.served_by(host)
+    name, definition = application.name, definitions[application.definition]
     settings = fleet.settings
-    password = secrets.get("database-application")
+    password = secrets.get(names.own(name, "database"))
     storage = fleet.having("storage")
     volume = settings.storage.volume if storage else None
     address = fleet.app_address(host)
@@ -266,30 +280,30 @@ def _app(fleet: Fleet, host: Host, secrets: names.Source, application: Mapping[s
             "pool_port": settings.database_route.pool_port,
             "ca": f"{CERTIFICATE}/ca.crt",
             "name": DATABASE,
-            "databases": [{"name": service.name, "user": service.name, "password": password}],
+            "databases": [{"name": name, "user": name, "password": password}],
             "settings": {key: value for key, value in route.items() if key != "pool_port"},
         },
         "app": {
-            "kind": application.get("kind"),
-            "name": service.application,
-            "definition": dict(application),
+            "kind": definition["kind"],
+            "name": application.definition,
+            "definition": dict(definition),
             "address": address,
             "port": policy.APP_PORT,
             "balancers": balancers,
-            "domain": service.domain,
-            "url": url(service),
+            "domain": application.domain,
+            "url": url(fleet.topology, application),
             "database": {
-                "name": service.name,
-                "user": service.name,
+                "name": name,
+                "user": name,
                 "password": password,
                 "host": LOOPBACK,
                 "port": settings.database_route.pool_port,
             },
             "secrets": {
-                "admin_password": secrets.get("app-admin"),
-                "login_password": secrets.get("app-login"),
+                "admin_password": secrets.get(names.own(name, "admin")),
+                "login_password": secrets.get(names.own(name, "login")),
             },
-            "data": f"{settings.storage.mount}/{application.get('kind')}",
+            "data": f"{settings.storage.mount}/{name}",
             "settings": tuning,
         },
     }
@@ -341,7 +355,7 @@ def _option(value: object) -> str:
 
 def _quorum(fleet: Fleet, host: Host) -> Pillar:
     settings = asdict(fleet.settings.quorum)
-    service = fleet.topology.service
+    fleets_own = f"{CLUSTER} {fleet.topology.service.address}"
     return {
         "quorum": {
             "name": host.id,
@@ -351,9 +365,7 @@ def _quorum(fleet: Fleet, host: Host) -> Pillar:
                 for voter in fleet.having("quorum")
             ],
             # not a secret: it keeps two clusters that meet by mistake apart
-            "token": hashlib.sha256(f"salina {service.name} {service.domain}".encode()).hexdigest()[
-                :16
-            ],
+            "token": hashlib.sha256(fleets_own.encode()).hexdigest()[:16],
             **settings,
         }
     }
@@ -366,13 +378,17 @@ def _database_members(fleet: Fleet) -> list[Pillar]:
     ]
 
 
-def _database(fleet: Fleet, host: Host, secrets: names.Source) -> Pillar:
+def _database(
+    fleet: Fleet,
+    host: Host,
+    secrets: names.Source,
+    definitions: Mapping[str, Mapping[str, Any]],
+) -> Pillar:
     settings = asdict(fleet.settings.database)
-    service = fleet.topology.service
     top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
     return {
         "database": {
-            "scope": service.name,
+            "scope": CLUSTER,
             "name": host.id,
             "address": fleet.address(host, "data"),
             "first": host.first,
@@ -389,11 +405,13 @@ def _database(fleet: Fleet, host: Host, secrets: names.Source) -> Pillar:
             },
             "applications": [
                 {
-                    "name": service.name,
-                    "user": service.name,
-                    "password": secrets.get("database-application"),
-                    "clients": [fleet.address(app, "data") for app in fleet.having("app")],
+                    "name": one.name,
+                    "user": one.name,
+                    "password": secrets.get(names.own(one.name, "database")),
+                    "reaches": [one.name, *BUSES.get(definitions[one.definition]["kind"], ())],
+                    "clients": [fleet.address(app, "data") for app in fleet.serving(one.name)],
                 }
+                for one in fleet.topology.applications.values()
             ],
         }
     }
@@ -411,14 +429,16 @@ def main() -> None:
 
     root = Path(__file__).resolve().parent.parent
     topology = salina_topology.load(sys.argv[2] if sys.argv[2:] else root / "pillar/topology.yaml")
-    application = root / f"pillar/app/{topology.service.application}.yaml"
-    definition = salina_app.load(application).to_dict()
+    definitions = {
+        one.definition: salina_app.load(root / f"pillar/app/{one.definition}.yaml").to_dict()
+        for one in topology.applications.values()
+    }
     pillar = pillar_for(
         topology,
         topology.initial(),
         salina_settings.load(root / "pillar/settings"),
         names.FakeStore(),
-        {topology.service.application: definition},
+        definitions,
         sys.argv[1],
         "0" * 64,
     )

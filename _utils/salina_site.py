@@ -21,6 +21,7 @@ import salina_settings
 import salina_topology
 import salina_tree
 from salina_policy import Fleet
+from salina_topology import Application, Host
 from salina_yaml import DataError, show
 
 TOPOLOGY = "pillar/topology.yaml"
@@ -39,12 +40,15 @@ class SiteError(DataError):
 
 @dataclass(frozen=True)
 class Site:
-    """What was read: the fleet, the application's definition, the digest of the minions' Python."""
+    """What was read: the fleet, the applications' definitions, the digest of the minions' Python.
+
+    `definitions`: name of a file of pillar/app -> its content, of those that the topology names.
+    """
 
     root: Path
     state: Path
     fleet: Fleet
-    applications: Mapping[str, Mapping[str, Any]]
+    definitions: Mapping[str, Mapping[str, Any]]
     tree: str
 
     @property
@@ -62,10 +66,14 @@ class Site:
         """Whoever changes the fleet holds it (`salina_lock`)."""
         return self.state / "lock"
 
+    def definition_of(self, host: Host) -> Mapping[str, Any]:
+        """What pillar/app has of the application that an app host serves."""
+        return self.definitions[self.fleet.topology.served_by(host).definition]
+
     def pillar(self, minion_id: str) -> dict[str, Any]:
         """One minion's pillar; raises as `salina_select.select` does."""
         return salina_select.select(
-            self.fleet, self.store, self.applications, minion_id, self.tree, str(self.state)
+            self.fleet, self.store, self.definitions, minion_id, self.tree, str(self.state)
         )
 
 
@@ -75,7 +83,7 @@ _known: dict[tuple[str, str], tuple[Signature, Site]] = {}
 def read(root: str | Path, state: str | Path) -> Site:
     """Everything, from the repository `root` and the master's state directory `state`.
 
-    Raises SiteError with the faults of topology, settings, members and application together.
+    Raises SiteError with the faults of topology, settings, members and applications together.
     """
     root, state = Path(root), Path(state)
     signature = _signature(
@@ -114,27 +122,31 @@ def _read(root: Path, state: Path) -> Site:
         members = salina_members.load(file, topology)
     except salina_members.MembersError as error:
         faults += _prefixed(str(file), error)
-    applications: dict[str, Mapping[str, Any]] = {}
-    try:
-        applications[topology.service.application] = application(root, topology)
-    except SiteError as error:
-        faults += error.faults
+    definitions: dict[str, Mapping[str, Any]] = {}
+    for one in topology.applications.values():
+        if one.definition in definitions:
+            continue
+        try:
+            definitions[one.definition] = definition(root, one)
+        except SiteError as error:
+            faults += error.faults
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
-    return Site(root, state, fleet, applications, salina_tree.of_repository(root))
+    return Site(root, state, fleet, definitions, salina_tree.of_repository(root))
 
 
-def application(root: Path, topology: salina_topology.Topology) -> Mapping[str, Any]:
-    """The definition of the topology's application, pillar/app/<name>.yaml.
+def definition(root: Path, application: Application) -> Mapping[str, Any]:
+    """The content of an application's file, pillar/app/<definition>.yaml.
 
     Raises SiteError when there is none, and with every fault in it.
     """
-    name = topology.service.application
+    name = application.definition
     file = f"{APPLICATIONS}/{name}.yaml"
     if not (root / file).exists():
         there = ", ".join(sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml")))
-        fault = f"{TOPOLOGY}: service.application: {show(name)}, allowed is a file of"
+        path = f"applications.{application.name}.definition"
+        fault = f"{TOPOLOGY}: {path}: {show(name)}, allowed is a file of"
         raise SiteError("salina", [f"{fault} {APPLICATIONS}: {there or 'there is none'}"])
     try:
         return salina_app.load(root / file).to_dict()

@@ -57,13 +57,20 @@ OWN_PORTS: Mapping[int, str] = {
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 DOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
-APPLICATION = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+DEFINITION = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 ADDRESS_RULE = re.compile(r"(?P<stem>[0-9A-Fa-f.:]*[.:])\((?P<base>[0-9]{1,5})\+n\)")
 
 TAKEN_IDS = ("localhost", "database")
 """Names that mean something else in /etc/hosts: `database` is an app host's way to the primary."""
-TAKEN_SERVICES = ("postgres", "template0", "template1", "superuser", "replicator", "rewind")
-"""Names of PostgreSQL's own databases and of the roles that Patroni uses."""
+TAKEN_NAMES = frozenset(
+    (
+        *("postgres", "template0", "template1", "public", "none"),  # PostgreSQL's own
+        *("all", "sameuser", "samerole", "samegroup", "replication"),  # words of pg_hba.conf
+        *("replicator", "rewinder"),  # Patroni's roles
+        *("pgbouncer", "database"),  # the way to the database, which the balancer's host may have
+    )
+)
+"""Names that an application can't have: it names a database, a role and a backend of HAProxy."""
 UNUSABLE = tuple(
     ipaddress.ip_network(cidr)
     for cidr in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
@@ -90,6 +97,7 @@ class Host:
     """A host: minion id, roles, and its address in each network (network's name -> address).
 
     `first`: the database host that bootstraps the cluster. `pool`: the pool it is a member of.
+    `application`: the one that it serves, with role app.
     """
 
     id: str
@@ -97,6 +105,7 @@ class Host:
     addresses: Mapping[str, str]
     first: bool = False
     pool: str | None = None
+    application: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Pool:
     """A numbered family of hosts: member n has the id and the addresses that the rules give.
 
     `id_pattern` holds `{n}`; an address rule such as `10.1.3.(10+n)` is the address with the
-    base in place of the parenthesis, plus n.
+    base in place of the parenthesis, plus n. `application`: the one that its members serve.
     """
 
     name: str
@@ -114,6 +123,7 @@ class Pool:
     minimum: int
     maximum: int
     initial: tuple[str, ...]
+    application: str | None = None
 
     def ids(self) -> tuple[str, ...]:
         """The ids of all members there may ever be, in order: s1 to s10."""
@@ -134,18 +144,15 @@ class Pool:
             roles=self.roles,
             addresses={net: str(_start(rule) + number) for net, rule in self.addresses.items()},
             pool=self.name,
+            application=self.application,
         )
 
 
 @dataclass(frozen=True)
 class Service:
-    """The published service: what clients call, and the application behind it."""
+    """Where clients reach the applications: the published address and its ports."""
 
-    name: str
-    domain: str
-    application: str
     address: str
-    network: str
     http: int = 80
     https: int = 443
     tls: bool = True
@@ -157,14 +164,37 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Application:
+    """An application: `definition` is the name of its file in pillar/app.
+
+    Its own name is also that of its database and of the role that owns it, of its directory on the
+    volume, and of its backend at the balancer.
+    """
+
+    name: str
+    domain: str
+    definition: str
+
+
+@dataclass(frozen=True)
 class Topology:
     """What exists. `hosts` are the static ones; the members of `pools` come and go."""
 
     service: Service
+    applications: Mapping[str, Application]
     networks: Mapping[str, Network]
     links: Mapping[str, str]
     hosts: tuple[Host, ...]
     pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    @property
+    def default(self) -> Application:
+        """The first application: it also answers requests that name no application's domain."""
+        return next(iter(self.applications.values()))
+
+    def served_by(self, host: Host) -> Application:
+        """The application of an app host (KeyError for another host)."""
+        return self.applications[host.application or ""]
 
     def initial(self) -> dict[str, list[str]]:
         """The members that each pool begins with: {'app': ['s1', 's2', 's3']}."""
@@ -203,13 +233,14 @@ class Topology:
         service = self.service
         return {
             "service": {
-                "name": service.name,
-                "domain": service.domain,
-                "application": service.application,
                 "address": service.address,
                 "http": service.http,
                 "https": service.https,
                 "tls": service.tls,
+            },
+            "applications": {
+                one.name: {"domain": one.domain, "definition": one.definition}
+                for one in self.applications.values()
             },
             "networks": {network.name: network.cidr for network in self.networks.values()},
             "links": dict(self.links),
@@ -218,6 +249,7 @@ class Topology:
                     "roles": list(host.roles),
                     "addresses": dict(host.addresses),
                     **({"first": True} if host.first else {}),
+                    **({"application": host.application} if host.application else {}),
                 }
                 for host in self.hosts
             },
@@ -229,6 +261,7 @@ class Topology:
                     "minimum": pool.minimum,
                     "maximum": pool.maximum,
                     "initial": list(pool.initial),
+                    "application": pool.application,
                 }
                 for pool in self.pools.values()
             },
@@ -323,6 +356,7 @@ class _Reader:
     def __init__(self, faults: _Faults) -> None:
         self.faults = faults
         self.network_names: tuple[str, ...] = ()
+        self.application_names: tuple[str, ...] = ()
 
     # Values
 
@@ -406,15 +440,17 @@ class _Reader:
     # The parts of the file, in its order
 
     def topology(self, data: object) -> Topology | None:
-        parts = self.fields(data, "", ("service", "networks", "links", "hosts"), ("pools",))
+        required = ("service", "applications", "networks", "links", "hosts")
+        parts = self.fields(data, "", required, ("pools",))
         if not isinstance(data, dict):
             return None
         networks = self.networks(parts.get("networks", {}))
         links = self.links(parts.get("links")) if "links" in parts else {}
+        applications = self.applications(parts["applications"]) if "applications" in parts else {}
         hosts = self.hosts(parts.get("hosts", {}))
         pools = self.pools(parts.get("pools", {}))
-        service = self.service(parts.get("service"), links) if "service" in parts else None
-        return Topology(service or Service("", "", "", "", ""), networks, links, hosts, pools)
+        service = self.service(parts["service"]) if "service" in parts else Service("")
+        return Topology(service, applications, networks, links, hosts, pools)
 
     def networks(self, value: object) -> dict[str, Network]:
         found = {}
@@ -448,30 +484,38 @@ class _Reader:
             if purpose in data and self.network(data[purpose], join("links", purpose))
         }
 
-    def service(self, value: object, links: Mapping[str, str]) -> Service:
-        path = "service"
-        data = self.fields(
-            value, path, ("name", "domain", "application", "address"), ("http", "https", "tls")
-        )
-        rule = "a lower-case letter, then letters, digits and _, at most 31"
-        name = self.text(data, "name", path, NAME, rule)
-        if name in TAKEN_SERVICES:
-            self.faults.found("service.name", name, "a name PostgreSQL and Patroni do not use")
-        domain = self.text(data, "domain", path, DOMAIN, "a lower-case domain name")
-        if len(domain) > 253:
-            self.faults.found("service.domain", domain, "at most 253 characters")
+    def service(self, value: object) -> Service:
+        data = self.fields(value, "service", ("address",), ("http", "https", "tls"))
         return Service(
-            name=name,
-            domain=domain,
-            application=self.text(
-                data, "application", path, APPLICATION, "the name of a file of pillar/app"
-            ),
             address=self.address(data["address"], "service.address") if "address" in data else "",
-            network=links.get("edge", ""),
             http=self.port(data, "http", 80),
             https=self.port(data, "https", 443),
-            tls=self.flag(data, "tls", path, True),
+            tls=self.flag(data, "tls", "service", True),
         )
+
+    def applications(self, value: object) -> dict[str, Application]:
+        data = self.mapping(value, "applications")
+        self.application_names = tuple(data)
+        if value == {} and self.faults.sound("applications"):
+            self.faults.add("applications", "none, allowed is at least one")
+        return {
+            name: self.application(name, content, join("applications", name))
+            for name, content in data.items()
+        }
+
+    def application(self, name: str, content: object, path: str) -> Application:
+        if not NAME.fullmatch(name):
+            rule = "a lower-case letter, then letters, digits and _, at most 31"
+            self.faults.add(path, f"the name, allowed is {rule}")
+        elif name in TAKEN_NAMES or name.startswith("pg_"):
+            rule = "one that PostgreSQL, pgbouncer and HAProxy have no other use for"
+            self.faults.add(path, f"the name, allowed is {rule}")
+        data = self.fields(content, path, ("domain", "definition"))
+        domain = self.text(data, "domain", path, DOMAIN, "a lower-case domain name")
+        if len(domain) > 253:
+            self.faults.found(join(path, "domain"), domain, "at most 253 characters")
+        rule = "the name of a file of pillar/app"
+        return Application(name, domain, self.text(data, "definition", path, DEFINITION, rule))
 
     def port(self, data: Mapping[str, Any], key: str, default: int) -> int:
         port = self.integer(data, key, "service", 1, 65535, default)
@@ -493,6 +537,22 @@ class _Reader:
                 self.faults.found(join(path, "roles"), word, ", ".join(allowed))
         return tuple(role for role in ROLES if role in words)  # one order, whatever the file's
 
+    def served(self, data: Mapping[str, Any], path: str, roles: Sequence[str]) -> str | None:
+        """The application that a host or a pool serves: where there is one only, that one."""
+        here, names = join(path, "application"), self.application_names
+        if "app" not in roles:
+            if "application" in data and self.faults.sound(join(path, "roles")):
+                self.faults.found(here, data["application"], "only with role app")
+            return None
+        if "application" in data:
+            name = data["application"]
+            if isinstance(name, str) and name in names:
+                return name
+            self.faults.found(here, name, ", ".join(names) or "a name from applications")
+        elif len(names) > 1:
+            self.faults.add(here, f"missing, required is one of {', '.join(names)}")
+        return names[0] if len(names) == 1 else None
+
     def hosts(self, value: object) -> tuple[Host, ...]:
         return tuple(
             self.host(host_id, content, join("hosts", host_id))
@@ -503,18 +563,20 @@ class _Reader:
         self.label(host_id, path, "the id")
         if host_id in TAKEN_IDS:
             self.faults.add(path, f"the id, allowed is any label but {', '.join(TAKEN_IDS)}")
-        data = self.fields(content, path, ("roles", "addresses"), ("first",))
+        data = self.fields(content, path, ("roles", "addresses"), ("first", "application"))
         addresses = {}
         if "addresses" in data:
             here = join(path, "addresses")
             for name, text in self.mapping(data["addresses"], here).items():
                 if self.network(name, join(here, name)):
                     addresses[name] = self.address(text, join(here, name))
+        roles = self.roles(data, path, ROLES)
         return Host(
             id=host_id,
-            roles=self.roles(data, path, ROLES),
+            roles=roles,
             addresses={name: address for name, address in addresses.items() if address},
             first=self.flag(data, "first", path, False),
+            application=self.served(data, path, roles),
         )
 
     def pools(self, value: object) -> dict[str, Pool]:
@@ -529,18 +591,19 @@ class _Reader:
         return found
 
     def pool(self, name: str, content: object, path: str) -> Pool:
-        data = self.fields(
-            content, path, ("id", "roles", "addresses", "minimum", "maximum", "initial")
-        )
+        required = ("id", "roles", "addresses", "minimum", "maximum", "initial")
+        data = self.fields(content, path, required, ("application",))
         maximum = self.integer(data, "maximum", path, 1, MAX_POOL, MAX_POOL)
+        roles = self.roles(data, path, POOL_ROLES)
         return Pool(
             name=name,
-            roles=self.roles(data, path, POOL_ROLES),
+            roles=roles,
             id_pattern=self.id_pattern(data["id"], path, maximum) if "id" in data else "{n}",
             addresses=self.rules(data["addresses"], path) if "addresses" in data else {},
             minimum=self.integer(data, "minimum", path, 1, maximum, 1),
             maximum=maximum,
             initial=tuple(self.words(data, "initial", path, "a list of ids")),
+            application=self.served(data, path, roles),
         )
 
     def id_pattern(self, value: object, path: str, maximum: int) -> str:
@@ -605,6 +668,7 @@ def _network(value: object) -> IPNetwork | None:
 
 def _across(topology: Topology, replica: int | None, faults: _Faults) -> Iterator[str]:
     """The faults that show only when the parts of the topology are seen together."""
+    yield from _domains_differ(topology, faults)
     yield from _networks_apart(topology)
     yield from _ids_differ(topology)
     yield from _addresses_fit(topology)
@@ -613,12 +677,23 @@ def _across(topology: Topology, replica: int | None, faults: _Faults) -> Iterato
         faults.sound(f"{join('hosts', host.id)}.roles") for host in topology.hosts
     ):
         yield from _counts(topology, faults)
+        yield from _served(topology, faults)
         yield from _first(topology, faults)
         yield from _storage(topology, replica)
         yield from _reached(topology, faults)
     ports_sound = faults.sound("service.http") and faults.sound("service.https")
     if ports_sound and topology.service.http == topology.service.https:
         yield f"service.https: {topology.service.https} is already http's"
+
+
+def _domains_differ(topology: Topology, faults: _Faults) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for one in topology.applications.values():
+        path = f"{join('applications', one.name)}.domain"
+        if one.domain in owners:
+            yield f"{path}: {one.domain} is already {owners[one.domain]}'s"
+        elif faults.sound(path):
+            owners[one.domain] = one.name
 
 
 def _networks_apart(topology: Topology) -> Iterator[str]:
@@ -727,6 +802,19 @@ def _counts(topology: Topology, faults: _Faults) -> Iterator[str]:
         yield "hosts: no host with role database, allowed is at least one"
     if not _with(topology, "app") and not topology.pools and faults.sound("pools"):
         yield "hosts: no host with role app, allowed is at least one, here or in a pool"
+
+
+def _served(topology: Topology, faults: _Faults) -> Iterator[str]:
+    """Each application has hosts; one that nobody names is looked for when all others are known."""
+    paths = [f"{join('hosts', host.id)}.application" for host in topology.hosts]
+    served = {host.application for host in topology.hosts}
+    served |= {pool.application for pool in topology.pools.values()}
+    if served <= {None} or not faults.sound("pools") or not all(map(faults.sound, paths)):
+        return
+    for name in topology.applications:
+        if name not in served:
+            rule = "at least one host or pool with role app and this application"
+            yield f"{join('applications', name)}: nobody serves it, allowed is {rule}"
 
 
 def _first(topology: Topology, faults: _Faults) -> Iterator[str]:

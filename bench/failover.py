@@ -10,7 +10,7 @@ from tests.lab.tiers import leader
 from tests.lab.traffic import Writer, wait_for
 
 ROUNDS = 3
-POSTMASTER = "kill -9 $(head -1 /var/lib/postgresql/15/crm/postmaster.pid)"
+POSTMASTER = "kill -9 $(head -1 /var/lib/postgresql/15/salina/postmaster.pid)"
 LOSSES: dict[str, Callable[[str], object]] = {
     "process": lambda host: lab.shell(host, POSTMASTER),
     "host": lambda host: lab.fault("kill", host),

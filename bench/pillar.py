@@ -70,8 +70,9 @@ class Site:
             (root / "pillar" / name).symlink_to(fleets.REPOSITORY / "pillar" / name)
         for name in ("_modules", "_states", "_utils"):
             (root / name).symlink_to(fleets.REPOSITORY / name)
-        (root / "pillar/topology.yaml").write_text(yaml.safe_dump(topology(count)))
-        salina_secrets.create(salina_secrets.open_store(state), "bench", 1)
+        data = topology(count)
+        (root / "pillar/topology.yaml").write_text(yaml.safe_dump(data))
+        salina_secrets.create(salina_secrets.open_store(state), [*data["applications"]], 1)
         self.place = place
         self.opts = dict(salt.config.master_config(None)) | {
             "root_dir": str(place),

@@ -111,25 +111,29 @@ class Way:
 
 
 def ways() -> dict[str, Way]:
-    """Return the way through firewall and balancer, and the straight one."""
+    """Return the ways to the first application: through firewall and balancer, and straight."""
     wanted, topology = fleet.current(), fleet.topology()
-    service = topology.service
+    service, application = topology.service, topology.default
     balancer = next(machine for machine in wanted.machines if "balancer" in machine.roles)
-    hosts = [host for host in topology.fleet(fleet.members(topology)) if "app" in host.roles]
+    hosts = [
+        host
+        for host in topology.fleet(fleet.members(topology))
+        if host.application == application.name
+    ]
     port = service.https if service.tls else service.http
     scheme = "https" if service.tls else "http"
     headers = ("accept-encoding: gzip",)
     through = Way(
         wanted.caller(service.address),
         scheme,
-        service.domain,
+        application.domain,
         (f"{service.address}:{port}",) * len(hosts),
         headers,
     )
     straight = Way(
         balancer,
         "http",
-        service.domain,
+        application.domain,
         tuple(f"{topology.address(host, 'web')}:{APP_PORT}" for host in hosts),
         (*headers, f"x-forwarded-proto: {scheme}"),
     )

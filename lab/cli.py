@@ -70,7 +70,8 @@ def root(context: typer.Context) -> None:
 def up(
     topology: Annotated[Path | None, typer.Option(help="Instead of pillar/topology.yaml.")] = None,
     app_name: Annotated[
-        str | None, typer.Option("--app", help="A file of pillar/app, instead of the topology's.")
+        str | None,
+        typer.Option("--app", help="A file of pillar/app, instead of the topology's; NAME=FILE."),
     ] = None,
     deploy: Annotated[bool, typer.Option(help="Deploy once the minions answer.")] = True,
 ) -> None:

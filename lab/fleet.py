@@ -44,12 +44,14 @@ def choose(source: Path | None, application: str | None) -> tuple[str, bool]:
     """Return the topology's text for the lab, and whether it is the repository's own.
 
     :param source: another topology than pillar/topology.yaml
-    :param application: another application than the topology names
+    :param application: a file of pillar/app for the topology's application; NAME=FILE for one of
+        several
     :raises LabError: no such application; no such topology, or one with faults
     """
+    name, _, definition = (application or "").rpartition("=")
     known = sorted(path.stem for path in APPLICATIONS.glob("*.yaml"))
-    if application is not None and application not in known:
-        raise LabError(f"no application {application!r}; there are: {', '.join(known)}")
+    if application is not None and definition not in known:
+        raise LabError(f"no application {definition!r}; there are: {', '.join(known)}")
     path = source or OWN_TOPOLOGY
     try:
         data = salina_topology.load(path).to_dict()
@@ -57,7 +59,11 @@ def choose(source: Path | None, application: str | None) -> tuple[str, bool]:
         raise LabError(str(error), "mend it, then: make up (others: tests/topologies)") from error
     if application is None:
         return path.read_text(), source is None
-    data["service"]["application"] = application
+    names = list(data["applications"])
+    if name not in names and (name or len(names) > 1):
+        which = " or ".join(f"APP={one}={definition}" for one in names)
+        raise LabError(f"APP={application}: the topology has {', '.join(names)}", which)
+    data["applications"][name or names[0]]["definition"] = definition
     return yaml.safe_dump(data, sort_keys=False), False
 
 
@@ -194,7 +200,8 @@ def files(wanted: Plan, machine: Machine, fleet: salina_topology.Topology) -> Fi
     if machine.minion:
         given = bare(machine, userdata.parse(user_data(wanted.master, machine), machine.name))
     else:
-        given = provision.system(machine, {fleet.service.domain: fleet.service.address})
+        domains = [one.domain for one in fleet.applications.values()]
+        given = provision.system(machine, dict.fromkeys(domains, fleet.service.address))
     if machine.master:
         given |= provision.master(keys.master(), configurations())
         given |= provision.accepted(minion_keys(wanted))

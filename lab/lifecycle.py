@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import salina_secrets
+import salina_select
 import salina_topology
 from lab import (
     cloud,
@@ -47,7 +49,8 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
     """
     text, own = fleet.choose(source, application)
     topology = fleet.parse(text)
-    fleet.check_application(topology.service.application)
+    for one in topology.applications.values():
+        fleet.check_application(one.definition)
     preflight.ensure()
     with exclusive("up"):
         mirror.ensure()
@@ -95,17 +98,20 @@ def bring_up(topology: salina_topology.Topology, base: Path, own: bool) -> None:
 
 def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
     """Print where the service is, how to get in, and which hosts there are."""
-    service = topology.service
     out.print()
     for machine in wanted.machines:
         addresses = " ".join(interface.address for interface in machine.interfaces)
         out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
-    scheme = "https" if service.tls else "http"
-    here = f"https://127.0.0.1:{HTTPS}" if service.tls else f"http://127.0.0.1:{HTTP}"
-    out.print(f"\n  {scheme}://{service.domain}/ for the clients {clients(wanted)}")
-    out.print(f"  {here}/ on this machine, while this runs: bin/lab forward")
-    password = f"bin/lab exec {wanted.master.name} -- cat {SECRETS}/app-login"
-    out.print(f"  login: admin, password: {password} (all secrets are in that folder)")
+    scheme, port = ("https", HTTPS) if topology.service.tls else ("http", HTTP)
+    for one in topology.applications.values():
+        first = one is topology.default  # which needs no name
+        here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
+        known = "" if first else f", and /etc/hosts has 127.0.0.1 {one.domain}"
+        password = f"{SECRETS}/{salina_secrets.own(one.name, 'login')}"
+        out.print(f"\n  {salina_select.url(topology, one)}/ for the clients {clients(wanted)}")
+        out.print(f"  {here} on this machine, while this runs: bin/lab forward{known}")
+        out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
+    out.print(f"  (all secrets are in {SECRETS})")
 
 
 def clients(wanted: Plan) -> str:

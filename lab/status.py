@@ -54,12 +54,13 @@ def health_path(application: str) -> str:
 def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
     """Return what the probe has to know about a host."""
     host = next(host for host in fleet_.everyone() if host.id == machine.name)
+    served = fleet_.applications[host.application] if host.application else None
     return {
         "roles": list(machine.roles),
         "data": fleet_.address(host, "data") or "",
         "web": fleet_.address(host, "web") or "",
-        "health": health_path(fleet_.service.application),
-        "domain": fleet_.service.domain,
+        "health": health_path(served.definition) if served else "",
+        "domain": served.domain if served else "",
         "storage": " ".join(one.id for one in fleet_.hosts if "storage" in one.roles),
     }
 
@@ -75,17 +76,19 @@ def probe(machine: Machine, fleet_: salina_topology.Topology) -> list[Check]:
 
 
 def service(caller: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> Row:
-    """Ask the service as a client does, with its certificate checked."""
-    published = fleet_.service
+    """Ask each application as a client does, with its certificate checked."""
+    published, trusted = fleet_.service, authority(wanted)
     scheme, port = ("https", published.https) if published.tls else ("http", published.http)
-    url = f"{scheme}://{published.domain}:{port}{health_path(published.application)}"
-    curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
-    curl += ["--resolve", f"{published.domain}:{port}:{published.address}"]
-    curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
-    done = run(containers.attach(caller, curl), text=authority(wanted), check=False)
-    good = done.stdout == "200"
-    detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
-    return Row("service", f"from {caller.name}", (Check(url, good, detail),))
+    checks = []
+    for one in fleet_.applications.values():
+        url = f"{scheme}://{one.domain}:{port}{health_path(one.definition)}"
+        curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
+        curl += ["--resolve", f"{one.domain}:{port}:{published.address}"]
+        curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
+        done = run(containers.attach(caller, curl), text=trusted, check=False)
+        detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
+        checks.append(Check(url, done.stdout == "200", detail))
+    return Row("service", f"from {caller.name}", tuple(checks))
 
 
 def authority(wanted: Plan) -> str:

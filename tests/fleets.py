@@ -5,7 +5,7 @@ Secrets read `canary-NAME`, so that a test can look for them where they must not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,18 +24,10 @@ from salina_topology import Topology
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
 OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
-"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6."""
+"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications."""
 TREE = "0" * 64
 PUBLIC = "ca.crt"
 """Kept with the secrets, but for everyone to read."""
-SECRETS = {
-    "database": {
-        *("database-superuser", "database-replication", "database-rewind", "database-rest"),
-        "database-application",
-    },
-    "app": {"database-application", "app-admin", "app-login"},
-}
-"""role -> the secrets that its hosts may see; nobody else sees any."""
 
 
 def data(name: str = "default") -> dict[str, Any]:
@@ -77,19 +69,29 @@ def pillar(
 ) -> dict[str, Any]:
     """A minion's pillar as the master would hand it out, but for the secrets' values.
 
-    `own`: other settings than the repository's; `application`: another one than the topology's.
+    `own`: other settings than the repository's; `application`: another file of pillar/app than the
+    topology's.
     """
     found = topology(name)
-    runs = application or found.service.application
+    if application:
+        others = {
+            key: replace(one, definition=application) for key, one in found.applications.items()
+        }
+        found = replace(found, applications=others)
     return salina_select.pillar_for(
-        replace(found, service=replace(found.service, application=runs)),
+        found,
         found.initial(),
         own or settings(),
         salina_secrets.FakeStore(),
-        {runs: definition(runs)},
+        definitions(found),
         minion,
         TREE,
     )
+
+
+def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:
+    """What pillar/app has of a topology's applications."""
+    return {one.definition: definition(one.definition) for one in of.applications.values()}
 
 
 def everyone() -> list[tuple[str, str]]:
@@ -98,9 +100,14 @@ def everyone() -> list[tuple[str, str]]:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """(topology, minion), one minion for each set of roles: the others differ in addresses."""
-    found = {(name, fleet(name).hosts[host].roles): host for name, host in everyone()}
-    return [(name, host) for (name, _), host in found.items()]
+    """(topology, minion), one minion for each set of roles and application: the others differ in
+    addresses.
+    """
+    found = {}
+    for name, host in everyone():
+        here = fleet(name).hosts[host]
+        found[name, here.roles, here.application] = host
+    return [(name, host) for (name, *_), host in found.items()]
 
 
 def balancers() -> list[tuple[str, str]]:
@@ -108,6 +115,18 @@ def balancers() -> list[tuple[str, str]]:
     return [(name, host) for name, host in kinds() if "balancer" in fleet(name).hosts[host].roles]
 
 
-def secrets_of(roles: Iterable[str]) -> set[str]:
-    """The names of the secrets that a host with these roles may see."""
-    return {secret for role in roles for secret in SECRETS.get(role, ())}
+def secrets_of(host: str, name: str = "default") -> set[str]:
+    """The names of the secrets that a host may see: by its roles, and of its own application."""
+    here, own = fleet(name).hosts[host], salina_secrets.own
+    found: set[str] = set()
+    if "database" in here.roles:
+        passwords = {own(application, "database") for application in topology(name).applications}
+        found |= {*salina_secrets.DATABASE, *passwords}
+    if here.application:
+        found |= {own(here.application, purpose) for purpose in salina_secrets.APPLICATION}
+    return found
+
+
+def secrets(name: str = "default") -> list[str]:
+    """The names of all passwords of a fleet."""
+    return salina_secrets.passwords(topology(name).applications)

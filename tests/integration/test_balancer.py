@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
 
 SERVERS = ("s1", "s2", "s3")
+SHOPS = ("w1", "w2")
+HEALTH = "/web/health"
 QUICK = {
     "inter": "100ms",
     "fastinter": "100ms",
@@ -65,10 +67,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         time.sleep(self.server.delay)
-        status = self.server.health if self.path == "/web/health" else 200
+        status = self.server.health if self.path == HEALTH else 200
         if self.path == "/502" and self.server.name != "s1":
             status = 502
-        if self.path != "/web/health":
+        if self.path != HEALTH:
             self.server.requests.append(f"{self.command} {self.path}")
         body = json.dumps({"server": self.server.name, "headers": dict(self.headers)}).encode()
         self.send_response(status)
@@ -110,7 +112,7 @@ class Balancer:
         return Counter(json.loads(self.ask(**keywords)[2])["server"] for _ in range(requests))
 
     def settle(self, **wanted: Any) -> None:
-        """Wait until each server of the backend `app` is as wanted: `serving=True`."""
+        """Wait until each app host is as wanted: `serving=True`."""
 
         def settled() -> bool:
             found = module.servers().values()
@@ -128,21 +130,30 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def start(home: Path, tls: bool) -> Iterator[Balancer]:
-    """Run HAProxy with the fragment, and servers, until the test is over."""
+def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
+    """Run HAProxy with the fragment, and servers, until the test is over.
+
+    `shops`: those of the second application, in a fleet that has two.
+    """
     certificate(home)
     shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
     plain, secure = free_ports(2)
-    applications = {name: Application(name) for name in SERVERS}
+    applications = {name: Application(name) for name in (*SERVERS, *shops)}
+    known = {
+        name: {"name": name, "address": "127.0.0.1", "port": application.server_port}
+        for name, application in applications.items()
+    }
     text = fragment(
+        "two-applications" if shops else "default",
+        servers={
+            "crm": [known[name] for name in SERVERS],
+            "shop": [known[name] for name in shops],
+        },
+        health={"path": HEALTH, "cookie": None},
         address="127.0.0.1",
         http=plain,
         https=secure,
         tls=tls,
-        servers=[
-            {"name": name, "address": "127.0.0.1", "port": application.server_port}
-            for name, application in applications.items()
-        ],
         settings={**fleets.pillar("lb1")["balancer"]["settings"], **QUICK},
     )
     for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
@@ -171,24 +182,70 @@ global
 
 
 @pytest.fixture
-def balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
-    """The default: TLS."""
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where HAProxy is to be: module and daemon ask it there."""
     ask, own = salina_haproxy.ask, str(tmp_path / "admin.sock")
     monkeypatch.setattr(module, "SOCKET", own)
     monkeypatch.setattr(salina_haproxy, "ask", lambda command, path=own: ask(command, path))
-    yield from start(tmp_path, tls=True)
+    return tmp_path
 
 
 @pytest.fixture
-def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
+def balancer(at_hand: Path) -> Iterator[Balancer]:
+    """The default: TLS."""
+    yield from start(at_hand, True)
+
+
+@pytest.fixture
+def two(at_hand: Path) -> Iterator[Balancer]:
+    """Two applications."""
+    yield from start(at_hand, True, *SHOPS)
+
+
+@pytest.fixture
+def plain(at_hand: Path) -> Iterator[Balancer]:
     """Plain HTTP, as in the assignment."""
-    monkeypatch.setattr(module, "SOCKET", str(tmp_path / "admin.sock"))
-    yield from start(tmp_path, tls=False)
+    yield from start(at_hand, False)
 
 
 def test_requests_go_round(balancer: Balancer) -> None:
     """S2: each server in turn."""
     assert balancer.names(30) == dict.fromkeys(SERVERS, 10)
+
+
+@pytest.mark.parametrize("host", ["shop.example", "Shop.Example", "shop.example:8443"])
+def test_each_application_by_its_name(two: Balancer, host: str) -> None:
+    """Issue 5, S2: two host names, each with its own hosts in turn."""
+    assert two.names(10, Host=host) == dict.fromkeys(SHOPS, 5)
+    assert two.names(30, Host="crm.example") == dict.fromkeys(SERVERS, 10)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "www.shop.example", "shop.example.org"])
+def test_other_names_are_the_first_applications(two: Balancer, host: str) -> None:
+    """Issue 5: as with one application, which answers whatever it is called."""
+    assert two.names(30, Host=host) == dict.fromkeys(SERVERS, 10)
+
+
+def test_an_application_in_need_does_not_fall_to_the_other(two: Balancer) -> None:
+    """Issue 5: its requests wait at its own hosts, and the other goes on."""
+    for name in SHOPS:
+        two.applications[name].health = 500
+    assert salina_wait.until(
+        lambda: not any(module.servers()[name]["healthy"] for name in SHOPS), 10, 0.05
+    )
+    assert two.names(10, Host="shop.example") == dict.fromkeys(SHOPS, 5)
+    assert two.names(30, Host="crm.example") == dict.fromkeys(SERVERS, 10)
+
+
+def test_a_drained_host_is_its_applications(two: Balancer) -> None:
+    """Issue 5, S10: and its servers are told with the application that they serve."""
+    assert {name: server["backend"] for name, server in module.servers().items()} == {
+        **dict.fromkeys(SERVERS, "crm"), **dict.fromkeys(SHOPS, "shop"),
+    }  # fmt: skip
+    module.drain("w1")
+    assert set(module.servers("shop.any")) == set(SHOPS)
+    assert two.names(10, Host="shop.example") == {"w2": 10}
+    assert two.names(30, Host="crm.example") == dict.fromkeys(SERVERS, 10)
 
 
 def test_plain_http_is_redirected(balancer: Balancer) -> None:
@@ -272,7 +329,7 @@ def test_what_changes_something_is_sent_once(balancer: Balancer) -> None:
 
 def test_module_drain_and_ready(balancer: Balancer) -> None:
     module.drain("s2")
-    assert module.servers()["s2"]["drained"] and module.servers("app_any")["s2"]["drained"]
+    assert module.servers()["s2"]["drained"] and module.servers("crm.any")["s2"]["drained"]
     assert balancer.names(20) == {"s1": 10, "s3": 10}
     module.ready("s2")
     assert module.servers()["s2"]["serving"]
@@ -300,12 +357,12 @@ def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_load_leaves_nothing(balancer: Balancer) -> None:
-    salina_load.give("s2", 1)
+    salina_load.give(salina_load.servers()[1], 1)
     assert module.servers()["s2"]["weight"] == 1
     salina_load.restore()
     assert {server["weight"] for server in module.servers().values()} == {100}
-    with pytest.raises(ValueError, match=r"set weight app/s9 1%: No such server"):
-        salina_load.give("s9", 1)
+    with pytest.raises(ValueError, match=r"set weight crm/s9 1%: No such server"):
+        salina_load.give(replace(salina_load.servers()[1], name="s9"), 1)
 
 
 def test_module_statistics(balancer: Balancer) -> None:

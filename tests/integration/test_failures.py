@@ -19,7 +19,8 @@ from lab.errors import LabError
 from tests.integration.conftest import MINIONS, Fleet
 
 TOPOLOGY = """\
-service: {name: crm, domain: crm.example, application: odoo-14.0, address: 10.9.0.5, tls: false}
+service: {address: 10.9.0.5, tls: false}
+applications: {crm: {domain: crm.example, definition: odoo-14.0}}
 networks: {lan: 10.9.0.0/24}
 links: {clients: lan, edge: lan, web: lan, data: lan, management: lan}
 hosts:
@@ -137,7 +138,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         "site/pillar/topology.yaml",
         TOPOLOGY.replace("0.7}", "0.6}").replace("[app]", "[ap]").encode() + b"hosts: {}\n",
         (
-            "pillar/topology.yaml: hosts: given twice, on line 4 and on line 8, allowed is once",
+            "pillar/topology.yaml: hosts: given twice, on line 5 and on line 9, allowed is once",
             "pillar/topology.yaml: hosts.s1.roles: 'ap', allowed is master, firewall, storage, "
             "quorum, database, app, balancer",
             "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already nas1's",

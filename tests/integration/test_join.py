@@ -29,7 +29,8 @@ import salina_wait
 from tests.integration.conftest import Fleet, lay_out, plant_key
 
 TOPOLOGY = """\
-service: {name: crm, domain: crm.example, application: odoo-14.0, address: 10.9.0.5, tls: false}
+service: {address: 10.9.0.5, tls: false}
+applications: {crm: {domain: crm.example, definition: odoo-14.0}}
 networks: {lan: 10.9.0.0/24}
 links: {clients: lan, edge: lan, web: lan, data: lan, management: lan}
 hosts:

@@ -12,7 +12,7 @@ import salina_secrets
 from tests import fleets
 from tests.integration.conftest import Fleet
 
-SECRETS = (*salina_secrets.PASSWORDS, salina_secrets.CA_KEY)
+SECRETS = (*fleets.secrets(), salina_secrets.CA_KEY)
 #: What a minion says of itself and has no right to: another's id, roles and sections.
 FORGED = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 
@@ -30,7 +30,7 @@ def test_scope(fleet: Fleet, minion: str) -> None:
     """S6: nas1 sees no password of the database, s1 none of the replication."""
     pillar = json.dumps(fleet.run("pillar.show_pillar", minion).data)
     assert f'"id": "{minion}"' in pillar
-    assert seen(fleet, pillar) == fleets.secrets_of(fleets.fleet().hosts[minion].roles)
+    assert seen(fleet, pillar) == fleets.secrets_of(minion)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_forged_in_an_apply(fleet: Fleet, forged: None) -> None:
     assert shown.returncode == 0, shown
     assert "10.1.4.21" in shown.stdout
     assert seen(fleet, shown.stdout) == set()
-    assert seen(fleet, own.stdout) == fleets.secrets_of(["app"])  # it shows what there is
+    assert seen(fleet, own.stdout) == fleets.secrets_of("s1")  # it shows what there is
 
 
 @pytest.mark.parametrize("claimed", ["nas1", "s1"])

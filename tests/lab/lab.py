@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab import containers, fleet
+from lab.errors import LabError
+from tests import fleets
 
 LAB = Path(__file__).parents[2] / "bin" / "lab"
 
@@ -107,6 +114,27 @@ def lab(*arguments: str) -> None:
     """Another command of the lab: ("rebuild", "nas3")."""
     result = subprocess.run([LAB, *arguments], capture_output=True, text=True)
     assert result.returncode == 0, f"bin/lab {arguments}: {result.stdout} {result.stderr}"
+
+
+@contextmanager
+def another(name: str) -> Iterator[None]:
+    """The lab with another topology, instead of any other; away afterwards.
+
+    A developer's own lab is left alone: with this topology it is taken as it is, and stays.
+    """
+    wanted = fleets.topology(name)
+    try:
+        there = fleet.topology()
+    except LabError:
+        there = None
+    if there and (there.hosts, there.pools) == (wanted.hosts, wanted.pools):
+        yield
+        return
+    if there and not os.environ.get("CI"):
+        pytest.skip("the lab is up with another topology; `make down` first")
+    subprocess.run([LAB, "up", "--topology", fleets.OTHERS[name]], check=True)
+    yield
+    subprocess.run([LAB, "down"], check=True)
 
 
 def fault(kind: str, *hosts: str) -> None:

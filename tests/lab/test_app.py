@@ -71,7 +71,7 @@ def ca() -> str:
 @pytest.fixture(scope="module")
 def password() -> str:
     """The password of the user admin."""
-    return secret("app-login")
+    return secret("app-crm-login")
 
 
 @pytest.fixture
@@ -166,9 +166,9 @@ model("ir.attachment", "unlink", [number])
 
 def test_s5_the_filestore_is_on_the_volume() -> None:
     """S5: what Odoo stores lies on the shared volume, owned by the service's user."""
-    answer = run("s2", "stat", "--format=%U %a", "/mnt/nas/odoo/filestore/crm").split()
+    answer = run("s2", "stat", "--format=%U %a", "/mnt/nas/crm/filestore/crm").split()
     assert answer[0] == "odoo"
-    assert run("s2", "stat", "--file-system", "--format=%T", "/mnt/nas/odoo").strip() == "fuseblk"
+    assert run("s2", "stat", "--file-system", "--format=%T", "/mnt/nas/crm").strip() == "fuseblk"
 
 
 def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
@@ -176,7 +176,7 @@ def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
     for host in APPS:
         pid = run(host, "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
         inside = ["nsenter", "--target", pid, "--mount", "--setuid", "869", "--setgid", "869"]
-        run(host, *inside, "test", "-w", "/mnt/nas/odoo/filestore/crm")
+        run(host, *inside, "test", "-w", "/mnt/nas/crm/filestore/crm")
 
 
 def test_s9_initialised_once_without_demo_data() -> None:
@@ -205,8 +205,8 @@ for step in given["steps"]:
 def marks() -> Iterator[str]:
     """A path on the volume, whose name begins the names of a test's steps; away at the end."""
     name = f"test-{uuid.uuid4().hex}"
-    yield f"/mnt/nas/odoo/{name}"
-    run("s1", "rm", "--force", f"/mnt/nas/odoo/{name}")
+    yield f"/mnt/nas/crm/{name}"
+    run("s1", "rm", "--force", f"/mnt/nas/crm/{name}")
     sql(f"DELETE FROM salina_once WHERE step LIKE '{name}%'")
 
 
@@ -303,7 +303,7 @@ def test_o2_odoo_takes_the_hashed_password() -> None:
         "c = configparser.RawConfigParser(); c.read('/etc/odoo/odoo.conf'); "
         "print(h.verify(sys.stdin.read(), c['options']['admin_passwd']))"
     )
-    assert run("s1", PYTHON, "-c", script, given=secret("app-admin")).strip() == "True"
+    assert run("s1", PYTHON, "-c", script, given=secret("app-crm-admin")).strip() == "True"
 
 
 def test_o3_log_is_rotated_and_followed() -> None:

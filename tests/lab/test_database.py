@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import fleets
 from tests.lab.lab import apply, run, salt
 from tests.lab.tiers import DATABASES, leader, secret, sql
 from tests.lab.traffic import Writer, wait_for
@@ -57,7 +58,7 @@ def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> N
 
 def test_s6_the_application_logs_in_over_verified_tls_only() -> None:
     host = leader()
-    password = secret("database-application")
+    password = secret("app-crm-database")
     base = f"host=database hostaddr={DATABASES[host]} user=crm"
     tls = f"{base} sslmode=verify-full sslrootcert=/etc/salina/tls/ca.crt"
     assert log_in(CLIENT, f"{tls} dbname=crm", password) == "crm"
@@ -91,8 +92,7 @@ def test_passwords_are_in_no_log_and_on_no_command_line(host: str) -> None:
         ' journalctl --no-pager | grep -qF -- "$word" && echo journal;'
         ' grep -rlF -- "$word" /var/log /var/cache/salt; done; true'
     )
-    names = ("superuser", "replication", "rewind", "rest", "application")
-    words = "".join(secret(f"database-{name}") + "\n" for name in names)
+    words = "".join(secret(name) + "\n" for name in fleets.secrets())
     assert run(host, "sh", "-c", search, given=words) == ""
     modes = run(host, "stat", "-c", "%U %G %a", "/etc/patroni/patroni.yml", "/etc/patroni")
     assert modes.splitlines() == ["root postgres 640", "root postgres 750"]

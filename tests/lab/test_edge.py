@@ -20,7 +20,8 @@ pytestmark = pytest.mark.lab
 
 SCAN = Path(__file__).with_name("scan.py").read_text()
 SERVICE = fleets.topology().service
-HEALTH = fleets.pillar("lb1")["balancer"]["health"]["path"]
+DOMAIN = fleets.topology().default.domain
+HEALTH = fleets.pillar("lb1")["balancer"]["applications"][0]["health"]["path"]
 HOSTS = fleets.fleet().hosts
 ADDRESSES = {address: host.id for host in HOSTS.values() for address in host.addresses.values()}
 OLD_TLS = ("-tls1", "-tls1_1")
@@ -29,7 +30,7 @@ WEAK = ("AES128-SHA", "AES256-SHA256", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA256")
 
 def curl(*arguments: str, host: str = "c1") -> str:
     """What curl prints on a client that resolves the service's name and trusts no one."""
-    names = ["--connect-to", f"{SERVICE.domain}::{SERVICE.address}:"]
+    names = ["--connect-to", f"{DOMAIN}::{SERVICE.address}:"]
     return run(host, "curl", "--silent", "--show-error", "--max-time", "20", *names, *arguments)
 
 
@@ -73,8 +74,8 @@ def numbers(text: str) -> set[int]:
 def test_a_client_reaches_the_service_by_name() -> None:
     """S1: through firewall and balancer, with a certificate of the project's CA."""
     authority = run("salt", "cat", "/var/lib/salina/secrets/ca.crt")
-    url = f"https://{SERVICE.domain}{HEALTH}"
-    names = f"--resolve {SERVICE.domain}:443:{SERVICE.address}"
+    url = f"https://{DOMAIN}{HEALTH}"
+    names = f"--resolve {DOMAIN}:443:{SERVICE.address}"
     script = f"cat >/tmp/ca.crt; curl -sSf {names} --cacert /tmp/ca.crt -o /dev/null"
     for address in (url, f"https://{SERVICE.address}{HEALTH}"):
         run("c1", "sh", "-ec", f"{script} -w '%{{http_code}}' {address}", given=authority)
@@ -83,10 +84,10 @@ def test_a_client_reaches_the_service_by_name() -> None:
 
 def test_plain_http_is_redirected_and_https_pinned() -> None:
     """O5: a permanent redirect, and HSTS on what HTTPS answers."""
-    plain = headers(f"http://{SERVICE.domain}/web?debug=1")
+    plain = headers(f"http://{DOMAIN}/web?debug=1")
     assert plain["status"] == "301"
-    assert plain["location"] == f"https://{SERVICE.domain}/web?debug=1"
-    assert int(headers(f"https://{SERVICE.domain}/")["strict-transport-security"].split("=")[1]) > 0
+    assert plain["location"] == f"https://{DOMAIN}/web?debug=1"
+    assert int(headers(f"https://{DOMAIN}/")["strict-transport-security"].split("=")[1]) > 0
 
 
 def test_tls_of_today() -> None:
@@ -121,7 +122,7 @@ def test_requests_go_round() -> None:
     before = counts()
     statuses = curl(
         "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}\\n",
-        f"https://{SERVICE.domain}{HEALTH}?[1-300]",
+        f"https://{DOMAIN}{HEALTH}?[1-300]",
     )  # fmt: skip
     assert statuses.split() == ["200"] * 300
     after = counts()
@@ -215,5 +216,5 @@ def test_a_bad_fragment_does_not_land() -> None:
     )["lb1"]  # fmt: skip
     (state,) = answer.values()
     assert state["result"] is False and "port" in state["comment"]
-    assert "backend app_any" in run("lb1", "cat", "/etc/haproxy/conf.d/20-balancer.cfg")
+    assert "backend crm.any" in run("lb1", "cat", "/etc/haproxy/conf.d/20-balancer.cfg")
     assert run("lb1", "systemctl", "show", "haproxy", "--property=MainPID") == before

@@ -23,8 +23,8 @@ from tests.lab.traffic import Traffic, Watch, Writer, overlap, reigns, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-FILESTORE = "/nas/odoo/filestore/crm"
-POSTMASTER = "/var/lib/postgresql/15/crm/postmaster.pid"
+FILESTORE = "/nas/crm/filestore/crm"
+POSTMASTER = "/var/lib/postgresql/15/salina/postmaster.pid"
 
 
 class Scene:

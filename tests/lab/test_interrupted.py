@@ -174,7 +174,7 @@ def test_s9_another_host_does_what_a_killed_one_began(
 ) -> None:
     """S9: who dies loses its turn, with its command; of the hosts that wait, one does the step."""
     step = f"test {uuid.uuid4().hex}"
-    shared = f"/mnt/nas/odoo/{step.replace(' ', '-')}"
+    shared = f"/mnt/nas/crm/{step.replace(' ', '-')}"
     # the first one never ends
     script = f"hostname >> {shared}; [ $(wc -l < {shared}) -gt 1 ] || exec sleep 7777"
     once = ["application.once", step, json.dumps(["sh", "-c", script]), "odoo", "/"]

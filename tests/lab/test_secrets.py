@@ -29,19 +29,19 @@ KEYS = ("/etc/salina/tls/host.key", "/etc/salt/pki/minion/minion.pem")
 #: role -> the files that hold secrets, and which.
 PLACES = {
     "app": {
-        "/etc/odoo/odoo.conf": {"database-application"},
-        "/etc/odoo/environment": {"database-application"},
-        "/etc/pgbouncer/userlist.txt": {"database-application"},
+        "/etc/odoo/odoo.conf": {"app-crm-database"},
+        "/etc/odoo/environment": {"app-crm-database"},
+        "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
     "database": {
-        "/etc/patroni/patroni.yml": fleets.SECRETS["database"] - {"database-application"},
+        "/etc/patroni/patroni.yml": set(salina_secrets.DATABASE),
         # written by Patroni for the replica's connection
         "/var/lib/postgresql/.pgpass-patroni": {"database-replication"},
     },
 }
 #: uid -> what the environment of its processes may hold: the service's own user.
 ENVIRONMENTS = {
-    fleets.definition(fleets.topology().service.application)["uid"]: {"database-application"}
+    fleets.definition(fleets.topology().default.definition)["uid"]: {"app-crm-database"}
 }
 
 Found = dict[str, set[str]]
@@ -80,7 +80,7 @@ def line(value: str) -> str:
 @pytest.fixture(scope="module")
 def canaries() -> Canaries:
     """All secrets of the fleet, and the private keys of all hosts."""
-    stored = (*salina_secrets.PASSWORDS, salina_secrets.CA_KEY)
+    stored = (*fleets.secrets(), salina_secrets.CA_KEY)
     values = {name: written(MASTER, f"{STORE}/{name}").read_text().strip() for name in stored}
     for host in HOSTS:
         values |= {f"{path} of {host}": written(host, path).read_text().strip() for path in KEYS}
@@ -118,7 +118,7 @@ def homes(host: str) -> Found:
     for role in HOSTS[host].roles:
         expected |= PLACES.get(role, {})
     if host == MASTER:
-        expected |= {f"{STORE}/{name}": {name} for name in salina_secrets.PASSWORDS}
+        expected |= {f"{STORE}/{name}": {name} for name in fleets.secrets()}
         expected[f"{STORE}/{salina_secrets.CA_KEY}"] = {salina_secrets.CA_KEY}
     return expected
 
@@ -344,5 +344,5 @@ def test_s6_in_no_other_minions_pillar(canaries: Canaries) -> None:
     script = canaries.script(PILLARS, hosts=list(HOSTS))
     found = json.loads(lab.run(MASTER, "/opt/salt/bin/python", "-", given=script))
     assert {host: set(names) for host, names in found.items()} == {
-        name: fleets.secrets_of(host.roles) for name, host in HOSTS.items()
+        name: fleets.secrets_of(name) for name in HOSTS
     }

@@ -234,8 +234,8 @@ class Traffic(Background):
             "c1",
             SESSIONS,
             ca=run("s1", "cat", "/etc/salina/tls/ca.crt"),
-            domain=fleets.topology().service.domain,
-            password=secret("app-login"),
+            domain=fleets.topology().default.domain,
+            password=secret("app-crm-login"),
             sessions=sessions,
             timeout=timeout,
             pause=0.5,
@@ -288,7 +288,7 @@ class Writer(Background):
         self.start(0)
 
     def start(self, after: int) -> None:
-        super().__init__(self.HOST, WRITES, password=secret("database-application"), after=after)
+        super().__init__(self.HOST, WRITES, password=secret("app-crm-database"), after=after)
 
     def again(self) -> None:
         """Go on after the host was away."""

@@ -35,11 +35,11 @@ def test_o2_complete() -> None:
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
         "/opt/odoo/addons",
         "server_wide_modules": "base,web,salina_odoo14",
-        "data_dir": "/mnt/nas/odoo",
+        "data_dir": "/mnt/nas/crm",
         "db_host": "127.0.0.1",
         "db_port": "6432",
         "db_user": "crm",
-        "db_password": "canary-database-application",
+        "db_password": "canary-app-crm-database",
         "db_sslmode": "disable",
         "db_name": "crm",
         "dbfilter": "^crm$",

@@ -81,7 +81,7 @@ def test_once() -> None:
     )
     assert ret["result"] is True
     assert ret["changes"] == {"once": {"old": None, "new": "login"}}
-    environment = {"A": "1", "PW": "canary-app-login"}
+    environment = {"A": "1", "PW": "canary-app-crm-login"}
     assert calls == [("login", ["x"], "odoo", "/", None, environment, None, 900)]
     assert "canary" not in str(ret)
 

@@ -1,8 +1,10 @@
-"""What the runner `fleet` asks of the balancers when hosts leave (S10)."""
+"""What the runner `fleet` asks of the balancers when hosts leave and when they come (S10)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import salina_minions
 import salina_runner
+from salina_site import Site
 from tests import fleets
 from tests.loading import load
 
@@ -57,3 +60,28 @@ def test_s10_not_for_longer_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_s10_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drained(monkeypatch, iter([FOLLOWED]), FOLLOWED, 60) == ([], [])
+
+
+def test_s10_each_host_is_asked_for_its_own_applications_health(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Issue 5: hosts of two pools, which serve two applications."""
+    asked: list[str] = []
+
+    def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
+        asked.extend(arguments)
+        return dict.fromkeys(hosts, "")
+
+    fleet = fleets.fleet("two-applications")
+    crm, shop = fleet.topology.applications.values()
+    applications = {"crm": crm, "shop": replace(shop, definition="node")}
+    topology = replace(fleet.topology, applications=applications)
+    definitions = {
+        "odoo-14.0": fleets.definition("odoo-14.0"),
+        "node": {"health": {"path": "/"}},
+    }
+    site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
+    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(salina_runner, "site", lambda _: site)
+    assert load("_runners/fleet.py", opts={}).probe(["s1", "w2"]) == ["s1", "w2"]
+    assert asked == ["http://10.1.3.11:80/web/health", "http://10.1.3.42:80/"]

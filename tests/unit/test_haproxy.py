@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import salina_haproxy
@@ -9,10 +11,10 @@ import salina_haproxy
 STAT = """\
 # pxname,svname,qcur,qmax,scur,smax,slim,stot,status,weight,check_status,check_duration,last_chk,
 service,FRONTEND,,,2,3,4096,320,OPEN,,,,,
-app,s1,0,0,1,2,,107,UP,100,L7OK,21,OK,
-app,s2,0,0,0,2,,107,DRAIN,0,* L7OK,178,,
-app,s3,0,0,0,2,,106,DOWN,100,L4CON,0,Connection refused,
-app,BACKEND,0,0,1,3,410,320,UP,100,,,,
+crm,s1,0,0,1,2,,107,UP,100,L7OK,21,OK,
+crm,s2,0,0,0,2,,107,DRAIN,0,* L7OK,178,,
+crm,s3,0,0,0,2,,106,DOWN,100,L4CON,0,Connection refused,
+crm,BACKEND,0,0,1,3,410,320,UP,100,,,,
 
 """
 STATE = """\
@@ -20,9 +22,9 @@ STATE = """\
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
 srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state \
 srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port
-3 app 1 s1 10.1.3.11 2 0 100 100 119 15 3 3 6 0 0 0 - 80
-3 app 2 s2 10.1.3.12 2 8 100 100 17 15 3 3 6 0 0 0 - 80
-3 app 3 s3 10.1.3.13 0 1 50 100 114 15 3 3 6 0 0 0 - 80
+3 crm 1 s1 10.1.3.11 2 0 100 100 119 15 3 3 6 0 0 0 - 80
+3 crm 2 s2 10.1.3.12 2 8 100 100 17 15 3 3 6 0 0 0 - 80
+3 crm 3 s3 10.1.3.13 0 1 50 100 114 15 3 3 6 0 0 0 - 80
 
 """
 
@@ -30,7 +32,7 @@ srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port
 def test_servers() -> None:
     one, two, three = salina_haproxy.servers(STAT, STATE)
     assert one == salina_haproxy.Server(
-        backend="app",
+        backend="crm",
         name="s1",
         address="10.1.3.11",
         port=80,
@@ -48,6 +50,14 @@ def test_servers() -> None:
     assert three.maintenance and not three.healthy and not three.serving
     assert (three.weight, three.check) == (50, "L4CON Connection refused")
     assert (two.response, three.response) == (178, None)  # what was refused at once is not fast
+
+
+def test_app_hosts_are_told_once() -> None:
+    """Not in the second backend of their application, nor what else HAProxy has on the host."""
+    one = salina_haproxy.servers(STAT, STATE)[0]
+    others = [replace(one, backend=name) for name in ("crm.any", "shop", "shop.any", "database")]
+    found = salina_haproxy.app_hosts([one, *others])
+    assert [server.backend for server in found] == ["crm", "shop"]
 
 
 def test_a_server_of_weight_none_does_not_serve() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,20 @@ HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
 
 
-def fragment(**balancer: Any) -> str:
-    """20-balancer.cfg of the default fleet, with parts of pillar `balancer` replaced."""
-    pillar = copy.deepcopy(fleets.pillar("lb1"))
+def fragment(
+    name: str = "default",
+    servers: Mapping[str, list[dict[str, Any]]] | None = None,
+    health: Mapping[str, Any] | None = None,
+    **balancer: Any,
+) -> str:
+    """20-balancer.cfg of a fleet, with parts of pillar `balancer` replaced.
+
+    `servers`: those of some applications by their names. `health`: of all of them.
+    """
+    pillar = copy.deepcopy(fleets.pillar("lb1", name))
+    for application in pillar["balancer"]["applications"]:
+        application["servers"] = (servers or {}).get(application["name"], application["servers"])
+        application["health"] = health or application["health"]
     pillar["balancer"].update(balancer)
     source = (fleets.REPOSITORY / "salt/balancer/files/20-balancer.cfg").read_text()
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -67,7 +80,7 @@ def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
 
 @needs_haproxy
 def test_haproxy_takes_ipv6_addresses(conf_d: Path) -> None:
-    servers = [{"name": "s1", "address": "fd00:3::11", "port": 80}]
+    servers = {"crm": [{"name": "s1", "address": "fd00:3::11", "port": 80}]}
     result = judge(conf_d, fragment(address="2001:db8::2", servers=servers))
     assert result.returncode == 0, result.stderr
 
@@ -90,6 +103,29 @@ def test_plain_http_as_in_the_assignment() -> None:
     text = fragment(tls=False)
     assert text.count("    bind ") == 1
     assert "redirect code" not in text and "Strict-Transport" not in text
+
+
+@needs_haproxy
+@pytest.mark.parametrize("changed", [{}, {"tls": False}])
+def test_haproxy_takes_two_applications(conf_d: Path, changed: dict[str, Any]) -> None:
+    result = judge(conf_d, fragment("two-applications", **changed))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("[WARNING]") == 1, result.stderr
+
+
+def test_two_applications_have_their_own_servers_and_checks() -> None:
+    """Issue 5, S2: each pool's hosts in the two backends of its application, and in no others."""
+    text = fragment("two-applications")
+    parts = text.split("\nbackend ")[1:]
+    found = {part.split()[0]: re.findall(r"(?m)^    server (\w+) ", part) for part in parts}
+    assert found == {
+        **{"crm": ["s1", "s2"], "crm.any": ["s1", "s2"]},
+        **{"shop": ["w1", "w2"], "shop.any": ["w1", "w2"]},
+    }
+    for one in fleets.topology("two-applications").applications.values():
+        path = fleets.definition(one.definition)["health"]["path"]
+        assert f"uri {path} ver HTTP/1.1 hdr Host {one.domain}" in text
+    assert "default_backend crm\n" in text
 
 
 def test_both_backends_have_every_server() -> None:

@@ -6,22 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from lab import faults, fleet, forward, keys, process, snapshots
+from lab import faults, fleet, forward, keys, lifecycle, plan, process, snapshots
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts
 from lab.plan import Interface, Machine
+from tests import fleets
 
 
 def test_topology_of_the_repository_is_its_own() -> None:
     text, own = fleet.choose(None, None)
-    assert own and fleet.parse(text).service.application == "odoo-14.0"
+    assert own and fleet.parse(text).default.definition == "odoo-14.0"
 
 
 def test_another_application_replaces_the_topologys() -> None:
     text, own = fleet.choose(None, "odoo-19.0")
     assert not own
-    assert fleet.parse(text).service.application == "odoo-19.0"
+    assert fleet.parse(text).default.definition == "odoo-19.0"
     assert fleet.parse(text).hosts == fleet.parse(fleet.choose(None, None)[0]).hosts
+    assert fleet.choose(None, "crm=odoo-19.0") == (text, own)
+
+
+def test_another_application_replaces_one_of_several() -> None:
+    """`make up TOPOLOGY=… APP=shop=odoo-19.0`; without a name it isn't said which."""
+    file = fleets.OTHERS["two-applications"]
+    found = fleet.parse(fleet.choose(file, "shop=odoo-19.0")[0]).applications
+    assert [one.definition for one in found.values()] == ["odoo-14.0", "odoo-19.0"]
+    for given in ("odoo-19.0", "shp=odoo-19.0"):
+        with pytest.raises(LabError) as caught:
+            fleet.choose(file, given)
+        assert f"APP={given}: the topology has crm, shop" in str(caught.value)
+        assert "APP=crm=odoo-19.0 or APP=shop=odoo-19.0" in caught.value.advice
 
 
 def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
@@ -37,6 +51,19 @@ def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
             fleet.choose(file, application)
     with pytest.raises(LabError, match="missing"):
         fleet.parse("service: {}")
+
+
+def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 5: where it is, from here as well, and where its password is."""
+    said: list[str] = []
+    monkeypatch.setattr(lifecycle.out, "print", lambda text="": said.append(text.strip()))
+    topology = fleets.topology("two-applications")
+    lifecycle.summary(plan.make(topology, {}), topology)
+    text = "\n".join(said)
+    for name, here in (("crm", "127.0.0.1"), ("shop", "shop.example")):
+        assert f"https://{name}.example/ for the clients c1 and c2" in text
+        assert f"https://{here}:8443/ on this machine" in text
+        assert f"exec salt -- cat /var/lib/salina/secrets/app-{name}-login" in text
 
 
 def test_unknown_application_is_told() -> None:

@@ -12,7 +12,8 @@ from lab import plan
 
 DEFAULT = Path(__file__).parents[2] / "pillar/topology.yaml"
 SMALL = """
-service: {name: crm, domain: crm.example, application: odoo-14.0, address: 10.9.0.1}
+service: {address: 10.9.0.1}
+applications: {crm: {domain: crm.example, definition: odoo-14.0}}
 networks: {all: 10.9.0.0/24}
 links: {clients: all, edge: all, web: all, data: all, management: all}
 hosts:

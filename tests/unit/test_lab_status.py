@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lab import faults, preflight, probe, status
 from lab.plan import Machine, Plan
+from tests import fleets
 
 DATA = Path(__file__).parent / "data/gluster"
 STATISTICS = """# pxname,svname,status
@@ -124,6 +125,16 @@ def test_tier_is_well_when_all_its_hosts_are() -> None:
 
 def test_health_path_is_the_applications() -> None:
     assert status.health_path("odoo-14.0") == "/web/health"
+
+
+def test_a_host_is_asked_for_its_own_application() -> None:
+    """Issue 5: by its domain, with its health's path; who serves none is asked for none."""
+    topology = fleets.topology("two-applications")
+    known = {name: status.facts(Machine(name, (), ()), topology) for name in ("s1", "w1", "nas1")}
+    domains = {name: found["domain"] for name, found in known.items()}
+    assert domains == {"s1": "crm.example", "w1": "shop.example", "nas1": ""}
+    path = status.health_path(topology.applications["shop"].definition)
+    assert (known["w1"]["health"], known["nas1"]["health"]) == (path, "")
 
 
 def test_preflight_tells_all_faults_at_once() -> None:

@@ -123,17 +123,33 @@ def test_a_host_slow_only_under_requests_finds_its_share(full: float, slowness: 
     assert now["s2"] >= (min(100, full / 4) if slowness == 1 else 1)
 
 
-def server(name: str, weight: int, response: int | None) -> Server:
+def server(name: str, weight: int, response: int | None, application: str = "crm") -> Server:
     """One as HAProxy tells of it."""
     state = (True, False, False)
-    return Server("app", name, "10.1.3.11", 80, *state, weight, 0, 0, "L7OK", response)
+    return Server(application, name, "10.1.3.11", 80, *state, weight, 0, 0, "L7OK", response)
 
 
 def test_the_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It tells HAProxy what changed, and nothing of a host that is down."""
     rounds = [[server("s1", 100, 20), server("s2", 100, 100), server("s3", 100, None)]] * 5
-    rounds.append([replace(one, weight=1) if one.name == "s2" else one for one in rounds[0]])
-    given: list[tuple[str, int]] = []
+    follow(monkeypatch, rounds, {"s2": 1})
+    assert capsys.readouterr().err == f"{salina_haproxy.SOCKET}: gone\n"
+
+
+def test_the_daemon_compares_the_hosts_of_one_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 5: another application may be slower by its nature; it changes nobody's share."""
+    shop = [server("w1", 100, 400, "shop"), server("w2", 100, 2000, "shop")]
+    rounds = [[server("s1", 100, 20), server("s2", 100, 21), *shop]] * 5
+    follow(monkeypatch, rounds, {"w2": 1})
+
+
+def follow(
+    monkeypatch: pytest.MonkeyPatch, rounds: list[list[Server]], wanted: dict[str, int]
+) -> None:
+    """Run the daemon for some rounds and one more, in which what it told HAProxy is so."""
+    rounds = list(rounds)
+    rounds.append([replace(one, weight=wanted.get(one.name, 100)) for one in rounds[0]])
+    given: dict[str, int] = {}
 
     def servers() -> list[Server]:
         if not rounds:
@@ -141,17 +157,16 @@ def test_the_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         return rounds.pop(0)
 
     monkeypatch.setattr(salina_load, "servers", servers)
-    monkeypatch.setattr(salina_load, "give", lambda *what: given.append(what))
+    monkeypatch.setattr(salina_load, "give", lambda one, part: given.update({one.name: part}))
     monkeypatch.setattr(salina_load.time, "sleep", lambda seconds: None)
     assert salina_load.main(["2.0"]) == 1
-    assert given == [("s2", 1)]
-    assert capsys.readouterr().err == f"{salina_haproxy.SOCKET}: gone\n"
+    assert given == wanted
 
 
 def test_restore(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[str, int]] = []
+    given: dict[str, int] = {}
     found = [server("s1", 100, 20), server("s2", 1, None)]
     monkeypatch.setattr(salina_load, "servers", lambda: found)
-    monkeypatch.setattr(salina_load, "give", lambda *what: given.append(what))
+    monkeypatch.setattr(salina_load, "give", lambda one, part: given.update({one.name: part}))
     assert salina_load.main(["restore"]) == 0
-    assert given == [("s1", 100), ("s2", 100)]
+    assert given == {"s1": 100, "s2": 100}

@@ -24,7 +24,8 @@ def test_svg(name: str) -> None:
         assert host in texts
     for network in fleet.topology.networks.values():
         assert f"{network.name} · {network.cidr}" in texts
-    assert fleet.topology.service.domain in texts
+    for application in fleet.topology.applications.values():
+        assert application.domain in texts
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,6 +62,14 @@ def test_mermaid() -> None:
         'database -->|"2379"| storage_quorum',
     ):
         assert f"  {arrow}\n" in text
+
+
+def test_two_applications_are_two_groups() -> None:
+    """Issue 5: each with its own hosts, and an arrow of its own from the balancer."""
+    text = salina_map.mermaid(fleets.fleet("two-applications"))
+    assert 'subgraph app_shop["app: shop"]' in text
+    for application in ("crm", "shop"):
+        assert f'  balancer -->|"80"| app_{application}\n' in text
 
 
 def test_picture_of_the_readme() -> None:

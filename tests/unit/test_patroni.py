@@ -44,8 +44,16 @@ DATABASE: dict[str, Any] = {
             "name": "crm",
             "user": "crm",
             "password": "canary-application",
+            "reaches": ["crm", "postgres"],
             "clients": ["10.1.4.11", "fd00:4::12"],
-        }
+        },
+        {
+            "name": "shop",
+            "user": "shop",
+            "password": "canary-application",
+            "reaches": ["shop"],
+            "clients": ["10.1.4.41"],
+        },
     ],
 }
 
@@ -90,6 +98,7 @@ def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
         "hostssl postgres rewinder 10.1.4.32/32 scram-sha-256",
         "hostssl crm,postgres crm 10.1.4.11/32 scram-sha-256",
         "hostssl crm,postgres crm fd00:4::12/128 scram-sha-256",
+        "hostssl shop shop 10.1.4.41/32 scram-sha-256",
     ]
 
 

@@ -295,6 +295,8 @@ def test_roles_are_made_through_standard_input_and_no_password_is_sent() -> None
         "role rewinder": "created",
         "role crm": "created",
         "database crm": "created, closed to others",
+        "role shop": "created",
+        "database shop": "created, closed to others",
     }
     assert "canary" not in str(psql.commands) + str(psql.scripts)
     assert not [word for command in psql.commands for word in command if "SELECT" in word]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,20 +36,20 @@ def test_scope(name: str, host: str) -> None:
     roles = fleets.fleet(name).hosts[host].roles
     sections = {"node", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
     assert set(pillar) == sections
-    known = set(re.findall(r"canary-([a-z.-]+)", json.dumps(pillar)))
-    assert known == {fleets.PUBLIC} | fleets.secrets_of(roles)
+    known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
+    assert known == {fleets.PUBLIC} | fleets.secrets_of(host, name)
 
 
 def test_only_secrets_in_use_are_read() -> None:
     """Others are not even asked for: a store may keep them where only some may be read."""
     topology, store = fleets.topology(), salina_secrets.FakeStore()
-    applications = {"odoo-14.0": fleets.definition("odoo-14.0")}
+    definitions = fleets.definitions(topology)
     fleet = Fleet(topology, topology.initial(), fleets.settings())
-    salina_select.select(fleet, store, applications, "nas1", fleets.TREE)
+    salina_select.select(fleet, store, definitions, "nas1", fleets.TREE)
     assert store.asked == ["ca.crt"]
     with pytest.raises(salina_secrets.SecretsError, match="database-rest"):
         without = salina_secrets.FakeStore(without=["database-rest"])
-        salina_select.select(fleet, without, applications, "bbdd1", fleets.TREE)
+        salina_select.select(fleet, without, definitions, "bbdd1", fleets.TREE)
 
 
 STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clients", "any"]
@@ -88,7 +89,7 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
         topology.initial(),
         fleets.settings(),
         salina_secrets.FakeStore(),
-        {"odoo-14.0": fleets.definition("odoo-14.0")},
+        fleets.definitions(topology),
         minion,
         fleets.TREE,
     )
@@ -103,7 +104,7 @@ def test_does_not_grow_with_the_fleet(minion: str) -> None:
 def test_grows_with_what_it_serves() -> None:
     """Who serves the app hosts knows each of them."""
     assert len(grown(1000, "bbdd1")["database"]["applications"][0]["clients"]) == 1000
-    assert len(grown(1000, "lb1")["balancer"]["servers"]) == 1000
+    assert len(grown(1000, "lb1")["balancer"]["applications"][0]["servers"]) == 1000
 
 
 # Sections
@@ -200,8 +201,12 @@ def test_app() -> None:
 def test_balancer() -> None:
     """The balancer has every active app host, in order."""
     balancer = fleets.pillar("lb1")["balancer"]
-    assert [server["name"] for server in balancer["servers"]] == ["s1", "s2", "s3"]
-    assert balancer["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 80}
+    [crm] = balancer["applications"]
+    assert (crm["name"], crm["domain"], crm["health"]["path"]) == (
+        *("crm", "crm.example", "/web/health"),
+    )
+    assert [server["name"] for server in crm["servers"]] == ["s1", "s2", "s3"]
+    assert crm["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 80}
     assert (balancer["address"], balancer["tls"]) == ("10.1.2.2", True)
 
 
@@ -215,7 +220,8 @@ def test_balance() -> None:
 def test_app_on_the_balancers_host() -> None:
     """Both have port 80: nginx then listens on loopback, and the balancer asks it there."""
     pillar = fleets.pillar("all", "one-host")
-    assert pillar["balancer"]["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 80}]
+    [crm] = pillar["balancer"]["applications"]
+    assert crm["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 80}]
     assert (pillar["app"]["address"], pillar["app"]["balancers"]) == ("127.0.0.1", ["127.0.0.1"])
 
 
@@ -236,6 +242,60 @@ def test_names_of_a_certificate() -> None:
     assert [host for host, found in names.items() if "DNS:database" in found] == ["bbdd1", "bbdd2"]
 
 
+# Two applications
+
+
+def test_two_applications_are_apart() -> None:
+    """Issue 5: each has its own hosts, database, role, password, directory and secrets (S5, S6)."""
+    crm, shop = (fleets.pillar(host, "two-applications") for host in ("s2", "w1"))
+    for pillar, name in ((crm, "crm"), (shop, "shop")):
+        app, route = pillar["app"], pillar["database_route"]
+        assert (app["domain"], app["url"]) == (f"{name}.example", f"https://{name}.example")
+        assert (app["database"]["name"], app["database"]["user"]) == (name, name)
+        assert app["data"] == f"/mnt/nas/{name}"
+        assert [one["name"] for one in route["databases"]] == [name]
+        assert app["secrets"] == {
+            "admin_password": f"canary-app-{name}-admin",
+            "login_password": f"canary-app-{name}-login",
+        }
+
+
+def test_two_applications_at_the_database() -> None:
+    """Issue 5: each role comes from its own hosts, into its own database (S6)."""
+    crm, shop = fleets.pillar("bbdd1", "two-applications")["database"]["applications"]
+    assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12"])
+    assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42"])
+    assert (crm["reaches"][0], shop["reaches"][0]) == ("crm", "shop")
+    assert not {"crm", "shop"} & {*crm["reaches"][1:], *shop["reaches"][1:]}
+    assert crm["password"] != shop["password"]
+
+
+def test_two_applications_at_the_balancer() -> None:
+    """Issue 5: each domain has its hosts, and the one certificate names both (S2, O5)."""
+    pillar = fleets.pillar("lb1", "two-applications")
+    found = {
+        one["domain"]: [server["name"] for server in one["servers"]]
+        for one in pillar["balancer"]["applications"]
+    }
+    assert found == {"crm.example": ["s1", "s2"], "shop.example": ["w1", "w2"]}
+    assert {"DNS:crm.example", "DNS:shop.example"} <= set(pillar["tls"]["names"])
+
+
+def test_names_of_the_cluster_are_no_applications() -> None:
+    """Another order of the applications leaves the database's files and the quorum as they are."""
+    first = fleets.topology("two-applications")
+    turned = replace(first, applications=dict(reversed(first.applications.items())))
+    for topology in (first, turned):
+        given = (topology, topology.initial(), fleets.settings(), salina_secrets.FakeStore())
+        kept = [
+            salina_select.pillar_for(*given, fleets.definitions(topology), host, fleets.TREE)
+            for host in ("bbdd1", "nas1")
+        ]
+        database, quorum = kept[0]["database"], kept[1]["quorum"]
+        assert database["scope"] == "salina"
+        assert quorum["token"] == fleets.pillar("nas1")["quorum"]["token"]
+
+
 # The site: what the external pillar and the runners read
 
 
@@ -249,7 +309,7 @@ def site(tmp_path: Any) -> Any:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
     read = salina_site.read(root, tmp_path / "state")
-    salina_secrets.create(read.store, "crm", 3650)
+    salina_secrets.create(read.store, ["crm"], 3650)
     return read
 
 
@@ -278,7 +338,7 @@ def test_site_tells_all_faults(site: Any) -> None:
     assert caught.value.faults == (
         "pillar/settings/tls.yaml: days: 'never', allowed is a number from 2 to 825",
         f"{site.members_file}: an empty list, allowed is a mapping of pools",
-        "pillar/topology.yaml: service.application: 'odoo-99', "
+        "pillar/topology.yaml: applications.crm.definition: 'odoo-99', "
         f"allowed is a file of pillar/app: {there}",
     )
     assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")

@@ -55,7 +55,8 @@ def faults_of(data: object, replica: int | None = None) -> tuple[str, ...]:
 
 
 LABEL = "allowed is a hostname label: a-z, 0-9 and -, at most 63"
-SERVICE_NAME = "a lower-case letter, then letters, digits and _, at most 31"
+NAME = "the name, allowed is a lower-case letter, then letters, digits and _, at most 31"
+TAKEN = "the name, allowed is one that PostgreSQL, pgbouncer and HAProxy have no other use for"
 NETWORKS = "clients, edge, web, data, management"
 ROLES = "master, firewall, storage, quorum, database, app, balancer"
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
@@ -65,39 +66,18 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # the whole
     "unknown section": (
         put("host", {}),
-        "host: unknown, allowed is service, networks, links, hosts, pools",
+        "host: unknown, allowed is service, applications, networks, links, hosts, pools",
     ),
     "no service": (
         drop("service"),
-        "service: missing, required is service, networks, links, hosts",
+        "service: missing, required is service, applications, networks, links, hosts",
     ),
     "service is a list": (put("service", ["crm"]), "service: a list, allowed is a mapping"),
     "hosts is an empty list": (put("hosts", []), "hosts: an empty list, allowed is a mapping"),
     # service
-    "service without a name": (
-        drop("service.name"),
-        "service.name: missing, required is name, domain, application, address",
-    ),
-    "service with a hyphen": (
-        put("service.name", "my-crm"),
-        f"service.name: 'my-crm', allowed is {SERVICE_NAME}",
-    ),
-    "service is a number": (put("service.name", 7), f"service.name: 7, allowed is {SERVICE_NAME}"),
-    "service named as a database": (
-        put("service.name", "postgres"),
-        "service.name: 'postgres', allowed is a name PostgreSQL and Patroni do not use",
-    ),
-    "domain with a slash": (
-        put("service.domain", "crm/example"),
-        "service.domain: 'crm/example', allowed is a lower-case domain name",
-    ),
-    "domain with a newline": (
-        put("service.domain", "crm.example\nevil"),
-        "service.domain: 'crm.example\\nevil', allowed is a lower-case domain name",
-    ),
-    "application out of its folder": (
-        put("service.application", "../topology"),
-        "service.application: '../topology', allowed is the name of a file of pillar/app",
+    "service without an address": (
+        drop("service.address"),
+        "service.address: missing, required is address",
     ),
     "service's address is a name": (
         put("service.address", "lb1"),
@@ -130,6 +110,59 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "port in use": (put("service.https", 5432), "service.https: 5432 is PostgreSQL's"),
     "ports are the same": (put("service.https", 80), "service.https: 80 is already http's"),
     "tls is a word": (put("service.tls", "on"), "service.tls: 'on', allowed is true or false"),
+    # applications
+    "no applications": (
+        drop("applications"),
+        "applications: missing, required is service, applications, networks, links, hosts",
+    ),
+    "applications are none": (
+        put("applications", {}),
+        "applications: none, allowed is at least one",
+    ),
+    "applications are a list": (
+        put("applications", ["crm"]),
+        "applications: a list, allowed is a mapping",
+    ),
+    "application's name with a hyphen": (
+        lambda data: data["applications"].update({"my-crm": data["applications"].pop("crm")}),
+        f"applications.my-crm: {NAME}",
+    ),
+    "application's name is a number": (
+        lambda data: data["applications"].update({7: data["applications"].pop("crm")}),
+        "applications: the key 7, allowed is text",
+    ),
+    "application without a domain": (
+        drop("applications.crm.domain"),
+        "applications.crm.domain: missing, required is domain, definition",
+    ),
+    "application with an unknown key": (
+        put("applications.crm.port", 80),
+        "applications.crm.port: unknown, allowed is domain, definition",
+    ),
+    "domain with a slash": (
+        put("applications.crm.domain", "crm/example"),
+        "applications.crm.domain: 'crm/example', allowed is a lower-case domain name",
+    ),
+    "domain with a newline": (
+        put("applications.crm.domain", "crm.example\nevil"),
+        "applications.crm.domain: 'crm.example\\nevil', allowed is a lower-case domain name",
+    ),
+    "definition out of its folder": (
+        put("applications.crm.definition", "../topology"),
+        "applications.crm.definition: '../topology', allowed is the name of a file of pillar/app",
+    ),
+    "host serves an unknown application": (
+        put("pools.app.application", "shop"),
+        "pools.app.application: 'shop', allowed is crm",
+    ),
+    "application is a list": (
+        put("pools.app.application", ["crm"]),
+        "pools.app.application: a list, allowed is crm",
+    ),
+    "application on a host without role app": (
+        put("hosts.nas1.application", "crm"),
+        "hosts.nas1.application: 'crm', allowed is only with role app",
+    ),
     # networks and links
     "network is no network": (
         put("networks.web", "10.1.3.0"),
@@ -183,7 +216,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "host is nothing": (put("hosts.fw", None), "hosts.fw: nothing, allowed is a mapping"),
     "host with an unknown key": (
         put("hosts.fw.adresses", {}),
-        "hosts.fw.adresses: unknown, allowed is roles, addresses, first",
+        "hosts.fw.adresses: unknown, allowed is roles, addresses, first, application",
     ),
     "roles missing": (
         drop("hosts.fw.roles"),
@@ -380,10 +413,49 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "message"), SINGLE_FAULTS.values(), ids=SINGLE_FAULTS.keys())
-def test_single_fault(change: Mutation, message: str, tmp_path: Path) -> None:
+# One mutation away from the topology with two applications.
+SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
+    "domains are the same": (
+        put("applications.shop.domain", "crm.example"),
+        "applications.shop.domain: crm.example is already crm's",
+    ),
+    "pool does not say which": (
+        drop("pools.shop.application"),
+        "pools.shop.application: missing, required is one of crm, shop",
+    ),
+    "host does not say which": (
+        put(
+            "hosts.old",
+            {
+                "roles": ["app"],
+                "addresses": {"web": "10.1.3.9", "data": "10.1.4.9", "management": "10.1.5.9"},
+            },
+        ),
+        "hosts.old.application: missing, required is one of crm, shop",
+    ),
+    "host serves an unknown one": (
+        put("pools.shop.application", "shp"),
+        "pools.shop.application: 'shp', allowed is crm, shop",
+    ),
+    "nobody serves one": (
+        put("pools.shop.application", "crm"),
+        "applications.shop: nobody serves it, allowed is "
+        "at least one host or pool with role app and this application",
+    ),
+    "nobody serves anything": (
+        drop("pools"),
+        "hosts: no host with role app, allowed is at least one, here or in a pool",
+    ),
+}
+CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
+    name: ("two-applications", *case) for name, case in SINGLE_FAULTS_OF_TWO.items()
+}
+
+
+@pytest.mark.parametrize(("name", "change", "message"), CASES.values(), ids=CASES.keys())
+def test_single_fault(name: str, change: Mutation, message: str, tmp_path: Path) -> None:
     """One mutation away from good: one line with path, what was found, what is allowed."""
-    data = fleets.data()
+    data = fleets.data(name)
     change(data)
     assert faults_of(data) == (message,)
     if "characters" not in message:  # YAML's writer wants digits
@@ -394,22 +466,33 @@ def test_single_fault(change: Mutation, message: str, tmp_path: Path) -> None:
         assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["postgres", "template1", "all", "replication", "rewinder", "public", "pg_x", "database"],
+)
+def test_names_that_mean_something_else(name: str) -> None:
+    """S6: in pg_hba.conf `all` would open every database; others are roles or databases already."""
+    data = fleets.data()
+    data["applications"][name] = data["applications"].pop("crm")
+    assert faults_of(data) == (f"applications.{name}: {TAKEN}",)
+
+
 # The default file with a piece of its text replaced, and the one line that says so.
 SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "key twice": (
         "  nas2:",
         "  nas1:",
-        "hosts.nas1: given twice, on line 38 and on line 41, allowed is once",
+        "hosts.nas1: given twice, on line 42 and on line 45, allowed is once",
     ),
     "key twice in another spelling": (
         "  http: 80",
         '  http: 80\n  "\\x68ttp": 81',
-        "service.http: given twice, on line 9 and on line 10, allowed is once",
+        "service.http: given twice, on line 6 and on line 7, allowed is once",
     ),
     "section twice": (
         "pools:",
         "links: {}\npools:",
-        "links: given twice, on line 21 and on line 55, allowed is once",
+        "links: given twice, on line 25 and on line 59, allowed is once",
     ),
     "key is a number": ("  nas3:", "  3:", "hosts: the key 3, allowed is text"),
     "key is nothing": ("  nas3:", "  ~:", "hosts: the key nothing, allowed is text"),
@@ -417,48 +500,48 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "tag that runs a command": (
         "tls: true",
         "tls: !!python/object/apply:os.system [reboot]",
-        "line 11: a tag ('tag:yaml.org,2002:python/object/apply:os.system'), "
+        "line 8: a tag ('tag:yaml.org,2002:python/object/apply:os.system'), "
         "allowed are plain values",
     ),
     "tag of its own": (
         "domain: crm",
         "domain: !secret crm",
-        "line 6: a tag ('!secret'), allowed are plain values",
+        "line 14: a tag ('!secret'), allowed are plain values",
     ),
     "tag with a newline": (
         "domain: crm",
         "domain: !<x%0Ay> crm",
-        "line 6: a tag ('x\\ny'), allowed are plain values",
+        "line 14: a tag ('x\\ny'), allowed are plain values",
     ),
     "tag of YAML": (
         "http: 80",
         'http: !!int "80"',
-        "line 9: a tag ('tag:yaml.org,2002:int'), allowed are plain values",
+        "line 6: a tag ('tag:yaml.org,2002:int'), allowed are plain values",
     ),
     "anchor": (
         "nas1:",
         "nas1: &nas",
-        "line 38: an anchor (&nas), allowed are plain values",
+        "line 42: an anchor (&nas), allowed are plain values",
     ),
     "alias": (
         "initial: [s1, s2, s3]",
         "initial: *all",
-        "line 62: an alias (*all), allowed are plain values",
+        "line 66: an alias (*all), allowed are plain values",
     ),
     "second document": (
         "pools:",
         "---\npools:",
-        "line 55: a second document, allowed is one",
+        "line 59: a second document, allowed is one",
     ),
     "open bracket": (
         "[s1, s2, s3]",
         "[s1, s2, s3",
-        "line 63: is not YAML: expected ',' or ']', but got '<stream end>'",
+        "line 67: is not YAML: expected ',' or ']', but got '<stream end>'",
     ),
     "tab": (
         "  http: 80",
         "\thttp: 80",
-        "line 9: is not YAML: found character '\\t' that cannot start any token",
+        "line 6: is not YAML: found character '\\t' that cannot start any token",
     ),
     "control character": (
         "crm.example",
@@ -599,8 +682,8 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
         salina_topology.load(file)
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
-        "  hosts.nas1: given twice, on line 38 and on line 41, allowed is once",
-        "  line 63: the key 7, allowed is text",
+        "  hosts.nas1: given twice, on line 42 and on line 45, allowed is once",
+        "  line 67: the key 7, allowed is text",
         f"  hosts.salt.roles: 'mster', allowed is {ROLES}",
     ]
 
@@ -703,6 +786,10 @@ def spelled(data: Any) -> Any:
     data = copy.deepcopy(data)
     service = {"http": 80, "https": 443, "tls": True} | data["service"]
     service["address"] = str(ipaddress.ip_address(service["address"]))
+    only = next(iter(data["applications"]))
+    for part in (*data["hosts"].values(), *data.get("pools", {}).values()):
+        if "app" in part["roles"]:
+            part.setdefault("application", only)
     for host in data["hosts"].values():
         host["addresses"] = {
             name: str(ipaddress.ip_address(text)) for name, text in host["addresses"].items()
@@ -806,12 +893,12 @@ def good(draw: st.DrawFn) -> Data:
     links = {purpose: draw(st.sampled_from(names)) for purpose in salina_topology.PURPOSES}
     six = draw(st.booleans())
     cidr, address, rule = (
-        ("fd00:{}::/64", "fd00:{}::1:{}", "fd00:{}::2:(10+n)")
+        ("fd00:{}::/64", "fd00:{}::1:{}", "fd00:{}::{}:(10+n)")
         if six
-        else ("10.{}.0.0/16", "10.{}.1.{}", "10.{}.2.(10+n)")
+        else ("10.{}.0.0/16", "10.{}.1.{}", "10.{}.{}.(10+n)")
     )
     places = {name: number for number, name in enumerate(names, 1)}
-    pooled = draw(st.booleans())
+    pooled = draw(st.integers(0, 2))
     counts = {
         "master": 1,
         "firewall": 1 if links["clients"] != links["edge"] else draw(st.integers(0, 1)),
@@ -842,32 +929,54 @@ def good(draw: st.DrawFn) -> Data:
     }
     hosts[next(host for host in hosts if "database" in roles[host])]["first"] = True
     balancer = next(host for host in hosts.values() if "balancer" in host["roles"])
-    initial = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True))
-    pools = {
-        "blue": {
-            "id": draw(st.sampled_from(["s{n}", "web-{n}", "web-{n}-blue", "{n}"])),
+    pools = {}
+    for number, name in enumerate(["blue", "green"][:pooled], 3):
+        initial = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True))
+        pattern = name[0] + draw(st.sampled_from(["{n}", "web-{n}", "web-{n}-x"]))
+        pools[name] = {
+            "id": pattern,
             "roles": ["app"],
-            "addresses": {name: rule.format(places[name]) for name in needed(["app"])},
+            "addresses": {
+                network: rule.format(places[network], number) for network in needed(["app"])
+            },
             "minimum": draw(st.integers(1, len(initial))),
             "maximum": draw(st.integers(9, 200)),
+            "initial": [pattern.replace("{n}", str(one)) for one in initial],
         }
-    }
-    for pool in pools.values():
-        pool["initial"] = [pool["id"].replace("{n}", str(number)) for number in initial]
+    serving: list[Data] = [
+        *(host for host in hosts.values() if "app" in host["roles"]), *pools.values()
+    ]  # fmt: skip
+    several = draw(st.integers(1, min(3, len(serving))))
+    applications = draw(
+        st.lists(
+            st.from_regex(r"crm[a-z0-9_]{0,9}", fullmatch=True),
+            min_size=several,
+            max_size=several,
+            unique=True,
+        )
+    )
+    for number, part in enumerate(serving):
+        known = applications if number >= several else [applications[number]]
+        part["application"] = draw(st.sampled_from(known))
+    domains = st.lists(labels, min_size=1, max_size=3).map(".".join)
     return {
         "service": {
-            "name": draw(st.from_regex(r"crm[a-z0-9_]{0,9}", fullmatch=True)),
-            "domain": ".".join(draw(st.lists(labels, min_size=1, max_size=3))),
-            "application": draw(st.sampled_from(["odoo-14.0", "odoo-19.0", "crm"])),
             "address": balancer["addresses"][links["edge"]],
             "http": draw(st.sampled_from([80, 8080, 1])),
             "https": draw(st.sampled_from([443, 8443, 65535])),
             "tls": draw(st.booleans()),
         },
+        "applications": {
+            name: {
+                "domain": f"{name.replace('_', '-')}x.{draw(domains)}",
+                "definition": draw(st.sampled_from(["odoo-14.0", "odoo-19.0", "crm"])),
+            }
+            for name in applications
+        },
         "networks": {name: cidr.format(place) for name, place in places.items()},
         "links": links,
         "hosts": hosts,
-        "pools": pools if pooled else {},
+        "pools": pools,
     }
 
 
@@ -878,7 +987,8 @@ def test_any_good_topology_is_written_back_unchanged(data: Data) -> None:
     written = topology.to_dict()
     assert written == data
     assert list(written["hosts"]) == list(data["hosts"])
-    assert salina_topology.loads(yaml.safe_dump(written)).service == topology.service
+    again = salina_topology.loads(yaml.safe_dump(written, sort_keys=False))
+    assert (again, [*again.applications]) == (topology, [*topology.applications])
 
 
 plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), max_size=12)

@@ -1,0 +1,199 @@
+"""One fleet with two applications, deployed (issue 5, point 5): each for itself, whatever kind.
+
+make up TOPOLOGY=tests/topologies/two-applications.yaml
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from itertools import permutations
+
+import pytest
+
+import salina_wait
+from lab import fleet
+from lab.status import health_path
+from tests import fleets
+from tests.lab import lab, tiers
+from tests.lab.test_database import log_in
+from tests.lab.traffic import Background
+
+pytestmark = pytest.mark.lab
+
+TOPOLOGY = "two-applications"
+HOSTS = {
+    name: [host.id for host in fleets.fleet(TOPOLOGY).serving(name)]
+    for name in fleets.topology(TOPOLOGY).applications
+}
+PAIRS = list(permutations(HOSTS, 2))
+ADDRESS = fleets.topology(TOPOLOGY).service.address
+NEW = "w3"
+ASK = """
+import http.client, ssl
+
+tls = ssl._create_unverified_context()
+while not stopped.wait(0.2):
+    for name, (domain, path) in given["applications"].items():
+        connection = http.client.HTTPSConnection(given["address"], timeout=30, context=tls)
+        connection.request("GET", path, headers={"Host": domain})
+        say(name=name, status=connection.getresponse().status)
+        connection.close()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed() -> Iterator[None]:
+    """The lab with this topology."""
+    with lab.another(TOPOLOGY):
+        yield
+
+
+def definition(name: str) -> str:
+    """The file of pillar/app that an application of the running lab has."""
+    return fleet.topology().applications[name].definition
+
+
+def url(name: str) -> tuple[str, str]:
+    """An application's domain, and the path that its health is asked for at."""
+    return fleet.topology().applications[name].domain, health_path(definition(name))
+
+
+def curl(name: str, path: str, *arguments: str, given: str = "") -> str:
+    """What a client prints who asks for a path of an application by its domain."""
+    domain, _ = url(name)
+    command = ["curl", "--silent", "--show-error", "--insecure", "--max-time", "20"]
+    command += ["--connect-to", f"{domain}::{ADDRESS}:", *arguments, f"https://{domain}{path}"]
+    return lab.run("c1", *command, given=given)
+
+
+def asked(name: str, number: int) -> dict[str, int]:
+    """How many more requests each host had after so many for an application."""
+    before = {host: server["requests"] for host, server in tiers.servers().items()}
+    status = ["--output", "/dev/null", "--write-out", "%{http_code}\\n"]
+    assert curl(name, f"{url(name)[1]}?[1-{number}]", *status).split() == ["200"] * number
+    after = {host: server["requests"] for host, server in tiers.servers().items()}
+    return {host: after[host] - before[host] for host in after}
+
+
+def test_all_is_well() -> None:
+    """Both domains answer with a certificate that names them, and so does every tier."""
+    lab.lab("status")
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_s2_a_name_leads_to_its_own_hosts(name: str) -> None:
+    """S2: round robin among them; the other application's get nothing."""
+    assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
+    assert {host: server["backend"] for host, server in tiers.servers().items()} == {
+        host: name for name, hosts in HOSTS.items() for host in hosts
+    }
+    assert asked(name, 20) == {
+        host: 10 if host in HOSTS[name] else 0 for hosts in HOSTS.values() for host in hosts
+    }
+
+
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+def test_s6_a_role_reaches_its_own_database_from_its_own_hosts(name: str, other: str) -> None:
+    """S6: not the other database, nor as the other role with its password; nor by pgbouncer."""
+    primary, [client, *_] = tiers.leader(), HOSTS[name]
+    own, others = (tiers.secret(f"app-{one}-database") for one in (name, other))
+    where = f"host=database hostaddr={tiers.DATABASES[primary]}"
+    tls = f"{where} sslmode=verify-full sslrootcert=/etc/salina/tls/ca.crt"
+    assert log_in(client, f"{tls} user={name} dbname={name}", own) == name
+    assert "no pg_hba.conf entry" in log_in(client, f"{tls} user={name} dbname={other}", own)
+    assert "no pg_hba.conf entry" in log_in(client, f"{tls} user={other} dbname={other}", others)
+    pooled = f"host=127.0.0.1 port=6432 user={name} sslmode=disable"
+    assert log_in(client, f"{pooled} dbname={name}", own) == name
+    assert "FATAL" in log_in(client, f"{pooled} dbname={other}", own)
+
+
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+def test_s6_a_role_may_nothing_in_the_other_database(name: str, other: str) -> None:
+    """S6: even if pg_hba let it in, the database itself would not; and neither is in a group."""
+    primary = tiers.leader()
+    may = f"SELECT has_database_privilege('{name}', '{other}', 'CONNECT')"
+    assert tiers.sql(primary, may) == "f"
+    assert tiers.sql(primary, f"SELECT pg_has_role('{name}', '{other}', 'MEMBER')") == "f"
+    owned = f"SELECT datname FROM pg_database WHERE datdba = '{name}'::regrole"
+    assert tiers.sql(primary, owned) == name
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_s5_files_are_in_a_directory_of_its_own(name: str) -> None:
+    """S5: shared among its own hosts, and on the volume is nothing but the two directories."""
+    user, [one, other] = fleets.definition(definition(name))["kind"], HOSTS[name]
+    assert set(lab.run(one, "ls", "/mnt/nas").split()) == set(HOSTS)
+    assert lab.run(one, "stat", "--format=%U %a", f"/mnt/nas/{name}").split() == [user, "750"]
+    file, content = f"/mnt/nas/{name}/test-{uuid.uuid4().hex}", uuid.uuid4().hex
+    try:
+        lab.run(one, "runuser", "-u", user, "--", "tee", file, given=content)
+        assert lab.run(other, "runuser", "-u", user, "--", "cat", file) == content
+    finally:
+        lab.run(one, "rm", "--force", file)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_s9_its_steps_were_done_on_its_own_hosts(name: str) -> None:
+    """S9: each application has its marks in its own database."""
+    done = tiers.sql(tiers.leader(), "SELECT DISTINCT host FROM salina_once", name).split()
+    assert done and set(done) <= set(HOSTS[name])
+
+
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+def test_each_has_a_login_of_its_own(name: str, other: str) -> None:
+    """S6: the other's password opens nothing."""
+    if fleets.definition(definition(name))["kind"] != "odoo":
+        pytest.skip("not Odoo: it has its own accounts")
+
+    def log_in_with(password: str) -> dict[str, object]:
+        call = {"params": {"db": name, "login": "admin", "password": password}}
+        asks = ["--header", "Content-Type: application/json", "--data", "@-"]
+        said = curl(name, "/web/session/authenticate", *asks, given=json.dumps(call))
+        return dict(json.loads(said))
+
+    own, others = (tiers.secret(f"app-{one}-login") for one in (name, other))
+    assert log_in_with(own)["result"]
+    assert "result" not in log_in_with(others)
+
+
+def scaled(**request: list[str]) -> None:
+    """`orch.scale` of the second application's pool."""
+    pillar = json.dumps({"pool": "shop", **request})
+    lab.lab("salt-run", "state.orchestrate", "orch.scale", f"pillar={pillar}")
+
+
+@pytest.mark.slow
+def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
+    """S10: the new host serves its own application, and is let into its own database alone."""
+    applications = {name: url(name) for name in HOSTS}
+    hba = "SELECT DISTINCT user_name[1] FROM pg_hba_file_rules WHERE address = '{}'"
+    [address] = [
+        host.addresses["data"]
+        for host in fleets.topology(TOPOLOGY).everyone()
+        if host.id == NEW
+    ]  # fmt: skip
+    with Background("c1", ASK, address=ADDRESS, applications=applications) as asking:
+        scaled(add=[NEW])
+        try:
+            assert tiers.servers()[NEW]["backend"] == "shop"
+            assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
+            assert tiers.sql(tiers.leader(), hba.format(address)) == "shop"
+        finally:
+            scaled(remove=[NEW])
+        assert NEW not in tiers.servers()
+        assert tiers.sql(tiers.leader(), hba.format(address)) == ""
+        asking.end()
+        answers = Counter((line["name"], line["status"]) for line in asking.lines())
+    assert set(answers) == {(name, 200) for name in HOSTS}, answers
+    assert min(answers.values()) > 20
+
+
+def test_s15_the_second_run_changes_nothing() -> None:
+    """S15: on every host of both."""
+    for test in (True, False):
+        found = lab.highstate(test=test)
+        assert not lab.failures(found)
+        assert not lab.changes(found)
