@@ -30,8 +30,8 @@ PACKAGES = (
     *("python3", "python3-apt"),
 )
 
-# A minion takes 8 s to end: Salt waits 5 s for answers still on their way. Killed before, it leaves a
-# process of its own behind, for which the next start fails.
+# A minion takes 8 s to end: Salt waits 5 s for answers still on their way. Killed before, it
+# leaves a process of its own behind, for which the next start fails.
 SALT_UNIT = """\
 [Unit]
 Description=The Salt {name}
