@@ -253,8 +253,10 @@ def check_out(path: str, repository: str, revision: str) -> str:
     local = repository.startswith("/")
     option, wanted = ("--update-shallow", "HEAD") if local else ("--depth=1", revision)
     home = Path(path)
-    place = _begin(home, repository)
+    place = _begin(home)
     _git(place, "config", "remote.origin.url", repository)
+    if local:
+        _share(Path(repository, ".git"), place / ".git")
     _git(place, "fetch", "--quiet", option, "origin", wanted)
     _git(place, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
     _date(place)
@@ -269,7 +271,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
     return _git(home, "rev-parse", "HEAD")
 
 
-def _begin(home: Path, repository: str) -> Path:
+def _begin(home: Path) -> Path:
     """Return where to work: in the checkout that is there, or in a new one beside its place."""
     if (home / RECORD).exists():
         salina_file.put(home / RECORD, "")
@@ -279,10 +281,23 @@ def _begin(home: Path, repository: str) -> Path:
     aside = home.with_name(f"{home.name}.unfinished")
     if aside.exists():
         shutil.rmtree(aside)
-    local = repository.startswith("/")
-    start = ["clone", "--no-checkout", repository] if local else ["init", "--quiet"]
-    _command(["git", *start, str(aside)])
+    _command(["git", "init", "--quiet", str(aside)])
     return aside
+
+
+def _share(source: Path, target: Path) -> None:
+    """Give a repository the objects of another one of this host, as links to the same files.
+
+    What `git clone --local` does, and does not for a repository without its history.
+    """
+
+    def link(old: str, new: str) -> None:
+        if not os.path.exists(new):
+            os.link(old, new)
+
+    shutil.copytree(source / "objects", target / "objects", copy_function=link, dirs_exist_ok=True)
+    if (source / "shallow").exists():
+        shutil.copy(source / "shallow", target / "shallow")
 
 
 def _date(place: Path) -> None:

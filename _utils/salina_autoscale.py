@@ -21,7 +21,6 @@ from salina_settings import Autoscale
 from salina_topology import Topology
 from salina_yaml import DataError
 
-MINUTE = 60.0
 LEAST_SAMPLES = 3
 
 
@@ -76,8 +75,8 @@ def rule(settings: Autoscale, topology: Topology) -> Rule:
         faults.append(f"least: {least}, allowed is at most most: {most}")
     if faults:
         raise RuleError("autoscale.yaml", faults)
-    time, cooling = settings.time * MINUTE, settings.cooling * MINUTE
-    return Rule(pool.name, settings.above, settings.below, time, cooling, least, most)
+    above, below = settings.above, settings.below
+    return Rule(pool.name, above, below, settings.time, settings.cooling, least, most)
 
 
 def load(answers: Iterable[Mapping[str, Mapping[str, Any]]], members: Iterable[str]) -> int:

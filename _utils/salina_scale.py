@@ -142,8 +142,8 @@ def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) ->
     run("drained", "fleet.drain", leaving)
     run("stopped", "fleet.retire", leaving)
     run("created", "fleet.create", joining)
-    apply("neighbours follow", neighbours)
-    apply("deployed", joining)
+    # at the same time, as on a bare fleet: the new ones wait for what they need of the others
+    apply("applied", [*neighbours, *joining])
     run("each serves", "fleet.probe", joining)
     apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)

@@ -192,15 +192,15 @@ class Balancer:
 @dataclass(frozen=True)
 class Autoscale:
     """A pool that grows and shrinks by its load. Loads are requests under way on each host, times
-    minutes.
+    seconds.
     """
 
     enabled: bool = False
     pool: str = text("app", NAME, "a name of letters, digits and _")
     above: int = number(20, 1, 100_000)
     below: int = number(8, 0, 100_000)
-    time: int = number(3, 2, 1440)
-    cooling: int = number(10, 0, 1440)
+    time: int = number(180, 10, 86_400)
+    cooling: int = number(600, 0, 86_400)
     least: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
     most: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import apply, balance, cold, failover, files, machine, memory, pillar, web
+from bench import apply, balance, cold, failover, files, machine, memory, pillar, scale, web
 from bench.result import FILE, Result, table, write
 from lab import fleet
 from lab.console import complain, out, step
@@ -25,6 +25,7 @@ ON_LAB: dict[str, Measure] = {
     "files": files.measure,
     "apply": apply.measure,
     "failover": failover.measure,
+    "scale": scale.measure,
 }
 COLD = "cold"  # measured when there is no lab; asked for by name, also when there is one
 NAMES = (*WITHOUT_LAB, COLD, *ON_LAB)

@@ -66,6 +66,11 @@ def salt(*arguments: str) -> dict[str, Any]:
     return answers
 
 
+def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`salt-run` on the master: what it said, as JSON, and its exit code."""
+    return execute(fleet.current().master.name, "salt-run", "--out=json", *arguments)
+
+
 def apply(target: str, sls: str, *, test: bool = False) -> Results:
     """What a `state.apply` of an SLS gave."""
     return results(salt(target, "state.apply", sls, f"test={test}", "queue=True"))

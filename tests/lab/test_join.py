@@ -11,7 +11,8 @@ import pytest
 
 import salina_wait
 from lab.paths import CONTAINERS
-from tests.lab import lab, tiers
+from tests import fleets
+from tests.lab import autoscale, lab, tiers
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -19,24 +20,32 @@ HOST = "s4"
 JOIN_SECONDS = 300
 
 
-def salt_run(*arguments: str) -> Any:
-    """What `salt-run` returned on the master."""
-    command = [lab.LAB, "salt-run", "--out=json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    return json.loads(done.stdout)
+INITIAL = list(fleets.topology().pools["app"].initial)
+RULE = {"time": 20, "cooling": 20, "least": len(INITIAL)}
+
+
+def status() -> dict[str, Any]:
+    """The fleet as the master sees it."""
+    done = lab.salt_run("fleet.status")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
 
 
 @pytest.fixture
 def gone() -> Iterator[None]:
-    """The host leaves the fleet afterwards."""
+    """The host is no member afterwards, also when the test failed."""
     yield
     lab.run("salt", "systemctl", "start", "salt-master")
-    salt_run("state.orchestrate", "orch.scale", f'pillar={{"pool": "app", "remove": ["{HOST}"]}}')
+    if HOST in status()["app"]["members"]:
+        request = f'pillar={{"pool": "app", "remove": ["{HOST}"]}}'
+        lab.salt_run("state.orchestrate", "orch.scale", request)
 
 
 def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
-    """S10: `bin/lab add` is all, here while the master is down; it joins when that is back."""
+    """S10: `bin/lab add` is all, here while the master is down; it joins when that is back.
+
+    S12: nobody asks for anything, and so it leaves again when the master may decide that.
+    """
     lab.run("salt", "systemctl", "stop", "salt-master")
     with subprocess.Popen([lab.LAB, "add", HOST], stdout=subprocess.PIPE, text=True) as add:
         made = salina_wait.until(lambda: (CONTAINERS / f"salina-{HOST}").exists(), 60)
@@ -47,8 +56,11 @@ def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
     assert f"{HOST} joins by itself" in said
 
     def joined() -> bool:
-        status = salt_run("fleet.status")
-        return status["lock"] is None and HOST in status["app"]["members"]
+        found = status()
+        return found["lock"] is None and HOST in found["app"]["members"]
 
-    assert salina_wait.until(joined, JOIN_SECONDS), salt_run("join.plan")
+    assert salina_wait.until(joined, JOIN_SECONDS), lab.salt_run("join.plan").stdout
     assert tiers.servers()[HOST]["serving"]
+    with autoscale.switched_on(**RULE):
+        autoscale.follows(len(INITIAL), 300)
+    assert status()["app"]["members"] == INITIAL

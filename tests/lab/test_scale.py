@@ -17,8 +17,8 @@ import pytest
 import salina_wait
 from lab.paths import CONTAINERS, KEYS
 from tests import fleets
-from tests.lab import lab, tiers
-from tests.lab.traffic import Background, Traffic, wait_for
+from tests.lab import autoscale, lab, tiers
+from tests.lab.traffic import Background, Pages, Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -29,11 +29,15 @@ LOCK = "/var/lib/salina/lock"
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 LAST = "every step succeeded"
 SLOW = "fleet.create"
+APPLIED = " ".join(["state.highstate", *tiers.STORAGE, *tiers.DATABASES, "s4", "s5"])
 CHANGES: dict[int, list[str]] = {
-    4: [SLOW, "state.highstate s4"],
-    3: ["fleet.retire", "state.highstate lb1", "fleet.destroy"],
+    5: [SLOW, APPLIED],
+    2: ["fleet.retire", "state.highstate lb1", "fleet.destroy"],
 }
 """Each count with the steps at whose beginning the change is killed."""
+PAGES = 11
+RULE = {"above": 4, "below": 2, "time": 20, "cooling": 20, "least": 2, "most": 3}
+"""By which eleven open pages want a third host, and then no other."""
 EVENTS = """
 listener = subprocess.Popen(["salt-run", "state.event"], stdout=subprocess.PIPE, text=True)
 threading.Thread(target=lambda: stopped.wait() and listener.kill(), daemon=True).start()
@@ -47,21 +51,16 @@ for line in listener.stdout:
 MASTER_KEEPS = "/etc/salt/pki/master /var/cache/salt/master /var/lib/salina"
 
 
-def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`salt-run` on the master: what it said, as JSON, and its exit code."""
-    return lab.execute("salt", "salt-run", "--out=json", *arguments)
-
-
 def told(*arguments: str) -> dict[str, Any]:
     """What a function of the runner `fleet` returned."""
-    done = salt_run(*arguments)
+    done = lab.salt_run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return dict(json.loads(done.stdout))
 
 
 def scale(**request: Any) -> subprocess.CompletedProcess[str]:
     """`orch.scale` with a request."""
-    return salt_run(*SCALE, wanted(request))
+    return lab.salt_run(*SCALE, wanted(request))
 
 
 def wanted(request: dict[str, Any]) -> str:
@@ -154,12 +153,13 @@ def initial() -> Iterator[None]:
 
 
 def test_s10_out_and_in_under_traffic() -> None:
-    """S10, S2: a host joins, and leaves again: no request fails, nobody is logged out.
+    """S10, S2, S12: hosts join and leave: no request fails, nobody is logged out.
 
-    The changes are killed at five steps and given again. The new host gets its share, and leaves
-    nothing behind.
+    The changes are killed at five steps and given again. Each new host gets its share, and each
+    that goes leaves nothing behind; long polls begin again elsewhere. The last change is the
+    master's own, which then leaves the pool alone.
     """
-    with Events() as events, Traffic() as traffic:
+    with Events() as events, Traffic() as traffic, Pages(PAGES) as pages:
         events.listening()
         wait_for([traffic], 30)
         for count, steps in CHANGES.items():
@@ -180,15 +180,20 @@ def test_s10_out_and_in_under_traffic() -> None:
             settled(hosts)
             assert not plan["leaving"] or residue(plan["leaving"]) == []
             salina_wait.clear(unasked, 30, "every host to have requests")
-            assert not traffic.failed()
+            salina_wait.clear(unpolled, 30, "every page to be connected again")
+            assert not traffic.failed() + pages.failed()
+        with autoscale.switched_on(**RULE):
+            autoscale.follows(3, 300)
+            autoscale.stays(3, RULE["time"] + RULE["cooling"])
+        settled(INITIAL)
         wait_for([traffic], 30)
-    assert not traffic.failed()
+    assert not traffic.failed() + pages.failed()
 
 
 def refused() -> None:
     """Another change at the same time is told who holds the lock, and since when."""
     lock = told("fleet.status")["lock"]
-    second = scale(count=5)
+    second = scale(count=4)
     assert second.returncode == 1
     holder = f"is under way since {lock['since']} (pid {lock['pid']})"
     assert holder in second.stdout + second.stderr
@@ -197,6 +202,12 @@ def refused() -> None:
 def unasked() -> str:
     """Which hosts have had no request yet."""
     return " ".join(name for name, server in tiers.servers().items() if not server["requests"])
+
+
+def unpolled() -> str:
+    """Say that some pages have no long poll at a host that serves."""
+    held = sum(server["sessions"] for server in tiers.servers().values() if server["serving"])
+    return f"{held} of {PAGES}" if held < PAGES else ""
 
 
 def test_s10_the_same_count_again_changes_nothing() -> None:
@@ -214,10 +225,10 @@ def test_s10_the_same_count_again_changes_nothing() -> None:
 
 def test_s10_a_host_that_never_comes() -> None:
     """S10: it is taken out again, and the error names it. Here it freezes before it answers."""
-    assert salt_run("fleet.begin", "pool=app", "count=4").returncode == 0
+    assert lab.salt_run("fleet.begin", "pool=app", "count=4").returncode == 0
     assert app()["joining"] == ["s4"]
     with ThreadPoolExecutor() as pool:
-        creating = pool.submit(salt_run, "fleet.create", "hosts=[s4]", "timeout=20")
+        creating = pool.submit(lab.salt_run, "fleet.create", "hosts=[s4]", "timeout=20")
         assert salina_wait.until(lambda: frozen("s4"), 30, 0.1), "s4 could not be frozen"
         done = creating.result()
     assert done.returncode == 1

@@ -36,7 +36,7 @@ def say(**what):
     sys.stdout.flush()
 """
 
-SESSIONS = """
+SESSION = """
 import base64, hashlib, http.client, random, ssl
 
 tls = ssl.create_default_context(cadata=given["ca"])
@@ -118,6 +118,13 @@ class Session:
         if hashlib.sha1(content).hexdigest() != sha1:
             raise Exception(f"attachment {number}: not the bytes that were uploaded")
 
+    def poll(self):
+        self.call("/longpolling/poll", channels=[], last=0, options={})
+"""
+
+SESSIONS = (
+    SESSION
+    + """
 sessions = [Session(number) for number in range(given["sessions"])]
 threads = [threading.Thread(target=session.run) for session in sessions]
 for thread in threads:
@@ -131,6 +138,25 @@ sessions[0].model("ir.attachment", "unlink", left)
 vacuum = sessions[0].model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
 sessions[0].model("ir.cron", "method_direct_trigger", [vacuum])
 """
+)
+
+PAGES = (
+    SESSION
+    + """
+user = Session(-1)
+user.ask("login", user.log_in)
+
+def keep_open(number):
+    page = Session(number)
+    page.cookie = user.cookie
+    while not stopped.is_set():
+        page.ask("poll", page.poll)
+
+for number in range(given["pages"]):
+    threading.Thread(target=keep_open, args=(number,), daemon=True).start()
+stopped.wait()
+"""
+)
 
 WRITES = """
 os.environ["PGPASSWORD"] = given["password"]
@@ -223,22 +249,18 @@ class Request:
     sha1: str
 
 
-class Traffic(Background):
-    """Sessions of a client beyond the firewall: pages, uploads, and the uploads read back."""
+class User(Background):
+    """Somebody beyond the firewall who is logged in."""
 
-    ROUND = ("page", "upload", "read")
-
-    def __init__(self, sessions: int = 4, timeout: float = 90) -> None:
-        self.sessions = sessions
+    def __init__(self, script: str, timeout: float = 90, **given: Any) -> None:
         super().__init__(
             "c1",
-            SESSIONS,
+            script,
             ca=run("s1", "cat", "/etc/salina/tls/ca.crt"),
             domain=fleets.topology().default.domain,
             password=secret("app-crm-login"),
-            sessions=sessions,
             timeout=timeout,
-            pause=0.5,
+            **given,
         )
 
     def requests(self) -> list[Request]:
@@ -253,6 +275,23 @@ class Traffic(Background):
             for each in self.requests()
             if each.fault
         ]
+
+
+class Pages(User):
+    """Pages that stay open: each has a long poll under way, and begins the next when one ends."""
+
+    def __init__(self, pages: int) -> None:
+        super().__init__(PAGES, pages=pages)
+
+
+class Traffic(User):
+    """Sessions of a client beyond the firewall: pages, uploads, and the uploads read back."""
+
+    ROUND = ("page", "upload", "read")
+
+    def __init__(self, sessions: int = 4, timeout: float = 90) -> None:
+        self.sessions = sessions
+        super().__init__(SESSIONS, timeout, sessions=sessions, pause=0.5)
 
     def obstacle(self, since: float) -> str:
         """Say which session has not had a whole round of good requests since, or ""."""

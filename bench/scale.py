@@ -1,0 +1,164 @@
+"""How long it takes until new app hosts answer clients, and whose share of it is how large.
+
+A client asks all the time, so that a host's first request comes as soon as it is let in. The pool
+is afterwards as it was.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import salina_haproxy
+import salina_wait
+from bench.repeat import in_turn, seconds, spread
+from bench.result import Result
+from lab import fleet
+from lab.status import health_path
+from tests import fleets
+from tests.lab import lab
+from tests.lab.traffic import Background
+
+POOL = "app"
+MANY = 5
+ROUNDS = 3
+MANY_BOUND, SHARE_BOUND = 2.0, 0.5
+PATIENCE = 900  # seconds for a change
+CLIENT = """
+import http.client, ssl
+
+tls = ssl._create_unverified_context()
+while not stopped.wait(0.2):
+    connection = http.client.HTTPSConnection(given["address"], timeout=30, context=tls)
+    connection.request("GET", given["path"], headers={"Host": given["domain"]})
+    say(status=connection.getresponse().status)
+    connection.close()
+"""
+STATISTICS = "echo show stat | socat - UNIX-CONNECT:/run/haproxy/admin.sock"
+Steps = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How many seconds it took until all new hosts had answered, and what of that was what."""
+
+    total: float
+    provisioner: float
+    apply: float
+    application: float  # a part of `apply`
+
+    @property
+    def probe(self) -> float:
+        """What was neither: locks, plans, health, being let in."""
+        return self.total - self.provisioner - self.apply
+
+    @property
+    def share(self) -> float:
+        """What was neither the provisioner's nor the application's, of all."""
+        return 1 - (self.provisioner + self.application) / self.total
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total:.0f} s: provisioner {self.provisioner:.0f} s, "
+            f"apply {self.apply:.0f} s (of it the application {self.application:.0f} s), "
+            f"probe {self.probe:.0f} s"
+        )
+
+
+def growth(steps: Steps, total: float, kind: str) -> Growth:
+    """Return what orch.scale tells of its steps (name -> state).
+
+    :param total: seconds until the last new host's first answer
+    :param kind: the application's; its states are those of salt/application and salt/KIND
+    """
+    took = {name: float(step["duration"]) / 1000 for name, step in steps.items()}
+    own = [
+        sum(
+            float(state["duration"]) / 1000
+            for state in states.values()
+            if state["__sls__"].split(".")[0] in ("application", kind)
+        )
+        for states in steps["applied"]["changes"]["ret"].values()
+    ]
+    applies = ("applied", "balancers follow")
+    return Growth(total, took["created"], sum(took[name] for name in applies), max(own))
+
+
+def orchestrated(count: int) -> tuple[Steps, str]:
+    """Have the pool's size changed; return the steps by name, and what went wrong."""
+    request = json.dumps({"pool": POOL, "count": count})
+    done = lab.execute(
+        "salt", "salt-run", "--out=json", "state.orchestrate", "orch.scale", f"pillar={request}"
+    )
+    (steps,) = json.loads(done.stdout)["data"].values()
+    failed = "" if done.returncode == 0 else done.stdout[-2000:] + done.stderr
+    return {step["__id__"]: step for step in steps.values()}, failed
+
+
+def unasked(hosts: Sequence[str]) -> str:
+    """Say which hosts the balancer has sent no request yet."""
+    rows = salina_haproxy.statistics(lab.shell("lb1", STATISTICS))
+    asked = {row["svname"] for row in rows if int(row.get("stot", 0))}
+    return " ".join(host for host in hosts if host not in asked)
+
+
+def grown(more: int) -> Growth:
+    """Let the pool grow, and shrink again.
+
+    :raises AssertionError: orch.scale failed, or a client's request did
+    """
+    pool = fleets.topology().pools[POOL]
+    before = len(pool.initial)
+    new = pool.ids()[before : before + more]
+    name, application = next(iter(fleet.topology().applications.items()))
+    asks = {
+        "address": fleet.topology().service.address,
+        "domain": application.domain,
+        "path": health_path(application.definition),
+    }
+    try:
+        with Background("c1", CLIENT, **asks) as client, ThreadPoolExecutor(1) as one:
+            begun = time.perf_counter()
+            change = one.submit(orchestrated, before + more)
+            salina_wait.clear(lambda: unasked(new), PATIENCE, f"{name} to be served by {new}")
+            total = time.perf_counter() - begun
+            steps, failed = change.result()
+        assert not failed, failed
+        refused = [line["status"] for line in client.lines() if line["status"] != 200]
+        assert not refused, f"{asks['path']}: {refused}"
+    finally:
+        _, failed = orchestrated(before)
+    assert not failed, failed
+    kind = fleets.definition(application.definition)["kind"]
+    return growth(steps, total, str(kind))
+
+
+def measure() -> Iterator[Result]:
+    """One host more, several at once, and a request that changes nothing."""
+    one, many = grown(1), grown(MANY)
+    yield Result("from orch.scale to a new host's first answer", one.total, "s", detail=str(one))
+    yield Result(
+        "the share of it that is neither the provisioner's nor the application's",
+        one.share,
+        "ratio",
+        SHARE_BOUND,
+        detail="the application's: its code, its environment, its start",
+    )
+    yield Result(
+        f"{MANY} hosts at once / one", many.total / one.total, "ratio", MANY_BOUND, detail=str(many)
+    )
+    sides = {
+        "scale": lambda: seconds(partial(orchestrated, len(fleets.topology().pools[POOL].initial))),
+        "ping": lambda: seconds(lambda: lab.salt("*", "test.ping")),
+    }
+    found = in_turn(sides, ROUNDS)
+    yield Result(
+        "orch.scale without a change / test.ping of the fleet",
+        median(found["scale"]) / median(found["ping"]),
+        "ratio",
+        detail=f"{spread(found['scale'])} / {spread(found['ping'])}",
+    )
