@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help up down clean check test hosts bench lock map venv
+.PHONY: help up down clean check test integration fleet hosts bench lock map venv
 
 help: ## these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,8 +26,13 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
-test: check hosts ## all tests: check, integration with salt-factories, the lab; needs root
-	@.venv/bin/pytest tests/integration tests/lab tests/one_host tests/two_applications
+test: check integration fleet ## all tests: check, integration with salt-factories, the lab; needs root
+
+integration: check
+	@.venv/bin/pytest tests/integration
+
+fleet: check hosts
+	@.venv/bin/pytest tests/lab tests/one_host tests/two_applications
 
 hosts: venv
 	@bin/lab up --no-deploy

@@ -36,7 +36,7 @@ CHANGES: dict[int, list[str]] = {
 }
 """Each count with the steps at whose beginning the change is killed."""
 PAGES = 11
-RULE = {"above": 4, "below": 2, "time": 20, "cooling": 20, "least": 2, "most": 3}
+RULE = {"above": 4, "below": 2, "time": 20, "cooling": 60, "least": 2, "most": 3}
 """By which eleven open pages want a third host, and then no other."""
 EVENTS = """
 listener = subprocess.Popen(["salt-run", "state.event"], stdout=subprocess.PIPE, text=True)
