@@ -26,8 +26,8 @@ NPM = (
     *("env", "NPM_CONFIG_GLOBALCONFIG=/etc/npmrc", f"{ROOT_DIR}/bin/node"),
     *(f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js", "--loglevel=error"),
 )
-TOGETHER = 16  # packages that one npm fetches, one after the other
-AT_ONCE = 6
+TOGETHER = 40  # packages that one npm fetches, one after the other
+AT_ONCE = 4
 
 
 class Package(NamedTuple):
