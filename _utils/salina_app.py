@@ -25,11 +25,11 @@ REPOSITORY = (
 )
 URL_PATH = (r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 LOCATION = (r"\^/[^\s'\"{};]*", "a regular expression such as ^/[^/]+/static/")
-COOKIE = (r"[A-Za-z0-9_-]+=[A-Za-z0-9._-]+", "NAME=VALUE")
+COOKIE = (r"[A-Za-z0-9._-]+=[A-Za-z0-9._:/+=-]+", "NAME=VALUE")
 DEBIAN = (r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
 RELEASE = (r"[a-z]+", "the code name of a Debian release")
 INTERPRETER = (r"python3\.[0-9]{1,2}", "a command such as python3.11")
-LOCK = (r"[a-z0-9][a-z0-9.-]*", "the name of a file in salt/locks, without .txt")
+LOCK = (r"[a-z0-9][a-z0-9.-]*", "the name of a file in salt/locks, without .txt or .json")
 INSIDE = (
     r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*",
     "a path inside the checkout",
@@ -38,6 +38,21 @@ FILE = (r"(/[A-Za-z0-9._-]+)+", "an absolute path")
 PINNED = (r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
 MODULE = (r"[a-z][a-z0-9_]*", "a module of Odoo")
 OPTION = (r"[a-z][a-z0-9_]*", "an option of odoo.conf")
+SCALAR = (r".*", "one line of text, a number, true or false")
+VERSION = (r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version such as 10.24.1")
+INTEGRITY = (r"sha512-[A-Za-z0-9+/]{86}==", "what `npm view PACKAGE dist.integrity` says: sha512-…")
+DIRECTORY = (
+    r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*",
+    "a directory inside the checkout",
+)
+STEP = (r"[a-z][a-z0-9 ._-]{0,59}", "a name of small letters, digits and blanks")
+ARGUMENT = (r"[^\x00]+", "text; no part of a command is read by a shell")
+PLAIN = (r"[A-Za-z0-9_./:=,@+-]+", "a word of letters, digits and _ . / : = , @ + -")
+VARIABLE = (r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")
+VALUE = (r"[^\"\\\x00\r\n]*", 'one line of text without " and \\, or a number')
+LOGINS = ("scram-sha-256", "md5")
+OURS = ("DATABASE_URL", "PATH", "PORT")
+"""Variables of a Node application that this project sets."""
 
 
 class AppError(salina_yaml.DataError):
@@ -98,8 +113,48 @@ class Odoo:
 
 
 @dataclass(frozen=True)
+class Package:
+    """A package of the npm registry: its exact version, and the hash that the registry names."""
+
+    version: str
+    integrity: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that is run once for the service, or once for each revision of the code."""
+
+    name: str
+    command: tuple[str, ...]
+    each_revision: bool
+
+
+@dataclass(frozen=True)
+class Node:
+    """What only a Node application has.
+
+    `lock`: a file of salt/locks in place of the checkout's own package-lock.json. `uploads`: the
+    directories on the shared volume; `scratch`: those of this host where it may write, too.
+    """
+
+    runtime: Package
+    npm: Package
+    lock: str | None
+    install: tuple[str, ...]
+    once: tuple[Step, ...]
+    start: tuple[str, ...]
+    environment: Mapping[str, str | int | float]
+    uploads: tuple[str, ...]
+    scratch: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Application:
-    """An application: what every kind has, and the part of its own kind."""
+    """An application: what every kind has, and the part of its own kind.
+
+    `database_login`: what its driver and this host's pgbouncer speak with one another; the server
+    is always asked by SCRAM.
+    """
 
     kind: str
     source: Source
@@ -108,12 +163,14 @@ class Application:
     health: Health
     static: str | None
     uid: int
+    database_login: str
     odoo: Odoo | None
+    node: Node | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The pillar's form: every key there, lists in place of tuples."""
+        """The pillar's form: every key there but other kinds' parts, lists in place of tuples."""
         plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        return {key: plain[key] for key in plain if key not in KINDS or key == self.kind}
 
 
 def load(path: str | Path) -> Application:
@@ -136,7 +193,7 @@ def parse(data: object, source: str = "application", before: Iterable[str] = ())
     """
     top = _Table(data, "", list(before))
     kind = top.one_of("kind", KINDS)
-    top.known.update({} if kind else dict.fromkeys(KINDS))
+    top.known.update({} if kind else dict.fromkeys(KINDS, ()))
     application = Application(
         kind=kind,
         source=_source(top.table("source")),
@@ -145,7 +202,11 @@ def parse(data: object, source: str = "application", before: Iterable[str] = ())
         health=_health(top.table("health")),
         static=top.optional("static", LOCATION),
         uid=top.number("uid", 100, 65533),
+        database_login=top.one_of("database_login", LOGINS)
+        if "database_login" in top
+        else LOGINS[0],
         odoo=_odoo(top.table("odoo")) if kind == "odoo" else None,
+        node=_node(top.table("node")) if kind == "node" else None,
     )
     top.close()
     if top.faults:
@@ -163,7 +224,7 @@ class _Table:
         self.path = path
         self.faults = faults
         self.data: Mapping[Any, Any] = data if isinstance(data, Mapping) else {}
-        self.known: dict[str, _Table | None] = {}
+        self.known: dict[str, tuple[_Table, ...]] = {}
         if not isinstance(data, Mapping):
             self.fault(path or "file", data, "a mapping")
             self.broken = True
@@ -171,7 +232,7 @@ class _Table:
             self.broken = False
 
     def __contains__(self, key: str) -> bool:
-        self.known.setdefault(key, None)
+        self.known.setdefault(key, ())
         return self.data.get(key) is not None
 
     def fault(self, path: str, found: object, allowed: str) -> None:
@@ -187,8 +248,20 @@ class _Table:
         value = self.get(key, "a mapping")
         table = _Table({} if value is None else value, join(self.path, key), self.faults)
         table.broken = table.broken or value is None
-        self.known[key] = table
+        self.known[key] = (table,)
         return table
+
+    def tables(self, key: str) -> tuple[_Table, ...]:
+        """A list of mappings; empty when left out."""
+        value = self.data[key] if key in self else []
+        if not isinstance(value, list):
+            self.fault(join(self.path, key), value, "a list of mappings")
+            value = []
+        path = join(self.path, key)
+        self.known[key] = tuple(
+            _Table(item, f"{path}[{number}]", self.faults) for number, item in enumerate(value)
+        )
+        return self.known[key]
 
     def text(self, key: str, rule: tuple[str, str]) -> str:
         return self._match(join(self.path, key), self.get(key, rule[1]), rule)
@@ -216,8 +289,15 @@ class _Table:
             self.fault(join(self.path, key), value, allowed)
         return low
 
-    def texts(self, key: str, rule: tuple[str, str]) -> tuple[str, ...]:
-        """A list that is not empty, of different texts."""
+    def flag(self, key: str) -> bool:
+        """True or false; false when left out."""
+        value = self.data[key] if key in self else False
+        if not isinstance(value, bool):
+            self.fault(join(self.path, key), value, "true or false")
+        return value is True
+
+    def texts(self, key: str, rule: tuple[str, str], different: bool = True) -> tuple[str, ...]:
+        """A list that is not empty, of texts; of different ones, unless it is a command."""
         allowed = f"a list of at least one: {rule[1]}"
         here, value = join(self.path, key), self.get(key, allowed)
         if not isinstance(value, list) or not value:
@@ -226,15 +306,19 @@ class _Table:
             return ()
         for number, item in enumerate(value):
             self._match(f"{here}[{number}]", "" if item is None else item, rule)
-            if item in value[:number]:
+            if different and item in value[:number]:
                 self.faults.append(f"{here}[{number}]: {show(item)} once more, allowed is once")
         return tuple(str(item) for item in value)
 
     def optional_texts(self, key: str, rule: tuple[str, str]) -> tuple[str, ...]:
         return self.texts(key, rule) if key in self and self.data[key] != [] else ()
 
-    def mapping(self, key: str, rule: tuple[str, str] | None) -> dict[str, Any]:
-        """Options of odoo.conf with texts by a rule, or with plain values; {} when left out."""
+    def mapping(
+        self, key: str, names: tuple[str, str], rule: tuple[str, str], scalar: tuple[type, ...] = ()
+    ) -> dict[str, Any]:
+        """Names by one rule with texts by another, or with plain values of the types that are in
+        `scalar`; {} when left out.
+        """
         if key not in self:
             return {}
         here, value = join(self.path, key), self.data[key]
@@ -242,11 +326,11 @@ class _Table:
             self.fault(here, value, "a mapping")
             return {}
         for name, item in value.items():
-            self._match(here, name, OPTION)
-            if rule is not None:
-                self._match(join(here, name), "" if item is None else item, rule)
-            elif not isinstance(item, (str, int, float, bool)) or "\n" in str(item):
-                self.fault(join(here, name), item, "one line of text, a number, true or false")
+            self._match(here, name, names)
+            if item is None:
+                self.fault(join(here, name), item, rule[1])
+            elif type(item) not in scalar:
+                self._match(join(here, name), item, rule)
         return dict(value)
 
     def close(self) -> None:
@@ -255,8 +339,8 @@ class _Table:
             if key not in self.known:
                 allowed = ", ".join(self.known)
                 self.faults.append(f"{join(self.path, key)}: unknown, allowed is {allowed}")
-        for table in self.known.values():
-            if table is not None:
+        for tables in self.known.values():
+            for table in tables:
                 table.close()
 
 
@@ -299,12 +383,58 @@ def _odoo(table: _Table) -> Odoo:
         addons=table.texts("addons", INSIDE),
         modules=table.texts("modules", MODULE),
         server_wide_modules=table.texts("server_wide_modules", MODULE),
-        names=table.mapping("names", OPTION),
-        options=table.mapping("options", None),
+        names=table.mapping("names", OPTION, OPTION),
+        options=table.mapping("options", OPTION, SCALAR, (int, float, bool)),
     )
 
 
-KINDS = ("odoo",)
+def _node(table: _Table) -> Node:
+    node = Node(
+        runtime=_package(table.table("runtime")),
+        npm=_package(table.table("npm")),
+        lock=table.optional("lock", LOCK),
+        install=table.texts("install", ARGUMENT, different=False),
+        once=tuple(map(_step, table.tables("once"))),
+        start=table.texts("start", PLAIN, different=False),
+        environment=table.mapping("environment", VARIABLE, VALUE, (int, float)),
+        uploads=table.optional_texts("uploads", DIRECTORY),
+        scratch=table.optional_texts("scratch", DIRECTORY),
+    )
+    names = [step.name for step in node.once]
+    for number, name in enumerate(names):
+        if name and name in names[:number]:
+            table.faults.append(
+                f"{join(table.path, 'once')}[{number}].name: {show(name)} once more, "
+                "allowed is once"
+            )
+    for name in OURS:
+        if name in node.environment:
+            table.faults.append(
+                f"{join(table.path, 'environment')}.{name}: it is set by this project, "
+                "allowed is any other"
+            )
+    for number, directory in enumerate(node.scratch):
+        if directory in node.uploads:
+            table.faults.append(
+                f"{join(table.path, 'scratch')}[{number}]: {show(directory)} is among the uploads, "
+                "allowed is another one"
+            )
+    return node
+
+
+def _package(table: _Table) -> Package:
+    return Package(table.text("version", VERSION), table.text("integrity", INTEGRITY))
+
+
+def _step(table: _Table) -> Step:
+    return Step(
+        table.text("name", STEP),
+        table.texts("command", ARGUMENT, different=False),
+        table.flag("each_revision"),
+    )
+
+
+KINDS = ("odoo", "node")
 
 
 def _plain(value: Any) -> Any:

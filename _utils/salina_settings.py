@@ -163,6 +163,9 @@ class App:
     log_days: int = number(14, 1, 3650)
     upload: str = text("128m", r"[0-9]{1,6}[km]", "a size such as 128m")
     static_cache: int = number(60, 0, 525_600)
+    npm_registry: str | None = field(
+        default=None, metadata={"rule": r"https?://[^\s/]+(/\S*)?", "allowed": "a URL of HTTP"}
+    )
     wait: int = number(600, 1, 3600)
 
 

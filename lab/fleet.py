@@ -91,7 +91,7 @@ def check_application(name: str) -> None:
     if not repository.startswith("file:///srv/mirror/"):
         raise LabError(
             f"{name} comes from {repository}, and the lab's hosts have no way out",
-            "make up APP=odoo-14.0 (or another whose repository the lab's mirror has)",
+            "make up APP=odoo-14.0, or APP=sample-crm: the lab's mirror has these",
         )
 
 

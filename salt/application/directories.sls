@@ -39,4 +39,5 @@ application-logrotate:
     - name: /etc/logrotate.d/{{ app.kind }}
     - source: salt://application/files/logrotate
     - template: jinja
+    - defaults: {rotation: create 0640}
     - mode: '0644'

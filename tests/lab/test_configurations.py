@@ -117,6 +117,24 @@ def ufw(rendered: Rendered) -> dict[str, Any]:
     }
 
 
+def on_each(folder: str, *argv: str) -> Callable[[Rendered], dict[str, Any]]:
+    """A check that is one command for all rendered files of a folder."""
+
+    def check(rendered: Rendered) -> dict[str, Any]:
+        return {
+            "commands": [[*argv, *(path for path in rendered.files if path.startswith(folder))]]
+        }
+
+    return check
+
+
+def logrotate(rendered: Rendered) -> dict[str, Any]:
+    """It knows the users of the files, which on this host may be another application's."""
+    user = rendered.pillar["app"]["kind"]
+    made = ["sh", "-c", f"id {user} >/dev/null 2>&1 || useradd --user-group {user}"]
+    return {"commands": [made, ["logrotate", "--debug", f"/etc/logrotate.d/{user}"]]}
+
+
 def units(host: str, *names: str, spoilt: tuple[str, str, str, str]) -> Check:
     """Those that a host of the lab has the programs for; Debian's with what we add."""
 
@@ -174,18 +192,18 @@ CHECKS = {
     "logrotate": Check(
         "s1",
         ("/etc/logrotate.d/",),
-        commands("logrotate", "--debug", LOGROTATE),
+        logrotate,
         (LOGROTATE, "rotate 14", "rotate often", "often"),
     ),
     "tmpfiles": Check(  # all lines are read, none concerns that place
         "lb1",
-        (TMPFILES,),
-        commands("systemd-tmpfiles", "--create", "--boot", "--prefix=/nowhere", TMPFILES),
+        ("/etc/tmpfiles.d/",),
+        on_each("/etc/tmpfiles.d/", "systemd-tmpfiles", "--create", "--boot", "--prefix=/nowhere"),
         (TMPFILES, "r! ", "?! ", "Unknown command type '?'"),
     ),
     "units of app hosts": units(
         "s1",
-        *("odoo.service", "haproxy.service", "gluster-mountable.service"),
+        *("odoo.service", "node.service", "haproxy.service", "gluster-mountable.service"),
         spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "units of database hosts": units(
@@ -211,7 +229,7 @@ CHECKS = {
 }
 #: Not for a daemon: who reads them has no check, and would tell in the running fleet.
 OTHERS = (
-    *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/opt/"),
+    *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/etc/node/", "/opt/"),
     *("/etc/patroni/lock.txt", "/usr/local/sbin/patroni-initdb"),
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     "/usr/local/lib/salina-load/",

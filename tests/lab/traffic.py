@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import salina_wait
-from tests import fleets
+from lab import fleet
 from tests.lab.lab import LAB, run
 from tests.lab.tiers import DATABASES, leader, secret, sql
 
@@ -37,7 +37,7 @@ def say(**what):
 """
 
 SESSION = """
-import base64, hashlib, http.client, random, ssl
+import base64, hashlib, http.client, random, ssl, urllib.parse
 
 tls = ssl.create_default_context(cadata=given["ca"])
 
@@ -68,20 +68,35 @@ class Session:
         say(session=self.number, kind=kind, retriable=kind in ("page", "read"), begun=begun,
             took=time.time() - begun, fault=fault, sha1=sha1)
 
-    def send(self, method, path, body=None):
+    def send(self, method, path, body=None, content_type="application/json", wanted=200):
         if self.connection is None:
             self.connection = http.client.HTTPSConnection(
                 given["domain"], timeout=given["timeout"], context=tls)
-        headers = {"Cookie": self.cookie} | ({"Content-Type": "application/json"} if body else {})
+        headers = {"Cookie": self.cookie} | ({"Content-Type": content_type} if body else {})
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
         content = answer.read()
-        if answer.status in (302, 303):
+        if answer.status in (302, 303) and answer.status != wanted:
             raise Exception("logged out: sent to " + answer.headers["Location"])
-        if answer.status != 200:
+        if answer.status != wanted:
             raise Exception(f"{method} {path}: HTTP {answer.status}")
         return answer.headers, content
 
+    def keep(self, where, content):
+        self.files[where] = hashlib.sha1(content).hexdigest()
+        return self.files[where]
+
+    def same(self, where, content):
+        if hashlib.sha1(content).hexdigest() != self.files[where]:
+            raise Exception(f"{where}: not the bytes that were uploaded")
+
+    def read(self):
+        where = random.choice(list(self.files))
+        self.same(where, self.send("GET", where)[1])
+"""
+
+ODOO = """
+class User(Session):
     def call(self, path, **params):
         body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params})
         headers, content = self.send("POST", path, body)
@@ -97,7 +112,7 @@ class Session:
         return self.call(path, model=name, method=method, args=args, kwargs={})[1]
 
     def log_in(self):
-        headers, found = self.call("/web/session/authenticate", db="crm", login="admin",
+        headers, found = self.call("/web/session/authenticate", db=given["name"], login="admin",
                                    password=given["password"])
         self.cookie = headers["Set-Cookie"].split(";")[0]
 
@@ -109,45 +124,63 @@ class Session:
         content = os.urandom(30_000)
         name = {"name": "salina-traffic", "datas": base64.b64encode(content).decode()}
         number = self.model("ir.attachment", "create", name)
-        self.files[number] = hashlib.sha1(content).hexdigest()
-        return self.files[number]
+        return self.keep(f"/web/content/{number}?download=1", content)
 
-    def read(self):
-        number, sha1 = random.choice(list(self.files.items()))
-        content = self.send("GET", f"/web/content/{number}?download=1")[1]
-        if hashlib.sha1(content).hexdigest() != sha1:
-            raise Exception(f"attachment {number}: not the bytes that were uploaded")
+    def leave(self):
+        left = self.model("ir.attachment", "search", [["name", "=", "salina-traffic"]])
+        self.model("ir.attachment", "unlink", left)
+        # Odoo removes files once a day, and a storage host that comes back heals all there are
+        vacuum = self.model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
+        self.model("ir.cron", "method_direct_trigger", [vacuum])
 
     def poll(self):
         self.call("/longpolling/poll", channels=[], last=0, options={})
 """
 
-SESSIONS = (
-    SESSION
-    + """
-sessions = [Session(number) for number in range(given["sessions"])]
+SAMPLE = """
+class User(Session):
+    def log_in(self):
+        form = urllib.parse.urlencode({"login": "admin", "password": given["password"]})
+        kind = "application/x-www-form-urlencoded"
+        headers, _ = self.send("POST", "/login", form, kind, wanted=302)
+        self.cookie = headers["Set-Cookie"].split(";")[0]
+
+    def load(self):
+        if b'name="photo"' not in self.send("GET", "/")[1]:
+            raise Exception("GET /: not the page with the photos")
+
+    def upload(self):
+        content, edge = os.urandom(30_000), "edge-of-a-part"
+        head = 'Content-Disposition: form-data; name="photo"; filename="salina-traffic"'
+        body = f"--{edge}\\r\\n{head}\\r\\n\\r\\n".encode() + content
+        body += f"\\r\\n--{edge}--\\r\\n".encode()
+        kind = f"multipart/form-data; boundary={edge}"
+        headers, _ = self.send("POST", "/photos", body, kind, wanted=302)
+        if not headers["Location"].startswith("/uploads/"):
+            raise Exception("logged out: sent to " + headers["Location"])
+        return self.keep(headers["Location"], content)
+
+    def leave(self):
+        pass
+"""
+
+SESSIONS = """
+sessions = [User(number) for number in range(given["sessions"])]
 threads = [threading.Thread(target=session.run) for session in sessions]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
 sessions[0].connection = None
-left = sessions[0].model("ir.attachment", "search", [["name", "=", "salina-traffic"]])
-sessions[0].model("ir.attachment", "unlink", left)
-# Odoo removes their files once a day, and a storage host that comes back heals all there are
-vacuum = sessions[0].model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
-sessions[0].model("ir.cron", "method_direct_trigger", [vacuum])
+sessions[0].leave()
 """
-)
 
-PAGES = (
-    SESSION
-    + """
-user = Session(-1)
+PAGES = """
+user = User(-1)
 user.ask("login", user.log_in)
 
 def keep_open(number):
-    page = Session(number)
+    page = User(number)
     page.cookie = user.cookie
     while not stopped.is_set():
         page.ask("poll", page.poll)
@@ -156,7 +189,6 @@ for number in range(given["pages"]):
     threading.Thread(target=keep_open, args=(number,), daemon=True).start()
 stopped.wait()
 """
-)
 
 WRITES = """
 os.environ["PGPASSWORD"] = given["password"]
@@ -252,13 +284,16 @@ class Request:
 class User(Background):
     """Somebody beyond the firewall who is logged in."""
 
-    def __init__(self, script: str, timeout: float = 90, **given: Any) -> None:
+    def __init__(
+        self, script: str, timeout: float = 90, user: str = ODOO, name: str = "crm", **given: Any
+    ) -> None:
         super().__init__(
             "c1",
-            script,
+            SESSION + user + script,
             ca=run("s1", "cat", "/etc/salina/tls/ca.crt"),
-            domain=fleets.topology().default.domain,
-            password=secret("app-crm-login"),
+            name=name,
+            domain=fleet.topology().applications[name].domain,
+            password=secret(f"app-{name}-login"),
             timeout=timeout,
             **given,
         )
@@ -289,9 +324,11 @@ class Traffic(User):
 
     ROUND = ("page", "upload", "read")
 
-    def __init__(self, sessions: int = 4, timeout: float = 90) -> None:
+    def __init__(
+        self, sessions: int = 4, timeout: float = 90, user: str = ODOO, name: str = "crm"
+    ) -> None:
         self.sessions = sessions
-        super().__init__(SESSIONS, timeout, sessions=sessions, pause=0.5)
+        super().__init__(SESSIONS, timeout, user, name, sessions=sessions, pause=0.5)
 
     def obstacle(self, since: float) -> str:
         """Say which session has not had a whole round of good requests since, or ""."""

@@ -10,16 +10,21 @@ from tests.render.minion import Minion
 CERTIFICATE = f"canary-{fleets.PUBLIC}"
 
 
-CASES = {f"{fleet}-{host}": (fleet, host, None) for fleet, host in fleets.kinds()} | {
-    f"{fleet}-{host}-by-load": (fleet, host, fleets.BY_LOAD) for fleet, host in fleets.balancers()
-}
+CASES = (
+    {f"{fleet}-{host}": (fleet, host, None, "") for fleet, host in fleets.kinds()}
+    | {
+        f"{fleet}-{host}-by-load": (fleet, host, fleets.BY_LOAD, "")
+        for fleet, host in fleets.balancers()
+    }
+    | {f"s1-{name}": ("default", "s1", None, name) for name in fleets.APPLICATIONS}
+)
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
 def minion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Minion:
-    """Each host of each fleet; compiled once."""
-    fleet, host, own = request.param
-    return Minion(host, fleets.pillar(host, fleet, own), tmp_path_factory.mktemp(host))
+    """Each host of each fleet, and an app host for each application; compiled once."""
+    fleet, host, own, application = request.param
+    return Minion(host, fleets.pillar(host, fleet, own, application), tmp_path_factory.mktemp(host))
 
 
 def test_host(minion: Minion) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from itertools import permutations
 
 import pytest
@@ -42,13 +41,6 @@ while not stopped.wait(0.2):
         say(name=name, status=connection.getresponse().status)
         connection.close()
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deployed() -> Iterator[None]:
-    """The lab with this topology."""
-    with lab.another(TOPOLOGY):
-        yield
 
 
 def definition(name: str) -> str:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 import salina_app
 import salina_yaml
-from tests.fleets import REPOSITORY
+from tests.fleets import APPLICATIONS, REPOSITORY
 
-FILES = sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))
 FILE = (REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml").read_bytes()
 GOOD: dict[str, Any] = salina_yaml.loads(FILE, "odoo-14.0.yaml")
 
@@ -33,9 +32,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_shipped_file(file: Path) -> None:
-    application = salina_app.load(file)
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_shipped_file(name: str) -> None:
+    application = salina_app.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml")
     assert salina_app.parse(application.to_dict()) == application
 
 
@@ -54,8 +53,8 @@ def test_versions_differ_in_data_only() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("kind", "odo", "kind: 'odo', allowed is odoo"),
-        ("kind", None, "kind: missing, allowed is odoo"),
+        ("kind", "odo", "kind: 'odo', allowed is odoo or node"),
+        ("kind", None, "kind: missing, allowed is odoo or node"),
         ("source", "x", "source: 'x', allowed is a mapping"),
         (
             "source.revision",
@@ -150,7 +149,8 @@ def test_versions_differ_in_data_only() -> None:
         (
             "nodejs",
             "10",
-            "nodejs: unknown, allowed is kind, source, port, live, health, static, uid, odoo",
+            "nodejs: unknown, allowed is kind, source, port, live, health, static, uid, "
+            "database_login, odoo",
         ),
     ],
 )

@@ -94,11 +94,11 @@ def test_same_tree_gives_the_same_commit(tmp_path: Path) -> None:
         target.mkdir()
         (tree / "odoo-bin").write_text("#!/bin/sh\n")
         (tree / ".gitignore").write_text("*\n")  # and yet all is committed
-        upstream.commit(tree, target)
-        command = ["git", f"--git-dir={target}", "rev-parse", upstream.TAG, upstream.BRANCH]
+        upstream.commit(tree, target, "14.0", "Odoo")
+        command = ["git", f"--git-dir={target}", "rev-parse", "HEAD", "14.0"]
         commits |= set(subprocess.check_output(command, text=True).split())
         listed = subprocess.check_output(
-            ["git", f"--git-dir={target}", "ls-tree", "--name-only", upstream.TAG], text=True
+            ["git", f"--git-dir={target}", "ls-tree", "--name-only", "14.0"], text=True
         )
         assert listed.split() == [".gitignore", "odoo-bin"]
     assert len(commits) == 1

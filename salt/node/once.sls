@@ -1,0 +1,29 @@
+# Done once for the service, or once for each revision, on whichever host comes first. In staging:
+# what fails here leaves production, and the service, as they are.
+{%- set app = pillar.app %}
+include:
+  - application.database
+  - node.dependencies
+  - node.configuration
+{% for step in app.definition.node.once %}
+node-once-{{ loop.index }}:
+  application.once:
+    - name: {{ (step.name ~ ' at ' ~ app.definition.source.revision if step.each_revision else step.name) | json }}
+    - command: {{ step.command | json }}
+    - user: node
+    - cwd: /opt/node/staging
+    - env_file: /etc/node/environment
+    - env: {PATH: '/opt/node/staging/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
+    - secrets: {LOGIN_PASSWORD: login_password}
+    - patience: {{ app.settings.wait }}
+    - require:
+        - application: application-database
+        - node_environment: node-dependencies
+        - file: node-environment-file
+        - file: node-sequelize
+{%- if not loop.first %}
+        - application: node-once-{{ loop.index0 }}
+{%- endif %}
+    - require_in:
+        - application: application-production
+{% endfor -%}

@@ -1,0 +1,164 @@
+"""A Node application on a host: S5, S8, S9, and what can go wrong with its file (issue 5, 6)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import salina_wait
+from tests import fleets
+from tests.lab import lab, tiers
+from tests.lab.lab import run, shell
+
+pytestmark = pytest.mark.lab
+
+HEALTH = "http://127.0.0.1:3000/health"
+UPLOADS = "/mnt/nas/crm/public/uploads"
+LOG = "/var/log/node/node.log"
+SECRETS = [f"/var/lib/salina/secrets/app-crm-{name}" for name in ("database", "login")]
+HASH = fleets.definition("sample-crm")["node"]["npm"]["integrity"]
+NOWHERE = "nowhere"
+STEP = f"trial {uuid.uuid4().hex[:8]}"
+
+# What the master runs in a browser's place: logs in, uploads, and reads the upload back.
+BROWSER = """
+set -e
+cd $(mktemp -d)
+head -c 300000 /dev/urandom > photo
+curl() { command curl --silent --show-error --fail --max-time 20 -b jar -c jar "$@"; }
+tr -d '\\n' < /var/lib/salina/secrets/app-crm-login |
+    curl --data login=admin --data-urlencode password@- $1/login
+path=$(curl --form photo=@photo --output /dev/null --write-out '%{redirect_url}' $1/photos)
+curl --output again "$path"
+cmp photo again
+curl $1/ | grep -qF "${path##*/}"
+cmp photo $2/${path##*/}
+echo "${path##*/}"
+"""
+
+
+def sql(statement: str) -> list[str]:
+    """The rows that a statement gives in the application's database."""
+    return tiers.sql("all", statement, "crm").splitlines()
+
+
+def pid() -> str:
+    """The service's process."""
+    return run("all", "systemctl", "show", "node", "--property=MainPID", "--value").strip()
+
+
+def test_s5_uploaded_to_the_volume_and_shown() -> None:
+    """S5: the bytes are the same on the volume and for a client, and the page shows the photo."""
+    name = run("all", "bash", "-s", "http://127.0.0.1:3000", UPLOADS, given=BROWSER).strip()
+    assert run("all", "stat", "--format=%U %a", f"{UPLOADS}/{name}").split() == ["node", "640"]
+    kind = run("all", "stat", "--file-system", "--format=%T", UPLOADS).strip()
+    assert kind == "fuseblk"
+    assert not run("all", "ls", "/var/cache/node/uploads").split()
+
+
+def test_s9_migrated_and_seeded_once() -> None:
+    steps = sql("SELECT step FROM salina_once ORDER BY finished, step")
+    assert steps == ["migrate at main", "seed"]
+    migrations = sql('SELECT name FROM "SequelizeMeta" ORDER BY name')
+    assert migrations == ["1-users.js", "2-photos.js", "3-sessions.js"]
+    assert sql('SELECT login FROM "Users"') == ["admin"]
+
+
+def test_s8_as_it_should_run() -> None:
+    """S8: own user, on loopback alone; its code is root's, its secrets are in no command line."""
+    assert run("all", "systemctl", "is-enabled", "node").strip() == "enabled"
+    assert run("all", "ps", "-o", "user=", "-p", pid()).strip() == "node"
+    listening = shell("all", "ss -Hltn | awk '{print $4}'").split()
+    assert [where for where in listening if where.endswith(":3000")] == ["127.0.0.1:3000"]
+    assert run("all", "stat", "--format=%a %U", "/etc/node/environment").split() == ["600", "root"]
+    inside = ["nsenter", "--target", pid(), "--mount", "--setuid", "871", "--setgid", "871"]
+    run("all", *inside, "test", "-w", UPLOADS)
+    run("all", *inside, "test", "!", "-w", "/opt/node/production/app.js")
+    shown = run("all", "ps", "-eo", "args")
+    assert not [name for name in SECRETS if run("all", "cat", name).strip() in shown]
+
+
+def test_s8_restarted_after_a_failure() -> None:
+    before = pid()
+    run("all", "systemctl", "kill", "--signal=KILL", "node")
+    served = salina_wait.until(lambda: run("all", "curl", "-s", HEALTH, check=False) == "pass", 30)
+    assert served and pid() not in ("", "0", before)
+
+
+def test_s8_log_is_rotated_and_followed() -> None:
+    """S8: the service keeps the file open, which is copied and emptied."""
+    run("all", "logrotate", "--force", "/etc/logrotate.d/node")
+    assert "port 3000" in run("all", "cat", f"{LOG}.1")
+    assert run("all", "stat", "--format=%s %U %a", LOG).split() == ["0", "node", "640"]
+    assert run("all", "readlink", f"/proc/{pid()}/fd/1").strip() == LOG
+
+
+def applied(**definition: Any) -> dict[str, lab.State]:
+    """What an apply of the application gives with a part of its file in another way."""
+    pillar = json.dumps({"app": {"definition": definition}})
+    answer = lab.salt("all", "state.apply", "application", f"pillar={pillar}", "queue=True")
+    return lab.results(answer)["all"]
+
+
+@pytest.fixture(scope="module")
+def mended() -> Iterator[None]:
+    """At the end all is as its file says, and the next apply finds nothing to do."""
+    yield
+    sql(f"DELETE FROM salina_once WHERE step = '{STEP}'")
+    assert not lab.failures({"all": applied()})
+    assert not lab.changes({"all": applied()})
+
+
+def step(*command: str) -> dict[str, Any]:
+    """The file with one step."""
+    return {"node": {"once": [{"name": STEP, "command": list(command), "each_revision": False}]}}
+
+
+@pytest.mark.usefixtures("mended")
+@pytest.mark.parametrize(
+    ("definition", "state", "said"),
+    [
+        ({"source": {"revision": NOWHERE}}, "application-staging", NOWHERE),
+        (
+            {"node": {"runtime": {"integrity": HASH}}},
+            "node-runtime",
+            f"allowed is {HASH}; it was not unpacked",
+        ),
+        (
+            {"node": {"npm": {"version": "0.0.0", "integrity": HASH}}},
+            "node-npm",
+            "npm-0.0.0.tgz: status 404",
+        ),
+        (
+            {"node": {"install": ["sh", "-c", "echo no luck >&2; exit 3"]}},
+            "node-dependencies",
+            "no luck",
+        ),
+        (step("sh", "-c", "echo no luck; exit 3"), "node-once-1", "stays undone"),
+    ],
+    ids=["revision", "hash", "version", "install", "step"],
+)
+def test_what_fails_is_told_and_the_service_goes_on(
+    definition: dict[str, Any], state: str, said: str
+) -> None:
+    """S8, S9: the state that fails says why; production and the service are as they were."""
+    before = pid(), shell("all", "cd /opt/node/production; git rev-parse HEAD; ls -l node_modules")
+    found = applied(**definition)
+    assert found[state]["result"] is False and said in found[state]["comment"], found[state]
+    others = [name for name in found if found[name]["result"] is False and name != state]
+    assert {"application-production", "node-service"} <= set(others)
+    assert all("requisite" in found[name]["comment"] for name in others), others
+    after = pid(), shell("all", "cd /opt/node/production; git rev-parse HEAD; ls -l node_modules")
+    assert after == before
+    assert run("all", "curl", "-s", HEALTH) == "pass"
+
+
+@pytest.mark.usefixtures("mended")
+def test_s9_a_step_that_failed_is_tried_by_the_next_apply() -> None:
+    assert applied(**step("false"))["node-once-1"]["result"] is False
+    done = applied(**step("true"))["node-once-1"]
+    assert (done["result"], done["changes"]) == (True, {"once": {"old": None, "new": STEP}})

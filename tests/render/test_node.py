@@ -1,0 +1,143 @@
+"""The Node application rendered: S5, S8, S9, and what is left as it is when a step fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests import fleets
+from tests.render.minion import Minion
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Minion:
+    """s1 in a fleet that runs the assignment's CRM."""
+    return Minion("s1", fleets.pillar("s1", application="crm-2017"), tmp_path_factory.mktemp("crm"))
+
+
+def before(minion: Minion, name: str) -> set[str]:
+    """The states that must succeed before one does anything, however far before."""
+    known: dict[str, set[str]] = {}
+    for chunk in minion.chunks:
+        known.setdefault(chunk["__id__"], set()).update(
+            str(one) for wanted in chunk.get("require", []) for one in wanted.values()
+        )
+    found: set[str] = set()
+    left = {name}
+    while left:
+        left = {one for each in left for one in known.get(each, ())} - found
+        found |= left
+    return found
+
+
+def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion) -> None:
+    """S8, S9: a wrong hash, revision, lock, migration or seed: the code that runs stays."""
+    steps = [chunk["__id__"] for chunk in crm.chunks if chunk["fun"] == "once"]
+    assert len(steps) == 4
+    tried = {"application-staging", "node-runtime", "node-npm", "node-dependencies", *steps}
+    for name in ("application-production", "node-production", "node-unit", "node-service"):
+        assert tried <= before(crm, name), name
+    for number, step in enumerate(steps):
+        assert set(steps[:number]) <= before(crm, step)
+
+
+def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) -> None:
+    """S9: a migration for each revision, all else once; no URL and no password in a command."""
+    steps = [chunk for chunk in crm.chunks if chunk["fun"] == "once"]
+    revision = fleets.definition("crm-2017")["source"]["revision"]
+    assert [step["name"] for step in steps] == [
+        f"migrate at {revision}", "seed", "set the login", "make a session for health checks"
+    ]  # fmt: skip
+    for step in steps:
+        assert (step["user"], step["cwd"]) == ("node", "/opt/node/staging")
+        assert step["env_file"] == "/etc/node/environment"
+        assert step["secrets"] == {"LOGIN_PASSWORD": "login_password"}
+        assert step["env"]["PATH"].startswith("/opt/node/staging/node_modules/.bin:")
+    assert steps[0]["command"] == [
+        "sequelize", "db:migrate", "--config", "/etc/node/sequelize.json"
+    ]  # fmt: skip
+    config = dict(crm.files())["/etc/node/sequelize.json"]
+    assert json.loads(config) == {"use_env_variable": "DATABASE_URL"}
+
+
+def test_s8_configured_by_environment(crm: Minion) -> None:
+    """S8: DATABASE_URL by the local pgbouncer, PORT, and no CLOUDINARY_URL."""
+    chunk = state(crm, "node-environment-file")
+    assert (chunk["name"], chunk["mode"]) == ("/etc/node/environment", "0600")
+    lines = dict(line.split("=", 1) for line in crm.render(chunk).splitlines()[1:])
+    assert lines == {
+        "DATABASE_URL": '"postgres://crm:canary-app-crm-database@127.0.0.1:6432/crm"',
+        "PATH": '"/opt/node/production/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"',
+        "PORT": '"3000"',
+        "NODE_ENV": '"production"',
+    }
+
+
+def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> None:
+    """S6: only on loopback; upstream SCRAM with the password, over TLS."""
+    conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
+    assert {"auth_type = md5", "listen_addr = 127.0.0.1", "unix_socket_dir ="} <= set(conf)
+    assert "server_tls_sslmode = verify-full" in conf
+
+
+def test_s8_unit(crm: Minion) -> None:
+    """S8: own user, sandboxed, restarted on failure, its log rotated though it stays open."""
+    files = dict(crm.files())
+    unit = files["/etc/systemd/system/node.service"].splitlines()
+    for line in (
+        "User=node",
+        "WorkingDirectory=/opt/node/production",
+        "EnvironmentFile=/etc/node/environment",
+        "ExecStart=/bin/sh -c 'exec node ./bin/www >>/var/log/node/node.log 2>&1'",
+        "Restart=always",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/mnt/nas /var/log/node /var/cache/node",
+    ):
+        assert line in unit
+    rotation = files["/etc/logrotate.d/node"]
+    assert "copytruncate" in rotation and "create" not in rotation
+
+
+def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
+    links = {
+        chunk["name"]: chunk["target"] for chunk in crm.chunks if chunk["fun"] == "symlink"
+    }  # fmt: skip
+    assert links == {
+        "/opt/node/production/public/uploads": "/mnt/nas/crm/public/uploads",
+        "/opt/node/production/uploads": "/var/cache/node/uploads",
+    }
+    for name in links.values():
+        (directory,) = [chunk for chunk in crm.chunks if chunk["name"] == name]
+        assert (directory["user"], directory["mode"]) == ("node", "0750")
+    cleaned = dict(crm.files())["/etc/tmpfiles.d/node.conf"]
+    assert "e /var/cache/node/uploads - - - 1d" in cleaned
+
+
+def test_the_lock_is_the_projects_or_the_checkouts_own(
+    crm: Minion, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sample = Minion(
+        "s1", fleets.pillar("s1", application="sample-crm"), tmp_path_factory.mktemp("sample")
+    )
+    assert state(crm, "node-dependencies")["lock"] == "salt://locks/crm-2017.json"
+    assert state(sample, "node-dependencies")["lock"] == "/opt/node/staging/package-lock.json"
+
+
+def test_a_registry_may_be_given_by_the_settings(
+    crm: Minion, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It goes into /etc/npmrc, whose other lines stay."""
+    assert not [chunk for chunk in crm.chunks if chunk["__id__"] == "node-registry"]
+    pillar = fleets.pillar("s1", application="crm-2017")
+    pillar["app"]["settings"]["npm_registry"] = "https://npm.example/"
+    given = Minion("s1", pillar, tmp_path_factory.mktemp("given"))
+    registry = state(given, "node-registry")
+    assert (registry["fun"], registry["name"]) == ("keyvalue", "/etc/npmrc")
+    assert (registry["key"], registry["value"]) == ("registry", "https://npm.example/")
+    assert "node-registry" in before(given, "node-runtime") & before(given, "node-npm")
+
+
+def state(minion: Minion, name: str) -> dict[str, Any]:
+    return next(chunk for chunk in minion.chunks if chunk["__id__"] == name)

@@ -1,0 +1,7 @@
+exports.up = (query, {STRING, TEXT, DATE}) => query.createTable('Sessions', {
+  sid: {type: STRING, primaryKey: true},
+  expires: DATE,
+  data: TEXT,
+  createdAt: DATE,
+  updatedAt: DATE,
+});
