@@ -3,8 +3,8 @@
 The load is the number of requests under way on the pool's hosts, as the balancers count them; those
 that wait within a host are among them, and so are long polls, one for each user with a page open.
 
-A balancer that has just followed a change counts the requests since then; so the cooling time is to be
-longer than a long poll (50 s in Odoo).
+A balancer that has just followed a change counts the requests since then; so the cooling time is
+to be longer than a long poll (50 s in Odoo).
 
 It can't flap while the load stays as it is: a pool grows until each host has at most `above`, and
 shrinks only when those that are left will have fewer than `below`, which is less.
