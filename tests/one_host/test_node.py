@@ -31,7 +31,7 @@ cd $(mktemp -d)
 head -c 300000 /dev/urandom > photo
 curl() { command curl --silent --show-error --fail --max-time 20 -b jar -c jar "$@"; }
 tr -d '\\n' < /var/lib/salina/secrets/app-crm-login |
-    curl --data login=admin --data-urlencode password@- $1/login
+    curl --data login=admin --data-urlencode password@- --output /dev/null $1/login
 path=$(curl --form photo=@photo --output /dev/null --write-out '%{redirect_url}' $1/photos)
 curl --output again "$path"
 cmp photo again
