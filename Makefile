@@ -32,7 +32,7 @@ integration: check
 	@.venv/bin/pytest tests/integration
 
 fleet: check hosts
-	@.venv/bin/pytest tests/lab tests/one_host tests/two_applications
+	@.venv/bin/pytest tests/lab tests/one_host
 
 hosts: venv
 	@bin/lab up --no-deploy
