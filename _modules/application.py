@@ -34,11 +34,12 @@ RECORD = ".git/salina-revision"
 TAIL = 40
 
 
-def health(url: str, timeout: float = 5) -> str:
+def health(url: str, cookie: str | None = None, timeout: float = 5) -> str:
     """Ask a URL: "" if it answers 200, otherwise what is wrong.
 
     Args:
         url: http://127.0.0.1:8069/web/health
+        cookie: NAME=VALUE, for an application that would make a session for whoever has none.
         timeout: seconds.
 
     CLI example::
@@ -46,7 +47,8 @@ def health(url: str, timeout: float = 5) -> str:
         salt s1 application.health http://127.0.0.1:8069/web/health
     """
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
+        request = urllib.request.Request(url, headers={"Cookie": cookie} if cookie else {})
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return "" if answer.status == 200 else f"status {answer.status}"
     except urllib.error.HTTPError as error:
         return f"status {error.code}"

@@ -339,8 +339,9 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         here = site.fleet.hosts[host]
         address = site.fleet.app_address(here)
         url = f"http://{salina_select.endpoint(address, salina_policy.APP_PORT)}"
-        url += site.definition_of(here)["health"]["path"]
-        answers = salina_minions.ask(__opts__, balancers, "application.health", [url])
+        health = site.definition_of(here)["health"]
+        asked = [url + health["path"], health["cookie"]]
+        answers = salina_minions.ask(__opts__, balancers, "application.health", asked)
         said += [f"{host}: {fault}" for fault in answers.values() if fault]
     return "; ".join(said)
 

@@ -125,16 +125,17 @@ def database_answers(name: str, wait: int) -> dict[str, Any]:
 
 
 @salina_state.fails_plainly
-def healthy(name: str, wait: int) -> dict[str, Any]:
+def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
     """Wait until the application answers.
 
     Args:
         name: its health URL on this host.
         wait: seconds at most.
+        cookie: what keeps the question from making a session.
 
     CLI example: see ``salt/application/service.sls``.
     """
-    return _wait(name, lambda: __salt__["application.health"](name), wait, name)
+    return _wait(name, lambda: __salt__["application.health"](name, cookie), wait, name)
 
 
 @salina_state.fails_plainly

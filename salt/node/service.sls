@@ -59,6 +59,7 @@ node-current:
 node-healthy:
   application.healthy:
     - name: http://127.0.0.1:{{ definition.port }}{{ definition.health.path }}
+    - cookie: {{ definition.health.cookie | json }}
     - wait: 120
     - require:
         - daemon: node-current

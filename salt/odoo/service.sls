@@ -41,6 +41,7 @@ odoo-current:
 odoo-healthy:
   application.healthy:
     - name: http://127.0.0.1:{{ definition.port }}{{ definition.health.path }}
+    - cookie: {{ definition.health.cookie | json }}
     - wait: 120
     - require:
         - daemon: odoo-current

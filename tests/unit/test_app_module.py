@@ -47,7 +47,8 @@ def module() -> ModuleType:
 def server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(int(self.path.removeprefix("/")))
+            known = self.headers["Cookie"] == "sid=probe"
+            self.send_response(int(self.path.removeprefix("/") or (200 if known else 401)))
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -62,6 +63,8 @@ def server() -> Iterator[str]:
 def test_health(module: ModuleType, server: str) -> None:
     assert module.health(f"{server}/200") == ""
     assert module.health(f"{server}/503") == "status 503"
+    assert module.health(f"{server}/", "sid=probe") == ""
+    assert module.health(f"{server}/") == "status 401"
     assert module.health("http://127.0.0.1:1/") == "[Errno 111] Connection refused"
 
 

@@ -120,7 +120,7 @@ def answers(test: bool, obstacle: str) -> dict[str, Any]:
 def healthy(test: bool, obstacle: str) -> dict[str, Any]:
     """The same for the application."""
     looks = iter([obstacle])
-    found = states(test, health=lambda url: next(looks))
+    found = states(test, health=lambda url, cookie: next(looks))
     ret: dict[str, Any] = found.healthy("http://127.0.0.1:8069/", wait=60 if test else 0)
     return ret
 

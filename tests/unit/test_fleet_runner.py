@@ -66,10 +66,10 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Issue 5: hosts of two pools, which serve two applications."""
-    asked: list[str] = []
+    asked: list[list[str | None]] = []
 
     def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
-        asked.extend(arguments)
+        asked.append(arguments)
         return dict.fromkeys(hosts, "")
 
     fleet = fleets.fleet("two-applications")
@@ -78,10 +78,13 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
     topology = replace(fleet.topology, applications=applications)
     definitions = {
         "odoo-14.0": fleets.definition("odoo-14.0"),
-        "node": {"health": {"path": "/"}},
+        "node": {"health": {"path": "/", "cookie": "sid=probe"}},
     }
     site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
     monkeypatch.setattr(salina_minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
     assert load("_runners/fleet.py", opts={}).probe(["s1", "w2"]) == ["s1", "w2"]
-    assert asked == ["http://10.1.3.11:80/web/health", "http://10.1.3.42:80/"]
+    assert asked == [
+        ["http://10.1.3.11:80/web/health", None],
+        ["http://10.1.3.42:80/", "sid=probe"],
+    ]
