@@ -290,14 +290,19 @@ def _begin(home: Path) -> Path:
 def _share(source: Path, target: Path) -> None:
     """Give a repository the objects of another one of this host, as links to the same files.
 
-    What `git clone --local` does, and does not for a repository without its history.
+    What `git clone --local` does, and does not for a repository without its history. Where it can't
+    be, as between two file systems, git copies them when it fetches.
     """
 
     def link(old: str, new: str) -> None:
         if not os.path.exists(new):
             os.link(old, new)
 
-    shutil.copytree(source / "objects", target / "objects", copy_function=link, dirs_exist_ok=True)
+    objects = source / "objects", target / "objects"
+    try:
+        shutil.copytree(*objects, copy_function=link, dirs_exist_ok=True)
+    except OSError:
+        return
     if (source / "shallow").exists():
         shutil.copy(source / "shallow", target / "shallow")
 

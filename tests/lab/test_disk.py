@@ -42,7 +42,7 @@ CASES = {
     "clone": Case(
         ("application.checked_out", f"{DISK}/tree", f"repository={SOURCE}", "revision=main"),
         1,
-        f"git clone --no-checkout {SOURCE}",
+        "git -C",
     ),
     "environment": Case(
         (
