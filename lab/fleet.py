@@ -301,6 +301,7 @@ def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> N
     Keys of hosts that nobody names are forgotten.
 
     :param own: whether it takes the repository's own topology
+    :raises LabError: it does not start
     """
     master = wanted.master
     links = provision.master(keys.master(), configurations())
@@ -309,8 +310,16 @@ def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> N
     forget_keys(master, set(accepted) - named(fleet))
     show_topology(master, own)
     loaded = digest(path for pattern in MASTER_LOADS for path in REPOSITORY.glob(pattern))
-    if LOADED.exists() and LOADED.read_text() != loaded:
-        run(containers.attach(master, ["systemctl", "restart", "salt-master"]))
+    outdated = LOADED.exists() and LOADED.read_text() != loaded
+    # started also where it starts by itself: a host that boots just now may have looked for what it
+    # is to start while the link was written anew
+    command = ["systemctl", "restart" if outdated else "start", "salt-master"]
+
+    def started() -> bool:
+        return run(containers.attach(master, command), check=False).returncode == 0
+
+    if not wait_until(started, CONNECT_SECONDS, 0.5):
+        raise LabError("salt-master does not start", f"bin/lab exec {master.name} -- journalctl")
     LOADED.write_text(loaded)
 
 
