@@ -26,11 +26,12 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
-test: check integration fleet ## all tests: check, integration with salt-factories, the lab; needs root
+test: check integration fleet ## check, integration with salt-factories, the lab; needs root
 
 integration: check
 	@.venv/bin/pytest tests/integration
 
+# tests/two_applications, a deployment of its own (9.5 minutes), is not among them: CI has no room
 fleet: check hosts
 	@.venv/bin/pytest tests/lab tests/one_host
 

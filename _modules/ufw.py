@@ -131,7 +131,7 @@ def status() -> dict[str, Any]:
     """
     kernel = __salt__["cmd.run_all"](["iptables", "--list-rules", "INPUT"], python_shell=False)
     files = _contents(str(CONFIGURATION), DEFAULTS, FORWARDING)
-    said = _said(f"{kernel['stdout']}\n{files}", "status", "verbose")
+    said = _said(f"{kernel['retcode']} {kernel['stdout']}\n{files}", "status", "verbose")
     boot = re.search(r"^ENABLED=yes$", CONFIGURATION.read_text(encoding="utf-8"), re.MULTILINE)
     return {"boot": boot is not None, **dataclasses.asdict(salina_ufw.status(said))}
 

@@ -78,7 +78,7 @@ def linked(name: str, other: str, store: str) -> dict[str, Any]:
         other: the one that `installed` is about.
         store: as there.
 
-    CLI example: see ``salt/node/service.sls``.
+    CLI example: see ``salt/node/production.sls``.
     """
     new = __salt__["node_environment.linked"](other)
     ret = _switch(name, new, f"as {other} has")
