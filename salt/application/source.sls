@@ -7,6 +7,7 @@
 application-packages:
   pkg.installed:
     - pkgs: {{ packages.application | json }}
+    - aggregate: True
 
 application-staging:
   application.checked_out:

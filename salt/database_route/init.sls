@@ -7,6 +7,7 @@ include:
 database-route-packages:
   pkg.installed:
     - pkgs: {{ packages.database_route | json }}
+    - aggregate: True
 
 database-route-fragment:
   file.managed:

@@ -13,6 +13,7 @@ files-directory:
 files-packages:
   pkg.installed:
     - pkgs: {{ packages.files | json }}
+    - aggregate: True
 
 # At boot the storage hosts may come later than this one, and systemd tries a mount only once.
 files-mountable:

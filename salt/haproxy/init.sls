@@ -6,6 +6,7 @@
 haproxy-packages:
   pkg.installed:
     - pkgs: {{ packages.haproxy | json }}
+    - aggregate: True
 
 haproxy-conf.d:
   file.directory:

@@ -5,6 +5,7 @@
 nginx-packages:
   pkg.installed:
     - pkgs: {{ packages.nginx | json }}
+    - aggregate: True
 
 nginx-configuration:
   file.managed:
