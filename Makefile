@@ -2,8 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
+# A lab that was there before stays; what the tests made themselves they may take away.
+export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test integration fleet hosts bench lock map venv
+.PHONY: help up down clean check test deployed integration fleet hosts bench lock map venv
 
 help: ## these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,12 +30,16 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 
 test: check integration fleet ## check, integration with salt-factories, the lab; needs root
 
-integration: check
+# Deploying takes both cores; afterwards the lab often waits, and integration has its turn.
+deployed: check hosts
+	@.venv/bin/pytest tests/lab/test_fleet.py
+
+integration: deployed
 	@.venv/bin/pytest tests/integration
 
-# tests/two_applications, a deployment of its own (9.5 minutes), is not among them: CI has no room
-fleet: check hosts
-	@.venv/bin/pytest tests/lab tests/one_host
+# the faults first: they wait most
+fleet: deployed
+	@.venv/bin/pytest tests/lab/test_faults.py tests/lab tests/one_host --deselect tests/lab/test_fleet.py
 
 hosts: venv
 	@bin/lab up --no-deploy

@@ -1,8 +1,9 @@
 """The active members of the pools: the one part of the topology that changes while running.
 
 The master keeps them in one JSON file outside the repository ({"app": ["s1", "s2"]}). A missing
-file means the members that the topology begins with. Writers hold a lock and replace the file
-atomically, so a reader sees the old members or the new ones, never half of either.
+file means the members that the topology begins with, and so does a pool that the file has not yet.
+Writers hold a lock and replace the file atomically, so a reader sees the old members or the new
+ones, never half of either.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class MembersError(DataError):
 def load(path: str | Path, topology: Topology) -> Members:
     """The active members of each pool of `topology`, in the order of their numbers.
 
-    A missing file gives the topology's initial members. Raises MembersError for a file that is
-    damaged, names hosts or pools the topology does not have, or leaves a pool below its minimum.
+    A missing file, or pool, gives the topology's initial members. Raises MembersError for a file
+    that is damaged, names hosts or pools the topology does not have, or leaves a pool below its
+    minimum.
     """
     data = _read(path, topology.initial())
     _check(path, faults_of(data, topology))
@@ -43,7 +45,7 @@ def load(path: str | Path, topology: Topology) -> Members:
 def unfinished(path: str | Path, topology: Topology) -> Members:
     """The hosts of each pool that a change has begun with and not finished, as `save` keeps them.
 
-    A missing file means none. Raises MembersError as `load` does.
+    A missing file, or pool, means none. Raises MembersError as `load` does.
     """
     data = _read(path, {pool: [] for pool in topology.pools})
     _check(path, faults_of(data, topology, least=False))
@@ -111,9 +113,11 @@ def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Member
     }
 
 
-def _read(path: str | Path, missing: Any) -> Any:
+def _read(path: str | Path, missing: Members) -> Any:
+    """The content of a file, with what stands for the pools that it has not."""
     try:
-        return json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
+        data = json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
+        return missing | data if isinstance(data, dict) else data
     except FileNotFoundError:
         return missing
     except OSError as error:

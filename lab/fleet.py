@@ -290,6 +290,8 @@ def ensure_machines(wanted: Plan, fleet: salina_topology.Topology, base: Path) -
                 containers.stop(machine)
                 running.discard(machine.container)
             containers.configure(machine)
+        if machine.container in existing and not machine.minion:  # a minion's are Salt's
+            containers.put(machine, files(wanted, machine, fleet))
         if machine.container not in running:
             containers.start(machine)
 

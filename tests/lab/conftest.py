@@ -1,8 +1,6 @@
 """One lab, one deployment, for all tests of this folder."""
 
-import os
 import subprocess
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -20,8 +18,8 @@ class Bare(NamedTuple):
 
 
 @pytest.fixture(scope="package", autouse=True)
-def deployed() -> Iterator[Bare | None]:
-    """The deployed lab. One that was deployed before is only converged, and stays, except in CI.
+def deployed() -> Bare | None:
+    """The deployed lab. One that was deployed before is only converged; either stays.
 
     A new one is deployed by a bare `salt '*' state.apply`; `bin/lab up`, which follows, does it
     by orch.deploy and has nothing to change.
@@ -33,6 +31,4 @@ def deployed() -> Iterator[Bare | None]:
         bare = Bare(lab.highstate(test=True), lab.highstate())
         lab.lab("salt-run", "fleet.ready")
     subprocess.run([LAB, "up"], check=True)
-    yield bare
-    if os.environ.get("CI") or bare:
-        subprocess.run([LAB, "down"], check=True)
+    return bare

@@ -119,8 +119,8 @@ def test_two_applications_have_their_own_servers_and_checks() -> None:
     parts = text.split("\nbackend ")[1:]
     found = {part.split()[0]: re.findall(r"(?m)^    server (\w+) ", part) for part in parts}
     assert found == {
-        **{"crm": ["s1", "s2"], "crm.any": ["s1", "s2"]},
-        **{"shop": ["w1", "w2"], "shop.any": ["w1", "w2"]},
+        **{name: ["s1", "s2", "s3"] for name in ("crm", "crm.any")},
+        **{name: ["w1", "w2", "w3"] for name in ("shop", "shop.any")},
     }
     for one in fleets.topology("two-applications").applications.values():
         path = fleets.definition(one.definition)["health"]["path"]

@@ -23,6 +23,16 @@ def test_missing_file(tmp_path: Path) -> None:
     assert salina_members.load(tmp_path / "none.json", TOPOLOGY) == {"app": ["s1", "s2", "s3"]}
 
 
+def test_a_pool_that_the_topology_has_since_then(tmp_path: Path) -> None:
+    """Issue 5: a second application comes to a fleet that runs, whose first pool has grown."""
+    members, unfinished = tmp_path / "members.json", tmp_path / "unfinished.json"
+    salina_members.save(members, {"app": ["s1", "s7"]}, TOPOLOGY)
+    salina_members.save_unfinished(unfinished, {"app": ["s7"]}, TOPOLOGY)
+    both = fleets.topology("two-applications")
+    assert salina_members.load(members, both) == {"app": ["s1", "s7"], "shop": ["w1", "w2", "w3"]}
+    assert salina_members.unfinished(unfinished, both) == {"app": ["s7"], "shop": []}
+
+
 def test_saved_and_loaded(tmp_path: Path) -> None:
     """Members come back in the order of their numbers; the directory is made."""
     file = tmp_path / "state" / "members.json"
@@ -46,7 +56,7 @@ DAMAGED = {
     "nothing": (b"null", "nothing, allowed is a mapping of pools"),
     "a list": (b"[1]", "a list, allowed is a mapping of pools"),
     "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown, allowed is app"),
-    "no pool": (b"{}", "app: nothing, allowed is a list of ids"),
+    "nothing in a pool": (b'{"app": null}', "app: nothing, allowed is a list of ids"),
     "a word": (b'{"app": "s1"}', "app: 's1', allowed is a list of ids"),
     "a stranger": (b'{"app": ["s1", "s11"]}', f"app[1]: 's11', {RULE}"),
     "a path": (b'{"app": ["../s1"]}', f"app[0]: '../s1', {RULE}"),
@@ -108,7 +118,8 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes | str
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)
     else:
-        assert {pool: set(ids) for pool, ids in json.loads(content).items()} == {
+        expected = TOPOLOGY.initial() | json.loads(content)
+        assert {pool: set(ids) for pool, ids in expected.items()} == {
             pool: set(ids) for pool, ids in found.items()
         }
         salina_members.save(file, found, TOPOLOGY)

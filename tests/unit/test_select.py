@@ -263,8 +263,8 @@ def test_two_applications_are_apart() -> None:
 def test_two_applications_at_the_database() -> None:
     """Issue 5: each role comes from its own hosts, into its own database (S6)."""
     crm, shop = fleets.pillar("bbdd1", "two-applications")["database"]["applications"]
-    assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12"])
-    assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42"])
+    assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12", "10.1.4.13"])
+    assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42", "10.1.4.43"])
     assert (crm["reaches"][0], shop["reaches"][0]) == ("crm", "shop")
     assert not {"crm", "shop"} & {*crm["reaches"][1:], *shop["reaches"][1:]}
     assert crm["password"] != shop["password"]
@@ -277,7 +277,10 @@ def test_two_applications_at_the_balancer() -> None:
         one["domain"]: [server["name"] for server in one["servers"]]
         for one in pillar["balancer"]["applications"]
     }
-    assert found == {"crm.example": ["s1", "s2"], "shop.example": ["w1", "w2"]}
+    assert found == {
+        "crm.example": ["s1", "s2", "s3"],
+        "shop.example": ["w1", "w2", "w3"],
+    }
     assert {"DNS:crm.example", "DNS:shop.example"} <= set(pillar["tls"]["names"])
 
 
