@@ -17,7 +17,7 @@ import salina_wait
 from bench.repeat import in_turn, seconds, spread
 from bench.result import Result
 from lab import fleet
-from lab.status import health_path
+from lab.status import health
 from tests import fleets
 from tests.lab import lab
 from tests.lab.traffic import Background
@@ -121,13 +121,19 @@ def grown(more: int) -> Growth:
     asks = {
         "address": fleet.topology().service.address,
         "domain": application.domain,
-        "path": health_path(application.definition),
+        "path": health(application.definition).path,
     }
     try:
         with Background("c1", CLIENT, **asks) as client, ThreadPoolExecutor(1) as one:
             begun = time.perf_counter()
             change = one.submit(orchestrated, before + more)
-            salina_wait.clear(lambda: unasked(new), PATIENCE, f"{name} to be served by {new}")
+
+            def obstacle() -> str:
+                failed = change.result()[1] if change.done() else ""
+                assert not failed, failed
+                return unasked(new)
+
+            salina_wait.clear(obstacle, PATIENCE, f"{name} to be served by {new}")
             total = time.perf_counter() - begun
             steps, failed = change.result()
         assert not failed, failed

@@ -1,8 +1,8 @@
 """How one host is: run on the host itself by its plain Python, without Salt and without the lab.
 
 CLI: python3 - JSON < lab/probe.py     prints a list of [what, good, detail], as JSON
-JSON: {"roles": [...], "data": address, "web": address, "health": path, "domain": name,
-       "storage": names of the storage hosts}
+JSON: {"roles": [...], "data": address, "web": address, "health": path, "cookie": cookie,
+       "domain": name, "storage": names of the storage hosts}
 """
 
 import csv
@@ -40,7 +40,9 @@ def command(*argv: str) -> str:
     return done.stdout
 
 
-def get(address: str, port: int, path: str, host: str = "", tls: bool = False) -> tuple[int, str]:
+def get(
+    address: str, port: int, path: str, headers: Mapping[str, str] | None = None, tls: bool = False
+) -> tuple[int, str]:
     """Return status and body of a request; with TLS both sides show certificates of the CA.
 
     :raises OSError: no answer
@@ -54,7 +56,7 @@ def get(address: str, port: int, path: str, host: str = "", tls: bool = False) -
     else:
         connection = http.client.HTTPConnection(address, port, timeout=WAIT)
     try:
-        connection.request("GET", path, headers={"Host": host} if host else {})
+        connection.request("GET", path, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except http.client.HTTPException as error:
@@ -172,7 +174,10 @@ def files(facts: Facts) -> Iterator[Check]:
 
 def app(facts: Facts) -> Iterator[Check]:
     """The application answers through its nginx."""
-    status, _ = get(facts["web"], APP, facts["health"], facts["domain"])
+    headers = {"Host": facts["domain"]}
+    if facts["cookie"]:
+        headers["Cookie"] = facts["cookie"]
+    status, _ = get(facts["web"], APP, facts["health"], headers)
     yield "app", status == 200, f"HTTP {status}"
 
 

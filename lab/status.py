@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
+import salina_app
 import salina_topology
 from lab import cloud, containers, faults, fleet, plan
 from lab.errors import LabError
-from lab.paths import REPOSITORY
 from lab.plan import Machine, Plan
 from lab.process import run
 
@@ -45,21 +44,22 @@ class Row:
         return all(check.good for check in self.checks)
 
 
-def health_path(application: str) -> str:
-    """Return the path which tells an application's health: pillar/app/NAME.yaml decides."""
-    definition: Any = yaml.safe_load((REPOSITORY / f"pillar/app/{application}.yaml").read_text())
-    return str(definition.get("health", {}).get("path", "/"))
+def health(application: str) -> salina_app.Health:
+    """Return what tells an application's health, by its file in pillar/app."""
+    return salina_app.load(fleet.APPLICATIONS / f"{application}.yaml").health
 
 
 def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
     """Return what the probe has to know about a host."""
     host = next(host for host in fleet_.everyone() if host.id == machine.name)
     served = fleet_.applications[host.application] if host.application else None
+    asked = health(served.definition) if served else None
     return {
         "roles": list(machine.roles),
         "data": fleet_.address(host, "data") or "",
         "web": fleet_.address(host, "web") or "",
-        "health": health_path(served.definition) if served else "",
+        "health": asked.path if asked else "",
+        "cookie": asked.cookie or "" if asked else "",
         "domain": served.domain if served else "",
         "storage": " ".join(one.id for one in fleet_.hosts if "storage" in one.roles),
     }
@@ -81,8 +81,10 @@ def service(caller: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> 
     scheme, port = ("https", published.https) if published.tls else ("http", published.http)
     checks = []
     for one in fleet_.applications.values():
-        url = f"{scheme}://{one.domain}:{port}{health_path(one.definition)}"
+        asked = health(one.definition)
+        url = f"{scheme}://{one.domain}:{port}{asked.path}"
         curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
+        curl += ["--cookie", asked.cookie] if asked.cookie else []
         curl += ["--resolve", f"{one.domain}:{port}:{published.address}"]
         curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
         done = run(containers.attach(caller, curl), text=trusted, check=False)

@@ -239,6 +239,23 @@ def test_s10_a_host_that_never_comes() -> None:
     assert residue(["s4"]) == []
 
 
+@pytest.mark.long
+def test_s10_from_one_to_the_greatest_count_and_back() -> None:
+    """S10: every host that the pool may have, at once; of those that leave nothing stays."""
+    most = list(POOL.ids())
+    with Traffic() as traffic:
+        wait_for([traffic], 30)
+        scaled(count=1)
+        scaled(count=POOL.maximum)
+        settled(most)
+        salina_wait.clear(unasked, 60, "every host to have requests")
+        scaled(count=1)
+        settled(most[:1])
+        wait_for([traffic], 30)
+    assert residue(most[1:]) == []
+    assert not traffic.failed()
+
+
 def frozen(host: str) -> bool:
     """Freeze a host, if it runs already."""
     return subprocess.run([lab.LAB, "fault", "freeze", host], **QUIET).returncode == 0

@@ -17,7 +17,7 @@ import pytest
 
 import salina_wait
 from lab import fleet
-from lab.status import health_path
+from lab.status import health
 from tests import fleets
 from tests.lab import lab, tiers
 from tests.lab.lab import LAB, shell
@@ -74,7 +74,7 @@ def definition(name: str) -> str:
 
 def url(name: str) -> tuple[str, str]:
     """An application's domain, and the path that its health is asked for at."""
-    return fleet.topology().applications[name].domain, health_path(definition(name))
+    return fleet.topology().applications[name].domain, health(definition(name)).path
 
 
 def curl(name: str, path: str, *arguments: str, given: str = "") -> str:

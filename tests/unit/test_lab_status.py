@@ -123,8 +123,10 @@ def test_tier_is_well_when_all_its_hosts_are() -> None:
     assert tier.checks[0].detail == "1 of 2 are well"
 
 
-def test_health_path_is_the_applications() -> None:
-    assert status.health_path("odoo-14.0") == "/web/health"
+def test_health_is_asked_for_as_the_application_says() -> None:
+    """With the cookie that keeps it from making a session, where there is one."""
+    assert status.health("odoo-14.0").path == "/web/health"
+    assert (status.health("crm-2017").cookie or "").startswith("connect.sid=")
 
 
 def test_a_host_is_asked_for_its_own_application() -> None:
@@ -133,7 +135,7 @@ def test_a_host_is_asked_for_its_own_application() -> None:
     known = {name: status.facts(Machine(name, (), ()), topology) for name in ("s1", "w1", "nas1")}
     domains = {name: found["domain"] for name, found in known.items()}
     assert domains == {"s1": "crm.example", "w1": "shop.example", "nas1": ""}
-    path = status.health_path(topology.applications["shop"].definition)
+    path = status.health(topology.applications["shop"].definition).path
     assert (known["w1"]["health"], known["nas1"]["health"]) == (path, "")
 
 
