@@ -49,6 +49,7 @@ class Growth:
     provisioner: float
     apply: float
     application: float  # a part of `apply`
+    components: Mapping[str, float]  # the rest of it, of the slowest new host
 
     @property
     def probe(self) -> float:
@@ -75,16 +76,20 @@ def growth(steps: Steps, total: float, kind: str) -> Growth:
     :param kind: the application's; its states are those of salt/application and salt/KIND
     """
     took = {name: float(step["duration"]) / 1000 for name, step in steps.items()}
-    own = [
-        sum(
-            float(state["duration"]) / 1000
-            for state in states.values()
-            if state["__sls__"].split(".")[0] in ("application", kind)
-        )
-        for states in steps["applied"]["changes"]["ret"].values()
-    ]
-    applies = ("applied", "balancers follow")
-    return Growth(total, took["created"], sum(took[name] for name in applies), max(own))
+    apply = sum(took[name] for name in ("applied", "balancers follow"))
+    hosts = [components(states) for states in steps["applied"]["changes"]["ret"].values()]
+    slowest = max(hosts, key=lambda spent: sum(spent.values()))
+    own = sum(slowest.pop(name, 0.0) for name in ("application", kind))
+    return Growth(total, took["created"], apply, own, slowest)
+
+
+def components(states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the seconds that a host spent in the states of each component, most first."""
+    spent: dict[str, float] = {}
+    for state in states.values():
+        name = state["__sls__"].split(".")[0]
+        spent[name] = spent.get(name, 0.0) + float(state["duration"]) / 1000
+    return dict(sorted(spent.items(), key=lambda entry: -entry[1]))
 
 
 def orchestrated(count: int) -> tuple[Steps, str]:
@@ -155,7 +160,7 @@ def measure() -> Iterator[Result]:
         one.share,
         "ratio",
         SHARE_BOUND,
-        detail="the application's: its code, its environment, its start",
+        detail=", ".join(f"{name} {spent:.1f} s" for name, spent in one.components.items()),
     )
     yield Result(
         f"{MANY} hosts at once / one", many.total / one.total, "ratio", MANY_BOUND, detail=str(many)

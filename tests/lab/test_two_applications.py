@@ -12,6 +12,8 @@ import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,16 @@ while not stopped.wait(0.2):
         connection.request("GET", path, headers={"Host": domain})
         say(name=name, status=connection.getresponse().status)
         connection.close()
+"""
+
+SECOND = """
+rm -rf /root/second /root/second.git
+git clone --quiet --bare /srv/mirror/git/sample-crm.git /root/second.git
+git clone --quiet /root/second.git /root/second
+cd /root/second
+echo '/* second */' >> public/style.css
+git -c user.name=Test -c user.email=test@example commit --quiet --all --message=Second
+git push --quiet origin HEAD:refs/heads/second
 """
 
 
@@ -210,6 +222,63 @@ def test_s5_uploads_and_sessions_are_the_same_on_every_host() -> None:
     sums = [sorted(shell(host, f"cd {VOLUME} && sha1sum *").splitlines()) for host in HOSTS["shop"]]
     assert all(one == other for one, other in itertools.pairwise(sums))
     assert {each.sha1 for each in uploads} <= {line.split()[0] for line in sums[0]}
+
+
+def applied(target: str, **definition: Any) -> lab.Results:
+    """What an apply of the second application gives with a part of its file in another way."""
+    pillar = json.dumps({"app": {"definition": definition}})
+    return lab.results(lab.salt(target, "state.apply", "application", f"pillar={pillar}"))
+
+
+def processes() -> dict[str, str]:
+    """The service's process on each host of the second application."""
+    show = ["systemctl", "show", "node", "--property=MainPID", "--value"]
+    return {host: lab.run(host, *show).strip() for host in HOSTS["shop"]}
+
+
+def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
+    """S9: it stays undone and says so, the service goes on; the next apply has it done once."""
+    victim, before = HOSTS["shop"][0], processes()
+    name = f"trial {uuid.uuid4().hex[:8]}"
+    command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
+    step = {"name": name, "command": command, "each_revision": True}
+    found = applied(victim, node={"once": [step]})[victim]
+    assert found["node-once-1"]["result"] is False
+    assert "stays undone" in found["node-once-1"]["comment"]
+    assert "no luck here" in found["node-once-1"]["comment"]
+    assert found["application-production"]["result"] is False
+    assert (processes(), curl("shop", url("shop")[1])) == (before, "pass")
+
+    others = ",".join(HOSTS["shop"][1:])
+    found = applied(f"L@{others}", node={"once": [step]}) | applied(victim, node={"once": [step]})
+    assert not lab.failures(found)
+    [line] = lab.changes(found)
+    done = f"SELECT host FROM salina_once WHERE step = '{name} at main'"
+    assert line.startswith(f"{tiers.sql(tiers.leader(), done, 'shop')}: node-once-1: ")
+    assert processes() == before
+
+
+def test_s8_a_new_revision_and_back() -> None:
+    """S8, S9: on all hosts at the same moment; its migrations run once; the old one comes back."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: shell(host, SECOND), HOSTS["shop"]))
+    before = processes()
+    style = "/style.css"
+    source = {"repository": "file:///root/second.git", "revision": "second"}
+    try:
+        found = applied("w*", source=source)
+        assert not lab.failures(found)
+        assert "/* second */" in curl("shop", style)
+        migrated = [host for host in HOSTS["shop"] if found[host]["node-once-1"]["changes"]]
+        marks = "SELECT host FROM salina_once WHERE step = 'migrate at second'"
+        assert [tiers.sql(tiers.leader(), marks, "shop")] == migrated
+        assert all(pid != before[host] for host, pid in processes().items())
+        assert not lab.changes(applied("w*", source=source))
+    finally:
+        back = applied("w*")
+    assert not lab.failures(back)
+    assert "second" not in curl("shop", style)
+    assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
 
 
 def scaled(**request: list[str]) -> None:
