@@ -21,6 +21,7 @@ import salina_settings
 import salina_topology
 import salina_tree
 from salina_policy import Fleet
+from salina_settings import Settings
 from salina_topology import Application, Host
 from salina_yaml import DataError, show
 
@@ -107,7 +108,7 @@ def outdated() -> bool:
 
 def _read(root: Path, state: Path) -> Site:
     faults: list[str] = []
-    settings = salina_settings.Settings()
+    settings = Settings()
     try:
         settings = salina_settings.load(root / SETTINGS)
     except salina_settings.SettingsError as error:
@@ -130,6 +131,8 @@ def _read(root: Path, state: Path) -> Site:
             definitions[one.definition] = definition(root, one)
         except SiteError as error:
             faults += error.faults
+        else:
+            faults += _port_faults(one.definition, definitions[one.definition], settings)
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
@@ -152,6 +155,19 @@ def definition(root: Path, application: Application) -> Mapping[str, Any]:
         return salina_app.load(root / file).to_dict()
     except salina_app.AppError as error:
         raise SiteError("salina", _prefixed(file, error)) from error
+
+
+def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> list[str]:
+    """The ports of an application that something else on loopback of its hosts has."""
+    route = settings.database_route
+    taken = {route.listen: "the database route's", route.pool_port: "pgbouncer's"}
+    ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
+    return [
+        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is {taken[port]} on its hosts, "
+        "allowed is another"
+        for path, port in ports.items()
+        if port in taken
+    ]
 
 
 def _prefixed(name: str, error: DataError) -> list[str]:

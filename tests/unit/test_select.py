@@ -329,6 +329,19 @@ def test_site_follows_its_files(site: Any) -> None:
     assert salina_site.read(site.root, site.state).tree != site.tree
 
 
+def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
+    """On loopback of an app host: pgbouncer and the way to the database are there already."""
+    file = site.root / "pillar/app/odoo-14.0.yaml"
+    file.write_text(file.read_text().replace("port: 8069", "port: 6432").replace("8072", "5433"))
+    with pytest.raises(salina_site.SiteError) as caught:
+        salina_site.read(site.root, site.state)
+    assert caught.value.faults == (
+        "pillar/app/odoo-14.0.yaml: port: 6432 is pgbouncer's on its hosts, allowed is another",
+        "pillar/app/odoo-14.0.yaml: live.port: 5433 is the database route's on its hosts, "
+        "allowed is another",
+    )
+
+
 def test_site_tells_all_faults(site: Any) -> None:
     """Faults of settings, topology, members and application come together."""
     (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
