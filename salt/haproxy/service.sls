@@ -1,0 +1,41 @@
+# A restart for what only that reads; a reload for fragments and certificates.
+include:
+  - haproxy.configuration
+
+haproxy-unit-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: haproxy-unit
+
+haproxy-service:
+  service.running:
+    - name: haproxy
+    - enable: True
+    - require:
+        - file: haproxy-default
+        - module: haproxy-unit-loaded
+
+haproxy-restarted:
+  daemon.current:
+    - name: haproxy
+    - files:
+        - /etc/default/haproxy
+        - /etc/systemd/system/haproxy.service.d/salina.conf
+    - restart: True
+    - require:
+        - service: haproxy-service
+
+# All that a host may have; what it hasn't doesn't matter.
+haproxy-reloaded:
+  daemon.current:
+    - name: haproxy
+    - files:
+        - /etc/haproxy/conf.d/00-global.cfg
+        - /etc/haproxy/conf.d/10-database.cfg
+        - /etc/haproxy/conf.d/20-balancer.cfg
+        - /etc/haproxy/errors/503-balancer.http
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/host.crt
+    - require:
+        - daemon: haproxy-restarted

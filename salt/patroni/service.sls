@@ -1,0 +1,52 @@
+# In its turn: the first host founds the cluster, once its quorum serves; the others follow it.
+{%- set wait = pillar.database.settings.wait %}
+
+include:
+  - tls
+  - patroni.configuration
+
+patroni-quorum:
+  quorum.serves:
+    - endpoints: {{ pillar.database.quorum | json }}
+    - wait: {{ wait }}
+    - require:
+        - certificate: tls-certificate
+
+patroni-turn:
+  patroni.its_turn:
+    - first: {{ pillar.database.first }}
+    - wait: {{ wait }}
+    - require:
+        - quorum: patroni-quorum
+
+patroni-service:
+  service.running:
+    - name: patroni
+    - enable: True
+    - require:
+        - file: patroni-settings
+        - patroni: patroni-turn
+
+patroni-current:
+  daemon.current:
+    - name: patroni
+    - files:
+        - /etc/patroni/patroni.yml
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/host.crt
+        - /etc/salina/tls/host.key
+    - require:
+        - service: patroni-service
+
+patroni-working:
+  patroni.working:
+    - name: patroni
+    - wait: {{ wait }}
+    - files: [/opt/patroni/installed.txt, /etc/systemd/system/patroni.service]
+    - require:
+        - daemon: patroni-current
+
+patroni-configured:
+  patroni.configured:
+    - require:
+        - patroni: patroni-working
