@@ -37,9 +37,8 @@ deployed: check hosts
 integration: deployed
 	@.venv/bin/pytest tests/integration
 
-# the faults first: they wait most
 fleet: deployed
-	@.venv/bin/pytest tests/lab/test_faults.py tests/lab tests/one_host --deselect tests/lab/test_fleet.py
+	@.venv/bin/pytest tests/lab tests/one_host --deselect tests/lab/test_fleet.py
 
 hosts: venv
 	@bin/lab up --no-deploy
