@@ -24,7 +24,7 @@ etcd-user:
     - remove_groups: False
     - require:
         - pkg: etcd-packages
-        - pkg: tls-packages
+        - pkg: common-packages
 
 etcd-settings:
   file.managed:

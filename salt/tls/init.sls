@@ -1,9 +1,6 @@
 # This host's certificate. Daemons that use it watch `certificate: tls-certificate`.
-{%- import_yaml "packages.yaml" as packages %}
-
-tls-packages:
-  pkg.installed:
-    - pkgs: {{ packages.tls | json }}
+include:
+  - common.packages
 
 tls-directory:
   file.directory:
@@ -25,7 +22,7 @@ tls-key:
     - group: {{ pillar.tls.group }}
     - require:
         - file: tls-directory
-        - pkg: tls-packages
+        - pkg: common-packages
 
 tls-certificate:
   certificate.issued:

@@ -1,6 +1,5 @@
 # This host's firewall: closed but for the rules of pillar `ufw`, which come from one table of who
 # talks to whom (_utils/salina_policy.py). Policies and rules are in place before it is switched on.
-{%- import_yaml "packages.yaml" as packages %}
 {%- set files = {
     '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
     '/etc/ufw/sysctl.conf': {'source': 'sysctl.conf', 'mode': '0644'},
@@ -8,9 +7,8 @@
     '/etc/ufw/before6.rules': {'source': 'before6.rules', 'mode': '0640', 'check': 'ip6tables-restore'},
 } %}
 
-ufw-packages:
-  pkg.installed:
-    - pkgs: {{ packages.common | json }}
+include:
+  - common.packages
 {% for path, file in files.items() %}
 {{ path }}:
   file.managed:
@@ -21,7 +19,7 @@ ufw-packages:
     - check_cmd: {{ file.check }} --noflush --test
     {%- endif %}
     - require:
-        - pkg: ufw-packages
+        - pkg: common-packages
     - require_in:
         - ufw: ufw-enabled
 {% endfor %}
@@ -30,7 +28,7 @@ ufw-rules:
     - rules: {{ pillar.ufw.rules | json }}
     - routes: {{ pillar.ufw.routes | json }}
     - require:
-        - pkg: ufw-packages
+        - pkg: common-packages
 
 ufw-enabled:
   ufw.enabled:
