@@ -93,6 +93,7 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     requirements = home / "requirements.txt"
     salina_file.put(requirements, "\n".join([*wanted["requirements"], ""]))
     pip = [f"{path}/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-compile"]  # the service keeps its bytecode itself (PYTHONPYCACHEPREFIX)
     options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
     constraint = {"PIP_CONSTRAINT": str(requirements)} if wanted["lock"] else {}
     _run([*pip, *options, "-r", str(requirements)], constraint)

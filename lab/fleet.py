@@ -127,6 +127,24 @@ def unfinished(fleet: salina_topology.Topology) -> set[str]:
     return {host for hosts in found.values() for host in hosts}
 
 
+def forget_members(master: Machine, fleet: salina_topology.Topology) -> list[str]:
+    """Have the running master forget members that don't fit the topology; return why they don't.
+
+    On a real master that is an error, and a person's to mend.
+    """
+    faults = []
+    for name, load in (
+        (salina_members.FILE, salina_members.load),
+        (salina_members.UNFINISHED, salina_members.unfinished),
+    ):
+        try:
+            load(kept(fleet) / name, fleet)
+        except salina_members.MembersError as error:
+            run(containers.attach(master, ["rm", "--force", f"/{KEPT}/{name}"]))
+            faults.append(str(error))
+    return faults
+
+
 def kept(fleet: salina_topology.Topology) -> Path:
     """Return where the master's own state is on this machine."""
     master = next(host.id for host in fleet.hosts if "master" in host.roles)

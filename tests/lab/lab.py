@@ -73,9 +73,15 @@ def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return execute(fleet.current().master.name, "salt-run", "--out=json", *arguments)
 
 
-def apply(target: str, sls: str, *, test: bool = False) -> Results:
-    """What a `state.apply` of an SLS gave."""
-    return results(salt(target, "state.apply", sls, f"test={test}", "queue=True"))
+def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Results:
+    """What a `state.apply` of an SLS gave, on a host, several ("s1,s2") or a pattern.
+
+    `definition`: keys of the application's file that are to be otherwise, this once.
+    """
+    hosts = ["-L", target] if "," in target else [target]
+    pillar = {"app": {"definition": definition}} if definition else {}
+    options = [f"test={test}", "queue=True", f"pillar={json.dumps(pillar)}"]
+    return results(salt(*hosts, "state.apply", sls, *options))
 
 
 def highstate(*, test: bool = False) -> Results:

@@ -38,7 +38,6 @@ ADDRESS = fleets.topology(TOPOLOGY).service.address
 [POOL] = [pool for pool in fleets.topology(TOPOLOGY).pools.values() if pool.application == "shop"]
 NEW = "w4"
 VOLUME = "/mnt/nas/shop/public/uploads"
-MEMBERS = "/var/lib/salina/members.json /var/lib/salina/unfinished.json"
 ASK = """
 import http.client, ssl
 
@@ -75,7 +74,6 @@ def failed() -> Iterator[list[str]]:
         traffic.end()
     yield traffic.failed()
     if not lab.OWN:
-        lab.shell("salt", f"rm --force {MEMBERS}")  # they name a pool that there is no more
         subprocess.run([LAB, "up"], check=True)
 
 
@@ -224,13 +222,6 @@ def test_s5_uploads_and_sessions_are_the_same_on_every_host() -> None:
     assert {each.sha1 for each in uploads} <= {line.split()[0] for line in sums[0]}
 
 
-def applied(hosts: list[str], **definition: Any) -> lab.Results:
-    """What an apply of the second application gives with a part of its file in another way."""
-    pillar = json.dumps({"app": {"definition": definition}})
-    target = ["-L", ",".join(hosts)]
-    return lab.results(lab.salt(*target, "state.apply", "application", f"pillar={pillar}"))
-
-
 def processes() -> dict[str, str]:
     """The service's process on each host of the second application."""
     show = ["systemctl", "show", "node", "--property=MainPID", "--value"]
@@ -253,7 +244,7 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     name = f"trial {uuid.uuid4().hex[:8]}"
     command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
     step = {"name": name, "command": command, "each_revision": True}
-    found = applied([victim], node={"once": [step]})[victim]
+    found = lab.apply(victim, "application", node={"once": [step]})[victim]
     assert found["node-once-1"]["result"] is False
     assert "stays undone" in found["node-once-1"]["comment"]
     assert "no luck here" in found["node-once-1"]["comment"]
@@ -261,7 +252,8 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     assert (processes(), curl("shop", url("shop")[1])) == (before, "pass")
 
     try:
-        found = applied(others, node={"once": [step]}) | applied([victim], node={"once": [step]})
+        found = lab.apply(",".join(others), "application", node={"once": [step]})
+        found |= lab.apply(victim, "application", node={"once": [step]})
         assert not lab.failures(found)
         [line] = lab.changes(found)
         assert line.startswith(f"{done(f'{name} at main')}: node-once-1: ")
@@ -274,19 +266,19 @@ def test_s8_a_new_revision_and_back() -> None:
     """S8, S9: on all hosts at the same moment; its migrations run once; the old one comes back."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: shell(host, SECOND), HOSTS["shop"]))
-    before = processes()
+    before, shop = processes(), ",".join(HOSTS["shop"])
     style = "/style.css"
     source = {"repository": "file:///root/second.git", "revision": "second"}
     try:
-        found = applied(HOSTS["shop"], source=source)
+        found = lab.apply(shop, "application", source=source)
         assert not lab.failures(found)
         assert "/* second */" in curl("shop", style)
         migrated = [host for host in HOSTS["shop"] if found[host]["node-once-1"]["changes"]]
         assert [done("migrate at second")] == migrated
         assert all(pid != before[host] for host, pid in processes().items())
-        assert not lab.changes(applied(HOSTS["shop"], source=source))
+        assert not lab.changes(lab.apply(shop, "application", source=source))
     finally:
-        back = applied(HOSTS["shop"])
+        back = lab.apply(shop, "application")
         undo("migrate at second")
     assert not lab.failures(back)
     assert "second" not in curl("shop", style)

@@ -99,9 +99,7 @@ def test_s8_log_is_rotated_and_followed() -> None:
 
 def applied(**definition: Any) -> dict[str, lab.State]:
     """What an apply of the application gives with a part of its file in another way."""
-    pillar = json.dumps({"app": {"definition": definition}})
-    answer = lab.salt("all", "state.apply", "application", f"pillar={pillar}", "queue=True")
-    return lab.results(answer)["all"]
+    return lab.apply("all", "application", **definition)["all"]
 
 
 @pytest.fixture(scope="module")

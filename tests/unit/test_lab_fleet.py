@@ -98,8 +98,16 @@ def test_members_of_another_topology_are_forgotten(
     file.parent.mkdir(parents=True)
     file.write_text('{"app": ["s1", "s4"]}')
     assert fleet.members(topology) == {"app": ["s1", "s4"]}
+    asked: list[list[str]] = []
+    monkeypatch.setattr(fleet, "run", asked.append)
+    monkeypatch.setattr(fleet.containers, "attach", lambda _, command: command)
+    master = plan.make(topology, {}).master
+    assert (fleet.forget_members(master, topology), asked) == ([], [])
     file.write_text('{"web": ["w1"]}')
     assert fleet.members(topology) == topology.initial()
+    [fault] = fleet.forget_members(master, topology)
+    assert "web: unknown, allowed is app" in fault
+    assert asked == [["rm", "--force", "/var/lib/salina/members.json"]]
 
 
 def test_topology_file_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
