@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from salt.exceptions import CommandExecutionError
 import salina_apt
 import salina_command
 import salina_file
+import salina_health
 import salina_odoo
 from salina_psql import PsqlError, Session, installed, literal
 
@@ -46,14 +45,7 @@ def health(url: str, cookie: str | None = None, timeout: float = 5) -> str:
 
         salt s1 application.health http://127.0.0.1:8069/web/health
     """
-    try:
-        request = urllib.request.Request(url, headers={"Cookie": cookie} if cookie else {})
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return "" if answer.status == 200 else f"status {answer.status}"
-    except urllib.error.HTTPError as error:
-        return f"status {error.code}"
-    except (OSError, urllib.error.URLError) as error:
-        return str(getattr(error, "reason", error))
+    return salina_health.ask(url, {"Cookie": cookie} if cookie else {}, timeout)[0]
 
 
 def listening(address: str, port: int) -> bool:

@@ -11,8 +11,11 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 import salina_haproxy
+import salina_health
 
 SOCKET = salina_haproxy.SOCKET
+#: In a request of this host itself: which server is to answer it; in the answer: which one did.
+SERVER = "X-Salina-Server"
 
 
 def stats() -> list[dict[str, str]]:
@@ -60,6 +63,30 @@ def servers(backend: str | None = None) -> dict[str, dict[str, Any]]:
     return {
         server.name: {**dataclasses.asdict(server), "serving": server.serving} for server in found
     }
+
+
+def answer(
+    server: str, url: str, domain: str, cookie: str | None = None, timeout: float = 5
+) -> str:
+    """Ask one server through this balancer, as a client would: "" if all is well.
+
+    Otherwise what is wrong: the status, or who answered in its place.
+
+    Args:
+        server: which one is to answer.
+        url: of the balancer's own published address: https://10.1.2.2:443/web/health
+        domain: the application's.
+        cookie: NAME=VALUE, as for ``application.health``.
+        timeout: seconds.
+
+    CLI example::
+
+        salt lb1 balancer.answer s4 https://10.1.2.2/web/health crm.example
+    """
+    headers = {"Host": domain, SERVER: server} | ({"Cookie": cookie} if cookie else {})
+    fault, found = salina_health.ask(url, headers, timeout)
+    by = found.get(SERVER, "nobody in particular")
+    return fault or ("" if by == server else f"{by} answered")
 
 
 def drain(server: str) -> None:

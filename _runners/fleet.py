@@ -25,6 +25,7 @@ import salina_runner
 import salina_scale
 import salina_select
 import salina_wait
+from salina_https import host_port
 from salina_site import Site
 
 __opts__: dict[str, Any]
@@ -337,21 +338,33 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     said = []
     for host in hosts:
         here = site.fleet.hosts[host]
-        address = site.fleet.app_address(here)
-        url = f"http://{salina_select.endpoint(address, salina_policy.APP_PORT)}"
+        address = host_port(site.fleet.app_address(here), salina_policy.APP_PORT)
         health = site.definition_of(here)["health"]
-        asked = [url + health["path"], health["cookie"]]
+        asked = [f"http://{address}{health['path']}", health["cookie"]]
         answers = salina_minions.ask(__opts__, balancers, "application.health", asked)
         said += [f"{host}: {fault}" for fault in answers.values() if fault]
     return "; ".join(said)
 
 
-def _not_served(_: Site, balancers: list[str], hosts: Sequence[str]) -> str:
-    """Which of the hosts the balancers send no requests."""
+def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
+    """Which of the hosts the balancers send no requests, or don't answer one through them."""
     said = []
     for balancer, servers in salina_minions.ask(__opts__, balancers, "balancer.servers").items():
         waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
         said += [f"{balancer} has not {host}" for host in waiting]
+    if said:
+        return "; ".join(said)
+    topology = site.fleet.topology
+    scheme, port = salina_select.published(topology)
+    address = topology.service.address
+    there = [one for one in balancers if address in site.fleet.hosts[one].addresses.values()]
+    for host in hosts:
+        here = site.fleet.hosts[host]
+        health = site.definition_of(here)["health"]
+        url = f"{scheme}://{host_port(address, port)}{health['path']}"
+        asked = [host, url, topology.served_by(here).domain, health["cookie"]]
+        answers = salina_minions.ask(__opts__, there, "balancer.answer", asked)
+        said += [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
     return "; ".join(said)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import salina_gluster
 import salina_policy as policy
 import salina_secrets as names
+from salina_https import host_port
 from salina_policy import Fleet
 from salina_settings import Settings, seconds
 from salina_topology import Application, Host, Topology, copies
@@ -91,18 +92,17 @@ def select(
     return pillar
 
 
-def endpoint(address: str, port: int) -> str:
-    """Address and port as one text: 10.1.4.21:2379, [fd00:4::21]:2379."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def url(topology: Topology, application: Application) -> str:
     """An application as clients call it: https://crm.example, http://crm.example:8080."""
+    scheme, port = published(topology)
+    usual = {"https": 443, "http": 80}[scheme]
+    return f"{scheme}://{application.domain}" + ("" if port == usual else f":{port}")
+
+
+def published(topology: Topology) -> tuple[str, int]:
+    """The scheme and the port by which clients reach the service's address."""
     service = topology.service
-    scheme, port, default = (
-        ("https", service.https, 443) if service.tls else ("http", service.http, 80)
-    )
-    return f"{scheme}://{application.domain}" + ("" if port == default else f":{port}")
+    return ("https", service.https) if service.tls else ("http", service.http)
 
 
 def _node(fleet: Fleet, host: Host, tree: str) -> Pillar:
@@ -394,7 +394,7 @@ def _database(
             "first": host.first,
             "members": _database_members(fleet),
             "quorum": [
-                endpoint(fleet.address(voter, "data"), fleet.settings.quorum.client_port)
+                host_port(fleet.address(voter, "data"), fleet.settings.quorum.client_port)
                 for voter in fleet.having("quorum")
             ],
             **top,

@@ -93,13 +93,19 @@ class Balancer:
     context: ssl.SSLContext = field(default_factory=ssl._create_unverified_context)
 
     def ask(
-        self, path: str = "/", method: str = "GET", tls: bool = True, **headers: str
+        self,
+        path: str = "/",
+        method: str = "GET",
+        tls: bool = True,
+        source: str = "127.0.0.1",
+        **headers: str,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send one request: status, headers, body."""
+        options: dict[str, Any] = {"timeout": 10, "source_address": (source, 0)}
         connection = (
-            http.client.HTTPSConnection("127.0.0.1", self.https, timeout=10, context=self.context)
+            http.client.HTTPSConnection("127.0.0.1", self.https, context=self.context, **options)
             if tls
-            else http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
+            else http.client.HTTPConnection("127.0.0.1", self.http, **options)
         )
         connection.request(method, path, headers={"Host": "crm.example", **headers})
         answer = connection.getresponse()
@@ -333,6 +339,44 @@ def test_module_drain_and_ready(balancer: Balancer) -> None:
     assert balancer.names(20) == {"s1": 10, "s3": 10}
     module.ready("s2")
     assert module.servers()["s2"]["serving"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_s10_one_server_is_asked_as_a_client_would(balancer: Balancer, name: str) -> None:
+    """S10: a new host is probed through the balancer, and it is the one that answers."""
+    url = f"https://127.0.0.1:{balancer.https}/"
+    for _ in range(3):
+        assert module.answer(name, url, "crm.example") == ""
+    assert balancer.applications[name].requests == ["GET /"] * 3
+    assert module.answer(name, f"{url}nothing", "crm.example", "sid=1") == ""
+
+
+def test_s10_each_applications_servers_answer(two: Balancer) -> None:
+    """S10, issue 5: one of another application is nobody's to ask by this name."""
+    url = f"https://127.0.0.1:{two.https}/"
+    assert module.answer("w2", url, "shop.example") == ""
+    assert module.answer("w2", url, "crm.example") in [f"{name} answered" for name in SERVERS]
+
+
+def test_s10_without_tls_too(plain: Balancer) -> None:
+    assert module.answer("s2", f"http://127.0.0.1:{plain.http}/", "crm.example") == ""
+
+
+def test_s10_what_is_wrong_is_told(balancer: Balancer) -> None:
+    [free] = free_ports(1)
+    assert "refused" in module.answer("s1", f"https://127.0.0.1:{free}/", "crm.example")
+    nowhere = f"https://127.0.0.1:{balancer.https}/502"
+    assert module.answer("s2", nowhere, "crm.example") == "s1 answered"  # in its place
+
+
+def test_s7_a_client_does_not_choose_its_server(balancer: Balancer) -> None:
+    """Nor does it learn who answered, nor the application that it asked."""
+    for _ in range(3):
+        status, headers, body = balancer.ask(source="127.0.0.2", **{"X-Salina-Server": "s2"})
+        assert status == 200 and "x-salina-server" not in headers
+        assert "x-salina-server" not in json.loads(body)["headers"]
+    asked = {name: len(one.requests) for name, one in balancer.applications.items()}
+    assert asked == dict.fromkeys(SERVERS, 1)
 
 
 def test_module_weight(balancer: Balancer) -> None:

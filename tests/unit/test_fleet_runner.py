@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 import salina_minions
 import salina_runner
@@ -65,11 +66,14 @@ def test_s10_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_s10_each_host_is_asked_for_its_own_applications_health(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Issue 5: hosts of two pools, which serve two applications."""
+    """Issue 5: hosts of two pools, which serve two applications; straight, then as a client."""
     asked: list[list[str | None]] = []
 
     def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
-        asked.append(arguments)
+        if function == "balancer.servers":
+            return {host: {one: {"serving": True} for one in ("s1", "w2")} for host in hosts}
+        if function != "balancer.ready":
+            asked.append([function, *arguments])
         return dict.fromkeys(hosts, "")
 
     fleet = fleets.fleet("two-applications")
@@ -83,8 +87,27 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
     site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
     monkeypatch.setattr(salina_minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
-    assert load("_runners/fleet.py", opts={}).probe(["s1", "w2"]) == ["s1", "w2"]
+    runner = load("_runners/fleet.py", opts={})
+    assert runner.probe(["s1", "w2"]) == ["s1", "w2"]
+    assert runner.probe(["s1", "w2"], through=True) == ["s1", "w2"]
     assert asked == [
-        ["http://10.1.3.11:80/web/health", None],
-        ["http://10.1.3.42:80/", "sid=probe"],
+        ["application.health", "http://10.1.3.11:80/web/health", None],
+        ["application.health", "http://10.1.3.42:80/", "sid=probe"],
+        ["balancer.answer", "s1", "https://10.1.2.2:443/web/health", "crm.example", None],
+        ["balancer.answer", "w2", "https://10.1.2.2:443/", "shop.example", "sid=probe"],
     ]
+
+
+def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S10: the balancer has it, and another one answered in its place."""
+    said = {"balancer.servers": {"s1": {"serving": True}}, "balancer.answer": "s2 answered"}
+
+    def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
+        return {host: said.get(function, "") for host in hosts}
+
+    definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
+    site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.TREE)
+    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(salina_runner, "site", lambda _: site)
+    with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered"):
+        load("_runners/fleet.py", opts={}).probe(["s1"], through=True, timeout=0)
