@@ -1,6 +1,12 @@
 include:
   - application.directories
 
+# The log goes where the shell opened it: what is rotated is copied and emptied.
+extend:
+  application-logrotate:
+    file:
+      - context: {rotation: copytruncate}
+
 # Read by systemd before it becomes the user node.
 node-environment-file:
   file.managed:
@@ -20,3 +26,14 @@ node-sequelize:
     - mode: '0644'
     - require:
         - file: application-settings
+
+# Programs that leave their temporary files behind.
+node-scratch:
+  file.managed:
+    - name: /etc/tmpfiles.d/node.conf
+    - contents: |
+        # Managed by Salt (salt/node).
+{%- for directory in pillar.app.definition.node.scratch %}
+        e /var/cache/node/{{ directory }} - - - 1d
+{%- endfor %}
+    - mode: '0644'

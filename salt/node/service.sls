@@ -1,26 +1,8 @@
 {%- set app = pillar.app %}
 {%- set definition = app.definition %}
 include:
-  - application.directories
   - node.configuration
   - node.production
-
-# The log goes where the shell opened it: what is rotated is copied and emptied.
-extend:
-  application-logrotate:
-    file:
-      - context: {rotation: copytruncate}
-
-# Programs that leave their temporary files behind.
-node-scratch:
-  file.managed:
-    - name: /etc/tmpfiles.d/node.conf
-    - contents: |
-        # Managed by Salt (salt/node).
-{%- for directory in definition.node.scratch %}
-        e /var/cache/node/{{ directory }} - - - 1d
-{%- endfor %}
-    - mode: '0644'
 
 node-unit:
   file.managed:

@@ -6,7 +6,6 @@ Whatever a test breaks it mends, also when it fails: the next one finds the volu
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -204,7 +203,7 @@ def test_one_storage_host_frozen(broken: None, directory: str) -> None:
     """S4: writing goes on after one bounded stall; then it is healed, which no event tells."""
     with ThreadPoolExecutor() as pool:
         writer = pool.submit(shell, "s1", f"DIRECTORY={directory}\n{WRITER}")
-        time.sleep(3)
+        assert salina_wait.until(lambda: len(run("s1", "ls", directory).split()) > 20, 20)
         fault("freeze", "nas2")
         written = [line.split() for line in writer.result().splitlines()]
     times = [float(moment) for moment, _ in written]
