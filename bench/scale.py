@@ -121,6 +121,7 @@ def grown(more: int) -> Growth:
     """
     pool = fleets.topology().pools[POOL]
     before = len(pool.initial)
+    unchanged()  # a pool that is otherwise is brought back first
     new = pool.ids()[before : before + more]
     name, application = next(iter(fleet.topology().applications.items()))
     asks = {
