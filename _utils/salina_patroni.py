@@ -194,6 +194,8 @@ def leader(cluster: dict[str, Any]) -> str | None:
 def obstacle(member: dict[str, Any]) -> str:
     """Say why a member is no working part of the cluster yet, from ``GET /patroni``; or ""."""
     role, state = member.get("role"), member.get("state")
+    if idle(member) and member.get("cluster_unlocked"):
+        return "it has no data yet, and there is no primary to copy them from"
     if state != "running":
         return f"PostgreSQL is {state}"
     if role in ("primary", "master", "standby_leader"):

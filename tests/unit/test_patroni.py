@@ -158,6 +158,11 @@ def test_leader() -> None:
         ({"state": "running", "role": "primary"}, ""),
         ({"state": "running", "role": "replica", "replication_state": "streaming"}, ""),
         ({"state": "starting", "role": "replica"}, "PostgreSQL is starting"),
+        ({"state": "stopped", "role": "uninitialized"}, "PostgreSQL is stopped"),
+        (
+            {"state": "stopped", "role": "uninitialized", "cluster_unlocked": True},
+            "it has no data yet, and there is no primary to copy them from",
+        ),
         (
             {"state": "running", "role": "replica"},
             "it is a replica, not connected to the primary",
