@@ -97,6 +97,8 @@ def results(answer: dict[str, Any]) -> Results:
     """Salt's answer, each state by the id it has in its SLS."""
     for host, states in answer.items():
         assert isinstance(states, dict), f"{host}: {states}"
+        none = {key: state for key, state in states.items() if "__id__" not in state}
+        assert not none, f"{host}: {none}"  # for instance that no states were found
     return {
         host: {state["__id__"]: state for state in states.values()}
         for host, states in answer.items()
