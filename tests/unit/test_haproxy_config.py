@@ -13,10 +13,10 @@ from typing import Any
 import jinja2
 import pytest
 
-from tests import fleets
+from tests import fleets, haproxy
 
-HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
-needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine")
+HAPROXY = haproxy.program()
+needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
 
 
 def fragment(
