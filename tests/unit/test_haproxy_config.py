@@ -47,7 +47,14 @@ def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
     directory = home / "conf.d"
     directory.mkdir()
-    shutil.copy(fleets.REPOSITORY / "salt/haproxy/files/00-global.cfg", directory)
+    text = (fleets.REPOSITORY / "salt/haproxy/files/00-global.cfg").read_text()
+    for kind, anyone in (
+        ("user", "nobody"),
+        ("group", "nogroup"),
+    ):  # haproxy's come with its package
+        assert f"{kind} haproxy\n" in text
+        text = text.replace(f"{kind} haproxy\n", f"{kind} {anyone}\n")
+    (directory / "00-global.cfg").write_text(text)
     return directory
 
 
