@@ -92,7 +92,7 @@ def bring_up(topology: salina_topology.Topology, base: Path, own: bool) -> None:
             fleet.ensure_master(wanted, topology, own)
             forgotten = fleet.forget_members(wanted.master, topology)
     for fault in forgotten:
-        out.print(f"  forgotten, since the pools are others: {fault}")
+        out.print(f"  forgotten, the pools have their initial members: {fault}")
     with step(f"{len(wanted.minions)} minions"):
         fleet.wait_for_minions(wanted)
     if begun:
