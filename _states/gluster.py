@@ -187,7 +187,8 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         found = __salt__["gluster.mounted"](name)
         if found["source"] and not found["fault"]:
             return ""
-        return f"see journalctl -u {__salt__['gluster.mount'](name)}"
+        unit = __salt__["gluster.mount"](name)
+        return f"see journalctl -u gluster-mountable -u {unit}"
 
     salina_wait.clear(obstacle, wait, f"volume {volume} to be mountable")
     return _result(name, True, changes, "it was mounted")

@@ -131,6 +131,22 @@ def lab(*arguments: str) -> None:
     assert result.returncode == 0, f"bin/lab {arguments}: {result.stdout} {result.stderr}"
 
 
+def up(*options: str) -> None:
+    """`bin/lab up`; where it fails, what its hosts say of it goes into the report."""
+    done = subprocess.run([LAB, "up", *options])
+    assert done.returncode == 0, f"bin/lab up ended with {done.returncode}\n{troubles()}"
+
+
+def troubles() -> str:
+    """What waits or failed on each host, with the last lines of its journal."""
+    script = """
+        found=$(systemctl list-jobs --no-legend; systemctl --failed --no-legend --plain)
+        test -z "$found" || { echo "$found"; journalctl --no-pager --lines 25; }
+    """
+    said = {each.name: shell(each.name, script, check=False) for each in fleet.current().minions}
+    return "\n".join(f"{host}:\n{text}" for host, text in said.items() if text)
+
+
 @contextmanager
 def another(name: str) -> Iterator[None]:
     """The lab with another topology, instead of any other; away afterwards.
@@ -149,7 +165,7 @@ def another(name: str) -> Iterator[None]:
         if not OWN:
             pytest.skip("the lab is up with another topology; `make down` first")
         subprocess.run([LAB, "down"], check=True)
-    subprocess.run([LAB, "up", "--topology", fleets.OTHERS[name]], check=True)
+    up("--topology", str(fleets.OTHERS[name]))
     yield
     subprocess.run([LAB, "down"], check=True)
 

@@ -187,6 +187,40 @@ def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
     assert salina_wait.until(lambda: mounted("s3"), 60)
 
 
+TRIES = r"""
+cat > "$DIRECTORY/mount" <<'SHIM'
+#!/bin/sh
+echo >> "$DIRECTORY/tries"
+for directory; do :; done
+case $(wc -l < "$DIRECTORY/tries") in
+1)  # the client dies at once: a dead mount
+    /bin/mount "$@"
+    pkill --signal KILL --full "glusterfs .* $directory\$"
+    until ! pgrep --full "glusterfs .* $directory\$"; do :; done
+    exit 1 ;;
+2)  exit 0 ;;  # the client ended before it had mounted, which mount.glusterfs does not see
+*)  exec /bin/mount "$@" ;;
+esac
+SHIM
+chmod +x "$DIRECTORY/mount"
+command=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/gluster-mountable.service)
+export DIRECTORY PATH="$DIRECTORY:$PATH" RUNTIME_DIRECTORY="$DIRECTORY/volume"
+mkdir "$RUNTIME_DIRECTORY"
+timeout 60 unshare --mount sh -c "$command"
+wc -l < "$DIRECTORY/tries"
+pgrep --full "glusterfs .* $RUNTIME_DIRECTORY\$" || true
+"""
+
+
+def test_a_failed_try_is_not_in_the_way_of_the_next() -> None:
+    """S4: it is waited for the storage with tries of which nothing stays, mount nor process."""
+    directory = run("s3", "mktemp", "--directory").strip()
+    try:
+        assert shell("s3", f"DIRECTORY={directory}\n{TRIES}").split() == ["3"]
+    finally:
+        run("s3", "rm", "-r", "--one-file-system", directory)
+
+
 WRITER = """
 end=$(($(date +%s) + 25)); number=0
 while [ "$(date +%s)" -lt "$end" ]; do

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from lab import fleet
 from lab.status import health
 from tests import fleets
 from tests.lab import lab, tiers
-from tests.lab.lab import LAB, shell
+from tests.lab.lab import shell, up
 from tests.lab.test_database import log_in
 from tests.lab.traffic import SAMPLE, Background, Traffic, wait_for
 
@@ -68,12 +67,12 @@ def failed() -> Iterator[list[str]]:
     """
     with Traffic() as traffic:
         wait_for([traffic], 60)
-        subprocess.run([LAB, "up", "--topology", fleets.OTHERS[TOPOLOGY]], check=True)
+        up("--topology", str(fleets.OTHERS[TOPOLOGY]))
         wait_for([traffic], 60)
         traffic.end()
     yield traffic.failed()
     if not lab.OWN:
-        subprocess.run([LAB, "up"], check=True)
+        up()
 
 
 def definition(name: str) -> str:

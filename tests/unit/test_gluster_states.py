@@ -377,7 +377,8 @@ def test_mount_waits_for_the_volume(gluster: Pretended) -> None:
 def test_mount_that_does_not_come_about_names_its_unit(gluster: Pretended) -> None:
     gluster.unmountable = 3
     assert failure(mounted(gluster, wait=0)) == (
-        "waited 0 s for volume nas to be mountable: see journalctl -u mnt-nas.mount"
+        "waited 0 s for volume nas to be mountable: "
+        "see journalctl -u gluster-mountable -u mnt-nas.mount"
     )
 
 
