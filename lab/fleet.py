@@ -28,6 +28,7 @@ CONFIGURATIONS = ("master.d/*.conf", "lab/master.conf")
 MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "_utils/*.py")
 MASTER = "salt-master"
 LOADED = STATE / "master-loaded"
+FILE_LISTS = "/var/cache/salt/master/file_lists/roots"
 CONNECT_SECONDS = 180
 PARALLEL = 4
 
@@ -328,6 +329,9 @@ def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> N
     # but for what starts it: a host that boots just now would miss it while it is written anew
     links = {path: file for path, file in links.items() if path not in provision.enabled(MASTER)}
     containers.put(master, provision.accepted(minion_keys(wanted)) | links)
+    # Salt makes it at the first question for files. Who else asks at that moment is told that there
+    # are none (salt/fileserver/roots.py, _file_lists): a minion of a new master had no states then.
+    run(containers.attach(master, ["mkdir", "--parents", FILE_LISTS]))
     accepted = run(containers.attach(master, ["ls", provision.ACCEPTED])).stdout.split()
     forget_keys(master, set(accepted) - named(fleet))
     show_topology(master, own)
