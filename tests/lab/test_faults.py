@@ -145,6 +145,26 @@ def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
     assert not scene.writer.missing()
 
 
+def test_s12_an_app_host_frozen_and_back(scene: Scene) -> None:
+    """S12: taken out though it still acknowledges; what it holds is answered when it thaws."""
+    victim = "s2"
+    scene.breaks("freeze", victim)
+    out = salina_wait.until(lambda: not servers()[victim]["serving"], 30)
+    # users who come meanwhile
+    page = "https://crm.example/web/login?[1-9]"
+    options = "--silent --insecure --max-time 20 --output /dev/null --write-out %{http_code}"
+    new = shell("c1", f"curl {options} '{page}'", check=False)
+    scene.heals()
+    back = salina_wait.until(all_serve, 90)
+    scene.goes_on(30)
+    scene.ends(f"{victim} frozen")
+    assert out and back, servers()
+    assert new == "200" * 9
+    assert not scene.traffic.failed()
+    assert scene.slowest() < 60
+    assert not scene.writer.missing()
+
+
 THAW = 5
 """Seconds in which a primary that was frozen may still think it is one. Nothing that it takes in
 then is acknowledged: a commit waits for the synchronous replica, which has left it."""

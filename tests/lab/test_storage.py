@@ -188,27 +188,33 @@ def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
 
 
 TRIES = r"""
+client="glusterfs .* $DIRECTORY/volume\$"
 cat > "$DIRECTORY/mount" <<'SHIM'
 #!/bin/sh
 echo >> "$DIRECTORY/tries"
-for directory; do :; done
 case $(wc -l < "$DIRECTORY/tries") in
-1)  # the client dies at once: a dead mount
+1)  # its client dies before it has answered: a dead mount
     /bin/mount "$@"
-    pkill --signal KILL --full "glusterfs .* $directory\$"
-    until ! pgrep --full "glusterfs .* $directory\$"; do :; done
+    touch "$DIRECTORY/mounted"
+    until test -e "$DIRECTORY/dead"; do :; done
     exit 1 ;;
-2)  exit 0 ;;  # the client ended before it had mounted, which mount.glusterfs does not see
+2)  exit 0 ;;  # its client ended before it had mounted, which mount.glusterfs does not see
 *)  exec /bin/mount "$@" ;;
 esac
 SHIM
 chmod +x "$DIRECTORY/mount"
+mkdir "$DIRECTORY/volume"
+{
+    until test -e "$DIRECTORY/mounted"; do :; done
+    pkill --signal KILL --full "$client"
+    until ! pgrep --full "$client"; do :; done
+    touch "$DIRECTORY/dead"
+} > /dev/null &
 command=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/gluster-mountable.service)
 export DIRECTORY PATH="$DIRECTORY:$PATH" RUNTIME_DIRECTORY="$DIRECTORY/volume"
-mkdir "$RUNTIME_DIRECTORY"
 timeout 60 unshare --mount sh -c "$command"
 wc -l < "$DIRECTORY/tries"
-pgrep --full "glusterfs .* $RUNTIME_DIRECTORY\$" || true
+pgrep --full "$client" || true
 """
 
 
