@@ -138,10 +138,14 @@ def up(*options: str) -> None:
 
 
 def troubles() -> str:
-    """What waits or failed on each host, with the last lines of its journal."""
+    """The units that wait or failed on each host, with the last lines of their journals."""
     script = """
-        found=$(systemctl list-jobs --no-legend; systemctl --failed --no-legend --plain)
-        test -z "$found" || { echo "$found"; journalctl --no-pager --lines 25; }
+        waiting=$(systemctl list-jobs --no-legend | awk '{print $2}')
+        failed=$(systemctl --failed --no-legend --plain | awk '{print $1}')
+        for unit in $waiting $failed; do
+            echo "$unit is $(systemctl is-active "$unit"):"
+            journalctl --no-pager --lines 10 --unit "$unit"
+        done
     """
     said = {each.name: shell(each.name, script, check=False) for each in fleet.current().minions}
     return "\n".join(f"{host}:\n{text}" for host, text in said.items() if text)
