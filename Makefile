@@ -30,16 +30,18 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 
 test: check integration fleet ## check, integration with salt-factories, the lab; needs root
 
-# Deploying takes both cores; afterwards the lab often waits, and integration has its turn.
+# Deploying takes both cores, and who compares how fast hosts answer needs a quiet machine;
+# afterwards the lab often waits, and integration has its turn.
+alone := tests/lab/test_fleet.py tests/lab/test_balance.py
 deployed: check hosts
-	@.venv/bin/pytest tests/lab/test_fleet.py
+	@.venv/bin/pytest $(alone)
 
 # With what asks HAProxy whether it takes its files: on a new machine the mirror has it by now.
 integration: deployed
 	@.venv/bin/pytest tests/integration tests/unit/test_haproxy_config.py
 
 fleet: deployed
-	@.venv/bin/pytest tests/lab tests/one_host --deselect tests/lab/test_fleet.py
+	@.venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)
 
 hosts: venv
 	@bin/lab up --no-deploy

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import salina_gluster
 import salina_wait
 from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
 from tests.lab.tiers import APPS, STORAGE, faults, whole
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.lab
 
 DIRECTORY = "/mnt/nas/salina-test"
 OPTION = "network.ping-timeout"
+IF_WHOLE = "If its brick is whole, and only its configuration differs, on nas3:"
 
 
 def outcome(state: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
@@ -264,23 +266,27 @@ def test_one_storage_host_frozen(broken: None, directory: str) -> None:
 
 @pytest.mark.slow
 def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
-    """S4: a nas that comes back empty is refused, at once, and filled by what the error says."""
+    """S4: a nas that comes back empty is refused, at once, and filled by what the error says.
+
+    The others say the same as soon as their glusterd has connected to it again.
+    """
+
+    def said(host: str, sls: str = "gluster.server") -> str:
+        return str(apply(host, sls)[host]["gluster-pool"]["comment"])
+
     shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
+    told = salina_gluster.rejection("nas3", "nas1", salt("nas1", "gluster.volumes")["nas1"])
     lab("rebuild", "nas3")
-    comments = [
-        apply("nas3", "common,gluster.server")["nas3"]["gluster-pool"]["comment"],
-        apply("nas1", "gluster.server")["nas1"]["gluster-pool"]["comment"],
-    ]
-    assert comments[0] == comments[1]
-    lines = [line.strip() for line in comments[0].splitlines()]
-    assert lines[:2] == [
-        "nas3 is rejected by the trusted pool.",
-        "If it was rebuilt, with an empty brick, on nas1:",
-    ]
-    last = next(number for number, line in enumerate(lines) if "add-brick" in line)
-    for line in lines[2 : last + 1]:
-        shell("nas1", line.replace("gluster ", "gluster --mode=script ", 1))
-    whole(600)  # all files of the volume are healed anew
+    try:
+        assert said("nas3", "common,gluster.server") == told
+        salina_wait.clear(lambda: "" if (now := said("nas1")) == told else now, 60, "nas1's word")
+    finally:
+        _, rebuilt, *commands = (line.strip() for line in told.splitlines())
+        assert rebuilt == "If it was rebuilt, with an empty brick, on nas1:"
+        for command in commands[: commands.index(IF_WHOLE)]:
+            script = command.replace("gluster ", "gluster --mode=script ", 1)
+            run("nas1", "timeout", "120", "sh", "-c", script)
+        whole(600)  # all files of the volume are healed anew
     for host, states in apply("nas*", "gluster.server").items():
         assert all(state["result"] for state in states.values()), host
     assert len(set(checksums(f"{directory}/file").values())) == 1
