@@ -344,6 +344,6 @@ def apt_source(release: str) -> str:
 def odoo_configuration() -> str:
     """The contents of odoo.conf for this host, with its secrets.
 
-    CLI example: see ``application.configured``.
+    CLI example: see ``salt/odoo/configuration.sls``.
     """
     return salina_odoo.configuration(__pillar__["app"], __grains__["num_cpus"])

@@ -24,6 +24,8 @@ __opts__: dict[str, Any]
 PORT = 24007  # glusterd's own
 VOLUMES = Path("/var/lib/glusterd/vols")
 MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
+META = ".meta/graphs/active"  # in a mount: what its client knows of itself (translator "meta")
+BRICK = ("remote-host", "remote-subvolume")
 
 
 def installed() -> bool:
@@ -271,6 +273,36 @@ def mounted(path: str) -> dict[str, str]:
         except OSError as error:  # the client's process died: ENOTCONN
             fault = str(error)
     return {"source": source, "type": kind, "fault": fault}
+
+
+def unconnected(path: str) -> list[str]:
+    """List the bricks of a mounted volume to which this host's client has no connection now.
+
+    It goes on with the others; what it writes meanwhile is not on these until they are healed. A
+    brick that comes back is connected again within some seconds.
+
+    Args:
+        path: ``/mnt/nas``.
+
+    Raises:
+        CommandExecutionError: no volume is mounted there.
+
+    CLI example::
+
+        salt 's*' gluster.unconnected /mnt/nas
+    """
+    if mounted(path)["type"] != "fuse.glusterfs":
+        raise CommandExecutionError(f"no volume is mounted at {path}")
+    clients = Path(path, META).glob("*-client-*")
+    found = {
+        ":".join(client.joinpath("options", name).read_text().strip() for name in BRICK): client
+        for client in clients
+    }
+    return sorted(
+        brick
+        for brick, client in found.items()
+        if not salina_gluster.connected(client.joinpath("private").read_text())
+    )
 
 
 def mount(path: str) -> str:

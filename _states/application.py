@@ -97,7 +97,7 @@ def odoo_configured(name: str, user: str) -> dict[str, Any]:
         name: its path.
         user: the group that may read it.
 
-    CLI example: see ``salt/odoo/init.sls``.
+    CLI example: see ``salt/odoo/configuration.sls``.
     """
     ret: dict[str, Any] = __states__["file.managed"](
         name,
@@ -119,7 +119,7 @@ def database_answers(name: str, wait: int) -> dict[str, Any]:
         name: the database, for the message.
         wait: seconds at most.
 
-    CLI example: see ``salt/application/init.sls``.
+    CLI example: see ``salt/application/database.sls``.
     """
     return _wait(name, lambda: __salt__["application.database"](), wait, f"the database {name}")
 
@@ -133,7 +133,7 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
         wait: seconds at most.
         cookie: what keeps the question from making a session.
 
-    CLI example: see ``salt/application/service.sls``.
+    CLI example: see ``salt/odoo/service.sls``.
     """
     return _wait(name, lambda: __salt__["application.health"](name, cookie), wait, name)
 

@@ -30,7 +30,7 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     Fails:
         the reload, or the restart, failed.
 
-    CLI example: see ``salt/patroni/init.sls``.
+    CLI example: see ``salt/patroni/service.sls``.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
     unread = __salt__["daemon.outdated"](name, files, reloads=not restart)

@@ -171,7 +171,9 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         comment = f"{found['source']} is mounted at {name}, not volume {volume}: unmount it first"
         return _result(name, False, {}, comment)
     if found["source"] and not found["fault"]:
-        return _result(name, True, {}, f"{found['source']} is mounted")
+        away = ", ".join(__salt__["gluster.unconnected"](name))
+        comment = f"{found['source']} is mounted" + (f"; not connected to {away}" if away else "")
+        return _result(name, True, {}, comment)
     if not found["source"] and __salt__["file.directory_exists"](name):
         hidden = sorted(set(__salt__["file.readdir"](name)) - {".", ".."})
         if hidden:

@@ -76,7 +76,7 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
     Fails:
         it took longer; the message says what each endpoint answered.
 
-    CLI example: see ``salt/patroni/init.sls``.
+    CLI example: see ``salt/patroni/service.sls``.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it serves"}
     if __opts__["test"]:

@@ -414,6 +414,11 @@ def mounted(mounts: str, path: str) -> tuple[str, str]:
     return found
 
 
+def connected(text: str) -> bool:
+    """Whether a client is connected to its brick, by what it tells of itself under ``.meta``."""
+    return "connected = 1" in (line.strip() for line in text.splitlines())
+
+
 def mount_options(servers: Sequence[str], family: str) -> list[str]:
     """The options with which a client mounts a volume, for /etc/fstab.
 

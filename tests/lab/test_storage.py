@@ -35,10 +35,21 @@ def checksums(path: str) -> dict[str, str]:
     return {host: run(host, "sha256sum", place).split()[0] for host, place in places.items()}
 
 
+def connected() -> None:
+    """Wait until each app host has a connection to each brick, also to one that was just away."""
+
+    def unconnected() -> str:
+        found = salt("-L", ",".join(APPS), "gluster.unconnected", "/mnt/nas")
+        return "" if found == {host: [] for host in APPS} else str(found)
+
+    salina_wait.clear(unconnected, 60, "the app hosts to be connected to all bricks")
+
+
 @pytest.fixture
 def directory() -> Iterator[str]:
     """A directory on the volume."""
     whole()
+    connected()
     shell("s1", f"rm -rf {DIRECTORY}; mkdir {DIRECTORY}")
     yield DIRECTORY
     shell("s1", f"rm -rf {DIRECTORY}")

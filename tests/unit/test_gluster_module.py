@@ -124,6 +124,30 @@ def test_brick_that_lost_its_disk(
     assert "is not marked as the brick that it was" in module.brick_fault(brick, "nas")
 
 
+def test_bricks_without_connection(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what a mount's client tells of itself; the other translators are passed over."""
+    monkeypatch.setattr(module, "mounted", lambda path: {"type": "fuse.glusterfs"})
+    graph = tmp_path / ".meta/graphs/active"
+    (graph / "nas-replicate-0").mkdir(parents=True)
+    for number, connection in enumerate((1, 0, 1)):
+        client = graph / f"nas-client-{number}"
+        (client / "options").mkdir(parents=True)
+        (client / "options/remote-host").write_text(f"nas{number + 1}\n")
+        (client / "options/remote-subvolume").write_text("/nas\n")
+        (client / "private").write_text(
+            f"[xlator.protocol.client.nas-client-{number}.priv]\nconnected = {connection}\n"
+            "total_bytes_read = 103080\nping_timeout = 5\n"
+        )
+    assert module.unconnected(str(tmp_path)) == ["nas2:/nas"]
+
+
+def test_bricks_of_no_mount(module: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(CommandExecutionError, match=f"no volume is mounted at {tmp_path}"):
+        module.unconnected(str(tmp_path))
+
+
 def test_mount_of_a_dead_client_is_taken_away_first(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

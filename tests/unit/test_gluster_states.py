@@ -34,6 +34,7 @@ class Pretended:
         self.found: dict[str, Volume] = {}
         self.brick = ""
         self.mount = {"source": "", "type": "", "fault": ""}
+        self.unconnected: list[str] = []
         self.unmountable = 0  # for how many tries
         self.content: list[str] = []
         self.calls: list[tuple[Any, ...]] = []
@@ -118,6 +119,7 @@ class Pretended:
             "gluster.brick_fault": lambda brick, volume: self.brick,
             "gluster.mounted": lambda path: self.mount,
             "gluster.mount": self.mount_it,
+            "gluster.unconnected": lambda path: self.unconnected,
             "file.directory_exists": lambda path: bool(self.content),
             "file.readdir": lambda path: [".", "..", *self.content],
         }
@@ -358,6 +360,14 @@ def test_mounted(gluster: Pretended, source: str, test: bool) -> None:
     gluster.mount = HERE | {"source": source}
     assert outcome(mounted(gluster, test=test)) == (True, {})
     assert gluster.calls == []
+
+
+def test_mounted_without_one_of_its_bricks(gluster: Pretended) -> None:
+    """As when the pool has a member that is down: said, and no difference."""
+    gluster.mount, gluster.unconnected = HERE, ["nas2:/nas"]
+    ret = mounted(gluster)
+    assert outcome(ret) == (True, {})
+    assert ret["comment"] == "nas1:/nas is mounted; not connected to nas2:/nas"
 
 
 def test_not_mounted_is_mounted(gluster: Pretended) -> None:

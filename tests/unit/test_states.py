@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -101,6 +102,13 @@ def test_salt_sees_the_arguments_of_the_state_itself() -> None:
     found = get_function_argspec(STATES["gluster.brick"])
     assert list(found.args) == ["name", "volume"]
     assert "CLI example" in str(STATES["gluster.brick"].__doc__)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_example_is_where_the_docstring_says(name: str) -> None:
+    """How a state is used is shown by the SLS that uses it."""
+    [file] = re.findall(r"CLI example: see ``(.+)``", STATES[name].__doc__ or "")
+    assert f" {name}" in (REPOSITORY / file).read_text()
 
 
 @pytest.mark.parametrize(
