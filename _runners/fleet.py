@@ -51,10 +51,11 @@ def ready(
     """Wait until every planned host's minion answers, and none of them applies states.
 
     One that is about to restart with its new configuration (salt/common/minion.sls) is waited
-    for as well; so is what an orchestration that was killed had begun: a second apply at the same
-    time would fail. `hosts`: ids (default: the whole fleet). `timeout`, `patience`: seconds for
-    the one and for the other. Returns the hosts. Raises CommandExecutionError with those that did
-    not answer (Salt's own `batch` passes over a dead minion without a word), or still apply.
+    for as well; so is what an orchestration that was killed had begun, and the restart with which
+    that may end: a second apply at the same time would fail. `hosts`: ids (default: the whole
+    fleet). `timeout`, `patience`: seconds for the one and for the other. Returns the hosts. Raises
+    CommandExecutionError with those that did not answer (Salt's own `batch` passes over a dead
+    minion without a word), or still apply.
 
     CLI Example: salt-run fleet.ready
     CLI Example: salt-run fleet.ready hosts='[s1, s2]' timeout=30
@@ -64,18 +65,16 @@ def ready(
     strangers = [host for host in planned if host not in known]
     if strangers:
         raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
-    silent = salina_minions.silent(__opts__, planned, timeout)
-    if silent:
-        raise CommandExecutionError(
-            f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
-            "\nnext: salt-run fleet.ready"
-        )
-    busy = salina_minions.busy(__opts__, planned, patience)
-    if busy:
-        raise CommandExecutionError(
-            f"waited {patience} s for {', '.join(busy)}, where states are being applied"
-            f"\nnext: salt {busy[0]} saltutil.running"
-        )
+    _answer(planned, timeout)
+    applying = salina_minions.busy(__opts__, planned, 0)
+    if applying:
+        busy = salina_minions.busy(__opts__, applying, patience)
+        if busy:
+            raise CommandExecutionError(
+                f"waited {patience} s for {', '.join(busy)}, where states are being applied"
+                f"\nnext: salt {busy[0]} saltutil.running"
+            )
+        _answer(applying, timeout)
     return planned
 
 
@@ -175,8 +174,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
         if silent and salina_runner.provisioner(__opts__) is None:
             lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
         raise CommandExecutionError("\n".join(lines))
-    # an interrupted change may have begun to apply
-    salina_minions.busy(__opts__, list(there), PATIENCE)
+    ready(sorted(there))  # an interrupted change may have begun to apply
     return absent
 
 
@@ -304,6 +302,16 @@ def done(pool: str) -> dict[str, Any]:
 
 def _site() -> Site:
     return salina_runner.site(__opts__)
+
+
+def _answer(hosts: Sequence[str], timeout: int) -> None:
+    """Wait until the hosts' minions answer. Raises CommandExecutionError with those that don't."""
+    silent = salina_minions.silent(__opts__, hosts, timeout)
+    if silent:
+        raise CommandExecutionError(
+            f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
+            "\nnext: salt-run fleet.ready"
+        )
 
 
 def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:

@@ -45,6 +45,41 @@ def drained(
     return load("_runners/fleet.py", opts={}).drain(["s2"], timeout), told
 
 
+def readied(
+    monkeypatch: pytest.MonkeyPatch, applying: list[list[str]], silent: list[list[str]]
+) -> list[tuple[str, list[str]]]:
+    """What `fleet.ready` asks whom; who applies states, and who is silent, each time it asks."""
+    asked: list[tuple[str, list[str]]] = []
+
+    def answers(what: str, given: list[list[str]]) -> Any:
+        def ask(_: Any, hosts: Sequence[str], __: int) -> list[str]:
+            asked.append((what, list(hosts)))
+            return given.pop(0)
+
+        return ask
+
+    monkeypatch.setattr(salina_minions, "busy", answers("busy", applying))
+    monkeypatch.setattr(salina_minions, "silent", answers("silent", silent))
+    site = SimpleNamespace(fleet=fleets.fleet())
+    monkeypatch.setattr(salina_runner, "site", lambda _: site)
+    load("_runners/fleet.py", opts={}).ready(["s1", "s2"])
+    return asked
+
+
+def test_s15_a_run_that_was_under_way_may_restart_its_minion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S15: which answers before the run has ended, but not at once afterwards."""
+    idle = [("silent", ["s1", "s2"]), ("busy", ["s1", "s2"])]
+    assert readied(monkeypatch, [[]], [[]]) == idle
+    again = [*idle, ("busy", ["s2"]), ("silent", ["s2"])]
+    assert readied(monkeypatch, [["s2"], []], [[], []]) == again
+    with pytest.raises(CommandExecutionError, match="no answer from s2"):
+        readied(monkeypatch, [["s2"], []], [[], ["s2"]])
+    with pytest.raises(CommandExecutionError, match="for s2, where states are being applied"):
+        readied(monkeypatch, [["s2"], ["s2"]], [[]])
+
+
 def test_s10_its_requests_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """S10: and a balancer that has followed an interrupted change already isn't told of it."""
     answers = iter([BUSY, BUSY, IDLE])
