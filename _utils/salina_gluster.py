@@ -15,9 +15,12 @@ JOINED, REJECTED = (
     6,
 )  # states of a peer (glusterd-sm.h); all others are on the way to one of them
 
+NO_REASON = "gluster gave no reason"
+
 # Refusals that pass by themselves: another host's command holds the lock, or the hosts don't all
-# know yet that a peer has joined.
+# know yet that a peer has joined. Without a reason: seen when three bare hosts began together.
 TRANSIENT = (
+    NO_REASON,
     "another transaction",
     "locking failed",
     "not in 'peer in cluster' state",
@@ -79,7 +82,7 @@ def answer(text: str) -> ElementTree.Element:
     except ElementTree.ParseError:
         raise GlusterError(text.strip() or "gluster said nothing") from None
     if root.findtext("opRet") != "0":
-        reason = root.findtext("opErrstr") or root.findtext("output") or "gluster gave no reason"
+        reason = root.findtext("opErrstr") or root.findtext("output") or NO_REASON
         raise GlusterError(reason.strip())
     return root
 

@@ -92,6 +92,16 @@ def test_refusal(name: str, message: str, transient: bool) -> None:
     assert salina_gluster.transient(str(refusal.value)) is transient
 
 
+def test_refusal_without_a_reason() -> None:
+    """What a host said of itself to another, when all of them had just begun."""
+    with pytest.raises(GlusterError) as refusal:
+        salina_gluster.answer(
+            "<cliOutput><opRet>-1</opRet><opErrno>0</opErrno><opErrstr/></cliOutput>"
+        )
+    assert str(refusal.value) == "gluster gave no reason"
+    assert salina_gluster.transient(f"`gluster --remote-host=nas1 pool list`: {refusal.value}")
+
+
 def test_no_answer() -> None:
     with pytest.raises(GlusterError, match="gluster said nothing"):
         salina_gluster.answer("")

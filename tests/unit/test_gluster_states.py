@@ -43,6 +43,7 @@ class Pretended:
 
     def pool(self, host: str, server: str = "localhost") -> list[Peer]:
         if server != "localhost":
+            self._refuse("pool of another")
             return self.seen_by_others
         if self.later:
             self.later.pop(0)()
@@ -214,6 +215,14 @@ def test_silent_host_is_named(gluster: Pretended) -> None:
         "waited 0 s for the trusted pool: nas3 does not answer on port 24007"
     )
     assert gluster.calls == [("probe", "nas2")]
+
+
+def test_another_one_that_has_just_begun_is_asked_again(gluster: Pretended) -> None:
+    """Whether it knows this host as another one can't be told yet."""
+    refusal = "`gluster --remote-host=nas1 pool list`: gluster gave no reason"
+    gluster.refusals["pool of another"] = [refusal] * 3
+    assert peers(gluster)["result"] is True
+    assert gluster.refusals["pool of another"] == []
 
 
 def test_refused_probe_names_command_and_answer(gluster: Pretended) -> None:
