@@ -74,7 +74,7 @@ def ready(
                 f"waited {patience} s for {', '.join(busy)}, where states are being applied"
                 f"\nnext: salt {busy[0]} saltutil.running"
             )
-        _answer(applying, timeout)
+        _answer(applying, timeout)  # such a run may end with a restart of its minion
     return planned
 
 
