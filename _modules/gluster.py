@@ -285,7 +285,7 @@ def unconnected(path: str) -> list[str]:
         path: ``/mnt/nas``.
 
     Raises:
-        CommandExecutionError: no volume is mounted there.
+        CommandExecutionError: no volume is mounted there, or its client doesn't tell.
 
     CLI example::
 
@@ -298,6 +298,8 @@ def unconnected(path: str) -> list[str]:
         ":".join(client.joinpath("options", name).read_text().strip() for name in BRICK): client
         for client in clients
     }
+    if not found:
+        raise CommandExecutionError(f"the client of {path} tells of no brick in {META}")
     return sorted(
         brick
         for brick, client in found.items()

@@ -16,7 +16,7 @@ import pytest
 import salina_gluster
 import salina_wait
 from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
-from tests.lab.tiers import APPS, STORAGE, faults, whole
+from tests.lab.tiers import APPS, STORAGE, connected, faults, whole
 
 pytestmark = pytest.mark.lab
 
@@ -33,16 +33,6 @@ def checksums(path: str) -> dict[str, str]:
     """The checksum of a file of the volume, on each brick and on each app host."""
     places = dict.fromkeys(STORAGE, path.replace("/mnt/nas", "/nas")) | dict.fromkeys(APPS, path)
     return {host: run(host, "sha256sum", place).split()[0] for host, place in places.items()}
-
-
-def connected() -> None:
-    """Wait until each app host has a connection to each brick, also to one that was just away."""
-
-    def unconnected() -> str:
-        found = salt("-L", ",".join(APPS), "gluster.unconnected", "/mnt/nas")
-        return "" if found == {host: [] for host in APPS} else str(found)
-
-    salina_wait.clear(unconnected, 60, "the app hosts to be connected to all bricks")
 
 
 @pytest.fixture
@@ -287,13 +277,14 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
 
     shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
     told = salina_gluster.rejection("nas3", "nas1", salt("nas1", "gluster.volumes")["nas1"])
+    first, rebuilt, *commands = (line.strip() for line in told.splitlines())
+    assert first == "nas3 is rejected by the trusted pool."
+    assert rebuilt == "If it was rebuilt, with an empty brick, on nas1:"
     lab("rebuild", "nas3")
     try:
         assert said("nas3", "common,gluster.server") == told
         salina_wait.clear(lambda: "" if (now := said("nas1")) == told else now, 60, "nas1's word")
     finally:
-        _, rebuilt, *commands = (line.strip() for line in told.splitlines())
-        assert rebuilt == "If it was rebuilt, with an empty brick, on nas1:"
         for command in commands[: commands.index(IF_WHOLE)]:
             script = command.replace("gluster ", "gluster --mode=script ", 1)
             run("nas1", "timeout", "120", "sh", "-c", script)

@@ -34,6 +34,16 @@ def whole(seconds: float = 120) -> None:
     salina_wait.clear(lambda: "; ".join(faults()), seconds, "the volume to be whole")
 
 
+def connected() -> None:
+    """Wait until each app host has a connection to each brick, also to one that was just away."""
+
+    def unconnected() -> str:
+        found = salt("-L", ",".join(APPS), "gluster.unconnected", "/mnt/nas")
+        return "" if found == {host: [] for host in APPS} else str(found)
+
+    salina_wait.clear(unconnected, 60, "the app hosts to be connected to all bricks")
+
+
 # Database
 
 

@@ -143,8 +143,14 @@ def test_bricks_without_connection(
     assert module.unconnected(str(tmp_path)) == ["nas2:/nas"]
 
 
-def test_bricks_of_no_mount(module: ModuleType, tmp_path: Path) -> None:
+def test_bricks_that_nobody_tells_of(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No brick known is not every brick connected."""
     with pytest.raises(CommandExecutionError, match=f"no volume is mounted at {tmp_path}"):
+        module.unconnected(str(tmp_path))
+    monkeypatch.setattr(module, "mounted", lambda path: {"type": "fuse.glusterfs"})
+    with pytest.raises(CommandExecutionError, match=f"the client of {tmp_path} tells of no brick"):
         module.unconnected(str(tmp_path))
 
 

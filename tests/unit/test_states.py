@@ -108,7 +108,7 @@ def test_salt_sees_the_arguments_of_the_state_itself() -> None:
 def test_the_example_is_where_the_docstring_says(name: str) -> None:
     """How a state is used is shown by the SLS that uses it."""
     [file] = re.findall(r"CLI example: see ``(.+)``", STATES[name].__doc__ or "")
-    assert f" {name}" in (REPOSITORY / file).read_text()
+    assert f" {name}:\n" in (REPOSITORY / file).read_text()
 
 
 @pytest.mark.parametrize(
