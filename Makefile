@@ -47,13 +47,13 @@ hosts: venv
 	@bin/lab up --no-deploy
 
 bench: venv ## measure; ONLY="pillar web" these parts (docs/performance.md)
-	@PYTHONPATH=.:_utils $(python) -m bench $(ONLY)
+	@PYTHONPATH=.:fleet:_utils $(python) -m bench $(ONLY)
 
 lock: venv ## make salt/locks anew from pyproject.toml: UPGRADE=1 to the newest versions
-	@PYTHONPATH=.:_utils $(python) -m lab.lock $(if $(UPGRADE),--upgrade)
+	@PYTHONPATH=.:fleet:_utils $(python) -m lab.lock $(if $(UPGRADE),--upgrade)
 
 map: venv ## draw docs/map.svg anew from the topology
-	@PYTHONPATH=_utils $(python) -m salina_map > docs/map.svg
+	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg
 
 venv:
 	@bin/lab --help > /dev/null

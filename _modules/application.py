@@ -14,12 +14,11 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_apt
-import salina_command
-import salina_file
-import salina_health
-import salina_odoo
-from salina_psql import PsqlError, Session, installed, literal
+from salina.application import odoo
+from salina.common import apt, file
+from salina.common import command as salina_command
+from salina.common import health as salina_health
+from salina.database.psql import PsqlError, Session, installed, literal
 
 __salt__: dict[str, Any]
 __grains__: dict[str, Any]
@@ -254,7 +253,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
     _git(place, "fetch", "--quiet", option, "origin", wanted)
     _git(place, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
     _date(place)
-    salina_file.put(place / RECORD, f"{revision}\n")
+    file.put(place / RECORD, f"{revision}\n")
     try:
         place.rename(home)
     except OSError as error:
@@ -268,7 +267,7 @@ def check_out(path: str, repository: str, revision: str) -> str:
 def _begin(home: Path) -> Path:
     """Return where to work: in the checkout that is there, or in a new one beside its place."""
     if (home / RECORD).exists():
-        salina_file.put(home / RECORD, "")
+        file.put(home / RECORD, "")
         for lock in (home / ".git").glob("*.lock"):  # of a git that was killed
             lock.unlink()
         return home
@@ -336,7 +335,7 @@ def apt_source(release: str) -> str:
     own = f"{directory}/sources.list.d/{release}.sources"
     files = {str(path): path.read_text() for path in paths if path.is_file() and str(path) != own}
     try:
-        return salina_apt.of_release(files, __grains__["oscodename"], release)
+        return apt.of_release(files, __grains__["oscodename"], release)
     except ValueError as error:
         raise CommandExecutionError(f"{release} can't be asked for: {error}") from error
 
@@ -346,4 +345,4 @@ def odoo_configuration() -> str:
 
     CLI example: see ``salt/odoo/configuration.sls``.
     """
-    return salina_odoo.configuration(__pillar__["app"], __grains__["num_cpus"])
+    return odoo.configuration(__pillar__["app"], __grains__["num_cpus"])

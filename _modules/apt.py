@@ -6,8 +6,7 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
-import salina_apt
-import salina_command
+from salina.common import apt, command
 
 __salt__: dict[str, Any]
 
@@ -25,7 +24,7 @@ def unfinished() -> list[str]:
         salt s1 apt.unfinished
     """
     updates = [path.name for path in (DPKG / "updates").glob("[0-9]*")]
-    found = salina_apt.unfinished((DPKG / "status").read_text(encoding="utf-8"))
+    found = apt.unfinished((DPKG / "status").read_text(encoding="utf-8"))
     return found or (["dpkg's journal"] if updates else [])
 
 
@@ -59,4 +58,4 @@ def finish() -> None:
     run(["dpkg", *CONFFILES, "--configure", "--pending"], python_shell=False, env=QUIET)
     options = [f"--option=DPkg::Options::={option}" for option in CONFFILES]
     fix = ["apt-get", "--assume-yes", "--quiet", *options, "--fix-broken", "install"]
-    salina_command.run(run, fix, env=QUIET)
+    command.run(run, fix, env=QUIET)

@@ -10,10 +10,10 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_haproxy
-import salina_health
+from salina.balancer import haproxy
+from salina.common import health
 
-SOCKET = salina_haproxy.SOCKET
+SOCKET = haproxy.SOCKET
 #: In a request of this host itself: which server is to answer it; in the answer: which one did.
 SERVER = "X-Salina-Server"
 
@@ -29,7 +29,7 @@ def stats() -> list[dict[str, str]]:
         salt lb1 balancer.stats
     """
     try:
-        return salina_haproxy.statistics(_ask("show stat"))
+        return haproxy.statistics(_ask("show stat"))
     except ValueError as error:
         raise CommandExecutionError(str(error)) from error
 
@@ -56,7 +56,7 @@ def servers(backend: str | None = None) -> dict[str, dict[str, Any]]:
     found = (
         [server for server in known if server.backend == backend]
         if backend
-        else salina_haproxy.app_hosts(known)
+        else haproxy.app_hosts(known)
     )
     if not found:
         raise CommandExecutionError(f"HAProxy has no backend {backend or 'with app hosts'}")
@@ -84,7 +84,7 @@ def answer(
         salt lb1 balancer.answer s4 https://10.1.2.2/web/health crm.example
     """
     headers = {"Host": domain, SERVER: server} | ({"Cookie": cookie} if cookie else {})
-    fault, found = salina_health.ask(url, headers, timeout)
+    fault, found = health.ask(url, headers, timeout)
     by = found.get(SERVER, "nobody in particular")
     return fault or ("" if by == server else f"{by} answered")
 
@@ -143,9 +143,7 @@ def weight(server: str, percent: int) -> None:
 def _set(server: str, command: str) -> None:
     """Run a command for an app host in each backend that has it."""
     found = [
-        known
-        for known in _servers()
-        if known.name == server and known.backend != salina_haproxy.ROUTE
+        known for known in _servers() if known.name == server and known.backend != haproxy.ROUTE
     ]
     if not found:
         raise CommandExecutionError(f"HAProxy has no server {server}")
@@ -156,9 +154,9 @@ def _set(server: str, command: str) -> None:
             raise CommandExecutionError(f"HAProxy, {line}: {answer}")
 
 
-def _servers() -> list[salina_haproxy.Server]:
+def _servers() -> list[haproxy.Server]:
     try:
-        return salina_haproxy.servers(_ask("show stat"), _ask("show servers state"))
+        return haproxy.servers(_ask("show stat"), _ask("show servers state"))
     except ValueError as error:
         raise CommandExecutionError(str(error)) from error
 
@@ -166,6 +164,6 @@ def _servers() -> list[salina_haproxy.Server]:
 def _ask(command: str) -> str:
     """Send one command and return the whole answer."""
     try:
-        return salina_haproxy.ask(command, SOCKET)
+        return haproxy.ask(command, SOCKET)
     except OSError as error:
         raise CommandExecutionError(f"{SOCKET}: {error} (is haproxy running?)") from error

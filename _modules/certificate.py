@@ -20,10 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-import salina_certificate
-import salina_file
-import salina_secrets
-import salina_wait
+from salina.common import certificate as salina_certificate
+from salina.common import file
+from salina.common import wait as salina_wait
 
 __salt__: dict[str, Any]
 
@@ -54,7 +53,7 @@ def make_key(path: str, group: str) -> None:
     """
     mode, owner = _access(group)
     if not os.path.exists(path):
-        salina_file.put(path, salina_secrets.new_key().encode(), 0o600)
+        file.put(path, salina_certificate.new_key().encode(), 0o600)
     os.chown(path, *owner)
     os.chmod(path, mode)
 
@@ -113,7 +112,7 @@ def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> s
         salina_wait.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
-    salina_file.put(path, pem)
+    file.put(path, pem)
     return salina_certificate.serial(pem)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_service
+from salina.common import command as salina_command
+from salina.common import service
 
 __salt__: dict[str, Any]
 
@@ -31,13 +31,13 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
     """
     if not __salt__["service.status"](name):
         return []
-    properties = (salina_service.STARTED, salina_service.CHANGED, salina_service.RELOAD)
+    properties = (service.STARTED, service.CHANGED, service.RELOAD)
     command = ["systemctl", "show", name, f"--property={','.join(properties)}"]
     result = __salt__["cmd.run_all"](command, python_shell=False)
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
-    moment = salina_service.last_read(result["stdout"], reloads)
-    return salina_service.newer(files, moment, time.monotonic(), time.time())
+    moment = service.last_read(result["stdout"], reloads)
+    return service.newer(files, moment, time.monotonic(), time.time())
 
 
 def restart_afterwards(name: str, unit: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_database
+from salina.database import roles
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -73,20 +73,20 @@ def apply() -> dict[str, str]:
     if replica:
         raise CommandExecutionError("this host is a replica: roles are changed on the primary")
     if steps:
-        query(salina_database.script(steps))
+        query(roles.script(steps))
     changes: dict[str, list[str]] = {}
     for step in steps:
         changes.setdefault(step.subject, []).append(step.change)
     return {subject: ", ".join(words) for subject, words in changes.items()}
 
 
-def _plan() -> tuple[bool, list[salina_database.Step]]:
+def _plan() -> tuple[bool, list[roles.Step]]:
     pillar = _pillar()
-    wanted = salina_database.roles(pillar)
-    current = json.loads(query(salina_database.state_query([role.name for role in wanted])))
+    wanted = roles.roles(pillar)
+    current = json.loads(query(roles.state_query([role.name for role in wanted])))
     try:
-        steps = salina_database.role_steps(current["roles"], wanted)
-        steps += salina_database.database_steps(current["databases"], pillar["applications"])
+        steps = roles.role_steps(current["roles"], wanted)
+        steps += roles.database_steps(current["databases"], pillar["applications"])
     except ValueError as error:
         raise CommandExecutionError(str(error)) from error
     return current["replica"], steps

@@ -1,7 +1,6 @@
 """GlusterFS on this host: its pool, its volumes, their bricks, what is to be healed; its client.
 
-Every question is put as `gluster --mode=script --xml`, whose answer `_utils/salina_gluster.py`
-reads.
+It asks with `gluster --mode=script --xml`; `salina.storage.gluster` reads the answers.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_gluster
-from salina_gluster import GlusterError, Peer, Volume
+from salina.common import command as salina_command
+from salina.storage import gluster
+from salina.storage.gluster import GlusterError, Peer, Volume
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -54,7 +53,7 @@ def pool(host: str, server: str = "localhost") -> list[Peer]:
 
         salt nas1 gluster.pool nas1
     """
-    return salina_gluster.parse_pool(_gluster("pool", "list", server=server), host)
+    return gluster.parse_pool(_gluster("pool", "list", server=server), host)
 
 
 def volumes(server: str = "localhost") -> dict[str, Volume]:
@@ -70,7 +69,7 @@ def volumes(server: str = "localhost") -> dict[str, Volume]:
 
         salt nas1 gluster.volumes
     """
-    return salina_gluster.parse_volumes(_gluster("volume", "info", server=server))
+    return gluster.parse_volumes(_gluster("volume", "info", server=server))
 
 
 def heal_info(volume: str) -> dict[str, int | None]:
@@ -86,7 +85,7 @@ def heal_info(volume: str) -> dict[str, int | None]:
 
         salt nas1 gluster.heal_info nas
     """
-    return salina_gluster.parse_heal(_gluster("volume", "heal", volume, "info"))
+    return gluster.parse_heal(_gluster("volume", "heal", volume, "info"))
 
 
 def faults(volume: str) -> list[str]:
@@ -111,7 +110,7 @@ def faults(volume: str) -> list[str]:
     own = [
         Path(brick.partition(":")[2])
         for brick in found["bricks"]
-        if salina_gluster.brick_host(brick) == __opts__["id"]
+        if gluster.brick_host(brick) == __opts__["id"]
     ]
     copies = heal_info(volume) if found["replica"] > 1 else {}
     return [fault for fault in map(_space_fault, own) if fault] + [
@@ -218,8 +217,8 @@ def brick_fault(brick: str, volume: str) -> str:
     listed = VOLUMES / volume / "bricks" / brick.replace("/", "-")  # glusterd's name: nas1:-nas
     # A brick that the volume has no longer bears its mark: for the state of the volume to judge.
     known = listed.is_file() or (mark and record.is_file())
-    own = salina_gluster.parse_volume_id(record.read_text()) if known else ""
-    fault = salina_gluster.brick_fault(str(path), brick, volume, entries, mark, own)
+    own = gluster.parse_volume_id(record.read_text()) if known else ""
+    fault = gluster.brick_fault(str(path), brick, volume, entries, mark, own)
     return fault or _space_fault(path)
 
 
@@ -229,7 +228,7 @@ def _space_fault(path: Path) -> str:
         return ""
     space = os.statvfs(path)
     free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
-    return salina_gluster.space_fault(str(path), free, total)
+    return gluster.space_fault(str(path), free, total)
 
 
 def brick_runs(brick: str) -> bool:
@@ -265,7 +264,7 @@ def mounted(path: str) -> dict[str, str]:
 
         salt s1 gluster.mounted /mnt/nas
     """
-    source, kind = salina_gluster.mounted(Path("/proc/mounts").read_text(), path)
+    source, kind = gluster.mounted(Path("/proc/mounts").read_text(), path)
     fault = ""
     if source:
         try:
@@ -303,7 +302,7 @@ def unconnected(path: str) -> list[str]:
     return sorted(
         brick
         for brick, client in found.items()
-        if not salina_gluster.connected(client.joinpath("private").read_text())
+        if not gluster.connected(client.joinpath("private").read_text())
     )
 
 
@@ -342,7 +341,7 @@ def _gluster(*words: str, server: str = "localhost") -> str:
     command = ["gluster", "--mode=script", "--xml", *remote, *words]
     result = __salt__["cmd.run_all"](command, python_shell=False, output_loglevel="debug")
     try:
-        salina_gluster.answer(result["stdout"])
+        gluster.answer(result["stdout"])
     except GlusterError as error:
         message = f"`{' '.join(['gluster', *remote, *words])}`: {error} {result['stderr']}".rstrip()
         raise CommandExecutionError(message) from None

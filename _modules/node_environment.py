@@ -17,9 +17,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_file
-import salina_node
+from salina.application import node
+from salina.common import command as salina_command
+from salina.common import file as salina_file
 
 __salt__: dict[str, Any]
 
@@ -60,9 +60,9 @@ def unpack(path: str, package: str, version: str, integrity: str) -> None:
 
     CLI example: see ``salt/node/runtime.sls``.
     """
-    url = salina_node.tarball(_registry(), package, version)
+    url = node.tarball(_registry(), package, version)
     content = _fetch(url)
-    found = salina_node.integrity(content)
+    found = node.integrity(content)
     if found != integrity:
         raise CommandExecutionError(
             f"{url}: its integrity is {found}, allowed is {integrity}; it was not unpacked"
@@ -95,7 +95,7 @@ def wanted(checkout: str, lock: str, runtime: str, npm: str, command: list[str])
     """
     if not Path(checkout).exists():
         return ""
-    return salina_node.identity([*_manifest(checkout, lock).values(), runtime, npm, command])
+    return node.identity([*_manifest(checkout, lock).values(), runtime, npm, command])
 
 
 def linked(checkout: str) -> str:
@@ -205,7 +205,7 @@ def _manifest(checkout: str, lock: str) -> dict[str, str]:
 def _registry() -> str:
     configuration = Path(CONFIGURATION)
     try:
-        found = salina_node.registry(configuration.read_text() if configuration.exists() else "")
+        found = node.registry(configuration.read_text() if configuration.exists() else "")
     except ValueError as error:
         raise CommandExecutionError(f"{configuration}: {error}") from error
     if not found:

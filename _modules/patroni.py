@@ -10,8 +10,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_patroni
-from salina_https import Identity, NoAnswer, call
+from salina.common.https import Identity, NoAnswer, call
+from salina.database import patroni
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -24,7 +24,7 @@ def configuration_file() -> str:
 
     CLI example: see ``salt/patroni/files/patroni.yml.jinja``.
     """
-    return salina_patroni.configuration_file(_pillar(), IDENTITY)
+    return patroni.configuration_file(_pillar(), IDENTITY)
 
 
 def member() -> dict[str, Any]:
@@ -54,7 +54,7 @@ def obstacle() -> str:
     """
     try:
         answer = member()
-        reason = salina_patroni.obstacle(answer)
+        reason = patroni.obstacle(answer)
         if not reason and answer.get("role") != "replica":
             status, _answer = _own("GET", "primary")
             reason = "" if status == 200 else "it is not (yet) the leader"
@@ -77,7 +77,7 @@ def cluster() -> dict[str, Any]:
     others = [host["address"] for host in pillar["members"] if host["name"] != pillar["name"]]
     reasons = []
     for address in [pillar["address"], *others]:
-        url = salina_patroni.rest_url(pillar, address, "cluster")
+        url = patroni.rest_url(pillar, address, "cluster")
         try:
             status, answer = call("GET", url, IDENTITY)
         except NoAnswer as error:
@@ -97,7 +97,7 @@ def leader() -> str | None:
         salt bbdd2 patroni.leader
     """
     try:
-        return salina_patroni.leader(cluster())
+        return patroni.leader(cluster())
     except CommandExecutionError:
         return None
 
@@ -109,7 +109,7 @@ def has_data() -> bool:
 
         salt bbdd1 patroni.has_data
     """
-    return Path(salina_patroni.data_directory(_pillar()), "PG_VERSION").exists()
+    return Path(patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
 def found_again() -> bool:
@@ -132,7 +132,7 @@ def found_again() -> bool:
     if has_data():
         return False
     try:
-        if not salina_patroni.idle(member()):  # it founds just now, or copies
+        if not patroni.idle(member()):  # it founds just now, or copies
             return False
     except CommandExecutionError:
         pass  # it does not run yet
@@ -140,7 +140,7 @@ def found_again() -> bool:
     for endpoint in pillar["quorum"]:
         try:
             status, answer = call(
-                "POST", f"https://{endpoint}/v3/kv/txn", IDENTITY, salina_patroni.unfounded(pillar)
+                "POST", f"https://{endpoint}/v3/kv/txn", IDENTITY, patroni.unfounded(pillar)
             )
         except NoAnswer as error:
             reasons.append(str(error))
@@ -160,11 +160,11 @@ def half_copied() -> bool:
 
         salt bbdd2 patroni.half_copied
     """
-    directory = Path(salina_patroni.data_directory(_pillar()))
+    directory = Path(patroni.data_directory(_pillar()))
     if not directory.is_dir() or (directory / "global/pg_control").exists():
         return False
     try:
-        return salina_patroni.idle(member())
+        return patroni.idle(member())
     except CommandExecutionError:
         return False
 
@@ -197,7 +197,7 @@ def drift() -> dict[str, Any]:
     status, answer = _own("GET", "config")
     if status != 200 or not isinstance(answer, dict):
         raise CommandExecutionError(f"GET /config: {status} {answer}")
-    return salina_patroni.patch(answer, salina_patroni.dynamic(_pillar()))
+    return patroni.patch(answer, patroni.dynamic(_pillar()))
 
 
 def patch(changes: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ def switchover(candidate: str | None = None) -> str:
 
         salt bbdd1 patroni.switchover bbdd2
     """
-    body = {"leader": salina_patroni.leader(cluster())}
+    body = {"leader": patroni.leader(cluster())}
     if candidate:
         body["candidate"] = candidate
     status, answer = _own("POST", "switchover", body, timeout=60)
@@ -250,7 +250,7 @@ def _pillar() -> dict[str, Any]:
 def _own(method: str, path: str, body: Any = None, timeout: float = 5) -> tuple[int, Any]:
     """Call this host's own member, with the login that changes need."""
     pillar = _pillar()
-    url = salina_patroni.rest_url(pillar, pillar["address"], path)
+    url = patroni.rest_url(pillar, pillar["address"], path)
     login = None if method == "GET" else ("patroni", pillar["passwords"]["rest"])
     try:
         return call(method, url, Identity(login=login), body, timeout)

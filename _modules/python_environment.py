@@ -13,8 +13,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_file
+from salina.common import command, file
 
 __salt__: dict[str, Any]
 
@@ -89,9 +88,9 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     anew = [] if installed(path) else ["--clear", "--reset-app-data"]
     (home / RECORD).unlink(missing_ok=True)
     _run(["virtualenv", "--quiet", *anew, "--python", interpreter, path])
-    salina_file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
+    file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
     requirements = home / "requirements.txt"
-    salina_file.put(requirements, "\n".join([*wanted["requirements"], ""]))
+    file.put(requirements, "\n".join([*wanted["requirements"], ""]))
     pip = [f"{path}/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-compile"]  # the service keeps its bytecode itself (PYTHONPYCACHEPREFIX)
     options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
@@ -99,8 +98,8 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     _run([*pip, *options, "-r", str(requirements)], constraint)
     if wanted["without_dependencies"]:
         _run([*pip, "--no-deps", *wanted["without_dependencies"]])
-    salina_file.put(home / RECORD, json.dumps(wanted))
+    file.put(home / RECORD, json.dumps(wanted))
 
 
 def _run(argv: list[str], env: dict[str, str] | None = None) -> None:
-    salina_command.run(__salt__["cmd.run_all"], argv, env=env or {})
+    command.run(__salt__["cmd.run_all"], argv, env=env or {})

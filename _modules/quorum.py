@@ -10,9 +10,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_etcd
-import salina_file
-from salina_https import Identity, NoAnswer, call
+from salina.common import file
+from salina.common.https import Identity, NoAnswer, call
+from salina.quorum import etcd
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -27,7 +27,7 @@ def environment_file() -> str:
 
         salt nas1 quorum.environment_file
     """
-    return salina_etcd.environment_file(salina_etcd.environment(_pillar(), IDENTITY))
+    return etcd.environment_file(etcd.environment(_pillar(), IDENTITY))
 
 
 def obstacle(endpoints: list[str] | None = None) -> str:
@@ -62,7 +62,7 @@ def own_obstacle() -> str:
         salt nas1 quorum.own_obstacle
     """
     pillar = _pillar()
-    return obstacle([salina_etcd.host_port(pillar["address"], pillar["client_port"])])
+    return obstacle([etcd.host_port(pillar["address"], pillar["client_port"])])
 
 
 def members() -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def drift() -> list[str]:
         salt nas1 quorum.drift
     """
     pillar = _pillar()
-    planned = {salina_etcd.peer_url(pillar, host["address"]) for host in pillar["members"]}
+    planned = {etcd.peer_url(pillar, host["address"]) for host in pillar["members"]}
     return [
         f"the quorum has a member {member['name']} at {' '.join(member['peer_urls'])}, "
         f"the topology has not: salt {pillar['name']} quorum.remove {member['id']}"
@@ -121,7 +121,7 @@ def has_data() -> bool:
 
         salt nas1 quorum.has_data
     """
-    return Path(salina_etcd.DATA, "member").is_dir()
+    return Path(etcd.DATA, "member").is_dir()
 
 
 def enter() -> dict[str, Any]:
@@ -142,17 +142,17 @@ def enter() -> dict[str, Any]:
         salt nas1 quorum.enter
     """
     if has_data():
-        raise CommandExecutionError(f"{salina_etcd.DATA} has a member's data: nothing to enter")
+        raise CommandExecutionError(f"{etcd.DATA} has a member's data: nothing to enter")
     pillar = _pillar()
-    own = salina_etcd.peer_url(pillar, pillar["address"])
+    own = etcd.peer_url(pillar, pillar["address"])
     known = _known()
-    todo = salina_etcd.join(own, known)
+    todo = etcd.join(own, known)
     if todo.remove:
         _ask("member/remove", {"ID": todo.remove})
     if todo.add:
-        known = salina_etcd.members(_ask("member/add", {"peerURLs": [own]}))
-    settings = salina_etcd.join_environment(pillar, todo.state, known or ())
-    salina_file.put(salina_etcd.JOIN, salina_etcd.environment_file(settings))
+        known = etcd.members(_ask("member/add", {"peerURLs": [own]}))
+    settings = etcd.join_environment(pillar, todo.state, known or ())
+    file.put(etcd.JOIN, etcd.environment_file(settings))
     return vars(todo)
 
 
@@ -163,7 +163,7 @@ def entered() -> None:
 
         salt nas1 quorum.entered
     """
-    Path(salina_etcd.JOIN).unlink(missing_ok=True)
+    Path(etcd.JOIN).unlink(missing_ok=True)
 
 
 def _pillar() -> dict[str, Any]:
@@ -176,10 +176,10 @@ def _pillar() -> dict[str, Any]:
 def _endpoints() -> list[str]:
     pillar = _pillar()
     port = pillar["client_port"]
-    return [salina_etcd.host_port(host["address"], port) for host in pillar["members"]]
+    return [etcd.host_port(host["address"], port) for host in pillar["members"]]
 
 
-def _known() -> tuple[salina_etcd.Member, ...] | None:
+def _known() -> tuple[etcd.Member, ...] | None:
     """The members as the first planned one that answers knows them; None if there is no cluster.
 
     There is none if the hosts of a majority are up and nothing listens there. While they are
@@ -199,7 +199,7 @@ def _known() -> tuple[salina_etcd.Member, ...] | None:
             refused += error.refused
             continue
         if status == 200:
-            return salina_etcd.members(answer)
+            return etcd.members(answer)
         reasons.append(f"{endpoint}: {answer}")
     if 2 * refused > len(endpoints):
         return None

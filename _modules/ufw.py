@@ -12,8 +12,8 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-import salina_file
-import salina_ufw
+from salina.common import file
+from salina.firewall import ufw
 
 __salt__: dict[str, Any]
 
@@ -75,11 +75,11 @@ def plan(rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str,
         salt fw ufw.plan '[]' '[]'
     """
     try:
-        want = salina_ufw.wanted(rules, routes)
+        want = ufw.wanted(rules, routes)
     except (KeyError, ValueError) as error:
         raise CommandExecutionError(f"pillar ufw: {error}") from error
     have = _rules() if installed() else []
-    add, delete = salina_ufw.plan(have, want)
+    add, delete = ufw.plan(have, want)
     return {"add": [str(rule) for rule in add], "delete": [str(rule) for rule in delete]}
 
 
@@ -133,7 +133,7 @@ def status() -> dict[str, Any]:
     files = _contents(str(CONFIGURATION), DEFAULTS, FORWARDING)
     said = _said(f"{kernel['retcode']} {kernel['stdout']}\n{files}", "status", "verbose")
     boot = re.search(r"^ENABLED=yes$", CONFIGURATION.read_text(encoding="utf-8"), re.MULTILINE)
-    return {"boot": boot is not None, **dataclasses.asdict(salina_ufw.status(said))}
+    return {"boot": boot is not None, **dataclasses.asdict(ufw.status(said))}
 
 
 def unloaded() -> list[str]:
@@ -167,14 +167,14 @@ def load(logging: str = "low") -> None:
     """
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
-    salina_file.put(CONFIGURATION, text)
+    file.put(CONFIGURATION, text)
     _ufw("reload")  # unlike `ufw enable` it completes what is half there
     _ufw("logging", logging)
     LOADED.touch()
 
 
-def _rules() -> list[salina_ufw.Rule]:
-    return salina_ufw.added(_said(_contents(*RULES), "show", "added"))
+def _rules() -> list[ufw.Rule]:
+    return ufw.added(_said(_contents(*RULES), "show", "added"))
 
 
 def _contents(*names: str) -> str:
@@ -195,7 +195,7 @@ def _said(facts: str, *question: str) -> str:
     )
     if before != digest:
         answer = _ufw(*question)
-        salina_file.put(kept, f"{digest}\n{answer}", 0o600)
+        file.put(kept, f"{digest}\n{answer}", 0o600)
     return answer
 
 
@@ -207,8 +207,8 @@ def _change(*arguments: str) -> None:
         LOADED.touch()
 
 
-def _parse(rule: str) -> salina_ufw.Rule:
-    return salina_ufw.added(f"ufw {rule}")[0]
+def _parse(rule: str) -> ufw.Rule:
+    return ufw.added(f"ufw {rule}")[0]
 
 
 def _ufw(*arguments: str) -> str:

@@ -10,16 +10,16 @@ import importlib
 import sys
 from typing import Any
 
-import salina_site
+from salina_fleet import site as salina_site
 
 if salina_site.outdated():
     # Salt executes this file for each pillar, in a worker that lives for weeks: it must not go on
-    # with the utilities it imported before the repository was updated. Here, because only while
-    # it loads a module does Salt have `_utils` on the path.
-    for _name in [name for name in sys.modules if name.startswith("salina_")]:
+    # with the packages it imported before the repository was updated. Here, because only while
+    # it loads a module does Salt have them on the path.
+    for _name in [name for name in sys.modules if name.split(".")[0] in salina_site.PACKAGES]:
         del sys.modules[_name]
     importlib.invalidate_caches()
-    salina_site = importlib.import_module("salina_site")
+    salina_site = importlib.import_module("salina_fleet.site")
 
 __opts__: dict[str, Any]
 

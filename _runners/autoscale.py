@@ -9,11 +9,10 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_autoscale
-import salina_file
-import salina_minions
-import salina_runner
-from salina_autoscale import History, Sample
+from salina.common import file as salina_file
+from salina_fleet import minions, runner
+from salina_fleet.change import autoscale
+from salina_fleet.change.autoscale import History, Sample
 
 __opts__: dict[str, Any]
 __salt__: dict[str, Any]
@@ -32,13 +31,13 @@ def evaluate() -> dict[str, Any]:
 
     CLI Example: salt-run autoscale.evaluate
     """
-    site = salina_runner.site(__opts__)
+    site = runner.site(__opts__)
     settings = site.fleet.settings.autoscale
     if not settings.enabled:
         return {"enabled": False}
     try:
-        rule = salina_autoscale.rule(settings, site.fleet.topology)
-    except salina_autoscale.RuleError as error:
+        rule = autoscale.rule(settings, site.fleet.topology)
+    except autoscale.RuleError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
     status = __salt__["fleet.status"]()
     if status["lock"]:
@@ -46,15 +45,15 @@ def evaluate() -> dict[str, Any]:
     pool, members = status[rule.pool], site.fleet.members[rule.pool]
     now = time.time()
     file = site.state / HISTORY
-    kept = salina_autoscale.loads(file.read_text()) if file.exists() else History()
+    kept = autoscale.loads(file.read_text()) if file.exists() else History()
     ended = status["last change"]["ended"] if status["last change"] else None
     if ended:
         kept = replace(kept, changed=max(kept.changed, datetime.fromisoformat(ended).timestamp()))
     balancers = [one.id for one in site.fleet.having("balancer")]
-    answers = salina_minions.ask(__opts__, balancers, "balancer.servers")
-    load = salina_autoscale.load(answers.values(), members)
-    history = salina_autoscale.record(kept, Sample(now, load), rule)
-    wanted = salina_autoscale.decide(history, now, rule, len(members))
+    answers = minions.ask(__opts__, balancers, "balancer.servers")
+    load = autoscale.load(answers.values(), members)
+    history = autoscale.record(kept, Sample(now, load), rule)
+    wanted = autoscale.decide(history, now, rule, len(members))
     interrupted = bool(pool["joining"] or pool["leaving"])
     cooled = not 0 <= now - history.changed < rule.cooling
     changes = wanted != len(members) or (interrupted and cooled)
@@ -62,7 +61,7 @@ def evaluate() -> dict[str, Any]:
         history = replace(
             history, changed=now
         )  # before, so that one that fails is not tried at once
-    salina_file.put(file, salina_autoscale.dumps(history))
+    salina_file.put(file, autoscale.dumps(history))
     if changes:
         _scale(rule.pool, wanted)
     return {"load": load, "members": len(members), "wanted": wanted}

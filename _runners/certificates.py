@@ -18,9 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-import salina_runner
-import salina_secrets
-import salina_select
+from salina_fleet import pillar, runner, secrets
 
 __opts__: dict[str, Any]
 
@@ -37,19 +35,19 @@ def sign(public_key: bytes) -> dict[str, str]:
     CLI Example: none, it answers minions: salt nas1 certificate.request ...
     """
     try:
-        site = salina_runner.site(__opts__)
+        site = runner.site(__opts__)
         host = site.fleet.hosts.get(__opts__["id"])
         if host is None:
             return {"error": f"{__opts__['id']} is no host of the fleet"}
-        policy = salina_select.signing_policy(site.fleet, host)
+        policy = pillar.signing_policy(site.fleet, host)
         builder, key, *_ = salt_x509.build_crt(
-            site.store.get(salina_secrets.CA_KEY),
-            signing_cert=site.store.get(salina_secrets.CA_CERT),
+            site.store.get(secrets.CA_KEY),
+            signing_cert=site.store.get(secrets.CA_CERT),
             public_key=_pem(public_key),
             **policy,
         )
         signed = builder.sign(key, hashes.SHA256())
-    except (CommandExecutionError, salina_secrets.SecretsError, ValueError, TypeError) as error:
+    except (CommandExecutionError, secrets.SecretsError, ValueError, TypeError) as error:
         return {"error": str(error)}
     return {"certificate": signed.public_bytes(Encoding.PEM).decode()}
 

@@ -14,19 +14,14 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_file
-import salina_join
-import salina_lock
-import salina_members
-import salina_minions
-import salina_policy
-import salina_provision
-import salina_runner
-import salina_scale
-import salina_select
-import salina_wait
-from salina_https import host_port
-from salina_site import Site
+from salina.common import file as salina_file
+from salina.common import wait
+from salina.common.https import host_port
+from salina_fleet import minions, pillar, policy, runner
+from salina_fleet.change import join, lock, scale
+from salina_fleet.model import members as salina_members
+from salina_fleet.provision import provisioner
+from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 
@@ -66,9 +61,9 @@ def ready(
     if strangers:
         raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
     _answer(planned, timeout)
-    applying = salina_minions.busy(__opts__, planned, 0)
+    applying = minions.busy(__opts__, planned, 0)
     if applying:
-        busy = salina_minions.busy(__opts__, applying, patience)
+        busy = minions.busy(__opts__, applying, patience)
         if busy:
             raise CommandExecutionError(
                 f"waited {patience} s for {', '.join(busy)}, where states are being applied"
@@ -87,7 +82,7 @@ def status() -> dict[str, Any]:
     CLI Example: salt-run fleet.status
     """
     site = _site()
-    unfinished = salina_runner.unfinished(site)
+    unfinished = runner.unfinished(site)
     try:
         last = json.loads((site.state / LAST).read_text())
     except FileNotFoundError:
@@ -104,9 +99,9 @@ def status() -> dict[str, Any]:
             "leaving": leaving,
         }
     return pools | {
-        "lock": salina_lock.holder(site.lock_file) or None,
+        "lock": lock.holder(site.lock_file) or None,
         "last change": last,
-        "failed to join": salina_join.attempt(site.state / salina_join.ATTEMPT).error or None,
+        "failed to join": join.attempt(site.state / join.ATTEMPT).error or None,
     }
 
 
@@ -139,13 +134,13 @@ def begin(**request: Any) -> dict[str, Any]:
     _plan(site, request)  # a bad request is told as such, whoever holds the lock
     what = f"a change to {json.dumps(_plain(request), sort_keys=True)}"
     try:
-        salina_lock.take(site.lock_file, what)
-    except salina_lock.LockedError as error:
+        lock.take(site.lock_file, what)
+    except lock.LockedError as error:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = _plan(site, request)
     if change.touched:
-        _save_unfinished(site, salina_runner.unfinished(site) | {change.pool: list(change.touched)})
+        _save_unfinished(site, runner.unfinished(site) | {change.pool: list(change.touched)})
         wanted = {**site.fleet.members, change.pool: change.members}
         salina_members.save(site.members_file, wanted, site.fleet.topology)
     return _told(_site(), change)
@@ -160,18 +155,18 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
 
     CLI Example: none, it is a step of orch.scale
     """
-    known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
-    there = set(known) - set(salina_minions.silent(__opts__, known, KNOWN_SECONDS))
+    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
+    there = set(known) - set(minions.silent(__opts__, known, KNOWN_SECONDS))
     absent = [host for host in hosts if host not in there]
-    failed = salina_provision.create(__opts__, _site(), absent)
+    failed = provisioner.create(__opts__, _site(), absent)
     made = [host for host in absent if host not in failed]
-    silent = salina_minions.silent(__opts__, made, timeout)
+    silent = minions.silent(__opts__, made, timeout)
     failed |= {host: f"did not answer within {timeout} s" for host in silent}
     if failed:
         left = _take_out(failed, known)
         lines = [f"{host} is taken out again: {why}" for host, why in failed.items()]
         lines += [f"{host} is still there: {why}" for host, why in left.items()]
-        if silent and salina_runner.provisioner(__opts__) is None:
+        if silent and runner.provisioner(__opts__) is None:
             lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
         raise CommandExecutionError("\n".join(lines))
     ready(sorted(there))  # an interrupted change may have begun to apply
@@ -189,7 +184,7 @@ def user_data(host: str, path: str) -> str:
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
         raise CommandExecutionError(f"{host} is no host of the topology")
-    salina_file.put(path, salina_provision.user_data(__opts__, _site(), host), 0o600)
+    salina_file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
     return f"{path} is the user data of {host}; its key is accepted"
 
 
@@ -205,17 +200,17 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
     bound = site.fleet.settings.balancer.drain if timeout is None else timeout
     balancers = [host.id for host in site.fleet.having("balancer")]
     drained = set()
-    for balancer, servers in salina_minions.ask(__opts__, balancers, "balancer.servers").items():
+    for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
         for host in (host for host in hosts if host in servers):  # else it followed already
-            salina_minions.ask(__opts__, [balancer], "balancer.drain", [host])
+            minions.ask(__opts__, [balancer], "balancer.drain", [host])
             drained.add(host)
 
     def idle() -> bool:
-        answers = salina_minions.ask(__opts__, balancers, "balancer.servers").values()
+        answers = minions.ask(__opts__, balancers, "balancer.servers").values()
         return not any(found[one]["sessions"] for found in answers for one in drained & set(found))
 
     if drained:
-        salina_wait.until(idle, bound)
+        wait.until(idle, bound)
     return sorted(drained)
 
 
@@ -227,14 +222,14 @@ def retire(hosts: Sequence[str]) -> list[str]:
     CLI Example: none, it is a step of orch.scale
     """
     site = _site()
-    known = [host for host in hosts if salina_provision.accepted(__opts__, host)]
-    silent = salina_minions.silent(__opts__, known, KNOWN_SECONDS)
+    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
+    silent = minions.silent(__opts__, known, KNOWN_SECONDS)
     alive = [host for host in known if host not in silent]
     kinds = {str(one["kind"]) for one in site.definitions.values()}
     units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:
         # what is not there need not be stopped, and the host goes anyway
-        client = salina_minions.client(__opts__)
+        client = minions.client(__opts__)
         client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
         mount = site.fleet.settings.storage.mount
         client.cmd(alive, "mount.umount", [mount], tgt_type="list")
@@ -249,7 +244,7 @@ def destroy(hosts: Sequence[str]) -> list[str]:
     staying = [host for host in hosts if host in _site().fleet.hosts]
     if staying:
         raise CommandExecutionError(f"{', '.join(staying)} belongs to the fleet")
-    failed = salina_provision.destroy(__opts__, hosts)
+    failed = provisioner.destroy(__opts__, hosts)
     if failed:
         raise CommandExecutionError("\n".join(f"{host}: {why}" for host, why in failed.items()))
     return list(hosts)
@@ -267,10 +262,10 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
     balancers = [host.id for host in site.fleet.having("balancer")]
     if through:
         for host in hosts:
-            salina_minions.ask(__opts__, balancers, "balancer.ready", [host])
+            minions.ask(__opts__, balancers, "balancer.ready", [host])
     obstacle = _not_served if through else _unhealthy
     try:
-        salina_wait.clear(
+        wait.clear(
             lambda: obstacle(site, balancers, hosts), timeout, f"{', '.join(hosts)} to serve"
         )
     except TimeoutError as error:
@@ -284,7 +279,7 @@ def done(pool: str) -> dict[str, Any]:
     CLI Example: none, it is the last step of orch.scale
     """
     site = _site()
-    begun, now = salina_runner.unfinished(site), site.fleet.members[pool]
+    begun, now = runner.unfinished(site), site.fleet.members[pool]
     last = {
         "pool": pool,
         "members": list(now),
@@ -301,12 +296,12 @@ def done(pool: str) -> dict[str, Any]:
 
 
 def _site() -> Site:
-    return salina_runner.site(__opts__)
+    return runner.site(__opts__)
 
 
 def _answer(hosts: Sequence[str], timeout: int) -> None:
     """Wait until the hosts' minions answer. Raises CommandExecutionError with those that don't."""
-    silent = salina_minions.silent(__opts__, hosts, timeout)
+    silent = minions.silent(__opts__, hosts, timeout)
     if silent:
         raise CommandExecutionError(
             f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
@@ -324,21 +319,21 @@ def _plain(request: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in request.items() if not key.startswith("__")}
 
 
-def _plan(site: Site, request: dict[str, Any]) -> salina_scale.Change:
-    topology, begun = site.fleet.topology, salina_runner.unfinished(site)
+def _plan(site: Site, request: dict[str, Any]) -> scale.Change:
+    topology, begun = site.fleet.topology, runner.unfinished(site)
     try:
-        wanted = salina_scale.parse(_plain(request), topology)
-        return salina_scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
-    except salina_scale.RequestError as error:
+        wanted = scale.parse(_plain(request), topology)
+        return scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
+    except scale.RequestError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 
-def _told(site: Site, change: salina_scale.Change) -> dict[str, Any]:
+def _told(site: Site, change: scale.Change) -> dict[str, Any]:
     """A change with the hosts that follow it."""
     balancers = [host.id for host in site.fleet.having("balancer")]
-    beside = salina_policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
+    beside = policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
     still = {*change.touched, *balancers}
-    return salina_scale.told(change, [host for host in beside if host not in still], balancers)
+    return scale.told(change, [host for host in beside if host not in still], balancers)
 
 
 def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
@@ -346,10 +341,10 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     said = []
     for host in hosts:
         here = site.fleet.hosts[host]
-        address = host_port(site.fleet.app_address(here), salina_policy.APP_PORT)
+        address = host_port(site.fleet.app_address(here), policy.APP_PORT)
         health = site.definition_of(here)["health"]
         asked = [f"http://{address}{health['path']}", health["cookie"]]
-        answers = salina_minions.ask(__opts__, balancers, "application.health", asked)
+        answers = minions.ask(__opts__, balancers, "application.health", asked)
         said += [f"{host}: {fault}" for fault in answers.values() if fault]
     return "; ".join(said)
 
@@ -357,13 +352,13 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
 def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     """Which of the hosts the balancers send no requests, or don't answer one through them."""
     said = []
-    for balancer, servers in salina_minions.ask(__opts__, balancers, "balancer.servers").items():
+    for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
         waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
         said += [f"{balancer} has not {host}" for host in waiting]
     if said:
         return "; ".join(said)
     topology = site.fleet.topology
-    scheme, port = salina_select.published(topology)
+    scheme, port = pillar.published(topology)
     address = topology.service.address
     there = [one for one in balancers if address in site.fleet.hosts[one].addresses.values()]
     for host in hosts:
@@ -371,12 +366,12 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         health = site.definition_of(here)["health"]
         url = f"{scheme}://{host_port(address, port)}{health['path']}"
         asked = [host, url, topology.served_by(here).domain, health["cookie"]]
-        answers = salina_minions.ask(__opts__, there, "balancer.answer", asked)
+        answers = minions.ask(__opts__, there, "balancer.answer", asked)
         said += [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
     return "; ".join(said)
 
 
-def _take_out(hosts: Collection[str], known: Collection[str]) -> salina_provision.Failures:
+def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Failures:
     """Undo the joining of hosts that never came; returns those that could not be removed.
 
     Those which were `known` from an interrupted change stay unfinished: others may have followed
@@ -387,11 +382,11 @@ def _take_out(hosts: Collection[str], known: Collection[str]) -> salina_provisio
         pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
     }
     salina_members.save(site.members_file, left, site.fleet.topology)
-    failed = salina_provision.destroy(__opts__, list(hosts))
+    failed = provisioner.destroy(__opts__, list(hosts))
     away = {*hosts} - {*known, *failed}
     begun = {
         pool: [one for one in ids if one not in away]
-        for pool, ids in salina_runner.unfinished(site).items()
+        for pool, ids in runner.unfinished(site).items()
     }
     _save_unfinished(site, begun)
     return failed

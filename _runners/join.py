@@ -20,15 +20,12 @@ from typing import Any
 import salt.runner
 from salt.exceptions import CommandExecutionError
 
-import salina_file
-import salina_join
-import salina_lock
-import salina_members
-import salina_minions
-import salina_orchestration
-import salina_provision
-import salina_runner
-from salina_site import Site
+from salina.common import file, orchestration
+from salina_fleet import minions, runner
+from salina_fleet.change import join, lock
+from salina_fleet.model import members
+from salina_fleet.provision import provisioner
+from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
@@ -54,7 +51,7 @@ def started(minion: object = None, tag: object = None) -> str:
     CLI Example: none, the reactor calls it
     """
     site = _site()
-    if salina_join.starts(minion, tag) and _obstacles(site).get(str(minion)) == "":
+    if join.starts(minion, tag) and _obstacles(site).get(str(minion)) == "":
         return f"{minion}: {_wake(site)}"
     return NOTHING
 
@@ -67,9 +64,9 @@ def look() -> str:
     CLI Example: salt-run join.look
     """
     site = _site()
-    begun = {host for hosts in salina_runner.unfinished(site).values() for host in hosts}
+    begun = {host for hosts in runner.unfinished(site).values() for host in hosts}
     if not begun.intersection(_attempt(site).hosts):  # somebody finished it
-        (site.state / salina_join.ATTEMPT).unlink(missing_ok=True)
+        (site.state / join.ATTEMPT).unlink(missing_ok=True)
     return _wake(site) if "" in _obstacles(site).values() else NOTHING
 
 
@@ -93,7 +90,7 @@ def plan() -> dict[str, Any]:
     joining: dict[str, list[str]] = {}
     for host, obstacle in found.items():
         if not obstacle:
-            pool = salina_join.pool_of(host, site.fleet.topology)
+            pool = join.pool_of(host, site.fleet.topology)
             joining.setdefault(str(pool), []).append(host)
     return {"joining": joining, "waiting": {host: why for host, why in found.items() if why}}
 
@@ -107,13 +104,13 @@ def catch_up() -> list[str]:
     CLI Example: salt-run join.catch_up
     """
     site = _site()
-    if salina_lock.holder(site.lock_file):
+    if lock.holder(site.lock_file):
         return []
     hosts = next(iter(plan()["joining"].values()), [])  # other pools have the next turn
     if hosts:
         try:
-            salina_lock.take(site.lock_file, f"the joining of {', '.join(hosts)}")
-        except salina_lock.LockedError:
+            lock.take(site.lock_file, f"the joining of {', '.join(hosts)}")
+        except lock.LockedError:
             return []
         _join(site, hosts)
     return hosts
@@ -132,15 +129,15 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
     given = {key: value for key, value in request.items() if not key.startswith("__")}
     hosts = given.get("hosts")
     listed = hosts if isinstance(hosts, list) else []
-    pools = {salina_join.pool_of(host, site.fleet.topology) for host in listed}
+    pools = {join.pool_of(host, site.fleet.topology) for host in listed}
     pool = next(iter(pools), None)
     if len(pools) != 1 or pool is None or len(given) != 1:
         raise CommandExecutionError(
             f'request: {json.dumps(given)}, allowed is {{"hosts": [a list of hosts of one pool]}}'
         )
-    leaving = {*salina_runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
+    leaving = {*runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
-        if not salina_provision.accepted(__opts__, host):
+        if not provisioner.accepted(__opts__, host):
             raise CommandExecutionError(
                 f"{host} has no key that was accepted\nnext: salt-run fleet.user_data {host} FILE"
             )
@@ -153,20 +150,18 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
 
 
 def _site() -> Site:
-    return salina_runner.site(__opts__)
+    return runner.site(__opts__)
 
 
 def _obstacles(site: Site) -> dict[str, str]:
     """What the master itself has against the hosts whose keys are accepted."""
     fleet, now = site.fleet, time.time()
     quiet = now - _touched(site)
-    found = salina_join.obstacles(
-        fleet.topology, fleet.members, salina_runner.unfinished(site), _attempt(site), quiet, now
+    found = join.obstacles(
+        fleet.topology, fleet.members, runner.unfinished(site), _attempt(site), quiet, now
     )
     return {
-        host: obstacle
-        for host, obstacle in found.items()
-        if salina_provision.accepted(__opts__, host)
+        host: obstacle for host, obstacle in found.items() if provisioner.accepted(__opts__, host)
     }
 
 
@@ -175,7 +170,7 @@ def _wake(site: Site) -> str:
 
     Its own because a lock lasts as long as its process: the reactor's lasts for weeks.
     """
-    if salina_lock.holder(site.lock_file):
+    if lock.holder(site.lock_file):
         return "a change is under way; the schedule looks again"
     with _waking:
         if _awake and _awake[0].poll() is None:
@@ -196,13 +191,13 @@ def _wake(site: Site) -> str:
 def _touched(site: Site) -> float:
     """When hosts became unfinished last: seconds since the epoch."""
     try:
-        return (site.state / salina_members.UNFINISHED).stat().st_mtime
+        return (site.state / members.UNFINISHED).stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def _attempt(site: Site) -> salina_join.Attempt:
-    return salina_join.attempt(site.state / salina_join.ATTEMPT)
+def _attempt(site: Site) -> join.Attempt:
+    return join.attempt(site.state / join.ATTEMPT)
 
 
 def _ask(hosts: Iterable[str], function: str) -> list[str]:
@@ -210,14 +205,14 @@ def _ask(hosts: Iterable[str], function: str) -> list[str]:
     asked = list(hosts)
     if not asked:
         return asked
-    client = salina_minions.client(__opts__, gather_job_timeout=5)
+    client = minions.client(__opts__, gather_job_timeout=5)
     answers = client.cmd(asked, function, tgt_type="list", timeout=ANSWER_SECONDS, full_return=True)
     return [host for host in asked if answers.get(host, {}).get("retcode", 1) == 0]
 
 
 def _join(site: Site, hosts: list[str]) -> None:
     """Run the orchestration, and keep account of it until it has succeeded."""
-    tried = salina_join.Attempt(tuple(hosts), time.time())
+    tried = join.Attempt(tuple(hosts), time.time())
     _note(site, tried)
     # as whoever runs this: Salt's minions take no commands from an unknown user
     low = {"mods": ORCHESTRATION, "pillar": {"hosts": hosts}, "__user__": __opts__["user"]}
@@ -228,11 +223,11 @@ def _join(site: Site, hosts: list[str]) -> None:
         _note(site, dataclasses.replace(tried, at=time.time(), error=error))
         log.error("%s did not join: %s", ", ".join(hosts), error)
         raise CommandExecutionError(f"{', '.join(hosts)} did not join: {error}")
-    (site.state / salina_join.ATTEMPT).unlink(missing_ok=True)
+    (site.state / join.ATTEMPT).unlink(missing_ok=True)
 
 
-def _note(site: Site, tried: salina_join.Attempt) -> None:
-    salina_file.put(site.state / salina_join.ATTEMPT, json.dumps(dataclasses.asdict(tried)))
+def _note(site: Site, tried: join.Attempt) -> None:
+    file.put(site.state / join.ATTEMPT, json.dumps(dataclasses.asdict(tried)))
 
 
 def _failure(ran: object) -> str:
@@ -242,6 +237,6 @@ def _failure(ran: object) -> str:
     found = [
         failure
         for steps in ran["data"].values()
-        for failure in salina_orchestration.failures(steps, ORCHESTRATION)
+        for failure in orchestration.failures(steps, ORCHESTRATION)
     ]
-    return salina_orchestration.told(found) if found or not ran.get("retcode") else str(ran)
+    return orchestration.told(found) if found or not ran.get("retcode") else str(ran)

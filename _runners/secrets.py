@@ -6,8 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_runner
-import salina_secrets
+from salina_fleet import runner, secrets
 
 __opts__: dict[str, Any]
 
@@ -19,11 +18,11 @@ def create() -> dict[str, list[str]]:
 
     CLI Example: salt-run secrets.create
     """
-    site = salina_runner.site(__opts__)
+    site = runner.site(__opts__)
     names, days = list(site.fleet.topology.applications), site.fleet.settings.tls.ca_days
     try:
-        made = salina_secrets.create(site.store, names, days)
-    except (OSError, salina_secrets.SecretsError) as error:
+        made = secrets.create(site.store, names, days)
+    except (OSError, secrets.SecretsError) as error:
         raise CommandExecutionError(f"secrets were not made: {error}") from None
     return {"made": made}
 
@@ -35,8 +34,8 @@ def check() -> str:
 
     CLI Example: salt-run secrets.check
     """
-    site = salina_runner.site(__opts__)
-    faults = salina_secrets.check(site.store, site.fleet.topology.applications)
+    site = runner.site(__opts__)
+    faults = secrets.check(site.store, site.fleet.topology.applications)
     if faults:
         raise CommandExecutionError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"

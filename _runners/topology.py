@@ -6,12 +6,12 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_map
-import salina_runner
-import salina_settings
-import salina_site
-import salina_topology
-import salina_yaml
+from salina_fleet import map as salina_map
+from salina_fleet import runner
+from salina_fleet import site as salina_site
+from salina_fleet.model import settings as salina_settings
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.schema import document
 
 __opts__: dict[str, Any]
 
@@ -25,12 +25,12 @@ def check(path: str | None = None) -> str:
     CLI Example: salt-run topology.check /root/next-topology.yaml
     """
     if path is None:
-        site = salina_runner.site(__opts__)
+        site = runner.site(__opts__)
         return f"{salina_site.TOPOLOGY} is good: {len(site.fleet.hosts)} hosts"
     try:
         settings = salina_settings.load(f"{__opts__['salina']['root']}/{salina_site.SETTINGS}")
         topology = salina_topology.load(path, settings.storage.replica)
-    except salina_yaml.DataError as error:
+    except document.DataError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
     return f"{path} is good: {len(topology.fleet())} hosts"
 
@@ -40,7 +40,7 @@ def show() -> dict[str, Any]:
 
     CLI Example: salt-run topology.show
     """
-    fleet = salina_runner.site(__opts__).fleet
+    fleet = runner.site(__opts__).fleet
     written = fleet.topology.to_dict()
     hosts = {
         host.id: {
@@ -63,7 +63,7 @@ def map(format: str = "mermaid") -> str:
     if format not in drawings:
         # no SaltInvocationError: it is a TypeError, which a runner ends with exit code 0 for
         raise CommandExecutionError(f"format: {format!r}, allowed is {', '.join(drawings)}")
-    return drawings[format](salina_runner.site(__opts__).fleet)
+    return drawings[format](runner.site(__opts__).fleet)
 
 
 def tiers() -> list[dict[str, Any]]:
@@ -71,6 +71,4 @@ def tiers() -> list[dict[str, Any]]:
 
     CLI Example: salt-run topology.tiers
     """
-    return [
-        {"name": name, "hosts": hosts} for name, hosts in salina_runner.site(__opts__).fleet.tiers()
-    ]
+    return [{"name": name, "hosts": hosts} for name, hosts in runner.site(__opts__).fleet.tiers()]

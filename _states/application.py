@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_command
-import salina_state
-import salina_wait
+from salina.common import command as salina_command
+from salina.common import state
+from salina.common import wait as salina_wait
 
 __virtualname__ = "application"
 __salt__: dict[str, Any]
@@ -22,7 +22,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def checked_out(name: str, repository: str, revision: str) -> dict[str, Any]:
     """Ensure that a directory has a revision of a git repository checked out.
 
@@ -59,7 +59,7 @@ def checked_out(name: str, repository: str, revision: str) -> dict[str, Any]:
     return _ret(name, True, f"{revision} was checked out", changes)
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def apt_release(name: str) -> dict[str, Any]:
     """Ensure that another Debian release can be asked for, at this host's own mirror.
 
@@ -89,7 +89,7 @@ def apt_release(name: str) -> dict[str, Any]:
     return _ret(name, result, f"packages of {name} can be installed", changes)
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def odoo_configured(name: str, user: str) -> dict[str, Any]:
     """Ensure that odoo.conf is what pillar and processors of this host make of it.
 
@@ -111,7 +111,7 @@ def odoo_configured(name: str, user: str) -> dict[str, Any]:
     return ret
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def database_answers(name: str, wait: int) -> dict[str, Any]:
     """Wait until the application's database takes writes, by the application's own way to it.
 
@@ -124,7 +124,7 @@ def database_answers(name: str, wait: int) -> dict[str, Any]:
     return _wait(name, lambda: __salt__["application.database"](), wait, f"the database {name}")
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
     """Wait until the application answers.
 
@@ -138,7 +138,7 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
     return _wait(name, lambda: __salt__["application.health"](name, cookie), wait, name)
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def listening(name: str, address: str, port: int) -> dict[str, Any]:
     """Ensure that a service listens on an address; restart it where it doesn't.
 
@@ -164,7 +164,7 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
     return _ret(name, True, f"it was restarted and listens on {where}", changes)
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def once(
     name: str,
     command: list[str],

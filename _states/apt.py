@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_state
-import salina_wait
+from salina.common import state
+from salina.common import wait as salina_wait
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def whole(name: str, wait: int) -> dict[str, Any]:
     """Ensure that no package was left halfway: the host lost its power, or the apply was killed.
 

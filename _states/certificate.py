@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_state
+from salina.common import state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def key_made(name: str, group: str = "root") -> dict[str, Any]:
     """Ensure that a private key is at a path, for root and one group alone; it is never replaced.
 
@@ -33,7 +33,7 @@ def key_made(name: str, group: str = "root") -> dict[str, Any]:
     return ret | {"changes": changes, "comment": "made"}
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def issued(
     name: str, key: str, ca: str, alt_names: list[str], days_remaining: int = 30
 ) -> dict[str, Any]:

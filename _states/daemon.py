@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_command
-import salina_state
+from salina.common import command, state
 
 __virtualname__ = "daemon"
 __salt__: dict[str, Any]
@@ -16,7 +15,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any]:
     """Ensure that a running service has read its files, by a reload if it has not.
 
@@ -39,11 +38,11 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     action = "restart" if restart else "reload"
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"would {action}: {', '.join(unread)} changed"}
-    salina_command.systemctl(__salt__, action, name)
+    command.systemctl(__salt__, action, name)
     return ret | {"changes": {"read": unread}, "comment": f"{action}ed"}
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]:
     """Ensure that the minion itself has read its files, by a restart as soon as this job has ended.
 

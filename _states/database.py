@@ -6,8 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_state
-import salina_wait
+from salina.common import state
+from salina.common import wait as salina_wait
 
 __virtualname__ = "database"
 __salt__: dict[str, Any]
@@ -18,7 +18,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def present(name: str, wait: int) -> dict[str, Any]:
     """Ensure that the roles and databases are there, with their passwords, rights and owners.
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_gluster
-import salina_state
-import salina_wait
-from salina_gluster import Peer, Volume
+from salina.common import state
+from salina.common import wait as salina_wait
+from salina.storage import gluster
+from salina.storage.gluster import Peer, Volume
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def brick(name: str, volume: str) -> dict[str, Any]:
     """Ensure that this host's brick directory is empty or the volume's own, and not full.
 
@@ -37,7 +37,7 @@ def brick(name: str, volume: str) -> dict[str, Any]:
     return _result(name, not fault, {}, fault or f"it can be a brick of {volume}")
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     """Ensure that the trusted pool has these hosts and no others.
 
@@ -88,7 +88,7 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     return _result(name, True, changes, "the pool was completed")
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def volume(
     name: str,
     host: str,
@@ -116,7 +116,7 @@ def volume(
     """
     wanted = Volume(status="Started", replica=replica, bricks=bricks, options=options)
     if __opts__["test"] and not __salt__["gluster.installed"]():
-        changes = salina_gluster.difference(None, wanted)
+        changes = gluster.difference(None, wanted)
         return _result(name, None, changes, "the volume would be made")
     try:
         before, plan = _volume_plan(name, host, wanted)
@@ -126,7 +126,7 @@ def volume(
         raise
     if plan.faults:
         return _result(name, False, {}, "\n".join(plan.faults))
-    changes = salina_gluster.difference(before, wanted)
+    changes = gluster.difference(before, wanted)
     if plan.revive:
         changes["brick"] = {"old": "its process is dead", "new": "running"}
     if not plan.steps and not plan.waits:
@@ -148,7 +148,7 @@ def volume(
     return _result(name, True, changes, "it is started, with its bricks and options")
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, Any]:
     """Ensure that a volume is mounted here, by its line in /etc/fstab; wait until it can be.
 
@@ -196,14 +196,12 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     return _result(name, True, changes, "it was mounted")
 
 
-def _volume_plan(
-    name: str, host: str, wanted: Volume
-) -> tuple[Volume | None, salina_gluster.VolumePlan]:
+def _volume_plan(name: str, host: str, wanted: Volume) -> tuple[Volume | None, gluster.VolumePlan]:
     """The volume as it is, and what is to be done about it."""
     found = __salt__["gluster.volumes"]().get(name)
-    own = next(brick for brick in wanted["bricks"] if salina_gluster.brick_host(brick) == host)
+    own = next(brick for brick in wanted["bricks"] if gluster.brick_host(brick) == host)
     runs = bool(__salt__["gluster.brick_runs"](own))
-    return found, salina_gluster.plan_volume(name, host, wanted, found, runs)
+    return found, gluster.plan_volume(name, host, wanted, found, runs)
 
 
 def _is_volume(found: dict[str, str], volume: str) -> bool:
@@ -212,15 +210,15 @@ def _is_volume(found: dict[str, str], volume: str) -> bool:
     return found["type"] == "fuse.glusterfs" and source == volume
 
 
-def _pool_plan(host: str, hosts: list[str]) -> tuple[list[Peer], salina_gluster.PoolPlan]:
+def _pool_plan(host: str, hosts: list[str]) -> tuple[list[Peer], gluster.PoolPlan]:
     """The pool as it is, and what is to be done. A host that is alone asks if others know it."""
     pool = __salt__["gluster.pool"](host)
     for peer in [peer for peer in hosts if peer != host] if len(pool) == 1 else []:
         fault = _forgotten(host, pool, peer)
         if fault:
-            return pool, salina_gluster.PoolPlan(faults=(fault,))
+            return pool, gluster.PoolPlan(faults=(fault,))
     volumes = __salt__["gluster.volumes"]()
-    return pool, salina_gluster.plan_pool(host, hosts, pool, volumes)
+    return pool, gluster.plan_pool(host, hosts, pool, volumes)
 
 
 def _forgotten(host: str, pool: list[Peer], peer: str) -> str:
@@ -229,10 +227,10 @@ def _forgotten(host: str, pool: list[Peer], peer: str) -> str:
     try:
         its, volumes = __salt__["gluster.pool"](peer, peer), __salt__["gluster.volumes"](peer)
     except CommandExecutionError as error:
-        if salina_gluster.transient(str(error)):
+        if gluster.transient(str(error)):
             return ""  # it is about to start or to stop; whoever waits asks again
         raise
-    return salina_gluster.forgotten(host, pool, peer, its, volumes)
+    return gluster.forgotten(host, pool, peer, its, volumes)
 
 
 def _members(pool: list[Peer]) -> list[str]:
@@ -250,7 +248,7 @@ def _attempt(function: str, *args: Any) -> str:
     try:
         __salt__[function](*args)
     except CommandExecutionError as error:
-        if salina_gluster.transient(str(error)):
+        if gluster.transient(str(error)):
             return str(error)
         raise
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import salina_state
+from salina.common import state
 
 __virtualname__ = "node_environment"
 __salt__: dict[str, Any]
@@ -16,7 +16,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def unpacked(name: str, package: str, version: str, integrity: str) -> dict[str, Any]:
     """Ensure that a directory is a package of the npm registry, whose hash was checked before.
 
@@ -41,7 +41,7 @@ def unpacked(name: str, package: str, version: str, integrity: str) -> dict[str,
     return _ret(name, True, f"{package} {version} was unpacked", changes)
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def installed(
     name: str, store: str, lock: str, runtime: str, npm: str, command: list[str]
 ) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def installed(
     return ret
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def linked(name: str, other: str, store: str) -> dict[str, Any]:
     """Ensure that a checkout has the same packages as another one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import salina_orchestration
+from salina.common import orchestration
 
 __virtualname__ = "orchestration"
 __running__: Any
@@ -32,8 +32,8 @@ def succeeded(name: str, refused: str = "") -> dict[str, Any]:
     # an orchestration's pillar is what it was called with: a request
     request = f" pillar='{json.dumps(dict(__pillar__))}'" if __pillar__ else ""
     steps = refused or __running__.copy()
-    found = salina_orchestration.failures(steps, __low__["__sls__"] + request)
+    found = orchestration.failures(steps, __low__["__sls__"] + request)
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": not found, "comment": "they did"}
     if found:
-        ret["comment"] = f"{salina_orchestration.told(found)}\nnext: {found[0].next}"
+        ret["comment"] = f"{orchestration.told(found)}\nnext: {found[0].next}"
     return ret

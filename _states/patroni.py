@@ -6,9 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_state
-import salina_wait
+from salina.common import command, state
+from salina.common import wait as salina_wait
 
 __virtualname__ = "patroni"
 __salt__: dict[str, Any]
@@ -19,7 +18,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     """Wait until this host may start: the first one founds the cluster, the others find it there.
 
@@ -52,7 +51,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     return ret
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     """Ensure that this host works in the cluster, as primary or as streaming replica.
 
@@ -81,12 +80,12 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     ret["changes"] = _wait_working(name, wait)
     if old:
         ret["changes"] |= {"restarted": old} | _hand_over(wait)
-        salina_command.systemctl(__salt__, "restart", name)
+        command.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
     return ret
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def configured(name: str) -> dict[str, Any]:
     """Ensure that the configuration which all members share is the settings' one.
 

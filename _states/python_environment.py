@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_state
+from salina.common import state
 
 __virtualname__ = "python_environment"
 __salt__: dict[str, Any]
@@ -15,7 +15,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def installed(
     name: str,
     interpreter: str,

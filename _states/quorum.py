@@ -6,9 +6,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_state
-import salina_wait
+from salina.common import command
+from salina.common import state as salina_state
+from salina.common import wait as salina_wait
 
 __virtualname__ = "quorum"
 __salt__: dict[str, Any]
@@ -46,15 +46,15 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
             return ret | {"comment": "it is a member"}
         return ret | {"result": None, "comment": "it would be (re)started, and join"}
     if not enabled:
-        salina_command.systemctl(__salt__, "enable", name)
+        command.systemctl(__salt__, "enable", name)
         ret["changes"]["enabled"] = True
     if not data and not running:
         ret["changes"]["joined"] = _enter(wait)
     if not running:
-        salina_command.systemctl(__salt__, "start", name, no_block=True)
+        command.systemctl(__salt__, "start", name, no_block=True)
         ret["changes"]["started"] = True
     if old:
-        salina_command.systemctl(__salt__, "restart", name, no_block=True)
+        command.systemctl(__salt__, "restart", name, no_block=True)
         ret["changes"]["restarted"] = old
     _serve(name, wait)
     __salt__["quorum.entered"]()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import salina_state
+from salina.common import state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str, Any]:
     """Ensure that ufw has these rules and no others, whether it is active or not.
 
@@ -43,7 +43,7 @@ def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) 
     return _result(name, True, changes, "the rules were changed")
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
     """Ensure that the firewall is on, now and after a boot, with all of its files in the kernel.
 

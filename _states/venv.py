@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import salina_command
-import salina_file
-import salina_state
+from salina.common import command as salina_command
+from salina.common import file, state
 
 __virtualname__ = "venv"
 __salt__: dict[str, Any]
@@ -19,7 +18,7 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-@salina_state.fails_plainly
+@state.fails_plainly
 def locked(name: str, lock: str) -> dict[str, Any]:
     """Ensure that an environment has exactly what a lock file names, and nothing of it halfway.
 
@@ -52,7 +51,7 @@ def locked(name: str, lock: str) -> dict[str, Any]:
     _run("python3", "-m", "venv", "--without-pip", *([] if old else ["--clear"]), name)
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
     _run(*pip, "--requirement", lock)
-    salina_file.put(stamp, new)
+    file.put(stamp, new)
     before, after = set(old.splitlines()), set(new.splitlines())
     changes = {"old": sorted(before - after), "new": sorted(after - before)}
     return ret | {"changes": changes, "comment": "installed"}

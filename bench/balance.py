@@ -13,11 +13,11 @@ from dataclasses import replace
 from functools import partial
 from statistics import median
 
-import salina_wait
 from bench.repeat import in_turn, percentile
 from bench.result import Result
 from bench.web import LOGIN, PACKAGE, WARM_UP, Way, page, ways
 from lab import preflight
+from salina.common import wait
 from tests.lab import balance, lab
 from tests.lab.tiers import APPS
 
@@ -65,7 +65,7 @@ def measure() -> Iterator[Result]:
 def turn(connections: list[Way], unsettled: Callable[[], str], by_load: bool) -> list[float]:
     """Return how many milliseconds each request took, once the weights have come to rest."""
     balance.by_load(by_load)
-    salina_wait.clear(unsettled, 180, "the weights to come to rest")
+    wait.clear(unsettled, 180, "the weights to come to rest")
     running = []
     with ThreadPoolExecutor(len(connections)) as pool:
         for way in connections:

@@ -16,9 +16,9 @@ import salt.config
 import salt.pillar
 import yaml
 
-import salina_secrets
 from bench.repeat import in_turn, spread
 from bench.result import Result
+from salina_fleet import secrets
 from tests import fleets
 from tests.render.minion import GRAINS, Minion
 
@@ -72,7 +72,7 @@ class Site:
             (root / name).symlink_to(fleets.REPOSITORY / name)
         data = topology(count)
         (root / "pillar/topology.yaml").write_text(yaml.safe_dump(data))
-        salina_secrets.create(salina_secrets.open_store(state), [*data["applications"]], 1)
+        secrets.create(secrets.open_store(state), [*data["applications"]], 1)
         self.place = place
         self.opts = dict(salt.config.master_config(None)) | {
             "root_dir": str(place),
@@ -82,7 +82,7 @@ class Site:
             "file_roots": {"base": [str(fleets.REPOSITORY / "salt")]},
             "pillar_roots": {"base": []},
             "pillar_dirs": [str(fleets.REPOSITORY / "_pillar")],
-            "utils_dirs": [str(fleets.REPOSITORY / "_utils")],
+            "utils_dirs": [str(fleets.REPOSITORY / name) for name in ("fleet", "_utils")],
             "ext_pillar": [{"salina": {}}],
             "salina": {"root": str(root), "state": str(state)},
         }

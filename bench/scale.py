@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import salina_haproxy
-import salina_wait
 from bench.repeat import in_turn, seconds, spread
 from bench.result import Result
 from lab import fleet
 from lab.status import health
+from salina.balancer import haproxy
+from salina.common import wait
 from tests import fleets
 from tests.lab import lab
 from tests.lab.traffic import Background
@@ -109,7 +109,7 @@ def unchanged() -> None:
 
 def unasked(hosts: Sequence[str]) -> str:
     """Say which hosts the balancer has sent no request yet."""
-    rows = salina_haproxy.statistics(lab.shell("lb1", STATISTICS))
+    rows = haproxy.statistics(lab.shell("lb1", STATISTICS))
     asked = {row["svname"] for row in rows if int(row.get("stot", 0))}
     return " ".join(host for host in hosts if host not in asked)
 
@@ -139,7 +139,7 @@ def grown(more: int) -> Growth:
                 assert not failed, failed
                 return unasked(new)
 
-            salina_wait.clear(obstacle, PATIENCE, f"{name} to be served by {new}")
+            wait.clear(obstacle, PATIENCE, f"{name} to be served by {new}")
             total = time.perf_counter() - begun
             steps, failed = change.result()
         assert not failed, failed

@@ -22,7 +22,7 @@ from lab.containers import attach
 from lab.errors import LabError
 from lab.plan import Machine
 from lab.process import run
-from salina_policy import APP_PORT
+from salina_fleet.policy import APP_PORT
 
 PACKAGE = "nghttp2-client"
 LOGIN = "/web/login"

@@ -29,7 +29,7 @@ from lab.process import wait_until
 Action = Callable[[str, str], str]
 """From a host's id and its user data to what was done."""
 
-CODE = ("lab/*.py", "_utils/*.py")
+CODE = ("lab/**/*.py", "fleet/**/*.py", "_utils/**/*.py")
 PARALLEL = 4
 READ_SECONDS = 10
 START_SECONDS = 20

@@ -156,12 +156,16 @@ def remove(machine: Machine) -> None:
         remove_tree(path)
 
 
-def put(machine: Machine, files: Files) -> None:
-    """Write files into a container, running or not."""
+def put(machine: Machine, files: Files, keep: bool = False) -> None:
+    """Write files into a container, running or not.
+
+    :param keep: leave what exists as it is, rather than replace it
+    """
+    unpack = [*UNPACK[:1], "--skip-old-files", *UNPACK[1:]] if keep else UNPACK
     if machine.container in running():
-        run(attach(machine, [*UNPACK, "/"]), data=archive(files))
+        run(attach(machine, [*unpack, "/"]), data=archive(files))
     else:
-        run([*UNPACK, delta(machine)], data=archive(files))
+        run([*unpack, delta(machine)], data=archive(files))
 
 
 def present() -> set[str]:

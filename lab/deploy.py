@@ -14,7 +14,7 @@ from lab.containers import attach
 from lab.errors import LabError
 from lab.plan import Machine, Plan
 from lab.process import run
-from salina_orchestration import Failure, failures, told
+from salina.common.orchestration import Failure, failures, told
 
 ORCHESTRATION = "orch.deploy"
 UNIT = "salina-deploy"  # on the master; there is one deployment at a time

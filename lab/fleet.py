@@ -8,10 +8,6 @@ from pathlib import Path
 
 import yaml
 
-import salina_app
-import salina_members
-import salina_topology
-import salina_userdata
 from lab import containers, keys, network, plan, provision, userdata
 from lab.errors import LabError
 from lab.paths import CONTAINERS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
@@ -19,13 +15,17 @@ from lab.plan import Machine, Plan
 from lab.process import remove_tree, run, wait_until
 from lab.provision import Files
 from lab.userdata import UserData
-from salina_members import Members
+from salina_fleet.model import application as salina_app
+from salina_fleet.model import members as salina_members
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.members import Members
+from salina_fleet.provision import userdata as salina_userdata
 
 OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
 APPLICATIONS = REPOSITORY / "pillar/app"
 KEPT = "var/lib/salina"  # on the master
 CONFIGURATIONS = ("master.d/*.conf", "lab/master.conf")
-MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "_utils/*.py")
+MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "fleet/**/*.py", "_utils/**/*.py")
 MASTER = "salt-master"
 LOADED = STATE / "master-loaded"
 FILE_LISTS = "/var/cache/salt/master/file_lists/roots"
@@ -325,10 +325,10 @@ def ensure_master(wanted: Plan, fleet: salina_topology.Topology, own: bool) -> N
     :param own: whether it takes the repository's own topology
     """
     master = wanted.master
-    links = provision.master(keys.master(), configurations())
-    # but for what starts it: a host that boots just now would miss it while it is written anew
-    links = {path: file for path, file in links.items() if path not in provision.enabled(MASTER)}
-    containers.put(master, provision.accepted(minion_keys(wanted)) | links)
+    # Existing files stay: tar replaces a file by deleting it first, and a master that boots at that
+    # moment starts without its unit, its key or a part of its configuration.
+    containers.put(master, provision.master(keys.master(), configurations()), keep=True)
+    containers.put(master, provision.accepted(minion_keys(wanted)))
     # Salt makes it at the first question for files. Who else asks at that moment is told that there
     # are none (salt/fileserver/roots.py, _file_lists): a minion of a new master had no states then.
     run(containers.attach(master, ["mkdir", "--parents", FILE_LISTS]))

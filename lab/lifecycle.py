@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import salina_secrets
-import salina_select
-import salina_topology
 from lab import (
     cloud,
     containers,
@@ -33,6 +30,8 @@ from lab.image import ensure as ensure_image
 from lab.paths import CACHE, RELAY, STATE
 from lab.plan import Machine, Plan
 from lab.process import remove_tree
+from salina_fleet import pillar, secrets
+from salina_fleet.model import topology as salina_topology
 
 HTTPS, HTTP = 8443, 8080  # on this machine's loopback
 SECRETS = "/var/lib/salina/secrets"  # on the master
@@ -110,8 +109,8 @@ def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
         first = one is topology.default  # which needs no name
         here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
         known = "" if first else f", and /etc/hosts has 127.0.0.1 {one.domain}"
-        password = f"{SECRETS}/{salina_secrets.own(one.name, 'login')}"
-        out.print(f"\n  {salina_select.url(topology, one)}/ for the clients {clients(wanted)}")
+        password = f"{SECRETS}/{secrets.own(one.name, 'login')}"
+        out.print(f"\n  {pillar.url(topology, one)}/ for the clients {clients(wanted)}")
         out.print(f"  {here} on this machine, while this runs: bin/lab forward{known}")
         out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
     out.print(f"  (all secrets are in {SECRETS})")

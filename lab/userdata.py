@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-import salina_userdata
-import salina_yaml
 from lab.errors import LabError
 from lab.keys import Pair
 from lab.provision import File, Files, enabled
-from salina_yaml import DataError, join
+from salina_fleet.provision import userdata
+from salina_fleet.schema import document
+from salina_fleet.schema.document import DataError, join
 
 SOURCE = "user data"
 SALT_MINION = ("conf", "pki_dir", "public_key", "private_key")
@@ -38,10 +38,10 @@ def parse(text: str, name: str) -> UserData:
     :param name: the host's id, which the minion must have
     :raises LabError: with every fault
     """
-    header = salina_userdata.HEADER
+    header = userdata.HEADER
     faults = [] if text.startswith(header) else [f"line 1: allowed is {header.strip()}"]
     try:
-        data = known(salina_yaml.loads(text, SOURCE), ("write_files", "salt_minion"), "", faults)
+        data = known(document.loads(text, SOURCE), ("write_files", "salt_minion"), "", faults)
     except DataError as error:
         raise LabError(str(error)) from None
     minion = known(data.get("salt_minion"), SALT_MINION, "salt_minion", faults)
@@ -53,7 +53,7 @@ def parse(text: str, name: str) -> UserData:
         private=words(minion, "private_key", "salt_minion", faults),
         public=words(minion, "public_key", "salt_minion", faults),
     )
-    folder = inside(minion.get("pki_dir", salina_userdata.PKI), "salt_minion.pki_dir", faults)
+    folder = inside(minion.get("pki_dir", userdata.PKI), "salt_minion.pki_dir", faults)
     files = {
         **written(data.get("write_files", []), faults),
         "etc/salt/minion": File(yaml.safe_dump(dict(conf), sort_keys=False)),

@@ -10,9 +10,10 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Salt puts `_utils` on the path while it loads modules; the directories of modules are namespaces
-# of their own there, and tests load those by path.
+# Salt has `fleet` and `_utils` on its path while it loads modules. The modules themselves are in
+# namespaces of their own there, so tests load them by path (tests/loading.py).
 sys.path.insert(0, str(REPOSITORY / "_utils"))
+sys.path.insert(0, str(REPOSITORY / "fleet"))
 sys.path.insert(0, str(REPOSITORY))
 
 

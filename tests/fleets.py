@@ -11,15 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import salina_app
-import salina_secrets
-import salina_select
-import salina_settings
-import salina_topology
-import salina_yaml
-from salina_policy import Fleet
-from salina_settings import Settings
-from salina_topology import Topology
+from salina_fleet import pillar as salina_select
+from salina_fleet import secrets as salina_secrets
+from salina_fleet.model import application as salina_app
+from salina_fleet.model import settings as salina_settings
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.settings import Settings
+from salina_fleet.model.topology import Topology
+from salina_fleet.policy import Fleet
+from salina_fleet.schema import document
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
@@ -33,7 +33,7 @@ PUBLIC = "ca.crt"
 
 def data(name: str = "default") -> dict[str, Any]:
     """A topology's content, to be changed by the test."""
-    content: dict[str, Any] = salina_yaml.read(OTHERS.get(name, DEFAULT))
+    content: dict[str, Any] = document.read(OTHERS.get(name, DEFAULT))
     return content
 
 

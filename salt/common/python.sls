@@ -53,14 +53,14 @@ def synchronise(wanted):
 
 def forget():
     """Drop the utilities imported so far: a job inherits them from its minion, perhaps outdated."""
-    for name in [name for name in sys.modules if name.startswith("salina_")]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "salina"]:
         del sys.modules[name]
     importlib.invalidate_caches()
 
 
 def digest(extension_modules):
     """Return the digest of the Python held, as the pillar computes that of the repository."""
-    path = extension_modules / "utils" / "salina_tree.py"
+    path = extension_modules / "utils/salina/common/tree.py"
     if not path.exists():
         return "(none)"
     spec = importlib.util.spec_from_file_location("salina_tree", path)

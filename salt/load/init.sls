@@ -1,4 +1,4 @@
-# Balance by load: a daemon that weighs the app hosts by how fast they answer (_utils/salina_load.py).
+# Balance by load: a daemon that weighs the app hosts by how fast they answer (_utils/salina/balancer/load.py).
 # With another `balance` nothing of it is left; as it ends, every host has its whole share again.
 {%- if pillar.balancer.load %}
 include:
@@ -7,9 +7,9 @@ include:
 load-program:
   file.managed:
     - names:
-{%- for file in ['salina_load.py', 'salina_haproxy.py'] %}
-        - /usr/local/lib/salina-load/{{ file }}:
-            - source: salt://_utils/{{ file }}
+{%- for file in ['load.py', 'haproxy.py'] %}
+        - /usr/local/lib/salina-load/salina/balancer/{{ file }}:
+            - source: salt://_utils/salina/balancer/{{ file }}
 {%- endfor %}
     - makedirs: True
     - mode: '0644'
@@ -36,8 +36,8 @@ load-current:
     - restart: True
     - files:
         - /etc/systemd/system/salina-load.service
-        - /usr/local/lib/salina-load/salina_load.py
-        - /usr/local/lib/salina-load/salina_haproxy.py
+        - /usr/local/lib/salina-load/salina/balancer/load.py
+        - /usr/local/lib/salina-load/salina/balancer/haproxy.py
     - require:
         - service: load-service
 {%- else %}

@@ -1,5 +1,5 @@
 # This host's firewall: closed but for the rules of pillar `ufw`, which come from one table of who
-# talks to whom (_utils/salina_policy.py). Policies and rules are in place before it is switched on.
+# talks to whom (fleet/salina_fleet/policy.py). Policies and rules are in place before it is switched on.
 {%- set files = {
     '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
     '/etc/ufw/sysctl.conf': {'source': 'sysctl.conf', 'mode': '0644'},

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_haproxy
-import salina_load
-import salina_wait
 from _modules import balancer as module
+from salina.balancer import haproxy, load
+from salina.common import wait
 from tests import fleets
 from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment
 
@@ -122,7 +121,7 @@ class Balancer:
             found = module.servers().values()
             return all(server[key] == value for server in found for key, value in wanted.items())
 
-        assert salina_wait.until(settled, 10, 0.05), module.servers()
+        assert wait.until(settled, 10, 0.05), module.servers()
 
 
 def free_ports(number: int) -> list[int]:
@@ -173,7 +172,7 @@ global
     assert HAPROXY, "neither this machine nor the lab's mirror (bin/lab up) has HAProxy"
     process = subprocess.Popen([HAPROXY, "-db", "-f", home / "haproxy.cfg"])
     try:
-        assert salina_wait.until(lambda: (home / "admin.sock").exists(), 10, 0.05)
+        assert wait.until(lambda: (home / "admin.sock").exists(), 10, 0.05)
         balancer = Balancer(plain, secure, applications)
         balancer.settle(serving=True, check="L7OK")
         yield balancer
@@ -188,9 +187,9 @@ global
 @pytest.fixture
 def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where HAProxy is to be: module and daemon ask it there."""
-    ask, own = salina_haproxy.ask, str(tmp_path / "admin.sock")
+    ask, own = haproxy.ask, str(tmp_path / "admin.sock")
     monkeypatch.setattr(module, "SOCKET", own)
-    monkeypatch.setattr(salina_haproxy, "ask", lambda command, path=own: ask(command, path))
+    monkeypatch.setattr(haproxy, "ask", lambda command, path=own: ask(command, path))
     return tmp_path
 
 
@@ -234,7 +233,7 @@ def test_an_application_in_need_does_not_fall_to_the_other(two: Balancer) -> Non
     """Issue 5: its requests wait at its own hosts, and the other goes on."""
     for name in SHOPS:
         two.applications[name].health = 500
-    assert salina_wait.until(
+    assert wait.until(
         lambda: not any(module.servers()[name]["healthy"] for name in SHOPS), 10, 0.05
     )
     assert two.names(10, Host="shop.example") == dict.fromkeys(SHOPS, 5)
@@ -293,7 +292,7 @@ def test_a_client_does_not_say_who_it_is(balancer: Balancer) -> None:
 
 def test_a_sick_server_gets_nothing(balancer: Balancer) -> None:
     balancer.applications["s2"].health = 500
-    assert salina_wait.until(lambda: not module.servers()["s2"]["healthy"], 10, 0.05)
+    assert wait.until(lambda: not module.servers()["s2"]["healthy"], 10, 0.05)
     assert balancer.names(30) == {"s1": 15, "s3": 15}
 
 
@@ -384,27 +383,27 @@ def test_module_weight(balancer: Balancer) -> None:
 
 def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
     """S12: a slow server gets next to nothing, and all of its share when it is well again."""
-    monkeypatch.setattr(salina_load, "SHORTEST", 0.1)
+    monkeypatch.setattr(load, "SHORTEST", 0.1)
     balancer.applications["s3"].delay = 0.1
-    threading.Thread(target=salina_load.main, args=[["0.1"]], daemon=True).start()
+    threading.Thread(target=load.main, args=[["0.1"]], daemon=True).start()
 
     def weight() -> int:
         return int(module.servers()["s3"]["weight"])
 
-    assert salina_wait.until(lambda: weight() == 1, 20, 0.05)
+    assert wait.until(lambda: weight() == 1, 20, 0.05)
     assert balancer.names(100)["s3"] <= 1
     balancer.applications["s3"].delay = 0
-    assert salina_wait.until(lambda: weight() == 100, 20, 0.05)
+    assert wait.until(lambda: weight() == 100, 20, 0.05)
     assert balancer.names(30)["s3"] == 10
 
 
 def test_load_leaves_nothing(balancer: Balancer) -> None:
-    salina_load.give(salina_load.servers()[1], 1)
+    load.give(load.servers()[1], 1)
     assert module.servers()["s2"]["weight"] == 1
-    salina_load.restore()
+    load.restore()
     assert {server["weight"] for server in module.servers().values()} == {100}
     with pytest.raises(ValueError, match=r"set weight crm/s9 1%: No such server"):
-        salina_load.give(replace(salina_load.servers()[1], name="s9"), 1)
+        load.give(replace(load.servers()[1], name="s9"), 1)
 
 
 def test_module_statistics(balancer: Balancer) -> None:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-import salina_secrets
-import salina_site
+from salina.common.certificate import new_key
+from salina_fleet import site
 from tests.integration.conftest import MINIONS, Fleet
 
 
@@ -29,7 +29,7 @@ def keys(fleet: Fleet, place: Path) -> dict[str, list[str]]:
     for minion in MINIONS:
         folder = place / "tls" / minion
         folder.mkdir(parents=True)
-        (folder / "host.key").write_text(salina_secrets.new_key())
+        (folder / "host.key").write_text(new_key())
         (folder / "ca.crt").write_text((fleet.state / "secrets/ca.crt").read_text())
         found[minion] = [f"{folder}/host.crt", f"{folder}/host.key", f"{folder}/ca.crt"]
     return found
@@ -37,9 +37,7 @@ def keys(fleet: Fleet, place: Path) -> dict[str, list[str]]:
 
 def names(fleet: Fleet, minion: str) -> str:
     """The names a minion's certificate is to have, as an argument."""
-    return json.dumps(
-        salina_site.read(fleet.repository, fleet.state).pillar(minion)["tls"]["names"]
-    )
+    return json.dumps(site.read(fleet.repository, fleet.state).pillar(minion)["tls"]["names"])
 
 
 def request(fleet: Fleet, keys: dict[str, list[str]], minion: str, wanted: str) -> Any:

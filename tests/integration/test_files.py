@@ -8,7 +8,7 @@ from tests.integration.conftest import Fleet
 def test_python_through_links(fleet: Fleet) -> None:
     """The relative links in salt/ are followed: modules, states and utilities are served."""
     listed = fleet.call("nas1", "cp.list_master").data
-    assert {"_utils/salina_topology.py", "_modules/certificate.py", "top.sls"} <= set(listed)
+    assert {"_utils/salina/storage/gluster.py", "_modules/certificate.py", "top.sls"} <= set(listed)
     assert not [name for name in listed if "__pycache__" in name or "pillar" in name]
 
 
@@ -19,6 +19,7 @@ HIDDEN = (
     "_modules/../../pillar/topology.yaml",
     "../../state/secrets/ca.key",
     "_pillar/salina.py",
+    "../fleet/salina_fleet/site.py",
 )
 
 

@@ -23,9 +23,8 @@ import yaml
 from saltfactories.manager import FactoriesManager
 from saltfactories.plugins.event_listener import EventListener
 
-import salina_join
-import salina_lock
-import salina_wait
+from salina.common import wait
+from salina_fleet.change import join, lock
 from tests.integration.conftest import Fleet, lay_out, plant_key
 
 TOPOLOGY = """\
@@ -134,13 +133,13 @@ def came(pool: Fleet) -> list[str]:
 def settled(pool: Fleet, host: str) -> bool:
     """Whether a host has joined, and its orchestration has ended."""
     file = pool.state / "unfinished.json"
-    free = not salina_lock.holder(pool.state / "lock")
+    free = not lock.holder(pool.state / "lock")
     return free and host in members(pool) and host not in file.read_text()
 
 
 def joins(pool: Fleet, host: str) -> None:
     """Wait until it has."""
-    assert salina_wait.until(lambda: settled(pool, host), BOUND, 0.2), log(pool)[-4000:]
+    assert wait.until(lambda: settled(pool, host), BOUND, 0.2), log(pool)[-4000:]
 
 
 def log(pool: Fleet) -> str:
@@ -160,7 +159,7 @@ def decided(pool: Fleet, listener: EventListener, since: float, count: int) -> l
             and event.data["fun_args"][0]["tag"] not in EARLIER
         ]
 
-    assert salina_wait.until(lambda: len(said()) >= count, BOUND, 0.2), (said(), log(pool)[-4000:])
+    assert wait.until(lambda: len(said()) >= count, BOUND, 0.2), (said(), log(pool)[-4000:])
     return said()
 
 
@@ -172,12 +171,15 @@ def accepted(pool: Fleet) -> Path:
 @contextmanager
 def locked(pool: Fleet) -> Iterator[None]:
     """Another change is under way."""
-    script = "import sys, time, salina_lock; salina_lock.take(sys.argv[1], 'mine'); time.sleep(300)"
-    utilities = {"PYTHONPATH": str(pool.repository / "_utils")}
+    script = (
+        "import sys, time; from salina_fleet.change import lock; "
+        "lock.take(sys.argv[1], 'mine'); time.sleep(300)"
+    )
+    utilities = {"PYTHONPATH": str(pool.repository / "fleet")}
     argv = [sys.executable, "-c", script, str(pool.state / "lock")]
     with subprocess.Popen(argv, env=utilities) as holder:
         try:
-            assert salina_wait.until(lambda: salina_lock.holder(pool.state / "lock"), BOUND, 0.1)
+            assert wait.until(lambda: lock.holder(pool.state / "lock"), BOUND, 0.1)
             yield
         finally:
             holder.kill()
@@ -239,7 +241,7 @@ def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListe
     told = pool.run("join.begin", "hosts=[s6]")
     assert told.returncode == 1 and fault in told.stdout + told.stderr
     assert (members(pool), came(pool)) == (["s1"], [])
-    assert salina_lock.holder(pool.state / "lock") == {}
+    assert lock.holder(pool.state / "lock") == {}
 
 
 def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
@@ -257,7 +259,7 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
     assert pool.run("join.catch_up").data == []
     file = pool.state / "last-join.json"
     tried = json.loads(file.read_text())
-    file.write_text(json.dumps(tried | {"at": tried["at"] - salina_join.RETRY}))
+    file.write_text(json.dumps(tried | {"at": tried["at"] - join.RETRY}))
     assert pool.run("join.catch_up").data == ["s4"]
     assert came(pool) == ["s4", "s4"]
     assert not file.exists()
@@ -272,7 +274,7 @@ def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
     found = pool.run("join.plan").data
     assert found["joining"] == {}
     assert "was interrupted" in found["waiting"]["s4"] and "takes it out" in found["waiting"]["s5"]
-    old = time.time() - salina_join.QUIET
+    old = time.time() - join.QUIET
     os.utime(unfinished, (old, old))
     assert pool.run("join.plan").data["joining"] == {"app": ["s4"]}
     unfinished.write_text('{"app": ["s4"]}')

@@ -7,28 +7,28 @@ from typing import Any
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 from tests.integration.conftest import Fleet
 
 STATE = """
-import salina_probe
+from salina import probe
 
 def told(name):
-    return {"name": name, "changes": {}, "result": True, "comment": salina_probe.VALUE}
+    return {"name": name, "changes": {}, "result": True, "comment": probe.VALUE}
 """
 
 MODULE = """
 import sys
 
-INHERITED = "salina_probe" in sys.modules
+INHERITED = "salina.probe" in sys.modules
 
-import salina_probe
+from salina import probe
 
 def inherited():
     return INHERITED
 
 def value():
-    return salina_probe.VALUE
+    return probe.VALUE
 """
 
 SLS = """
@@ -42,7 +42,7 @@ probe-told:
 
 def write_probe(site: Path, value: str, state: str = STATE) -> None:
     """Put a utility, a module and a state that use it, and an SLS into the repository."""
-    (site / "_utils/salina_probe.py").write_text(f"VALUE = {value!r}\n")
+    (site / "_utils/salina/probe.py").write_text(f"VALUE = {value!r}\n")
     (site / "_modules/probe.py").write_text(MODULE)
     (site / "_states/probe.py").write_text(state)
     (site / "salt/probe.sls").write_text(SLS)
@@ -94,7 +94,7 @@ def test_update(fleet: Fleet, apply: Any, value: str) -> None:
 def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
     """Right also where the minion's own process holds the old utility, as a schedule leaves it."""
     fleet.salt("nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1")
-    assert salina_wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
+    assert wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
     fleet.salt("nas1", "schedule.delete", "probe")
     write_probe(fleet.repository, "four")
     assert apply()["probe-told"]["comment"] == "four"

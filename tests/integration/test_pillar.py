@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import salina_secrets
+from salina_fleet import secrets
 from tests import fleets
 from tests.integration.conftest import Fleet
 
-SECRETS = (*fleets.secrets(), salina_secrets.CA_KEY)
+SECRETS = (*fleets.secrets(), secrets.CA_KEY)
 #: What a minion says of itself and has no right to: another's id, roles and sections.
 FORGED = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 

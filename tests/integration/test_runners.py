@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-import salina_wait
+from salina.common import wait
 from tests.integration.conftest import Fleet
 
 
@@ -52,7 +52,7 @@ def test_ready_waits_for_an_apply(fleet: Fleet) -> None:
     """A host that applies states is not ready, however soon it answers: a second apply fails."""
     fleet.salt("nas1", "--async", "state.single", "cmd.run", "sleep 8")
     busy = "waited 0 s for nas1, where states are being applied\nnext: salt nas1 saltutil.running"
-    assert salina_wait.until(
+    assert wait.until(
         lambda: busy in fleet.run("fleet.ready", "hosts=[salt, nas1]", "patience=0").stdout, 8, 0
     )
     assert fleet.run("fleet.ready", "hosts=[salt, nas1]").data == ["salt", "nas1"]

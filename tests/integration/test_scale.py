@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import salina_lock
+from salina_fleet.change import lock as salina_lock
 from tests.integration.conftest import MINIONS, Fleet
 
 FILES = ("members.json", "unfinished.json")
@@ -164,8 +164,11 @@ def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
 
 def test_s10_two_at_once(fleet: Fleet) -> None:
     """S10: the second is told who holds the lock, and since when."""
-    script = "import sys, time, salina_lock; salina_lock.take(sys.argv[1], 'mine'); time.sleep(60)"
-    utilities = str(fleet.repository / "_utils")
+    script = (
+        "import sys, time; from salina_fleet.change import lock; "
+        "lock.take(sys.argv[1], 'mine'); time.sleep(60)"
+    )
+    utilities = str(fleet.repository / "fleet")
     lock = fleet.state / "lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(lock)], env={"PYTHONPATH": utilities}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import salina_wait
+from salina.common import wait
 from tests.lab.lab import execute, run, shell
 
 FOLDER = "/run/salina-autoscale"
@@ -17,7 +17,7 @@ cp -rL /etc/salt/master.d {FOLDER}
 touch {FOLDER}/master
 sed -i 's,root: /srv/salina,root: {FOLDER}/root,' {FOLDER}/master.d/10-pillar.conf
 cd /srv/salina
-ln -s $PWD/_modules $PWD/_states $PWD/_utils $PWD/salt {FOLDER}/root
+ln -s $PWD/_modules $PWD/_states $PWD/_utils $PWD/fleet $PWD/salt {FOLDER}/root
 cp -r pillar {FOLDER}/root
 cat >{FOLDER}/root/pillar/settings/autoscale.yaml
 """
@@ -51,7 +51,7 @@ def follows(count: int, seconds: float) -> None:
         seen.append(evaluate())
         return bool(seen[-1].get("members") == count)
 
-    assert salina_wait.until(done, seconds), seen
+    assert wait.until(done, seconds), seen
 
 
 def stays(count: int, seconds: float) -> None:
@@ -61,5 +61,5 @@ def stays(count: int, seconds: float) -> None:
         found = evaluate()
         return None if found["members"] == found["wanted"] == count else found
 
-    found = salina_wait.until(changed, seconds)
+    found = wait.until(changed, seconds)
     assert not found, found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 from tests.lab import balance
 from tests.lab.lab import fault, heal, shell
 from tests.lab.tiers import APPS, servers
@@ -12,7 +12,8 @@ from tests.lab.tiers import APPS, servers
 pytestmark = pytest.mark.lab
 
 LEFT = (
-    "ls -d /usr/local/lib/salina-load /etc/systemd/system/salina-load.service; pgrep -f salina_load"
+    "ls -d /usr/local/lib/salina-load /etc/systemd/system/salina-load.service; "
+    "pgrep -f salina.balancer.load"
 )
 
 
@@ -27,10 +28,10 @@ def test_a_slow_host_gets_next_to_nothing_and_comes_back() -> None:
     balance.by_load(True)
     try:
         fault("slow", slow)
-        salina_wait.clear(lambda: balance.least_for(slow), 120, f"{slow} to have the least")
+        wait.clear(lambda: balance.least_for(slow), 120, f"{slow} to have the least")
         assert servers()[slow]["serving"]
         heal(slow)
-        salina_wait.clear(not_better, 180, f"{slow} to have more again")
+        wait.clear(not_better, 180, f"{slow} to have more again")
     finally:
         heal(slow)
         balance.by_load(False)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-import salina_userdata
 from lab import cloud, fleet
 from lab.keys import generate
 from lab.paths import CLOUD_LOG, CONTAINERS, KEYS
 from lab.process import wait_until
+from salina_fleet.provision import userdata
 from tests import fleets
 from tests.lab import lab
 
@@ -57,7 +57,7 @@ def invited(host: str) -> str:
     own = lab.run("salt", "cat", "/etc/salt/pki/master/master.pub")
     (master,) = (one for one in fleets.topology().hosts if "master" in one.roles)
     address = str(fleets.topology().address(master, "management"))
-    return salina_userdata.render(host, address, pair.private, pair.public, own)
+    return userdata.render(host, address, pair.private, pair.public, own)
 
 
 def traces(host: str) -> list[str]:

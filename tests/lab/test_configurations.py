@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import salina_etcd
-import salina_ufw
-from salina_settings import Settings
+from salina.firewall import ufw as salina_ufw
+from salina.quorum import etcd as salina_etcd
+from salina_fleet.model.settings import Settings
 from tests import fleets
 from tests.lab import lab
 from tests.render.minion import Minion

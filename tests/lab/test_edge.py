@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import salina_policy
-import salina_wait
+from salina.common import wait
+from salina_fleet import policy
 from tests import fleets
 from tests.lab.lab import apply, run, salt, shell
 from tests.lab.tiers import APPS, all_serve, servers
@@ -118,7 +118,7 @@ def test_requests_go_round() -> None:
     def counts() -> dict[str, int]:
         return {name: server["requests"] for name, server in servers().items()}
 
-    assert salina_wait.until(all_serve, 60), servers()
+    assert wait.until(all_serve, 60), servers()
     before = counts()
     statuses = curl(
         "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}\\n",
@@ -132,7 +132,7 @@ def test_requests_go_round() -> None:
 @pytest.fixture
 def drained() -> Iterator[str]:
     """An app host that gets no requests."""
-    assert salina_wait.until(all_serve, 60)
+    assert wait.until(all_serve, 60)
     salt("lb1", "balancer.drain", APPS[1])
     yield APPS[1]
     salt("lb1", "balancer.ready", APPS[1])
@@ -188,7 +188,7 @@ def test_hosts_reach_what_the_table_says(source: str) -> None:
     }
     wanted: dict[str, set[int]] = {address: set() for address in targets}
     for address, target in targets.items():
-        for opening in salina_policy.allowed(fleet, source, target):
+        for opening in policy.allowed(fleet, source, target):
             if opening.address == address:
                 wanted[address] |= numbers(opening.ports)
     found = scan(source, dict.fromkeys(targets, ports_of_interest()))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 from tests import fleets
 from tests.lab.lab import LAB, fault, heal, run, shell
 from tests.lab.test_edge import DOMAIN, curl
@@ -87,7 +87,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
             scene.heals()
             whole()
             leader()
-            assert salina_wait.until(all_serve, 90), servers()
+            assert wait.until(all_serve, 90), servers()
 
 
 def bricks_differ(names: set[str]) -> list[str]:
@@ -128,10 +128,10 @@ def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
     """S12: no request fails that may be sent again; back, the host gets its share again."""
     victim = "s2"
     scene.breaks("kill", victim)
-    out = salina_wait.until(lambda: not servers()[victim]["serving"], 30)
+    out = wait.until(lambda: not servers()[victim]["serving"], 30)
     scene.goes_on(30)
     scene.heals()
-    back = salina_wait.until(all_serve, 90)
+    back = wait.until(all_serve, 90)
     before = servers()[victim]["requests"]
     scene.goes_on(30)
     after = servers()[victim]["requests"]
@@ -150,11 +150,11 @@ def test_s12_an_app_host_frozen_and_back(scene: Scene) -> None:
     """S12: taken out though it still acknowledges; what it holds is answered when it thaws."""
     victim = "s2"
     scene.breaks("freeze", victim)
-    out = salina_wait.until(lambda: not servers()[victim]["serving"], 30)
+    out = wait.until(lambda: not servers()[victim]["serving"], 30)
     asked = f"https://{DOMAIN}/web/login?[1-9]"  # by users who come meanwhile
     statuses = curl("--insecure", "--output", "/dev/null", "--write-out", "%{http_code}\\n", asked)
     scene.heals()
-    back = salina_wait.until(all_serve, 90)
+    back = wait.until(all_serve, 90)
     scene.goes_on(30)
     scene.ends(f"{victim} frozen")
     assert out and back, servers()
@@ -257,7 +257,7 @@ def test_s15_the_whole_fleet_rebooted(scene: Scene) -> None:
     took = wait_for([scene.traffic], 240)
     scene.writer.again()
     scene.goes_on(30)
-    salina_wait.clear(trouble, 120, "the fleet to be well")
+    wait.clear(trouble, 120, "the fleet to be well")
     scene.ends(f"all hosts killed, served again {took:.0f} s after their start")
     assert scene.sessions_survived()
     assert not scene.writer.missing()

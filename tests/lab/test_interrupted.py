@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 from tests.lab import lab
 from tests.lab.lab import LAB, Results, fault, heal, run, salt, shell
 from tests.lab.tiers import APPS, leader, sql
@@ -142,7 +142,7 @@ def deploying() -> Iterator[subprocess.Popen[str]]:
         ORCHESTRATE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     jobs = "grep -l state.highstate /var/cache/salt/minion/proc/*"
-    assert salina_wait.until(lambda: shell(EARLY, jobs, check=False), 120, 0.1)
+    assert wait.until(lambda: shell(EARLY, jobs, check=False), 120, 0.1)
     yield process
     process.kill()
     process.communicate()
@@ -182,13 +182,13 @@ def test_s9_another_host_does_what_a_killed_one_began(
     primary = leader()
     try:
         lab.lab("salt", "--async", "s1", *once)
-        assert salina_wait.until(lambda: shell("s1", f"cat {shared}", check=False), 30)
+        assert wait.until(lambda: shell("s1", f"cat {shared}", check=False), 30)
         with ThreadPoolExecutor() as pool:
             answers = pool.submit(salt, "-L", "s2,s3", *once)
-            assert salina_wait.until(lambda: sql(primary, waiting, "crm") == "2", 30)
+            assert wait.until(lambda: sql(primary, waiting, "crm") == "2", 30)
             begin = time.monotonic()
             death("s1")
-            assert salina_wait.until(lambda: not shell("s1", "pgrep sleep || true"), 5)
+            assert wait.until(lambda: not shell("s1", "pgrep sleep || true"), 5)
             found = answers.result()
         assert time.monotonic() - begin < 60
         first, second = run("s2", "cat", shared).split()

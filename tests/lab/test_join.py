@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import salina_wait
 from lab.paths import CONTAINERS
+from salina.common import wait
 from tests import fleets
 from tests.lab import autoscale, lab, tiers
 
@@ -48,7 +48,7 @@ def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
     """
     lab.run("salt", "systemctl", "stop", "salt-master")
     with subprocess.Popen([lab.LAB, "add", HOST], stdout=subprocess.PIPE, text=True) as add:
-        made = salina_wait.until(lambda: (CONTAINERS / f"salina-{HOST}").exists(), 60)
+        made = wait.until(lambda: (CONTAINERS / f"salina-{HOST}").exists(), 60)
         assert made, "no host was made within 60 s"
         lab.run("salt", "systemctl", "start", "salt-master")
         said, _ = add.communicate()
@@ -59,7 +59,7 @@ def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
         found = status()
         return found["lock"] is None and HOST in found["app"]["members"]
 
-    assert salina_wait.until(joined, JOIN_SECONDS), lab.salt_run("join.plan").stdout
+    assert wait.until(joined, JOIN_SECONDS), lab.salt_run("join.plan").stdout
     assert tiers.servers()[HOST]["serving"]
     with autoscale.switched_on(**RULE):
         autoscale.follows(len(INITIAL), 300)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-import salina_wait
 from lab.paths import CONTAINERS, KEYS
+from salina.common import wait
 from tests import fleets
 from tests.lab import autoscale, lab, tiers
 from tests.lab.traffic import Background, Pages, Traffic, wait_for
@@ -129,7 +129,7 @@ class Events(Background):
 
     def listening(self) -> None:
         """Wait until it hears this test itself."""
-        heard = salina_wait.until(lambda: told("fleet.members") and self.lines(), 30)
+        heard = wait.until(lambda: told("fleet.members") and self.lines(), 30)
         assert heard, "no event within 30 s"
 
 
@@ -138,7 +138,7 @@ def cut_off(events: Events, step: str, **request: Any) -> Iterator[None]:
     """A change that has begun with a step, and is killed when this is left."""
     place = len(events.lines())
     with subprocess.Popen([lab.LAB, "salt-run", *SCALE, wanted(request)], **QUIET) as change:
-        begun = salina_wait.until(lambda: step in events.since(place), 300, 0.2)
+        begun = wait.until(lambda: step in events.since(place), 300, 0.2)
         assert begun, f"no {step}, but {events.since(place)}"
         yield
         lab.run("salt", "kill", "-9", str(json.loads(lab.run("salt", "cat", LOCK))["pid"]))
@@ -181,8 +181,8 @@ def test_s10_out_and_in_under_traffic() -> None:
             assert (last["joined"], last["left"]) == (plan["joining"], plan["leaving"])
             settled(hosts)
             assert not plan["leaving"] or residue(plan["leaving"]) == []
-            salina_wait.clear(unasked, 30, "every host to have requests")
-            salina_wait.clear(unpolled, 2 * POLL, "every page to be connected again")
+            wait.clear(unasked, 30, "every host to have requests")
+            wait.clear(unpolled, 2 * POLL, "every page to be connected again")
             assert not traffic.failed() + pages.failed()
         with autoscale.switched_on(**RULE):
             autoscale.follows(3, 300)
@@ -231,7 +231,7 @@ def test_s10_a_host_that_never_comes() -> None:
     assert app()["joining"] == ["s4"]
     with ThreadPoolExecutor() as pool:
         creating = pool.submit(lab.salt_run, "fleet.create", "hosts=[s4]", "timeout=20")
-        assert salina_wait.until(lambda: frozen("s4"), 30, 0.1), "s4 could not be frozen"
+        assert wait.until(lambda: frozen("s4"), 30, 0.1), "s4 could not be frozen"
         done = creating.result()
     assert done.returncode == 1
     assert "s4 is taken out again: did not answer within 20 s" in done.stdout + done.stderr
@@ -248,7 +248,7 @@ def test_s10_from_one_to_the_greatest_count_and_back() -> None:
         scaled(count=1)
         scaled(count=POOL.maximum)
         settled(most)
-        salina_wait.clear(unasked, 60, "every host to have requests")
+        wait.clear(unasked, 60, "every host to have requests")
         scaled(count=1)
         settled(most[:1])
         wait_for([traffic], 30)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-import salina_secrets
 from lab.paths import CONTAINERS
+from salina_fleet import secrets
 from tests import fleets
 from tests.lab import lab, tiers
 
@@ -34,7 +34,7 @@ PLACES = {
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
     "database": {
-        "/etc/patroni/patroni.yml": set(salina_secrets.DATABASE),
+        "/etc/patroni/patroni.yml": set(secrets.DATABASE),
         # written by Patroni for the replica's connection
         "/var/lib/postgresql/.pgpass-patroni": {"database-replication"},
     },
@@ -80,7 +80,7 @@ def line(value: str) -> str:
 @pytest.fixture(scope="module")
 def canaries() -> Canaries:
     """All secrets of the fleet, and the private keys of all hosts."""
-    stored = (*fleets.secrets(), salina_secrets.CA_KEY)
+    stored = (*fleets.secrets(), secrets.CA_KEY)
     values = {name: written(MASTER, f"{STORE}/{name}").read_text().strip() for name in stored}
     for host in HOSTS:
         values |= {f"{path} of {host}": written(host, path).read_text().strip() for path in KEYS}
@@ -119,7 +119,7 @@ def homes(host: str) -> Found:
         expected |= PLACES.get(role, {})
     if host == MASTER:
         expected |= {f"{STORE}/{name}": {name} for name in fleets.secrets()}
-        expected[f"{STORE}/{salina_secrets.CA_KEY}"] = {salina_secrets.CA_KEY}
+        expected[f"{STORE}/{secrets.CA_KEY}"] = {secrets.CA_KEY}
     return expected
 
 

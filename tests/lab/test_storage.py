@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import salina_gluster
-import salina_wait
+from salina.common import wait
+from salina.storage import gluster
 from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
 from tests.lab.tiers import APPS, STORAGE, connected, faults, whole
 
@@ -169,14 +169,14 @@ def reboot(host: str) -> None:
     begun = "cut -d ' ' -f 22 /proc/1/stat"
     before = shell(host, begun)
     run(host, "systemctl", "reboot", check=False)
-    assert salina_wait.until(lambda: shell(host, begun, check=False) not in ("", before), 60)
+    assert wait.until(lambda: shell(host, begun, check=False) not in ("", before), 60)
 
 
 def test_mounted_after_a_boot_without_the_first_server(broken: None) -> None:
     """S4: an app host boots while nas1, which its line names, is dead."""
     fault("kill", "nas1")
     reboot("s3")
-    assert salina_wait.until(lambda: mounted("s3"), 60)
+    assert wait.until(lambda: mounted("s3"), 60)
 
 
 def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
@@ -185,11 +185,11 @@ def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
     reboot("s3")
     state = "systemctl show --property=ActiveState --value gluster-mountable"
     # no check: while it boots systemd does not answer
-    assert salina_wait.until(lambda: "activating" in shell("s3", state, check=False), 60)
+    assert wait.until(lambda: "activating" in shell("s3", state, check=False), 60)
     assert not mounted("s3")
     heal(*STORAGE)
     whole()  # glusterd's unit starts it again after a minute
-    assert salina_wait.until(lambda: mounted("s3"), 60)
+    assert wait.until(lambda: mounted("s3"), 60)
 
 
 TRIES = r"""
@@ -249,7 +249,7 @@ def test_one_storage_host_frozen(broken: None, directory: str) -> None:
     """S4: writing goes on after one bounded stall; then it is healed, which no event tells."""
     with ThreadPoolExecutor() as pool:
         writer = pool.submit(shell, "s1", f"DIRECTORY={directory}\n{WRITER}")
-        assert salina_wait.until(lambda: len(run("s1", "ls", directory).split()) > 20, 20)
+        assert wait.until(lambda: len(run("s1", "ls", directory).split()) > 20, 20)
         fault("freeze", "nas2")
         written = [line.split() for line in writer.result().splitlines()]
     times = [float(moment) for moment, _ in written]
@@ -276,14 +276,14 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
         return str(apply(host, sls)[host]["gluster-pool"]["comment"])
 
     shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
-    told = salina_gluster.rejection("nas3", "nas1", salt("nas1", "gluster.volumes")["nas1"])
+    told = gluster.rejection("nas3", "nas1", salt("nas1", "gluster.volumes")["nas1"])
     first, rebuilt, *commands = (line.strip() for line in told.splitlines())
     assert first == "nas3 is rejected by the trusted pool."
     assert rebuilt == "If it was rebuilt, with an empty brick, on nas1:"
     lab("rebuild", "nas3")
     try:
         assert said("nas3", "common,gluster.server") == told
-        salina_wait.clear(lambda: "" if (now := said("nas1")) == told else now, 60, "nas1's word")
+        wait.clear(lambda: "" if (now := said("nas1")) == told else now, 60, "nas1's word")
     finally:
         for command in commands[: commands.index(IF_WHOLE)]:
             script = command.replace("gluster ", "gluster --mode=script ", 1)

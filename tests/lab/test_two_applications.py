@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import salina_wait
 from lab import fleet
 from lab.status import health
+from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers
 from tests.lab.lab import shell, up
@@ -115,7 +115,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize("name", HOSTS)
 def test_s2_a_name_leads_to_its_own_hosts(name: str) -> None:
     """S2: round robin among them; the other application's get nothing."""
-    assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
+    assert wait.until(tiers.all_serve, 60), tiers.servers()
     assert {host: server["backend"] for host, server in tiers.servers().items()} == {
         host: name for name, hosts in HOSTS.items() for host in hosts
     }
@@ -280,7 +280,7 @@ def test_s8_a_new_revision_and_back() -> None:
         undo("migrate at second")
     assert not lab.failures(back)
     assert "second" not in curl("shop", style)
-    assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
+    assert wait.until(tiers.all_serve, 60), tiers.servers()
 
 
 def scaled(**request: list[str]) -> None:
@@ -304,7 +304,7 @@ def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
         scaled(add=[NEW])
         try:
             assert tiers.servers()[NEW]["backend"] == "shop"
-            assert salina_wait.until(tiers.all_serve, 60), tiers.servers()
+            assert wait.until(tiers.all_serve, 60), tiers.servers()
             assert tiers.sql(tiers.leader(), hba.format(address)) == "shop"
         finally:
             scaled(remove=[NEW])
@@ -336,7 +336,7 @@ def test_s11_s12_an_app_host_killed_then_the_primary() -> None:
                 wait_for([traffic], 90)
                 lab.heal(broken.pop())
                 tiers.leader()
-                assert salina_wait.until(tiers.all_serve, 90), tiers.servers()
+                assert wait.until(tiers.all_serve, 90), tiers.servers()
                 wait_for([traffic], 30)
                 if host == victim:
                     alone = [each for each in traffic.requests() if each.fault]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import salina_wait
+from salina.common import wait
 from tests import fleets
 from tests.lab.lab import run, salt
 
@@ -31,7 +31,7 @@ def faults(host: str = "nas1") -> list[str]:
 
 def whole(seconds: float = 120) -> None:
     """Wait until every brick is there and nothing is left to heal."""
-    salina_wait.clear(lambda: "; ".join(faults()), seconds, "the volume to be whole")
+    wait.clear(lambda: "; ".join(faults()), seconds, "the volume to be whole")
 
 
 def connected() -> None:
@@ -41,7 +41,7 @@ def connected() -> None:
         found = salt("-L", ",".join(APPS), "gluster.unconnected", "/mnt/nas")
         return "" if found == {host: [] for host in APPS} else str(found)
 
-    salina_wait.clear(unconnected, 60, "the app hosts to be connected to all bricks")
+    wait.clear(unconnected, 60, "the app hosts to be connected to all bricks")
 
 
 # Database
@@ -75,7 +75,7 @@ def leader() -> str:
         leaders = {name for view in views for name in view if view[name][0] == "leader"}
         return leaders.pop() if len(leaders) == 1 else None
 
-    found = salina_wait.until(agreed, 90)
+    found = wait.until(agreed, 90)
     assert found, f"the database is not whole after 90 s: {views}"
     return found
 

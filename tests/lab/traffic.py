@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import salina_wait
 from lab import fleet
+from salina.common import wait
 from tests.lab.lab import LAB, run
 from tests.lab.tiers import DATABASES, leader, secret, sql
 
@@ -438,7 +438,7 @@ def wait_for(parts: Iterable[Traffic | Writer | Watch], seconds: float) -> float
     """Wait until all that goes on has succeeded from now on; how long it took."""
     since = time.time()
     running = list(parts)
-    salina_wait.clear(
+    wait.clear(
         lambda: "; ".join(filter(None, (part.obstacle(since) for part in running))),
         seconds,
         "the traffic to go on",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers
 from tests.lab.lab import run, shell
@@ -84,7 +84,7 @@ def test_s8_as_it_should_run() -> None:
 def test_s8_restarted_after_a_failure() -> None:
     before = pid()
     run("all", "systemctl", "kill", "--signal=KILL", "node")
-    served = salina_wait.until(lambda: run("all", "curl", "-s", HEALTH, check=False) == "pass", 30)
+    served = wait.until(lambda: run("all", "curl", "-s", HEALTH, check=False) == "pass", 30)
     assert served and pid() not in ("", "0", before)
 
 

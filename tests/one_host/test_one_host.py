@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import salina_policy
+from salina_fleet import policy
 from tests import fleets
 from tests.lab import lab
 
@@ -49,7 +49,7 @@ def test_s7_only_what_the_table_says_is_open() -> None:
     """
     found = lab.run("c1", "python3", "-", json.dumps([[SERVICE.address, "1-65535"]]), given=SCAN)
     answer = json.loads(found)[SERVICE.address]
-    openings = salina_policy.allowed(fleets.fleet("one-host"), "clients", "all")
+    openings = policy.allowed(fleets.fleet("one-host"), "clients", "all")
     allowed = {int(port) for opening in openings for port in opening.ports.split(",")}
     assert {*answer["open"], *answer["closed"]} == allowed == {22, 80, 4505, 4506}
     assert not answer["udp"]

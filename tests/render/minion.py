@@ -64,7 +64,11 @@ class Minion:
         """The compiled highstate; AssertionError when an SLS or a requisite is wrong."""
         high = self.highstate
         matches = high.top_matches(high.get_top())
-        kept = {name: held for name, held in sys.modules.items() if name.startswith("salina_")}
+        kept = {
+            name: held
+            for name, held in sys.modules.items()
+            if name.split(".")[0] in ("salina", "salina_fleet")
+        }
         found, errors = high.render_highstate(matches)
         sys.modules.update(kept)  # common.python makes a minion forget them; other tests go on
         assert not errors, "\n".join(errors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import salina_apt
+from salina.common import apt
 
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
@@ -60,7 +60,7 @@ BULLSEYE = "Suites: bullseye\nComponents: main\n"
     ids=["one line", "the lab's", "deb822", "embedded key"],
 )
 def test_stanza(name: str, text: str, stanza: str) -> None:
-    assert salina_apt.of_release({name: text}, "bookworm", "bullseye") == stanza
+    assert apt.of_release({name: text}, "bookworm", "bullseye") == stanza
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_stanza(name: str, text: str, stanza: str) -> None:
 )
 def test_no_source(files: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="no source of bookworm main"):
-        salina_apt.of_release(files, "bookworm", "bullseye")
+        apt.of_release(files, "bookworm", "bullseye")

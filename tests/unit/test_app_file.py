@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_app
-import salina_yaml
+from salina_fleet.model import application as salina_app
+from salina_fleet.schema import document
 from tests.fleets import APPLICATIONS, REPOSITORY
 
 FILE = (REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml").read_bytes()
-GOOD: dict[str, Any] = salina_yaml.loads(FILE, "odoo-14.0.yaml")
+GOOD: dict[str, Any] = document.loads(FILE, "odoo-14.0.yaml")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -252,6 +252,6 @@ def test_any_change(draw: st.DataObject) -> None:
 
 def test_the_lab_has_every_package_of_its_application() -> None:
     """The mirror is made from salt/packages.yaml alone."""
-    packages = salina_yaml.read(REPOSITORY / "salt" / "packages.yaml")
+    packages = document.read(REPOSITORY / "salt" / "packages.yaml")
     python = GOOD["odoo"]["python"]
     assert set(python["packages"]) <= set(packages[python["release"]])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina_psql import PsqlError
+from salina.database.psql import PsqlError
 from tests import fleets
 from tests.loading import load
 

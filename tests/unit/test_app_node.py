@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-import salina_app
-import salina_yaml
+from salina_fleet.model import application
+from salina_fleet.schema import document
 from tests.fleets import REPOSITORY
 
 FILE = REPOSITORY / "pillar" / "app" / "crm-2017.yaml"
-GOOD: dict[str, Any] = salina_yaml.read(FILE)
+GOOD: dict[str, Any] = document.read(FILE)
 KEYS = "runtime, npm, lock, install, once, start, environment, uploads, scratch"
 HASH = "what `npm view PACKAGE dist.integrity` says: sha512-…"
 TEXT = "text; no part of a command is read by a shell"
@@ -93,8 +93,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_fault(path: str, value: Any, fault: str) -> None:
-    with pytest.raises(salina_app.AppError) as caught:
-        salina_app.parse(changed(path, value), "pillar/app/x.yaml")
+    with pytest.raises(application.AppError) as caught:
+        application.parse(changed(path, value), "pillar/app/x.yaml")
     assert caught.value.faults == (fault,)
 
 
@@ -103,14 +103,14 @@ def test_what_may_be_left_out() -> None:
     for key in ("lock", "once", "environment", "uploads", "scratch"):
         del data["node"][key]
     del data["database_login"]
-    found = salina_app.parse(data)
+    found = application.parse(data)
     assert found.database_login == "scram-sha-256"
     assert found.node
     assert (found.node.lock, found.node.once, found.node.environment) == (None, (), {})
 
 
 def test_a_command_may_say_a_word_twice() -> None:
-    found = salina_app.parse(changed("node.install", ["npm", "-q", "-q"]))
+    found = application.parse(changed("node.install", ["npm", "-q", "-q"]))
     assert found.node and found.node.install == ("npm", "-q", "-q")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import salina_odoo
+from salina.application import odoo
 from tests import fleets
 
 
@@ -29,7 +29,7 @@ def options(text: str) -> dict[str, str]:
 
 def test_o2_complete() -> None:
     """O2: what the requirement lists, with the values of the default fleet."""
-    found = options(salina_odoo.configuration(app(), 2))
+    found = options(odoo.configuration(app(), 2))
     assert found.pop("admin_passwd").startswith("$pbkdf2-sha512$")
     assert found == {
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
@@ -63,7 +63,7 @@ def test_o2_complete() -> None:
 
 
 def test_newest_version_has_its_own_names() -> None:
-    found = options(salina_odoo.configuration(app("19.0"), 2))
+    found = options(odoo.configuration(app("19.0"), 2))
     assert found["gevent_port"] == "8072"
     assert "longpolling_port" not in found
     assert found["with_demo"] == "False"
@@ -73,14 +73,14 @@ def test_newest_version_has_its_own_names() -> None:
 
 @pytest.mark.parametrize(("wanted", "cores", "number"), [(None, 1, 3), (None, 8, 17), (2, 8, 2)])
 def test_workers(wanted: int | None, cores: int, number: int) -> None:
-    assert salina_odoo.workers(wanted, cores) == number
+    assert odoo.workers(wanted, cores) == number
 
 
 def test_password_hash_is_the_same_each_time_and_right() -> None:
     """As passlib reads it: ab64 of 16 bytes of salt and of PBKDF2's 64 bytes."""
-    found = salina_odoo.password_hash("correct horse")
-    assert found == salina_odoo.password_hash("correct horse")
-    assert found != salina_odoo.password_hash("correct horsf")
+    found = odoo.password_hash("correct horse")
+    assert found == odoo.password_hash("correct horse")
+    assert found != odoo.password_hash("correct horsf")
     empty, scheme, rounds, salt, checksum = found.split("$")
     assert (empty, scheme) == ("", "pbkdf2-sha512")
     expected = hashlib.pbkdf2_hmac("sha512", b"correct horse", bytes_of(salt), int(rounds))
@@ -96,4 +96,4 @@ def test_a_line_break_can_not_become_an_option() -> None:
     broken = app()
     broken["database"] = broken["database"] | {"password": "x\nlist_db = True"}
     with pytest.raises(ValueError, match="db_password: the value has a line break"):
-        salina_odoo.configuration(broken, 2)
+        odoo.configuration(broken, 2)

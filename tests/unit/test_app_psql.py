@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from salina_psql import PsqlError, Session, literal, passfile
+from salina.database.psql import PsqlError, Session, literal, passfile
 
 DATABASE = {"host": "127.0.0.1", "port": 6432, "name": "crm", "user": "crm", "password": "a:b\\c"}
 PSQL = """\

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import salina_apt
+from salina.common import apt
 from tests.loading import failure, load
 
 STATUS = """\
@@ -45,14 +45,14 @@ WHOLE, HALF = (STATUS.format(git=f"install ok {word}") for word in ("installed",
     ],
 )
 def test_what_is_halfway(status: str) -> None:
-    assert salina_apt.unfinished(STATUS.format(git=status)) == ["git"]
+    assert apt.unfinished(STATUS.format(git=status)) == ["git"]
 
 
 @pytest.mark.parametrize(
     "status", ["install ok installed", "hold ok installed", "purge ok not-installed"]
 )
 def test_what_is_whole(status: str) -> None:
-    assert salina_apt.unfinished(STATUS.format(git=status)) == []
+    assert apt.unfinished(STATUS.format(git=status)) == []
 
 
 class Host:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_autoscale
-from salina_autoscale import History, Rule, RuleError, Sample
-from salina_settings import Autoscale
+from salina_fleet.change import autoscale
+from salina_fleet.change.autoscale import History, Rule, RuleError, Sample
+from salina_fleet.model.settings import Autoscale
 from tests import fleets
 
 TOPOLOGY = fleets.topology()
@@ -42,8 +42,8 @@ def run(
     found = [(now, members)]
     for load in seen:
         now += every
-        history = salina_autoscale.record(history, Sample(now, load), rule)
-        wanted = salina_autoscale.decide(history, now, rule, members)
+        history = autoscale.record(history, Sample(now, load), rule)
+        wanted = autoscale.decide(history, now, rule, members)
         if wanted != members:
             members, history = wanted, replace(history, changed=now)
             found.append((now, members))
@@ -87,8 +87,8 @@ def test_a_change_by_hand_is_followed_by_cooling() -> None:
     history = History(changed=START)
     for minute in range(1, 11):
         now = START + 60 * minute
-        history = salina_autoscale.record(history, Sample(now, 200), RULE)
-        assert salina_autoscale.decide(history, now, RULE, 3) == (3 if minute < 10 else 6)
+        history = autoscale.record(history, Sample(now, 200), RULE)
+        assert autoscale.decide(history, now, RULE, 3) == (3 if minute < 10 else 6)
 
 
 def test_after_a_gap_it_looks_anew() -> None:
@@ -96,18 +96,18 @@ def test_after_a_gap_it_looks_anew() -> None:
     for later in (91, 86_400, 0, -60, -86_400):
         history = History()
         for minute in range(4):
-            history = salina_autoscale.record(history, Sample(START + 60 * minute, 200), RULE)
+            history = autoscale.record(history, Sample(START + 60 * minute, 200), RULE)
         now = START + 180 + later
-        history = salina_autoscale.record(history, Sample(now, 200), RULE)
+        history = autoscale.record(history, Sample(now, 200), RULE)
         assert history.samples == (Sample(now, 200),)
-        assert salina_autoscale.decide(history, now, RULE, 3) == 3
+        assert autoscale.decide(history, now, RULE, 3) == 3
 
 
 def test_a_change_in_the_future_does_not_stop_it() -> None:
     """The clock was wrong when the pool was changed."""
     history = History(changed=START + 1e8)
-    history = salina_autoscale.record(history, Sample(START, 0), RULE)
-    assert salina_autoscale.decide(history, START, RULE, 9) == 6
+    history = autoscale.record(history, Sample(START, 0), RULE)
+    assert autoscale.decide(history, START, RULE, 9) == 6
 
 
 @given(rules, st.lists(loads, max_size=80), st.integers(0, 12), st.floats(1, 400))
@@ -142,9 +142,9 @@ def test_the_history_stays_short(rule: Rule, steps: list[tuple[float, int]]) -> 
     history, now = History(changed=START), START
     for step, load in steps:
         now += step
-        history = salina_autoscale.record(history, Sample(now, load), rule)
+        history = autoscale.record(history, Sample(now, load), rule)
         assert sum(sample.at <= now - rule.time for sample in history.samples) <= 1
-    assert salina_autoscale.loads(salina_autoscale.dumps(history)) == history
+    assert autoscale.loads(autoscale.dumps(history)) == history
 
 
 @pytest.mark.parametrize(
@@ -152,25 +152,25 @@ def test_the_history_stays_short(rule: Rule, steps: list[tuple[float, int]]) -> 
     ["", "{", "[]", "{}", '{"samples": [1], "changed": 0}', '{"samples": [], "changed": []}'],
 )
 def test_a_damaged_history_is_none(text: str) -> None:
-    assert salina_autoscale.loads(text) == History()
+    assert autoscale.loads(text) == History()
 
 
 @given(st.text())
 def test_any_history(text: str) -> None:
-    assert isinstance(salina_autoscale.loads(text), History)
+    assert isinstance(autoscale.loads(text), History)
 
 
 def test_load() -> None:
     """Of all balancers, and of the pool's members only."""
     one = {"s1": {"sessions": 3}, "s2": {"sessions": 0}, "s9": {"sessions": 99}}
     other = {"s1": {"sessions": 1}, "s2": {"sessions": 5}}
-    assert salina_autoscale.load([one, other], ["s1", "s2", "s3"]) == 9
+    assert autoscale.load([one, other], ["s1", "s2", "s3"]) == 9
 
 
 def test_the_rule_of_the_settings() -> None:
     """Times in seconds; the pool's own limits where none are given."""
-    assert salina_autoscale.rule(Autoscale(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
-    assert salina_autoscale.rule(Autoscale(least=2, most=6), TOPOLOGY) == RULE
+    assert autoscale.rule(Autoscale(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
+    assert autoscale.rule(Autoscale(least=2, most=6), TOPOLOGY) == RULE
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_the_rule_of_the_settings() -> None:
 )
 def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:
     with pytest.raises(RuleError) as caught:
-        salina_autoscale.rule(Autoscale(**given_), TOPOLOGY)
+        autoscale.rule(Autoscale(**given_), TOPOLOGY)
     assert list(caught.value.faults) == faults
 
 
 def test_a_topology_without_a_pool() -> None:
     with pytest.raises(RuleError, match="none: the topology has no pool of app hosts"):
-        salina_autoscale.rule(Autoscale(), fleets.topology("one-host"))
+        autoscale.rule(Autoscale(), fleets.topology("one-host"))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_autoscale
-import salina_minions
+from salina_fleet import minions
+from salina_fleet.change import autoscale
 from tests.fleets import REPOSITORY
 from tests.loading import load
 
@@ -54,9 +54,7 @@ class Master:
 
     def orchestrate(self, sls: str, pillar: dict[str, Any]) -> dict[str, Any]:
         assert sls == "orch.scale"
-        assert (
-            salina_autoscale.loads((self.state / "autoscale.json").read_text()).changed == self.now
-        )
+        assert autoscale.loads((self.state / "autoscale.json").read_text()).changed == self.now
         self.scaled.append(pillar)
         return {"data": "why not", "retcode": self.retcode}
 
@@ -79,7 +77,7 @@ def runner(master: Master, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         salt={"fleet.status": master.status, "state.orchestrate": master.orchestrate},
     )
     monkeypatch.setattr(module, "time", master)
-    monkeypatch.setattr(salina_minions, "client", lambda *_: master)
+    monkeypatch.setattr(minions, "client", lambda *_: master)
     return module
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import salina_topology
 from bench import __main__ as bench
 from bench import pillar, repeat, web
 from bench.result import Result, table, write
 from lab.errors import LabError
+from salina_fleet.model import topology
 
 
 def test_sides_take_turns_and_change_their_order() -> None:
@@ -103,7 +103,7 @@ def test_a_static_file_of_a_page() -> None:
 
 @pytest.mark.parametrize("count", [1, pillar.SMALL, pillar.LARGE])
 def test_the_large_fleet_is_a_valid_one(count: int) -> None:
-    found = salina_topology.parse(pillar.topology(count))
+    found = topology.parse(pillar.topology(count))
     assert len(found.initial()["app"]) == count
     assert {host.id for host in found.hosts} > set(pillar.MINIONS.values()) - {"s1"}
 

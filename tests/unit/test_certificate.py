@@ -9,13 +9,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-import salina_certificate
-import salina_secrets
+from salina.common import certificate as salina_certificate
+from salina.common.certificate import new_key
+from salina_fleet import secrets
 
 NOW = datetime.now(UTC)
-CA_KEY, KEY, OTHER_KEY = (salina_secrets.new_key() for _ in range(3))
-CA = salina_secrets.self_signed(CA_KEY, "CA", 100).encode()
-OTHER_CA = salina_secrets.self_signed(OTHER_KEY, "CA", 100).encode()
+CA_KEY, KEY, OTHER_KEY = (new_key() for _ in range(3))
+CA = secrets.self_signed(CA_KEY, "CA", 100).encode()
+OTHER_CA = secrets.self_signed(OTHER_KEY, "CA", 100).encode()
 NAMES = ["DNS:nas1", "DNS:localhost"]
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import salina_etcd
-from salina_etcd import Join, Member
-from salina_https import Identity, host_port
+from salina.common.https import Identity, host_port
+from salina.quorum import etcd
+from salina.quorum.etcd import Join, Member
 
 QUORUM: dict[str, Any] = {
     "name": "nas3",
@@ -26,7 +26,7 @@ SECOND = Member("2", "nas2", ("https://10.1.4.22:2380",), True)
 
 
 def test_no_cluster_is_founded_and_only_then() -> None:
-    assert salina_etcd.join(OWN, None) == Join("new")
+    assert etcd.join(OWN, None) == Join("new")
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_no_cluster_is_founded_and_only_then() -> None:
     ],
 )
 def test_into_an_existing_cluster(own: tuple[Member, ...], expected: Join) -> None:
-    assert salina_etcd.join(OWN, (FIRST, SECOND, *own)) == expected
+    assert etcd.join(OWN, (FIRST, SECOND, *own)) == expected
 
 
 def test_first_start_of_a_new_cluster_names_all_planned_members() -> None:
-    assert salina_etcd.join_environment(QUORUM, "new", ()) == {
+    assert etcd.join_environment(QUORUM, "new", ()) == {
         "ETCD_INITIAL_CLUSTER": "nas1=https://10.1.4.21:2380,nas2=https://10.1.4.22:2380,"
         "nas3=https://10.1.4.23:2380",
         "ETCD_INITIAL_CLUSTER_STATE": "new",
@@ -54,7 +54,7 @@ def test_first_start_of_a_new_cluster_names_all_planned_members() -> None:
 def test_first_start_in_an_existing_cluster_names_its_members_as_they_are() -> None:
     foreign = Member("9", "old", ("https://10.1.4.29:2380",), True)
     mine = Member("3", "", (OWN,), False)
-    settings = salina_etcd.join_environment(QUORUM, "existing", (FIRST, foreign, mine))
+    settings = etcd.join_environment(QUORUM, "existing", (FIRST, foreign, mine))
     assert settings["ETCD_INITIAL_CLUSTER"] == (
         "nas1=https://10.1.4.21:2380,old=https://10.1.4.29:2380,nas3=https://10.1.4.23:2380"
     )
@@ -74,7 +74,7 @@ def test_members_are_read_from_the_gateway_s_answer() -> None:
             {"ID": "2", "peerURLs": [OWN]},
         ],
     }
-    assert salina_etcd.members(answer) == (
+    assert etcd.members(answer) == (
         Member("10501334649042878790", "nas1", ("https://10.1.4.21:2380",), True),
         Member("2", "", (OWN,), False),
     )
@@ -83,11 +83,11 @@ def test_members_are_read_from_the_gateway_s_answer() -> None:
 @pytest.mark.parametrize("answer", ["404 page not found", {}, {"members": None}, None])
 def test_another_answer_is_an_error(answer: object) -> None:
     with pytest.raises(ValueError, match="not a list of members"):
-        salina_etcd.members(answer)
+        etcd.members(answer)
 
 
 def test_clients_and_peers_need_certificates_and_nothing_listens_without_tls() -> None:
-    settings = salina_etcd.environment(QUORUM, Identity())
+    settings = etcd.environment(QUORUM, Identity())
     assert settings["ETCD_CLIENT_CERT_AUTH"] == settings["ETCD_PEER_CLIENT_CERT_AUTH"] == "true"
     urls = [value for key, value in settings.items() if key.endswith("_URLS")]
     assert len(urls) == 4
@@ -96,12 +96,12 @@ def test_clients_and_peers_need_certificates_and_nothing_listens_without_tls() -
 
 def test_ipv6_addresses_get_brackets() -> None:
     quorum = QUORUM | {"address": "fd00:4::23", "members": [{"name": "q", "address": "fd00:4::23"}]}
-    settings = salina_etcd.environment(quorum, Identity())
+    settings = etcd.environment(quorum, Identity())
     assert settings["ETCD_LISTEN_CLIENT_URLS"] == "https://[fd00:4::23]:2379"
-    cluster = salina_etcd.join_environment(quorum, "new", ())["ETCD_INITIAL_CLUSTER"]
+    cluster = etcd.join_environment(quorum, "new", ())["ETCD_INITIAL_CLUSTER"]
     assert cluster == "q=https://[fd00:4::23]:2380"
     assert host_port("10.1.4.23", 1) == "10.1.4.23:1"
 
 
 def test_environment_file() -> None:
-    assert salina_etcd.environment_file({"A": "1", "B": "x=y"}) == 'A="1"\nB="x=y"\n'
+    assert etcd.environment_file({"A": "1", "B": "x=y"}) == 'A="1"\nB="x=y"\n'

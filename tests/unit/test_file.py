@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_file
+from salina.common import file as salina_file
 
 
 def test_put(tmp_path: Path) -> None:

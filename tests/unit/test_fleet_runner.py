@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_minions
-import salina_runner
-from salina_site import Site
+from salina_fleet import minions
+from salina_fleet import runner as salina_runner
+from salina_fleet.site import Site
 from tests import fleets
 from tests.loading import load
 
@@ -40,7 +40,7 @@ def drained(
 
     balancers = [SimpleNamespace(id=name) for name in ("lb1", "lb2")]
     fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings())
-    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: SimpleNamespace(fleet=fleet))
     return load("_runners/fleet.py", opts={}).drain(["s2"], timeout), told
 
@@ -58,8 +58,8 @@ def readied(
 
         return ask
 
-    monkeypatch.setattr(salina_minions, "busy", answers("busy", applying))
-    monkeypatch.setattr(salina_minions, "silent", answers("silent", silent))
+    monkeypatch.setattr(minions, "busy", answers("busy", applying))
+    monkeypatch.setattr(minions, "silent", answers("silent", silent))
     site = SimpleNamespace(fleet=fleets.fleet())
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
     load("_runners/fleet.py", opts={}).ready(["s1", "s2"])
@@ -120,7 +120,7 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
         "node": {"health": {"path": "/", "cookie": "sid=probe"}},
     }
     site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
-    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
     runner = load("_runners/fleet.py", opts={})
     assert runner.probe(["s1", "w2"]) == ["s1", "w2"]
@@ -142,7 +142,7 @@ def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyP
 
     definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
     site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.TREE)
-    monkeypatch.setattr(salina_minions, "ask", ask)
+    monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
     with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered"):
         load("_runners/fleet.py", opts={}).probe(["s1"], through=True, timeout=0)

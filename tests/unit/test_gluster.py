@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import salina_gluster
-from salina_gluster import GlusterError, Peer, PoolPlan, Volume, VolumePlan
+from salina.storage import gluster
+from salina.storage.gluster import GlusterError, Peer, PoolPlan, Volume, VolumePlan
 
 DATA = Path(__file__).parent / "data" / "gluster"
 HOSTS = ["nas1", "nas2", "nas3"]
@@ -25,11 +25,11 @@ def captured(name: str) -> str:
 
 
 def pool(name: str, host: str = "nas1") -> list[Peer]:
-    return salina_gluster.parse_pool(captured(name), host)
+    return gluster.parse_pool(captured(name), host)
 
 
 def volume(name: str) -> Volume:
-    return salina_gluster.parse_volumes(captured(name))["nas"]
+    return gluster.parse_volumes(captured(name))["nas"]
 
 
 # Reading
@@ -53,7 +53,7 @@ def test_member_that_is_down_is_not_connected() -> None:
 
 
 def test_no_volume() -> None:
-    assert salina_gluster.parse_volumes(captured("volumes-none")) == {}
+    assert gluster.parse_volumes(captured("volumes-none")) == {}
 
 
 def test_volume() -> None:
@@ -70,7 +70,7 @@ def test_volume() -> None:
     ],
 )
 def test_heal_info(name: str, expected: dict[str, int | None]) -> None:
-    assert salina_gluster.parse_heal(captured(name)) == expected
+    assert gluster.parse_heal(captured(name)) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,24 +87,22 @@ def test_heal_info(name: str, expected: dict[str, int | None]) -> None:
 )
 def test_refusal(name: str, message: str, transient: bool) -> None:
     with pytest.raises(GlusterError) as refusal:
-        salina_gluster.answer(captured(name))
+        gluster.answer(captured(name))
     assert str(refusal.value).startswith(message)
-    assert salina_gluster.transient(str(refusal.value)) is transient
+    assert gluster.transient(str(refusal.value)) is transient
 
 
 def test_refusal_without_a_reason() -> None:
     """What a host said of itself to another, when all of them had just begun."""
     with pytest.raises(GlusterError) as refusal:
-        salina_gluster.answer(
-            "<cliOutput><opRet>-1</opRet><opErrno>0</opErrno><opErrstr/></cliOutput>"
-        )
+        gluster.answer("<cliOutput><opRet>-1</opRet><opErrno>0</opErrno><opErrstr/></cliOutput>")
     assert str(refusal.value) == "gluster gave no reason"
-    assert salina_gluster.transient(f"`gluster --remote-host=nas1 pool list`: {refusal.value}")
+    assert gluster.transient(f"`gluster --remote-host=nas1 pool list`: {refusal.value}")
 
 
 def test_no_answer() -> None:
     with pytest.raises(GlusterError, match="gluster said nothing"):
-        salina_gluster.answer("")
+        gluster.answer("")
 
 
 # The pool
@@ -115,30 +113,30 @@ def test_pool_as_wanted(host: str) -> None:
     members = [
         Peer(names=[name], uuid="", state=3, description="", connected=True) for name in HOSTS
     ]
-    assert salina_gluster.plan_pool(host, HOSTS, members, {}) == PoolPlan()
+    assert gluster.plan_pool(host, HOSTS, members, {}) == PoolPlan()
 
 
 def test_on_a_bare_fleet_the_first_host_adds_the_others() -> None:
-    plan = salina_gluster.plan_pool("nas1", HOSTS, pool("pool-alone"), {})
+    plan = gluster.plan_pool("nas1", HOSTS, pool("pool-alone"), {})
     assert plan == PoolPlan(probe=("nas2", "nas3"))
 
 
 def test_on_a_bare_fleet_the_others_wait_for_the_first() -> None:
-    plan = salina_gluster.plan_pool("nas2", HOSTS, pool("pool-alone", "nas2"), {})
+    plan = gluster.plan_pool("nas2", HOSTS, pool("pool-alone", "nas2"), {})
     assert plan == PoolPlan(waits=("nas1 has not added nas2 (see its result)",))
 
 
 def test_a_host_alone_is_a_pool() -> None:
-    assert salina_gluster.plan_pool("all", ["all"], pool("pool-alone", "all"), {}) == PoolPlan()
+    assert gluster.plan_pool("all", ["all"], pool("pool-alone", "all"), {}) == PoolPlan()
 
 
 def test_member_that_is_down_is_no_difference() -> None:
-    assert salina_gluster.plan_pool("nas1", HOSTS, pool("pool-one-down"), {}) == PoolPlan()
+    assert gluster.plan_pool("nas1", HOSTS, pool("pool-one-down"), {}) == PoolPlan()
 
 
 def test_member_on_its_way_is_waited_for() -> None:
     """Captured on nas3, which knows nas1 only, and that not fully."""
-    plan = salina_gluster.plan_pool("nas3", HOSTS, pool("pool-joining", "nas3"), {})
+    plan = gluster.plan_pool("nas3", HOSTS, pool("pool-joining", "nas3"), {})
     assert not plan.probe
     assert not plan.faults
     assert plan.waits == (
@@ -150,12 +148,12 @@ def test_member_on_its_way_is_waited_for() -> None:
 def test_a_new_first_host_is_added_by_a_member() -> None:
     """nas0 comes before the others in the topology: it must not found a pool of its own."""
     wanted = ["nas0", *HOSTS]
-    assert salina_gluster.plan_pool("nas1", wanted, pool("pool-three"), {}).probe == ("nas0",)
-    assert salina_gluster.plan_pool("nas2", wanted, pool("pool-three"), {}).probe == ()
+    assert gluster.plan_pool("nas1", wanted, pool("pool-three"), {}).probe == ("nas0",)
+    assert gluster.plan_pool("nas2", wanted, pool("pool-three"), {}).probe == ()
 
 
 def test_foreign_member_is_named() -> None:
-    plan = salina_gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), {})
+    plan = gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), {})
     assert plan.faults == (
         "nas3 is in the trusted pool, but not in the topology. Should it leave: `gluster peer "
         "detach nas3`; should it stay: write it into the topology",
@@ -164,7 +162,7 @@ def test_foreign_member_is_named() -> None:
 
 def test_rebuilt_member_is_told_with_the_commands() -> None:
     """Captured on nas1 after nas3 came back empty; the commands were tried as they stand here."""
-    plan = salina_gluster.plan_pool("nas1", HOSTS, pool("pool-rebuilt"), {"nas": WANTED})
+    plan = gluster.plan_pool("nas1", HOSTS, pool("pool-rebuilt"), {"nas": WANTED})
     assert not plan.probe
     [fault] = plan.faults
     assert [line.strip() for line in fault.splitlines()][:7] == [
@@ -181,7 +179,7 @@ def test_rebuilt_member_is_told_with_the_commands() -> None:
 
 def test_the_odd_one_does_not_tell_to_remove_the_others() -> None:
     """Captured on nas3, whose record of the volume differed from the other two's."""
-    plan = salina_gluster.plan_pool("nas3", HOSTS, pool("pool-differs", "nas3"), {"nas": WANTED})
+    plan = gluster.plan_pool("nas3", HOSTS, pool("pool-differs", "nas3"), {"nas": WANTED})
     [fault] = plan.faults
     assert fault.startswith("nas3 and nas1, nas2 reject each other. Apply on the others")
 
@@ -189,23 +187,23 @@ def test_the_odd_one_does_not_tell_to_remove_the_others() -> None:
 def test_host_that_is_known_as_another_was_rebuilt() -> None:
     """Captured on nas1, and on nas3 before and after it came back empty."""
     its, own = pool("pool-rebuilt"), pool("pool-alone", "nas3")
-    fault = salina_gluster.forgotten("nas3", own, "nas1", its, {"nas": WANTED})
-    assert fault == salina_gluster.rejection("nas3", "nas1", {"nas": WANTED})
+    fault = gluster.forgotten("nas3", own, "nas1", its, {"nas": WANTED})
+    assert fault == gluster.rejection("nas3", "nas1", {"nas": WANTED})
     before = [peer for peer in its if peer["names"] == ["nas3"]]
-    assert salina_gluster.forgotten("nas3", before, "nas1", its, {}) == ""
-    assert salina_gluster.forgotten("nas3", own, "nas1", pool("pool-alone"), {}) == ""
+    assert gluster.forgotten("nas3", before, "nas1", its, {}) == ""
+    assert gluster.forgotten("nas3", own, "nas1", pool("pool-alone"), {}) == ""
 
 
 # The volume
 
 
 def plan(found: Volume | None, host: str = "nas1", brick_runs: bool = True) -> VolumePlan:
-    return salina_gluster.plan_volume("nas", host, WANTED, found, brick_runs)
+    return gluster.plan_volume("nas", host, WANTED, found, brick_runs)
 
 
 def test_volume_as_wanted() -> None:
     assert plan(volume("volume-started")) == VolumePlan()
-    assert salina_gluster.difference(volume("volume-started"), WANTED) == {}
+    assert gluster.difference(volume("volume-started"), WANTED) == {}
 
 
 def test_absent_volume_is_made_by_the_host_of_the_first_brick() -> None:
@@ -234,7 +232,7 @@ def test_changed_and_missing_options_are_set_by_any_host(host: str) -> None:
     del found["options"]["cluster.quorum-type"]
     options = {"network.ping-timeout": "5", "cluster.quorum-type": "auto"}
     assert plan(found, host) == VolumePlan((("set_options", "nas", options),))
-    assert salina_gluster.difference(found, WANTED) == {
+    assert gluster.difference(found, WANTED) == {
         "network.ping-timeout": {"old": "42", "new": "5"},
         "cluster.quorum-type": {"old": None, "new": "auto"},
     }
@@ -275,7 +273,7 @@ def test_files_spread_over_bricks_get_no_single_command() -> None:
     """Taking a brick out of a volume without copies would take its files away."""
     found = Volume(status="Started", replica=1, bricks=[*BRICKS, "nas4:/nas"], options=OPTIONS)
     wanted = Volume(status="Started", replica=1, bricks=BRICKS, options=OPTIONS)
-    [fault] = salina_gluster.plan_volume("nas", "nas1", wanted, found, True).faults
+    [fault] = gluster.plan_volume("nas", "nas1", wanted, found, True).faults
     assert fault.endswith("Should it go: `gluster volume help`")
 
 
@@ -311,15 +309,15 @@ OWN, OTHER = "b1de4cd0722040909063dcbb95bb48bf", "09897570" * 4
     ],
 )
 def test_brick(entries: list[str], mark: str, own: str, message: str) -> None:
-    fault = salina_gluster.brick_fault("/nas", "nas1:/nas", "nas", entries, mark, own)
+    fault = gluster.brick_fault("/nas", "nas1:/nas", "nas", entries, mark, own)
     assert fault.startswith(message)
     assert bool(fault) is bool(message)
 
 
 def test_full_disk() -> None:
     """The numbers are of a brick that was filled: writes went on, on the other two only."""
-    assert salina_gluster.space_fault("/nas", 1 << 30, 100 << 30) == ""
-    assert salina_gluster.space_fault("/nas", 0, 33519 << 10) == (
+    assert gluster.space_fault("/nas", 1 << 30, 100 << 30) == ""
+    assert gluster.space_fault("/nas", 0, 33519 << 10) == (
         "the file system of /nas is full: 0 MiB of 32 MiB are left, and below one percent its copy "
         "falls behind. Enlarge it, or delete files through a mount"
     )
@@ -327,19 +325,19 @@ def test_full_disk() -> None:
 
 def test_volume_id() -> None:
     record = "type=2\nvolume-id=b1de4cd0-7220-4090-9063-dcbb95bb48bf\nusername=x\n"
-    assert salina_gluster.parse_volume_id(record) == OWN
-    assert salina_gluster.parse_volume_id("type=2\n") == ""
+    assert gluster.parse_volume_id(record) == OWN
+    assert gluster.parse_volume_id("type=2\n") == ""
 
 
 def test_mounted() -> None:
     mounts = "overlay / overlay rw 0 0\nnas1:/nas /mnt/nas fuse.glusterfs rw,relatime 0 0\n"
-    assert salina_gluster.mounted(mounts, "/mnt/nas") == ("nas1:/nas", "fuse.glusterfs")
-    assert salina_gluster.mounted(mounts, "/mnt") == ("", "")
+    assert gluster.mounted(mounts, "/mnt/nas") == ("nas1:/nas", "fuse.glusterfs")
+    assert gluster.mounted(mounts, "/mnt") == ("", "")
 
 
 def test_mount_options() -> None:
-    assert salina_gluster.mount_options(HOSTS, "inet") == ["backup-volfile-servers=nas2:nas3"]
-    assert salina_gluster.mount_options(["all"], "inet") == []
-    assert salina_gluster.mount_options(["all"], "inet6") == [
+    assert gluster.mount_options(HOSTS, "inet") == ["backup-volfile-servers=nas2:nas3"]
+    assert gluster.mount_options(["all"], "inet") == []
+    assert gluster.mount_options(["all"], "inet6") == [
         "xlator-option=transport.address-family=inet6"
     ]

@@ -97,7 +97,7 @@ def test_a_full_brick_is_a_fault(module: ModuleType, monkeypatch: pytest.MonkeyP
     volumes = {"nas": found("Started", 1, "nas1:/", "nas2:/proc")}
     monkeypatch.setattr(module, "volumes", lambda: volumes)
     assert module.faults("nas") == []
-    monkeypatch.setattr(module.salina_gluster, "space_fault", lambda path, *space: f"{path} full")
+    monkeypatch.setattr(module.gluster, "space_fault", lambda path, *space: f"{path} full")
     assert module.faults("nas") == ["/ full"]
 
 

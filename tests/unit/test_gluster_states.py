@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina_gluster import Peer, Volume
+from salina.storage.gluster import Peer, Volume
 from tests.loading import failure, load
 
 HOSTS = ["nas1", "nas2", "nas3"]
@@ -128,7 +128,7 @@ class Pretended:
 
 @pytest.fixture
 def gluster(monkeypatch: pytest.MonkeyPatch) -> Pretended:
-    monkeypatch.setattr("salina_wait.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda seconds: None)
     return Pretended()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-import salina_haproxy
+from salina.balancer import haproxy
 
 STAT = """\
 # pxname,svname,qcur,qmax,scur,smax,slim,stot,status,weight,check_status,check_duration,last_chk,
@@ -30,8 +30,8 @@ srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port
 
 
 def test_servers() -> None:
-    one, two, three = salina_haproxy.servers(STAT, STATE)
-    assert one == salina_haproxy.Server(
+    one, two, three = haproxy.servers(STAT, STATE)
+    assert one == haproxy.Server(
         backend="crm",
         name="s1",
         address="10.1.3.11",
@@ -54,19 +54,19 @@ def test_servers() -> None:
 
 def test_app_hosts_are_told_once() -> None:
     """Not in the second backend of their application, nor what else HAProxy has on the host."""
-    one = salina_haproxy.servers(STAT, STATE)[0]
+    one = haproxy.servers(STAT, STATE)[0]
     others = [replace(one, backend=name) for name in ("crm.any", "shop", "shop.any", "database")]
-    found = salina_haproxy.app_hosts([one, *others])
+    found = haproxy.app_hosts([one, *others])
     assert [server.backend for server in found] == ["crm", "shop"]
 
 
 def test_a_server_of_weight_none_does_not_serve() -> None:
     state = STATE.replace("2 0 100 100", "2 0 0 100")
-    assert not salina_haproxy.servers(STAT, state)[0].serving
+    assert not haproxy.servers(STAT, state)[0].serving
 
 
 def test_statistics_leave_out_what_is_empty() -> None:
-    frontend = salina_haproxy.statistics(STAT)[0]
+    frontend = haproxy.statistics(STAT)[0]
     assert frontend["pxname"] == "service" and frontend["stot"] == "320"
     assert "qcur" not in frontend
 
@@ -74,6 +74,6 @@ def test_statistics_leave_out_what_is_empty() -> None:
 @pytest.mark.parametrize("text", ["", "Unknown command: 'show stat'.\n", "1\n"])
 def test_what_it_is_not(text: str) -> None:
     with pytest.raises(ValueError, match="not the answer to `show stat`"):
-        salina_haproxy.statistics(text)
+        haproxy.statistics(text)
     with pytest.raises(ValueError, match="not the answer to `show servers state`"):
-        salina_haproxy.states(text)
+        haproxy.states(text)

@@ -13,17 +13,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-import salina_secrets
-from salina_https import Identity, NoAnswer, call
+from salina.common.certificate import new_key
+from salina.common.https import Identity, NoAnswer, call
+from salina_fleet import secrets
 
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
     """A CA, and a certificate of it for 127.0.0.1 that serves both sides."""
     folder = tmp_path_factory.mktemp("tls")
-    authority_key = salina_secrets.new_key()
-    authority = salina_secrets.self_signed(authority_key, "test", 1)
-    key = serialization.load_pem_private_key(salina_secrets.new_key().encode(), None)
+    authority_key = new_key()
+    authority = secrets.self_signed(authority_key, "test", 1)
+    key = serialization.load_pem_private_key(new_key().encode(), None)
     signer = serialization.load_pem_private_key(authority_key.encode(), None)
     issuer = x509.load_pem_x509_certificate(authority.encode())
     certificate = (
@@ -99,7 +100,7 @@ def test_a_closed_port_is_refused(identity: Identity) -> None:
 
 def test_another_ca_is_not_trusted(server: str, identity: Identity, tmp_path: Path) -> None:
     other = tmp_path / "ca.crt"
-    other.write_text(salina_secrets.self_signed(salina_secrets.new_key(), "other", 1))
+    other.write_text(secrets.self_signed(new_key(), "other", 1))
     with pytest.raises(NoAnswer, match="certificate verify failed") as caught:
         call("GET", server, Identity(str(other), identity.certificate, identity.key))
     assert not caught.value.refused

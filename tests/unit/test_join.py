@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import salina_join
-from salina_join import QUIET, RETRY, Attempt
+from salina_fleet.change import join
+from salina_fleet.change.join import QUIET, RETRY, Attempt
 from tests import fleets
 
 TOPOLOGY = fleets.topology()
@@ -16,14 +16,14 @@ NOW = 1_000_000.0
 
 
 def against(host: str, *unfinished: str, quiet: float = 0, tried: Attempt | None = None) -> str:
-    found = salina_join.obstacles(
+    found = join.obstacles(
         TOPOLOGY, MEMBERS, {"app": list(unfinished)}, tried or Attempt(), quiet, NOW
     )
     return found[host]
 
 
 def test_s10_a_minion_that_starts_says_so_itself() -> None:
-    assert salina_join.starts("s5", "salt/minion/s5/start")
+    assert join.starts("s5", "salt/minion/s5/start")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_s10_a_minion_that_starts_says_so_itself() -> None:
     ],
 )
 def test_s10_a_forged_event_says_nothing(minion: object, tag: object) -> None:
-    assert not salina_join.starts(minion, tag)
+    assert not join.starts(minion, tag)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_s10_a_forged_event_says_nothing(minion: object, tag: object) -> None:
     ],
 )
 def test_s10_only_hosts_of_pools_may_join(host: object, pool: str | None) -> None:
-    assert salina_join.pool_of(host, TOPOLOGY) == pool
+    assert join.pool_of(host, TOPOLOGY) == pool
 
 
 def test_s10_only_who_is_no_settled_member_is_looked_at() -> None:
-    found = salina_join.obstacles(TOPOLOGY, MEMBERS, {"app": ["s4"]}, Attempt(), QUIET, NOW)
+    found = join.obstacles(TOPOLOGY, MEMBERS, {"app": ["s4"]}, Attempt(), QUIET, NOW)
     assert found == dict.fromkeys(["s4", "s5", "s6", "s7", "s8", "s9", "s10"], "")
 
 
@@ -92,12 +92,12 @@ def test_s10_a_failed_joining_is_tried_again_later() -> None:
 )
 def test_a_damaged_account_of_the_last_attempt_is_none(tmp_path: Path, text: str) -> None:
     file = tmp_path / "last-join.json"
-    assert salina_join.attempt(file) == Attempt()
+    assert join.attempt(file) == Attempt()
     file.write_text(text)
-    assert salina_join.attempt(file) == Attempt()
+    assert join.attempt(file) == Attempt()
 
 
 def test_the_account_of_an_attempt_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "last-join.json"
     file.write_text('{"hosts": ["s4"], "at": 2.5, "error": "x"}')
-    assert salina_join.attempt(file) == Attempt(("s4",), 2.5, "x")
+    assert join.attempt(file) == Attempt(("s4",), 2.5, "x")

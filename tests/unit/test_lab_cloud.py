@@ -302,7 +302,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     path, started = tmp_path / "socket", []
 
     def run() -> subprocess.Popen[bytes]:
-        environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/_utils"}
+        environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/fleet:{REPOSITORY}/_utils"}
         command = [sys.executable, "-c", PROCESS, str(tmp_path)]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         started.append(process)

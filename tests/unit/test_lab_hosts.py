@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import salina_userdata
 from lab import cli, cloud, containers, faults, fleet, keys, lifecycle, status, userdata
 from lab.errors import LabError
 from lab.plan import Machine, Plan
+from salina_fleet.provision import userdata as salina_userdata
 from tests.fleets import DEFAULT
 
 MASTER_CONFIG = "lxc.rootfs.path = overlayfs:{}:/delta\n"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_topology
 from lab import plan
+from salina_fleet.model import topology
 
 DEFAULT = Path(__file__).parents[2] / "pillar/topology.yaml"
 SMALL = """
@@ -26,7 +26,7 @@ hosts:
 
 @pytest.fixture
 def default() -> plan.Plan:
-    return plan.make(salina_topology.load(DEFAULT), {"app": ["s1", "s2", "s3"]})
+    return plan.make(topology.load(DEFAULT), {"app": ["s1", "s2", "s3"]})
 
 
 def test_s15_default_fleet_and_two_clients(default: plan.Plan) -> None:
@@ -57,7 +57,7 @@ def test_gateways_lead_from_the_edge_to_the_firewall_and_nowhere_else(default: p
 
 
 def test_active_members_are_planned(default: plan.Plan) -> None:
-    more = plan.make(salina_topology.load(DEFAULT), {"app": ["s1", "s4"]})
+    more = plan.make(topology.load(DEFAULT), {"app": ["s1", "s4"]})
     assert {machine.name for machine in more.machines if "app" in machine.roles} == {"s1", "s4"}
     assert default.machine("s2").management == "10.1.5.12"
 
@@ -72,14 +72,14 @@ def test_cards_have_fixed_unique_names_and_addresses(default: plan.Plan) -> None
 
 
 def test_one_host_with_all_roles_has_clients_beside_it() -> None:
-    small = plan.make(salina_topology.loads(SMALL), {})
+    small = plan.make(topology.loads(SMALL), {})
     assert [machine.name for machine in small.machines] == ["one", "c1", "c2"]
     assert small.caller("10.9.0.1").name == "c1"
     assert {machine.interfaces[0].gateway for machine in small.machines} == {None}
 
 
 def test_clients_take_no_host_s_address() -> None:
-    small = plan.make(salina_topology.loads(SMALL.replace("10.9.0.1}", "10.9.0.11}")), {})
+    small = plan.make(topology.loads(SMALL.replace("10.9.0.1}", "10.9.0.11}")), {})
     assert [machine.name for machine in small.machines] == ["one", "c2"]
 
 
@@ -89,7 +89,7 @@ def test_a_small_network_has_room_for_hosts_alone() -> None:
 
 
 def test_without_a_client_the_service_is_called_from_its_own_host() -> None:
-    small = plan.make(salina_topology.loads(SMALL), {})
+    small = plan.make(topology.loads(SMALL), {})
     alone = plan.Plan(small.bridges, small.minions)
     assert alone.caller("10.9.0.1").name == "one"
 

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_haproxy
-import salina_load
-from salina_haproxy import Server
-from salina_load import CHECKS, LEAST, WHOLE
+from salina.balancer import haproxy, load
+from salina.balancer.haproxy import Server
+from salina.balancer.load import CHECKS, LEAST, WHOLE
 
 times = st.floats(0, 10_000)
 checks = st.lists(times, max_size=CHECKS)
@@ -23,7 +22,7 @@ percent = st.integers(LEAST, WHOLE)
 def settled(now: dict[str, int], **typical: float) -> dict[str, int]:
     """The weights after as long as it takes, when the hosts' answers take that long."""
     responses = {host: [taken] * CHECKS for host, taken in typical.items()}
-    while (then := salina_load.weights(responses, now)) != now:
+    while (then := load.weights(responses, now)) != now:
         now = then
     return now
 
@@ -36,10 +35,10 @@ def test_one_of_three_five_times_as_slow() -> None:
 
 def test_at_once_down_and_in_steps_up() -> None:
     slow, well = {"s1": [20.0] * CHECKS, "s2": [100.0] * CHECKS}, {"s1": [20.0] * CHECKS}
-    assert salina_load.weights(slow, {"s1": 100, "s2": 100})["s2"] == 1
+    assert load.weights(slow, {"s1": 100, "s2": 100})["s2"] == 1
     now, seen = {"s1": 100, "s2": 1}, [1]
     while now["s2"] < 100:
-        now = salina_load.weights({**well, "s2": [20.0] * CHECKS}, now)
+        now = load.weights({**well, "s2": [20.0] * CHECKS}, now)
         seen.append(now["s2"])
     assert seen == [1, 2, 4, 8, 16, 32, 64, 100]
 
@@ -53,14 +52,14 @@ def test_between_slow_and_well_nothing_changes() -> None:
 def test_one_slow_answer_is_nothing() -> None:
     """Not even four of nine."""
     responses = {"s1": [20.0] * CHECKS, "s2": [20.0] * 5 + [3000.0] * 4}
-    assert salina_load.weights(responses, {"s1": 100, "s2": 100})["s2"] == 100
+    assert load.weights(responses, {"s1": 100, "s2": 100})["s2"] == 100
 
 
 def test_too_little_is_known() -> None:
     """A host that has just come, or come back, keeps its weight and is no measure for others."""
     responses = {"s1": [20.0] * CHECKS, "s2": [1.0] * 4}
-    assert salina_load.weights(responses, {"s1": 100, "s2": 100}) == {"s1": 100}
-    assert salina_load.weights({"s1": []}, {"s1": 100}) == {}
+    assert load.weights(responses, {"s1": 100, "s2": 100}) == {"s1": 100}
+    assert load.weights({"s1": []}, {"s1": 100}) == {}
 
 
 def test_what_nobody_notices_is_alike() -> None:
@@ -70,7 +69,7 @@ def test_what_nobody_notices_is_alike() -> None:
 @given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(checks, percent)))
 def test_never_nothing_never_more_than_all(hosts: dict[str, tuple[list[float], int]]) -> None:
     """The fastest is never given less than it has, and nobody leaves 1 to 100 percent."""
-    found = salina_load.weights(
+    found = load.weights(
         {host: taken for host, (taken, _) in hosts.items()},
         {host: now for host, (_, now) in hosts.items()},
     )
@@ -98,7 +97,7 @@ def test_noise_moves_nothing(rounds: list[list[float]]) -> None:
     for taken in rounds:
         for name, one in zip(held, taken, strict=True):
             held[name].append(one)
-        now |= salina_load.weights(held, now)
+        now |= load.weights(held, now)
         assert set(now.values()) == {100}
 
 
@@ -115,7 +114,7 @@ def test_a_host_slow_only_under_requests_finds_its_share(full: float, slowness: 
         busy = min(0.97, now["s2"] / full)
         responses["s1"].append(20.0)
         responses["s2"].append(20.0 * slowness / (1 - busy))
-        then = now | salina_load.weights(responses, now)
+        then = now | load.weights(responses, now)
         if then != now:
             now, responses = then, {"s1": [], "s2": []}
             changes.append(number)
@@ -133,7 +132,7 @@ def test_the_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     """It tells HAProxy what changed, and nothing of a host that is down."""
     rounds = [[server("s1", 100, 20), server("s2", 100, 100), server("s3", 100, None)]] * 5
     follow(monkeypatch, rounds, {"s2": 1})
-    assert capsys.readouterr().err == f"{salina_haproxy.SOCKET}: gone\n"
+    assert capsys.readouterr().err == f"{haproxy.SOCKET}: gone\n"
 
 
 def test_the_daemon_compares_the_hosts_of_one_application(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,17 +155,17 @@ def follow(
             raise ConnectionRefusedError("gone")
         return rounds.pop(0)
 
-    monkeypatch.setattr(salina_load, "servers", servers)
-    monkeypatch.setattr(salina_load, "give", lambda one, part: given.update({one.name: part}))
-    monkeypatch.setattr(salina_load.time, "sleep", lambda seconds: None)
-    assert salina_load.main(["2.0"]) == 1
+    monkeypatch.setattr(load, "servers", servers)
+    monkeypatch.setattr(load, "give", lambda one, part: given.update({one.name: part}))
+    monkeypatch.setattr(load.time, "sleep", lambda seconds: None)
+    assert load.main(["2.0"]) == 1
     assert given == wanted
 
 
 def test_restore(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, int] = {}
     found = [server("s1", 100, 20), server("s2", 1, None)]
-    monkeypatch.setattr(salina_load, "servers", lambda: found)
-    monkeypatch.setattr(salina_load, "give", lambda one, part: given.update({one.name: part}))
-    assert salina_load.main(["restore"]) == 0
+    monkeypatch.setattr(load, "servers", lambda: found)
+    monkeypatch.setattr(load, "give", lambda one, part: given.update({one.name: part}))
+    assert load.main(["restore"]) == 0
     assert given == {"s1": 100, "s2": 100}

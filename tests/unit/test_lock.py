@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import salina_lock
+from salina_fleet.change import lock as salina_lock
 
 HOLD = """
-    import sys, salina_lock
-    salina_lock.take(sys.argv[1], "app to 5 members")
-    salina_lock.take(sys.argv[1], "once more by the same process")
+    import sys
+    from salina_fleet.change import lock
+    lock.take(sys.argv[1], "app to 5 members")
+    lock.take(sys.argv[1], "once more by the same process")
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -30,7 +31,7 @@ def lock(tmp_path: Path) -> Path:
 def other(lock: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
     command = [sys.executable, "-c", textwrap.dedent(HOLD), str(lock)]
-    utilities = {"PYTHONPATH": str(Path(salina_lock.__file__).parent)}
+    utilities = {"PYTHONPATH": str(Path(salina_lock.__file__).parents[2])}
     process = subprocess.Popen(
         command, env=utilities, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_members
-from salina_members import MembersError
+from salina_fleet.model import members as salina_members
+from salina_fleet.model.members import MembersError
 from tests import fleets
 
 TOPOLOGY = fleets.topology()

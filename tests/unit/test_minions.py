@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from salt.exceptions import SaltClientError
 
-import salina_minions
+from salina_fleet import minions
 
 
 class Client:
@@ -31,12 +31,12 @@ class Client:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salina_wait.time.sleep", lambda _: None)
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
 
 
 def silent(monkeypatch: pytest.MonkeyPatch, client: Client, timeout: int) -> list[str]:
-    monkeypatch.setattr(salina_minions, "client", lambda *_, **__: client)
-    return salina_minions.silent({}, ["s1", "s2"], timeout)
+    monkeypatch.setattr(minions, "client", lambda *_, **__: client)
+    return minions.silent({}, ["s1", "s2"], timeout)
 
 
 def test_who_has_answered_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

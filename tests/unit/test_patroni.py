@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-import salina_patroni
-from salina_https import Identity
+from salina.common.https import Identity
+from salina.database import patroni
 
 DATABASE: dict[str, Any] = {
     "scope": "crm",
@@ -59,11 +59,11 @@ DATABASE: dict[str, Any] = {
 
 
 def configuration(**other: Any) -> dict[str, Any]:
-    return salina_patroni.configuration(DATABASE | other, Identity())
+    return patroni.configuration(DATABASE | other, Identity())
 
 
 def test_the_shared_configuration_is_the_measured_one() -> None:
-    assert salina_patroni.dynamic(DATABASE) == {
+    assert patroni.dynamic(DATABASE) == {
         "ttl": 20,
         "loop_wait": 1,
         "retry_timeout": 3,
@@ -82,7 +82,7 @@ def test_the_shared_configuration_is_the_measured_one() -> None:
 
 def test_only_a_claim_that_is_still_empty_is_taken_away() -> None:
     key = base64.b64encode(b"/service/crm/initialize").decode()
-    assert salina_patroni.unfounded(DATABASE) == {
+    assert patroni.unfounded(DATABASE) == {
         "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": ""}],
         "success": [{"request_delete_range": {"key": key}}],
     }
@@ -90,7 +90,7 @@ def test_only_a_claim_that_is_still_empty_is_taken_away() -> None:
 
 def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
     """S6: no trust; each from where it belongs only; the superuser not at all."""
-    assert salina_patroni.access_rules(DATABASE) == [
+    assert patroni.access_rules(DATABASE) == [
         "local all postgres peer",
         "hostssl replication replicator 10.1.4.31/32 scram-sha-256",
         "hostssl postgres rewinder 10.1.4.31/32 scram-sha-256",
@@ -116,7 +116,7 @@ def test_every_connection_in_and_out_is_verified() -> None:
 
 
 def test_the_application_s_password_is_not_in_the_file() -> None:
-    text = salina_patroni.configuration_file(DATABASE, Identity())
+    text = patroni.configuration_file(DATABASE, Identity())
     assert "canary-application" not in text
     assert yaml.safe_load(text) == configuration()
 
@@ -141,15 +141,15 @@ def test_ipv6() -> None:
     ],
 )
 def test_patch(actual: dict[str, Any], wanted: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert salina_patroni.patch(actual, wanted) == expected
+    assert patroni.patch(actual, wanted) == expected
 
 
 def test_leader() -> None:
     replica = {"name": "bbdd2", "role": "sync_standby", "state": "streaming"}
     primary = {"name": "bbdd1", "role": "leader", "state": "running"}
-    assert salina_patroni.leader({"members": [replica, primary]}) == "bbdd1"
-    assert salina_patroni.leader({"members": [replica, primary | {"state": "starting"}]}) is None
-    assert salina_patroni.leader({}) is None
+    assert patroni.leader({"members": [replica, primary]}) == "bbdd1"
+    assert patroni.leader({"members": [replica, primary | {"state": "starting"}]}) is None
+    assert patroni.leader({}) is None
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,4 @@ def test_leader() -> None:
     ],
 )
 def test_obstacle(member: dict[str, Any], expected: str) -> None:
-    assert salina_patroni.obstacle(member) == expected
+    assert patroni.obstacle(member) == expected

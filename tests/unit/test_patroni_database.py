@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_database
-import salina_scram
-from salina_database import Role
+from salina.database import roles, scram
+from salina.database.roles import Role
 
 APPLICATION = {"name": "crm", "user": "crm", "password": "canary-application", "clients": []}
 ROLE = Role("crm", "canary-application", frozenset({"rolcanlogin"}))
@@ -18,18 +17,18 @@ DONE = {"owner": "crm", "encoding": "UTF8", "collate": "C", "public": False}
 
 
 def present(password: str = "canary-application", **attributes: bool) -> dict[str, Any]:
-    columns = dict.fromkeys(salina_database.ATTRIBUTES, False) | {"rolcanlogin": True}
-    verifier = salina_scram.verifier(password, iterations=1)
+    columns = dict.fromkeys(roles.ATTRIBUTES, False) | {"rolcanlogin": True}
+    verifier = scram.verifier(password, iterations=1)
     return {"crm": {"verifier": verifier} | columns | attributes}
 
 
 def test_a_role_that_is_as_wanted_needs_nothing() -> None:
-    assert salina_database.role_steps(present(), [ROLE]) == []
+    assert roles.role_steps(present(), [ROLE]) == []
 
 
 def test_a_new_role_may_log_in_and_nothing_else() -> None:
     """S6: the application's role is no superuser."""
-    [step] = salina_database.role_steps({}, [ROLE])
+    [step] = roles.role_steps({}, [ROLE])
     assert (step.subject, step.change) == ("role crm", "created")
     assert step.sql.startswith(
         'CREATE ROLE "crm" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS '
@@ -39,12 +38,12 @@ def test_a_new_role_may_log_in_and_nothing_else() -> None:
 
 
 def test_a_role_that_may_too_much_is_put_right() -> None:
-    [step] = salina_database.role_steps(present(rolsuper=True), [ROLE])
+    [step] = roles.role_steps(present(rolsuper=True), [ROLE])
     assert "NOSUPERUSER" in step.sql and "PASSWORD" not in step.sql
 
 
 def test_a_changed_password_is_set_without_being_seen() -> None:
-    [step] = salina_database.role_steps(present("other"), [ROLE])
+    [step] = roles.role_steps(present("other"), [ROLE])
     assert step.change == "password set"
     assert "canary" not in step.sql
 
@@ -52,11 +51,11 @@ def test_a_changed_password_is_set_without_being_seen() -> None:
 def test_patroni_s_own_roles_keep_their_attributes() -> None:
     own = Role("postgres", "canary-application", None)
     current = {"postgres": present(rolsuper=True)["crm"]}
-    assert salina_database.role_steps(current, [own]) == []
+    assert roles.role_steps(current, [own]) == []
 
 
 def test_a_new_database_is_what_odoo_wants_and_closed_to_others() -> None:
-    create, revoke = salina_database.database_steps({}, [APPLICATION])
+    create, revoke = roles.database_steps({}, [APPLICATION])
     assert create.sql == (
         'CREATE DATABASE "crm" OWNER "crm" TEMPLATE template0 ENCODING \'UTF8\' '
         "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
@@ -73,31 +72,31 @@ def test_a_new_database_is_what_odoo_wants_and_closed_to_others() -> None:
     ],
 )
 def test_a_database_that_differs(difference: dict[str, Any], expected: list[str]) -> None:
-    steps = salina_database.database_steps({"crm": DONE | difference}, [APPLICATION])
+    steps = roles.database_steps({"crm": DONE | difference}, [APPLICATION])
     assert [step.sql for step in steps] == expected
 
 
 def test_what_cannot_be_changed_in_place_is_an_error_with_instructions() -> None:
     with pytest.raises(ValueError, match=r"encoding LATIN1 .* dump it, drop it"):
-        salina_database.database_steps({"crm": DONE | {"encoding": "LATIN1"}}, [APPLICATION])
+        roles.database_steps({"crm": DONE | {"encoding": "LATIN1"}}, [APPLICATION])
 
 
 def test_nothing_of_a_script_is_logged_by_the_server() -> None:
-    script = salina_database.script(salina_database.role_steps({}, [ROLE]))
+    script = roles.script(roles.role_steps({}, [ROLE]))
     assert script.splitlines()[0].startswith("SET log_statement = 'none'")
     assert "canary" not in script
 
 
 @given(st.text(st.characters(blacklist_characters="\0", codec="utf-8"), min_size=1, max_size=15))
 def test_quoting_leaves_no_way_out(text: str) -> None:
-    quoted = salina_database.literal(text)
+    quoted = roles.literal(text)
     assert quoted[1:-1].replace("''", "'") == text
     assert "'" not in quoted[1:-1].replace("''", "")
-    name = salina_database.identifier(text)
+    name = roles.identifier(text)
     assert '"' not in name[1:-1].replace('""', "")
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 64])
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
-        salina_database.identifier(name)
+        roles.identifier(name)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_etcd
-import salina_service
-from salina_https import NoAnswer
+from salina.common import service
+from salina.common.https import NoAnswer
+from salina.quorum import etcd
 from tests.loading import load
 from tests.unit.test_etcd import QUORUM
 from tests.unit.test_patroni import DATABASE
@@ -57,8 +57,8 @@ def quorum(answers: dict[str, Any]) -> tuple[Any, Interface]:
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where etcd keeps its data and the file for its first start."""
-    monkeypatch.setattr(salina_etcd, "DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(salina_etcd, "JOIN", str(tmp_path / "join.env"))
+    monkeypatch.setattr(etcd, "DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(etcd, "JOIN", str(tmp_path / "join.env"))
     return tmp_path
 
 
@@ -194,7 +194,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data directory without a control file."""
     path = tmp_path / "crm"
     (path / "global").mkdir(parents=True)
-    monkeypatch.setattr("salina_patroni.data_directory", lambda _: str(path))
+    monkeypatch.setattr("salina.database.patroni.data_directory", lambda _: str(path))
     return path
 
 
@@ -323,9 +323,9 @@ def test_a_file_written_after_the_start_is_newer(tmp_path: Path) -> None:
     file.touch()
     os.utime(file, (1000, 1000))
     files = [str(file), str(tmp_path / "missing")]
-    assert salina_service.newer(files, 50_000_000, 60, 1005) == [str(file)]  # started at 995
-    assert salina_service.newer(files, 50_000_000, 52, 1005) == []  # started at 1003
-    assert salina_service.newer(files, 0, 60, 1005) == []
+    assert service.newer(files, 50_000_000, 60, 1005) == [str(file)]  # started at 995
+    assert service.newer(files, 50_000_000, 52, 1005) == []  # started at 1003
+    assert service.newer(files, 0, 60, 1005) == []
 
 
 @pytest.mark.parametrize(

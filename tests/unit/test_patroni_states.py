@@ -199,7 +199,7 @@ WHOLE: Answers = {"patroni.obstacle": "", "patroni.half_copied": False}
 
 
 def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("salina_wait.time.sleep", lambda _: None)
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
     answers = WHOLE | {
         "patroni.obstacle": Sequence("PostgreSQL is stopped", "PostgreSQL is creating replica", ""),
         "patroni.half_copied": Sequence(True, True, False),

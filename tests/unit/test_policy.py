@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-import salina_policy
-from salina_policy import Opening
+from salina_fleet import policy
+from salina_fleet.policy import Opening
 from tests import fleets
 
 MATRIX = {
@@ -41,7 +41,7 @@ MATRIX = {
 @pytest.mark.parametrize(("source", "target"), MATRIX, ids="-".join)
 def test_matrix(source: str, target: str) -> None:
     """The port matrix of the default fleet, as a table."""
-    found = salina_policy.allowed(fleets.fleet(), source, target)
+    found = policy.allowed(fleets.fleet(), source, target)
     assert found == {Opening(address, "tcp", ports) for address, ports in MATRIX[source, target]}
 
 
@@ -50,7 +50,7 @@ def test_rules_agree_with_the_matrix(name: str) -> None:
     """On every host, ufw lets pass what the matrix allows from each other host, and no more."""
     fleet = fleets.fleet(name)
     for target in fleet.hosts.values():
-        rules = salina_policy.rules(fleet, target)
+        rules = policy.rules(fleet, target)
         for source in fleet.hosts.values():
             if source.id == target.id:
                 continue
@@ -60,7 +60,7 @@ def test_rules_agree_with_the_matrix(name: str) -> None:
                 for network, address in source.addresses.items()
                 if target.addresses.get(network) == rule["to"] and matches(rule["from"], address)
             }
-            assert passed == salina_policy.allowed(fleet, source.id, target.id)
+            assert passed == policy.allowed(fleet, source.id, target.id)
 
 
 def matches(source: str, address: str) -> bool:
@@ -73,7 +73,7 @@ def test_rules_are_exact(name: str, host: str) -> None:
     """Each rule leads to an address of the host; only Salt and SSH are for a whole network."""
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
-    rules = salina_policy.rules(fleet, here)
+    rules = policy.rules(fleet, here)
     assert len({json.dumps(rule) for rule in rules}) == len(rules)
     for rule in rules:
         assert set(rule) == {"comment", "proto", "ports", "from", "to"}
@@ -89,7 +89,7 @@ def test_rules_are_exact(name: str, host: str) -> None:
 def test_only_the_firewall_forwards() -> None:
     """From outside only the published ports of the service's address are forwarded (S7)."""
     fleet = fleets.fleet()
-    assert salina_policy.routes(fleet, fleet.hosts["fw"]) == [
+    assert policy.routes(fleet, fleet.hosts["fw"]) == [
         {
             "comment": "the published service",
             "proto": "tcp",
@@ -98,18 +98,18 @@ def test_only_the_firewall_forwards() -> None:
             "to": "10.1.2.2",
         }
     ]
-    assert [h.id for h in fleet.hosts.values() if salina_policy.forwards(fleet, h)] == ["fw"]
+    assert [h.id for h in fleet.hosts.values() if policy.forwards(fleet, h)] == ["fw"]
     for host in fleet.hosts.values():
-        assert host.id == "fw" or not salina_policy.routes(fleet, host)
+        assert host.id == "fw" or not policy.routes(fleet, host)
 
 
 def test_firewall_and_balancer_on_one_host() -> None:
     """Then nothing is forwarded: the published port is the host's own."""
     fleet = fleets.fleet("one-host")
     (host,) = fleet.hosts.values()
-    assert not salina_policy.forwards(fleet, host)
-    assert salina_policy.routes(fleet, host) == []
-    assert [(rule["from"], rule["ports"]) for rule in salina_policy.rules(fleet, host)] == [
+    assert not policy.forwards(fleet, host)
+    assert policy.routes(fleet, host) == []
+    assert [(rule["from"], rule["ports"]) for rule in policy.rules(fleet, host)] == [
         ("10.9.0.0/24", "22"),
         ("10.9.0.0/24", "4505,4506"),
         ("any", "80"),
@@ -118,10 +118,10 @@ def test_firewall_and_balancer_on_one_host() -> None:
 
 def test_published_ports_follow_tls() -> None:
     """Without TLS the HTTPS port stays closed, and other ports are published where they are set."""
-    assert salina_policy.allowed(fleets.fleet("one-host"), "clients", "all") >= {
+    assert policy.allowed(fleets.fleet("one-host"), "clients", "all") >= {
         Opening("10.9.0.5", "tcp", "80")
     }
-    assert salina_policy.allowed(fleets.fleet("five-apps"), "clients", "spread") == {
+    assert policy.allowed(fleets.fleet("five-apps"), "clients", "spread") == {
         Opening("172.20.2.10", "tcp", "8080,8443")
     }
 

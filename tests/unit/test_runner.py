@@ -9,7 +9,7 @@ import pytest
 import salt.config
 from salt.exceptions import CommandExecutionError
 
-import salina_runner
+from salina_fleet import runner
 from tests.fleets import REPOSITORY
 
 
@@ -25,7 +25,7 @@ def configuration(folder: Path, *more: Path) -> dict[str, Any]:
 
 def test_without_a_provisioner_the_operator_makes_hosts(tmp_path: Path) -> None:
     """S10: so it is where nothing was configured."""
-    assert salina_runner.provisioner(configuration(tmp_path)) is None
+    assert runner.provisioner(configuration(tmp_path)) is None
 
 
 def test_the_lab_names_its_own(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_lab_names_its_own(tmp_path: Path) -> None:
     found = configuration(tmp_path, REPOSITORY / "lab/master.conf")["salina"]
     assert set(found) == {"root", "state", "provisioner"}
     own = found["provisioner"].replace(found["root"], str(REPOSITORY))
-    assert salina_runner.provisioner({"salina": {"provisioner": own}}) == [own]
+    assert runner.provisioner({"salina": {"provisioner": own}}) == [own]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_the_lab_names_its_own(tmp_path: Path) -> None:
 )
 def test_a_provisioner_that_cannot_be_called(value: Any, fault: str) -> None:
     with pytest.raises(CommandExecutionError) as caught:
-        salina_runner.provisioner({"salina": {"provisioner": value}})
+        runner.provisioner({"salina": {"provisioner": value}})
     said = str(caught.value)
     assert said.startswith("the master's configuration: salina.provisioner: ") and fault in said

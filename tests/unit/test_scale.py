@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_scale
-from salina_scale import Change, RequestError
+from salina_fleet.change import scale
+from salina_fleet.change.scale import Change, RequestError
 from tests import fleets
 
 TOPOLOGY = fleets.topology()
@@ -18,8 +18,8 @@ NOW = {"app": ["s1", "s2", "s3"]}
 
 
 def change(data: dict[str, Any], *unfinished: str) -> Change:
-    request = salina_scale.parse({"pool": "app", **data}, TOPOLOGY)
-    return salina_scale.plan(request, TOPOLOGY, NOW, unfinished)
+    request = scale.parse({"pool": "app", **data}, TOPOLOGY)
+    return scale.plan(request, TOPOLOGY, NOW, unfinished)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ RULE = "allowed is sN with N from 1 to 10"
 )
 def test_s10_a_bad_request_is_one_fault(data: object, fault: str) -> None:
     with pytest.raises(RequestError) as caught:
-        salina_scale.parse(data, TOPOLOGY)
+        scale.parse(data, TOPOLOGY)
     assert caught.value.faults == (fault,)
 
 
@@ -133,7 +133,7 @@ done: fleet.done app"""
 def steps(change: Change) -> list[str]:
     """The steps of a change as lines of text."""
     found = []
-    for step in salina_scale.told(change, ["nas1", "bbdd1"], ["lb1"])["steps"]:
+    for step in scale.told(change, ["nas1", "bbdd1"], ["lb1"])["steps"]:
         given = step.get("arguments", {})
         hosts = given.get("hosts") or step.get("highstate") or [given["pool"]]
         words = [step["runner"]] if "runner" in step else []
@@ -164,20 +164,20 @@ def test_s10_no_more_steps_than_there_are_hosts_for(data: dict[str, Any], hosts:
 
 def test_s10_several_faults_at_once() -> None:
     with pytest.raises(RequestError) as caught:
-        salina_scale.parse({"pool": "app", "add": ["x"], "remove": 3, "y": 1}, TOPOLOGY)
+        scale.parse({"pool": "app", "add": ["x"], "remove": 3, "y": 1}, TOPOLOGY)
     assert len(caught.value.faults) == 3
 
 
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)
     | st.dictionaries(
-        st.sampled_from(salina_scale.KEYS) | st.text(max_size=3),
+        st.sampled_from(scale.KEYS) | st.text(max_size=3),
         st.none() | st.integers(-2, 12) | st.text(max_size=3) | st.lists(st.sampled_from(IDS)),
     )
 )
 def test_s10_no_request_raises_anything_else(data: object) -> None:
     try:
-        salina_scale.parse(data, TOPOLOGY)
+        scale.parse(data, TOPOLOGY)
     except RequestError as error:
         assert error.faults
 
@@ -191,15 +191,15 @@ def test_s10_a_request_again_changes_nothing_more(
     now: list[str], unfinished: set[str], count: int
 ) -> None:
     """S10: whatever there is, the plan reaches the count, and afterwards there is nothing left."""
-    request = salina_scale.parse({"pool": "app", "count": count}, TOPOLOGY)
+    request = scale.parse({"pool": "app", "count": count}, TOPOLOGY)
     ordered = sorted(now, key=IDS.index)
     unfinished.discard(ordered[0])  # somebody serves
-    first = salina_scale.plan(request, TOPOLOGY, {"app": ordered}, unfinished)
+    first = scale.plan(request, TOPOLOGY, {"app": ordered}, unfinished)
     assert len(first.members) == count
     assert not set(first.joining) & set(first.leaving)
     assert set(first.joining) <= set(first.members)
     assert unfinished <= set(first.touched)
-    interrupted = salina_scale.plan(request, TOPOLOGY, {"app": first.members}, first.touched)
+    interrupted = scale.plan(request, TOPOLOGY, {"app": first.members}, first.touched)
     assert interrupted == first
-    done = salina_scale.plan(request, TOPOLOGY, {"app": first.members})
+    done = scale.plan(request, TOPOLOGY, {"app": first.members})
     assert not done.touched

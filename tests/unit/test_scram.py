@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_scram
+from salina.database import scram
 
 # RFC 7677, section 3: user "user", password "pencil". Its server signature and proof follow from
 # these two keys; PostgreSQL stores them like this.
@@ -21,23 +21,23 @@ PASSWORDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size
 
 
 def test_the_example_of_the_standard() -> None:
-    assert salina_scram.verifier("pencil", SALT) == PENCIL
-    assert salina_scram.matches(PENCIL, "pencil")
-    assert not salina_scram.matches(PENCIL, "pencil ")
+    assert scram.verifier("pencil", SALT) == PENCIL
+    assert scram.matches(PENCIL, "pencil")
+    assert not scram.matches(PENCIL, "pencil ")
 
 
 def test_other_iterations_are_read_from_the_verifier() -> None:
-    assert salina_scram.matches(salina_scram.verifier("pencil", SALT, 5000), "pencil")
+    assert scram.matches(scram.verifier("pencil", SALT, 5000), "pencil")
 
 
 @pytest.mark.parametrize("stored", [None, "", "md5" + "0" * 32, "SCRAM-SHA-256$x:y$z", "a$b:c$d:e"])
 def test_what_is_no_verifier_never_matches(stored: str | None) -> None:
-    assert not salina_scram.matches(stored, "pencil")
+    assert not scram.matches(stored, "pencil")
 
 
 @pytest.mark.parametrize("password", ["", "größe", "a\nb", "a\0b"])
 def test_a_password_that_clients_could_prepare_differently_is_refused(password: str) -> None:
-    for ask in (salina_scram.verifier, lambda given: salina_scram.matches(PENCIL, given)):
+    for ask in (scram.verifier, lambda given: scram.matches(PENCIL, given)):
         with pytest.raises(ValueError, match="printable ASCII") as caught:
             ask(password)
         assert not password or password not in str(caught.value)
@@ -45,7 +45,7 @@ def test_a_password_that_clients_could_prepare_differently_is_refused(password: 
 
 @given(PASSWORDS)
 def test_a_verifier_matches_its_password_and_never_holds_it(password: str) -> None:
-    stored = salina_scram.verifier(password, iterations=1)
-    assert salina_scram.matches(stored, password)
-    assert not salina_scram.matches(stored, password + "x")
-    assert salina_scram.verifier(password, iterations=1) != stored  # another salt each time
+    stored = scram.verifier(password, iterations=1)
+    assert scram.matches(stored, password)
+    assert not scram.matches(stored, password + "x")
+    assert scram.verifier(password, iterations=1) != stored  # another salt each time

@@ -9,31 +9,32 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import salina_secrets
-from salina_secrets import SecretsError, Store
+from salina.common.certificate import new_key
+from salina_fleet import secrets
+from salina_fleet.secrets import SecretsError, Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store with all secrets."""
-    made = salina_secrets.open_store(tmp_path)
-    salina_secrets.create(made, ["crm"], 3650)
+    made = secrets.open_store(tmp_path)
+    secrets.create(made, ["crm"], 3650)
     return made
 
 
 def test_created_once(store: Store) -> None:
     """A second time makes nothing and changes nothing."""
     before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
-    assert salina_secrets.create(store, ["crm"], 3650) == []
+    assert secrets.create(store, ["crm"], 3650) == []
     assert {file.name: file.read_bytes() for file in store.folder.iterdir()} == before
-    assert set(before) == {*salina_secrets.passwords(["crm"]), "ca.key", "ca.crt"}
+    assert set(before) == {*secrets.passwords(["crm"]), "ca.key", "ca.crt"}
 
 
 def test_names_are_returned_and_no_values(tmp_path: Path) -> None:
     """What the runner returns is kept in the job cache: names only."""
-    store = salina_secrets.open_store(tmp_path)
-    made = salina_secrets.create(store, ["crm"], 3650)
-    assert made == [*salina_secrets.passwords(["crm"]), "ca.key", "ca.crt"]
+    store = secrets.open_store(tmp_path)
+    made = secrets.create(store, ["crm"], 3650)
+    assert made == [*secrets.passwords(["crm"]), "ca.key", "ca.crt"]
     assert not [name for name in made if store.get(name) in str(made)]
 
 
@@ -41,14 +42,14 @@ def test_missing_one_is_made(store: Store) -> None:
     """Only what is missing is made: the others stay."""
     kept = store.get("database-superuser")
     store.path("app-crm-admin").unlink()
-    assert salina_secrets.create(store, ["crm"], 3650) == ["app-crm-admin"]
+    assert secrets.create(store, ["crm"], 3650) == ["app-crm-admin"]
     assert store.get("database-superuser") == kept
 
 
 def test_a_further_application_gets_its_own(store: Store) -> None:
     """And all others stay, the CA's too."""
     before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
-    made = salina_secrets.create(store, ["crm", "shop"], 3650)
+    made = secrets.create(store, ["crm", "shop"], 3650)
     assert made == ["app-shop-database", "app-shop-admin", "app-shop-login"]
     after = {file.name: file.read_bytes() for file in store.folder.iterdir()}
     assert before.items() <= after.items() and len(after) == len(before) + 3
@@ -62,7 +63,7 @@ def test_modes(store: Store) -> None:
 
 def test_passwords_differ(store: Store) -> None:
     """Each has at least 128 bits of its own, in characters that need no quoting anywhere."""
-    values = [store.get(name) for name in salina_secrets.passwords(["crm"])]
+    values = [store.get(name) for name in secrets.passwords(["crm"])]
     assert len(set(values)) == len(values)
     assert all(len(value) >= 32 and value.isascii() for value in values)
     assert not set("".join(values)) & set("'\"\\ $:@/%#")
@@ -93,13 +94,13 @@ def test_never_overwritten(store: Store) -> None:
 
 def test_check(store: Store) -> None:
     """A store that is complete and closed has no fault; else each fault is a line."""
-    assert salina_secrets.check(store, ["crm"]) == []
+    assert secrets.check(store, ["crm"]) == []
     store.path("app-crm-admin").chmod(0o644)
     store.path("app-crm-login").write_text("\n")
     store.path("database-rest").unlink()
     store.folder.chmod(0o755)
     folder = store.folder
-    assert salina_secrets.check(store, ["crm"]) == [
+    assert secrets.check(store, ["crm"]) == [
         f"{folder}: others may enter, allowed is mode 0700",
         f"secret database-rest does not exist in {folder}: salt-run secrets.create makes it",
         f"{folder}/app-crm-admin: others may read it, allowed is mode 0600",
@@ -109,8 +110,8 @@ def test_check(store: Store) -> None:
 
 def test_foreign_ca(store: Store) -> None:
     """A certificate of another key is found before any host trusts it."""
-    store.path("ca.key").write_text(salina_secrets.new_key())
-    assert salina_secrets.check(store, ["crm"]) == [
+    store.path("ca.key").write_text(new_key())
+    assert secrets.check(store, ["crm"]) == [
         f"{store.path('ca.crt')}: is not the certificate of ca.key"
     ]
 

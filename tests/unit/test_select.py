@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-import salina_members
-import salina_secrets
-import salina_select
-import salina_settings
-import salina_site
-import salina_topology
-from salina_policy import Fleet
-from salina_select import UnknownMinion
+from salina_fleet import pillar as salina_select
+from salina_fleet import secrets
+from salina_fleet import site as salina_site
+from salina_fleet.model import members, settings
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.pillar import UnknownMinion
+from salina_fleet.policy import Fleet
 from tests import fleets
 
 SECTIONS = {
@@ -42,13 +41,13 @@ def test_scope(name: str, host: str) -> None:
 
 def test_only_secrets_in_use_are_read() -> None:
     """Others are not even asked for: a store may keep them where only some may be read."""
-    topology, store = fleets.topology(), salina_secrets.FakeStore()
+    topology, store = fleets.topology(), secrets.FakeStore()
     definitions = fleets.definitions(topology)
     fleet = Fleet(topology, topology.initial(), fleets.settings())
     salina_select.select(fleet, store, definitions, "nas1", fleets.TREE)
     assert store.asked == ["ca.crt"]
-    with pytest.raises(salina_secrets.SecretsError, match="database-rest"):
-        without = salina_secrets.FakeStore(without=["database-rest"])
+    with pytest.raises(secrets.SecretsError, match="database-rest"):
+        without = secrets.FakeStore(without=["database-rest"])
         salina_select.select(fleet, without, definitions, "bbdd1", fleets.TREE)
 
 
@@ -88,7 +87,7 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
         topology,
         topology.initial(),
         fleets.settings(),
-        salina_secrets.FakeStore(),
+        secrets.FakeStore(),
         fleets.definitions(topology),
         minion,
         fleets.TREE,
@@ -163,7 +162,7 @@ def test_storage() -> None:
 
 def test_volume_options() -> None:
     """Options of the settings join the project's own, written as Gluster shows them."""
-    own = salina_settings.parse({"storage": {"options": {"performance.stat-prefetch": False}}})
+    own = settings.parse({"storage": {"options": {"performance.stat-prefetch": False}}})
     options = fleets.pillar("nas1", own=own)["storage"]["volume"]["options"]
     assert options["performance.stat-prefetch"] == "off"
     alone = fleets.pillar("all", "one-host")["storage"]["volume"]
@@ -289,7 +288,7 @@ def test_names_of_the_cluster_are_no_applications() -> None:
     first = fleets.topology("two-applications")
     turned = replace(first, applications=dict(reversed(first.applications.items())))
     for topology in (first, turned):
-        given = (topology, topology.initial(), fleets.settings(), salina_secrets.FakeStore())
+        given = (topology, topology.initial(), fleets.settings(), secrets.FakeStore())
         kept = [
             salina_select.pillar_for(*given, fleets.definitions(topology), host, fleets.TREE)
             for host in ("bbdd1", "nas1")
@@ -312,7 +311,7 @@ def site(tmp_path: Any) -> Any:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
     read = salina_site.read(root, tmp_path / "state")
-    salina_secrets.create(read.store, ["crm"], 3650)
+    secrets.create(read.store, ["crm"], 3650)
     return read
 
 
@@ -320,12 +319,12 @@ def test_site_follows_its_files(site: Any) -> None:
     """A changed file is seen at once; without a change nothing is read again."""
     again = salina_site.read(site.root, site.state)
     assert again is site
-    salina_members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
+    members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
     changed = salina_site.read(site.root, site.state)
     assert changed.pillar("s5")["node"]["pool"] == "app"
     with pytest.raises(UnknownMinion):
         changed.pillar("s1")
-    (site.root / "_utils" / "salina_new.py").write_text("x = 1\n")
+    (site.root / "_utils" / "salina" / "new.py").write_text("x = 1\n")
     assert salina_site.read(site.root, site.state).tree != site.tree
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import salina_service
+from salina.common import service
 
 SHOWN = """\
 ReloadResult={result}
@@ -25,12 +25,12 @@ StateChangeTimestampMonotonic=5000000
     ],
 )
 def test_last_read(result: str, reloads: bool, moment: int) -> None:
-    assert salina_service.last_read(SHOWN.format(result=result), reloads) == moment
+    assert service.last_read(SHOWN.format(result=result), reloads) == moment
 
 
 def test_last_read_of_a_service_that_never_ran() -> None:
-    assert salina_service.last_read("ExecMainStartTimestampMonotonic=0\n", False) == 0
-    assert salina_service.last_read("", True) == 0
+    assert service.last_read("ExecMainStartTimestampMonotonic=0\n", False) == 0
+    assert service.last_read("", True) == 0
 
 
 def test_newer(tmp_path: Path) -> None:
@@ -39,5 +39,5 @@ def test_newer(tmp_path: Path) -> None:
     for path, age in ((old, 11), (new, 9)):
         Path(path).touch()
         os.utime(path, (1000 - age, 1000 - age))
-    assert salina_service.newer([old, new, missing], 90_000_000, 100.0, 1000.0) == [new]
-    assert salina_service.newer([new], 0, 100.0, 1000.0) == []
+    assert service.newer([old, new, missing], 90_000_000, 100.0, 1000.0) == [new]
+    assert service.newer([new], 0, 100.0, 1000.0) == []

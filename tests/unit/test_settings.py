@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_settings
-from salina_settings import Settings, SettingsError
+from salina_fleet.model import settings
+from salina_fleet.model.settings import Settings, SettingsError
 from tests.fleets import REPOSITORY
 
 
 def test_repository_shows_the_defaults() -> None:
     """What pillar/settings names are the defaults: a comment there never lies."""
-    assert salina_settings.load(REPOSITORY / "pillar" / "settings") == Settings()
+    assert settings.load(REPOSITORY / "pillar" / "settings") == Settings()
 
 
 def test_nothing_given(tmp_path: Path) -> None:
     """No file, an empty file and an empty folder: defaults."""
     (tmp_path / "storage.yaml").write_text("# nothing yet\n")
-    assert salina_settings.load(tmp_path) == Settings()
-    assert salina_settings.load(tmp_path / "none") == Settings()
+    assert settings.load(tmp_path) == Settings()
+    assert settings.load(tmp_path / "none") == Settings()
 
 
 def test_measured_values() -> None:
@@ -37,7 +37,7 @@ def test_measured_values() -> None:
 def test_tables_are_added_to() -> None:
     """A parameter that is given joins the defaults, or replaces one."""
     given = {"parameters": {"shared_buffers": "1GB", "jit": False}}
-    parameters = salina_settings.parse({"database": given}).database.parameters
+    parameters = settings.parse({"database": given}).database.parameters
     assert parameters["shared_buffers"] == "1GB"
     assert parameters["jit"] is False
     assert parameters["wal_log_hints"] is True
@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong(data: dict[str, Any], message: str) -> None:
     """One mistake: one line with file, path, what was found, what is allowed."""
     with pytest.raises(SettingsError) as caught:
-        salina_settings.parse(data)
+        settings.parse(data)
     assert caught.value.faults == (message,)
 
 
@@ -149,8 +149,8 @@ def test_all_files_together(tmp_path: Path) -> None:
     (tmp_path / "tls.yaml").write_text("days: 1\n")
     (tmp_path / "tsl.yaml").write_text("days: 1\n")
     with pytest.raises(SettingsError) as caught:
-        salina_settings.load(tmp_path)
-    names = ", ".join(salina_settings.COMPONENTS)
+        settings.load(tmp_path)
+    names = ", ".join(settings.COMPONENTS)
     assert caught.value.faults == (
         "app.yaml: workers: given twice, on line 1 and on line 2, allowed is once",
         "balancer.yaml: is not text in UTF-8",
@@ -167,27 +167,25 @@ def test_all_files_together(tmp_path: Path) -> None:
     ("duration", "seconds"), [("500ms", 0.5), ("2s", 2), ("3m", 180), ("1h", 3600)]
 )
 def test_seconds(duration: str, seconds: float) -> None:
-    assert salina_settings.seconds(duration) == seconds
+    assert settings.seconds(duration) == seconds
 
 
 values = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())
 )
-keys = st.sampled_from(
-    [name for kind in salina_settings.COMPONENTS.values() for name in vars(kind)]
-)
+keys = st.sampled_from([name for kind in settings.COMPONENTS.values() for name in vars(kind)])
 
 
 @given(
     st.dictionaries(
-        st.sampled_from([*salina_settings.COMPONENTS, "other"]),
+        st.sampled_from([*settings.COMPONENTS, "other"]),
         st.one_of(values, st.dictionaries(st.one_of(keys, st.text()), values)),
     )
 )
 def test_any_data(data: dict[str, object]) -> None:
     """Whatever is given: settings, or a SettingsError."""
     try:
-        salina_settings.parse(data)
+        settings.parse(data)
     except SettingsError as error:
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-import salina_command
-import salina_state
+from salina.common import command
+from salina.common import state as salina_state
 from tests import fleets
 from tests.conftest import REPOSITORY
 from tests.loading import failure, load
@@ -139,8 +139,8 @@ def test_a_mistake_of_ours_is_shown_whole() -> None:
 def test_systemctl_names_the_command_and_what_was_said() -> None:
     done = list[Any]()
     salt = {"service.start": lambda name, **options: done.append((name, options))}
-    salina_command.systemctl(salt, "start", "etcd", no_block=True)
+    command.systemctl(salt, "start", "etcd", no_block=True)
     assert done == [("etcd", {"no_block": True})]
     with pytest.raises(CommandExecutionError) as caught:
-        salina_command.systemctl(Refusing(), "reload", "haproxy")
+        command.systemctl(Refusing(), "reload", "haproxy")
     assert str(caught.value) == f"systemctl reload haproxy: {SAID}"

@@ -14,9 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_topology
-import salina_yaml
-from salina_topology import Topology, TopologyError
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.topology import Topology, TopologyError
+from salina_fleet.schema import document
 from tests import fleets
 
 Data = dict[str, Any]
@@ -823,7 +823,7 @@ def test_any_data(data: object) -> None:
 
 def check_text(text: bytes | str) -> None:
     """The same for a file's content."""
-    check(lambda: salina_yaml.loads(text, "x"), lambda: salina_topology.loads(text))
+    check(lambda: document.loads(text, "x"), lambda: salina_topology.loads(text))
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60)))
@@ -997,4 +997,4 @@ plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs
 @given(st.dictionaries(plain, st.one_of(plain, st.integers(), st.booleans(), st.none())))
 def test_yaml_round_trip(data: dict[str, object]) -> None:
     """The reader reads what PyYAML writes."""
-    assert salina_yaml.loads(yaml.safe_dump(data), "x") == data
+    assert document.loads(yaml.safe_dump(data), "x") == data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import salina_tree
+from salina.common import tree
 
 
 def write(root: Path, name: str, content: str = "") -> None:
@@ -15,26 +15,26 @@ def write(root: Path, name: str, content: str = "") -> None:
 
 def test_same_on_both_sides(tmp_path: Path) -> None:
     """A repository and a minion that synchronised it have the same digest."""
-    for kind in salina_tree.KINDS:
+    for kind in tree.KINDS:
         write(tmp_path / "master", f"_{kind}/a.py", kind)
         write(tmp_path / "minion", f"{kind}/a.py", kind)
     write(tmp_path / "minion", "utils/__pycache__/a.cpython-311.pyc")
     write(tmp_path / "minion", "grains/b.py")
-    expected = salina_tree.of_repository(tmp_path / "master")
-    assert salina_tree.of_minion(tmp_path / "minion") == expected
+    expected = tree.of_repository(tmp_path / "master")
+    assert tree.of_minion(tmp_path / "minion") == expected
 
 
 def test_every_difference_counts(tmp_path: Path) -> None:
     """Content, name, kind and presence of a file."""
-    digests = {salina_tree.of_minion(tmp_path)}
+    digests = {tree.of_minion(tmp_path)}
     for name, content in (("utils/a.py", "1"), ("utils/a.py", "2"), ("modules/a.py", "2")):
         write(tmp_path, name, content)
-        digests.add(salina_tree.of_minion(tmp_path))
+        digests.add(tree.of_minion(tmp_path))
     (tmp_path / "utils/a.py").rename(tmp_path / "utils/b.py")
-    digests.add(salina_tree.of_minion(tmp_path))
+    digests.add(tree.of_minion(tmp_path))
     assert len(digests) == 5
 
 
 def test_nothing(tmp_path: Path) -> None:
     """A bare minion has a digest, too, and it is not that of any repository."""
-    assert salina_tree.of_minion(tmp_path) != salina_tree.of_repository(Path.cwd())
+    assert tree.of_minion(tmp_path) != tree.of_repository(Path.cwd())

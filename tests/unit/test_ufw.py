@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 import pytest
 
-import salina_ufw
 from _modules import ufw as module
 from _states import ufw as state
+from salina.firewall import ufw as salina_ufw
 from tests import fleets
 from tests.loading import failure
 

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import salina_userdata
 from lab import keys, userdata
 from lab.errors import LabError
+from salina_fleet.provision import userdata as salina_userdata
 
 CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----\n"
 PUBLIC = "-----BEGIN PUBLIC KEY-----\nminion\n-----END PUBLIC KEY-----"

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-import salina_wait
+from salina.common import wait
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """A clock that only sleeping moves."""
     now = [0.0]
-    monkeypatch.setattr(salina_wait.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(salina_wait.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr(wait.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(wait.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
     yield now
 
 
 def test_until(clock: list[float]) -> None:
     """What was found is given, as soon as it is there."""
-    assert salina_wait.until(lambda: "found" if clock[0] >= 3 else None, 10) == "found"
+    assert wait.until(lambda: "found" if clock[0] >= 3 else None, 10) == "found"
     assert clock[0] == 3
 
 
@@ -28,7 +28,7 @@ def test_until(clock: list[float]) -> None:
 def test_bound(clock: list[float], seconds: float, asked: int) -> None:
     """It asks at once, and for the last time when the time is just up."""
     moments: list[float] = []
-    assert salina_wait.until(lambda: moments.append(clock[0]), seconds) is None
+    assert wait.until(lambda: moments.append(clock[0]), seconds) is None
     assert (len(moments), moments[-1]) == (asked, seconds)
 
 
@@ -36,5 +36,5 @@ def test_clear() -> None:
     """The last obstacle is in the error."""
     obstacles = iter(["one", "two", "three", "four"])
     with pytest.raises(TimeoutError, match="waited 2 s for the end: three"):
-        salina_wait.clear(lambda: next(obstacles), 2, "the end")
-    salina_wait.clear(lambda: "", 0, "nothing")
+        wait.clear(lambda: next(obstacles), 2, "the end")
+    wait.clear(lambda: "", 0, "nothing")

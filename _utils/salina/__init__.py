@@ -1,0 +1,1 @@
+"""What minions are served: one package for each component, as in salt/."""

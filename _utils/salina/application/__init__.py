@@ -1,0 +1,1 @@
+"""The kinds of application that run on app hosts."""

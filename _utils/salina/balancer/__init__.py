@@ -1,0 +1,1 @@
+"""HAProxy: its runtime socket, and weights that follow the load."""

@@ -1,0 +1,1 @@
+"""What several components use: files, commands, waiting, certificates."""

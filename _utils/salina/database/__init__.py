@@ -1,0 +1,1 @@
+"""PostgreSQL under Patroni: its REST interface, its roles and sessions."""

@@ -1,0 +1,217 @@
+"""Patroni's configuration, and the answers of its REST interface.
+
+Source of the rules: design, "Database"; Patroni 4.1, "YAML configuration settings" and "REST API".
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import yaml
+
+from salina.common.https import Identity, host_port
+
+INITDB = "/usr/local/sbin/patroni-initdb"
+"""Makes a data directory that is complete or not there at all."""
+
+OPERATORS = frozenset({"pause", "standby_cluster"})
+"""Keys of the dynamic configuration that an operator sets for a while; never taken away."""
+
+SETTINGS = (
+    "ttl",
+    "loop_wait",
+    "retry_timeout",
+    "maximum_lag_on_failover",
+    "primary_start_timeout",
+    "synchronous_mode",
+    "failsafe_mode",
+    "check_timeline",
+)
+
+
+def data_directory(database: dict[str, Any]) -> str:
+    """Where this cluster's files are: ``/var/lib/postgresql/15/salina``."""
+    return f"/var/lib/postgresql/{database['version']}/{database['scope']}"
+
+
+def unfounded(database: dict[str, Any]) -> dict[str, Any]:
+    """Return the transaction of etcd that takes away the claim to found a cluster, if it is open.
+
+    Patroni makes the key empty before it founds the cluster, and fills it when it has done so.
+    """
+    key = _base64(f"/service/{database['scope']}/initialize")
+    return {
+        "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": ""}],
+        "success": [{"request_delete_range": {"key": key}}],
+    }
+
+
+def rest_url(database: dict[str, Any], address: str, path: str) -> str:
+    """The URL of a path of a member's REST interface."""
+    return f"https://{host_port(address, database['rest_port'])}/{path}"
+
+
+def dynamic(database: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that all members share, which Patroni keeps in the quorum."""
+    return {
+        **{key: database["settings"][key] for key in SETTINGS},
+        "postgresql": {
+            "use_pg_rewind": True,
+            "use_slots": True,
+            "parameters": dict(database["parameters"]),
+        },
+    }
+
+
+def access_rules(database: dict[str, Any]) -> list[str]:
+    """Return pg_hba: TLS and SCRAM for everybody who comes over the network.
+
+    The superuser comes through the local socket as the system's user ``postgres`` only. An
+    application's role reaches its own database, from its own hosts alone, and with Odoo
+    ``postgres``, which its bus listens on.
+    """
+    rules = ["local all postgres peer"]
+    members = [member["address"] for member in database["members"]]
+    for address in members:
+        rules.append(f"hostssl replication replicator {_single(address)} scram-sha-256")
+        rules.append(f"hostssl postgres rewinder {_single(address)} scram-sha-256")
+    for application in database["applications"]:
+        where, who = ",".join(application["reaches"]), application["user"]
+        for address in application["clients"]:
+            rules.append(f"hostssl {where} {who} {_single(address)} scram-sha-256")
+    return rules
+
+
+def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    """Return the whole of ``patroni.yml`` for one member.
+
+    Args:
+        database: the pillar of that name.
+        identity: the files of the host's certificate, used for every connection in and out.
+    """
+    address, passwords = database["address"], database["passwords"]
+    rest, postgresql = (host_port(address, database[key]) for key in ("rest_port", "port"))
+    verified = {"sslmode": "verify-full", "sslrootcert": identity.ca}
+    return {
+        "scope": database["scope"],
+        "name": database["name"],
+        "log": {"deduplicate_heartbeat_logs": True},
+        "restapi": {
+            "listen": rest,
+            "connect_address": rest,
+            "certfile": identity.certificate,
+            "keyfile": identity.key,
+            "cafile": identity.ca,
+            "verify_client": "optional",
+            "authentication": {"username": "patroni", "password": passwords["rest"]},
+        },
+        "ctl": {
+            "cacert": identity.ca,
+            "certfile": identity.certificate,
+            "keyfile": identity.key,
+        },
+        "etcd3": {
+            "hosts": list(database["quorum"]),
+            "protocol": "https",
+            "cacert": identity.ca,
+            "cert": identity.certificate,
+            "key": identity.key,
+        },
+        "bootstrap": {
+            "dcs": dynamic(database),
+            "initdb": [
+                {"encoding": "UTF8"},
+                {"locale": "C.UTF-8"},
+                {"auth-host": "scram-sha-256"},
+                {"auth-local": "peer"},
+                "data-checksums",
+            ],
+        },
+        "postgresql": {
+            "listen": postgresql,
+            "connect_address": postgresql,
+            "data_dir": data_directory(database),
+            "bin_dir": f"/usr/lib/postgresql/{database['version']}/bin",
+            "bin_name": {"initdb": INITDB},
+            "pgpass": "/var/lib/postgresql/.pgpass-patroni",
+            "use_unix_socket": True,
+            "basebackup": [{"checkpoint": "fast"}],  # else a copy waits minutes for the next one
+            "remove_data_directory_on_rewind_failure": True,
+            "remove_data_directory_on_diverged_timelines": True,
+            "authentication": {
+                "superuser": {"username": "postgres", "password": passwords["superuser"]},
+                "replication": {
+                    "username": "replicator",
+                    "password": passwords["replication"],
+                    **verified,
+                },
+                "rewind": {"username": "rewinder", "password": passwords["rewind"], **verified},
+            },
+            "parameters": {
+                "unix_socket_directories": "/run/postgresql",
+                "ssl": True,
+                "ssl_ca_file": identity.ca,
+                "ssl_cert_file": identity.certificate,
+                "ssl_key_file": identity.key,
+            },
+            "pg_hba": access_rules(database),
+        },
+    }
+
+
+def configuration_file(database: dict[str, Any], identity: Identity) -> str:
+    """Return `configuration` as YAML."""
+    return yaml.safe_dump(configuration(database, identity), sort_keys=False)
+
+
+def patch(actual: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what to send to ``PATCH /config`` so that ``actual`` becomes ``wanted``.
+
+    What isn't wanted is set to null, which removes it, but for `OPERATORS`.
+    """
+    changes: dict[str, Any] = {
+        key: None for key in actual if key not in wanted and key not in OPERATORS
+    }
+    for key, value in wanted.items():
+        present = actual.get(key)
+        if isinstance(value, dict) and isinstance(present, dict):
+            if inner := patch(present, value):
+                changes[key] = inner
+        elif key not in actual or present != value:
+            changes[key] = value
+    return changes
+
+
+def leader(cluster: dict[str, Any]) -> str | None:
+    """Return the id of the running primary in an answer of ``GET /cluster``; None without one."""
+    for member in cluster.get("members", ()):
+        if member.get("role") in ("leader", "standby_leader") and member.get("state") == "running":
+            return str(member["name"])
+    return None
+
+
+def obstacle(member: dict[str, Any]) -> str:
+    """Say why a member is no working part of the cluster yet, from ``GET /patroni``; or ""."""
+    role, state = member.get("role"), member.get("state")
+    if idle(member) and member.get("cluster_unlocked"):
+        return "it has no data yet, and there is no primary to copy them from"
+    if state != "running":
+        return f"PostgreSQL is {state}"
+    if role in ("primary", "master", "standby_leader"):
+        return ""
+    replication = member.get("replication_state") or "not connected to the primary"
+    return "" if replication == "streaming" else f"it is a {role}, {replication}"
+
+
+def idle(member: dict[str, Any]) -> bool:
+    """Whether a member has no data that it can start, and makes none: from ``GET /patroni``."""
+    return member.get("state") == "stopped" and member.get("role") == "uninitialized"
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _single(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"

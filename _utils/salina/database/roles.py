@@ -1,0 +1,180 @@
+"""The roles and databases that the cluster must have, and the SQL that gets there.
+
+Text goes into SQL through `literal` and `identifier` only. SQL goes to psql on standard input
+only, and holds SCRAM verifiers, never passwords (decision 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from salina.database import scram
+
+ATTRIBUTES = {
+    "rolcanlogin": "LOGIN",
+    "rolsuper": "SUPERUSER",
+    "rolcreatedb": "CREATEDB",
+    "rolcreaterole": "CREATEROLE",
+    "rolreplication": "REPLICATION",
+    "rolbypassrls": "BYPASSRLS",
+}
+"""Columns of pg_roles that say what a role may, and the words that set them."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role: `attributes` are the columns of `ATTRIBUTES` that are true; None leaves them be."""
+
+    name: str
+    password: str
+    attributes: frozenset[str] | None
+
+
+class Step(NamedTuple):
+    """One change: of what, to what (for people), and the SQL for it."""
+
+    subject: str
+    change: str
+    sql: str
+
+
+def identifier(name: str) -> str:
+    """Quote a name: ``my"db`` becomes ``"my""db"``. Raises ValueError for what SQL can't hold."""
+    if not name or "\0" in name or len(name.encode()) > 63:
+        raise ValueError(f"not a name for PostgreSQL: {name!r}")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text: ``O'Hara`` becomes ``'O''Hara'`` (standard_conforming_strings is on)."""
+    if "\0" in text:
+        raise ValueError("a text for PostgreSQL holds a zero byte")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def roles(database: dict[str, Any]) -> list[Role]:
+    """Return the roles of a cluster: Patroni's three and one for each application.
+
+    Patroni founds its own with the passwords of the time; here their passwords follow the pillar.
+
+    Args:
+        database: the pillar of that name.
+    """
+    passwords = database["passwords"]
+    own = [
+        Role("postgres", passwords["superuser"], None),
+        Role("replicator", passwords["replication"], None),
+        Role("rewinder", passwords["rewind"], None),
+    ]
+    return own + [
+        Role(application["user"], application["password"], frozenset({"rolcanlogin"}))
+        for application in database["applications"]
+    ]
+
+
+def state_query(names: list[str]) -> str:
+    """Return the SQL that shows, as one line of JSON, what `role_steps` and others look at."""
+    columns = ", ".join(f"'{column}', {column}" for column in ATTRIBUTES)
+    wanted = ", ".join(literal(name) for name in names)
+    return (
+        "SELECT json_build_object("
+        "'replica', pg_is_in_recovery(), "
+        "'roles', (SELECT coalesce(json_object_agg(rolname, json_build_object("
+        f"'verifier', rolpassword, {columns})), '{{}}') FROM pg_authid "
+        f"WHERE rolname IN ({wanted})), "
+        "'databases', (SELECT coalesce(json_object_agg(datname, json_build_object("
+        "'owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding), "
+        "'collate', datcollate, 'public', EXISTS ("
+        "SELECT 1 FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl "
+        "WHERE acl.grantee = 0))), '{}') FROM pg_database WHERE NOT datistemplate))"
+    )
+
+
+def role_steps(current: dict[str, dict[str, Any]], wanted: list[Role]) -> list[Step]:
+    """Return what makes the roles as wanted; none if they are.
+
+    Args:
+        current: name to verifier and attributes, from `state_query`.
+        wanted: from `roles`.
+
+    Raises:
+        ValueError: a password that can't be (see `salina.database.scram.verifier`).
+    """
+    steps = []
+    for role in wanted:
+        name, subject = identifier(role.name), f"role {role.name}"
+        present = current.get(role.name)
+        if present is None:
+            flags = _flags(role.attributes or frozenset())
+            sql = f"CREATE ROLE {name} {flags} PASSWORD {_verifier(role)}"
+            steps.append(Step(subject, "created", sql))
+            continue
+        if not scram.matches(present["verifier"], role.password):
+            sql = f"ALTER ROLE {name} PASSWORD {_verifier(role)}"
+            steps.append(Step(subject, "password set", sql))
+        if role.attributes is None:
+            continue
+        has = frozenset(column for column in ATTRIBUTES if present[column])
+        if has != role.attributes:
+            flags = _flags(role.attributes)
+            steps.append(Step(subject, f"made {flags}", f"ALTER ROLE {name} {flags}"))
+    return steps
+
+
+def database_steps(
+    current: dict[str, dict[str, Any]], applications: list[dict[str, Any]]
+) -> list[Step]:
+    """Return what makes the applications' databases as wanted; none if they are.
+
+    Encoding UTF8, collation ``C`` and character types of ``C.UTF-8``, from template0: what Odoo
+    itself creates (LC_COLLATE 'C'), indexes that no update of the C library can spoil on one
+    member and not on another, and case folding that knows more than ASCII.
+
+    Raises:
+        ValueError: one exists with another encoding or collation, which can't be changed in place.
+    """
+    steps = []
+    for application in applications:
+        name, owner = identifier(application["name"]), identifier(application["user"])
+        subject = f"database {application['name']}"
+        present = current.get(application["name"])
+        if present is None:
+            sql = (
+                f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8' "
+                "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
+            )
+            steps.append(Step(subject, "created", sql))
+            present = {"owner": application["user"], "encoding": "UTF8", "collate": "C"}
+        if (present["encoding"], present["collate"]) != ("UTF8", "C"):
+            raise ValueError(
+                f"{subject} has encoding {present['encoding']} and collation {present['collate']} "
+                "instead of UTF8 and C, which can't be changed in place: dump it, drop it, "
+                "apply again, restore"
+            )
+        if present["owner"] != application["user"]:
+            sql = f"ALTER DATABASE {name} OWNER TO {owner}"
+            steps.append(Step(subject, f"owner {application['user']}", sql))
+        if present.get("public", True):
+            sql = f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+            steps.append(Step(subject, "closed to others", sql))
+    return steps
+
+
+def script(steps: list[Step]) -> str:
+    """Return the SQL of the steps for psql, which stops at the first error.
+
+    Statements aren't written to the server's log: they hold verifiers.
+    """
+    quiet = "SET log_statement = 'none'; SET log_min_duration_statement = -1;\n"
+    return quiet + "".join(f"{step.sql};\n" for step in steps)
+
+
+def _verifier(role: Role) -> str:
+    return literal(scram.verifier(role.password))
+
+
+def _flags(attributes: frozenset[str]) -> str:
+    return " ".join(
+        word if column in attributes else f"NO{word}" for column, word in ATTRIBUTES.items()
+    )

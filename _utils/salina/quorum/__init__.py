@@ -1,0 +1,1 @@
+"""etcd, which holds the lease of Patroni's leader."""

@@ -1,0 +1,148 @@
+"""The quorum: how an etcd member is configured, and how it gets into its cluster.
+
+Source of the rules: etcd 3.4's operations guide, "Clustering" and "Runtime reconfiguration": a
+member is started as ``new`` only when the cluster doesn't exist yet; into an existing cluster it
+comes by ``member add`` and a start as ``existing``; a member that lost its data is removed first,
+because it may have voted for what it has forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from salina.common.https import Identity, host_port
+
+DATA = "/var/lib/etcd/default"
+JOIN = "/var/lib/etcd/join.env"
+"""Exists only while this host joins: without data and without it, etcd does not start."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as the cluster knows it; `started` is whether it ever was there."""
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...]
+    started: bool
+
+
+@dataclass(frozen=True)
+class Join:
+    """How a host without data gets in: `state` for etcd, after `remove` (an id) and `add`."""
+
+    state: str
+    remove: str | None = None
+    add: bool = False
+
+
+def client_url(address: str, port: int) -> str:
+    """The URL on which a member serves clients."""
+    return f"https://{host_port(address, port)}"
+
+
+def peer_url(quorum: dict[str, Any], address: str) -> str:
+    """The URL on which the member at an address serves its peers."""
+    return f"https://{host_port(address, quorum['peer_port'])}"
+
+
+def environment(quorum: dict[str, Any], identity: Identity) -> dict[str, str]:
+    """Return etcd's settings, as environment variables, for one member.
+
+    Clients and peers need a certificate of the CA. Old revisions are compacted, because Patroni
+    writes one with each turn and etcd would keep them all.
+
+    Args:
+        quorum: the pillar of that name.
+        identity: the files of the host's certificate.
+    """
+    clients = client_url(quorum["address"], quorum["client_port"])
+    peers = peer_url(quorum, quorum["address"])
+    files = {
+        "CLIENT_CERT_AUTH": "true",
+        "TRUSTED_CA_FILE": identity.ca,
+        "CERT_FILE": identity.certificate,
+        "KEY_FILE": identity.key,
+    }
+    return {
+        "ETCD_NAME": quorum["name"],
+        "ETCD_DATA_DIR": DATA,
+        "ETCD_LISTEN_CLIENT_URLS": clients,
+        "ETCD_ADVERTISE_CLIENT_URLS": clients,
+        "ETCD_LISTEN_PEER_URLS": peers,
+        "ETCD_INITIAL_ADVERTISE_PEER_URLS": peers,
+        **{f"ETCD_{key}": value for key, value in files.items()},
+        **{f"ETCD_PEER_{key}": value for key, value in files.items()},
+        "ETCD_HEARTBEAT_INTERVAL": str(quorum["heartbeat_interval"]),
+        "ETCD_ELECTION_TIMEOUT": str(quorum["election_timeout"]),
+        "ETCD_AUTO_COMPACTION_MODE": "periodic",
+        "ETCD_AUTO_COMPACTION_RETENTION": "1h",
+    }
+
+
+def members(answer: Any) -> tuple[Member, ...]:
+    """Return the members in an answer of ``/v3/cluster/member/list`` or ``…/add``.
+
+    Raises:
+        ValueError: it is not such an answer.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("members"), list):
+        raise ValueError(f"not a list of members: {answer}")
+    return tuple(
+        Member(
+            id=entry["ID"],
+            name=entry.get("name", ""),
+            peer_urls=tuple(entry.get("peerURLs", ())),
+            started=bool(entry.get("clientURLs")),
+        )
+        for entry in answer["members"]
+    )
+
+
+def join(own_url: str, known: tuple[Member, ...] | None) -> Join:
+    """Return how a host without data gets into the cluster.
+
+    Args:
+        own_url: its peer URL.
+        known: the members of the existing cluster, or None if no planned member knows one.
+    """
+    if known is None:
+        return Join("new")
+    mine = [member for member in known if own_url in member.peer_urls]
+    if not mine:
+        return Join("existing", add=True)
+    if mine[0].started:
+        return Join("existing", remove=mine[0].id, add=True)
+    return Join("existing")
+
+
+def join_environment(
+    quorum: dict[str, Any], state: str, known: tuple[Member, ...]
+) -> dict[str, str]:
+    """Return the settings for the first start of a member.
+
+    Args:
+        quorum: the pillar of that name.
+        state: ``new`` (with all planned members) or ``existing``.
+        known: for ``existing`` the cluster's members, this one included.
+    """
+    planned = {peer_url(quorum, host["address"]): host["name"] for host in quorum["members"]}
+    if state == "existing":
+        entries = [
+            (member.name or planned.get(url, member.id), url)
+            for member in known
+            for url in member.peer_urls
+        ]
+    else:
+        entries = [(name, url) for url, name in planned.items()]
+    return {
+        "ETCD_INITIAL_CLUSTER": ",".join(f"{name}={url}" for name, url in entries),
+        "ETCD_INITIAL_CLUSTER_STATE": state,
+        "ETCD_INITIAL_CLUSTER_TOKEN": quorum["token"],
+    }
+
+
+def environment_file(settings: dict[str, str]) -> str:
+    """Return settings as a file for systemd's ``EnvironmentFile=``."""
+    return "".join(f'{key}="{value}"\n' for key, value in settings.items())

@@ -1,0 +1,183 @@
+"""What a request to scale a pool asks for, and which hosts come and go for it.
+
+A host that a change has touched and not finished is kept as unfinished, with the members: so the
+same request after an interruption, or another one, takes it up wherever it was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from salina_fleet.model.topology import Pool, Topology
+from salina_fleet.schema.document import DataError, join, show
+
+KEYS = ("pool", "count", "add", "remove")
+
+
+class RequestError(DataError):
+    """A request with faults; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A pool, and either how many members it shall have or which ones shall come and go."""
+
+    pool: str
+    count: int | None = None
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done: the pool's members afterwards, the hosts that come, those that go."""
+
+    pool: str
+    members: tuple[str, ...]
+    joining: tuple[str, ...]
+    leaving: tuple[str, ...]
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The hosts that are unfinished until the change is done."""
+        return self.joining + self.leaving
+
+
+def parse(data: object, topology: Topology) -> Request:
+    """The request in an orchestration's pillar: {"pool": "app", "count": 5}.
+
+    `data`: or with "add": ["s4"] and "remove": ["s2"] instead of the count. Raises RequestError
+    with every fault.
+    """
+    if not isinstance(data, Mapping):
+        raise RequestError(
+            "request", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"]
+        )
+    faults = [
+        f"{join('', key)}: unknown, allowed is {', '.join(KEYS)}" for key in data if key not in KEYS
+    ]
+    name = data.get("pool")
+    pools = ", ".join(topology.pools) or "none: the topology has no pool"
+    pool = topology.pools.get(name) if isinstance(name, str) else None
+    if pool is None:
+        faults.append(f"pool: {show(name)}, allowed is {pools}")
+    count, listed = data.get("count"), [key for key in ("add", "remove") if key in data]
+    if ("count" in data) == bool(listed):
+        faults.append("count: give either a count, or hosts to add and to remove")
+    if "count" in data and pool and not _counts(count, pool):
+        faults.append(f"count: {show(count)}, allowed is {pool.minimum} to {pool.maximum}")
+    for key in listed:
+        faults += _id_faults(key, data[key], pool) if pool else []
+    twice = set(_ids(data.get("add"))) & set(_ids(data.get("remove")))
+    faults += [f"add.{one}: is to be removed as well" for one in sorted(twice)]
+    if faults or pool is None:
+        raise RequestError("request", faults)
+    return Request(pool.name, count, tuple(_ids(data.get("add"))), tuple(_ids(data.get("remove"))))
+
+
+def plan(
+    request: Request,
+    topology: Topology,
+    members: Mapping[str, Sequence[str]],
+    unfinished: Iterable[str] = (),
+) -> Change:
+    """Which hosts come and go, so that the pool is as requested.
+
+    `members`: those of now. `unfinished`: hosts that an earlier change has begun with. A count
+    adds the lowest free numbers and takes the highest away. Raises RequestError when hosts that
+    are no members are to be removed, or the pool would become too small or too large.
+    """
+    pool = topology.pools[request.pool]
+    now, begun = list(members[pool.name]), set(unfinished)
+    if request.count is None:
+        wanted = {*now, *request.add} - {*request.remove}
+    elif request.count >= len(now):
+        free = [one for one in pool.ids() if one not in now]
+        wanted = {*now, *free[: request.count - len(now)]}
+    else:
+        wanted = set(now[: request.count])
+    joining = wanted - (set(now) - begun)
+    leaving = {*now, *begun} - wanted
+    faults = [
+        f"remove: {one} is no member; members are {', '.join(now)}"
+        for one in request.remove
+        if one not in now and one not in begun
+    ]
+    if not pool.minimum <= len(wanted) <= pool.maximum:
+        faults.append(
+            f"{pool.name} would have {len(wanted)} members, "
+            f"allowed is {pool.minimum} to {pool.maximum}"
+        )
+    if leaving and wanted == joining:
+        faults.append(f"{pool.name}: nobody who serves now would stay; first add, then remove")
+    if faults:
+        raise RequestError("request", faults)
+    ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving))
+    return Change(pool.name, *ordered)
+
+
+def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) -> dict[str, Any]:
+    """A change as people read it and as salt/orch/change.jinja does it.
+
+    `neighbours`, `balancers`: the hosts that follow it. Beside these it has the steps in order,
+    each with a name, and either the runner's function with its arguments or the hosts to apply.
+    Hosts that leave have no requests any more before they stop, and those that join get none
+    before they serve. A change that touches no host has no steps.
+    """
+    joining, leaving = list(change.joining), list(change.leaving)
+    steps: list[dict[str, Any]] = []
+
+    def run(name: str, function: str, hosts: list[str], **more: Any) -> None:
+        if hosts:
+            steps.append({"name": name, "runner": function, "arguments": {"hosts": hosts, **more}})
+
+    def apply(name: str, hosts: Sequence[str]) -> None:
+        if hosts and change.touched:
+            steps.append({"name": name, "highstate": list(hosts)})
+
+    if change.touched:
+        run("all who follow answer", "fleet.ready", [*neighbours, *balancers])
+    run("drained", "fleet.drain", leaving)
+    run("stopped", "fleet.retire", leaving)
+    run("created", "fleet.create", joining)
+    # at the same time, as on a bare fleet: the new ones wait for what they need of the others
+    apply("applied", [*neighbours, *joining])
+    run("each serves", "fleet.probe", joining)
+    apply("balancers follow", balancers)
+    run("each serves through the balancers", "fleet.probe", joining, through=True)
+    run("destroyed", "fleet.destroy", leaving)
+    run("each minion has its configuration", "fleet.ready", joining)
+    if steps:
+        steps.append({"name": "done", "runner": "fleet.done", "arguments": {"pool": change.pool}})
+    plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
+    return plain | {"neighbours": [*neighbours], "balancers": [*balancers], "steps": steps}
+
+
+def _ordered(pool: Pool, ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(ids, key=lambda one: pool.number(one) or 0))
+
+
+def _counts(value: object, pool: Pool) -> bool:
+    plain = isinstance(value, int) and not isinstance(value, bool)
+    return plain and pool.minimum <= int(str(value)) <= pool.maximum
+
+
+def _ids(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _id_faults(key: str, value: object, pool: Pool) -> list[str]:
+    """What is wrong with a list of ids."""
+    if not isinstance(value, list) or not value:
+        return [f"{key}: {show(value)}, allowed is a list of ids"]
+    rule = f"allowed is {pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
+    faults = [
+        f"{key}: {show(one)}, {rule}"
+        for one in value
+        if not isinstance(one, str) or pool.number(one) is None
+    ]
+    if not faults and len(set(value)) < len(value):
+        faults.append(f"{key}: an id is given twice")
+    return faults

@@ -1,0 +1,78 @@
+"""What the master asks minions: whether they answer, whether they apply states, and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import salt.client
+from salt.exceptions import CommandExecutionError, SaltClientError
+
+from salina.common import wait
+
+FIRST, LONGEST = 1, 8
+"""Seconds for an answer: so many at first, twice as many each time, and at most so many."""
+RESTART = "salina-minion-restart"
+"""The transient unit that restarts a minion after the run which changed its configuration."""
+
+
+def client(opts: dict[str, Any], **more: Any) -> Any:
+    """Salt's client, with the master's options and perhaps some others."""
+    return salt.client.get_local_client(mopts={**opts, **more})
+
+
+def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
+    """Wait until the hosts' minions answer; return those that don't.
+
+    One that is about to restart is waited for as well. `timeout`: seconds; 0 asks once.
+    """
+    rest, salt_client = list(hosts), client(opts)
+    patience = FIRST  # one that is away is asked again soon, rather than waited for
+
+    def all_answer() -> bool:
+        nonlocal patience
+        asked = ("service.status", [RESTART])
+        salt_client.opts["gather_job_timeout"] = patience
+        try:
+            answers = (
+                salt_client.cmd(rest, *asked, tgt_type="list", timeout=patience) if rest else {}
+            )
+        except SaltClientError:  # the master itself is about to start
+            answers = {}
+        rest[:] = [host for host in rest if answers.get(host) is not False]
+        patience = min(2 * patience, LONGEST)
+        return not rest
+
+    wait.until(all_answer, timeout)
+    return rest
+
+
+def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
+    """Wait until no host's minion applies states; return those that do. `timeout`: seconds."""
+    rest, salt_client = list(hosts), client(opts)
+
+    def all_idle() -> bool:
+        asked = ("saltutil.is_running", ["state.*"])
+        answers = salt_client.cmd(rest, *asked, tgt_type="list") if rest else {}
+        rest[:] = [host for host in rest if answers.get(host)]
+        return not rest
+
+    wait.until(all_idle, timeout)
+    return rest
+
+
+def ask(
+    opts: dict[str, Any], hosts: Sequence[str], function: str, arguments: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """What a function says on each of these hosts. Raises CommandExecutionError where it fails."""
+    asked = (list(hosts), function, list(arguments))
+    answers = client(opts).cmd(*asked, tgt_type="list", full_return=True)
+    failed = {
+        host: answers.get(host, {}).get("ret", "no answer")
+        for host in hosts
+        if answers.get(host, {}).get("retcode", 1)
+    }
+    if failed:
+        told = "; ".join(f"{host}: {said}" for host, said in failed.items())
+        raise CommandExecutionError(f"{function}: {told}")
+    return {host: answers[host]["ret"] for host in hosts}

@@ -1,0 +1,1 @@
+"""The operator's data files as typed objects: topology, settings, applications, members."""

@@ -1,0 +1,97 @@
+"""Hosts that come and go: the provisioner that makes and removes them, and their minions' keys.
+
+A key is made on the master, accepted before its host exists, and handed over with the user data.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import salt.cache
+import salt.crypt
+import salt.key
+from salt.exceptions import CommandExecutionError
+
+from salina_fleet import runner
+from salina_fleet.provision import userdata
+from salina_fleet.site import Site
+
+KEY_BITS = 2048
+SETTINGS = "salt/common/files/minion.conf"
+"""The minion's settings, in the repository."""
+PARALLEL = 4
+"""Hosts that the provisioner makes or removes at the same time."""
+
+Failures = dict[str, str]
+"""Host -> why it could not be made, or removed."""
+
+
+def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
+    """What a host is given at its first start, with a new key that is accepted from now on."""
+    (master, *_) = site.fleet.having("master")
+    private, public = salt.crypt.gen_keys(KEY_BITS)
+    _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
+    own = (Path(opts["pki_dir"]) / "master.pub").read_text()
+    settings = (site.root / SETTINGS).read_text()
+    address = site.fleet.address(master, "management")
+    return userdata.render(host, address, private, public, own, settings)
+
+
+def accepted(opts: dict[str, Any], host: str) -> bool:
+    """Whether the host has a key: it was made, or it is about to be."""
+    return bool((_keys(opts).fetch("keys", host) or {}).get("state") == "accepted")
+
+
+def create(opts: dict[str, Any], site: Site, hosts: Sequence[str]) -> Failures:
+    """Have the provisioner make hosts; without one the operator does. Returns those it could not.
+
+    Raises CommandExecutionError when the provisioner can't be called at all.
+    """
+    command = runner.provisioner(opts)
+    if command is None:
+        return {}
+    return _each(lambda host: _call([*command, "create", host], user_data(opts, site, host)), hosts)
+
+
+def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:
+    """Away with hosts and all that the master keeps of them; that one is not there is fine.
+
+    Returns those that the provisioner could not remove. Raises as `create` does.
+    """
+    command = runner.provisioner(opts)
+    failed = _each(lambda host: _call([*command, "destroy", host]), hosts) if command else {}
+    keys = salt.key.get_key(opts)
+    for host in hosts:
+        if host not in failed:  # while it lives, it would ask for a new one
+            keys.delete_key(match=host)
+            (Path(opts["cachedir"]) / "sessions" / host).unlink(missing_ok=True)
+    return failed
+
+
+def _keys(opts: dict[str, Any]) -> Any:
+    return salt.cache.Cache(opts, driver=opts["keys.cache_driver"])
+
+
+def _each(action: Callable[[str], None], hosts: Iterable[str]) -> Failures:
+    """Do something for each host at the same time; one that fails keeps no other from it."""
+
+    def attempt(host: str) -> tuple[str, str]:
+        try:
+            action(host)
+        except CommandExecutionError as error:
+            return host, str(error)
+        return host, ""
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return {host: why for host, why in pool.map(attempt, hosts) if why}
+
+
+def _call(argv: list[str], given: str = "") -> None:
+    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise CommandExecutionError(f"{' '.join(argv)} ended with {done.returncode}: {said}")

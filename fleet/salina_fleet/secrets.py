@@ -1,0 +1,206 @@
+"""The service's secrets: made once, kept on the master, handed out by minion id.
+
+One file a secret, mode 0600, in a directory of mode 0700, outside git.
+
+The seam for GPG, Vault and the like is `Store`: whoever keeps the secrets elsewhere writes a
+class with its three methods (`get`, `put`, `has`) and returns it from `open_store`, which every
+caller uses. Only the CA's key stays a file wherever the CA signs (`Store.path`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+FOLDER = "secrets"
+CA_KEY = "ca.key"
+CA_CERT = "ca.crt"
+DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
+"""The passwords of the database hosts, by what they open."""
+APPLICATION = ("database", "admin", "login")
+"""What each application has a password of its own for."""
+
+
+class SecretsError(Exception):
+    """A secret that is missing, empty or open to others; the message never holds its value."""
+
+
+def own(application: str, purpose: str) -> str:
+    """The name of an application's own password: app-crm-login."""
+    return f"app-{application}-{purpose}"
+
+
+def passwords(applications: Iterable[str]) -> list[str]:
+    """The names of all passwords of a fleet with these applications."""
+    return [*DATABASE, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
+
+
+class Source(Protocol):
+    """What the external pillar needs of a store."""
+
+    def get(self, name: str) -> str:
+        """The value of a secret. Raises SecretsError when there is none."""
+        ...
+
+
+class Store:
+    """Secrets as files of one directory."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, name: str) -> Path:
+        """The file that holds the secret `name`."""
+        return self.folder / name
+
+    def has(self, name: str) -> bool:
+        """Whether the secret exists."""
+        return self.path(name).exists()
+
+    def get(self, name: str) -> str:
+        """The secret's value. Raises SecretsError when it is missing or empty."""
+        try:
+            value = self.path(name).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            raise SecretsError(
+                f"secret {name} does not exist in {self.folder}: salt-run secrets.create makes it"
+            ) from None
+        except OSError as error:
+            reason = error.strerror
+            raise SecretsError(f"secret {name} in {self.folder} cannot be read: {reason}") from None
+        except UnicodeDecodeError:  # its text would show a part of the value
+            raise SecretsError(f"secret {name} in {self.folder} is not plain text") from None
+        if not value:
+            raise SecretsError(f"secret {name} in {self.folder} is empty")
+        return value
+
+    def put(self, name: str, value: str) -> None:
+        """Write a new secret; one that exists is never overwritten (FileExistsError)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        temporary = self.folder / f".{name}.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
+                stream.write(value.rstrip("\n") + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(temporary, self.path(name))  # atomic, and fails when the secret exists
+        finally:
+            temporary.unlink()
+
+
+def open_store(state: str | Path) -> Store:
+    """The store of the master whose state directory is `state`."""
+    return Store(Path(state) / FOLDER)
+
+
+def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]:
+    """Make every secret that does not exist yet; returns the names of those made, no values.
+
+    The first application gives the CA its name, which it keeps.
+    """
+    from salina.common.certificate import new_key
+
+    made = []
+    for name in passwords(applications):
+        if not store.has(name):
+            store.put(name, secrets.token_urlsafe(24))
+            made.append(name)
+    if not store.has(CA_KEY):
+        store.put(CA_KEY, new_key())
+        made.append(CA_KEY)
+    if not store.has(CA_CERT):
+        store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {applications[0]}", ca_days))
+        made.append(CA_CERT)
+    return made
+
+
+def check(store: Store, applications: Iterable[str]) -> list[str]:
+    """What is wrong with the secrets: missing or empty ones, files that others may read."""
+    faults = []
+    if store.folder.exists() and store.folder.stat().st_mode & 0o077:
+        faults.append(f"{store.folder}: others may enter, allowed is mode 0700")
+    for name in (*passwords(applications), CA_KEY, CA_CERT):
+        try:
+            store.get(name)
+        except SecretsError as error:
+            faults.append(str(error))
+            continue
+        if store.path(name).stat().st_mode & 0o077:
+            faults.append(f"{store.path(name)}: others may read it, allowed is mode 0600")
+    if not faults and not _pair(store.get(CA_KEY), store.get(CA_CERT)):
+        faults.append(f"{store.path(CA_CERT)}: is not the certificate of {CA_KEY}")
+    return faults
+
+
+def self_signed(key_pem: str, common_name: str, days: int) -> str:
+    """The CA's own certificate as PEM: it may sign hosts' certificates and nothing further."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = serialization.load_pem_private_key(key_pem.encode("ascii"), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SecretsError(f"{CA_KEY} is not an ECDSA key")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def _pair(key_pem: str, certificate_pem: str) -> bool:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = serialization.load_pem_private_key(key_pem.encode("ascii"), password=None)
+        certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
+    except ValueError:
+        return False
+    return key.public_key() == certificate.public_key()
+
+
+class FakeStore:
+    """Recognisable values for tests and previews; remembers which secrets were asked for."""
+
+    def __init__(self, without: Iterable[str] = ()) -> None:
+        self.asked: list[str] = []
+        self.without = frozenset(without)
+
+    def get(self, name: str) -> str:
+        """A value that names the secret: 'canary-database-superuser'."""
+        if name in self.without:
+            raise SecretsError(f"secret {name} does not exist")
+        self.asked.append(name)
+        return f"canary-{name}"

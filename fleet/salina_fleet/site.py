@@ -1,0 +1,197 @@
+"""The master's view of everything it decides from: topology, settings, members, secrets.
+
+`read` loads it from the repository and the state directory and reports the faults of all files
+together. It reads them anew only when one of them changed, so a pillar costs what its minion
+needs and no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import salina
+from salina.common import tree as salina_tree
+from salina_fleet import pillar as salina_select
+from salina_fleet import secrets
+from salina_fleet.model import application as salina_app
+from salina_fleet.model import members as salina_members
+from salina_fleet.model import settings as salina_settings
+from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.settings import Settings
+from salina_fleet.model.topology import Application, Host
+from salina_fleet.policy import Fleet
+from salina_fleet.schema.document import DataError, show
+
+TOPOLOGY = "pillar/topology.yaml"
+SETTINGS = "pillar/settings"
+APPLICATIONS = "pillar/app"
+
+PACKAGES = ("salina", "salina_fleet")
+"""This project's Python, as the master imports it."""
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+class SiteError(DataError):
+    """The faults of all files together, each line with the file it is in, and what to do next."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\nnext: salt-run topology.check"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was read: the fleet, the applications' definitions, the digest of the minions' Python.
+
+    `definitions`: name of a file of pillar/app -> its content, of those that the topology names.
+    """
+
+    root: Path
+    state: Path
+    fleet: Fleet
+    definitions: Mapping[str, Mapping[str, Any]]
+    tree: str
+
+    @property
+    def store(self) -> secrets.Store:
+        """Where the secrets are; they are read when a minion needs them, and never kept."""
+        return secrets.open_store(self.state)
+
+    @property
+    def members_file(self) -> Path:
+        """Where the active members of the pools are kept."""
+        return self.state / salina_members.FILE
+
+    @property
+    def lock_file(self) -> Path:
+        """Whoever changes the fleet holds it (`salina_fleet.change.lock`)."""
+        return self.state / "lock"
+
+    def definition_of(self, host: Host) -> Mapping[str, Any]:
+        """What pillar/app has of the application that an app host serves."""
+        return self.definitions[self.fleet.topology.served_by(host).definition]
+
+    def pillar(self, minion_id: str) -> dict[str, Any]:
+        """One minion's pillar; raises as `salina_fleet.pillar.select` does."""
+        return salina_select.select(
+            self.fleet, self.store, self.definitions, minion_id, self.tree, str(self.state)
+        )
+
+
+_known: dict[tuple[str, str], tuple[Signature, Site]] = {}
+
+
+def read(root: str | Path, state: str | Path) -> Site:
+    """Everything, from the repository `root` and the master's state directory `state`.
+
+    Raises SiteError with the faults of topology, settings, members and applications together.
+    """
+    root, state = Path(root), Path(state)
+    signature = _signature(
+        [
+            root / TOPOLOGY,
+            state / salina_members.FILE,
+            *(file for name in (SETTINGS, APPLICATIONS) for file in (root / name).glob("*.yaml")),
+            *(file for kind in salina_tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
+        ]
+    )
+    key = (str(root), str(state))
+    if key not in _known or _known[key][0] != signature:
+        _known[key] = (signature, _read(root, state))
+    return _known[key][1]
+
+
+def outdated() -> bool:
+    """Whether the packages on disk are others than those this process has imported."""
+    return _own_files() != _imported
+
+
+def _read(root: Path, state: Path) -> Site:
+    faults: list[str] = []
+    settings = Settings()
+    try:
+        settings = salina_settings.load(root / SETTINGS)
+    except salina_settings.SettingsError as error:
+        faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
+    try:
+        topology = salina_topology.load(root / TOPOLOGY, settings.storage.replica)
+    except salina_topology.TopologyError as error:
+        raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
+    members = topology.initial()
+    file = state / salina_members.FILE
+    try:
+        members = salina_members.load(file, topology)
+    except salina_members.MembersError as error:
+        faults += _prefixed(str(file), error)
+    definitions: dict[str, Mapping[str, Any]] = {}
+    for one in topology.applications.values():
+        if one.definition in definitions:
+            continue
+        try:
+            definitions[one.definition] = definition(root, one)
+        except SiteError as error:
+            faults += error.faults
+        else:
+            faults += _port_faults(one.definition, definitions[one.definition], settings)
+    if faults:
+        raise SiteError("salina", faults)
+    fleet = Fleet(topology, members, settings)
+    return Site(root, state, fleet, definitions, salina_tree.of_repository(root))
+
+
+def definition(root: Path, application: Application) -> Mapping[str, Any]:
+    """The content of an application's file, pillar/app/<definition>.yaml.
+
+    Raises SiteError when there is none, and with every fault in it.
+    """
+    name = application.definition
+    file = f"{APPLICATIONS}/{name}.yaml"
+    if not (root / file).exists():
+        there = ", ".join(sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml")))
+        path = f"applications.{application.name}.definition"
+        fault = f"{TOPOLOGY}: {path}: {show(name)}, allowed is a file of"
+        raise SiteError("salina", [f"{fault} {APPLICATIONS}: {there or 'there is none'}"])
+    try:
+        return salina_app.load(root / file).to_dict()
+    except salina_app.AppError as error:
+        raise SiteError("salina", _prefixed(file, error)) from error
+
+
+def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> list[str]:
+    """The ports of an application that something else on loopback of its hosts has."""
+    route = settings.database_route
+    taken = {route.listen: "the database route's", route.pool_port: "pgbouncer's"}
+    ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
+    return [
+        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is {taken[port]} on its hosts, "
+        "allowed is another"
+        for path, port in ports.items()
+        if port in taken
+    ]
+
+
+def _prefixed(name: str, error: DataError) -> list[str]:
+    return [f"{name}: {fault}" for fault in error.faults]
+
+
+def _signature(files: Iterable[Path]) -> Signature:
+    found = []
+    for file in files:
+        try:
+            status = os.stat(file)
+        except FileNotFoundError:
+            continue
+        found.append((str(file), status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(sorted(found))
+
+
+def _own_files() -> Signature:
+    places = (Path(__file__).parent, Path(salina.__file__).parent)
+    return _signature(file for place in places for file in place.rglob("*.py"))
+
+
+_imported = _own_files()
