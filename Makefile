@@ -50,7 +50,7 @@ bench: venv ## measure; ONLY="pillar web" these parts (docs/performance.md)
 	@PYTHONPATH=.:fleet:_utils $(python) -m bench $(ONLY)
 
 lock: venv ## make salt/locks anew from pyproject.toml: UPGRADE=1 to the newest versions
-	@PYTHONPATH=.:fleet:_utils $(python) -m lab.lock $(if $(UPGRADE),--upgrade)
+	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
 
 map: venv ## draw docs/map.svg anew from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg

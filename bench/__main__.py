@@ -10,10 +10,10 @@ import typer
 
 from bench import apply, balance, cold, failover, files, machine, memory, pillar, scale, web
 from bench.result import FILE, Result, table, write
-from lab import fleet
-from lab.console import complain, out, step
+from lab.commands.console import complain, out, step
 from lab.errors import LabError
 from lab.exclusive import exclusive
+from lab.machines import hosts as fleet
 from lab.paths import TOPOLOGY
 
 Measure = Callable[[], Iterator[Result]]

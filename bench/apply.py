@@ -10,9 +10,9 @@ from statistics import median
 
 from bench.repeat import seconds, spread
 from bench.result import Result
-from lab import fleet
-from lab.containers import attach
-from lab.plan import Machine, Plan
+from lab.machines import hosts as fleet
+from lab.machines.containers import attach
+from lab.machines.plan import Machine, Plan
 from lab.process import run
 from tests.lab import lab
 

@@ -16,7 +16,7 @@ from statistics import median
 from bench.repeat import in_turn, percentile
 from bench.result import Result
 from bench.web import LOGIN, PACKAGE, WARM_UP, Way, page, ways
-from lab import preflight
+from lab.commands import preflight
 from salina.common import wait
 from tests.lab import balance, lab
 from tests.lab.tiers import APPS

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from bench.repeat import seconds
 from bench.result import Result
-from lab import image, mirror, preflight
+from lab.commands import preflight
+from lab.machines import image
+from lab.mirror import build as mirror
 from lab.paths import REPOSITORY
 
 LAB = REPOSITORY / "bin/lab"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from bench.result import Result
-from lab import fleet
-from lab.containers import attach
+from lab.machines import hosts as fleet
+from lab.machines.containers import attach
 from lab.process import run
 from tests import fleets
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.machine import field
 from bench.result import Result
-from lab import containers
+from lab.machines import containers
 
 BOUND = 8.0
 

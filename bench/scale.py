@@ -14,8 +14,8 @@ from typing import Any
 
 from bench.repeat import in_turn, seconds, spread
 from bench.result import Result
-from lab import fleet
-from lab.status import health
+from lab.commands.status import health
+from lab.machines import hosts as fleet
 from salina.balancer import haproxy
 from salina.common import wait
 from tests import fleets

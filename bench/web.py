@@ -17,10 +17,12 @@ from statistics import median
 
 from bench.repeat import in_turn, percentile, spread
 from bench.result import Result
-from lab import containers, fleet, preflight
-from lab.containers import attach
+from lab.commands import preflight
 from lab.errors import LabError
-from lab.plan import Machine
+from lab.machines import containers
+from lab.machines import hosts as fleet
+from lab.machines.containers import attach
+from lab.machines.plan import Machine
 from lab.process import run
 from salina_fleet.policy import APP_PORT
 

@@ -1,5 +1,5 @@
 """Entry: python -m lab."""
 
-from lab.cli import main
+from lab.commands.cli import main
 
 main()

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab import deploy
+from lab.commands import deploy
 from lab.errors import LabError
 from tests.integration.conftest import MINIONS, Fleet
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from lab import containers, fleet
 from lab.errors import LabError
+from lab.machines import containers
+from lab.machines import hosts as fleet
 from tests import fleets
 
 LAB = Path(__file__).parents[2] / "bin" / "lab"

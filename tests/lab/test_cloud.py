@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import cloud, fleet
-from lab.keys import generate
+from lab.cloud import server as cloud
+from lab.machines import hosts as fleet
+from lab.machines.keys import generate
 from lab.paths import CLOUD_LOG, CONTAINERS, KEYS
 from lab.process import wait_until
 from salina_fleet.provision import userdata

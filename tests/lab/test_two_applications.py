@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import fleet
-from lab.status import health
+from lab.commands.status import health
+from lab.machines import hosts as fleet
 from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers

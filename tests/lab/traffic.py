@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lab import fleet
+from lab.machines import hosts as fleet
 from salina.common import wait
 from tests.lab.lab import LAB, run
 from tests.lab.tiers import DATABASES, leader, secret, sql

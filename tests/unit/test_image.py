@@ -2,8 +2,8 @@
 
 import yaml
 
-from lab import image
-from lab.lock import environments
+from lab.machines import image
+from lab.mirror.locks import environments
 from lab.paths import LOCKS, PACKAGES
 
 

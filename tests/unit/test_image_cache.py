@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import cache
+from lab.mirror import cache
 
 
 def build(text: str):

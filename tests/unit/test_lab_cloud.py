@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import cloud, provisioner
+from lab.cloud import provisioner
+from lab.cloud import server as cloud
 from lab.errors import LabError
 from lab.process import wait_until
 from tests.fleets import REPOSITORY
@@ -221,7 +222,7 @@ def test_a_client_that_says_nothing(
 
 def call(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """The executable, as a master calls it: by the system's Python, with nothing else."""
-    command = ["/usr/bin/env", "-i", str(REPOSITORY / "lab/provisioner.py"), *arguments]
+    command = ["/usr/bin/env", "-i", str(REPOSITORY / "lab/cloud/provisioner.py"), *arguments]
     return subprocess.run(command, input=given, capture_output=True, text=True)
 
 
@@ -285,7 +286,7 @@ def test_no_answer_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PROCESS = """
 import sys, pathlib
-from lab import cloud
+from lab.cloud import server as cloud
 from lab.process import wait_until
 folder = pathlib.Path(sys.argv[1])
 def create(host, user_data):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import containers, network, provision
 from lab.errors import LabError
-from lab.keys import Pair
-from lab.plan import Interface, Machine
+from lab.machines import containers, network, provision
+from lab.machines.keys import Pair
+from lab.machines.plan import Interface, Machine
 
 CARD = Interface("eth0", "nas1.0", "br-data", "10.1.4.21/24", "02:00:00:00:00:01", "10.1.4.1")
 NAS = Machine("nas1", ("storage",), (CARD,), "10.1.5.21")

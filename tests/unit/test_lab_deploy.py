@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab import deploy
+from lab.commands import deploy
 from lab.errors import LabError
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import faults, fleet, forward, keys, lifecycle, plan, process, snapshots
+from lab import process
+from lab.commands import forward, lifecycle
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts
-from lab.plan import Interface, Machine
+from lab.machines import faults, keys, plan, snapshots
+from lab.machines import hosts as fleet
+from lab.machines.plan import Interface, Machine
 from tests import fleets
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import cli, cloud, containers, faults, fleet, keys, lifecycle, status, userdata
+from lab.cloud import server as cloud
+from lab.commands import cli, lifecycle, status
 from lab.errors import LabError
-from lab.plan import Machine, Plan
+from lab.machines import containers, faults, keys, userdata
+from lab.machines import hosts as fleet
+from lab.machines.plan import Machine, Plan
 from salina_fleet.provision import userdata as salina_userdata
 from tests.fleets import DEFAULT
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import plan
+from lab.machines import plan
 from salina_fleet.model import topology
 
 DEFAULT = Path(__file__).parents[2] / "pillar/topology.yaml"

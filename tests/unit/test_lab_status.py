@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from lab import faults, preflight, probe, status
-from lab.plan import Machine, Plan
+from lab.commands import preflight, probe, status
+from lab.machines import faults
+from lab.machines.plan import Machine, Plan
 from tests import fleets
 
 DATA = Path(__file__).parent / "data/gluster"

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import image, mirror, preflight
-from lab.debian import Package
+from lab.commands import preflight
+from lab.machines import image
+from lab.mirror import build as mirror
+from lab.mirror.debian import Package
 
 
 def package(name: str) -> Package:

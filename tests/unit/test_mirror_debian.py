@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import debian
 from lab.errors import LabError
+from lab.mirror import debian
 
 KEYS = f"[signed-by={debian.KEYS}]"
 TARGETS = """\

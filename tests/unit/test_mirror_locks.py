@@ -6,7 +6,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lab.lock import environments
+from lab.mirror.locks import environments
 from lab.paths import LOCKS, REPOSITORY
 
 NAMES = sorted(environments())

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import mirror, npm, registry
 from lab.errors import LabError
-from lab.npm import Package
+from lab.mirror import build as mirror
+from lab.mirror import npm, registry
+from lab.mirror.npm import Package
 from salina.application import node
 
 LOCK = {

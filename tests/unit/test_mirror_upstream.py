@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import upstream
 from lab.errors import LabError
+from lab.mirror import upstream
 
 
 @pytest.fixture

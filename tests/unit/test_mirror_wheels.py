@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import wheels
 from lab.errors import LabError
+from lab.mirror import wheels
 
 OTHER = "3.9"
 

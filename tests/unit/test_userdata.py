@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import keys, userdata
 from lab.errors import LabError
+from lab.machines import keys, userdata
 from salina_fleet.provision import userdata as salina_userdata
 
 CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----\n"

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab.cache import remove
 from lab.errors import LabError
+from lab.mirror.cache import remove
 from lab.process import run
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")

@@ -8,27 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import (
-    cloud,
-    containers,
-    deploy,
-    faults,
-    fleet,
-    keys,
-    mirror,
-    network,
-    plan,
-    preflight,
-    provision,
-    snapshots,
-)
-from lab import forward as relay
-from lab.console import out, step
+from lab.cloud import server as cloud
+from lab.commands import deploy, preflight
+from lab.commands import forward as relay
+from lab.commands.console import out, step
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts
-from lab.image import ensure as ensure_image
+from lab.machines import containers, faults, keys, network, plan, provision, snapshots
+from lab.machines import hosts as fleet
+from lab.machines.image import ensure as ensure_image
+from lab.machines.plan import Machine, Plan
+from lab.mirror import build as mirror
 from lab.paths import CACHE, RELAY, STATE
-from lab.plan import Machine, Plan
 from lab.process import remove_tree
 from salina_fleet import pillar, secrets
 from salina_fleet.model import topology as salina_topology

@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from lab import cloud, containers, faults, fleet, plan
+from lab.cloud import server as cloud
 from lab.errors import LabError
-from lab.plan import Machine, Plan
+from lab.machines import containers, faults, plan
+from lab.machines import hosts as fleet
+from lab.machines.plan import Machine, Plan
 from lab.process import run
 from salina_fleet.model import application as salina_app
 from salina_fleet.model import topology

@@ -1,7 +1,8 @@
 """The npm registry of a host of the lab: files of its mirror, by HTTP on its own loopback.
 
 It is part of the image, and needs nothing but Python. systemd opens the port and starts it with the
-first request; after a minute without another it ends. Layout of the files, as lab/npm.py writes it:
+first request; after a minute without another it ends. The layout of the
+files that lab/mirror/npm.py writes:
 
     NAME/index.json             what npm asks first: the versions of a package
     NAME/-/NAME-VERSION.tgz     a version

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.network import holder, inside
+from lab.machines.network import holder, inside
+from lab.machines.plan import Interface, Machine
+from lab.machines.provision import Files, archive
 from lab.paths import CLOUD, CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
-from lab.plan import Interface, Machine
 from lab.process import remove_tree, run
-from lab.provision import Files, archive
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -10,7 +10,7 @@ Each part is a link to a directory named by a digest of its inputs, and made ane
 they change; a running host sees the change at once. Downloads are kept, so that one more
 package costs seconds.
 
-CLI: python -m lab.mirror     prints the directory
+CLI: python -m lab.mirror.build     prints the directory
 """
 
 import json
@@ -23,11 +23,12 @@ from pathlib import Path
 
 import yaml
 
-from lab import debian, image, npm, upstream, wheels
-from lab.cache import digest, directory, keep_only, lock, point, remove
-from lab.console import step
-from lab.debian import Package
-from lab.lock import environments
+from lab.commands.console import step
+from lab.machines import image
+from lab.mirror import debian, npm, upstream, wheels
+from lab.mirror.cache import digest, directory, keep_only, lock, point, remove
+from lab.mirror.debian import Package
+from lab.mirror.locks import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
 from salina_fleet.model import application

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.console import out
+from lab.commands.console import out
 from lab.paths import CACHE
 
 UNFINISHED = ".unfinished"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import IO, Any
 
-from lab import console
-from lab.containers import attach
+from lab.commands import console
 from lab.errors import LabError
-from lab.plan import Machine, Plan
+from lab.machines.containers import attach
+from lab.machines.plan import Machine, Plan
 from lab.process import run
 from salina.common.orchestration import Failure, failures, told
 

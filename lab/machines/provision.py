@@ -1,4 +1,4 @@
-"""What a host is given before its first start; a minion's own part is in lab/userdata.py.
+"""What a host is given before its first start; a minion's own part is in lab/machines/userdata.py.
 
 Pure: each function returns files, as path -> File.
 """
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lab.keys import Pair
-from lab.plan import Machine
+from lab.machines.keys import Pair
+from lab.machines.plan import Machine
 
 Files = dict[str, "File"]
 

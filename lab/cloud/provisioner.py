@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The lab's provisioner: has the lab's cloud (lab/cloud.py) make or remove a host.
+"""The lab's provisioner: has the lab's cloud (lab/cloud/server.py) make or remove a host.
 
 Run on the master by its plain Python, without Salt and without the lab.
 CLI: provisioner.py create ID < USER-DATA

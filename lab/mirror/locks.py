@@ -1,13 +1,13 @@
 """Write salt/locks/*.txt: the exact versions of each environment that comes from PyPI.
 
-CLI: python -m lab.lock [--upgrade]     (make lock)
+CLI: python -m lab.mirror.locks [--upgrade]     (make lock)
 """
 
 import sys
 import tomllib
 from typing import TypedDict
 
-from lab.console import step
+from lab.commands.console import step
 from lab.paths import LOCKS, REPOSITORY
 from lab.process import run
 

@@ -1,6 +1,6 @@
 """How one host is: run on the host itself by its plain Python, without Salt and without the lab.
 
-CLI: python3 - JSON < lab/probe.py     prints a list of [what, good, detail], as JSON
+CLI: python3 - JSON < lab/commands/probe.py     prints a list of [what, good, detail], as JSON
 JSON: {"roles": [...], "data": address, "web": address, "health": path, "cookie": cookie,
        "domain": name, "storage": names of the storage hosts}
 """

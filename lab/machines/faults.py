@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 
-from lab import containers, fleet, network
+from lab.machines import containers, network
+from lab.machines import hosts as fleet
+from lab.machines.plan import Machine
 from lab.paths import FAULTS
-from lab.plan import Machine
 from lab.process import run
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import image, mirror, network
-from lab.console import step
+from lab.commands.console import step
 from lab.errors import LabError
+from lab.machines import image, network
+from lab.mirror import build as mirror
 from lab.paths import CACHE
 from lab.process import run
 

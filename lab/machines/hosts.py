@@ -8,13 +8,13 @@ from pathlib import Path
 
 import yaml
 
-from lab import containers, keys, network, plan, provision, userdata
 from lab.errors import LabError
+from lab.machines import containers, keys, network, plan, provision, userdata
+from lab.machines.plan import Machine, Plan
+from lab.machines.provision import Files
+from lab.machines.userdata import UserData
 from lab.paths import CONTAINERS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
-from lab.plan import Machine, Plan
 from lab.process import remove_tree, run, wait_until
-from lab.provision import Files
-from lab.userdata import UserData
 from salina_fleet.model import application as salina_app
 from salina_fleet.model import members as salina_members
 from salina_fleet.model import topology as salina_topology

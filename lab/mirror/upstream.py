@@ -8,8 +8,8 @@ so that the same files give the same commit.
 import shutil
 from pathlib import Path
 
-from lab.cache import remove
 from lab.errors import LabError
+from lab.mirror.cache import remove
 from lab.process import run
 
 # The package, and those that its links point into.

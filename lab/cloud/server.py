@@ -1,8 +1,8 @@
 """The lab's cloud: a process on the machine that makes and removes hosts of pools when asked.
 
 It listens on a path socket, which the master's container sees (its network leads nowhere); the
-master calls lab/provisioner.py. `bin/lab add` and `bin/lab remove` ask it as well.
-CLI: python -m lab.cloud VERSION     (by `bin/lab up`, which replaces one of another version)
+master calls lab/cloud/provisioner.py. `bin/lab add` and `bin/lab remove` ask it as well.
+CLI: python -m lab.cloud.server VERSION     (by `bin/lab up`, which replaces one of another version)
 """
 
 import json
@@ -20,9 +20,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lab import faults, fleet, network, provisioner
+from lab.cloud import provisioner
 from lab.errors import LabError
 from lab.exclusive import hosts
+from lab.machines import faults, network
+from lab.machines import hosts as fleet
 from lab.paths import CLOUD_LOG, CLOUD_SOCKET, REPOSITORY
 from lab.process import wait_until
 

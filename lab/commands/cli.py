@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lab import containers, faults, fleet, lifecycle
-from lab import status as health
-from lab.console import complain, out
+from lab.commands import lifecycle
+from lab.commands import status as health
+from lab.commands.console import complain, out
 from lab.errors import LabError
-from lab.plan import Machine, Plan
+from lab.machines import containers, faults
+from lab.machines import hosts as fleet
+from lab.machines.plan import Machine, Plan
 
 app = typer.Typer(
     no_args_is_help=True,

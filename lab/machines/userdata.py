@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from lab.errors import LabError
-from lab.keys import Pair
-from lab.provision import File, Files, enabled
+from lab.machines.keys import Pair
+from lab.machines.provision import File, Files, enabled
 from salina_fleet.provision import userdata
 from salina_fleet.schema import document
 from salina_fleet.schema.document import DataError, join
