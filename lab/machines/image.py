@@ -2,8 +2,8 @@
 
 Nothing that a state installs or configures is in it. What is adapted to the lab: packages,
 wheels and the applications' repositories come from the mirror (lab.mirror) that every host sees at
-/srv/mirror, what npm asks for from a registry on the host's loopback (lab/mirror/registry.py), and what has
-no use in a container is masked.
+/srv/mirror, npm's come from a registry on the host's loopback (lab/mirror/registry.py), and units
+that are of no use in a container are masked.
 
 CLI: python -m lab.machines.image     prints the directory of the root file system
 """
