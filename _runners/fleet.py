@@ -17,10 +17,11 @@ from salt.exceptions import CommandExecutionError
 from salina.common import file as salina_file
 from salina.common import wait
 from salina.common.https import host_port
-from salina_fleet import minions, pillar, policy, runner
+from salina_fleet import minions, policy, runner
 from salina_fleet.change import join, lock, scale
 from salina_fleet.model import members as salina_members
 from salina_fleet.provision import provisioner
+from salina_fleet.roles import app
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
@@ -341,7 +342,7 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     said = []
     for host in hosts:
         here = site.fleet.hosts[host]
-        address = host_port(site.fleet.app_address(here), policy.APP_PORT)
+        address = host_port(app.address(site.fleet, here), app.PORT)
         health = site.definition_of(here)["health"]
         asked = [f"http://{address}{health['path']}", health["cookie"]]
         answers = minions.ask(__opts__, balancers, "application.health", asked)
@@ -358,13 +359,14 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     if said:
         return "; ".join(said)
     topology = site.fleet.topology
-    scheme, port = pillar.published(topology)
-    address = topology.service.address
-    there = [one for one in balancers if address in site.fleet.hosts[one].addresses.values()]
+    service = topology.service
+    there = [
+        one for one in balancers if service.address in site.fleet.hosts[one].addresses.values()
+    ]
     for host in hosts:
         here = site.fleet.hosts[host]
         health = site.definition_of(here)["health"]
-        url = f"{scheme}://{host_port(address, port)}{health['path']}"
+        url = f"{service.scheme}://{host_port(service.address, service.port)}{health['path']}"
         asked = [host, url, topology.served_by(here).domain, health["cookie"]]
         answers = minions.ask(__opts__, there, "balancer.answer", asked)
         said += [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.repeat import in_turn, seconds, spread
 from bench.result import Result
-from lab.commands.status import health
+from lab.commands import status
 from lab.machines import hosts as fleet
 from salina.balancer import haproxy
 from salina.common import wait
@@ -123,11 +123,12 @@ def grown(more: int) -> Growth:
     before = len(pool.initial)
     unchanged()  # a pool that is otherwise is brought back first
     new = pool.ids()[before : before + more]
-    name, application = next(iter(fleet.topology().applications.items()))
+    topology = fleet.topology()
+    name, application = next(iter(topology.applications.items()))
     asks = {
-        "address": fleet.topology().service.address,
+        "address": topology.service.address,
         "domain": application.domain,
-        "path": health(application.definition).path,
+        "path": status.definitions(topology)[application.definition]["health"]["path"],
     }
     try:
         with Background("c1", CLIENT, **asks) as client, ThreadPoolExecutor(1) as one:

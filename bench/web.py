@@ -24,7 +24,7 @@ from lab.machines import hosts as fleet
 from lab.machines.containers import attach
 from lab.machines.plan import Machine
 from lab.process import run
-from salina_fleet.policy import APP_PORT
+from salina_fleet.roles import app
 
 PACKAGE = "nghttp2-client"
 LOGIN = "/web/login"
@@ -136,7 +136,7 @@ def ways() -> dict[str, Way]:
         balancer,
         "http",
         application.domain,
-        tuple(f"{topology.address(host, 'web')}:{APP_PORT}" for host in hosts),
+        tuple(f"{topology.address(host, 'web')}:{app.PORT}" for host in hosts),
         (*headers, f"x-forwarded-proto: {scheme}"),
     )
     return {"through": through, "straight": straight}

@@ -1,4 +1,4 @@
 include:
-{%- for role in pillar.node.roles %}
+{%- for role in pillar.host.roles %}
   - role.{{ role }}
 {%- endfor %}

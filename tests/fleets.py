@@ -11,14 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from salina_fleet import pillar as salina_select
+from salina_fleet import pillar as pillars
 from salina_fleet import secrets as salina_secrets
+from salina_fleet.fleet import Fleet
 from salina_fleet.model import application as salina_app
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Topology
-from salina_fleet.policy import Fleet
+from salina_fleet.role import MasterData
 from salina_fleet.schema import document
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -79,15 +80,14 @@ def pillar(
             key: replace(one, definition=application) for key, one in found.applications.items()
         }
         found = replace(found, applications=others)
-    return salina_select.pillar_for(
-        found,
-        found.initial(),
-        own or settings(),
-        salina_secrets.FakeStore(),
-        definitions(found),
-        minion,
-        TREE,
-    )
+    whole = Fleet(found, found.initial(), own or settings())
+    return pillars.select(master_data(whole), minion)
+
+
+def master_data(whole: Fleet, store: salina_secrets.FakeStore | None = None) -> MasterData:
+    """What the master makes a pillar of, with fake secrets."""
+    kept = store or salina_secrets.FakeStore()
+    return MasterData(whole, definitions(whole.topology), kept, TREE, pillars.STATE)
 
 
 def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:

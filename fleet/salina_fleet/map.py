@@ -1,25 +1,26 @@
 """The fleet as a drawing: hosts in their networks, and an arrow for each row of the policy.
 
 Pure: a fleet goes in, Mermaid's text or an SVG picture comes out. Hosts with the same roles are
-drawn as one group, so that a picture of a large fleet has no more arrows than a small one's; app
-hosts of two applications are two groups.
-`python -m salina_map` prints the picture of the repository's own topology.
+drawn as one group, so that the picture of a large fleet has no more arrows than that of a small
+one. Hosts of two applications are two groups.
+
+CLI: python -m salina_fleet.map     prints the picture of the repository's own topology (make map)
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from salina_fleet import policy
-from salina_fleet.model.topology import ROLES, Host
-from salina_fleet.policy import Fleet, Row
+from salina_fleet.fleet import Fleet
+from salina_fleet.model.topology import Host
+from salina_fleet.role import ANY, NETWORK, Row
+from salina_fleet.roles import ROLES
 
 CLIENTS = "clients"
-COLUMNS = {"firewall": 1, "balancer": 2, "app": 3, "storage": 4, "quorum": 4, "database": 4}
-"""Role -> column; clients are column 0, and the master has its place below them."""
 BETWEEN = ("clients", "edge", "web", "data")
 """The link between a column and the next."""
 
@@ -35,7 +36,13 @@ class Group:
     @property
     def column(self) -> int:
         """Where it stands, from the clients (0) inwards."""
-        return min((COLUMNS[role] for role in self.roles if role in COLUMNS), default=0)
+        columns = [ROLES[role].column for role in self.roles]
+        return min((column for column in columns if column), default=0)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the clients' packets pass through its hosts."""
+        return any(ROLES[role].forwards for role in self.roles)
 
     @property
     def id(self) -> str:
@@ -59,7 +66,7 @@ def groups(fleet: Fleet) -> list[Group]:
     for host in fleet.hosts.values():
         found.setdefault((host.roles, host.application if several else None), []).append(host)
     listed = [Group(roles, tuple(hosts), name) for (roles, name), hosts in found.items()]
-    return sorted(listed, key=lambda group: group.column or len(COLUMNS))
+    return sorted(listed, key=lambda group: group.column or sys.maxsize)
 
 
 def arrows(fleet: Fleet) -> list[Arrow]:
@@ -77,13 +84,13 @@ def arrows(fleet: Fleet) -> list[Arrow]:
 
 
 def _ends(fleet: Fleet, row: Row, known: list[Group]) -> Iterator[tuple[str, str]]:
-    if row.source == policy.NETWORK:
+    if row.source == NETWORK:
         return  # Salt and SSH lead everywhere: the management network itself stands for them
     for target in known:
         if row.target not in target.roles:
             continue
-        if row.source == policy.ANY:
-            walls = [group for group in known if "firewall" in group.roles and group is not target]
+        if row.source == ANY:
+            walls = [group for group in known if group.forwards and group is not target]
             stops = [CLIENTS, *(group.id for group in walls), target.id]
             yield from pairwise(stops)
             continue
@@ -385,13 +392,12 @@ def _head(width: float, height: float) -> str:
 
 def main() -> None:
     """Print the picture of the repository's own topology (`make map`)."""
-    import sys
     from pathlib import Path
 
     from salina_fleet.model import settings as salina_settings
     from salina_fleet.model import topology as salina_topology
 
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     settings = salina_settings.load(root / "pillar/settings")
     topology = salina_topology.load(root / "pillar/topology.yaml", settings.storage.replica)
     sys.stdout.write(svg(Fleet(topology, topology.initial(), settings)))

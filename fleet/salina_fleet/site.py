@@ -15,15 +15,16 @@ from typing import Any
 
 import salina
 from salina.common import tree as salina_tree
-from salina_fleet import pillar as salina_select
-from salina_fleet import secrets
+from salina_fleet import pillar, secrets
+from salina_fleet.fleet import Fleet
 from salina_fleet.model import application as salina_app
 from salina_fleet.model import members as salina_members
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Application, Host
-from salina_fleet.policy import Fleet
+from salina_fleet.role import MasterData
+from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError, show
 
 TOPOLOGY = "pillar/topology.yaml"
@@ -76,10 +77,9 @@ class Site:
         return self.definitions[self.fleet.topology.served_by(host).definition]
 
     def pillar(self, minion_id: str) -> dict[str, Any]:
-        """One minion's pillar; raises as `salina_fleet.pillar.select` does."""
-        return salina_select.select(
-            self.fleet, self.store, self.definitions, minion_id, self.tree, str(self.state)
-        )
+        """Return one minion's pillar. Raises what `salina_fleet.pillar.select` raises."""
+        data = MasterData(self.fleet, self.definitions, self.store, self.tree, str(self.state))
+        return pillar.select(data, minion_id)
 
 
 _known: dict[tuple[str, str], tuple[Signature, Site]] = {}
@@ -162,13 +162,14 @@ def definition(root: Path, application: Application) -> Mapping[str, Any]:
 
 
 def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> list[str]:
-    """The ports of an application that something else on loopback of its hosts has."""
-    route = settings.database_route
-    taken = {route.listen: "the database route's", route.pool_port: "pgbouncer's"}
+    """Return the faults of an application's ports: a daemon on its hosts may have them already."""
+    taken: dict[int, str] = {}
+    for role in ROLES.values():
+        taken |= role.ports(settings) if role.serves else {}
     ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
     return [
-        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is {taken[port]} on its hosts, "
-        "allowed is another"
+        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is {taken[port]}'s on its hosts; "
+        "choose another port"
         for path, port in ports.items()
         if port in taken
     ]

@@ -21,7 +21,7 @@ from lab.machines.plan import Machine, Plan
 from lab.mirror import build as mirror
 from lab.paths import CACHE, RELAY, STATE
 from lab.process import remove_tree
-from salina_fleet import pillar, secrets
+from salina_fleet import secrets
 from salina_fleet.model import topology as salina_topology
 
 HTTPS, HTTP = 8443, 8080  # on this machine's loopback
@@ -101,7 +101,7 @@ def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
         here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
         known = "" if first else f", and /etc/hosts has 127.0.0.1 {one.domain}"
         password = f"{SECRETS}/{secrets.own(one.name, 'login')}"
-        out.print(f"\n  {pillar.url(topology, one)}/ for the clients {clients(wanted)}")
+        out.print(f"\n  {topology.url(one)}/ for the clients {clients(wanted)}")
         out.print(f"  {here} on this machine, while this runs: bin/lab forward{known}")
         out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
     out.print(f"  (all secrets are in {SECRETS})")

@@ -1,8 +1,8 @@
-"""How one host is: run on the host itself by its plain Python, without Salt and without the lab.
+"""The health of one host. It runs on the host itself, by plain Python, without Salt or the lab.
 
-CLI: python3 - JSON < lab/commands/probe.py     prints a list of [what, good, detail], as JSON
-JSON: {"roles": [...], "data": address, "web": address, "health": path, "cookie": cookie,
-       "domain": name, "storage": names of the storage hosts}
+CLI: python3 - CHECKS < lab/commands/probe.py     prints a list of [what, good, detail], as JSON
+CHECKS: a JSON list of [name of a function below, its arguments], as the roles' files give them;
+        the checks of EVERY_HOST are made first
 """
 
 import csv
@@ -15,15 +15,13 @@ import ssl
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Check = tuple[str, bool, str]
-Facts = Mapping[str, str]
 
 TLS = "/etc/salina/tls"
 HAPROXY = "/run/haproxy/admin.sock"
 WAIT = 5
-ETCD, PATRONI, APP = 2379, 8008, 80
 
 
 def command(*argv: str) -> str:
@@ -65,33 +63,33 @@ def get(
         connection.close()
 
 
-def system(facts: Facts) -> Iterator[Check]:
+def system() -> Iterator[Check]:
     """No unit of systemd has failed."""
     lines = command("systemctl", "list-units", "--failed", "--plain", "--no-legend").splitlines()
     failed = " ".join(line.split()[0] for line in lines)
     yield "units", not failed, f"failed: {failed}" if failed else ""
 
 
-def firewall(facts: Facts) -> Iterator[Check]:
+def firewall() -> Iterator[Check]:
     """The host's own packet filter is on."""
     state = command("ufw", "status").partition("\n")[0].removeprefix("Status: ")
     yield "ufw", state == "active", state
 
 
-def gluster(*argv: str) -> ElementTree.Element:
+def gluster_xml(*argv: str) -> ElementTree.Element:
     """Return the answer of GlusterFS's command line."""
     return ElementTree.fromstring(command("gluster", "--mode=script", "--xml", *argv))
 
 
-def storage(facts: Facts) -> Iterator[Check]:
+def gluster() -> Iterator[Check]:
     """All peers are connected; each volume is started, and no replica of it waits for being healed.
 
     Below one percent of its disk a brick takes no more writes.
     """
-    peers = [peer.findtext("connected") for peer in gluster("peer", "status").iter("peer")]
+    peers = [peer.findtext("connected") for peer in gluster_xml("peer", "status").iter("peer")]
     away = len([peer for peer in peers if peer != "1"])
     yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
-    volumes = gluster("volume", "info").findall(".//volume")
+    volumes = gluster_xml("volume", "info").findall(".//volume")
     if not volumes:
         yield "volume", False, "none"
     for volume in volumes:
@@ -109,7 +107,7 @@ def storage(facts: Facts) -> Iterator[Check]:
 
 def heal(volume: str) -> Check:
     """All bricks are there and alike."""
-    bricks = gluster("volume", "heal", volume, "info").findall(".//brick")
+    bricks = gluster_xml("volume", "heal", volume, "info").findall(".//brick")
     away = [brick for brick in bricks if brick.findtext("status") != "Connected"]
     counts = [brick.findtext("numberOfEntries") or "" for brick in bricks]
     waiting = sum(int(count) for count in counts if count.isdigit())
@@ -117,15 +115,15 @@ def heal(volume: str) -> Check:
     return "heal", not away and not waiting, detail
 
 
-def quorum(facts: Facts) -> Iterator[Check]:
+def etcd(address: str, port: str) -> Iterator[Check]:
     """The member of etcd answers, and the cluster has a leader."""
-    status, body = get(facts["data"], ETCD, "/health", tls=True)
+    status, body = get(address, int(port), "/health", tls=True)
     yield "etcd", status == 200, "healthy" if status == 200 else body.strip()[:80]
 
 
-def database(facts: Facts) -> Iterator[Check]:
+def patroni(address: str, port: str) -> Iterator[Check]:
     """Patroni runs this member, and one member leads."""
-    status, body = get(facts["data"], PATRONI, "/cluster", tls=True)
+    status, body = get(address, int(port), "/cluster", tls=True)
     if status != 200:
         yield "patroni", False, f"HTTP {status}"
         return
@@ -140,7 +138,7 @@ def database(facts: Facts) -> Iterator[Check]:
     yield "patroni", good, state if leaders else f"{state}, nobody leads"
 
 
-def haproxy(facts: Facts) -> Iterator[Check]:
+def haproxy() -> Iterator[Check]:
     """The balancer's backends have all of their servers, the way to the database has one."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WAIT)
@@ -164,41 +162,44 @@ def backends(text: str) -> Iterator[Check]:
         yield f"haproxy {name}", good, f"{sum(up)} of {len(up)} up"
 
 
-def files(facts: Facts) -> Iterator[Check]:
-    """The shared volume is mounted, where the fleet has one."""
-    if facts["storage"]:
-        with open("/proc/mounts") as mounts:
-            mounted = [line.split()[1] for line in mounts if " fuse.glusterfs " in line]
-        yield "files", bool(mounted), " ".join(mounted) or "not mounted"
+def mount() -> Iterator[Check]:
+    """The shared volume is mounted."""
+    with open("/proc/mounts") as mounts:
+        mounted = [line.split()[1] for line in mounts if " fuse.glusterfs " in line]
+    yield "files", bool(mounted), " ".join(mounted) or "not mounted"
 
 
-def app(facts: Facts) -> Iterator[Check]:
+def application(address: str, port: str, domain: str, path: str, cookie: str) -> Iterator[Check]:
     """The application answers through its nginx."""
-    headers = {"Host": facts["domain"]}
-    if facts["cookie"]:
-        headers["Cookie"] = facts["cookie"]
-    status, _ = get(facts["web"], APP, facts["health"], headers)
+    headers = {"Host": domain, **({"Cookie": cookie} if cookie else {})}
+    status, _ = get(address, int(port), path, headers)
     yield "app", status == 200, f"HTTP {status}"
 
 
-CHECKS: Mapping[str, tuple[Callable[[Facts], Iterator[Check]], ...]] = {
-    "storage": (storage,),
-    "quorum": (quorum,),
-    "database": (database,),
-    "balancer": (haproxy,),
-    "app": (haproxy, files, app),
+def unit(name: str) -> Iterator[Check]:
+    """A unit of systemd is active."""
+    done = subprocess.run(
+        ["systemctl", "is-active", name], capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    state = done.stdout.strip()
+    yield name, state == "active", state
+
+
+CHECKS: Mapping[str, Callable[..., Iterator[Check]]] = {
+    check.__name__: check
+    for check in (system, firewall, gluster, etcd, patroni, haproxy, mount, application, unit)
 }
+EVERY_HOST = ("system", "firewall")
 
 
-def probe(roles: list[str], facts: Facts) -> list[Check]:
-    """Return all checks of a host with these roles; one that can't be made is not good."""
-    wanted = [system, firewall, *(check for role in roles for check in CHECKS.get(role, ()))]
+def probe(wanted: Iterable[tuple[str, Mapping[str, str]]]) -> list[Check]:
+    """Return the results of these checks. A check that cannot be made counts as failed."""
     found: list[Check] = []
-    for check in dict.fromkeys(wanted):
+    for name, arguments in (*((name, {}) for name in EVERY_HOST), *wanted):
         try:
-            found += check(facts)
+            found += CHECKS[name](**arguments)
         except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
-            found.append((check.__name__, False, cause(error)))
+            found.append((name, False, cause(error)))
     return found
 
 
@@ -210,5 +211,4 @@ def cause(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    print(json.dumps(probe(given["roles"], given)))
+    print(json.dumps(probe(json.loads(sys.argv[1]))))

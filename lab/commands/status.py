@@ -1,6 +1,11 @@
-"""How the fleet is: every host, every tier, and the service as a client sees it."""
+"""The health of the fleet: every host, every tier, and the service as a client sees it.
+
+What is looked at on a host, its roles' files say (`fleet/salina_fleet/roles`); how, lab/commands/
+probe.py.
+"""
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +15,17 @@ from rich.table import Table
 
 from lab.cloud import server as cloud
 from lab.errors import LabError
-from lab.machines import containers, faults, plan
-from lab.machines import hosts as fleet
+from lab.machines import containers, faults, hosts, plan
 from lab.machines.plan import Machine, Plan
+from lab.paths import REPOSITORY
 from lab.process import run
-from salina_fleet.model import application as salina_app
-from salina_fleet.model import topology
+from salina_fleet.fleet import Fleet
+from salina_fleet.model import application, settings
+from salina_fleet.model.topology import Topology
+from salina_fleet.roles import ROLES
 
 PROBE = Path(__file__).with_name("probe.py")
+SETTINGS = REPOSITORY / "pillar/settings"
 PROBE_SECONDS = 60
 PING_SECONDS = 10
 PARALLEL = 4
@@ -46,30 +54,24 @@ class Row:
         return all(check.good for check in self.checks)
 
 
-def health(application: str) -> salina_app.Health:
-    """Return what tells an application's health, by its file in pillar/app."""
-    return salina_app.load(fleet.APPLICATIONS / f"{application}.yaml").health
+def definitions(topology: Topology) -> dict[str, dict[str, Any]]:
+    """Return the content of the files in pillar/app that the topology's applications name."""
+    names = {one.definition for one in topology.applications.values()}
+    return {name: application.load(hosts.APPLICATIONS / f"{name}.yaml").to_dict() for name in names}
 
 
-def facts(machine: Machine, fleet_: topology.Topology) -> dict[str, Any]:
-    """Return what the probe has to know about a host."""
-    host = next(host for host in fleet_.everyone() if host.id == machine.name)
-    served = fleet_.applications[host.application] if host.application else None
-    asked = health(served.definition) if served else None
-    return {
-        "roles": list(machine.roles),
-        "data": fleet_.address(host, "data") or "",
-        "web": fleet_.address(host, "web") or "",
-        "health": asked.path if asked else "",
-        "cookie": asked.cookie or "" if asked else "",
-        "domain": served.domain if served else "",
-        "storage": " ".join(one.id for one in fleet_.hosts if "storage" in one.roles),
-    }
+def probe(machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]) -> list[Check]:
+    """Have a running host make the checks of its roles, each once.
 
-
-def probe(machine: Machine, fleet_: topology.Topology) -> list[Check]:
-    """Ask a running host itself."""
-    command = containers.attach(machine, ["python3", "-", json.dumps(facts(machine, fleet_))])
+    Args:
+        machine: the host's container.
+        fleet: all hosts.
+        defined: the applications' definitions.
+    """
+    host = fleet.hosts[machine.name]
+    wanted = [check for role in host.roles for check in ROLES[role].checks(fleet, host, defined)]
+    once = [check for place, check in enumerate(wanted) if check not in wanted[:place]]
+    command = containers.attach(machine, ["python3", "-", json.dumps(once)])
     try:
         done = run(command, text=PROBE.read_text(), timeout=PROBE_SECONDS)
     except LabError as error:
@@ -77,17 +79,18 @@ def probe(machine: Machine, fleet_: topology.Topology) -> list[Check]:
     return [Check(*check) for check in json.loads(done.stdout)]
 
 
-def service(caller: Machine, wanted: Plan, fleet_: topology.Topology) -> Row:
-    """Ask each application as a client does, with its certificate checked."""
-    published, trusted = fleet_.service, authority(wanted)
-    scheme, port = ("https", published.https) if published.tls else ("http", published.http)
+def service(
+    caller: Machine, wanted: Plan, topology: Topology, defined: Mapping[str, Mapping[str, Any]]
+) -> Row:
+    """Ask each application as a client does, and verify its certificate."""
+    trusted, published = authority(wanted), topology.service
     checks = []
-    for one in fleet_.applications.values():
-        asked = health(one.definition)
-        url = f"{scheme}://{one.domain}:{port}{asked.path}"
+    for one in topology.applications.values():
+        health = defined[one.definition]["health"]
+        url = f"{published.scheme}://{one.domain}:{published.port}{health['path']}"
         curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
-        curl += ["--cookie", asked.cookie] if asked.cookie else []
-        curl += ["--resolve", f"{one.domain}:{port}:{published.address}"]
+        curl += ["--cookie", health["cookie"]] if health["cookie"] else []
+        curl += ["--resolve", f"{one.domain}:{published.port}:{published.address}"]
         curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
         done = run(containers.attach(caller, curl), text=trusted, check=False)
         detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
@@ -109,9 +112,9 @@ def ping(wanted: Plan, running: set[str]) -> set[str]:
     if wanted.master.container not in running:
         return set()
     asked = {
-        name for name, _ in fleet.connections(wanted) if wanted.machine(name).container in running
+        name for name, _ in hosts.connections(wanted) if wanted.machine(name).container in running
     }
-    return fleet.answering(wanted, asked, PING_SECONDS) if asked else set()
+    return hosts.answering(wanted, asked, PING_SECONDS) if asked else set()
 
 
 def tiers(wanted: Plan, rows: list[Row]) -> list[Row]:
@@ -130,14 +133,15 @@ def tally(hosts: list[str], well: set[str]) -> str:
     return f"{len(well.intersection(hosts))} of {len(hosts)} are well"
 
 
-def look(wanted: Plan, fleet_: topology.Topology) -> list[Row]:
+def look(wanted: Plan, topology: Topology) -> list[Row]:
     """Return a row for each host, each tier, the service, and for what makes hosts.
 
-    Of a host that is no member nothing is expected.
+    Nothing is expected of a host that is not a member.
     """
     there, frozen = containers.existing(), containers.frozen()
     running = containers.running() - frozen
-    members = plan.make(fleet_, fleet.members(fleet_))
+    fleet = Fleet(topology, hosts.members(topology), settings.load(SETTINGS))
+    members, defined = plan.make(topology, fleet.members), definitions(topology)
 
     def state(machine: Machine) -> str:
         if machine.container not in there:
@@ -152,7 +156,9 @@ def look(wanted: Plan, fleet_: topology.Topology) -> list[Row]:
             return Row(machine.name, f"{roles}, no member", (Check("host", True, state(machine)),))
         if machine.container not in running:
             return Row(machine.name, roles, (Check("host", False, state(machine)),))
-        return Row(machine.name, roles, tuple(probe(machine, fleet_) if machine.minion else ()))
+        return Row(
+            machine.name, roles, tuple(probe(machine, fleet, defined) if machine.minion else ())
+        )
 
     with ThreadPoolExecutor(PARALLEL) as pool:
         answering = pool.submit(ping, members, running)
@@ -164,8 +170,8 @@ def look(wanted: Plan, fleet_: topology.Topology) -> list[Row]:
         else one
         for one in rows
     ]
-    caller = wanted.caller(fleet_.service.address)
-    found = [service(caller, wanted, fleet_)] if caller.container in running else []
+    caller = wanted.caller(topology.service.address)
+    found = [service(caller, wanted, topology, defined)] if caller.container in running else []
     return [*rows, *tiers(members, rows), *found, makes_hosts()]
 
 

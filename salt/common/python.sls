@@ -20,7 +20,7 @@ KINDS = ("utils", "modules", "states")
 def run():
     """Synchronise, check what arrived, and have the modules loaded anew."""
     forget()
-    wanted = __pillar__["node"]["tree"]
+    wanted = __pillar__["host"]["tree"]
     record = Path(__opts__["cachedir"]) / "salina-tree"
     if not record.exists() or record.read_text().strip() != wanted:
         synchronise(wanted)

@@ -14,7 +14,7 @@ from tests.integration.conftest import Fleet
 
 SECRETS = (*fleets.secrets(), secrets.CA_KEY)
 #: What a minion says of itself and has no right to: another's id, roles and sections.
-FORGED = {"node": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
+FORGED = {"host": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 
 
 def seen(fleet: Fleet, text: str) -> set[str]:

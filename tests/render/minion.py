@@ -53,7 +53,7 @@ class Minion:
         (scratch / "cache" / "extmods").mkdir(parents=True)
         for kind in ("modules", "states", "utils"):
             (scratch / "cache" / "extmods" / kind).symlink_to(REPOSITORY / f"_{kind}")
-        (scratch / "cache" / "salina-tree").write_text(pillar["node"]["tree"])
+        (scratch / "cache" / "salina-tree").write_text(pillar["host"]["tree"])
         self.highstate = salt.state.HighState(
             self.opts,
             initial_pillar=dict(pillar),

@@ -1,7 +1,8 @@
 """The health of the fleet: what a host's probe finds, and how it is shown."""
 
+import inspect
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ from rich.console import Console
 from lab.commands import preflight, probe, status
 from lab.machines import faults
 from lab.machines.plan import Machine, Plan
+from salina_fleet.roles import ROLES
 from tests import fleets
 
 DATA = Path(__file__).parent / "data/gluster"
@@ -43,11 +45,11 @@ def test_database_route_needs_one_server() -> None:
 def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each storage host tells of its own brick, of 1,000 bytes here."""
     info = (DATA / "volume-started.xml").read_text()
-    monkeypatch.setattr(probe, "gluster", lambda *argv: ElementTree.fromstring(info))
+    monkeypatch.setattr(probe, "gluster_xml", lambda *argv: ElementTree.fromstring(info))
     monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
     monkeypatch.setattr(probe.socket, "gethostname", lambda: "nas2")
     monkeypatch.setattr(probe.shutil, "disk_usage", lambda path: Usage(1000, 1000 - free, free))
-    [brick] = [check for check in probe.storage({}) if check[0].startswith("brick")]
+    [brick] = [check for check in probe.gluster() if check[0].startswith("brick")]
     assert brick == ("brick /nas", good, f"{free // 10} % free")
 
 
@@ -63,26 +65,25 @@ def test_only_replicas_have_something_to_heal(
 
     monkeypatch.setattr(probe, "command", command)
     monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
-    found = list(probe.storage({}))
+    found = list(probe.gluster())
     assert ("volume nas", True, "started") in found
     assert (("heal", True, "nas") in found) == asked
 
 
 def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    def bare(facts: probe.Facts) -> Iterator[probe.Check]:
+    def bare() -> Iterator[probe.Check]:
         raise FileNotFoundError(2, "No such file or directory", "/usr/sbin/gluster")
         yield
 
-    def refused(facts: probe.Facts) -> Iterator[probe.Check]:
+    def refused() -> Iterator[probe.Check]:
         raise ConnectionRefusedError("refused")
         yield
 
-    monkeypatch.setattr(probe, "system", bare)
-    monkeypatch.setattr(probe, "firewall", refused)
-    found = probe.probe([], {})
-    assert found == [
-        ("bare", False, "not deployed (gluster is missing)"),
-        ("refused", False, "refused"),
+    monkeypatch.setattr(probe, "CHECKS", {"system": bare, "firewall": refused, "etcd": refused})
+    assert probe.probe([("etcd", {})]) == [
+        ("system", False, "not deployed (gluster is missing)"),
+        ("firewall", False, "refused"),
+        ("etcd", False, "refused"),
     ]
 
 
@@ -124,20 +125,28 @@ def test_tier_is_well_when_all_its_hosts_are() -> None:
     assert tier.checks[0].detail == "1 of 2 are well"
 
 
-def test_health_is_asked_for_as_the_application_says() -> None:
-    """With the cookie that keeps it from making a session, where there is one."""
-    assert status.health("odoo-14.0").path == "/web/health"
-    assert (status.health("crm-2017").cookie or "").startswith("connect.sid=")
+def checks(host: str, topology: str) -> dict[str, Mapping[str, str]]:
+    """What `bin/lab status` looks at on a host: the probe's function -> its arguments."""
+    fleet = fleets.fleet(topology)
+    here, defined = fleet.hosts[host], status.definitions(fleet.topology)
+    return dict(check for role in here.roles for check in ROLES[role].checks(fleet, here, defined))
+
+
+@pytest.mark.parametrize(("topology", "host"), fleets.everyone())
+def test_the_probe_can_make_every_check(topology: str, host: str) -> None:
+    """What the roles ask for is a function of the probe, and takes these arguments."""
+    for name, arguments in checks(host, topology).items():
+        inspect.signature(probe.CHECKS[name]).bind(**arguments)
 
 
 def test_a_host_is_asked_for_its_own_application() -> None:
-    """Issue 5: by its domain, with its health's path; who serves none is asked for none."""
-    topology = fleets.topology("two-applications")
-    known = {name: status.facts(Machine(name, (), ()), topology) for name in ("s1", "w1", "nas1")}
-    domains = {name: found["domain"] for name, found in known.items()}
-    assert domains == {"s1": "crm.example", "w1": "shop.example", "nas1": ""}
-    path = status.health(topology.applications["shop"].definition).path
-    assert (known["w1"]["health"], known["nas1"]["health"]) == (path, "")
+    """Issue 5: by its domain, with its health's path; a host that serves none is asked for none."""
+    known = {name: checks(name, "two-applications") for name in ("s1", "w1", "nas1")}
+    assert known["s1"]["application"]["domain"] == "crm.example"
+    assert known["s1"]["application"]["path"] == "/web/health"
+    assert known["w1"]["application"]["domain"] == "shop.example"
+    assert "application" not in known["nas1"]
+    assert "mount" in known["s1"] and "mount" not in checks("s1", "plain")
 
 
 def test_preflight_tells_all_faults_at_once() -> None:

@@ -130,7 +130,7 @@ def test_tiers() -> None:
     """The order of a deployment: every host once, storage before the databases before the apps."""
     assert fleets.fleet().tiers() == [
         ("master", ["salt"]),
-        ("storage, quorum, firewall", ["nas1", "nas2", "nas3", "fw"]),
+        ("firewall, storage, quorum", ["fw", "nas1", "nas2", "nas3"]),
         ("database", ["bbdd1", "bbdd2"]),
         ("app, balancer", ["s1", "s2", "s3", "lb1"]),
     ]

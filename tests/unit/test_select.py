@@ -12,10 +12,10 @@ import pytest
 from salina_fleet import pillar as salina_select
 from salina_fleet import secrets
 from salina_fleet import site as salina_site
+from salina_fleet.fleet import Fleet
 from salina_fleet.model import members, settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.pillar import UnknownMinion
-from salina_fleet.policy import Fleet
 from tests import fleets
 
 SECTIONS = {
@@ -33,7 +33,7 @@ def test_scope(name: str, host: str) -> None:
     """By its roles a minion has its sections and its secrets, and no others (S6)."""
     pillar = fleets.pillar(host, name)
     roles = fleets.fleet(name).hosts[host].roles
-    sections = {"node", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
+    sections = {"host", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     assert known == {fleets.PUBLIC} | fleets.secrets_of(host, name)
@@ -42,13 +42,12 @@ def test_scope(name: str, host: str) -> None:
 def test_only_secrets_in_use_are_read() -> None:
     """Others are not even asked for: a store may keep them where only some may be read."""
     topology, store = fleets.topology(), secrets.FakeStore()
-    definitions = fleets.definitions(topology)
     fleet = Fleet(topology, topology.initial(), fleets.settings())
-    salina_select.select(fleet, store, definitions, "nas1", fleets.TREE)
+    salina_select.select(fleets.master_data(fleet, store), "nas1")
     assert store.asked == ["ca.crt"]
     with pytest.raises(secrets.SecretsError, match="database-rest"):
         without = secrets.FakeStore(without=["database-rest"])
-        salina_select.select(fleet, without, definitions, "bbdd1", fleets.TREE)
+        salina_select.select(fleets.master_data(fleet, without), "bbdd1")
 
 
 STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clients", "any"]
@@ -57,7 +56,7 @@ STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clie
 @pytest.mark.parametrize("minion", STRANGERS)
 def test_stranger(minion: str) -> None:
     """An id that is no host, or a pool member that is not active, is refused."""
-    with pytest.raises(UnknownMinion, match="is no host of the topology"):
+    with pytest.raises(UnknownMinion, match="is not a host of the topology"):
         fleets.pillar(minion)
 
 
@@ -83,15 +82,8 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
         initial=[f"s{n}" for n in range(1, apps + 1)],
     )
     topology = salina_topology.parse(data)
-    return salina_select.pillar_for(
-        topology,
-        topology.initial(),
-        fleets.settings(),
-        secrets.FakeStore(),
-        fleets.definitions(topology),
-        minion,
-        fleets.TREE,
-    )
+    whole = Fleet(topology, topology.initial(), fleets.settings())
+    return salina_select.select(fleets.master_data(whole), minion)
 
 
 @pytest.mark.parametrize("minion", ["s1", "fw", "salt"])
@@ -288,11 +280,8 @@ def test_names_of_the_cluster_are_no_applications() -> None:
     first = fleets.topology("two-applications")
     turned = replace(first, applications=dict(reversed(first.applications.items())))
     for topology in (first, turned):
-        given = (topology, topology.initial(), fleets.settings(), secrets.FakeStore())
-        kept = [
-            salina_select.pillar_for(*given, fleets.definitions(topology), host, fleets.TREE)
-            for host in ("bbdd1", "nas1")
-        ]
+        data = fleets.master_data(Fleet(topology, topology.initial(), fleets.settings()))
+        kept = [salina_select.select(data, host) for host in ("bbdd1", "nas1")]
         database, quorum = kept[0]["database"], kept[1]["quorum"]
         assert database["scope"] == "salina"
         assert quorum["token"] == fleets.pillar("nas1")["quorum"]["token"]
@@ -321,7 +310,7 @@ def test_site_follows_its_files(site: Any) -> None:
     assert again is site
     members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
     changed = salina_site.read(site.root, site.state)
-    assert changed.pillar("s5")["node"]["pool"] == "app"
+    assert changed.pillar("s5")["host"]["pool"] == "app"
     with pytest.raises(UnknownMinion):
         changed.pillar("s1")
     (site.root / "_utils" / "salina" / "new.py").write_text("x = 1\n")
@@ -335,9 +324,9 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
     with pytest.raises(salina_site.SiteError) as caught:
         salina_site.read(site.root, site.state)
     assert caught.value.faults == (
-        "pillar/app/odoo-14.0.yaml: port: 6432 is pgbouncer's on its hosts, allowed is another",
-        "pillar/app/odoo-14.0.yaml: live.port: 5433 is the database route's on its hosts, "
-        "allowed is another",
+        "pillar/app/odoo-14.0.yaml: port: 6432 is pgbouncer's on its hosts; choose another port",
+        "pillar/app/odoo-14.0.yaml: live.port: 5433 is the database route's on its hosts; "
+        "choose another port",
     )
 
 

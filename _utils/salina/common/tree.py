@@ -1,6 +1,6 @@
 """The Python that minions load from this repository, named by one digest.
 
-The pillar carries the digest of what the master has (``node.tree``); a minion compares it with what
+The pillar carries the digest of what the master has (``host.tree``); a minion compares it with what
 it holds, and synchronises only when they differ (design: "Modules: synced when they change and
 only then"). Nothing but the standard library, so that it loads on a bare minion.
 """

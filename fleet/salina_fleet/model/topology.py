@@ -91,6 +91,10 @@ class Network:
     name: str
     cidr: str
 
+    def misfit(self, address: str) -> str | None:
+        """Return why no host can have this address in the network; None when one can."""
+        return _misfit(address, ipaddress.ip_network(self.cidr))
+
 
 @dataclass(frozen=True)
 class Host:
@@ -162,6 +166,16 @@ class Service:
         """The published TCP ports."""
         return (self.http, self.https) if self.tls else (self.http,)
 
+    @property
+    def scheme(self) -> str:
+        """Return how clients speak to the service: https, or http without TLS."""
+        return "https" if self.tls else "http"
+
+    @property
+    def port(self) -> int:
+        """Return the port that serves, the other one redirects to it."""
+        return self.https if self.tls else self.http
+
 
 @dataclass(frozen=True)
 class Application:
@@ -195,6 +209,16 @@ class Topology:
     def served_by(self, host: Host) -> Application:
         """The application of an app host (KeyError for another host)."""
         return self.applications[host.application or ""]
+
+    def having(self, role: str) -> list[Host]:
+        """Return the static hosts with a role."""
+        return [host for host in self.hosts if role in host.roles]
+
+    def url(self, application: Application) -> str:
+        """Return an application's URL for clients: https://crm.example, http://crm.example:8080."""
+        usual = {"https": 443, "http": 80}[self.service.scheme]
+        port = "" if self.service.port == usual else f":{self.service.port}"
+        return f"{self.service.scheme}://{application.domain}{port}"
 
     def initial(self) -> dict[str, list[str]]:
         """The members that each pool begins with: {'app': ['s1', 's2', 's3']}."""

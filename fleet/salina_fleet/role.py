@@ -1,0 +1,154 @@
+"""What a role is: the class that every file of `salina_fleet/roles` fills in for one role.
+
+A role's file holds everything that the fleet knows about the role. Whatever works on all roles
+(topology, policy, pillar, map, status) iterates over `salina_fleet.roles.ROLES` and names none.
+How to add one: docs/guides/add-a-role.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Host, Topology
+    from salina_fleet.secrets import Source
+
+Pillar = dict[str, Any]
+
+ANY = "any"
+"""A row's source: whoever reaches the target's address at all, such as the service's clients."""
+NETWORK = "network"
+"""A row's source: the link's whole network, so that a new host is let in before it is known."""
+ALL = "all"
+"""A row's target: every host."""
+LOOPBACK = "127.0.0.1"
+
+EXACTLY_ONE = ((1,), "exactly one")
+AT_LEAST_ONE = (range(1, 10**9), "at least one")
+ANY_NUMBER = (range(10**9), "any number")
+
+
+class Row(NamedTuple):
+    """A line of the table of who talks to whom: hosts with role `source` may open `ports` of hosts
+    with role `target` over the network that carries `link`.
+    """
+
+    source: str
+    target: str
+    link: str
+    ports: str
+    comment: str
+    proto: str = "tcp"
+
+
+class Check(NamedTuple):
+    """Something that `bin/lab status` looks at on a host.
+
+    `probe` is a function of lab/commands/probe.py, which runs on the host with these `arguments`.
+    """
+
+    probe: str
+    arguments: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class MasterData:
+    """What the master makes a pillar of.
+
+    `definitions`: the name of a file in pillar/app -> its content. `tree`: the digest of the Python
+    that minions are served. `state`: the master's state directory.
+    """
+
+    fleet: Fleet
+    definitions: Mapping[str, Mapping[str, Any]]
+    secrets: Source
+    tree: str
+    state: str
+
+
+class Role:
+    """A role that a host may have. Each attribute and method has a default that adds nothing."""
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+    """A host with several roles applies them in this order: first what the others wait for."""
+    tier: ClassVar[int]
+    """A deployment goes tier by tier: the hosts of one need those of the tiers before it."""
+    column: ClassVar[int] = 0
+    """Where the map draws its hosts: 1 is next to the clients, 0 is outside of the traffic."""
+    links: ClassVar[tuple[str, ...]] = ()
+    """The links in whose networks its hosts have an address. Every host is on `management`."""
+    count: ClassVar[tuple[Container[int], str]] = ANY_NUMBER
+    """How many hosts (each pool counts as one) may have it, and the same in words."""
+    pools: ClassVar[bool] = False
+    """Whether hosts may take it up and lay it down while the fleet runs: the members of pools."""
+    serves: ClassVar[bool] = False
+    """Whether its hosts serve an application, which the topology names."""
+    forwards: ClassVar[bool] = False
+    """Whether its hosts forward the clients' packets to the service."""
+    reads_key: ClassVar[bool] = False
+    """Whether a daemon reads the host's private key itself, not as root."""
+    connected_before: ClassVar[tuple[int, ...]] = ()
+    """Its ports to which other hosts are connected before their firewall is switched on."""
+    reserved_ids: ClassVar[tuple[str, ...]] = ()
+    """Names that no host may have, since they mean something else in its hosts' /etc/hosts."""
+    reserved_names: ClassVar[tuple[str, ...]] = ()
+    """Names that no application may have, since they mean something else to the role's daemons."""
+    settings: ClassVar[Mapping[str, type[Any]]] = {}
+    """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
+    keys: ClassVar[Mapping[str, str]] = {}
+    """What the keys of its pillar mean, for docs/pillar.md: `storage.volume.name` -> a sentence."""
+
+    def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
+        """Return who may open which of its ports: its rows of the table."""
+        return ()
+
+    def ports(self, settings: Settings) -> Mapping[int, str]:
+        """Return the ports that its daemons use, each with the daemon's name."""
+        return {}
+
+    def pillar(self, data: MasterData, host: Host) -> Pillar:
+        """Return the sections that a host with this role has in its pillar."""
+        return {}
+
+    def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
+        """Return further names in the host's certificate: `DNS:crm.example`, `IP:127.0.0.1`."""
+        return []
+
+    def names_for_all(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
+        """Return names that every host has for this one in /etc/hosts: name -> address."""
+        return {}
+
+    def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
+        """Return further names that only this host has in /etc/hosts: name -> address."""
+        return {}
+
+    def rules(
+        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Yield the faults of a topology that concern this role, each as `path: message`.
+
+        Args:
+            topology: its parts that have no fault of their own.
+            settings: the settings it is deployed with.
+            sound: tells whether a path of the file has no fault, so that none is reported twice.
+        """
+        yield from ()
+
+    def checks(
+        self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> list[Check]:
+        """Return what `bin/lab status` looks at on a host with this role."""
+        return []
+
+
+def named(hosts: Iterable[Host]) -> str:
+    """Return hosts for a message: `no host`, `1 host (nas1)`, `2 hosts (nas1, nas2)`."""
+    ids = [host.id for host in hosts]
+    if not ids:
+        return "no host"
+    return f"{len(ids)} {'hosts' if len(ids) > 1 else 'host'} ({', '.join(ids)})"

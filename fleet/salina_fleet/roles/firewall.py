@@ -1,0 +1,35 @@
+"""The edge firewall: it passes pings and the published ports on to the service, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from salina_fleet.role import Role
+
+if TYPE_CHECKING:
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Topology
+
+
+class Firewall(Role):
+    """The host between the clients and the service."""
+
+    name = "firewall"
+    order = 20
+    tier = 2
+    column = 1
+    links = ("clients", "edge")
+    count = ((0, 1), "at most one")
+    forwards = True
+
+    def rules(
+        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Without a firewall between them, clients are in the balancer's own network."""
+        clients, edge = topology.links.get("clients"), topology.links.get("edge")
+        if clients and edge and clients != edge and not topology.having(self.name):
+            yield (
+                f"links.clients: {clients} needs a host with role {self.name}; "
+                f"without one it must be {edge}"
+            )

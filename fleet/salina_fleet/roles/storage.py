@@ -1,0 +1,105 @@
+"""GlusterFS: one volume over all storage hosts, which holds the applications' files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from salina_fleet.role import Check, MasterData, Pillar, Role, Row, named
+
+if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Host, Topology
+
+GLUSTERD, PEERS = 24007, 24008
+FIRST_BRICK = 49152
+
+
+class Storage(Role):
+    """A host with a brick of the volume."""
+
+    name = "storage"
+    order = 30
+    tier = 2
+    column = 4
+    links = ("data",)
+
+    def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
+        """App hosts mount the volume; storage hosts form the pool."""
+        bricks = f"{FIRST_BRICK}:{settings.storage.max_port}"
+        yield Row("app", self.name, "data", f"{GLUSTERD},{bricks}", "the volume")
+        pool = f"{GLUSTERD}:{PEERS},{bricks}"
+        yield Row(self.name, self.name, "data", pool, "GlusterFS peers")
+
+    def ports(self, settings: Settings) -> Mapping[int, str]:
+        """The ports of GlusterFS's management daemon."""
+        return {GLUSTERD: "GlusterFS", PEERS: "GlusterFS"}
+
+    def pillar(self, data: MasterData, host: Host) -> Pillar:
+        """Return the pool and the volume as they must be."""
+        settings = data.fleet.settings.storage
+        peers = [peer.id for peer in data.fleet.having(self.name)]
+        replica = copies(len(peers), settings.replica)
+        options = {"network.ping-timeout": str(settings.ping_timeout)}
+        if replica > 1:
+            # a write needs a majority of the copies, so no split-brain can arise
+            options["cluster.quorum-type"] = "auto"
+            # only this check finds a host that froze and thawed; by default it runs every 600 s
+            options["cluster.heal-timeout"] = "60"
+        if len(peers) > 2:
+            # a minority that changed the volume would be rejected when it comes back
+            options["cluster.server-quorum-type"] = "server"
+        options.update({key: _option(value) for key, value in settings.options.items()})
+        return {
+            "storage": {
+                "name": host.id,
+                "peers": peers,
+                "volume": {
+                    "name": settings.volume,
+                    "replica": replica,
+                    "bricks": [f"{peer}:{settings.brick}" for peer in peers],
+                    "options": options,
+                },
+                "brick": settings.brick,
+                "family": family(data.fleet),
+                "max_port": settings.max_port,
+                "wait": settings.wait,
+            }
+        }
+
+    def rules(
+        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """The storage hosts hold whole sets of copies."""
+        hosts = topology.having(self.name)
+        count = copies(len(hosts), settings.storage.replica)
+        if hosts and len(hosts) % count:
+            yield (
+                f"hosts: {named(hosts)} with role {self.name}; must be a multiple of {count}, "
+                "the volume's replica count (settings/storage.yaml)"
+            )
+
+    def checks(
+        self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> list[Check]:
+        """The pool, the volume and this host's brick."""
+        return [Check("gluster")]
+
+
+def copies(storage_hosts: int, replica: int | None) -> int:
+    """Return the volume's replica count: the setting's, or one copy a host up to three."""
+    return replica if replica is not None else min(3, storage_hosts)
+
+
+def family(fleet: Fleet) -> str:
+    """Return the address family of the storage hosts: GlusterFS uses IPv4 unless told otherwise."""
+    addresses = [fleet.address(peer, "data") for peer in fleet.having(Storage.name)]
+    return "inet6" if any(":" in address for address in addresses) else "inet"
+
+
+def _option(value: object) -> str:
+    """Return a volume option as `gluster volume get` shows it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
