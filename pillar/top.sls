@@ -1,3 +1,3 @@
-# Empty on purpose. All pillar data come from _pillar/salina.py, which chooses them by the minion's
-# id alone. Nothing here may be targeted by grains (G@) or pillar (I@): a minion can forge both.
+# Empty on purpose. All pillar data comes from _pillar/salina.py, which selects it by the minion id
+# alone. Nothing here may target by grains (G@) or pillar (I@), because a minion can forge both.
 base: {}

@@ -1,4 +1,4 @@
-# Roles follow from the minion's id alone: the external pillar looks it up in the topology.
+# Roles follow from the minion id alone: the external pillar looks the id up in the topology.
 base:
   '*':
     - common

@@ -1,4 +1,4 @@
-# The database hosts may still be applying their own states.
+# Waits for the database, because its hosts may still be applying their own states.
 {%- set app = pillar.app %}
 include:
   - database_route

@@ -1,4 +1,4 @@
-# Where the service may write: its log, its cache, and its data on the shared volume.
+# The directories that the service may write: its log, its cache, and its data on the shared volume.
 {%- set app = pillar.app %}
 include:
   - gluster.mount
@@ -22,7 +22,7 @@ application-{{ directory }}:
     - require:
         - user: application-user
 {% endfor %}
-# All hosts make it at the same moment.
+# Tries again, because all hosts create this directory at the same moment.
 application-data:
   file.directory:
     - name: {{ app.data }}

@@ -1,5 +1,6 @@
-# What every kind of application has, and the component of this one's kind. All that is `app.kind`
-# below is one name: of the user, the unit, and the directories in /opt, /etc, /var/log, /var/cache.
+# The parts that every kind of application needs, and the component of this application's kind.
+# The user, the unit and the directories in /opt, /etc, /var/log and /var/cache are all named
+# after the kind (`app.kind`).
 include:
   - application.user
   - application.source

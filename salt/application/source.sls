@@ -1,5 +1,5 @@
-# Staging comes from upstream, production from staging: what was tried is what production gets.
-# Both belong to root: the service can't change its own code.
+# Staging comes from upstream and production from staging, so production gets exactly what was tried.
+# Both belong to root, so the service cannot change its own code.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set app = pillar.app %}
 {%- set source = app.definition.source %}

@@ -1,4 +1,4 @@
-# The number is the same on every host: it owns the files on the shared volume.
+# The uid is the same on every host, because it owns the files on the shared volume.
 {%- set app = pillar.app %}
 
 application-user:

@@ -1,4 +1,4 @@
-# The service's published address: TLS ends here, requests go round the app hosts.
+# The service's published address: HAProxy ends TLS and distributes requests over the app hosts.
 include:
   - haproxy
   - load

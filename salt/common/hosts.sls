@@ -1,4 +1,4 @@
-# Peers by name, without a name server: this host, whom its roles talk to, and the master.
+# Names without a name server: this host, the hosts that its roles talk to, and the master.
 hosts-file:
   file.managed:
     - name: /etc/hosts

@@ -1,4 +1,4 @@
-# What every host has, whatever its roles.
+# Every host has these, whatever its roles are.
 include:
   - common.python
   - common.packages

@@ -1,5 +1,6 @@
-# The minion itself. Of its jobs it keeps account in files; one that a power cut ended would seem to
-# run as soon as another process has its number, and keep later ones from running: a boot removes them.
+# The minion itself. It records each running job in a file with the job's process id. After a power
+# cut a reused process id makes a dead job look alive, which would block later jobs. So a boot
+# removes the job files.
 minion-jobs:
   file.managed:
     - name: /etc/tmpfiles.d/salina-minion.conf

@@ -1,6 +1,6 @@
 {%- import_yaml "packages.yaml" as packages %}
 
-# Before any package: what an apply that was killed, or a power cut, left halfway.
+# Before any package is installed: repair what a killed apply or a power cut left half done.
 packages-whole:
   apt.whole:
     - wait: 300

@@ -1,11 +1,12 @@
 #!py
-"""First of all: the repository's Python on the minion, when it changed and only then.
+"""Synchronise the repository's Python to the minion, first of all and only when it changed.
 
-A minion that synchronises before each run (`autoload_dynamic_modules`) spends three quarters of a
-run without change on it. This does the same, at the same moment (before any state, also under
-test=True, so that a prediction knows the states), only if the digest in the pillar is not the one
-recorded last. It is Python, and imports nothing of the repository, because it must be right on a
-minion that has an older version of everything else, or nothing yet.
+With `autoload_dynamic_modules` a minion synchronises before each run, and spends three quarters of
+a run without changes on that. This file does the same at the same moment: before any state, and
+also under test=True, so that a prediction knows the states. But it synchronises only if the digest
+in the pillar differs from the recorded one. It is written in Python and imports nothing of the
+repository, because it must work on a minion that has an older version of everything else, or
+nothing yet.
 """
 
 import importlib.util
@@ -18,7 +19,7 @@ KINDS = ("utils", "modules", "states")
 
 
 def run():
-    """Synchronise, check what arrived, and have the modules loaded anew."""
+    """Synchronise if the digest differs, and return the state that reloads the modules."""
     forget()
     wanted = __pillar__["host"]["tree"]
     record = Path(__opts__["cachedir"]) / "salina-tree"
@@ -38,7 +39,7 @@ def run():
 
 
 def synchronise(wanted):
-    """Fetch the Python, and check what arrived: Salt logs its errors and goes on."""
+    """Fetch the Python and check what arrived, because Salt only logs its errors and continues."""
     for kind in KINDS:  # `sync_all` would ask for eighteen other kinds as well
         __salt__[f"saltutil.sync_{kind}"](refresh=False)
     forget()
@@ -52,14 +53,14 @@ def synchronise(wanted):
 
 
 def forget():
-    """Drop the utilities imported so far: a job inherits them from its minion, perhaps outdated."""
+    """Drop the utilities imported so far: a job inherits them from its minion, maybe outdated."""
     for name in [name for name in sys.modules if name.split(".")[0] == "salina"]:
         del sys.modules[name]
     importlib.invalidate_caches()
 
 
 def digest(extension_modules):
-    """Return the digest of the Python held, as the pillar computes that of the repository."""
+    """Return the digest of this minion's Python, as the pillar computes the repository's."""
     path = extension_modules / "utils/salina/common/tree.py"
     if not path.exists():
         return "(none)"

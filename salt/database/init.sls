@@ -1,4 +1,4 @@
-# Roles and databases of the applications: made by the primary, awaited by the others.
+# Roles and databases of the applications: the primary creates them, the other hosts wait for them.
 include:
   - patroni
 

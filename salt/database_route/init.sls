@@ -1,4 +1,4 @@
-# From the application to whoever is primary: pgbouncer keeps the sessions, HAProxy finds the host.
+# The way from the application to the primary: pgbouncer keeps the sessions, HAProxy finds the host.
 {%- import_yaml "packages.yaml" as packages %}
 include:
   - haproxy
@@ -43,7 +43,7 @@ database-route-service:
         - file: database-route-pgbouncer.ini
         - file: database-route-userlist.txt
 
-# A reload would not bring it to another port.
+# Only a restart moves pgbouncer to another port.
 database-route-restarted:
   daemon.current:
     - name: pgbouncer

@@ -4,7 +4,7 @@
 include:
   - tls
 
-# Before the package: its own start must not found a cluster of one.
+# Before the package, because its own first start must not create a cluster with one member.
 etcd-unit:
   file.managed:
     - name: /etc/systemd/system/etcd.service.d/salina.conf

@@ -1,4 +1,4 @@
-# The shared directory of the app hosts: the volume, or a plain directory where there is no storage.
+# The shared directory of the app hosts: the volume, or a plain directory in a fleet without storage.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set files = pillar.files %}
 
@@ -15,7 +15,7 @@ files-packages:
     - pkgs: {{ packages.files | json }}
     - aggregate: True
 
-# At boot the storage hosts may come later than this one, and systemd tries a mount only once.
+# At boot the storage hosts may come up after this host, and systemd tries a mount only once.
 files-mountable:
   file.managed:
     - name: /etc/systemd/system/gluster-mountable.service

@@ -1,4 +1,4 @@
-# A storage host: its brick, its place in the trusted pool, the volume over all of them.
+# A storage host: its brick, its membership of the trusted pool, and the volume over all bricks.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set storage = pillar.storage %}
 {%- set brick = storage.name ~ ":" ~ storage.brick %}
@@ -10,7 +10,7 @@ gluster-brick-directory:
     - group: root
     - mode: '0755'
 
-# Before glusterd starts: with a directory that isn't good this host never offers itself to the pool.
+# Before glusterd starts, so that a host with an unusable directory never offers itself to the pool.
 gluster-brick:
   gluster.brick:
     - name: {{ brick }}
@@ -22,8 +22,8 @@ gluster-packages:
   pkg.installed:
     - pkgs: {{ packages.storage | json }}
 
-# Its change does not restart glusterd: Debian's unit takes the bricks down with it, and all hosts
-# at once would take the volume away. The ports of bricks that exist stay as they are anyway.
+# A change of this file does not restart glusterd, because Debian's unit stops the bricks with it:
+# all hosts together would take the volume away. Existing bricks keep their ports in any case.
 gluster-settings:
   file.managed:
     - name: /etc/glusterfs/glusterd.vol

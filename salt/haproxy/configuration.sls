@@ -1,4 +1,4 @@
-# The package, its fragments' folder with the global one, and its unit.
+# The package, the folder of fragments with the global fragment, and the unit.
 {%- import_yaml "packages.yaml" as packages %}
 
 haproxy-packages:
@@ -40,7 +40,7 @@ haproxy-default:
     - require:
         - file: haproxy-global
 
-# A drain or a weight set at run time outlives a reload.
+# With this unit, a drain or a weight that was set at run time survives a reload.
 haproxy-unit:
   file.managed:
     - name: /etc/systemd/system/haproxy.service.d/salina.conf

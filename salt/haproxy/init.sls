@@ -1,6 +1,7 @@
-# HAProxy, one per host. What it does is in fragments under /etc/haproxy/conf.d: this component has
-# the global one; each other has `check_cmd: /usr/local/sbin/haproxy-check NAME`, requires
-# `file: haproxy-global`, and is in `require_in: service: haproxy-service`.
+# One HAProxy per host. Its configuration is a folder of fragments, /etc/haproxy/conf.d. This
+# component owns the global fragment. Every other fragment sets
+# `check_cmd: /usr/local/sbin/haproxy-check NAME`, requires `file: haproxy-global`, and has
+# `require_in: service: haproxy-service`.
 include:
   - haproxy.configuration
   - haproxy.service

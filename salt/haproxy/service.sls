@@ -1,4 +1,4 @@
-# A restart for what only that reads; a reload for fragments and certificates.
+# HAProxy restarts for files that it reads only at its start, and reloads for fragments and certificates.
 include:
   - haproxy.configuration
 
@@ -26,7 +26,7 @@ haproxy-restarted:
     - require:
         - service: haproxy-service
 
-# All that a host may have; what it hasn't doesn't matter.
+# All files that any host may have. A file that this host does not have is ignored.
 haproxy-reloaded:
   daemon.current:
     - name: haproxy

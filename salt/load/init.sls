@@ -1,5 +1,6 @@
-# Balance by load: a daemon that weighs the app hosts by how fast they answer (_utils/salina/balancer/load.py).
-# With another `balance` nothing of it is left; as it ends, every host has its whole share again.
+# Balance by load: a daemon sets the weights of the app hosts by how fast they answer
+# (_utils/salina/balancer/load.py). Any other `balance` removes the daemon, and when it stops every
+# host gets its full weight again.
 {%- if pillar.balancer.load %}
 include:
   - haproxy
@@ -45,7 +46,7 @@ load-stopped:
   service.dead:
     - name: salina-load
     - enable: False
-    - prereq: # a service that never was there is not predicted to stop
+    - prereq: # so that a prediction does not stop a service that never existed
         - file: load-absent
 
 load-absent:

@@ -1,4 +1,5 @@
-# The master's state, outside the repository: secrets (salt-run secrets.create) and active members.
+# The directory of the master's state, outside the repository: secrets (salt-run secrets.create) and
+# active members.
 state-directory:
   file.directory:
     - name: {{ pillar.master.state }}

@@ -1,4 +1,5 @@
-# The reverse proxy before the application's ports on loopback. One file, judged as a whole.
+# The reverse proxy in front of the application's ports on loopback. Its configuration is one file, so
+# that nginx can check it as a whole.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set app = pillar.app %}
 
@@ -17,7 +18,7 @@ nginx-configuration:
     - require:
         - pkg: nginx-packages
 
-# A reload doesn't get it from Debian's first configuration (all addresses) to one address.
+# Debian's first configuration listens on all addresses, and only a restart moves nginx to one address.
 nginx-listening:
   application.listening:
     - name: nginx

@@ -1,13 +1,13 @@
 include:
   - application.directories
 
-# The log goes where the shell opened it: what is rotated is copied and emptied.
+# The shell keeps the log file open, so logrotate must copy the file and then empty it.
 extend:
   application-logrotate:
     file:
       - context: {rotation: copytruncate}
 
-# Read by systemd before it becomes the user node.
+# Only root may read this file: systemd reads it before it becomes the user node.
 node-environment-file:
   file.managed:
     - name: /etc/node/environment
@@ -18,7 +18,7 @@ node-environment-file:
     - require:
         - file: application-settings
 
-# For `sequelize --config`: where it finds the URL, which with `--url` all users of the host would see.
+# Tells `sequelize --config` where the URL is. With `--url` every user of the host would see it.
 node-sequelize:
   file.managed:
     - name: /etc/node/sequelize.json
@@ -27,7 +27,7 @@ node-sequelize:
     - require:
         - file: application-settings
 
-# Programs that leave their temporary files behind.
+# Some programs leave their temporary files behind, so systemd-tmpfiles removes them.
 node-scratch:
   file.managed:
     - name: /etc/tmpfiles.d/node.conf

@@ -1,5 +1,5 @@
-# A Node application. All of a new version is made ready beside the old one, in staging, and tried
-# there: its packages, its migrations. Only then production changes, and the service restarts.
+# A Node application. Staging prepares a new version beside the old one and tries it there: its
+# packages, then its migrations. Only then does production change and the service restart.
 include:
   - node.runtime
   - node.dependencies

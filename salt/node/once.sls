@@ -1,5 +1,5 @@
-# Done once for the service, or once for each revision, on whichever host comes first. In staging:
-# what fails here leaves production, and the service, as they are.
+# Steps that run once for the service, or once for each revision, on the host that comes first. They
+# run in staging, so that a failure leaves production and the service as they are.
 {%- set app = pillar.app %}
 include:
   - application.database

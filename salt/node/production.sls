@@ -27,7 +27,7 @@ node-directory-{{ directory }}:
         - file: application-data
         - file: application-cache
 
-# A link, not a mount: see ReadWritePaths in the unit.
+# A link, because a mount could vanish: see ReadWritePaths in salt/application/files/application.service.
 node-link-{{ directory }}:
   file.symlink:
     - name: /opt/node/production/{{ directory }}

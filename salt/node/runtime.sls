@@ -1,4 +1,5 @@
-# Node and the npm that installs with it: packages of the npm registry, each version by itself.
+# Node, and the npm that installs with it: packages of the npm registry, each version in its own
+# directory.
 {%- set app = pillar.app %}
 {%- set node = app.definition.node %}
 {%- if app.settings.npm_registry %}

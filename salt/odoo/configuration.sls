@@ -3,7 +3,7 @@ include:
   - application.directories
   - application.source
 
-# An addon of this project, for the versions that list it among their server_wide_modules.
+# This project's own addon. Only versions that list it in server_wide_modules load it.
 odoo-addons:
   file.managed:
     - names:
@@ -23,7 +23,7 @@ odoo-configuration:
     - require:
         - file: application-settings
 
-# Read by systemd before it becomes the user odoo.
+# Only root may read this file: systemd reads it before it becomes the user odoo.
 odoo-environment-file:
   file.managed:
     - name: /etc/odoo/environment

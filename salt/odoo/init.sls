@@ -1,4 +1,4 @@
-# Odoo: its Python environment, its configuration, what is done once, its service.
+# Odoo: its Python environment, its configuration, its one-time steps and its service.
 include:
   - odoo.python
   - odoo.configuration

@@ -1,4 +1,5 @@
-# Done once for the service, on whichever host comes first; the others wait and see that it is done.
+# Steps that run once for the service, on the host that comes first. The other hosts wait until they are
+# done.
 {%- set app = pillar.app %}
 {%- set odoo = app.definition.odoo %}
 {%- set python = '/opt/odoo/' ~ app.name ~ '/bin/python' %}

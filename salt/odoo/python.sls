@@ -1,4 +1,4 @@
-# The environment is called after the application's data file: a new version gets a new one.
+# The environment has the name of the application's file in pillar/app, so a new version gets a new one.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set python = pillar.app.definition.odoo.python %}
 include:

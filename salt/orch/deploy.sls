@@ -1,4 +1,4 @@
-# Deploys the whole fleet, tier by tier; the hosts of a tier together. The first failure ends it.
+# Deploys the whole fleet tier by tier, and the hosts of one tier together. Stops at the first failure.
 #   salt-run state.orchestrate orch.deploy
 {%- set tiers = salt['saltutil.runner']('topology.tiers') %}
 {%- set first = 'every planned minion answers' %}

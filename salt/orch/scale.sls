@@ -1,4 +1,4 @@
-# Makes a pool larger or smaller. Interrupted, the same command goes on where it was.
+# Makes a pool larger or smaller. After an interruption, run the same command again to finish it.
 #   salt-run state.orchestrate orch.scale pillar='{"pool": "app", "count": 5}'
 #   salt-run state.orchestrate orch.scale pillar='{"pool": "app", "add": ["s7"], "remove": ["s2"]}'
 {%- set function = 'fleet.plan' if opts.test else 'fleet.begin' %}

@@ -1,7 +1,7 @@
-# PostgreSQL from Debian, without a cluster of its own; Patroni from PyPI in its own environment.
+# PostgreSQL from Debian without Debian's own cluster, and Patroni from PyPI in its own environment.
 {%- import_yaml "packages.yaml" as packages %}
 
-# Before the packages: they must not found a cluster.
+# Before the packages, because they must not create a cluster.
 patroni-no-stray-cluster:
   file.managed:
     - name: /etc/postgresql-common/createcluster.d/salina.conf

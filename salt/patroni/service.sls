@@ -1,4 +1,5 @@
-# In its turn: the first host founds the cluster, once its quorum serves; the others follow it.
+# The hosts take turns: the first host initialises the cluster once the quorum serves, and the others
+# follow.
 {%- set wait = pillar.database.settings.wait %}
 
 include:

@@ -1,5 +1,5 @@
-# A minion has started. Of the event only the tag and data.id are passed on, which the runner compares
-# with what the master knows; a minion can write anything into the rest.
+# A minion has started. Only the event's tag and data.id are passed on, because a minion can write
+# anything into the rest. The runner compares both with what the master knows.
 look after the minion:
   runner.join.started:
     - args:

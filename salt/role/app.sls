@@ -1,4 +1,4 @@
-# An application host: the volume, the way to the database, the application, nginx before it.
+# An application host: the volume, the way to the database, the application, and nginx in front of it.
 include:
   - gluster.mount
   - database_route

@@ -1,3 +1,4 @@
-# What passes through is in pillar `ufw` (routes, forward, forward_ping), as every host's rules are.
+# The traffic that may pass through is in pillar `ufw` (routes, forward, forward_ping), beside the
+# host's own rules.
 include:
   - ufw

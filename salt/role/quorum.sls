@@ -1,3 +1,3 @@
-# A vote in the quorum that elects the primary database.
+# A vote in the quorum that elects the primary database host.
 include:
   - etcd

@@ -1,4 +1,4 @@
-# This host's certificate. Daemons that use it watch `certificate: tls-certificate`.
+# This host's certificate. States of daemons that use it require `certificate: tls-certificate`.
 include:
   - common.packages
 

@@ -1,5 +1,5 @@
-# This host's firewall: closed but for the rules of pillar `ufw`, which come from one table of who
-# talks to whom (fleet/salina_fleet/policy.py). Policies and rules are in place before it is switched on.
+# This host's firewall: closed, except for the rules of pillar `ufw`. They come from one table of who
+# talks to whom (fleet/salina_fleet/policy.py). Policies and rules are in place before ufw is enabled.
 {%- set files = {
     '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
     '/etc/ufw/sysctl.conf': {'source': 'sysctl.conf', 'mode': '0644'},
@@ -37,7 +37,7 @@ ufw-enabled:
     - require:
         - ufw: ufw-rules
 
-# So that a boot loads it.
+# The service loads the firewall at boot.
 ufw-service:
   service.enabled:
     - name: ufw

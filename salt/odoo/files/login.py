@@ -1,5 +1,5 @@
-# For `odoo-bin shell`: the password of the user admin, and the table of the sessions, which many
-# processes would otherwise make at the same moment.
+# For `odoo-bin shell`: sets the password of the user admin, and creates the table of the
+# sessions, because many processes would otherwise create it at the same moment.
 import os
 
 import odoo

@@ -1,5 +1,5 @@
-# For `odoo-bin shell`: the URL that Odoo writes into mails. Frozen, or each login of the admin
-# would set it to the one he came by.
+# For `odoo-bin shell`: sets the URL that Odoo writes into mails. The URL is frozen, because
+# otherwise each login of the admin would replace it with the URL of that login.
 import os
 
 parameters = env["ir.config_parameter"]  # noqa: F821

@@ -3,7 +3,7 @@ from odoo.http import request
 
 
 class Health(http.Controller):
-    """What a balancer asks every second: it needs the database, and makes no session."""
+    """The health URL of the balancer's checks: it needs the database and creates no session."""
 
     @http.route("/web/health", type="http", auth="none", save_session=False)
     def health(self):

@@ -1,8 +1,8 @@
 import psycopg2
 from odoo.modules.registry import Registry
 
-# The query with which each request begins. Odoo 14 logs a user out when the database goes away
-# during it; asked again, it waits in pgbouncer for the new primary.
+# Each request begins with this query. Odoo 14 logs a user out when the database goes away during
+# it. A repeated query waits in pgbouncer for the new primary.
 check_signaling = Registry.check_signaling
 
 
