@@ -14,7 +14,7 @@ from typing import Any
 from salina_fleet import pillar as pillars
 from salina_fleet import secrets as salina_secrets
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import application as salina_app
+from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
@@ -63,7 +63,7 @@ def fleet(name: str = "default") -> Fleet:
 @cache
 def definition(name: str) -> Mapping[str, Any]:
     """What pillar/app has of an application."""
-    return salina_app.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
+    return salina_definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
 
 
 def pillar(

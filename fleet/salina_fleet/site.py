@@ -17,7 +17,7 @@ import salina
 from salina.common import tree as salina_tree
 from salina_fleet import pillar, secrets
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import application as salina_app
+from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import members as salina_members
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
@@ -25,7 +25,8 @@ from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Application, Host
 from salina_fleet.role import MasterData
 from salina_fleet.roles import ROLES
-from salina_fleet.schema.document import DataError, show
+from salina_fleet.schema.document import DataError
+from salina_fleet.schema.faults import not_among
 
 TOPOLOGY = "pillar/topology.yaml"
 SETTINGS = "pillar/settings"
@@ -151,13 +152,13 @@ def definition(root: Path, application: Application) -> Mapping[str, Any]:
     name = application.definition
     file = f"{APPLICATIONS}/{name}.yaml"
     if not (root / file).exists():
-        there = ", ".join(sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml")))
+        there = sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml"))
+        fault = not_among(name, there, f"a file of {APPLICATIONS}")
         path = f"applications.{application.name}.definition"
-        fault = f"{TOPOLOGY}: {path}: {show(name)}, allowed is a file of"
-        raise SiteError("salina", [f"{fault} {APPLICATIONS}: {there or 'there is none'}"])
+        raise SiteError("salina", [f"{TOPOLOGY}: {path}: {fault}"])
     try:
-        return salina_app.load(root / file).to_dict()
-    except salina_app.AppError as error:
+        return salina_definition.load(root / file).to_dict()
+    except salina_definition.DefinitionError as error:
         raise SiteError("salina", _prefixed(file, error)) from error
 
 
@@ -168,8 +169,8 @@ def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> l
         taken |= role.ports(settings) if role.serves else {}
     ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
     return [
-        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is {taken[port]}'s on its hosts; "
-        "choose another port"
+        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is used by {taken[port]} on its hosts; "
+        "must be another port"
         for path, port in ports.items()
         if port in taken
     ]

@@ -20,7 +20,7 @@ from lab.machines.plan import Machine, Plan
 from lab.paths import REPOSITORY
 from lab.process import run
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import application, settings
+from salina_fleet.model import definition, settings
 from salina_fleet.model.topology import Topology
 from salina_fleet.roles import ROLES
 
@@ -57,7 +57,7 @@ class Row:
 def definitions(topology: Topology) -> dict[str, dict[str, Any]]:
     """Return the content of the files in pillar/app that the topology's applications name."""
     names = {one.definition for one in topology.applications.values()}
-    return {name: application.load(hosts.APPLICATIONS / f"{name}.yaml").to_dict() for name in names}
+    return {name: definition.load(hosts.APPLICATIONS / f"{name}.yaml").to_dict() for name in names}
 
 
 def probe(machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]) -> list[Check]:

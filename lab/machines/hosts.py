@@ -15,7 +15,7 @@ from lab.machines.provision import Files
 from lab.machines.userdata import UserData
 from lab.paths import CONTAINERS, OVERRIDE, REPOSITORY, STATE, TOPOLOGY
 from lab.process import remove_tree, run, wait_until
-from salina_fleet.model import application as salina_app
+from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import members as salina_members
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.members import Members
@@ -87,8 +87,8 @@ def check_application(name: str) -> None:
     :raises LabError: the file has faults, or names a repository beyond the lab
     """
     try:
-        repository = salina_app.load(APPLICATIONS / f"{name}.yaml").source.repository
-    except salina_app.AppError as error:
+        repository = salina_definition.load(APPLICATIONS / f"{name}.yaml").source.repository
+    except salina_definition.DefinitionError as error:
         raise LabError(str(error), f"mend pillar/app/{name}.yaml, then: make up") from error
     if not repository.startswith("file:///srv/mirror/"):
         raise LabError(

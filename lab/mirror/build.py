@@ -31,7 +31,7 @@ from lab.mirror.debian import Package
 from lab.mirror.locks import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
-from salina_fleet.model import application
+from salina_fleet.model import definition
 
 # What the machine needs for this module.
 HOST_PACKAGES = ("apt-utils", "git")
@@ -183,7 +183,7 @@ def sample(root: Path) -> None:
 
 def read_npm() -> set[npm.Package]:
     """Return what a host of the sample gets from the npm registry."""
-    node = application.load(SAMPLE_APPLICATION).node
+    node = definition.load(SAMPLE_APPLICATION).node
     assert node
     lock = json.loads((SAMPLE / "package-lock.json").read_text())
     return {

@@ -132,24 +132,25 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "empty": (
         "site/pillar/topology.yaml",
         b"",
-        ("pillar/topology.yaml: topology: nothing, allowed is a mapping",),
+        ("pillar/topology.yaml: empty; must be a mapping",),
     ),
     "several faults": (
         "site/pillar/topology.yaml",
         TOPOLOGY.replace("0.7}", "0.6}").replace("[app]", "[ap]").encode() + b"hosts: {}\n",
         (
-            "pillar/topology.yaml: hosts: given twice, on line 5 and on line 9, allowed is once",
-            "pillar/topology.yaml: hosts.s1.roles: 'ap', allowed is master, firewall, storage, "
-            "quorum, database, app, balancer",
-            "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already nas1's",
+            "pillar/topology.yaml: hosts: given twice, on line 5 and on line 9; must be given once",
+            'pillar/topology.yaml: hosts.s1.roles[0]: "ap" is not a role; choose from: master, '
+            "firewall, storage, quorum, database, app, balancer",
+            "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already used by nas1; must be another address",
         ),
     ),
     "settings": (
         "site/pillar/settings/tls.yaml",
         b"days: 1\ndays: 2\n",
         (
-            "pillar/settings/tls.yaml: days: given twice, on line 1 and on line 2, allowed is once",
-            "pillar/settings/tls.yaml: days: 1, allowed is a number from 2 to 825",
+            "pillar/settings/tls.yaml: days: given twice, on line 1 and on line 2; "
+            "must be given once",
+            "pillar/settings/tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
         ),
     ),
     "application": (
@@ -160,7 +161,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "members": (
         "state/members.json",
         b'{"web": ["s1"]}',
-        ("members.json: web: unknown, allowed is none: the topology has no pool",),
+        ("members.json: web: unknown pool; known pools: (there is none)",),
     ),
 }
 

@@ -44,11 +44,11 @@ def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("request_", "fault"),
     [
-        (["pool=web", "count=3"], "pool: 'web', allowed is app"),
+        (["pool=web", "count=3"], 'pool: "web", allowed is app'),
         (["pool=app", "count=99"], "count: 99, allowed is 1 to 10"),
         (["pool=app", "remove=[s1, s2, s3]"], "app would have 0 members"),
         (["pool=app", "remove=[s9]"], "remove: s9 is no member"),
-        (["pool=app", "add=[nas1]"], "add: 'nas1', allowed is sN with N from 1 to 10"),
+        (["pool=app", "add=[nas1]"], 'add: "nas1", allowed is sN with N from 1 to 10'),
         (["pool=app", "cuont=3"], "cuont: unknown"),
     ],
 )

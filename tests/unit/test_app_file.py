@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salina_fleet.model import application as salina_app
+from salina_fleet.model import definition as salina_definition
 from salina_fleet.schema import document
 from tests.fleets import APPLICATIONS, REPOSITORY
 
@@ -34,13 +34,13 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_shipped_file(name: str) -> None:
-    application = salina_app.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml")
-    assert salina_app.parse(application.to_dict()) == application
+    application = salina_definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml")
+    assert salina_definition.parse(application.to_dict()) == application
 
 
 def test_versions_differ_in_data_only() -> None:
     old, new = (
-        salina_app.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
+        salina_definition.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
         for version in ("14.0", "19.0")
     )
     assert (old["live"]["path"], new["live"]["path"]) == ("/longpolling", "/websocket")
@@ -53,135 +53,145 @@ def test_versions_differ_in_data_only() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("kind", "odo", "kind: 'odo', allowed is odoo or node"),
-        ("kind", None, "kind: missing, allowed is odoo or node"),
-        ("source", "x", "source: 'x', allowed is a mapping"),
+        ("kind", "odo", 'kind: "odo" is not a kind; choose from: odoo, node'),
+        ("kind", None, "kind: missing; required: one of odoo, node"),
+        ("source", "x", 'source: "x" is not valid; must be a mapping'),
         (
             "source.revision",
             None,
-            "source.revision: missing, allowed is a branch, a tag or a commit",
+            "source.revision: missing; required: a branch, a tag or a commit",
         ),
         (
             "source.revision",
             14.0,
-            "source.revision: 14.0, allowed is a branch, a tag or a commit",
+            "source.revision: 14.0 is not valid; must be a branch, a tag or a commit",
         ),
         (
             "source.revision",
             "--upload-pack=evil",
-            "source.revision: '--upload-pack=evil', allowed is a branch, a tag or a commit",
+            'source.revision: "--upload-pack=evil" is not valid; must be a branch, a tag or a '
+            "commit",
         ),
         (
             "source.repository",
             "ext::sh -c evil",
-            "source.repository: 'ext::sh -c evil', allowed is a git URL: "
+            'source.repository: "ext::sh -c evil" is not valid; must be a git URL: '
             "https://, ssh://, file:/// or USER@HOST:PATH",
         ),
-        ("port", True, "port: true, allowed is a number from 1 to 65535"),
-        ("live.port", 0, "live.port: 0, allowed is a number from 1 to 65535"),
-        ("live.path", None, "live.path: missing, allowed is a path such as /web/health"),
-        ("health", None, "health: missing, allowed is a mapping"),
-        ("uid", None, "uid: missing, allowed is a number from 100 to 65533"),
+        ("port", True, "port: true is not valid; must be a number from 1 to 65535"),
+        ("live.port", 0, "live.port: 0 is not valid; must be a number from 1 to 65535"),
+        ("live.path", None, "live.path: missing; required: a path such as /web/health"),
+        ("health", None, "health: missing; required: a mapping"),
+        ("uid", None, "uid: missing; required: a number from 100 to 65533"),
         (
             "odoo.addons",
             None,
-            "odoo.addons: missing, allowed is a list of at least one: a path inside the checkout",
+            "odoo.addons: missing; required: a list of one or more items, each a path inside the "
+            "checkout",
         ),
-        ("health.path", "web", "health.path: 'web', allowed is a path such as /web/health"),
+        (
+            "health.path",
+            "web",
+            'health.path: "web" is not valid; must be a path such as /web/health',
+        ),
         (
             "static",
             "^/x { evil; }",
-            "static: '^/x { evil; }', allowed is a regular expression such as ^/[^/]+/static/",
+            'static: "^/x { evil; }" is not valid; must be a regular expression such as '
+            "^/[^/]+/static/, or null",
         ),
-        ("uid", 0, "uid: 0, allowed is a number from 100 to 65533"),
+        ("uid", 0, "uid: 0 is not valid; must be a number from 100 to 65533"),
         (
             "odoo.python.interpreter",
             "python3",
-            "odoo.python.interpreter: 'python3', allowed is a command such as python3.11",
+            'odoo.python.interpreter: "python3" is not valid; must be a command such as python3.11',
         ),
         (
             "odoo.python.lock",
             None,
-            "odoo.python: neither, allowed is either lock or requirements",
+            "odoo.python: neither is given; must be either lock or requirements",
         ),
         (
             "odoo.python.requirements",
             "requirements.txt",
-            "odoo.python: both, allowed is either lock or requirements",
+            "odoo.python: both lock and requirements are given; must be either lock or "
+            "requirements",
         ),
         (
             "odoo.python.without_dependencies",
             ["a==1"],
-            "odoo.python.without_dependencies: allowed only beside requirements: "
-            "a lock names all there is",
+            "odoo.python.without_dependencies: not valid beside lock, "
+            "which names every distribution; must be left out",
         ),
         (
             "odoo.python.packages",
             ["python3.9", "python3.9"],
-            "odoo.python.packages[1]: 'python3.9' once more, allowed is once",
+            'odoo.python.packages[1]: "python3.9" is repeated; must be listed once',
         ),
         (
             "odoo.addons",
             ["../evil"],
-            "odoo.addons[0]: '../evil', allowed is a path inside the checkout",
+            'odoo.addons[0]: "../evil" is not valid; must be a path inside the checkout',
         ),
         (
             "odoo.modules",
             [],
-            "odoo.modules: an empty list, allowed is a list of at least one: a module of Odoo",
+            "odoo.modules: an empty list is not valid; must be a list of one or more items, each "
+            "a module of Odoo",
         ),
         (
             "odoo.options",
             {"smtp": "a\nb"},
-            "odoo.options.smtp: 'a\\nb', allowed is one line of text, a number, true or false",
+            'odoo.options.smtp: "a\\nb" is not valid; must be one line of text, a number, or '
+            "true or false",
         ),
         (
             "odoo.names",
             {"gevent_port": 8072},
-            "odoo.names.gevent_port: 8072, allowed is an option of odoo.conf",
+            "odoo.names.gevent_port: 8072 is not valid; must be an option of odoo.conf",
         ),
         (
             "odoo.wrokers",
             5,
-            "odoo.wrokers: unknown, allowed is configuration, python, addons, modules, "
+            "odoo.wrokers: unknown key; known keys: configuration, python, addons, modules, "
             "server_wide_modules, names, options",
         ),
         (
             "nodejs",
             "10",
-            "nodejs: unknown, allowed is kind, source, port, live, health, static, uid, "
+            "nodejs: unknown key; known keys: kind, source, port, live, health, static, uid, "
             "database_login, odoo",
         ),
     ],
 )
 def test_fault(path: str, value: Any, fault: str) -> None:
-    with pytest.raises(salina_app.AppError) as caught:
-        salina_app.parse(changed(path, value), "pillar/app/x.yaml")
+    with pytest.raises(salina_definition.DefinitionError) as caught:
+        salina_definition.parse(changed(path, value), "pillar/app/x.yaml")
     assert caught.value.faults == (fault,)
     assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
 
 
 def test_all_faults_at_once() -> None:
     data = changed("port", 0) | {"uid": "x", "more": 1}
-    with pytest.raises(salina_app.AppError) as caught:
-        salina_app.parse(data)
+    with pytest.raises(salina_definition.DefinitionError) as caught:
+        salina_definition.parse(data)
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["port", "uid", "more"]
 
 
 # Files that are none, or that YAML alone refuses: their bytes, and the lines that say so.
 TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
-    "empty": (b"", ("file: nothing, allowed is a mapping",)),
-    "a list": (b"- odoo", ("file: a list, allowed is a mapping",)),
+    "empty": (b"", ("empty; must be a mapping",)),
+    "a list": (b"- odoo", ("a list is not valid; must be a mapping",)),
     "binary": (b"\x7fELF\xff", ("is not text in UTF-8",)),
     "tag": (
         FILE.replace(b"kind: odoo", b"kind: !!python/name:os.system odoo"),
-        ("line 4: a tag ('tag:yaml.org,2002:python/name:os.system'), allowed are plain values",),
+        ('line 4: a tag ("tag:yaml.org,2002:python/name:os.system"); must be a plain value',),
     ),
     "key twice, and a number": (
         FILE.replace(b"port: 8069", b"port: 0\nport: 1"),
         (
-            "port: given twice, on line 8 and on line 9, allowed is once",
-            "port: 0, allowed is a number from 1 to 65535",
+            "port: given twice, on line 8 and on line 9; must be given once",
+            "port: 0 is not valid; must be a number from 1 to 65535",
         ),
     ),
 }
@@ -191,16 +201,16 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
 def test_text(content: bytes, faults: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "odoo.yaml"
     file.write_bytes(content)
-    with pytest.raises(salina_app.AppError) as caught:
-        salina_app.load(file)
+    with pytest.raises(salina_definition.DefinitionError) as caught:
+        salina_definition.load(file)
     assert caught.value.source == str(file)
     assert caught.value.faults == faults
 
 
 def test_no_file(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(salina_app.AppError, match=f"cannot be read: {reason}"):
-            salina_app.load(path)
+        with pytest.raises(salina_definition.DefinitionError, match=f"cannot be read: {reason}"):
+            salina_definition.load(path)
 
 
 scalars = st.one_of(
@@ -217,19 +227,19 @@ anything = st.recursive(
 
 
 def check(data: object) -> None:
-    """Either an AppError with lines, or an application that is written back unchanged."""
+    """Either a DefinitionError with lines, or an application that is written back unchanged."""
     try:
-        application = salina_app.parse(data)
-    except salina_app.AppError as error:
+        application = salina_definition.parse(data)
+    except salina_definition.DefinitionError as error:
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)
     else:
-        assert salina_app.parse(application.to_dict()) == application
+        assert salina_definition.parse(application.to_dict()) == application
 
 
 @given(anything)
 def test_any_data(data: object) -> None:
-    """Whatever the data: no exception but AppError."""
+    """Whatever the data: no exception but DefinitionError."""
     check(data)
 
 

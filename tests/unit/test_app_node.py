@@ -9,22 +9,23 @@ from typing import Any
 
 import pytest
 
-from salina_fleet.model import application
+from salina_fleet.model import definition
 from salina_fleet.schema import document
 from tests.fleets import REPOSITORY
 
 FILE = REPOSITORY / "pillar" / "app" / "crm-2017.yaml"
 GOOD: dict[str, Any] = document.read(FILE)
 KEYS = "runtime, npm, lock, install, once, start, environment, uploads, scratch"
-HASH = "what `npm view PACKAGE dist.integrity` says: sha512-…"
-TEXT = "text; no part of a command is read by a shell"
+HASH = "the output of `npm view PACKAGE dist.integrity`: sha512-…"
+TEXT = "text (no shell reads it)"
 WORD = "a word of letters, digits and _ . / : = , @ + -"
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The good file with one value in another way; None takes it out."""
     data = copy.deepcopy(GOOD)
-    *parents, last = (int(key) if key.isdigit() else key for key in path.split("."))
+    keys = path.replace("[", ".").replace("]", "").split(".")
+    *parents, last = (int(key) if key.isdigit() else key for key in keys)
     place: Any = data
     for key in parents:
         place = place[key]
@@ -38,64 +39,60 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("node", None, "node: missing, allowed is a mapping"),
-        ("odoo", {}, "odoo: unknown, allowed is kind, source, port, live, health, static, uid, "
+        ("node", None, "missing; required: a mapping"),
+        ("odoo", {}, "unknown key; known keys: kind, source, port, live, health, static, uid, "
          "database_login, node"),
-        ("database_login", "trust", "database_login: 'trust', allowed is scram-sha-256 or md5"),
-        ("node.runtime", None, "node.runtime: missing, allowed is a mapping"),
-        ("node.runtime.version", "10", "node.runtime.version: '10', allowed is an exact version "
-         "such as 10.24.1"),
-        ("node.runtime.version", 10.24, "node.runtime.version: 10.24, allowed is an exact version "
-         "such as 10.24.1"),
-        ("node.runtime.integrity", None, f"node.runtime.integrity: missing, allowed is {HASH}"),
-        ("node.runtime.integrity", "sha512-abc", "node.runtime.integrity: 'sha512-abc', "
-         f"allowed is {HASH}"),
-        ("node.npm", "6.14.18", "node.npm: '6.14.18', allowed is a mapping"),
-        ("node.npm.integrty", "x", "node.npm.integrty: unknown, allowed is version, integrity"),
-        ("node.lock", "../crm", "node.lock: '../crm', allowed is the name of a file in salt/locks, "
-         "without .txt or .json"),
-        ("node.install", "npm ci", "node.install: 'npm ci', allowed is a list of at least one: "
+        ("database_login", "trust", '"trust" is not a kind of login; choose from: '
+         "scram-sha-256, md5"),
+        ("node.runtime", None, "missing; required: a mapping"),
+        ("node.runtime.version", "10", '"10" is not valid; must be an exact version such as '
+         "10.24.1"),
+        ("node.runtime.version", 10.24, "10.24 is not valid; must be an exact version such as "
+         "10.24.1"),
+        ("node.runtime.integrity", None, f"missing; required: {HASH}"),
+        ("node.runtime.integrity", "sha512-abc", f'"sha512-abc" is not valid; must be {HASH}'),
+        ("node.npm", "6.14.18", '"6.14.18" is not valid; must be a mapping'),
+        ("node.npm.integrty", "x", "unknown key; known keys: version, integrity"),
+        ("node.lock", "../crm", '"../crm" is not valid; must be the name of a file in salt/locks '
+         "without .txt or .json, or null"),
+        ("node.install", "npm ci", '"npm ci" is not valid; must be a list of one or more items, '
+         f"each {TEXT}"),
+        ("node.install", None, f"missing; required: a list of one or more items, each {TEXT}"),
+        ("node.start", [], "an empty list is not valid; must be a list of one or more items, "
+         f"each {WORD}"),
+        ("node.start[1]", "a; b", f'"a; b" is not valid; must be {WORD}'),
+        ("node.start[1]", "%i", f'"%i" is not valid; must be {WORD}'),
+        ("node.once", {"migrate": []}, "a mapping is not valid; must be a list of items, each a "
+         "mapping"),
+        ("node.once[0]", "migrate", '"migrate" is not valid; must be a mapping'),
+        ("node.once[0].command", None, "missing; required: a list of one or more items, each "
          f"{TEXT}"),
-        ("node.install", None, f"node.install: missing, allowed is a list of at least one: {TEXT}"),
-        ("node.start", [], f"node.start: an empty list, allowed is a list of at least one: {WORD}"),
-        ("node.start", ["node", "a; b"], f"node.start[1]: 'a; b', allowed is {WORD}"),
-        ("node.start", ["node", "%i"], f"node.start[1]: '%i', allowed is {WORD}"),
-        ("node.once", {"migrate": []}, "node.once: a mapping, allowed is a list of mappings"),
-        ("node.once.0", "migrate", "node.once[0]: 'migrate', allowed is a mapping"),
-        ("node.once.0.command", None, "node.once[0].command: missing, allowed is a list of at "
-         f"least one: {TEXT}"),
-        ("node.once.0.command.1", 3, f"node.once[0].command[1]: 3, allowed is {TEXT}"),
-        ("node.once.0.each_revision", "yes", "node.once[0].each_revision: 'yes', allowed is true "
-         "or false"),
-        ("node.once.0.user", "root", "node.once[0].user: unknown, allowed is name, command, "
-         "each_revision"),
-        ("node.once.1.name", "migrate", "node.once[1].name: 'migrate' once more, allowed is once"),
-        ("node.once.1.name", "Seed!", "node.once[1].name: 'Seed!', allowed is a name of small "
-         "letters, digits and blanks"),
-        ("node.environment", ["A=1"], "node.environment: a list, allowed is a mapping"),
-        ("node.environment", {"PORT": 1}, "node.environment.PORT: it is set by this project, "
-         "allowed is any other"),
-        ("node.environment", {"A-B": 1}, "node.environment: 'A-B', allowed is the name of a "
-         "variable"),
-        ("node.environment", {"A": True}, "node.environment.A: true, allowed is one line of text "
-         'without " and \\, or a number'),
-        ("node.environment", {"A": 'a"b'}, "node.environment.A: 'a\"b', allowed is one line of "
-         'text without " and \\, or a number'),
-        ("node.uploads", "public/uploads", "node.uploads: 'public/uploads', allowed is a list of "
-         "at least one: a directory inside the checkout"),
-        ("node.uploads", ["../x"], "node.uploads[0]: '../x', allowed is a directory inside the "
-         "checkout"),
-        ("node.uploads", ["x/"], "node.uploads[0]: 'x/', allowed is a directory inside the "
-         "checkout"),
-        ("node.uploads", ["uploads"], "node.scratch[0]: 'uploads' is among the uploads, allowed is "
-         "another one"),
-        ("node.upload", "x", f"node.upload: unknown, allowed is {KEYS}"),
+        ("node.once[0].command[1]", 3, f"3 is not valid; must be {TEXT}"),
+        ("node.once[0].each_revision", "yes", '"yes" is not valid; must be true or false'),
+        ("node.once[0].user", "root", "unknown key; known keys: name, command, each_revision"),
+        ("node.once[1].name", "migrate", '"migrate" is repeated; must be listed once'),
+        ("node.once[1].name", "Seed!", '"Seed!" is not valid; must be a name of small letters, '
+         "digits and spaces"),
+        ("node.environment", ["A=1"], "a list is not valid; must be a mapping"),
+        ("node.environment.PORT", 1, "set by this project; must be left out"),
+        ("node.environment.A-B", 1, '"A-B" is not valid; must be the name of a variable'),
+        ("node.environment.A", True, 'true is not valid; must be one line of text without " and '
+         "\\, or a number"),
+        ("node.environment.A", 'a"b', '"a\\"b" is not valid; must be one line of text without " '
+         "and \\, or a number"),
+        ("node.uploads", "public/uploads", '"public/uploads" is not valid; must be a list of '
+         "items, each a directory inside the checkout"),
+        ("node.uploads[0]", "../x", '"../x" is not valid; must be a directory inside the checkout'),
+        ("node.uploads[0]", "x/", '"x/" is not valid; must be a directory inside the checkout'),
+        ("node.scratch[0]", "public/uploads", '"public/uploads" is among the uploads; must be '
+         "another directory"),
+        ("node.upload", "x", f"unknown key; known keys: {KEYS}"),
     ],
 )  # fmt: skip
 def test_fault(path: str, value: Any, fault: str) -> None:
-    with pytest.raises(application.AppError) as caught:
-        application.parse(changed(path, value), "pillar/app/x.yaml")
-    assert caught.value.faults == (fault,)
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(changed(path, value), "pillar/app/x.yaml")
+    assert caught.value.faults == (f"{path}: {fault}",)
 
 
 def test_what_may_be_left_out() -> None:
@@ -103,14 +100,14 @@ def test_what_may_be_left_out() -> None:
     for key in ("lock", "once", "environment", "uploads", "scratch"):
         del data["node"][key]
     del data["database_login"]
-    found = application.parse(data)
+    found = definition.parse(data)
     assert found.database_login == "scram-sha-256"
     assert found.node
     assert (found.node.lock, found.node.once, found.node.environment) == (None, (), {})
 
 
 def test_a_command_may_say_a_word_twice() -> None:
-    found = application.parse(changed("node.install", ["npm", "-q", "-q"]))
+    found = definition.parse(changed("node.install", ["npm", "-q", "-q"]))
     assert found.node and found.node.install == ("npm", "-q", "-q")
 
 

@@ -324,9 +324,10 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
     with pytest.raises(salina_site.SiteError) as caught:
         salina_site.read(site.root, site.state)
     assert caught.value.faults == (
-        "pillar/app/odoo-14.0.yaml: port: 6432 is pgbouncer's on its hosts; choose another port",
-        "pillar/app/odoo-14.0.yaml: live.port: 5433 is the database route's on its hosts; "
-        "choose another port",
+        "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer on its hosts; "
+        "must be another port",
+        "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
+        "hosts; must be another port",
     )
 
 
@@ -340,10 +341,10 @@ def test_site_tells_all_faults(site: Any) -> None:
         salina_site.read(site.root, site.state)
     there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
     assert caught.value.faults == (
-        "pillar/settings/tls.yaml: days: 'never', allowed is a number from 2 to 825",
+        'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
         f"{site.members_file}: an empty list, allowed is a mapping of pools",
-        "pillar/topology.yaml: applications.crm.definition: 'odoo-99', "
-        f"allowed is a file of pillar/app: {there}",
+        'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
+        f"pillar/app; choose from: {there}",
     )
     assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
     assert str(caught.value).endswith("\nnext: salt-run topology.check")

@@ -16,7 +16,7 @@ import yaml
 MAX_BYTES = 1_000_000
 """A data file beyond this is a mistake, and parsing it would hold up the master."""
 MAX_DEPTH = 20
-"""The same for what is inside one another: PyYAML's time grows with the square of it."""
+"""The maximum nesting depth: PyYAML's time grows with the square of it."""
 
 _CONVERTED = ("null", "bool", "int", "float")
 _TAG = "tag:yaml.org,2002:"
@@ -25,7 +25,7 @@ _TAG = "tag:yaml.org,2002:"
 class DataError(Exception):
     """A data file with faults: `source` (the file's name) and `faults` (one printable line each).
 
-    `data`: what could be read all the same, for who judges it to tell all faults together.
+    `data`: what could be read all the same, so that its own faults can be reported with these.
     """
 
     def __init__(self, source: str, faults: Iterable[str], data: Any = None) -> None:
@@ -59,17 +59,22 @@ def join(path: str, key: object) -> str:
 
 
 def show(value: object) -> str:
-    """What was found, fit for one line of a message: kinds by name, long texts cut."""
+    """Return what was found, fit for one line of a message: kinds by name, long texts cut."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, (list, tuple)):
         return "a list" if value else "an empty list"
-    long = isinstance(value, int) and value.bit_length() > 1000
-    text = f"{value:#x}" if long else repr(value)  # Python writes at most 4300 decimal digits
+    if isinstance(value, str):
+        text = _printable(value.replace("\\", "\\\\").replace('"', '\\"'))
+        text = f'"{text}"'
+    elif isinstance(value, int) and value.bit_length() > 1000:
+        text = f"{value:#x}"  # Python writes at most 4300 decimal digits
+    else:
+        text = repr(value)
     return text if len(text) <= 70 else f"{text[:60]}… ({len(text)} characters)"
 
 
@@ -133,19 +138,19 @@ def _forbidden(text: str) -> list[str]:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            return [*faults, f"{line}{depth} levels inside one another, allowed are {MAX_DEPTH}"]
+            return [*faults, f"{line}{depth} levels of nesting; must be at most {MAX_DEPTH}"]
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents == 2:
-                faults.append(f"{line}a second document, allowed is one")
+                faults.append(f"{line}a second document; must be one document")
         elif isinstance(event, yaml.AliasEvent):
-            faults.append(f"{line}an alias (*{event.anchor}), allowed are plain values")
+            faults.append(f"{line}an alias (*{event.anchor}); must be a plain value")
         elif isinstance(event, yaml.NodeEvent):
             if event.anchor is not None:
-                faults.append(f"{line}an anchor (&{event.anchor}), allowed are plain values")
+                faults.append(f"{line}an anchor (&{event.anchor}); must be a plain value")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                faults.append(f"{line}a tag ({show(tag)}), allowed are plain values")
+                faults.append(f"{line}a tag ({show(tag)}); must be a plain value")
     return faults
 
 
@@ -171,12 +176,13 @@ def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, 
         line = key_node.start_mark.line + 1
         key = _value(key_node, path, faults)
         if not isinstance(key, str):
-            faults.append(f"{path or 'line ' + str(line)}: the key {show(key)}, allowed is text")
+            where = path or f"line {line}"
+            faults.append(f"{where}: the key {show(key)} is not valid; must be text")
             continue
         here = join(path, key)
         if key in data:
             twice = f"given twice, on line {lines[key]} and on line {line}"
-            faults.append(f"{here}: {twice}, allowed is once")
+            faults.append(f"{here}: {twice}; must be given once")
             continue
         lines[key] = line
         data[key] = _value(value_node, here, faults)

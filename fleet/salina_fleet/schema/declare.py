@@ -1,0 +1,208 @@
+"""Declarations: dataclasses whose fields say what is allowed, and the one reader of them.
+
+    @dataclass(frozen=True)
+    class Service:
+        address: str = given(ADDRESS, about="Where clients reach the service.")
+        http: int = number(80, 1, 65535)
+        tls: bool = True
+
+A field that is a flag, a `Literal` or another such dataclass needs no rule: its type is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from salina_fleet.schema.document import join
+from salina_fleet.schema.faults import Faults
+from salina_fleet.schema.rules import (
+    REQUIRED,
+    Choice,
+    Flag,
+    Key,
+    ListOf,
+    MappingOf,
+    Nullable,
+    Number,
+    Reading,
+    Record,
+    Rule,
+    Text,
+)
+
+Scalar = str | int | float | bool
+T = TypeVar("T")
+
+DURATION = r"[0-9]{1,6}(ms|s|m|h)"
+PATH = r"(/[A-Za-z0-9._-]+)+"
+ANY = Text(r"[\s\S]*", "text")
+PLAIN = Text(r"[\s\S]*", "a plain value", others=(int, float, bool))
+
+
+def given(
+    rule: Rule | None = None,
+    default: Any = REQUIRED,
+    *,
+    key: str = "",
+    about: str = "",
+    only: tuple[str, str] | None = None,
+) -> Any:
+    """Return a field of a dataclass: a value that the data gives.
+
+    Args:
+        rule: what it may be; None: what its type says.
+        default: its value when it is left out; a field without one is required.
+        key: its key in the data, when that is not the field's name.
+        about: what it means, in English, for the documentation.
+        only: another key and a value of it: only with that value is this key known, and required.
+    """
+    metadata = {"rule": rule, "key": key, "about": about, "only": only}
+    if default is REQUIRED:
+        return field(metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def named() -> Any:
+    """Return a field of a dataclass: the name under which the record is in a mapping."""
+    return field(metadata={"named": True})
+
+
+def number(default: int | None, low: int, high: int, about: str = "") -> Any:
+    """Return a field: a whole number from `low` to `high`; with default None also null."""
+    return given(_or_null(Number(low, high), default), default, about=about)
+
+
+def text(default: str | None, pattern: str, words: str, about: str = "") -> Any:
+    """Return a field: text that matches `pattern`, which `words` describe.
+
+    With default None null is allowed, too.
+    """
+    return given(_or_null(Text(pattern, words), default), default, about=about)
+
+
+def duration(default: str, about: str = "") -> Any:
+    """Return a field: a duration such as 500ms or 5s."""
+    return text(default, DURATION, "a duration such as 500ms or 5s", about)
+
+
+def path(default: str, about: str = "") -> Any:
+    """Return a field: an absolute path."""
+    return text(default, PATH, "an absolute path", about)
+
+
+def values(default: Mapping[str, Scalar], about: str = "") -> Any:
+    """Return a field: a mapping of names to plain values, which are added to the default's."""
+    words = "a mapping of names to plain values"
+    return given(MappingOf(ANY, PLAIN, words, base=default), dict(default), about=about)
+
+
+def _or_null(rule: Rule, default: object) -> Rule:
+    return Nullable(rule) if default is None else rule
+
+
+_RECORDS: dict[type[Any], Record] = {}
+"""What `record` has made already."""
+
+
+def record(kind: type[Any]) -> Record:
+    """Return the rule that a dataclass declares."""
+    if kind not in _RECORDS:
+        _RECORDS[kind] = Record(_keys(kind), kind)
+    return _RECORDS[kind]
+
+
+def _keys(kind: type[Any]) -> dict[str, Key]:
+    hints = get_type_hints(kind)
+    keys: dict[str, Key] = {}
+    for item in dataclasses.fields(kind):
+        if item.metadata.get("named"):
+            keys[item.name] = Key("", ANY, "")
+            continue
+        default: Any = REQUIRED
+        if item.default is not dataclasses.MISSING:
+            default = item.default
+        elif item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory
+        keys[item.name] = Key(
+            item.metadata.get("key") or item.name,
+            item.metadata.get("rule") or _rule(hints[item.name]),
+            default,
+            item.metadata.get("about", ""),
+            item.metadata.get("only"),
+        )
+    return keys
+
+
+def _rule(hint: Any) -> Rule:
+    """Return the rule that a type alone makes."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal:
+        return Choice(get_args(hint))
+    if hint is bool:
+        return Flag()
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return record(hint)
+    raise TypeError(f"{hint} needs a rule")
+
+
+def read(kind: type[T], data: object, before: Iterable[str] = ()) -> tuple[T, Faults]:
+    """Return what `data` gives as a `kind`, and all its faults.
+
+    What has a fault is left out: rules across fields can be judged on the rest, where
+    `Faults.sound` says that there is no fault.
+
+    Args:
+        kind: a dataclass of this module's declarations.
+        data: plain data, as `document.read` returns it.
+        before: the faults that were found while the file was read.
+    """
+    faults = Faults(before)
+    return record(kind).read(data, None, Reading(data, faults)), faults
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key as the documentation shows it.
+
+    Attributes:
+        path: where it is: `hosts.NAME.roles`.
+        words: what is allowed: "a number from 1 to 65535".
+        default: its default as JSON; "required" for a key that has none.
+        about: what it means.
+    """
+
+    path: str
+    words: str
+    default: str
+    about: str
+
+
+def describe(kind: type[Any], path: str = "") -> Iterator[Entry]:
+    """Return every key that a dataclass declares, those of its parts after their own."""
+    for key in record(kind).keys.values():
+        if not key.name:
+            continue
+        here = join(path, key.name)
+        required = key.default is REQUIRED or key.only is not None
+        default = "required" if required else json.dumps(key.value, default=dataclasses.asdict)
+        yield Entry(here, key.rule.words, default, key.about)
+        yield from _inside(key.rule, here)
+
+
+def _inside(rule: Rule, path: str) -> Iterator[Entry]:
+    if isinstance(rule, Nullable):
+        yield from _inside(rule.rule, path)
+    elif isinstance(rule, ListOf):
+        yield from _inside(rule.item, f"{path}[]")
+    elif isinstance(rule, MappingOf):
+        yield from _inside(rule.value, f"{path}.NAME")
+    elif isinstance(rule, Record) and isinstance(rule.make, type):
+        yield from describe(rule.make, path)
