@@ -47,86 +47,90 @@ def test_tables_are_added_to() -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "component": (
         {"stroage": {}},
-        "stroage.yaml: unknown, allowed is storage, quorum, database, database_route, app, "
-        "balancer, autoscale, firewall, tls",
+        "stroage.yaml: unknown file; known files: storage.yaml, quorum.yaml, database.yaml, "
+        "database_route.yaml, app.yaml, balancer.yaml, autoscale.yaml, firewall.yaml, tls.yaml",
     ),
-    "no mapping": ({"tls": [90]}, "tls.yaml: a list, allowed is a mapping"),
-    "key": ({"tls": {"dais": 9}}, "tls.yaml: dais: unknown, allowed is days, renew_days, ca_days"),
+    "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
+    "key": (
+        {"tls": {"dais": 9}},
+        "tls.yaml: dais: unknown key; known keys: days, renew_days, ca_days",
+    ),
     "number": (
         {"storage": {"ping_timeout": "five"}},
-        "storage.yaml: ping_timeout: 'five', allowed is a number from 1 to 600",
+        'storage.yaml: ping_timeout: "five" is not valid; must be a number from 1 to 600',
     ),
     "true is no number": (
         {"storage": {"ping_timeout": True}},
-        "storage.yaml: ping_timeout: true, allowed is a number from 1 to 600",
+        "storage.yaml: ping_timeout: true is not valid; must be a number from 1 to 600",
     ),
     "too low": (
         {"database": {"ttl": 5}},
-        "database.yaml: ttl: 5, allowed is a number from 20 to 3600",
+        "database.yaml: ttl: 5 is not valid; must be a number from 20 to 3600",
     ),
     "or null": (
         {"app": {"workers": "many"}},
-        "app.yaml: workers: 'many', allowed is a number from 0 to 256, or null",
+        'app.yaml: workers: "many" is not valid; must be a number from 0 to 256, or null',
     ),
     "not null": (
         {"app": {"upload": None}},
-        "app.yaml: upload: nothing, allowed is a size such as 128m",
+        "app.yaml: upload: empty; must be a size such as 128m",
     ),
     "flag": (
         {"database": {"synchronous_mode": "on"}},
-        "database.yaml: synchronous_mode: 'on', allowed is true or false",
+        'database.yaml: synchronous_mode: "on" is not valid; must be true or false',
     ),
     "choice": (
         {"balancer": {"balance": "random"}},
-        "balancer.yaml: balance: 'random', allowed is roundrobin, leastconn, load",
+        'balancer.yaml: balance: "random" is not valid; choose from: roundrobin, leastconn, load',
     ),
     "choice is a list": (
         {"balancer": {"balance": ["roundrobin"]}},
-        "balancer.yaml: balance: a list, allowed is roundrobin, leastconn, load",
+        "balancer.yaml: balance: a list is not valid; choose from: roundrobin, leastconn, load",
     ),
     "duration": (
         {"balancer": {"inter": "2 seconds"}},
-        "balancer.yaml: inter: '2 seconds', allowed is a duration such as 500ms or 5s",
+        'balancer.yaml: inter: "2 seconds" is not valid; must be a duration such as 500ms or 5s',
     ),
     "path": (
         {"storage": {"brick": "nas; rm -rf /"}},
-        "storage.yaml: brick: 'nas; rm -rf /', allowed is an absolute path",
+        'storage.yaml: brick: "nas; rm -rf /" is not valid; must be an absolute path',
     ),
     "path with a newline": (
         {"storage": {"mount": "/mnt/nas\n"}},
-        "storage.yaml: mount: '/mnt/nas\\n', allowed is an absolute path",
+        'storage.yaml: mount: "/mnt/nas\\n" is not valid; must be an absolute path',
     ),
     "name": (
         {"storage": {"volume": "--help"}},
-        "storage.yaml: volume: '--help', allowed is a name of letters, digits and _",
+        'storage.yaml: volume: "--help" is not valid; must be a name of letters, digits and _',
     ),
     "table": (
         {"storage": {"options": ["a"]}},
-        "storage.yaml: options: a list, allowed is a mapping of names to plain values",
+        "storage.yaml: options: a list is not valid; must be a mapping of names to plain values",
     ),
     "value in a table": (
         {"storage": {"options": {"a": 1, "b": [1]}}},
-        "storage.yaml: options.b: a list, allowed is a plain value",
+        "storage.yaml: options.b: a list is not valid; must be a plain value",
     ),
     "renewal": (
         {"tls": {"days": 20, "renew_days": 20}},
-        "tls.yaml: renew_days: 20, allowed is less than days: 20",
+        "tls.yaml: renew_days: 20 is not valid; must be less than days: 20",
     ),
     "memory": (
         {"app": {"limit_memory_soft": 4096}},
-        "app.yaml: limit_memory_soft: 4096, allowed is at most limit_memory_hard: 2560",
+        "app.yaml: limit_memory_soft: 4096 is not valid; must be at most limit_memory_hard: 2560",
     ),
     "autoscale": (
         {"autoscale": {"above": 8}},
-        "autoscale.yaml: below: 8, allowed is less than above: 8",
+        "autoscale.yaml: below: 8 is not valid; must be less than above: 8",
     ),
     "election": (
         {"quorum": {"heartbeat_interval": 500}},
-        "quorum.yaml: election_timeout: 1000, allowed is 5 times heartbeat_interval and more: 2500",
+        "quorum.yaml: election_timeout: 1000 is not valid; must be at least 5 * "
+        "heartbeat_interval: 2500",
     ),
     "lease": (
         {"database": {"retry_timeout": 10}},
-        "database.yaml: ttl: 20, allowed is loop_wait + 2 * retry_timeout and more: 21",
+        "database.yaml: ttl: 20 is not valid; must be at least loop_wait + 2 * retry_timeout: 21",
     ),
 }
 
@@ -150,16 +154,16 @@ def test_all_files_together(tmp_path: Path) -> None:
     (tmp_path / "tsl.yaml").write_text("days: 1\n")
     with pytest.raises(SettingsError) as caught:
         settings.load(tmp_path)
-    names = ", ".join(settings.COMPONENTS)
+    names = ", ".join(f"{name}.yaml" for name in settings.COMPONENTS)
     assert caught.value.faults == (
-        "app.yaml: workers: given twice, on line 1 and on line 2, allowed is once",
+        "app.yaml: workers: given twice, on line 1 and on line 2; must be given once",
         "balancer.yaml: is not text in UTF-8",
         "database.yaml: cannot be read: Is a directory",
-        "firewall.yaml: line 1: a tag ('!secret'), allowed are plain values",
+        'firewall.yaml: line 1: a tag ("!secret"); must be a plain value',
         "quorum.yaml: line 2: is not YAML: expected the node content, but found '<stream end>'",
-        f"tsl.yaml: unknown, allowed is {names}",
-        "app.yaml: workers: -1, allowed is a number from 0 to 256, or null",
-        "tls.yaml: days: 1, allowed is a number from 2 to 825",
+        f"tsl.yaml: unknown file; known files: {names}",
+        "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",
+        "tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
     )
 
 

@@ -7,21 +7,16 @@ write them (`500ms`, `5s`).
 
 from __future__ import annotations
 
-import dataclasses
-import re
-import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from salina_fleet.schema import document
-from salina_fleet.schema.document import DataError, join, show
+from salina_fleet.schema.declare import Scalar, duration, number, path, read, text, values
+from salina_fleet.schema.document import DataError
+from salina_fleet.schema.faults import invalid, unknown
 
-Scalar = str | int | float | bool
-
-DURATION = r"[0-9]{1,6}(ms|s|m|h)"
-PATH = r"(/[A-Za-z0-9._-]+)+"
 NAME = r"[a-z][a-z0-9_]{0,30}"
 
 
@@ -29,30 +24,10 @@ class SettingsError(DataError):
     """Settings with faults: `source` (the folder) and `faults` (one line each)."""
 
 
-def number(default: int, low: int, high: int) -> Any:
-    """A setting that is a whole number from `low` to `high`."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def text(default: str, rule: str, allowed: str) -> Any:
-    """A setting that is text matching `rule`; `allowed` says so to the operator."""
-    return field(default=default, metadata={"rule": rule, "allowed": allowed})
-
-
-def duration(default: str) -> Any:
-    """A setting that is a duration such as 500ms or 5s."""
-    return text(default, DURATION, "a duration such as 500ms or 5s")
-
-
 def seconds(duration: str) -> float:
-    """A duration in seconds: 500ms is 0.5."""
+    """Return a duration in seconds: 0.5 for 500ms."""
     unit = duration.lstrip("0123456789")
     return int(duration.removesuffix(unit)) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
-
-
-def path(default: str) -> Any:
-    """A setting that is an absolute path."""
-    return text(default, PATH, "an absolute path")
 
 
 PARAMETERS: Mapping[str, Scalar] = {
@@ -84,14 +59,14 @@ PARAMETERS: Mapping[str, Scalar] = {
 class Storage:
     """GlusterFS: one volume over all hosts with role storage, mounted on the app hosts."""
 
-    replica: int | None = field(default=None, metadata={"low": 1, "high": 9})
+    replica: int | None = number(None, 1, 9)
     volume: str = text("nas", NAME, "a name of letters, digits and _")
     brick: str = path("/nas")
     mount: str = path("/mnt/nas")
     ping_timeout: int = number(5, 1, 600)
     max_port: int = number(49251, 49160, 60999)
     wait: int = number(300, 1, 3600)
-    options: dict[str, Scalar] = field(default_factory=dict)
+    options: dict[str, Scalar] = values({})
 
 
 @dataclass(frozen=True)
@@ -121,7 +96,7 @@ class Database:
     failsafe_mode: bool = True
     check_timeline: bool = True
     wait: int = number(300, 1, 3600)
-    parameters: dict[str, Scalar] = field(default_factory=lambda: dict(PARAMETERS))
+    parameters: dict[str, Scalar] = values(PARAMETERS)
 
 
 @dataclass(frozen=True)
@@ -151,7 +126,7 @@ class DatabaseRoute:
 class App:
     """The application's processes on one app host, and nginx before them."""
 
-    workers: int | None = field(default=None, metadata={"low": 0, "high": 256})
+    workers: int | None = number(None, 0, 256)
     cron_threads: int = number(1, 0, 16)
     database_connections: int = number(16, 1, 1000)
     limit_memory_soft: int = number(2048, 128, 1_000_000)
@@ -163,9 +138,7 @@ class App:
     log_days: int = number(14, 1, 3650)
     upload: str = text("128m", r"[0-9]{1,6}[km]", "a size such as 128m")
     static_cache: int = number(60, 0, 525_600)
-    npm_registry: str | None = field(
-        default=None, metadata={"rule": r"https?://[^\s/]+(/\S*)?", "allowed": "a URL of HTTP"}
-    )
+    npm_registry: str | None = text(None, r"https?://[^\s/]+(/\S*)?", "a URL of HTTP")
     wait: int = number(600, 1, 3600)
 
 
@@ -204,8 +177,8 @@ class Autoscale:
     below: int = number(8, 0, 100_000)
     time: int = number(180, 10, 86_400)
     cooling: int = number(600, 0, 86_400)
-    least: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
-    most: int | None = field(default=None, metadata={"low": 1, "high": 10_000})
+    least: int | None = number(None, 1, 10_000)
+    most: int | None = number(None, 1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -245,20 +218,24 @@ COMPONENTS: Mapping[str, type[Any]] = get_type_hints(Settings)
 
 
 def load(folder: str | Path) -> Settings:
-    """The settings in the folder's *.yaml. Raises SettingsError with the faults of all files."""
+    """Return the settings in the folder's *.yaml.
+
+    Raises:
+        SettingsError: with the faults of all files.
+    """
     faults: list[str] = []
-    given: dict[str, object] = {}
+    contents: dict[str, object] = {}
     for file in sorted(Path(folder).glob("*.yaml")):
         if file.stem not in COMPONENTS:
-            faults.append(f"{file.name}: unknown, allowed is {_names(COMPONENTS)}")
+            faults.append(_unknown(file.stem))
             continue
         try:
-            given[file.stem] = document.read(file)
+            contents[file.stem] = document.read(file)
         except DataError as error:
             faults += [f"{file.name}: {fault}" for fault in error.faults]
-            given[file.stem] = error.data
+            contents[file.stem] = error.data
     try:
-        settings = parse(given, str(folder))
+        settings = parse(contents, str(folder))
     except SettingsError as error:
         faults += error.faults
     if faults:
@@ -267,15 +244,24 @@ def load(folder: str | Path) -> Settings:
 
 
 def parse(data: Mapping[str, object], source: str = "settings") -> Settings:
-    """The settings that `data` (component -> its file's content) gives. Raises SettingsError."""
+    """Return the settings that `data` gives.
+
+    Args:
+        data: component -> its file's content; None for a file that is empty.
+        source: what the settings are called in messages.
+
+    Raises:
+        SettingsError: with every fault.
+    """
     faults: list[str] = []
     parts = {}
     for component, content in data.items():
         if component not in COMPONENTS:
-            faults.append(f"{component}.yaml: unknown, allowed is {_names(COMPONENTS)}")
-            continue
-        parts[component] = _component(COMPONENTS[component], content, f"{component}.yaml", faults)
-    settings = Settings(**parts) if not faults else Settings()
+            faults.append(_unknown(component))
+        elif content is not None:
+            parts[component], found = read(COMPONENTS[component], content)
+            faults += [f"{component}.yaml: {fault}" for fault in found.lines]
+    settings = Settings(**parts)
     if not faults:
         faults = list(_across(settings))
     if faults:
@@ -283,81 +269,28 @@ def parse(data: Mapping[str, object], source: str = "settings") -> Settings:
     return settings
 
 
+def _unknown(component: str) -> str:
+    return f"{component}.yaml: {unknown((f'{name}.yaml' for name in COMPONENTS), 'file')}"
+
+
 def _across(settings: Settings) -> Iterable[str]:
-    if settings.tls.renew_days >= settings.tls.days:
-        days = settings.tls.days
-        yield f"tls.yaml: renew_days: {settings.tls.renew_days}, allowed is less than days: {days}"
+    tls = settings.tls
+    if tls.renew_days >= tls.days:
+        yield f"tls.yaml: renew_days: {invalid(tls.renew_days, f'less than days: {tls.days}')}"
     app = settings.app
     if app.limit_memory_soft > app.limit_memory_hard:
-        allowed = f"at most limit_memory_hard: {app.limit_memory_hard}"
-        yield f"app.yaml: limit_memory_soft: {app.limit_memory_soft}, allowed is {allowed}"
+        words = f"at most limit_memory_hard: {app.limit_memory_hard}"
+        yield f"app.yaml: limit_memory_soft: {invalid(app.limit_memory_soft, words)}"
     autoscale = settings.autoscale
     if autoscale.below >= autoscale.above:
-        allowed = f"less than above: {autoscale.above}"
-        yield f"autoscale.yaml: below: {autoscale.below}, allowed is {allowed}"
+        words = f"less than above: {autoscale.above}"
+        yield f"autoscale.yaml: below: {invalid(autoscale.below, words)}"
     timeout, least = settings.quorum.election_timeout, 5 * settings.quorum.heartbeat_interval
     if timeout < least:
-        allowed = f"5 times heartbeat_interval and more: {least}"
-        yield f"quorum.yaml: election_timeout: {timeout}, allowed is {allowed}"
+        words = f"at least 5 * heartbeat_interval: {least}"
+        yield f"quorum.yaml: election_timeout: {invalid(timeout, words)}"
     database = settings.database
     least = database.loop_wait + 2 * database.retry_timeout  # Patroni's own rule
     if database.ttl < least:
-        allowed = f"loop_wait + 2 * retry_timeout and more: {least}"
-        yield f"database.yaml: ttl: {database.ttl}, allowed is {allowed}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
-def _component(kind: type[Any], content: object, source: str, faults: list[str]) -> Any:
-    if content is None:
-        return kind()
-    if not isinstance(content, Mapping):
-        faults.append(f"{source}: {show(content)}, allowed is a mapping")
-        return kind()
-    hints = get_type_hints(kind)
-    fields = {item.name: item for item in dataclasses.fields(kind)}
-    values = {}
-    for key, value in content.items():
-        if key not in fields:
-            faults.append(f"{source}: {join('', key)}: unknown, allowed is {_names(fields)}")
-            continue
-        if get_origin(hints[key]) is dict and isinstance(value, Mapping):
-            faults += [
-                f"{source}: {join(key, name)}: {show(item)}, allowed is a plain value"
-                for name, item in value.items()
-                if not isinstance(item, (str, int, float, bool))
-            ]
-        elif allowed := _misfit(hints[key], fields[key].metadata, value):
-            faults.append(f"{source}: {key}: {show(value)}, allowed is {allowed}")
-            continue
-        values[key] = _merged(fields[key], value)
-    return kind(**values)
-
-
-def _merged(item: dataclasses.Field[Any], value: Any) -> Any:
-    if isinstance(value, Mapping) and callable(item.default_factory):
-        return {**item.default_factory(), **value}
-    return value
-
-
-def _misfit(hint: Any, limits: Mapping[str, Any], value: object) -> str | None:
-    """What is allowed instead of `value`; None when it fits."""
-    if get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint):
-        if value is None:
-            return None
-        wanted = _misfit(get_args(hint)[0], limits, value)
-        return f"{wanted}, or null" if wanted else None
-    if get_origin(hint) is Literal:
-        return None if value in get_args(hint) else _names(get_args(hint))
-    if get_origin(hint) is dict:
-        return "a mapping of names to plain values"
-    if hint is bool:
-        return None if isinstance(value, bool) else "true or false"
-    if hint is int:
-        low, high = limits["low"], limits["high"]
-        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        return None if fits else f"a number from {low} to {high}"
-    fits = isinstance(value, str) and re.fullmatch(limits["rule"], value) is not None
-    return None if fits else str(limits["allowed"])
+        words = f"at least loop_wait + 2 * retry_timeout: {least}"
+        yield f"database.yaml: ttl: {invalid(database.ttl, words)}"
