@@ -13,6 +13,7 @@ from salina.common import file as salina_file
 from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
+from salina_fleet.model.settings import AutoscaleSettings
 
 __opts__: dict[str, Any]
 __salt__: dict[str, Any]
@@ -32,7 +33,7 @@ def evaluate() -> dict[str, Any]:
     CLI Example: salt-run autoscale.evaluate
     """
     site = runner.site(__opts__)
-    settings = site.fleet.settings.autoscale
+    settings = site.fleet.settings[AutoscaleSettings]
     if not settings.enabled:
         return {"enabled": False}
     try:

@@ -22,6 +22,8 @@ from salina_fleet.change import join, lock, scale
 from salina_fleet.model import members as salina_members
 from salina_fleet.provision import provisioner
 from salina_fleet.roles import app
+from salina_fleet.roles.balancer import BalancerSettings
+from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
@@ -198,7 +200,7 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
     CLI Example: none, it is a step of orch.scale
     """
     site = _site()
-    bound = site.fleet.settings.balancer.drain if timeout is None else timeout
+    bound = site.fleet.settings[BalancerSettings].drain if timeout is None else timeout
     balancers = [host.id for host in site.fleet.having("balancer")]
     drained = set()
     for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
@@ -232,7 +234,7 @@ def retire(hosts: Sequence[str]) -> list[str]:
         # what is not there need not be stopped, and the host goes anyway
         client = minions.client(__opts__)
         client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
-        mount = site.fleet.settings.storage.mount
+        mount = site.fleet.settings[StorageSettings].mount
         client.cmd(alive, "mount.umount", [mount], tgt_type="list")
     return alive
 

@@ -7,6 +7,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import runner, secrets
+from salina_fleet.model.settings import TlsSettings
 
 __opts__: dict[str, Any]
 
@@ -19,7 +20,7 @@ def create() -> dict[str, list[str]]:
     CLI Example: salt-run secrets.create
     """
     site = runner.site(__opts__)
-    names, days = list(site.fleet.topology.applications), site.fleet.settings.tls.ca_days
+    names, days = list(site.fleet.topology.applications), site.fleet.settings[TlsSettings].ca_days
     try:
         made = secrets.create(site.store, names, days)
     except (OSError, secrets.SecretsError) as error:

@@ -12,6 +12,7 @@ from bench.result import Result
 from lab.machines import hosts as fleet
 from lab.machines.containers import attach
 from lab.process import run
+from salina_fleet.roles.storage import StorageSettings
 from tests import fleets
 
 ROUNDS = 5
@@ -74,7 +75,7 @@ def measure() -> Iterator[Result]:
     if not any("storage" in machine.roles for machine in wanted.machines):
         return
     host = next(machine for machine in wanted.machines if "app" in machine.roles)
-    volume = fleets.settings().storage.mount
+    volume = fleets.settings()[StorageSettings].mount
     command = attach(host, ["python3", "-", str(ROUNDS), volume, LOCAL])
     answer = json.loads(run(command, text=SCRIPT).stdout)
     for kind in (*answer["found"][volume][0], "all"):

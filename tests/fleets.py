@@ -20,6 +20,7 @@ from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Topology
 from salina_fleet.role import MasterData
+from salina_fleet.roles.balancer import BalancerSettings
 from salina_fleet.schema import document
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ def settings() -> Settings:
     return salina_settings.load(REPOSITORY / "pillar" / "settings")
 
 
-BY_LOAD = replace(settings(), balancer=replace(settings().balancer, balance="load"))
+BY_LOAD = settings().but(replace(settings()[BalancerSettings], balance="load"))
 """The repository's settings, but the balancer goes by load."""
 
 

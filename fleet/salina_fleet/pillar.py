@@ -12,6 +12,7 @@ from typing import Any
 
 from salina_fleet import policy, secrets
 from salina_fleet.fleet import Fleet
+from salina_fleet.model.settings import FirewallSettings, TlsSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.role import MasterData, Pillar
 from salina_fleet.roles import ROLES
@@ -109,7 +110,7 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             for peer in fleet.having(name)
         ],
         "forward_ping": [fleet.topology.service.address] if forward else [],
-        "settings": asdict(fleet.settings.firewall),
+        "settings": asdict(fleet.settings[FirewallSettings]),
     }
 
 
@@ -121,7 +122,7 @@ def _tls(data: MasterData, host: Host) -> Pillar:
         "ca": data.secrets.get(secrets.CA_CERT),
         "common_name": host.id,
         "names": certificate_names(data.fleet, host),
-        "renew_days": data.fleet.settings.tls.renew_days,
+        "renew_days": data.fleet.settings[TlsSettings].renew_days,
         "group": "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root",
     }
 
@@ -145,5 +146,5 @@ def signing_policy(fleet: Fleet, host: Host) -> dict[str, Any]:
         "extendedKeyUsage": "serverAuth, clientAuth",
         "subjectKeyIdentifier": "hash",
         "authorityKeyIdentifier": "keyid",
-        "days_valid": fleet.settings.tls.days,
+        "days_valid": fleet.settings[TlsSettings].days,
     }

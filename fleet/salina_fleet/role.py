@@ -70,6 +70,14 @@ class MasterData:
     state: str
 
 
+class Tuning:
+    """The settings of one component, one file of pillar/settings: a dataclass of declarations."""
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """Yield the faults across its keys: the key, and the message."""
+        yield from ()
+
+
 class Role:
     """A role that a host may have. Each attribute and method has a default that adds nothing."""
 
@@ -98,7 +106,7 @@ class Role:
     """Names that no host may have, since they mean something else in its hosts' /etc/hosts."""
     reserved_names: ClassVar[tuple[str, ...]] = ()
     """Names that no application may have, since they mean something else to the role's daemons."""
-    settings: ClassVar[Mapping[str, type[Any]]] = {}
+    settings: ClassVar[Mapping[str, type[Tuning]]] = {}
     """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
     keys: ClassVar[Mapping[str, str]] = {}
     """What the keys of its pillar mean, for docs/pillar.md: `storage.volume.name` -> a sentence."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Rule, RuleError, Sample
-from salina_fleet.model.settings import Autoscale
+from salina_fleet.model.settings import AutoscaleSettings
 from tests import fleets
 
 TOPOLOGY = fleets.topology()
@@ -169,8 +169,8 @@ def test_load() -> None:
 
 def test_the_rule_of_the_settings() -> None:
     """Times in seconds; the pool's own limits where none are given."""
-    assert autoscale.rule(Autoscale(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
-    assert autoscale.rule(Autoscale(least=2, most=6), TOPOLOGY) == RULE
+    assert autoscale.rule(AutoscaleSettings(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
+    assert autoscale.rule(AutoscaleSettings(least=2, most=6), TOPOLOGY) == RULE
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_the_rule_of_the_settings() -> None:
 )
 def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:
     with pytest.raises(RuleError) as caught:
-        autoscale.rule(Autoscale(**given_), TOPOLOGY)
+        autoscale.rule(AutoscaleSettings(**given_), TOPOLOGY)
     assert list(caught.value.faults) == faults
 
 
 def test_a_topology_without_a_pool() -> None:
     with pytest.raises(RuleError, match="none: the topology has no pool of app hosts"):
-        autoscale.rule(Autoscale(), fleets.topology("one-host"))
+        autoscale.rule(AutoscaleSettings(), fleets.topology("one-host"))

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from salina_fleet.model import settings
 from salina_fleet.model.settings import Settings, SettingsError
+from salina_fleet.roles.database import DatabaseSettings
+from salina_fleet.roles.storage import StorageSettings
+from salina_fleet.schema import declare
 from tests.fleets import REPOSITORY
 
 
@@ -28,20 +31,20 @@ def test_nothing_given(tmp_path: Path) -> None:
 
 def test_measured_values() -> None:
     """What was measured to lose no acknowledged row (S11), and the volume's time-out (S3)."""
-    database = Settings().database
+    database = Settings()[DatabaseSettings]
     assert (database.ttl, database.loop_wait, database.retry_timeout) == (20, 1, 3)
     assert database.synchronous_mode and database.failsafe_mode and database.check_timeline
-    assert Settings().storage.ping_timeout == 5
+    assert Settings()[StorageSettings].ping_timeout == 5
 
 
 def test_tables_are_added_to() -> None:
     """A parameter that is given joins the defaults, or replaces one."""
     given = {"parameters": {"shared_buffers": "1GB", "jit": False}}
-    parameters = settings.parse({"database": given}).database.parameters
+    parameters = settings.parse({"database": given})[DatabaseSettings].parameters
     assert parameters["shared_buffers"] == "1GB"
     assert parameters["jit"] is False
     assert parameters["wal_log_hints"] is True
-    assert "jit" not in Settings().database.parameters
+    assert "jit" not in Settings()[DatabaseSettings].parameters
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -171,7 +174,7 @@ def test_all_files_together(tmp_path: Path) -> None:
     ("duration", "seconds"), [("500ms", 0.5), ("2s", 2), ("3m", 180), ("1h", 3600)]
 )
 def test_seconds(duration: str, seconds: float) -> None:
-    assert settings.seconds(duration) == seconds
+    assert declare.seconds(duration) == seconds
 
 
 values = st.one_of(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import median_high, median_low
 from typing import Any
 
-from salina_fleet.model.settings import Autoscale
+from salina_fleet.model.settings import AutoscaleSettings
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.document import DataError
 
@@ -60,7 +60,7 @@ class History:
     changed: float = 0.0
 
 
-def rule(settings: Autoscale, topology: Topology) -> Rule:
+def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
     """The rule that the settings give for a topology. Raises RuleError with every fault."""
     pool = topology.pools.get(settings.pool)
     if pool is None or "app" not in pool.roles:

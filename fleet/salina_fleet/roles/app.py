@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina.storage import gluster
 from salina_fleet import secrets
-from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row
+from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import database, storage
+from salina_fleet.roles.database import DatabaseSettings
+from salina_fleet.roles.storage import StorageSettings
+from salina_fleet.schema.declare import duration, number, text
 from salina_fleet.schema.document import join
+from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -20,6 +24,55 @@ if TYPE_CHECKING:
 PORT = 80
 """Where nginx listens for the balancers."""
 CA = "/etc/salina/tls/ca.crt"
+
+
+@dataclass(frozen=True)
+class RouteSettings(Tuning):
+    """An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback.
+
+    While there is no primary, HAProxy makes `retries` attempts of `connect` each. Together they
+    last longer than `query_wait_timeout`, the time for which pgbouncer lets its clients wait.
+    """
+
+    listen: int = number(5433, 1, 65535)
+    pool_port: int = number(6432, 1, 65535)
+    pool_size: int = number(25, 1, 1000)
+    max_clients: int = number(400, 1, 100_000)
+    query_wait_timeout: int = number(60, 1, 3600)
+    server_login_retry: int = number(1, 1, 60)
+    connect: str = duration("300ms")
+    check: str = duration("2s")
+    inter: str = duration("500ms")
+    fastinter: str = duration("250ms")
+    fall: int = number(2, 1, 100)
+    rise: int = number(1, 1, 100)
+    retries: int = number(250, 0, 10_000)
+
+
+@dataclass(frozen=True)
+class AppSettings(Tuning):
+    """The application's processes on one app host, and nginx before them."""
+
+    workers: int | None = number(None, 0, 256)
+    cron_threads: int = number(1, 0, 16)
+    database_connections: int = number(16, 1, 1000)
+    limit_memory_soft: int = number(2048, 128, 1_000_000)
+    limit_memory_hard: int = number(2560, 128, 1_000_000)
+    limit_time_cpu: int = number(60, 1, 86_400)
+    limit_time_real: int = number(120, 1, 86_400)
+    limit_request: int = number(8192, 1, 10_000_000)
+    log_level: Literal["info", "debug", "warn", "error", "critical"] = "info"
+    log_days: int = number(14, 1, 3650)
+    upload: str = text("128m", r"[0-9]{1,6}[km]", "a size such as 128m")
+    static_cache: int = number(60, 0, 525_600)
+    npm_registry: str | None = text(None, r"https?://[^\s/]+(/\S*)?", "a URL of HTTP")
+    wait: int = number(600, 1, 3600)
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """A worker is asked to end before it is killed."""
+        if self.limit_memory_soft > self.limit_memory_hard:
+            words = f"at most limit_memory_hard: {self.limit_memory_hard}"
+            yield "limit_memory_soft", invalid(self.limit_memory_soft, words)
 
 
 class App(Role):
@@ -33,6 +86,7 @@ class App(Role):
     count = (range(1, 10**9), "at least one, here or in a pool")
     pools = True
     serves = True
+    settings: ClassVar = {"database_route": RouteSettings, "app": AppSettings}
     reserved_names = ("pgbouncer", "database")  # backends and databases of the way to the database
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
@@ -41,7 +95,7 @@ class App(Role):
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """The ports on loopback that lead to the database."""
-        route = settings.database_route
+        route = settings[RouteSettings]
         return {route.listen: "the database route", route.pool_port: "pgbouncer"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
@@ -50,21 +104,22 @@ class App(Role):
         application = fleet.topology.served_by(host)
         name, definition = application.name, data.definitions[application.definition]
         password = data.secrets.get(secrets.own(name, "database"))
+        files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         servers = [peer.id for peer in fleet.having("storage")]
-        route = asdict(settings.database_route)
+        route = asdict(settings[RouteSettings])
         listen, pool_port = route.pop("listen"), route.pop("pool_port")
         return {
             "files": {
-                "mount": settings.storage.mount,
-                "volume": settings.storage.volume if servers else None,
+                "mount": files.mount,
+                "volume": files.volume if servers else None,
                 "servers": servers,
                 "options": gluster.mount_options(servers, storage.family(fleet)),
-                "wait": settings.storage.wait,
+                "wait": files.wait,
             },
             "database_route": {
                 "members": database.members(fleet),
-                "port": settings.database.port,
-                "rest_port": settings.database.rest_port,
+                "port": postgresql.port,
+                "rest_port": postgresql.rest_port,
                 "listen": listen,
                 "pool_port": pool_port,
                 "ca": CA,
@@ -95,8 +150,8 @@ class App(Role):
                     "admin_password": data.secrets.get(secrets.own(name, "admin")),
                     "login_password": data.secrets.get(secrets.own(name, "login")),
                 },
-                "data": f"{settings.storage.mount}/{name}",
-                "settings": asdict(settings.app),
+                "data": f"{files.mount}/{name}",
+                "settings": asdict(settings[AppSettings]),
             },
         }
 

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role, Row
+from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import app
+from salina_fleet.schema.declare import duration, number, seconds
 from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
+
+
+@dataclass(frozen=True)
+class BalancerSettings(Tuning):
+    """HAProxy before the app hosts."""
+
+    balance: Literal["roundrobin", "leastconn", "load"] = "roundrobin"
+    maxconn: int = number(4096, 10, 30_000)
+    connect: str = duration("3s")
+    client: str = duration("60s")
+    server: str = duration("300s")
+    tunnel: str = duration("1h")
+    queue: str = duration("30s")
+    http_request: str = duration("10s")
+    check: str = duration("5s")
+    inter: str = duration("2s")
+    fastinter: str = duration("500ms")
+    fall: int = number(2, 1, 100)
+    rise: int = number(2, 1, 100)
+    slowstart: str = duration("10s")
+    retries: int = number(2, 0, 10)
+    drain: int = number(60, 0, 3600)
+    hsts: int = number(31_536_000, 0, 63_072_000)
 
 
 class Balancer(Role):
@@ -25,6 +49,7 @@ class Balancer(Role):
     column = 2
     links = ("edge", "web")
     count = EXACTLY_ONE
+    settings: ClassVar = {"balancer": BalancerSettings}
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Anybody reaches the published ports."""
@@ -35,10 +60,10 @@ class Balancer(Role):
         """Return the published service, and each application with its servers."""
         fleet = data.fleet
         service = fleet.topology.service
-        settings = asdict(fleet.settings.balancer)
+        settings = asdict(fleet.settings[BalancerSettings])
         balance = settings.pop("balance")
         by_load = balance == "load"  # the daemon of salt/load sets the servers' weights
-        inter = fleet.settings.balancer.inter
+        inter = fleet.settings[BalancerSettings].inter
         return {
             "balancer": {
                 "address": service.address,
@@ -96,9 +121,3 @@ class Balancer(Role):
     ) -> list[Check]:
         """Every server of every backend is up."""
         return [Check("haproxy")]
-
-
-def seconds(duration: str) -> float:
-    """Return a duration such as 500ms or 5s in seconds."""
-    unit = duration.lstrip("0123456789")
-    return int(duration.removesuffix(unit)) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.common.https import host_port
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
-from salina_fleet.role import AT_LEAST_ONE, Check, MasterData, Pillar, Role, Row, named
+from salina_fleet.role import AT_LEAST_ONE, Check, MasterData, Pillar, Role, Row, Tuning, named
+from salina_fleet.roles.quorum import QuorumSettings
+from salina_fleet.schema.declare import Scalar, number, values
 from salina_fleet.schema.document import join
+from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -23,6 +26,57 @@ NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
 
 
+PARAMETERS: Mapping[str, Scalar] = {
+    "max_connections": 300,
+    "shared_buffers": "128MB",
+    "effective_cache_size": "512MB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "64MB",
+    "random_page_cost": 1.1,
+    "max_wal_size": "1GB",
+    "wal_keep_size": "256MB",
+    "max_wal_senders": 10,
+    "max_replication_slots": 10,
+    "wal_log_hints": True,
+    "wal_sender_timeout": "5s",
+    "wal_receiver_timeout": "5s",
+    "password_encryption": "scram-sha-256",
+    "log_min_duration_statement": 1000,
+    "idle_in_transaction_session_timeout": "10min",
+    # an app host that lost its power says nothing: its sessions, and their locks, end in 25 s
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+}
+"""PostgreSQL's own parameters, for a small host with a standby."""
+
+
+@dataclass(frozen=True)
+class DatabaseSettings(Tuning):
+    """PostgreSQL under Patroni. Why these defaults: docs/decisions/0002-patroni.md."""
+
+    version: int = number(15, 13, 99)
+    port: int = number(5432, 1, 65535)
+    rest_port: int = number(8008, 1, 65535)
+    ttl: int = number(20, 20, 3600)
+    loop_wait: int = number(1, 1, 600)
+    retry_timeout: int = number(3, 3, 600)
+    primary_start_timeout: int = number(0, 0, 3600)
+    maximum_lag_on_failover: int = number(1_048_576, 0, 2**40)
+    synchronous_mode: bool = True
+    failsafe_mode: bool = True
+    check_timeline: bool = True
+    wait: int = number(300, 1, 3600)
+    parameters: dict[str, Scalar] = values(PARAMETERS)
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """Patroni's own rule: the lease outlives a loop with its retries."""
+        least = self.loop_wait + 2 * self.retry_timeout
+        if self.ttl < least:
+            words = f"at least loop_wait + 2 * retry_timeout: {least}"
+            yield "ttl", invalid(self.ttl, words)
+
+
 class Database(Role):
     """A host with a member of the PostgreSQL cluster."""
 
@@ -33,6 +87,7 @@ class Database(Role):
     links = ("data",)
     count = AT_LEAST_ONE
     reads_key = True
+    settings: ClassVar = {"database": DatabaseSettings}
     reserved_ids = (NAME,)
     reserved_names = (
         *("postgres", "template0", "template1", "public", "none"),  # PostgreSQL's own
@@ -42,20 +97,22 @@ class Database(Role):
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts reach the primary and ask Patroni which it is; members replicate."""
-        ports = f"{settings.database.port},{settings.database.rest_port}"
+        database = settings[DatabaseSettings]
+        ports = f"{database.port},{database.rest_port}"
         yield Row("app", self.name, "data", ports, "PostgreSQL and who is primary")
         yield Row(self.name, self.name, "data", ports, "replication and Patroni")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """PostgreSQL's port and that of Patroni's REST interface."""
-        return {settings.database.port: "PostgreSQL", settings.database.rest_port: "Patroni"}
+        database = settings[DatabaseSettings]
+        return {database.port: "PostgreSQL", database.rest_port: "Patroni"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster, its passwords, and the applications with a database in it."""
         fleet = data.fleet
-        settings = asdict(fleet.settings.database)
+        settings = asdict(fleet.settings[DatabaseSettings])
         top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
-        client_port = fleet.settings.quorum.client_port
+        client_port = fleet.settings[QuorumSettings].client_port
         return {
             "database": {
                 "scope": CLUSTER,
@@ -111,7 +168,7 @@ class Database(Role):
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """Patroni runs this member, and one member leads."""
-        port = fleet.settings.database.rest_port
+        port = fleet.settings[DatabaseSettings].rest_port
         return [Check("patroni", {"address": fleet.address(host, "data"), "port": str(port)})]
 
 

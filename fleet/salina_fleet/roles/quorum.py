@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row
+from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
+from salina_fleet.schema.declare import number
+from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Topology
 
 CLUSTER = "salina"
+
+
+@dataclass(frozen=True)
+class QuorumSettings(Tuning):
+    """etcd on the quorum hosts."""
+
+    client_port: int = number(2379, 1, 65535)
+    peer_port: int = number(2380, 1, 65535)
+    heartbeat_interval: int = number(100, 10, 10_000)
+    election_timeout: int = number(1000, 50, 50_000)
+    wait: int = number(300, 1, 3600)
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """Etcd's own rule: a member must miss several heartbeats before it calls an election."""
+        least = 5 * self.heartbeat_interval
+        if self.election_timeout < least:
+            words = f"at least 5 * heartbeat_interval: {least}"
+            yield "election_timeout", invalid(self.election_timeout, words)
 
 
 class Quorum(Role):
@@ -27,16 +47,19 @@ class Quorum(Role):
     links = ("data",)
     count = ((1, 3, 5), "1, 3 or 5, an odd number of voters")
     reads_key = True
+    settings: ClassVar = {"quorum": QuorumSettings}
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Patroni keeps its lease in etcd; the members talk to each other."""
-        client, peer = settings.quorum.client_port, settings.quorum.peer_port
+        quorum = settings[QuorumSettings]
+        client, peer = quorum.client_port, quorum.peer_port
         yield Row("database", self.name, "data", str(client), "the lease of Patroni")
         yield Row(self.name, self.name, "data", f"{client},{peer}", "etcd peers")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """Etcd's ports for clients and for members."""
-        return {settings.quorum.client_port: "etcd", settings.quorum.peer_port: "etcd"}
+        quorum = settings[QuorumSettings]
+        return {quorum.client_port: "etcd", quorum.peer_port: "etcd"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster's members."""
@@ -52,7 +75,7 @@ class Quorum(Role):
                 ],
                 # not a secret: it keeps two clusters apart that reach each other by mistake
                 "token": hashlib.sha256(own.encode()).hexdigest()[:16],
-                **asdict(fleet.settings.quorum),
+                **asdict(fleet.settings[QuorumSettings]),
             }
         }
 
@@ -64,5 +87,5 @@ class Quorum(Role):
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """The member answers, and the cluster has a leader."""
-        port = fleet.settings.quorum.client_port
+        port = fleet.settings[QuorumSettings].client_port
         return [Check("etcd", {"address": fleet.address(host, "data"), "port": str(port)})]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.role import Check, MasterData, Pillar, Role, Row, named
+from salina_fleet.role import Check, MasterData, Pillar, Role, Row, Tuning, named
+from salina_fleet.schema.declare import NAME, Scalar, number, path, text, values
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -16,6 +18,20 @@ GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
 
 
+@dataclass(frozen=True)
+class StorageSettings(Tuning):
+    """GlusterFS: one volume over all storage hosts, mounted on the app hosts."""
+
+    replica: int | None = number(None, 1, 9)
+    volume: str = text("nas", NAME, "a name of letters, digits and _")
+    brick: str = path("/nas")
+    mount: str = path("/mnt/nas")
+    ping_timeout: int = number(5, 1, 600)
+    max_port: int = number(49251, 49160, 60999)
+    wait: int = number(300, 1, 3600)
+    options: dict[str, Scalar] = values({})
+
+
 class Storage(Role):
     """A host with a brick of the volume."""
 
@@ -24,10 +40,11 @@ class Storage(Role):
     tier = 2
     column = 4
     links = ("data",)
+    settings: ClassVar = {"storage": StorageSettings}
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts mount the volume; storage hosts form the pool."""
-        bricks = f"{FIRST_BRICK}:{settings.storage.max_port}"
+        bricks = f"{FIRST_BRICK}:{settings[StorageSettings].max_port}"
         yield Row("app", self.name, "data", f"{GLUSTERD},{bricks}", "the volume")
         pool = f"{GLUSTERD}:{PEERS},{bricks}"
         yield Row(self.name, self.name, "data", pool, "GlusterFS peers")
@@ -38,7 +55,7 @@ class Storage(Role):
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the pool and the volume as they must be."""
-        settings = data.fleet.settings.storage
+        settings = data.fleet.settings[StorageSettings]
         peers = [peer.id for peer in data.fleet.having(self.name)]
         replica = copies(len(peers), settings.replica)
         options = {"network.ping-timeout": str(settings.ping_timeout)}
@@ -73,7 +90,7 @@ class Storage(Role):
     ) -> Iterator[str]:
         """The storage hosts hold whole sets of copies."""
         hosts = topology.having(self.name)
-        count = copies(len(hosts), settings.storage.replica)
+        count = copies(len(hosts), settings[StorageSettings].replica)
         if hosts and len(hosts) % count:
             yield (
                 f"hosts: {named(hosts)} with role {self.name}; must be a multiple of {count}, "

@@ -38,6 +38,7 @@ from salina_fleet.schema.rules import (
 Scalar = str | int | float | bool
 T = TypeVar("T")
 
+NAME = r"[a-z][a-z0-9_]{0,30}"
 DURATION = r"[0-9]{1,6}(ms|s|m|h)"
 PATH = r"(/[A-Za-z0-9._-]+)+"
 ANY = Text(r"[\s\S]*", "text")
@@ -90,6 +91,12 @@ def text(default: str | None, pattern: str, words: str, about: str = "") -> Any:
 def duration(default: str, about: str = "") -> Any:
     """Return a field: a duration such as 500ms or 5s."""
     return text(default, DURATION, "a duration such as 500ms or 5s", about)
+
+
+def seconds(duration: str) -> float:
+    """Return a duration in seconds: 0.5 for 500ms."""
+    unit = duration.lstrip("0123456789")
+    return int(duration.removesuffix(unit)) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
 
 
 def path(default: str, about: str = "") -> Any:
