@@ -11,7 +11,6 @@ from salina_fleet import runner
 from salina_fleet import site as salina_site
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
-from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.schema import document
 
 __opts__: dict[str, Any]
@@ -30,7 +29,7 @@ def check(path: str | None = None) -> str:
         return f"{salina_site.TOPOLOGY} is good: {len(site.fleet.hosts)} hosts"
     try:
         settings = salina_settings.load(f"{__opts__['salina']['root']}/{salina_site.SETTINGS}")
-        topology = salina_topology.load(path, settings[StorageSettings].replica)
+        topology = salina_topology.load(path, settings)
     except document.DataError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
     return f"{path} is good: {len(topology.fleet())} hosts"

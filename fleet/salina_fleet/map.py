@@ -396,13 +396,10 @@ def main() -> None:
 
     from salina_fleet.model import settings as salina_settings
     from salina_fleet.model import topology as salina_topology
-    from salina_fleet.roles.storage import StorageSettings
 
     root = Path(__file__).resolve().parents[2]
     settings = salina_settings.load(root / "pillar/settings")
-    topology = salina_topology.load(
-        root / "pillar/topology.yaml", settings[StorageSettings].replica
-    )
+    topology = salina_topology.load(root / "pillar/topology.yaml", settings)
     sys.stdout.write(svg(Fleet(topology, topology.initial(), settings)))
 
 

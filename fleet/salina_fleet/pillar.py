@@ -77,10 +77,11 @@ def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
     for peer, address in policy.peers(fleet, host).items():
         add(address, peer)
     for name, role in ROLES.items():
-        for other in fleet.having(name):
-            for alias, address in role.names_for_all(fleet, other).items():
-                if alias != other.id or not known(alias):
-                    add(address, alias)
+        for other in fleet.having(name) if role.alias else ():
+            address = fleet.address(other, "management")
+            if not known(other.id):
+                add(address, other.id)
+            add(address, role.alias or other.id)
     for name in host.roles:
         for alias, address in ROLES[name].names_here(fleet, host).items():
             add(address, alias)

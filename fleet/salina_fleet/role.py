@@ -11,6 +11,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from salina_fleet.schema.document import show
+
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
@@ -102,6 +104,8 @@ class Role:
     """Whether a daemon reads the host's private key itself, not as root."""
     connected_before: ClassVar[tuple[int, ...]] = ()
     """Its ports to which other hosts are connected before their firewall is switched on."""
+    alias: ClassVar[str | None] = None
+    """Another name under which every host finds its host. No host without the role may have it."""
     reserved_ids: ClassVar[tuple[str, ...]] = ()
     """Names that no host may have, since they mean something else in its hosts' /etc/hosts."""
     reserved_names: ClassVar[tuple[str, ...]] = ()
@@ -127,10 +131,6 @@ class Role:
         """Return further names in the host's certificate: `DNS:crm.example`, `IP:127.0.0.1`."""
         return []
 
-    def names_for_all(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
-        """Return names that every host has for this one in /etc/hosts: name -> address."""
-        return {}
-
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """Return further names that only this host has in /etc/hosts: name -> address."""
         return {}
@@ -155,8 +155,15 @@ class Role:
 
 
 def named(hosts: Iterable[Host]) -> str:
-    """Return hosts for a message: `no host`, `1 host (nas1)`, `2 hosts (nas1, nas2)`."""
+    """Return hosts as the subject of a sentence, with its verb: `2 hosts (nas1, nas2) have`."""
     ids = [host.id for host in hosts]
     if not ids:
-        return "no host"
-    return f"{len(ids)} {'hosts' if len(ids) > 1 else 'host'} ({', '.join(ids)})"
+        return "no host has"
+    return f"{len(ids)} {'hosts' if len(ids) > 1 else 'host'} ({', '.join(ids)}) " + (
+        "have" if len(ids) > 1 else "has"
+    )
+
+
+def without(value: object, role: str) -> str:
+    """Return the message for a value of a host that only a host with this role can have."""
+    return f"{show(value)} is not valid without role {role}; add the role or remove this key"

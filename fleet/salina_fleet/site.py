@@ -25,7 +25,6 @@ from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Application, Host
 from salina_fleet.role import MasterData
 from salina_fleet.roles import ROLES
-from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import not_among
 
@@ -120,7 +119,7 @@ def _read(root: Path, state: Path) -> Site:
     except salina_settings.SettingsError as error:
         faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
     try:
-        topology = salina_topology.load(root / TOPOLOGY, settings[StorageSettings].replica)
+        topology = salina_topology.load(root / TOPOLOGY, settings)
     except salina_topology.TopologyError as error:
         raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
     members = topology.initial()

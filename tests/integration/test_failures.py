@@ -142,7 +142,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
             'pillar/topology.yaml: hosts.s1.roles[0]: "ap" is not a role; choose from: master, '
             "firewall, storage, quorum, database, app, balancer",
             "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already used by nas1; "
-            "must be another address",
+            "must be another address in 10.9.0.0/24",
         ),
     ),
     "settings": (

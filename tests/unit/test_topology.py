@@ -15,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Topology, TopologyError
+from salina_fleet.roles import ROLES
+from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.schema import document
 from tests import fleets
 
@@ -47,18 +50,22 @@ def drop(path: str) -> Mutation:
     return change
 
 
-def faults_of(data: object, replica: int | None = None) -> tuple[str, ...]:
+def faults_of(data: object, settings: Settings | None = None) -> tuple[str, ...]:
     """The faults of a topology."""
     with pytest.raises(TopologyError) as caught:
-        salina_topology.parse(data, "topology", replica)
+        salina_topology.parse(data, "topology", settings)
     return caught.value.faults
 
 
-LABEL = "allowed is a hostname label: a-z, 0-9 and -, at most 63"
-NAME = "the name, allowed is a lower-case letter, then letters, digits and _, at most 31"
-TAKEN = "the name, allowed is one that PostgreSQL, pgbouncer and HAProxy have no other use for"
-NETWORKS = "clients, edge, web, data, management"
-ROLES = "master, firewall, storage, quorum, database, app, balancer"
+LABEL = "is not valid; must be a hostname label: a-z, 0-9 and -, at most 63 characters"
+NAME = (
+    "is not valid; must be a lower-case letter, then letters, digits and _, at most 31 characters"
+)
+TAKEN = "must be a name that PostgreSQL, pgbouncer and HAProxy do not use themselves"
+NETWORKS = "is not a network; choose from: clients, edge, web, data, management"
+A_NETWORK = "the name of a network, from networks"
+NAMES = "master, firewall, storage, quorum, database, app, balancer"
+SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
 # One mutation away from the default topology, and the one line that says so.
@@ -66,259 +73,294 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # the whole
     "unknown section": (
         put("host", {}),
-        "host: unknown, allowed is service, applications, networks, links, hosts, pools",
+        "host: unknown key; known keys: service, applications, networks, links, hosts, pools",
     ),
     "no service": (
         drop("service"),
-        "service: missing, required is service, applications, networks, links, hosts",
+        "service: missing; required: a mapping",
     ),
-    "service is a list": (put("service", ["crm"]), "service: a list, allowed is a mapping"),
-    "hosts is an empty list": (put("hosts", []), "hosts: an empty list, allowed is a mapping"),
+    "service is a list": (
+        put("service", ["crm"]),
+        "service: a list is not valid; must be a mapping",
+    ),
+    "hosts is an empty list": (
+        put("hosts", []),
+        "hosts: an empty list is not valid; must be a mapping",
+    ),
     # service
     "service without an address": (
         drop("service.address"),
-        "service.address: missing, required is address",
+        "service.address: missing; required: an IP address",
     ),
     "service's address is a name": (
         put("service.address", "lb1"),
-        "service.address: 'lb1', allowed is an IP address",
+        'service.address: "lb1" is not valid; must be an IP address',
     ),
     "service's address outside": (
         put("service.address", "10.1.3.1"),
-        "service.address: 10.1.3.1 is outside 10.1.2.0/24 (edge)",
+        "service.address: 10.1.3.1 is outside 10.1.2.0/24; must be an address in edge",
     ),
     "service's address is nobody's": (
         put("service.address", "10.1.2.7"),
-        "service.address: 10.1.2.7, allowed is the balancer's address in edge: 10.1.2.2",
+        'service.address: "10.1.2.7" is not valid; must be the balancer\'s address in edge: '
+        "10.1.2.2",
     ),
     "port is text": (
         put("service.http", "80"),
-        "service.http: '80', allowed is a number from 1 to 65535",
+        'service.http: "80" is not valid; must be a number from 1 to 65535',
     ),
     "port out of range": (
         put("service.https", 70000),
-        "service.https: 70000, allowed is a number from 1 to 65535",
+        "service.https: 70000 is not valid; must be a number from 1 to 65535",
     ),
     "port is true": (
         put("service.http", True),
-        "service.http: true, allowed is a number from 1 to 65535",
+        "service.http: true is not valid; must be a number from 1 to 65535",
     ),
     "port of more digits than Python writes": (
         put("service.http", int("0x" + "f" * 5000, 16)),
-        f"service.http: 0x{'f' * 58}… (5002 characters), allowed is a number from 1 to 65535",
+        f"service.http: 0x{'f' * 58}… (5002 characters) is not valid; must be a number from 1 to "
+        "65535",
     ),
-    "port in use": (put("service.https", 5432), "service.https: 5432 is PostgreSQL's"),
-    "ports are the same": (put("service.https", 80), "service.https: 80 is already http's"),
-    "tls is a word": (put("service.tls", "on"), "service.tls: 'on', allowed is true or false"),
+    "port in use": (
+        put("service.https", 5432),
+        "service.https: 5432 is used by PostgreSQL; must be another port",
+    ),
+    "ports are the same": (
+        put("service.https", 80),
+        "service.https: 80 is already used by http; must be another port",
+    ),
+    "tls is a word": (
+        put("service.tls", "on"),
+        'service.tls: "on" is not valid; must be true or false',
+    ),
     # applications
     "no applications": (
         drop("applications"),
-        "applications: missing, required is service, applications, networks, links, hosts",
+        "applications: missing; required: a mapping of one or more applications",
     ),
     "applications are none": (
         put("applications", {}),
-        "applications: none, allowed is at least one",
+        "applications: an empty mapping is not valid; must be a mapping of one or more "
+        "applications",
     ),
     "applications are a list": (
         put("applications", ["crm"]),
-        "applications: a list, allowed is a mapping",
+        "applications: a list is not valid; must be a mapping of one or more applications",
     ),
     "application's name with a hyphen": (
         lambda data: data["applications"].update({"my-crm": data["applications"].pop("crm")}),
-        f"applications.my-crm: {NAME}",
+        f'applications.my-crm: "my-crm" {NAME}',
     ),
     "application's name is a number": (
         lambda data: data["applications"].update({7: data["applications"].pop("crm")}),
-        "applications: the key 7, allowed is text",
+        "applications: the key 7 is not valid; must be text",
     ),
     "application without a domain": (
         drop("applications.crm.domain"),
-        "applications.crm.domain: missing, required is domain, definition",
+        "applications.crm.domain: missing; required: a lower-case domain name of at most 253 "
+        "characters",
     ),
     "application with an unknown key": (
         put("applications.crm.port", 80),
-        "applications.crm.port: unknown, allowed is domain, definition",
+        "applications.crm.port: unknown key; known keys: domain, definition",
     ),
     "domain with a slash": (
         put("applications.crm.domain", "crm/example"),
-        "applications.crm.domain: 'crm/example', allowed is a lower-case domain name",
+        'applications.crm.domain: "crm/example" is not valid; must be a lower-case domain name '
+        "of at most 253 characters",
     ),
     "domain with a newline": (
         put("applications.crm.domain", "crm.example\nevil"),
-        "applications.crm.domain: 'crm.example\\nevil', allowed is a lower-case domain name",
+        'applications.crm.domain: "crm.example\\nevil" is not valid; must be a lower-case domain '
+        "name of at most 253 characters",
     ),
     "definition out of its folder": (
         put("applications.crm.definition", "../topology"),
-        "applications.crm.definition: '../topology', allowed is the name of a file of pillar/app",
+        'applications.crm.definition: "../topology" is not valid; must be the name of a file of '
+        "pillar/app",
     ),
     "host serves an unknown application": (
         put("pools.app.application", "shop"),
-        "pools.app.application: 'shop', allowed is crm",
+        'pools.app.application: "shop" is not an application; choose from: crm',
     ),
     "application is a list": (
         put("pools.app.application", ["crm"]),
-        "pools.app.application: a list, allowed is crm",
+        "pools.app.application: a list is not an application; choose from: crm",
     ),
     "application on a host without role app": (
         put("hosts.nas1.application", "crm"),
-        "hosts.nas1.application: 'crm', allowed is only with role app",
+        'hosts.nas1.application: "crm" is not valid without role app; add the role or remove '
+        "this key",
     ),
     # networks and links
     "network is no network": (
         put("networks.web", "10.1.3.0"),
-        "networks.web: '10.1.3.0', allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+        'networks.web: "10.1.3.0" is not valid; must be a network such as 10.1.1.0/24 or '
+        "fd00:1::/64",
     ),
     "network with host bits": (
         put("networks.web", "10.1.3.1/24"),
-        "networks.web: '10.1.3.1/24', allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+        'networks.web: "10.1.3.1/24" is not valid; must be a network such as 10.1.1.0/24 or '
+        "fd00:1::/64",
     ),
     "network is a number": (
         put("networks.web", 10),
-        "networks.web: 10, allowed is a network such as 10.1.1.0/24 or fd00:1::/64",
+        "networks.web: 10 is not valid; must be a network such as 10.1.1.0/24 or fd00:1::/64",
     ),
     "network on loopback": (
         put("networks.spare", "127.0.0.0/24"),
-        "networks.spare: '127.0.0.0/24', allowed is a range that hosts can have addresses in",
+        'networks.spare: "127.0.0.0/24" is not valid; must be a range that hosts can have '
+        "addresses in",
     ),
     "network's name": (
         put("networks.Spare_1", "10.1.9.0/24"),
-        f"networks.Spare_1: the name, {LABEL}",
+        f'networks.Spare_1: "Spare_1" {LABEL}',
     ),
     "networks overlap": (
         put("networks.spare", "10.1.2.128/25"),
-        "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge)",
+        "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge); must be a range of its own",
     ),
     "networks overlap in IPv6": (
         lambda data: data["networks"].update({"six": "fd00::/64", "sixty": "fd00::/60"}),
-        "networks.sixty: fd00::/60 overlaps fd00::/64 (six)",
+        "networks.sixty: fd00::/60 overlaps fd00::/64 (six); must be a range of its own",
     ),
-    "link missing": (drop("links.web"), f"links.web: missing, required is {NETWORKS}"),
+    "link missing": (drop("links.web"), f"links.web: missing; required: {A_NETWORK}"),
     "link unknown": (
         put("links.backup", "data"),
-        "links.backup: unknown, allowed is clients, edge, web, data, management",
+        "links.backup: unknown key; known keys: clients, edge, web, data, management",
     ),
-    "link to no network": (put("links.web", "wob"), f"links.web: 'wob', allowed is {NETWORKS}"),
-    "link is a list": (put("links.web", ["web"]), f"links.web: a list, allowed is {NETWORKS}"),
+    "link to no network": (put("links.web", "wob"), f'links.web: "wob" {NETWORKS}'),
+    "link is a list": (put("links.web", ["web"]), f"links.web: a list {NETWORKS}"),
     # hosts
-    "id with a slash": (put("hosts.nas/4", HOST), f"hosts.'nas/4': the id, {LABEL}"),
-    "id with a newline": (put("hosts.nas\n4", HOST), f"hosts.'nas\\n4': the id, {LABEL}"),
-    "id with capitals": (put("hosts.NAS4", HOST), f"hosts.NAS4: the id, {LABEL}"),
-    "id is a glob": (put("hosts.nas*", HOST), f"hosts.'nas*': the id, {LABEL}"),
-    "id is too long": (put(f"hosts.{'a' * 64}", HOST), f"hosts.{'a' * 64}: the id, {LABEL}"),
+    "id with a slash": (put("hosts.nas/4", HOST), f'hosts."nas/4": "nas/4" {LABEL}'),
+    "id with a newline": (put("hosts.nas\n4", HOST), f'hosts."nas\\n4": "nas\\n4" {LABEL}'),
+    "id with capitals": (put("hosts.NAS4", HOST), f'hosts.NAS4: "NAS4" {LABEL}'),
+    "id is a glob": (put("hosts.nas*", HOST), f'hosts."nas*": "nas*" {LABEL}'),
+    "id is too long": (put(f"hosts.{'a' * 64}", HOST), f'hosts.{"a" * 64}: "{"a" * 64}" {LABEL}'),
     "id is taken": (
         put("hosts.database", HOST),
-        "hosts.database: the id, allowed is any label but localhost, database",
+        'hosts.database: "database" is reserved; must be another name: it has a meaning of its '
+        "own "
+        "in /etc/hosts",
     ),
     "id is a number": (
         lambda data: data["hosts"].update({4: HOST}),
-        "hosts: the key 4, allowed is text",
+        "hosts: the key 4 is not valid; must be text",
     ),
-    "host is nothing": (put("hosts.fw", None), "hosts.fw: nothing, allowed is a mapping"),
+    "host is nothing": (put("hosts.fw", None), "hosts.fw: empty; must be a mapping"),
     "host with an unknown key": (
         put("hosts.fw.adresses", {}),
-        "hosts.fw.adresses: unknown, allowed is roles, addresses, first, application",
+        "hosts.fw.adresses: unknown key; known keys: roles, addresses, first, application",
     ),
     "roles missing": (
         drop("hosts.fw.roles"),
-        "hosts.fw.roles: missing, required is roles, addresses",
+        "hosts.fw.roles: missing; required: a list of one or more items, each one of master, "
+        "firewall, storage, quorum, database, app, balancer",
     ),
     "roles is a word": (
         put("hosts.fw.roles", "firewall"),
-        f"hosts.fw.roles: 'firewall', allowed is a list of {ROLES}",
+        f'hosts.fw.roles: "firewall" is not valid; must be {SOME_ROLES}',
     ),
     "roles are none": (
         put("hosts.fw.roles", []),
-        f"hosts.fw.roles: an empty list, allowed is a list of {ROLES}",
+        f"hosts.fw.roles: an empty list is not valid; must be {SOME_ROLES}",
     ),
     "role is a number": (
         put("hosts.fw.roles", [1]),
-        f"hosts.fw.roles[0]: 1, allowed is a list of {ROLES}",
+        f"hosts.fw.roles[0]: 1 is not a role; choose from: {NAMES}",
     ),
     "role unknown": (
         put("hosts.fw.roles", ["router"]),
-        f"hosts.fw.roles: 'router', allowed is {ROLES}",
+        f'hosts.fw.roles[0]: "router" is not a role; choose from: {NAMES}',
     ),
     "role twice": (
         put("hosts.nas1.roles", ["storage", "quorum", "storage"]),
-        "hosts.nas1.roles: 'storage' 2 times, allowed is once",
+        'hosts.nas1.roles[2]: "storage" is repeated; must be listed once',
     ),
     "address is no address": (
         put("hosts.nas2.addresses.data", "10.1.4"),
-        "hosts.nas2.addresses.data: '10.1.4', allowed is an IP address",
+        'hosts.nas2.addresses.data: "10.1.4" is not valid; must be an IP address',
     ),
     "address with a zone": (
         put("hosts.nas2.addresses.data", "fe80::1%eth0"),
-        "hosts.nas2.addresses.data: 'fe80::1%eth0', allowed is an IP address",
+        'hosts.nas2.addresses.data: "fe80::1%eth0" is not valid; must be an IP address',
     ),
     "address in no network": (
         put("hosts.nas2.addresses.dada", "10.1.4.22"),
-        f"hosts.nas2.addresses.dada: 'dada', allowed is {NETWORKS}",
+        f'hosts.nas2.addresses.dada: "dada" {NETWORKS}',
     ),
     "address outside its network": (
         put("hosts.nas2.addresses.data", "10.1.5.122"),
-        "hosts.nas2.addresses.data: 10.1.5.122 is outside 10.1.4.0/24",
+        "hosts.nas2.addresses.data: 10.1.5.122 is outside 10.1.4.0/24; must be another address "
+        "in 10.1.4.0/24",
     ),
     "address is the network": (
         put("hosts.nas2.addresses.data", "10.1.4.0"),
-        "hosts.nas2.addresses.data: 10.1.4.0 is 10.1.4.0/24's own address",
+        "hosts.nas2.addresses.data: 10.1.4.0 is the address of 10.1.4.0/24 itself; must be "
+        "another address in 10.1.4.0/24",
     ),
     "address is the broadcast": (
         put("hosts.nas2.addresses.data", "10.1.4.255"),
-        "hosts.nas2.addresses.data: 10.1.4.255 is 10.1.4.0/24's broadcast address",
+        "hosts.nas2.addresses.data: 10.1.4.255 is the broadcast address of 10.1.4.0/24; must be "
+        "another address in 10.1.4.0/24",
     ),
     "address of another host": (
         put("hosts.nas2.addresses.data", "10.1.4.21"),
-        "hosts.nas2.addresses.data: 10.1.4.21 is already nas1's",
+        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; must be another address "
+        "in 10.1.4.0/24",
     ),
     "address of a possible member": (
         put("hosts.nas2.addresses.data", "10.1.4.15"),
-        "pools.app.addresses.data: s5 at 10.1.4.15 is already nas2's",
+        "pools.app.addresses.data: s5 at 10.1.4.15 is already used by nas2; must be another "
+        "address in 10.1.4.0/24",
     ),
     "address in the link's network missing": (
         drop("hosts.lb1.addresses.web"),
-        "hosts.lb1.addresses.web: missing, role balancer needs one",
+        "hosts.lb1.addresses.web: missing; required: an address for role balancer",
     ),
     "no address for the management": (
         drop("hosts.nas3.addresses.management"),
-        "hosts.nas3.addresses.management: missing, every host needs one",
+        "hosts.nas3.addresses.management: missing; required: an address on every host",
     ),
     "no first database": (
         drop("hosts.bbdd1.first"),
-        "hosts: no host with first: true, allowed is exactly one database host",
+        "hosts: no host has first: true; must be exactly one database host",
     ),
     "two first databases": (
         put("hosts.bbdd2.first", True),
-        "hosts: 2 hosts (bbdd1, bbdd2) with first: true, allowed is exactly one database host",
+        "hosts: 2 hosts (bbdd1, bbdd2) have first: true; must be exactly one database host",
     ),
     "first is a word": (
         put("hosts.bbdd1.first", "yes"),
-        "hosts.bbdd1.first: 'yes', allowed is true or false",
+        'hosts.bbdd1.first: "yes" is not valid; must be true or false',
     ),
     "first without a database": (
         put("hosts.nas1.first", True),
-        "hosts.nas1.first: true, allowed is only with role database",
+        "hosts.nas1.first: true is not valid without role database; add the role or remove this "
+        "key",
     ),
     "no master": (
         drop("hosts.salt"),
-        "hosts: no host with role master, allowed is exactly one",
+        "hosts: no host has role master; must be exactly one",
     ),
     "two masters": (
         put("hosts.fw.roles", ["firewall", "master"]),
-        "hosts: 2 hosts (salt, fw) with role master, allowed is exactly one",
+        "hosts: 2 hosts (salt, fw) have role master; must be exactly one",
     ),
     "another host called salt": (
         lambda data: data["hosts"].update(
             salt=data["hosts"].pop("fw"), boss=data["hosts"].pop("salt")
         ),
-        "hosts.salt: the name under which hosts find the master, allowed is role master",
+        "hosts.salt: under this name hosts find the master; must have role master",
     ),
     "no balancer": (
         drop("hosts.lb1"),
-        "hosts: no host with role balancer, allowed is exactly one",
+        "hosts: no host has role balancer; must be exactly one",
     ),
     "no firewall": (
         drop("hosts.fw"),
-        "links.clients: clients without a host with role firewall, allowed is edge",
+        "links.clients: clients needs a host with role firewall; add one, or choose edge",
     ),
     "two firewalls": (
         put(
@@ -328,87 +370,90 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
                 "addresses": {"clients": "10.1.1.9", "edge": "10.1.2.9", "management": "10.1.5.9"},
             },
         ),
-        "hosts: 2 hosts (fw, fw2) with role firewall, allowed is at most one",
+        "hosts: 2 hosts (fw, fw2) have role firewall; must be at most one",
     ),
     "two voters": (
         put("hosts.nas3.roles", ["storage"]),
-        "hosts: 2 hosts (nas1, nas2) with role quorum, "
-        "allowed is 1, 3 or 5: an odd number of voters",
+        "hosts: 2 hosts (nas1, nas2) have role quorum; must be 1, 3 or 5: an odd number of voters",
     ),
     "a fourth storage host": (
         put(
             "hosts.nas4",
             {"roles": ["storage"], "addresses": {"data": "10.1.4.24", "management": "10.1.5.24"}},
         ),
-        "hosts: 4 hosts (nas1, nas2, nas3, nas4) with role storage, "
-        "allowed is a multiple of 3, the volume's replica (settings/storage.yaml)",
+        "hosts: 4 hosts (nas1, nas2, nas3, nas4) have role storage; must be a multiple of 3, the "
+        "volume's replica (settings/storage.yaml)",
     ),
     "no app host": (
         drop("pools"),
-        "hosts: no host with role app, allowed is at least one, here or in a pool",
+        "hosts: no host has role app; must be at least one, here or in a pool",
     ),
     # pools
     "pool's id without a number": (
         put("pools.app.id", "s"),
-        "pools.app.id: 's', allowed is a hostname label with {n} for the number, such as s{n}",
+        'pools.app.id: "s" is not valid; must be a hostname label with {n} for the number, such '
+        "as s{n}",
     ),
     "pool's id out of a label": (
         put("pools.app.id", "s{n}/x"),
-        "pools.app.id: 's{n}/x', allowed is a hostname label with {n} for the number, such as s{n}",
+        'pools.app.id: "s{n}/x" is not valid; must be a hostname label with {n} for the number, '
+        "such as s{n}",
     ),
     "pool's id is a host's": (
         lambda data: data["hosts"].update(s4=data["hosts"].pop("fw")),
-        "pools.app.id: member s4 is already hosts.s4",
+        "pools.app.id: member s4 is already hosts.s4; must be another id",
     ),
     "pool with another role": (
         put("pools.app.roles", ["app", "storage"]),
-        "pools.app.roles: 'storage', allowed is app",
+        'pools.app.roles[1]: "storage" is not a role that a pool can have; choose from: app',
     ),
     "pool's rule without a number": (
         put("pools.app.addresses.web", "10.1.3.11"),
-        "pools.app.addresses.web: '10.1.3.11', "
-        "allowed is an address that counts from a number, such as 10.1.3.(10+n)",
+        'pools.app.addresses.web: "10.1.3.11" is not valid; must be an address that counts from '
+        "a number, such as 10.1.3.(10+n)",
     ),
     "pool's rule with a wrong number": (
         put("pools.app.addresses.web", "10.1.3.(300+n)"),
-        "pools.app.addresses.web: '10.1.3.(300+n)', "
-        "allowed is an address that counts from a number, such as 10.1.3.(10+n)",
+        'pools.app.addresses.web: "10.1.3.(300+n)" is not valid; must be an address that counts '
+        "from a number, such as 10.1.3.(10+n)",
     ),
     "pool's rule leads outside": (
         put("pools.app.addresses.web", "10.1.3.(248+n)"),
-        "pools.app.addresses.web: s7 at 10.1.3.255 is 10.1.3.0/24's broadcast address",
+        "pools.app.addresses.web: s7 at 10.1.3.255 is the broadcast address of 10.1.3.0/24; must "
+        "be another address in 10.1.3.0/24",
     ),
     "pool without a network": (
         drop("pools.app.addresses.data"),
-        "pools.app.addresses.data: missing, role app needs one",
+        "pools.app.addresses.data: missing; required: an address for role app",
     ),
     "pool's maximum": (
         put("pools.app.maximum", 10**9),
-        "pools.app.maximum: 1000000000, allowed is a number from 1 to 4096",
+        "pools.app.maximum: 1000000000 is not valid; must be a number from 1 to 4096",
     ),
     "pool's minimum": (
         put("pools.app.minimum", 11),
-        "pools.app.minimum: 11, allowed is a number from 1 to 10",
+        "pools.app.minimum: 11 is not valid; must be a number from 1 to 10",
     ),
     "pool begins below its minimum": (
         put("pools.app.minimum", 4),
-        "pools.app.initial: 3 members, allowed is 4 (minimum) to 10 (maximum)",
+        "pools.app.initial: 3 members are listed; must be 4 (minimum) to 10 (maximum)",
     ),
     "pool begins with nobody": (
         put("pools.app.initial", []),
-        "pools.app.initial: an empty list, allowed is a list of ids",
+        "pools.app.initial: an empty list is not valid; must be a list of one or more items, "
+        "each the id of a member, such as s1",
     ),
     "pool begins with a stranger": (
         put("pools.app.initial", ["s1", "s11"]),
-        "pools.app.initial: 's11', allowed is s{n} with n from 1 to 10",
+        'pools.app.initial: "s11" is not valid; must be s{n} with n from 1 to 10',
     ),
     "pool begins with a zero": (
         put("pools.app.initial", ["s01"]),
-        "pools.app.initial: 's01', allowed is s{n} with n from 1 to 10",
+        'pools.app.initial: "s01" is not valid; must be s{n} with n from 1 to 10',
     ),
     "pool begins with one twice": (
         put("pools.app.initial", ["s1", "s1"]),
-        "pools.app.initial: 's1' 2 times, allowed is once",
+        'pools.app.initial[1]: "s1" is repeated; must be listed once',
     ),
 }
 
@@ -417,11 +462,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
 SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
     "domains are the same": (
         put("applications.shop.domain", "crm.example"),
-        "applications.shop.domain: crm.example is already crm's",
+        "applications.shop.domain: crm.example is already used by crm; must be another domain",
     ),
     "pool does not say which": (
         drop("pools.shop.application"),
-        "pools.shop.application: missing, required is one of crm, shop",
+        "pools.shop.application: missing; required: one of crm, shop",
     ),
     "host does not say which": (
         put(
@@ -431,20 +476,20 @@ SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
                 "addresses": {"web": "10.1.3.9", "data": "10.1.4.9", "management": "10.1.5.9"},
             },
         ),
-        "hosts.old.application: missing, required is one of crm, shop",
+        "hosts.old.application: missing; required: one of crm, shop",
     ),
     "host serves an unknown one": (
         put("pools.shop.application", "shp"),
-        "pools.shop.application: 'shp', allowed is crm, shop",
+        'pools.shop.application: "shp" is not an application; choose from: crm, shop',
     ),
     "nobody serves one": (
         put("pools.shop.application", "crm"),
-        "applications.shop: nobody serves it, allowed is "
-        "at least one host or pool with role app and this application",
+        "applications.shop: no host serves it; required: at least one host or pool with role app "
+        "and this application",
     ),
     "nobody serves anything": (
         drop("pools"),
-        "hosts: no host with role app, allowed is at least one, here or in a pool",
+        "hosts: no host has role app; must be at least one, here or in a pool",
     ),
 }
 CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
@@ -474,7 +519,7 @@ def test_names_that_mean_something_else(name: str) -> None:
     """S6: in pg_hba.conf `all` would open every database; others are roles or databases already."""
     data = fleets.data()
     data["applications"][name] = data["applications"].pop("crm")
-    assert faults_of(data) == (f"applications.{name}: {TAKEN}",)
+    assert faults_of(data) == (f'applications.{name}: "{name}" is reserved; {TAKEN}',)
 
 
 # The default file with a piece of its text replaced, and the one line that says so.
@@ -482,56 +527,55 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "key twice": (
         "  nas2:",
         "  nas1:",
-        "hosts.nas1: given twice, on line 42 and on line 45, allowed is once",
+        "hosts.nas1: given twice, on line 42 and on line 45; must be given once",
     ),
     "key twice in another spelling": (
         "  http: 80",
         '  http: 80\n  "\\x68ttp": 81',
-        "service.http: given twice, on line 6 and on line 7, allowed is once",
+        "service.http: given twice, on line 6 and on line 7; must be given once",
     ),
     "section twice": (
         "pools:",
         "links: {}\npools:",
-        "links: given twice, on line 25 and on line 59, allowed is once",
+        "links: given twice, on line 25 and on line 59; must be given once",
     ),
-    "key is a number": ("  nas3:", "  3:", "hosts: the key 3, allowed is text"),
-    "key is nothing": ("  nas3:", "  ~:", "hosts: the key nothing, allowed is text"),
-    "key is a list": ("  nas3:", "  [nas3]:", "hosts: the key a list, allowed is text"),
+    "key is a number": ("  nas3:", "  3:", "hosts: the key 3 is not valid; must be text"),
+    "key is nothing": ("  nas3:", "  ~:", "hosts: the key nothing is not valid; must be text"),
+    "key is a list": ("  nas3:", "  [nas3]:", "hosts: the key a list is not valid; must be text"),
     "tag that runs a command": (
         "tls: true",
         "tls: !!python/object/apply:os.system [reboot]",
-        "line 8: a tag ('tag:yaml.org,2002:python/object/apply:os.system'), "
-        "allowed are plain values",
+        'line 8: a tag ("tag:yaml.org,2002:python/object/apply:os.system"); must be a plain value',
     ),
     "tag of its own": (
         "domain: crm",
         "domain: !secret crm",
-        "line 14: a tag ('!secret'), allowed are plain values",
+        'line 14: a tag ("!secret"); must be a plain value',
     ),
     "tag with a newline": (
         "domain: crm",
         "domain: !<x%0Ay> crm",
-        "line 14: a tag ('x\\ny'), allowed are plain values",
+        'line 14: a tag ("x\\ny"); must be a plain value',
     ),
     "tag of YAML": (
         "http: 80",
         'http: !!int "80"',
-        "line 6: a tag ('tag:yaml.org,2002:int'), allowed are plain values",
+        'line 6: a tag ("tag:yaml.org,2002:int"); must be a plain value',
     ),
     "anchor": (
         "nas1:",
         "nas1: &nas",
-        "line 42: an anchor (&nas), allowed are plain values",
+        "line 42: an anchor (&nas); must be a plain value",
     ),
     "alias": (
         "initial: [s1, s2, s3]",
         "initial: *all",
-        "line 66: an alias (*all), allowed are plain values",
+        "line 66: an alias (*all); must be a plain value",
     ),
     "second document": (
         "pools:",
         "---\npools:",
-        "line 59: a second document, allowed is one",
+        "line 59: a second document; must be one document",
     ),
     "open bracket": (
         "[s1, s2, s3]",
@@ -556,27 +600,30 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "number without digits": (
         "http: 80",
         "http: 0x_",
-        "service.http: '0x_', allowed is a number from 1 to 65535",
+        'service.http: "0x_" is not valid; must be a number from 1 to 65535',
     ),
     "number in sixties beyond any": (
         "http: 80",
         f"http: 1{':1' * 300}.0",
-        f"service.http: '1{':1' * 29}… (605 characters), allowed is a number from 1 to 65535",
+        f'service.http: "1{":1" * 29}… (605 characters) is not valid; must be a number from 1 to '
+        "65535",
     ),
     "number of more digits than Python reads": (
         "http: 80",
         f"http: {'9' * 5000}",
-        f"service.http: '{'9' * 59}… (5002 characters), allowed is a number from 1 to 65535",
+        f'service.http: "{"9" * 59}… (5002 characters) is not valid; must be a number from 1 to '
+        "65535",
     ),
     "yes in the words of YAML 1.1": (
         "id: s{n}",
         "id: yes",
-        "pools.app.id: true, allowed is a hostname label with {n} for the number, such as s{n}",
+        "pools.app.id: true is not valid; must be a hostname label with {n} for the number, such "
+        "as s{n}",
     ),
     "address unquoted in IPv6": (
         "address: 10.1.2.2",
         "address: 1:2",
-        "service.address: 62, allowed is an IP address",
+        "service.address: 62 is not valid; must be an IP address",
     ),
 }
 
@@ -594,14 +641,14 @@ def test_single_fault_of_text(old: str, new: str, message: str, tmp_path: Path) 
     assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
-DEEP = "line 1: 21 levels inside one another, allowed are 20"
+DEEP = "line 1: 21 levels of nesting; must be at most 20"
 # A file that is no topology at all: its bytes, and the one line that says so.
 FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "topology: nothing, allowed is a mapping"),
-    "comment only": (b"# later\n", "topology: nothing, allowed is a mapping"),
-    "blank": (b"\n \n", "topology: nothing, allowed is a mapping"),
-    "a list": (b"- service\n", "topology: a list, allowed is a mapping"),
-    "a word": (b"topology\n", "topology: 'topology', allowed is a mapping"),
+    "empty": (b"", "empty; must be a mapping"),
+    "comment only": (b"# later\n", "empty; must be a mapping"),
+    "blank": (b"\n \n", "empty; must be a mapping"),
+    "a list": (b"- service\n", "a list is not valid; must be a mapping"),
+    "a word": (b"topology\n", '"topology" is not valid; must be a mapping'),
     "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "is not text in UTF-8"),
     "an archive": (b"\x1f\x8b\x08\x00\x00", "is not text in UTF-8"),
     "zeros": (
@@ -631,7 +678,7 @@ def test_alias_bomb() -> None:
     rows += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")]
     with pytest.raises(TopologyError) as caught:
         salina_topology.loads("\n".join(rows))
-    assert "line 2: an alias (*a), allowed are plain values" in caught.value.faults
+    assert "line 2: an alias (*a); must be a plain value" in caught.value.faults
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -654,10 +701,11 @@ def test_all_faults_together() -> None:
     put("service.http", 22)(data)
     put("networks.spare", "10.1.1.0/25")(data)
     assert faults_of(data) == (
-        f"hosts.salt.roles: 'mster', allowed is {ROLES}",
-        "service.http: 22 is SSH's",
-        "networks.spare: 10.1.1.0/25 overlaps 10.1.1.0/24 (clients)",
-        "hosts.nas2.addresses.data: 10.1.4.21 is already nas1's",
+        f'hosts.salt.roles[0]: "mster" is not a role; choose from: {NAMES}',
+        "service.http: 22 is used by SSH; must be another port",
+        "networks.spare: 10.1.1.0/25 overlaps 10.1.1.0/24 (clients); must be a range of its own",
+        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; must be another address "
+        "in 10.1.4.0/24",
     )
 
 
@@ -666,11 +714,11 @@ def test_messages_are_printable() -> None:
     data = fleets.data()
     data["networks"]["a\nb"] = data["networks"].pop("data")
     put("networks.\x1b[2J", "10.1.3.0/25")(data)
-    assert f"networks.'a\\nb': the name, {LABEL}" in faults_of(data)
-    assert "links.data: 'data', allowed is clients, edge, web, management, a\\nb, \\x1b[2J" in (
-        faults_of(data)
-    )
-    assert "networks.'\\x1b[2J': 10.1.3.0/25 overlaps 10.1.3.0/24 (web)" in faults_of(data)
+    assert f'networks."a\\nb": "a\\nb" {LABEL}' in faults_of(data)
+    names = "clients, edge, web, management, a\\nb, \\x1b[2J"
+    assert f'links.data: "data" is not a network; choose from: {names}' in faults_of(data)
+    overlap = "10.1.3.0/25 overlaps 10.1.3.0/24 (web); must be a range of its own"
+    assert f'networks."\\x1b[2J": {overlap}' in faults_of(data)
 
 
 def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
@@ -682,19 +730,20 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
         salina_topology.load(file)
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
-        "  hosts.nas1: given twice, on line 42 and on line 45, allowed is once",
-        "  line 67: the key 7, allowed is text",
-        f"  hosts.salt.roles: 'mster', allowed is {ROLES}",
+        "  hosts.nas1: given twice, on line 42 and on line 45; must be given once",
+        "  line 67: the key 7 is not valid; must be text",
+        f'  hosts.salt.roles[0]: "mster" is not a role; choose from: {NAMES}',
     ]
 
 
 @pytest.mark.parametrize(("replica", "good"), [(None, True), (1, True), (3, True), (2, False)])
 def test_replica(replica: int | None, good: bool) -> None:
     """The replica count divides the bricks (S3)."""
+    settings = Settings(StorageSettings(replica=replica))
     if good:
-        assert salina_topology.parse(fleets.data(), replica=replica)
+        assert salina_topology.parse(fleets.data(), settings=settings)
     else:
-        assert "allowed is a multiple of 2" in faults_of(fleets.data(), replica)[0]
+        assert "must be a multiple of 2" in faults_of(fleets.data(), settings)[0]
 
 
 # What is good
@@ -750,7 +799,11 @@ def test_ipv6() -> None:
     """Addresses are compared and kept in their shortest form, and rules count on in IPv6."""
     data = fleets.data("ipv6")
     data["hosts"]["nas2"]["addresses"]["data"] = "FD00:0004:0::0021"
-    assert faults_of(data) == ("hosts.nas2.addresses.data: fd00:4::21 is already nas1's",)
+    assert faults_of(data) == (
+        "hosts.nas2.addresses.data: fd00:4::21 is already used by nas1; must be another "
+        ""
+        "address in fd00:4::/64",
+    )
     assert fleets.fleet("ipv6").hosts["s3"].addresses["web"] == "fd00:3::13"
 
 
@@ -798,7 +851,7 @@ def spelled(data: Any) -> Any:
             host.pop("first", None)
     pools = data.get("pools", {})
     for part in (*data["hosts"].values(), *pools.values()):
-        part["roles"].sort(key=salina_topology.ROLES.index)
+        part["roles"].sort(key=list(ROLES).index)
     networks = {name: str(ipaddress.ip_network(text)) for name, text in data["networks"].items()}
     return data | {"service": service, "networks": networks, "pools": pools}
 
@@ -903,7 +956,7 @@ def good(draw: st.DrawFn) -> Data:
         "master": 1,
         "firewall": 1 if links["clients"] != links["edge"] else draw(st.integers(0, 1)),
         "storage": draw(st.sampled_from([0, 1, 2, 3, 6])),
-        "quorum": draw(st.sampled_from(salina_topology.VOTERS)),
+        "quorum": draw(st.sampled_from((1, 3, 5))),
         "database": draw(st.integers(1, 3)),
         "app": draw(st.integers(0 if pooled else 1, 4)),
         "balancer": 1,
@@ -911,12 +964,12 @@ def good(draw: st.DrawFn) -> Data:
     several = draw(st.integers(max(counts.values()), 12))
     ids = draw(st.lists(labels.map("h-{}".format), min_size=several, max_size=several, unique=True))
     roles: dict[str, list[str]] = {host: [] for host in ids}
-    for role in salina_topology.ROLES:
+    for role in ROLES:
         for host in draw(st.permutations(ids))[: counts[role]]:
             roles[host].append(role)
 
     def needed(found: list[str]) -> list[str]:
-        wanted = {links[link] for role in found for link in salina_topology.NEEDS[role]}
+        wanted = {links[link] for role in found for link in ROLES[role].links}
         return sorted(wanted | {links["management"]})
 
     hosts: Data = {

@@ -170,8 +170,8 @@ class App(Role):
             return
         for name in topology.applications:
             if name not in served:
-                needed = f"at least one host or pool with role {self.name} must name it"
-                yield f"{join('applications', name)}: no host serves it; {needed}"
+                rule = f"at least one host or pool with role {self.name} and this application"
+                yield f"{join('applications', name)}: no host serves it; required: {rule}"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

@@ -10,6 +10,7 @@ from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role,
 from salina_fleet.roles import app
 from salina_fleet.schema.declare import duration, number, seconds
 from salina_fleet.schema.document import join
+from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -109,12 +110,12 @@ class Balancer(Role):
         fault = network.misfit(address) if network else None
         balancers = topology.having(self.name)
         if fault:
-            yield f"service.address: {address} {fault} ({edge})"
+            yield f"service.address: {address} {fault}; must be an address in {edge}"
         elif all(sound(f"{join('hosts', host.id)}.addresses") for host in balancers):
             own = [one for host in balancers if (one := topology.address(host, "edge"))]
             if own and address not in own:
-                allowed = f"must be the balancer's address in {edge}: {', '.join(own)}"
-                yield f"service.address: {address} is not valid; {allowed}"
+                words = f"the balancer's address in {edge}: {', '.join(own)}"
+                yield f"service.address: {invalid(address, words)}"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.common.https import host_port
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
-from salina_fleet.role import AT_LEAST_ONE, Check, MasterData, Pillar, Role, Row, Tuning, named
+from salina_fleet.role import (
+    AT_LEAST_ONE,
+    Check,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+    Tuning,
+    named,
+    without,
+)
 from salina_fleet.roles.quorum import QuorumSettings
 from salina_fleet.schema.declare import Scalar, number, values
 from salina_fleet.schema.document import join
@@ -159,10 +169,10 @@ class Database(Role):
         databases = topology.having(self.name)
         first = [host for host in databases if host.first]
         if databases and len(first) != 1:
-            yield f"hosts: {named(first)} with first: true; must be exactly one database host"
+            yield f"hosts: {named(first)} first: true; must be exactly one database host"
         for host in topology.hosts:
             if host.first and host not in databases:
-                yield f"{join('hosts', host.id)}.first: true needs role {self.name}"
+                yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

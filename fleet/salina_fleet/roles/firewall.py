@@ -29,7 +29,5 @@ class Firewall(Role):
         """Without a firewall between them, clients are in the balancer's own network."""
         clients, edge = topology.links.get("clients"), topology.links.get("edge")
         if clients and edge and clients != edge and not topology.having(self.name):
-            yield (
-                f"links.clients: {clients} needs a host with role {self.name}; "
-                f"without one it must be {edge}"
-            )
+            needs = f"{clients} needs a host with role {self.name}"
+            yield f"links.clients: {needs}; add one, or choose {edge}"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from salina_fleet import secrets
 from salina_fleet.role import EXACTLY_ONE, NETWORK, MasterData, Pillar, Role, Row
 
 if TYPE_CHECKING:
-    from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
-ALIAS = "salt"
-"""The name under which every host finds the master."""
 PUBLISH, ANSWER = 4505, 4506
 
 
@@ -25,6 +22,7 @@ class Master(Role):
     order = 10
     tier = 1
     count = EXACTLY_ONE
+    alias = "salt"
     connected_before = (PUBLISH, ANSWER)  # the minion's connections
     keys: ClassVar[Mapping[str, str]] = {
         "master.state": "The master's state directory.",
@@ -42,16 +40,3 @@ class Master(Role):
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return where the master keeps what is not in the repository."""
         return {"master": {"state": data.state, "secrets": f"{data.state}/{secrets.FOLDER}"}}
-
-    def names_for_all(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
-        """Every host knows the master by its id and as `salt`."""
-        address = fleet.address(host, "management")
-        return {host.id: address, ALIAS: address}
-
-    def rules(
-        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
-    ) -> Iterator[str]:
-        """The name under which hosts find the master belongs to no other host."""
-        for host in topology.hosts:
-            if host.id == ALIAS and host.roles and self.name not in host.roles:
-                yield f"hosts.{ALIAS}: hosts find the master under this name; give it role master"

@@ -93,8 +93,8 @@ class Storage(Role):
         count = copies(len(hosts), settings[StorageSettings].replica)
         if hosts and len(hosts) % count:
             yield (
-                f"hosts: {named(hosts)} with role {self.name}; must be a multiple of {count}, "
-                "the volume's replica count (settings/storage.yaml)"
+                f"hosts: {named(hosts)} role {self.name}; must be a multiple of {count}, "
+                "the volume's replica (settings/storage.yaml)"
             )
 
     def checks(

@@ -75,6 +75,11 @@ def named() -> Any:
     return field(metadata={"named": True})
 
 
+def derived(default: Any) -> Any:
+    """Return a field of a dataclass: a value that the data does not give."""
+    return field(default=default, metadata={"derived": True})
+
+
 def number(default: int | None, low: int, high: int, about: str = "") -> Any:
     """Return a field: a whole number from `low` to `high`; with default None also null."""
     return given(_or_null(Number(low, high), default), default, about=about)
@@ -129,6 +134,8 @@ def _keys(kind: type[Any]) -> dict[str, Key]:
     hints = get_type_hints(kind)
     keys: dict[str, Key] = {}
     for item in dataclasses.fields(kind):
+        if item.metadata.get("derived"):
+            continue
         if item.metadata.get("named"):
             keys[item.name] = Key("", ANY, "")
             continue
@@ -194,14 +201,7 @@ class Entry:
 
 def describe(kind: type[Any], path: str = "") -> Iterator[Entry]:
     """Return every key that a dataclass declares, those of its parts after their own."""
-    for key in record(kind).keys.values():
-        if not key.name:
-            continue
-        here = join(path, key.name)
-        required = key.default is REQUIRED or key.only is not None
-        default = "required" if required else json.dumps(key.value, default=dataclasses.asdict)
-        yield Entry(here, key.rule.words, default, key.about)
-        yield from _inside(key.rule, here)
+    yield from _inside(record(kind), path)
 
 
 def _inside(rule: Rule, path: str) -> Iterator[Entry]:
@@ -210,6 +210,16 @@ def _inside(rule: Rule, path: str) -> Iterator[Entry]:
     elif isinstance(rule, ListOf):
         yield from _inside(rule.item, f"{path}[]")
     elif isinstance(rule, MappingOf):
-        yield from _inside(rule.value, f"{path}.NAME")
-    elif isinstance(rule, Record) and isinstance(rule.make, type):
-        yield from describe(rule.make, path)
+        yield from _inside(rule.value, join(path, "NAME"))
+    elif isinstance(rule, Record):
+        for key in rule.keys.values():
+            if key.name:
+                here = join(path, key.name)
+                yield Entry(here, key.rule.words, _default(key), key.about)
+                yield from _inside(key.rule, here)
+
+
+def _default(key: Key) -> str:
+    if key.default is REQUIRED or key.only is not None:
+        return "required"
+    return json.dumps(key.value, default=dataclasses.asdict)

@@ -276,7 +276,10 @@ class MappingOf(Rule):
         self.blank = make({})
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
-        if not isinstance(value, Mapping) or len(value) < self.least:
+        few = isinstance(value, Mapping) and len(value) < self.least
+        if few and not reading.faults.sound(path_of(place)):
+            return self.blank  # a key that is no text is known already
+        if few or not isinstance(value, Mapping):
             return reading.fault(place, invalid(value, self.words))
         found = dict(self.base)
         for name, item in texts(value, place, reading):

@@ -1,0 +1,239 @@
+"""Rules of the topology across its fields, judged wherever the fields themselves are sound."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING, TypeVar
+
+from salina_fleet.kinds import KINDS
+from salina_fleet.role import named, without
+from salina_fleet.roles import ROLES
+from salina_fleet.schema.document import join
+from salina_fleet.schema.faults import Faults, invalid, missing
+
+if TYPE_CHECKING:
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Host, Pool, Topology
+
+RESERVED_IDS = ("localhost", *(one for role in ROLES.values() for one in role.reserved_ids))
+"""Ids that no host can have: in /etc/hosts they mean something else."""
+RESERVED_NAMES = tuple(one for role in ROLES.values() for one in role.reserved_names)
+"""Names that no application can have: it names a database, a role and a backend of HAProxy."""
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def completed(topology: Topology, faults: Faults) -> Topology:
+    """Return the topology with each host's application, and without pools that have no members.
+
+    A host whose role serves an application serves the only one when it names none. On the way the
+    faults of pools and of applications are recorded, since the rules below depend on them.
+    """
+    names = tuple(topology.applications)
+    hosts = tuple(
+        _serving(host, join("hosts", host.id), names, faults)
+        if host.application or _serves(host)
+        else host
+        for host in topology.hosts
+    )
+    pools = {}
+    for name, pool in topology.pools.items():
+        path = join("pools", name)
+        if faults.sound(join(path, "id")) and faults.sound(join(path, "maximum")):
+            pools[name] = _serving(pool, path, names, faults)
+            _members(pool, path, faults)
+    return changed(topology, hosts=hosts, pools=pools)
+
+
+Server = TypeVar("Server", "Host", "Pool")
+
+
+def _serving(one: Server, path: str, names: Sequence[str], faults: Faults) -> Server:
+    """Return a host or a pool with the application that it serves: the only one is the default."""
+    here = join(path, "application")
+    if not _serves(one):
+        if one.application and faults.sound(join(path, "roles")):
+            roles = " or ".join(name for name, role in ROLES.items() if role.serves)
+            faults.add(here, without(one.application, roles))
+        return changed(one, application=None)
+    if one.application:
+        return one
+    if len(names) == 1:
+        return changed(one, application=names[0])
+    if names and faults.sound(here):
+        faults.add(here, missing(f"one of {', '.join(names)}"))
+    return one
+
+
+def _serves(one: Host | Pool) -> bool:
+    return any(ROLES[role].serves for role in one.roles)
+
+
+def _members(pool: Pool, path: str, faults: Faults) -> None:
+    """Record the faults of a pool's members and of their number."""
+    least, here = join(path, "minimum"), join(path, "initial")
+    if pool.minimum > pool.maximum and faults.sound(least):
+        faults.add(least, invalid(pool.minimum, f"a number from 1 to {pool.maximum}"))
+    for host_id in pool.initial:
+        if pool.number(host_id) is None:
+            words = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
+            faults.add(here, invalid(host_id, words))
+    if faults.sound(here) and faults.sound(least):
+        count = len(pool.initial)
+        if not pool.minimum <= count <= pool.maximum:
+            limits = f"{pool.minimum} (minimum) to {pool.maximum} (maximum)"
+            faults.add(here, f"{count} members are listed; must be {limits}")
+
+
+def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[str]:
+    """Yield the faults that show only when the parts of the topology are seen together."""
+    yield from _ports_free(topology, settings, faults)
+    yield from _domains_differ(topology, faults)
+    yield from _networks_apart(topology)
+    yield from _ids_differ(topology)
+    yield from _addresses_fit(topology, faults)
+    yield from _links_reach(topology, faults)
+    if "hosts" not in faults.paths and all(
+        faults.sound(f"{join('hosts', host.id)}.roles") for host in topology.hosts
+    ):
+        yield from _counts(topology, faults)
+        for role in ROLES.values():
+            yield from role.rules(topology, settings, faults.sound)
+
+
+def own_ports(settings: Settings) -> dict[int, str]:
+    """Return the ports that the fleet's own daemons use, each with the daemon's name."""
+    found = {22: "SSH"}
+    for kind in KINDS.values():
+        found |= kind.ports
+    for role in ROLES.values():
+        found |= role.ports(settings)
+    return found
+
+
+def _ports_free(topology: Topology, settings: Settings, faults: Faults) -> Iterator[str]:
+    used = own_ports(settings)
+    http, https = topology.service.http, topology.service.https
+    free = [faults.sound("service.http"), faults.sound("service.https")]
+    for place, (key, port) in enumerate((("http", http), ("https", https))):
+        if free[place] and port in used:
+            free[place] = False
+            yield f"service.{key}: {port} is used by {used[port]}; must be another port"
+    if all(free) and http == https:
+        yield f"service.https: {https} is already used by http; must be another port"
+
+
+def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for one in topology.applications.values():
+        path = f"{join('applications', one.name)}.domain"
+        if one.domain in owners:
+            yield (
+                f"{path}: {one.domain} is already used by {owners[one.domain]}; "
+                "must be another domain"
+            )
+        elif faults.sound(path):
+            owners[one.domain] = one.name
+
+
+def _networks_apart(topology: Topology) -> Iterator[str]:
+    seen: list[tuple[str, IPNetwork]] = []
+    for network in topology.networks.values():
+        cidr = ipaddress.ip_network(network.cidr)
+        for name, other in seen:
+            if cidr.version == other.version and cidr.overlaps(other):
+                path = join("networks", network.name)
+                yield f"{path}: {cidr} overlaps {other} ({name}); must be a range of its own"
+        seen.append((network.name, cidr))
+
+
+def _ids_differ(topology: Topology) -> Iterator[str]:
+    aliases = {role.alias: name for name, role in ROLES.items() if role.alias}
+    owners = {host.id: join("hosts", host.id) for host in topology.hosts}
+    for pool in topology.pools.values():
+        path = join("pools", pool.name)
+        for host_id in pool.ids():
+            if host_id in owners:
+                owner = owners[host_id]
+                yield f"{path}.id: member {host_id} is already {owner}; must be another id"
+                break
+            if host_id in RESERVED_IDS or host_id in aliases:
+                yield f"{path}.id: member {host_id} is another host's name; must be another id"
+            owners[host_id] = path
+    for host in topology.hosts:
+        role = aliases.get(host.id)
+        if role and host.roles and role not in host.roles:
+            path = join("hosts", host.id)
+            yield f"{path}: under this name hosts find the {role}; must have role {role}"
+
+
+def _where(host: Host) -> str:
+    """Return the path of a host's addresses; a pool's member has them from the pool's rules."""
+    return f"{join('pools', host.pool) if host.pool else join('hosts', host.id)}.addresses"
+
+
+def _addresses_fit(topology: Topology, faults: Faults) -> Iterator[str]:
+    ranges = {net.name: ipaddress.ip_network(net.cidr) for net in topology.networks.values()}
+    owners: dict[str, str] = {}
+    told: set[str] = set()  # pools' rules: one line for a rule, not one for each member
+    for host in topology.everyone():
+        for name, text in host.addresses.items():
+            if faults.paths and not faults.sound(join(_where(host), name)):
+                continue
+            fault = misfit(text, ranges.get(name))
+            if fault is None and text in owners:
+                fault = f"is already used by {owners[text]}"
+            if fault is None:
+                owners[text] = host.id
+                continue
+            path = join(_where(host), name)
+            if path not in told:
+                told.update([path] if host.pool else [])
+                found = f"{host.id} at {text}" if host.pool else text
+                among = f" in {ranges[name]}" if name in ranges else ""
+                yield f"{path}: {found} {fault}; must be another address{among}"
+
+
+def misfit(text: str, network: IPNetwork | None) -> str | None:
+    address = ipaddress.ip_address(text)
+    if network is None:
+        return None
+    if address not in network:
+        return f"is outside {network}"
+    if network.prefixlen >= network.max_prefixlen - 1:  # point to point: every address is a host's
+        return None
+    if address == network.network_address:
+        return f"is the address of {network} itself"
+    if address.version == 4 and address == network.broadcast_address:
+        return f"is the broadcast address of {network}"
+    return None
+
+
+def _links_reach(topology: Topology, faults: Faults) -> Iterator[str]:
+    """Check that every host has an address in each network that its roles need."""
+    members = [pool.host(1) for pool in topology.pools.values()]
+    for host in (*topology.hosts, *members):
+        path = _where(host)
+        if not faults.sound(path) or not faults.sound(f"{path.removesuffix('addresses')}roles"):
+            continue
+        needed: dict[str, str] = {}
+        for role in host.roles:
+            for link in ROLES[role].links:
+                needed.setdefault(topology.links.get(link, ""), f"an address for role {role}")
+        needed.setdefault(topology.links.get("management", ""), "an address on every host")
+        for network, why in needed.items():
+            if network and network not in host.addresses:
+                yield f"{join(path, network)}: {missing(why)}"
+
+
+def _counts(topology: Topology, faults: Faults) -> Iterator[str]:
+    """Check how many hosts have each role; a pool counts as one host."""
+    for name, role in ROLES.items():
+        hosts = topology.having(name)
+        pools = [pool for pool in topology.pools.values() if name in pool.roles]
+        allowed, words = role.count
+        if len(hosts) + len(pools) in allowed or (role.pools and not faults.sound("pools")):
+            continue
+        yield f"hosts: {named(hosts)} role {name}; must be {words}"
