@@ -109,7 +109,7 @@ def test_members_of_another_topology_are_forgotten(
     file.write_text('{"web": ["w1"]}')
     assert fleet.members(topology) == topology.initial()
     [fault] = fleet.forget_members(master, topology)
-    assert "web: unknown, allowed is app" in fault
+    assert "web: unknown pool; known pools: app" in fault
     assert asked == [["rm", "--force", "/var/lib/salina/members.json"]]
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError
 
+from salina.common import wait
+from salina_fleet.change import lock
 from salina_fleet.model import members as salina_members
 from salina_fleet.model.members import MembersError
 from tests import fleets
@@ -41,7 +44,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert os.listdir(file.parent) == ["members.json"]
 
 
-RULE = "allowed is s{n} with n from 1 to 10, once"
+RULE = "is not valid; must be s{n} with n from 1 to 10"
+AGAIN = "is repeated; must be listed once"
 DAMAGED = {
     "empty": (b"", "is damaged: Expecting value: line 1 column 1 (char 0)"),
     "half": (b'{"app": ["s1"', "is damaged: Expecting ',' delimiter: line 1 column 14 (char 13)"),
@@ -51,19 +55,19 @@ DAMAGED = {
     ),
     "key twice": (
         b'{"app": ["s1"], "app": ["s2"]}',
-        "is damaged: app 2 times, allowed is once",
+        "is damaged: app is given 2 times; must be given once",
     ),
-    "nothing": (b"null", "nothing, allowed is a mapping of pools"),
-    "a list": (b"[1]", "a list, allowed is a mapping of pools"),
-    "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown, allowed is app"),
-    "nothing in a pool": (b'{"app": null}', "app: nothing, allowed is a list of ids"),
-    "a word": (b'{"app": "s1"}', "app: 's1', allowed is a list of ids"),
-    "a stranger": (b'{"app": ["s1", "s11"]}', f"app[1]: 's11', {RULE}"),
-    "a path": (b'{"app": ["../s1"]}', f"app[0]: '../s1', {RULE}"),
-    "a newline": (b'{"app": ["s1\\n"]}', f"app[0]: 's1\\n', {RULE}"),
-    "a number": (b'{"app": [1]}', f"app[0]: 1, {RULE}"),
-    "twice": (b'{"app": ["s1", "s1"]}', f"app[1]: 's1' once more, {RULE}"),
-    "nobody": (b'{"app": []}', "app: 0 members, allowed is 1 and more"),
+    "nothing": (b"null", "empty; must be a mapping of pools"),
+    "a list": (b"[1]", "a list is not valid; must be a mapping of pools"),
+    "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown pool; known pools: app"),
+    "nothing in a pool": (b'{"app": null}', "app: empty; must be a list of ids"),
+    "a word": (b'{"app": "s1"}', 'app: "s1" is not valid; must be a list of ids'),
+    "a stranger": (b'{"app": ["s1", "s11"]}', f'app[1]: "s11" {RULE}'),
+    "a path": (b'{"app": ["../s1"]}', f'app[0]: "../s1" {RULE}'),
+    "a newline": (b'{"app": ["s1\\n"]}', f'app[0]: "s1\\n" {RULE}'),
+    "a number": (b'{"app": [1]}', f"app[0]: 1 {RULE}"),
+    "twice": (b'{"app": ["s1", "s1"]}', f'app[1]: "s1" {AGAIN}'),
+    "nobody": (b'{"app": []}', "app: 0 members are listed; must be at least 1"),
 }
 
 
@@ -84,9 +88,9 @@ def test_all_faults_together(tmp_path: Path) -> None:
     with pytest.raises(MembersError) as caught:
         salina_members.load(file, TOPOLOGY)
     assert caught.value.faults == (
-        "web: unknown, allowed is app",
-        f"app[0]: 's11', {RULE}",
-        f"app[2]: 's2' once more, {RULE}",
+        "web: unknown pool; known pools: app",
+        f'app[0]: "s11" {RULE}',
+        f'app[2]: "s2" {AGAIN}',
     )
 
 
@@ -144,18 +148,27 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CommandExecutionError, match="No space left"):
         salina_members.save(file, {"app": ["s2"]}, TOPOLOGY)
     assert salina_members.load(file, TOPOLOGY) == {"app": ["s1"]}
     assert os.listdir(tmp_path) == ["members.json"]
 
 
+def alone(file: Path) -> bool:
+    """Take the fleet's lock as a change does; false while another process has it."""
+    try:
+        lock.take(file.with_name("lock"), "a test")
+    except lock.LockedError:
+        return False
+    return True
+
+
 def add(file: Path, number: int) -> None:
-    """Add one member as a runner does: read, change and write under the lock."""
-    with salina_members.locked(file):
-        members = salina_members.load(file, TOPOLOGY)
-        members["app"].append(f"s{number}")
-        salina_members.save(file, members, TOPOLOGY)
+    """Add one member as a runner does: read, change and write under the fleet's lock."""
+    assert wait.until(lambda: alone(file), 30, 0.02)
+    members = salina_members.load(file, TOPOLOGY)
+    members["app"].append(f"s{number}")
+    salina_members.save(file, members, TOPOLOGY)
 
 
 def test_concurrent_writers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that are there whole or as they were: nobody, also after a kill, sees half of one."""
+"""Atomic writes: a reader sees the old file or the new one, also after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from salt.exceptions import CommandExecutionError
 
 
 def put(path: str | Path, content: bytes | str, mode: int = 0o644) -> None:
-    """Put a file in its place at once.
+    """Replace a file atomically.
 
     Args:
-        path: the file; its directory is there.
-        content: all of it.
+        path: the file; its directory must exist.
+        content: the file's whole content.
         mode: its permissions.
 
     Raises:
-        CommandExecutionError: it can't be written; the message says why. Nothing is left of it.
+        CommandExecutionError: when it can't be written; the message says why. The old file stays.
     """
     data = content.encode() if isinstance(content, str) else content
     aside = ""
@@ -26,6 +26,8 @@ def put(path: str | Path, content: bytes | str, mode: int = 0o644) -> None:
         with tempfile.NamedTemporaryFile(dir=Path(path).parent, delete=False) as file:
             aside = file.name
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(aside, mode)
         os.replace(aside, path)
     except OSError as error:

@@ -1,25 +1,23 @@
 """The active members of the pools: the one part of the topology that changes while running.
 
 The master keeps them in one JSON file outside the repository ({"app": ["s1", "s2"]}). A missing
-file means the members that the topology begins with, and so does a pool that the file has not yet.
-Writers hold a lock and replace the file atomically, so a reader sees the old members or the new
-ones, never half of either.
+file means the members that the topology begins with, and so does a pool that the file does not
+have yet. A change of the fleet holds the fleet's lock while it reads and writes them. Each write is
+atomic: a reader sees the old file or the new one, never half of it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from salina.common import file as salina_file
 from salina_fleet.model.topology import Topology
-from salina_fleet.schema.document import DataError, join, show
+from salina_fleet.schema.document import DataError, join
+from salina_fleet.schema.faults import invalid, repeated, unknown
 
 FILE = "members.json"
 UNFINISHED = "unfinished.json"
@@ -31,7 +29,7 @@ class MembersError(DataError):
 
 
 def load(path: str | Path, topology: Topology) -> Members:
-    """The active members of each pool of `topology`, in the order of their numbers.
+    """Return the active members of each pool of `topology`, in the order of their numbers.
 
     A missing file, or pool, gives the topology's initial members. Raises MembersError for a file
     that is damaged, names hosts or pools the topology does not have, or leaves a pool below its
@@ -43,7 +41,7 @@ def load(path: str | Path, topology: Topology) -> Members:
 
 
 def unfinished(path: str | Path, topology: Topology) -> Members:
-    """The hosts of each pool that a change has begun with and not finished, as `save` keeps them.
+    """Return the hosts of each pool with which a change has begun and not finished.
 
     A missing file, or pool, means none. Raises MembersError as `load` does.
     """
@@ -66,43 +64,32 @@ def save_unfinished(
     _write(Path(path), _ordered(hosts, topology))
 
 
-@contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Hold the one lock for changing the members file: read, change and save inside it."""
-    lock = Path(path).with_name(f".{Path(path).name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w", encoding="ascii") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 def faults_of(data: object, topology: Topology, least: bool = True) -> list[str]:
-    """Why `data` are no members of `topology`; an empty list when they are.
+    """Return why `data` are not members of `topology`: no line when they are.
 
     `least`: whether a pool must have the minimum of members.
     """
     if not isinstance(data, Mapping):
-        return [f"{show(data)}, allowed is a mapping of pools"]
-    pools = ", ".join(topology.pools) or "none: the topology has no pool"
+        return [invalid(data, "a mapping of pools")]
     faults = [
-        f"{join('', name)}: unknown, allowed is {pools}"
+        f"{join('', name)}: {unknown(topology.pools, 'pool')}"
         for name in data
         if name not in topology.pools
     ]
     for pool in topology.pools.values():
         ids = data.get(pool.name)
         if not isinstance(ids, Sequence) or isinstance(ids, str):
-            faults.append(f"{pool.name}: {show(ids)}, allowed is a list of ids")
+            faults.append(f"{pool.name}: {invalid(ids, 'a list of ids')}")
             continue
-        rule = f"{pool.id_pattern} with n from 1 to {pool.maximum}, once"
+        words = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
         for place, host_id in enumerate(ids):
-            known = isinstance(host_id, str) and pool.number(host_id) is not None
-            if not known or host_id in ids[:place]:
-                again = " once more" if known else ""
-                found = f"{pool.name}[{place}]: {show(host_id)}{again}"
-                faults.append(f"{found}, allowed is {rule}")
+            if not isinstance(host_id, str) or pool.number(host_id) is None:
+                faults.append(f"{pool.name}[{place}]: {invalid(host_id, words)}")
+            elif host_id in ids[:place]:
+                faults.append(f"{pool.name}[{place}]: {repeated(host_id)}")
         if least and len(ids) < pool.minimum:
-            faults.append(f"{pool.name}: {len(ids)} members, allowed is {pool.minimum} and more")
+            listed = f"{len(ids)} members are listed"
+            faults.append(f"{pool.name}: {listed}; must be at least {pool.minimum}")
     return faults
 
 
@@ -114,7 +101,7 @@ def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Member
 
 
 def _read(path: str | Path, missing: Members) -> Any:
-    """The content of a file, with what stands for the pools that it has not."""
+    """Return the content of a file, with the `missing` members of pools that it does not have."""
     try:
         data = json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
         return missing | data if isinstance(data, dict) else data
@@ -127,10 +114,10 @@ def _read(path: str | Path, missing: Members) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping of JSON; of a key that is given twice the reader itself would take the last."""
+    """Return a mapping of JSON: the reader itself would keep the last of two equal keys."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
-            raise ValueError(f"{join('', name)} {count} times, allowed is once")
+            raise ValueError(f"{join('', name)} is given {count} times; must be given once")
     return dict(pairs)
 
 
@@ -141,15 +128,4 @@ def _check(path: str | Path, faults: list[str]) -> None:
 
 def _write(target: Path, members: Members) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as stream:
-            json.dump(members, stream, indent=2)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    salina_file.put(target, json.dumps(members, indent=2) + "\n")

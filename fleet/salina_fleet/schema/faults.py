@@ -43,7 +43,7 @@ def missing(words: str) -> str:
 
 def unknown(known: Iterable[str], noun: str = "key") -> str:
     """Return the message for a key that means nothing here."""
-    return f"unknown {noun}; known {noun}s: {', '.join(known)}"
+    return f"unknown {noun}; known {noun}s: {', '.join(known) or '(there is none)'}"
 
 
 def repeated(value: object) -> str:
