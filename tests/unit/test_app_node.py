@@ -73,7 +73,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.once[1].name", "migrate", '"migrate" is repeated; must be listed once'),
         ("node.once[1].name", "Seed!", '"Seed!" is not valid; must be a name of small letters, '
          "digits and spaces"),
-        ("node.environment", ["A=1"], "a list is not valid; must be a mapping"),
+        ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
+         "to values"),
         ("node.environment.PORT", 1, "set by this project; must be left out"),
         ("node.environment.A-B", 1, '"A-B" is not valid; must be the name of a variable'),
         ("node.environment.A", True, 'true is not valid; must be one line of text without " and '

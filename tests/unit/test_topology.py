@@ -85,7 +85,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "hosts is an empty list": (
         put("hosts", []),
-        "hosts: an empty list is not valid; must be a mapping",
+        "hosts: an empty list is not valid; must be a mapping of ids to hosts",
     ),
     # service
     "service without an address": (

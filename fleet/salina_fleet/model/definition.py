@@ -110,8 +110,12 @@ class Odoo:
     addons: tuple[str, ...] = given(ListOf(INSIDE))
     modules: tuple[str, ...] = given(ListOf(MODULE))
     server_wide_modules: tuple[str, ...] = given(ListOf(MODULE))
-    names: Mapping[str, str] = given(MappingOf(OPTION, OPTION), {})
-    options: Mapping[str, Scalar] = given(MappingOf(OPTION, SCALAR), {})
+    names: Mapping[str, str] = given(
+        MappingOf(OPTION, OPTION, "a mapping of options to their names"), {}
+    )
+    options: Mapping[str, Scalar] = given(
+        MappingOf(OPTION, SCALAR, "a mapping of options to values"), {}
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,9 @@ class Node:
     install: tuple[str, ...] = given(ListOf(ARGUMENT, once=False))
     once: tuple[Step, ...] = given(ListOf(record(Step), least=0, once=False), ())
     start: tuple[str, ...] = given(ListOf(WORD, once=False))
-    environment: Mapping[str, str | int | float] = given(MappingOf(VARIABLE, VALUE), {})
+    environment: Mapping[str, str | int | float] = given(
+        MappingOf(VARIABLE, VALUE, "a mapping of variables to values"), {}
+    )
     uploads: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
     scratch: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
 

@@ -148,7 +148,9 @@ class Host:
 
     id: str = named()
     roles: tuple[str, ...] = given(ListOf(Choice(ROLES, "a role"), order=_in_order))
-    addresses: Mapping[str, str] = given(MappingOf(NETWORK, ADDRESS))
+    addresses: Mapping[str, str] = given(
+        MappingOf(NETWORK, ADDRESS, "a mapping of networks to addresses")
+    )
     first: bool = False
     pool: str | None = derived(None)
     application: str | None = given(APPLICATION, None)
@@ -172,7 +174,9 @@ class Pool:
         )
     )
     id_pattern: str = given(NUMBERED, key="id")
-    addresses: Mapping[str, str] = given(MappingOf(NETWORK, RULE))
+    addresses: Mapping[str, str] = given(
+        MappingOf(NETWORK, RULE, "a mapping of networks to addresses")
+    )
     minimum: int = number(REQUIRED, 1, MAX_POOL)
     maximum: int = number(REQUIRED, 1, MAX_POOL)
     initial: tuple[str, ...] = given(ListOf(MEMBER))
@@ -255,12 +259,18 @@ class Topology:
     applications: Mapping[str, Application] = given(
         MappingOf(NAME, record(Application), "a mapping of one or more applications", least=1)
     )
-    networks: Mapping[str, Network] = given(MappingOf(LABEL, RANGE, make=_networks))
+    networks: Mapping[str, Network] = given(
+        MappingOf(LABEL, RANGE, "a mapping of names to networks", make=_networks)
+    )
     links: Mapping[str, str] = given(
         Record({purpose: Key(purpose, NETWORK) for purpose in PURPOSES}, dict)
     )
-    hosts: tuple[Host, ...] = given(MappingOf(ID, record(Host), make=_hosts))
-    pools: Mapping[str, Pool] = given(MappingOf(LABEL, record(Pool)), {})
+    hosts: tuple[Host, ...] = given(
+        MappingOf(ID, record(Host), "a mapping of ids to hosts", make=_hosts)
+    )
+    pools: Mapping[str, Pool] = given(
+        MappingOf(LABEL, record(Pool), "a mapping of names to pools"), {}
+    )
 
     @property
     def default(self) -> Application:

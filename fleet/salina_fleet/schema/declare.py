@@ -189,7 +189,7 @@ class Entry:
     Attributes:
         path: where it is: `hosts.NAME.roles`.
         words: what is allowed: "a number from 1 to 65535".
-        default: its default as JSON; "required" for a key that has none.
+        default: its default as JSON, "none", or when it is required: "required with kind odoo".
         about: what it means.
     """
 
@@ -220,6 +220,10 @@ def _inside(rule: Rule, path: str) -> Iterator[Entry]:
 
 
 def _default(key: Key) -> str:
-    if key.default is REQUIRED or key.only is not None:
+    if key.only is not None:
+        return f"required with {' '.join(key.only)}"
+    if key.default is REQUIRED:
         return "required"
-    return json.dumps(key.value, default=dataclasses.asdict)
+    if key.value is None and not isinstance(key.rule, Nullable):
+        return "none"
+    return "{}" if isinstance(key.rule, Record) else json.dumps(key.value)

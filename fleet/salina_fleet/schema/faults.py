@@ -78,7 +78,8 @@ class Faults:
             return True
         parents = (path[:end] for end, letter in enumerate(path) if letter == ".")
         return not (
-            path in self.paths
+            "" in self.paths
+            or path in self.paths
             or path in self._above
             or any(parent in self.paths for parent in parents)
         )
