@@ -1,26 +1,26 @@
-# The commands of this repository. Each is one line: the work is done by bin/lab and by pytest.
+# The commands of this repository. bin/lab and pytest do the work.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-# A lab that was there before stays; what the tests made themselves they may take away.
+# Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
 .PHONY: help up down clean check test deployed integration fleet hosts bench lock map venv
 
-help: ## these lines
+help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-up: ## the lab and the service on it: TOPOLOGY=FILE another topology, APP=NAME another application
+up: ## start the lab and deploy the service: TOPOLOGY=FILE and APP=NAME choose others
 	@bin/lab up $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(APP),--app "$(APP)")
 
 down: ## stop and remove the lab
 	@bin/lab down
 
-clean: ## the same, and its caches and the virtual environment
+clean: ## stop and remove the lab, its caches and the virtual environment
 	@bin/lab clean
 	@rm -rf .venv
 
-check: venv ## the quick checks: lint, types, unit and render tests; no root, under a minute
+check: venv ## run the quick checks without root: lint, types, unit and render tests
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --check --quiet
 	@.venv/bin/mypy --no-error-summary
@@ -28,7 +28,7 @@ check: venv ## the quick checks: lint, types, unit and render tests; no root, un
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
-test: check integration fleet ## check, integration with salt-factories, the lab; needs root
+test: check integration fleet ## run all tests, also those with Salt and with the lab; needs root
 
 # Deploying takes both cores, and who compares how fast hosts answer needs a quiet machine;
 # afterwards the lab often waits, and integration has its turn.
@@ -46,13 +46,13 @@ fleet: deployed
 hosts: venv
 	@bin/lab up --no-deploy
 
-bench: venv ## measure; ONLY="pillar web" these parts (docs/performance.md)
+bench: venv ## measure the service (docs/performance.md): ONLY="pillar web" chooses parts
 	@PYTHONPATH=.:fleet:_utils $(python) -m bench $(ONLY)
 
-lock: venv ## make salt/locks anew from pyproject.toml: UPGRADE=1 to the newest versions
+lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
 
-map: venv ## draw docs/map.svg anew from the topology
+map: venv ## draw docs/map.svg from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg
 
 venv:

@@ -1,1 +1,1 @@
-"""What `make bench` measures: docs/performance.md says what and how, and explains the figures."""
+"""The measurements of `make bench`. docs/performance.md explains them and their results."""

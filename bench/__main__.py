@@ -1,4 +1,4 @@
-"""Entry: python -m bench [PART]...; no part: all of them."""
+"""Start the measurements: python -m bench [PART]...; by default all parts except `cold`."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ from bench.result import FILE, Result, table, write
 from lab.commands.console import complain, out, step
 from lab.errors import LabError
 from lab.exclusive import exclusive
-from lab.machines import hosts as fleet
+from lab.machines import topology_file
 from lab.paths import TOPOLOGY
 
 Measure = Callable[[], Iterator[Result]]
 WITHOUT_LAB: dict[str, Measure] = {"pillar": pillar.measure}
 ON_LAB: dict[str, Measure] = {
-    "memory": memory.measure,  # first, while nothing has been asked of the hosts
+    "memory": memory.measure,  # first, before the others load the hosts
     "web": web.measure,
     "balance": balance.measure,
     "files": files.measure,
@@ -27,12 +27,20 @@ ON_LAB: dict[str, Measure] = {
     "failover": failover.measure,
     "scale": scale.measure,
 }
-COLD = "cold"  # measured when there is no lab; asked for by name, also when there is one
+COLD = "cold"  # measured whenever there is no lab; if there is one, only on request
 NAMES = (*WITHOUT_LAB, COLD, *ON_LAB)
 
 
-def main(parts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Measure, show a table, and keep the figures; exit code 1: a bound is missed."""
+def main(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"What to measure: {', '.join(NAMES)}. By default all except {COLD}."),
+    ] = None,
+) -> None:
+    """Measure the service on the lab, print a table, and write bench/results.json.
+
+    Exit code 0 means that every result is within its bound.
+    """
     description = machine.describe()
     results: list[Result] = []
     try:
@@ -45,7 +53,8 @@ def main(parts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
         if results:
             out.print(table(results, description))
             write(results)
-            out.print(f"\n  {FILE.relative_to(FILE.parents[1])}; docs/performance.md explains them")
+            file = FILE.relative_to(FILE.parents[1])
+            out.print(f"\n  {file} has the same as JSON; docs/performance.md explains the results")
     if not all(result.holds for result in results):
         raise SystemExit(1)
 
@@ -53,24 +62,31 @@ def main(parts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
 def chosen(parts: list[str]) -> list[str]:
     """Return the parts to measure, in their order.
 
-    :raises LabError: there is no such part, or no root
+    Args:
+        parts: The requested parts; an empty list means all except COLD.
+
+    Raises:
+        LabError: A part is unknown, or the parts need root.
     """
     unknown = sorted(set(parts) - set(NAMES))
     if unknown:
-        raise LabError(f"no measure {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+        raise LabError(
+            f"unknown part of the benchmark: {', '.join(unknown)}; choose from: {', '.join(NAMES)}",
+            f"make bench ONLY={NAMES[0]}",
+        )
     found = [name for name in NAMES if name in (parts or [*WITHOUT_LAB, *ON_LAB])]
     if os.geteuid() != 0 and set(found) - set(WITHOUT_LAB):
-        raise LabError("the lab needs root", "the same command with sudo")
+        raise LabError("the lab needs root", "run the same command with sudo")
     return found
 
 
 def measured(names: list[str]) -> Iterator[Result]:
-    """Measure some parts; the lab, if they need it, is afterwards there or not as before."""
+    """Measure some parts. If they need the lab and there is none, start it and remove it again."""
     for name in names:
         if name in WITHOUT_LAB:
             yield from shown(name, WITHOUT_LAB[name])
     if set(names) - set(WITHOUT_LAB):
-        with standing(anew=COLD in names) as found:
+        with running_lab(fresh=COLD in names) as found:
             yield from found
             with exclusive("bench"):
                 for name in names:
@@ -79,38 +95,41 @@ def measured(names: list[str]) -> Iterator[Result]:
 
 
 def shown(name: str, measure: Measure) -> list[Result]:
-    """Measure a part, and show that it is under way."""
+    """Measure a part, and show that it is running."""
     with step(name):
         return list(measure())
 
 
 @contextmanager
-def standing(anew: bool) -> Iterator[list[Result]]:
-    """Have the lab stand, healthy and with the repository's own topology.
+def running_lab(fresh: bool) -> Iterator[list[Result]]:
+    """Have a healthy lab with the repository's own topology, and yield the results of starting it.
 
-    :param anew: also when it stands already; what its coming up gave is returned
-    :raises LabError: it stands, but is another one or not well
+    Args:
+        fresh: Whether to remove an existing lab first.
+
+    Raises:
+        LabError: The existing lab has another topology, or is unhealthy.
     """
     before = TOPOLOGY.exists()
-    if before and fleet.overridden():
+    if before and topology_file.overridden():
         raise LabError("the lab has another topology than pillar/topology.yaml", "make up")
-    if before and anew:
+    if before and fresh:
         cold.down()
     try:
-        found = [] if before and not anew else list(cold.measure())
-        healthy()
+        found = [] if before and not fresh else list(cold.measure())
+        check_health()
         yield found
-        healthy()
+        check_health()
     finally:
         if not before:
             cold.down()
 
 
-def healthy() -> None:
-    """Raise LabError unless all of the lab is well."""
+def check_health() -> None:
+    """Raise LabError unless the whole lab is healthy."""
     done = subprocess.run([cold.LAB, "status"], capture_output=True, text=True)
     if done.returncode:
-        raise LabError(f"the lab is not well:\n{done.stdout}{done.stderr}", "make up")
+        raise LabError(f"the lab is unhealthy:\n{done.stdout}{done.stderr}", "make up")
 
 
 if __name__ == "__main__":

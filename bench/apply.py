@@ -1,7 +1,8 @@
-"""A run of the whole fleet that changes nothing against one that has nothing to do.
+"""Compare an apply of the whole fleet that changes nothing with an apply of an empty SLS.
 
-With stock settings a minion synchronises all modules at each run. Ours do so only when they
-changed (salt/common/python.sls), so the whole tree has to cost less than stock settings alone.
+With Salt's default settings a minion synchronises all modules at each run. Ours synchronise only
+after a change (salt/common/python.sls). So our whole tree has to take less time than an empty SLS
+with the default settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,8 @@ from statistics import median
 
 from bench.repeat import seconds, spread
 from bench.result import Result
-from lab.machines import hosts as fleet
-from lab.machines.containers import attach
+from lab.machines import inventory, minions
+from lab.machines.containers import attach, each
 from lab.machines.plan import Machine, Plan
 from lab.process import run
 from tests.lab import lab
@@ -20,7 +21,7 @@ ROUNDS = 3
 STOCK_BOUND, OWN_BOUND = 0.8, 2.0
 SETTINGS = "/etc/salt/minion.d/salina.conf"  # salt/common/minion.sls puts it there
 ASIDE = "/etc/salt/salina.conf.bench"
-# A highstate of one empty SLS, served from beside the repository's own tree.
+# The directory that adds a highstate of one empty SLS to the repository's tree.
 SERVED = "/srv/bench"
 TOP = "bench/top.sls"
 EMPTY = f"""
@@ -42,19 +43,19 @@ def shell(machine: Machine, script: str) -> None:
 
 @contextmanager
 def empty_highstate(wanted: Plan) -> Iterator[None]:
-    """Have the master serve an empty highstate besides its own."""
+    """Let the master serve an empty highstate in addition to its own."""
     try:
         shell(wanted.master, EMPTY)
-        fleet.wait_for_minions(wanted)
+        minions.wait_until_connected(wanted)
         yield
     finally:
         shell(wanted.master, NO_EMPTY)
-        fleet.wait_for_minions(wanted)
+        minions.wait_until_connected(wanted)
 
 
 @contextmanager
 def stock(wanted: Plan) -> Iterator[None]:
-    """Have all minions run with Salt's own settings."""
+    """Let all minions run with Salt's default settings."""
     try:
         restarted(wanted, STOCK)
         yield
@@ -63,40 +64,48 @@ def stock(wanted: Plan) -> Iterator[None]:
 
 
 def restarted(wanted: Plan, script: str) -> None:
-    """Run a script that restarts the minion on each host, and wait until they are back."""
-    before = fleet.connections(wanted)
-    fleet.each(lambda machine: shell(machine, script), wanted.minions)
-    fleet.wait_for_minions(wanted, before=before)
+    """Run a script that restarts the minion on each host, and wait until all minions are back."""
+    before = minions.connections(wanted)
+    each(lambda machine: shell(machine, script), wanted.minions)
+    minions.wait_until_connected(wanted, before=before)
 
 
 def nothing_to_change(wanted: Plan) -> None:
-    """Apply everything everywhere; AssertionError when that changes or lacks anything."""
+    """Apply the highstate everywhere.
+
+    Raises:
+        AssertionError: A state changed something or failed.
+    """
     found = lab.results(lab.salt("*", "state.apply"))
     everywhere(wanted, found)
     wrong = lab.failures(found) + lab.changes(found)
-    assert not wrong, "the fleet is not in its condition: " + "\n".join(wrong[:5])
+    assert not wrong, "the highstate changed something or failed: " + "\n".join(wrong[:5])
 
 
 def nothing_to_do(wanted: Plan) -> None:
-    """Apply the empty highstate everywhere."""
+    """Apply the empty highstate everywhere.
+
+    Raises:
+        AssertionError: A minion did not answer, or found states.
+    """
     found = lab.salt("*", "state.top", TOP)
     everywhere(wanted, found)
-    told = {str(state["comment"]) for states in found.values() for state in states.values()}
-    assert told == {"No states found for this minion"}, told
+    comments = {str(state["comment"]) for states in found.values() for state in states.values()}
+    assert comments == {"No states found for this minion"}, comments
 
 
 def everywhere(wanted: Plan, found: Mapping[str, object]) -> None:
-    """AssertionError unless every minion answered."""
+    """Raise AssertionError unless every minion answered."""
     hosts = {machine.name for machine in wanted.minions}
-    assert hosts == set(found), f"no answer from {hosts - set(found)}"
+    assert hosts == set(found), f"these minions did not answer: {hosts - set(found)}"
 
 
 def measure() -> Iterator[Result]:
-    """Measure in turn: ours and nothing under our settings, then nothing under stock settings."""
-    wanted = fleet.current()
+    """Measure our highstate and an empty one with our settings, and an empty one with defaults."""
+    wanted = inventory.current_plan()
     ours, own, plain = [], [], []
     with empty_highstate(wanted):
-        nothing_to_change(wanted)  # what is fetched once is fetched now
+        nothing_to_change(wanted)  # so that files which are fetched only once are in the caches
         for _ in range(ROUNDS):
             ours.append(seconds(lambda: nothing_to_change(wanted)))
             own.append(seconds(lambda: nothing_to_do(wanted)))

@@ -1,8 +1,8 @@
-"""How long an answer takes while one of the app hosts is slow: round robin against by load.
+"""Compare the times of answers while one app host is slow: round robin, and balancing by load.
 
-h2load as in `web`, at about a quarter of what the hosts manage when none is slow: a request a
-second on each of several connections, evenly spread over the second. The slow host has a fifth of
-one core (`bin/lab fault slow`). Each turn begins when the weights have come to rest.
+h2load sends one request a second on each of several connections, evenly spread over the second.
+That is about a quarter of the rate that the hosts can serve when none is slow. The slow host has a
+fifth of one core (`bin/lab fault slow`). Each turn begins when HAProxy's weights are stable.
 """
 
 import shutil
@@ -28,7 +28,7 @@ BOUND = 3
 
 
 def measure() -> Iterator[Result]:
-    """Slow down one host, and take turns."""
+    """Slow down one host, and measure both ways of balancing in turn."""
     if not shutil.which("h2load"):
         preflight.install([PACKAGE])
     way = ways()["through"]
@@ -63,9 +63,15 @@ def measure() -> Iterator[Result]:
 
 
 def turn(connections: list[Way], unsettled: Callable[[], str], by_load: bool) -> list[float]:
-    """Return how many milliseconds each request took, once the weights have come to rest."""
+    """Return the duration of each request in milliseconds, once the weights are stable.
+
+    Args:
+        connections: The connections to use.
+        unsettled: Returns what is not stable yet, or an empty text.
+        by_load: Whether HAProxy balances by load.
+    """
     balance.by_load(by_load)
-    wait.clear(unsettled, 180, "the weights to come to rest")
+    wait.clear(unsettled, 180, "stable weights")
     running = []
     with ThreadPoolExecutor(len(connections)) as pool:
         for way in connections:

@@ -1,4 +1,4 @@
-"""How long no write is acknowledged when the database's primary is lost."""
+"""Measure how long no write is acknowledged after the database's primary fails."""
 
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -18,7 +18,14 @@ LOSSES: dict[str, Callable[[str], object]] = {
 
 
 def gap(lose: Callable[[str], object]) -> float:
-    """Lose the primary under numbered writes; AssertionError when an acknowledged one is gone."""
+    """Return for how many seconds writes fail when the primary does.
+
+    Args:
+        lose: Breaks the host that it is given.
+
+    Raises:
+        AssertionError: An acknowledged write is lost.
+    """
     primary = leader()
     with Writer() as writer:
         wait_for([writer], 30)
@@ -27,12 +34,12 @@ def gap(lose: Callable[[str], object]) -> float:
             wait_for([writer], 90)
         finally:
             lab.heal(primary)
-        assert not writer.missing(), f"acknowledged, and gone: {writer.missing()}"
+        assert not writer.missing(), f"acknowledged writes are lost: {writer.missing()}"
         return writer.gap()
 
 
 def measure() -> Iterator[Result]:
-    """Lose the primary in each way, several times."""
+    """Break the primary in each way, several times."""
     for what, lose in LOSSES.items():
         gaps = [gap(lose) for _ in range(ROUNDS)]
         yield Result(

@@ -1,7 +1,8 @@
-"""Small files on the Gluster volume against the same on an app host's own disk.
+"""Compare small files on the Gluster volume with the same files on an app host's own disk.
 
-What a file store does: a file is written under its hash (beside it, then renamed), looked up,
-read, listed with its folder, removed. The script runs on an app host, both places in turn.
+The script works like a file store: it writes a file under its hash (with a temporary name, and then
+renames it), looks it up, reads it, lists its folder, and removes it. It runs on an app host, in
+both places in turn.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from bench.result import Result
-from lab.machines import hosts as fleet
+from lab.machines import inventory
 from lab.machines.containers import attach
 from lab.process import run
 from salina_fleet.roles.storage import StorageSettings
@@ -25,7 +26,7 @@ COUNT = 180
 
 
 def mix(place):
-    """Seconds that each kind of operation took, for COUNT files."""
+    """Return the seconds that each kind of operation took for COUNT files."""
     random.seed(1)
     contents = [random.randbytes(SIZES[number % len(SIZES)]) for number in range(COUNT)]
     names = [hashlib.sha1(content).hexdigest() for content in contents]
@@ -70,8 +71,8 @@ print(json.dumps({"count": COUNT, "found": found}))
 
 
 def measure() -> Iterator[Result]:
-    """Measure each kind of operation, and all of them together."""
-    wanted = fleet.current()
+    """Measure each kind of operation, and all of them together, if the fleet has storage."""
+    wanted = inventory.current_plan()
     if not any("storage" in machine.roles for machine in wanted.machines):
         return
     host = next(machine for machine in wanted.machines if "app" in machine.roles)

@@ -1,4 +1,4 @@
-"""The machine that figures come from: without it they say nothing."""
+"""Describe the machine, because results mean nothing without it."""
 
 import os
 import platform
@@ -8,7 +8,10 @@ import salt.version
 
 
 def field(file: str, name: str) -> str:
-    """Return a field of a file of /proc that has `name: value` on each line; empty without it."""
+    """Return a field of a file of /proc with lines of the form `name: value`.
+
+    It is empty when the file has no such field.
+    """
     for line in Path(file).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
@@ -17,7 +20,7 @@ def field(file: str, name: str) -> str:
 
 
 def describe() -> str:
-    """Return cores, memory, kernel, Salt's version, and how busy the machine is, in one line."""
+    """Return one line with the cores, memory, kernel, version of Salt, and load of the machine."""
     memory = int(field("/proc/meminfo", "MemTotal").split()[0]) / 2**20
     processor = field("/proc/cpuinfo", "model name") or platform.machine()
     return (

@@ -1,7 +1,8 @@
-"""One minion's pillar and highstate in a fleet of a thousand app hosts against one of ten.
+"""Compare one minion's pillar and highstate in fleets of a thousand and of ten app hosts.
 
-As master and minion do it, in one process: Salt's pillar with this repository's external pillar,
-then Salt's state compiler. The loading of Salt's own modules, the same in both, is left out.
+One process does the work of master and minion: it runs Salt's pillar with this repository's
+external pillar, and then Salt's state compiler. Loading Salt's own modules takes the same time in
+both fleets, and is not measured.
 """
 
 import tempfile
@@ -32,12 +33,12 @@ MINIONS = {
     "database": "bbdd1",
     "firewall": "fw",
 }
-"""Role -> a host of the default topology. The bound is for the app's; the first three others have
-a rule or a line for each app host, so theirs grow."""
+"""A host of the default topology for each role. Only the app host has a bound: balancer, storage
+and database hosts have a rule or a line for each app host, so their time grows with the fleet."""
 
 
 def topology(count: int) -> dict[str, Any]:
-    """Return the default topology with more app hosts, in networks wide enough for them."""
+    """Return the default topology with this many app hosts, in networks that are large enough."""
     data = fleets.data()
     wide = {name: f"10.{index}.0.0/16" for index, name in enumerate(data["networks"], 1)}
     data["networks"] = wide
@@ -56,12 +57,12 @@ def topology(count: int) -> dict[str, Any]:
 
 
 def widened(cidr: str, last: str) -> str:
-    """Return the address at the beginning of a wide network: 10.4.0.0/16 and 21 give 10.4.0.21."""
+    """Return an address at the beginning of a large network: 10.4.0.0/16 and 21 give 10.4.0.21."""
     return f"{cidr.split('.0.0/')[0]}.0.{last}"
 
 
 class Site:
-    """A master's repository and state directory, with a topology of its own."""
+    """A master's repository and state directory, with a topology of `count` app hosts."""
 
     def __init__(self, place: Path, count: int) -> None:
         root, state = place / "site", place / "state"
@@ -88,14 +89,14 @@ class Site:
         }
 
     def pillar(self, minion: str) -> dict[str, Any]:
-        """Return a minion's pillar as Salt's master compiles it."""
+        """Return a minion's pillar, compiled as on Salt's master."""
         grains = {**GRAINS, "id": minion}
         compiled = salt.pillar.Pillar(self.opts, grains, minion, "base").compile_pillar()
         assert "_errors" not in compiled, compiled["_errors"]
         return dict(compiled)
 
     def measure(self, minion: str) -> float:
-        """Return how many seconds a minion's pillar and the compilation of its highstate take."""
+        """Return how many seconds it takes to compile a minion's pillar and highstate."""
         start = time.process_time()
         pillar = self.pillar(minion)
         compiled = time.process_time() - start
@@ -109,12 +110,12 @@ class Site:
 
 
 def measure() -> Iterator[Result]:
-    """Measure each role's minion."""
+    """Measure a minion of each role."""
     with tempfile.TemporaryDirectory(prefix="salina-bench-") as place:
         sites = {count: Site(Path(place) / str(count), count) for count in (SMALL, LARGE)}
         for role, minion in MINIONS.items():
             sides = {str(count): partial(site.measure, minion) for count, site in sites.items()}
-            in_turn(sides, 1)  # what is read once, and kept, is read now
+            in_turn(sides, 1)  # so that files which are read only once are in the caches
             found = in_turn(sides, ROUNDS)
             small, large = (found[str(count)] for count in (SMALL, LARGE))
             yield Result(

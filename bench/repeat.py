@@ -1,4 +1,7 @@
-"""Measuring: the sides of a comparison in turn, so that a drift of the machine hits them all."""
+"""Repeat measurements, and summarise them.
+
+The sides of a comparison take turns, so that a change of the machine's speed affects them all.
+"""
 
 import math
 import time
@@ -10,7 +13,14 @@ T = TypeVar("T")
 
 
 def in_turn(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Return what each side gave, by its name: once in each round, every other round backwards."""
+    """Run each side once in each round, and return its results by its name.
+
+    Every other round runs backwards.
+
+    Args:
+        sides: The function to run for each name.
+        rounds: The number of rounds.
+    """
     found: dict[str, list[T]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
@@ -19,19 +29,19 @@ def in_turn(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how long something took."""
+    """Return how many seconds an action takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest of the values that `percent` of them do not exceed."""
+    """Return the smallest value that `percent` per cent of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def spread(values: Sequence[float], unit: str = "s", digits: int = 1) -> str:
-    """Return the median and the extremes: 4.1 s (3.9 to 5.0)."""
+    """Return the median and the extremes as text: 4.1 s (3.9 to 5.0)."""
     middle, low, high = (
         f"{value:.{digits}f}" for value in (median(values), min(values), max(values))
     )

@@ -1,4 +1,4 @@
-"""A figure and what is asked of it; how figures are shown and kept."""
+"""Results of the benchmark, how they are shown, and how they are stored."""
 
 import json
 from collections.abc import Iterable
@@ -12,10 +12,15 @@ FILE = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Result:
-    """One figure.
+    """One result.
 
-    `bound`: the largest value that is good, with `least` the smallest; None: it is only told.
-    `detail`: the absolute figures behind it.
+    Args:
+        name: What was measured.
+        value: The result.
+        unit: The unit of the value.
+        bound: The largest value that is good enough, or None if any value is.
+        least: Whether the bound is the smallest such value instead.
+        detail: The absolute figures behind the value.
     """
 
     name: str
@@ -27,16 +32,16 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the bound is kept; always, where there is none."""
+        """Return whether the value is within the bound; always true without a bound."""
         if self.bound is None:
             return True
         return self.value >= self.bound if self.least else self.value <= self.bound
 
 
 def table(results: Iterable[Result], title: str) -> Table:
-    """Return what is shown: a line for each figure, its bound, and the figures behind it."""
+    """Return the table to print: a line for each result, with its bound and details."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "measure", "value", "bound", "behind it"):
+    for heading in ("", "measure", "value", "bound", "details"):
         shown.add_column(heading, justify="right" if heading in ("value", "bound") else "left")
     for result in results:
         sign = "" if result.bound is None else "[green]✓[/]" if result.holds else "[red]✗[/]"
@@ -46,7 +51,7 @@ def table(results: Iterable[Result], title: str) -> Table:
 
 
 def write(results: Iterable[Result], path: Path = FILE) -> None:
-    """Keep the figures as JSON, in the form that tools outside the repository read."""
+    """Write the results as JSON, in the form that tools outside the repository read."""
     kept = [
         {
             "name": result.name,

@@ -1,7 +1,7 @@
-"""How long it takes until new app hosts answer clients, and whose share of it is how large.
+"""Measure how long it takes until new app hosts answer clients, and where the time goes.
 
-A client asks all the time, so that a host's first request comes as soon as it is let in. The pool
-is afterwards as it was.
+A client sends requests all the time, so that a new host gets its first request as soon as it is in
+the balancer. Afterwards the pool has its former size.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from bench.repeat import in_turn, seconds, spread
 from bench.result import Result
 from lab.commands import status
-from lab.machines import hosts as fleet
+from lab.machines import topology_file
 from salina.balancer import haproxy
 from salina.common import wait
 from tests import fleets
@@ -43,22 +43,22 @@ Steps = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Growth:
-    """How many seconds it took until all new hosts had answered, and what of that was what."""
+    """The seconds until all new hosts had answered, in total and for each part of the work."""
 
     total: float
     provisioner: float
     apply: float
-    application: float  # a part of `apply`
-    components: Mapping[str, float]  # the rest of it, of the slowest new host
+    application: float  # the application's part of `apply`
+    components: Mapping[str, float]  # other components' parts of `apply`, on the slowest new host
 
     @property
     def probe(self) -> float:
-        """What was neither: locks, plans, health, being let in."""
+        """Return the rest of the time: locks, plans, health checks, and entering the balancer."""
         return self.total - self.provisioner - self.apply
 
     @property
     def share(self) -> float:
-        """What was neither the provisioner's nor the application's, of all."""
+        """Return the share that was neither the provisioner's nor the application's."""
         return 1 - (self.provisioner + self.application) / self.total
 
     def __str__(self) -> str:
@@ -70,10 +70,12 @@ class Growth:
 
 
 def growth(steps: Steps, total: float, kind: str) -> Growth:
-    """Return what orch.scale tells of its steps (name -> state).
+    """Return how a growth's time is distributed.
 
-    :param total: seconds until the last new host's first answer
-    :param kind: the application's; its states are those of salt/application and salt/KIND
+    Args:
+        steps: The state of each step of orch.scale.
+        total: The seconds until the last new host's first answer.
+        kind: The application's kind. Its states are those of salt/application and salt/KIND.
     """
     took = {name: float(step["duration"]) / 1000 for name, step in steps.items()}
     apply = sum(took[name] for name in ("applied", "balancers follow"))
@@ -84,7 +86,7 @@ def growth(steps: Steps, total: float, kind: str) -> Growth:
 
 
 def components(states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the seconds that a host spent in the states of each component, most first."""
+    """Return the seconds that a host spent in each component's states, the longest first."""
     spent: dict[str, float] = {}
     for state in states.values():
         name = state["__sls__"].split(".")[0]
@@ -93,7 +95,7 @@ def components(states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def orchestrated(count: int) -> tuple[Steps, str]:
-    """Have the pool's size changed; return the steps by name, and what went wrong."""
+    """Change the pool's size, and return the steps by name, and what failed."""
     request = json.dumps({"pool": POOL, "count": count})
     done = lab.salt_run("state.orchestrate", "orch.scale", f"pillar={request}")
     (steps,) = json.loads(done.stdout)["data"].values()
@@ -102,13 +104,17 @@ def orchestrated(count: int) -> tuple[Steps, str]:
 
 
 def unchanged() -> None:
-    """Ask for as many as there are; AssertionError when that fails."""
+    """Ask for the pool's present size.
+
+    Raises:
+        AssertionError: The change failed.
+    """
     _, failed = orchestrated(len(fleets.topology().pools[POOL].initial))
     assert not failed, failed
 
 
 def unasked(hosts: Sequence[str]) -> str:
-    """Say which hosts the balancer has sent no request yet."""
+    """Return the hosts to which the balancer has sent no request yet, separated by spaces."""
     rows = haproxy.statistics(lab.shell("lb1", STATISTICS))
     asked = {row["svname"] for row in rows if int(row.get("stot", 0))}
     return " ".join(host for host in hosts if host not in asked)
@@ -117,13 +123,17 @@ def unasked(hosts: Sequence[str]) -> str:
 def grown(more: int) -> Growth:
     """Let the pool grow, and shrink again.
 
-    :raises AssertionError: orch.scale failed, or a client's request did
+    Args:
+        more: The number of additional hosts.
+
+    Raises:
+        AssertionError: orch.scale or a client's request failed.
     """
     pool = fleets.topology().pools[POOL]
     before = len(pool.initial)
-    unchanged()  # a pool that is otherwise is brought back first
+    unchanged()  # brings a pool of another size back first
     new = pool.ids()[before : before + more]
-    topology = fleet.topology()
+    topology = topology_file.read()
     name, application = next(iter(topology.applications.items()))
     asks = {
         "address": topology.service.address,
@@ -154,7 +164,7 @@ def grown(more: int) -> Growth:
 
 
 def measure() -> Iterator[Result]:
-    """One host more, several at once, and a request that changes nothing."""
+    """Measure one new host, several at once, and a request that changes nothing."""
     one, many = grown(1), grown(MANY)
     yield Result("from orch.scale to a new host's first answer", one.total, "s", detail=str(one))
     yield Result(

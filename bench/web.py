@@ -1,8 +1,9 @@
-"""Requests through firewall and balancer, with TLS, against straight to the app hosts' nginx.
+"""Compare requests through firewall and balancer with requests straight to the app hosts' nginx.
 
-Both sides have the same client: h2load on this machine, one process for each app host, HTTP/1.1
-on connections that stay open. It works in a host's network namespace: in a client's for the way
-through, in the balancer's for the straight way, which the app hosts' firewalls let in.
+Both sides use the same client: h2load on this machine, with one process for each app host, and
+HTTP/1.1 on connections that stay open. It runs in a host's network namespace. For requests through
+the firewall, which use TLS, that is a client's. For straight requests it is the balancer's, because
+the app hosts' firewalls accept it.
 """
 
 import re
@@ -19,8 +20,7 @@ from bench.repeat import in_turn, percentile, spread
 from bench.result import Result
 from lab.commands import preflight
 from lab.errors import LabError
-from lab.machines import containers
-from lab.machines import hosts as fleet
+from lab.machines import containers, inventory, topology_file
 from lab.machines.containers import attach
 from lab.machines.plan import Machine
 from lab.process import run
@@ -31,45 +31,53 @@ LOGIN = "/web/login"
 STATIC = re.compile(r'"(/web/static/[^"]+)"')
 BOUND = 0.9
 ROUNDS = 5
-CONNECTIONS = 4  # of each process
-SECONDS = 6  # that a measurement takes, at most about
-KEPT = 900  # requests of a connection; nginx closes it after 1,000 (keepalive_requests), and h2load
-# then asks for no more
+CONNECTIONS = 4  # for each process
+SECONDS = 6  # a measurement takes about as long at most
+# Requests on one connection: nginx closes it after 1,000 (keepalive_requests), which ends h2load.
+KEPT = 900
 WARM_UP, CALIBRATION = 60, 30  # requests to each app host
-MODERATE = 0.25  # of the throughput, at which latency is measured
+MODERATE = 0.25  # latency is measured at this share of the throughput
 
 
 @dataclass(frozen=True)
 class Requests:
-    """What became of some requests: when each began, how long it took (microseconds)."""
+    """The start and the duration of each request, in microseconds."""
 
     begun: tuple[int, ...]
     taken: tuple[int, ...]
 
     @property
     def rate(self) -> float:
-        """How many were answered in a second, from the first one's begin to the last one's end."""
+        """Return the answers per second, from the first start to the last end."""
         ends = (start + taken for start, taken in zip(self.begun, self.taken, strict=True))
         return len(self.begun) / (max(ends) - min(self.begun)) * 1e6
 
 
 def parse(lines: Iterable[str]) -> Requests:
-    """Return what h2load's log tells: lines of begin, status and time.
+    """Return the requests in h2load's log.
 
-    :raises LabError: an answer that isn't 200, or none at all
+    Args:
+        lines: Lines with start, status and duration.
+
+    Raises:
+        LabError: There was no answer, or an answer with another status than 200.
     """
     rows = [[int(word) for word in line.split("\t")[:3]] for line in lines]
     if not rows:
         raise LabError("h2load got no answer at all", "bin/lab status")
     wrong = [status for _, status, _ in rows if status != 200]
     if wrong:
-        raise LabError(f"{len(wrong)} of {len(rows)} answers are not 200 but {sorted(set(wrong))}")
+        statuses = sorted(set(wrong))
+        raise LabError(
+            f"{len(wrong)} of {len(rows)} answers have a status other than 200: {statuses}",
+            "bin/lab status",
+        )
     return Requests(tuple(row[0] for row in rows), tuple(row[2] for row in rows))
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to the service: from a host, to addresses in turn."""
+    """A way to the service: from a host, to one or more addresses."""
 
     origin: Machine
     scheme: str
@@ -78,16 +86,20 @@ class Way:
     headers: tuple[str, ...]
 
     def with_header(self, header: str) -> "Way":
-        """Return the way with a further header in its requests."""
+        """Return the same way with an additional header in its requests."""
         return replace(self, headers=(*self.headers, header))
 
     def load(self, path: str, requests: int, rate: int | None = None) -> Requests:
-        """Ask for a path again and again, all targets at the same time.
+        """Request a path repeatedly, from all targets at the same time.
 
-        :param requests: for each target
-        :param rate: for each target in a second, on one connection; otherwise as fast as answers
-            come, on several
-        :raises LabError: an answer was missing or wrong
+        Args:
+            path: The path.
+            requests: The number of requests for each target.
+            rate: Requests per second for each target, on one connection. Without a rate, several
+                connections send requests as fast as answers come.
+
+        Raises:
+            LabError: An answer was missing or had another status than 200.
         """
         command = ["nsenter", f"--net={containers.namespace(self.origin)}", "h2load", "--h1"]
         command += [f"--requests={requests}"]
@@ -104,22 +116,25 @@ class Way:
                 for target, log in zip(self.targets, logs, strict=True)
             ]
             if any([process.wait() for process in running]):
-                raise LabError("h2load failed, see above", "bin/lab status")
+                raise LabError("h2load failed; its message is above", "bin/lab status")
             lines = [line for log in logs for line in log.read_text().splitlines()]
         found = parse(lines)
         if len(found.taken) != requests * len(self.targets):
-            raise LabError(f"{len(found.taken)} of {requests * len(self.targets)} answers came")
+            raise LabError(
+                f"only {len(found.taken)} of {requests * len(self.targets)} requests were answered",
+                "bin/lab status",
+            )
         return found
 
 
 def ways() -> dict[str, Way]:
-    """Return the ways to the first application: through firewall and balancer, and straight."""
-    wanted, topology = fleet.current(), fleet.topology()
+    """Return two ways to the first application: through firewall and balancer, and straight."""
+    wanted, topology = inventory.current_plan(), topology_file.read()
     service, application = topology.service, topology.default
     balancer = next(machine for machine in wanted.machines if "balancer" in machine.roles)
     hosts = [
         host
-        for host in topology.fleet(fleet.members(topology))
+        for host in topology.fleet(inventory.active_members(topology))
         if host.application == application.name
     ]
     port = service.https if service.tls else service.http
@@ -143,7 +158,11 @@ def ways() -> dict[str, Way]:
 
 
 def page(way: Way) -> tuple[str, str]:
-    """Return the login page's session and one of its static files."""
+    """Return the login page's session cookie and the path of one of its static files.
+
+    Raises:
+        LabError: The page has none of them.
+    """
     url = f"{way.scheme}://{way.domain}{LOGIN}"
     curl = ["curl", "--silent", "--insecure", "--include", "--fail", "--max-time", "60"]
     curl += ["--connect-to", f"::{way.targets[0]}", url]
@@ -151,12 +170,12 @@ def page(way: Way) -> tuple[str, str]:
     session = re.search(r"(?im)^set-cookie: (session_id=[^;]+)", text)
     static = STATIC.search(text)
     if not session or not static:
-        raise LabError(f"{url} sets no session or names no static file", "bin/lab status")
+        raise LabError(f"{url} sets no session cookie or has no static file", "bin/lab status")
     return session[1], static[1]
 
 
 def measure() -> Iterator[Result]:
-    """Measure throughput, then latency, of the login page and of a static file of it."""
+    """Measure throughput and latency of the login page, and of one of its static files."""
     if not shutil.which("h2load"):
         preflight.install([PACKAGE])
     sides = ways()
@@ -167,10 +186,10 @@ def measure() -> Iterator[Result]:
 
 
 def compare(path: str, sides: Mapping[str, Way]) -> Iterator[Result]:
-    """Measure one path: as much as goes, then how long an answer takes with less."""
+    """Measure one path: the throughput, and then the latency at a moderate rate."""
     targets = len(sides["straight"].targets)
     for way in sides.values():
-        way.load(path, WARM_UP)  # the application's workers load the database's models once each
+        way.load(path, WARM_UP)  # each of the application's workers first loads its models
     rate = min(way.load(path, CALIBRATION).rate for way in sides.values()) / targets
     full = {
         name: partial(

@@ -1,4 +1,4 @@
-"""Entry: python -m lab."""
+"""Start the lab's command line: python -m lab."""
 
 from lab.commands.cli import main
 

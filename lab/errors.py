@@ -1,11 +1,12 @@
-"""What goes wrong in the lab, said so that the next step is clear."""
+"""The error that every command of the lab reports."""
 
 
 class LabError(Exception):
-    """A fault with the command that helps further.
+    """An error, with the command to run next.
 
-    :param message: what failed and why
-    :param advice: what to do next, usually a command
+    Args:
+        message: What failed, and why.
+        advice: What to do next, usually a command.
     """
 
     def __init__(self, message: str, advice: str = "") -> None:

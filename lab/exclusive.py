@@ -1,4 +1,7 @@
-"""One command at a time changes the lab; the kernel lets go of a lock when its holder ends."""
+"""Locks of the lab: one command at a time changes it.
+
+The kernel releases a lock when the process that holds it ends.
+"""
 
 import fcntl
 import os
@@ -9,15 +12,18 @@ from lab.errors import LabError
 from lab.paths import HOSTS_LOCK, LOCK
 from lab.process import wait_until
 
-HOSTS_SECONDS = 200  # longer than anything it is held for
+HOSTS_SECONDS = 200  # longer than any command holds the lock on the hosts
 
 
 @contextmanager
 def exclusive(what: str) -> Iterator[None]:
     """Hold the lab's lock.
 
-    :param what: the command, told to whom it keeps waiting
-    :raises LabError: another command holds it
+    Args:
+        what: The command, which the error of a second command names.
+
+    Raises:
+        LabError: Another command holds the lock.
     """
     with LOCK.open("a+") as file:
         try:
@@ -25,8 +31,8 @@ def exclusive(what: str) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise LabError(
-                f"the lab is being changed by: {file.read().strip()}",
-                "wait until it has ended, or end it (Ctrl-C)",
+                f"another command is changing the lab: {file.read().strip()}",
+                "wait until it has finished, or stop it with Ctrl-C",
             ) from error
         file.truncate(0)
         file.write(f"bin/lab {what} (process {os.getpid()})")
@@ -36,13 +42,17 @@ def exclusive(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def hosts(shared: bool = False) -> Iterator[None]:
-    """Hold the lock on which hosts there are, as soon as it is free.
+def hosts_lock(shared: bool = False) -> Iterator[None]:
+    """Wait for the lock on the set of hosts, and hold it.
 
-    Commands hold it only while they make, stop or remove hosts: a deployment may need new ones.
+    Commands hold it only while they create, stop or remove hosts, because a deployment may need
+    new hosts.
 
-    :param shared: with others who make or remove single hosts, instead of alone
-    :raises LabError: it was not free within HOSTS_SECONDS
+    Args:
+        shared: Whether other processes may create or remove single hosts at the same time.
+
+    Raises:
+        LabError: The lock was not free within HOSTS_SECONDS.
     """
     with HOSTS_LOCK.open("a") as file:
 
@@ -55,7 +65,7 @@ def hosts(shared: bool = False) -> Iterator[None]:
 
         if not wait_until(taken, HOSTS_SECONDS):
             raise LabError(
-                f"hosts are being made or removed for {HOSTS_SECONDS} s",
-                f"fuser -v {HOSTS_LOCK}   (who does it)",
+                f"another process has been creating or removing hosts for {HOSTS_SECONDS} s",
+                f"fuser -v {HOSTS_LOCK}   (shows the process)",
             )
         yield

@@ -1,4 +1,4 @@
-"""Commands of the machine, as argument lists, and conditions that are waited for."""
+"""Run commands on the machine, and wait for conditions."""
 
 import subprocess
 import time
@@ -16,14 +16,18 @@ def run(
     check: bool = True,
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return its exit code and output.
+    """Run a command, and return its exit code and output.
 
-    :param argv: command and arguments; no shell
-    :param text: standard input
-    :param data: standard input as bytes
-    :param check: a non-zero exit code is an error
-    :param timeout: seconds after which the command is killed
-    :raises LabError: with the command and what it said
+    Args:
+        argv: The command and its arguments; no shell reads them.
+        text: Standard input.
+        data: Standard input as bytes.
+        check: Whether a non-zero exit code is an error.
+        timeout: Seconds after which the command is killed.
+
+    Raises:
+        LabError: The command failed, timed out or is not installed. The message has the command
+            and its last lines of output.
     """
     command = [str(part) for part in argv]
     given = text.encode() if text is not None else data or b""
@@ -32,9 +36,11 @@ def run(
             command, input=given, capture_output=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"no end after {timeout} s: {' '.join(command)[:300]}") from error
+        raise LabError(
+            f"the command did not end within {timeout:g} s: {' '.join(command)[:300]}"
+        ) from error
     except FileNotFoundError as error:
-        raise LabError(f"no such command on this machine: {command[0]}") from error
+        raise LabError(f"this machine has no command {command[0]}") from error
     out = done.stdout.decode(errors="replace")
     err = done.stderr.decode(errors="replace")
     if check and done.returncode:
@@ -44,16 +50,20 @@ def run(
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it, be it hundreds of thousands of files."""
+    """Remove a folder and everything in it, even hundreds of thousands of files."""
     run(["rm", "--recursive", "--force", "--one-file-system", path])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, interval: float = 0.2) -> bool:
-    """Ask for a condition until it holds; false when it doesn't within the time.
+    """Wait until a condition holds.
 
-    :param condition: asked again and again
-    :param seconds: bound of the wait
-    :param interval: seconds between two questions
+    Args:
+        condition: Called repeatedly.
+        seconds: The longest wait.
+        interval: Seconds between two calls.
+
+    Returns:
+        False when the condition did not hold within that time.
     """
     deadline = time.monotonic() + seconds
     while not condition():

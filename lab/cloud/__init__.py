@@ -1,1 +1,1 @@
-"""The lab's cloud, which makes and removes hosts for the master's provisioner."""
+"""The lab's cloud: it creates and removes hosts for the master's provisioner."""

@@ -1,10 +1,13 @@
 #!/usr/bin/python3
-"""The lab's provisioner: has the lab's cloud (lab/cloud/server.py) make or remove a host.
+"""The lab's provisioner: asks the lab's cloud (lab/cloud/server.py) to create or remove a host.
 
-Run on the master by its plain Python, without Salt and without the lab.
-CLI: provisioner.py create ID < USER-DATA
-     provisioner.py destroy ID
-Exit code 0: it is so, also when it was so before; 1: it is not, standard error says why; 2: usage.
+It runs on the master with the system's Python, without Salt and without the lab's modules.
+
+Usage: provisioner.py create ID < USER-DATA
+       provisioner.py destroy ID
+
+Exit code 0: the host now exists (or does not), even if nothing had to be done. Exit code 1: the
+request failed, and standard error says why. Exit code 2: the arguments are invalid.
 """
 
 import json
@@ -16,17 +19,18 @@ SOCKET = "/srv/lab/provisioner.sock"
 USAGE = "usage: provisioner.py create ID < USER-DATA | provisioner.py destroy ID"
 MAX_BYTES = 100_000  # of a request
 ANSWER_SECONDS = 300
-ABSENT_SECONDS = 10  # `bin/lab up` replaces the cloud when its code has changed
+ABSENT_SECONDS = 10  # `bin/lab up` restarts the cloud when its code has changed
 
 
 class ProvisionerError(Exception):
-    """It was not done; the message says why."""
+    """The request failed; the message says why."""
 
 
 def exchange(request: bytes, path: str) -> dict[str, str]:
-    """Return what the cloud answers.
+    """Send a request to the cloud, and return its answer.
 
-    :raises OSError: it is not there, or ended meanwhile
+    Raises:
+        OSError: The cloud does not run, or ended before it answered.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_SECONDS)
@@ -35,34 +39,42 @@ def exchange(request: bytes, path: str) -> dict[str, str]:
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     if not answer:
-        raise ConnectionResetError("it ended before it answered")
+        raise ConnectionResetError("the cloud ended before it answered")
     return dict(json.loads(answer))
 
 
 def ask(action: str, host: str, user_data: str = "", path: str = SOCKET) -> str:
-    """Have the cloud do something, and return what it did. Asking again does no harm.
+    """Ask the cloud for an action, and return what it did. A repeated request changes nothing.
 
-    :param action: create or destroy
-    :param host: the host's id
-    :param user_data: for create: what the host is told at its first start
-    :param path: the cloud's socket
-    :raises ProvisionerError: it was not done
+    Args:
+        action: "create" or "destroy".
+        host: The host's id.
+        user_data: The host's cloud-init user data, to create it.
+        path: The cloud's socket.
+
+    Raises:
+        ProvisionerError: The request failed.
     """
     content = {"action": action, "host": host, "user_data": user_data}
     request = json.dumps(content).encode()
     if len(request) > MAX_BYTES:
-        raise ProvisionerError(f"the user data is larger than {MAX_BYTES} bytes")
+        raise ProvisionerError(
+            f"the request has {len(request)} bytes; it must have at most {MAX_BYTES}: "
+            "shorten the user data"
+        )
     end = time.monotonic() + ABSENT_SECONDS
     while True:
         try:
             answer = exchange(request, path)
         except TimeoutError:
-            raise ProvisionerError(f"no answer within {ANSWER_SECONDS} s") from None
+            raise ProvisionerError(
+                f"the lab's cloud did not answer within {ANSWER_SECONDS} s"
+            ) from None
         except OSError as error:
             if time.monotonic() > end:
                 raise ProvisionerError(
-                    f"the lab's cloud is not there: {path}: {error.strerror or error}\n"
-                    "next, on the lab's machine: bin/lab up"
+                    f"the lab's cloud is not running: {path}: {error.strerror or error}\n"
+                    "next, on the machine that runs the lab: bin/lab up"
                 ) from None
             time.sleep(0.5)
         else:
@@ -72,7 +84,7 @@ def ask(action: str, host: str, user_data: str = "", path: str = SOCKET) -> str:
 
 
 def main(arguments: list[str], path: str = SOCKET) -> int:
-    """Do what the command line says, and return the exit code."""
+    """Run the command line's request, and return the exit code."""
     if len(arguments) != 2 or arguments[0] not in ("create", "destroy"):
         print(USAGE, file=sys.stderr)
         return 2

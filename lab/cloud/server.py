@@ -1,8 +1,12 @@
-"""The lab's cloud: a process on the machine that makes and removes hosts of pools when asked.
+"""The lab's cloud: a process on the machine that creates and removes hosts of pools on request.
 
-It listens on a path socket, which the master's container sees (its network leads nowhere); the
-master calls lab/cloud/provisioner.py. `bin/lab add` and `bin/lab remove` ask it as well.
-CLI: python -m lab.cloud.server VERSION     (by `bin/lab up`, which replaces one of another version)
+It listens on a Unix socket, because the master's network does not reach this machine. The socket
+is visible in the master's container, where lab/cloud/provisioner.py connects to it. `bin/lab add`
+and `bin/lab remove` use it as well.
+
+Usage: python -m lab.cloud.server VERSION
+
+`bin/lab up` starts it, and replaces a running one of another version.
 """
 
 import json
@@ -22,62 +26,61 @@ from pathlib import Path
 
 from lab.cloud import provisioner
 from lab.errors import LabError
-from lab.exclusive import hosts
-from lab.machines import faults, network
-from lab.machines import hosts as fleet
-from lab.paths import CLOUD_LOG, CLOUD_SOCKET, REPOSITORY
+from lab.exclusive import hosts_lock
+from lab.machines import faults, hosts, network
+from lab.paths import CLOUD_LOG, CLOUD_SOCKET, REPOSITORY, digest
 from lab.process import wait_until
 
 Action = Callable[[str, str], str]
-"""From a host's id and its user data to what was done."""
+"""A function of a host's id and its user data that returns what it did."""
 
 CODE = ("lab/**/*.py", "fleet/**/*.py", "_utils/**/*.py")
 PARALLEL = 4
 READ_SECONDS = 10
 START_SECONDS = 20
-STOP_SECONDS = 60  # for what it is at work on
+STOP_SECONDS = 60  # for the requests that it works on
 
 log = logging.getLogger(__name__)
 noting = threading.Lock()
-"""Held while the noted faults are changed."""
+"""The lock on the list of injected faults."""
 
 
-# What it does
+# Actions
 
 
 def create(host: str, user_data: str) -> str:
-    """Make a host, unless it runs already with this user data."""
-    with hosts(shared=True):
-        if not fleet.create(host, user_data):
-            return "runs already"
+    """Create a host, unless it already runs with this user data."""
+    with hosts_lock(shared=True):
+        if not hosts.create(host, user_data):
+            return "already runs"
         with noting:
             faults.forget([host])
-    return "made"
+    return "created"
 
 
 def destroy(host: str, _: str) -> str:
-    """Remove a host, unless it isn't there."""
-    with hosts(shared=True):
-        removed = fleet.destroy(host)
+    """Remove a host, if it exists."""
+    with hosts_lock(shared=True):
+        removed = hosts.destroy(host)
         with noting:
             faults.forget([host])
-    return "removed" if removed else "is not there"
+    return "removed" if removed else "does not exist"
 
 
 # The process
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Answers requests, PARALLEL at the same time and one for each host.
+    """Answer requests: PARALLEL of them at the same time, but only one for each host.
 
-    It ends when its socket's file is gone: the lab was removed without it.
+    The process ends when its socket's file is gone, which means that the lab was removed.
     """
 
     request_queue_size = 64
 
     def __init__(self, path: Path, actions: Mapping[str, Action]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.unlink(missing_ok=True)  # of one that was killed
+        path.unlink(missing_ok=True)  # a killed cloud leaves its socket
         super().__init__(str(path), Handler)
         path.chmod(0o600)
         self.path, self.inode = path, path.stat().st_ino
@@ -86,7 +89,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.busy: dict[str, threading.Lock] = {}
 
     def service_actions(self) -> None:
-        """Look, twice a second, whether the socket is still this one's."""
+        """End when the socket is no longer this process's; called twice a second."""
         try:
             if self.path.stat().st_ino == self.inode:
                 return
@@ -96,19 +99,19 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         raise SystemExit(0)
 
     def answer(self, raw: bytes) -> dict[str, str]:
-        """Do what a request says, and return what is told: {"done": …} or {"error": …}."""
+        """Run a request, and return the answer: {"done": …} or {"error": …}."""
         try:
             action, host, user_data = read(raw, self.actions)
         except ValueError as error:
             log.info("refused: %s", error)
-            return {"error": f"the request: {error}"}
+            return {"error": f"invalid request: {error}"}
         begun = time.monotonic()
         try:
             with self.busy.setdefault(host, threading.Lock()), self.slots:
                 told = {"done": self.actions[action](host, user_data)}
         except LabError as error:
             told = {"error": f"{error}\nnext: {error.advice}" if error.advice else str(error)}
-        except Exception as error:  # whatever it is, who asked is told
+        except Exception as error:  # the caller waits for an answer, whatever happened
             log.exception("%s %.70r", action, host)
             told = {"error": f"{type(error).__name__}: {error}; next: {CLOUD_LOG}"}
         log.info("%s %.70r: %s, %.1f s", action, host, *told.values(), time.monotonic() - begun)
@@ -116,58 +119,65 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class Handler(socketserver.StreamRequestHandler):
-    """One request: JSON until the end of input, then the answer, JSON as well."""
+    """Handle one request: JSON until the end of input. The answer is JSON as well."""
 
     timeout = READ_SECONDS
     server: Server
 
     def handle(self) -> None:
-        """Read, do, answer."""
+        """Read the request, run it, and answer."""
         try:
             raw = self.rfile.read(provisioner.MAX_BYTES + 1)
-        except OSError as error:  # also: nothing more came in time
+        except OSError as error:  # for instance a timeout
             log.info("refused: %s", error)
             return
-        if raw:  # else it was `pid`
+        if raw:  # `pid` connects without a request
             told = json.dumps(self.server.answer(raw)).encode()
-            with suppress(OSError):  # who asked has gone, and finds it done when asking again
+            with suppress(OSError):  # the caller is gone; a repeated request finds the work done
                 self.wfile.write(told)
 
 
 def read(raw: bytes, actions: Mapping[str, Action]) -> tuple[str, str, str]:
     """Return a request's action, host and user data.
 
-    :raises ValueError: it is none; what was found, a private key perhaps, is not shown
+    Raises:
+        ValueError: The request is invalid. The message never shows its content, which may be a
+            private key.
     """
     if len(raw) > provisioner.MAX_BYTES:
-        raise ValueError(f"allowed is {provisioner.MAX_BYTES} bytes")
+        raise ValueError(f"it must have at most {provisioner.MAX_BYTES} bytes")
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError):
-        raise ValueError("allowed is JSON") from None
+        raise ValueError("it must be JSON") from None
     keys = ("action", "host", "user_data")
     if not isinstance(data, dict) or set(data) != {*keys}:
-        raise ValueError(f"allowed is a mapping of {', '.join(keys)}")
+        raise ValueError(f"it must be a mapping with the keys {', '.join(keys)}")
     if not all(isinstance(value, str) for value in data.values()):
-        raise ValueError("allowed are texts")
+        raise ValueError("every value must be a string")
     if data["action"] not in actions:
-        raise ValueError(f"action: allowed is {', '.join(actions)}")
+        raise ValueError(f"action: must be one of: {', '.join(actions)}")
     return data["action"], data["host"], data["user_data"]
 
 
 def serve(path: Path, actions: Mapping[str, Action]) -> None:
-    """Answer requests until the process is told to end; what is under way is finished first."""
+    """Answer requests until SIGTERM. Running requests are finished first.
+
+    Args:
+        path: The socket to listen on.
+        actions: The function for each action.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Server(path, actions) as server:
         server.serve_forever()
 
 
-# Its life
+# Starting and stopping it
 
 
 def pid(path: Path = CLOUD_SOCKET) -> int | None:
-    """Return the process id of who listens on the socket; none when nobody does."""
+    """Return the id of the process that listens on the socket, or None."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(READ_SECONDS)
         try:
@@ -179,11 +189,12 @@ def pid(path: Path = CLOUD_SOCKET) -> int | None:
 
 
 def ensure() -> None:
-    """Start the cloud, unless one with the same code is there.
+    """Start the cloud, unless it already runs with the same code.
 
-    :raises LabError: it did not start
+    Raises:
+        LabError: The cloud did not start.
     """
-    version = fleet.digest(path for pattern in CODE for path in REPOSITORY.glob(pattern))
+    version = digest(path for pattern in CODE for path in REPOSITORY.glob(pattern))
     running = pid()
     if running is not None and network.arguments(str(running))[-1:] == [version]:
         return
@@ -198,11 +209,13 @@ def ensure() -> None:
             start_new_session=True,
         )
     if not wait_until(lambda: pid() is not None, START_SECONDS):
-        raise LabError(f"the cloud did not start within {START_SECONDS} s", f"tail {CLOUD_LOG}")
+        raise LabError(
+            f"the lab's cloud did not start within {START_SECONDS} s", f"tail {CLOUD_LOG}"
+        )
 
 
 def stop() -> None:
-    """End the cloud, after what it is at work on; no such process is fine."""
+    """Stop the cloud if it runs, after the requests that it works on."""
     running = pid()
     if running is None:
         return
@@ -212,9 +225,15 @@ def stop() -> None:
 
 
 def ask(action: str, host: str, user_data: str = "") -> None:
-    """Have the cloud do something.
+    """Ask the cloud for an action.
 
-    :raises LabError: it was not done
+    Args:
+        action: "create" or "destroy".
+        host: The host's id.
+        user_data: The host's cloud-init user data, to create it.
+
+    Raises:
+        LabError: The request failed.
     """
     try:
         provisioner.ask(action, host, user_data, str(CLOUD_SOCKET))

@@ -1,1 +1,1 @@
-"""What bin/lab does: one module for each group of commands."""
+"""The commands of bin/lab."""

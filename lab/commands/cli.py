@@ -1,4 +1,4 @@
-"""The lab's commands."""
+"""The lab's command line."""
 
 import os
 import sys
@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lab.commands import lifecycle
-from lab.commands import status as health
+from lab.commands import lifecycle, status
 from lab.commands.console import complain, out
 from lab.errors import LabError
-from lab.machines import containers, faults
-from lab.machines import hosts as fleet
+from lab.machines import containers, faults, inventory, topology_file
 from lab.machines.plan import Machine, Plan
 
 app = typer.Typer(
@@ -22,36 +20,62 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
-SALT = {**PASS_THROUGH, "help_option_names": []}  # `bin/lab salt --help` is Salt's own
+SALT = {**PASS_THROUGH, "help_option_names": []}  # Salt itself answers `bin/lab salt --help`
+FAULT_KINDS = """Break hosts on purpose, until `bin/lab heal` repairs them.
+
+\b
+link-down     unplug all network cables of the host
+freeze        halt all processes of the host
+slow          give the host a fifth of one core
+kill          end the host at once, like a power cut
+stop          shut the host down in order
+service-kill  kill one systemd service with SIGKILL; NAME is the service
+
+\b
+Examples:
+  bin/lab fault freeze nas1 nas2
+  bin/lab fault service-kill nginx s1
+"""
+
+PoolHost = Annotated[str, typer.Argument(metavar="HOST", help="A host of a pool, for example s4.")]
+SnapshotName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The name of the snapshot, for example deployed.")
+]
 
 
 def pick(wanted: Plan, names: list[str]) -> list[Machine]:
     """Return the machines of those names.
 
-    :raises LabError: a name is unknown, or a member's host is not there
+    Raises:
+        LabError: A name is unknown, or its host does not exist.
     """
     try:
         found = [wanted.machine(name) for name in names]
     except KeyError as error:
         known = ", ".join(machine.name for machine in wanted.machines)
-        raise LabError(f"no host {error.args[0]} in the lab; there are: {known}") from error
-    there = containers.existing()
+        raise LabError(
+            f"{error.args[0]!r} is not a host of the lab; choose one of: {known}", "bin/lab status"
+        ) from error
+    existing = containers.existing()
     for machine in found:
-        if machine.container not in there:
-            raise LabError(f"{machine.name} has not been made, or was removed", "bin/lab status")
+        if machine.container not in existing:
+            raise LabError(
+                f"{machine.name} does not exist: it was removed or never created", "bin/lab status"
+            )
     return found
 
 
 def replace(argv: list[str]) -> None:
-    """Go on as another command: its input, output, signals and exit code are this one's."""
+    """Replace this process by another command, which gets its input, output and signals."""
     sys.stdout.flush()
     os.execvp(argv[0], argv)
 
 
 def enter(machine: Machine, argv: list[str]) -> None:
-    """Go on as a command within a host.
+    """Replace this process by a command within a host.
 
-    :raises LabError: the host doesn't run
+    Raises:
+        LabError: The host does not run.
     """
     if not containers.answers(machine):
         raise LabError(f"{machine.name} is stopped or frozen", "bin/lab heal (or: make up)")
@@ -60,30 +84,43 @@ def enter(machine: Machine, argv: list[str]) -> None:
 
 @app.callback()
 def root(context: typer.Context) -> None:
-    """The fleet on one machine."""
-    if os.geteuid() != 0 and context.invoked_subcommand != "up":  # which tells all that lacks
-        raise LabError("the lab needs root", "the same command with sudo")
+    """Run the whole fleet on this machine, one container for each host.
+
+    The lab needs root. Most people begin with `make up`, which runs `bin/lab up`.
+    """
+    # `up` reports a missing root together with everything else that the machine lacks.
+    if os.geteuid() != 0 and context.invoked_subcommand != "up":
+        raise LabError("the lab needs root", "run the same command with sudo")
 
 
-# Life
+# Create and remove
 
 
 @app.command()
 def up(
-    topology: Annotated[Path | None, typer.Option(help="Instead of pillar/topology.yaml.")] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="The topology to use, instead of pillar/topology.yaml.")
+    ] = None,
     app_name: Annotated[
         str | None,
-        typer.Option("--app", help="A file of pillar/app, instead of the topology's; NAME=FILE."),
+        typer.Option(
+            "--app",
+            metavar="[NAME=]FILE",
+            help="Deploy this file of pillar/app, for example sample-crm, instead of the "
+            "topology's. NAME chooses one of several applications.",
+        ),
     ] = None,
-    deploy: Annotated[bool, typer.Option(help="Deploy once the minions answer.")] = True,
+    deploy: Annotated[
+        bool, typer.Option(help="Let Salt deploy the service once all hosts run.")
+    ] = True,
 ) -> None:
-    """Start the lab or bring it up to date, and deploy."""
+    """Start the lab, or bring it up to date, and deploy."""
     lifecycle.up(topology, app_name, deploy)
 
 
 @app.command()
 def down() -> None:
-    """Stop and remove the lab; its caches stay."""
+    """Stop and remove the lab, but keep its caches."""
     lifecycle.down()
 
 
@@ -94,105 +131,140 @@ def clean() -> None:
 
 
 @app.command()
-def rebuild(hosts: list[str]) -> None:
-    """Make hosts anew: bare, with the keys they had."""
-    lifecycle.rebuild(pick(fleet.current(), hosts))
+def rebuild(
+    hosts: Annotated[
+        list[str], typer.Argument(metavar="HOST", help="The hosts, for example s1 nas3.")
+    ],
+) -> None:
+    """Replace hosts by new, empty ones with the same keys.
+
+    Salt does not deploy to them: `bin/lab salt HOST state.apply` does.
+    """
+    lifecycle.rebuild(pick(inventory.current_plan(), hosts))
 
 
 @app.command()
-def add(host: str) -> None:
-    """Make a new host of a pool: bare, with a minion."""
+def add(host: PoolHost) -> None:
+    """Create a host of a pool, empty except for a minion."""
     lifecycle.add(host)
 
 
 @app.command()
-def remove(host: str) -> None:
-    """Away with a host of a pool, as a cloud loses it."""
+def remove(host: PoolHost) -> None:
+    """Delete a host of a pool, as a cloud failure would.
+
+    Salt and the balancers get no warning.
+    """
     lifecycle.remove(host)
 
 
 @app.command()
-def snapshot(name: str) -> None:
-    """Keep the lab as it is; hosts stop and start."""
+def snapshot(name: SnapshotName) -> None:
+    """Save the whole lab under a name; its hosts restart."""
     lifecycle.snapshot(name)
 
 
 @app.command()
-def restore(name: str) -> None:
-    """Take the lab back to a snapshot."""
+def restore(name: SnapshotName) -> None:
+    """Return the whole lab to a snapshot."""
     lifecycle.restore(name)
 
 
-# Looking and working
+# Look and work
 
 
-@app.command()
-def status() -> None:
-    """Show the health of all; exit code 0: all is well."""
-    wanted = fleet.current()
+@app.command("status")
+def show_status() -> None:
+    """Show the health of every host and tier.
+
+    Exit code 0 means that everything is healthy.
+    """
+    wanted = inventory.current_plan()
     with out.status("asking all hosts …"):
-        rows = health.look(wanted, fleet.topology())
-    out.print(health.table(rows, faults.read()))
+        rows = status.look(wanted, topology_file.read())
+    out.print(status.table(rows, faults.read()))
     if not all(row.good for row in rows):
         raise SystemExit(1)
 
 
-@app.command("exec", context_settings=PASS_THROUGH)
-def execute(context: typer.Context, host: str) -> None:
-    """Run a command on a host: exec HOST -- CMD..."""
-    enter(pick(fleet.current(), [host])[0], context.args or ["bash", "--login"])
+@app.command("exec", context_settings=PASS_THROUGH, options_metavar="")
+def execute(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Argument(metavar="HOST [-- COMMAND...]", help="The host, for example s1.")
+    ],
+) -> None:
+    """Run a command on a host; without one, a shell.
+
+    Example: bin/lab exec s1 -- systemctl status nginx
+    """
+    enter(pick(inventory.current_plan(), [host])[0], context.args or ["bash", "--login"])
 
 
 @app.command(context_settings=SALT)
 def salt(context: typer.Context) -> None:
-    """Run salt on the master: salt '*' test.ping."""
-    enter(fleet.current().master, ["salt", *context.args])
+    """Run salt on the master: bin/lab salt '*' test.ping."""
+    enter(inventory.current_plan().master, ["salt", *context.args])
 
 
 @app.command("salt-run", context_settings=SALT)
 def salt_run(context: typer.Context) -> None:
-    """Run salt-run there: salt-run topology.check."""
-    enter(fleet.current().master, ["salt-run", *context.args])
+    """Run salt-run on the master: bin/lab salt-run topology.check."""
+    enter(inventory.current_plan().master, ["salt-run", *context.args])
 
 
 @app.command()
 def forward() -> None:
-    """Serve the CRM on 127.0.0.1:8443 and :8080 here."""
+    """Serve the CRM on this machine, for a browser.
+
+    The service is at 127.0.0.1:8443 (HTTPS) and 127.0.0.1:8080 (HTTP) until Ctrl-C.
+    """
     lifecycle.forward()
 
 
 # Faults
 
 
-@app.command()
+@app.command(help=FAULT_KINDS)
 def fault(
-    kind: faults.Kind, names: Annotated[list[str], typer.Argument(metavar="[NAME] HOST...")]
+    kind: Annotated[faults.Kind, typer.Argument(metavar="KIND", help="The kind of the fault.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME] HOST", help="The hosts, after the NAME for service-kill."),
+    ],
 ) -> None:
-    """Break hosts on purpose: KIND HOST..., service-kill NAME HOST..."""
-    wanted = fleet.current()
+    """Break hosts on purpose."""
+    wanted = inventory.current_plan()
     service, hosts = "", names
     if kind is faults.Kind.SERVICE_KILL:
         service, *hosts = names
     if not hosts:
-        raise LabError("which host?", "bin/lab fault service-kill NAME HOST")
+        raise LabError(
+            "service-kill needs a service and a host", "bin/lab fault service-kill NAME HOST"
+        )
     faults.inject(kind, pick(wanted, hosts), service)
 
 
 @app.command()
-def heal(hosts: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """End all faults, or those of some hosts."""
-    wanted = fleet.current()
+def heal(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="HOST", help="The hosts to repair; by default all of them."),
+    ] = None,
+) -> None:
+    """Undo the faults of all hosts, or of some."""
+    wanted = inventory.current_plan()
     for one in faults.heal(pick(wanted, hosts) if hosts else wanted.machines):
         out.print(f"healed: {one}")
 
 
 def main() -> None:
-    """Run a command; a fault is printed with its advice, and the exit code is 1."""
+    """Run the command line. An error is printed with its advice, and the exit code is 1."""
     try:
         app(prog_name="bin/lab")
     except LabError as error:
         complain(error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        out.print("interrupted; next: make up (goes on) or make down")
+        out.print("interrupted; next: make up (to continue) or make down (to remove the lab)")
         raise SystemExit(130) from None

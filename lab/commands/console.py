@@ -1,4 +1,4 @@
-"""What the operator sees: one line for each step, with the time it took."""
+"""The output that the operator sees: one line for each step, with its duration."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lab.errors import LabError
 
-WIDTH = 200  # where no terminal says how wide it is
+WIDTH = 200  # when the output is not a terminal
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -17,7 +17,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Show that something is under way, then that it is done and how long it took."""
+    """Show that a step is running, and afterwards how long it took."""
     start = time.monotonic()
     if out.is_terminal:
         with out.status(f"{title} …"):
@@ -29,7 +29,7 @@ def step(title: str) -> Iterator[None]:
 
 
 def complain(error: LabError) -> None:
-    """Print a fault and what to do about it."""
+    """Print an error, and what to do about it."""
     err.print("[red]✗[/]", end=" ")
     err.print(str(error), markup=False)
     if error.advice:

@@ -1,4 +1,4 @@
-"""What the commands that change the lab do, one after the other."""
+"""The commands that change the lab, step by step."""
 
 import asyncio
 import os
@@ -8,48 +8,62 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.cloud import server as cloud
-from lab.commands import deploy, preflight
-from lab.commands import forward as relay
+from lab.cloud import server
+from lab.commands import deploy, preflight, relay
 from lab.commands.console import out, step
 from lab.errors import LabError
-from lab.exclusive import exclusive, hosts
-from lab.machines import containers, faults, keys, network, plan, provision, snapshots
-from lab.machines import hosts as fleet
-from lab.machines.image import ensure as ensure_image
+from lab.exclusive import exclusive, hosts_lock
+from lab.machines import (
+    containers,
+    faults,
+    hosts,
+    inventory,
+    keys,
+    minions,
+    network,
+    plan,
+    provision,
+    salt_master,
+    snapshots,
+    topology_file,
+)
+from lab.machines.image import ensure_image
 from lab.machines.plan import Machine, Plan
-from lab.mirror import build as mirror
+from lab.mirror.build import ensure_mirror
 from lab.paths import CACHE, RELAY, STATE
 from lab.process import remove_tree
 from salina_fleet import secrets
-from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.topology import Topology
 
-HTTPS, HTTP = 8443, 8080  # on this machine's loopback
+HTTPS, HTTP = 8443, 8080  # on this machine's loopback address
 SECRETS = "/var/lib/salina/secrets"  # on the master
-JOINING = "bin/lab salt-run fleet.status"
-UNFINISHED = "bin/lab salt-run fleet.status   (if nobody is: orch.scale again)"
+FLEET_STATUS = "bin/lab salt-run fleet.status"
 
 
-def up(source: Path | None, application: str | None, with_deployment: bool) -> None:
-    """Bring the lab to what topology and repository say, from whatever there is.
+def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
+    """Create the lab, or bring an existing one to what the topology and the repository say.
 
-    :param source: another topology than the repository's
-    :param application: another application than the topology's
-    :param with_deployment: whether Salt deploys at the end
+    Args:
+        source: Another topology than the repository's.
+        app: Another application than the topology's: FILE, or NAME=FILE.
+        with_deployment: Whether Salt deploys at the end.
+
+    Raises:
+        LabError: The topology is invalid, the machine cannot run the lab, or a step failed.
     """
-    text, own = fleet.choose(source, application)
-    topology = fleet.parse(text)
+    text, own = topology_file.choose(source, app)
+    topology = topology_file.parse(text)
     for one in topology.applications.values():
-        fleet.check_application(one.definition)
+        topology_file.check_application(one.definition)
     preflight.ensure()
     with exclusive("up"):
-        mirror.ensure()
+        ensure_mirror()
         base = ensure_image()
         STATE.mkdir(parents=True, exist_ok=True)
-        fleet.write_topology(text, own)
+        topology_file.write(text, own)
         bring_up(topology, base, own)
         if with_deployment:
-            wanted = fleet.current()
+            wanted = inventory.current_plan()
             with step("secrets"):
                 deploy.create_secrets(wanted.master)
             start = time.monotonic()
@@ -58,66 +72,79 @@ def up(source: Path | None, application: str | None, with_deployment: bool) -> N
             summary(wanted, topology)
 
 
-def bring_up(topology: salina_topology.Topology, base: Path, own: bool) -> None:
-    """Start network, hosts and minions, or bring those that run to the plan.
+def bring_up(topology: Topology, base: Path, own: bool) -> None:
+    """Start the network, the hosts and the minions, or bring running ones to the plan.
 
-    Hosts that a change of a pool is at work on are its own: they stay as they are.
+    Hosts that an unfinished change of a pool works on stay as they are.
+
+    Args:
+        topology: The lab's topology.
+        base: The root directory of the image.
+        own: Whether the topology is the repository's own.
     """
     with step("cloud"):
-        cloud.ensure()
-    with hosts():
-        members = fleet.members(topology)
-        begun = fleet.unfinished(topology)
-        wanted = plan.make(topology, fleet.without(members, begun))
+        server.ensure()
+    with hosts_lock():
+        active = inventory.active_members(topology)
+        changing = inventory.changing_hosts(topology)
+        wanted = plan.make(topology, inventory.without_hosts(active, changing))
         with step("network"):
             if network.find() is None:
                 containers.remove_groups()
             network.ensure(wanted.bridges)
         with step(f"{len(wanted.machines)} hosts"):
-            fleet.remove_strangers(begun.union(machine.name for machine in wanted.machines))
+            hosts.remove_strangers(changing.union(machine.name for machine in wanted.machines))
             faults.unfreeze(wanted.machines)
-            fleet.ensure_machines(wanted, topology, base)
+            hosts.ensure_machines(wanted, topology, base)
             faults.heal(wanted.machines)
         with step("master"):
-            fleet.ensure_master(wanted, topology, own)
-            forgotten = fleet.forget_members(wanted.master, topology)
+            salt_master.ensure(wanted, topology, own)
+            forgotten = inventory.forget_members(wanted.master, topology)
     for fault in forgotten:
-        out.print(f"  forgotten, the pools have their initial members: {fault}")
+        out.print(f"  the pools have their initial members again, because {fault}")
     with step(f"{len(wanted.minions)} minions"):
-        fleet.wait_for_minions(wanted)
-    if begun:
-        out.print(f"  a change is at work on {', '.join(sorted(begun))}: {UNFINISHED}")
+        minions.wait_until_connected(wanted)
+    if changing:
+        names = ", ".join(sorted(changing))
+        out.print(f"  a change of a pool has not finished its work on {names}")
+        out.print(f"  next: {FLEET_STATUS}   (if no change is running: orch.scale again)")
 
 
-def summary(wanted: Plan, topology: salina_topology.Topology) -> None:
-    """Print where the service is, how to get in, and which hosts there are."""
+def summary(wanted: Plan, topology: Topology) -> None:
+    """Print the hosts, the service's addresses, and how to log in.
+
+    Args:
+        wanted: The plan of the lab.
+        topology: The lab's topology.
+    """
     out.print()
     for machine in wanted.machines:
         addresses = " ".join(interface.address for interface in machine.interfaces)
         out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
     scheme, port = ("https", HTTPS) if topology.service.tls else ("http", HTTP)
     for one in topology.applications.values():
-        first = one is topology.default  # which needs no name
+        first = one is topology.default  # it answers to any name
         here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
-        known = "" if first else f", and /etc/hosts has 127.0.0.1 {one.domain}"
+        known = "" if first else f"; needs the line `127.0.0.1 {one.domain}` in /etc/hosts"
         password = f"{SECRETS}/{secrets.own(one.name, 'login')}"
-        out.print(f"\n  {topology.url(one)}/ for the clients {clients(wanted)}")
-        out.print(f"  {here} on this machine, while this runs: bin/lab forward{known}")
+        out.print(f"\n  {topology.url(one)}/ for {clients(wanted)}")
+        out.print(f"  {here} on this machine, while `bin/lab forward` runs{known}")
         out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
-    out.print(f"  (all secrets are in {SECRETS})")
+    out.print(f"  (all secrets are in {SECRETS} on {wanted.master.name})")
 
 
 def clients(wanted: Plan) -> str:
-    """Return the clients' names."""
-    return " and ".join(machine.name for machine in wanted.clients) or "on the edge network"
+    """Return who reaches the service: the clients' names, or the network they would be in."""
+    names = " and ".join(machine.name for machine in wanted.clients)
+    return f"the clients {names}" if names else "clients on the edge network"
 
 
 def down() -> None:
-    """Remove the lab with all it has made, except its caches."""
+    """Remove the lab and everything that it created, except its caches."""
     with exclusive("down"), step("lab removed"):
         stop_relay()
-        cloud.stop()
-        fleet.remove_all()
+        server.stop()
+        hosts.remove_all()
 
 
 def clean() -> None:
@@ -128,81 +155,101 @@ def clean() -> None:
 
 
 def rebuild(machines: list[Machine]) -> None:
-    """Make hosts anew and wait for their minions."""
+    """Replace hosts by new, empty ones, and wait for their minions."""
     with exclusive("rebuild"):
-        wanted = fleet.current()
+        wanted = inventory.current_plan()
         base = ensure_image()
-        before = fleet.connections(wanted)
-        with step(f"{', '.join(machine.name for machine in machines)} anew"), hosts():
-            fleet.rebuild(machines, wanted, base)
-            faults.forget(machine.name for machine in machines)
-        minions = [machine for machine in machines if machine.minion]
-        if minions:
+        before = minions.connections(wanted)
+        names = [machine.name for machine in machines]
+        with step(f"{', '.join(names)} rebuilt"), hosts_lock():
+            hosts.rebuild(machines, wanted, base)
+            faults.forget(names)
+        rebuilt = [machine for machine in machines if machine.minion]
+        if rebuilt:
             with step("minions"):
-                fleet.wait_for_minions(wanted, minions, before)
+                minions.wait_until_connected(wanted, rebuilt, before)
 
 
 def add(name: str) -> None:
-    """Make a new bare host with a minion, as a cloud would, and wait for it."""
+    """Create a host of a pool, empty except for a minion as from a cloud, and wait for it.
+
+    Raises:
+        LabError: No pool has such a host, it already exists, or it cannot be created.
+    """
     with exclusive(f"add {name}"):
-        wanted, topology = fleet.current(), fleet.topology()
-        machine = fleet.machine_of(name, topology)
-        member = name in fleet.named(topology)
+        wanted, topology = inventory.current_plan(), topology_file.read()
+        machine = inventory.pool_machine(name, topology)
+        member = name in inventory.expected_hosts(topology)
         if machine.container in containers.existing():
-            raise LabError(f"{name} is there already", f"bin/lab rebuild {name}   (bare again)")
-        with step(f"{name}, bare"):
-            given = fleet.user_data(wanted.master, machine)
+            raise LabError(f"{name} already exists", f"bin/lab rebuild {name}   (empties it)")
+        with step(f"{name} created"):
+            given = hosts.user_data(wanted.master, machine)
             own = keys.pair(keys.minion(name))
             containers.put(wanted.master, provision.accepted({name: own}))
-            cloud.ask("create", name, given)
+            server.ask("create", name, given)
         with step("minion"):
-            fleet.wait_for_minions(fleet.current(), [machine])
+            minions.wait_until_connected(inventory.current_plan(), [machine])
         if member:
-            out.print(f"  {name} is a member, and bare: bin/lab salt {name} state.apply")
+            out.print(f"  {name} is a member of its pool, but still empty")
+            out.print(f"  next: bin/lab salt {name} state.apply")
         else:
-            out.print(f"  {name} joins by itself, once the fleet is deployed: {JOINING}")
+            out.print(f"  {name} joins its pool by itself, once the service is deployed")
+            out.print(f"  next: {FLEET_STATUS}   (shows whether it has joined)")
 
 
 def remove(name: str) -> None:
-    """Away with a host of a pool, and with what the master keeps of its minion."""
+    """Delete a host of a pool without warning, and what the master keeps about its minion.
+
+    Raises:
+        LabError: No pool has such a host, or it does not exist.
+    """
     with exclusive(f"remove {name}"):
-        topology = fleet.topology()
-        machine = fleet.machine_of(name, topology)
+        topology = topology_file.read()
+        machine = inventory.pool_machine(name, topology)
         if machine.container not in containers.present():
-            raise LabError(f"there is no host {name}", "bin/lab status")
+            raise LabError(f"the host {name} does not exist", "bin/lab status")
         with step(f"{name} removed"):
-            cloud.ask("destroy", name)
-            fleet.forget_keys(fleet.current().master, [name])
-        if name in fleet.named(topology):
-            out.print(f"  {name} is still a member: bin/lab add {name}, or orch.scale takes it out")
+            server.ask("destroy", name)
+            salt_master.forget_keys(inventory.current_plan().master, [name])
+        if name in inventory.expected_hosts(topology):
+            out.print(f"  {name} is still a member of its pool")
+            out.print(f"  next: bin/lab add {name}   (or remove it from the pool with orch.scale)")
 
 
 def snapshot(name: str) -> None:
-    """Keep the lab under a name, and start it again."""
+    """Save the lab under a name, and start it again.
+
+    Raises:
+        LabError: The name is invalid.
+    """
     with exclusive("snapshot"):
-        with step(f"snapshot {name}"), hosts():
-            faults.heal(fleet.current().machines)
+        with step(f"snapshot {name}"), hosts_lock():
+            faults.heal(inventory.current_plan().machines)
             snapshots.take(name)
         start_again()
 
 
 def restore(name: str) -> None:
-    """Take the lab back to a snapshot and start it."""
+    """Return the lab to a snapshot, and start it.
+
+    Raises:
+        LabError: There is no such snapshot.
+    """
     with exclusive("restore"):
-        with step(f"snapshot {name} taken back"), hosts():
-            snapshots.put_back(name)
+        with step(f"snapshot {name} restored"), hosts_lock():
+            snapshots.restore(name)
         start_again()
 
 
 def start_again() -> None:
-    """Start the lab's hosts as they are kept."""
-    own = not fleet.overridden()
-    bring_up(fleet.topology(), ensure_image(), own)
+    """Start the lab's hosts from their files."""
+    own = not topology_file.overridden()
+    bring_up(topology_file.read(), ensure_image(), own)
 
 
 def forward() -> None:
-    """Relay the service to this machine's loopback until interrupted."""
-    wanted, service = fleet.current(), fleet.topology().service
+    """Relay this machine's loopback address to the service, until interrupted."""
+    wanted, service = inventory.current_plan(), topology_file.read().service
     caller = wanted.caller(service.address)
     routes = [relay.Route(HTTP, service.address, service.http)]
     if service.tls:
@@ -212,13 +259,13 @@ def forward() -> None:
         return containers.namespace(caller)
 
     with only_relay():
-        out.print(", ".join(f"127.0.0.1:{route.port}" for route in routes), "(Ctrl-C ends it)")
+        out.print(", ".join(f"127.0.0.1:{route.port}" for route in routes), "(Ctrl-C to stop)")
         asyncio.run(relay.serve(routes, namespace))
 
 
 @contextmanager
 def only_relay() -> Iterator[None]:
-    """Note that this process is the relay, so that `down` ends it."""
+    """Record that this process is the relay, so that `down` ends it."""
     stop_relay()
     RELAY.write_text(str(os.getpid()))
     try:
@@ -228,7 +275,7 @@ def only_relay() -> Iterator[None]:
 
 
 def stop_relay() -> None:
-    """End a relay that still runs."""
+    """End the relay if it runs."""
     if RELAY.exists():
         pid = RELAY.read_text()
         if network.arguments(pid)[-1:] == ["forward"]:

@@ -1,4 +1,4 @@
-"""What the machine must have, asked before anything is started; all that lacks is said at once."""
+"""Check that this machine can run the lab, before it starts, and report all faults at once."""
 
 import os
 import shutil
@@ -10,21 +10,21 @@ from pathlib import Path
 from lab.commands.console import step
 from lab.errors import LabError
 from lab.machines import image, network
-from lab.mirror import build as mirror
+from lab.mirror import build
 from lab.paths import CACHE
 from lab.process import run
 
-# Debian packages: for containers and network, and what image and mirror are made with.
-PACKAGES = {"lxc", "iproute2", "util-linux", *image.HOST_PACKAGES, *mirror.HOST_PACKAGES}
+# Debian packages: for containers and networks, and to build the image and the mirror.
+PACKAGES = {"lxc", "iproute2", "util-linux", *image.HOST_PACKAGES, *build.HOST_PACKAGES}
 DISK_GIB = 12
-DISK_AGAIN_GIB = 3  # when image and mirrors are there already
+DISK_AGAIN_GIB = 3  # when the image and the mirror are already in the cache
 MEMORY_GIB = 7
 KEPT = (Path("/var/lib"), Path("/var/cache"))  # where the lab writes
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something the machine lacks, and what to do about it."""
+    """Something that the machine lacks, and what to do about it."""
 
     what: str
     remedy: str
@@ -34,21 +34,21 @@ Check = Callable[[], Fault | None]
 
 
 def load_modules(*names: str) -> None:
-    """Load kernel modules where the kernel has any; the checks see whether it helped."""
+    """Try to load kernel modules. The checks find out whether that helped."""
     modprobe = shutil.which("modprobe", path="/usr/sbin:/sbin")
     for name in names if modprobe else ():
         subprocess.run([str(modprobe), "-q", name], check=False)
 
 
 def root() -> Fault | None:
-    """Root makes namespaces, mounts and containers."""
+    """Check for root, who may create namespaces, mounts and containers."""
     if os.geteuid() == 0:
         return None
-    return Fault("not run by root", "run the same command with sudo")
+    return Fault("the command does not run as root", "run the same command with sudo")
 
 
 def debian() -> Fault | None:
-    """Apt and an init image of the same release are taken from the machine's own mirrors."""
+    """Check for Debian: image and packages come from the machine's own Debian mirrors."""
     release = dict(
         line.split("=", 1)
         for line in Path("/etc/os-release").read_text().splitlines()
@@ -56,36 +56,38 @@ def debian() -> Fault | None:
     )
     if release.get("ID", "").strip('"') == "debian" and shutil.which("apt-get"):
         return None
-    return Fault("not a Debian with apt", "use a Debian 12 machine (tried on bookworm)")
+    return Fault("this system is not Debian with apt", "use a machine with Debian 12 (bookworm)")
 
 
 def kernel_file_systems() -> Fault | None:
-    """Overlayfs carries the containers, FUSE the GlusterFS mounts."""
+    """Check for overlayfs, which containers need, and FUSE, which GlusterFS mounts need."""
     load_modules("overlay", "fuse")
     known = Path("/proc/filesystems").read_text().split()
-    lacking = [name for name in ("overlay", "fuse") if name not in known]
-    if not lacking:
+    missing = [name for name in ("overlay", "fuse") if name not in known]
+    if not missing:
         return None
-    return Fault(f"the kernel has no {' and no '.join(lacking)}", "use a kernel with these")
+    return Fault(f"the kernel has no {' and no '.join(missing)}", "use a kernel that has it")
 
 
 def fuse_device() -> Fault | None:
-    """GlusterFS is mounted through /dev/fuse."""
+    """Check for /dev/fuse, which GlusterFS mounts need."""
     if Path("/dev/fuse").is_char_device():
         return None
-    return Fault("no /dev/fuse", "mknod /dev/fuse c 10 229 (or: modprobe fuse)")
+    return Fault("/dev/fuse is missing", "mknod /dev/fuse c 10 229 (or: modprobe fuse)")
 
 
 def control_groups() -> Fault | None:
-    """Containers need control groups, version 1 or 2."""
+    """Check for control groups, version 1 or 2, which containers need."""
     top = Path("/sys/fs/cgroup")
     if (top / "cgroup.controllers").exists() or (top / "systemd").is_dir():
         return None
-    return Fault("no control groups at /sys/fs/cgroup", "mount them (systemd does so at boot)")
+    return Fault(
+        "/sys/fs/cgroup has no control groups", "mount them there (systemd does so at boot)"
+    )
 
 
 def network_namespaces() -> Fault | None:
-    """A namespace with a bridge and a veth pair, made and forgotten again."""
+    """Check that a network namespace with a bridge and a veth pair can be created."""
     script = (
         "ip link add br0 type bridge && ip link add v0 type veth peer name v1 "
         "&& ip link set v0 master br0"
@@ -96,37 +98,37 @@ def network_namespaces() -> Fault | None:
         return None
     said = done.stderr.strip() or f"exit code {done.returncode}"
     return Fault(
-        f"no network namespace with bridge and veth: {said}",
-        "modprobe -a bridge veth, or use a machine that lets root make namespaces",
+        f"a network namespace with a bridge and a veth pair cannot be created: {said}",
+        "modprobe -a bridge veth, or use a machine on which root may create namespaces",
     )
 
 
 def packet_filter() -> Fault | None:
-    """Each host has its own firewall (nftables)."""
+    """Check for nftables: each host has its own firewall."""
     load_modules("nf_tables")
     if Path("/proc/net/netfilter").is_dir():
         return None
-    return Fault("the kernel has no netfilter", "use a kernel with nf_tables")
+    return Fault("the kernel has no netfilter", "use a kernel that has nf_tables")
 
 
 def disk() -> Fault | None:
-    """Caches and the containers' changes take space."""
+    """Check the disk space for caches and for the containers' own files."""
     needed = DISK_AGAIN_GIB if CACHE.exists() else DISK_GIB
     for place in KEPT:
         free = shutil.disk_usage(place).free / 2**30
         if free < needed:
-            return Fault(f"{free:.1f} GiB free in {place}", f"make at least {needed} GiB free")
+            return Fault(f"{place} has only {free:.1f} GiB free", f"free at least {needed} GiB")
     return None
 
 
 def memory() -> Fault | None:
-    """A fleet of eleven hosts takes 5 GiB when it works; one that runs has them already."""
+    """Check the memory: eleven busy hosts need 5 GiB, unless the lab already runs."""
     fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     sizes = {field[0].rstrip(":"): int(field[1]) for field in fields}
     available = sizes["MemAvailable"] / 2**20
     if available >= MEMORY_GIB or network.find() is not None:
         return None
-    return Fault(f"{available:.1f} GiB of memory available", f"provide {MEMORY_GIB} GiB")
+    return Fault(f"only {available:.1f} GiB of memory are available", f"provide {MEMORY_GIB} GiB")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -142,16 +144,17 @@ CHECKS_WITH_TOOLS: tuple[Check, ...] = (network_namespaces,)
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages which the lab needs and the machine lacks."""
+    """Return the Debian packages that the lab needs and the machine does not have."""
     show = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"]
     shown = run([*show, *sorted(PACKAGES)], check=False).stdout.splitlines()
     return sorted(PACKAGES - {line.split()[0] for line in shown if line.endswith(" installed")})
 
 
 def install(packages: list[str]) -> None:
-    """Install packages of the machine.
+    """Install Debian packages on this machine.
 
-    :raises LabError: apt refused, with its last lines
+    Raises:
+        LabError: APT failed. The message has its last lines of output.
     """
     if not packages:
         return
@@ -163,17 +166,18 @@ def install(packages: list[str]) -> None:
 
 
 def report(faults: list[Fault]) -> LabError:
-    """Return the error that tells all faults at once."""
+    """Return one error for all faults."""
     lines = [f"  {fault.what}: {fault.remedy}" for fault in faults]
     return LabError(
-        "this machine can't run the lab:\n" + "\n".join(lines), "mend these, then: make up"
+        "this machine cannot run the lab:\n" + "\n".join(lines), "fix these, then: make up"
     )
 
 
 def ensure() -> None:
-    """Check everything and install what is missing.
+    """Check the machine, and install the Debian packages that are missing.
 
-    :raises LabError: with every fault and its remedy
+    Raises:
+        LabError: The machine cannot run the lab. The message has every fault and its remedy.
     """
     faults = [fault for check in (root, *CHECKS) if (fault := check())]
     if os.geteuid() == 0:
@@ -181,6 +185,6 @@ def ensure() -> None:
             install(missing_packages())
             faults += [fault for check in CHECKS_WITH_TOOLS if (fault := check())]
         except LabError as error:
-            faults.append(Fault(str(error), "mend apt: apt-get update"))
+            faults.append(Fault(str(error), "repair APT; apt-get update shows its errors"))
     if faults:
         raise report(faults)

@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.table import Table
 
-from lab.cloud import server as cloud
+from lab.cloud import server
 from lab.errors import LabError
-from lab.machines import containers, faults, hosts, plan
+from lab.machines import containers, faults, inventory, minions, plan, topology_file
 from lab.machines.plan import Machine, Plan
 from lab.paths import REPOSITORY
 from lab.process import run
@@ -57,7 +57,8 @@ class Row:
 def definitions(topology: Topology) -> dict[str, dict[str, Any]]:
     """Return the content of the files in pillar/app that the topology's applications name."""
     names = {one.definition for one in topology.applications.values()}
-    return {name: definition.load(hosts.APPLICATIONS / f"{name}.yaml").to_dict() for name in names}
+    folder = topology_file.APPLICATIONS
+    return {name: definition.load(folder / f"{name}.yaml").to_dict() for name in names}
 
 
 def probe(machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]) -> list[Check]:
@@ -112,9 +113,9 @@ def ping(wanted: Plan, running: set[str]) -> set[str]:
     if wanted.master.container not in running:
         return set()
     asked = {
-        name for name, _ in hosts.connections(wanted) if wanted.machine(name).container in running
+        name for name, _ in minions.connections(wanted) if wanted.machine(name).container in running
     }
-    return hosts.answering(wanted, asked, PING_SECONDS) if asked else set()
+    return minions.answering(wanted, asked, PING_SECONDS) if asked else set()
 
 
 def tiers(wanted: Plan, rows: list[Row]) -> list[Row]:
@@ -140,7 +141,7 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
     """
     there, frozen = containers.existing(), containers.frozen()
     running = containers.running() - frozen
-    fleet = Fleet(topology, hosts.members(topology), settings.load(SETTINGS))
+    fleet = Fleet(topology, inventory.active_members(topology), settings.load(SETTINGS))
     members, defined = plan.make(topology, fleet.members), definitions(topology)
 
     def state(machine: Machine) -> str:
@@ -163,10 +164,10 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
     with ThreadPoolExecutor(PARALLEL) as pool:
         answering = pool.submit(ping, members, running)
         rows = list(pool.map(row, wanted.machines))
-        minions = {machine.name: machine.name in answering.result() for machine in members.minions}
+        up = {machine.name: machine.name in answering.result() for machine in members.minions}
     rows = [
-        Row(one.name, one.roles, (Check("minion", minions[one.name]), *one.checks))
-        if one.name in minions
+        Row(one.name, one.roles, (Check("minion", up[one.name]), *one.checks))
+        if one.name in up
         else one
         for one in rows
     ]
@@ -177,7 +178,7 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
 
 def makes_hosts() -> Row:
     """Return whether the lab's cloud is there for the master's provisioner."""
-    there = cloud.pid() is not None
+    there = server.pid() is not None
     return Row("cloud", "the lab", (Check("process", there, "" if there else "ended: bin/lab up"),))
 
 

@@ -1,1 +1,1 @@
-"""The lab's hosts: containers, networks, images, and what each host is given."""
+"""The lab's hosts: their containers, networks, image and files."""

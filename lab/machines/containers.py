@@ -1,8 +1,9 @@
-"""The containers: their configuration, their life, commands in them. LXC, root's own."""
+"""The lab's LXC containers: configure, start and stop them, and run commands in them."""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 STOP_SECONDS = 20
+PARALLEL = 4
 UNPACK = ("tar", "--extract", "--touch", "--directory")
-"""With the time of now: a master takes a minion's key of the same time for the same key."""
+"""--touch sets the current time, because a master takes two keys of a minion with the same time for
+the same key."""
 
 COMMON = """\
 lxc.include = /usr/share/lxc/config/common.conf
@@ -34,10 +37,16 @@ lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
 
 @dataclass(frozen=True)
 class Layers:
-    """Where a container's files come from: the image below, what it has changed above."""
+    """Where a container's files come from: the image, and the container's own changes over it."""
 
     base: Path
     delta: Path
+
+
+def each(action: Callable[[Machine], object], machines: Iterable[Machine]) -> None:
+    """Run an action on several machines at the same time, and raise the first error."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(action, machines))
 
 
 def card(index: int, interface: Interface) -> str:
@@ -57,14 +66,20 @@ def card(index: int, interface: Interface) -> str:
 
 
 def bind(source: Path, target: str, options: str = "create=dir") -> str:
-    """Return the configuration that shows a path of the machine in a container, read-only."""
+    """Return the configuration that mounts a path of this machine into a container, read-only.
+
+    Args:
+        source: The path on this machine.
+        target: The path in the container, without the first slash.
+        options: Further mount options.
+    """
     return f"lxc.mount.entry = {source} {target} none bind,ro,{options} 0 0\n"
 
 
 def configuration(machine: Machine, layers: Layers) -> str:
-    """Return a container's configuration file.
+    """Return the text of a container's configuration file.
 
-    Over the repository's own topology the master sees the one in OVERRIDE, if there is one.
+    If OVERRIDE has a topology, the master sees it instead of the repository's own.
     """
     text = COMMON
     text += f"lxc.uts.name = {machine.name}\n"
@@ -81,22 +96,26 @@ def configuration(machine: Machine, layers: Layers) -> str:
 
 
 def folder(machine: Machine) -> Path:
-    """Return the folder that holds all of a container."""
+    """Return the folder with all files of a container."""
     return CONTAINERS / machine.container
 
 
 def delta(machine: Machine) -> Path:
-    """Return the folder of what a container has changed in its image."""
+    """Return the folder with the files that a container has changed in its image."""
     return folder(machine) / "delta"
 
 
 def lxc(command: str, machine: Machine, *arguments: str) -> list[str]:
-    """Return an LXC command on a container, within the lab's namespaces."""
+    """Return an LXC command for a container, within the lab's namespaces."""
     return inside([f"lxc-{command}", "-P", CONTAINERS, "-n", machine.container, *arguments])
 
 
 def base_of(config: str) -> Path:
-    """Return the image's root directory that a configuration names."""
+    """Return the image's root directory that a configuration names.
+
+    Raises:
+        LabError: The configuration names none.
+    """
     found = re.search(r"^lxc\.rootfs\.path = overlayfs:(.+?):", config, re.MULTILINE)
     if not found:
         raise LabError("a container's configuration is damaged", "bin/lab down; make up")
@@ -104,26 +123,26 @@ def base_of(config: str) -> Path:
 
 
 def read_configuration(machine: Machine) -> str:
-    """Return a container's configuration as it is; empty when there is no container."""
+    """Return a container's current configuration, or an empty text if there is no container."""
     path = folder(machine) / "config"
     return path.read_text() if path.exists() else ""
 
 
 def configure(machine: Machine) -> None:
-    """Bring the configuration of a stopped container to its plan."""
+    """Write the configuration of a stopped container as planned."""
     base = base_of(read_configuration(machine))
     path = folder(machine) / "config"
     path.write_text(configuration(machine, Layers(base, delta(machine))))
 
 
 def is_current(machine: Machine) -> bool:
-    """Say whether a container's configuration is the plan's."""
+    """Return whether a container's configuration is as planned."""
     text = read_configuration(machine)
     return text == configuration(machine, Layers(base_of(text), delta(machine)))
 
 
 def runs(machine: Machine, files: Files) -> bool:
-    """Say whether a container runs as planned, made with these files."""
+    """Return whether a container runs as planned, and was created with these files."""
     given = folder(machine) / "given"
     if not (given.exists() and answers(machine) and is_current(machine)):
         return False
@@ -136,10 +155,12 @@ def fingerprint(files: Files) -> str:
 
 
 def create(machine: Machine, base: Path, files: Files) -> None:
-    """Write a fresh container; it is there completely or not at all.
+    """Create a container, completely or not at all, and replace an existing one.
 
-    :param base: root directory of the image
-    :param files: what the host gets before its first start
+    Args:
+        machine: The container's machine.
+        base: The root directory of the image.
+        files: The files that the host has before its first start.
     """
     final, unfinished = folder(machine), folder(machine).with_suffix(".unfinished")
     remove(machine)
@@ -151,15 +172,18 @@ def create(machine: Machine, base: Path, files: Files) -> None:
 
 
 def remove(machine: Machine) -> None:
-    """Remove a stopped container with all it has written, also a half-written one."""
+    """Remove a stopped container and all its files, even a half-written one."""
     for path in (folder(machine).with_suffix(".unfinished"), folder(machine)):
         remove_tree(path)
 
 
 def put(machine: Machine, files: Files, keep: bool = False) -> None:
-    """Write files into a container, running or not.
+    """Write files into a container, whether it runs or not.
 
-    :param keep: leave what exists as it is, rather than replace it
+    Args:
+        machine: The container's machine.
+        files: The files to write.
+        keep: Whether to keep existing files, instead of replacing them.
     """
     unpack = [*UNPACK[:1], "--skip-old-files", *UNPACK[1:]] if keep else UNPACK
     if machine.container in running():
@@ -169,12 +193,12 @@ def put(machine: Machine, files: Files, keep: bool = False) -> None:
 
 
 def present() -> set[str]:
-    """Return the names of all containers that have a folder, be it half-written."""
+    """Return the names of all containers that have a folder, even half-written ones."""
     return {path.name.removesuffix(".unfinished") for path in CONTAINERS.glob("salina-*")}
 
 
 def existing() -> set[str]:
-    """Return the names of the containers that can be started: complete, and with an image."""
+    """Return the names of the containers that can start: complete ones whose image exists."""
     configs = CONTAINERS.glob("salina-*/config")
     return {
         path.parent.name
@@ -184,13 +208,13 @@ def existing() -> set[str]:
 
 
 def listed(*flags: str) -> set[str]:
-    """Return the names of the containers which LXC lists with these flags."""
+    """Return the names of the containers that LXC lists with these flags."""
     done = run(inside(["lxc-ls", "-P", CONTAINERS, "-1", *flags]))
     return {name for name in done.stdout.split() if name.startswith("salina-")}
 
 
 def running() -> set[str]:
-    """Return the names of the running containers, frozen ones among them."""
+    """Return the names of the running containers, including frozen ones."""
     return listed("--active")
 
 
@@ -200,19 +224,20 @@ def frozen() -> set[str]:
 
 
 def state(machine: Machine) -> str:
-    """Return RUNNING, FROZEN, STOPPED, or another of LXC's words; empty: there is no container."""
+    """Return RUNNING, FROZEN, STOPPED or another state of LXC; empty if there is no container."""
     return run(lxc("info", machine, "--no-humanize", "--state"), check=False).stdout.strip()
 
 
 def answers(machine: Machine) -> bool:
-    """Say whether commands can be run in a container: it is neither stopped nor frozen."""
+    """Return whether commands can run in a container: it is neither stopped nor frozen."""
     return state(machine) == "RUNNING"
 
 
 def start(machine: Machine) -> None:
     """Start a container.
 
-    :raises LabError: with the last lines of LXC's log
+    Raises:
+        LabError: It did not start. The message has the last lines of LXC's log.
     """
     log = folder(machine) / "start.log"
     log.unlink(missing_ok=True)
@@ -221,29 +246,30 @@ def start(machine: Machine) -> None:
     if done.returncode:
         said = log.read_text() if log.exists() else done.stderr
         lines = [re.sub(r"^\S+ \S+ ", "", line) for line in said.splitlines()]
-        raise LabError(f"{machine.name} does not start: " + "\n".join(lines[-6:]), "make up")
+        raise LabError(f"{machine.name} did not start: " + "\n".join(lines[-6:]), "make up")
 
 
 def stop(machine: Machine, kill: bool = False) -> None:
-    """Stop a container: shut down in order, or at once as a power cut does."""
+    """Stop a container: shut it down, or kill it at once, like a power cut."""
     how = ["--kill"] if kill else ["--timeout", str(STOP_SECONDS)]
     run(lxc("stop", machine, *how))
 
 
 def freeze(machine: Machine, on: bool) -> None:
-    """Halt all processes of a container where they are, or let them go on."""
+    """Halt all processes of a container, or let them continue."""
     run(lxc("freeze" if on else "unfreeze", machine))
 
 
 def throttle(machine: Machine, on: bool) -> None:
-    """Give a container's processes together a fifth of one core, or as much as there is.
+    """Limit a container's processes together to a fifth of one core, or remove the limit.
 
-    A request then takes five times as long. The kernel's shortest slices: with its usual tenth of
-    a second a request with little to do would not notice.
+    A request then takes five times as long. The quota uses the kernel's shortest periods: with
+    the usual period of a tenth of a second, a short request would not be slowed.
 
-    :raises LabError: the machine's control groups have no quota of the processor
+    Raises:
+        LabError: The machine's control groups have no CPU quota.
     """
-    quotas = {  # file -> its content with a quota and without
+    quotas = {  # file -> its content with the limit, and without
         "cpu.cfs_period_us": ("5000", "100000"),
         "cpu.cfs_quota_us": ("1000", "-1"),
         "cpu.max": ("1000 5000", "max 100000"),
@@ -255,7 +281,10 @@ def throttle(machine: Machine, on: bool) -> None:
         if (group / file).exists()
     ]
     if on and not found:
-        raise LabError(f"no quota of the processor for {machine.name}", "bin/lab fault freeze")
+        raise LabError(
+            f"{machine.name} cannot be slowed: this machine's control groups have no CPU quota",
+            f"bin/lab fault freeze {machine.name}   (another fault)",
+        )
     for path, (quota, none) in found:
         path.write_text(quota if on else none)
 
@@ -263,7 +292,8 @@ def throttle(machine: Machine, on: bool) -> None:
 def namespace(machine: Machine) -> Path:
     """Return the path, on this machine, of a running container's network namespace.
 
-    :raises LabError: it doesn't run
+    Raises:
+        LabError: The container does not run.
     """
     pid = run(lxc("info", machine, "--no-humanize", "--pid")).stdout.strip()
     if not pid:
@@ -272,24 +302,25 @@ def namespace(machine: Machine) -> Path:
 
 
 def attach(machine: Machine, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs the given one in a container, with a clean environment."""
+    """Return the command that runs another one in a container, with a clean environment."""
     variables = [f"--set-var={key}={value}" for key, value in ENVIRONMENT.items()]
     return lxc("attach", machine, "--clear-env", *variables, "--", *argv)
 
 
 def groups(name: str = "lxc.*.salina-*") -> list[Path]:
-    """Return the control groups that containers of the lab use or have left.
+    """Return the control groups that containers of the lab use, or have left.
 
-    Wherever they are: LXC makes them below the group of whoever called it.
+    They can be anywhere, because LXC creates them below the group of the process that called it.
 
-    :param name: a pattern of their names
+    Args:
+        name: The pattern of their names.
     """
     find = ["find", "/sys/fs/cgroup", "-type", "d", "-name", name, "-prune"]
     return [Path(line) for line in run(find, check=False).stdout.splitlines()]
 
 
 def thaw_groups() -> None:
-    """Let frozen processes go on, without LXC: they could not even be killed."""
+    """Let frozen processes continue, without LXC. Frozen processes cannot even be killed."""
     for group in groups():
         for name, on in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
             if (group / name).exists():
@@ -297,15 +328,15 @@ def thaw_groups() -> None:
 
 
 def busy_groups() -> list[Path]:
-    """Return the control groups in which processes still are."""
+    """Return the control groups that still have processes."""
     tasks = [path for group in groups() for path in group.rglob("cgroup.procs")]
     return [path.parent for path in tasks if path.read_text().strip()]
 
 
 def remove_groups() -> None:
-    """Remove the empty control groups which killed containers left; used ones stay.
+    """Remove the empty control groups that killed containers left; used ones stay.
 
-    Among them LXC's own, in which it starts a container; it makes that again when it needs it.
+    This includes LXC's own group, in which it starts containers. LXC creates it again on demand.
     """
     for group in [*groups(), *groups("lxc.pivot")]:
         below = [path for path in group.rglob("*") if path.is_dir()]

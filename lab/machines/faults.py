@@ -1,4 +1,4 @@
-"""Faults on purpose, and their end. What is broken is noted, so that `status` can tell."""
+"""Break hosts on purpose, and repair them. A file lists the faults for `bin/lab status`."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -7,26 +7,25 @@ from enum import StrEnum
 from functools import partial
 
 from lab.machines import containers, network
-from lab.machines import hosts as fleet
 from lab.machines.plan import Machine
 from lab.paths import FAULTS
 from lab.process import run
 
 
 class Kind(StrEnum):
-    """What can be done to a host."""
+    """The ways to break a host."""
 
-    LINK_DOWN = "link-down"  # all its cables out
-    FREEZE = "freeze"  # its processes halt where they are
-    SLOW = "slow"  # a fifth of one core: a request takes five times as long
+    LINK_DOWN = "link-down"  # all its network cables are unplugged
+    FREEZE = "freeze"  # all its processes halt
+    SLOW = "slow"  # it gets a fifth of one core, so a request takes five times as long
     KILL = "kill"  # a power cut
-    STOP = "stop"  # shut down in order
-    SERVICE_KILL = "service-kill"  # SIGKILL to one of its services
+    STOP = "stop"  # an ordinary shutdown
+    SERVICE_KILL = "service-kill"  # SIGKILL for one of its services
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that was injected."""
+    """An injected fault."""
 
     kind: Kind
     host: str
@@ -37,7 +36,7 @@ class Fault:
 
 
 def read() -> list[Fault]:
-    """Return the faults that were injected and not yet healed."""
+    """Return the injected faults that are not yet healed."""
     if not FAULTS.exists():
         return []
     return [
@@ -47,40 +46,43 @@ def read() -> list[Fault]:
 
 
 def write(faults: Iterable[Fault]) -> None:
-    """Note the injected faults."""
-    noted = [asdict(fault) for fault in faults]
-    if noted:
+    """Replace the list of injected faults."""
+    listed = [asdict(fault) for fault in faults]
+    if listed:
         unfinished = FAULTS.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(noted))
+        unfinished.write_text(json.dumps(listed))
         unfinished.rename(FAULTS)
     else:
         FAULTS.unlink(missing_ok=True)
 
 
-def forget(hosts: Iterable[str]) -> None:
-    """Drop the notes about hosts, which were made anew or removed."""
-    gone, noted = set(hosts), read()
-    left = [fault for fault in noted if fault.host not in gone]
-    if left != noted:
+def forget(names: Iterable[str]) -> None:
+    """Remove the faults of hosts that were rebuilt or removed from the list."""
+    gone, listed = set(names), read()
+    left = [fault for fault in listed if fault.host not in gone]
+    if left != listed:
         write(left)
 
 
 def links(machine: Machine, up: bool) -> None:
-    """Plug all cables of a host in or out."""
+    """Plug in or unplug all network cables of a host."""
     for interface in machine.interfaces:
         network.set_link(interface.pair, up)
 
 
 def cut_power(machine: Machine) -> None:
-    """End a host at once. Its cables first: a dead host's kernel closes no connections."""
+    """Kill a host like a power cut: without its cables, its kernel cannot close connections."""
     links(machine, up=False)
     containers.stop(machine, kill=True)
 
 
 def inject(kind: Kind, machines: Sequence[Machine], service: str = "") -> None:
-    """Break hosts in one way, all at the same time, and note it.
+    """Break several hosts in the same way at the same time, and record it.
 
-    :param service: name of the unit, for SERVICE_KILL
+    Args:
+        kind: How to break them.
+        machines: The hosts.
+        service: The systemd unit, for SERVICE_KILL.
     """
     kill_unit = ["systemctl", "kill", "--signal=KILL", service]
     actions: dict[Kind, Callable[[Machine], object]] = {
@@ -92,11 +94,11 @@ def inject(kind: Kind, machines: Sequence[Machine], service: str = "") -> None:
         Kind.SERVICE_KILL: lambda machine: run(containers.attach(machine, kill_unit)),
     }
     write([*read(), *(Fault(kind, machine.name, service) for machine in machines)])
-    fleet.each(actions[kind], machines)
+    containers.each(actions[kind], machines)
 
 
 def unfreeze(machines: Iterable[Machine]) -> None:
-    """Let those of the hosts that are frozen go on."""
+    """Let the frozen ones of these hosts continue."""
     frozen = containers.frozen()
     for machine in machines:
         if machine.container in frozen:
@@ -104,13 +106,16 @@ def unfreeze(machines: Iterable[Machine]) -> None:
 
 
 def heal(machines: Iterable[Machine]) -> list[Fault]:
-    """End all faults of these hosts, also those that nobody noted; return the noted ones.
+    """Undo all faults of these hosts, even faults that are not on the list.
 
-    Frozen hosts go on, slow ones are quick, stopped ones start, cables are plugged in, killed
-    services start.
+    Frozen hosts continue, slow ones get their full speed, stopped ones and killed services start,
+    and all cables are plugged in. Hosts that do not exist are skipped.
+
+    Returns:
+        The faults that were on the list.
     """
-    there = containers.existing()
-    broken = {machine.name: machine for machine in machines if machine.container in there}
+    existing = containers.existing()
+    broken = {machine.name: machine for machine in machines if machine.container in existing}
     unfreeze(broken.values())
     running = containers.running()
 
@@ -121,11 +126,11 @@ def heal(machines: Iterable[Machine]) -> list[Fault]:
         else:
             containers.start(machine)
 
-    fleet.each(plug_in, broken.values())
-    noted = [fault for fault in read() if fault.host in broken]
-    for fault in noted:
+    containers.each(plug_in, broken.values())
+    healed = [fault for fault in read() if fault.host in broken]
+    for fault in healed:
         if fault.kind is Kind.SERVICE_KILL:
             start = ["systemctl", "start", "--no-block", fault.service]
             run(containers.attach(broken[fault.host], start))
     forget(broken)
-    return noted
+    return healed

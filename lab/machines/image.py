@@ -1,11 +1,13 @@
-"""The lab's base image: a bare Debian bookworm with Salt in /opt/salt, and nothing else.
+"""The lab's base image: a bare Debian bookworm with Salt in /opt/salt.
 
-Nothing that a state installs or configures is in it. What is adapted to the lab: packages,
-wheels and the applications' repositories come from the mirror (lab.mirror) that every host sees at
-/srv/mirror, npm's come from a registry on the host's loopback (lab/mirror/registry.py), and units
-that are of no use in a container are masked.
+It has nothing that a state installs or configures. Three things are adapted to the lab:
 
-CLI: python -m lab.machines.image     prints the directory of the root file system
+- Debian packages, wheels and git repositories come from the lab's mirror (lab/mirror/build.py),
+  which every host sees at /srv/mirror.
+- npm packages come from a registry on the host's loopback address (lab/mirror/registry.py).
+- systemd units that are useless in a container are masked.
+
+Usage: python -m lab.machines.image     (prints the directory of the root file system)
 """
 
 import inspect
@@ -15,14 +17,14 @@ from pathlib import Path
 
 from lab.commands.console import step
 from lab.mirror import registry
-from lab.mirror.cache import digest, directory, keep_only, lock, remove
+from lab.mirror.cache import build_lock, digest, directory, keep_only, remove
 from lab.mirror.debian import download_options, source_lines
 from lab.mirror.locks import environments
 from lab.mirror.wheels import wheelhouse
 from lab.paths import DOWNLOADS, IMAGES, LOCKS
 from lab.process import run
 
-# What the machine needs for this module (timelib and others are compiled for Salt).
+# Debian packages that building the image needs. The compiler is for timelib, which Salt needs.
 HOST_PACKAGES = ("mmdebstrap", "gcc", "python3-dev", "python3-venv")
 
 SUITE = "bookworm"
@@ -32,8 +34,8 @@ PACKAGES = (
     *("python3", "python3-apt"),
 )
 
-# A minion takes 8 s to end: Salt waits 5 s for answers still on their way. Killed before, it
-# leaves a process of its own behind, for which the next start fails.
+# A minion takes 8 s to end, because Salt waits 5 s for late answers. If it is killed earlier, it
+# leaves a process behind, and the next start fails.
 SALT_UNIT = """\
 [Unit]
 Description=The Salt {name}
@@ -54,16 +56,16 @@ WantedBy=multi-user.target
 
 FILES = {
     "etc/apt/sources.list": f"deb [trusted=yes] file:/srv/mirror/apt {SUITE} main\n",
-    # The mirror holds what the states name and its dependencies, without recommendations,
-    # as for a lean server. Translations and package lists that nobody reads are left out.
+    # The mirror has the packages that the states name and their dependencies, but no recommended
+    # packages and no translations.
     "etc/apt/apt.conf.d/90lab": (
         'APT::Install-Recommends "false";\nAPT::Install-Suggests "false";\n'
         'Acquire::Languages "none";\n'
     ),
-    # A host that loses its power is made anew: no need to wait for the disk.
+    # A host that loses its power is rebuilt, so dpkg need not wait for the disk.
     "etc/dpkg/dpkg.cfg.d/90lab": "force-unsafe-io\n",
     "etc/pip.conf": "[global]\nno-index = true\nfind-links = /srv/mirror/wheels\n",
-    # What is upstream is root's, and any user may clone it, as from a public server.
+    # Root owns the upstream repositories; any user may clone them, as from a public server.
     "etc/gitconfig": (
         "[safe]\n\tdirectory = /srv/mirror/git/odoo-14.0.git\n"
         "\tdirectory = /srv/mirror/git/sample-crm.git\n"
@@ -87,7 +89,7 @@ FILES = {
     "etc/resolv.conf": "",
 }
 
-# Consoles, hardware, the kernel's own file systems; and timers that would change or load hosts.
+# Consoles, hardware, the kernel's own file systems, and timers that would change or load hosts.
 MASKED = (
     *("console-getty.service", "getty@.service", "systemd-logind.service"),
     *("systemd-modules-load.service", "systemd-journald-audit.socket"),
@@ -100,14 +102,14 @@ MASKED = (
 
 
 def version() -> str:
-    """Return the digest of what the image is made from: these data, these steps, Salt's lock."""
+    """Return a digest of the image's inputs: the data and steps of this module, and Salt's lock."""
     steps = [inspect.getsource(function) for function in (bootstrap, configure, install_salt)]
     locked = (LOCKS / "minion.txt").read_text()
     return digest(SUITE, PACKAGES, FILES, MASKED, steps, locked)
 
 
 def bootstrap(root: Path) -> None:
-    """Install the bare system, from the machine's own Debian mirrors."""
+    """Install the bare system from the machine's own Debian mirrors."""
     run(
         [
             *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
@@ -123,7 +125,7 @@ def bootstrap(root: Path) -> None:
 
 
 def configure(root: Path) -> None:
-    """Write the lab's files and mask what is useless in a container."""
+    """Write the lab's files, and mask units that are useless in a container."""
     for leftover in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
         (root / leftover).unlink(missing_ok=True)
     for name, text in FILES.items():
@@ -134,20 +136,23 @@ def configure(root: Path) -> None:
     localtime = root / "etc/localtime"
     remove(localtime)
     localtime.symlink_to("/usr/share/zoneinfo/Etc/UTC")
-    systemctl = ["chroot", str(root), "systemctl", "--quiet"]  # the machine may have none
+    systemctl = ["chroot", str(root), "systemctl", "--quiet"]  # the machine may have no systemctl
     run([*systemctl, "mask", *MASKED])
     run([*systemctl, "enable", "lab-registry.socket"])
     run([*systemctl, "set-default", "multi-user.target"])
 
 
 def install_salt(root: Path, wheels: Path) -> None:
-    """Install the locked Salt into /opt/salt, on top of the system's Python (for python3-apt)."""
+    """Install the locked Salt into /opt/salt.
+
+    It uses the system's Python and its packages, because Salt needs python3-apt.
+    """
     inside = root / "opt/wheels"
     run(["cp", "-r", wheels, inside])
     run(["cp", LOCKS / "minion.txt", inside])
     venv = ["-m", "venv", "--system-site-packages", "--without-pip", "/opt/salt"]
     run(["chroot", root, "python3", *venv])
-    # Python runs a package from within an archive: the wheel of pip installs itself and the rest.
+    # Python can run a package inside an archive: pip's wheel installs pip and all others.
     pip = next(inside.glob("pip-*.whl")).relative_to(root)
     options = ["--quiet", "--no-index", "--no-deps", "--ignore-installed", "--no-cache-dir"]
     options += ["--root-user-action=ignore", "--find-links=/opt/wheels"]
@@ -159,28 +164,28 @@ def install_salt(root: Path, wheels: Path) -> None:
 
 
 def build(target: Path) -> None:
-    """Make the image in the given empty directory."""
+    """Build the image in an empty directory."""
     root = target / "rootfs"
     python = environments()["minion"]["python"]
     wheels = partial(wheelhouse, DOWNLOADS / "wheels/minion", LOCKS / "minion.txt", python)
     with step("image: Debian's base system, wheels for Salt"), ThreadPoolExecutor() as pool:
-        ready = pool.submit(wheels)  # mostly one compiler: there is time for the other meanwhile
+        ready = pool.submit(wheels)  # mostly one compiler, so bootstrap can run at the same time
         bootstrap(root)
     with step("image: Salt"):
         install_salt(root, ready.result())
         configure(root)
 
 
-def ensure() -> Path:
-    """Return the directory of the root file system, built first where it is missing.
+def ensure_image() -> Path:
+    """Return the directory of the root file system, and build it first if necessary.
 
-    Older images are removed as soon as no host stands on them.
+    Older images are removed once no host uses them.
     """
-    with lock():
+    with build_lock():
         image = directory(IMAGES / version(), build)
         keep_only(image)
     return image / "rootfs"
 
 
 if __name__ == "__main__":
-    print(ensure())
+    print(ensure_image())

@@ -1,4 +1,4 @@
-"""Salt's keys, made before their hosts exist: nothing is ever accepted by name."""
+"""Salt's keys. The lab generates them before their hosts exist, so no key is accepted by name."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,20 +8,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.paths import KEYS
 
-BITS = 2048  # as Salt itself makes them
+BITS = 2048  # Salt's own default
 MASTER = "master"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A private and a public key, both PEM."""
+    """A private and a public key, both in PEM format."""
 
     private: str = field(repr=False)
     public: str
 
 
 def generate() -> Pair:
-    """Return a fresh pair in the formats Salt writes."""
+    """Generate a new pair in the formats that Salt writes."""
     key = rsa.generate_private_key(65537, BITS)
     private = key.private_bytes(
         serialization.Encoding.PEM,
@@ -35,14 +35,15 @@ def generate() -> Pair:
 
 
 def minion(host: str) -> str:
-    """Return the name under which a minion's pair is kept."""
+    """Return the name under which the lab keeps a minion's pair."""
     return f"minion-{host}"
 
 
 def pair(name: str) -> Pair:
-    """Return the kept pair of that name, made when there is none yet.
+    """Return the pair of that name, and generate it first if there is none.
 
-    :param name: what `minion` returns, or MASTER
+    Args:
+        name: What `minion` returns, or MASTER.
     """
     if not kept(name)[1].exists():
         keep(name, generate())
@@ -50,26 +51,26 @@ def pair(name: str) -> Pair:
     return Pair(private.read_text(), public.read_text())
 
 
-def keep(name: str, made: Pair) -> None:
-    """Keep a pair under a name that has none; it is there completely or not at all."""
+def keep(name: str, new: Pair) -> None:
+    """Keep a pair under a name that has none, completely or not at all."""
     private, public = kept(name)
     KEYS.mkdir(parents=True, exist_ok=True, mode=0o700)
     private.unlink(missing_ok=True)
     private.touch(mode=0o600)
-    private.write_text(made.private)
+    private.write_text(new.private)
     unfinished = public.with_suffix(".unfinished")
-    unfinished.write_text(made.public)
+    unfinished.write_text(new.public)
     unfinished.rename(public)
 
 
 def forget(name: str) -> None:
-    """Drop the pair of that name, if there is one."""
-    for path in reversed(kept(name)):  # without its public key it is none
+    """Delete the pair of that name, if there is one."""
+    for path in reversed(kept(name)):  # the public key first: without it the pair does not count
         path.unlink(missing_ok=True)
 
 
 def kept(name: str) -> tuple[Path, Path]:
-    """Return where the private and the public key of that name are."""
+    """Return the paths of the private and the public key of that name."""
     return KEYS / f"{name}.pem", KEYS / f"{name}.pub"
 
 

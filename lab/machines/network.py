@@ -1,7 +1,7 @@
-"""The lab's isolated network: namespaces of its own, held by one process, with all bridges in it.
+"""The lab's isolated network: its own namespaces with all bridges, kept alive by one process.
 
-The machine's own network namespace never has an address, a route or a card of the lab. The
-kernel forgets everything at once when the holder ends. The process table says whether it runs.
+That process is called the holder. When it ends, the kernel removes everything at once. The
+machine's own network namespace never has an address, a route or a network card of the lab.
 """
 
 import json
@@ -18,12 +18,12 @@ from lab.process import run, wait_until
 MARK = "salina-lab-holder"
 SCRIPT = REPOSITORY / "lab/holder"
 NAMESPACES = ("--net", "--mount", "--pid")
-INSTANCES = 1024  # inotify instances; 12 hosts use up the kernel's default of 128
+INSTANCES = 1024  # inotify instances: the kernel's default of 128 is too few for 12 hosts
 INSTANCES_FILE = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 def arguments(pid: str) -> list[str]:
-    """Return the command line of a process, empty when it is gone."""
+    """Return the command line of a process, or an empty list if it has ended."""
     try:
         return Path("/proc", pid, "cmdline").read_text().split("\0")[:-1]
     except OSError:
@@ -31,12 +31,12 @@ def arguments(pid: str) -> list[str]:
 
 
 def is_holder(argv: Sequence[str]) -> bool:
-    """Say whether a command line is the holder's (not that of `unshare`, its parent)."""
+    """Return whether a command line is the holder's, and not that of its parent `unshare`."""
     return argv[-1:] == [MARK] and "unshare" not in Path(argv[0]).name
 
 
 def find() -> int | None:
-    """Return the holder's process id, or none when no lab runs."""
+    """Return the holder's process id, or None if no lab runs."""
     pids = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return next((int(pid) for pid in pids if is_holder(arguments(pid))), None)
 
@@ -44,7 +44,8 @@ def find() -> int | None:
 def holder() -> int:
     """Return the holder's process id.
 
-    :raises LabError: no lab runs
+    Raises:
+        LabError: No lab runs.
     """
     pid = find()
     if pid is None:
@@ -53,15 +54,24 @@ def holder() -> int:
 
 
 def inside(argv: Sequence[str | Path], pid: int | None = None) -> list[str]:
-    """Return the command that runs the given one within the lab's namespaces."""
+    """Return the command that runs another one within the lab's namespaces.
+
+    Args:
+        argv: The other command.
+        pid: The holder's process id, if it is already known.
+
+    Raises:
+        LabError: No lab runs.
+    """
     target = str(pid or holder())
     return ["nsenter", "--target", target, *NAMESPACES, "--", *(str(part) for part in argv)]
 
 
 def start() -> int:
-    """Start the holder where none runs, and return its process id.
+    """Start the holder if none runs, and return its process id.
 
-    :raises LabError: the kernel refused, or the holder's script failed
+    Raises:
+        LabError: The kernel refused, or the holder's script failed.
     """
     running = find()
     if running is not None:
@@ -79,27 +89,34 @@ def start() -> int:
     assert process.stdout and process.stderr
     if process.stdout.readline() != "ready\n":
         raise LabError(
-            f"the lab's namespaces can't be made: {process.stderr.read().strip()}",
-            "make up   (its checks tell what the kernel lacks)",
+            f"the lab's namespaces cannot be created: {process.stderr.read().strip()}",
+            "make up   (it checks what the kernel lacks)",
         )
     return holder()
 
 
 def stop() -> None:
-    """End the holder, and with it every process, mount and network of the lab."""
+    """End the holder, and with it every process, mount and network of the lab.
+
+    Raises:
+        LabError: The holder did not end.
+    """
     pid = find()
     if pid is None:
         return
     os.kill(pid, signal.SIGKILL)
     if not wait_until(lambda: not Path("/proc", str(pid)).exists(), 30):
-        raise LabError(f"the lab's first process ({pid}) does not end", f"ps -o stat,wchan {pid}")
+        raise LabError(
+            f"the lab's first process ({pid}) did not end after SIGKILL", f"ps -o stat,wchan {pid}"
+        )
 
 
 def links(bridges: Iterable[str], present: Iterable[str]) -> list[str]:
-    """Return the lines for `ip -batch` that bring the bridges to what is planned.
+    """Return the lines for `ip -batch` that create the missing bridges and delete the others.
 
-    :param bridges: names that are to be there
-    :param present: names that are there
+    Args:
+        bridges: The names of the planned bridges.
+        present: The names of the existing bridges.
     """
     wanted, found = set(bridges), set(present)
     lines = [f"link delete {name}" for name in sorted(found - wanted)]
@@ -108,7 +125,7 @@ def links(bridges: Iterable[str], present: Iterable[str]) -> list[str]:
 
 
 def ensure(bridges: Iterable[str]) -> None:
-    """Start the holder and give it the planned bridges."""
+    """Start the holder, and create the planned bridges."""
     pid = start()
     shown = run(inside(["ip", "-json", "link", "show", "type", "bridge"], pid)).stdout
     present = [link["ifname"] for link in json.loads(shown or "[]")]
@@ -116,5 +133,5 @@ def ensure(bridges: Iterable[str]) -> None:
 
 
 def set_link(pair: str, up: bool) -> None:
-    """Plug a host's cable in or out: the outer end of a veth pair."""
+    """Plug in or unplug a host's network cable: the outer end of a veth pair."""
     run(inside(["ip", "link", "set", pair, "up" if up else "down"]))

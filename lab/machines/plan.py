@@ -1,6 +1,6 @@
-"""From the topology to machines: which containers there are, and what is plugged in where.
+"""The plan of the lab: its machines and their network cards, derived from the topology.
 
-Pure: a topology and the active members of its pools go in, a plan comes out.
+The functions here only compute: a topology and its pools' members go in, a plan comes out.
 """
 
 import hashlib
@@ -8,15 +8,15 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from salina_fleet.model import topology
+from salina_fleet.model.topology import Topology
 
 CLIENTS = {"c1": 11, "c2": 12}  # the lab's own hosts and their place in the clients network
-NAME_LENGTH = 15  # of a network interface (IFNAMSIZ less the final zero)
+NAME_LENGTH = 15  # the longest name of a network interface (IFNAMSIZ less the final zero)
 
 
 @dataclass(frozen=True)
 class Interface:
-    """One network card: in the container `name`, outside it `pair`, plugged into `bridge`."""
+    """A network card: called `name` in the container and `pair` outside, plugged into `bridge`."""
 
     name: str
     pair: str
@@ -27,7 +27,7 @@ class Interface:
 
     @property
     def version(self) -> int:
-        """4 or 6."""
+        """Return the version of the Internet Protocol: 4 or 6."""
         return ipaddress.ip_interface(self.address).version
 
 
@@ -42,17 +42,17 @@ class Machine:
 
     @property
     def container(self) -> str:
-        """Name of the container."""
+        """Return the name of the container."""
         return f"salina-{self.name}"
 
     @property
     def minion(self) -> bool:
-        """Whether Salt manages it."""
+        """Return whether Salt manages the machine."""
         return self.management is not None
 
     @property
     def master(self) -> bool:
-        """Whether the master runs on it."""
+        """Return whether the master runs on the machine."""
         return "master" in self.roles
 
 
@@ -65,23 +65,24 @@ class Plan:
 
     @property
     def master(self) -> Machine:
-        """The machine on which the master runs."""
+        """Return the machine on which the master runs."""
         return next(machine for machine in self.machines if machine.master)
 
     @property
     def minions(self) -> tuple[Machine, ...]:
-        """The machines which Salt manages."""
+        """Return the machines that Salt manages."""
         return tuple(machine for machine in self.machines if machine.minion)
 
     @property
     def clients(self) -> tuple[Machine, ...]:
-        """The machines beyond the firewall."""
+        """Return the lab's clients: the machines outside the firewall."""
         return tuple(machine for machine in self.machines if not machine.minion)
 
     def caller(self, address: str) -> Machine:
-        """Return the machine from which the service is called: a client, or else its own host.
+        """Return the machine from which to call the service: a client, or else its own host.
 
-        :param address: where the service is
+        Args:
+            address: The service's published address.
         """
         own = [
             machine
@@ -93,7 +94,8 @@ class Plan:
     def machine(self, name: str) -> Machine:
         """Return the machine of that name.
 
-        :raises KeyError: there is none
+        Raises:
+            KeyError: There is none.
         """
         for machine in self.machines:
             if machine.name == name:
@@ -102,7 +104,7 @@ class Plan:
 
 
 def fit(name: str) -> str:
-    """Return the name, shortened to what a network interface may have, still unique."""
+    """Return the name, shortened to the length of a network interface's name but still unique."""
     if len(name) <= NAME_LENGTH:
         return name
     return f"{name[: NAME_LENGTH - 5]}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
@@ -114,7 +116,7 @@ def bridge(network: str) -> str:
 
 
 def mac(host: str, network: str) -> str:
-    """Return a card's hardware address: always the same, so that restarts confuse nobody."""
+    """Return a card's hardware address, which stays the same after a restart."""
     digest = hashlib.sha256(f"salina {host} {network}".encode()).hexdigest()
     return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
 
@@ -125,11 +127,13 @@ def interfaces(
     networks: Mapping[str, str],
     gateways: Mapping[str, str],
 ) -> tuple[Interface, ...]:
-    """Return the cards of a host, in the order of its addresses.
+    """Return the network cards of a host, in the order of its addresses.
 
-    :param addresses: network -> address
-    :param networks: network -> CIDR
-    :param gateways: network -> address of the default gateway, where there is one
+    Args:
+        host: The host's id.
+        addresses: The host's address in each of its networks.
+        networks: The CIDR of each network.
+        gateways: The address of the default gateway in the networks that have one.
     """
     return tuple(
         Interface(
@@ -145,9 +149,10 @@ def interfaces(
 
 
 def client_addresses(network: str) -> dict[str, str]:
-    """Return the clients' addresses in their network, as far as it has room for them.
+    """Return the address of each client for which the clients' network has room.
 
-    :param network: CIDR
+    Args:
+        network: The network's CIDR.
     """
     base = ipaddress.ip_network(network)
     return {
@@ -155,19 +160,20 @@ def client_addresses(network: str) -> dict[str, str]:
     }
 
 
-def make(fleet: topology.Topology, members: Mapping[str, Sequence[str]]) -> Plan:
-    """Return the plan of a fleet.
+def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
+    """Return the plan of the lab.
 
-    Hosts on the edge network take the firewall there as their default gateway, so do the
-    clients on theirs. All others have none: nothing but their own networks is reachable.
-    A client whose address a host has is left out.
+    The firewall is the default gateway of the hosts on the edge network, and of the clients. Other
+    hosts have no default gateway, and reach only their own networks. A client whose address
+    belongs to a host is left out.
 
-    :param fleet: the topology
-    :param members: pool -> ids of its active members; a pool that is missing has its initial ones
+    Args:
+        topology: The lab's topology.
+        members: The ids of each pool's active members. A missing pool has its initial members.
     """
-    networks = {network.name: str(network.cidr) for network in fleet.networks.values()}
-    clients, edge = fleet.links["clients"], fleet.links["edge"]
-    hosts = fleet.fleet(members)
+    networks = {network.name: str(network.cidr) for network in topology.networks.values()}
+    clients, edge = topology.links["clients"], topology.links["edge"]
+    hosts = topology.fleet(members)
     firewall = next((host for host in hosts if "firewall" in host.roles), None)
     inner = {edge: str(firewall.addresses[edge])} if firewall else {}
     machines = [
@@ -180,7 +186,7 @@ def make(fleet: topology.Topology, members: Mapping[str, Sequence[str]]) -> Plan
                 networks,
                 {} if host is firewall else inner,
             ),
-            management=str(host.addresses[fleet.links["management"]]),
+            management=str(host.addresses[topology.links["management"]]),
         )
         for host in hosts
     ]

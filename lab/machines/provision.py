@@ -1,6 +1,6 @@
-"""What a host is given before its first start; a minion's own part is in lab/machines/userdata.py.
+"""The files that a host has before its first start.
 
-Pure: each function returns files, as path -> File.
+lab/machines/userdata.py has the minion's own part. Each function here only returns files.
 """
 
 import io
@@ -13,10 +13,11 @@ from lab.machines.keys import Pair
 from lab.machines.plan import Machine
 
 Files = dict[str, "File"]
+"""The files by their path, without the first slash."""
 
 WANTS = "etc/systemd/system/multi-user.target.wants"
 ACCEPTED = "/etc/salt/pki/master/minions"
-TRACES = (  # what a master keeps about a minion
+TRACES = (  # everything that a master keeps about a minion
     *(f"{ACCEPTED}{state}/{{}}" for state in ("", "_pre", "_rejected", "_denied")),
     *(f"/var/cache/salt/master/{kind}/{{}}" for kind in ("minions", "sessions")),
 )
@@ -33,9 +34,11 @@ class File:
 
 
 def system(machine: Machine, names: Mapping[str, str]) -> Files:
-    """Return what any host needs: its name, and the names it can resolve.
+    """Return the files that every host needs: its name, and the names that it can resolve.
 
-    :param names: name -> address, for /etc/hosts
+    Args:
+        machine: The host.
+        names: The address of each name for /etc/hosts.
     """
     lines = ["127.0.0.1 localhost", f"127.0.1.1 {machine.name}", "::1 localhost"]
     lines += [f"{address} {name}" for name, address in names.items()]
@@ -46,21 +49,26 @@ def system(machine: Machine, names: Mapping[str, str]) -> Files:
 
 
 def enabled(unit: str) -> Files:
-    """Return what starts a service with the host."""
+    """Return the link that starts a service when the host starts."""
     return {f"{WANTS}/{unit}.service": File(link=f"/etc/systemd/system/{unit}.service")}
 
 
 def accepted(keys: Mapping[str, Pair]) -> Files:
-    """Return the public keys the master accepts, by minion id."""
+    """Return the files with the public keys that the master accepts.
+
+    Args:
+        keys: The pair of each minion id.
+    """
     folder = ACCEPTED.removeprefix("/")
     return {f"{folder}/{name}": File(pair.public) for name, pair in keys.items()}
 
 
 def master(keys: Pair, configurations: Iterable[str]) -> Files:
-    """Return what makes a master: its key, and this repository's configuration.
+    """Return the files of a master: its key, and links to this repository's configuration.
 
-    :param keys: the master's pair
-    :param configurations: paths of the files in the repository
+    Args:
+        keys: The master's pair.
+        configurations: The paths of the configuration files in the repository.
     """
     return {
         "etc/salt/pki/master/master.pem": File(keys.private, 0o400),
@@ -74,7 +82,7 @@ def master(keys: Pair, configurations: Iterable[str]) -> Files:
 
 
 def archive(files: Files) -> bytes:
-    """Return the files as a tar archive, owned by root, folders left as they are."""
+    """Return the files as a tar archive. Root owns them; the archive has no entries for folders."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, file in files.items():

@@ -1,12 +1,12 @@
-"""Keeping the whole lab as it is, and going back to that. Copies, since a layer stacked over
-GlusterFS's bricks would break the hard links in them.
+"""Snapshots: save the whole lab, and return to a saved state.
+
+A snapshot is a copy, because a further overlay would break the hard links in GlusterFS's bricks.
 """
 
 import re
 
 from lab.errors import LabError
-from lab.machines import containers, network
-from lab.machines import hosts as fleet
+from lab.machines import containers, inventory, network
 from lab.paths import CONTAINERS, KEYS, OVERRIDE, SNAPSHOTS, TOPOLOGY
 from lab.process import remove_tree, run
 
@@ -15,21 +15,26 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def copy(sources: list[str], target: str) -> None:
-    """Copy with hard links, extended attributes and sparse files kept."""
+    """Copy files, and keep hard links, extended attributes and sparse files."""
     run(["cp", "--archive", "--sparse=auto", *sources, target])
 
 
 def take(name: str) -> None:
-    """Keep the lab under a name; an older one of that name is replaced. Hosts are stopped first.
+    """Stop the lab's hosts, and save them under a name. An older snapshot of that name is replaced.
 
-    :raises LabError: the name can't be used
+    Raises:
+        LabError: The name is invalid.
     """
     if not NAME.fullmatch(name):
-        raise LabError(f"a snapshot can't be named {name!r}", "bin/lab snapshot converged")
-    wanted = fleet.current()
+        raise LabError(
+            f"{name!r} is not a valid name for a snapshot; it must consist of a-z, 0-9, dots and "
+            "hyphens, and begin with a letter or digit",
+            "bin/lab snapshot deployed",
+        )
     running = containers.running()
-    fleet.each(
-        containers.stop, [machine for machine in wanted.machines if machine.container in running]
+    machines = inventory.current_plan().machines
+    containers.each(
+        containers.stop, [machine for machine in machines if machine.container in running]
     )
     unfinished = SNAPSHOTS / f"{name}.unfinished"
     for path in (unfinished, SNAPSHOTS / name):
@@ -39,15 +44,19 @@ def take(name: str) -> None:
     unfinished.rename(SNAPSHOTS / name)
 
 
-def put_back(name: str) -> None:
-    """End the lab's hosts and take their files back from a snapshot; they are not yet started.
+def restore(name: str) -> None:
+    """Kill the lab's hosts, and restore their files from a snapshot. This does not start them.
 
-    :raises LabError: there is no such snapshot
+    Raises:
+        LabError: There is no such snapshot.
     """
     source = SNAPSHOTS / name
     if not NAME.fullmatch(name) or not source.is_dir():
         known = ", ".join(sorted(path.name for path in SNAPSHOTS.glob("*"))) or "none"
-        raise LabError(f"no snapshot {name!r}; there are: {known}", "bin/lab snapshot NAME")
+        raise LabError(
+            f"there is no snapshot {name!r}; existing snapshots: {known}",
+            "bin/lab snapshot NAME   (saves one)",
+        )
     containers.thaw_groups()
     network.stop()
     containers.remove_groups()

@@ -1,6 +1,7 @@
-"""What cloud-init would make of user data: as much of it as Salina's own needs, and no more.
+"""The part of cloud-init that Salina's user data needs: it turns user data into files.
 
-Pure. A fault's message never shows what was found: it may be the private key.
+The functions here only compute. An error never shows what was found, because that may be the
+private key.
 """
 
 import re
@@ -25,21 +26,24 @@ WRITE_FILES = ("path", "permissions", "content")
 
 @dataclass(frozen=True)
 class UserData:
-    """The minion's key, and all files that a host is given."""
+    """The minion's key pair, and all files of the user data."""
 
     pair: Pair
     files: Files
 
 
 def parse(text: str, name: str) -> UserData:
-    """Return what a host is given by its user data.
+    """Return the content of a host's user data.
 
-    :param text: a cloud-init document
-    :param name: the host's id, which the minion must have
-    :raises LabError: with every fault
+    Args:
+        text: A cloud-init document.
+        name: The host's id, which must also be the minion's.
+
+    Raises:
+        LabError: The user data is invalid. The message has every fault.
     """
     header = userdata.HEADER
-    faults = [] if text.startswith(header) else [f"line 1: allowed is {header.strip()}"]
+    faults = [] if text.startswith(header) else [f"line 1: must be {header.strip()}"]
     try:
         data = known(document.loads(text, SOURCE), ("write_files", "salt_minion"), "", faults)
     except DataError as error:
@@ -48,7 +52,7 @@ def parse(text: str, name: str) -> UserData:
     conf = known(minion.get("conf"), None, "salt_minion.conf", faults)
     words(conf, "master", "salt_minion.conf", faults)
     if conf.get("id") != name:
-        faults.append(f"salt_minion.conf.id: allowed is {name}")
+        faults.append(f"salt_minion.conf.id: must be {name}")
     pair = Pair(
         private=words(minion, "private_key", "salt_minion", faults),
         public=words(minion, "public_key", "salt_minion", faults),
@@ -67,9 +71,9 @@ def parse(text: str, name: str) -> UserData:
 
 
 def written(data: object, faults: list[str]) -> Files:
-    """Return the files of `write_files`."""
+    """Return the files of `write_files`, and add its faults to `faults`."""
     if not isinstance(data, Sequence) or isinstance(data, str):
-        faults.append("write_files: allowed is a list")
+        faults.append("write_files: must be a list")
         return {}
     files = {}
     for number, entry in enumerate(data):
@@ -77,7 +81,7 @@ def written(data: object, faults: list[str]) -> Files:
         file = known(entry, WRITE_FILES, path, faults)
         mode = file.get("permissions", "0644")
         if not isinstance(mode, str) or not re.fullmatch(r"0?[0-7]{3}", mode):
-            faults.append(f"{path}.permissions: allowed is text such as '0644'")
+            faults.append(f"{path}.permissions: must be an octal mode as text, for example '0644'")
             mode = "0"
         content = words(file, "content", path, faults)
         files[inside(file.get("path"), f"{path}.path", faults)] = File(content, int(mode, 8))
@@ -87,30 +91,40 @@ def written(data: object, faults: list[str]) -> Files:
 def known(
     data: object, allowed: Sequence[str] | None, path: str, faults: list[str]
 ) -> Mapping[str, Any]:
-    """Return a mapping; that it is none, or has other keys than the allowed, is a fault."""
+    """Return a mapping. It is a fault if it is not one, or has other keys than the allowed ones.
+
+    Args:
+        data: The value to check.
+        allowed: The allowed keys; None allows any.
+        path: The value's path in the document.
+        faults: Faults are added to this list.
+    """
     if not isinstance(data, Mapping):
-        faults.append(f"{path or 'the document'}: allowed is a mapping")
+        faults.append(f"{path or 'the document'}: must be a mapping")
         return {}
     if allowed is not None:
         strange = [key for key in data if key not in allowed]
-        faults += [f"{join(path, key)}: allowed is {', '.join(allowed)}" for key in strange]
+        faults += [
+            f"{join(path, key)}: unknown key; choose one of: {', '.join(allowed)}"
+            for key in strange
+        ]
     return data
 
 
 def words(data: Mapping[str, Any], key: str, path: str, faults: list[str]) -> str:
-    """Return a text of a mapping; that it is missing is a fault."""
+    """Return a text of a mapping. It is a fault if the text is missing or empty."""
     value = data.get(key)
     if isinstance(value, str) and value:
         return value
-    faults.append(f"{path}.{key}: allowed is text")
+    faults.append(f"{path}.{key}: must be text, and not empty")
     return ""
 
 
 def inside(path: object, where: str, faults: list[str]) -> str:
-    """Return an absolute path as one relative to the host's root, which it must not leave."""
+    """Return an absolute path without its first slash. It is a fault if the path is another one."""
     if isinstance(path, str) and re.fullmatch(r"(/[\w.-]+)+", path, re.ASCII):
         parts = PurePosixPath(path).parts[1:]
         if ".." not in parts:
             return "/".join(parts)
-    faults.append(f"{where}: allowed is an absolute path")
+    faults.append(f"{where}: must be an absolute path")
     return ""

@@ -1,16 +1,18 @@
-"""What the hosts of the lab install from, since they have no way out: /srv/mirror in each.
+"""Build the lab's mirror, from which its hosts install everything, because they have no Internet.
+
+Each host sees it at /srv/mirror:
 
     apt/     a repository with dists/bookworm and dists/bullseye: every package that
-             salt/packages.yaml names, and its dependencies beyond the base image
+             salt/packages.yaml names, and the dependencies that the base image does not have
     wheels/  the wheels of every lock that a host installs
-    npm/     Node, npm, and the packages that the sample of a Node application installs
-    git/     the applications' upstreams: what Debian ships of Odoo, and that sample
+    npm/     Node, npm, and the packages of the sample Node application
+    git/     the applications' upstreams: Debian's Odoo, and the sample
 
-Each part is a link to a directory named by a digest of its inputs, and made anew only when
-they change; a running host sees the change at once. Downloads are kept, so that one more
-package costs seconds.
+Each part is a link to a directory whose name has a digest of its inputs. It is rebuilt only when
+the inputs change, and a running host sees the change at once. Downloads are kept, so an additional
+package takes only seconds.
 
-CLI: python -m lab.mirror.build     prints the directory
+Usage: python -m lab.mirror.build     (prints the directory)
 """
 
 import json
@@ -26,14 +28,14 @@ import yaml
 from lab.commands.console import step
 from lab.machines import image
 from lab.mirror import debian, npm, upstream, wheels
-from lab.mirror.cache import digest, directory, keep_only, lock, point, remove
+from lab.mirror.cache import build_lock, digest, directory, keep_only, point, remove
 from lab.mirror.debian import Package
 from lab.mirror.locks import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
 from salina_fleet.model import definition
 
-# What the machine needs for this module.
+# Debian packages that building the mirror needs.
 HOST_PACKAGES = ("apt-utils", "git")
 
 SUITE, OLDER = "bookworm", "bullseye"
@@ -44,13 +46,19 @@ ELSEWHERE = ("tools", "minion")
 
 SAMPLE = REPOSITORY / "tests/sample_crm"
 SAMPLE_APPLICATION = REPOSITORY / "pillar/app/sample-crm.yaml"
-LEFT_OUT = ("node_modules", "uploads")  # whoever tries it in its place has these
+LEFT_OUT = ("node_modules", "uploads")  # running the sample in its folder creates these
 
 Closure = Callable[[Sequence[str]], list[Package]]
 
 
 def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
-    """Make MIRROR/NAME a link to a directory that was built from the given inputs."""
+    """Make MIRROR/NAME a link to a directory, and build that first if its inputs are new.
+
+    Args:
+        name: The path of the link below MIRROR.
+        inputs: Everything that the content depends on, as JSON takes it.
+        build: Fills the empty directory that it is given.
+    """
     target = directory(STORE / Path(name).name / digest(inputs), build)
     link = MIRROR / name
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +67,7 @@ def publish(name: str, inputs: object, build: Callable[[Path], None]) -> None:
 
 
 def code(*modules: object) -> list[str]:
-    """Return the text of modules: what they build changes with them."""
+    """Return the source text of modules, because what they build depends on it."""
     return [Path(str(vars(module)["__file__"])).read_text() for module in modules]
 
 
@@ -69,11 +77,13 @@ def code(*modules: object) -> list[str]:
 def resolve(components: Mapping[str, list[str]], closure: Closure) -> dict[str, set[Package]]:
     """Return the packages of each suite.
 
-    Each component is resolved for itself, and all together: so any choice of them can be
-    installed on one host, and a conflict between them is found here.
+    Each component is resolved alone, and then all of them together. So a host can install any
+    combination of components, and conflicts between them are found here.
 
-    :param components: salt/packages.yaml; the one called like the older suite comes from there
-    :param closure: packages with what they depend on
+    Args:
+        components: The content of salt/packages.yaml. The component with the name of the older
+            suite comes from that suite.
+        closure: Returns packages with their dependencies.
     """
     plain = [names for component, names in components.items() if component != OLDER]
     together = sorted({name for names in plain for name in names})
@@ -82,7 +92,12 @@ def resolve(components: Mapping[str, list[str]], closure: Closure) -> dict[str, 
 
 
 def index(root: Path, suite: str) -> None:
-    """Write the indices of a suite over pool/SUITE, as apt expects them."""
+    """Write the index files of a suite for the packages in pool/SUITE.
+
+    Args:
+        root: The repository's directory.
+        suite: The suite's name.
+    """
     binaries = root / f"dists/{suite}/main/binary-amd64"
     binaries.mkdir(parents=True)
     listing = run(["env", f"--chdir={root}", "apt-ftparchive", "packages", f"pool/{suite}"]).stdout
@@ -103,9 +118,10 @@ def index(root: Path, suite: str) -> None:
 def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
     """Build the repository of Debian packages.
 
-    :param base: root file system of the base image
-    :param components: salt/packages.yaml
-    :param root: empty directory
+    Args:
+        base: The root directory of the base image.
+        components: The content of salt/packages.yaml.
+        root: An empty directory for the repository.
     """
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
@@ -121,7 +137,7 @@ def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
 
 
 def read_packages() -> dict[str, list[str]]:
-    """Return salt/packages.yaml: component -> packages."""
+    """Return the content of salt/packages.yaml: the packages of each component."""
     components: dict[str, list[str]] = yaml.safe_load(PACKAGES.read_text())
     return components
 
@@ -130,7 +146,7 @@ def read_packages() -> dict[str, list[str]]:
 
 
 def read_locks() -> dict[str, tuple[str, str]]:
-    """Return the locks that hosts install: name -> (version of Python, text)."""
+    """Return the Python version and the text of each lock that hosts install."""
     return {
         name: (environment["python"], (LOCKS / f"{name}.txt").read_text())
         for name, environment in environments().items()
@@ -139,7 +155,12 @@ def read_locks() -> dict[str, tuple[str, str]]:
 
 
 def collect_wheels(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
-    """Link the wheels of the given locks into one directory."""
+    """Link the wheels of these locks into one directory.
+
+    Args:
+        locks: The Python version and the text of each lock.
+        root: The directory.
+    """
     for name, (python, _) in locks.items():
         house = DOWNLOADS / "wheels" / name
         for wheel in wheels.wheelhouse(house, LOCKS / f"{name}.txt", python).iterdir():
@@ -151,7 +172,12 @@ def collect_wheels(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
 
 
 def odoo(base: Path, root: Path) -> None:
-    """Build Odoo's repository from Debian's packages."""
+    """Build Odoo's repository from Debian's packages.
+
+    Args:
+        base: The root directory of the base image.
+        root: An empty directory for the repository.
+    """
     resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
     resolver.update()
     packages = resolver.files(upstream.PACKAGES)
@@ -161,7 +187,7 @@ def odoo(base: Path, root: Path) -> None:
 
 
 def read_sample() -> dict[str, str]:
-    """Return the sample's files: path -> text."""
+    """Return the text of each file of the sample, by its path."""
     files = {path.relative_to(SAMPLE): path for path in sorted(SAMPLE.rglob("*"))}
     return {
         str(name): path.read_text()
@@ -171,7 +197,7 @@ def read_sample() -> dict[str, str]:
 
 
 def sample(root: Path) -> None:
-    """Build the sample's repository."""
+    """Build the sample's repository in an empty directory."""
     tree = root / SAMPLE.name
     shutil.copytree(SAMPLE, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
     upstream.directory(root, tree)
@@ -182,7 +208,7 @@ def sample(root: Path) -> None:
 
 
 def read_npm() -> set[npm.Package]:
-    """Return what a host of the sample gets from the npm registry."""
+    """Return the npm packages that a host of the sample installs."""
     node = definition.load(SAMPLE_APPLICATION).node
     assert node
     lock = json.loads((SAMPLE / "package-lock.json").read_text())
@@ -194,29 +220,33 @@ def read_npm() -> set[npm.Package]:
 
 
 def registry(packages: set[npm.Package], root: Path) -> None:
-    """Build the npm registry."""
+    """Build the npm registry in an empty directory."""
     npm.fetch(packages, DOWNLOADS / "npm")
     npm.registry(packages, DOWNLOADS / "npm", root)
 
 
-def ensure() -> Path:
-    """Return the mirror's directory, brought up to date with what the states install."""
-    base = image.ensure()
+def ensure_mirror() -> Path:
+    """Return the mirror's directory, and update it first if its inputs have changed."""
+    base = image.ensure_image()
     components, locks, packages = read_packages(), read_locks(), read_npm()
     inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
-    with lock(), step("mirror: packages, wheels, npm, repositories"), ThreadPoolExecutor() as pool:
+    with (
+        build_lock(),
+        step("mirror: packages, wheels, npm, repositories"),
+        ThreadPoolExecutor() as pool,
+    ):
         MIRROR.mkdir(parents=True, exist_ok=True)
-        done = [
+        parts = [
             pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_wheels, locks)),
             pool.submit(publish, "npm", [sorted(packages), code(npm)], partial(registry, packages)),
         ]
         publish("apt", inputs, partial(apt, base, components))
         publish("git/odoo-14.0.git", code(upstream), partial(odoo, base))
         publish("git/sample-crm.git", [read_sample(), code(upstream)], sample)
-        for each in done:
-            each.result()
+        for part in parts:
+            part.result()
     return MIRROR
 
 
 if __name__ == "__main__":
-    print(ensure())
+    print(ensure_mirror())

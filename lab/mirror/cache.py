@@ -1,8 +1,7 @@
-"""Directories of the cache: each is named by a digest of what it is made from.
+"""Directories of the cache. The name of each one is a digest of its inputs.
 
-A directory is built under a temporary name beside its final one and renamed when it is
-complete, so that a build which was killed leaves nothing that looks usable. All builds
-hold one lock of the machine.
+A directory is built under a temporary name, and renamed when it is complete. So a killed build
+leaves nothing that looks usable. All builds hold one lock of the machine.
 """
 
 import fcntl
@@ -21,36 +20,38 @@ UNFINISHED = ".unfinished"
 
 
 def digest(*parts: object) -> str:
-    """Return twelve hexadecimal digits that stand for the given data.
+    """Return a digest of the data, in twelve hexadecimal digits.
 
-    :param parts: strings, numbers, lists and mappings, as JSON takes them
+    Args:
+        parts: Strings, numbers, lists and mappings, as JSON takes them.
     """
     data = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(data.encode()).hexdigest()[:12]
 
 
 @contextmanager
-def lock() -> Iterator[None]:
-    """Hold the machine's lock for builds; a second builder waits and says so."""
+def build_lock() -> Iterator[None]:
+    """Hold the machine's lock for builds. A second builder prints a message and waits."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            out.print("waiting for another build of the lab's image or mirror …")
+            out.print("waiting until another process has built the lab's image or mirror …")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def directory(path: Path, build: Callable[[Path], None]) -> Path:
-    """Return the directory, built first where it is missing.
+    """Return the directory, and build it first if it is missing.
 
-    :param path: PARENT/NAME, where NAME holds the digest of the inputs
-    :param build: fills the empty directory it is given
+    Args:
+        path: PARENT/NAME, where NAME has the digest of the inputs.
+        build: Fills the empty directory that it is given.
     """
     if path.is_dir():
         return path
-    # A name of its own: a command of a killed build may still be writing.
+    # The name has the process id, because a command of a killed build may still be writing.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     remove(unfinished)
     unfinished.mkdir(mode=0o755, parents=True)
@@ -60,14 +61,17 @@ def directory(path: Path, build: Callable[[Path], None]) -> Path:
 
 
 def keep_only(path: Path) -> None:
-    """Remove the older siblings of a directory, and builds that were killed."""
+    """Remove the older siblings of a directory, and the remains of killed builds.
+
+    Siblings that a host still uses stay.
+    """
     for sibling in path.parent.iterdir():
         if sibling != path and not in_use(sibling):
             remove(sibling)
 
 
 def in_use(path: Path) -> bool:
-    """Tell whether a process sees a mount that names the directory: a host stands on it."""
+    """Return whether a host uses a directory: a process sees a mount of it."""
     for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
         try:
             if f"{path}/" in mounts.read_text():
@@ -78,7 +82,7 @@ def in_use(path: Path) -> bool:
 
 
 def point(link: Path, target: Path) -> None:
-    """Make a relative symbolic link in one step, also where another one stands."""
+    """Create or replace a relative symbolic link atomically."""
     relative = os.path.relpath(target, link.parent)
     if link.is_symlink() and os.readlink(link) == relative:
         return
@@ -89,7 +93,7 @@ def point(link: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory with all that is in it; nothing there is fine."""
+    """Remove a file, or a directory and everything in it, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

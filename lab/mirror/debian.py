@@ -1,7 +1,7 @@
-"""Packages from the machine's own Debian mirrors: what a host needs, fetched without a host.
+"""Fetch the Debian packages that a host needs, without a host, from the machine's own mirrors.
 
-APT of the machine resolves as if it ran in the base image: same installed packages, but
-sources, lists and cache of its own.
+The machine's APT resolves dependencies as if it ran in the base image: it sees the image's
+installed packages, but has separate sources, lists and caches.
 """
 
 import re
@@ -15,37 +15,41 @@ from lab.process import run
 FORMAT = "$(ORIGIN)|$(CODENAME)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-# How the machine reaches its mirrors; the rest of its configuration is its own affair.
+# The options that say how the machine reaches its mirrors. Other options are not copied.
 KEPT = re.compile(r"^Acquire::(\S+::)?(Proxy|CaInfo|Verify-\w+|Check-(Valid-Until|Date))\b", re.I)
 
-# What both releases have comes from the newer one, as with the states' own pinning.
+# A package of both releases comes from the newer one, as with the states' own pinning.
 PREFERENCES = "Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
 
 
 def source_lines(suite: str) -> list[str]:
-    """Return source lines for a suite and its updates from the machine's configuration.
+    """Return the machine's APT sources for a suite and its updates.
 
-    :param suite: codename, as bookworm
-    :raises LabError: where the machine has no such source
+    Args:
+        suite: The codename, for example bookworm.
+
+    Raises:
+        LabError: The machine has no such source.
     """
     targets = ["apt-get", "indextargets", "--format", FORMAT]
     lines = select(run(targets).stdout, suite)
-    if not lines:  # a new machine has no lists yet, and only they tell what is Debian's
+    if not lines:  # a new machine has no lists yet, and only they tell which sources are Debian's
         run(["apt-get", "-qq", "update"])
         lines = select(run(targets).stdout, suite)
     if not lines:
         raise LabError(
-            f"this machine's APT knows no source of Debian {suite} (main)",
-            "look at /etc/apt/sources.list and /etc/apt/sources.list.d",
+            f"this machine's APT has no source for Debian {suite}, component main",
+            "add one to /etc/apt/sources.list or /etc/apt/sources.list.d, then: make up",
         )
     return lines
 
 
 def select(targets: str, suite: str) -> list[str]:
-    """Return the source lines of Debian's given suite among APT's index targets.
+    """Return the source lines for a suite of Debian among APT's index targets.
 
-    :param targets: lines ORIGIN|CODENAME|URI|RELEASE|COMPONENT
-    :param suite: codename; its updates and security updates belong to it
+    Args:
+        targets: Lines of the form ORIGIN|CODENAME|URI|RELEASE|COMPONENT.
+        suite: The codename. Its updates and security updates are included.
     """
     wanted = {suite, f"{suite}-updates", f"{suite}-security"}
     found = (line.split("|") for line in targets.splitlines())
@@ -59,7 +63,7 @@ def select(targets: str, suite: str) -> list[str]:
 
 
 def other_suite(lines: Sequence[str], suite: str, other: str) -> str:
-    """Return the line of the same mirror for another release.
+    """Return the source line for another release on the same mirror.
 
     >>> other_suite(["deb [signed-by=K] http://mirror/debian bookworm main"], "bookworm", "trixie")
     'deb [signed-by=K] http://mirror/debian trixie main'
@@ -69,13 +73,13 @@ def other_suite(lines: Sequence[str], suite: str, other: str) -> str:
 
 
 def download_options() -> list[str]:
-    """Return the machine's APT options for reaching its mirrors, in the syntax of apt.conf."""
+    """Return the options with which the machine's APT reaches its mirrors, as lines of apt.conf."""
     return [line for line in run(["apt-config", "dump"]).stdout.splitlines() if KEPT.match(line)]
 
 
 @dataclass(frozen=True)
 class Package:
-    """A file of a Debian mirror."""
+    """A package on a Debian mirror."""
 
     uri: str
     file: str
@@ -84,18 +88,19 @@ class Package:
 
 
 def parse_uris(text: str) -> list[Package]:
-    """Parse the output of `apt-get --print-uris`: 'URI' FILE SIZE HASH, one a line."""
+    """Return the packages that `apt-get --print-uris` prints: lines of 'URI' FILE SIZE HASH."""
     fields = (line.split() for line in text.splitlines())
     return [Package(uri.strip("'"), file, int(size), sha) for uri, file, size, sha in fields]
 
 
 class Resolver:
-    """APT that looks at a root file system without touching it.
+    """Run APT for a root file system without changing it.
 
-    :param work: directory for lists and caches, kept between runs
-    :param root: the base image
-    :param suite: codename of the base image's release
-    :param older: codename of an older release that fills gaps
+    Args:
+        work: The directory for lists and caches, which is kept between runs.
+        root: The root directory of the base image.
+        suite: The codename of the base image's release.
+        older: The codename of an older release, for packages that the newer one does not have.
     """
 
     def __init__(self, work: Path, root: Path, suite: str, older: str) -> None:
@@ -124,19 +129,22 @@ class Resolver:
         self._apt = ["apt-get", f"--config-file={work / 'apt.conf'}", "-qq"]
 
     def update(self) -> None:
-        """Fetch the lists of packages."""
+        """Fetch the package lists."""
         run([*self._apt, "update"])
 
     def closure(self, names: Sequence[str]) -> list[Package]:
-        """Return what `apt-get install` would fetch on a bare host.
+        """Return the packages that `apt-get install` would fetch on a bare host.
 
-        :param names: packages, also NAME=VERSION; none is fine
-        :raises LabError: where one is unknown or they can't be installed together
+        Args:
+            names: Names of packages, or NAME=VERSION.
+
+        Raises:
+            LabError: A package is unknown, or they cannot be installed together.
         """
         return self._uris("install", names)
 
     def files(self, names: Sequence[str]) -> list[Package]:
-        """Return the packages themselves, without what they depend on."""
+        """Return the packages themselves, without their dependencies."""
         return self._uris("download", names)
 
     def _uris(self, command: str, names: Sequence[str]) -> list[Package]:
@@ -146,7 +154,7 @@ class Resolver:
 
 
 def fetch(packages: Collection[Package], directory: Path) -> None:
-    """Bring a directory to just these packages; those downloaded are checked by their hash."""
+    """Make a directory contain exactly these packages. APT checks the hash of each download."""
     directory.mkdir(parents=True, exist_ok=True)
     for file in {path.name for path in directory.iterdir()} - {one.file for one in packages}:
         (directory / file).unlink()
@@ -161,5 +169,5 @@ def fetch(packages: Collection[Package], directory: Path) -> None:
 
 
 def complete(path: Path, size: int) -> bool:
-    """Tell whether a file is there in its full size: a killed download is not."""
+    """Return whether a file exists and has its full size, which a killed download has not."""
     return path.is_file() and path.stat().st_size == size

@@ -1,6 +1,6 @@
-"""Write salt/locks/*.txt: the exact versions of each environment that comes from PyPI.
+"""Write salt/locks/*.txt: the exact versions of each environment whose packages come from PyPI.
 
-CLI: python -m lab.mirror.locks [--upgrade]     (make lock)
+Usage: python -m lab.mirror.locks [--upgrade]     (`make lock`)
 """
 
 import sys
@@ -11,12 +11,12 @@ from lab.commands.console import step
 from lab.paths import LOCKS, REPOSITORY
 from lab.process import run
 
-# Never true: an override with this marker takes the distribution out of the resolution.
+# This marker is never true, so an override with it excludes the distribution.
 NEVER = "sys_platform == 'none'"
 
 
 class Environment(TypedDict, total=False):
-    """A table of [tool.salina.locks] in pyproject.toml."""
+    """A table [tool.salina.locks.NAME] of pyproject.toml."""
 
     python: str
     requirements: list[str]
@@ -24,14 +24,23 @@ class Environment(TypedDict, total=False):
 
 
 def environments() -> dict[str, Environment]:
-    """Return the tables [tool.salina.locks.NAME] of pyproject.toml."""
+    """Return the environments of pyproject.toml by their names."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     locks: dict[str, Environment] = project["tool"]["salina"]["locks"]
     return locks
 
 
 def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
-    """Resolve one environment with uv; versions already in its lock stay unless upgraded."""
+    """Write the lock of one environment with uv.
+
+    Args:
+        name: The environment's name.
+        environment: Its table of pyproject.toml.
+        upgrade: Whether to take the newest versions, instead of those already in the lock.
+
+    Raises:
+        LabError: uv found no versions that fit together.
+    """
     target = LOCKS / f"{name}.txt"
     target.parent.mkdir(parents=True, exist_ok=True)
     overrides = LOCKS / f".{name}.overrides"
@@ -52,7 +61,7 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
 
 
 def main() -> None:
-    """Write every lock."""
+    """Write the lock of every environment."""
     for name, environment in environments().items():
         with step(f"lock: {name}"):
             compile_lock(name, environment, upgrade="--upgrade" in sys.argv[1:])

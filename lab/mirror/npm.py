@@ -1,7 +1,7 @@
-"""What the lab's hosts get from the npm registry: Node, npm, and the packages of a lock.
+"""Fetch what the lab's hosts install from the npm registry: Node, npm, and the packages of a lock.
 
-They are fetched by npm, from wherever this machine's configuration of npm says, and laid out as
-lab/mirror/registry.py serves them.
+npm fetches the packages from the registry that this machine is configured for. They are stored in
+the layout that lab/mirror/registry.py serves.
 """
 
 import json
@@ -21,17 +21,17 @@ from lab.mirror.registry import URL
 from lab.process import run
 from salina.application import node
 
-# npm has a configuration for all users, which it looks for beside its own Node.
+# npm would look for its global configuration beside its own Node, not in /etc.
 NPM = (
     *("env", "NPM_CONFIG_GLOBALCONFIG=/etc/npmrc", f"{ROOT_DIR}/bin/node"),
     *(f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js", "--loglevel=error"),
 )
-TOGETHER = 40  # packages that one npm fetches, one after the other
-AT_ONCE = 4
+TOGETHER = 40  # packages that one npm process fetches, one after the other
+AT_ONCE = 4  # npm processes
 
 
 class Package(NamedTuple):
-    """A package of the registry, and the hash that it must have."""
+    """A package of the npm registry, and its required hash."""
 
     name: str
     version: str
@@ -39,14 +39,16 @@ class Package(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Its name among the downloads."""
+        """Return the name of the package's file among the downloads."""
         return f"{self.name.replace('/', '+')}-{self.version}.tgz"
 
 
 def locked(dependencies: Mapping[str, Any]) -> Iterator[Package]:
-    """Yield the packages of a lock (lockfileVersion 1), those within others included.
+    """Yield the packages of a lock (lockfileVersion 1), including nested ones.
 
-    :param dependencies: its table of this name; what is bundled comes with another package
+    Args:
+        dependencies: The lock's table `dependencies`. Bundled packages are left out, because they
+            are part of another package.
     """
     for name, one in dependencies.items():
         if not one.get("bundled"):
@@ -55,9 +57,10 @@ def locked(dependencies: Mapping[str, Any]) -> Iterator[Package]:
 
 
 def fetch(packages: Collection[Package], directory: Path) -> None:
-    """Bring a directory to just these packages; those already there stay.
+    """Make a directory contain exactly these packages. Existing files are kept.
 
-    :raises LabError: one has another hash than it must have, or npm's message
+    Raises:
+        LabError: npm failed, or a package has another hash than the required one.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for file in {path.name for path in directory.iterdir()} - {one.file for one in packages}:
@@ -69,7 +72,7 @@ def fetch(packages: Collection[Package], directory: Path) -> None:
 
 
 def pack(packages: Iterable[Package], directory: Path) -> None:
-    """Fetch packages; only whole and right ones get a name that counts."""
+    """Fetch packages. Only complete files with the right hash get their final names."""
     wanted = {one.integrity: one for one in packages}
     with TemporaryDirectory(dir=directory) as fresh:
         names = [f"{one.name}@{one.version}" for one in wanted.values()]
@@ -77,24 +80,29 @@ def pack(packages: Iterable[Package], directory: Path) -> None:
         for file in Path(fresh).iterdir():
             found = node.integrity(file.read_bytes())
             if found not in wanted:
-                raise LabError(f"{file.name}: its integrity is {found}, and no lock names that")
+                raise LabError(
+                    f"{file.name}: its integrity is {found}; it must be that of the lock",
+                    "check which registry npm uses: npm config get registry",
+                )
             file.rename(directory / wanted[found].file)
 
 
 def registry(packages: Iterable[Package], downloads: Path, root: Path) -> None:
-    """Lay packages out for the registry.
+    """Store packages in the layout of the registry.
 
-    :param downloads: where their files are
-    :param root: empty directory
+    Args:
+        packages: The packages.
+        downloads: The directory with their files.
+        root: An empty directory for the registry.
     """
     for name, versions in groupby(sorted(packages), lambda one: one.name):
         place = root / name
         (place / "-").mkdir(parents=True)
-        told = {}
+        entries = {}
         for one in versions:
             url = node.tarball(URL, name, one.version)
             os.link(downloads / one.file, place / "-" / url.rpartition("/")[2])
             dist = {"tarball": url, "integrity": one.integrity}
-            told[one.version] = {"name": name, "version": one.version, "dist": dist}
-        index = {"name": name, "dist-tags": {"latest": list(told)[-1]}, "versions": told}
+            entries[one.version] = {"name": name, "version": one.version, "dist": dist}
+        index = {"name": name, "dist-tags": {"latest": list(entries)[-1]}, "versions": entries}
         (place / "index.json").write_text(json.dumps(index))

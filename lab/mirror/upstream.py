@@ -1,8 +1,8 @@
-"""The applications' upstreams in the lab, as git repositories.
+"""Build the git repositories from which the lab's hosts fetch applications.
 
-Odoo is what Debian ships of Odoo 14, in the layout of the public repository: odoo-bin, odoo/,
-addons/. The sample of a Node application is a directory of this one. Author and dates are fixed,
-so that the same files give the same commit.
+Odoo comes from Debian's package of Odoo 14, in the layout of the public repository: odoo-bin,
+odoo/, addons/. The sample Node application is a directory of Salina's own repository. Author and
+dates are fixed, so that the same files give the same commit.
 """
 
 import shutil
@@ -12,16 +12,16 @@ from lab.errors import LabError
 from lab.mirror.cache import remove
 from lab.process import run
 
-# The package, and those that its links point into.
+# Odoo's package, and the packages that its symbolic links point into.
 PACKAGES = (
     *("odoo-14", "libjs-jquery", "libjs-jquery-ui", "libjs-underscore", "fonts-font-awesome"),
     *("fonts-glyphicons-halflings", "fonts-inconsolata", "fonts-roboto-unhinted"),
 )
 BRANCH = "14.0"
 TAG = "14.0-debian"
-LANGUAGES = ("de", "es", "fr", "pt")  # of about 80: all translations are 480 MB
+LANGUAGES = ("de", "es", "fr", "pt")  # all 80 translations would take 480 MB
 
-# Addons that belong to the framework, as in the public repository.
+# Addons that the public repository keeps in odoo/addons instead of addons.
 FRAMEWORK = ("base",)
 
 ODOO_BIN = """\
@@ -46,18 +46,21 @@ WHO_AND_WHEN = {
 
 
 def directory(target: Path, source: Path) -> None:
-    """Make a bare repository from a directory; its branch is main.
+    """Create a bare repository from a directory, on the branch main.
 
-    :param target: an existing empty directory
+    Args:
+        target: An existing empty directory for the repository.
+        source: The directory to commit.
     """
     commit(source, target, "main", f"{source.name} as it is in Salina's repository")
 
 
 def odoo(target: Path, packages: list[Path]) -> None:
-    """Make a bare repository from Debian's packages.
+    """Create a bare repository from Debian's packages.
 
-    :param target: an existing empty directory
-    :param packages: files of PACKAGES
+    Args:
+        target: An existing empty directory for the repository.
+        packages: The files of PACKAGES.
     """
     unpacked, tree = target / "unpacked", target / "tree"
     for package in packages:
@@ -70,7 +73,12 @@ def odoo(target: Path, packages: list[Path]) -> None:
 
 
 def checkout(unpacked: Path, tree: Path) -> None:
-    """Arrange the unpacked packages as a checkout of the public repository."""
+    """Arrange the unpacked packages like a checkout of the public repository.
+
+    Args:
+        unpacked: The directory with the unpacked packages, which this function changes.
+        tree: The checkout to create.
+    """
     origin = unpacked / "usr/lib/python3/dist-packages/odoo"
     drop_languages(origin)
     materialise(origin, unpacked)
@@ -88,28 +96,35 @@ def checkout(unpacked: Path, tree: Path) -> None:
 
 
 def is_framework(addon: str) -> bool:
-    """Tell whether an addon lies beside the framework rather than among the applications."""
+    """Return whether an addon belongs in odoo/addons instead of addons."""
     return addon in FRAMEWORK or addon.startswith(("test_", "__"))
 
 
 def drop_languages(tree: Path) -> None:
-    """Remove the translations except those of LANGUAGES."""
+    """Remove all translations except LANGUAGES."""
     for file in tree.rglob("i18n*/*.po"):
         if file.stem not in LANGUAGES:
             file.unlink()
 
 
 def materialise(tree: Path, root: Path) -> None:
-    """Replace the symbolic links of a tree by what they stand for.
+    """Replace the symbolic links of a tree by copies of their targets.
 
-    :param root: directory in which the links' targets lie, as in the file system they are for
-    :raises LabError: naming the links that point nowhere
+    Args:
+        tree: The tree.
+        root: The root of the file system for which the links are made.
+
+    Raises:
+        LabError: Some links have no target. The message names them.
     """
     links = [path for path in tree.rglob("*") if path.is_symlink()]
     targets = {link: resolve(link, root) for link in links}
     lost = [str(link.relative_to(root)) for link, target in targets.items() if not target.exists()]
     if lost:
-        raise LabError(f"Debian's Odoo links to what none of its packages has: {', '.join(lost)}")
+        raise LabError(
+            f"Debian's Odoo has links without a target: {', '.join(lost)}",
+            "add the packages with the targets to PACKAGES in lab/mirror/upstream.py",
+        )
     for link, target in targets.items():
         link.unlink()
         if target.is_dir():
@@ -119,7 +134,11 @@ def materialise(tree: Path, root: Path) -> None:
 
 
 def resolve(path: Path, root: Path) -> Path:
-    """Follow symbolic links, also absolute ones, without leaving the root directory."""
+    """Follow symbolic links, including absolute ones, without leaving the root directory.
+
+    Raises:
+        LabError: The links form a circle.
+    """
     for _ in range(40):
         for part in (*reversed(path.parents), path):
             if part != root and part.is_relative_to(root) and part.is_symlink():
@@ -129,11 +148,11 @@ def resolve(path: Path, root: Path) -> Path:
                 break
         else:
             return path
-    raise LabError(f"links in a circle: {path}")
+    raise LabError(f"the symbolic links at {path} form a circle")
 
 
 def normal(path: Path) -> Path:
-    """Return a path without `..`."""
+    """Return the path without `..`."""
     parts: list[str] = []
     for part in path.parts:
         if part == "..":
@@ -144,7 +163,14 @@ def normal(path: Path) -> Path:
 
 
 def commit(tree: Path, target: Path, branch: str, message: str) -> None:
-    """Commit a tree as the only commit of a new bare repository."""
+    """Create a bare repository with a tree as its only commit.
+
+    Args:
+        tree: The directory to commit.
+        target: An existing empty directory for the repository.
+        branch: The name of the branch.
+        message: The commit's message.
+    """
     run(["git", "init", "--quiet", "--bare", f"--initial-branch={branch}", target])
     env = ["env", *(f"{name}={value}" for name, value in WHO_AND_WHEN.items())]
     settings = ["-c", "core.bare=false", "-c", "core.compression=1", "-c", "commit.gpgSign=false"]

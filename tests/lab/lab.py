@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
-from lab.machines import containers
-from lab.machines import hosts as fleet
+from lab.machines import containers, inventory, topology_file
 from tests import fleets
 
 LAB = Path(__file__).parents[2] / "bin" / "lab"
@@ -29,7 +28,7 @@ Results = dict[str, dict[str, State]]
 def execute(host: str, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """What `bin/lab exec` does, hundreds of times, without a Python of its own each time."""
     __tracebackhide__ = True  # `given` may be secret, and pytest shows arguments
-    machine = fleet.current().machine(host)
+    machine = inventory.current_plan().machine(host)
     if not containers.answers(machine):  # nor would the command ever end where all is frozen
         return subprocess.CompletedProcess(command, 1, "", f"{host} is stopped or frozen")
     attach = containers.attach(machine, command)
@@ -55,7 +54,7 @@ def salt(*arguments: str) -> dict[str, Any]:
     Without `--static`, with which Salt waits for the timeout alone and never asks whether a
     minion is still at work.
     """
-    result = execute(fleet.current().master.name, "salt", "--out=json", *arguments)
+    result = execute(inventory.current_plan().master.name, "salt", "--out=json", *arguments)
     answers: dict[str, Any] = {}
     text = result.stdout.strip()
     while text:
@@ -71,7 +70,7 @@ def salt(*arguments: str) -> dict[str, Any]:
 
 def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`salt-run` on the master: what it said, as JSON, and its exit code."""
-    return execute(fleet.current().master.name, "salt-run", "--out=json", *arguments)
+    return execute(inventory.current_plan().master.name, "salt-run", "--out=json", *arguments)
 
 
 def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Results:
@@ -88,7 +87,7 @@ def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Re
 def highstate(*, test: bool = False) -> Results:
     """What `salt '*' state.apply` gave, on every host of the fleet."""
     found = results(salt("*", "state.apply", f"test={test}", "queue=True"))
-    planned = {machine.name for machine in fleet.current().minions}
+    planned = {machine.name for machine in inventory.current_plan().minions}
     silent = planned - set(found)
     assert not silent, f"no answer from {sorted(silent)}"
     return found
@@ -148,7 +147,10 @@ def troubles() -> str:
             journalctl --no-pager --lines 10 --unit "$unit"
         done
     """
-    said = {each.name: shell(each.name, script, check=False) for each in fleet.current().minions}
+    said = {
+        each.name: shell(each.name, script, check=False)
+        for each in inventory.current_plan().minions
+    }
     return "\n".join(f"{host}:\n{text}" for host, text in said.items() if text)
 
 
@@ -160,7 +162,7 @@ def another(name: str) -> Iterator[None]:
     """
     wanted = fleets.topology(name)
     try:
-        there = fleet.topology()
+        there = topology_file.read()
     except LabError:
         there = None
     if there and (there.hosts, there.pools) == (wanted.hosts, wanted.pools):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cloud import server as cloud
-from lab.machines import hosts as fleet
+from lab.cloud import server
+from lab.machines import inventory, minions, topology_file
 from lab.machines.keys import generate
 from lab.paths import CLOUD_LOG, CONTAINERS, KEYS
 from lab.process import wait_until
@@ -71,8 +71,10 @@ def traces(host: str) -> list[str]:
 
 def answer(*hosts: str) -> None:
     """Wait until their minions do."""
-    topology = fleet.topology()
-    fleet.wait_for_minions(fleet.current(), [fleet.machine_of(host, topology) for host in hosts])
+    topology = topology_file.read()
+    minions.wait_until_connected(
+        inventory.current_plan(), [inventory.pool_machine(host, topology) for host in hosts]
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -132,13 +134,13 @@ def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
     assert (first.returncode, first.stdout) == (0, "s9: made\n"), first.stderr
     started = lab.run("s9", "cat", "/proc/1/stat")
     again = provisioner("create", "s9", given=data)
-    assert (again.returncode, again.stdout) == (0, "s9: runs already\n"), again.stderr
+    assert (again.returncode, again.stdout) == (0, "s9: already runs\n"), again.stderr
     assert lab.run("s9", "cat", "/proc/1/stat").split()[21] == started.split()[21]
     answer("s9")
     anew = provisioner("create", "s9", given=invited("s9"))
     assert (anew.returncode, anew.stdout) == (0, "s9: made\n"), anew.stderr
     answer("s9")
-    for words in ("s9: removed\n", "s9: is not there\n"):
+    for words in ("s9: removed\n", "s9: does not exist\n"):
         done = provisioner("destroy", "s9")
         assert (done.returncode, done.stdout) == (0, words), done.stderr
     assert "PRIVATE" not in CLOUD_LOG.read_text()
@@ -159,20 +161,20 @@ def test_s10_a_killed_cloud_and_hosts_that_nobody_names() -> None:
     """`status` tells, `up` mends: with a new cloud, without s9; s10 is left to its change."""
     for host in HOSTS:
         assert provisioner("create", host, given=invited(host)).returncode == 0
-    pid = cloud.pid()
+    pid = server.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: cloud.pid() is None, 10)
+    assert wait_until(lambda: server.pid() is None, 10)
     told = bin_lab("status")
     assert told.returncode == 1 and "ended: bin/lab up" in told.stdout
     refused = provisioner("destroy", "s9")
-    assert refused.returncode == 1 and "the lab's cloud is not there" in refused.stderr
+    assert refused.returncode == 1 and "the lab's cloud is not running" in refused.stderr
     lab.run("salt", "tee", UNFINISHED, given='{"app": ["s10"]}')
     try:
         done = bin_lab("up", "--no-deploy")
         assert done.returncode == 0, done.stderr
-        assert "a change is at work on s10" in done.stdout
-        assert cloud.pid() not in (None, pid)
+        assert "a change of a pool has not finished its work on s10" in done.stdout
+        assert server.pid() not in (None, pid)
         assert traces("s9") == []
         assert Path(CONTAINERS / "salina-s10").exists()
         answer("s10")

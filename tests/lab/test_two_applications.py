@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.commands.status import health
-from lab.machines import hosts as fleet
+from lab.machines import topology_file
 from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers
@@ -77,12 +77,12 @@ def failed() -> Iterator[list[str]]:
 
 def definition(name: str) -> str:
     """The file of pillar/app that an application of the running lab has."""
-    return fleet.topology().applications[name].definition
+    return topology_file.read().applications[name].definition
 
 
 def url(name: str) -> tuple[str, str]:
     """An application's domain, and the path that its health is asked for at."""
-    return fleet.topology().applications[name].domain, health(definition(name)).path
+    return topology_file.read().applications[name].domain, health(definition(name)).path
 
 
 def curl(name: str, path: str, *arguments: str, given: str = "") -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lab.machines import hosts as fleet
+from lab.machines import topology_file
 from salina.common import wait
 from tests.lab.lab import LAB, run
 from tests.lab.tiers import DATABASES, leader, secret, sql
@@ -289,7 +289,7 @@ class User(Background):
             SESSION + user + script,
             ca=run("s1", "cat", "/etc/salina/tls/ca.crt"),
             name=name,
-            domain=fleet.topology().applications[name].domain,
+            domain=topology_file.read().applications[name].domain,
             password=secret(f"app-{name}-login"),
             timeout=timeout,
             **given,

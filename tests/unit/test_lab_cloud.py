@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cloud import provisioner
-from lab.cloud import server as cloud
+from lab.cloud import provisioner, server
 from lab.errors import LabError
 from lab.process import wait_until
 from tests.fleets import REPOSITORY
@@ -54,9 +53,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(fake: Fake, path: Path) -> Iterator[cloud.Server]:
+def running(fake: Fake, path: Path) -> Iterator[server.Server]:
     """A server in this process."""
-    with cloud.Server(path, {"create": fake.create, "destroy": fake.destroy}) as running:
+    with server.Server(path, {"create": fake.create, "destroy": fake.destroy}) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.05,))
         thread.start()
         yield running
@@ -81,26 +80,35 @@ def request(action: str, host: str, user_data: str = "") -> bytes:
 # Requests
 
 
-def test_s10_create_and_destroy(server: cloud.Server, fake: Fake, path: Path) -> None:
+def test_s10_create_and_destroy(running: server.Server, fake: Fake, path: Path) -> None:
     assert provisioner.ask("create", "s9", "data", str(path)) == "made"
     assert provisioner.ask("destroy", "s9", path=str(path)) == "removed"
     assert fake.done == ["create s9 data", "created s9", "destroy s9"]
 
 
-def test_only_root_can_ask(server: cloud.Server, path: Path) -> None:
+def test_only_root_can_ask(running: server.Server, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 BAD = {
-    "no JSON": (CANARY.encode(), "allowed is JSON"),
-    "half of one": (request("create", "s9", CANARY)[:-1], "allowed is JSON"),
-    "too deep": (b"[" * 50_000, "allowed is JSON"),
-    "a list": (b"[]", "allowed is a mapping of action, host, user_data"),
-    "a key is missing": (b'{"action": "create", "host": "s9"}', "allowed is a mapping of"),
-    "no texts": (b'{"action": "create", "host": 9, "user_data": ""}', "allowed are texts"),
-    "unknown action": (request("rebuild", "s9", CANARY), "action: allowed is create, destroy"),
-    "too large": (request("create", "s9", "x" * provisioner.MAX_BYTES), "allowed is 100000 bytes"),
+    "no JSON": (CANARY.encode(), "it must be JSON"),
+    "half of one": (request("create", "s9", CANARY)[:-1], "it must be JSON"),
+    "too deep": (b"[" * 50_000, "it must be JSON"),
+    "a list": (b"[]", "it must be a mapping with the keys action, host, user_data"),
+    "a key is missing": (
+        b'{"action": "create", "host": "s9"}',
+        "it must be a mapping with the keys",
+    ),
+    "no texts": (
+        b'{"action": "create", "host": 9, "user_data": ""}',
+        "every value must be a string",
+    ),
+    "unknown action": (request("rebuild", "s9", CANARY), "action: must be one of: create, destroy"),
+    "too large": (
+        request("create", "s9", "x" * provisioner.MAX_BYTES),
+        "it must have at most 100000 bytes",
+    ),
 }
 
 
@@ -111,17 +119,19 @@ def test_bad_requests(
     """One is told why, nothing is done, and the key it may hold is in no message and no log."""
     with (
         caplog.at_level(logging.INFO),
-        cloud.Server(path, {"create": fake.create, "destroy": fake.destroy}) as server,
+        server.Server(path, {"create": fake.create, "destroy": fake.destroy}) as running,
     ):
-        told = server.answer(raw)
+        told = running.answer(raw)
     assert fault in told["error"]
     assert fake.done == []
     assert fault in caplog.text and "canary" not in caplog.text + told["error"]
 
 
-def test_a_bad_request_is_answered(server: cloud.Server, path: Path) -> None:
+def test_a_bad_request_is_answered(running: server.Server, path: Path) -> None:
     with send(path, b"{}") as connection:
-        assert b'{"error": "the request: allowed is a mapping of' in connection.recv(1000)
+        assert b'{"error": "invalid request: it must be a mapping with the keys' in connection.recv(
+            1000
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +145,7 @@ def test_a_bad_request_is_answered(server: cloud.Server, path: Path) -> None:
 def test_failures_are_told(
     raised: Exception,
     told: str,
-    server: cloud.Server,
+    running: server.Server,
     fake: Fake,
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +155,7 @@ def test_failures_are_told(
     def fail(host: str) -> None:
         raise raised
 
-    monkeypatch.setattr(cloud.log, "disabled", True)  # Salt, where imported, repeats errors
+    monkeypatch.setattr(server.log, "disabled", True)  # Salt, where imported, repeats errors
     fake.work = fail
     with pytest.raises(provisioner.ProvisionerError) as caught:
         provisioner.ask("create", "s9", "", str(path))
@@ -154,7 +164,7 @@ def test_failures_are_told(
 
 
 def test_user_data_is_not_logged(
-    server: cloud.Server, path: Path, caplog: pytest.LogCaptureFixture
+    running: server.Server, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         provisioner.ask("create", "s9", CANARY, str(path))
@@ -162,20 +172,20 @@ def test_user_data_is_not_logged(
     assert "canary" not in caplog.text
 
 
-def test_s10_several_hosts_at_the_same_time(server: cloud.Server, fake: Fake, path: Path) -> None:
+def test_s10_several_hosts_at_the_same_time(running: server.Server, fake: Fake, path: Path) -> None:
     """Four at once, and no more."""
     go = threading.Event()
     fake.work = lambda host: go.wait(SECONDS)
-    hosts = [f"s{number}" for number in range(1, 2 * cloud.PARALLEL + 1)]
+    hosts = [f"s{number}" for number in range(1, 2 * server.PARALLEL + 1)]
     with ThreadPoolExecutor(len(hosts)) as pool:
         said = [pool.submit(provisioner.ask, "create", host, "", str(path)) for host in hosts]
-        assert wait_until(lambda: len(fake.done) == cloud.PARALLEL, SECONDS, 0.01)
-        assert not wait_until(lambda: len(fake.done) > cloud.PARALLEL, 0.3, 0.01)
+        assert wait_until(lambda: len(fake.done) == server.PARALLEL, SECONDS, 0.01)
+        assert not wait_until(lambda: len(fake.done) > server.PARALLEL, 0.3, 0.01)
         go.set()
         assert [one.result(SECONDS) for one in said] == ["made"] * len(hosts)
 
 
-def test_one_at_a_time_for_each_host(server: cloud.Server, fake: Fake, path: Path) -> None:
+def test_one_at_a_time_for_each_host(running: server.Server, fake: Fake, path: Path) -> None:
     """S10: a host is not removed while it is being made; others don't wait for it."""
     go = threading.Event()
     fake.work = lambda host: host == "s9" and go.wait(SECONDS)
@@ -190,7 +200,7 @@ def test_one_at_a_time_for_each_host(server: cloud.Server, fake: Fake, path: Pat
 
 
 def test_a_client_that_goes_away(
-    server: cloud.Server, fake: Fake, path: Path, capsys: pytest.CaptureFixture[str]
+    running: server.Server, fake: Fake, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """S10: what it asked for is done, the next one is served, and the log has no fault."""
     go = threading.Event()
@@ -200,16 +210,16 @@ def test_a_client_that_goes_away(
     go.set()
     assert provisioner.ask("create", "s9", "", str(path)) == "made"
     assert fake.done == ["create s9", "created s9"] * 2
-    server.shutdown()
-    server.server_close()
+    running.shutdown()
+    running.server_close()
     assert capsys.readouterr().err == ""
 
 
 def test_a_client_that_says_nothing(
-    server: cloud.Server, path: Path, monkeypatch: pytest.MonkeyPatch
+    running: server.Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is dropped after a while; others don't wait for it."""
-    monkeypatch.setattr(cloud.Handler, "timeout", 0.1)
+    monkeypatch.setattr(server.Handler, "timeout", 0.1)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.settimeout(SECONDS)
         silent.connect(str(path))
@@ -234,7 +244,7 @@ def test_the_client_is_called_wrongly(arguments: tuple[str, ...]) -> None:
 
 
 def test_the_clients_exit_code_and_words(
-    server: cloud.Server,
+    running: server.Server,
     fake: Fake,
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -258,7 +268,9 @@ def test_the_clients_exit_code_and_words(
 
 
 def test_too_much_user_data_is_not_sent(path: Path) -> None:
-    with pytest.raises(provisioner.ProvisionerError, match="larger than 100000 bytes"):
+    with pytest.raises(
+        provisioner.ProvisionerError, match=r"has 100\d+ bytes; it must have at most 100000"
+    ):
         provisioner.ask("create", "s9", "x" * provisioner.MAX_BYTES, str(path))
 
 
@@ -267,8 +279,8 @@ def test_without_a_cloud_the_wait_is_bounded(path: Path, monkeypatch: pytest.Mon
     with pytest.raises(provisioner.ProvisionerError) as caught:
         provisioner.ask("destroy", "s9", path=str(path))
     assert str(caught.value) == (
-        f"the lab's cloud is not there: {path}: No such file or directory\n"
-        "next, on the lab's machine: bin/lab up"
+        f"the lab's cloud is not running: {path}: No such file or directory\n"
+        "next, on the machine that runs the lab: bin/lab up"
     )
 
 
@@ -278,7 +290,7 @@ def test_no_answer_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen()
-        with pytest.raises(provisioner.ProvisionerError, match=r"no answer within 0\.1 s"):
+        with pytest.raises(provisioner.ProvisionerError, match=r"did not answer within 0\.1 s"):
             provisioner.ask("destroy", "s9", path=str(path))
 
 
@@ -286,14 +298,14 @@ def test_no_answer_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PROCESS = """
 import sys, pathlib
-from lab.cloud import server as cloud
+from lab.cloud import server
 from lab.process import wait_until
 folder = pathlib.Path(sys.argv[1])
 def create(host, user_data):
     (folder / f"begun-{host}").touch()
     wait_until((folder / "go").exists, 20, 0.01)
     return "made"
-cloud.serve(folder / "socket", {"create": create})
+server.serve(folder / "socket", {"create": create})
 """
 
 
@@ -307,7 +319,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         command = [sys.executable, "-c", PROCESS, str(tmp_path)]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         started.append(process)
-        assert wait_until(lambda: cloud.pid(path) == process.pid, SECONDS, 0.01)
+        assert wait_until(lambda: server.pid(path) == process.pid, SECONDS, 0.01)
         return process
 
     yield run
@@ -322,12 +334,12 @@ Start = Callable[[], subprocess.Popen[bytes]]
 def test_a_killed_cloud_is_noticed_and_replaced(start: Start, tmp_path: Path) -> None:
     """S10: the socket that it leaves stands in nobody's way."""
     (tmp_path / "go").touch()
-    assert cloud.pid(tmp_path / "socket") is None
+    assert server.pid(tmp_path / "socket") is None
     first = start()
     first.kill()
     first.wait()
     assert (tmp_path / "socket").exists()
-    assert cloud.pid(tmp_path / "socket") is None
+    assert server.pid(tmp_path / "socket") is None
     start()
     assert provisioner.ask("create", "s9", "", str(tmp_path / "socket")) == "made"
 
@@ -354,7 +366,7 @@ def test_told_to_end_it_finishes_what_is_under_way(start: Start, tmp_path: Path)
         answer = pool.submit(provisioner.exchange, request("create", "s9"), str(path))
         assert wait_until((tmp_path / "begun-s9").exists, SECONDS, 0.01)
         process.send_signal(signal.SIGTERM)
-        assert wait_until(lambda: cloud.pid(path) is None, SECONDS, 0.01)
+        assert wait_until(lambda: server.pid(path) is None, SECONDS, 0.01)
         assert process.poll() is None
         (tmp_path / "go").touch()
         assert answer.result(SECONDS) == {"done": "made"}

@@ -9,13 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from lab.cloud import server as cloud
+from lab.cloud import server
 from lab.commands import cli, lifecycle, status
 from lab.errors import LabError
-from lab.machines import containers, faults, keys, userdata
-from lab.machines import hosts as fleet
+from lab.machines import (
+    containers,
+    faults,
+    hosts,
+    inventory,
+    keys,
+    minions,
+    salt_master,
+    topology_file,
+    userdata,
+)
 from lab.machines.plan import Machine, Plan
-from salina_fleet.provision import userdata as salina_userdata
+from salina_fleet.provision.userdata import render
 from tests.fleets import DEFAULT
 
 MASTER_CONFIG = "lxc.rootfs.path = overlayfs:{}:/delta\n"
@@ -54,10 +63,10 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     made = Lab(tmp_path)
-    for module in (fleet, containers):
+    for module in (hosts, inventory, containers):
         monkeypatch.setattr(module, "CONTAINERS", tmp_path / "containers")
     monkeypatch.setattr(keys, "KEYS", tmp_path / "keys")
-    monkeypatch.setattr(fleet, "TOPOLOGY", DEFAULT)
+    monkeypatch.setattr(topology_file, "TOPOLOGY", DEFAULT)
     monkeypatch.setattr(faults, "FAULTS", tmp_path / "faults.json")
     monkeypatch.setattr("lab.exclusive.HOSTS_LOCK", tmp_path / "lock")
     monkeypatch.setattr(containers, "state", lambda machine: made.states.get(machine.name, ""))
@@ -67,7 +76,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 def user_data(private: str = "private", host: str = "s9") -> str:
-    return salina_userdata.render(host, "10.1.5.2", private, f"of {private}", "master")
+    return render(host, "10.1.5.2", private, f"of {private}", "master")
 
 
 # Made and removed
@@ -76,7 +85,7 @@ def user_data(private: str = "private", host: str = "s9") -> str:
 def test_s10_create_makes_a_host_from_its_user_data(lab: Lab) -> None:
     """On the running lab's image; the lab keeps its key, for `rebuild`."""
     begun = int(time.time())
-    assert cloud.create("s9", user_data()) == "made"
+    assert server.create("s9", user_data()) == "created"
     files = lab.folder / "containers/salina-s9/delta/etc"
     assert (files / "salt/minion").read_text() == "master: 10.1.5.2\nid: s9\n"
     assert (files / "salt/pki/minion/minion.pem").read_text() == "private"
@@ -89,35 +98,35 @@ def test_s10_create_makes_a_host_from_its_user_data(lab: Lab) -> None:
 
 
 def test_s10_create_again_changes_nothing(lab: Lab) -> None:
-    cloud.create("s9", user_data())
+    server.create("s9", user_data())
     before = (lab.folder / "containers/salina-s9").stat().st_ino
-    assert cloud.create("s9", user_data()) == "runs already"
+    assert server.create("s9", user_data()) == "already runs"
     assert (lab.folder / "containers/salina-s9").stat().st_ino == before
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "FROZEN"])
 def test_a_host_that_does_not_run_is_made_anew(lab: Lab, state: str) -> None:
     """S10: so are the notes about faults it had."""
-    cloud.create("s9", user_data())
+    server.create("s9", user_data())
     faults.write([faults.Fault(faults.Kind.FREEZE, "s9")])
     lab.states["s9"] = state
-    assert cloud.create("s9", user_data()) == "made"
+    assert server.create("s9", user_data()) == "created"
     assert lab.states["s9"] == "RUNNING" and faults.read() == []
 
 
 def test_a_host_with_another_key_is_made_anew(lab: Lab) -> None:
-    cloud.create("s9", user_data("old"))
-    assert cloud.create("s9", user_data("new")) == "made"
+    server.create("s9", user_data("old"))
+    assert server.create("s9", user_data("new")) == "created"
     assert keys.pair("minion-s9").private == "new"
 
 
 @pytest.mark.parametrize("leftover", ["salina-s9", "salina-s9.unfinished"])
 def test_what_a_killed_cloud_left_stands_in_nobodys_way(lab: Lab, leftover: str) -> None:
     (lab.folder / "containers" / leftover / "delta").mkdir(parents=True)
-    assert cloud.create("s9", user_data()) == "made"
+    assert server.create("s9", user_data()) == "created"
     assert lab.hosts() == {"salina-salt", "salina-s9"}
     (lab.folder / "containers" / leftover / "delta").mkdir(parents=True, exist_ok=True)
-    assert cloud.destroy("s9", "") == "removed"
+    assert server.destroy("s9", "") == "removed"
     assert lab.hosts() == {"salina-salt"}
 
 
@@ -125,42 +134,44 @@ def test_rebuilt_it_has_the_key_it_had(lab: Lab) -> None:
     """S10: `up`, `rebuild` and the provisioner make the same host from the same key."""
     lab.keep(["s1"], [])
     keys.keep(keys.MASTER, keys.Pair("", "master"))
-    cloud.create("s9", user_data())
-    machine = fleet.current().machine("s9")
-    assert containers.runs(machine, fleet.files(fleet.current(), machine, fleet.topology()))
+    server.create("s9", user_data())
+    machine = inventory.current_plan().machine("s9")
+    assert containers.runs(
+        machine, hosts.initial_files(inventory.current_plan(), machine, topology_file.read())
+    )
 
 
 def test_s10_destroy_leaves_nothing(lab: Lab) -> None:
-    cloud.create("s9", user_data())
+    server.create("s9", user_data())
     faults.write([faults.Fault(faults.Kind.LINK_DOWN, "s9")])
-    assert cloud.destroy("s9", "") == "removed"
+    assert server.destroy("s9", "") == "removed"
     assert lab.hosts() == {"salina-salt"} and lab.states["s9"] == "STOPPED"
     assert not list(keys.KEYS.iterdir()) and faults.read() == []
-    assert cloud.destroy("s9", "") == "is not there"
+    assert server.destroy("s9", "") == "does not exist"
 
 
 @pytest.mark.parametrize("host", ["nas1", "salt", "c1", "s11", "s01", "../s9", "", "s9\n"])
 def test_only_hosts_of_pools_come_and_go(lab: Lab, host: str) -> None:
     """S10: no static host, no client, nothing beyond the pool."""
-    told = r"is no host of a pool; they have: s1, s2, .* s10$"
+    told = r"is not a host of a pool; choose one of: s1, s2, .* s10$"
     with pytest.raises(LabError, match=told):
-        cloud.create(host, user_data(host=host))
+        server.create(host, user_data(host=host))
     with pytest.raises(LabError, match=told):
-        cloud.destroy(host, "")
+        server.destroy(host, "")
     assert lab.hosts() == {"salina-salt"}
 
 
 def test_with_bad_user_data_nothing_is_done(lab: Lab) -> None:
-    cloud.create("s9", user_data())
-    with pytest.raises(LabError, match="id: allowed is s9"):
-        cloud.create("s9", user_data(host="s8"))
+    server.create("s9", user_data())
+    with pytest.raises(LabError, match="id: must be s9"):
+        server.create("s9", user_data(host="s8"))
     assert lab.states["s9"] == "RUNNING"
 
 
 def test_without_a_lab_it_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "TOPOLOGY", lab.folder / "none")
+    monkeypatch.setattr(topology_file, "TOPOLOGY", lab.folder / "none")
     with pytest.raises(LabError, match="there is no lab"):
-        cloud.create("s9", user_data())
+        server.create("s9", user_data())
 
 
 # Left alone
@@ -177,13 +188,15 @@ def change(lab: Lab) -> Lab:
 
 def test_commands_know_all_hosts_there_are(change: Lab) -> None:
     """S10: also those that are no members (s2, s10), and members without a host (s4)."""
-    names = {machine.name for machine in fleet.current().machines if "app" in machine.roles}
+    names = {
+        machine.name for machine in inventory.current_plan().machines if "app" in machine.roles
+    }
     assert names == {"s1", "s2", "s3", "s4", "s9", "s10"}
 
 
 def test_a_member_without_a_host_is_told(change: Lab) -> None:
-    with pytest.raises(LabError, match="s4 has not been made"):
-        cli.pick(fleet.current(), ["s4"])
+    with pytest.raises(LabError, match="s4 does not exist"):
+        cli.pick(inventory.current_plan(), ["s4"])
 
 
 def test_heal_passes_over_a_member_without_a_host(
@@ -193,7 +206,7 @@ def test_heal_passes_over_a_member_without_a_host(
     monkeypatch.setattr(containers, "start", lambda machine: started.append(machine.name))
     monkeypatch.setattr(containers, "running", lambda: set[str]())
     monkeypatch.setattr(containers, "frozen", lambda: set[str]())
-    faults.heal(fleet.current().machines)
+    faults.heal(inventory.current_plan().machines)
     assert started == ["salt"]  # the only one here with an image
 
 
@@ -204,32 +217,35 @@ def test_s10_up_leaves_hosts_of_a_change_alone(
     brought: list[Plan] = []
     nothing = lambda *_: None  # noqa: E731
     for module, names in {
-        cloud: ["ensure"],
+        server: ["ensure"],
         lifecycle.network: ["find", "ensure"],
         lifecycle.containers: ["remove_groups"],
         faults: ["unfreeze", "heal"],
-        fleet: ["ensure_master", "wait_for_minions"],
+        salt_master: ["ensure"],
+        minions: ["wait_until_connected"],
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, nothing)
-    monkeypatch.setattr(fleet, "ensure_machines", lambda wanted, *_: brought.append(wanted))
-    lifecycle.bring_up(fleet.topology(), change.image, own=True)
+    monkeypatch.setattr(hosts, "ensure_machines", lambda wanted, *_: brought.append(wanted))
+    lifecycle.bring_up(topology_file.read(), change.image, own=True)
     (wanted,) = brought
     apps = {machine.name for machine in wanted.machines if "app" in machine.roles}
     assert apps == {"s1", "s3", "s9"}
     assert change.hosts() == {f"salina-{name}" for name in ("salt", "s1", "s2", "s3", "s9")}
-    assert "a change is at work on s2, s4" in capsys.readouterr().out
+    assert "a change of a pool has not finished its work on s2, s4" in capsys.readouterr().out
 
 
 def test_s10_the_master_forgets_keys_that_nobody_names(
     change: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert {"s1", "s2", "s3", "s4", "s9", "nas1", "salt"} <= fleet.named(fleet.topology())
-    assert not {"s10", "old"} & fleet.named(fleet.topology())
+    assert {"s1", "s2", "s3", "s4", "s9", "nas1", "salt"} <= inventory.expected_hosts(
+        topology_file.read()
+    )
+    assert not {"s10", "old"} & inventory.expected_hosts(topology_file.read())
     ran: list[list[str]] = []
     monkeypatch.setattr(containers, "attach", lambda machine, argv: ran.append(argv) or argv)
-    monkeypatch.setattr(fleet, "run", lambda argv: None)
-    fleet.forget_keys(fleet.current().master, ["s10"])
+    monkeypatch.setattr(salt_master, "run", lambda argv: None)
+    salt_master.forget_keys(inventory.current_plan().master, ["s10"])
     (command,) = ran
     assert "/etc/salt/pki/master/minions/s10" in command
     assert all(path.endswith("/s10") for path in command if path.startswith("/"))
@@ -239,7 +255,7 @@ def test_s10_the_master_forgets_keys_that_nobody_names(
 def test_a_file_of_another_topology_names_nobody(lab: Lab, text: str) -> None:
     lab.keep(["s1"], [])
     (lab.master / "delta/var/lib/salina/unfinished.json").write_text(text)
-    assert fleet.unfinished(fleet.topology()) == set()
+    assert inventory.changing_hosts(topology_file.read()) == set()
 
 
 def test_of_a_host_that_is_no_member_nothing_is_expected(
@@ -253,14 +269,14 @@ def test_of_a_host_that_is_no_member_nothing_is_expected(
     monkeypatch.setattr(status.containers, "running", lambda: {"salina-s1", "salina-s2"})
     monkeypatch.setattr(status, "probe", lambda *_: [])
     monkeypatch.setattr(status, "ping", lambda *_: {"s1"})
-    monkeypatch.setattr(cloud, "pid", lambda: None)
-    rows = {row.name: row for row in status.look(fleet.current(), fleet.topology())}
+    monkeypatch.setattr(server, "pid", lambda: None)
+    rows = {row.name: row for row in status.look(inventory.current_plan(), topology_file.read())}
     assert rows["s1"].good
     assert rows["s2"].good and rows["s2"].roles == "app, no member"
     assert [check.detail for check in rows["s4"].checks] == ["", "missing"]
     assert rows["app"].checks[0].detail == "1 of 4 are well"
     assert not rows["cloud"].good
-    monkeypatch.setattr(cloud, "pid", lambda: 1)
+    monkeypatch.setattr(server, "pid", lambda: 1)
     assert status.makes_hosts().good
 
 
@@ -276,8 +292,12 @@ def asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (lab.folder / "containers/salina-s1/config").write_text(MASTER_CONFIG.format(lab.image))
     monkeypatch.setattr("lab.exclusive.LOCK", lab.folder / "exclusive")
     monkeypatch.setattr(containers, "put", lambda machine, files: done.extend(files))
-    monkeypatch.setattr(fleet, "forget_keys", lambda master, names: done.append(f"no {names[0]}"))
-    monkeypatch.setattr(fleet, "wait_for_minions", lambda plan, machines: done.append("minion"))
+    monkeypatch.setattr(
+        salt_master, "forget_keys", lambda master, names: done.append(f"no {names[0]}")
+    )
+    monkeypatch.setattr(
+        minions, "wait_until_connected", lambda plan, machines: done.append("minion")
+    )
 
     def ask(action: str, host: str, given: str = "") -> None:
         done.append(f"{action} {host}")
@@ -285,7 +305,7 @@ def asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             pair = keys.pair(keys.minion(host))
             assert userdata.parse(given, host).pair == pair
 
-    monkeypatch.setattr(cloud, "ask", ask)
+    monkeypatch.setattr(server, "ask", ask)
     return done
 
 
@@ -296,7 +316,8 @@ def test_s10_add_accepts_the_key_first(asked: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "told"), [("s9", "s9 joins by itself"), ("s2", "s2 is a member, and bare")]
+    ("host", "told"),
+    [("s9", "s9 joins its pool by itself"), ("s2", "s2 is a member of its pool, but still empty")],
 )
 def test_s10_what_follows_is_told(
     asked: list[str], capsys: pytest.CaptureFixture[str], host: str, told: str
@@ -319,11 +340,11 @@ def test_a_member_that_was_removed_is_told(
 
 
 def test_add_and_remove_tell_what_is_wrong(asked: list[str]) -> None:
-    with pytest.raises(LabError, match="s1 is there already"):
+    with pytest.raises(LabError, match="s1 already exists"):
         lifecycle.add("s1")
-    with pytest.raises(LabError, match="there is no host s9"):
+    with pytest.raises(LabError, match="the host s9 does not exist"):
         lifecycle.remove("s9")
     for command in (lifecycle.add, lifecycle.remove):
-        with pytest.raises(LabError, match="'nas1' is no host of a pool"):
+        with pytest.raises(LabError, match="'nas1' is not a host of a pool"):
             command("nas1")
     assert not asked

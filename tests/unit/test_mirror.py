@@ -7,7 +7,7 @@ import pytest
 
 from lab.commands import preflight
 from lab.machines import image
-from lab.mirror import build as mirror
+from lab.mirror import build
 from lab.mirror.debian import Package
 
 
@@ -41,7 +41,7 @@ def names(packages) -> set[str]:
 def test_each_component_is_resolved_alone_and_all_together() -> None:
     resolver = Resolver()
     components = {"nginx": ["nginx"], "balancer": ["haproxy"], "bullseye": ["python3.9"]}
-    found = mirror.resolve(components, resolver.closure)
+    found = build.resolve(components, resolver.closure)
     assert resolver.asked == [["nginx"], ["haproxy"], ["haproxy", "nginx"], ["python3.9"]]
     assert names(found["bookworm"]) == {"nginx", "zlib", "haproxy", "lua"}
 
@@ -49,41 +49,41 @@ def test_each_component_is_resolved_alone_and_all_together() -> None:
 def test_older_suite_holds_only_what_it_adds() -> None:
     resolver = Resolver()
     components = {"nginx": ["nginx"], "bullseye": ["python3.9"]}
-    found = mirror.resolve(components, resolver.closure)
+    found = build.resolve(components, resolver.closure)
     assert names(found["bullseye"]) == {"python3.9", "libssl1.1"}
 
 
 @pytest.mark.skipif(not shutil.which("apt-ftparchive"), reason="needs apt-utils")
 def test_index_is_a_release_that_pinning_can_name(tmp_path: Path) -> None:
     (tmp_path / "pool/bullseye").mkdir(parents=True)
-    mirror.index(tmp_path, "bullseye")
+    build.index(tmp_path, "bullseye")
     release = (tmp_path / "dists/bullseye/Release").read_text()
     assert "\nCodename: bullseye\n" in release
     assert "main/binary-amd64/Packages" in release
 
 
 def test_components_are_lists_of_package_names() -> None:
-    for component, packages in mirror.read_packages().items():
+    for component, packages in build.read_packages().items():
         assert packages and all(isinstance(name, str) for name in packages), component
         assert len(packages) == len(set(packages)), component
 
 
 def test_locks_of_the_hosts_are_mirrored_and_no_others() -> None:
-    assert {"patroni", "odoo-14.0"} <= set(mirror.read_locks())
-    assert not set(mirror.ELSEWHERE) & set(mirror.read_locks())
+    assert {"patroni", "odoo-14.0"} <= set(build.read_locks())
+    assert not set(build.ELSEWHERE) & set(build.read_locks())
 
 
 def test_publish_points_at_what_the_inputs_made(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(mirror, "MIRROR", tmp_path)
-    monkeypatch.setattr(mirror, "STORE", tmp_path / ".store")
+    monkeypatch.setattr(build, "MIRROR", tmp_path)
+    monkeypatch.setattr(build, "STORE", tmp_path / ".store")
     built: list[str] = []
 
     def publish(inputs: str) -> str:
-        def build(root: Path) -> None:
+        def fill(root: Path) -> None:
             built.append(inputs)
             (root / "content").write_text(inputs)
 
-        mirror.publish("git/odoo.git", inputs, build)
+        build.publish("git/odoo.git", inputs, fill)
         return (tmp_path / "git/odoo.git/content").read_text()
 
     assert [publish("a"), publish("a"), publish("b")] == ["a", "a", "b"]
@@ -92,5 +92,5 @@ def test_publish_points_at_what_the_inputs_made(tmp_path: Path, monkeypatch) -> 
 
 
 def test_machine_is_given_what_image_and_mirror_need() -> None:
-    needed = {*image.HOST_PACKAGES, *mirror.HOST_PACKAGES}
+    needed = {*image.HOST_PACKAGES, *build.HOST_PACKAGES}
     assert needed <= set(preflight.PACKAGES)

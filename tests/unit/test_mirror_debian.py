@@ -41,7 +41,7 @@ def test_machine_without_debian_sources_is_told(monkeypatch) -> None:
         return type("Done", (), {"stdout": "Example|noble|http://example.invalid|noble|main\n"})
 
     monkeypatch.setattr(debian, "run", run)
-    with pytest.raises(LabError, match="no source of Debian bookworm"):
+    with pytest.raises(LabError, match="no source for Debian bookworm, component main"):
         debian.source_lines("bookworm")
     assert asked == ["indextargets", "-qq", "indextargets"]
 

@@ -102,38 +102,44 @@ def test_whatever_is_written_is_read(
 
 
 WRONG = {
-    "no header": (TEXT.partition("\n")[2], "line 1: allowed is #cloud-config"),
-    "no mapping": ("#cloud-config\n[]", "the document: allowed is a mapping"),
+    "no header": (TEXT.partition("\n")[2], "line 1: must be #cloud-config"),
+    "no mapping": ("#cloud-config\n[]", "the document: must be a mapping"),
     "no YAML": ("#cloud-config\n{", "is not YAML"),
-    "nothing": ("", "the document: allowed is a mapping"),
-    "another module": (changed("packages", ["vim"]), "packages: allowed is write_files, salt_min"),
-    "no minion": (changed("salt_minion"), "salt_minion: allowed is a mapping"),
-    "more of it": (changed("salt_minion.grains", {"a": 1}), "salt_minion.grains: allowed is conf,"),
-    "another's": (changed("salt_minion.conf.id", "s8"), "salt_minion.conf.id: allowed is s9"),
-    "no master": (changed("salt_minion.conf.master"), "salt_minion.conf.master: allowed is text"),
-    "no key": (changed("salt_minion.private_key"), "salt_minion.private_key: allowed is text"),
+    "nothing": ("", "the document: must be a mapping"),
+    "another module": (
+        changed("packages", ["vim"]),
+        "packages: unknown key; choose one of: write_files, salt_minion",
+    ),
+    "no minion": (changed("salt_minion"), "salt_minion: must be a mapping"),
+    "more of it": (
+        changed("salt_minion.grains", {"a": 1}),
+        "salt_minion.grains: unknown key; choose one of: conf,",
+    ),
+    "another's": (changed("salt_minion.conf.id", "s8"), "salt_minion.conf.id: must be s9"),
+    "no master": (changed("salt_minion.conf.master"), "salt_minion.conf.master: must be text"),
+    "no key": (changed("salt_minion.private_key"), "salt_minion.private_key: must be text"),
     "key is no text": (
         changed("salt_minion.public_key", [CANARY]),
-        "salt_minion.public_key: allowed is text",
+        "salt_minion.public_key: must be text",
     ),
-    "key in its parent's place": (changed("salt_minion", CANARY), "salt_minion: allowed is a map"),
+    "key in its parent's place": (changed("salt_minion", CANARY), "salt_minion: must be a mapping"),
     "out of the host": (
         changed("salt_minion.pki_dir", "/etc/../../root"),
-        "salt_minion.pki_dir: allowed is an absolute path",
+        "salt_minion.pki_dir: must be an absolute path",
     ),
-    "files are none": (changed("write_files", CANARY), "write_files: allowed is a list"),
-    "file is none": (changed("write_files", [CANARY]), "write_files[0]: allowed is a mapping"),
+    "files are none": (changed("write_files", CANARY), "write_files: must be a list"),
+    "file is none": (changed("write_files", [CANARY]), "write_files[0]: must be a mapping"),
     "relative": (
         changed("write_files.0.path", "etc/passwd"),
-        "write_files[0].path: allowed is an absolute path",
+        "write_files[0].path: must be an absolute path",
     ),
     "mode is a number": (
         changed("write_files.0.permissions", 420),
-        "write_files[0].permissions: allowed is text such as '0644'",
+        "write_files[0].permissions: must be an octal mode as text, for example '0644'",
     ),
     "encoded": (
         changed("write_files.0.encoding", "b64"),
-        "write_files[0].encoding: allowed is path, permissions, content",
+        "write_files[0].encoding: unknown key; choose one of: path, permissions, content",
     ),
 }
 

@@ -1,7 +1,8 @@
-"""The service on this machine's loopback, for a browser: a relay that connects as a client does.
+"""A relay that shows the lab's service on this machine's loopback address, for a browser.
 
-It listens in the machine's network namespace and connects from within a client's, so the way
-leads through the firewall, and no address of the lab is reachable here by itself.
+It listens in this machine's network namespace, and connects from within the namespace of one of
+the lab's clients. So its connections pass the firewall like a client's, and this machine needs no
+route to the lab.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Route:
-    """A port of this machine's loopback, and where in the lab it leads."""
+    """A port of this machine's loopback address, and the address and port in the lab behind it."""
 
     port: int
     address: str
@@ -31,10 +32,13 @@ class Route:
 
 
 def enter(namespace: int) -> None:
-    """Put this thread into a network namespace.
+    """Move this thread into a network namespace.
 
-    :param namespace: file descriptor of it
-    :raises OSError: the kernel refused
+    Args:
+        namespace: The file descriptor of the namespace.
+
+    Raises:
+        OSError: The kernel refused.
     """
     if libc.setns(namespace, CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
@@ -43,7 +47,7 @@ def enter(namespace: int) -> None:
 
 @contextmanager
 def within(path: Path) -> Iterator[None]:
-    """Make sockets in another network namespace: they stay in the one they were made in."""
+    """Enter another network namespace for a while. Sockets that are created there stay there."""
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         there = os.open(path, os.O_RDONLY)
@@ -60,7 +64,7 @@ def within(path: Path) -> Iterator[None]:
 
 
 async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Pass bytes on until the source ends, then end the target's input."""
+    """Copy bytes until the source ends, then end the target's input."""
     try:
         while data := await source.read(CHUNK):
             target.write(data)
@@ -70,13 +74,20 @@ async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> No
         target.close()
 
 
-async def relay(
+async def connect(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     route: Route,
     namespace: Callable[[], Path],
 ) -> None:
-    """Serve one connection: connect from within the lab and pass bytes in both directions."""
+    """Serve one connection: connect from within the lab, and copy bytes in both directions.
+
+    Args:
+        reader: The browser's side.
+        writer: The browser's side.
+        route: The address in the lab.
+        namespace: Returns the path of the client's network namespace.
+    """
     try:
         family = socket.AF_INET6 if ":" in route.address else socket.AF_INET
         with within(namespace()):
@@ -89,18 +100,21 @@ async def relay(
         await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
         far_writer.close()
     except (OSError, LabError, TimeoutError):
-        pass  # the browser sees a closed connection, as with any server that is away
+        pass  # the browser sees a closed connection, as with any server that is down
     finally:
         writer.close()
 
 
 async def serve(routes: list[Route], namespace: Callable[[], Path]) -> None:
-    """Listen on this machine's loopback for all routes, until cancelled.
+    """Listen on this machine's loopback address for all routes, until cancelled.
 
-    :param routes: what leads where
-    :param namespace: path of the client's network namespace; asked anew for each connection,
-        since a host that was restarted has another one
-    :raises LabError: a port is in use
+    Args:
+        routes: The ports to listen on.
+        namespace: Returns the path of the client's network namespace. It is called for each
+            connection, because a restarted host has another one.
+
+    Raises:
+        LabError: A port is in use.
     """
     servers = []
     for route in routes:
@@ -108,13 +122,13 @@ async def serve(routes: list[Route], namespace: Callable[[], Path]) -> None:
         async def handle(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter, route: Route = route
         ) -> None:
-            await relay(reader, writer, route, namespace)
+            await connect(reader, writer, route, namespace)
 
         try:
             servers.append(await asyncio.start_server(handle, "127.0.0.1", route.port))
         except OSError as error:
             raise LabError(
-                f"port {route.port} of this machine: {error.strerror}",
-                f"ss -tlnp 'sport = :{route.port}'",
+                f"the relay cannot listen on 127.0.0.1:{route.port}: {error.strerror}",
+                f"ss -tlnp 'sport = :{route.port}'   (shows which process uses the port)",
             ) from error
     await asyncio.gather(*(server.serve_forever() for server in servers))

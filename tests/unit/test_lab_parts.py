@@ -1,4 +1,4 @@
-"""The parts of the lab's life that need no lab."""
+"""The parts of the lab that need no running lab."""
 
 import asyncio
 import os
@@ -7,53 +7,58 @@ from pathlib import Path
 import pytest
 
 from lab import process
-from lab.commands import forward, lifecycle
+from lab.commands import lifecycle, relay
 from lab.errors import LabError
-from lab.exclusive import exclusive, hosts
-from lab.machines import faults, keys, plan, snapshots
-from lab.machines import hosts as fleet
+from lab.exclusive import exclusive, hosts_lock
+from lab.machines import faults, inventory, keys, minions, plan, snapshots, topology_file
 from lab.machines.plan import Interface, Machine
+from lab.paths import digest
 from tests import fleets
 
 
 def test_topology_of_the_repository_is_its_own() -> None:
-    text, own = fleet.choose(None, None)
-    assert own and fleet.parse(text).default.definition == "odoo-14.0"
+    text, own = topology_file.choose(None, None)
+    assert own and topology_file.parse(text).default.definition == "odoo-14.0"
 
 
 def test_another_application_replaces_the_topologys() -> None:
-    text, own = fleet.choose(None, "odoo-19.0")
+    text, own = topology_file.choose(None, "odoo-19.0")
     assert not own
-    assert fleet.parse(text).default.definition == "odoo-19.0"
-    assert fleet.parse(text).hosts == fleet.parse(fleet.choose(None, None)[0]).hosts
-    assert fleet.choose(None, "crm=odoo-19.0") == (text, own)
+    assert topology_file.parse(text).default.definition == "odoo-19.0"
+    assert (
+        topology_file.parse(text).hosts
+        == topology_file.parse(topology_file.choose(None, None)[0]).hosts
+    )
+    assert topology_file.choose(None, "crm=odoo-19.0") == (text, own)
 
 
 def test_another_application_replaces_one_of_several() -> None:
     """`make up TOPOLOGY=… APP=shop=odoo-19.0`; without a name it isn't said which."""
     file = fleets.OTHERS["two-applications"]
-    found = fleet.parse(fleet.choose(file, "shop=odoo-19.0")[0]).applications
+    found = topology_file.parse(topology_file.choose(file, "shop=odoo-19.0")[0]).applications
     assert [one.definition for one in found.values()] == ["odoo-14.0", "odoo-19.0"]
     for given in ("odoo-19.0", "shp=odoo-19.0"):
         with pytest.raises(LabError) as caught:
-            fleet.choose(file, given)
-        assert f"APP={given}: the topology has crm, shop" in str(caught.value)
+            topology_file.choose(file, given)
+        assert f"APP={given} must name one of the topology's applications: crm, shop" in str(
+            caught.value
+        )
         assert "APP=crm=odoo-19.0 or APP=shop=odoo-19.0" in caught.value.advice
 
 
 def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
     file = tmp_path / "topology.yaml"
     with pytest.raises(LabError, match="1 fault\n  cannot be read: No such file or directory"):
-        fleet.choose(file, None)
+        topology_file.choose(file, None)
     for application in (None, "odoo-19.0"):
         file.write_bytes(b"\x7fELF\xff")
         with pytest.raises(LabError, match=f"{file}: 1 fault\n  is not text in UTF-8"):
-            fleet.choose(file, application)
+            topology_file.choose(file, application)
         file.write_text("links: {}\nlinks: {}\n")
         with pytest.raises(LabError, match="links: given twice"):
-            fleet.choose(file, application)
+            topology_file.choose(file, application)
     with pytest.raises(LabError, match="missing"):
-        fleet.parse("service: {}")
+        topology_file.parse("service: {}")
 
 
 def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,13 +76,15 @@ def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_unknown_application_is_told() -> None:
     with pytest.raises(LabError, match=r"odoo-14\.0, odoo-19\.0"):
-        fleet.choose(None, "odoo-1.0")
+        topology_file.choose(None, "odoo-1.0")
 
 
 def test_an_application_beyond_the_lab_is_told() -> None:
-    fleet.check_application("odoo-14.0")
-    with pytest.raises(LabError, match=r"odoo-19\.0 comes from https://.*no way out"):
-        fleet.check_application("odoo-19.0")
+    topology_file.check_application("odoo-14.0")
+    with pytest.raises(
+        LabError, match=r"odoo-19\.0\.yaml: source\.repository is https://.* cannot reach it"
+    ):
+        topology_file.check_application("odoo-19.0")
 
 
 def test_connections_of_known_minions() -> None:
@@ -88,51 +95,51 @@ def test_connections_of_known_minions() -> None:
         "0 0 10.1.5.2:4505 10.1.5.99:40003\n"
     )
     names = {"10.1.5.11": "s1", "10.1.5.12": "s2", "fd00::13": "s3"}
-    assert fleet.peers(shown, names) == {("s1", "40000"), ("s2", "40001"), ("s3", "40002")}
+    assert minions.peers(shown, names) == {("s1", "40000"), ("s2", "40001"), ("s3", "40002")}
 
 
 def test_members_of_another_topology_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "CONTAINERS", tmp_path)
-    topology = fleet.parse(fleet.choose(None, None)[0])
-    assert fleet.members(topology) == {"app": ["s1", "s2", "s3"]}
+    monkeypatch.setattr(inventory, "CONTAINERS", tmp_path)
+    topology = topology_file.parse(topology_file.choose(None, None)[0])
+    assert inventory.active_members(topology) == {"app": ["s1", "s2", "s3"]}
     file = tmp_path / "salina-salt/delta/var/lib/salina/members.json"
     file.parent.mkdir(parents=True)
     file.write_text('{"app": ["s1", "s4"]}')
-    assert fleet.members(topology) == {"app": ["s1", "s4"]}
+    assert inventory.active_members(topology) == {"app": ["s1", "s4"]}
     asked: list[list[str]] = []
-    monkeypatch.setattr(fleet, "run", asked.append)
-    monkeypatch.setattr(fleet.containers, "attach", lambda _, command: command)
+    monkeypatch.setattr(inventory, "run", asked.append)
+    monkeypatch.setattr(inventory.containers, "attach", lambda _, command: command)
     master = plan.make(topology, {}).master
-    assert (fleet.forget_members(master, topology), asked) == ([], [])
+    assert (inventory.forget_members(master, topology), asked) == ([], [])
     file.write_text('{"web": ["w1"]}')
-    assert fleet.members(topology) == topology.initial()
-    [fault] = fleet.forget_members(master, topology)
+    assert inventory.active_members(topology) == topology.initial()
+    [fault] = inventory.forget_members(master, topology)
     assert "web: unknown pool; known pools: app" in fault
     assert asked == [["rm", "--force", "/var/lib/salina/members.json"]]
 
 
 def test_topology_file_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The master's bind mount shows the file, not its name."""
-    monkeypatch.setattr(fleet, "OVERRIDE", tmp_path / "override")
-    monkeypatch.setattr(fleet, "TOPOLOGY", tmp_path / "topology.yaml")
-    fleet.write_topology("one", own=False)
+    monkeypatch.setattr(topology_file, "OVERRIDE", tmp_path / "override")
+    monkeypatch.setattr(topology_file, "TOPOLOGY", tmp_path / "topology.yaml")
+    topology_file.write("one", own=False)
     before = (tmp_path / "override/topology.yaml").stat().st_ino
-    fleet.write_topology("two", own=False)
+    topology_file.write("two", own=False)
     assert (tmp_path / "override/topology.yaml").stat().st_ino == before
-    assert fleet.overridden()
-    fleet.write_topology("three", own=True)
-    assert not fleet.overridden() and (tmp_path / "topology.yaml").read_text() == "three"
+    assert topology_file.overridden()
+    topology_file.write("three", own=True)
+    assert not topology_file.overridden() and (tmp_path / "topology.yaml").read_text() == "three"
 
 
 def test_digest_changes_with_names_and_contents(tmp_path: Path) -> None:
     one = tmp_path / "one"
     one.write_text("x")
-    first = fleet.digest([one])
-    assert fleet.digest([one]) == first
+    first = digest([one])
+    assert digest([one]) == first
     one.write_text("y")
-    assert fleet.digest([one]) != first
+    assert digest([one]) != first
 
 
 def test_keys_are_made_once_and_are_private(
@@ -168,7 +175,7 @@ def test_commands_fail_with_their_own_words() -> None:
     with pytest.raises(LabError, match=r"(?s)exit code 3 from: sh -c .*broken"):
         process.run(["sh", "-c", "echo broken >&2; exit 3"])
     assert process.run(["cat"], text="in").stdout == "in"
-    with pytest.raises(LabError, match="no end"):
+    with pytest.raises(LabError, match="did not end within"):
         process.run(["sleep", "5"], timeout=0.1)
 
 
@@ -206,13 +213,13 @@ def test_relay_passes_bytes_in_both_directions() -> None:
             writer.close()
 
         far = await asyncio.start_server(shout, "127.0.0.1", 0)
-        route = forward.Route(0, "127.0.0.1", far.sockets[0].getsockname()[1])
+        route = relay.Route(0, "127.0.0.1", far.sockets[0].getsockname()[1])
 
         async def near(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await forward.relay(reader, writer, route, lambda: Path("/proc/self/ns/net"))
+            await relay.connect(reader, writer, route, lambda: Path("/proc/self/ns/net"))
 
-        relay = await asyncio.start_server(near, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*relay.sockets[0].getsockname())
+        listening = await asyncio.start_server(near, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         writer.write(b"hello")
         writer.write_eof()
         async with asyncio.timeout(5):
@@ -239,10 +246,10 @@ def test_hosts_are_made_together_or_changed_alone(
     """S10: hosts are made in parallel, but not while a command changes all of them."""
     monkeypatch.setattr("lab.exclusive.HOSTS_LOCK", tmp_path / "lock")
     monkeypatch.setattr("lab.exclusive.HOSTS_SECONDS", 0.05)
-    refused = pytest.raises(LabError, match=r"hosts are being made or removed for 0\.05 s")
-    with hosts(shared=True), hosts(shared=True), refused, hosts():
+    refused = pytest.raises(LabError, match=r"creating or removing hosts for 0\.05 s")
+    with hosts_lock(shared=True), hosts_lock(shared=True), refused, hosts_lock():
         pass
-    with hosts(), refused, hosts(shared=True):
+    with hosts_lock(), refused, hosts_lock(shared=True):
         pass
-    with hosts():
+    with hosts_lock():
         pass

@@ -1,0 +1,88 @@
+"""The lab's minions, as the master sees them: which are connected, and which answer."""
+
+import json
+from collections.abc import Iterable, Mapping, Set
+
+from lab.errors import LabError
+from lab.machines import containers
+from lab.machines.plan import Machine, Plan
+from lab.process import run, wait_until
+
+CONNECT_SECONDS = 180
+
+Connection = tuple[str, str]
+"""A minion's name, and the port from which it is connected."""
+
+
+def connections(wanted: Plan) -> set[Connection]:
+    """Return the connections on which minions listen to the master."""
+    ss = ["ss", "-H", "-t", "-n", "state", "established", "( sport = :4505 )"]
+    shown = run(containers.attach(wanted.master, ss), check=False).stdout
+    return peers(shown, {machine.management or "": machine.name for machine in wanted.minions})
+
+
+def peers(shown: str, names: Mapping[str, str]) -> set[Connection]:
+    """Return the known peers in the output of `ss`.
+
+    Args:
+        shown: Lines with the peer's address:port in the fourth column.
+        names: The minion's name for each address.
+    """
+    ends = [line.split()[3].rpartition(":") for line in shown.splitlines()]
+    addresses = [(end[0].strip("[]").removeprefix("::ffff:"), end[2]) for end in ends]
+    return {(names[address], port) for address, port in addresses if address in names}
+
+
+def wait_until_connected(
+    wanted: Plan,
+    machines: Iterable[Machine] | None = None,
+    before: Set[Connection] = frozenset(),
+) -> None:
+    """Wait until minions are connected and answer.
+
+    Args:
+        wanted: The plan of the lab.
+        machines: The minions to wait for; by default all of them.
+        before: Connections to ignore, because their minions were restarted or rebuilt since.
+
+    Raises:
+        LabError: Some minions did not answer within CONNECT_SECONDS.
+    """
+    expected = {machine.name for machine in machines or wanted.minions}
+    silent = set(expected)
+
+    def all_answer() -> bool:
+        silent.intersection_update(expected - {name for name, _ in connections(wanted) - before})
+        if silent:
+            return False
+        silent.update(expected - answering(wanted, expected))
+        return not silent
+
+    if not wait_until(all_answer, CONNECT_SECONDS, 0.5):
+        raise not_connected(sorted(silent))
+
+
+def answering(wanted: Plan, expected: Iterable[str], seconds: int = 30) -> set[str]:
+    """Return the names of the minions that answer a ping.
+
+    Args:
+        wanted: The plan of the lab.
+        expected: The minions to ask.
+        seconds: How long to wait for answers.
+    """
+    ping = ["salt", "--static", "--out=json", "--log-level=quiet", "-t", str(seconds)]
+    target = ["-L", ",".join(sorted(expected)), "test.ping"]
+    shown = run(containers.attach(wanted.master, [*ping, *target]), check=False).stdout
+    try:
+        answers: dict[str, object] = json.loads(shown)
+    except ValueError:
+        return set()
+    return {name for name, answer in answers.items() if answer is True}
+
+
+def not_connected(silent: list[str]) -> LabError:
+    """Return the error for minions that did not connect."""
+    return LabError(
+        f"these minions did not answer within {CONNECT_SECONDS} s: {', '.join(silent)}",
+        f"bin/lab exec {silent[0]} -- journalctl -u salt-minion -n 30",
+    )
