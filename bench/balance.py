@@ -48,9 +48,9 @@ def measure() -> Iterator[Result]:
         balance.by_load(False)
     taken = {name: [one for each in turns for one in each] for name, turns in found.items()}
     robin, load = (percentile(taken[name], 99) for name in sides)
-    told = "; ".join(
-        f"{name} {percentile(times, 99):.0f} ms, median {median(times):.0f}"
-        for name, times in taken.items()
+    times = "; ".join(
+        f"{name} {percentile(each, 99):.0f} ms, median {median(each):.0f}"
+        for name, each in taken.items()
     )
     yield Result(
         f"99th percentile with {slow} five times as slow, round robin / by load",
@@ -58,7 +58,7 @@ def measure() -> Iterator[Result]:
         "ratio",
         BOUND,
         least=True,
-        detail=f"{told}; {len(connections)} requests/s",
+        detail=f"{times}; {len(connections)} requests/s",
     )
 
 

@@ -41,7 +41,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def spread(values: Sequence[float], unit: str = "s", digits: int = 1) -> str:
-    """Return the median and the extremes as text: 4.1 s (3.9 to 5.0)."""
+    """Return the median and the extremes as text: 4.1 s (3.9 to 5.0).
+
+    Args:
+        values: The values.
+        unit: Their unit.
+        digits: The number of decimal places.
+    """
     middle, low, high = (
         f"{value:.{digits}f}" for value in (median(values), min(values), max(values))
     )

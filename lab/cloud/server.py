@@ -89,7 +89,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.busy: dict[str, threading.Lock] = {}
 
     def service_actions(self) -> None:
-        """End when the socket is no longer this process's; called twice a second."""
+        """End the process when the socket is no longer its own; called twice a second."""
         try:
             if self.path.stat().st_ino == self.inode:
                 return
@@ -108,14 +108,14 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         begun = time.monotonic()
         try:
             with self.busy.setdefault(host, threading.Lock()), self.slots:
-                told = {"done": self.actions[action](host, user_data)}
+                answer = {"done": self.actions[action](host, user_data)}
         except LabError as error:
-            told = {"error": f"{error}\nnext: {error.advice}" if error.advice else str(error)}
+            answer = {"error": f"{error}\nnext: {error.advice}" if error.advice else str(error)}
         except Exception as error:  # the caller waits for an answer, whatever happened
             log.exception("%s %.70r", action, host)
-            told = {"error": f"{type(error).__name__}: {error}; next: {CLOUD_LOG}"}
-        log.info("%s %.70r: %s, %.1f s", action, host, *told.values(), time.monotonic() - begun)
-        return told
+            answer = {"error": f"{type(error).__name__}: {error}; next: {CLOUD_LOG}"}
+        log.info("%s %.70r: %s, %.1f s", action, host, *answer.values(), time.monotonic() - begun)
+        return answer
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -132,9 +132,9 @@ class Handler(socketserver.StreamRequestHandler):
             log.info("refused: %s", error)
             return
         if raw:  # `pid` connects without a request
-            told = json.dumps(self.server.answer(raw)).encode()
+            answer = json.dumps(self.server.answer(raw)).encode()
             with suppress(OSError):  # the caller is gone; a repeated request finds the work done
-                self.wfile.write(told)
+                self.wfile.write(answer)
 
 
 def read(raw: bytes, actions: Mapping[str, Action]) -> tuple[str, str, str]:

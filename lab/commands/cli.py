@@ -88,7 +88,7 @@ def root(context: typer.Context) -> None:
 
     The lab needs root. Most people begin with `make up`, which runs `bin/lab up`.
     """
-    # `up` reports a missing root together with everything else that the machine lacks.
+    # `up` checks for root itself, and reports it together with all other faults of the machine.
     if os.geteuid() != 0 and context.invoked_subcommand != "up":
         raise LabError("the lab needs root", "run the same command with sudo")
 

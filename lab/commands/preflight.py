@@ -24,7 +24,7 @@ KEPT = (Path("/var/lib"), Path("/var/cache"))  # where the lab writes
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that the machine lacks, and what to do about it."""
+    """Something that the machine does not have, and what to do about it."""
 
     what: str
     remedy: str

@@ -30,7 +30,13 @@ END_SECONDS = 20  # for killed processes
 
 
 def initial_files(wanted: Plan, machine: Machine, topology: Topology) -> Files:
-    """Return the files that a machine has before its first start."""
+    """Return the files that a machine has before its first start.
+
+    Args:
+        wanted: The plan of the lab.
+        machine: The machine.
+        topology: The lab's topology.
+    """
     if machine.minion:
         given = bare_files(machine, userdata.parse(user_data(wanted.master, machine), machine.name))
     else:

@@ -78,7 +78,13 @@ def current_plan() -> Plan:
 
 
 def with_hosts(topology: Topology, active: Members, hosts: Iterable[str]) -> Members:
-    """Return the members, and in addition those of the hosts that belong to a pool."""
+    """Return the members, and in addition those of the hosts that belong to a pool.
+
+    Args:
+        topology: The lab's topology.
+        active: The active members of each pool.
+        hosts: The additional hosts. Hosts that belong to no pool are ignored.
+    """
     more = set(hosts)
     return {
         pool.name: [host for host in pool.ids() if host in more.union(active[pool.name])]

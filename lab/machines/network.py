@@ -90,7 +90,7 @@ def start() -> int:
     if process.stdout.readline() != "ready\n":
         raise LabError(
             f"the lab's namespaces cannot be created: {process.stderr.read().strip()}",
-            "make up   (it checks what the kernel lacks)",
+            "make up   (it checks whether the kernel has everything)",
         )
     return holder()
 

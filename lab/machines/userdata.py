@@ -112,7 +112,14 @@ def known(
 
 
 def words(data: Mapping[str, Any], key: str, path: str, faults: list[str]) -> str:
-    """Return a text of a mapping. It is a fault if the text is missing or empty."""
+    """Return a text of a mapping. It is a fault if the text is missing or empty.
+
+    Args:
+        data: The mapping.
+        key: The text's key.
+        path: The mapping's path in the document.
+        faults: Faults are added to this list.
+    """
     value = data.get(key)
     if isinstance(value, str) and value:
         return value
@@ -121,7 +128,13 @@ def words(data: Mapping[str, Any], key: str, path: str, faults: list[str]) -> st
 
 
 def inside(path: object, where: str, faults: list[str]) -> str:
-    """Return an absolute path without its first slash. It is a fault if the path is another one."""
+    """Return an absolute path without its first slash. It is a fault if it is not such a path.
+
+    Args:
+        path: The value to check.
+        where: The value's path in the document.
+        faults: Faults are added to this list.
+    """
     if isinstance(path, str) and re.fullmatch(r"(/[\w.-]+)+", path, re.ASCII):
         parts = PurePosixPath(path).parts[1:]
         if ".." not in parts:

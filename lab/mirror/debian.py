@@ -65,6 +65,11 @@ def select(targets: str, suite: str) -> list[str]:
 def other_suite(lines: Sequence[str], suite: str, other: str) -> str:
     """Return the source line for another release on the same mirror.
 
+    Args:
+        lines: The source lines of a suite.
+        suite: The suite's codename.
+        other: The codename of the other release.
+
     >>> other_suite(["deb [signed-by=K] http://mirror/debian bookworm main"], "bookworm", "trixie")
     'deb [signed-by=K] http://mirror/debian trixie main'
     """

@@ -72,7 +72,11 @@ def fetch(packages: Collection[Package], directory: Path) -> None:
 
 
 def pack(packages: Iterable[Package], directory: Path) -> None:
-    """Fetch packages. Only complete files with the right hash get their final names."""
+    """Fetch packages. Only complete files with the right hash get their final names.
+
+    Raises:
+        LabError: npm failed, or a package has another hash than the required one.
+    """
     wanted = {one.integrity: one for one in packages}
     with TemporaryDirectory(dir=directory) as fresh:
         names = [f"{one.name}@{one.version}" for one in wanted.values()]

@@ -71,7 +71,13 @@ def wheel_key(name: str) -> tuple[str, str]:
 
 
 def download(directory: Path, requirements: list[str], python: str) -> None:
-    """Download wheels for another Python, and source archives where there is no wheel."""
+    """Download wheels for another Python, and source archives where there is no wheel.
+
+    Args:
+        directory: The directory for the files.
+        requirements: Requirements of the form NAME==VERSION.
+        python: The version of the other Python.
+    """
     platforms = [f"--platform={platform}_x86_64" for platform in PLATFORMS]
     target = ["--no-deps", f"--python-version={python}", *platforms]
     run([*PIP, "download", *target, "--dest", directory, *requirements])
