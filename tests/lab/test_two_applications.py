@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab.commands.status import health
+from lab.commands import status
 from lab.machines import topology_file
 from salina.common import wait
 from tests import fleets
@@ -82,7 +82,10 @@ def definition(name: str) -> str:
 
 def url(name: str) -> tuple[str, str]:
     """An application's domain, and the path that its health is asked for at."""
-    return topology_file.read().applications[name].domain, health(definition(name)).path
+    topology = topology_file.read()
+    application = topology.applications[name]
+    health = status.definitions(topology)[application.definition]["health"]
+    return application.domain, health["path"]
 
 
 def curl(name: str, path: str, *arguments: str, given: str = "") -> str:
