@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from salina_fleet.model.definition import Definition
-from salina_fleet.model.settings import Settings
+from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.declare import (
     derived,
@@ -209,8 +209,8 @@ def test_it_describes_itself() -> None:
     assert found["extra"].default == '{"a": 1, "b": 2}'
 
 
-@pytest.mark.parametrize("kind", [Topology, Definition, Settings])
+@pytest.mark.parametrize("kind", [Topology, Definition, *COMPONENTS.values()])
 def test_every_model_describes_itself(kind: type[Any]) -> None:
     entries = list(describe(kind))
-    assert len({entry.path for entry in entries}) == len(entries) > 20
+    assert len({entry.path for entry in entries}) == len(entries) > 0
     assert all(entry.words and entry.default for entry in entries)

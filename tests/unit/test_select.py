@@ -342,7 +342,7 @@ def test_site_tells_all_faults(site: Any) -> None:
     there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
     assert caught.value.faults == (
         'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
-        f"{site.members_file}: an empty list, allowed is a mapping of pools",
+        f"{site.members_file}: an empty list is not valid; must be a mapping of pools",
         'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
         f"pillar/app; choose from: {there}",
     )
@@ -352,5 +352,6 @@ def test_site_tells_all_faults(site: Any) -> None:
     with pytest.raises(salina_site.SiteError) as caught:
         salina_site.read(site.root, site.state)
     assert caught.value.faults[-1] == (
-        "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already nas1's"
+        "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; "
+        "must be another address in 10.1.4.0/24"
     )
