@@ -1,4 +1,7 @@
-"""Debian's packages where Salt's own `pkg` doesn't help: after an installation that was killed."""
+"""Manage Debian's packages where Salt's own `pkg` does not help.
+
+After a killed installation `pkg` installs nothing more. It also knows no other Debian releases.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,27 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 from salina.common import apt, command
 
 __salt__: dict[str, Any]
+__grains__: dict[str, Any]
 
+APT = Path("/etc/apt")
 DPKG = Path("/var/lib/dpkg")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
-#: As Salt installs: a file that was changed stays as it is.
+#: Keep changed configuration files, as Salt's own installations do.
 CONFFILES = ("--force-confdef", "--force-confold")
 
 
 def unfinished() -> list[str]:
-    """Name the packages that an installation left halfway, and what else dpkg has to take up.
+    """Return the packages that an installation left unfinished.
 
-    CLI example::
+    Returns:
+        Names of packages, or an entry for dpkg's journal if only that is unfinished.
 
+    CLI Example:
         salt s1 apt.unfinished
     """
     updates = [path.name for path in (DPKG / "updates").glob("[0-9]*")]
@@ -29,10 +38,12 @@ def unfinished() -> list[str]:
 
 
 def busy() -> str:
-    """Say who is installing packages now, or "".
+    """Return why packages cannot be installed at this moment, or "" if they can.
 
-    CLI example::
+    Returns:
+        A sentence about the process that holds apt's lock, or "".
 
+    CLI Example:
         salt s1 apt.busy
     """
     with (DPKG / "lock-frontend").open("a") as file:
@@ -44,18 +55,44 @@ def busy() -> str:
 
 
 def finish() -> None:
-    """Take up what an installation left halfway.
+    """Finish what an interrupted installation left.
 
     Raises:
-        CommandExecutionError: it can't be finished either; the message holds what apt said.
+        CommandExecutionError: apt could not finish it; the message holds apt's output.
 
-    CLI example::
-
+    CLI Example:
         salt s1 apt.finish
     """
     run = __salt__["cmd.run_all"]
-    # It fails where a package has to be unpacked again; that is what apt does then.
+    # dpkg fails for a package that must be unpacked again; apt does that afterwards
     run(["dpkg", *CONFFILES, "--configure", "--pending"], python_shell=False, env=QUIET)
     options = [f"--option=DPkg::Options::={option}" for option in CONFFILES]
     fix = ["apt-get", "--assume-yes", "--quiet", *options, "--fix-broken", "install"]
     command.run(run, fix, env=QUIET)
+
+
+def source(release: str) -> str:
+    """Return an APT source for another Debian release, on the mirror that this host uses.
+
+    Args:
+        release: the other release's code name.
+
+    Returns:
+        The text of a `.sources` file.
+
+    Raises:
+        CommandExecutionError: this host has no source for its own release.
+
+    CLI Example:
+        salt s1 apt.source bullseye
+    """
+    paths = [APT / "sources.list", *(APT / "sources.list.d").glob("*")]
+    own = APT / "sources.list.d" / f"{release}.sources"
+    files = {str(path): path.read_text() for path in paths if path.is_file() and path != own}
+    try:
+        return apt.of_release(files, __grains__["oscodename"], release)
+    except ValueError as error:
+        raise CommandExecutionError(
+            f"the mirror of {release} is unknown: {error}; add this host's own release to {APT}, "
+            "then apply again"
+        ) from error

@@ -1,4 +1,4 @@
-"""Keep Debian's packages whole."""
+"""Ensure that Debian's packages can be installed."""
 
 from __future__ import annotations
 
@@ -8,37 +8,75 @@ from salina.common import state
 from salina.common import wait as salina_wait
 
 __salt__: dict[str, Any]
+__states__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
 @state.fails_plainly
 def whole(name: str, wait: int) -> dict[str, Any]:
-    """Ensure that no package was left halfway: the host lost its power, or the apply was killed.
+    """Ensure that no package is half installed.
 
-    Until that is taken up apt installs nothing more.
+    A power cut, or a killed apply, can leave one. Then apt installs nothing more until somebody
+    finishes it.
 
     Args:
         name: free text.
-        wait: seconds for an installation that goes on: apt outlives the minion that began it.
+        wait: seconds to wait for an installation that still runs. apt outlives the minion that
+            started it.
 
-    Fails:
-        it goes on for longer, or what was left can't be finished.
+    Returns:
+        The state's result. It fails if the other installation takes longer, or if a package cannot
+        be finished.
 
-    CLI example: see ``salt/common/packages.sls``.
+    CLI Example:
+        See salt/common/packages.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "all are whole"}
     found = __salt__["apt.unfinished"]()
     if not found:
-        return ret
+        return state.result(name, True, "no package is half installed")
     if __opts__["test"]:
-        return ret | {"result": None, "comment": f"would be finished: {', '.join(found)}"}
+        return state.result(name, None, f"these would be finished: {', '.join(found)}")
     salina_wait.clear(__salt__["apt.busy"], wait, "the packages")
     found = __salt__["apt.unfinished"]()
     if found:
         __salt__["apt.finish"]()
     left = __salt__["apt.unfinished"]()
     if left:
-        comment = f"still unfinished: {', '.join(left)}. See dpkg --audit"
-        return ret | {"result": False, "comment": comment}
-    changes = {package: {"old": "halfway", "new": "installed"} for package in found}
-    return ret | {"changes": changes, "comment": "finished"}
+        comment = f"these are still half installed: {', '.join(left)}; see dpkg --audit"
+        return state.result(name, False, comment)
+    changes = {package: {"old": "half installed", "new": "installed"} for package in found}
+    return state.result(name, True, "every package was finished", changes)
+
+
+@state.fails_plainly
+def release(name: str) -> dict[str, Any]:
+    """Ensure that packages of another Debian release can be installed, from this host's own mirror.
+
+    Its priority is 100, so apt takes from it only packages that no other source has.
+
+    Args:
+        name: the release's code name.
+
+    Returns:
+        The state's result. It fails if a file cannot be written, or if the mirror does not answer.
+
+    CLI Example:
+        See salt/odoo/python.sls.
+    """
+    files = {
+        f"/etc/apt/preferences.d/{name}.pref": (
+            f"Package: *\nPin: release n={name}\nPin-Priority: 100\n"
+        ),
+        f"/etc/apt/sources.list.d/{name}.sources": __salt__["apt.source"](name),
+    }
+    changes = {}
+    for path, contents in files.items():
+        ret: dict[str, Any] = __states__["file.managed"](path, contents=contents, mode="0644")
+        if ret["result"] is False:
+            return ret | {"name": name}
+        if ret["changes"]:
+            changes[path] = ret["changes"]
+    if changes and not __opts__["test"]:
+        __salt__["pkg.refresh_db"](failhard=True)
+    result = None if changes and __opts__["test"] else True
+    return state.result(name, result, f"packages of {name} can be installed", changes)

@@ -17,7 +17,8 @@ def key_made(name: str, group: str = "root") -> dict[str, Any]:
     Does what `x509.private_key_managed` does, in a tenth of the time of a run without change.
     Raises CommandExecutionError: there is no such group.
 
-    CLI example: see ``salt/tls/init.sls``.
+    CLI Example:
+        See salt/tls/init.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is there"}
     if __opts__["test"] and not __salt__["group.info"](group):
@@ -44,7 +45,8 @@ def issued(
     `days_remaining`: renew when it is valid for fewer days.
     Raises CommandExecutionError as `certificate.request` does.
 
-    CLI example: see ``salt/tls/init.sls``.
+    CLI Example:
+        See salt/tls/init.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is good"}
     if __opts__["test"] and not __salt__["file.file_exists"](key):

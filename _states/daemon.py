@@ -29,7 +29,8 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     Fails:
         the reload, or the restart, failed.
 
-    CLI example: see ``salt/patroni/service.sls``.
+    CLI Example:
+        See salt/patroni/service.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
     unread = __salt__["daemon.outdated"](name, files, reloads=not restart)
@@ -56,7 +57,8 @@ def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]
     Fails:
         that unit could not be started.
 
-    CLI example: see ``salt/common/minion.sls``.
+    CLI Example:
+        See salt/common/minion.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it has"}
     unread = __salt__["daemon.outdated"](name, files)

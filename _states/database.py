@@ -32,7 +32,8 @@ def present(name: str, wait: int) -> dict[str, Any]:
     Fails:
         PostgreSQL refused, doesn't answer, or nothing arrived in time.
 
-    CLI example: see ``salt/database/init.sls``.
+    CLI Example:
+        See salt/database/init.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as wanted"}
     if __opts__["test"]:

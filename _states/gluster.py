@@ -31,7 +31,8 @@ def brick(name: str, volume: str) -> dict[str, Any]:
         name: ``nas1:/nas``.
         volume: the volume's name.
 
-    CLI example: see ``salt/gluster/server.sls``.
+    CLI Example:
+        See salt/gluster/server.sls.
     """
     fault = __salt__["gluster.brick_fault"](name, volume)
     return _result(name, not fault, {}, fault or f"it can be a brick of {volume}")
@@ -52,7 +53,8 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     Fails:
         they did not come in time, or gluster refused one.
 
-    CLI example: see ``salt/gluster/server.sls``.
+    CLI Example:
+        See salt/gluster/server.sls.
     """
     if __opts__["test"] and not __salt__["gluster.installed"]():
         return _result(name, None, _joining(hosts, [host]), "the pool would be made")
@@ -112,7 +114,8 @@ def volume(
     Fails:
         gluster refused, or it did not come about in time.
 
-    CLI example: see ``salt/gluster/server.sls``.
+    CLI Example:
+        See salt/gluster/server.sls.
     """
     wanted = Volume(status="Started", replica=replica, bricks=bricks, options=options)
     if __opts__["test"] and not __salt__["gluster.installed"]():
@@ -164,7 +167,8 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     Fails:
         it could not be mounted in time.
 
-    CLI example: see ``salt/gluster/mount.sls``.
+    CLI Example:
+        See salt/gluster/mount.sls.
     """
     found = __salt__["gluster.mounted"](name)
     if found["source"] and not _is_volume(found, volume):

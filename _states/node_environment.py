@@ -29,7 +29,8 @@ def unpacked(name: str, package: str, version: str, integrity: str) -> dict[str,
     Fails:
         no registry, no such package, or another hash. Nothing was unpacked then.
 
-    CLI example: see ``salt/node/runtime.sls``.
+    CLI Example:
+        See salt/node/runtime.sls.
     """
     old = __salt__["node_environment.unpacked"](name)
     if old == integrity:
@@ -60,7 +61,8 @@ def installed(
     Fails:
         the command failed; its output is in the message, and every checkout has what it had.
 
-    CLI example: see ``salt/node/dependencies.sls``.
+    CLI Example:
+        See salt/node/dependencies.sls.
     """
     new = __salt__["node_environment.wanted"](name, lock, runtime, npm, command)
     ret = _switch(name, new, f"by {' '.join(command)}")
@@ -78,7 +80,8 @@ def linked(name: str, other: str, store: str) -> dict[str, Any]:
         other: the one that `installed` is about.
         store: as there.
 
-    CLI example: see ``salt/node/production.sls``.
+    CLI Example:
+        See salt/node/production.sls.
     """
     new = __salt__["node_environment.linked"](other)
     ret = _switch(name, new, f"as {other} has")

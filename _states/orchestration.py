@@ -27,7 +27,8 @@ def succeeded(name: str, refused: str = "") -> dict[str, Any]:
         name: free text.
         refused: what the runner said which should have told the steps, when it failed.
 
-    CLI example: see ``salt/orch/deploy.sls``.
+    CLI Example:
+        See salt/orch/deploy.sls.
     """
     # an orchestration's pillar is what it was called with: a request
     request = f" pillar='{json.dumps(dict(__pillar__))}'" if __pillar__ else ""

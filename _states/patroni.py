@@ -34,7 +34,8 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     Fails:
         no primary in time, or the quorum does not answer.
 
-    CLI example: see ``salt/patroni/service.sls``.
+    CLI Example:
+        See salt/patroni/service.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is"}
 
@@ -68,7 +69,8 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     Fails:
         it does not work in time, or there is no replica to hand over to.
 
-    CLI example: see ``salt/patroni/service.sls``.
+    CLI Example:
+        See salt/patroni/service.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it works"}
     old = __salt__["daemon.outdated"](name, files)
@@ -98,7 +100,8 @@ def configured(name: str) -> dict[str, Any]:
     Fails:
         the member does not answer, or refused.
 
-    CLI example: see ``salt/patroni/service.sls``.
+    CLI Example:
+        See salt/patroni/service.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as set"}
     if __opts__["test"] and __salt__["patroni.obstacle"]():

@@ -39,7 +39,8 @@ def installed(
     Fails:
         virtualenv or pip failed, or there is no such file.
 
-    CLI example: see ``salt/odoo/python.sls``.
+    CLI Example:
+        See salt/odoo/python.sls.
     """
     old = __salt__["python_environment.installed"](name)
     new = __salt__["python_environment.wanted"](

@@ -35,7 +35,8 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     Fails:
         etcd refused, did not start, or does not serve in time.
 
-    CLI example: see ``salt/etcd/init.sls``.
+    CLI Example:
+        See salt/etcd/init.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     data, running = __salt__["quorum.has_data"](), __salt__["service.status"](name)
@@ -76,7 +77,8 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
     Fails:
         it took longer; the message says what each endpoint answered.
 
-    CLI example: see ``salt/patroni/service.sls``.
+    CLI Example:
+        See salt/patroni/service.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it serves"}
     if __opts__["test"]:

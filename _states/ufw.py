@@ -25,7 +25,8 @@ def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) 
     Fails:
         ufw refused a rule.
 
-    CLI example: see ``salt/ufw/init.sls``.
+    CLI Example:
+        See salt/ufw/init.sls.
     """
     plan = __salt__["ufw.plan"](rules, routes)
     changes = {what: found for what, found in plan.items() if found}
@@ -60,7 +61,8 @@ def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
     Fails:
         ufw failed.
 
-    CLI example: see ``salt/ufw/init.sls``.
+    CLI Example:
+        See salt/ufw/init.sls.
     """
     want = _wanted(forward, logging)
     if __opts__["test"] and not __salt__["ufw.installed"]():

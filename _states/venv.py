@@ -36,7 +36,8 @@ def locked(name: str, lock: str) -> dict[str, Any]:
     Fails:
         a command failed; its output is in the message.
 
-    CLI example: see ``salt/patroni/program.sls``.
+    CLI Example:
+        See salt/patroni/program.sls.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as locked"}
     wanted, stamp = Path(lock), Path(name) / "installed.txt"

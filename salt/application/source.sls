@@ -10,7 +10,7 @@ application-packages:
     - aggregate: True
 
 application-staging:
-  application.checked_out:
+  checkout.present:
     - name: /opt/{{ app.kind }}/staging
     - repository: {{ source.repository | json }}
     - revision: {{ source.revision | json }}
@@ -18,9 +18,9 @@ application-staging:
         - pkg: application-packages
 
 application-production:
-  application.checked_out:
+  checkout.present:
     - name: /opt/{{ app.kind }}/production
     - repository: /opt/{{ app.kind }}/staging
     - revision: {{ source.revision | json }}
     - require:
-        - application: application-staging
+        - checkout: application-staging

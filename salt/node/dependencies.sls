@@ -14,6 +14,6 @@ node-dependencies:
     - require:
         - node_environment: node-runtime
         - node_environment: node-npm
-        - application: application-staging
+        - checkout: application-staging
     - require_in:
-        - application: application-production
+        - checkout: application-production

@@ -7,7 +7,7 @@ include:
   - node.configuration
 {% for step in app.definition.node.once %}
 node-once-{{ loop.index }}:
-  application.once:
+  once.done:
     - name: {{ (step.name ~ ' at ' ~ app.definition.source.revision if step.each_revision else step.name) | json }}
     - command: {{ step.command | json }}
     - user: node
@@ -22,8 +22,8 @@ node-once-{{ loop.index }}:
         - file: node-environment-file
         - file: node-sequelize
 {%- if not loop.first %}
-        - application: node-once-{{ loop.index0 }}
+        - once: node-once-{{ loop.index0 }}
 {%- endif %}
     - require_in:
-        - application: application-production
+        - checkout: application-production
 {% endfor -%}

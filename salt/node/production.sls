@@ -11,7 +11,7 @@ node-production:
     - other: /opt/node/staging
     - store: /opt/node/modules
     - require:
-        - application: application-production
+        - checkout: application-production
         - node_environment: node-dependencies
 {% for place, directories in {app.data: node.uploads, '/var/cache/node': node.scratch}.items() %}
 {%- for directory in directories %}
@@ -34,7 +34,7 @@ node-link-{{ directory }}:
     - target: {{ place }}/{{ directory }}
     - makedirs: True
     - require:
-        - application: application-production
+        - checkout: application-production
         - file: node-directory-{{ directory }}
     - require_in:
         - service: node-service

@@ -14,10 +14,10 @@ odoo-addons:
     - makedirs: True
     - mode: '0644'
     - require:
-        - application: application-production
+        - checkout: application-production
 
 odoo-configuration:
-  application.odoo_configured:
+  odoo.configured:
     - name: {{ odoo.configuration }}
     - user: odoo
     - require:

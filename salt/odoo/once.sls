@@ -12,7 +12,7 @@ include:
   - odoo.configuration
 
 odoo-initialised:
-  application.once:
+  once.done:
     - name: initialise
     - command: {{ [python, program, '--config', odoo.configuration, '--init', odoo.modules | join(','), '--stop-after-init', '--no-http'] | json }}
     - user: odoo
@@ -21,7 +21,7 @@ odoo-initialised:
     - patience: {{ app.settings.wait }}
     - require:
         - application: application-database
-        - application: odoo-configuration
+        - odoo: odoo-configuration
         - python_environment: odoo-environment
         - file: application-data
         - file: odoo-addons
@@ -31,7 +31,7 @@ odoo-initialised:
     ('set the URL ' ~ app.url, url, {'env': {'URL': app.url}}),
 ] %}
 odoo-once-{{ loop.index }}:
-  application.once:
+  once.done:
     - name: {{ step }}
     - command: {{ [python, program, 'shell', '--config', odoo.configuration, '--no-http'] | json }}
     - stdin: {{ script | json }}
@@ -43,7 +43,7 @@ odoo-once-{{ loop.index }}:
 {%- endfor %}
     - patience: {{ app.settings.wait }}
     - require:
-        - application: odoo-initialised
+        - once: odoo-initialised
     - require_in:
         - service: odoo-service
 {% endfor %}

@@ -5,7 +5,7 @@ include:
   - application.source
 {% if python.release %}
 odoo-release:
-  application.apt_release:
+  apt.release:
     - name: {{ python.release }}
     - require_in:
         - pkg: odoo-packages
@@ -27,4 +27,4 @@ odoo-environment:
 {%- endif %}
     - require:
         - pkg: odoo-packages
-        - application: application-production
+        - checkout: application-production

@@ -19,7 +19,7 @@ odoo-service:
     - name: odoo
     - enable: True
     - require:
-        - application: odoo-initialised
+        - once: odoo-initialised
         - file: odoo-unit
 
 odoo-current:

@@ -197,7 +197,7 @@ client = salt.client.LocalClient()
 for step in given["steps"]:
     argv = ["sh", "-c", f"sleep 0.3; echo {step} $(hostname) >> {given['shared']}"]
     arguments = [step, argv, "odoo", "/"]
-    print(json.dumps(client.cmd(given["hosts"], "application.once", arguments, tgt_type="list")))
+    print(json.dumps(client.cmd(given["hosts"], "once.run", arguments, tgt_type="list")))
 """
 
 
@@ -228,13 +228,13 @@ def test_s9_raced_by_all_hosts_a_step_runs_once(marks: str) -> None:
 def test_s9_a_step_that_fails_stays_undone_and_is_tried_again(marks: str) -> None:
     """S9: whoever comes next does it; the failure shows what the command said."""
     step = marks.rpartition("/")[2]
-    fails = ["application.once", step, json.dumps(["sh", "-c", "echo no luck; exit 3"])]
+    fails = ["once.run", step, json.dumps(["sh", "-c", "echo no luck; exit 3"])]
     failed = salt("s1", *fails, "odoo", "/")["s1"]
-    assert "ended with 3" in failed
+    assert "ended with exit code 3" in failed
     assert "no luck" in failed
-    assert salt("s1", "application.done", step) == {"s1": ""}
-    assert salt("s2", "application.once", step, '["true"]', "odoo", "/") == {"s2": ""}
-    assert salt("s1", "application.done", step)["s1"].startswith("s2 at ")
+    assert salt("s1", "once.done", step) == {"s1": ""}
+    assert salt("s2", "once.run", step, '["true"]', "odoo", "/") == {"s2": ""}
+    assert salt("s1", "once.done", step)["s1"].startswith("s2 at ")
 
 
 def test_o6_static_files_are_compressed_and_cached(client: Any) -> None:

@@ -35,12 +35,12 @@ CASES = {
         ("file.managed", f"{DISK}/file", "source=salt://locks/odoo-14.0.txt"), 0, f"{DISK}/file"
     ),
     "checkout": Case(
-        ("application.checked_out", f"{DISK}/tree", f"repository=file://{SOURCE}", "revision=main"),
+        ("checkout.present", f"{DISK}/tree", f"repository=file://{SOURCE}", "revision=main"),
         1,
         "git -C",
     ),
     "clone": Case(
-        ("application.checked_out", f"{DISK}/tree", f"repository={SOURCE}", "revision=main"),
+        ("checkout.present", f"{DISK}/tree", f"repository={SOURCE}", "revision=main"),
         1,
         "git -C",
     ),

@@ -177,7 +177,7 @@ def test_s9_another_host_does_what_a_killed_one_began(
     shared = f"/mnt/nas/crm/{step.replace(' ', '-')}"
     # the first one never ends
     script = f"hostname >> {shared}; [ $(wc -l < {shared}) -gt 1 ] || exec sleep 7777"
-    once = ["application.once", step, json.dumps(["sh", "-c", script]), "odoo", "/"]
+    once = ["once.run", step, json.dumps(["sh", "-c", script]), "odoo", "/"]
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     primary = leader()
     try:

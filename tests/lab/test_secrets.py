@@ -284,7 +284,7 @@ def test_s6_on_no_command_line_of_an_apply(canaries: Canaries) -> None:
     leader = tiers.leader()
     tiers.sql(leader, "ALTER ROLE rewinder PASSWORD NULL")  # wanted after a failover only
     step = f"test {uuid.uuid4().hex}"
-    once = ["state.single", "application.once", step, "command=[sleep, '2']", "user=odoo", "cwd=/"]
+    once = ["state.single", "once.done", step, "command=[sleep, '2']", "user=odoo", "cwd=/"]
     control = ["cmd.run", f"sleep 2; : {word}"]
     watch = Watch(canaries)
     watch.start()

@@ -247,7 +247,7 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     step = {"name": name, "command": command, "each_revision": True}
     found = lab.apply(victim, "application", node={"once": [step]})[victim]
     assert found["node-once-1"]["result"] is False
-    assert "stays undone" in found["node-once-1"]["comment"]
+    assert "is not done" in found["node-once-1"]["comment"]
     assert "no luck here" in found["node-once-1"]["comment"]
     assert found["application-production"]["result"] is False
     assert (processes(), curl("shop", url("shop")[1])) == (before, "pass")

@@ -135,7 +135,7 @@ def step(*command: str) -> dict[str, Any]:
             "node-dependencies",
             "no luck",
         ),
-        (step("sh", "-c", "echo no luck; exit 3"), "node-once-1", "stays undone"),
+        (step("sh", "-c", "echo no luck; exit 3"), "node-once-1", "is not done"),
     ],
     ids=["revision", "hash", "version", "install", "step"],
 )

@@ -1,4 +1,4 @@
-"""The module `application`: git for real, a database that is only pretended."""
+"""The modules `application`, `once`, `checkout`: git for real, a pretended database."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def module() -> ModuleType:
-    return load(
-        "_modules/application.py",
-        salt={"cmd.run_all": run_all},
-        pillar=PILLAR,
-        grains={"num_cpus": 2, "oscodename": "bookworm"},
-    )
+def application() -> ModuleType:
+    return load("_modules/application.py", salt={"cmd.run_all": run_all}, pillar=PILLAR)
+
+
+@pytest.fixture
+def checkout() -> ModuleType:
+    return load("_modules/checkout.py", salt={"cmd.run_all": run_all})
 
 
 # --- health
@@ -60,20 +60,21 @@ def server() -> Iterator[str]:
         http.shutdown()
 
 
-def test_health(module: ModuleType, server: str) -> None:
-    assert module.health(f"{server}/200") == ""
-    assert module.health(f"{server}/503") == "status 503"
-    assert module.health(f"{server}/", "sid=probe") == ""
-    assert module.health(f"{server}/") == "status 401"
-    assert module.health("http://127.0.0.1:1/") == "[Errno 111] Connection refused"
+def test_health(application: ModuleType, server: str) -> None:
+    assert application.health(f"{server}/200") == ""
+    assert application.health(f"{server}/503") == "status 503"
+    assert application.health(f"{server}/", "sid=probe") == ""
+    assert application.health(f"{server}/") == "status 401"
+    assert application.health("http://127.0.0.1:1/") == "[Errno 111] Connection refused"
 
 
-def test_listening(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listening(application: ModuleType) -> None:
     """The wildcard is not the address."""
     lines = "LISTEN 0 511 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 511 [fd00::1]:80 [::]:*"
-    monkeypatch.setattr(module, "_command", lambda argv: lines)
-    assert module.listening("fd00::1", 80)
-    assert not module.listening("10.1.3.11", 80)
+    said = {"retcode": 0, "stdout": lines}
+    application.__salt__ = {"cmd.run_all": lambda *_, **__: said}  # type: ignore[attr-defined]
+    assert application.listening("fd00::1", 80)
+    assert not application.listening("10.1.3.11", 80)
 
 
 # --- steps that are done once
@@ -129,7 +130,7 @@ def host(database: Database, name: str, done: list[str], fails: bool = False) ->
         done.append(name)
         return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
 
-    module = load("_modules/application.py", salt={"cmd.run_all": run}, pillar=PILLAR)
+    module = load("_modules/once.py", salt={"cmd.run_all": run}, pillar=PILLAR)
     module.Session = database.session(name)  # type: ignore[attr-defined]
     return module
 
@@ -138,7 +139,7 @@ def test_once_however_many_hosts_race() -> None:
     database, done = Database(), list[str]()
     hosts = [host(database, f"s{number}", done) for number in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda one: one.once("init", ["true"], "odoo", "/"), hosts))
+        answers = list(pool.map(lambda one: one.run("init", ["true"], "odoo", "/"), hosts))
     assert len(done) == 1
     assert sorted(answers) == ["", *[f"{done[0]} at noon"] * 7]
 
@@ -146,13 +147,13 @@ def test_once_however_many_hosts_race() -> None:
 def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
     database, done = Database(), list[str]()
     with pytest.raises(CommandExecutionError) as caught:
-        host(database, "s1", done, fails=True).once("init", ["odoo-bin", "-i"], "odoo", "/")
+        host(database, "s1", done, fails=True).run("init", ["odoo-bin", "-i"], "odoo", "/")
     assert str(caught.value) == (
-        "init stays undone, since this ended with 3: odoo-bin -i\nthe last words"
+        "init is not done, because this command ended with exit code 3: odoo-bin -i\nthe last words"
     )
     assert database.marks == {}
     assert not database.lock.locked()
-    assert host(database, "s2", done).once("init", ["odoo-bin", "-i"], "odoo", "/") == ""
+    assert host(database, "s2", done).run("init", ["odoo-bin", "-i"], "odoo", "/") == ""
     assert database.marks == {"init": "s2"}
 
 
@@ -161,10 +162,11 @@ def test_lost_database(moment: str) -> None:
     database = Database()
     database.lost = moment
     with pytest.raises(CommandExecutionError, match="init is not recorded as done: "):
-        host(database, "s1", []).once("init", ["true"], "odoo", "/")
+        host(database, "s1", []).run("init", ["true"], "odoo", "/")
 
 
-def test_environment_file(module: ModuleType, tmp_path: Path) -> None:
+def test_environment_file(tmp_path: Path) -> None:
+    module = load("_modules/once.py")
     file = tmp_path / "environment"
     file.write_text('# comment = no\nURI="postgresql://u:p@h/d?sslmode=disable"\nTZ="UTC"\n')
     assert module._environment(str(file)) == {
@@ -196,91 +198,91 @@ def upstream(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(("revision", "text"), [("14.0", "two"), ("first", "one")])
 def test_staging_then_production(
-    module: ModuleType, tmp_path: Path, upstream: str, revision: str, text: str
+    checkout: ModuleType, tmp_path: Path, upstream: str, revision: str, text: str
 ) -> None:
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
-    assert module.checked_out(staging) == {"revision": "", "commit": "", "changed": []}
-    commit = module.check_out(staging, upstream, revision)
-    assert module.check_out(production, staging, revision) == commit
+    assert checkout.status(staging) == {"revision": "", "commit": "", "changed": []}
+    commit = checkout.update(staging, upstream, revision)
+    assert checkout.update(production, staging, revision) == commit
     assert Path(production, "file").read_text() == text
-    assert module.checked_out(production) == {
+    assert checkout.status(production) == {
         "revision": revision,
         "commit": commit,
         "changed": [],
     }
 
 
-def test_a_commit_by_its_hash(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+def test_a_commit_by_its_hash(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
     staging = str(tmp_path / "staging")
-    commit = module.check_out(staging, upstream, "first")
-    assert module.check_out(str(tmp_path / "other"), upstream, commit) == commit
+    commit = checkout.update(staging, upstream, "first")
+    assert checkout.update(str(tmp_path / "other"), upstream, commit) == commit
 
 
-def test_another_revision(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+def test_another_revision(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     for revision, text in [("first", "one"), ("14.0", "two"), ("first", "one")]:
-        module.check_out(staging, upstream, revision)
-        module.check_out(production, staging, revision)
+        checkout.update(staging, upstream, revision)
+        checkout.update(production, staging, revision)
         assert Path(production, "file").read_text() == text
     Path(production, "file").write_text("by hand")
-    assert module.checked_out(production)["changed"] == ["file"]
+    assert checkout.status(production)["changed"] == ["file"]
 
 
 def test_files_have_the_time_of_their_commit(
-    module: ModuleType, tmp_path: Path, upstream: str
+    checkout: ModuleType, tmp_path: Path, upstream: str
 ) -> None:
     """O1: on every host the same, since Odoo names what it makes of them after their times."""
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     for revision, text in [("first", "one"), ("14.0", "two")]:
-        module.check_out(staging, upstream, revision)
-        commit = module.check_out(production, staging, revision)
+        checkout.update(staging, upstream, revision)
+        commit = checkout.update(production, staging, revision)
         committed = ["git", "-C", production, "show", "--no-patch", "--format=%ct", commit]
         time = int(subprocess.check_output(committed))
         for place in (staging, production):
             assert Path(place, "file").read_text() == text
             assert Path(place, "file").stat().st_mtime == time
-            assert module.checked_out(place)["changed"] == []
+            assert checkout.status(place)["changed"] == []
 
 
 def test_a_checkout_that_was_interrupted_is_made_anew(
-    module: ModuleType, tmp_path: Path, upstream: str
+    checkout: ModuleType, tmp_path: Path, upstream: str
 ) -> None:
     """git was killed: what it left has no record, and locks that nobody holds."""
     staging = tmp_path / "staging"
     unfinished = tmp_path / "staging.unfinished/.git"
     unfinished.mkdir(parents=True)
     (unfinished / "shallow.lock").touch()
-    module.check_out(str(staging), upstream, "first")
+    checkout.update(str(staging), upstream, "first")
     assert not unfinished.exists()
-    assert module.checked_out(str(staging))["revision"] == "first"
+    assert checkout.status(str(staging))["revision"] == "first"
 
 
 @pytest.mark.parametrize("lock", ["index.lock", "shallow.lock", "config.lock", "HEAD.lock"])
 def test_a_new_revision_that_was_interrupted_is_taken_up(
-    module: ModuleType, tmp_path: Path, upstream: str, lock: str
+    checkout: ModuleType, tmp_path: Path, upstream: str, lock: str
 ) -> None:
     staging = tmp_path / "staging"
-    module.check_out(str(staging), upstream, "first")
+    checkout.update(str(staging), upstream, "first")
     (staging / ".git" / lock).touch()
-    assert module.check_out(str(staging), upstream, "14.0")
+    assert checkout.update(str(staging), upstream, "14.0")
     assert (staging / "file").read_text() == "two"
     with pytest.raises(CommandExecutionError, match=r"15\.0"):
-        module.check_out(str(staging), upstream, "15.0")
-    assert module.checked_out(str(staging))["revision"] == ""  # neither the old one nor the new
+        checkout.update(str(staging), upstream, "15.0")
+    assert checkout.status(str(staging))["revision"] == ""  # neither the old one nor the new
 
 
 def test_something_else_in_a_checkout_s_place_stays(
-    module: ModuleType, tmp_path: Path, upstream: str
+    checkout: ModuleType, tmp_path: Path, upstream: str
 ) -> None:
     staging = tmp_path / "staging"
     staging.mkdir()
     (staging / "mine").touch()
-    with pytest.raises(CommandExecutionError, match="staging is no checkout of this project"):
-        module.check_out(str(staging), upstream, "14.0")
+    with pytest.raises(CommandExecutionError, match="staging is not a checkout of this project"):
+        checkout.update(str(staging), upstream, "14.0")
     assert (staging / "mine").exists()
 
 
-def test_revision_that_does_not_exist(module: ModuleType, tmp_path: Path, upstream: str) -> None:
+def test_revision_that_does_not_exist(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
     with pytest.raises(CommandExecutionError, match=r"fetch .* 15\.0: .*remote ref 15\.0"):
-        module.check_out(str(tmp_path / "staging"), upstream, "15.0")
-    assert module.checked_out(str(tmp_path / "staging"))["revision"] == ""
+        checkout.update(str(tmp_path / "staging"), upstream, "15.0")
+    assert checkout.status(str(tmp_path / "staging"))["revision"] == ""

@@ -18,10 +18,10 @@ from tests.loading import failure, load
 PILLAR = fleets.pillar("s1")
 
 
-def states(test: bool = False, **modules: Any) -> ModuleType:
-    """The state module with the given functions of the module `application`."""
-    given = {f"application.{name}": function for name, function in modules.items()}
-    return load("_states/application.py", salt=given, opts={"test": test}, pillar=PILLAR)
+def states(name: str, test: bool = False, **modules: Any) -> ModuleType:
+    """A state module; `application_done` is given as the function `application.done`, and so on."""
+    given = {one.replace("_", ".", 1): function for one, function in modules.items()}
+    return load(f"_states/{name}.py", salt=given, opts={"test": test}, pillar=PILLAR)
 
 
 def never(*_: Any, **__: Any) -> Any:
@@ -42,22 +42,24 @@ AT = {"revision": "14.0", "commit": "abc", "changed": list[str]()}
 
 
 def test_checked_out_already() -> None:
-    ret = states(checked_out=lambda name: AT, check_out=never).checked_out("/x", "url", "14.0")
+    found = states("checkout", checkout_status=lambda name: AT, checkout_update=never)
+    ret = found.present("/x", "url", "14.0")
     assert (ret["result"], ret["changes"]) == (True, {})
 
 
 @pytest.mark.parametrize("test", [False, True])
 def test_checked_out_at_another_revision(test: bool) -> None:
-    check_out = never if test else lambda *_: "def"
-    found = states(test, checked_out=lambda name: AT, check_out=check_out)
-    ret = found.checked_out("/x", "url", "15.0")
+    update = never if test else lambda *_: "def"
+    found = states("checkout", test, checkout_status=lambda name: AT, checkout_update=update)
+    ret = found.present("/x", "url", "15.0")
     assert ret["result"] is (None if test else True)
     assert ret["changes"]["revision"] == {"old": "14.0", "new": "15.0"}
 
 
 def test_checked_out_with_changes_by_hand() -> None:
-    found = states(checked_out=lambda name: AT | {"changed": ["odoo/http.py"]}, check_out=never)
-    ret = found.checked_out("/opt/odoo/production", "url", "14.0")
+    at = AT | {"changed": ["odoo/http.py"]}
+    found = states("checkout", checkout_status=lambda name: at, checkout_update=never)
+    ret = found.present("/opt/odoo/production", "url", "14.0")
     assert ret["result"] is False
     assert "odoo/http.py" in ret["comment"]
     assert "git -C /opt/odoo/production reset --hard" in ret["comment"]
@@ -65,8 +67,8 @@ def test_checked_out_with_changes_by_hand() -> None:
 
 def test_checkout_that_failed_names_the_command_and_its_output() -> None:
     said = "git -C /x fetch --quiet --depth=1 origin 15.0: fatal: couldn't find remote ref 15.0"
-    found = states(checked_out=lambda name: AT, check_out=refuse(said))
-    assert failure(found.checked_out("/x", "url", "15.0")) == said
+    found = states("checkout", checkout_status=lambda name: AT, checkout_update=refuse(said))
+    assert failure(found.present("/x", "url", "15.0")) == said
 
 
 def test_once() -> None:
@@ -76,7 +78,7 @@ def test_once() -> None:
         calls.append(arguments)
         return ""
 
-    ret = states(once=once).once(
+    ret = states("once", once_run=once).done(
         "login", ["x"], "odoo", "/", env={"A": "1"}, secrets={"PW": "login_password"}
     )
     assert ret["result"] is True
@@ -87,7 +89,7 @@ def test_once() -> None:
 
 
 def test_once_done_elsewhere() -> None:
-    ret = states(once=lambda *_: "s2 at noon").once("init", ["x"], "odoo", "/")
+    ret = states("once", once_run=lambda *_: "s2 at noon").done("init", ["x"], "odoo", "/")
     assert (ret["result"], ret["changes"], ret["comment"]) == (True, {}, "done by s2 at noon")
 
 
@@ -96,13 +98,14 @@ def test_once_done_elsewhere() -> None:
     [("", "s2 at noon", True), ("", "", None), ("psql is not installed", "", None)],
 )
 def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None:
-    found = states(True, database=lambda: obstacle, done=lambda step: before, once=never)
-    assert found.once("init", ["x"], "odoo", "/")["result"] is result
+    asked = {"application_database": lambda: obstacle, "once_done": lambda step: before}
+    found = states("once", True, **asked, once_run=never)
+    assert found.done("init", ["x"], "odoo", "/")["result"] is result
 
 
 def test_once_that_failed() -> None:
-    said = "init stays undone, since this ended with 3: odoo-bin -i\nthe last words"
-    ret = states(once=refuse(said)).once("init", ["odoo-bin", "-i"], "odoo", "/")
+    said = "init is not done, because this command ended with exit code 3: odoo-bin -i\nlast words"
+    ret = states("once", once_run=refuse(said)).done("init", ["odoo-bin", "-i"], "odoo", "/")
     assert failure(ret) == said
 
 
@@ -112,7 +115,7 @@ Wait = Callable[[bool, str], dict[str, Any]]
 def answers(test: bool, obstacle: str) -> dict[str, Any]:
     """The state that waits for the database; `obstacle`: what its one look finds."""
     looks = iter([obstacle])
-    found = states(test, database=lambda: next(looks))
+    found = states("application", test, application_database=lambda: next(looks))
     ret: dict[str, Any] = found.database_answers("crm", wait=60 if test else 0)
     return ret
 
@@ -120,7 +123,7 @@ def answers(test: bool, obstacle: str) -> dict[str, Any]:
 def healthy(test: bool, obstacle: str) -> dict[str, Any]:
     """The same for the application."""
     looks = iter([obstacle])
-    found = states(test, health=lambda url, cookie: next(looks))
+    found = states("application", test, application_health=lambda url, cookie: next(looks))
     ret: dict[str, Any] = found.healthy("http://127.0.0.1:8069/", wait=60 if test else 0)
     return ret
 
@@ -132,15 +135,16 @@ def test_what_is_there_is_not_waited_for(wait: Wait, test: bool) -> None:
     assert (ret["result"], ret["changes"]) == (True, {})
 
 
-@pytest.mark.parametrize("wait", [answers, healthy])
-def test_waiting_is_predicted_by_one_look(wait: Wait) -> None:
+WAITS = [(answers, "the database crm"), (healthy, "http://127.0.0.1:8069/")]
+
+
+@pytest.mark.parametrize(("wait", "what"), WAITS)
+def test_waiting_is_predicted_by_one_look(wait: Wait, what: str) -> None:
     ret = wait(True, "status 500")
-    assert (ret["result"], ret["comment"]) == (None, "would be waited for: status 500")
+    assert (ret["result"], ret["comment"]) == (None, f"it would wait for {what}: status 500")
 
 
-@pytest.mark.parametrize(
-    ("wait", "what"), [(answers, "the database crm"), (healthy, "http://127.0.0.1:8069/")]
-)
+@pytest.mark.parametrize(("wait", "what"), WAITS)
 def test_waits_with_a_bound(wait: Wait, what: str) -> None:
     assert failure(wait(False, "read-only")) == f"waited 0 s for {what}: read-only"
 
@@ -152,7 +156,7 @@ class Nginx:
         self.listens = listens
         self.mends = mends
         self.restarts: list[str] = []
-        self.states = states(test, listening=lambda *_: self.listens)
+        self.states = states("application", test, application_listening=lambda *_: self.listens)
         self.states.__salt__["service.restart"] = self.restart
 
     def restart(self, name: str) -> None:
@@ -182,8 +186,8 @@ def test_a_service_that_listens_elsewhere_is_restarted(test: bool) -> None:
 
 def test_a_service_that_does_not_come_to_listen() -> None:
     assert failure(Nginx(mends=False).apply()) == (
-        "systemctl restart nginx: done, but it doesn't listen on 10.1.3.11 port 80 "
-        "(journalctl -u nginx)"
+        "systemctl restart nginx: it succeeded, but nginx does not listen on 10.1.3.11 port 80 "
+        "(see journalctl -u nginx)"
     )
     nginx = Nginx()
     nginx.states.__salt__["service.restart"] = refuse("Job for nginx.service failed.")
@@ -200,13 +204,15 @@ class Managed:
         self.ret = {"name": "", "result": result, "changes": changes, "comment": "No space left"}
         self.given: dict[str, dict[str, Any]] = {}
         self.refreshed = 0
-        self.states = states(
-            test,
-            apt_source=lambda release: f"Suites: {release}",
-            odoo_configuration=lambda: "admin_passwd = canary",
-        )
-        self.states.__salt__["pkg.refresh_db"] = self.refresh
-        self.states.__states__ = {"file.managed": self.managed}  # type: ignore[attr-defined]
+        salt = {
+            "apt.source": lambda release: f"Suites: {release}",
+            "odoo.configuration": lambda: "admin_passwd = canary",
+            "pkg.refresh_db": self.refresh,
+        }
+        core = {"file.managed": self.managed}
+        given = {"salt": salt, "states": core, "opts": {"test": test}}
+        self.apt = load("_states/apt.py", **given)
+        self.odoo = load("_states/odoo.py", **given)
 
     def managed(self, path: str, **given: Any) -> dict[str, Any]:
         self.given[path] = given
@@ -230,18 +236,18 @@ def test_another_release(
 ) -> None:
     """APT's lists are fetched anew when, and only when, its files were changed."""
     managed = Managed(test, changes)
-    ret = managed.states.apt_release("bullseye")
+    ret = managed.apt.release("bullseye")
     assert (ret["result"], managed.refreshed) == (result, refreshed)
     assert ret["changes"] == ({path: DIFF for path in FILES} if changes else {})
     assert managed.given[FILES[1]]["contents"] == "Suites: bullseye"
 
 
 def test_another_release_that_failed() -> None:
-    ret = Managed(False, {}, result=False).states.apt_release("bullseye")
+    ret = Managed(False, {}, result=False).apt.release("bullseye")
     assert (ret["name"], failure(ret)) == ("bullseye", "No space left")
     managed = Managed(False, DIFF)
-    managed.states.__salt__["pkg.refresh_db"] = refuse("Error getting repos: http://mirror")
-    assert failure(managed.states.apt_release("bullseye")) == "Error getting repos: http://mirror"
+    managed.apt.__salt__["pkg.refresh_db"] = refuse("Error getting repos: http://mirror")
+    assert failure(managed.apt.release("bullseye")) == "Error getting repos: http://mirror"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +256,7 @@ def test_another_release_that_failed() -> None:
 def test_odoo_configuration(changes: dict[str, Any], result: bool | None) -> None:
     """Core's state says it all; but no change of a secret is shown."""
     managed = Managed(result is None, changes, result)
-    assert managed.states.odoo_configured("/etc/odoo/odoo.conf", "odoo") == managed.ret
+    assert managed.odoo.configured("/etc/odoo/odoo.conf", "odoo") == managed.ret
     given = managed.given["/etc/odoo/odoo.conf"]
     assert (given["mode"], given["group"], given["show_changes"]) == ("0640", "odoo", False)
     assert given["contents"] == "admin_passwd = canary"

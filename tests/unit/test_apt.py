@@ -118,7 +118,7 @@ def test_what_can_t_be_finished_is_an_error(host: Host) -> None:
     host.mends = False
     ret = host.apply()
     assert ret["result"] is False
-    assert "still unfinished: git" in ret["comment"]
+    assert "still half installed: git" in ret["comment"]
     host.refuses = True
     assert re.fullmatch("apt-get .*--fix-broken install: unconfigured", failure(host.apply()))
 

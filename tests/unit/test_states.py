@@ -22,16 +22,14 @@ BRICKS = [f"{host}:/nas" for host in HOSTS]
 
 #: Every state, and arguments for it.
 CALLS: dict[str, tuple[Any, ...]] = {
-    "application.apt_release": ("bullseye",),
-    "application.checked_out": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
     "application.database_answers": ("crm", 0),
     "application.healthy": ("http://127.0.0.1:8069/web/health", 0),
     "application.listening": ("nginx", "10.1.3.11", 80),
-    "application.odoo_configured": ("/etc/odoo/odoo.conf", "odoo"),
-    "application.once": ("init", ["odoo-bin"], "odoo", "/"),
+    "apt.release": ("bullseye",),
     "apt.whole": ("packages", 0),
     "certificate.issued": ("/host.crt", "/host.key", "/ca.crt", ["DNS:nas1"]),
     "certificate.key_made": ("/host.key",),
+    "checkout.present": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
     "daemon.current": ("patroni", ["/etc/patroni.yml"]),
     "daemon.current_afterwards": ("salt-minion", ["/etc/salt/minion"], "unit"),
     "database.present": ("roles", 0),
@@ -42,6 +40,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "node_environment.installed": ("/opt/node/staging", "/store", "/lock", "/node", "/npm", ["ci"]),
     "node_environment.linked": ("/opt/node/production", "/opt/node/staging", "/store"),
     "node_environment.unpacked": ("/opt/node/npm", "npm", "6.14.18", "sha512-"),
+    "odoo.configured": ("/etc/odoo/odoo.conf", "odoo"),
+    "once.done": ("init", ["odoo-bin"], "odoo", "/"),
     "patroni.configured": ("settings",),
     "patroni.its_turn": ("turn", False, 0),
     "patroni.working": ("patroni", 0, []),
@@ -101,13 +101,13 @@ def test_salt_sees_the_arguments_of_the_state_itself() -> None:
 
     found = get_function_argspec(STATES["gluster.brick"])
     assert list(found.args) == ["name", "volume"]
-    assert "CLI example" in str(STATES["gluster.brick"].__doc__)
+    assert "CLI Example" in str(STATES["gluster.brick"].__doc__)
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_the_example_is_where_the_docstring_says(name: str) -> None:
     """How a state is used is shown by the SLS that uses it."""
-    [file] = re.findall(r"CLI example: see ``(.+)``", STATES[name].__doc__ or "")
+    [file] = re.findall(r"CLI Example:\n +See (\S+)\.\n", STATES[name].__doc__ or "")
     assert f" {name}:\n" in (REPOSITORY / file).read_text()
 
 

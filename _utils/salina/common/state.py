@@ -1,4 +1,4 @@
-"""How this project's states fail: with a reason where Salt would show a traceback."""
+"""What this project's states share: how they return, and how they fail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 
-def fails_plainly(state: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Make a state function fail with the message of what it raises.
+def result(
+    name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what a state returns to Salt.
 
-    That is CommandExecutionError, which this project's modules raise with the command and what it
-    said; OSError, such as a full disk; and the TimeoutError of `salina.common.wait`, which is one.
+    Args:
+        name: the state's name.
+        result: True if it succeeded, False if it failed, None if it only predicts changes.
+        comment: one sentence about it.
+        changes: what it changed, or would change.
+    """
+    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def fails_plainly(state: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Make a state function fail with the message of an expected exception, not a traceback.
+
+    This project's modules raise CommandExecutionError with the command and its output. The other
+    expected one is OSError, for instance for a full disk. TimeoutError, which
+    `salina.common.wait` raises, is a kind of it.
     """
 
     @functools.wraps(state)
@@ -21,6 +36,6 @@ def fails_plainly(state: Callable[..., dict[str, Any]]) -> Callable[..., dict[st
         try:
             return state(name, *args, **kwargs)
         except (CommandExecutionError, OSError) as error:
-            return {"name": name, "result": False, "changes": {}, "comment": str(error)}
+            return result(name, False, str(error))
 
     return run

@@ -1,0 +1,154 @@
+"""Run steps that are done once for the whole service, such as the creation of the tables."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.common import command as salina_command
+from salina.database.psql import PsqlError, Session, literal
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+#: The table in the application's database that records which steps are done, where and when.
+MARKS = "salina_once"
+#: The number of lines that an error shows of a failed command's output.
+TAIL = 40
+
+
+def done(step: str) -> str:
+    """Return where and when a step was done, or "" if it is not done yet.
+
+    Args:
+        step: the step's name.
+
+    Returns:
+        Text such as "s1 at 2026-11-21 22:31:07+00", or "".
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 once.done initialise
+    """
+    try:
+        with Session(_database(), f"salina: {step}?") as session:
+            return _done(session, step)
+    except PsqlError as error:
+        raise CommandExecutionError(
+            f"{step}: the database does not say whether this step is done: {error}"
+        ) from error
+
+
+def run(
+    step: str,
+    command: list[str],
+    user: str,
+    cwd: str,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    env_file: str | None = None,
+    patience: int = 900,
+) -> str:
+    """Run a command, unless a host of the service has done this step before.
+
+    The hosts take turns through an advisory lock of the application's database. A host holds the
+    lock while its command runs. If the host dies, the database frees the lock and the command dies
+    too. The step counts as done only after the command succeeded. Otherwise the next call tries
+    the step again, on whichever host.
+
+    Args:
+        step: the step's name, unique in this service.
+        command: the program and its arguments.
+        user: the user who runs it, in the group of the same name.
+        cwd: the working directory.
+        stdin: the command's standard input; the place for a script.
+        env: the command's environment; the place for a secret.
+        env_file: a file with further variables, as NAME="value" lines that systemd can read.
+        patience: seconds to wait for the turn, and again for the command itself.
+
+    Returns:
+        "" if the command ran here. Otherwise where and when the step was done before.
+
+    Raises:
+        CommandExecutionError: the command or the database failed, or the turn did not come in time.
+
+    CLI Example:
+        salt s1 once.run greet '[echo, hello]' odoo /
+    """
+    try:
+        with Session(_database(), f"salina: {step} on {platform.node()}") as session:
+            session.query(f"SET lock_timeout = '{patience}s'")
+            key = literal(f"salina once {step}")
+            session.query(f"SELECT pg_advisory_lock(hashtextextended({key}, 0))")
+            session.query(
+                f"CREATE TABLE IF NOT EXISTS {MARKS} (step text PRIMARY KEY, "
+                "host text NOT NULL, finished timestamptz(0) NOT NULL DEFAULT now())"
+            )
+            before = _done(session, step)
+            if before:
+                return before
+            environment = _environment(env_file) | dict(env or {})
+            _run(step, command, user, cwd, stdin, environment, patience)
+            session.query(
+                f"INSERT INTO {MARKS} (step, host) "
+                f"VALUES ({literal(step)}, {literal(platform.node())})"
+            )
+            return ""
+    except PsqlError as error:
+        raise CommandExecutionError(f"{step} is not recorded as done: {error}") from error
+
+
+def _done(session: Session, step: str) -> str:
+    if session.query(f"SELECT to_regclass('{MARKS}') IS NULL") == ["t"]:
+        return ""
+    rows = session.query(
+        f"SELECT host || ' at ' || finished FROM {MARKS} WHERE step = {literal(step)}"
+    )
+    return rows[0] if rows else ""
+
+
+def _run(
+    step: str,
+    command: list[str],
+    user: str,
+    cwd: str,
+    stdin: str | None,
+    env: Mapping[str, str],
+    timeout: int,
+) -> None:
+    """Run a command as a user, and keep its environment out of the log."""
+    become = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    result = __salt__["cmd.run_all"](
+        [*salina_command.MORTAL, *become, "--", *command],
+        python_shell=False,
+        cwd=cwd,
+        stdin=stdin,
+        env=dict(env),
+        timeout=timeout,
+        redirect_stderr=True,
+        output_loglevel="quiet",
+    )
+    if result["retcode"]:
+        tail = "\n".join(result["stdout"].splitlines()[-TAIL:])
+        raise CommandExecutionError(
+            f"{step} is not done, because this command ended with exit code {result['retcode']}: "
+            f"{' '.join(command)}\n{tail}"
+        )
+
+
+def _environment(path: str | None) -> dict[str, str]:
+    """Return the variables in a file of NAME="value" lines."""
+    lines = Path(path).read_text().splitlines() if path else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def _database() -> dict[str, Any]:
+    found: dict[str, Any] = __pillar__["app"]["database"]
+    return found

@@ -1,0 +1,36 @@
+"""Ensure that Odoo is configured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salina.common import state
+
+__salt__: dict[str, Any]
+__states__: dict[str, Any]
+
+
+@state.fails_plainly
+def configured(name: str, user: str) -> dict[str, Any]:
+    """Ensure that odoo.conf follows from this host's pillar and its number of processors.
+
+    Args:
+        name: the file's path.
+        user: the group that may read it.
+
+    Returns:
+        The result of `file.managed`. It shows no changes, because the file holds secrets.
+
+    CLI Example:
+        See salt/odoo/configuration.sls.
+    """
+    ret: dict[str, Any] = __states__["file.managed"](
+        name,
+        contents=__salt__["odoo.configuration"](),
+        user="root",
+        group=user,
+        mode="0640",
+        makedirs=True,
+        show_changes=False,
+    )
+    return ret

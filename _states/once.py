@@ -1,0 +1,58 @@
+"""Ensure that steps are done once for the whole service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salina.common import state
+
+__salt__: dict[str, Any]
+__opts__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+
+@state.fails_plainly
+def done(
+    name: str,
+    command: list[str],
+    user: str,
+    cwd: str,
+    stdin: str | None = None,
+    env_file: str | None = None,
+    env: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    patience: int = 900,
+) -> dict[str, Any]:
+    """Ensure that a step was done once for the service, on whichever host.
+
+    Args:
+        name: the step; a new name is a new step.
+        command: the program and its arguments. Other users can read them, so pass no secret here.
+        user: the user who runs it.
+        cwd: the working directory.
+        stdin: a script that the command reads.
+        env_file: a file with its environment, as systemd reads it.
+        env: further variables.
+        secrets: further variables, each with the key of its value in pillar `app:secrets`.
+        patience: seconds to wait for the turn, and again for the command.
+
+    Returns:
+        The state's result. It fails if the command fails; the next apply tries the step again.
+
+    CLI Example:
+        See salt/odoo/once.sls.
+    """
+    changes = {"once": {"old": None, "new": name}}
+    if __opts__["test"]:
+        unknown = __salt__["application.database"]()
+        before = "" if unknown else __salt__["once.done"](name)
+        if before:
+            return state.result(name, True, f"done by {before}")
+        comment = "this host would do it, unless another one does it before"
+        return state.result(name, None, comment, changes)
+    given = __pillar__["app"]["secrets"]
+    environment = (env or {}) | {name: given[key] for name, key in (secrets or {}).items()}
+    before = __salt__["once.run"](name, command, user, cwd, stdin, environment, env_file, patience)
+    if before:
+        return state.result(name, True, f"done by {before}")
+    return state.result(name, True, "this host did it for the whole service", changes)
