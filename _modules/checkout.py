@@ -85,8 +85,8 @@ def update(path: str, repository: str, revision: str) -> str:
         place.rename(home)
     except OSError as error:
         raise CommandExecutionError(
-            f"{path} is not a checkout of this project ({error.strerror}): move it away, then apply "
-            "again"
+            f"{path} is not a checkout of this project ({error.strerror}): move it away, then "
+            "apply again"
         ) from error
     return _git(home, "rev-parse", "HEAD")
 

@@ -11,7 +11,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import file
-from salina.common.https import Identity, NoAnswer, call
+from salina.common.https import Identity, NoAnswer, call, host_port
 from salina.quorum import etcd
 
 __salt__: dict[str, Any]
@@ -62,7 +62,7 @@ def own_obstacle() -> str:
         salt nas1 quorum.own_obstacle
     """
     pillar = _pillar()
-    return obstacle([etcd.host_port(pillar["address"], pillar["client_port"])])
+    return obstacle([host_port(pillar["address"], pillar["client_port"])])
 
 
 def members() -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ def _pillar() -> dict[str, Any]:
 def _endpoints() -> list[str]:
     pillar = _pillar()
     port = pillar["client_port"]
-    return [etcd.host_port(host["address"], port) for host in pillar["members"]]
+    return [host_port(host["address"], port) for host in pillar["members"]]
 
 
 def _known() -> tuple[etcd.Member, ...] | None:

@@ -1,8 +1,9 @@
-"""A pool that grows and shrinks by itself, when pillar/settings/autoscale.yaml says so."""
+"""Let a pool grow and shrink with its load, if pillar/settings/autoscale.yaml enables it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,21 +17,27 @@ from salina_fleet.change.autoscale import History, Sample
 from salina_fleet.model.settings import AutoscaleSettings
 
 __opts__: dict[str, Any]
-__salt__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 HISTORY = "autoscale.json"
 
 
 def evaluate() -> dict[str, Any]:
-    """See how much the pool has to do, and have orch.scale change it where the rule asks for it.
+    """Measure the pool's load, and run orch.scale if the rule asks for it.
 
-    The master does so once a minute (master.d/50-autoscale.conf). Also a change by hand, or one
-    that failed, is followed by the cooling time. What was begun and interrupted is then finished.
+    The master calls this once a minute (master.d/50-autoscale.conf). The cooling time follows every
+    change, also one by hand and one that failed. After it, an interrupted change is finished.
 
-    Returns what was seen and what follows. Raises CommandExecutionError: a rule that does not fit
-    the topology, a balancer that does not answer, or an orch.scale that failed.
+    Returns:
+        The `load`, and how many `members` the pool has and is `wanted` to have. Or that autoscaling
+        is not `enabled`, or the running change that it `waits for`.
 
-    CLI Example: salt-run autoscale.evaluate
+    Raises:
+        CommandExecutionError: the rule does not fit the topology, a balancer does not answer, or
+            orch.scale failed.
+
+    CLI Example:
+        salt-run autoscale.evaluate
     """
     site = runner.site(__opts__)
     settings = site.fleet.settings[AutoscaleSettings]
@@ -41,8 +48,8 @@ def evaluate() -> dict[str, Any]:
     except autoscale.RuleError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
     status = __salt__["fleet.status"]()
-    if status["lock"]:
-        return {"waits for": status["lock"]}
+    if status["running"]:
+        return {"waits for": status["running"]}
     pool, members = status[rule.pool], site.fleet.members[rule.pool]
     now = time.time()
     file = site.state / HISTORY
@@ -59,9 +66,8 @@ def evaluate() -> dict[str, Any]:
     cooled = not 0 <= now - history.changed < rule.cooling
     changes = wanted != len(members) or (interrupted and cooled)
     if changes:
-        history = replace(
-            history, changed=now
-        )  # before, so that one that fails is not tried at once
+        # recorded before the change, so that a failed one is not repeated at once
+        history = replace(history, changed=now)
     salina_file.put(file, autoscale.dumps(history))
     if changes:
         _scale(rule.pool, wanted)
@@ -69,7 +75,7 @@ def evaluate() -> dict[str, Any]:
 
 
 def _scale(pool: str, count: int) -> None:
-    """Have orch.scale do it, in this process, whose end gives the lock back."""
+    """Run orch.scale in this process. When the process ends, other changes may begin."""
     done = __salt__["state.orchestrate"]("orch.scale", pillar={"pool": pool, "count": count})
     if done["retcode"]:
         raise CommandExecutionError(f"orch.scale of {pool} to {count} failed: {done['data']}")

@@ -1,8 +1,8 @@
-"""The fleet's certificate authority: Salt's x509_v2, with one signing policy per host.
+"""Sign the fleet's certificates with Salt's x509_v2, by one signing policy per host.
 
-Minions call it through `peer_run` (master.d/20-security.conf). Asking another minion to sign, as
-x509's `ca_server` does, keeps one of the master's workers busy until another one has published the
-request; as many hosts as workers asking at once stop the master (docs/decisions/0011).
+Minions call this runner through `peer_run` (master.d/20-security.conf). x509's own `ca_server` asks
+another minion to sign. That keeps a worker of the master busy until another worker has published
+the request, so as many requests as workers stop the master (docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -24,21 +24,27 @@ __opts__: dict[str, Any]
 
 
 def sign(public_key: bytes) -> dict[str, str]:
-    """Sign a certificate for the minion that asks: in its own name, by its own policy.
+    """Sign a certificate for the calling minion, in its own name and by its own policy.
 
-    The id is the one that Salt authenticated. The public key (DER) is all that a minion chooses;
-    everything else is the policy's, computed from the topology at this moment.
+    Salt has authenticated the minion's id. The minion chooses only the public key. The rest comes
+    from its policy, which follows from the topology at this moment.
 
-    Returns {"certificate": PEM} or {"error": why not}: Salt gives a minion a runner's result,
-    but not the error it raises.
+    Args:
+        public_key: DER.
 
-    CLI Example: none, it answers minions: salt nas1 certificate.request ...
+    Returns:
+        {"certificate": PEM}, or {"error": reason}. Salt passes a runner's result to the minion, but
+        not the exception that it raises.
+
+    CLI Example:
+        salt nas1 certificate.request /etc/salina/tls/host.crt /etc/salina/tls/host.key \
+/etc/salina/tls/ca.crt '["DNS:nas1"]'
     """
     try:
         site = runner.site(__opts__)
         host = site.fleet.hosts.get(__opts__["id"])
         if host is None:
-            return {"error": f"{__opts__['id']} is no host of the fleet"}
+            return {"error": f"{__opts__['id']} is not a host of the fleet"}
         policy = pillar.signing_policy(site.fleet, host)
         builder, key, *_ = salt_x509.build_crt(
             site.store.get(secrets.CA_KEY),
@@ -53,6 +59,6 @@ def sign(public_key: bytes) -> dict[str, str]:
 
 
 def _pem(public_key: bytes) -> str:
-    """Return a DER key as PEM; anything else (a path on the master, say) raises ValueError."""
+    """Return a DER key as PEM. Anything else, such as a path on the master, is a ValueError."""
     key = load_der_public_key(public_key)
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

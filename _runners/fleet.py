@@ -1,15 +1,12 @@
-"""The fleet as a whole: who is in it, whether all of it answers, and how a pool changes.
+"""Show the fleet as a whole, wait for it, and plan how a pool changes.
 
-A change (salt/orch/scale.sls) calls the functions below: `begin` takes the lock and records what is
-wanted, `drain`, `retire` and `destroy` take hosts away, `create` and `probe` bring them, `done`
-closes it. Each may be called again after an interruption.
+These are an operator's commands. The steps of a change are in the runner `change`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -17,28 +14,26 @@ from salt.exceptions import CommandExecutionError
 from salina.common import file as salina_file
 from salina.common import wait
 from salina.common.https import host_port
-from salina_fleet import minions, policy, runner
-from salina_fleet.change import join, lock, scale
-from salina_fleet.model import members as salina_members
+from salina_fleet import minions, runner
+from salina_fleet.change import exclusive, join
 from salina_fleet.provision import provisioner
 from salina_fleet.roles import app
-from salina_fleet.roles.balancer import BalancerSettings
-from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 
-LAST = "last-change.json"
 PATIENCE = 900
-"""Seconds for states that are being applied."""
-KNOWN_SECONDS = 30
-"""For a host that was made before, perhaps just now, to answer."""
+"""Seconds to wait for minions that apply states."""
 
 
 def members() -> dict[str, list[str]]:
-    """The active members of each pool.
+    """Return the active members of each pool.
 
-    CLI Example: salt-run fleet.members
+    Returns:
+        Each pool's name with the ids of its members.
+
+    CLI Example:
+        salt-run fleet.members
     """
     return {pool: list(ids) for pool, ids in _site().fleet.members.items()}
 
@@ -46,23 +41,36 @@ def members() -> dict[str, list[str]]:
 def ready(
     hosts: Sequence[str] | None = None, timeout: int = 120, patience: int = PATIENCE
 ) -> list[str]:
-    """Wait until every planned host's minion answers, and none of them applies states.
+    """Wait until the minion of every planned host answers and applies no states.
 
-    One that is about to restart with its new configuration (salt/common/minion.sls) is waited
-    for as well; so is what an orchestration that was killed had begun, and the restart with which
-    that may end: a second apply at the same time would fail. `hosts`: ids (default: the whole
-    fleet). `timeout`, `patience`: seconds for the one and for the other. Returns the hosts. Raises
-    CommandExecutionError with those that did not answer (Salt's own `batch` passes over a dead
-    minion without a word), or still apply.
+    This also waits for a minion that is about to restart with a new configuration
+    (salt/common/minion.sls), and for states that a killed orchestration had started. A second
+    apply at the same time would fail.
 
-    CLI Example: salt-run fleet.ready
-    CLI Example: salt-run fleet.ready hosts='[s1, s2]' timeout=30
+    Args:
+        hosts: ids; the whole fleet by default.
+        timeout: seconds to wait for answers.
+        patience: seconds to wait for states that are being applied.
+
+    Returns:
+        The hosts.
+
+    Raises:
+        CommandExecutionError: with the hosts that did not answer, or that still apply states.
+            (Salt's own `batch` passes over a dead minion without a word.)
+
+    CLI Example:
+        salt-run fleet.ready
+        salt-run fleet.ready hosts='[s1, s2]' timeout=30
     """
     known = _site().fleet.hosts
     planned = list(known) if hosts is None else list(hosts)
     strangers = [host for host in planned if host not in known]
     if strangers:
-        raise CommandExecutionError(f"no host of the fleet: {', '.join(strangers)}")
+        raise CommandExecutionError(
+            f"hosts: not in the fleet: {', '.join(strangers)}; "
+            "salt-run topology.show lists its hosts"
+        )
     _answer(planned, timeout)
     applying = minions.busy(__opts__, planned, 0)
     if applying:
@@ -77,17 +85,21 @@ def ready(
 
 
 def status() -> dict[str, Any]:
-    """How each pool is and is to be, the lock's holder, the last change, why a host did not join.
+    """Show the members of each pool, the running change, the last change, and a failed join.
 
-    `members`: who is there now, `wanted`: who is to be; `joining` and `leaving` are the difference,
-    while a change is under way or after it was interrupted.
+    Returns:
+        For each pool: `members` (current), `wanted` (planned), and their difference, `joining` and
+        `leaving`, while a change is running or after it was interrupted. Beside the pools:
+        `running` (what, pid, since), `last change`, and `failed to join` (the reason). Each of
+        these is None if there is none.
 
-    CLI Example: salt-run fleet.status
+    CLI Example:
+        salt-run fleet.status
     """
     site = _site()
     unfinished = runner.unfinished(site)
     try:
-        last = json.loads((site.state / LAST).read_text())
+        last = json.loads((site.state / runner.LAST_CHANGE).read_text())
     except FileNotFoundError:
         last = None
     pools = {}
@@ -102,164 +114,78 @@ def status() -> dict[str, Any]:
             "leaving": leaving,
         }
     return pools | {
-        "lock": lock.holder(site.lock_file) or None,
+        "running": exclusive.holder(site.change_file) or None,
         "last change": last,
         "failed to join": join.attempt(site.state / join.ATTEMPT).error or None,
     }
 
 
-# A change
-
-
 def plan(**request: Any) -> dict[str, Any]:
-    """What an orch.scale with the same arguments would change; nothing is changed.
+    """Show what orch.scale with the same arguments would change. This changes nothing.
 
-    Returns pool, members (afterwards), joining, leaving, the hosts that follow (neighbours and
-    balancers), and the steps. Raises CommandExecutionError with every fault of the request.
+    Args:
+        request: `pool`, and either `count` or lists of ids to `add` and to `remove`.
 
-    CLI Example: salt-run fleet.plan pool=app count=5
-    CLI Example: salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
+    Returns:
+        `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the change
+        (`neighbours` and `balancers`), and the `steps`.
+
+    Raises:
+        CommandExecutionError: with every fault of the request.
+
+    CLI Example:
+        salt-run fleet.plan pool=app count=5
+        salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
     """
     site = _site()
-    return _told(site, _plan(site, request))
-
-
-def begin(**request: Any) -> dict[str, Any]:
-    """Take the lock, record what is wanted, and return it as `plan` does.
-
-    From here on every pillar knows the members that are wanted. Nothing is recorded when there is
-    nothing to do, and neither when it raises CommandExecutionError: a bad request, or another
-    change that is under way.
-
-    CLI Example: none, it is a step of orch.scale
-    """
-    site = _site()
-    _plan(site, request)  # a bad request is told as such, whoever holds the lock
-    what = f"a change to {json.dumps(_plain(request), sort_keys=True)}"
-    try:
-        lock.take(site.lock_file, what)
-    except lock.LockedError as error:
-        raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
-    site = _site()  # another change may have ended meanwhile
-    change = _plan(site, request)
-    if change.touched:
-        _save_unfinished(site, runner.unfinished(site) | {change.pool: list(change.touched)})
-        wanted = {**site.fleet.members, change.pool: change.members}
-        salina_members.save(site.members_file, wanted, site.fleet.topology)
-    return _told(_site(), change)
-
-
-def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
-    """Have the provisioner make those of the hosts that don't answer, and wait for their minions.
-
-    Each gets its key with its user data, accepted before it exists. A host that can't be made, or
-    doesn't come within `timeout` seconds, is taken out of the members again. Returns the hosts
-    that were made. Raises CommandExecutionError with those that were taken out, and why.
-
-    CLI Example: none, it is a step of orch.scale
-    """
-    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
-    there = set(known) - set(minions.silent(__opts__, known, KNOWN_SECONDS))
-    absent = [host for host in hosts if host not in there]
-    failed = provisioner.create(__opts__, _site(), absent)
-    made = [host for host in absent if host not in failed]
-    silent = minions.silent(__opts__, made, timeout)
-    failed |= {host: f"did not answer within {timeout} s" for host in silent}
-    if failed:
-        left = _take_out(failed, known)
-        lines = [f"{host} is taken out again: {why}" for host, why in failed.items()]
-        lines += [f"{host} is still there: {why}" for host, why in left.items()]
-        if silent and runner.provisioner(__opts__) is None:
-            lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
-        raise CommandExecutionError("\n".join(lines))
-    ready(sorted(there))  # an interrupted change may have begun to apply
-    return absent
+    return runner.told(site, runner.plan(site, request))
 
 
 def user_data(host: str, path: str) -> str:
-    """Write what a new host must be given at its first start into a file for root alone.
+    """Write a new host's user data into a file that only root may read.
 
-    Its key is made and accepted with it. For a fleet without a provisioner. Raises
-    CommandExecutionError.
+    Give the host this file at its first start. Its key is created and accepted at the same time.
+    Use this for a fleet without a provisioner.
 
-    CLI Example: salt-run fleet.user_data s4 /root/s4.yaml
+    Args:
+        host: the new host's id.
+        path: the file to write.
+
+    Returns:
+        A sentence that says so.
+
+    Raises:
+        CommandExecutionError: the topology has no such host, or the file cannot be written.
+
+    CLI Example:
+        salt-run fleet.user_data s4 /root/s4.yaml
     """
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
-        raise CommandExecutionError(f"{host} is no host of the topology")
+        raise CommandExecutionError(
+            f"host: {host!r} is not in the topology; choose a host or a pool's id from "
+            "pillar/topology.yaml, or add it there"
+        )
     salina_file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
-    return f"{path} is the user data of {host}; its key is accepted"
-
-
-def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
-    """Send these hosts no more requests, and wait until those they have are done.
-
-    `timeout`: seconds (default: setting balancer.drain); sessions that are longer are cut off
-    with the host. Returns the hosts. Raises CommandExecutionError when a balancer refuses.
-
-    CLI Example: none, it is a step of orch.scale
-    """
-    site = _site()
-    bound = site.fleet.settings[BalancerSettings].drain if timeout is None else timeout
-    balancers = [host.id for host in site.fleet.having("balancer")]
-    drained = set()
-    for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
-        for host in (host for host in hosts if host in servers):  # else it followed already
-            minions.ask(__opts__, [balancer], "balancer.drain", [host])
-            drained.add(host)
-
-    def idle() -> bool:
-        answers = minions.ask(__opts__, balancers, "balancer.servers").values()
-        return not any(found[one]["sessions"] for found in answers for one in drained & set(found))
-
-    if drained:
-        wait.until(idle, bound)
-    return sorted(drained)
-
-
-def retire(hosts: Sequence[str]) -> list[str]:
-    """Stop the application and what belongs to it, and unmount the volume, where a host answers.
-
-    Returns the hosts that did.
-
-    CLI Example: none, it is a step of orch.scale
-    """
-    site = _site()
-    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
-    silent = minions.silent(__opts__, known, KNOWN_SECONDS)
-    alive = [host for host in known if host not in silent]
-    kinds = {str(one["kind"]) for one in site.definitions.values()}
-    units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
-    if alive:
-        # what is not there need not be stopped, and the host goes anyway
-        client = minions.client(__opts__)
-        client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
-        mount = site.fleet.settings[StorageSettings].mount
-        client.cmd(alive, "mount.umount", [mount], tgt_type="list")
-    return alive
-
-
-def destroy(hosts: Sequence[str]) -> list[str]:
-    """Have the provisioner remove hosts, and forget their minions. Raises CommandExecutionError.
-
-    CLI Example: none, it is a step of orch.scale
-    """
-    staying = [host for host in hosts if host in _site().fleet.hosts]
-    if staying:
-        raise CommandExecutionError(f"{', '.join(staying)} belongs to the fleet")
-    failed = provisioner.destroy(__opts__, hosts)
-    if failed:
-        raise CommandExecutionError("\n".join(f"{host}: {why}" for host, why in failed.items()))
-    return list(hosts)
+    return f"{path} holds the user data of {host}; its key is accepted"
 
 
 def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> list[str]:
-    """Wait until each host answers the balancers with its application's health.
+    """Wait until the application on each host answers the balancers' health checks.
 
-    `through`: until the balancers send it requests, too. `timeout`: seconds. Returns the hosts.
-    Raises CommandExecutionError with what the last one said.
+    Args:
+        hosts: ids of app hosts.
+        through: also wait until the balancers send requests to each host.
+        timeout: seconds to wait.
 
-    CLI Example: salt-run fleet.probe hosts='[s1, s2]'
+    Returns:
+        The hosts.
+
+    Raises:
+        CommandExecutionError: with the last reason, if it took longer.
+
+    CLI Example:
+        salt-run fleet.probe hosts='[s1, s2]'
     """
     site = _site()
     balancers = [host.id for host in site.fleet.having("balancer")]
@@ -276,34 +202,12 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
     return list(hosts)
 
 
-def done(pool: str) -> dict[str, Any]:
-    """Close the change of a pool: nothing of it is unfinished. Returns what came and went.
-
-    CLI Example: none, it is the last step of orch.scale
-    """
-    site = _site()
-    begun, now = runner.unfinished(site), site.fleet.members[pool]
-    last = {
-        "pool": pool,
-        "members": list(now),
-        "joined": [one for one in begun[pool] if one in now],
-        "left": [one for one in begun[pool] if one not in now],
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _save_unfinished(site, begun | {pool: []})
-    salina_file.put(site.state / LAST, json.dumps(last))
-    return last
-
-
-# What they share
-
-
 def _site() -> Site:
     return runner.site(__opts__)
 
 
 def _answer(hosts: Sequence[str], timeout: int) -> None:
-    """Wait until the hosts' minions answer. Raises CommandExecutionError with those that don't."""
+    """Wait until the hosts' minions answer. Raise CommandExecutionError with those that do not."""
     silent = minions.silent(__opts__, hosts, timeout)
     if silent:
         raise CommandExecutionError(
@@ -312,35 +216,8 @@ def _answer(hosts: Sequence[str], timeout: int) -> None:
         )
 
 
-def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
-    file = site.state / salina_members.UNFINISHED
-    salina_members.save_unfinished(file, hosts, site.fleet.topology)
-
-
-def _plain(request: dict[str, Any]) -> dict[str, Any]:
-    """A request without what Salt adds to a runner's arguments."""
-    return {key: value for key, value in request.items() if not key.startswith("__")}
-
-
-def _plan(site: Site, request: dict[str, Any]) -> scale.Change:
-    topology, begun = site.fleet.topology, runner.unfinished(site)
-    try:
-        wanted = scale.parse(_plain(request), topology)
-        return scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
-    except scale.RequestError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
-
-
-def _told(site: Site, change: scale.Change) -> dict[str, Any]:
-    """A change with the hosts that follow it."""
-    balancers = [host.id for host in site.fleet.having("balancer")]
-    beside = policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
-    still = {*change.touched, *balancers}
-    return scale.told(change, [host for host in beside if host not in still], balancers)
-
-
 def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
-    """Which of the hosts don't answer the balancers, and why not."""
+    """Return which hosts do not answer the balancers, and why."""
     said = []
     for host in hosts:
         here = site.fleet.hosts[host]
@@ -353,11 +230,11 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
 
 
 def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
-    """Which of the hosts the balancers send no requests, or don't answer one through them."""
+    """Return which hosts get no requests from the balancers, or do not answer one through them."""
     said = []
     for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
         waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
-        said += [f"{balancer} has not {host}" for host in waiting]
+        said += [f"{balancer} sends no requests to {host} yet" for host in waiting]
     if said:
         return "; ".join(said)
     topology = site.fleet.topology
@@ -373,24 +250,3 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         answers = minions.ask(__opts__, there, "balancer.answer", asked)
         said += [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
     return "; ".join(said)
-
-
-def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Failures:
-    """Undo the joining of hosts that never came; returns those that could not be removed.
-
-    Those which were `known` from an interrupted change stay unfinished: others may have followed
-    it already, and the next change sees to these. So do those that are still there.
-    """
-    site = _site()
-    left = {
-        pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
-    }
-    salina_members.save(site.members_file, left, site.fleet.topology)
-    failed = provisioner.destroy(__opts__, list(hosts))
-    away = {*hosts} - {*known, *failed}
-    begun = {
-        pool: [one for one in ids if one not in away]
-        for pool, ids in runner.unfinished(site).items()
-    }
-    _save_unfinished(site, begun)
-    return failed

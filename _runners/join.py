@@ -1,8 +1,8 @@
-"""Hosts that join by themselves: they came up with a key that was accepted beforehand.
+"""Let hosts join by themselves, if they start with a key that was accepted beforehand.
 
-The reactor calls `started` for each minion that starts (salt/reactor/join.sls), the schedule `look`
-for what was lost or interrupted (master.d/40-reactor.conf). Both are cheap, and have `catch_up` do
-the work in a process of its own.
+The reactor calls `started` for each minion that starts (salt/reactor/join.sls). The schedule calls
+`look`, in case an event was lost or a join was interrupted (master.d/40-reactor.conf). Both are
+cheap: a process of its own runs `catch_up`, which does the work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import file, orchestration
 from salina_fleet import minions, runner
-from salina_fleet.change import join, lock
+from salina_fleet.change import exclusive, join
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.site import Site
@@ -39,16 +39,23 @@ SALT_RUN = "import salt.scripts; salt.scripts.salt_run()"
 
 _waking = threading.Lock()
 _awake: list[subprocess.Popen[bytes]] = []
-"""The process that was begun last."""
+"""The process that was started last."""
 
 
 def started(minion: object = None, tag: object = None) -> str:
-    """Look after a minion that has started. Returns what follows.
+    """Start a join, if a minion that has just started may join.
 
-    `minion`: the id in the event, `tag`: the event's. The start of a settled member, or a forged
-    event, costs no more than this call.
+    The reactor calls it. For a member, or a forged event, nothing follows.
 
-    CLI Example: none, the reactor calls it
+    Args:
+        minion: the id in the event.
+        tag: the event's tag.
+
+    Returns:
+        What follows, as a sentence.
+
+    CLI Example:
+        salt-run join.started s4 salt/minion/s4/start
     """
     site = _site()
     if join.starts(minion, tag) and _obstacles(site).get(str(minion)) == "":
@@ -57,36 +64,40 @@ def started(minion: object = None, tag: object = None) -> str:
 
 
 def look() -> str:
-    """Look after the hosts whose start event was lost, or whose joining was interrupted.
+    """Start a join for hosts whose start event was lost, or whose join was interrupted.
 
-    Returns what follows.
+    Returns:
+        What follows, as a sentence.
 
-    CLI Example: salt-run join.look
+    CLI Example:
+        salt-run join.look
     """
     site = _site()
     begun = {host for hosts in runner.unfinished(site).values() for host in hosts}
-    if not begun.intersection(_attempt(site).hosts):  # somebody finished it
+    if not begun.intersection(_attempt(site).hosts):  # another change finished it
         (site.state / join.ATTEMPT).unlink(missing_ok=True)
     return _wake(site) if "" in _obstacles(site).values() else NOTHING
 
 
 def plan() -> dict[str, Any]:
-    """Who would join now, and what stands against the others; nothing is changed.
+    """Show which hosts would join now, and why others would not. This changes nothing.
 
-    Returns joining (hosts of each pool) and waiting (host: why). Hosts that nobody gave user data
-    are in neither.
+    Returns:
+        `joining`, the hosts of each pool, and `waiting`, each host with the reason. A host without
+        user data is in neither.
 
-    CLI Example: salt-run join.plan
+    CLI Example:
+        salt-run join.plan
     """
     site = _site()
     found = _obstacles(site)
     free = [host for host, obstacle in found.items() if not obstacle]
     there = _ask(free, "test.ping")
-    found |= {host: "does not answer" for host in free if host not in there}
+    found |= {host: "it does not answer" for host in free if host not in there}
     balancers = [host.id for host in site.fleet.having("balancer")] if there else []
     silent = sorted({*balancers} - {*_ask(balancers, "balancer.servers")})
-    if silent:  # before the first deployment, too
-        found |= dict.fromkeys(there, f"no balancer at work on {', '.join(silent)}")
+    if silent:  # also before the first deployment
+        found |= dict.fromkeys(there, f"no balancer is running on {', '.join(silent)}")
     joining: dict[str, list[str]] = {}
     for host, obstacle in found.items():
         if not obstacle:
@@ -96,34 +107,50 @@ def plan() -> dict[str, Any]:
 
 
 def catch_up() -> list[str]:
-    """Have those of a pool join who want to and may. Returns them.
+    """Let all waiting hosts of one pool join. While another change is running, do nothing.
 
-    While another change is under way nobody does: it goes first. Raises CommandExecutionError when
-    a joining fails; that is in the master's log and in `fleet.status` as well.
+    Returns:
+        The hosts that joined.
 
-    CLI Example: salt-run join.catch_up
+    Raises:
+        CommandExecutionError: the join failed. The master's log and `fleet.status` say so too.
+
+    CLI Example:
+        salt-run join.catch_up
     """
     site = _site()
-    if lock.holder(site.lock_file):
+    if exclusive.holder(site.change_file):
         return []
-    hosts = next(iter(plan()["joining"].values()), [])  # other pools have the next turn
+    hosts: list[str] = next(
+        iter(plan()["joining"].values()), []
+    )  # the schedule gives other pools a turn
     if hosts:
         try:
-            lock.take(site.lock_file, f"the joining of {', '.join(hosts)}")
-        except lock.LockedError:
+            exclusive.take(site.change_file, f"the join of {', '.join(hosts)}")
+        except exclusive.BusyError:
             return []
         _join(site, hosts)
     return hosts
 
 
 def begin(test: bool = False, **request: Any) -> dict[str, Any]:
-    """Take the lock, and record hosts that came up by themselves as members.
+    """Begin a change that makes hosts members which started by themselves.
 
-    `request`: hosts, a list of one pool's; `test`: nothing is recorded. Returns what `fleet.begin`
-    does. Raises CommandExecutionError: another change is under way, or a host is no pool's, is
-    being taken out, or has no key that was accepted; nothing was recorded then.
+    It is the first step of orch.join.
 
-    CLI Example: none, it is a step of orch.join
+    Args:
+        test: record nothing.
+        request: `hosts`, a list of ids of one pool.
+
+    Returns:
+        The plan, as `fleet.plan` returns it.
+
+    Raises:
+        CommandExecutionError: another change is running, the request is invalid, or a host is
+            being removed or has no accepted key. Nothing was recorded then.
+
+    CLI Example:
+        salt-run join.begin hosts='[s4]' test=True
     """
     site = _site()
     given = {key: value for key, value in request.items() if not key.startswith("__")}
@@ -133,17 +160,17 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
     pool = next(iter(pools), None)
     if len(pools) != 1 or pool is None or len(given) != 1:
         raise CommandExecutionError(
-            f'request: {json.dumps(given)}, allowed is {{"hosts": [a list of hosts of one pool]}}'
+            f'request: {json.dumps(given)} must be {{"hosts": [ids of one pool]}}'
         )
     leaving = {*runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
         if not provisioner.accepted(__opts__, host):
             raise CommandExecutionError(
-                f"{host} has no key that was accepted\nnext: salt-run fleet.user_data {host} FILE"
+                f"{host} has no accepted key\nnext: salt-run fleet.user_data {host} FILE"
             )
         if host in leaving:
-            raise CommandExecutionError(f"{host} is being taken out\nnext: salt-run fleet.status")
-    change: dict[str, Any] = __salt__["fleet.plan" if test else "fleet.begin"](
+            raise CommandExecutionError(f"{host} is being removed\nnext: salt-run fleet.status")
+    change: dict[str, Any] = __salt__["fleet.plan" if test else "change.begin"](
         pool=pool, add=listed
     )
     return change
@@ -154,7 +181,7 @@ def _site() -> Site:
 
 
 def _obstacles(site: Site) -> dict[str, str]:
-    """What the master itself has against the hosts whose keys are accepted."""
+    """Return why hosts with accepted keys may not join, as far as the master itself knows."""
     fleet, now = site.fleet, time.time()
     quiet = now - _touched(site)
     found = join.obstacles(
@@ -166,30 +193,30 @@ def _obstacles(site: Site) -> dict[str, str]:
 
 
 def _wake(site: Site) -> str:
-    """Have a process of its own look closer, one at a time. Returns what follows.
+    """Start a process that looks closer, one at a time. Return what follows.
 
-    Its own because a lock lasts as long as its process: the reactor's lasts for weeks.
+    A change belongs to its process, and the reactor's process runs for weeks: so start another one.
     """
-    if lock.holder(site.lock_file):
-        return "a change is under way; the schedule looks again"
+    if exclusive.holder(site.change_file):
+        return "another change is running; the schedule looks again"
     with _waking:
         if _awake and _awake[0].poll() is None:
-            return "is being looked after"
+            return "another process is looking after it"
         command = [sys.executable, "-c", SALT_RUN, "-c", str(__opts__["config_dir"])]
         _awake[:] = [
             subprocess.Popen(
                 [*command, "join.catch_up"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # what fails is in the master's log
+                stderr=subprocess.DEVNULL,  # the master's log has the errors
                 start_new_session=True,
             )
         ]
-    return "joins, unless something stands against it"
+    return "it joins, unless something prevents it"
 
 
 def _touched(site: Site) -> float:
-    """When hosts became unfinished last: seconds since the epoch."""
+    """Return when hosts last became unfinished, in seconds since the epoch."""
     try:
         return (site.state / members.UNFINISHED).stat().st_mtime
     except FileNotFoundError:
@@ -201,7 +228,7 @@ def _attempt(site: Site) -> join.Attempt:
 
 
 def _ask(hosts: Iterable[str], function: str) -> list[str]:
-    """Which of the hosts answer, without an error."""
+    """Return the hosts that answer without an error."""
     asked = list(hosts)
     if not asked:
         return asked
@@ -211,10 +238,10 @@ def _ask(hosts: Iterable[str], function: str) -> list[str]:
 
 
 def _join(site: Site, hosts: list[str]) -> None:
-    """Run the orchestration, and keep account of it until it has succeeded."""
+    """Run the orchestration, and record the attempt until it has succeeded."""
     tried = join.Attempt(tuple(hosts), time.time())
     _note(site, tried)
-    # as whoever runs this: Salt's minions take no commands from an unknown user
+    # as the user who runs this, because minions refuse commands of an unknown user
     low = {"mods": ORCHESTRATION, "pillar": {"hosts": hosts}, "__user__": __opts__["user"]}
     with salt.runner.RunnerClient(__opts__) as client:
         ran = client.low("state.orchestrate", low, print_event=False)
@@ -231,7 +258,7 @@ def _note(site: Site, tried: join.Attempt) -> None:
 
 
 def _failure(ran: object) -> str:
-    """What failed in the orchestration; "": nothing did."""
+    """Return what failed in the orchestration, or "" if nothing did."""
     if not isinstance(ran, dict) or "data" not in ran:
         return str(ran)
     found = [

@@ -1,4 +1,4 @@
-"""Make and judge the service's secrets. Values are never returned: results are kept in jobs."""
+"""Create and check the service's secrets. Jobs keep results, so no function returns a secret."""
 
 from __future__ import annotations
 
@@ -13,27 +13,37 @@ __opts__: dict[str, Any]
 
 
 def create() -> dict[str, list[str]]:
-    """Make every secret that is missing, among them the fleet's own CA; those there are kept.
+    """Create every missing secret, the fleet's own CA among them. Existing ones stay.
 
-    Returns the names of those that were made. Raises CommandExecutionError.
+    Returns:
+        {"made": names of the new secrets}.
 
-    CLI Example: salt-run secrets.create
+    Raises:
+        CommandExecutionError: a secret cannot be written.
+
+    CLI Example:
+        salt-run secrets.create
     """
     site = runner.site(__opts__)
     names, days = list(site.fleet.topology.applications), site.fleet.settings[TlsSettings].ca_days
     try:
         made = secrets.create(site.store, names, days)
     except (OSError, secrets.SecretsError) as error:
-        raise CommandExecutionError(f"secrets were not made: {error}") from None
+        raise CommandExecutionError(f"secrets were not created: {error}") from None
     return {"made": made}
 
 
 def check() -> str:
-    """Judge the secrets: all there, readable by root alone, the CA's key and certificate a pair.
+    """Check that every secret exists and only root can read it, and that the CA's key fits.
 
-    Raises CommandExecutionError with every fault.
+    Returns:
+        A sentence that says where they are.
 
-    CLI Example: salt-run secrets.check
+    Raises:
+        CommandExecutionError: with every fault.
+
+    CLI Example:
+        salt-run secrets.check
     """
     site = runner.site(__opts__)
     faults = secrets.check(site.store, site.fleet.topology.applications)

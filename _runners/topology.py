@@ -1,4 +1,4 @@
-"""Judge, show and draw what exists (pillar/topology.yaml)."""
+"""Check, show and draw the topology (pillar/topology.yaml)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ __opts__: dict[str, Any]
 
 
 def check(path: str | None = None) -> str:
-    """Judge the topology with its settings, members and application; or another file alone.
+    """Check the topology with its settings, members and applications, or another file by itself.
 
-    Raises CommandExecutionError with every fault.
+    Args:
+        path: another topology file on the master.
 
-    CLI Example: salt-run topology.check
-    CLI Example: salt-run topology.check /root/next-topology.yaml
+    Returns:
+        A sentence that says that it is good.
+
+    Raises:
+        CommandExecutionError: with every fault.
+
+    CLI Example:
+        salt-run topology.check
+        salt-run topology.check /root/next-topology.yaml
     """
     if path is None:
         site = runner.site(__opts__)
@@ -36,9 +44,13 @@ def check(path: str | None = None) -> str:
 
 
 def show() -> dict[str, Any]:
-    """The fleet as it is now: the service, its applications, each host's roles and addresses.
+    """Show the current fleet.
 
-    CLI Example: salt-run topology.show
+    Returns:
+        The `service`, the `applications`, and the `hosts` with their roles and addresses.
+
+    CLI Example:
+        salt-run topology.show
     """
     fleet = runner.site(__opts__).fleet
     written = fleet.topology.to_dict()
@@ -54,21 +66,37 @@ def show() -> dict[str, Any]:
 
 
 def map(format: str = "mermaid") -> str:
-    """The fleet as a drawing: Mermaid's text, or an SVG picture with `format=svg`.
+    """Draw the fleet.
 
-    CLI Example: salt-run topology.map
-    CLI Example: salt-run topology.map format=svg --out=raw
+    Args:
+        format: `mermaid` for Mermaid's text, or `svg` for a picture.
+
+    Returns:
+        The drawing.
+
+    Raises:
+        CommandExecutionError: another format.
+
+    CLI Example:
+        salt-run topology.map
+        salt-run topology.map format=svg --out=raw
     """
     drawings = {"mermaid": salina_map.mermaid, "svg": salina_map.svg}
     if format not in drawings:
-        # no SaltInvocationError: it is a TypeError, which a runner ends with exit code 0 for
-        raise CommandExecutionError(f"format: {format!r}, allowed is {', '.join(drawings)}")
+        # not SaltInvocationError: that is a TypeError, after which a runner's exit code is 0
+        raise CommandExecutionError(
+            f"format: {format!r} is unknown; choose one of: {', '.join(drawings)}"
+        )
     return drawings[format](runner.site(__opts__).fleet)
 
 
 def tiers() -> list[dict[str, Any]]:
-    """The fleet's hosts in the order of a deployment, each once: [{name, hosts}, ...].
+    """Return the fleet's hosts in the order of a deployment, each host once.
 
-    CLI Example: salt-run topology.tiers
+    Returns:
+        A list of {name, hosts}.
+
+    CLI Example:
+        salt-run topology.tiers
     """
     return [{"name": name, "hosts": hosts} for name, hosts in runner.site(__opts__).fleet.tiers()]

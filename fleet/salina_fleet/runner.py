@@ -1,4 +1,4 @@
-"""What this project's runners share: the master's view, with errors as Salt shows them."""
+"""What this project's runners share: the master's view, and errors that Salt shows well."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina_fleet import policy
 from salina_fleet import site as salina_site
+from salina_fleet.change import scale
 from salina_fleet.model import members
 from salina_fleet.schema.document import DataError, show
+
+LAST_CHANGE = "last-change.json"
+"""The file in the master's state directory that describes the last complete change."""
 
 
 def site(opts: dict[str, Any]) -> salina_site.Site:
@@ -37,6 +42,37 @@ def unfinished(site: salina_site.Site) -> dict[str, list[str]]:
         return members.unfinished(file, site.fleet.topology)
     except members.MembersError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def plan(site: salina_site.Site, request: dict[str, Any]) -> scale.Change:
+    """Return the change that a request for a pool needs.
+
+    Args:
+        site: the master's view.
+        request: a runner's arguments, with those that Salt adds.
+
+    Raises:
+        CommandExecutionError: the request is invalid, with every fault.
+    """
+    topology, begun = site.fleet.topology, unfinished(site)
+    try:
+        wanted = scale.parse(plain(request), topology)
+        return scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
+    except scale.RequestError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def told(site: salina_site.Site, change: scale.Change) -> dict[str, Any]:
+    """Return a change with its steps and the hosts that follow it, as `scale.told` describes."""
+    balancers = [host.id for host in site.fleet.having("balancer")]
+    beside = policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
+    still = {*change.touched, *balancers}
+    return scale.told(change, [host for host in beside if host not in still], balancers)
+
+
+def plain(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a runner's arguments without those that Salt adds."""
+    return {key: value for key, value in request.items() if not key.startswith("__")}
 
 
 def provisioner(opts: dict[str, Any]) -> list[str] | None:

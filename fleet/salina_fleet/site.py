@@ -69,8 +69,8 @@ class Site:
         return self.state / salina_members.FILE
 
     @property
-    def lock_file(self) -> Path:
-        """Whoever changes the fleet holds it (`salina_fleet.change.lock`)."""
+    def change_file(self) -> Path:
+        """The file that a running change holds (`salina_fleet.change.exclusive`)."""
         return self.state / "lock"
 
     def definition_of(self, host: Host) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 # Makes a pool larger or smaller. After an interruption, run the same command again to finish it.
 #   salt-run state.orchestrate orch.scale pillar='{"pool": "app", "count": 5}'
 #   salt-run state.orchestrate orch.scale pillar='{"pool": "app", "add": ["s7"], "remove": ["s2"]}'
-{%- set function = 'fleet.plan' if opts.test else 'fleet.begin' %}
+{%- set function = 'fleet.plan' if opts.test else 'change.begin' %}
 {%- set change = salt['saltutil.runner'](function, kwarg=pillar) %}
 {%- include 'orch/change.jinja' %}

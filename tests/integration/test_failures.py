@@ -69,7 +69,7 @@ s1: state.apply
   {{{{ nonsense.a }}}}    <======================
   ---
 master: runner (salt.runner)
-  no host of the fleet: eve
+  hosts: not in the fleet: eve; salt-run topology.show lists its hosts
 nas1: gluster.volumes
   ERROR: GlusterFS is not installed on this host
 master: nobody (salt.state)

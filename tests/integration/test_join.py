@@ -24,7 +24,7 @@ from saltfactories.manager import FactoriesManager
 from saltfactories.plugins.event_listener import EventListener
 
 from salina.common import wait
-from salina_fleet.change import join, lock
+from salina_fleet.change import exclusive, join
 from tests.integration.conftest import Fleet, lay_out, plant_key
 
 TOPOLOGY = """\
@@ -47,7 +47,7 @@ CHANGE = """
 came:
   salt.runner: [name: came.note, hosts: {{ change.joining | json }}]
 done:
-  salt.runner: [name: fleet.done, pool: app, require: [salt: came]]
+  salt.runner: [name: change.done, pool: app, require: [salt: came]]
 every step succeeded:
   orchestration.succeeded: [order: last]
 """
@@ -133,7 +133,7 @@ def came(pool: Fleet) -> list[str]:
 def settled(pool: Fleet, host: str) -> bool:
     """Whether a host has joined, and its orchestration has ended."""
     file = pool.state / "unfinished.json"
-    free = not lock.holder(pool.state / "lock")
+    free = not exclusive.holder(pool.state / "lock")
     return free and host in members(pool) and host not in file.read_text()
 
 
@@ -172,14 +172,14 @@ def accepted(pool: Fleet) -> Path:
 def locked(pool: Fleet) -> Iterator[None]:
     """Another change is under way."""
     script = (
-        "import sys, time; from salina_fleet.change import lock; "
-        "lock.take(sys.argv[1], 'mine'); time.sleep(300)"
+        "import sys, time; from salina_fleet.change import exclusive; "
+        "exclusive.take(sys.argv[1], 'mine'); time.sleep(300)"
     )
     utilities = {"PYTHONPATH": str(pool.repository / "fleet")}
     argv = [sys.executable, "-c", script, str(pool.state / "lock")]
     with subprocess.Popen(argv, env=utilities) as holder:
         try:
-            assert wait.until(lambda: lock.holder(pool.state / "lock"), BOUND, 0.1)
+            assert wait.until(lambda: exclusive.holder(pool.state / "lock"), BOUND, 0.1)
             yield
         finally:
             holder.kill()
@@ -206,7 +206,7 @@ def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener
     assert (shown["last change"]["joined"], shown["app"]["joining"]) == (["s4"], [])
     fire(pool, "s4", START)
     said = decided(pool, event_listener, since, 2)
-    assert said.count("s4: joins, unless something stands against it") == 1, said
+    assert said.count("s4: it joins, unless something prevents it") == 1, said
     assert said[-1] == "nothing"
     assert came(pool) == ["s4"]
     assert [*accepted(pool).iterdir()] == before
@@ -218,14 +218,14 @@ def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: Eve
     with locked(pool):
         fire(pool, "s4", START)
         (said,) = decided(pool, event_listener, since, 1)
-    assert said == "s4: a change is under way; the schedule looks again"
+    assert said == "s4: another change is running; the schedule looks again"
     assert (members(pool), came(pool)) == (["s1"], [])
     since = time.time()
     for _ in range(5):
         forge(pool, START, {"id": "s4"})
     answers = decided(pool, event_listener, since, 5)
     joins(pool, "s4")
-    assert sum(one.startswith("s4: joins") for one in answers) == 1, answers
+    assert sum(one.startswith("s4: it joins") for one in answers) == 1, answers
     assert came(pool) == ["s4"]
 
 
@@ -237,11 +237,11 @@ def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListe
         forge(pool, f"salt/minion/{minion}/start", {"id": minion})
     forge(pool, START, {"other": "no id"})
     assert decided(pool, event_listener, since, 7) == ["nothing"] * 7
-    fault = "s6 has no key that was accepted\nnext: salt-run fleet.user_data s6 FILE"
+    fault = "s6 has no accepted key\nnext: salt-run fleet.user_data s6 FILE"
     told = pool.run("join.begin", "hosts=[s6]")
     assert told.returncode == 1 and fault in told.stdout + told.stderr
     assert (members(pool), came(pool)) == (["s1"], [])
-    assert lock.holder(pool.state / "lock") == {}
+    assert exclusive.holder(pool.state / "lock") == {}
 
 
 def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:

@@ -45,7 +45,7 @@ def test_ready(fleet: Fleet) -> None:
     assert "waited 1 s for every planned minion: no answer from bbdd1, bbdd2" in told
     unknown = fleet.run("fleet.ready", "hosts=[eve]")
     assert unknown.returncode == 1
-    assert "no host of the fleet: eve" in unknown.stdout + unknown.stderr
+    assert "hosts: not in the fleet: eve;" in unknown.stdout + unknown.stderr
 
 
 def test_ready_waits_for_an_apply(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from salina_fleet.change import lock as salina_lock
+from salina_fleet.change import exclusive
 from tests.integration.conftest import MINIONS, Fleet
 
 FILES = ("members.json", "unfinished.json")
@@ -53,13 +53,13 @@ def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
     ],
 )
 def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fault: str) -> None:
-    """S10: one clear error, exit code not 0, nothing recorded, the lock free."""
-    for function in ("fleet.plan", "fleet.begin"):
+    """S10: one clear error, exit code not 0, nothing recorded, no change running."""
+    for function in ("fleet.plan", "change.begin"):
         told = fleet.run(function, *request_)
         assert told.returncode == 1
         assert fault in told.stdout + told.stderr
     assert recorded(fleet) == [None, None]
-    assert fleet.run("fleet.status").data["lock"] is None
+    assert fleet.run("fleet.status").data["running"] is None
 
 
 def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
@@ -73,24 +73,24 @@ def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
 
 def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
     """S10: every pillar knows the new member; the same request again is taken up, done once."""
-    again = [fleet.run("fleet.begin", "pool=app", "count=4").data for _ in range(2)]
+    again = [fleet.run("change.begin", "pool=app", "count=4").data for _ in range(2)]
     assert again[0] == again[1]
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
     three, four = ["s1", "s2", "s3"], ["s1", "s2", "s3", "s4"]
     shown = fleet.run("fleet.status").data["app"]
     assert shown == {"members": three, "wanted": four, "joining": ["s4"], "leaving": []}
     assert "10.1.4.14" in json.dumps(fleet.run("pillar.show_pillar", "nas1").data)
-    back = fleet.run("fleet.begin", "pool=app", "count=3").data
+    back = fleet.run("change.begin", "pool=app", "count=3").data
     assert (back["joining"], back["leaving"]) == ([], ["s4"])
     shown = fleet.run("fleet.status").data["app"]
     assert shown == {"members": four, "wanted": three, "joining": [], "leaving": ["s4"]}
-    assert fleet.run("fleet.done", "app").data["left"] == ["s4"]
+    assert fleet.run("change.done", "app").data["left"] == ["s4"]
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
 
 
 def test_s10_what_is_so_already_is_not_recorded(fleet: Fleet) -> None:
     """S10: the same count again has no step, and writes nothing."""
-    assert fleet.run("fleet.begin", "pool=app", "count=3").data["steps"] == []
+    assert fleet.run("change.begin", "pool=app", "count=3").data["steps"] == []
     assert scale(fleet, count=3).returncode == 0
     assert recorded(fleet) == [None, None]
 
@@ -122,12 +122,12 @@ def provisioner(fleet: Fleet) -> Iterator[Path]:
 
 def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path) -> None:
     """S10: each is named with the reason, and nothing is left of it: neither member nor key."""
-    assert fleet.run("fleet.begin", "pool=app", "count=5").returncode == 0
-    told = fleet.run("fleet.create", "hosts=[s4, s5]", "timeout=1")
+    assert fleet.run("change.begin", "pool=app", "count=5").returncode == 0
+    told = fleet.run("change.create", "hosts=[s4, s5]", "timeout=1")
     assert told.returncode == 1
     said = told.stdout + told.stderr
-    assert f"s4 is taken out again: {provisioner} create s4 ended with 3: no room" in said
-    assert "s5 is taken out again: did not answer within 1 s" in said
+    assert f"s4 was removed again: {provisioner} create s4 ended with 3: no room" in said
+    assert "s5 was removed again: it did not answer within 1 s" in said
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
     assert sorted(file.name for file in keys(fleet).iterdir()) == sorted(MINIONS)
     calls = provisioner.with_name("provisioner.calls").read_text().splitlines()
@@ -139,11 +139,11 @@ def test_s10_others_may_know_a_host_of_an_interrupted_change(
     fleet: Fleet, provisioner: Path
 ) -> None:
     """S10: so it stays unfinished, and the next change has them follow."""
-    assert fleet.run("fleet.begin", "pool=app", "count=4").returncode == 0
+    assert fleet.run("change.begin", "pool=app", "count=4").returncode == 0
     (keys(fleet) / "s4").write_text((keys(fleet) / "s1").read_text())
-    assert fleet.run("fleet.create", "hosts=[s4]", "timeout=1").returncode == 1
+    assert fleet.run("change.create", "hosts=[s4]", "timeout=1").returncode == 1
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": ["s4"]}]
-    assert fleet.run("fleet.begin", "pool=app", "count=3").data["leaving"] == ["s4"]
+    assert fleet.run("change.begin", "pool=app", "count=3").data["leaving"] == ["s4"]
 
 
 def keys(fleet: Fleet) -> Path:
@@ -155,7 +155,7 @@ def keys(fleet: Fleet) -> Path:
 def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
     """S10: half-written by hand or by a bad disk: named, and not overwritten."""
     (fleet.state / file).write_text('{"app": ["s1", ')
-    told = fleet.run("fleet.begin", "pool=app", "count=4")
+    told = fleet.run("change.begin", "pool=app", "count=4")
     assert told.returncode == 1
     assert f"{fleet.state}/{file}" in told.stdout + told.stderr
     assert "is damaged" in told.stdout + told.stderr
@@ -163,10 +163,10 @@ def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
 
 
 def test_s10_two_at_once(fleet: Fleet) -> None:
-    """S10: the second is told who holds the lock, and since when."""
+    """S10: the second is told which change is running, and since when."""
     script = (
-        "import sys, time; from salina_fleet.change import lock; "
-        "lock.take(sys.argv[1], 'mine'); time.sleep(60)"
+        "import sys, time; from salina_fleet.change import exclusive; "
+        "exclusive.take(sys.argv[1], 'mine'); time.sleep(60)"
     )
     utilities = str(fleet.repository / "fleet")
     lock = fleet.state / "lock"
@@ -175,16 +175,16 @@ def test_s10_two_at_once(fleet: Fleet) -> None:
     )
     try:
         end = time.monotonic() + 20
-        while not salina_lock.holder(lock):
-            assert time.monotonic() < end, "the lock was not taken within 20 s"
-        since = salina_lock.holder(lock)["since"]
-        told = fleet.run("fleet.begin", "pool=app", "count=4")
+        while not exclusive.holder(lock):
+            assert time.monotonic() < end, "the other change did not begin within 20 s"
+        since = exclusive.holder(lock)["since"]
+        told = fleet.run("change.begin", "pool=app", "count=4")
         assert told.returncode == 1
         said = told.stdout + told.stderr
-        assert f"mine is under way since {since} (pid {holder.pid})" in said
+        assert f"mine has been running since {since} (pid {holder.pid})" in said
         assert f"since {since} (pid {holder.pid})" in scale(fleet, count=4).stdout
         assert recorded(fleet) == [None, None]
     finally:
         holder.kill()
         holder.wait()
-    assert fleet.run("fleet.begin", "pool=app", "count=4").returncode == 0
+    assert fleet.run("change.begin", "pool=app", "count=4").returncode == 0

@@ -21,7 +21,7 @@ JOIN_SECONDS = 300
 
 
 INITIAL = list(fleets.topology().pools["app"].initial)
-RULE = {"time": 20, "cooling": 20, "least": len(INITIAL)}
+RULE = {"time": 20, "cooling": 20, "minimum": len(INITIAL)}
 
 
 def status() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
 
     def joined() -> bool:
         found = status()
-        return found["lock"] is None and HOST in found["app"]["members"]
+        return found["running"] is None and HOST in found["app"]["members"]
 
     assert wait.until(joined, JOIN_SECONDS), lab.salt_run("join.plan").stdout
     assert tiers.servers()[HOST]["serving"]

@@ -28,17 +28,17 @@ SCALE = ["state.orchestrate", "orch.scale"]
 LOCK = "/var/lib/salina/lock"
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 LAST = "every step succeeded"
-SLOW = "fleet.create"
+SLOW = "change.create"
 APPLIED = " ".join(["state.highstate", *tiers.STORAGE, *tiers.DATABASES, "s4", "s5"])
 CHANGES: dict[int, list[str]] = {
     5: [SLOW, APPLIED],
-    2: ["fleet.retire", "state.highstate lb1", "fleet.destroy"],
+    2: ["change.retire", "state.highstate lb1", "change.destroy"],
 }
 """Each count with the steps at whose beginning the change is killed."""
 PAGES = 11
 POLL = 50
 """Seconds that Odoo holds a poll. A balancer that has just reloaded counts only later ones."""
-RULE = {"above": 4, "below": 2, "time": 20, "cooling": 60, "least": 2, "most": 3}
+RULE = {"above": 4, "below": 2, "time": 20, "cooling": 60, "minimum": 2, "maximum": 3}
 """By which eleven open pages want a third host, and then no other."""
 EVENTS = """
 listener = subprocess.Popen(["salt-run", "state.event"], stdout=subprocess.PIPE, text=True)
@@ -85,7 +85,7 @@ def settled(hosts: list[str]) -> None:
     """The pool is these hosts: on record, by their minions, and before the clients."""
     status = told("fleet.status")
     assert status["app"] == {"members": hosts, "wanted": hosts, "joining": [], "leaving": []}
-    assert status["lock"] is None
+    assert status["running"] is None
     assert lab.salt("s*", "test.ping") == dict.fromkeys(["salt", *hosts], True)
     serving = [name for name, server in tiers.servers().items() if server["serving"]]
     assert serving == hosts
@@ -174,7 +174,7 @@ def test_s10_out_and_in_under_traffic() -> None:
                     if step == SLOW:
                         refused()
                 status = told("fleet.status")
-                assert status["lock"] is None
+                assert status["running"] is None
                 assert (status["app"]["members"], status["app"]["wanted"]) == (before, hosts)
             scaled(count=count)
             last = told("fleet.status")["last change"]
@@ -193,11 +193,11 @@ def test_s10_out_and_in_under_traffic() -> None:
 
 
 def refused() -> None:
-    """Another change at the same time is told who holds the lock, and since when."""
-    lock = told("fleet.status")["lock"]
+    """Another change at the same time is told which one is running, and since when."""
+    running = told("fleet.status")["running"]
     second = scale(count=4)
     assert second.returncode == 1
-    holder = f"is under way since {lock['since']} (pid {lock['pid']})"
+    holder = f"has been running since {running['since']} (pid {running['pid']})"
     assert holder in second.stdout + second.stderr
 
 
@@ -227,14 +227,14 @@ def test_s10_the_same_count_again_changes_nothing() -> None:
 
 def test_s10_a_host_that_never_comes() -> None:
     """S10: it is taken out again, and the error names it. Here it freezes before it answers."""
-    assert lab.salt_run("fleet.begin", "pool=app", "count=4").returncode == 0
+    assert lab.salt_run("change.begin", "pool=app", "count=4").returncode == 0
     assert app()["joining"] == ["s4"]
     with ThreadPoolExecutor() as pool:
-        creating = pool.submit(lab.salt_run, "fleet.create", "hosts=[s4]", "timeout=20")
+        creating = pool.submit(lab.salt_run, "change.create", "hosts=[s4]", "timeout=20")
         assert wait.until(lambda: frozen("s4"), 30, 0.1), "s4 could not be frozen"
         done = creating.result()
     assert done.returncode == 1
-    assert "s4 is taken out again: did not answer within 20 s" in done.stdout + done.stderr
+    assert "s4 was removed again: it did not answer within 20 s" in done.stdout + done.stderr
     settled(INITIAL)
     assert residue(["s4"]) == []
 

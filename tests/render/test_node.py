@@ -34,7 +34,7 @@ def before(minion: Minion, name: str) -> set[str]:
 
 def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion) -> None:
     """S8, S9: a wrong hash, revision, lock, migration or seed: the code that runs stays."""
-    steps = [chunk["__id__"] for chunk in crm.chunks if chunk["fun"] == "once"]
+    steps = [chunk["__id__"] for chunk in crm.chunks if chunk["state"] == "once"]
     assert len(steps) == 4
     tried = {"application-staging", "node-runtime", "node-npm", "node-dependencies", *steps}
     for name in ("application-production", "node-production", "node-unit", "node-service"):
@@ -45,7 +45,7 @@ def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion
 
 def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) -> None:
     """S9: a migration for each revision, all else once; no URL and no password in a command."""
-    steps = [chunk for chunk in crm.chunks if chunk["fun"] == "once"]
+    steps = [chunk for chunk in crm.chunks if chunk["state"] == "once"]
     revision = fleets.definition("crm-2017")["source"]["revision"]
     assert [step["name"] for step in steps] == [
         f"migrate at {revision}", "seed", "set the login", "make a session for health checks"

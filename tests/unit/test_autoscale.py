@@ -17,7 +17,7 @@ from salina_fleet.model.settings import AutoscaleSettings
 from tests import fleets
 
 TOPOLOGY = fleets.topology()
-RULE = Rule("app", above=20, below=8, time=180, cooling=600, least=2, most=6)
+RULE = Rule("app", above=20, below=8, time=180, cooling=600, minimum=2, maximum=6)
 START = 1e9
 
 rules = st.builds(
@@ -114,7 +114,7 @@ def test_a_change_in_the_future_does_not_stop_it() -> None:
 def test_within_limits_and_cooled(rule: Rule, seen: list[int], start: int, every: float) -> None:
     """Whatever the load: no count outside of the limits, no two changes within the cooling time."""
     found = run(rule, start, seen, every)
-    assert all(rule.least <= members <= rule.most for members in counts(found)[1:])
+    assert all(rule.minimum <= members <= rule.maximum for members in counts(found)[1:])
     assert all(later[0] - one[0] >= rule.cooling for one, later in pairwise(found[1:]))
 
 
@@ -130,7 +130,7 @@ def test_does_not_flap(rule: Rule, load: int, start: int) -> None:
 @given(st.integers(1, 6), st.lists(st.integers(0, 100), min_size=1, max_size=120))
 def test_does_not_flap_in_noise(start: int, noise: list[int]) -> None:
     """Between what is too much for the members and what one less could do, it leaves them alone."""
-    rule = replace(RULE, least=1)
+    rule = replace(RULE, minimum=1)
     low, high = rule.below * (start - 1), rule.above * start
     seen = [low + (high - low) * one // 100 for one in noise]
     assert counts(run(rule, start, seen)) == [start]
@@ -170,15 +170,15 @@ def test_load() -> None:
 def test_the_rule_of_the_settings() -> None:
     """Times in seconds; the pool's own limits where none are given."""
     assert autoscale.rule(AutoscaleSettings(), TOPOLOGY) == Rule("app", 20, 8, 180, 600, 1, 10)
-    assert autoscale.rule(AutoscaleSettings(least=2, most=6), TOPOLOGY) == RULE
+    assert autoscale.rule(AutoscaleSettings(minimum=2, maximum=6), TOPOLOGY) == RULE
 
 
 @pytest.mark.parametrize(
     ("given_", "faults"),
     [
         ({"pool": "web"}, ["pool: 'web', allowed is app"]),
-        ({"most": 11}, ["most: 11, allowed is 1 to 10"]),
-        ({"least": 5, "most": 4}, ["least: 5, allowed is at most most: 4"]),
+        ({"maximum": 11}, ["maximum: 11, allowed is 1 to 10"]),
+        ({"minimum": 5, "maximum": 4}, ["minimum: 5, allowed is at most maximum: 4"]),
     ],
 )
 def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:

@@ -28,7 +28,7 @@ class Master:
     state: Path
     now: float = START
     sessions: int = 0
-    lock: dict[str, Any] | None = None
+    running: dict[str, Any] | None = None
     joining: list[str] = field(default_factory=list)
     ended: str | None = None
     retcode: int = 0
@@ -48,7 +48,7 @@ class Master:
     def status(self) -> dict[str, Any]:
         return {
             "app": {"joining": self.joining, "leaving": []},
-            "lock": self.lock,
+            "running": self.running,
             "last change": {"ended": self.ended} if self.ended else None,
         }
 
@@ -111,10 +111,10 @@ def test_one_that_failed_is_tried_again_after_the_cooling_time(
 
 def test_waits_for_another_change(runner: ModuleType, master: Master) -> None:
     """It asks nobody meanwhile; the other's end begins the cooling time."""
-    master.lock, master.sessions = {"what": "another"}, 70
+    master.running, master.sessions = {"what": "another"}, 70
     assert runner.evaluate() == {"waits for": {"what": "another"}}
     assert not (master.state / "autoscale.json").exists()
-    master.lock, master.ended = None, datetime.fromtimestamp(START, UTC).isoformat()
+    master.running, master.ended = None, datetime.fromtimestamp(START, UTC).isoformat()
     minutes(runner, master, 9)
     assert master.scaled == []
     minutes(runner, master, 1)

@@ -1,4 +1,4 @@
-"""What the runner `fleet` asks of the balancers when hosts leave and when they come (S10)."""
+"""What the runners `fleet` and `change` ask when hosts leave and come (S10)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def drained(
     fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings())
     monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: SimpleNamespace(fleet=fleet))
-    return load("_runners/fleet.py", opts={}).drain(["s2"], timeout), told
+    return load("_runners/change.py", opts={}).drain(["s2"], timeout), told
 
 
 def readied(

@@ -118,16 +118,16 @@ def test_s10_somebody_serves_all_the_time() -> None:
 
 STEPS = """\
 all who follow answer: fleet.ready nas1 bbdd1 lb1
-drained: fleet.drain s2
-stopped: fleet.retire s2
-created: fleet.create s4 s5
+drained: change.drain s2
+stopped: change.retire s2
+created: change.create s4 s5
 applied: nas1 bbdd1 s4 s5
 each serves: fleet.probe s4 s5
 balancers follow: lb1
 each serves through the balancers: fleet.probe s4 s5, through
-destroyed: fleet.destroy s2
+destroyed: change.destroy s2
 each minion has its configuration: fleet.ready s4 s5
-done: fleet.done app"""
+done: change.done app"""
 
 
 def steps(change: Change) -> list[str]:

@@ -1,1 +1,1 @@
-"""Changes of a running fleet: scaling, joining, autoscaling, and the lock that they take."""
+"""Change a running fleet: scaling, joining and autoscaling, one change at a time."""

@@ -40,8 +40,8 @@ class Rule:
     below: int
     time: float
     cooling: float
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
         pools = [name for name, one in topology.pools.items() if "app" in one.roles]
         allowed = ", ".join(pools) or "none: the topology has no pool of app hosts"
         raise RuleError("autoscale.yaml", [f"pool: {settings.pool!r}, allowed is {allowed}"])
-    least = pool.minimum if settings.least is None else settings.least
-    most = pool.maximum if settings.most is None else settings.most
+    minimum = pool.minimum if settings.minimum is None else settings.minimum
+    maximum = pool.maximum if settings.maximum is None else settings.maximum
     faults = [
         f"{name}: {value}, allowed is {pool.minimum} to {pool.maximum}"
-        for name, value in (("least", least), ("most", most))
+        for name, value in (("minimum", minimum), ("maximum", maximum))
         if not pool.minimum <= value <= pool.maximum
     ]
-    if least > most:
-        faults.append(f"least: {least}, allowed is at most most: {most}")
+    if minimum > maximum:
+        faults.append(f"minimum: {minimum}, allowed is at most maximum: {maximum}")
     if faults:
         raise RuleError("autoscale.yaml", faults)
     above, below = settings.above, settings.below
-    return Rule(pool.name, above, below, settings.time, settings.cooling, least, most)
+    return Rule(pool.name, above, below, settings.time, settings.cooling, minimum, maximum)
 
 
 def load(answers: Iterable[Mapping[str, Mapping[str, Any]]], members: Iterable[str]) -> int:
@@ -120,15 +120,15 @@ def decide(history: History, now: float, rule: Rule, members: int) -> int:
     """
     if 0 <= now - history.changed < rule.cooling:
         return members
-    if not rule.least <= members <= rule.most:
-        return min(rule.most, max(rule.least, members))
+    if not rule.minimum <= members <= rule.maximum:
+        return min(rule.maximum, max(rule.minimum, members))
     samples = [sample for sample in history.samples if sample.at > history.changed]
     recent = [sample.load for sample in samples if sample.at >= now - rule.time]
     if not samples or samples[0].at > now - rule.time or len(recent) < LEAST_SAMPLES:
         return members
     if median_low(recent) > rule.above * members:  # most of the time, and a peak is nothing
-        return min(rule.most, math.ceil(median_low(recent) / rule.above))
-    if members > rule.least and median_high(recent) < rule.below * (members - 1):
+        return min(rule.maximum, math.ceil(median_low(recent) / rule.above))
+    if members > rule.minimum and median_high(recent) < rule.below * (members - 1):
         return members - 1
     return members
 

@@ -139,18 +139,18 @@ def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) ->
 
     if change.touched:
         run("all who follow answer", "fleet.ready", [*neighbours, *balancers])
-    run("drained", "fleet.drain", leaving)
-    run("stopped", "fleet.retire", leaving)
-    run("created", "fleet.create", joining)
+    run("drained", "change.drain", leaving)
+    run("stopped", "change.retire", leaving)
+    run("created", "change.create", joining)
     # at the same time, as on a bare fleet: the new ones wait for what they need of the others
     apply("applied", [*neighbours, *joining])
     run("each serves", "fleet.probe", joining)
     apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)
-    run("destroyed", "fleet.destroy", leaving)
+    run("destroyed", "change.destroy", leaving)
     run("each minion has its configuration", "fleet.ready", joining)
     if steps:
-        steps.append({"name": "done", "runner": "fleet.done", "arguments": {"pool": change.pool}})
+        steps.append({"name": "done", "runner": "change.done", "arguments": {"pool": change.pool}})
     plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
     return plain | {"neighbours": [*neighbours], "balancers": [*balancers], "steps": steps}
 

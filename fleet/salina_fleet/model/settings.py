@@ -36,8 +36,8 @@ class AutoscaleSettings(Tuning):
     below: int = number(8, 0, 100_000)
     time: int = number(180, 10, 86_400)
     cooling: int = number(600, 0, 86_400)
-    least: int | None = number(None, 1, 10_000)
-    most: int | None = number(None, 1, 10_000)
+    minimum: int | None = number(None, 1, 10_000)
+    maximum: int | None = number(None, 1, 10_000)
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """Between the two loads the pool stays as it is."""

@@ -1,0 +1,249 @@
+"""Take the steps of a change of a pool. orch.scale and orch.join call them in order.
+
+`begin` records the planned members. `drain`, `retire` and `destroy` remove hosts, `create` brings
+new ones, and `done` closes the change. Each step can be repeated after an interruption. An
+operator uses orch.scale, and the runner `fleet` to look at the pools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.common import file as salina_file
+from salina.common import wait
+from salina_fleet import minions, runner
+from salina_fleet.change import exclusive
+from salina_fleet.model import members as salina_members
+from salina_fleet.provision import provisioner
+from salina_fleet.roles.balancer import BalancerSettings
+from salina_fleet.roles.storage import StorageSettings
+from salina_fleet.site import Site
+
+__opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
+
+KNOWN_SECONDS = 30
+"""Seconds to wait for the answer of a host whose key was accepted before, perhaps just now."""
+
+
+def begin(**request: Any) -> dict[str, Any]:
+    """Begin a change: exclude other changes, and record the planned members.
+
+    From now on every pillar names the planned members. A change that touches no host records
+    nothing.
+
+    Args:
+        request: as for `fleet.plan`.
+
+    Returns:
+        The plan, as `fleet.plan` returns it.
+
+    Raises:
+        CommandExecutionError: the request is invalid, or another change is running. Nothing was
+            recorded then.
+
+    CLI Example:
+        salt-run change.begin pool=app count=5
+    """
+    site = _site()
+    runner.plan(site, request)  # report an invalid request, also while another change is running
+    what = f"a change to {json.dumps(runner.plain(request), sort_keys=True)}"
+    try:
+        exclusive.take(site.change_file, what)
+    except exclusive.BusyError as error:
+        raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
+    site = _site()  # another change may have ended meanwhile
+    change = runner.plan(site, request)
+    if change.touched:
+        _save_unfinished(site, runner.unfinished(site) | {change.pool: list(change.touched)})
+        wanted = {**site.fleet.members, change.pool: change.members}
+        salina_members.save(site.members_file, wanted, site.fleet.topology)
+    return runner.told(_site(), change)
+
+
+def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
+    """Create those hosts that do not answer yet, and wait for their minions.
+
+    The provisioner gets each host's user data with a key that is accepted before the host exists.
+    A host that cannot be created, or does not answer in time, is removed from the members again.
+
+    Args:
+        hosts: ids.
+        timeout: seconds to wait for the new minions.
+
+    Returns:
+        The hosts that were created.
+
+    Raises:
+        CommandExecutionError: with the hosts that were removed again, and why.
+
+    CLI Example:
+        salt-run change.create hosts='[s4]'
+    """
+    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
+    there = set(known) - set(minions.silent(__opts__, known, KNOWN_SECONDS))
+    absent = [host for host in hosts if host not in there]
+    failed = provisioner.create(__opts__, _site(), absent)
+    made = [host for host in absent if host not in failed]
+    silent = minions.silent(__opts__, made, timeout)
+    failed |= {host: f"it did not answer within {timeout} s" for host in silent}
+    if failed:
+        left = _take_out(failed, known)
+        lines = [f"{host} was removed again: {why}" for host, why in failed.items()]
+        lines += [f"{host} still exists: {why}" for host, why in left.items()]
+        if silent and runner.provisioner(__opts__) is None:
+            lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
+        raise CommandExecutionError("\n".join(lines))
+    __salt__["fleet.ready"](sorted(there))  # an interrupted change may have started an apply there
+    return absent
+
+
+def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
+    """Send no more requests to hosts, and wait until their current requests have ended.
+
+    Args:
+        hosts: ids.
+        timeout: seconds to wait; setting balancer.drain by default. Longer requests are cut off
+            when the host stops.
+
+    Returns:
+        The hosts that were drained. A host that the balancers no longer know is not among them.
+
+    Raises:
+        CommandExecutionError: a balancer does not answer, or refused.
+
+    CLI Example:
+        salt-run change.drain hosts='[s2]'
+    """
+    site = _site()
+    bound = site.fleet.settings[BalancerSettings].drain if timeout is None else timeout
+    balancers = [host.id for host in site.fleet.having("balancer")]
+    drained = set()
+    for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
+        # an interrupted change may have removed a host from a balancer already
+        for host in (host for host in hosts if host in servers):
+            minions.ask(__opts__, [balancer], "balancer.drain", [host])
+            drained.add(host)
+
+    def idle() -> bool:
+        answers = minions.ask(__opts__, balancers, "balancer.servers").values()
+        return not any(found[one]["sessions"] for found in answers for one in drained & set(found))
+
+    if drained:
+        wait.until(idle, bound)
+    return sorted(drained)
+
+
+def retire(hosts: Sequence[str]) -> list[str]:
+    """Stop the application's services on hosts, and unmount the volume. Skip silent hosts.
+
+    Args:
+        hosts: ids.
+
+    Returns:
+        The hosts that answered.
+
+    CLI Example:
+        salt-run change.retire hosts='[s2]'
+    """
+    site = _site()
+    known = [host for host in hosts if provisioner.accepted(__opts__, host)]
+    silent = minions.silent(__opts__, known, KNOWN_SECONDS)
+    alive = [host for host in known if host not in silent]
+    kinds = {str(one["kind"]) for one in site.definitions.values()}
+    units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
+    if alive:
+        # results do not matter: a unit may be missing, and the host is destroyed next
+        client = minions.client(__opts__)
+        client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
+        mount = site.fleet.settings[StorageSettings].mount
+        client.cmd(alive, "mount.umount", [mount], tgt_type="list")
+    return alive
+
+
+def destroy(hosts: Sequence[str]) -> list[str]:
+    """Have the provisioner remove hosts, and delete their minions' keys.
+
+    Args:
+        hosts: ids of hosts that are not members any more.
+
+    Returns:
+        The hosts.
+
+    Raises:
+        CommandExecutionError: a host is still a member, or the provisioner failed.
+
+    CLI Example:
+        salt-run change.destroy hosts='[s2]'
+    """
+    staying = [host for host in hosts if host in _site().fleet.hosts]
+    if staying:
+        raise CommandExecutionError(
+            f"hosts: {', '.join(staying)} still in the fleet; remove them with orch.scale"
+        )
+    failed = provisioner.destroy(__opts__, hosts)
+    if failed:
+        raise CommandExecutionError("\n".join(f"{host}: {why}" for host, why in failed.items()))
+    return list(hosts)
+
+
+def done(pool: str) -> dict[str, Any]:
+    """Close the change of a pool: record that none of its hosts is unfinished.
+
+    Args:
+        pool: the pool's name.
+
+    Returns:
+        `pool`, its `members`, the hosts that `joined` and `left`, and the time when it `ended`.
+
+    CLI Example:
+        salt-run change.done app
+    """
+    site = _site()
+    begun, now = runner.unfinished(site), site.fleet.members[pool]
+    last = {
+        "pool": pool,
+        "members": list(now),
+        "joined": [one for one in begun[pool] if one in now],
+        "left": [one for one in begun[pool] if one not in now],
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _save_unfinished(site, begun | {pool: []})
+    salina_file.put(site.state / runner.LAST_CHANGE, json.dumps(last))
+    return last
+
+
+def _site() -> Site:
+    return runner.site(__opts__)
+
+
+def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
+    file = site.state / salina_members.UNFINISHED
+    salina_members.save_unfinished(file, hosts, site.fleet.topology)
+
+
+def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Failures:
+    """Remove hosts that never answered from the members; return those that still exist, and why.
+
+    A host that was `known` from an interrupted change stays unfinished, because other hosts may
+    have followed that change: the next change corrects them. A host that still exists stays
+    unfinished too.
+    """
+    site = _site()
+    left = {
+        pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
+    }
+    salina_members.save(site.members_file, left, site.fleet.topology)
+    failed = provisioner.destroy(__opts__, list(hosts))
+    away = {*hosts} - {*known, *failed}
+    begun = {
+        pool: [one for one in ids if one not in away]
+        for pool, ids in runner.unfinished(site).items()
+    }
+    _save_unfinished(site, begun)
+    return failed

@@ -1,0 +1,82 @@
+"""Allow one change of the fleet at a time. The process that takes it holds it until it ends.
+
+`salt-run` runs a whole orchestration in one process, nested ones too. When that process ends, for
+whatever reason, the kernel frees the file: no stale holder remains. The reactor's process never
+ends, and its threads share it, so the reactor must start changes in processes of their own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+class BusyError(Exception):
+    """Another process is changing the fleet; the message says which one, and since when."""
+
+
+def take(path: str | Path, what: str) -> None:
+    """Start a change in this process; again in the same process, do nothing.
+
+    Args:
+        path: the file that the process holds.
+        what: the change, in words for a process that is refused.
+
+    Raises:
+        BusyError: another process is changing the fleet.
+        OSError: the file cannot be written.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if not _held(descriptor, fcntl.LOCK_EX):
+        found = _content(descriptor)
+        os.close(descriptor)
+        if found.get("pid") == os.getpid():
+            return
+        raise BusyError(describe(found))
+    # the descriptor stays open, because closing it would free the file
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    text = json.dumps({"what": what, "pid": os.getpid(), "since": since})
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def holder(path: str | Path) -> dict[str, object]:
+    """Return the running change as {what, pid, since}, or {} if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {}
+    try:
+        return {} if _held(descriptor, fcntl.LOCK_SH) else _content(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(found: dict[str, object]) -> str:
+    """Return one line about a running change."""
+    what, since, pid = (found.get(key) for key in ("what", "since", "pid"))
+    return f"{what} has been running since {since} (pid {pid})"
+
+
+def _held(descriptor: int, kind: int) -> bool:
+    """Return whether this process got the file. Try again, as `holder` takes it for a moment."""
+    for _ in range(5):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def _content(descriptor: int) -> dict[str, object]:
+    try:
+        return dict(json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError):  # the holder is writing it at this moment
+        return {"what": "another change", "pid": 0, "since": "a moment ago"}

@@ -1,0 +1,62 @@
+"""One process at a time changes the fleet; it is named to the others, and its end frees it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from salina_fleet.change import exclusive
+
+HOLD = """
+    import sys
+    from salina_fleet.change import exclusive
+    exclusive.take(sys.argv[1], "app to 5 members")
+    exclusive.take(sys.argv[1], "once more by the same process")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "lock"
+
+
+@pytest.fixture
+def other(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that changes the fleet."""
+    command = [sys.executable, "-c", textwrap.dedent(HOLD), str(file)]
+    utilities = {"PYTHONPATH": str(Path(exclusive.__file__).parents[2])}
+    process = subprocess.Popen(
+        command, env=utilities, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_is_told_who_and_since_when(file: Path, other: subprocess.Popen[str]) -> None:
+    with pytest.raises(exclusive.BusyError) as caught:
+        exclusive.take(file, "mine")
+    found = exclusive.holder(file)
+    assert (found["what"], found["pid"]) == ("app to 5 members", other.pid)
+    told = f"app to 5 members has been running since {found['since']} (pid {other.pid})"
+    assert str(caught.value) == told
+
+
+def test_a_killed_holder_holds_nothing(file: Path, other: subprocess.Popen[str]) -> None:
+    other.kill()
+    other.wait()
+    assert exclusive.holder(file) == {}
+    exclusive.take(file, "mine")
+    assert exclusive.holder(file)["what"] == "mine"
+
+
+def test_nobody_holds_what_is_not_there(file: Path) -> None:
+    assert exclusive.holder(file) == {}
