@@ -1,13 +1,14 @@
-"""Virtual environments for an interpreter that is not the host's own, or for a checkout's file.
+"""Build virtual environments of Python, complete and from exactly the requested distributions.
 
-The state `venv.locked` is quicker: it installs with the minion's pip. That one doesn't run on the
-older interpreters of older applications (pip 26 needs Python 3.10), so here each environment gets
-the pip that Debian's virtualenv has with it.
+An environment for the host's own interpreter is built with the minion's pip, because a pip of its
+own would cost ten seconds. The minion's pip does not run on the older interpreters of older
+applications (pip 26 needs Python 3.10). So their environments get the pip of Debian's virtualenv.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,29 @@ from salina.common import command, file
 
 __salt__: dict[str, Any]
 
-#: In an environment: what it was made from, written last.
+#: The host's own interpreter.
+OWN = "python3"
+#: A file in a complete environment. It holds what the environment was built from; written last.
 RECORD = "salina.json"
-#: pip 23 on Python 3.9 asks for distutils, which Debian has taken out; so it asks sysconfig.
+#: pip 23 on Python 3.9 imports distutils, which Debian has removed. This makes it use sysconfig.
 WITHOUT_DISTUTILS = "import sysconfig; sysconfig._PIP_USE_SYSCONFIG = True\n"
 
 
 def installed(path: str) -> dict[str, Any]:
-    """What an environment was made from, as ``wanted`` gives it; {} where none is complete.
+    """Return what an environment was built from.
 
-    CLI example::
+    Args:
+        path: the environment's directory.
 
+    Returns:
+        The same as `python_environment.wanted`, or {} if the environment is missing or incomplete.
+
+    CLI Example:
         salt s1 python_environment.installed /opt/odoo/odoo-14.0
     """
     try:
         found: dict[str, Any] = json.loads((Path(path) / RECORD).read_text())
-    except (FileNotFoundError, ValueError):  # ValueError: interrupted while it was written
+    except (FileNotFoundError, ValueError):  # ValueError: writing it was interrupted
         return {}
     return found
 
@@ -40,24 +48,30 @@ def installed(path: str) -> dict[str, Any]:
 def wanted(
     interpreter: str, requirements: str, lock: bool, without_dependencies: list[str]
 ) -> dict[str, Any]:
-    """What an environment is to be made from; {} where the requirements aren't there yet.
+    """Return what an environment must be built from.
 
     Args:
-        interpreter: a command such as python3.11.
+        interpreter: a command such as python3.9; python3 is the host's own.
         requirements: salt://FILE, or a path on this host.
-        lock: it names all there is to install, with exact versions; those count for what is
-            built from source, too.
-        without_dependencies: NAME==VERSION of what comes after it, by itself.
+        lock: whether the file names all distributions with exact versions. These versions then
+            also apply to tools that build distributions from source.
+        without_dependencies: further distributions (NAME==VERSION), installed one by one without
+            their dependencies.
 
-    CLI example::
+    Returns:
+        These values, with the lines of the requirements. {} if a path on this host does not exist.
 
+    Raises:
+        CommandExecutionError: the master has no such file.
+
+    CLI Example:
         salt s1 python_environment.wanted python3.9 salt://locks/odoo-14.0.txt True '[]'
     """
     path = requirements
     if requirements.startswith("salt://"):
         path = __salt__["cp.cache_file"](requirements)
         if not path:
-            raise CommandExecutionError(f"{requirements} is not on the master")
+            raise CommandExecutionError(f"requirements: {requirements} is not on the master")
     if not Path(path).exists():
         return {}
     return {
@@ -69,36 +83,52 @@ def wanted(
 
 
 def install(path: str, wanted: dict[str, Any]) -> None:
-    """Make an environment, or bring it up to date.
+    """Build an environment, or update a complete one.
 
-    One that was interrupted is made anew, and virtualenv's own cache with it: pip takes a
-    distribution for installed whose scripts it had not written, virtualenv a pip half copied.
+    An incomplete environment is deleted first, and virtualenv's own cache with it. Otherwise pip
+    would keep a distribution whose scripts are missing, and virtualenv half a copy of pip.
 
     Args:
-        path: the environment.
-        wanted: what the function of that name gives.
+        path: the environment's directory.
+        wanted: what `python_environment.wanted` returned.
 
     Raises:
-        CommandExecutionError: virtualenv or pip failed, or a file can't be written; the environment
-            counts as incomplete.
+        CommandExecutionError: venv, virtualenv or pip failed, or a file cannot be written. The
+            environment then counts as incomplete.
 
-    CLI example: see ``python_environment.installed``, the state.
+    CLI Example:
+        salt s1 python_environment.install /opt/test '{"interpreter": "python3", "lock": true,
+            "requirements": ["six==1.17.0"], "without_dependencies": []}'
     """
-    home, interpreter = Path(path), wanted["interpreter"]
-    anew = [] if installed(path) else ["--clear", "--reset-app-data"]
+    home = Path(path)
+    clear = not installed(path)
     (home / RECORD).unlink(missing_ok=True)
-    _run(["virtualenv", "--quiet", *anew, "--python", interpreter, path])
-    file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
+    create = _with_the_minions_pip if wanted["interpreter"] == OWN else _with_its_own_pip
+    pip = create(home, wanted["interpreter"], clear)
     requirements = home / "requirements.txt"
     file.put(requirements, "\n".join([*wanted["requirements"], ""]))
-    pip = [f"{path}/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-compile"]  # the service keeps its bytecode itself (PYTHONPYCACHEPREFIX)
     options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
     constraint = {"PIP_CONSTRAINT": str(requirements)} if wanted["lock"] else {}
     _run([*pip, *options, "-r", str(requirements)], constraint)
     if wanted["without_dependencies"]:
         _run([*pip, "--no-deps", *wanted["without_dependencies"]])
     file.put(home / RECORD, json.dumps(wanted))
+
+
+def _with_the_minions_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
+    """Create an environment without pip; return the command that installs into it."""
+    _run([interpreter, "-m", "venv", "--without-pip", *(["--clear"] if clear else []), str(home)])
+    pip = [sys.executable, "-m", "pip", "--python", f"{home}/bin/{interpreter}", "install"]
+    return [*pip, "--quiet", "--disable-pip-version-check"]
+
+
+def _with_its_own_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
+    """Create an environment with a pip of its own; return the command that installs into it."""
+    anew = ["--clear", "--reset-app-data"] if clear else []
+    _run(["virtualenv", "--quiet", *anew, "--python", interpreter, str(home)])
+    file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
+    # no bytecode: the service keeps it elsewhere (PYTHONPYCACHEPREFIX)
+    return [f"{home}/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
 
 
 def _run(argv: list[str], env: dict[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Keep a virtual environment what a lock, or a file of requirements, says."""
+"""Ensure that virtual environments of Python are complete and up to date."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from typing import Any
 
 from salina.common import state
 
-__virtualname__ = "python_environment"
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
-
-
-def __virtual__() -> str:
-    return __virtualname__
 
 
 @state.fails_plainly
@@ -23,21 +18,23 @@ def installed(
     lock: bool = True,
     without_dependencies: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Ensure that a virtual environment was made, completely, from what is asked for now.
+    """Ensure that a virtual environment was built, completely, from the current requirements.
 
-    It is compared with the record that an installation writes last: one that was interrupted is
-    done again, and one that is right costs nothing.
+    The state compares the requirements with a record that an installation writes last. So it
+    repeats an interrupted installation, and leaves an up-to-date environment alone. Salt's own
+    `pip.installed` always predicts a change for a file of requirements. With an `unless`, Salt
+    loads all of its state modules, which takes seconds.
 
     Args:
         name: the environment's directory.
-        interpreter: a command such as python3.11.
+        interpreter: a command such as python3.9; python3 is the host's own.
         requirements: salt://FILE, or a path on this host.
-        lock: it names all distributions with exact versions. Otherwise pip looks for what the
-            named ones depend on.
-        without_dependencies: NAME==VERSION of further ones, taken without what they depend on.
+        lock: whether the file names all distributions with exact versions. Otherwise pip adds
+            their dependencies.
+        without_dependencies: further distributions (NAME==VERSION) without their dependencies.
 
-    Fails:
-        virtualenv or pip failed, or there is no such file.
+    Returns:
+        The state's result. It fails if virtualenv or pip fails, or if the file is missing.
 
     CLI Example:
         See salt/odoo/python.sls.
@@ -46,22 +43,20 @@ def installed(
     new = __salt__["python_environment.wanted"](
         interpreter, requirements, lock, without_dependencies or []
     )
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is right"}
     if new and old == new:
-        return ret
+        return state.result(name, True, "it is up to date")
     changes = {"distributions": {"old": _only(old, new), "new": _only(new, old)}}
+    built = f"built from {requirements} with {interpreter}"
     if __opts__["test"]:
-        would = f"would be made from {requirements} with {interpreter}"
-        return ret | {"result": None, "comment": would, "changes": changes}
+        return state.result(name, None, f"it would be {built}", changes)
     if not new:
-        return ret | {"result": False, "comment": f"{requirements} is missing"}
+        return state.result(name, False, f"requirements: {requirements} is missing")
     __salt__["python_environment.install"](name, new)
-    made = f"made from {requirements} with {interpreter}"
-    return ret | {"comment": made, "changes": changes}
+    return state.result(name, True, f"it was {built}", changes)
 
 
 def _only(these: dict[str, Any], those: dict[str, Any]) -> list[str]:
-    """What the first asks for and the second doesn't."""
+    """Return the distributions that only the first one names."""
     first, second = (
         [*one.get("requirements", []), *one.get("without_dependencies", [])]
         for one in (these, those)

@@ -22,19 +22,13 @@ patroni-user:
     - require:
         - pkg: patroni-packages
 
-patroni-lock:
-  file.managed:
-    - name: /etc/patroni/lock.txt
-    - source: salt://locks/patroni.txt
-    - makedirs: True
-
 patroni-environment:
-  venv.locked:
+  python_environment.installed:
     - name: /opt/patroni
-    - lock: /etc/patroni/lock.txt
+    - interpreter: python3
+    - requirements: salt://locks/patroni.txt
     - require:
         - pkg: patroni-packages
-        - file: patroni-lock
 
 patroni-check:
   file.managed:

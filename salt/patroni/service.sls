@@ -43,7 +43,7 @@ patroni-working:
   patroni.working:
     - name: patroni
     - wait: {{ wait }}
-    - files: [/opt/patroni/installed.txt, /etc/systemd/system/patroni.service]
+    - files: [/opt/patroni/salina.json, /etc/systemd/system/patroni.service]
     - require:
         - daemon: patroni-current
 

@@ -230,7 +230,7 @@ CHECKS = {
 #: Not for a daemon: who reads them has no check, and would tell in the running fleet.
 OTHERS = (
     *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/etc/node/", "/opt/"),
-    *("/etc/patroni/lock.txt", "/usr/local/sbin/patroni-initdb"),
+    "/usr/local/sbin/patroni-initdb",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     "/usr/local/lib/salina-load/",
 )

@@ -52,8 +52,13 @@ CASES = {
         16,
         f"{DISK}/python",
     ),
-    "locked environment": Case(
-        ("venv.locked", f"{DISK}/python", f"lock={SOURCE}/lock.txt"), 2, f"{DISK}/python"
+    "environment of the host's own interpreter": Case(
+        (
+            *("python_environment.installed", f"{DISK}/python", "interpreter=python3"),
+            f"requirements={SOURCE}/lock.txt",
+        ),
+        2,
+        f"{DISK}/python",
     ),
 }
 

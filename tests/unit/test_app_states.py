@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -286,13 +287,14 @@ class Pip:
     def run(self, argv: list[str], **options: Any) -> dict[str, Any]:
         assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--"]
         self.commands.append(" ".join(argv[3:]))
-        (self.home / "lib/python3.9/site-packages").mkdir(parents=True, exist_ok=True)
+        if not {"venv", "virtualenv"}.isdisjoint(argv):
+            (self.home / "lib/python3.9/site-packages").mkdir(parents=True, exist_ok=True)
         return {"retcode": int(self.fails in argv), "stdout": "", "stderr": "no such version"}
 
-    def apply(self, **arguments: Any) -> dict[str, Any]:
+    def apply(self, interpreter: str = "python3.9", **arguments: Any) -> dict[str, Any]:
         requirements = str(self.home.parent / "lock.txt")
         ret: dict[str, Any] = self.states.installed(
-            str(self.home), "python3.9", requirements, **arguments
+            str(self.home), interpreter, requirements, **arguments
         )
         return ret
 
@@ -359,5 +361,61 @@ def test_environment_predicted_on_a_bare_host(tmp_path: Path) -> None:
 def test_environment_without_its_requirements(tmp_path: Path) -> None:
     pip = Pip(tmp_path / "env")
     ret = pip.apply()
-    assert (ret["result"], ret["comment"]) == (False, f"{tmp_path}/lock.txt is missing")
+    said = f"requirements: {tmp_path}/lock.txt is missing"
+    assert (ret["result"], ret["comment"]) == (False, said)
     assert pip.commands == []
+
+
+# --- python_environment, for the host's own interpreter
+
+
+def test_the_minions_pip_installs_for_the_hosts_own_interpreter(lock: Path, tmp_path: Path) -> None:
+    """It is made once; an update keeps it; and no pip, no virtualenv is needed in it."""
+    pip, home = Pip(tmp_path / "env"), tmp_path / "env"
+    changes = {"distributions": {"old": [], "new": ["six==1.17.0"]}}
+    assert pip.apply("python3")["changes"] == changes
+    options = "--quiet --disable-pip-version-check --no-deps --use-pep517"
+    install = f"{sys.executable} -m pip --python {home}/bin/python3 install {options}"
+    assert pip.commands == [
+        f"python3 -m venv --without-pip --clear {home}",
+        f"{install} -r {home}/requirements.txt",
+    ]
+    pip.commands.clear()
+    assert pip.apply("python3")["changes"] == {}
+    assert pip.commands == []
+    lock.write_text("six==1.18.0\n")
+    assert pip.apply("python3")["result"] is True
+    assert pip.commands[0] == f"python3 -m venv --without-pip {home}"
+
+
+def test_an_interrupted_environment_of_it_is_made_again(lock: Path, tmp_path: Path) -> None:
+    """pip would take half a distribution for a whole one."""
+    pip = Pip(tmp_path / "env", fails="-r")
+    assert re.search("pip .*: no such version", failure(pip.apply("python3")))
+    pip.fails = "never"
+    pip.commands.clear()
+    ret = pip.apply("python3")
+    assert ret["changes"]["distributions"]["new"] == ["six==1.17.0"]
+    assert "--clear" in pip.commands[0]
+
+
+def test_an_environment_of_it_is_predicted_also_without_the_lock(
+    lock: Path, tmp_path: Path
+) -> None:
+    pip = Pip(tmp_path / "env")
+    pip.states.__opts__["test"] = True  # type: ignore[attr-defined]
+    assert pip.apply("python3")["result"] is None
+    lock.unlink()
+    assert pip.apply("python3")["result"] is None
+    assert pip.commands == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_of_the_master(lock: Path, tmp_path: Path, there: bool) -> None:
+    pip = Pip(tmp_path / "env")
+    pip.module.__salt__["cp.cache_file"] = lambda name: str(lock) if there else ""
+    ret = pip.states.installed(str(pip.home), "python3", "salt://locks/patroni.txt")
+    if there:
+        assert ret["changes"]["distributions"]["new"] == ["six==1.17.0"]
+    else:
+        assert failure(ret) == "requirements: salt://locks/patroni.txt is not on the master"

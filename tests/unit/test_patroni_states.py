@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,7 +233,7 @@ def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
     )
 
 
-OLD: Answers = WHOLE | {"daemon.outdated": ["/opt/patroni/installed.txt"]}
+OLD: Answers = WHOLE | {"daemon.outdated": ["/opt/patroni/salina.json"]}
 TWO = {"members": [{"name": "bbdd1"}, {"name": "bbdd2"}]}
 
 
@@ -251,7 +250,7 @@ def test_a_primary_hands_over_before_its_restart(role: str, members: Answers, ha
     }
     module, salt = state("patroni", answers)
     changes = module.working("patroni", 1, [])["changes"]
-    assert changes["restarted"] == ["/opt/patroni/installed.txt"]
+    assert changes["restarted"] == ["/opt/patroni/salina.json"]
     assert changes.get("handed over to") == ("bbdd2" if handed else None)
     order = ["patroni.switchover", "service.restart"] if handed else ["service.restart"]
     assert salt.called("patroni.switchover", "service.restart") == order
@@ -426,49 +425,3 @@ def test_the_minion_restarts_when_the_job_has_ended() -> None:
     refused = CommandExecutionError("systemd-run --collect --unit=unit: Access denied")
     module, _ = state("daemon", unread | {"daemon.restart_afterwards": refused})
     assert failure(module.current_afterwards(*arguments)) == str(refused)
-
-
-# venv
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> tuple[str, str]:
-    """An environment's directory and its lock."""
-    lock = tmp_path / "lock.txt"
-    lock.write_text("patroni==4.1.5\n")
-    (tmp_path / "venv").mkdir()
-    return str(tmp_path / "venv"), str(lock)
-
-
-def test_an_environment_is_installed_once(environment: tuple[str, str]) -> None:
-    module, salt = state("venv", {"cmd.run_all": {"retcode": 0, "stdout": ""}})
-    assert module.locked(*environment)["changes"] == {"old": [], "new": ["patroni==4.1.5"]}
-    assert len(salt.calls) == 2
-    assert module.locked(*environment)["changes"] == {}
-    assert len(salt.calls) == 2
-
-
-def test_an_installation_that_failed_is_told_and_done_again(environment: tuple[str, str]) -> None:
-    failed = {"retcode": 1, "stderr": "No matching distribution", "stdout": ""}
-    done = {"retcode": 0, "stdout": ""}
-    module, _ = state("venv", {"cmd.run_all": Sequence(done, failed, done)})
-    assert re.search(r"pip .*: No matching distribution", failure(module.locked(*environment)))
-    assert module.locked(*environment)["changes"]["new"] == ["patroni==4.1.5"]
-
-
-def test_an_interrupted_environment_is_made_anew(environment: tuple[str, str]) -> None:
-    """pip would take half a distribution for a whole one; a whole environment is only updated."""
-    module, salt = state("venv", {"cmd.run_all": {"retcode": 0, "stdout": ""}})
-    module.locked(*environment)
-    assert "--clear" in salt.calls[0][1]
-    Path(environment[1]).write_text("patroni==4.1.6\n")
-    salt.calls.clear()
-    module.locked(*environment)
-    assert "--clear" not in salt.calls[0][1]
-
-
-def test_an_installation_is_predicted_also_without_the_lock(environment: tuple[str, str]) -> None:
-    module, salt = state("venv", {}, test=True)
-    assert module.locked(*environment)["result"] is None
-    assert module.locked(environment[0], "/nowhere")["result"] is None
-    assert salt.calls == []
