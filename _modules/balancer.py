@@ -1,6 +1,6 @@
-"""The balancer's HAProxy at run time, through its socket: who serves, drain, weights.
+"""Control the balancer's HAProxy through its socket: its servers, their drain and their weights.
 
-What is set here outlives a reload (salt/haproxy), not a restart.
+A change made here survives a reload (salt/haproxy), but not a restart.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from salina.balancer import haproxy
 from salina.common import health
 
 SOCKET = haproxy.SOCKET
-#: In a request of this host itself: which server is to answer it; in the answer: which one did.
+#: A header. In a request of this host it names the server that must answer; in an answer, the one
+#: that did.
 SERVER = "X-Salina-Server"
 
 
 def stats() -> list[dict[str, str]]:
-    """Return HAProxy's statistics: a row per frontend, backend and server.
+    """Return HAProxy's statistics.
+
+    Returns:
+        A row per frontend, backend and server.
 
     Raises:
-        CommandExecutionError: HAProxy doesn't answer.
+        CommandExecutionError: HAProxy does not answer.
 
-    CLI example::
-
+    CLI Example:
         salt lb1 balancer.stats
     """
     try:
@@ -35,20 +38,20 @@ def stats() -> list[dict[str, str]]:
 
 
 def servers(backend: str | None = None) -> dict[str, dict[str, Any]]:
-    """Return the app hosts of all applications by name, or the servers of one backend.
-
-    ``serving`` says whether new requests go there; ``healthy``, ``drained``, ``maintenance`` and
-    ``weight`` why not; ``sessions`` are those of this moment, ``response`` is how long the last
-    health check took (milliseconds). ``backend`` is the application's name.
+    """Return the app hosts of all applications, or the servers of one backend.
 
     Args:
-        backend: as in HAProxy's configuration.
+        backend: its name in HAProxy's configuration. An application's backend has its name.
+
+    Returns:
+        Each server's name with its values. `serving` says whether it gets new requests; `healthy`,
+        `drained`, `maintenance` and `weight` say why not. `sessions` is the current number of
+        requests, and `response` the milliseconds that the last health check took.
 
     Raises:
-        CommandExecutionError: HAProxy doesn't answer, or has no such backend.
+        CommandExecutionError: HAProxy does not answer, or has no such backend.
 
-    CLI example::
-
+    CLI Example:
         salt lb1 balancer.servers
         salt lb1 balancer.servers crm.any
     """
@@ -68,75 +71,73 @@ def servers(backend: str | None = None) -> dict[str, dict[str, Any]]:
 def answer(
     server: str, url: str, domain: str, cookie: str | None = None, timeout: float = 5
 ) -> str:
-    """Ask one server through this balancer, as a client would: "" if all is well.
-
-    Otherwise what is wrong: the status, or who answered in its place.
+    """Request a URL from one server through this balancer, as a client would.
 
     Args:
-        server: which one is to answer.
-        url: of the balancer's own published address: https://10.1.2.2:443/web/health
-        domain: the application's.
-        cookie: NAME=VALUE, as for ``application.health``.
+        server: the server that must answer.
+        url: a URL at the balancer's own published address, such as https://10.1.2.2:443/web/health
+        domain: the application's domain.
+        cookie: NAME=VALUE, as for `application.health`.
         timeout: seconds.
 
-    CLI example::
+    Returns:
+        "" if the server answered with status 200. Otherwise the reason, for instance the name of
+        another server that answered.
 
+    CLI Example:
         salt lb1 balancer.answer s4 https://10.1.2.2/web/health crm.example
     """
     headers = {"Host": domain, SERVER: server} | ({"Cookie": cookie} if cookie else {})
     fault, found = health.ask(url, headers, timeout)
-    by = found.get(SERVER, "nobody in particular")
-    return fault or ("" if by == server else f"{by} answered")
+    by = found.get(SERVER, "an unnamed server")
+    return fault or ("" if by == server else f"{by} answered instead")
 
 
 def drain(server: str) -> None:
-    """Send a server no further requests; those it has go on.
+    """Send no new requests to a server. Its current requests go on.
 
     Args:
-        server: its name, in whichever backends it is.
+        server: its name, in all backends that have it.
 
     Raises:
-        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+        CommandExecutionError: HAProxy does not answer, or has no such server.
 
-    CLI example::
-
+    CLI Example:
         salt lb1 balancer.drain s2
     """
     _set(server, "set server {} state drain")
 
 
 def ready(server: str) -> None:
-    """Let a server have requests again, as soon as it is healthy.
+    """Send requests to a drained server again, as soon as it is healthy.
 
     Args:
-        server: its name, in whichever backends it is.
+        server: its name, in all backends that have it.
 
     Raises:
-        CommandExecutionError: HAProxy doesn't answer, or knows no such server.
+        CommandExecutionError: HAProxy does not answer, or has no such server.
 
-    CLI example::
-
+    CLI Example:
         salt lb1 balancer.ready s2
     """
     _set(server, "set server {} state ready")
 
 
 def weight(server: str, percent: int) -> None:
-    """Give a server a part of the share it has by its configuration.
+    """Set a server's weight, relative to its configuration.
 
     Args:
-        server: its name, in whichever backends it is.
-        percent: 0 to 100; with 0 it gets nothing new.
+        server: its name, in all backends that have it.
+        percent: 0 to 100; with 0 it gets no new requests.
 
     Raises:
-        CommandExecutionError: another percentage, HAProxy doesn't answer, or knows no such server.
+        CommandExecutionError: another percentage, HAProxy does not answer, or has no such server.
 
-    CLI example::
-
+    CLI Example:
         salt lb1 balancer.weight s2 50
     """
-    if not 0 <= percent <= 100:  # HAProxy would silently take another
-        raise CommandExecutionError(f"a weight is 0 to 100 percent, not {percent}")
+    if not 0 <= percent <= 100:  # HAProxy would silently use another value
+        raise CommandExecutionError(f"percent: {percent} must be from 0 to 100")
     _set(server, f"set weight {{}} {percent}%")
 
 
@@ -146,7 +147,7 @@ def _set(server: str, command: str) -> None:
         known for known in _servers() if known.name == server and known.backend != haproxy.ROUTE
     ]
     if not found:
-        raise CommandExecutionError(f"HAProxy has no server {server}")
+        raise CommandExecutionError(f"HAProxy has no server {server} (see balancer.servers)")
     for known in found:
         line = command.format(f"{known.backend}/{known.name}")
         answer = _ask(line).strip()
@@ -166,4 +167,4 @@ def _ask(command: str) -> str:
     try:
         return haproxy.ask(command, SOCKET)
     except OSError as error:
-        raise CommandExecutionError(f"{SOCKET}: {error} (is haproxy running?)") from error
+        raise CommandExecutionError(f"{SOCKET}: {error} (is HAProxy running?)") from error

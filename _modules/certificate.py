@@ -1,7 +1,7 @@
-"""A host's certificate: judge it locally, request it from the project's CA.
+"""Check this host's certificate locally, and request a new one from the project's CA.
 
-Salt's own `x509.certificate_managed` asks the CA in every run, also when there is nothing to do;
-in a fleet that is a message to one process from each host, each time.
+Salt's own `x509.certificate_managed` asks the CA in every run, even if nothing changes. In a fleet
+that is a message from each host to one process, each time.
 """
 
 from __future__ import annotations
@@ -28,28 +28,42 @@ __salt__: dict[str, Any]
 
 
 def key_faults(path: str, group: str) -> list[str]:
-    """Say what is wrong with the private key at a path: missing, or readable by others than wanted.
+    """Return what is wrong with a private key.
 
-    `group`: who may read it besides root; `root` for nobody.
+    Args:
+        path: the key's file.
+        group: the group that may read it besides root; `root` for none.
 
-    CLI Example: salt nas1 certificate.key_faults /etc/salina/tls/host.key ssl-cert
+    Returns:
+        A sentence per fault: it is missing, or the wrong users can read it.
+
+    Raises:
+        CommandExecutionError: there is no such group.
+
+    CLI Example:
+        salt nas1 certificate.key_faults /etc/salina/tls/host.key ssl-cert
     """
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        return ["there is none"]
+        return ["the key is missing"]
     mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
     wanted = _access(group)
-    return ["its owner or mode is another"] if (mode, owner) != wanted else []
+    return ["its owner or mode is wrong"] if (mode, owner) != wanted else []
 
 
 def make_key(path: str, group: str) -> None:
-    """Put a new private key (ECDSA, P-256) at a path, if there is none; set its owner and mode.
+    """Create a private key (ECDSA, P-256) unless it exists, and set its owner and mode.
 
-    `group`: who may read it besides root; `root` for nobody.
-    Raises CommandExecutionError: there is no such group.
+    Args:
+        path: the key's file.
+        group: the group that may read it besides root; `root` for none.
 
-    CLI Example: salt nas1 certificate.make_key /etc/salina/tls/host.key ssl-cert
+    Raises:
+        CommandExecutionError: there is no such group.
+
+    CLI Example:
+        salt nas1 certificate.make_key /etc/salina/tls/host.key ssl-cert
     """
     mode, owner = _access(group)
     if not os.path.exists(path):
@@ -59,23 +73,32 @@ def make_key(path: str, group: str) -> None:
 
 
 def _access(group: str) -> tuple[int, tuple[int, int]]:
-    """Return mode and owner of a key that root and a group may read."""
+    """Return the mode and the owner of a key that root and a group may read."""
     try:
         return 0o600 if group == "root" else 0o640, (0, grp.getgrnam(group).gr_gid)
     except KeyError as error:
-        raise CommandExecutionError(f"there is no group {group}") from error
+        raise CommandExecutionError(f"group: {group} does not exist on this host") from error
 
 
 def faults(path: str, key: str, ca: str, names: list[str], days_remaining: int = 30) -> list[str]:
-    """Say why the certificate at a path must be issued anew; empty if it is good.
+    """Return why a certificate must be replaced.
 
-    `path`, `key`, `ca`: the certificate, the host's private key, the CA's certificate (PEM).
-    `names`: its subject alternative names: `DNS:nas1`, `IP:10.1.4.21`.
-    `days_remaining`: it must be valid for as many days yet.
-    Raises CommandExecutionError: the key or the CA's certificate is missing or can't be read.
+    Args:
+        path: the certificate, PEM.
+        key: the host's private key, PEM.
+        ca: the CA's certificate, PEM.
+        names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
+        days_remaining: the days for which it must still be valid.
 
-    CLI Example: salt nas1 certificate.faults /etc/salina/tls/host.crt /etc/salina/tls/host.key \
-        /etc/salina/tls/ca.crt '["DNS:nas1"]'
+    Returns:
+        A sentence per fault; none if the certificate is good.
+
+    Raises:
+        CommandExecutionError: the key or the CA's certificate is missing or unreadable.
+
+    CLI Example:
+        salt nas1 certificate.faults /etc/salina/tls/host.crt /etc/salina/tls/host.key \
+            /etc/salina/tls/ca.crt '["DNS:nas1"]'
     """
     certificate = Path(path)
     found = certificate.read_bytes() if certificate.exists() else None
@@ -83,15 +106,27 @@ def faults(path: str, key: str, ca: str, names: list[str], days_remaining: int =
 
 
 def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> str:
-    """Have the CA sign a certificate for a key, in this host's name, and put it at a path.
+    """Have the CA sign a certificate for a key, in this host's name, and write it to a file.
 
-    Only the public half of the key leaves the host; the names are the CA's decision, and the
-    answer is checked against `names`. While the master restarts, ask again, `wait` seconds at most.
-    Returns the certificate's serial number in hexadecimal.
-    Raises CommandExecutionError: the CA gave no good certificate in time, and why.
+    Only the public key leaves the host. The CA decides on the names, and this function compares
+    them with `names`. It asks again while the master restarts.
 
-    CLI Example: salt nas1 certificate.request /etc/salina/tls/host.crt /etc/salina/tls/host.key \
-        /etc/salina/tls/ca.crt '["DNS:nas1"]'
+    Args:
+        path: the certificate, PEM.
+        key: the host's private key, PEM.
+        ca: the CA's certificate, PEM.
+        names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
+        wait: seconds to ask again at most.
+
+    Returns:
+        The certificate's serial number in hexadecimal.
+
+    Raises:
+        CommandExecutionError: the CA issued no good certificate in time; the message says why.
+
+    CLI Example:
+        salt nas1 certificate.request /etc/salina/tls/host.crt /etc/salina/tls/host.key \
+            /etc/salina/tls/ca.crt '["DNS:nas1"]'
     """
     public_key = (
         load_pem_private_key(Path(key).read_bytes(), password=None)
@@ -122,4 +157,4 @@ def _judge(found: bytes | None, key: str, ca: str, names: list[str], days: int) 
         now = datetime.now(UTC)
         return list(salina_certificate.faults(found, own, authority, names, now, days))
     except (OSError, ValueError) as error:
-        raise CommandExecutionError(f"the certificate can't be judged: {error}") from error
+        raise CommandExecutionError(f"the certificate cannot be checked: {error}") from error

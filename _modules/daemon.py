@@ -1,4 +1,4 @@
-"""Questions about this host's daemons that systemd and Salt don't answer together."""
+"""Compare this host's running daemons with their files, and restart them after a job."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ __salt__: dict[str, Any]
 
 
 def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
-    """Return those files that were written after a service read them.
+    """Return the files that changed after a service read them.
 
     Args:
-        name: the service. One that doesn't run is not outdated.
-        files: what it reads.
-        reloads: whether it reads them at a reload, too, and not only at its start.
+        name: the service. A stopped service is never outdated.
+        files: the files that it reads.
+        reloads: whether it reads them at a reload too, and not only at its start.
+
+    Returns:
+        The changed files.
 
     Raises:
-        CommandExecutionError: systemd does not say.
+        CommandExecutionError: systemd does not say when the service read them.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 daemon.outdated patroni '["/etc/systemd/system/patroni.service"]'
     """
     if not __salt__["service.status"](name):
@@ -45,13 +47,13 @@ def restart_afterwards(name: str, unit: str) -> None:
 
     Args:
         name: the service.
-        unit: the name of the transient unit that does it; one that waits already is enough.
+        unit: the name of the transient unit that waits and restarts. If it waits already, nothing
+            else happens.
 
     Raises:
-        CommandExecutionError: it could not be started.
+        CommandExecutionError: systemd did not start that unit.
 
-    CLI example::
-
+    CLI Example:
         salt s1 daemon.restart_afterwards salt-minion salina-minion-restart
     """
     if __salt__["service.status"](unit):

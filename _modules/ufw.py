@@ -1,4 +1,4 @@
-"""ufw, the firewall of every host: its rules, its status, on and off."""
+"""Manage ufw, the firewall of every host: its rules, its status and its activation."""
 
 from __future__ import annotations
 
@@ -20,58 +20,61 @@ __salt__: dict[str, Any]
 CONFIGURATION = Path("/etc/ufw/ufw.conf")
 DEFAULTS = "/etc/default/ufw"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
-#: The rules that ufw was given.
+#: ufw's files of rules.
 RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
-#: What the kernel is loaded from.
+#: All files from which ufw loads the kernel.
 FILES = (
     DEFAULTS,
     *(f"/etc/ufw/{name}" for name in ("sysctl.conf", "before.rules", "before6.rules")),
     *RULES,
 )
-#: Written when all of it has just been loaded. A boot loads all of it and takes this away.
+#: Written after all of them have been loaded. A boot loads all of them, and deletes this file.
 LOADED = Path("/run/salina-ufw-loaded")
-#: What ufw said, with a digest of what it said that from.
+#: ufw's last answer, with a digest of the facts behind it.
 SAID = Path("/run/salina-ufw-said")
 
 
 def installed() -> bool:
-    """Say whether there is a ufw.
+    """Return whether this host has ufw.
 
-    CLI example::
+    Returns:
+        Whether the program exists.
 
+    CLI Example:
         salt fw ufw.installed
     """
     return salt.utils.path.which("ufw") is not None
 
 
 def rules() -> list[str]:
-    """List the rules that ufw was given, also while it is inactive, as it prints them.
+    """Return ufw's rules, also while it is inactive.
+
+    Returns:
+        The rules as ufw prints them.
 
     Raises:
         CommandExecutionError: ufw failed.
 
-    CLI example::
-
+    CLI Example:
         salt fw ufw.rules
     """
     return [str(rule) for rule in _rules()]
 
 
 def plan(rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str, list[str]]:
-    """Compare ufw's rules with those wanted.
+    """Compare ufw's rules with the planned ones. This changes nothing.
 
     Args:
-        rules: ``{comment, proto, ports, from, to}`` each, as in pillar ``ufw``.
-        routes: the same for packets that pass through this host.
+        rules: mappings of `comment`, `proto`, `ports`, `from` and `to`, as in pillar `ufw`.
+        routes: the same for packets that this host forwards.
 
     Returns:
-        ``add`` and ``delete``: the rules, empty when all is as it is to be.
+        The rules to `add` and to `delete`; both lists are empty if nothing differs.
 
     Raises:
-        CommandExecutionError: ufw failed, or a rule wanted is none.
+        CommandExecutionError: ufw failed, or a planned rule is invalid.
 
-    CLI example::
-
+    CLI Example:
         salt fw ufw.plan '[]' '[]'
     """
     try:
@@ -84,16 +87,15 @@ def plan(rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str,
 
 
 def add(rule: str) -> None:
-    """Add a rule, or give one that is there another comment.
+    """Add a rule, or change the comment of an existing one.
 
     Args:
-        rule: in the words of ufw: ``allow from 10.1.5.2 to any port 22 proto tcp comment 'ssh'``.
+        rule: the rule in ufw's words.
 
     Raises:
         CommandExecutionError: ufw refused it.
 
-    CLI example::
-
+    CLI Example:
         salt fw ufw.add "allow from 10.1.5.2 to any port 22 proto tcp comment 'ssh'"
     """
     _change(*_parse(rule).addition[1:])
@@ -103,30 +105,28 @@ def delete(rule: str) -> None:
     """Delete a rule.
 
     Args:
-        rule: as ``ufw.rules`` prints it.
+        rule: the rule as `ufw.rules` prints it.
 
     Raises:
         CommandExecutionError: ufw refused.
 
-    CLI example::
-
+    CLI Example:
         salt fw ufw.delete "allow 22/tcp"
     """
     _change(*_parse(rule).deletion[1:])
 
 
 def status() -> dict[str, Any]:
-    """Say how the firewall as a whole stands.
+    """Return the status of the firewall as a whole.
 
     Returns:
-        ``active``, ``boot`` (it will be after a boot, too), ``logging``, and the policies
-        ``incoming``, ``outgoing`` and ``routed`` (``disabled``: the kernel doesn't forward).
+        `active`, `boot` (whether a boot activates it), `logging`, and the policies `incoming`,
+        `outgoing` and `routed`. `routed` is `disabled` if the kernel does not forward packets.
 
     Raises:
         CommandExecutionError: ufw failed.
 
-    CLI example::
-
+    CLI Example:
         salt '*' ufw.status
     """
     kernel = __salt__["cmd.run_all"](["iptables", "--list-rules", "INPUT"], python_shell=False)
@@ -137,12 +137,14 @@ def status() -> dict[str, Any]:
 
 
 def unloaded() -> list[str]:
-    """List ufw's files that the kernel may not have: all of them, where loading was interrupted.
+    """Return ufw's files that the kernel may not have: all of them, if loading was interrupted.
 
-    ufw itself doesn't know: half loaded it is "active", or fails to tell.
+    ufw itself cannot tell: when half of it is loaded, it says "active" or fails.
 
-    CLI example::
+    Returns:
+        The files' paths.
 
+    CLI Example:
         salt fw ufw.unloaded
     """
     if not LOADED.exists():
@@ -153,22 +155,21 @@ def unloaded() -> list[str]:
 
 
 def load(logging: str = "low") -> None:
-    """Switch the firewall on, now and for every boot, with all of its files. They must be there.
+    """Activate the firewall with all of its files, now and at every boot. The files must exist.
 
     Args:
-        logging: ``off``, ``low``, ``medium``, ``high`` or ``full``.
+        logging: `off`, `low`, `medium`, `high` or `full`.
 
     Raises:
         CommandExecutionError: ufw failed.
 
-    CLI example::
-
+    CLI Example:
         salt fw ufw.load
     """
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
     file.put(CONFIGURATION, text)
-    _ufw("reload")  # unlike `ufw enable` it completes what is half there
+    _ufw("reload")  # unlike `ufw enable`, this completes a half loaded firewall
     _ufw("logging", logging)
     LOADED.touch()
 
@@ -183,10 +184,10 @@ def _contents(*names: str) -> str:
 
 
 def _said(facts: str, *question: str) -> str:
-    """Return ufw's answer; it is asked again only when the facts it answers from are others.
+    """Return ufw's answer. Ask ufw again only if the facts behind the answer have changed.
 
-    Each start of ufw costs a tenth of a second of processor time, two of them a tenth of what a
-    host needs for an apply without changes.
+    Each start of ufw costs a tenth of a second of processor time. Two starts cost a tenth of an
+    apply without changes.
     """
     digest = hashlib.sha256(facts.encode()).hexdigest()
     kept = SAID.with_name(f"{SAID.name}-{question[0]}")
@@ -200,7 +201,7 @@ def _said(facts: str, *question: str) -> str:
 
 
 def _change(*arguments: str) -> None:
-    """Change a rule: ufw does it in the files and, where it is loaded, in the kernel."""
+    """Change a rule. ufw changes its files and, if it is active, the kernel."""
     whole = not unloaded()
     _ufw(*arguments)
     if whole:
@@ -212,7 +213,7 @@ def _parse(rule: str) -> ufw.Rule:
 
 
 def _ufw(*arguments: str) -> str:
-    """Run ufw in English and return what it says."""
+    """Run ufw in English and return its output."""
     command = ["ufw", *arguments]
     result = __salt__["cmd.run_all"](command, python_shell=False, env={"LC_ALL": "C"})
     if result["retcode"] != 0:

@@ -1,7 +1,7 @@
-"""Every minion's pillar, chosen by its id: the one thing about a minion that the master knows.
+"""Compile every minion's pillar from its id, the only thing that the master knows about a minion.
 
-Whatever a minion sends along (its grains, a pillar on the command line) is not looked at.
-Raising stops the minion's `state.apply` with the message, before it has changed anything.
+The master ignores whatever else a minion sends, such as its grains or a pillar on the command line.
+An error stops the minion's `state.apply` with the message, before it has changed anything.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from salina_fleet import site as salina_site
 
 if salina_site.outdated():
-    # Salt executes this file for each pillar, in a worker that lives for weeks: it must not go on
-    # with the packages it imported before the repository was updated. Here, because only while
-    # it loads a module does Salt have them on the path.
+    # Salt executes this file for each pillar, in a worker that lives for weeks. After an update of
+    # the repository the worker must import the packages again. It must do so here, because Salt has
+    # them on its path only while it loads a module.
     for _name in [name for name in sys.modules if name.split(".")[0] in salina_site.PACKAGES]:
         del sys.modules[_name]
     importlib.invalidate_caches()
@@ -24,20 +24,30 @@ if salina_site.outdated():
 __opts__: dict[str, Any]
 
 MASTER_ITSELF = "_master"
-"""Ends the id under which a master runs orchestrations; no host's id has an underscore."""
+"""The end of the id under which a master runs orchestrations. No host's id has an underscore."""
 
 
 def ext_pillar(
     minion_id: str, pillar: dict[str, Any], root: str | None = None, state: str | None = None
 ) -> dict[str, Any]:
-    """The pillar of `minion_id`.
+    """Return a minion's pillar.
 
-    `root` is the repository, `state` the master's state directory; both default to the master
-    configuration's `salina: {root, state}`. Raises a readable error that lists every fault of
-    topology, settings, members and application; also for an id that is no host of the fleet.
-    The master itself, as it runs an orchestration, gets an empty one.
+    Args:
+        minion_id: the minion's id. The master itself, as it runs an orchestration, gets an empty
+            pillar.
+        pillar: the pillar so far, which is ignored.
+        root: the repository; by default from the master's configuration, `salina: {root, state}`.
+        state: the master's state directory; by default from the same place.
 
-    CLI Example: salt-run pillar.show_pillar nas1
+    Returns:
+        The pillar.
+
+    Raises:
+        DataError: with every fault of topology, settings, members and applications.
+        UnknownMinion: the id is not a host of the fleet.
+
+    CLI Example:
+        salt-run pillar.show_pillar nas1
     """
     configured = __opts__.get("salina", {})
     site = salina_site.read(root or configured["root"], state or configured["state"])

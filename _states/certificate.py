@@ -1,4 +1,4 @@
-"""Keep a host's certificate good: present, of its key, of the CA, with its names, not expiring."""
+"""Ensure that a host has a private key and a good certificate of the project's CA."""
 
 from __future__ import annotations
 
@@ -12,53 +12,65 @@ __opts__: dict[str, Any]
 
 @state.fails_plainly
 def key_made(name: str, group: str = "root") -> dict[str, Any]:
-    """Ensure that a private key is at a path, for root and one group alone; it is never replaced.
+    """Ensure that a private key exists, and that only root and one group can read it.
 
-    Does what `x509.private_key_managed` does, in a tenth of the time of a run without change.
-    Raises CommandExecutionError: there is no such group.
+    An existing key is never replaced. This does the same as `x509.private_key_managed`, in a tenth
+    of the time if nothing changes.
+
+    Args:
+        name: the key's file.
+        group: the group that may read it besides root; `root` for none.
+
+    Returns:
+        The state's result. It fails if the group does not exist.
 
     CLI Example:
         See salt/tls/init.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is there"}
     if __opts__["test"] and not __salt__["group.info"](group):
-        faults = [f"there is no group {group} yet"]
+        faults = [f"group {group} does not exist yet"]
     else:
         faults = __salt__["certificate.key_faults"](name, group)
     if not faults:
-        return ret
+        return state.result(name, True, "the key exists")
     changes = {"key": {"old": "; ".join(faults), "new": f"for root and {group}"}}
     if __opts__["test"]:
-        return ret | {"result": None, "changes": changes, "comment": "would be made"}
+        return state.result(name, None, "the key would be created", changes)
     __salt__["certificate.make_key"](name, group)
-    return ret | {"changes": changes, "comment": "made"}
+    return state.result(name, True, "the key was created", changes)
 
 
 @state.fails_plainly
 def issued(
     name: str, key: str, ca: str, alt_names: list[str], days_remaining: int = 30
 ) -> dict[str, Any]:
-    """Ensure that a good certificate of the CA is at a path; the CA is asked only if there is none.
+    """Ensure that a certificate fits its key, CA and names, and does not expire soon.
 
-    `name`, `key`, `ca`: paths of the certificate, the host's private key, the CA's certificate.
-    `alt_names`: its subject alternative names: `DNS:nas1`, `IP:10.1.4.21`.
-    `days_remaining`: renew when it is valid for fewer days.
-    Raises CommandExecutionError as `certificate.request` does.
+    The state asks the CA only for a missing or bad certificate.
+
+    Args:
+        name: the certificate's file.
+        key: the file of the host's private key.
+        ca: the file of the CA's certificate.
+        alt_names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
+        days_remaining: the days for which it must still be valid.
+
+    Returns:
+        The state's result. It fails if the CA issues no good certificate in time.
 
     CLI Example:
         See salt/tls/init.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is good"}
     if __opts__["test"] and not __salt__["file.file_exists"](key):
-        faults = ["there is no key yet"]
+        faults = ["the key does not exist yet"]
     else:
         faults = __salt__["certificate.faults"](name, key, ca, alt_names, days_remaining)
     if not faults:
-        return ret
+        return state.result(name, True, "the certificate is good")
     old = "; ".join(faults)
     if __opts__["test"]:
         changes = {"certificate": {"old": old, "new": "issued"}}
-        return ret | {"result": None, "changes": changes, "comment": "would be issued"}
+        return state.result(name, None, "the CA would issue a certificate", changes)
     serial = __salt__["certificate.request"](name, key, ca, alt_names)
     changes = {"certificate": {"old": old, "new": f"serial {serial}"}}
-    return ret | {"changes": changes, "comment": "issued by the master's CA"}
+    return state.result(name, True, "the CA issued a certificate", changes)

@@ -1,4 +1,4 @@
-"""Keep the cluster's roles and databases as the pillar names them."""
+"""Ensure that the cluster has the pillar's roles and databases."""
 
 from __future__ import annotations
 
@@ -9,35 +9,31 @@ from salt.exceptions import CommandExecutionError
 from salina.common import state
 from salina.common import wait as salina_wait
 
-__virtualname__ = "database"
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-def __virtual__() -> str:
-    return __virtualname__
-
-
 @state.fails_plainly
 def present(name: str, wait: int) -> dict[str, Any]:
-    """Ensure that the roles and databases are there, with their passwords, rights and owners.
+    """Ensure that the roles and databases exist, with their passwords, rights and owners.
 
-    The primary makes them; a replica waits until they arrive from it, and makes them itself if
-    it becomes the primary meanwhile. So whichever host applies, afterwards they are there.
+    The primary creates them. A replica waits until they arrive from the primary, and creates them
+    itself if it becomes the primary meanwhile. So they exist afterwards, whichever host applies.
 
     Args:
         name: free text.
         wait: seconds for a replica to wait.
 
-    Fails:
-        PostgreSQL refused, doesn't answer, or nothing arrived in time.
+    Returns:
+        The state's result. It fails if PostgreSQL refuses or does not answer, or if nothing arrives
+        in time.
 
     CLI Example:
         See salt/database/init.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as wanted"}
     if __opts__["test"]:
-        return ret | _predicted()
+        return _predicted(name)
+    ret = state.result(name, True, "roles and databases are up to date")
 
     def missing() -> str:
         plan = __salt__["database.plan"]()
@@ -50,11 +46,12 @@ def present(name: str, wait: int) -> dict[str, Any]:
     return ret
 
 
-def _predicted() -> dict[str, Any]:
+def _predicted(name: str) -> dict[str, Any]:
     try:
         plan = __salt__["database.plan"]()
     except CommandExecutionError as error:
-        return {"result": None, "comment": f"would be compared when PostgreSQL runs: {error}"}
+        comment = f"they would be compared when PostgreSQL runs: {error}"
+        return state.result(name, None, comment)
     if plan["steps"]:
-        return {"result": None, "changes": dict(plan["steps"]), "comment": "would be changed"}
-    return {}
+        return state.result(name, None, "they would be changed", dict(plan["steps"]))
+    return state.result(name, True, "roles and databases are up to date")

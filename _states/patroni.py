@@ -1,4 +1,4 @@
-"""Keep this host a working member of the database cluster. Failover itself is Patroni's."""
+"""Ensure that this host works in the database cluster. Failover itself is Patroni's task."""
 
 from __future__ import annotations
 
@@ -9,76 +9,76 @@ from salt.exceptions import CommandExecutionError
 from salina.common import command, state
 from salina.common import wait as salina_wait
 
-__virtualname__ = "patroni"
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
-def __virtual__() -> str:
-    return __virtualname__
-
-
 @state.fails_plainly
 def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
-    """Wait until this host may start: the first one founds the cluster, the others find it there.
+    """Wait until this host may start: the first one initialises the cluster, others wait for it.
 
-    A host that has data already never waits: it has been a member, and may be the one that the
-    others need. Nothing here ever touches a data directory. When the founding was interrupted,
-    the first one may begin again.
+    A host with data never waits, because it has been a member, and the others may need it. Nothing
+    here ever touches a data directory. If the initialisation was interrupted, the first host begins
+    it again.
 
     Args:
         name: free text.
-        first: whether this host founds the cluster.
-        wait: seconds.
+        first: whether this host initialises the cluster.
+        wait: seconds to wait at most.
 
-    Fails:
-        no primary in time, or the quorum does not answer.
+    Returns:
+        The state's result. It fails if no primary appears in time, or if the quorum does not
+        answer.
 
     CLI Example:
         See salt/patroni/service.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it is"}
+    ret = state.result(name, True, "this host may start")
 
     def no_primary() -> str:
         if first or __salt__["patroni.has_data"]() or __salt__["patroni.leader"]():
             return ""
-        return "no member says that there is one"
+        return "no member names one"
 
     if __opts__["test"]:
-        return ret | {"result": None, "comment": "would wait"} if no_primary() else ret
-    salina_wait.clear(no_primary, wait, "a primary (the first database host founds the cluster)")
+        found = no_primary()
+        return state.result(name, None, f"it would wait for a primary: {found}") if found else ret
+    salina_wait.clear(
+        no_primary, wait, "a primary (the first database host initialises the cluster)"
+    )
     if first and __salt__["patroni.found_again"]():
-        ret["changes"] = {"founding": "interrupted, begun again"}
+        ret["changes"] = {"initialisation": "interrupted, begun again"}
     return ret
 
 
 @state.fails_plainly
 def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
-    """Ensure that this host works in the cluster, as primary or as streaming replica.
+    """Ensure that this host works in the cluster, as the primary or as a streaming replica.
 
-    When the service runs since before one of the files was written, it is restarted; a primary
-    hands over to a replica first, so that clients lose a moment only.
-
-    A copy of the primary that was interrupted is made again.
+    If one of the files changed after the service started, the service restarts. A primary first
+    hands over to a replica, so that clients are interrupted only for a moment. An interrupted copy
+    of the primary is repeated.
 
     Args:
-        name: the service's name. It is running.
+        name: the service, which is running.
         wait: seconds to wait for each step.
-        files: what the service reads at its start only: its program and its unit.
+        files: the files that the service reads only at its start: its program and its unit.
 
-    Fails:
-        it does not work in time, or there is no replica to hand over to.
+    Returns:
+        The state's result. It fails if the host does not work in time, or if no replica can take
+        over.
 
     CLI Example:
         See salt/patroni/service.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "it works"}
+    ret = state.result(name, True, "this host works in the cluster")
     old = __salt__["daemon.outdated"](name, files)
     if __opts__["test"]:
         obstacle = __salt__["patroni.obstacle"]()
         if old:
-            return ret | {"result": None, "comment": f"would restart: {', '.join(old)} changed"}
-        return ret | {"result": None, "comment": f"would wait: {obstacle}"} if obstacle else ret
+            comment = f"{name} would restart, because {', '.join(old)} changed"
+            return state.result(name, None, comment)
+        return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     if old:
         ret["changes"] |= {"restarted": old} | _hand_over(wait)
@@ -89,32 +89,31 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
 
 @state.fails_plainly
 def configured(name: str) -> dict[str, Any]:
-    """Ensure that the configuration which all members share is the settings' one.
+    """Ensure that the members' shared configuration matches the settings.
 
-    Patroni takes it from its file only when it founds the cluster. Any member may write it. What
-    PostgreSQL takes up at a restart only is said and left to the operator, who knows when.
+    Patroni reads it from its file only when it initialises the cluster. Any member may change it.
+    If PostgreSQL needs a restart for a setting, the state says so and leaves it to the operator.
 
     Args:
         name: free text.
 
-    Fails:
-        the member does not answer, or refused.
+    Returns:
+        The state's result. It fails if the member does not answer, or refuses.
 
     CLI Example:
         See salt/patroni/service.sls.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "as set"}
+    ret = state.result(name, True, "the configuration is up to date")
     if __opts__["test"] and __salt__["patroni.obstacle"]():
-        return ret | {"result": None, "comment": "would be compared when the cluster works"}
+        return state.result(name, None, "it would be compared when the cluster works")
     drift = __salt__["patroni.drift"]()
     if drift and __opts__["test"]:
-        return ret | {"result": None, "changes": drift, "comment": "would be set"}
+        return state.result(name, None, "the configuration would be changed", drift)
     if drift:
         __salt__["patroni.patch"](drift)
         left = __salt__["patroni.drift"]()
-        ret |= {"result": not left, "changes": drift, "comment": f"still differs in {left}"}
-        if not left:
-            ret["comment"] = "set"
+        comment = f"it still differs: {left}" if left else "the configuration was changed"
+        ret = state.result(name, not left, comment, drift)
     member = __salt__["patroni.member"]()
     if member.get("pending_restart"):
         reasons = ", ".join(member.get("pending_restart_reason", {})) or "see patronictl list"
@@ -123,7 +122,7 @@ def configured(name: str) -> dict[str, Any]:
 
 
 def _hand_over(wait: int) -> dict[str, str]:
-    """If this host is the primary of several, make another one the primary; say which."""
+    """If this host is the primary of several, make another one the primary; return which one."""
     members = __salt__["patroni.cluster"]()["members"]
     if __salt__["patroni.member"]().get("role") == "replica" or len(members) == 1:
         return {}
@@ -142,7 +141,7 @@ def _hand_over(wait: int) -> dict[str, str]:
 
 
 def _wait_working(name: str, wait: int) -> dict[str, str]:
-    """Wait until this host works in the cluster; return what had to be done for it."""
+    """Wait until this host works in the cluster; return what was necessary for it."""
     changes = {}
 
     def obstacle() -> str:
@@ -151,9 +150,9 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
                 __salt__["patroni.copy_again"]()
             except CommandExecutionError as error:
                 return str(error)
-            changes["copy"] = "interrupted, made again"
+            changes["copy"] = "interrupted, repeated"
         return str(__salt__["patroni.obstacle"]())
 
-    what = f"this host to work in the database cluster (journalctl -u {name})"
+    what = f"this host to work in the database cluster (see journalctl -u {name})"
     salina_wait.clear(obstacle, wait, what)
     return changes

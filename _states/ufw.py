@@ -1,4 +1,4 @@
-"""Keep ufw's rules exactly as the pillar has them, and the firewall on."""
+"""Ensure that ufw is active and has exactly the pillar's rules."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) 
     """Ensure that ufw has these rules and no others, whether it is active or not.
 
     Args:
-        name: anything.
-        rules: ``{comment, proto, ports, from, to}`` each, from pillar ``ufw``.
-        routes: the same for packets that pass through this host.
+        name: free text.
+        rules: mappings of `comment`, `proto`, `ports`, `from` and `to`, as in pillar `ufw`.
+        routes: the same for packets that this host forwards.
 
     Returns:
-        The usual dictionary of a state.
-
-    Fails:
-        ufw refused a rule.
+        The state's result. It fails if ufw refuses a rule.
 
     CLI Example:
         See salt/ufw/init.sls.
@@ -31,57 +28,56 @@ def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) 
     plan = __salt__["ufw.plan"](rules, routes)
     changes = {what: found for what, found in plan.items() if found}
     if not changes:
-        return _result(name, True, {}, "the rules are as the pillar has them")
+        return state.result(name, True, "the rules are up to date")
     if __opts__["test"]:
-        return _result(name, None, changes, "the rules would be changed")
+        return state.result(name, None, "the rules would be changed", changes)
     for rule in plan["add"]:
         __salt__["ufw.add"](rule)
     for rule in plan["delete"]:
         __salt__["ufw.delete"](rule)
     left = __salt__["ufw.plan"](rules, routes)
     if any(left.values()):
-        return _result(name, False, changes, f"ufw still differs from the pillar: {left}")
-    return _result(name, True, changes, "the rules were changed")
+        return state.result(name, False, f"the rules still differ from pillar ufw: {left}", changes)
+    return state.result(name, True, "the rules were changed", changes)
 
 
 @state.fails_plainly
 def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
-    """Ensure that the firewall is on, now and after a boot, with all of its files in the kernel.
+    """Ensure that the firewall is active, now and after a boot, with all of its files loaded.
 
-    The policies and the kernel's forwarding are in those files, written before this state.
+    These files set the policies and the kernel's forwarding; other states write them before.
 
     Args:
-        name: anything.
-        forward: whether this host passes packets on (those that its routes allow).
-        logging: ``off``, ``low``, ``medium``, ``high`` or ``full``.
+        name: free text.
+        forward: whether this host forwards the packets that its routes allow.
+        logging: `off`, `low`, `medium`, `high` or `full`.
 
     Returns:
-        The usual dictionary of a state.
-
-    Fails:
-        ufw failed.
+        The state's result. It fails if ufw fails.
 
     CLI Example:
         See salt/ufw/init.sls.
     """
     want = _wanted(forward, logging)
     if __opts__["test"] and not __salt__["ufw.installed"]():
-        return _result(name, None, {"active": {"old": None, "new": True}}, "it would be enabled")
+        return state.result(
+            name, None, "the firewall would be loaded", {"active": {"old": None, "new": True}}
+        )
     unloaded = __salt__["ufw.unloaded"]()
     changes = {"loaded": unloaded} if unloaded else _differences(__salt__["ufw.status"](), want)
     if not changes:
-        return _result(name, True, {}, "the firewall is on")
+        return state.result(name, True, "the firewall is active")
     if __opts__["test"]:
-        return _result(name, None, changes, "the firewall would be loaded")
+        return state.result(name, None, "the firewall would be loaded", changes)
     __salt__["ufw.load"](logging)
     left = _differences(__salt__["ufw.status"](), want)
     if left:
-        return _result(name, False, changes, f"the firewall is not as it is to be: {left}")
-    return _result(name, True, changes, "the firewall was loaded")
+        return state.result(name, False, f"the firewall still differs: {left}", changes)
+    return state.result(name, True, "the firewall was loaded", changes)
 
 
 def _wanted(forward: bool, logging: str) -> dict[str, Any]:
-    """Return the answer that ``ufw.status`` is to give."""
+    """Return what `ufw.status` must answer."""
     return {
         "active": True,
         "boot": True,
@@ -93,11 +89,5 @@ def _wanted(forward: bool, logging: str) -> dict[str, Any]:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return what differs between two answers of ``ufw.status``."""
+    """Return the differences between two answers of `ufw.status`."""
     return {key: {"old": old[key], "new": new[key]} for key in new if old[key] != new[key]}
-
-
-def _result(
-    name: str, result: bool | None, changes: dict[str, Any], comment: str
-) -> dict[str, Any]:
-    return {"name": name, "result": result, "changes": changes, "comment": comment}

@@ -123,7 +123,7 @@ def step(*command: str) -> dict[str, Any]:
         (
             {"node": {"runtime": {"integrity": HASH}}},
             "node-runtime",
-            f"allowed is {HASH}; it was not unpacked",
+            f"but must be {HASH}; it was not unpacked",
         ),
         (
             {"node": {"npm": {"version": "0.0.0", "integrity": HASH}}},

@@ -59,10 +59,10 @@ def test_what_is_good_stays(what: str, test: bool) -> None:
 
 @pytest.mark.parametrize("test", [False, True])
 def test_a_key_is_made(test: bool) -> None:
-    host = Host("there is none", test=test)
+    host = Host("the key is missing", test=test)
     ret = host.key()
     assert ret["result"] is (None if test else True)
-    assert ret["changes"] == {"key": {"old": "there is none", "new": "for root and ssl-cert"}}
+    assert ret["changes"] == {"key": {"old": "the key is missing", "new": "for root and ssl-cert"}}
     assert host.made == ([] if test else [("/host.key", "ssl-cert")])
 
 
@@ -84,13 +84,13 @@ def test_a_bare_host_is_predicted() -> None:
     """Neither the group nor the key is there yet, and the module can't be asked."""
     host = Host(test=True)
     host.groups, host.has_key, host.refusal = [], False, "called"
-    assert host.key()["changes"]["key"]["old"] == "there is no group ssl-cert yet"
-    assert host.certificate()["changes"]["certificate"]["old"] == "there is no key yet"
+    assert host.key()["changes"]["key"]["old"] == "group ssl-cert does not exist yet"
+    assert host.certificate()["changes"]["certificate"]["old"] == "the key does not exist yet"
 
 
 def test_a_refusal_is_told() -> None:
-    host = Host("there is none")
-    host.refusal = "there is no group ssl-cert"
+    host = Host("the key is missing")
+    host.refusal = "group: ssl-cert does not exist on this host"
     assert failure(host.key()) == host.refusal
     host.refusal = "waited 60 s for a certificate from the master's CA: no answer"
     assert failure(host.certificate()) == host.refusal

@@ -135,7 +135,7 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
 
 def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """S10: the balancer has it, and another one answered in its place."""
-    said = {"balancer.servers": {"s1": {"serving": True}}, "balancer.answer": "s2 answered"}
+    said = {"balancer.servers": {"s1": {"serving": True}}, "balancer.answer": "s2 answered instead"}
 
     def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
         return {host: said.get(function, "") for host in hosts}
@@ -144,5 +144,5 @@ def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyP
     site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.TREE)
     monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(salina_runner, "site", lambda _: site)
-    with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered"):
+    with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered instead"):
         load("_runners/fleet.py", opts={}).probe(["s1"], through=True, timeout=0)

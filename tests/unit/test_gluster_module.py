@@ -150,7 +150,7 @@ def test_bricks_that_nobody_tells_of(
     with pytest.raises(CommandExecutionError, match=f"no volume is mounted at {tmp_path}"):
         module.unconnected(str(tmp_path))
     monkeypatch.setattr(module, "mounted", lambda path: {"type": "fuse.glusterfs"})
-    with pytest.raises(CommandExecutionError, match=f"the client of {tmp_path} tells of no brick"):
+    with pytest.raises(CommandExecutionError, match=f"the client of {tmp_path} lists no brick"):
         module.unconnected(str(tmp_path))
 
 

@@ -183,7 +183,7 @@ def test_pool_is_not_predicted_while_glusterd_is_stopped(gluster: Pretended) -> 
     gluster.refusals["pool"] = ["Connection failed."]
     ret = peers(gluster, test=True)
     assert outcome(ret) == (None, {})
-    assert ret["comment"] == "would be compared when GlusterFS runs: Connection failed."
+    assert ret["comment"] == "it would be compared when GlusterFS runs: Connection failed."
 
 
 def test_first_host_adds_the_others(gluster: Pretended) -> None:
@@ -426,7 +426,7 @@ def test_something_else_is_mounted(gluster: Pretended, other: dict[str, str], te
     gluster.mount = HERE | other
     ret = mounted(gluster, test=test)
     assert outcome(ret) == (False, {})
-    assert ret["comment"].startswith(f"{gluster.mount['source']} is mounted at /mnt/nas")
+    assert ret["comment"].startswith(f"/mnt/nas: {gluster.mount['source']} is mounted there")
     assert gluster.calls == []
 
 
@@ -435,5 +435,5 @@ def test_files_are_not_hidden(gluster: Pretended, test: bool) -> None:
     gluster.content = ["odoo"]
     ret = mounted(gluster, test=test)
     assert outcome(ret) == (False, {})
-    assert ret["comment"].startswith("/mnt/nas has files of its own, which a mount would hide")
+    assert ret["comment"].startswith("/mnt/nas: it holds files, which a mount would hide")
     assert gluster.calls == []

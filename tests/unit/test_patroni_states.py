@@ -179,7 +179,7 @@ def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
 def test_the_first_host_begins_an_interrupted_founding_again() -> None:
     module, _ = state("patroni", {"patroni.found_again": True})
     ret = module.its_turn("turn", True, 0)
-    assert (ret["result"], ret["changes"]) == (True, {"founding": "interrupted, begun again"})
+    assert (ret["result"], ret["changes"]) == (True, {"initialisation": "interrupted, begun again"})
     unsaid = CommandExecutionError("timed out")
     assert "timed out" in failure(
         state("patroni", {"patroni.found_again": unsaid})[0].its_turn("turn", True, 0)
@@ -206,7 +206,7 @@ def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> N
     }
     module, salt = state("patroni", answers)
     ret = module.working("patroni", 5, [])
-    assert (ret["result"], ret["changes"]) == (True, {"copy": "interrupted, made again"})
+    assert (ret["result"], ret["changes"]) == (True, {"copy": "interrupted, repeated"})
     assert salt.called("patroni.copy_again") == ["patroni.copy_again"] * 2
 
 
@@ -293,12 +293,16 @@ def test_the_shared_configuration_is_written_only_when_it_differs() -> None:
     assert salt.called("patroni.patch") == []
     module, salt = state("patroni", MEMBER | {"patroni.drift": Sequence({"ttl": 20}, {})})
     ret = module.configured("c")
-    assert (ret["result"], ret["changes"], ret["comment"]) == (True, {"ttl": 20}, "set")
+    assert (ret["result"], ret["changes"], ret["comment"]) == (
+        True,
+        {"ttl": 20},
+        "the configuration was changed",
+    )
 
 
 def test_a_configuration_that_does_not_take_is_a_failure() -> None:
     ret = state("patroni", MEMBER | {"patroni.drift": {"ttl": 20}})[0].configured("c")
-    assert (ret["result"], ret["comment"]) == (False, "still differs in {'ttl': 20}")
+    assert (ret["result"], ret["comment"]) == (False, "it still differs: {'ttl': 20}")
 
 
 def test_a_refused_configuration_is_told() -> None:
@@ -407,7 +411,7 @@ def test_a_daemon_is_reloaded_after_a_change() -> None:
 def test_a_daemon_that_reads_at_its_start_only_is_restarted() -> None:
     module, salt = state("daemon", {"daemon.outdated": ["/f"]})
     ret = module.current("etcd", ["/f"], restart=True)
-    assert (ret["changes"], ret["comment"]) == ({"read": ["/f"]}, "restarted")
+    assert (ret["changes"], ret["comment"]) == ({"read": ["/f"]}, "etcd was restarted")
     assert salt.called("service.reload", "service.restart") == ["service.restart"]
 
 
