@@ -75,8 +75,8 @@ def unpack(path: str, package: str, version: str, integrity: str) -> None:
         raise CommandExecutionError(
             f"{url}: its integrity is {found}, but must be {integrity}; it was not unpacked"
         )
-    aside = _anew(Path(path))
-    archive = aside / RECORD  # the archive needs no name of its own; the record replaces it
+    aside = _fresh(Path(path))
+    archive = aside / RECORD  # the record replaces the archive, so nothing else is left of it
     salina_file.put(archive, content)
     tar = ["tar", "--extract", "--gzip", "--strip-components=1", "--no-same-owner"]
     _command([*tar, f"--file={archive}", f"--directory={aside}"])
@@ -158,7 +158,7 @@ def install(
         if other != home and other.name not in used:
             shutil.rmtree(other)
     if not home.exists():
-        aside = _anew(home)
+        aside = _fresh(home)
         for name, content in _manifest(checkout, lock).items():
             salina_file.put(aside / name, content)
         _run(aside, Path(runtime), Path(npm), command)
@@ -253,7 +253,7 @@ def _fetch(url: str) -> bytes:
         raise CommandExecutionError(f"{url}: {getattr(error, 'reason', error)}") from error
 
 
-def _anew(path: Path) -> Path:
+def _fresh(path: Path) -> Path:
     """Create an empty directory beside a path; delete one that an interruption left."""
     aside = path.with_name(f"{path.name}.unfinished")
     if aside.exists():

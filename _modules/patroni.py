@@ -126,7 +126,7 @@ def has_data() -> bool:
     return Path(patroni.data_directory(_pillar()), "PG_VERSION").exists()
 
 
-def found_again() -> bool:
+def initialise_again() -> bool:
     """Let this host initialise the cluster again, if an earlier initialisation was interrupted.
 
     An interrupted initialisation leaves a key in the quorum, and with this key Patroni initialises
@@ -140,7 +140,7 @@ def found_again() -> bool:
         CommandExecutionError: the quorum does not answer.
 
     CLI Example:
-        salt bbdd1 patroni.found_again
+        salt bbdd1 patroni.initialise_again
     """
     pillar = _pillar()
     if has_data():

@@ -124,8 +124,8 @@ def _with_the_minions_pip(home: Path, interpreter: str, clear: bool) -> list[str
 
 def _with_its_own_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
     """Create an environment with a pip of its own; return the command that installs into it."""
-    anew = ["--clear", "--reset-app-data"] if clear else []
-    _run(["virtualenv", "--quiet", *anew, "--python", interpreter, str(home)])
+    clean = ["--clear", "--reset-app-data"] if clear else []
+    _run(["virtualenv", "--quiet", *clean, "--python", interpreter, str(home)])
     file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
     # no bytecode: the service keeps it elsewhere (PYTHONPYCACHEPREFIX)
     return [f"{home}/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]

@@ -121,9 +121,8 @@ def catch_up() -> list[str]:
     site = _site()
     if exclusive.holder(site.change_file):
         return []
-    hosts: list[str] = next(
-        iter(plan()["joining"].values()), []
-    )  # the schedule gives other pools a turn
+    joining: dict[str, list[str]] = plan()["joining"]
+    hosts = next(iter(joining.values()), [])  # the schedule calls again for the other pools
     if hosts:
         try:
             exclusive.take(site.change_file, f"the join of {', '.join(hosts)}")

@@ -46,7 +46,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     salina_wait.clear(
         no_primary, wait, "a primary (the first database host initialises the cluster)"
     )
-    if first and __salt__["patroni.found_again"]():
+    if first and __salt__["patroni.initialise_again"]():
         ret["changes"] = {"initialisation": "interrupted, begun again"}
     return ret
 

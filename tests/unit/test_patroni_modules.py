@@ -218,13 +218,13 @@ def test_a_copy_without_its_end_is_half(directory: Path, answer: Any, expected: 
 def test_an_interrupted_founding_loses_its_claim(
     directory: Path, answers: dict[str, Any], expected: bool
 ) -> None:
-    assert patroni(answers)[0].found_again() is expected
+    assert patroni(answers)[0].initialise_again() is expected
 
 
 def test_a_host_with_data_founds_nothing(directory: Path) -> None:
     (directory / "PG_VERSION").touch()
     module, interface = patroni({"kv/txn": {"succeeded": True}})
-    assert module.found_again() is False
+    assert module.initialise_again() is False
     assert interface.sent == []
 
 
@@ -234,7 +234,7 @@ def test_without_the_quorum_it_is_not_known_whether_a_founding_was_interrupted(
     with pytest.raises(CommandExecutionError, match=r"timed out; .*no leader"):
         patroni({"/patroni": REFUSED, "4.21": SILENT, "kv/txn": (503, "no leader")})[
             0
-        ].found_again()
+        ].initialise_again()
 
 
 def test_a_copy_with_its_end_is_whole_and_none_is_none(directory: Path) -> None:

@@ -166,7 +166,7 @@ def test_waiting_for_the_quorum() -> None:
 @pytest.mark.parametrize(
     ("first", "answers"),
     [
-        (True, {"patroni.found_again": False}),
+        (True, {"patroni.initialise_again": False}),
         (False, {"patroni.has_data": True, "patroni.leader": None}),
         (False, {"patroni.has_data": False, "patroni.leader": "bbdd1"}),
     ],
@@ -177,12 +177,12 @@ def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
 
 
 def test_the_first_host_begins_an_interrupted_founding_again() -> None:
-    module, _ = state("patroni", {"patroni.found_again": True})
+    module, _ = state("patroni", {"patroni.initialise_again": True})
     ret = module.its_turn("turn", True, 0)
     assert (ret["result"], ret["changes"]) == (True, {"initialisation": "interrupted, begun again"})
     unsaid = CommandExecutionError("timed out")
     assert "timed out" in failure(
-        state("patroni", {"patroni.found_again": unsaid})[0].its_turn("turn", True, 0)
+        state("patroni", {"patroni.initialise_again": unsaid})[0].its_turn("turn", True, 0)
     )
 
 
