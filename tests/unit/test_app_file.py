@@ -53,8 +53,8 @@ def test_versions_differ_in_data_only() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("kind", "odo", 'kind: "odo" is not a kind; choose from: odoo, node'),
-        ("kind", None, "kind: missing; required: one of odoo, node"),
+        ("kind", "odo", 'kind: "odo" is not a kind; choose from: node, odoo'),
+        ("kind", None, "kind: missing; required: one of node, odoo"),
         ("source", "x", 'source: "x" is not valid; must be a mapping'),
         (
             "source.revision",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from salina_fleet.kinds.node import NodeSection
 from salina_fleet.model import definition
 from salina_fleet.schema import document
 from tests.fleets import REPOSITORY
@@ -103,13 +104,14 @@ def test_what_may_be_left_out() -> None:
     del data["database_login"]
     found = definition.parse(data)
     assert found.database_login == "scram-sha-256"
-    assert found.node
-    assert (found.node.lock, found.node.once, found.node.environment) == (None, (), {})
+    assert isinstance(found.section, NodeSection)
+    assert (found.section.lock, found.section.once, found.section.environment) == (None, (), {})
 
 
 def test_a_command_may_say_a_word_twice() -> None:
     found = definition.parse(changed("node.install", ["npm", "-q", "-q"]))
-    assert found.node and found.node.install == ("npm", "-q", "-q")
+    assert isinstance(found.section, NodeSection)
+    assert found.section.install == ("npm", "-q", "-q")
 
 
 def unpinned(dependencies: dict[str, Any]) -> list[str]:

@@ -2,10 +2,88 @@
 
 from __future__ import annotations
 
-from salina_fleet.kind import Kind
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from salina_fleet.kind import LOCK, Kind, Section
+from salina_fleet.schema.declare import given, record
+from salina_fleet.schema.document import join, show
+from salina_fleet.schema.faults import repeated
+from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
+
+VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version such as 10.24.1")
+INTEGRITY = Text(
+    r"sha512-[A-Za-z0-9+/]{86}==", "the output of `npm view PACKAGE dist.integrity`: sha512-…"
+)
+DIRECTORY = Text(
+    r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*",
+    "a directory inside the checkout",
+)
+STEP = Text(r"[a-z][a-z0-9 ._-]{0,59}", "a name of small letters, digits and spaces")
+ARGUMENT = Text(r"[^\x00]+", "text (no shell reads it)")
+WORD = Text(r"[A-Za-z0-9_./:=,@+-]+", "a word of letters, digits and _ . / : = , @ + -")
+VARIABLE = Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")
+VALUE = Text(
+    r"[^\"\\\x00\r\n]*", 'one line of text without " and \\, or a number', others=(int, float)
+)
+OURS = ("DATABASE_URL", "PATH", "PORT")
+"""Variables of a Node application that this project sets."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the npm registry: its exact version, and the hash that the registry names."""
+
+    version: str = given(VERSION)
+    integrity: str = given(INTEGRITY)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that runs once for the service, or once for each revision of the code."""
+
+    name: str = given(STEP)
+    command: tuple[str, ...] = given(ListOf(ARGUMENT, once=False))
+    each_revision: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSection(Section):
+    """What only a Node application has.
+
+    `lock`: a file of salt/locks in place of the checkout's own package-lock.json. `uploads`: the
+    directories on the shared volume; `scratch`: the host's own directories where it may write.
+    """
+
+    runtime: Package
+    npm: Package
+    lock: str | None = given(Nullable(LOCK), None)
+    install: tuple[str, ...] = given(ListOf(ARGUMENT, once=False))
+    once: tuple[Step, ...] = given(ListOf(record(Step), least=0, once=False), ())
+    start: tuple[str, ...] = given(ListOf(WORD, once=False))
+    environment: Mapping[str, str | int | float] = given(
+        MappingOf(VARIABLE, VALUE, "a mapping of variables to values"), {}
+    )
+    uploads: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
+    scratch: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
+
+    def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """Steps have different names; this project's variables and directories stay its own."""
+        names = [step.name for step in self.once]
+        for place, name in enumerate(names):
+            if name and name in names[:place]:
+                yield f"once[{place}].name", repeated(name)
+        for name in OURS:
+            if name in self.environment:
+                yield join("environment", name), "set by this project; must be left out"
+        for place, directory in enumerate(self.scratch):
+            if directory in self.uploads and sound("scratch"):
+                message = f"{show(directory)} is among the uploads; must be another directory"
+                yield f"scratch[{place}]", message
 
 
 class Node(Kind):
     """A Node.js application from a git checkout."""
 
     name = "node"
+    section = NodeSection

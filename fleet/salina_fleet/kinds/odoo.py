@@ -2,15 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
-from salina_fleet.kind import Kind
+from salina_fleet.kind import LOCK, Kind, Section
+from salina_fleet.schema.declare import PATH, Scalar, given
+from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
+
+DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
+RELEASE = Text(r"[a-z]+", "the code name of a Debian release")
+INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
+INSIDE = Text(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", "a path inside the checkout")
+FILE = Text(PATH, "an absolute path")
+PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
+MODULE = Text(r"[a-z][a-z0-9_]*", "a module of Odoo")
+OPTION = Text(r"[a-z][a-z0-9_]*", "an option of odoo.conf")
+SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int, float, bool))
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter, the Debian packages it needs, and the content of its environment.
+
+    Either `lock` (all distributions with exact versions) or `requirements` (a file of the
+    checkout, resolved with dependencies) and `without_dependencies` (added after it).
+    """
+
+    interpreter: str = given(INTERPRETER)
+    release: str | None = given(Nullable(RELEASE), None)
+    packages: tuple[str, ...] = given(ListOf(DEBIAN, least=0), ())
+    lock: str | None = given(Nullable(LOCK), None)
+    requirements: str | None = given(Nullable(INSIDE), None)
+    without_dependencies: tuple[str, ...] = given(ListOf(PINNED, least=0), ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OdooSection(Section):
+    """What only Odoo has. `names`: an option of odoo.conf -> its name in this version."""
+
+    configuration: str = given(FILE, "/etc/odoo/odoo.conf")
+    python: Python
+    addons: tuple[str, ...] = given(ListOf(INSIDE))
+    modules: tuple[str, ...] = given(ListOf(MODULE))
+    server_wide_modules: tuple[str, ...] = given(ListOf(MODULE))
+    names: Mapping[str, str] = given(
+        MappingOf(OPTION, OPTION, "a mapping of options to their names"), {}
+    )
+    options: Mapping[str, Scalar] = given(
+        MappingOf(OPTION, SCALAR, "a mapping of options to values"), {}
+    )
+
+    def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """The Python environment comes from a lock or from a file of the checkout."""
+        python = self.python
+        if (python.lock is None) == (python.requirements is None) and all(
+            sound(f"python.{key}") for key in ("lock", "requirements")
+        ):
+            found = "both lock and requirements are" if python.lock else "neither is"
+            yield "python", f"{found} given; must be either lock or requirements"
+        if python.lock and python.without_dependencies:
+            message = "not valid beside lock, which names every distribution; must be left out"
+            yield "python.without_dependencies", message
 
 
 class Odoo(Kind):
     """Odoo from a git checkout."""
 
     name = "odoo"
+    section = OdooSection
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
