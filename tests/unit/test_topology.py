@@ -736,6 +736,17 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     ]
 
 
+def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
+    """What the first of the two sections says is judged as far as it is read."""
+    text = fleets.DEFAULT.read_text().replace("data: 10.1.4.22", "data: 10.1.4.21")
+    with pytest.raises(TopologyError) as caught:
+        salina_topology.loads(f"{text}hosts: {{}}\n")
+    assert [fault.partition(";")[0] for fault in caught.value.faults] == [
+        "hosts: given twice, on line 32 and on line 67",
+        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1",
+    ]
+
+
 @pytest.mark.parametrize(("replica", "good"), [(None, True), (1, True), (3, True), (2, False)])
 def test_replica(replica: int | None, good: bool) -> None:
     """The replica count divides the bricks (S3)."""

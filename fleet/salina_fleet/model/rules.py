@@ -41,8 +41,9 @@ def completed(topology: Topology, faults: Faults) -> Topology:
     pools = {}
     for name, pool in topology.pools.items():
         path = join("pools", name)
+        served = _serving(pool, path, names, faults)
         if faults.sound(join(path, "id")) and faults.sound(join(path, "maximum")):
-            pools[name] = _serving(pool, path, names, faults)
+            pools[name] = served
             _members(pool, path, faults)
     return changed(topology, hosts=hosts, pools=pools)
 
@@ -62,7 +63,7 @@ def _serving(one: Server, path: str, names: Sequence[str], faults: Faults) -> Se
         return one
     if len(names) == 1:
         return changed(one, application=names[0])
-    if names and faults.sound(here):
+    if names and here not in faults.paths:
         faults.add(here, missing(f"one of {', '.join(names)}"))
     return one
 
@@ -180,8 +181,8 @@ def _addresses_fit(topology: Topology, faults: Faults) -> Iterator[str]:
     told: set[str] = set()  # pools' rules: one line for a rule, not one for each member
     for host in topology.everyone():
         for name, text in host.addresses.items():
-            if faults.paths and not faults.sound(join(_where(host), name)):
-                continue
+            if faults.paths and join(_where(host), name) in faults.paths:
+                continue  # there is no such network
             fault = misfit(text, ranges.get(name))
             if fault is None and text in owners:
                 fault = f"is already used by {owners[text]}"

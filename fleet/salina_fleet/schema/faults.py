@@ -67,7 +67,7 @@ class Faults:
             self.add(path, message)
 
     def add(self, path: str, message: str) -> None:
-        """Record a fault at a path; an empty path means the whole of the data."""
+        """Record a fault at a path. An empty path is the whole, whose parts stay sound."""
         self.lines.append(f"{path}: {message}" if path and message else path or message)
         self.paths.add(path)
         self._above.update(path[:end] for end, letter in enumerate(path) if letter in ".[")
@@ -78,8 +78,7 @@ class Faults:
             return True
         parents = (path[:end] for end, letter in enumerate(path) if letter == ".")
         return not (
-            "" in self.paths
-            or path in self.paths
+            path in self.paths
             or path in self._above
             or any(parent in self.paths for parent in parents)
         )
