@@ -64,5 +64,5 @@ def test_members_and_tiers(fleet: Fleet) -> None:
     assert fleet.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
     tiers = fleet.run("topology.tiers").data
     names = [tier["name"] for tier in tiers]
-    assert names == ["master", "storage, quorum, firewall", "database", "app, balancer"]
+    assert names == ["master", "firewall, storage, quorum", "database", "app, balancer"]
     assert fleet.run("topology.map", "format=png").returncode == 1

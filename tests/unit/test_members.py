@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError
 
 from salina.common import wait
-from salina_fleet.change import lock
+from salina_fleet.change import exclusive
 from salina_fleet.model import members as salina_members
 from salina_fleet.model.members import MembersError
 from tests import fleets
@@ -155,16 +155,16 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def alone(file: Path) -> bool:
-    """Take the fleet's lock as a change does; false while another process has it."""
+    """Begin a change; return false while another process is changing the fleet."""
     try:
-        lock.take(file.with_name("lock"), "a test")
-    except lock.LockedError:
+        exclusive.take(file.with_name("lock"), "a test")
+    except exclusive.BusyError:
         return False
     return True
 
 
 def add(file: Path, number: int) -> None:
-    """Add one member as a runner does: read, change and write under the fleet's lock."""
+    """Add one member as a runner does: read, change and write while no other process does."""
     assert wait.until(lambda: alone(file), 30, 0.02)
     members = salina_members.load(file, TOPOLOGY)
     members["app"].append(f"s{number}")
