@@ -2,8 +2,8 @@
 
 The master keeps them in one JSON file outside the repository ({"app": ["s1", "s2"]}). A missing
 file means the members that the topology begins with, and so does a pool that the file does not
-have yet. A change of the fleet holds the fleet's lock while it reads and writes them. Each write is
-atomic: a reader sees the old file or the new one, never half of it.
+have yet. One change of the fleet runs at a time (change/exclusive.py), so no two processes write
+them. Each write is atomic: a reader sees the old file or the new one, never half of it.
 """
 
 from __future__ import annotations

@@ -198,6 +198,7 @@ def _addresses_fit(topology: Topology, faults: Faults) -> Iterator[str]:
 
 
 def misfit(text: str, network: IPNetwork | None) -> str | None:
+    """Return why no host can have this address in a network; None when one can."""
     address = ipaddress.ip_address(text)
     if network is None:
         return None
