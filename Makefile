@@ -5,7 +5,7 @@ python := .venv/bin/python
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test deployed integration fleet hosts bench lock map venv
+.PHONY: help up down clean check test deployed integration fleet hosts bench lock docs map venv
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,9 @@ bench: venv ## measure the service (docs/performance.md): ONLY="pillar web" choo
 
 lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
+
+docs: map ## write the generated documents: docs/requirements.md, pillar.md, ports.md and map.svg
+	@PYTHONPATH=.:fleet:_utils $(python) -m tools.docs
 
 map: venv ## draw docs/map.svg from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg

@@ -2,7 +2,8 @@
 
 Minions call this runner through `peer_run` (master.d/20-security.conf). x509's own `ca_server` asks
 another minion to sign. That keeps a worker of the master busy until another worker has published
-the request, so as many requests as workers stop the master (docs/decisions/0011).
+the request, so as many requests as workers stop the master. See
+docs/decisions/0011-the-master-signs-certificates.md.
 """
 
 from __future__ import annotations

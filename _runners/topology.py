@@ -7,7 +7,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import map as salina_map
-from salina_fleet import runner
+from salina_fleet import policy, runner
 from salina_fleet import site as salina_site
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
@@ -88,6 +88,14 @@ def map(format: str = "mermaid") -> str:
             f"format: {format!r} is unknown; choose one of: {', '.join(drawings)}"
         )
     return drawings[format](runner.site(__opts__).fleet)
+
+
+def table() -> str:
+    """Return the table of which role may open which port of which other role, as Markdown.
+
+    CLI Example: salt-run topology.table --out=raw
+    """
+    return policy.markdown(runner.site(__opts__).fleet)
 
 
 def tiers() -> list[dict[str, Any]]:

@@ -22,7 +22,54 @@ STATE = "/var/lib/salina"
 ADDRESSED_ON = ("data", "web", "edge", "management")
 """A host's own name stands for its address on the first of these links that it is on."""
 
-KEYS: dict[str, str] = {}
+KEYS: dict[str, str] = {
+    "host": "Who the host is.",
+    "host.id": "The host's minion id, which is also its host name.",
+    "host.roles": "The roles of the host, as the topology lists them.",
+    "host.pool": (
+        "The pool that the host belongs to, null for a host that is listed by its own name."
+    ),
+    "host.application": "The application that an app host serves, null for every other host.",
+    "host.tree": (
+        "The digest of the Python that minions receive; a minion synchronises when its own differs."
+    ),
+    "hosts": (
+        "The lines of the host's /etc/hosts: itself, the hosts that its roles talk to, the master."
+    ),
+    "hosts[].address": "The address of the line.",
+    "hosts[].names": "The host names that stand for the address.",
+    "ufw": "The host's firewall.",
+    "ufw.rules": "The connections that the host accepts; its firewall drops all others.",
+    "ufw.rules[].comment": "The comment that `ufw status` shows: the source and the purpose.",
+    "ufw.rules[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.rules[].ports": (
+        "The ports, in ufw's words: `80,443` are two ports, `49152:49251` is a range."
+    ),
+    "ufw.rules[].from": "The source: an address, a network, or `any`.",
+    "ufw.rules[].to": "The address of this host that the source may reach.",
+    "ufw.routes": "The connections that the firewall host forwards; empty on every other host.",
+    "ufw.routes[].comment": "The comment that `ufw status` shows.",
+    "ufw.routes[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.routes[].ports": "The ports, in ufw's words.",
+    "ufw.routes[].from": "The source: an address, a network, or `any`.",
+    "ufw.routes[].to": "The address of the host behind the firewall.",
+    "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
+    "ufw.ping": "The host's own addresses that answer ping.",
+    "ufw.masters": (
+        "The masters' addresses; an open Salt connection survives the start of the firewall."
+    ),
+    "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
+    "ufw.settings": "pillar/settings/firewall.yaml.",
+    "ufw.settings.logging": "How much ufw logs: `off`, `low`, `medium`, `high` or `full`.",
+    "tls": "The host's certificate, which the CA on the master signs.",
+    "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
+    "tls.common_name": "The common name of the certificate: the host's id.",
+    "tls.names": "The subject alternative names that the certificate must have.",
+    "tls.renew_days": (
+        "The host requests a new certificate when the old one is valid for fewer days."
+    ),
+    "tls.group": "The group that may read the private key.",
+}
 """What the keys of the sections that every host has mean, for docs/pillar.md."""
 
 

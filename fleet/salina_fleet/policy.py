@@ -15,6 +15,9 @@ from salina_fleet.model.topology import Host
 from salina_fleet.role import ALL, ANY, NETWORK, Row
 from salina_fleet.roles import ROLES
 
+EVERYBODY = {ANY: "anybody", NETWORK: "every host of the network", ALL: "every host"}
+"""The sources and targets that are not a role, in the words of the printed table."""
+
 
 class Opening(NamedTuple):
     """What a host may open on another: an address, a protocol, ports (`80,443`, `49152:49251`)."""
@@ -22,6 +25,23 @@ class Opening(NamedTuple):
     address: str
     proto: str
     ports: str
+
+
+def markdown(fleet: Fleet) -> str:
+    """Return the table for a fleet as a Markdown table, which docs/ports.md shows."""
+    lines = ["| from | to | network | ports | protocol | purpose |", "|---|---|---|---|---|---|"]
+    for row in fleet.rows:
+        network = fleet.topology.networks[fleet.topology.links[row.link]]
+        cells = (
+            EVERYBODY.get(row.source, row.source),
+            EVERYBODY.get(row.target, row.target),
+            f"{network.name} ({network.cidr})",
+            row.ports.replace(",", ", ").replace(":", "-"),
+            row.proto.upper(),
+            row.comment,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def rules(fleet: Fleet, host: Host) -> list[dict[str, str]]:

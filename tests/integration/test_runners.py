@@ -9,10 +9,11 @@ from tests.integration.conftest import Fleet
 
 
 def test_topology(fleet: Fleet) -> None:
-    """check, show and map, as the operator calls them."""
+    """check, show, map and table, as the operator calls them."""
     assert "is good" in fleet.run("topology.check").stdout
     assert fleet.run("topology.show").data["hosts"]["nas1"]["roles"] == ["storage", "quorum"]
     assert "nas1" in fleet.run("topology.map").stdout
+    assert "| app | database | data (10.1.4.0/24) |" in fleet.run("topology.table").stdout
 
 
 def test_secrets_are_made_once(fleet: Fleet) -> None:

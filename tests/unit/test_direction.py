@@ -19,7 +19,7 @@ SERVED = sorted(
     if file.is_file()
 )
 FLEET = sorted((REPOSITORY / "fleet").rglob("*.py"))
-LABORATORY = ("lab", "tests", "bench")
+LABORATORY = ("lab", "tests", "bench", "tools")
 
 
 def imported(file: Path) -> set[str]:

@@ -1,6 +1,7 @@
 """Patroni's configuration, and the answers of its REST interface.
 
-Source of the rules: design, "Database"; Patroni 4.1, "YAML configuration settings" and "REST API".
+The rules come from docs/decisions/0002-patroni.md and from Patroni 4.1's documents "YAML
+configuration settings" and "REST API".
 """
 
 from __future__ import annotations

@@ -25,6 +25,87 @@ PORT = 80
 """Where nginx listens for the balancers."""
 CA = "/etc/salina/tls/ca.crt"
 
+KEYS = {
+    "files": "The shared volume on an app host.",
+    "files.mount": "The directory at which the volume is mounted.",
+    "files.volume": "The volume's name, null in a fleet without storage hosts.",
+    "files.servers": "The storage hosts; the mount asks them in this order.",
+    "files.options": "The options of the mount.",
+    "files.wait": "The seconds that a state waits for the volume.",
+    "database_route": (
+        "An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback."
+    ),
+    "database_route.members": "The database hosts.",
+    "database_route.members[].name": "The database host's id.",
+    "database_route.members[].address": "The database host's address.",
+    "database_route.port": "PostgreSQL's port on the database hosts.",
+    "database_route.rest_port": "The port of Patroni's REST interface, which names the primary.",
+    "database_route.listen": "HAProxy's port on loopback.",
+    "database_route.pool_port": "pgbouncer's port on loopback, to which the application connects.",
+    "database_route.ca": "The file of the CA's certificate, which verifies the database hosts.",
+    "database_route.name": "The name that every database host's certificate bears.",
+    "database_route.databases": "The databases that the host reaches: its own application's.",
+    "database_route.databases[].name": "The database's name.",
+    "database_route.databases[].user": "The database's owner, as whom the application logs in.",
+    "database_route.databases[].password": "The owner's password.",
+    "database_route.settings": "pillar/settings/database_route.yaml, except the two ports.",
+    "database_route.settings.pool_size": "The most connections to PostgreSQL of one app host.",
+    "database_route.settings.max_clients": "The most connections that pgbouncer accepts.",
+    "database_route.settings.query_wait_timeout": "The seconds that a query waits for a primary.",
+    "database_route.settings.server_login_retry": "The seconds between two tries to log in.",
+    "database_route.settings.connect": "The longest wait for a connection to a database host.",
+    "database_route.settings.check": "The longest wait for the answer to a health check.",
+    "database_route.settings.inter": "The time between two health checks.",
+    "database_route.settings.fastinter": (
+        "The time between two health checks while a host changes its state."
+    ),
+    "database_route.settings.fall": "The failed checks after which a host is not the primary.",
+    "database_route.settings.rise": "The good checks after which a host is the primary.",
+    "database_route.settings.retries": "The tries to connect while there is no primary.",
+    "app": "The application on an app host, and nginx before it.",
+    "app.kind": "The kind of the application: `odoo` or `node`.",
+    "app.name": "The name of the application's file in pillar/app.",
+    "app.definition": "The content of that file with its defaults.",
+    "app.definition.NAME": (
+        "One key of the file; pillar/app/crm-2017.yaml and pillar/app/odoo-14.0.yaml explain them."
+    ),
+    "app.address": "The address at which nginx listens.",
+    "app.port": "The port at which nginx listens.",
+    "app.balancers": (
+        "The balancers' addresses; nginx believes only them when they name the client."
+    ),
+    "app.domain": "The host name by which clients call the application.",
+    "app.url": "The URL by which clients call the application.",
+    "app.database": "The application's database, as the application reaches it.",
+    "app.database.name": "The database's name.",
+    "app.database.user": "The role as which the application logs in.",
+    "app.database.password": "The role's password.",
+    "app.database.host": "The address of pgbouncer: loopback.",
+    "app.database.port": "The port of pgbouncer.",
+    "app.secrets": "The application's own secrets.",
+    "app.secrets.admin_password": "The password for Odoo's own administration of its databases.",
+    "app.secrets.login_password": "The password of the first user, `admin`.",
+    "app.data": "The application's directory on the shared volume.",
+    "app.settings": "pillar/settings/app.yaml.",
+    "app.settings.workers": "The worker processes; null stands for 1 + 2 for each core.",
+    "app.settings.cron_threads": "The threads that run Odoo's scheduled jobs on each app host.",
+    "app.settings.database_connections": "The most database connections of one Odoo process.",
+    "app.settings.limit_memory_soft": "The MiB above which a worker is replaced after its request.",
+    "app.settings.limit_memory_hard": "The MiB above which a worker's request is aborted.",
+    "app.settings.limit_time_cpu": "The most seconds of processor time of a request.",
+    "app.settings.limit_time_real": "The most seconds of a request.",
+    "app.settings.limit_request": "The requests after which a worker is replaced.",
+    "app.settings.log_level": "How much the application logs.",
+    "app.settings.log_days": "The days for which logs are kept.",
+    "app.settings.upload": "The largest upload that nginx accepts.",
+    "app.settings.static_cache": "The minutes for which nginx and browsers keep static files.",
+    "app.settings.npm_registry": (
+        "The npm registry for a Node application; null leaves /etc/npmrc of the host as it is."
+    ),
+    "app.settings.wait": "The seconds that a state waits for the database or for the application.",
+}
+"""What the keys of its pillar mean."""
+
 
 @dataclass(frozen=True)
 class RouteSettings(Tuning):
@@ -88,6 +169,7 @@ class App(Role):
     serves = True
     settings: ClassVar = {"database_route": RouteSettings, "app": AppSettings}
     reserved_names = ("pgbouncer", "database")  # backends and databases of the way to the database
+    keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """The balancers send requests."""

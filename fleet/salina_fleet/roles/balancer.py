@@ -17,6 +17,49 @@ if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
+KEYS = {
+    "balancer": "HAProxy before the app hosts.",
+    "balancer.address": "The address at which clients reach the service.",
+    "balancer.http": "The port for plain HTTP.",
+    "balancer.https": "The port for HTTPS.",
+    "balancer.tls": "Whether the service uses HTTPS; the HTTP port then only redirects.",
+    "balancer.balance": "HAProxy's algorithm: `roundrobin` or `leastconn`.",
+    "balancer.load": "The daemon that sets the weights by load, null while the setting is off.",
+    "balancer.load.every": "The seconds between two rounds of the daemon.",
+    "balancer.applications": "The applications; the first one also answers unknown host names.",
+    "balancer.applications[].name": "The application's name, which is also its backend's name.",
+    "balancer.applications[].domain": "The host name by which clients call the application.",
+    "balancer.applications[].health": "The health check of the application.",
+    "balancer.applications[].health.path": (
+        "The path that answers 200 while an app host is healthy."
+    ),
+    "balancer.applications[].health.cookie": "A cookie that the check sends, or null.",
+    "balancer.applications[].servers": "The active app hosts of the application.",
+    "balancer.applications[].servers[].name": "The app host's id.",
+    "balancer.applications[].servers[].address": "The address of the app host's web server.",
+    "balancer.applications[].servers[].port": "The port of the app host's web server.",
+    "balancer.settings": "pillar/settings/balancer.yaml, except `balance`.",
+    "balancer.settings.maxconn": "The most connections that HAProxy accepts at the same time.",
+    "balancer.settings.connect": "The longest wait for a connection to an app host.",
+    "balancer.settings.client": "The longest silence of a client.",
+    "balancer.settings.server": "The longest wait for an answer of an app host.",
+    "balancer.settings.tunnel": "The longest silence on a websocket.",
+    "balancer.settings.queue": "The longest wait of a request for a free app host.",
+    "balancer.settings.http_request": "The longest time that a client takes to send its request.",
+    "balancer.settings.check": "The longest wait for the answer to a health check.",
+    "balancer.settings.inter": "The time between two health checks.",
+    "balancer.settings.fastinter": (
+        "The time between two health checks while a host changes its state."
+    ),
+    "balancer.settings.fall": "The failed checks after which a host gets no more requests.",
+    "balancer.settings.rise": "The good checks after which a host gets requests again.",
+    "balancer.settings.slowstart": "The time in which a returning host gets up to its full share.",
+    "balancer.settings.retries": "How often HAProxy tries a failed request again.",
+    "balancer.settings.drain": "The seconds that a leaving host's requests may take to end.",
+    "balancer.settings.hsts": "The seconds for which browsers insist on HTTPS.",
+}
+"""What the keys of its pillar mean."""
+
 
 @dataclass(frozen=True)
 class BalancerSettings(Tuning):
@@ -51,6 +94,7 @@ class Balancer(Role):
     links = ("edge", "web")
     count = EXACTLY_ONE
     settings: ClassVar = {"balancer": BalancerSettings}
+    keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Anybody reaches the published ports."""

@@ -35,6 +35,55 @@ CLUSTER = "salina"
 NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
 
+KEYS = {
+    "database": "PostgreSQL under Patroni.",
+    "database.scope": "The cluster's name.",
+    "database.name": "The host's own name in the cluster.",
+    "database.address": "The host's own address in the cluster.",
+    "database.first": "Whether this host initialises the cluster.",
+    "database.members": "All database hosts.",
+    "database.members[].name": "The database host's id.",
+    "database.members[].address": "The database host's address.",
+    "database.quorum": "Address and port of every voter's etcd.",
+    "database.port": "PostgreSQL's port.",
+    "database.rest_port": "The port of Patroni's REST interface.",
+    "database.version": "PostgreSQL's major version.",
+    "database.parameters": "PostgreSQL's own parameters.",
+    "database.parameters.NAME": "The value of the parameter, as PostgreSQL documents it.",
+    "database.settings": "The other keys of pillar/settings/database.yaml.",
+    "database.settings.ttl": "The seconds after which a dead primary's lease ends.",
+    "database.settings.loop_wait": "The seconds between two rounds of Patroni.",
+    "database.settings.retry_timeout": "The seconds for which Patroni repeats a failed request.",
+    "database.settings.primary_start_timeout": (
+        "The seconds that a crashed primary has to start again before another host takes over."
+    ),
+    "database.settings.maximum_lag_on_failover": (
+        "The bytes that a replica may be behind and still become the primary."
+    ),
+    "database.settings.synchronous_mode": "Whether a commit waits until a second host has it.",
+    "database.settings.failsafe_mode": (
+        "Whether the primary goes on without the quorum while all other members answer it."
+    ),
+    "database.settings.check_timeline": (
+        "Whether a member must have the current timeline to become the primary."
+    ),
+    "database.settings.wait": "The seconds that a state waits for the cluster.",
+    "database.passwords": "The passwords of the cluster's own roles.",
+    "database.passwords.superuser": "The password of the role `postgres`.",
+    "database.passwords.replication": "The password of the role that replicas log in as.",
+    "database.passwords.rewind": "The password of the role that pg_rewind logs in as.",
+    "database.passwords.rest": "The password for changes through Patroni's REST interface.",
+    "database.applications": "The applications, each with its database and its role.",
+    "database.applications[].name": "The name of the application and of its database.",
+    "database.applications[].user": "The role that owns the database.",
+    "database.applications[].password": "The role's password.",
+    "database.applications[].reaches": "The databases that the role may connect to.",
+    "database.applications[].clients": (
+        "The addresses of the app hosts from which the role logs in."
+    ),
+}
+"""What the keys of its pillar mean."""
+
 
 PARAMETERS: Mapping[str, Scalar] = {
     "max_connections": 300,
@@ -104,6 +153,7 @@ class Database(Role):
         *("all", "sameuser", "samerole", "samegroup", "replication"),  # words of pg_hba.conf
         *("replicator", "rewinder"),  # Patroni's roles
     )
+    keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts reach the primary and ask Patroni which it is; members replicate."""

@@ -25,8 +25,9 @@ class Master(Role):
     alias = "salt"
     connected_before = (PUBLISH, ANSWER)  # the minion's connections
     keys: ClassVar[Mapping[str, str]] = {
-        "master.state": "The master's state directory.",
-        "master.secrets": "The directory of the secrets.",
+        "master": "The master's own directories.",
+        "master.state": "The directory in which the master keeps members, changes and secrets.",
+        "master.secrets": "The directory of the secrets, which only root can read.",
     }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:

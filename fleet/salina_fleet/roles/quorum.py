@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 
 CLUSTER = "salina"
 
+KEYS = {
+    "quorum": "etcd, in which Patroni keeps who the primary is.",
+    "quorum.name": "The host's own name in the cluster.",
+    "quorum.address": "The host's own address in the cluster.",
+    "quorum.members": "All voters.",
+    "quorum.members[].name": "The voter's id.",
+    "quorum.members[].address": "The voter's address.",
+    "quorum.token": "A text that keeps two clusters apart which meet by mistake; it is not secret.",
+    "quorum.client_port": "The port for Patroni.",
+    "quorum.peer_port": "The port for the other voters.",
+    "quorum.heartbeat_interval": "The milliseconds between two heartbeats of the leader.",
+    "quorum.election_timeout": "The milliseconds of silence after which the voters elect a leader.",
+    "quorum.wait": "The seconds that a state waits for the other voters.",
+}
+"""What the keys of its pillar mean."""
+
 
 @dataclass(frozen=True)
 class QuorumSettings(Tuning):
@@ -48,6 +64,7 @@ class Quorum(Role):
     count = ((1, 3, 5), "1, 3 or 5: an odd number of voters")
     reads_key = True
     settings: ClassVar = {"quorum": QuorumSettings}
+    keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Patroni keeps its lease in etcd; the members talk to each other."""

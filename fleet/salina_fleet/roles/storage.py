@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
 
+KEYS = {
+    "storage": "GlusterFS on a storage host.",
+    "storage.name": "The host's own name in the pool.",
+    "storage.peers": "All storage hosts, which form the pool.",
+    "storage.volume": "The volume that all storage hosts share.",
+    "storage.volume.name": "The volume's name.",
+    "storage.volume.replica": "The copies of each file.",
+    "storage.volume.bricks": "The bricks in their order: host and directory.",
+    "storage.volume.options": "The options that every apply restores.",
+    "storage.volume.options.NAME": "The value of the option, as `gluster volume get` shows it.",
+    "storage.brick": "The directory of this host's brick.",
+    "storage.family": "The address family of the storage hosts: `inet` or `inet6`.",
+    "storage.max_port": "The highest port that a brick may take; the lowest is 49152.",
+    "storage.wait": "The seconds that a state waits for the other storage hosts.",
+}
+"""What the keys of its pillar mean."""
+
 
 @dataclass(frozen=True)
 class StorageSettings(Tuning):
@@ -41,6 +58,7 @@ class Storage(Role):
     column = 4
     links = ("data",)
     settings: ClassVar = {"storage": StorageSettings}
+    keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts mount the volume; storage hosts form the pool."""

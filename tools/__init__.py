@@ -1,0 +1,1 @@
+"""Tools for the repository itself: what `make docs` runs."""

@@ -1,0 +1,44 @@
+"""Write the generated documents: `make docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from salina_fleet import policy
+from tests import fleets
+from tools import pillar, requirements
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """# Which host may open which port
+
+`make docs` writes this file from the table in [policy.py](../fleet/salina_fleet/policy.py) and from
+`pillar/topology.yaml`. On a master `salt-run topology.table` prints the same table for its fleet.
+Every host's firewall drops all other connections. The firewall host forwards only the published
+service. A host that has both roles of a line needs no rule, because its firewall never filters
+loopback.
+
+"""
+
+
+def ports() -> str:
+    """Write docs/ports.md."""
+    return HEAD + policy.markdown(fleets.fleet())
+
+
+FILES: Mapping[str, Callable[[], str]] = {
+    "docs/requirements.md": lambda: requirements.markdown(ROOT),
+    "docs/pillar.md": pillar.markdown,
+    "docs/ports.md": ports,
+}
+"""Generated file -> what writes its content."""
+
+
+def main() -> None:
+    """Write every generated document."""
+    for name, write in FILES.items():
+        (ROOT / name).write_text(write(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The pillar of a minion, key by key: docs/pillar.md.
+
+The meanings stand beside the code that builds a section: `salina_fleet.pillar.KEYS` for every host,
+`keys` of a role's class for the role. The types, and the roles that get a section,
+come from real pillars: those of all topologies of the tests, with the settings that fill in every
+key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from salina_fleet import pillar
+from salina_fleet.roles import ROLES
+from salina_fleet.roles.app import AppSettings
+from tests import fleets
+
+PILLAR: Mapping[str, str] = {
+    **pillar.KEYS,
+    **{key: text for role in ROLES.values() for key, text in role.keys.items()},
+}
+"""Every key of every section -> its meaning."""
+ANYTHING = "NAME"
+"""The key that stands for all keys of a mapping whose keys are not this project's."""
+KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+
+
+@dataclass
+class Key:
+    """What the pillars hold under a key: the types, and whether some value is a secret."""
+
+    types: set[str] = field(default_factory=set)
+    secret: bool = False
+
+
+@dataclass
+class Found:
+    """What all pillars hold: the keys, and the sets of roles that get each section."""
+
+    keys: dict[str, Key] = field(default_factory=dict)
+    having: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    hosts: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def pillars() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Build the pillar of a minion of each kind, for all applications and for all settings.
+
+    Returns:
+        The roles of each minion, and its pillar.
+    """
+    own = fleets.settings()
+    full = fleets.BY_LOAD.but(
+        replace(own[AppSettings], workers=2, npm_registry="https://registry.example")
+    )
+    for name, host in fleets.kinds():
+        roles = fleets.fleet(name).hosts[host].roles
+        for settings in (own, full):
+            yield roles, fleets.pillar(host, name, settings)
+        for application in fleets.APPLICATIONS:
+            yield roles, fleets.pillar(host, name, application=application)
+
+
+@cache
+def found() -> Found:
+    """Collect every key of every pillar."""
+    all_of = Found()
+    for roles, content in pillars():
+        all_of.hosts.append(roles)
+        for section, value in content.items():
+            all_of.having.setdefault(section, []).append(roles)
+            _collect(section, value, all_of.keys)
+    return all_of
+
+
+def _collect(path: str, value: Any, keys: dict[str, Key]) -> None:
+    key = keys.setdefault(path, Key())
+    key.types.add(_type(value))
+    key.secret |= isinstance(value, str) and _is_secret(value)
+    if isinstance(value, Mapping):
+        free = f"{path}.{ANYTHING}"
+        for name, inner in value.items():
+            if free in PILLAR:
+                keys.setdefault(free, Key()).types.add(_type(inner))
+            else:
+                _collect(f"{path}.{name}", inner, keys)
+    elif isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, Mapping):
+                for name, innermost in inner.items():
+                    _collect(f"{path}[].{name}", innermost, keys)
+
+
+def _is_secret(value: str) -> bool:
+    return value.startswith("canary-") and value != f"canary-{fleets.PUBLIC}"
+
+
+def _type(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "mapping"
+    if isinstance(value, list):
+        kinds = sorted({_type(inner) for inner in value})
+        plural = {"mapping": "mappings", "whole number": "whole numbers"}
+        return "list of " + " or ".join(plural.get(kind, kind) for kind in kinds) if kinds else ""
+    return KINDS[type(value)]
+
+
+def type_of(key: Key) -> str:
+    """Return a key's type in words: `text or null`; an empty list is a list of the others."""
+    types = key.types - {""} or {"list"}
+    words = " or ".join(sorted(types, key=lambda one: (one == "null", one)))
+    return f"{words}, secret" if key.secret else words
+
+
+def receivers(section: str) -> str:
+    """Return the roles whose hosts all get a section, in words."""
+    everything = found()
+    having = everything.having[section]
+    if len(having) == len(everything.hosts):
+        return "every host"
+    roles = dict.fromkeys(role for host in everything.hosts for role in host)
+    always = [
+        role
+        for role in roles
+        if sum(role in host for host in having) == sum(role in host for host in everything.hosts)
+    ]
+    return "hosts with role " + " or ".join(f"`{role}`" for role in always)
+
+
+def markdown() -> str:
+    """Write docs/pillar.md."""
+    lines = [
+        "# The pillar of a minion",
+        "",
+        "`make docs` writes this file: the meanings come from [pillar.py](../fleet/salina_fleet/pillar.py)",
+        "and from `keys` in [roles](../fleet/salina_fleet/roles), the types from the pillars of all",
+        "topologies of the tests. A minion gets the sections of its roles and no others. A key that is",
+        "marked as secret goes only to the hosts that need it. To see the pillar of one minion, run",
+        "`salt-run pillar.show_pillar s1` on the master: it prints the secrets, too.",
+        "",
+        f"`[]` stands for each entry of a list, `{ANYTHING}` for any key of a mapping.",
+    ]
+    keys = found().keys
+    for section in found().having:
+        lines += ["", f"## {section}", "", f"{PILLAR[section]} It goes to {receivers(section)}."]
+        lines += ["", "| key | type | meaning |", "|---|---|---|"]
+        for path, text in PILLAR.items():
+            if path.startswith((f"{section}.", f"{section}[]")):
+                short = path.removeprefix(f"{section}.")
+                lines.append(f"| `{short}` | {type_of(keys[path])} | {text} |")
+    return "\n".join(lines) + "\n"
