@@ -55,9 +55,12 @@ KEYS: dict[str, str] = {
     "ufw.routes[].to": "The address of the host behind the firewall.",
     "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
     "ufw.ping": "The host's own addresses that answer ping.",
-    "ufw.masters": (
-        "The masters' addresses; an open Salt connection survives the start of the firewall."
+    "ufw.connected_before": (
+        "The daemons elsewhere that hosts are connected to before their firewall starts: it accepts "
+        "packets of these connections, although it has not seen them begin."
     ),
+    "ufw.connected_before[].address": "The address of the daemon.",
+    "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
     "ufw.settings": "pillar/settings/firewall.yaml.",
     "ufw.settings.logging": "How much ufw logs: `off`, `low`, `medium`, `high` or `full`.",

@@ -1,4 +1,4 @@
-"""S12: the master looks after its pool each minute, and does nothing while the setting is off."""
+"""S12: the master checks its pool each minute, and does nothing while the setting is off."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from tests.integration.conftest import Fleet
 
 
 def test_it_is_scheduled(fleet: Fleet) -> None:
-    """Beside whatever else is, in the files of master.d."""
+    """S12: The job is scheduled beside the other jobs of master.d."""
     config = salt.config.master_config(fleet.master.config["conf_file"])
     assert config["schedule"]["salina-autoscale"]["function"] == "autoscale.evaluate"
 
 
 def test_off(fleet: Fleet) -> None:
-    """It ends at once, and keeps nothing."""
+    """S12: While the setting is off the job ends at once and keeps nothing."""
     assert fleet.run("autoscale.evaluate").data == {"enabled": False}
     assert not (fleet.state / "autoscale.json").exists()
 
 
 def test_on(fleet: Fleet) -> None:
-    """A rule that doesn't fit is told, and so is a balancer that does not answer."""
+    """S12, K5: The job reports a rule that does not fit, and a balancer that does not answer."""
     settings = fleet.repository / "pillar/settings/autoscale.yaml"
     before = settings.read_text()
     try:

@@ -212,25 +212,25 @@ def plain(at_hand: Path) -> Iterator[Balancer]:
 
 
 def test_requests_go_round(balancer: Balancer) -> None:
-    """S2: each server in turn."""
+    """S2: Each server gets a request in turn."""
     assert balancer.names(30) == dict.fromkeys(SERVERS, 10)
 
 
 @pytest.mark.parametrize("host", ["shop.example", "Shop.Example", "shop.example:8443"])
 def test_each_application_by_its_name(two: Balancer, host: str) -> None:
-    """Issue 5, S2: two host names, each with its own hosts in turn."""
+    """S2: Two host names lead each to the hosts of its own application in turn."""
     assert two.names(10, Host=host) == dict.fromkeys(SHOPS, 5)
     assert two.names(30, Host="crm.example") == dict.fromkeys(SERVERS, 10)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "www.shop.example", "shop.example.org"])
 def test_other_names_are_the_first_applications(two: Balancer, host: str) -> None:
-    """Issue 5: as with one application, which answers whatever it is called."""
+    """S2: The first application also answers requests for any unknown host name."""
     assert two.names(30, Host=host) == dict.fromkeys(SERVERS, 10)
 
 
 def test_an_application_in_need_does_not_fall_to_the_other(two: Balancer) -> None:
-    """Issue 5: its requests wait at its own hosts, and the other goes on."""
+    """S12: Its requests wait at its own hosts, and the other application serves on."""
     for name in SHOPS:
         two.applications[name].health = 500
     assert wait.until(
@@ -241,7 +241,7 @@ def test_an_application_in_need_does_not_fall_to_the_other(two: Balancer) -> Non
 
 
 def test_a_drained_host_is_its_applications(two: Balancer) -> None:
-    """Issue 5, S10: and its servers are told with the application that they serve."""
+    """S10: A drained server is listed with the application that it serves."""
     assert {name: server["backend"] for name, server in module.servers().items()} == {
         **dict.fromkeys(SERVERS, "crm"), **dict.fromkeys(SHOPS, "shop"),
     }  # fmt: skip
@@ -252,7 +252,7 @@ def test_a_drained_host_is_its_applications(two: Balancer) -> None:
 
 
 def test_plain_http_is_redirected(balancer: Balancer) -> None:
-    """O5: permanently, to the same page; HSTS goes with HTTPS only, where it counts."""
+    """O5: HTTP redirects permanently to the same page, and only HTTPS answers have HSTS."""
     status, headers, _ = balancer.ask(
         "/web?debug=1", tls=False, Host=f"crm.example:{balancer.http}"
     )
@@ -263,7 +263,7 @@ def test_plain_http_is_redirected(balancer: Balancer) -> None:
 
 
 def test_without_tls_port_80_serves(plain: Balancer) -> None:
-    """S1: as the assignment has it."""
+    """S1: With `tls: false` port 80 serves, as in the assignment."""
     status, headers, body = plain.ask(tls=False)
     assert status == 200 and "strict-transport-security" not in headers
     assert json.loads(body)["headers"]["x-forwarded-proto"] == "http"
@@ -273,6 +273,7 @@ def test_without_tls_port_80_serves(plain: Balancer) -> None:
 
 
 def test_a_client_does_not_say_who_it_is(balancer: Balancer) -> None:
+    """O4: The balancer replaces every header that names the client."""
     forged = {
         "X-Forwarded-For": "6.6.6.6",
         "X-Forwarded-Proto": "gopher",
@@ -291,13 +292,14 @@ def test_a_client_does_not_say_who_it_is(balancer: Balancer) -> None:
 
 
 def test_a_sick_server_gets_nothing(balancer: Balancer) -> None:
+    """S12: A server whose health check fails gets no request."""
     balancer.applications["s2"].health = 500
     assert wait.until(lambda: not module.servers()["s2"]["healthy"], 10, 0.05)
     assert balancer.names(30) == {"s1": 15, "s3": 15}
 
 
 def test_a_dead_server_fails_no_request(balancer: Balancer) -> None:
-    """Also those that came before its health check noticed."""
+    """S12: No request fails, not even before the health check has noticed."""
     balancer.applications["s3"].shutdown()
     balancer.applications["s3"].server_close()
     for _ in range(10):
@@ -305,7 +307,7 @@ def test_a_dead_server_fails_no_request(balancer: Balancer) -> None:
 
 
 def test_all_sick_is_better_than_no_service(balancer: Balancer) -> None:
-    """What they share is away, for instance the database: requests wait in the app hosts."""
+    """S11, S12: When a common part such as the database is down, requests wait in the app hosts."""
     for application in balancer.applications.values():
         application.health = 500
     balancer.settle(healthy=False)
@@ -313,6 +315,7 @@ def test_all_sick_is_better_than_no_service(balancer: Balancer) -> None:
 
 
 def test_no_server_at_all_is_said_decently(balancer: Balancer) -> None:
+    """S12: Without any server clients get a readable page with status 503."""
     for application in balancer.applications.values():
         application.shutdown()
         application.server_close()
@@ -323,7 +326,7 @@ def test_no_server_at_all_is_said_decently(balancer: Balancer) -> None:
 
 
 def test_what_changes_something_is_sent_once(balancer: Balancer) -> None:
-    """A GET that failed is tried on another server, a POST is not."""
+    """S12: A failed GET goes to another server, and a POST does not."""
     assert {balancer.ask("/502")[0] for _ in range(6)} == {200}
     assert Counter(balancer.ask("/502", "POST")[0] for _ in range(6)) == {502: 4, 200: 2}
     sent = [line for application in balancer.applications.values() for line in application.requests]
@@ -331,6 +334,7 @@ def test_what_changes_something_is_sent_once(balancer: Balancer) -> None:
 
 
 def test_module_drain_and_ready(balancer: Balancer) -> None:
+    """S10: The module takes a server out of both backends, and puts it back."""
     module.drain("s2")
     assert module.servers()["s2"]["drained"] and module.servers("crm.any")["s2"]["drained"]
     assert balancer.names(20) == {"s1": 10, "s3": 10}
@@ -340,7 +344,7 @@ def test_module_drain_and_ready(balancer: Balancer) -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_s10_one_server_is_asked_as_a_client_would(balancer: Balancer, name: str) -> None:
-    """S10: a new host is probed through the balancer, and it is the one that answers."""
+    """S10: A probe through the balancer reaches the new host, and that host answers."""
     url = f"https://127.0.0.1:{balancer.https}/"
     for _ in range(3):
         assert module.answer(name, url, "crm.example") == ""
@@ -349,7 +353,7 @@ def test_s10_one_server_is_asked_as_a_client_would(balancer: Balancer, name: str
 
 
 def test_s10_each_applications_servers_answer(two: Balancer) -> None:
-    """S10, issue 5: one of another application is nobody's to ask by this name."""
+    """S10: A probe by an application's name never reaches another application's host."""
     url = f"https://127.0.0.1:{two.https}/"
     assert module.answer("w2", url, "shop.example") == ""
     assert module.answer("w2", url, "crm.example") in [
@@ -358,10 +362,12 @@ def test_s10_each_applications_servers_answer(two: Balancer) -> None:
 
 
 def test_s10_without_tls_too(plain: Balancer) -> None:
+    """S10: The probe also works over plain HTTP."""
     assert module.answer("s2", f"http://127.0.0.1:{plain.http}/", "crm.example") == ""
 
 
 def test_s10_what_is_wrong_is_told(balancer: Balancer) -> None:
+    """S10, K5: The probe reports a refused connection, and an answer of another server."""
     [free] = free_ports(1)
     assert "refused" in module.answer("s1", f"https://127.0.0.1:{free}/", "crm.example")
     nowhere = f"https://127.0.0.1:{balancer.https}/502"
@@ -369,7 +375,7 @@ def test_s10_what_is_wrong_is_told(balancer: Balancer) -> None:
 
 
 def test_s7_a_client_does_not_choose_its_server(balancer: Balancer) -> None:
-    """Nor does it learn who answered, nor the application that it asked."""
+    """S7: A client neither chooses its server nor learns which server or application answered."""
     for _ in range(3):
         status, headers, body = balancer.ask(source="127.0.0.2", **{"X-Salina-Server": "s2"})
         assert status == 200 and "x-salina-server" not in headers
@@ -379,12 +385,13 @@ def test_s7_a_client_does_not_choose_its_server(balancer: Balancer) -> None:
 
 
 def test_module_weight(balancer: Balancer) -> None:
+    """S12: The module sets a server's share of the requests."""
     module.weight("s3", 50)
     assert balancer.names(50) == {"s1": 20, "s2": 20, "s3": 10}
 
 
 def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S12: a slow server gets next to nothing, and all of its share when it is well again."""
+    """S12: A slow server gets almost nothing, and its full share when it is fast again."""
     monkeypatch.setattr(load, "SHORTEST", 0.1)
     balancer.applications["s3"].delay = 0.1
     threading.Thread(target=load.main, args=[["0.1"]], daemon=True).start()
@@ -400,6 +407,7 @@ def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_load_leaves_nothing(balancer: Balancer) -> None:
+    """S12: When the daemon ends every server has its full weight again."""
     load.give(load.servers()[1], 1)
     assert module.servers()["s2"]["weight"] == 1
     load.restore()
@@ -409,12 +417,16 @@ def test_load_leaves_nothing(balancer: Balancer) -> None:
 
 
 def test_module_statistics(balancer: Balancer) -> None:
+    """The module returns HAProxy's own statistics."""
     balancer.ask()
     rows = {(row["pxname"], row["svname"]): row for row in module.stats()}
     assert rows["service", "FRONTEND"]["req_tot"] == "1"
 
 
 def test_module_errors(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K5: The module names an unknown server, an unknown backend, a bad weight and a dead
+    HAProxy.
+    """
     with pytest.raises(CommandExecutionError, match="HAProxy has no server s9"):
         module.drain("s9")
     with pytest.raises(CommandExecutionError, match="no backend nothing"):

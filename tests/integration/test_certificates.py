@@ -1,4 +1,4 @@
-"""The CA on the master's minion: a certificate in one's own name, and in no other."""
+"""The CA on the master's minion signs a certificate in the host's own name, and in no other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def request(fleet: Fleet, keys: dict[str, list[str]], minion: str, wanted: str) 
 
 
 def test_all_at_once(fleet: Fleet, keys: dict[str, list[str]]) -> None:
-    """Every host gets its own, also when more ask at once than the master has workers."""
+    """S6: Every host gets a certificate, even when more hosts ask at once than the master has
+    workers.
+    """
     with ThreadPoolExecutor() as pool:
         minions = MINIONS * 2
         wanted = [names(fleet, minion) for minion in MINIONS] * 2
@@ -60,7 +62,7 @@ def test_all_at_once(fleet: Fleet, keys: dict[str, list[str]]) -> None:
 
 
 def test_renewal(fleet: Fleet, keys: dict[str, list[str]]) -> None:
-    """What is about to expire, or has other names than the topology wants, is to be renewed."""
+    """S6: A certificate is renewed before it expires, or when the topology changes its names."""
     late = fleet.salt("s1", "certificate.faults", *keys["s1"], names(fleet, "s1"), "9999").data
     assert "expires" in late[0]
     other = fleet.salt("s1", "certificate.faults", *keys["s1"], '["DNS:s2"]').data
@@ -68,7 +70,7 @@ def test_renewal(fleet: Fleet, keys: dict[str, list[str]]) -> None:
 
 
 def test_no_other_name(fleet: Fleet, keys: dict[str, list[str]]) -> None:
-    """nas1 can't have bbdd1's certificate: whatever it expects, it gets its own, and refuses it."""
+    """S6: nas1 cannot have bbdd1's certificate: it gets its own, and refuses it."""
     before = Path(keys["nas1"][0]).read_bytes()
     answer = request(fleet, keys, "nas1", names(fleet, "bbdd1"))
     assert answer.returncode != 0
@@ -78,14 +80,14 @@ def test_no_other_name(fleet: Fleet, keys: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize("forged", ["id=bbdd1", "/etc/passwd"])
 def test_forged_request(fleet: Fleet, keys: dict[str, list[str]], forged: str) -> None:
-    """The runner takes a public key and nothing else from a minion."""
+    """S6: The runner takes a public key and nothing else from a minion."""
     answer = fleet.call("nas1", "publish.runner", "certificates.sign", forged)
     assert "BEGIN CERTIFICATE" not in answer.stdout
 
 
 @pytest.mark.parametrize("claimed", ["nas1", "bbdd1"])
 def test_forged_id(fleet: Fleet, keys: dict[str, list[str]], claimed: str) -> None:
-    """A request in another's name, sent with nas1's own session, is not answered."""
+    """S6: The master does not answer a request in another host's name with nas1's own session."""
     public_key = load_pem_private_key(Path(keys["nas1"][1]).read_bytes(), None).public_key()
     der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     load = {"cmd": "minion_runner", "fun": "certificates.sign", "arg": [der], "id": claimed}
@@ -95,5 +97,5 @@ def test_forged_id(fleet: Fleet, keys: dict[str, list[str]], claimed: str) -> No
 
 @pytest.mark.parametrize("runner", ["secrets.check", "pillar.show_pillar", "state.orchestrate"])
 def test_no_other_runner(fleet: Fleet, runner: str) -> None:
-    """Minions may run no other runner."""
+    """S6: Minions may run no other runner."""
     assert not fleet.call("nas1", "publish.runner", runner).data

@@ -1,6 +1,5 @@
-"""Bad files, failing steps, hosts that are down: each told where, what and why, and nothing done.
-
-Three hosts, and a tree of states that do no harm to the machine which runs the tests.
+"""Bad files, failing steps and dead hosts: the error says where, what and why, and nothing is
+done.
 """
 
 from __future__ import annotations
@@ -184,7 +183,7 @@ def faulty(place: Path, kind: str) -> Iterator[tuple[str, ...]]:
 def test_bad_files_stop_every_apply(
     fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
 ) -> None:
-    """Every host tells the faults, `salt` ends with an exit code, and nothing is changed."""
+    """K5: Every host reports the faults, `salt` ends with an exit code, and nothing is changed."""
     applied = fleet.salt("*", "state.apply", "harmless")
     assert applied.returncode != 0
     assert set(applied.data) == set(MINIONS)
@@ -197,7 +196,7 @@ def test_bad_files_stop_every_apply(
 def test_bad_topology_stops_the_deployment(
     fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
 ) -> None:
-    """Before anything is done; the command that helps ends with an exit code as well."""
+    """K5: Nothing is done, and the command that helps also ends with an exit code."""
     error = failed(fleet.run("state.orchestrate", "orch.deploy"))
     assert error.advice.startswith("bin/lab salt-run topology.check ")
     checked = fleet.run("topology.check")
@@ -219,7 +218,7 @@ def broken(fleet: Fleet) -> Iterator[None]:
 def test_failing_state_ends_the_deployment(
     fleet: Fleet, broken: None, written: dict[str, Path]
 ) -> None:
-    """The tiers after it are not begun; host, state, cause and next command are told."""
+    """K5: No later tier begins, and the error has host, state, cause and next command."""
     deployed = fleet.run("state.orchestrate", "orch.deploy")
     assert last_word(deployed) == f"{CAUSE}\nnext: salt nas1 state.apply"
     error = failed(deployed)
@@ -229,6 +228,7 @@ def test_failing_state_ends_the_deployment(
 
 
 def test_every_kind_of_step_tells_why_it_failed(fleet: Fleet, broken: None) -> None:
+    """K5: Commands, modules, files and states all report why they failed."""
     files = {"orch/steps.sls": STEPS, "unrenderable.sls": "{{ nonsense.a }}\n"}
     for name, text in files.items():
         (fleet.repository / "salt" / name).write_text(text)
@@ -240,6 +240,7 @@ def test_every_kind_of_step_tells_why_it_failed(fleet: Fleet, broken: None) -> N
 
 
 def test_a_state_that_is_refused_says_why_without_a_traceback(fleet: Fleet) -> None:
+    """K5: A refused state reports the reason and no traceback."""
     volume = ("name=nas", "host=nas1", "replica=1", "bricks=[nas1:/nas]", "options={}", "wait=0")
     done = fleet.salt("nas1", "state.single", "gluster.volume", *volume)
     assert done.returncode != 0
@@ -268,7 +269,7 @@ def down(fleet: Fleet) -> Iterator[str]:
 def test_a_planned_host_that_is_down_is_an_error(
     fleet: Fleet, down: str, written: dict[str, Path]
 ) -> None:
-    """It is named before anything is done; it is not passed over."""
+    """K5: The error names a host that is down before anything is done."""
     deployed = fleet.run("state.orchestrate", "orch.deploy")
     assert last_word(deployed) == (
         "master: every planned minion answers (salt.runner)\n"

@@ -1,4 +1,4 @@
-"""What the file server hands out."""
+"""The files that the master's file server gives out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.integration.conftest import Fleet
 
 
 def test_python_through_links(fleet: Fleet) -> None:
-    """The relative links in salt/ are followed: modules, states and utilities are served."""
+    """The file server follows the links in salt/: it serves modules, states and utilities."""
     listed = fleet.call("nas1", "cp.list_master").data
     assert {"_utils/salina/storage/gluster.py", "_modules/certificate.py", "top.sls"} <= set(listed)
     assert not [name for name in listed if "__pycache__" in name or "pillar" in name]
@@ -24,7 +24,9 @@ HIDDEN = (
 
 
 def test_pillar_is_not_served(fleet: Fleet) -> None:
-    """Neither pillar/ nor secrets nor the master's own Python can be had from the file server."""
+    """S6, K4: The file server gives out no pillar, no secret and none of the master's own
+    Python.
+    """
     paths = [f"salt://{path}" for path in ("top.sls", *HIDDEN)]
     ask = "{% for path in " + str(paths) + " %}{{ not salt['cp.get_file_str'](path) }};{% endfor %}"
     got = fleet.call("nas1", "slsutil.renderer", f"string={ask}", "default_renderer=jinja")

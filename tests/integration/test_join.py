@@ -197,7 +197,7 @@ def forge(pool: Fleet, tag: str, data: dict[str, Any]) -> None:
 
 
 def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener) -> None:
-    """S10: once; when it starts again, as a member, nothing follows; no key was accepted for it."""
+    """S10, K1: It joins once; its next start changes nothing; its key was not accepted by name."""
     before, since = [*accepted(pool).iterdir()], time.time()
     pool.minions["s4"].start()
     joins(pool, "s4")
@@ -213,7 +213,7 @@ def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener
 
 
 def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: EventListener) -> None:
-    """S10: of a minion that flaps; and while a change is under way they do nothing."""
+    """S10: A minion that flaps joins once, and its events do nothing during a change."""
     since = time.time()
     with locked(pool):
         fire(pool, "s4", START)
@@ -230,7 +230,7 @@ def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: Eve
 
 
 def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListener) -> None:
-    """S10: s4 is up and may join, but others can not have it do so by its tag, nor strangers."""
+    """S10: Neither a stranger nor another minion can make s4 join with a forged event."""
     since = time.time()
     fire(pool, "s1", START)
     for minion in ("s6", "eve", "salt", ["s4"], "{{ 1 / 0 }}"):
@@ -245,7 +245,9 @@ def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListe
 
 
 def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
-    """S10: in the log, in fleet.status and in join.plan; it is not tried without end."""
+    """S10, K5: The log, fleet.status and join.plan report it, and the master does not repeat it
+    without end.
+    """
     (pool.state / "broken").touch()
     told = pool.run("join.catch_up")
     assert told.returncode == 1
@@ -266,7 +268,9 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
 
 
 def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
-    """S10: somebody's orch.scale when it has been quiet, a joining at once; no leaving host."""
+    """S10, K2: The master finishes an interrupted join at once, an operator's change after a quiet
+    time, and takes up no leaving host.
+    """
     (pool.state / "members.json").write_text('{"app": ["s1", "s4"]}')
     unfinished = pool.state / "unfinished.json"
     unfinished.write_text('{"app": ["s4", "s5"]}')
@@ -286,7 +290,7 @@ def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
 
 
 def test_s10_a_lost_event_is_caught_up(pool: Fleet) -> None:
-    """S10: by the schedule alone, on a master that was down."""
+    """S10, K2: A master that was down catches up with its schedule alone."""
     pool.master.terminate()
     only(pool.master, "schedule")
     pool.master.start()

@@ -1,4 +1,4 @@
-"""The repository's Python reaches a minion when it changed, in the very run that needs it."""
+"""The repository's Python reaches a minion after a change, in the very run that needs it."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def apply(fleet: Fleet) -> Any:
 
 
 def test_bare_minion_predicts(fleet: Fleet, apply: Any) -> None:
-    """test=True on a minion that never had the states knows them."""
+    """K3: A minion that never had the states predicts with them."""
     write_probe(fleet.repository, "one")
     assert apply("test=True")["probe-told"]["comment"] == "one"
 
 
 def test_first_apply(fleet: Fleet, apply: Any) -> None:
-    """A minion that lost everything gets the states and uses them in the same run."""
+    """K2: A minion that lost everything gets the states and uses them in the same run."""
     fleet.salt("nas1", "saltutil.clear_cache")
     states = apply()
     assert states["probe-told"]["comment"] == "one"
@@ -75,7 +75,7 @@ def test_first_apply(fleet: Fleet, apply: Any) -> None:
 
 
 def test_no_change(apply: Any) -> None:
-    """The next run synchronises nothing."""
+    """K1: The next run synchronises nothing."""
     states = apply()
     assert set(states) == {"python-loaded", "probe-told"}
     assert not any(state["changes"] for state in states.values())
@@ -83,7 +83,7 @@ def test_no_change(apply: Any) -> None:
 
 @pytest.mark.parametrize("value", ["two", "three"])
 def test_update(fleet: Fleet, apply: Any, value: str) -> None:
-    """A changed utility and its changed user are new in the run that brings them, and stay."""
+    """The run that brings a changed utility and its changed user already uses both."""
     assert fleet.salt("nas1", "probe.value").data != value
     write_probe(fleet.repository, value, STATE.replace("VALUE}", f"VALUE}} # {value}"))
     assert apply()["probe-told"]["comment"] == value
@@ -92,7 +92,7 @@ def test_update(fleet: Fleet, apply: Any, value: str) -> None:
 
 
 def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
-    """Right also where the minion's own process holds the old utility, as a schedule leaves it."""
+    """An update also works when the minion's own process holds the old utility."""
     fleet.salt("nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1")
     assert wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
     fleet.salt("nas1", "schedule.delete", "probe")
@@ -102,7 +102,7 @@ def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
 
 
 def test_removed(fleet: Fleet, apply: Any) -> None:
-    """What leaves the repository leaves the minions."""
+    """A file that leaves the repository also leaves the minions."""
     (fleet.repository / "_modules/probe.py").unlink()
     apply()
     assert "not available" in str(fleet.salt("nas1", "probe.value").data)

@@ -27,7 +27,7 @@ def seen(fleet: Fleet, text: str) -> set[str]:
 
 @pytest.mark.parametrize("minion", ["nas1", "s1", "salt"])
 def test_scope(fleet: Fleet, minion: str) -> None:
-    """S6: nas1 sees no password of the database, s1 none of the replication."""
+    """S6, K4: nas1 gets no password of the database, and s1 none of the replication."""
     pillar = json.dumps(fleet.run("pillar.show_pillar", minion).data)
     assert f'"id": "{minion}"' in pillar
     assert seen(fleet, pillar) == fleets.secrets_of(minion)
@@ -44,7 +44,7 @@ def forged(fleet: Fleet) -> Iterator[None]:
 
 
 def test_forged(fleet: Fleet, forged: None) -> None:
-    """S6: a minion that passes its own pillar and forged grains learns nothing more."""
+    """S6, K4: A minion that passes its own pillar and forged grains learns nothing more."""
     override = f"pillar={json.dumps(FORGED)}"
     pillar = fleet.call("nas1", "pillar.items", "unmask=True", override).stdout
     assert "10.1.4.21" in pillar  # its own
@@ -53,7 +53,7 @@ def test_forged(fleet: Fleet, forged: None) -> None:
 
 
 def test_forged_in_an_apply(fleet: Fleet, forged: None) -> None:
-    """S6: nor does a state that it applies, which sees the pillar as it is."""
+    """S6, K4: A state that the minion applies sees the real pillar."""
     probe = fleet.repository / "salt/probe.sls"
     probe.write_text("seen:\n  test.show_notification:\n    - text: {{ pillar | json | json }}\n")
     try:
@@ -70,7 +70,9 @@ def test_forged_in_an_apply(fleet: Fleet, forged: None) -> None:
 
 @pytest.mark.parametrize("claimed", ["nas1", "s1"])
 def test_forged_id(fleet: Fleet, claimed: str) -> None:
-    """S6: a request in another's name, sent with nas1's own session, is not answered."""
+    """S6, K4: The master does not answer a request in another host's name with nas1's own
+    session.
+    """
     load = {"cmd": "_pillar", "id": claimed, "grains": {}, "pillar_override": {}}
     answer = fleet.ask("nas1", load, private="pillar")
     assert ("10.1.4.21" in str(answer)) == (claimed == "nas1")
@@ -79,14 +81,16 @@ def test_forged_id(fleet: Fleet, claimed: str) -> None:
 
 @pytest.mark.parametrize("function", ["test.ping", "pillar.items", "publish.runner"])
 def test_minions_may_ask_nothing_of_each_other(fleet: Fleet, function: str) -> None:
-    """S6: a minion publishes nothing; what it may run on the master: test_certificates.py."""
+    """S6, K4: A minion cannot publish commands; test_certificates.py covers what it may run on the
+    master.
+    """
     assert not fleet.call("nas1", "publish.publish", "*", function).data
 
 
 def test_no_secret_is_in_a_cache(fleet: Fleet) -> None:
-    """S6: neither the master's nor a minion's, after an apply.
+    """S6, K4: After an apply no cache of the master or of a minion has a secret.
 
-    But for the jobs: some of the tests above ask for a pillar as a job.
+    The jobs are left out: some of the tests above ask for a pillar as a job.
     """
     assert fleet.salt("s1", "state.apply", "common.python,common.hosts", "test=True").data
     caches = [Path(one.config["cachedir"]) for one in (fleet.master, *fleet.minions.values())]
@@ -102,12 +106,12 @@ def test_no_secret_is_in_a_cache(fleet: Fleet) -> None:
 
 
 def test_the_master_itself(fleet: Fleet) -> None:
-    """An orchestration runs under an id of the master's own, which is given nothing."""
+    """S6, K4: An orchestration runs under an id of the master's own, which gets nothing."""
     assert fleet.run("pillar.show_pillar", "salt_master").data == {}
 
 
 def test_stranger(fleet: Fleet) -> None:
-    """An id that is no host of the fleet has no pillar, but an error that says so."""
+    """S6, K4: An id that the fleet does not have gets an error and no pillar."""
     told = fleet.run("pillar.show_pillar", "eve")
     assert "eve" in told.stdout + told.stderr
     assert "password" not in told.stdout

@@ -9,7 +9,7 @@ from tests.integration.conftest import Fleet
 
 
 def test_topology(fleet: Fleet) -> None:
-    """check, show, map and table, as the operator calls them."""
+    """K5: check, show, map and table work as the operator calls them."""
     assert "is good" in fleet.run("topology.check").stdout
     assert fleet.run("topology.show").data["hosts"]["nas1"]["roles"] == ["storage", "quorum"]
     assert "nas1" in fleet.run("topology.map").stdout
@@ -17,7 +17,9 @@ def test_topology(fleet: Fleet) -> None:
 
 
 def test_secrets_are_made_once(fleet: Fleet) -> None:
-    """secrets.create changes nothing the second time, tells no value, and lets root alone read."""
+    """K1, K4: secrets.create changes nothing the second time, prints no value, and only root
+    reads.
+    """
     folder = fleet.state / "secrets"
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     made = fleet.run("secrets.create")
@@ -30,7 +32,7 @@ def test_secrets_are_made_once(fleet: Fleet) -> None:
 
 
 def test_configuration_is_the_repositorys(fleet: Fleet) -> None:
-    """The drop-ins of master.d are in force as they stand, over whatever else is configured."""
+    """The drop-ins of master.d take effect as they stand, over any other configuration."""
     roots = fleet.run("config.get", "file_roots").data
     assert roots == {"base": [str(fleet.repository / "salt")]}
     assert fleet.run("config.get", "auto_accept").data is False
@@ -38,7 +40,7 @@ def test_configuration_is_the_repositorys(fleet: Fleet) -> None:
 
 
 def test_ready(fleet: Fleet) -> None:
-    """Hosts that answer are ready; a planned host that is down is an error that names it."""
+    """K5: Hosts that answer are ready, and the error names a planned host that is down."""
     assert fleet.run("fleet.ready", "hosts=[salt, nas1]", "timeout=60").data == ["salt", "nas1"]
     down = fleet.run("fleet.ready", "hosts=[salt, bbdd1, bbdd2]", "timeout=1")
     assert down.returncode == 1
@@ -50,7 +52,9 @@ def test_ready(fleet: Fleet) -> None:
 
 
 def test_ready_waits_for_an_apply(fleet: Fleet) -> None:
-    """A host that applies states is not ready, however soon it answers: a second apply fails."""
+    """A host that applies states is not ready, however soon it answers: a second apply would
+    fail.
+    """
     fleet.salt("nas1", "--async", "state.single", "cmd.run", "sleep 8")
     busy = "waited 0 s for nas1, where states are being applied\nnext: salt nas1 saltutil.running"
     assert wait.until(
@@ -61,7 +65,7 @@ def test_ready_waits_for_an_apply(fleet: Fleet) -> None:
 
 
 def test_members_and_tiers(fleet: Fleet) -> None:
-    """What an orchestration asks for: who is there, and in which order."""
+    """The runners tell an orchestration the current members, and the order of the tiers."""
     assert fleet.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
     tiers = fleet.run("topology.tiers").data
     names = [tier["name"] for tier in tiers]

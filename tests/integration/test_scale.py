@@ -33,7 +33,9 @@ def recorded(fleet: Fleet) -> list[dict[str, list[str]] | None]:
 
 
 def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
-    """S10: who comes and goes, and who follows: those whose rules name the pool's hosts."""
+    """S10: The plan lists joining and leaving hosts, and the hosts whose rules name the pool's
+    hosts.
+    """
     plan = fleet.run("fleet.plan", "pool=app", "count=4").data
     assert (plan["joining"], plan["leaving"]) == (["s4"], [])
     assert plan["neighbours"] == ["nas1", "nas2", "nas3", "bbdd1", "bbdd2"]
@@ -53,7 +55,9 @@ def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
     ],
 )
 def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fault: str) -> None:
-    """S10: one clear error, exit code not 0, nothing recorded, no change running."""
+    """S10, K5: There is one clear error, the exit code is not 0, and nothing is recorded or
+    locked.
+    """
     for function in ("fleet.plan", "change.begin"):
         told = fleet.run(function, *request_)
         assert told.returncode == 1
@@ -63,7 +67,7 @@ def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fa
 
 
 def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
-    """S10: in the words of the runner, without a traceback; exit code not 0, nothing recorded."""
+    """S10, K5: The error has the runner's words and no traceback, and nothing is recorded."""
     told = scale(fleet, count=99)
     assert told.returncode == 1
     assert "count: 99, allowed is 1 to 10" in told.stdout
@@ -72,7 +76,9 @@ def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
 
 
 def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
-    """S10: every pillar knows the new member; the same request again is taken up, done once."""
+    """S10, K2: Every pillar knows the new member, and the same request again finishes the change
+    once.
+    """
     again = [fleet.run("change.begin", "pool=app", "count=4").data for _ in range(2)]
     assert again[0] == again[1]
     assert recorded(fleet) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
@@ -89,7 +95,7 @@ def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
 
 
 def test_s10_what_is_so_already_is_not_recorded(fleet: Fleet) -> None:
-    """S10: the same count again has no step, and writes nothing."""
+    """S10, K1: The same count again has no step and writes nothing."""
     assert fleet.run("change.begin", "pool=app", "count=3").data["steps"] == []
     assert scale(fleet, count=3).returncode == 0
     assert recorded(fleet) == [None, None]
@@ -121,7 +127,9 @@ def provisioner(fleet: Fleet) -> Iterator[Path]:
 
 
 def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path) -> None:
-    """S10: each is named with the reason, and nothing is left of it: neither member nor key."""
+    """S10, K5: The error names each with its reason, and neither its membership nor its key
+    remains.
+    """
     assert fleet.run("change.begin", "pool=app", "count=5").returncode == 0
     told = fleet.run("change.create", "hosts=[s4, s5]", "timeout=1")
     assert told.returncode == 1
@@ -138,7 +146,7 @@ def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path
 def test_s10_others_may_know_a_host_of_an_interrupted_change(
     fleet: Fleet, provisioner: Path
 ) -> None:
-    """S10: so it stays unfinished, and the next change has them follow."""
+    """S10, K2: The change stays unfinished, and the next change updates those hosts."""
     assert fleet.run("change.begin", "pool=app", "count=4").returncode == 0
     (keys(fleet) / "s4").write_text((keys(fleet) / "s1").read_text())
     assert fleet.run("change.create", "hosts=[s4]", "timeout=1").returncode == 1
@@ -153,7 +161,7 @@ def keys(fleet: Fleet) -> Path:
 
 @pytest.mark.parametrize("file", FILES)
 def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
-    """S10: half-written by hand or by a bad disk: named, and not overwritten."""
+    """S10, K5: A damaged file is named and not overwritten."""
     (fleet.state / file).write_text('{"app": ["s1", ')
     told = fleet.run("change.begin", "pool=app", "count=4")
     assert told.returncode == 1
@@ -163,7 +171,7 @@ def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
 
 
 def test_s10_two_at_once(fleet: Fleet) -> None:
-    """S10: the second is told which change is running, and since when."""
+    """S10: The second change learns which process holds the lock, and since when."""
     script = (
         "import sys, time; from salina_fleet.change import exclusive; "
         "exclusive.take(sys.argv[1], 'mine'); time.sleep(60)"

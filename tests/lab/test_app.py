@@ -1,8 +1,4 @@
-"""The application tier as a client sees it: S1, S5 and S9, O2 to O4, O6 and O7.
-
-Requests are made on c1, beyond the firewall. Which application host served one is told by its
-nginx, in whose log the request's mark stands.
-"""
+"""The application tier as a client sees it: S1, S5 and S9, O2 to O4, O6 and O7."""
 
 from __future__ import annotations
 
@@ -103,7 +99,7 @@ def sql(statement: str) -> list[str]:
 
 
 def test_s1_login_page_and_its_assets(client: Any) -> None:
-    """S1: the page and every script, style and image that it names, jQuery among them."""
+    """S1: The login page and every script, style and image that it names arrive, jQuery too."""
     found = client(
         """
 import re
@@ -124,7 +120,7 @@ print(json.dumps({
 
 
 def test_o4_the_balancer_names_the_client_and_nobody_else_may(client: Any, mark: str) -> None:
-    """O4: nginx knows c1 by its address; what c1 says about itself is not believed."""
+    """O4: nginx knows c1 by its address and ignores what c1 claims about itself."""
     client(
         """
 print(json.dumps(get(f"/web/login?{given['mark']}", **{"X-Forwarded-For": "192.0.2.7"})[0]))
@@ -135,7 +131,7 @@ print(json.dumps(get(f"/web/login?{given['mark']}", **{"X-Forwarded-For": "192.0
 
 
 def test_session_is_valid_on_every_host(client: Any, mark: str) -> None:
-    """Sessions are in the database: one login, and every host knows who it is."""
+    """S2: Sessions are in the database, so every host accepts a login that one host made."""
     found = client(
         """
 uid = login()["uid"]
@@ -148,7 +144,7 @@ print(json.dumps({"uid": uid, "seen": seen}))
 
 
 def test_s5_attachment_is_the_same_from_every_host(client: Any, mark: str) -> None:
-    """S5: uploaded through one host, read with identical bytes through each other."""
+    """S5: A file that a client uploads through one host has the same bytes on each other host."""
     content = os.urandom(300_000)
     found = client(
         f"""
@@ -165,14 +161,16 @@ model("ir.attachment", "unlink", [number])
 
 
 def test_s5_the_filestore_is_on_the_volume() -> None:
-    """S5: what Odoo stores lies on the shared volume, owned by the service's user."""
+    """S5: Odoo's files are on the shared volume and belong to the service's user."""
     answer = run("s2", "stat", "--format=%U %a", "/mnt/nas/crm/filestore/crm").split()
     assert answer[0] == "odoo"
     assert run("s2", "stat", "--file-system", "--format=%T", "/mnt/nas/crm").strip() == "fuseblk"
 
 
 def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
-    """S5: its own view of the mounts keeps the volume writable (see the unit's ReadWritePaths)."""
+    """S5: The service can still write to the volume after an outage (see ReadWritePaths in its
+    unit).
+    """
     for host in APPS:
         pid = run(host, "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
         inside = ["nsenter", "--target", pid, "--mount", "--setuid", "869", "--setgid", "869"]
@@ -180,7 +178,7 @@ def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
 
 
 def test_s9_initialised_once_without_demo_data() -> None:
-    """S9: each step has one host that did it; no demo data."""
+    """S9: One host did each step, and there is no demo data."""
     steps = [row.split("|") for row in sql("SELECT step, host FROM salina_once ORDER BY finished")]
     assert [step for step, _ in steps] == ["initialise", "set the login", f"set the URL {URL}"]
     assert {host for _, host in steps} <= set(APPS)
@@ -211,7 +209,7 @@ def marks() -> Iterator[str]:
 
 
 def test_s9_raced_by_all_hosts_a_step_runs_once(marks: str) -> None:
-    """S9: twenty steps, each begun by all hosts at the same moment: each runs on one of them."""
+    """S9: All hosts begin twenty steps at the same moment, and each step runs on one host only."""
     steps = [f"{marks.rpartition('/')[2]}-{number}" for number in range(20)]
     given = json.dumps({"steps": steps, "shared": marks, "hosts": APPS})
     said = run("salt", "/opt/salt/bin/python", "-c", RACES, given=given)
@@ -226,7 +224,7 @@ def test_s9_raced_by_all_hosts_a_step_runs_once(marks: str) -> None:
 
 
 def test_s9_a_step_that_fails_stays_undone_and_is_tried_again(marks: str) -> None:
-    """S9: whoever comes next does it; the failure shows what the command said."""
+    """S9, K2, K5: The error shows the command's output, and the next host does the failed step."""
     step = marks.rpartition("/")[2]
     fails = ["once.run", step, json.dumps(["sh", "-c", "echo no luck; exit 3"])]
     failed = salt("s1", *fails, "odoo", "/")["s1"]
@@ -238,7 +236,9 @@ def test_s9_a_step_that_fails_stays_undone_and_is_tried_again(marks: str) -> Non
 
 
 def test_o6_static_files_are_compressed_and_cached(client: Any) -> None:
-    """O6: gzip, long expiry, and the second answer comes from nginx's cache."""
+    """O6: Static files are compressed and expire late, and nginx's cache gives the second
+    answer.
+    """
     found = client(
         """
 path = "/web/static/lib/underscore/underscore.js"
@@ -255,7 +255,7 @@ print(json.dumps([[headers, len(gzip.decompress(body))] for _, headers, body in 
 
 
 def test_o7_long_polling_goes_to_its_own_port(client: Any, mark: str) -> None:
-    """O7: a poll waits on port 8072 until another host's message arrives, wherever it was sent."""
+    """O7: A poll waits on port 8072 until a message arrives that another host received."""
     found = client(
         """
 login()
@@ -283,7 +283,9 @@ print(json.dumps(answers))
 
 
 def test_o2_o3_service_as_it_should_run() -> None:
-    """O2, O3: own user, only where the proxy needs it, secrets readable by nobody else."""
+    """O2, O3: Odoo has its own user, listens only for the proxy, and keeps its secrets
+    unreadable.
+    """
     for host in APPS:
         assert run(host, "systemctl", "is-enabled", "odoo").strip() == "enabled"
         users = run(host, "ps", "-o", "user=", "-C", "python")
@@ -297,7 +299,7 @@ def test_o2_o3_service_as_it_should_run() -> None:
 
 
 def test_o2_odoo_takes_the_hashed_password() -> None:
-    """O2: admin_passwd is a hash that passlib, as Odoo uses it, finds right."""
+    """O2: passlib, which Odoo uses, accepts the hash in admin_passwd."""
     script = (
         "import configparser, sys; from passlib.hash import pbkdf2_sha512 as h; "
         "c = configparser.RawConfigParser(); c.read('/etc/odoo/odoo.conf'); "
@@ -307,7 +309,7 @@ def test_o2_odoo_takes_the_hashed_password() -> None:
 
 
 def test_o3_log_is_rotated_and_followed() -> None:
-    """O3: after a rotation Odoo writes into the new file."""
+    """O3: Odoo writes into the new file after a rotation."""
     run("s3", "logrotate", "--force", "/etc/logrotate.d/odoo")
     run("s3", "curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:8069/web/login")
     assert "/web/login" in run("s3", "cat", "/var/log/odoo/odoo.log")
@@ -315,7 +317,7 @@ def test_o3_log_is_rotated_and_followed() -> None:
 
 
 def test_o3_restarted_after_a_failure() -> None:
-    """O3: systemd starts the service again when its process is gone."""
+    """O3: systemd starts the service again after its process died."""
     before = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     run("s2", "systemctl", "kill", "--signal=KILL", "odoo")
     assert salt(

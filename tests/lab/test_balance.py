@@ -1,4 +1,4 @@
-"""S12: balance by load on the running fleet. By default nothing of it is there."""
+"""S12: balancing by load on the running fleet; by default it is off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ LEFT = (
 
 
 def test_a_slow_host_gets_next_to_nothing_and_comes_back() -> None:
-    """S12: it still serves, and gets more when it is well; without the daemon nothing is left."""
+    """S12: A slow host still serves, and gets more again later; without the daemon nothing
+    remains.
+    """
     slow = APPS[-1]
 
     def not_better() -> str:

@@ -102,7 +102,9 @@ def clean() -> Iterator[None]:
 
 
 def test_s10_add_and_remove() -> None:
-    """A bare host whose minion answers at once, commands that work on it, and no trace after."""
+    """S10: The minion of a new bare host answers at once, commands work on it, and no trace
+    remains.
+    """
     lab.lab("add", "s9")
     assert lab.salt("s9", "test.ping") == {"s9": True}
     assert lab.run("s9", "hostname").strip() == "s9"
@@ -121,14 +123,16 @@ def test_s10_add_and_remove() -> None:
 
 @pytest.mark.parametrize("host", ["nas1", "s11", "salt"])
 def test_only_hosts_of_pools_come_and_go(host: str) -> None:
-    """S10: neither by a person nor by the master."""
+    """S10: Neither a person nor the master can add or remove any other host."""
     for done in (bin_lab("add", host), bin_lab("remove", host), provisioner("destroy", host)):
         assert done.returncode == 1
         assert f"{host!r} is no host of a pool" in done.stderr
 
 
 def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
-    """Also when it is so already; the host trusts this master alone; no key is in the log."""
+    """S10, K1: A repeated call succeeds too; the host trusts this master alone; no log has a
+    key.
+    """
     data = invited("s9")
     first = provisioner("create", "s9", given=data)
     assert (first.returncode, first.stdout) == (0, "s9: made\n"), first.stderr
@@ -149,7 +153,7 @@ def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
 
 
 def test_s10_hosts_are_made_together() -> None:
-    """Two at the same time, which both answer."""
+    """S10: Two hosts are made at the same time, and both answer."""
     data = {host: invited(host) for host in HOSTS}
     with ThreadPoolExecutor() as pool:
         done = list(pool.map(lambda host: provisioner("create", host, given=data[host]), HOSTS))
@@ -158,7 +162,9 @@ def test_s10_hosts_are_made_together() -> None:
 
 
 def test_s10_a_killed_cloud_and_hosts_that_nobody_names() -> None:
-    """`status` tells, `up` mends: with a new cloud, without s9; s10 is left to its change."""
+    """S10, K2: `status` reports a dead cloud and `up` starts a new one; it removes s9, which nobody
+    planned, and leaves s10 to its change.
+    """
     for host in HOSTS:
         assert provisioner("create", host, given=invited(host)).returncode == 0
     pid = server.pid()

@@ -1,9 +1,4 @@
-"""The real daemons' own judgement of every rendered file, for every topology of the tests.
-
-Files of one fleet are judged on a host of another, the running one, which has the daemon: there
-they are in their places, and their host's addresses exist, in a view that nobody else has
-(tests/lab/trial.py). Each daemon is also shown a spoilt file, which it has to refuse.
-"""
+"""The real daemons check every rendered file, for every topology of the tests."""
 
 from __future__ import annotations
 
@@ -282,7 +277,7 @@ def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:
 
 @pytest.mark.parametrize("daemon", CHECKS)
 def test_daemon_takes_what_is_rendered(daemon: str, rendered: dict[str, Rendered]) -> None:
-    """S15: for every topology; and it refuses a spoilt file, so that its word counts."""
+    """S15: Each daemon accepts its files of every topology, and refuses a damaged one."""
     check = CHECKS[daemon]
     judged = {
         name: host
@@ -298,13 +293,15 @@ def test_daemon_takes_what_is_rendered(daemon: str, rendered: dict[str, Rendered
 
 
 def test_nginx_takes_what_the_newest_odoo_needs(tmp_path: Path) -> None:
-    """O4, O7: the version that the lab can't run has other paths."""
+    """O4, O7: nginx accepts the paths of the newest Odoo, which the lab cannot run."""
     newest = render("default", "s1", tmp_path, "odoo-19.0")
     assert judge(CHECKS["nginx"], [newest]) == [""]
 
 
 def test_every_file_is_judged(rendered: dict[str, Rendered]) -> None:
-    """A new file is for a daemon above, or for somebody who has no check."""
+    """Every rendered file has a daemon above that checks it, or is listed as one without a
+    check.
+    """
     known = (*OTHERS, *(path for check in CHECKS.values() for path in check.paths))
     assert {
         path for host in rendered.values() for path in host.files if not path.startswith(known)

@@ -29,6 +29,7 @@ def log_in(client: str, parameters: str, password: str) -> str:
 
 
 def test_s11_the_replica_streams_over_tls_in_synchrony() -> None:
+    """S11: The replica streams over TLS, each commit waits for it, and data checksums are on."""
     primary = leader()
     [row] = sql(
         primary,
@@ -42,11 +43,13 @@ def test_s11_the_replica_streams_over_tls_in_synchrony() -> None:
 
 @pytest.mark.parametrize("host", DATABASES)
 def test_s6_nobody_is_trusted_and_nobody_comes_without_tls(host: str) -> None:
+    """S6: pg_hba accepts SCRAM over TLS, and the local superuser."""
     rules = sql(host, "SELECT type, auth_method FROM pg_hba_file_rules").splitlines()
     assert set(rules) == {"local|peer", "hostssl|scram-sha-256"}
 
 
 def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> None:
+    """S6: The application's role has no privilege beyond its own database."""
     primary = leader()
     columns = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
     assert sql(primary, f"SELECT {columns} FROM pg_roles WHERE rolname = 'crm'") == "f|f|f|f|f"
@@ -57,6 +60,7 @@ def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> N
 
 
 def test_s6_the_application_logs_in_over_verified_tls_only() -> None:
+    """S6: A login without TLS, with a wrong password, from another host or as superuser fails."""
     host = leader()
     password = secret("app-crm-database")
     base = f"host=database hostaddr={DATABASES[host]} user=crm"
@@ -71,6 +75,7 @@ def test_s6_the_application_logs_in_over_verified_tls_only() -> None:
 
 
 def test_the_rest_interface_and_the_quorum_want_certificates() -> None:
+    """S6: Patroni's interface and etcd refuse a client without a certificate."""
     ask = ["curl", "--silent", "--cacert", "/etc/salina/tls/ca.crt", "--write-out", "%{http_code}"]
     address = DATABASES["bbdd1"]
     drop = ["--output", "/dev/null"]
@@ -86,6 +91,7 @@ def test_the_rest_interface_and_the_quorum_want_certificates() -> None:
 
 @pytest.mark.parametrize("host", DATABASES)
 def test_passwords_are_in_no_log_and_on_no_command_line(host: str) -> None:
+    """S6, K4: No log and no command line has a password, and only PostgreSQL reads the file."""
     search = (
         "while read -r word; do"
         ' for file in /proc/[0-9]*/cmdline; do grep -qaF -- "$word" $file && echo $file; done;'
@@ -99,6 +105,7 @@ def test_passwords_are_in_no_log_and_on_no_command_line(host: str) -> None:
 
 
 def test_a_setting_changed_by_hand_is_put_back() -> None:
+    """S11: An apply restores a setting that somebody changed by hand."""
     primary = leader()
     salt(primary, "patroni.patch", '{"ttl": 25, "postgresql": {"parameters": {"work_mem": "9MB"}}}')
     state = applied(primary, "patroni", "patroni-configured")
@@ -109,6 +116,7 @@ def test_a_setting_changed_by_hand_is_put_back() -> None:
 
 @pytest.mark.slow
 def test_s11_switchover_and_back_loses_nothing() -> None:
+    """S11: Two switchovers lose no acknowledged row."""
     first = leader()
     with Writer() as writer:
         wait_for([writer], 10)
@@ -126,7 +134,7 @@ def test_s11_switchover_and_back_loses_nothing() -> None:
 
 @pytest.mark.slow
 def test_s11_patroni_killed_loses_nothing() -> None:
-    """S11: systemd starts it again; PostgreSQL goes on meanwhile."""
+    """S11: systemd starts Patroni again, and PostgreSQL serves meanwhile."""
     primary = leader()
     with Writer() as writer:
         wait_for([writer], 10)
@@ -141,6 +149,7 @@ def test_s11_patroni_killed_loses_nothing() -> None:
 
 @pytest.mark.slow
 def test_a_member_of_the_quorum_that_lost_its_data_comes_back() -> None:
+    """S11: An apply brings back a voter that lost its data; it does not return by itself."""
     run("nas3", "systemctl", "stop", "etcd")
     run("nas3", "rm", "-rf", "/var/lib/etcd/default")
     run("nas3", "systemctl", "start", "etcd")

@@ -1,4 +1,4 @@
-"""A full disk: one clear error, nothing that stays half done, and the next apply succeeds."""
+"""A full disk causes one clear error, leaves nothing half done, and the next apply succeeds."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def case(request: pytest.FixtureRequest, sources: None) -> Iterator[Case]:
 
 
 def test_full_disk(case: Case) -> None:
-    """S15: a state that meets it says what can't be written; with room again it goes on."""
+    """S15, K2, K5: The failed state names the file, and the next apply with free space succeeds."""
     failed = single(case)
     assert failed["result"] is False
     assert FULL in failed["comment"]
@@ -157,7 +157,9 @@ def directory() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_full_brick(small_brick: None, directory: str) -> None:
-    """S4: writing goes on with the other two; everybody who asks is told; it heals by itself."""
+    """S4: The other two hosts take the writes, every check reports the full brick, and it heals
+    itself.
+    """
     fill = "fallocate --length $(df --output=avail --block-size=1 /mnt | tail -1) /mnt/ballast"
     lab.shell(STORAGE, fill)
     lab.shell("s1", f"head -c 1000000 /dev/urandom >{directory}/file")

@@ -1,4 +1,4 @@
-"""The edge of the running lab, as a client beyond the firewall sees it: S1, S2, S7, O5."""
+"""The edge of the running lab as a client beyond the firewall sees it: S1, S2, S7, O5."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def numbers(text: str) -> set[int]:
 
 
 def test_a_client_reaches_the_service_by_name() -> None:
-    """S1: through firewall and balancer, with a certificate of the project's CA."""
+    """S1: A client reaches the service through firewall and balancer, with a certificate of
+    the CA.
+    """
     authority = run("salt", "cat", "/var/lib/salina/secrets/ca.crt")
     url = f"https://{DOMAIN}{HEALTH}"
     names = f"--resolve {DOMAIN}:443:{SERVICE.address}"
@@ -83,7 +85,7 @@ def test_a_client_reaches_the_service_by_name() -> None:
 
 
 def test_plain_http_is_redirected_and_https_pinned() -> None:
-    """O5: a permanent redirect, and HSTS on what HTTPS answers."""
+    """O5: Port 80 redirects permanently, and answers over HTTPS have HSTS."""
     plain = headers(f"http://{DOMAIN}/web?debug=1")
     assert plain["status"] == "301"
     assert plain["location"] == f"https://{DOMAIN}/web?debug=1"
@@ -91,7 +93,7 @@ def test_plain_http_is_redirected_and_https_pinned() -> None:
 
 
 def test_tls_of_today() -> None:
-    """O5: Mozilla's intermediate settings: TLS 1.2 and 1.3, forward secrecy, AEAD."""
+    """O5: Mozilla's intermediate settings hold: TLS 1.2 and 1.3, forward secrecy, AEAD."""
 
     def shake(*arguments: str) -> str:
         command = ["openssl", "s_client", "-connect", f"{SERVICE.address}:443", *arguments]
@@ -107,13 +109,13 @@ def test_tls_of_today() -> None:
 
 
 def test_the_key_is_roots_alone() -> None:
-    """O5: the private key of the service."""
+    """O5: Only root can read the private key of the service."""
     found = run("lb1", "stat", "-c", "%U:%G %a", "/etc/salina/tls/host.key")
     assert found.strip() == "root:root 600"
 
 
 def test_requests_go_round() -> None:
-    """S2: 300 requests of a client, 100 to each app host."""
+    """S2: Of 300 requests of a client each app host gets 100."""
 
     def counts() -> dict[str, int]:
         return {name: server["requests"] for name, server in servers().items()}
@@ -139,6 +141,7 @@ def drained() -> Iterator[str]:
 
 
 def test_a_drain_outlives_a_reload(drained: str) -> None:
+    """S10: A drained host stays drained when HAProxy reloads."""
     run("lb1", "systemctl", "reload", "haproxy")
     stats = salt("lb1", "balancer.stats")["lb1"]
     assert [row["stot"] for row in stats if row["svname"] == "FRONTEND"] == ["0"]  # a new process
@@ -146,7 +149,7 @@ def test_a_drain_outlives_a_reload(drained: str) -> None:
 
 
 def test_only_the_service_is_open_to_clients() -> None:
-    """S7: all ports of all addresses of all hosts, TCP, and the low ones over UDP."""
+    """S7: A client scans all TCP ports and the low UDP ports of all addresses of all hosts."""
     found = scan("c1", dict.fromkeys(ADDRESSES, "1-65535"))
     let_through = {address: answer for address, answer in found.items() if any(answer.values())}
     assert let_through == {
@@ -155,13 +158,13 @@ def test_only_the_service_is_open_to_clients() -> None:
 
 
 def test_only_the_service_answers_ping_of_clients() -> None:
-    """S7: the service's address and no other."""
+    """S7: Only the service's address answers ping."""
     pings = [f"ping -c1 -W2 -q {address} >&2 && echo {address} &\n" for address in ADDRESSES]
     assert shell("c1", "".join(pings) + "wait").split() == [SERVICE.address]
 
 
 def test_the_firewall_is_closed_over_ipv6() -> None:
-    """S7: also at the address that it has in the clients' network without being given one."""
+    """S7: The firewall also drops packets to the link-local address in the clients' network."""
     link = run("fw", "sh", "-c", "ip -6 -o addr show dev eth0 scope link").split()[3].split("/")[0]
     ports = "22 80 443 4505 4506 8008 24007"
     script = f"""
@@ -176,7 +179,7 @@ done; true
 
 @pytest.mark.parametrize("source", HOSTS)
 def test_hosts_reach_what_the_table_says(source: str) -> None:
-    """S7: from every host, every other host's addresses in the networks that they share."""
+    """S7: Every host scans the addresses of every other host in their common networks."""
     fleet = fleets.fleet()
     here = HOSTS[source].addresses
     targets = {
@@ -198,6 +201,7 @@ def test_hosts_reach_what_the_table_says(source: str) -> None:
 
 
 def test_a_rule_added_by_hand_is_removed() -> None:
+    """S7: An apply deletes a rule that somebody added by hand."""
     run("fw", "ufw", "allow", "99/tcp")
     changes = apply("fw", "ufw")["fw"]["ufw-rules"]["changes"]
     assert changes == {"delete": ["allow 99/tcp"]}
@@ -205,7 +209,7 @@ def test_a_rule_added_by_hand_is_removed() -> None:
 
 
 def test_a_bad_fragment_does_not_land() -> None:
-    """What HAProxy refuses is not written, and the running one goes on."""
+    """K5: A fragment that HAProxy refuses is not written, and HAProxy keeps running."""
     bad = "frontend bad\n    bind 10.1.2.2:99999\n"
     run("lb1", "sh", "-ec", "cat >/tmp/bad.cfg", given=bad)
     before = run("lb1", "systemctl", "show", "haproxy", "--property=MainPID")

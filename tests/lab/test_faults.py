@@ -1,8 +1,7 @@
-"""Losses under traffic: S4, S11, S12. Sessions of a client load pages, upload and read back, and
-numbered rows are written, while a part of the fleet is away and when it comes back.
+"""Losses under traffic: S4, S11, S12.
 
-The figures are printed (`pytest -s`). Whatever a test breaks it heals, also when it
-fails, and it ends when the fleet is whole.
+Clients load pages, upload files and read them back, and a writer adds numbered rows, while a part
+of the fleet is down and when it returns.
 """
 
 from __future__ import annotations
@@ -110,7 +109,9 @@ def uploads(scene: Scene) -> set[str]:
 
 
 def test_s4_a_storage_host_cut_off_and_back(scene: Scene) -> None:
-    """S4: a nas away costs one stall and no request; back, it gets what it missed."""
+    """S4: The loss of a storage host costs one stall and no request, and the host catches up
+    later.
+    """
     scene.breaks("link-down", "nas2")
     scene.goes_on(30)
     scene.heals()
@@ -125,7 +126,7 @@ def test_s4_a_storage_host_cut_off_and_back(scene: Scene) -> None:
 
 
 def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
-    """S12: no request fails that may be sent again; back, the host gets its share again."""
+    """S12: No repeatable request fails, and the host gets its share again when it returns."""
     victim = "s2"
     scene.breaks("kill", victim)
     out = wait.until(lambda: not servers()[victim]["serving"], 30)
@@ -147,7 +148,9 @@ def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
 
 
 def test_s12_an_app_host_frozen_and_back(scene: Scene) -> None:
-    """S12: taken out though it still acknowledges; what it holds is answered when it thaws."""
+    """S12: A frozen host gets no requests although it acknowledges packets; it answers its held
+    requests when it thaws.
+    """
     victim = "s2"
     scene.breaks("freeze", victim)
     out = wait.until(lambda: not servers()[victim]["serving"], 30)
@@ -173,7 +176,9 @@ then is acknowledged: a commit waits for the synchronous replica, which has left
     ("how", "bound"), [("process", 15), ("kill", 40), ("freeze", 40), ("link-down", 40)]
 )
 def test_s11_the_primary_lost_and_back(scene: Scene, how: str, bound: float) -> None:
-    """S11: no acknowledged row is lost, never do two lead, the old one rejoins by itself."""
+    """S11: No acknowledged row is lost, two hosts never lead together, and the old primary
+    rejoins.
+    """
     first = leader()
     watches: dict[str, list[Watch]] = {host: [] for host in DATABASES}
     with ExitStack() as stack:
@@ -226,7 +231,9 @@ def etcd_leader() -> str:
 
 
 def test_s11_a_member_of_the_quorum_killed(scene: Scene) -> None:
-    """S11, S4: the one that leads, a storage host too: the database goes on where it is."""
+    """S11, S4: The leader of etcd dies, which is also a storage host: the primary stays where it
+    is.
+    """
     first = leader()
     victim = etcd_leader()
     scene.breaks("kill", victim)
@@ -251,7 +258,9 @@ def trouble() -> str:
 
 @pytest.mark.parametrize("scene", [15], indirect=True)
 def test_s15_the_whole_fleet_rebooted(scene: Scene) -> None:
-    """S4, S11, S15: after a power cut of everything it serves again by itself, with every row."""
+    """S4, S11, S15: After a power cut of all hosts the fleet serves again by itself, with every
+    row.
+    """
     scene.breaks("kill", *fleets.fleet().hosts)
     scene.heals()
     took = wait_for([scene.traffic], 240)

@@ -1,4 +1,4 @@
-"""The fleet as a whole: deployed by one apply, and not changed by the next (S15)."""
+"""The fleet as a whole: one apply deploys it, and the next one changes nothing (S15)."""
 
 import json
 import subprocess
@@ -18,27 +18,29 @@ def bare(deployed: Bare | None) -> Bare:
 
 
 def test_a_bare_fleet_is_predicted(bare: Bare) -> None:
-    """S15: `test=True` on bare hosts ends without an error, on each of them."""
+    """S15, K3: `test=True` succeeds on every bare host."""
     assert not lab.failures(bare.predicted)
     assert all(lab.changes({host: states}) for host, states in bare.predicted.items())
 
 
 def test_a_bare_fleet_converges_in_one_run(bare: Bare) -> None:
-    """S15, S9: all hosts apply at the same moment and wait for each other; one initialises."""
+    """S15, S9: All hosts apply at the same moment and wait for each other, and one initialises."""
     assert not lab.failures(bare.applied)
     assert all(lab.changes({host: states}) for host, states in bare.applied.items())
 
 
 @pytest.mark.parametrize("test", [True, False], ids=["predicted", "applied"])
 def test_a_second_run_changes_nothing(test: bool) -> None:
-    """S15: neither does a run change anything on the converged fleet, nor does it say it would."""
+    """S15, K1, K3: On the converged fleet a run changes nothing, and a prediction announces
+    nothing.
+    """
     found = lab.highstate(test=test)
     assert not lab.failures(found)
     assert not lab.changes(found)
 
 
 def test_the_orchestration_changes_nothing_either() -> None:
-    """S15: `orch.deploy` on the converged fleet succeeds, tier by tier, without a change."""
+    """S15, K1: `orch.deploy` on the converged fleet succeeds, tier by tier, without a change."""
     command = [lab.LAB, "salt-run", "--out=json", "state.orchestrate", "orch.deploy"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,5 +51,5 @@ def test_the_orchestration_changes_nothing_either() -> None:
 
 
 def test_the_fleet_is_well() -> None:
-    """S15: every host and every tier."""
+    """S15: Every host and every tier is healthy."""
     lab.lab("status")  # ends with an error unless all is well

@@ -1,7 +1,5 @@
-"""Salt itself interrupted, on the running lab: applies, the master, orchestrations, single steps.
-
-What is killed leaves nothing that the next apply can't finish. Moments are random: each test prints
-its seed, and SEED=NUMBER in the environment repeats it.
+"""Interruptions of Salt itself on the running lab: applies, the master, orchestrations, single
+steps.
 """
 
 from __future__ import annotations
@@ -93,7 +91,7 @@ def power_cut(*hosts: str) -> None:
 
 
 def test_s15_an_apply_killed_at_ten_moments(mended: None, moments: random.Random) -> None:
-    """S15: bare hosts, killed again and again while they are deployed, end as they are to be."""
+    """S15, K2: Bare hosts converge although their applies are killed again and again."""
     deaths = [minion_killed] * 5 + [power_cut] * 3 + [job_killed] * 2
     moments.shuffle(deaths)
     lab.lab("rebuild", *BARE)
@@ -119,7 +117,7 @@ def master_lost() -> None:
 
 
 def test_s15_the_master_killed_during_an_apply(mended: None, moments: random.Random) -> None:
-    """S15: the minions finish or stop, and the next apply, when the master is back, finishes."""
+    """S15, K2: The minions finish or stop, and the next apply finishes when the master is back."""
     hosts = ["s3", "nas2", "fw"]
     for death in (master_killed, master_lost):
         for host in hosts:  # something to do
@@ -149,8 +147,10 @@ def deploying() -> Iterator[subprocess.Popen[str]]:
 
 
 def test_s15_what_an_interrupted_orchestration_leaves_the_next_one_finishes(mended: None) -> None:
-    """S15: a minion that dies is named, and the exit tells; the orchestration's own death, too,
-    leaves neither a lock nor a job that keeps the next one from its end."""
+    """S15, K2, K5: The orchestration names a minion that dies, and its exit code says so.
+
+    When the orchestration itself dies, no lock and no job remains that could stop the next one.
+    """
     with deploying() as orchestration:
         minion_killed(EARLY)
         said, _ = orchestration.communicate(timeout=240)
@@ -172,7 +172,9 @@ def test_s15_what_an_interrupted_orchestration_leaves_the_next_one_finishes(mend
 def test_s9_another_host_does_what_a_killed_one_began(
     death: Callable[..., None], mended: None
 ) -> None:
-    """S9: who dies loses its turn, with its command; of the hosts that wait, one does the step."""
+    """S9, K2: A host that dies gives up its turn and its command, and one waiting host does the
+    step.
+    """
     step = f"test {uuid.uuid4().hex}"
     shared = f"/mnt/nas/crm/{step.replace(' ', '-')}"
     # the first one never ends

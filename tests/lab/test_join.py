@@ -1,4 +1,4 @@
-"""A new host of a pool joins by itself, without a word to Salt (S10)."""
+"""A new host of a pool joins by itself, without a command to Salt (S10)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def gone() -> Iterator[None]:
 
 
 def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
-    """S10: `bin/lab add` is all, here while the master is down; it joins when that is back.
+    """S10, S12: `bin/lab add` is enough, even while the master is down: the host joins when it is
+    back.
 
-    S12: nobody asks for anything, and so it leaves again when the master may decide that.
+    No load asks for the host, so it leaves again when the master may decide that.
     """
     lab.run("salt", "systemctl", "stop", "salt-master")
     with subprocess.Popen([lab.LAB, "add", HOST], stdout=subprocess.PIPE, text=True) as add:

@@ -1,6 +1,5 @@
-"""A pool that grows and shrinks under traffic; changes cut off; hosts that never come (S10).
-
-The app hosts are the topology's own again when a test ends.
+"""A pool that grows and shrinks under traffic, interrupted changes, and hosts that never arrive
+(S10).
 """
 
 from __future__ import annotations
@@ -155,11 +154,11 @@ def initial() -> Iterator[None]:
 
 
 def test_s10_out_and_in_under_traffic() -> None:
-    """S10, S2, S12: hosts join and leave: no request fails, nobody is logged out.
+    """S10, S2, S12, K2: Hosts join and leave while no request fails and nobody is logged out.
 
-    The changes are killed at five steps and given again. Each new host gets its share, and each
-    that goes leaves nothing behind; long polls begin again elsewhere. The last change is the
-    master's own, which then leaves the pool alone.
+    The changes are killed at five steps and repeated. Each new host gets its share, and each
+    leaving host leaves nothing behind; long polls begin again elsewhere. The master makes the last
+    change by itself, and then leaves the pool alone.
     """
     with Events() as events, Traffic() as traffic, Pages(PAGES) as pages:
         events.listening()
@@ -213,7 +212,7 @@ def unpolled() -> str:
 
 
 def test_s10_the_same_count_again_changes_nothing() -> None:
-    """S10: no host is asked anything, and no file is written."""
+    """S10, K1: The same request again contacts no host and writes no file."""
 
     def kept() -> str:
         return lab.shell("salt", "cd /var/lib/salina; stat -c '%n %y' *.json; cat *.json")
@@ -226,7 +225,7 @@ def test_s10_the_same_count_again_changes_nothing() -> None:
 
 
 def test_s10_a_host_that_never_comes() -> None:
-    """S10: it is taken out again, and the error names it. Here it freezes before it answers."""
+    """S10, K5: A host that freezes before it answers is taken out again, and the error names it."""
     assert lab.salt_run("change.begin", "pool=app", "count=4").returncode == 0
     assert app()["joining"] == ["s4"]
     with ThreadPoolExecutor() as pool:
@@ -241,7 +240,7 @@ def test_s10_a_host_that_never_comes() -> None:
 
 @pytest.mark.long
 def test_s10_from_one_to_the_greatest_count_and_back() -> None:
-    """S10: every host that the pool may have, at once; of those that leave nothing stays."""
+    """S10: The pool grows to its maximum at once, and leaving hosts leave nothing behind."""
     most = list(POOL.ids())
     with Traffic() as traffic:
         wait_for([traffic], 30)

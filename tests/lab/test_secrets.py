@@ -124,7 +124,7 @@ def homes(host: str) -> Found:
 
 
 def test_s6_in_their_files_and_no_others(canaries: Canaries) -> None:
-    """S6: no log, cache, job or temporary file has one, whoever may read it."""
+    """S6, K4: No log, cache, job or temporary file has a secret, whoever may read it."""
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(HOSTS, pool.map(lambda host: on_disk(host, canaries), HOSTS), strict=True))
     astray = {
@@ -139,7 +139,7 @@ def test_s6_in_their_files_and_no_others(canaries: Canaries) -> None:
 
 
 def test_s6_their_files_are_not_for_everyone() -> None:
-    """S6: a file with a secret is readable by its owner and by one group at most."""
+    """S6, K4: Only the owner and at most one group can read a file that has a secret."""
     files = [written(host, path) for host in HOSTS for path in homes(host)]
     modes = {path: path.stat().st_mode for path in files if path.exists()}
     assert len(modes) > len(KEYS) * len(HOSTS)
@@ -176,7 +176,7 @@ def in_memory(host: str, canaries: Canaries) -> Found:
 
 
 def test_s6_in_no_journal(canaries: Canaries) -> None:
-    """S6: nor in a file in memory; what is planted there is seen."""
+    """S6, K4: Neither the journal nor a file in memory has a secret; a planted one is found."""
     canaries, word = canaries.planted()
     lab.shell("s1", f"echo {word} > /run/planted; echo {word} | systemd-cat")
     try:
@@ -211,7 +211,7 @@ def processes(canaries: Canaries, file: str) -> Found:
 
 
 def test_s6_in_no_environment(canaries: Canaries) -> None:
-    """S6: but for the service's own, which is handed the database's password that way."""
+    """S6, K4: No process has a secret in its environment, except the service with its password."""
     canaries, word = canaries.planted()
     pid = lab.shell("s1", f"export PLANTED={word}; sleep 600 >&- 2>&- & echo $!").strip()
     try:
@@ -279,7 +279,9 @@ def apply(host: str, canaries: Canaries, *call: str) -> tuple[int, list[str]]:
 
 
 def test_s6_on_no_command_line_of_an_apply(canaries: Canaries) -> None:
-    """S6: while passwords are set and one-time steps are done, by Salt or by anybody else."""
+    """S6, K4: No command line has a secret while Salt or anybody else sets passwords and does
+    steps.
+    """
     canaries, word = canaries.planted()
     leader = tiers.leader()
     tiers.sql(leader, "ALTER ROLE rewinder PASSWORD NULL")  # wanted after a failover only
@@ -315,7 +317,7 @@ def test_s6_on_no_command_line_of_an_apply(canaries: Canaries) -> None:
 
 
 def test_s6_in_no_object_of_git(canaries: Canaries) -> None:
-    """S6: no revision, branch, stash or dropped commit of the repository has one."""
+    """S6, K4: No revision, branch, stash or dropped commit of the repository has a secret."""
     cat = ["git", "-C", fleets.REPOSITORY, "cat-file", "--batch-all-objects", "--batch"]
     objects = subprocess.run([*cat, "--buffer", "--unordered"], capture_output=True, check=True)
     assert b"Salina" in objects.stdout  # they are not compressed any more
@@ -339,8 +341,9 @@ print(json.dumps(found))
 
 
 def test_s6_in_no_other_minions_pillar(canaries: Canaries) -> None:
-    """S6: a minion's pillar has what its roles need. That it can't ask for more:
-    tests/integration/test_pillar.py.
+    """S6, K4: A minion's pillar has what its roles need.
+
+    tests/integration/test_pillar.py proves that a minion cannot ask for more.
     """
     script = canaries.script(PILLARS, hosts=list(HOSTS))
     found = json.loads(lab.run(MASTER, "/opt/salt/bin/python", "-", given=script))

@@ -59,7 +59,9 @@ def broken() -> Iterator[None]:
 
 @pytest.mark.parametrize("host", STORAGE)
 def test_pool_and_volume(host: str) -> None:
-    """S3: one trusted pool of three, one volume `nas`, replica 3, bricks /nas, ping-timeout 5."""
+    """S3: One trusted pool of three has one volume `nas`, replica 3, bricks /nas,
+    ping-timeout 5.
+    """
     members = salt(host, "gluster.pool", host)[host]
     assert sorted(name for member in members for name in member["names"]) == STORAGE
     assert all(member["connected"] for member in members)
@@ -74,7 +76,7 @@ def test_pool_and_volume(host: str) -> None:
 
 
 def test_bricks_listen_where_the_firewalls_open() -> None:
-    """S3: the ports of the bricks are below pillar storage.max_port."""
+    """S3: The ports of the bricks are below pillar storage.max_port."""
     for host in STORAGE:
         found = shell(host, "tr '\\0' '\\n' < /proc/$(pgrep -f -- --brick-name)/cmdline")
         port = int(found.split("--brick-port\n")[1].split()[0])
@@ -83,7 +85,7 @@ def test_bricks_listen_where_the_firewalls_open() -> None:
 
 @pytest.mark.parametrize("test", [True, False])
 def test_applied_again_nothing_changes(test: bool) -> None:
-    """S3, S4: neither a prediction nor an apply finds anything to do."""
+    """S3, S4, K1, K3: Neither a prediction nor an apply finds anything to do."""
     for target, sls in (("nas*", "gluster.server"), ("s[0-9]*", "gluster.mount")):
         for host, states in apply(target, sls, test=test).items():
             different = {name: state for name, state in states.items() if state["changes"]}
@@ -92,7 +94,7 @@ def test_applied_again_nothing_changes(test: bool) -> None:
 
 
 def test_changed_option_is_put_back() -> None:
-    """S3: by any of the hosts, also when all of them do it at the same moment."""
+    """S3: Any host restores a changed option, even when all hosts do it at the same moment."""
     run("nas2", "gluster", "--mode=script", "volume", "set", "nas", OPTION, "42")
     changes = {OPTION: {"old": "42", "new": "5"}}
     predicted = apply("nas3", "gluster.server", test=True)["nas3"]["gluster-volume"]
@@ -104,7 +106,7 @@ def test_changed_option_is_put_back() -> None:
 
 
 def test_foreign_brick_is_refused() -> None:
-    """S3: a brick that is not the topology's is an error that names it; its command works."""
+    """S3, K5: The error names a brick that the topology does not list, and its command works."""
     replace = "gluster --mode=script volume replace-brick nas"
     run("nas3", "mkdir", "-p", "/other")
     shell("nas3", f"{replace} nas3:/nas nas3:/other commit force")
@@ -122,7 +124,7 @@ def test_foreign_brick_is_refused() -> None:
 
 
 def test_stopped_volume_is_one_clear_error() -> None:
-    """S3: nobody's decision is undone; the error says how to."""
+    """S3, K5: An apply does not start a volume that somebody stopped; the error says how to."""
     run("nas1", "gluster", "--mode=script", "volume", "stop", "nas", "force")
     try:
         states = apply("nas2", "gluster.server")["nas2"]
@@ -135,7 +137,7 @@ def test_stopped_volume_is_one_clear_error() -> None:
 
 
 def test_dead_brick_is_started() -> None:
-    """S3: the process of a brick was killed."""
+    """S3: An apply starts the killed process of a brick again."""
     shell("nas2", "pkill -9 -f -- '--brick-name /nas '")
     state = apply("nas2", "gluster.server")["nas2"]["gluster-volume"]
     assert outcome(state) == (True, {"brick": {"old": "its process is dead", "new": "running"}})
@@ -146,14 +148,14 @@ def test_dead_brick_is_started() -> None:
 
 
 def test_written_on_one_read_on_all(directory: str) -> None:
-    """S4: a file written on one app host is on all three bricks and on every app host."""
+    """S4: A file that one app host writes is on all three bricks and on every app host."""
     shell("s1", f"head -c 1000000 /dev/urandom > {directory}/file")
     assert len(set(checksums(f"{directory}/file").values())) == 1
 
 
 @pytest.mark.parametrize("host", APPS)
 def test_mounted_by_fstab(host: str) -> None:
-    """S4: the mount is in /etc/fstab with the other hosts as reserve, and does not stop a boot."""
+    """S4: /etc/fstab has the mount with all storage hosts, and a boot does not wait for it."""
     [line] = [line for line in run(host, "cat", "/etc/fstab").splitlines() if "glusterfs" in line]
     source, target, kind, options, *_ = line.split()
     assert (source, target, kind) == ("nas1:/nas", "/mnt/nas", "glusterfs")
@@ -173,14 +175,14 @@ def reboot(host: str) -> None:
 
 
 def test_mounted_after_a_boot_without_the_first_server(broken: None) -> None:
-    """S4: an app host boots while nas1, which its line names, is dead."""
+    """S4: An app host boots while nas1 is dead, which its line in /etc/fstab names first."""
     fault("kill", "nas1")
     reboot("s3")
     assert wait.until(lambda: mounted("s3"), 60)
 
 
 def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
-    """S4: an app host boots while the storage is away; it mounts when that comes."""
+    """S4: An app host boots while the storage is down, and mounts the volume when it returns."""
     fault("service-kill", "glusterd", *STORAGE)
     reboot("s3")
     state = "systemctl show --property=ActiveState --value gluster-mountable"
@@ -225,7 +227,7 @@ pgrep --full "$client" || true
 
 
 def test_a_failed_try_is_not_in_the_way_of_the_next() -> None:
-    """S4: it is waited for the storage with tries of which nothing stays, mount nor process."""
+    """S4: A failed try to mount leaves neither a mount nor a process."""
     directory = run("s3", "mktemp", "--directory").strip()
     try:
         assert shell("s3", f"DIRECTORY={directory}\n{TRIES}").split() == ["3"]
@@ -246,7 +248,9 @@ done
 
 @pytest.mark.slow
 def test_one_storage_host_frozen(broken: None, directory: str) -> None:
-    """S4: writing goes on after one bounded stall; then it is healed, which no event tells."""
+    """S4: Writes continue after one bounded stall, and the volume heals although no event reports
+    it.
+    """
     with ThreadPoolExecutor() as pool:
         writer = pool.submit(shell, "s1", f"DIRECTORY={directory}\n{WRITER}")
         assert wait.until(lambda: len(run("s1", "ls", directory).split()) > 20, 20)
@@ -267,9 +271,9 @@ def test_one_storage_host_frozen(broken: None, directory: str) -> None:
 
 @pytest.mark.slow
 def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
-    """S4: a nas that comes back empty is refused, at once, and filled by what the error says.
+    """S4, K5: A rebuilt storage host is refused at once, and the error's commands fill it again.
 
-    The others say the same as soon as their glusterd has connected to it again.
+    The other hosts report the same as soon as their glusterd has connected to it again.
     """
 
     def said(host: str, sls: str = "gluster.server") -> str:
@@ -300,7 +304,7 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
 
 @pytest.mark.parametrize("host", APPS)
 def test_uploads_are_on_the_volume(host: str) -> None:
-    """S5: the directory into which the application writes uploads is the shared volume's."""
+    """S5: The directory into which the application writes uploads is on the shared volume."""
     data = shell(host, "sed -n 's/^data_dir *= *//p' /etc/odoo/odoo.conf").strip()
     kind = run(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--target", data)
     assert data.startswith("/mnt/nas/")

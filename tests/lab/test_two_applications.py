@@ -1,7 +1,7 @@
-"""A second application comes to the running fleet: each for itself, whatever kind (issue 5).
+"""A second application joins the running fleet: its kind differs, and each keeps its own resources.
 
-What `make up TOPOLOGY=tests/topologies/two-applications.yaml` makes of the fleet that is there. The
-second one is the Node sample: S2, S5, S9, S10, S11, S12 again, for another kind of application.
+The second one is the Node sample, so S2, S5, S9, S10, S11 and S12 are proven for another kind of
+application.
 """
 
 from __future__ import annotations
@@ -106,18 +106,20 @@ def asked(name: str, number: int) -> dict[str, int]:
 
 
 def test_the_first_ones_users_notice_nothing(failed: list[str]) -> None:
-    """S2: new backend, roles, certificate and rules, while it serves."""
+    """S2, S12: New backend, roles, certificate and rules arrive while the first application
+    serves.
+    """
     assert not failed
 
 
 def test_all_is_well() -> None:
-    """Both domains answer with a certificate that names them, and so does every tier."""
+    """S15: Both domains have a certificate that names them, and every tier is healthy."""
     lab.lab("status")
 
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_s2_a_name_leads_to_its_own_hosts(name: str) -> None:
-    """S2: round robin among them; the other application's get nothing."""
+    """S2: The application's own hosts take turns, and the other application's hosts get nothing."""
     assert wait.until(tiers.all_serve, 60), tiers.servers()
     assert {host: server["backend"] for host, server in tiers.servers().items()} == {
         host: name for name, hosts in HOSTS.items() for host in hosts
@@ -131,7 +133,7 @@ def test_s2_a_name_leads_to_its_own_hosts(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "other"), PAIRS)
 def test_s6_a_role_reaches_its_own_database_from_its_own_hosts(name: str, other: str) -> None:
-    """S6: not the other database, nor as the other role with its password; nor by pgbouncer."""
+    """S6: A role reaches neither the other database nor the other role, not by pgbouncer either."""
     primary, [client, *_] = tiers.leader(), HOSTS[name]
     own, others = (tiers.secret(f"app-{one}-database") for one in (name, other))
     where = f"host=database hostaddr={tiers.DATABASES[primary]}"
@@ -146,7 +148,7 @@ def test_s6_a_role_reaches_its_own_database_from_its_own_hosts(name: str, other:
 
 @pytest.mark.parametrize(("name", "other"), PAIRS)
 def test_s6_a_role_may_nothing_in_the_other_database(name: str, other: str) -> None:
-    """S6: even if pg_hba let it in, the database itself would not; and neither is in a group."""
+    """S6: The database refuses the other role even without pg_hba, and no role is in a group."""
     primary = tiers.leader()
     may = f"SELECT has_database_privilege('{name}', '{other}', 'CONNECT')"
     assert tiers.sql(primary, may) == "f"
@@ -157,7 +159,7 @@ def test_s6_a_role_may_nothing_in_the_other_database(name: str, other: str) -> N
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_s5_files_are_in_a_directory_of_its_own(name: str) -> None:
-    """S5: shared among its own hosts, and on the volume is nothing but the two directories."""
+    """S5: The application's hosts share its files, and the volume has the two directories only."""
     user, [one, other, *_] = fleets.definition(definition(name))["kind"], HOSTS[name]
     assert set(lab.run(one, "ls", "/mnt/nas").split()) == set(HOSTS)
     assert lab.run(one, "stat", "--format=%U %a", f"/mnt/nas/{name}").split() == [user, "750"]
@@ -171,13 +173,13 @@ def test_s5_files_are_in_a_directory_of_its_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_s9_its_steps_were_done_on_its_own_hosts(name: str) -> None:
-    """S9: each application has its marks in its own database."""
+    """S9: Each application records its steps in its own database."""
     done = tiers.sql(tiers.leader(), "SELECT DISTINCT host FROM salina_once", name).split()
     assert done and set(done) <= set(HOSTS[name])
 
 
 def test_each_has_a_login_of_its_own() -> None:
-    """S6: the other's password opens nothing."""
+    """S6: The other application's password opens nothing."""
 
     def log_in_with(password: str) -> dict[str, object]:
         call = {"params": {"db": "crm", "login": "admin", "password": password}}
@@ -191,7 +193,7 @@ def test_each_has_a_login_of_its_own() -> None:
 
 
 def test_s9_migrated_and_seeded_once_though_all_hosts_began_together() -> None:
-    """S9: each step has one host that did it; no migration and no seed is there twice."""
+    """S9: One host did each step, and no migration and no seed ran twice."""
 
     def rows(select: str) -> list[str]:
         return tiers.sql(tiers.leader(), select, "shop").splitlines()
@@ -204,9 +206,9 @@ def test_s9_migrated_and_seeded_once_though_all_hosts_began_together() -> None:
 
 
 def test_s5_uploads_and_sessions_are_the_same_on_every_host() -> None:
-    """S5, S2: uploaded through one host, read with identical bytes through each; logged in on all.
+    """S5, S2: An upload has the same bytes on each host, and a login is valid on all.
 
-    Every answer that is not right is a request that failed.
+    Every wrong answer counts as a failed request.
     """
     with Traffic(user=SAMPLE, name="shop") as traffic:
         wait_for([traffic], 30)
@@ -240,7 +242,9 @@ def undo(step: str) -> None:
 
 
 def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
-    """S9: it stays undone and says so, the service goes on; the next apply has it done once."""
+    """S9, K2: The failed step stays undone, the service goes on, and the next apply does it
+    once.
+    """
     [victim, *others], before = HOSTS["shop"], processes()
     name = f"trial {uuid.uuid4().hex[:8]}"
     command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
@@ -264,7 +268,9 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
 
 
 def test_s8_a_new_revision_and_back() -> None:
-    """S8, S9: on all hosts at the same moment; its migrations run once; the old one comes back."""
+    """S8, S9: All hosts take the revision together, its migrations run once, and the old one
+    returns.
+    """
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: shell(host, SECOND), HOSTS["shop"]))
     before, shop = processes(), ",".join(HOSTS["shop"])
@@ -294,7 +300,7 @@ def scaled(**request: list[str]) -> None:
 
 @pytest.mark.slow
 def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
-    """S10: the new host serves its own application, and is let into its own database alone."""
+    """S10: The new host serves its own application and reaches only its own database."""
     applications = {name: url(name) for name in HOSTS}
     hba = "SELECT DISTINCT user_name[1] FROM pg_hba_file_rules WHERE address = '{}'"
     [host] = [one for one in fleets.topology(TOPOLOGY).everyone() if one.id == NEW]
@@ -324,9 +330,9 @@ def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
 
 @pytest.mark.slow
 def test_s11_s12_an_app_host_killed_then_the_primary() -> None:
-    """S11, S12: nothing that may be sent again fails when an app host dies; nobody is logged out.
+    """S11, S12: No repeatable request fails when an app host dies, and nobody is logged out.
 
-    The old driver may wait for ever for what it asked a primary that died: its user asks again.
+    The old driver may wait without end for a primary that died: its user asks again.
     """
     victim = HOSTS["shop"][1]
     broken: list[str] = []
@@ -355,7 +361,7 @@ def test_s11_s12_an_app_host_killed_then_the_primary() -> None:
 
 
 def test_s15_the_second_run_changes_nothing() -> None:
-    """S15: on every host of both."""
+    """S15, K1: A second run changes nothing on any host of both applications."""
     for test in (True, False):
         found = lab.highstate(test=test)
         assert not lab.failures(found)

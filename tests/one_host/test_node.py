@@ -1,4 +1,4 @@
-"""A Node application on a host: S5, S8, S9, and what can go wrong with its file (issue 5, 6)."""
+"""A Node application on one host (S5, S8, S9), and errors in its file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pid() -> str:
 
 
 def test_s5_uploaded_to_the_volume_and_shown() -> None:
-    """S5: the bytes are the same on the volume and for a client, and the page shows the photo."""
+    """S5: Volume and client have the same bytes, and the page shows the photo."""
     name = run("all", "bash", "-s", "http://127.0.0.1:3000", UPLOADS, given=BROWSER).strip()
     assert run("all", "stat", "--format=%U %a", f"{UPLOADS}/{name}").split() == ["node", "640"]
     kind = run("all", "stat", "--file-system", "--format=%T", UPLOADS).strip()
@@ -60,6 +60,7 @@ def test_s5_uploaded_to_the_volume_and_shown() -> None:
 
 
 def test_s9_migrated_and_seeded_once() -> None:
+    """S9: Each migration and the seed ran once."""
     steps = sql("SELECT step FROM salina_once ORDER BY finished, step")
     assert steps == ["migrate at main", "seed"]
     migrations = sql('SELECT name FROM "SequelizeMeta" ORDER BY name')
@@ -68,7 +69,9 @@ def test_s9_migrated_and_seeded_once() -> None:
 
 
 def test_s8_as_it_should_run() -> None:
-    """S8: own user, on loopback alone; its code is root's, its secrets are in no command line."""
+    """S8: The service has its own user and only loopback; root owns its code; no command line has a
+    secret.
+    """
     assert run("all", "systemctl", "is-enabled", "node").strip() == "enabled"
     assert run("all", "ps", "-o", "user=", "-p", pid()).strip() == "node"
     listening = shell("all", "ss -Hltn | awk '{print $4}'").split()
@@ -82,6 +85,7 @@ def test_s8_as_it_should_run() -> None:
 
 
 def test_s8_restarted_after_a_failure() -> None:
+    """S8: systemd starts the service again after its process died."""
     before = pid()
     run("all", "systemctl", "kill", "--signal=KILL", "node")
     served = wait.until(lambda: run("all", "curl", "-s", HEALTH, check=False) == "pass", 30)
@@ -89,7 +93,7 @@ def test_s8_restarted_after_a_failure() -> None:
 
 
 def test_s8_log_is_rotated_and_followed() -> None:
-    """S8: the service keeps the file open, which is copied and emptied."""
+    """S8: The service keeps its log file open, so a rotation copies and empties it."""
     run("all", "logrotate", "--force", "/etc/logrotate.d/node")
     assert "port 3000" in run("all", "cat", f"{LOG}.1")
     assert run("all", "stat", "--format=%s %U %a", LOG).split() == ["0", "node", "640"]
@@ -142,7 +146,7 @@ def step(*command: str) -> dict[str, Any]:
 def test_what_fails_is_told_and_the_service_goes_on(
     definition: dict[str, Any], state: str, said: str
 ) -> None:
-    """S8, S9: the state that fails says why; production and the service are as they were."""
+    """S8, S9, K5: The failed state says why, and production and the service stay as they were."""
     before = pid(), shell("all", "cd /opt/node/production; git rev-parse HEAD; ls -l node_modules")
     found = applied(**definition)
     assert found[state]["result"] is False and said in found[state]["comment"], found[state]
@@ -156,6 +160,7 @@ def test_what_fails_is_told_and_the_service_goes_on(
 
 @pytest.mark.usefixtures("mended")
 def test_s9_a_step_that_failed_is_tried_by_the_next_apply() -> None:
+    """S9, K2: The next apply does a step that failed."""
     assert applied(**step("false"))["node-once-1"]["result"] is False
     done = applied(**step("true"))["node-once-1"]
     assert (done["result"], done["changes"]) == (True, {"once": {"old": None, "new": STEP}})

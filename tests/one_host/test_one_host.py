@@ -26,14 +26,14 @@ def curl(*arguments: str) -> str:
 
 
 def test_s1_served_over_plain_http() -> None:
-    """S1: `tls: false` as the assignment has it: port 80 serves, and redirects nobody."""
+    """S1: With `tls: false` port 80 serves, as in the assignment, and redirects nobody."""
     shown = curl("--dump-header", "-", "--output", "/dev/null", f"{URL}/login").lower()
     assert shown.split()[1] == "200"
     assert "strict-transport-security" not in shown
 
 
 def test_s6_logged_in_and_the_database_answers() -> None:
-    """S6: the login that was seeded, checked by the application; the password is a secret."""
+    """S6: The application checks the login that was seeded; its password is a secret."""
     password = lab.run("all", "cat", "/var/lib/salina/secrets/app-crm-login").strip()
     asked = ["--data", "login=admin", "--data-urlencode", "password@-"]
     shown = ["--output", "/dev/null", "--write-out", "%{http_code}"]
@@ -43,9 +43,9 @@ def test_s6_logged_in_and_the_database_answers() -> None:
 
 
 def test_s7_only_what_the_table_says_is_open() -> None:
-    """S7: every TCP port of the host, and the low ones over UDP.
+    """S7: A client scans every TCP port of the host and the low UDP ports.
 
-    Its one network is the management network, too, so SSH and Salt are open there.
+    The only network is also the management network, so SSH and Salt are open there.
     """
     found = lab.run("c1", "python3", "-", json.dumps([[SERVICE.address, "1-65535"]]), given=SCAN)
     answer = json.loads(found)[SERVICE.address]
@@ -56,7 +56,7 @@ def test_s7_only_what_the_table_says_is_open() -> None:
 
 
 def test_s15_the_second_run_changes_nothing() -> None:
-    """S15: on the host that has all the roles."""
+    """S15, K1: A second run changes nothing on the host that has all roles."""
     for test in (True, False):
         found = lab.highstate(test=test)
         assert not lab.failures(found)
@@ -64,5 +64,5 @@ def test_s15_the_second_run_changes_nothing() -> None:
 
 
 def test_s15_all_is_well() -> None:
-    """S15: every tier, as `bin/lab status` sees it."""
+    """S15: `bin/lab status` shows every tier as healthy."""
     lab.lab("status")

@@ -1,4 +1,4 @@
-"""The Node application rendered: S5, S8, S9, and what is left as it is when a step fails."""
+"""The Node application rendered (S5, S8, S9), and what stays unchanged when a step fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def before(minion: Minion, name: str) -> set[str]:
 
 
 def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion) -> None:
-    """S8, S9: a wrong hash, revision, lock, migration or seed: the code that runs stays."""
+    """S8, S9, K5: After a wrong hash, revision, lock, migration or seed the running code stays."""
     steps = [chunk["__id__"] for chunk in crm.chunks if chunk["state"] == "once"]
     assert len(steps) == 4
     tried = {"application-staging", "node-runtime", "node-npm", "node-dependencies", *steps}
@@ -44,7 +44,9 @@ def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion
 
 
 def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) -> None:
-    """S9: a migration for each revision, all else once; no URL and no password in a command."""
+    """S9, K4: Migrations run for each revision, other steps once; no command has a URL or a
+    password.
+    """
     steps = [chunk for chunk in crm.chunks if chunk["state"] == "once"]
     revision = fleets.definition("crm-2017")["source"]["revision"]
     assert [step["name"] for step in steps] == [
@@ -63,7 +65,7 @@ def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) 
 
 
 def test_s8_configured_by_environment(crm: Minion) -> None:
-    """S8: DATABASE_URL by the local pgbouncer, PORT, and no CLOUDINARY_URL."""
+    """S8: DATABASE_URL points to the local pgbouncer, PORT is set, and CLOUDINARY_URL is not."""
     chunk = state(crm, "node-environment-file")
     assert (chunk["name"], chunk["mode"]) == ("/etc/node/environment", "0600")
     lines = dict(line.split("=", 1) for line in crm.render(chunk).splitlines()[1:])
@@ -76,14 +78,14 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
 
 
 def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> None:
-    """S6: only on loopback; upstream SCRAM with the password, over TLS."""
+    """S6: md5 is used on loopback only; the connection to the server uses SCRAM over TLS."""
     conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
     assert {"auth_type = md5", "listen_addr = 127.0.0.1", "unix_socket_dir ="} <= set(conf)
     assert "server_tls_sslmode = verify-full" in conf
 
 
 def test_s8_unit(crm: Minion) -> None:
-    """S8: own user, sandboxed, restarted on failure, its log rotated though it stays open."""
+    """S8: The unit has its own user, a sandbox, a restart after failure, and a rotated log."""
     files = dict(crm.files())
     unit = files["/etc/systemd/system/node.service"].splitlines()
     for line in (
@@ -101,6 +103,7 @@ def test_s8_unit(crm: Minion) -> None:
 
 
 def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
+    """S5: Uploads are on the volume, and scratch files are on the host."""
     links = {
         chunk["name"]: chunk["target"] for chunk in crm.chunks if chunk["fun"] == "symlink"
     }  # fmt: skip
@@ -118,6 +121,7 @@ def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
 def test_the_lock_is_the_projects_or_the_checkouts_own(
     crm: Minion, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """S8: npm uses this project's lock, or else the checkout's own."""
     sample = Minion(
         "s1", fleets.pillar("s1", application="sample-crm"), tmp_path_factory.mktemp("sample")
     )
@@ -128,7 +132,7 @@ def test_the_lock_is_the_projects_or_the_checkouts_own(
 def test_a_registry_may_be_given_by_the_settings(
     crm: Minion, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """It goes into /etc/npmrc, whose other lines stay."""
+    """S8: The registry of the settings goes into /etc/npmrc, whose other lines stay."""
     assert not [chunk for chunk in crm.chunks if chunk["__id__"] == "node-registry"]
     pillar = fleets.pillar("s1", application="crm-2017")
     pillar["app"]["settings"]["npm_registry"] = "https://npm.example/"

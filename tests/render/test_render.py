@@ -28,7 +28,7 @@ def minion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_host(minion: Minion) -> None:
-    """All states compile; no file is empty, and no template fails or leaves a value out."""
+    """S15: All states compile; no file is empty, and no template fails or leaves a value out."""
     assert minion.chunks
     for path, content in minion.files():
         assert content.strip(), path
@@ -39,7 +39,9 @@ def test_host(minion: Minion) -> None:
 
 
 def test_secrets_stay_out_of_readable_files(minion: Minion) -> None:
-    """A file that holds a secret is not for everyone, and is never shown as a diff."""
+    """S6, K4: A file that has a secret is not readable by everyone, and Salt never shows its
+    diff.
+    """
     for chunk in minion.chunks:
         if (chunk["state"], chunk["fun"]) != ("file", "managed"):
             continue
@@ -49,7 +51,7 @@ def test_secrets_stay_out_of_readable_files(minion: Minion) -> None:
 
 
 def test_no_secret_is_in_a_state(minion: Minion) -> None:
-    """No command, name or other argument of a state holds a secret: Salt keeps and shows those."""
+    """S6, K4: No argument of a state has a secret, because Salt keeps and shows arguments."""
     for chunk in minion.chunks:
         held = "canary-" in str(chunk).replace(CERTIFICATE, "")
         assert not held, chunk["__id__"]

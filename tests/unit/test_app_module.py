@@ -136,6 +136,7 @@ def host(database: Database, name: str, done: list[str], fails: bool = False) ->
 
 
 def test_once_however_many_hosts_race() -> None:
+    """S9: However many hosts begin a step, one of them runs it."""
     database, done = Database(), list[str]()
     hosts = [host(database, f"s{number}", done) for number in range(1, 9)]
     with ThreadPoolExecutor(8) as pool:
@@ -145,6 +146,7 @@ def test_once_however_many_hosts_race() -> None:
 
 
 def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
+    """S9, K2: A failed step stays undone, and the next host runs it."""
     database, done = Database(), list[str]()
     with pytest.raises(CommandExecutionError) as caught:
         host(database, "s1", done, fails=True).run("init", ["odoo-bin", "-i"], "odoo", "/")
@@ -200,6 +202,7 @@ def upstream(tmp_path: Path) -> str:
 def test_staging_then_production(
     checkout: ModuleType, tmp_path: Path, upstream: str, revision: str, text: str
 ) -> None:
+    """O1: Staging comes from the source, and production is a clone of staging."""
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     assert checkout.status(staging) == {"revision": "", "commit": "", "changed": []}
     commit = checkout.update(staging, upstream, revision)
@@ -213,12 +216,14 @@ def test_staging_then_production(
 
 
 def test_a_commit_by_its_hash(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
+    """O1: A revision may be the hash of a commit."""
     staging = str(tmp_path / "staging")
     commit = checkout.update(staging, upstream, "first")
     assert checkout.update(str(tmp_path / "other"), upstream, commit) == commit
 
 
 def test_another_revision(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
+    """O1: Staging and production change to another revision."""
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     for revision, text in [("first", "one"), ("14.0", "two"), ("first", "one")]:
         checkout.update(staging, upstream, revision)
@@ -231,7 +236,9 @@ def test_another_revision(checkout: ModuleType, tmp_path: Path, upstream: str) -
 def test_files_have_the_time_of_their_commit(
     checkout: ModuleType, tmp_path: Path, upstream: str
 ) -> None:
-    """O1: on every host the same, since Odoo names what it makes of them after their times."""
+    """O1: Files have the time of their commit, because Odoo names what it makes of them after
+    it.
+    """
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     for revision, text in [("first", "one"), ("14.0", "two")]:
         checkout.update(staging, upstream, revision)
@@ -247,7 +254,7 @@ def test_files_have_the_time_of_their_commit(
 def test_a_checkout_that_was_interrupted_is_made_anew(
     checkout: ModuleType, tmp_path: Path, upstream: str
 ) -> None:
-    """git was killed: what it left has no record, and locks that nobody holds."""
+    """O1, K2: git was killed: the checkout has no record, and locks that no process holds."""
     staging = tmp_path / "staging"
     unfinished = tmp_path / "staging.unfinished/.git"
     unfinished.mkdir(parents=True)
@@ -261,6 +268,7 @@ def test_a_checkout_that_was_interrupted_is_made_anew(
 def test_a_new_revision_that_was_interrupted_is_taken_up(
     checkout: ModuleType, tmp_path: Path, upstream: str, lock: str
 ) -> None:
+    """O1, K2: An interrupted change of the revision is finished."""
     staging = tmp_path / "staging"
     checkout.update(str(staging), upstream, "first")
     (staging / ".git" / lock).touch()
@@ -283,6 +291,7 @@ def test_something_else_in_a_checkout_s_place_stays(
 
 
 def test_revision_that_does_not_exist(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
+    """O1, K5: The error names a revision that does not exist."""
     with pytest.raises(CommandExecutionError, match=r"fetch .* 15\.0: .*remote ref 15\.0"):
         checkout.update(str(tmp_path / "staging"), upstream, "15.0")
     assert checkout.status(str(tmp_path / "staging"))["revision"] == ""

@@ -63,6 +63,7 @@ def test_o2_complete() -> None:
 
 
 def test_newest_version_has_its_own_names() -> None:
+    """O2: Options have the names that the version knows."""
     found = options(odoo.configuration(app("19.0"), 2))
     assert found["gevent_port"] == "8072"
     assert "longpolling_port" not in found
@@ -73,11 +74,12 @@ def test_newest_version_has_its_own_names() -> None:
 
 @pytest.mark.parametrize(("wanted", "cores", "number"), [(None, 1, 3), (None, 8, 17), (2, 8, 2)])
 def test_workers(wanted: int | None, cores: int, number: int) -> None:
+    """O2: There are 1 + 2 workers for each core, unless the setting says otherwise."""
     assert odoo.workers(wanted, cores) == number
 
 
 def test_password_hash_is_the_same_each_time_and_right() -> None:
-    """As passlib reads it: ab64 of 16 bytes of salt and of PBKDF2's 64 bytes."""
+    """O2, K1: passlib reads the hash: ab64 of 16 bytes of salt and of PBKDF2's 64 bytes."""
     found = odoo.password_hash("correct horse")
     assert found == odoo.password_hash("correct horse")
     assert found != odoo.password_hash("correct horsf")
@@ -93,6 +95,7 @@ def bytes_of(text: str) -> bytes:
 
 
 def test_a_line_break_can_not_become_an_option() -> None:
+    """O2: A line break in a value cannot become an option."""
     broken = app()
     broken["database"] = broken["database"] | {"password": "x\nlist_db = True"}
     with pytest.raises(ValueError, match="db_password: the value has a line break"):

@@ -63,6 +63,7 @@ def test_rows(psql: Path) -> None:
 
 
 def test_password_goes_through_a_file_alone(psql: Path) -> None:
+    """K4: The password reaches psql through a file, and no argument or variable has it."""
     with session(psql):
         found = notes(psql)
     assert found["passfile"] == "127.0.0.1:6432:crm:crm:a\\:b\\\\c\n"
@@ -87,6 +88,7 @@ def test_error_ends_the_session(psql: Path) -> None:
 
 
 def test_passfile_is_gone_afterwards() -> None:
+    """K4: The file of the password does not outlive the session."""
     with passfile(DATABASE) as path:
         assert os.stat(path).st_mode & 0o077 == 0
     assert not Path(path).exists()

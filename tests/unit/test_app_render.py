@@ -22,6 +22,7 @@ def state(minion: Minion, name: str) -> dict[str, Any]:
 
 
 def test_newest_odoo(newest: Minion) -> None:
+    """O2: The newest Odoo's files render with its own options."""
     environment = state(newest, "odoo-environment")
     assert environment["name"] == "/opt/odoo/odoo-19.0"
     assert environment["interpreter"] == "python3.11"
@@ -34,7 +35,7 @@ def test_newest_odoo(newest: Minion) -> None:
 
 
 def test_newest_odoo_behind_nginx(newest: Minion) -> None:
-    """O4, O7: websocket to the gevent port."""
+    """O4, O7: Websocket requests go to the gevent port."""
     conf = dict(newest.files())["/etc/nginx/nginx.conf"]
     assert "location /websocket {\n            proxy_pass http://odoo-chat;" in conf
     assert "longpolling" not in conf
@@ -42,7 +43,7 @@ def test_newest_odoo_behind_nginx(newest: Minion) -> None:
 
 
 def test_unit(newest: Minion) -> None:
-    """O3: own user, sandboxed, restarted."""
+    """O3: The unit has its own user, a sandbox and a restart after failure."""
     unit = dict(newest.files())["/etc/systemd/system/odoo.service"]
     for line in (
         "User=odoo",

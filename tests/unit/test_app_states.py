@@ -67,12 +67,14 @@ def test_checked_out_with_changes_by_hand() -> None:
 
 
 def test_checkout_that_failed_names_the_command_and_its_output() -> None:
+    """K5: The state shows the command and its output."""
     said = "git -C /x fetch --quiet --depth=1 origin 15.0: fatal: couldn't find remote ref 15.0"
     found = states("checkout", checkout_status=lambda name: AT, checkout_update=refuse(said))
     assert failure(found.present("/x", "url", "15.0")) == said
 
 
 def test_once() -> None:
+    """S9: The state runs the step and records it."""
     calls = list[Any]()
 
     def once(*arguments: Any) -> str:
@@ -90,6 +92,7 @@ def test_once() -> None:
 
 
 def test_once_done_elsewhere() -> None:
+    """S9: The state does nothing when another host did the step."""
     ret = states("once", once_run=lambda *_: "s2 at noon").done("init", ["x"], "odoo", "/")
     assert (ret["result"], ret["changes"], ret["comment"]) == (True, {}, "done by s2 at noon")
 
@@ -99,6 +102,7 @@ def test_once_done_elsewhere() -> None:
     [("", "s2 at noon", True), ("", "", None), ("psql is not installed", "", None)],
 )
 def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None:
+    """S9, K3: A prediction runs no step."""
     asked = {"application_database": lambda: obstacle, "once_done": lambda step: before}
     found = states("once", True, **asked, once_run=never)
     assert found.done("init", ["x"], "odoo", "/")["result"] is result
@@ -141,6 +145,7 @@ WAITS = [(answers, "the database crm"), (healthy, "http://127.0.0.1:8069/")]
 
 @pytest.mark.parametrize(("wait", "what"), WAITS)
 def test_waiting_is_predicted_by_one_look(wait: Wait, what: str) -> None:
+    """K3: A prediction looks once and does not wait."""
     ret = wait(True, "status 500")
     assert (ret["result"], ret["comment"]) == (None, f"it would wait for {what}: status 500")
 
@@ -255,7 +260,7 @@ def test_another_release_that_failed() -> None:
     ("changes", "result"), [({}, True), (DIFF, True), (DIFF, None), ({}, False)]
 )
 def test_odoo_configuration(changes: dict[str, Any], result: bool | None) -> None:
-    """Core's state says it all; but no change of a secret is shown."""
+    """O2, K4: Core's state reports the change, and no secret is shown."""
     managed = Managed(result is None, changes, result)
     assert managed.odoo.configured("/etc/odoo/odoo.conf", "odoo") == managed.ret
     given = managed.given["/etc/odoo/odoo.conf"]
@@ -325,6 +330,7 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
 
 
 def test_interrupted_environment_is_made_again(lock: Path, tmp_path: Path) -> None:
+    """K2: An interrupted environment is built again."""
     pip = Pip(tmp_path / "env", fails="-r")
     said = f"{tmp_path}/env/bin/pip install .* -r {tmp_path}/env/requirements.txt: no such version"
     assert re.fullmatch(said, failure(pip.apply()))
@@ -352,6 +358,7 @@ def test_requirements_with_dependencies(lock: Path, tmp_path: Path) -> None:
 
 
 def test_environment_predicted_on_a_bare_host(tmp_path: Path) -> None:
+    """K3: A bare host predicts the environment."""
     pip = Pip(tmp_path / "env")
     pip.states.__opts__["test"] = True  # type: ignore[attr-defined]
     assert pip.apply()["result"] is None

@@ -91,12 +91,14 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_nothing_is_done_where_all_is_whole(host: Host) -> None:
+    """K1: The state does nothing when every package is complete."""
     assert host.apply()["changes"] == {}
     assert host.commands == []
 
 
 @pytest.mark.parametrize("what", ["a package", "the journal"])
 def test_what_was_left_halfway_is_finished(host: Host, what: str) -> None:
+    """K2: The state finishes an interrupted installation."""
     if what == "a package":
         host.status.write_text(HALF)
     else:
@@ -114,6 +116,7 @@ def test_what_was_left_halfway_is_finished(host: Host, what: str) -> None:
 
 
 def test_what_can_t_be_finished_is_an_error(host: Host) -> None:
+    """K5: The state fails when an installation cannot be finished."""
     host.status.write_text(HALF)
     host.mends = False
     ret = host.apply()

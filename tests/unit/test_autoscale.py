@@ -55,30 +55,34 @@ def counts(found: Iterable[tuple[float, int]]) -> list[int]:
 
 
 def test_grows_when_there_was_too_much_for_a_while() -> None:
-    """As far as needed at once: who waits for each step is late."""
+    """S12: The pool grows by as many hosts as the load needs, at once."""
     assert run(RULE, 3, [61] * 3) == [(START, 3)]
     assert run(RULE, 3, [61] * 4) == [(START, 3), (START + 240, 4)]
     assert counts(run(RULE, 2, [100] * 4)) == [2, 5]
 
 
 def test_shrinks_by_one_after_each_cooling() -> None:
+    """S12: The pool shrinks by one host after each cooling time."""
     found = run(RULE, 4, [0] * 60)
     assert counts(found) == [4, 3, 2]
     assert [at - START for at, _ in found] == [0, 240, 840]
 
 
 def test_does_not_shrink_when_the_rest_would_have_to_do_too_much() -> None:
-    """23 on four are fewer than 8 for each, and on three they still are; 24 are not."""
+    """S12: 23 requests on four hosts are fewer than 8 for each, and on three they still are; 24 are
+    not.
+    """
     assert counts(run(RULE, 4, [24] * 60)) == [4]
     assert counts(run(RULE, 4, [23] * 60)) == [4, 3]
 
 
 def test_a_peak_is_nothing() -> None:
+    """S12: A short peak changes nothing."""
     assert counts(run(RULE, 3, [30, 30, 30, 30, 500, 30, 30, 500, 30, 30, 30])) == [3]
 
 
 def test_what_is_outside_of_the_limits_is_brought_back() -> None:
-    """Somebody scaled it by hand, or the limits are new."""
+    """S12: A count beyond the limits returns to them, whether a person or new limits caused it."""
     assert counts(run(RULE, 9, [60])) == [9, 6]
     assert counts(run(RULE, 1, [0])) == [1, 2]
 
@@ -92,7 +96,7 @@ def test_a_change_by_hand_is_followed_by_cooling() -> None:
 
 
 def test_after_a_gap_it_looks_anew() -> None:
-    """The master was down, or its clock was set: in either direction, and far."""
+    """S12: After a gap the rule begins again: the master was down, or its clock was set."""
     for later in (91, 86_400, 0, -60, -86_400):
         history = History()
         for minute in range(4):
@@ -112,7 +116,9 @@ def test_a_change_in_the_future_does_not_stop_it() -> None:
 
 @given(rules, st.lists(loads, max_size=80), st.integers(0, 12), st.floats(1, 400))
 def test_within_limits_and_cooled(rule: Rule, seen: list[int], start: int, every: float) -> None:
-    """Whatever the load: no count outside of the limits, no two changes within the cooling time."""
+    """S12: Whatever the load, the count stays within the limits, with one change in the cooling
+    time.
+    """
     found = run(rule, start, seen, every)
     assert all(rule.minimum <= members <= rule.maximum for members in counts(found)[1:])
     assert all(later[0] - one[0] >= rule.cooling for one, later in pairwise(found[1:]))
@@ -120,7 +126,7 @@ def test_within_limits_and_cooled(rule: Rule, seen: list[int], start: int, every
 
 @given(rules, loads, st.integers(1, 10))
 def test_does_not_flap(rule: Rule, load: int, start: int) -> None:
-    """Where the load stays, the pool grows, or it shrinks, until it comes to rest."""
+    """S12: With a constant load the pool grows or shrinks until it rests."""
     found = counts(run(rule, start, [load] * 400))
     assert found in (sorted(found), sorted(found, reverse=True))
     assert len(found) == len(set(found))
@@ -129,7 +135,7 @@ def test_does_not_flap(rule: Rule, load: int, start: int) -> None:
 
 @given(st.integers(1, 6), st.lists(st.integers(0, 100), min_size=1, max_size=120))
 def test_does_not_flap_in_noise(start: int, noise: list[int]) -> None:
-    """Between what is too much for the members and what one less could do, it leaves them alone."""
+    """S12: Small variations of the load change nothing."""
     rule = replace(RULE, minimum=1)
     low, high = rule.below * (start - 1), rule.above * start
     seen = [low + (high - low) * one // 100 for one in noise]
@@ -161,7 +167,7 @@ def test_any_history(text: str) -> None:
 
 
 def test_load() -> None:
-    """Of all balancers, and of the pool's members only."""
+    """S12: The load is the sum of all balancers, for the pool's members only."""
     one = {"s1": {"sessions": 3}, "s2": {"sessions": 0}, "s9": {"sessions": 99}}
     other = {"s1": {"sessions": 1}, "s2": {"sessions": 5}}
     assert autoscale.load([one, other], ["s1", "s2", "s3"]) == 9
@@ -182,6 +188,7 @@ def test_the_rule_of_the_settings() -> None:
     ],
 )
 def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:
+    """S12, K5: An impossible rule is an error."""
     with pytest.raises(RuleError) as caught:
         autoscale.rule(AutoscaleSettings(**given_), TOPOLOGY)
     assert list(caught.value.faults) == faults

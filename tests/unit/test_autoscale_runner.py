@@ -88,6 +88,7 @@ def minutes(runner: ModuleType, master: Master, number: int) -> None:
 
 
 def test_grows_once(runner: ModuleType, master: Master) -> None:
+    """S12: The runner changes the pool once."""
     master.sessions = 70
     minutes(runner, master, 3)
     assert master.scaled == []
@@ -98,6 +99,7 @@ def test_grows_once(runner: ModuleType, master: Master) -> None:
 def test_one_that_failed_is_tried_again_after_the_cooling_time(
     runner: ModuleType, master: Master
 ) -> None:
+    """S12, K2: A failed change is repeated after the cooling time."""
     master.sessions, master.retcode = 70, 1
     minutes(runner, master, 3)
     with pytest.raises(CommandExecutionError, match=r"orch.scale of app to 4 failed: why not"):
@@ -110,7 +112,7 @@ def test_one_that_failed_is_tried_again_after_the_cooling_time(
 
 
 def test_waits_for_another_change(runner: ModuleType, master: Master) -> None:
-    """It asks nobody meanwhile; the other's end begins the cooling time."""
+    """S12: The runner waits for another change, whose end begins the cooling time."""
     master.running, master.sessions = {"what": "another"}, 70
     assert runner.evaluate() == {"waits for": {"what": "another"}}
     assert not (master.state / "autoscale.json").exists()
@@ -122,7 +124,7 @@ def test_waits_for_another_change(runner: ModuleType, master: Master) -> None:
 
 
 def test_finishes_what_was_interrupted(runner: ModuleType, master: Master) -> None:
-    """By the count that is recorded already, though the load asks for nothing."""
+    """S12, K2: The runner finishes an interrupted change with the recorded count."""
     master.joining, master.sessions = ["s3"], 40
     minutes(runner, master, 1)
     assert master.scaled == [{"pool": "app", "count": 3}]
@@ -132,6 +134,7 @@ def test_finishes_what_was_interrupted(runner: ModuleType, master: Master) -> No
 def test_a_balancer_that_does_not_answer(
     runner: ModuleType, master: Master, answer: str, said: str
 ) -> None:
+    """S12, K5: The runner reports a balancer that does not answer."""
     master.answer = answer
     with pytest.raises(CommandExecutionError, match=f"balancer.servers: lb1: {said}"):
         runner.evaluate()

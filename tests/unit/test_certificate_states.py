@@ -52,6 +52,7 @@ class Host:
 @pytest.mark.parametrize("test", [False, True])
 @pytest.mark.parametrize("what", ["key", "certificate"])
 def test_what_is_good_stays(what: str, test: bool) -> None:
+    """K1: The states leave a good key and certificate alone."""
     host = Host(test=test)
     ret = getattr(host, what)()
     assert (ret["result"], ret["changes"], host.made) == (True, {}, [])
@@ -81,7 +82,7 @@ def test_a_certificate_is_requested(test: bool) -> None:
 
 
 def test_a_bare_host_is_predicted() -> None:
-    """Neither the group nor the key is there yet, and the module can't be asked."""
+    """K3: Neither the group nor the key exists yet, and the module cannot be asked."""
     host = Host(test=True)
     host.groups, host.has_key, host.refusal = [], False, "called"
     assert host.key()["changes"]["key"]["old"] == "group ssl-cert does not exist yet"
@@ -89,6 +90,7 @@ def test_a_bare_host_is_predicted() -> None:
 
 
 def test_a_refusal_is_told() -> None:
+    """K5: The state reports the master's refusal."""
     host = Host("the key is missing")
     host.refusal = "group: ssl-cert does not exist on this host"
     assert failure(host.key()) == host.refusal

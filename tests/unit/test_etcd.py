@@ -26,6 +26,7 @@ SECOND = Member("2", "nas2", ("https://10.1.4.22:2380",), True)
 
 
 def test_no_cluster_is_founded_and_only_then() -> None:
+    """S11: A host founds a cluster only when no cluster exists."""
     assert etcd.join(OWN, None) == Join("new")
 
 
@@ -39,6 +40,7 @@ def test_no_cluster_is_founded_and_only_then() -> None:
     ],
 )
 def test_into_an_existing_cluster(own: tuple[Member, ...], expected: Join) -> None:
+    """S11: A host joins an existing cluster as a member."""
     assert etcd.join(OWN, (FIRST, SECOND, *own)) == expected
 
 
@@ -87,6 +89,7 @@ def test_another_answer_is_an_error(answer: object) -> None:
 
 
 def test_clients_and_peers_need_certificates_and_nothing_listens_without_tls() -> None:
+    """S6: etcd listens with TLS only, and asks clients and peers for certificates."""
     settings = etcd.environment(QUORUM, Identity())
     assert settings["ETCD_CLIENT_CERT_AUTH"] == settings["ETCD_PEER_CLIENT_CERT_AUTH"] == "true"
     urls = [value for key, value in settings.items() if key.endswith("_URLS")]

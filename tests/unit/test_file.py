@@ -20,7 +20,9 @@ def test_put(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old file stays, nothing else does, and the error names the file and the cause."""
+    """K2, K5: The old file stays, nothing else remains, and the error names the file and the
+    cause.
+    """
 
     def full(path: str, mode: int) -> None:
         raise OSError(28, "No space left on device")

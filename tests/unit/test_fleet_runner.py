@@ -69,7 +69,9 @@ def readied(
 def test_s15_a_run_that_was_under_way_may_restart_its_minion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """S15: which answers before the run has ended, but not at once afterwards."""
+    """S15: A minion may restart at the end of a run: it answers before, and a moment later not at
+    all.
+    """
     idle = [("silent", ["s1", "s2"]), ("busy", ["s1", "s2"])]
     assert readied(monkeypatch, [[]], [[]]) == idle
     again = [*idle, ("busy", ["s2"]), ("silent", ["s2"])]
@@ -81,13 +83,14 @@ def test_s15_a_run_that_was_under_way_may_restart_its_minion(
 
 
 def test_s10_its_requests_end_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S10: and a balancer that has followed an interrupted change already isn't told of it."""
+    """S10: Requests end before a host leaves; a balancer that has followed already is not asked."""
     answers = iter([BUSY, BUSY, IDLE])
     assert drained(monkeypatch, answers, FOLLOWED, 5) == (["s2"], [(["lb1"], ["s2"])])
     assert not list(answers)
 
 
 def test_s10_not_for_longer_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S10: The wait for the requests has a bound."""
     answers = iter([BUSY, BUSY, IDLE])
     told = [(["lb1"], ["s2"]), (["lb2"], ["s2"])]
     assert drained(monkeypatch, answers, BUSY, 0) == (["s2"], told)
@@ -95,13 +98,16 @@ def test_s10_not_for_longer_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_s10_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S10: Without requests there is no wait."""
     assert drained(monkeypatch, iter([FOLLOWED]), FOLLOWED, 60) == ([], [])
 
 
 def test_s10_each_host_is_asked_for_its_own_applications_health(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Issue 5: hosts of two pools, which serve two applications; straight, then as a client."""
+    """S10: Each host of two pools is asked for its own application, directly and as a client
+    would.
+    """
     asked: list[list[str | None]] = []
 
     def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
 
 
 def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S10: the balancer has it, and another one answered in its place."""
+    """S10, K5: The error says that another host answered in the new one's place."""
     said = {"balancer.servers": {"s1": {"serving": True}}, "balancer.answer": "s2 answered instead"}
 
     def ask(_: Any, hosts: Sequence[str], function: str, arguments: Any = ()) -> dict[str, Any]:

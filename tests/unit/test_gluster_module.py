@@ -60,6 +60,7 @@ def test_command(module: ModuleType, function: str, arguments: list[Any], comman
 
 
 def test_refusal_names_the_command_and_its_output(module: ModuleType) -> None:
+    """K5: The error has the command and its output."""
     give(module, stdout=(DATA / "set-refused.xml").read_text(), stderr="and more")
     with pytest.raises(CommandExecutionError) as error:
         module.set_options("nas", {"network.pin-timeout": "5"})
@@ -93,7 +94,7 @@ def test_faults(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_brick_is_a_fault(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this host, nas1; the other's directory is not looked at. One copy is never healed."""
+    """S4: A full brick of this host is a fault; the other hosts' directories are not looked at."""
     volumes = {"nas": found("Started", 1, "nas1:/", "nas2:/proc")}
     monkeypatch.setattr(module, "volumes", lambda: volumes)
     assert module.faults("nas") == []

@@ -167,6 +167,7 @@ def peers(gluster: Pretended, host: str = "nas1", wait: int = 5, test: bool = Fa
 
 @pytest.mark.parametrize("test", [False, True])
 def test_pool_as_wanted(gluster: Pretended, test: bool) -> None:
+    """S3, K1: The state leaves a complete pool alone."""
     gluster.members = dict.fromkeys(HOSTS, 3)
     assert outcome(peers(gluster, test=test)) == (True, {})
     assert gluster.calls == []
@@ -174,6 +175,7 @@ def test_pool_as_wanted(gluster: Pretended, test: bool) -> None:
 
 @pytest.mark.parametrize("installed", [False, True])
 def test_bare_pool_is_predicted(gluster: Pretended, installed: bool) -> None:
+    """S3, K3: A bare host predicts the pool."""
     gluster.installed = installed
     assert outcome(peers(gluster, test=True)) == (None, ADDED)
     assert gluster.calls == []
@@ -187,6 +189,7 @@ def test_pool_is_not_predicted_while_glusterd_is_stopped(gluster: Pretended) -> 
 
 
 def test_first_host_adds_the_others(gluster: Pretended) -> None:
+    """S3: The first host adds the others to the pool."""
     assert outcome(peers(gluster)) == (True, ADDED)
     assert gluster.calls == [("probe", "nas2"), ("probe", "nas3")]
 
@@ -238,6 +241,7 @@ def test_probe_is_tried_again_after_another_transaction(gluster: Pretended) -> N
 
 @pytest.mark.parametrize("test", [False, True])
 def test_rejected_peer_is_an_error(gluster: Pretended, test: bool) -> None:
+    """S3, K5: A rejected peer is an error."""
     gluster.members = {"nas1": 3, "nas2": 3, "nas3": 6}
     ret = peers(gluster, test=test)
     assert outcome(ret) == (False, {})
@@ -247,7 +251,7 @@ def test_rejected_peer_is_an_error(gluster: Pretended, test: bool) -> None:
 @pytest.mark.parametrize("test", [False, True])
 @pytest.mark.parametrize("host", ["nas1", "nas3"])
 def test_rebuilt_host_is_told_at_once(gluster: Pretended, host: str, test: bool) -> None:
-    """Whether it would have to add the others or be added by them."""
+    """S4, K5: A rebuilt host gets its error at once, whichever host would have to add it."""
     gluster.members = {host: 3}
     gluster.started()
     gluster.seen_by_others = [
@@ -275,6 +279,7 @@ def volume(gluster: Pretended, host: str = "nas1", test: bool = False, **other: 
 
 @pytest.mark.parametrize("test", [False, True])
 def test_volume_as_wanted(gluster: Pretended, test: bool) -> None:
+    """S3, K1: The state leaves a complete volume alone."""
     gluster.started()
     assert outcome(volume(gluster, test=test)) == (True, {})
     assert gluster.calls == []
@@ -283,12 +288,14 @@ def test_volume_as_wanted(gluster: Pretended, test: bool) -> None:
 @pytest.mark.parametrize("installed", [False, True])
 @pytest.mark.parametrize("host", HOSTS)
 def test_absent_volume_is_predicted(gluster: Pretended, host: str, installed: bool) -> None:
+    """S3, K3: A missing volume is predicted."""
     gluster.installed = installed
     assert outcome(volume(gluster, host, test=True)) == (None, MADE)
     assert gluster.calls == []
 
 
 def test_volume_is_made_by_the_first_host(gluster: Pretended) -> None:
+    """S3: The first host creates the volume."""
     gluster.runs = False
     assert outcome(volume(gluster)) == (True, MADE)
     assert gluster.calls == [
@@ -313,6 +320,7 @@ def test_volume_is_awaited_in_vain(gluster: Pretended) -> None:
 
 @pytest.mark.parametrize("test", [False, True])
 def test_changed_option_is_put_back(gluster: Pretended, test: bool) -> None:
+    """S3: The state restores a changed option."""
     gluster.started(options={"network.ping-timeout": "42"})
     changes = {"network.ping-timeout": {"old": "42", "new": "5"}}
     assert outcome(volume(gluster, "nas3", test=test)) == (None if test else True, changes)
@@ -330,6 +338,7 @@ def test_three_hosts_put_an_option_back_at_once(gluster: Pretended) -> None:
 
 @pytest.mark.parametrize("test", [False, True])
 def test_dead_brick_is_started(gluster: Pretended, test: bool) -> None:
+    """S3: The state starts a dead brick."""
     gluster.started()
     gluster.runs = False
     ret = volume(gluster, test=test)
@@ -340,6 +349,7 @@ def test_dead_brick_is_started(gluster: Pretended, test: bool) -> None:
 
 @pytest.mark.parametrize("test", [False, True])
 def test_foreign_brick_is_refused(gluster: Pretended, test: bool) -> None:
+    """S3, K5: The state refuses a brick that the topology does not list."""
     gluster.started(bricks=[*BRICKS[:2], "nas3:/other"])
     ret = volume(gluster, test=test)
     assert outcome(ret) == (False, {})
@@ -366,6 +376,7 @@ def mounted(gluster: Pretended, wait: int = 5, test: bool = False) -> Any:
 @pytest.mark.parametrize("test", [False, True])
 @pytest.mark.parametrize("source", ["nas1:/nas", "nas2:/nas", "nas2:nas"])
 def test_mounted(gluster: Pretended, source: str, test: bool) -> None:
+    """S4, K1: The state leaves a mounted volume alone."""
     gluster.mount = HERE | {"source": source}
     assert outcome(mounted(gluster, test=test)) == (True, {})
     assert gluster.calls == []
@@ -380,6 +391,7 @@ def test_mounted_without_one_of_its_bricks(gluster: Pretended) -> None:
 
 
 def test_not_mounted_is_mounted(gluster: Pretended) -> None:
+    """S4: The state mounts the volume."""
     changes = {"/mnt/nas": {"old": None, "new": "nas"}}
     assert outcome(mounted(gluster, test=True)) == (None, changes)
     assert gluster.calls == []
@@ -388,6 +400,7 @@ def test_not_mounted_is_mounted(gluster: Pretended) -> None:
 
 
 def test_mount_waits_for_the_volume(gluster: Pretended) -> None:
+    """S4: The state waits for the volume with a bound."""
     gluster.unmountable = 3
     assert mounted(gluster)["result"] is True
     assert gluster.calls == [("mount", "/mnt/nas")] * 4
@@ -410,6 +423,7 @@ def test_mount_is_not_tried_while_no_server_answers(gluster: Pretended) -> None:
 
 
 def test_mount_whose_client_died_is_made_anew(gluster: Pretended) -> None:
+    """S4: The state mounts the volume again after its client died."""
     gluster.mount = HERE | {"fault": "Transport endpoint is not connected"}
     assert outcome(mounted(gluster)) == (
         True,
@@ -432,6 +446,7 @@ def test_something_else_is_mounted(gluster: Pretended, other: dict[str, str], te
 
 @pytest.mark.parametrize("test", [False, True])
 def test_files_are_not_hidden(gluster: Pretended, test: bool) -> None:
+    """S4, K5: The state refuses a mount over files that would be hidden."""
     gluster.content = ["odoo"]
     ret = mounted(gluster, test=test)
     assert outcome(ret) == (False, {})

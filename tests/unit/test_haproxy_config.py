@@ -91,7 +91,7 @@ def test_haproxy_takes_ipv6_addresses(conf_d: Path) -> None:
 
 
 def test_tls_redirects_and_pins() -> None:
-    """O5: port 80 redirects permanently, HSTS on."""
+    """O5: Port 80 redirects permanently, and HSTS is on."""
     text = fragment()
     assert "bind 10.1.2.2:80\n" in text
     assert "bind 10.1.2.2:443 ssl crt /etc/salina/tls/host.crt" in text
@@ -100,11 +100,12 @@ def test_tls_redirects_and_pins() -> None:
 
 
 def test_redirect_names_another_port() -> None:
+    """O5: The redirect names an HTTPS port other than 443."""
     assert "regsub(:[0-9]+$,)]:8443%[capture.req.uri]" in fragment(https=8443)
 
 
 def test_plain_http_as_in_the_assignment() -> None:
-    """S1: with `tls: false` port 80 serves, and there is no other."""
+    """S1: With `tls: false` port 80 serves, and no other port exists."""
     text = fragment(tls=False)
     assert text.count("    bind ") == 1
     assert "redirect code" not in text and "Strict-Transport" not in text
@@ -119,7 +120,7 @@ def test_haproxy_takes_two_applications(conf_d: Path, changed: dict[str, Any]) -
 
 
 def test_two_applications_have_their_own_servers_and_checks() -> None:
-    """Issue 5, S2: each pool's hosts in the two backends of its application, and in no others."""
+    """S2: Only the two backends of an application have the hosts of its pool."""
     text = fragment("two-applications")
     parts = text.split("\nbackend ")[1:]
     found = {part.split()[0]: re.findall(r"(?m)^    server (\w+) ", part) for part in parts}
@@ -134,7 +135,7 @@ def test_two_applications_have_their_own_servers_and_checks() -> None:
 
 
 def test_both_backends_have_every_server() -> None:
-    """S2: s1, s2, s3; also in the backend for when none of them is healthy."""
+    """S2: Both backends have s1, s2 and s3, the one for unhealthy servers too."""
     text = fragment()
     for number in (1, 2, 3):
         assert text.count(f"server s{number} 10.1.3.{10 + number}:80 tcp-ut 5s\n") == 2

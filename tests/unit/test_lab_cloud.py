@@ -150,7 +150,7 @@ def test_failures_are_told(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """S10: whatever goes wrong, the master hears of it, and the next request is served."""
+    """S10, K5: The master learns of every failure, and the next request is served."""
 
     def fail(host: str) -> None:
         raise raised
@@ -166,6 +166,7 @@ def test_failures_are_told(
 def test_user_data_is_not_logged(
     running: server.Server, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """K4: No log has the key of a host."""
     with caplog.at_level(logging.DEBUG):
         provisioner.ask("create", "s9", CANARY, str(path))
     assert "create 's9': made" in caplog.text
@@ -186,7 +187,7 @@ def test_s10_several_hosts_at_the_same_time(running: server.Server, fake: Fake, 
 
 
 def test_one_at_a_time_for_each_host(running: server.Server, fake: Fake, path: Path) -> None:
-    """S10: a host is not removed while it is being made; others don't wait for it."""
+    """S10: No host is removed while it is being made, and other hosts do not wait for it."""
     go = threading.Event()
     fake.work = lambda host: host == "s9" and go.wait(SECONDS)
     with send(path, request("create", "s9")) as first:
@@ -202,7 +203,7 @@ def test_one_at_a_time_for_each_host(running: server.Server, fake: Fake, path: P
 def test_a_client_that_goes_away(
     running: server.Server, fake: Fake, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """S10: what it asked for is done, the next one is served, and the log has no fault."""
+    """S10: The request is done, the next one is served, and the log has no fault."""
     go = threading.Event()
     fake.work = lambda host: go.wait(SECONDS)
     send(path, request("create", "s9")).close()
@@ -332,7 +333,7 @@ Start = Callable[[], subprocess.Popen[bytes]]
 
 
 def test_a_killed_cloud_is_noticed_and_replaced(start: Start, tmp_path: Path) -> None:
-    """S10: the socket that it leaves stands in nobody's way."""
+    """S10, K2: The socket of a killed cloud does not stop the next one."""
     (tmp_path / "go").touch()
     assert server.pid(tmp_path / "socket") is None
     first = start()
@@ -345,7 +346,7 @@ def test_a_killed_cloud_is_noticed_and_replaced(start: Start, tmp_path: Path) ->
 
 
 def test_a_request_whose_cloud_was_killed_is_asked_again(start: Start, tmp_path: Path) -> None:
-    """S10: `bin/lab up` may replace the cloud at any time."""
+    """S10, K2: `bin/lab up` may replace the cloud at any time."""
     path = tmp_path / "socket"
     with ThreadPoolExecutor() as pool:
         first = start()
@@ -359,7 +360,7 @@ def test_a_request_whose_cloud_was_killed_is_asked_again(start: Start, tmp_path:
 
 
 def test_told_to_end_it_finishes_what_is_under_way(start: Start, tmp_path: Path) -> None:
-    """S10: no host is left half-made by `bin/lab down` and `up`."""
+    """S10: `bin/lab down` and `up` leave no host half made."""
     path = tmp_path / "socket"
     with ThreadPoolExecutor() as pool:
         process = start()

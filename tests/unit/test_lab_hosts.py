@@ -98,6 +98,7 @@ def test_s10_create_makes_a_host_from_its_user_data(lab: Lab) -> None:
 
 
 def test_s10_create_again_changes_nothing(lab: Lab) -> None:
+    """S10, K1: A repeated call changes nothing."""
     server.create("s9", user_data())
     before = (lab.folder / "containers/salina-s9").stat().st_ino
     assert server.create("s9", user_data()) == "already runs"

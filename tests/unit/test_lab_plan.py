@@ -30,6 +30,7 @@ def default() -> plan.Plan:
 
 
 def test_s15_default_fleet_and_two_clients(default: plan.Plan) -> None:
+    """S15: The plan has every host of the default fleet and two clients."""
     names = {machine.name for machine in default.machines}
     fleet = {"salt", "fw", "lb1", "s1", "s2", "s3", "nas1", "nas2", "nas3", "bbdd1", "bbdd2"}
     assert names == fleet | {"c1", "c2"}
@@ -43,6 +44,9 @@ def test_service_is_called_from_a_client(default: plan.Plan) -> None:
 
 
 def test_gateways_lead_from_the_edge_to_the_firewall_and_nowhere_else(default: plan.Plan) -> None:
+    """S1, S7: Only the hosts on the edge network have a way to the clients, through the
+    firewall.
+    """
     gateways = {
         (machine.name, interface.bridge): interface.gateway
         for machine in default.machines

@@ -28,7 +28,7 @@ def settled(now: dict[str, int], **typical: float) -> dict[str, int]:
 
 
 def test_one_of_three_five_times_as_slow() -> None:
-    """It gets the least: of 201 requests one, so that the 99th percentile is the others'."""
+    """S12: It gets one request of 201, so the 99th percentile is that of the other hosts."""
     whole = {"s1": 100, "s2": 100, "s3": 100}
     assert settled(whole, s1=20, s2=25, s3=100) == {"s1": 100, "s2": 100, "s3": 1}
 
@@ -44,13 +44,13 @@ def test_at_once_down_and_in_steps_up() -> None:
 
 
 def test_between_slow_and_well_nothing_changes() -> None:
-    """A host twice as slow keeps what it has, be it much or little more than it would be given."""
+    """S12: A host twice as slow keeps its weight, whether that is high or low."""
     for now in (15, 50, 100):
         assert settled({"s1": 100, "s2": now}, s1=20, s2=40) == {"s1": 100, "s2": now}
 
 
 def test_one_slow_answer_is_nothing() -> None:
-    """Not even four of nine."""
+    """S12: Even four slow answers of nine change nothing."""
     responses = {"s1": [20.0] * CHECKS, "s2": [20.0] * 5 + [3000.0] * 4}
     assert load.weights(responses, {"s1": 100, "s2": 100})["s2"] == 100
 
@@ -82,7 +82,7 @@ def test_never_nothing_never_more_than_all(hosts: dict[str, tuple[list[float], i
 
 @given(st.lists(times, min_size=2, max_size=5), percent)
 def test_each_comes_to_rest(typical: list[float], start: int) -> None:
-    """Whatever the weights were: where the times stay, the weights do, slower hosts' lower."""
+    """S12: With constant times the weights become constant, and slower hosts get less."""
     names = [f"s{number}" for number, _ in enumerate(typical)]
     found = settled(dict.fromkeys(names, start), **dict(zip(names, typical, strict=True)))
     ordered = [found[name] for _, name in sorted(zip(typical, names, strict=True))]
@@ -91,7 +91,7 @@ def test_each_comes_to_rest(typical: list[float], start: int) -> None:
 
 @given(st.lists(st.lists(st.floats(20, 50), min_size=3, max_size=3), min_size=20, max_size=60))
 def test_noise_moves_nothing(rounds: list[list[float]]) -> None:
-    """Hosts that are not two and a half times as slow keep their whole share, whatever comes."""
+    """S12: A host that is less than 2.5 times as slow keeps its full share."""
     held: dict[str, deque[float]] = {name: deque(maxlen=CHECKS) for name in ("s1", "s2", "s3")}
     now = dict.fromkeys(held, 100)
     for taken in rounds:
@@ -129,7 +129,7 @@ def server(name: str, weight: int, response: int | None, application: str = "crm
 
 
 def test_the_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It tells HAProxy what changed, and nothing of a host that is down."""
+    """S12: The daemon sends changed weights to HAProxy, and none for a host that is down."""
     rounds = [[server("s1", 100, 20), server("s2", 100, 100), server("s3", 100, None)]] * 5
     follow(monkeypatch, rounds, {"s2": 1})
     assert capsys.readouterr().err == f"{haproxy.SOCKET}: gone\n"

@@ -14,7 +14,7 @@ NAMES = ["default", *fleets.OTHERS]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_svg(name: str) -> None:
-    """The picture is well-formed and shows each host, each network and the service."""
+    """S15: The picture is well formed and shows each host, each network and the service."""
     fleet = fleets.fleet(name)
     root = ElementTree.fromstring(map.svg(fleet))
     texts = " | ".join(

@@ -37,7 +37,7 @@ def test_a_pool_that_the_topology_has_since_then(tmp_path: Path) -> None:
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    """Members come back in the order of their numbers; the directory is made."""
+    """S10: Members come back in the order of their numbers, and the directory is made."""
     file = tmp_path / "state" / "members.json"
     salina_members.save(file, {"app": ["s10", "s2", "s1"]}, TOPOLOGY)
     assert salina_members.load(file, TOPOLOGY) == {"app": ["s1", "s2", "s10"]}
@@ -73,7 +73,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize(("content", "message"), DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged(tmp_path: Path, content: bytes, message: str) -> None:
-    """A file that is damaged or does not fit is an error that says so, never other members."""
+    """S10, K5: A damaged or impossible file is an error, and never gives other members."""
     file = tmp_path / "members.json"
     file.write_bytes(content)
     with pytest.raises(MembersError) as caught:
@@ -140,7 +140,7 @@ def test_refused_before_writing(tmp_path: Path) -> None:
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full the old file stays, and no temporary one."""
+    """S10, K2: On a full disk the old file stays, and no temporary file remains."""
     file = tmp_path / "members.json"
     salina_members.save(file, {"app": ["s1"]}, TOPOLOGY)
 
@@ -172,7 +172,7 @@ def add(file: Path, number: int) -> None:
 
 
 def test_concurrent_writers(tmp_path: Path) -> None:
-    """Writers at the same moment lose nobody's change."""
+    """S10: Simultaneous writers lose no change."""
     file = tmp_path / "members.json"
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=add, args=(file, number)) for number in range(4, 11)]

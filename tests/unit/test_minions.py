@@ -57,5 +57,6 @@ def test_a_master_that_is_about_to_start_is_waited_for(monkeypatch: pytest.Monke
 
 
 def test_those_who_do_not_answer_in_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K5: The error names the minions that do not answer in time."""
     assert silent(monkeypatch, Client({"s1": False}), 0) == ["s2"]
     assert silent(monkeypatch, Client(SaltClientError("not there")), 0) == ["s1", "s2"]

@@ -40,7 +40,7 @@ def test_odoo_itself_is_no_distribution() -> None:
 
 
 def test_database_engine_is_one_that_loses_nothing() -> None:
-    """S11: Patroni before 3.0.4 lost rows with etcd3 (docs/decisions)."""
+    """S11: Patroni before 3.0.4 lost rows with etcd3 (docs/decisions/0002-patroni.md)."""
     assert Requirement("patroni>=4.1").specifier.contains(pins("patroni")["patroni"])
 
 

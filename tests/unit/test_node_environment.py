@@ -116,7 +116,7 @@ def test_unpack(module: ModuleType, tmp_path: Path) -> None:
 
 
 def test_unpack_of_a_wrong_hash(module: ModuleType, registry: str, tmp_path: Path) -> None:
-    """What is there stays; nothing else is there afterwards."""
+    """S8, K5: The old version stays, and nothing else remains."""
     home = tmp_path / "packages/node"
     with pytest.raises(CommandExecutionError) as caught:
         unpack(module, home, CLIENT)
@@ -147,6 +147,7 @@ def test_unpack_without_a_registry(module: ModuleType, tmp_path: Path) -> None:
 
 
 def test_unpack_after_one_that_was_interrupted(module: ModuleType, tmp_path: Path) -> None:
+    """S8, K2: An interrupted unpacking is done again."""
     (tmp_path / "node.unfinished/bin").mkdir(parents=True)
     (tmp_path / "node.unfinished/bin/node").write_text("half")
     unpack(module, tmp_path / "node")
@@ -185,6 +186,7 @@ def install(host: ModuleType, tmp_path: Path, **other: Any) -> str:
 
 
 def test_install(host: ModuleType, tmp_path: Path) -> None:
+    """S8: npm installs the packages of the lock."""
     digits = install(host, tmp_path)
     programs = tmp_path / "staging/node_modules/.bin"
     assert subprocess.check_output([programs / "node"]) == b"v10\n"
@@ -194,6 +196,7 @@ def test_install(host: ModuleType, tmp_path: Path) -> None:
 
 
 def test_install_once_for_the_same(host: ModuleType, tmp_path: Path) -> None:
+    """S8, K1: npm does not run again for the same lock."""
     digits = install(host, tmp_path)
     (tmp_path / "modules" / digits / "mine").touch()
     assert install(host, tmp_path) == digits
@@ -213,7 +216,7 @@ def test_install_again_for_something_else(host: ModuleType, tmp_path: Path) -> N
 
 
 def test_install_leaves_production_as_it_is(host: ModuleType, tmp_path: Path) -> None:
-    """What the service has stays as long as it has it; what nobody has goes."""
+    """S8: Packages that the service uses stay, and unused ones are deleted."""
     one = install(host, tmp_path)
     host.link(str(tmp_path / "production"), str(tmp_path / "modules" / one))
     two = install(host, tmp_path, command=["npm", "two"])
@@ -225,7 +228,7 @@ def test_install_leaves_production_as_it_is(host: ModuleType, tmp_path: Path) ->
 
 
 def test_install_that_fails(host: ModuleType, tmp_path: Path) -> None:
-    """What npm said is told; whoever has packages keeps them."""
+    """S8, K5: The error has npm's output, and packages in use stay."""
     before = install(host, tmp_path)
     with pytest.raises(CommandExecutionError, match=r"sh -c echo no luck >&2; exit 3: no luck"):
         install(host, tmp_path, command=["sh", "-c", "echo no luck >&2; exit 3"])
@@ -233,6 +236,7 @@ def test_install_that_fails(host: ModuleType, tmp_path: Path) -> None:
 
 
 def test_install_after_one_that_was_killed(host: ModuleType, tmp_path: Path) -> None:
+    """S8, K2: npm runs again after it was killed."""
     with pytest.raises(CommandExecutionError):
         install(host, tmp_path, command=["sh", "-c", "mkdir node_modules; kill -KILL $$"])
     assert host.linked(str(tmp_path / "staging")) == ""
@@ -311,6 +315,8 @@ def test_installed_state() -> None:
 
 
 def test_a_state_that_fails_changes_nothing() -> None:
+    """S8, K5: A failed state changes nothing."""
+
     def refuse(*_: Any) -> Any:
         raise CommandExecutionError("npm ci: no luck")
 

@@ -61,6 +61,7 @@ def test_what_succeeded_or_is_predicted_is_no_failure(result: bool | None) -> No
 
 
 def test_failed_state_is_named_with_host_and_cause_and_without_its_consequences() -> None:
+    """K5: The error names host, state and cause, and leaves out the consequences."""
     steps = step(hosts={"nas1": GOOD, "nas2": GOOD | BAD}) | step(
         name="app", comment="One or more requisite failed: orch.deploy.storage"
     )
@@ -75,7 +76,7 @@ def test_consequences_count_when_nothing_else_failed() -> None:
 
 
 def test_a_failed_command_is_told_with_its_output() -> None:
-    """Core's cmd.run has it in its changes."""
+    """K5: Core's cmd.run has the output in its changes."""
     ran = {"retcode": 3, "stdout": "out", "stderr": "no such unit"}
     state = {"cmd_|-x_|-x_|-run": {"result": False, "comment": 'Command "x" run', "changes": ran}}
     assert failures(step(hosts={"s1": state}), "")[0].cause == 'Command "x" run\nno such unit'
@@ -99,6 +100,7 @@ def test_host_that_did_not_return(nothing: object) -> None:
 
 
 def test_runner_that_raises_tells_its_message_and_no_traceback() -> None:
+    """K5: The error has the runner's message and no traceback."""
     steps = step(function="runner", name="answers", runs="fleet.ready", **{"return": RUNNER})
     assert failures(steps, "orch.deploy") == [
         Failure(
@@ -130,7 +132,7 @@ def test_function_that_fails_on_a_host() -> None:
 
 
 def test_orchestration_that_could_not_begin() -> None:
-    """The message knows better what to do next."""
+    """K5: The message itself says what to do next."""
     errors = ["Pillar failed:", "salina: 1 fault\n  x: missing\nnext: salt-run topology.check"]
     [failure] = failures(errors, "orch.deploy")
     assert failure == Failure(
@@ -164,7 +166,7 @@ def test_last_word_of_a_success(steps: dict[str, Any]) -> None:
 
 
 def test_the_next_command_has_the_request() -> None:
-    """What failed on the master itself is tried again with the same pillar."""
+    """K5: The next command has the same pillar, so it repeats the request."""
     ret = last_word(step(comment="No minions returned"), {"pool": "app", "count": 5})
     again = """salt-run state.orchestrate orch.deploy pillar='{"pool": "app", "count": 5}'"""
     assert ret["comment"].endswith(f"next: {again}")
@@ -179,6 +181,7 @@ def test_a_refused_request_is_told_without_a_traceback() -> None:
 
 
 def test_last_word_of_a_failure() -> None:
+    """K5: The last line says what to do next."""
     ret = last_word(step(hosts={"nas2": BAD}))
     assert (ret["result"], ret["changes"]) == (False, {})
     assert ret["comment"] == "nas2: b (pkg.installed)\n  no package\nnext: salt nas2 state.apply"

@@ -63,6 +63,7 @@ def configuration(**other: Any) -> dict[str, Any]:
 
 
 def test_the_shared_configuration_is_the_measured_one() -> None:
+    """S11: The configuration has the values that lost no row."""
     assert patroni.dynamic(DATABASE) == {
         "ttl": 20,
         "loop_wait": 1,
@@ -89,7 +90,7 @@ def test_only_a_claim_that_is_still_empty_is_taken_away() -> None:
 
 
 def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
-    """S6: no trust; each from where it belongs only; the superuser not at all."""
+    """S6: Each role comes from its own hosts only, and the superuser never over the network."""
     assert patroni.access_rules(DATABASE) == [
         "local all postgres peer",
         "hostssl replication replicator 10.1.4.31/32 scram-sha-256",
@@ -103,7 +104,7 @@ def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
 
 
 def test_every_connection_in_and_out_is_verified() -> None:
-    """S11: replication over TLS; Patroni's own interfaces too."""
+    """S11, S6: Replication and Patroni's own interfaces use TLS with verified names."""
     made = configuration()
     assert made["restapi"]["verify_client"] == "optional"
     assert made["restapi"]["authentication"]["password"] == "canary-rest"
@@ -116,6 +117,7 @@ def test_every_connection_in_and_out_is_verified() -> None:
 
 
 def test_the_application_s_password_is_not_in_the_file() -> None:
+    """S6, K4: The file has no application's password."""
     text = patroni.configuration_file(DATABASE, Identity())
     assert "canary-application" not in text
     assert yaml.safe_load(text) == configuration()

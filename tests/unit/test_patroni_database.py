@@ -23,11 +23,12 @@ def present(password: str = "canary-application", **attributes: bool) -> dict[st
 
 
 def test_a_role_that_is_as_wanted_needs_nothing() -> None:
+    """S6, K1: A correct role needs no statement."""
     assert roles.role_steps(present(), [ROLE]) == []
 
 
 def test_a_new_role_may_log_in_and_nothing_else() -> None:
-    """S6: the application's role is no superuser."""
+    """S6: The application's role is not a superuser."""
     [step] = roles.role_steps({}, [ROLE])
     assert (step.subject, step.change) == ("role crm", "created")
     assert step.sql.startswith(
@@ -38,11 +39,13 @@ def test_a_new_role_may_log_in_and_nothing_else() -> None:
 
 
 def test_a_role_that_may_too_much_is_put_right() -> None:
+    """S6: A role that has too many privileges loses them."""
     [step] = roles.role_steps(present(rolsuper=True), [ROLE])
     assert "NOSUPERUSER" in step.sql and "PASSWORD" not in step.sql
 
 
 def test_a_changed_password_is_set_without_being_seen() -> None:
+    """S6, K4: The server gets a verifier and never the new password."""
     [step] = roles.role_steps(present("other"), [ROLE])
     assert step.change == "password set"
     assert "canary" not in step.sql
@@ -55,6 +58,7 @@ def test_patroni_s_own_roles_keep_their_attributes() -> None:
 
 
 def test_a_new_database_is_what_odoo_wants_and_closed_to_others() -> None:
+    """S6: A new database is closed to other roles."""
     create, revoke = roles.database_steps({}, [APPLICATION])
     assert create.sql == (
         'CREATE DATABASE "crm" OWNER "crm" TEMPLATE template0 ENCODING \'UTF8\' '
@@ -77,11 +81,13 @@ def test_a_database_that_differs(difference: dict[str, Any], expected: list[str]
 
 
 def test_what_cannot_be_changed_in_place_is_an_error_with_instructions() -> None:
+    """K5: The error says what to do about a property that cannot be changed in place."""
     with pytest.raises(ValueError, match=r"encoding LATIN1 .* dump it, drop it"):
         roles.database_steps({"crm": DONE | {"encoding": "LATIN1"}}, [APPLICATION])
 
 
 def test_nothing_of_a_script_is_logged_by_the_server() -> None:
+    """S6, K4: The server logs no statement of the script."""
     script = roles.script(roles.role_steps({}, [ROLE]))
     assert script.splitlines()[0].startswith("SET log_statement = 'none'")
     assert "canary" not in script

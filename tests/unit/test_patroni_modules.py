@@ -87,6 +87,7 @@ def test_a_majority_without_etcd_has_no_cluster(data: Path, others: tuple[NoAnsw
 
 
 def test_while_a_majority_is_silent_nothing_is_founded(data: Path) -> None:
+    """S11: No host founds a cluster while a majority is silent."""
     module, _ = quorum({ENDPOINTS[0]: SILENT, ENDPOINTS[1]: SILENT, ENDPOINTS[2]: REFUSED})
     with pytest.raises(CommandExecutionError, match="timed out; timed out; Connection refused"):
         module.enter()
@@ -100,6 +101,7 @@ def test_a_member_that_never_started_goes_on_where_it_was(data: Path) -> None:
 
 
 def test_a_member_that_lost_its_data_is_removed_and_added(data: Path) -> None:
+    """S11: A voter that lost its data is removed and added again."""
     lost = json.loads(json.dumps(KNOWN))
     lost["members"][2]["clientURLs"] = ["https://10.1.4.23:2379"]
     answers = {"member/list": lost, "member/remove": {}, "member/add": KNOWN}
@@ -218,10 +220,12 @@ def test_a_copy_without_its_end_is_half(directory: Path, answer: Any, expected: 
 def test_an_interrupted_founding_loses_its_claim(
     directory: Path, answers: dict[str, Any], expected: bool
 ) -> None:
+    """S11, K2: An interrupted founding gives up its claim."""
     assert patroni(answers)[0].initialise_again() is expected
 
 
 def test_a_host_with_data_founds_nothing(directory: Path) -> None:
+    """S11: A host that has data never founds a cluster."""
     (directory / "PG_VERSION").touch()
     module, interface = patroni({"kv/txn": {"succeeded": True}})
     assert module.initialise_again() is False
@@ -287,6 +291,7 @@ NOTHING: dict[str, Any] = {"replica": False, "roles": {}, "databases": {}}
 
 
 def test_roles_are_made_through_standard_input_and_no_password_is_sent() -> None:
+    """S6, K4: Statements go through standard input, and no password is sent."""
     module, psql = database(NOTHING)
     changes = module.apply()
     assert changes == {
@@ -311,6 +316,7 @@ def test_a_replica_is_never_written_to() -> None:
 
 
 def test_a_refusal_of_postgresql_is_told_without_the_statement() -> None:
+    """K4, K5: The error has PostgreSQL's message and not the statement."""
     said = "psql: ERROR:  role exists\nLINE 1: CREATE ROLE x PASSWORD 'SCRAM-SHA-256$..'\n    ^"
     module, _ = database(NOTHING, said)
     with pytest.raises(CommandExecutionError, match="ERROR:  role exists") as caught:

@@ -98,6 +98,7 @@ def test_a_bare_host_enters_starts_and_forgets_how() -> None:
 
 @pytest.mark.parametrize(("answers", "result"), [(IN, True), (OUT, None)])
 def test_a_prediction_changes_nothing(answers: Answers, result: bool | None) -> None:
+    """K3: A prediction changes nothing."""
     module, salt = state("quorum", answers, test=True)
     assert module.joined("etcd", 1, [])["result"] is result
     assert salt.called(*ACTIONS, "quorum.entered") == []
@@ -144,6 +145,7 @@ def test_a_service_that_does_not_start_is_told() -> None:
 
 
 def test_a_foreign_member_is_an_error_with_instructions() -> None:
+    """S11, K5: The error says how to remove a member that the topology does not list."""
     module, _ = state("quorum", IN | {"quorum.drift": ["salt nas1 quorum.remove 9"]})
     ret = module.joined("etcd", 1, [])
     assert (ret["result"], ret["comment"]) == (False, "salt nas1 quorum.remove 9")
@@ -177,6 +179,7 @@ def test_whose_turn_it_is(first: bool, answers: Answers) -> None:
 
 
 def test_the_first_host_begins_an_interrupted_founding_again() -> None:
+    """S11, K2: The first host begins an interrupted founding again."""
     module, _ = state("patroni", {"patroni.initialise_again": True})
     ret = module.its_turn("turn", True, 0)
     assert (ret["result"], ret["changes"]) == (True, {"initialisation": "interrupted, begun again"})
@@ -198,6 +201,7 @@ WHOLE: Answers = {"patroni.obstacle": "", "patroni.half_copied": False}
 
 
 def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S11, K2: An interrupted copy is made again."""
     monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
     answers = WHOLE | {
         "patroni.obstacle": Sequence("PostgreSQL is stopped", "PostgreSQL is creating replica", ""),
@@ -219,6 +223,7 @@ def test_a_copy_that_can_not_be_made_again_is_told_with_the_reason() -> None:
 
 
 def test_a_working_member_is_left_alone() -> None:
+    """S11, K1: The state leaves a working member alone."""
     module, salt = state("patroni", WHOLE)
     assert module.working("patroni", 0, [])["changes"] == {}
     assert salt.called("service.restart") == []
@@ -242,6 +247,7 @@ TWO = {"members": [{"name": "bbdd1"}, {"name": "bbdd2"}]}
     [("replica", TWO, False), ("primary", {"members": [{}]}, False), ("primary", TWO, True)],
 )
 def test_a_primary_hands_over_before_its_restart(role: str, members: Answers, handed: bool) -> None:
+    """S11: A primary hands over before it restarts."""
     answers = OLD | {
         "patroni.cluster": members,
         "patroni.member": {"role": role},

@@ -40,14 +40,14 @@ MATRIX = {
 
 @pytest.mark.parametrize(("source", "target"), MATRIX, ids="-".join)
 def test_matrix(source: str, target: str) -> None:
-    """The port matrix of the default fleet, as a table."""
+    """S7: The port matrix of the default fleet, as a table."""
     found = policy.allowed(fleets.fleet(), source, target)
     assert found == {Opening(address, "tcp", ports) for address, ports in MATRIX[source, target]}
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
 def test_rules_agree_with_the_matrix(name: str) -> None:
-    """On every host, ufw lets pass what the matrix allows from each other host, and no more."""
+    """S7: On every host ufw accepts what the matrix allows from each other host, and no more."""
     fleet = fleets.fleet(name)
     for target in fleet.hosts.values():
         rules = policy.rules(fleet, target)
@@ -70,7 +70,9 @@ def matches(source: str, address: str) -> bool:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_rules_are_exact(name: str, host: str) -> None:
-    """Each rule leads to an address of the host; only Salt and SSH are for a whole network."""
+    """S7: Each rule leads to an address of the host, and only Salt and SSH accept a whole
+    network.
+    """
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
     rules = policy.rules(fleet, here)
@@ -87,7 +89,7 @@ def test_rules_are_exact(name: str, host: str) -> None:
 
 
 def test_only_the_firewall_forwards() -> None:
-    """From outside only the published ports of the service's address are forwarded (S7)."""
+    """S7: The firewall forwards only the published ports of the service's address."""
     fleet = fleets.fleet()
     assert policy.routes(fleet, fleet.hosts["fw"]) == [
         {
@@ -104,7 +106,7 @@ def test_only_the_firewall_forwards() -> None:
 
 
 def test_firewall_and_balancer_on_one_host() -> None:
-    """Then nothing is forwarded: the published port is the host's own."""
+    """S7: Nothing is forwarded, because the published port is the host's own."""
     fleet = fleets.fleet("one-host")
     (host,) = fleet.hosts.values()
     assert not policy.forwards(fleet, host)
@@ -117,7 +119,7 @@ def test_firewall_and_balancer_on_one_host() -> None:
 
 
 def test_published_ports_follow_tls() -> None:
-    """Without TLS the HTTPS port stays closed, and other ports are published where they are set."""
+    """S7: Without TLS the HTTPS port stays closed, and the settings may publish other ports."""
     assert policy.allowed(fleets.fleet("one-host"), "clients", "all") >= {
         Opening("10.9.0.5", "tcp", "80")
     }
@@ -127,7 +129,9 @@ def test_published_ports_follow_tls() -> None:
 
 
 def test_tiers() -> None:
-    """The order of a deployment: every host once, storage before the databases before the apps."""
+    """S15: A deployment has every host once: storage before the databases, and these before the
+    apps.
+    """
     assert fleets.fleet().tiers() == [
         ("master", ["salt"]),
         ("firewall, storage, quorum", ["fw", "nas1", "nas2", "nas3"]),

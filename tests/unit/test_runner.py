@@ -24,12 +24,12 @@ def configuration(folder: Path, *more: Path) -> dict[str, Any]:
 
 
 def test_without_a_provisioner_the_operator_makes_hosts(tmp_path: Path) -> None:
-    """S10: so it is where nothing was configured."""
+    """S10: Without configuration the operator makes the hosts."""
     assert runner.provisioner(configuration(tmp_path)) is None
 
 
 def test_the_lab_names_its_own(tmp_path: Path) -> None:
-    """S10: beside what master.d has, not instead of it."""
+    """S10: The lab's provisioner is configured beside master.d, and replaces nothing there."""
     found = configuration(tmp_path, REPOSITORY / "lab/master.conf")["salina"]
     assert set(found) == {"root", "state", "provisioner"}
     own = found["provisioner"].replace(found["root"], str(REPOSITORY))

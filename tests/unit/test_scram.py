@@ -45,6 +45,7 @@ def test_a_password_that_clients_could_prepare_differently_is_refused(password: 
 
 @given(PASSWORDS)
 def test_a_verifier_matches_its_password_and_never_holds_it(password: str) -> None:
+    """S6: A verifier matches its password and does not contain it."""
     stored = scram.verifier(password, iterations=1)
     assert scram.matches(stored, password)
     assert not scram.matches(stored, password + "x")

@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_created_once(store: Store) -> None:
-    """A second time makes nothing and changes nothing."""
+    """K1: A second call makes nothing and changes nothing."""
     before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
     assert secrets.create(store, ["crm"], 3650) == []
     assert {file.name: file.read_bytes() for file in store.folder.iterdir()} == before
@@ -31,7 +31,7 @@ def test_created_once(store: Store) -> None:
 
 
 def test_names_are_returned_and_no_values(tmp_path: Path) -> None:
-    """What the runner returns is kept in the job cache: names only."""
+    """K4: The runner returns names only, because the job cache keeps them."""
     store = secrets.open_store(tmp_path)
     made = secrets.create(store, ["crm"], 3650)
     assert made == [*secrets.passwords(["crm"]), "ca.key", "ca.crt"]
@@ -56,13 +56,13 @@ def test_a_further_application_gets_its_own(store: Store) -> None:
 
 
 def test_modes(store: Store) -> None:
-    """The directory is 0700, each file 0600, and nothing else is left in it."""
+    """K4: The directory is 0700, each file 0600, and nothing else remains in it."""
     assert store.folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in store.folder.iterdir()} == {0o600}
 
 
 def test_passwords_differ(store: Store) -> None:
-    """Each has at least 128 bits of its own, in characters that need no quoting anywhere."""
+    """S6: Each has at least 128 bits, in characters that need no quotes anywhere."""
     values = [store.get(name) for name in secrets.passwords(["crm"])]
     assert len(set(values)) == len(values)
     assert all(len(value) >= 32 and value.isascii() for value in values)
@@ -93,7 +93,7 @@ def test_never_overwritten(store: Store) -> None:
 
 
 def test_check(store: Store) -> None:
-    """A store that is complete and closed has no fault; else each fault is a line."""
+    """K5: A complete and closed store has no fault; otherwise each fault is a line."""
     assert secrets.check(store, ["crm"]) == []
     store.path("app-crm-admin").chmod(0o644)
     store.path("app-crm-login").write_text("\n")
@@ -117,7 +117,7 @@ def test_foreign_ca(store: Store) -> None:
 
 
 def test_messages_hold_no_value(store: Store) -> None:
-    """A message names the secret and never what was in it."""
+    """K4: A message names the secret and never its value."""
     store.path("app-crm-admin").write_bytes(b"s\xe9cret")
     with pytest.raises(SecretsError) as caught:
         store.get("app-crm-admin")

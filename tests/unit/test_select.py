@@ -30,7 +30,7 @@ SECTIONS = {
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_scope(name: str, host: str) -> None:
-    """By its roles a minion has its sections and its secrets, and no others (S6)."""
+    """S6, K4: A minion has the sections and the secrets of its roles, and no others."""
     pillar = fleets.pillar(host, name)
     roles = fleets.fleet(name).hosts[host].roles
     sections = {"host", "hosts", "ufw", "tls"}.union(*(SECTIONS.get(r, set()) for r in roles))
@@ -40,7 +40,7 @@ def test_scope(name: str, host: str) -> None:
 
 
 def test_only_secrets_in_use_are_read() -> None:
-    """Others are not even asked for: a store may keep them where only some may be read."""
+    """K4: The store is asked for no other secret: it may keep them where only some may read."""
     topology, store = fleets.topology(), secrets.FakeStore()
     fleet = Fleet(topology, topology.initial(), fleets.settings())
     salina_select.select(fleets.master_data(fleet, store), "nas1")
@@ -136,7 +136,7 @@ def test_names_are_unambiguous(name: str, host: str) -> None:
 
 
 def test_storage() -> None:
-    """One volume `nas` over nas1 to nas3, replica 3, brick /nas, ping-timeout 5 (S3)."""
+    """S3: One volume `nas` over nas1 to nas3, replica 3, brick /nas, ping-timeout 5."""
     storage = fleets.pillar("nas2")["storage"]
     assert storage["name"] == "nas2"
     assert storage["volume"] == {
@@ -167,7 +167,7 @@ def test_without_storage() -> None:
 
 
 def test_database() -> None:
-    """Replication, quorum and the one application that may log in (S6, S11)."""
+    """S6, S11: The section has replication, quorum, and the one application that may log in."""
     database = fleets.pillar("bbdd2")["database"]
     assert (database["first"], database["version"], database["port"]) == (False, 15, 5432)
     assert database["quorum"] == ["10.1.4.21:2379", "10.1.4.22:2379", "10.1.4.23:2379"]
@@ -190,7 +190,7 @@ def test_app() -> None:
 
 
 def test_balancer() -> None:
-    """The balancer has every active app host, in order."""
+    """S2: The balancer has every active app host, in order."""
     balancer = fleets.pillar("lb1")["balancer"]
     [crm] = balancer["applications"]
     assert (crm["name"], crm["domain"], crm["health"]["path"]) == (
@@ -202,7 +202,7 @@ def test_balancer() -> None:
 
 
 def test_balance() -> None:
-    """S12: by load HAProxy goes round, and a daemon gives the weights after each health check."""
+    """S12: By load HAProxy goes round, and a daemon sets the weights after each health check."""
     default, by_load = (fleets.pillar("lb1", own=own)["balancer"] for own in (None, fleets.BY_LOAD))
     assert (default["balance"], default["load"]) == ("roundrobin", None)
     assert (by_load["balance"], by_load["load"]) == ("roundrobin", {"every": 2.0})
@@ -237,7 +237,9 @@ def test_names_of_a_certificate() -> None:
 
 
 def test_two_applications_are_apart() -> None:
-    """Issue 5: each has its own hosts, database, role, password, directory and secrets (S5, S6)."""
+    """S5, S6, K4: Each application has its own hosts, database, role, password, directory and
+    secrets.
+    """
     crm, shop = (fleets.pillar(host, "two-applications") for host in ("s2", "w1"))
     for pillar, name in ((crm, "crm"), (shop, "shop")):
         app, route = pillar["app"], pillar["database_route"]
@@ -252,7 +254,7 @@ def test_two_applications_are_apart() -> None:
 
 
 def test_two_applications_at_the_database() -> None:
-    """Issue 5: each role comes from its own hosts, into its own database (S6)."""
+    """S6: Each role comes from its own hosts, into its own database."""
     crm, shop = fleets.pillar("bbdd1", "two-applications")["database"]["applications"]
     assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12", "10.1.4.13"])
     assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42", "10.1.4.43"])
@@ -262,7 +264,7 @@ def test_two_applications_at_the_database() -> None:
 
 
 def test_two_applications_at_the_balancer() -> None:
-    """Issue 5: each domain has its hosts, and the one certificate names both (S2, O5)."""
+    """S2, O5: Each domain has its hosts, and the one certificate names both."""
     pillar = fleets.pillar("lb1", "two-applications")
     found = {
         one["domain"]: [server["name"] for server in one["servers"]]
@@ -332,7 +334,7 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
 
 
 def test_site_tells_all_faults(site: Any) -> None:
-    """Faults of settings, topology, members and application come together."""
+    """K5: The errors of settings, topology, members and application come together."""
     (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
     site.members_file.write_text("[]")
     file = site.root / "pillar/topology.yaml"

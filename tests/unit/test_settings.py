@@ -30,7 +30,9 @@ def test_nothing_given(tmp_path: Path) -> None:
 
 
 def test_measured_values() -> None:
-    """What was measured to lose no acknowledged row (S11), and the volume's time-out (S3)."""
+    """S3, S11: The defaults have the values that lost no acknowledged row, and the volume's
+    time-out.
+    """
     database = Settings()[DatabaseSettings]
     assert (database.ttl, database.loop_wait, database.retry_timeout) == (20, 1, 3)
     assert database.synchronous_mode and database.failsafe_mode and database.check_timeline
@@ -140,14 +142,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("data", "message"), WRONG.values(), ids=WRONG.keys())
 def test_wrong(data: dict[str, Any], message: str) -> None:
-    """One mistake: one line with file, path, what was found, what is allowed."""
+    """K5: One mistake gives one line with file, path, what was found and what is allowed."""
     with pytest.raises(SettingsError) as caught:
         settings.parse(data)
     assert caught.value.faults == (message,)
 
 
 def test_all_files_together(tmp_path: Path) -> None:
-    """The faults of all files are reported at once, also those of YAML."""
+    """K5: The faults of all files are reported at once, YAML's too."""
     (tmp_path / "app.yaml").write_text("workers: -1\nworkers: 2\n")
     (tmp_path / "balancer.yaml").write_bytes(b"\x7fELF\xff")
     (tmp_path / "database.yaml").mkdir()

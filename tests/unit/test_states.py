@@ -86,7 +86,9 @@ def test_every_state_is_here() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_refusal_is_told_as_it_was_said(name: str) -> None:
-    """With the command and its output, as the modules' messages have them, and no traceback."""
+    """K5: The error has the command and its output, as the modules report them, and no
+    traceback.
+    """
     assert failure(STATES[name](*CALLS[name])) == SAID
 
 

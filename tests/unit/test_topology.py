@@ -499,7 +499,7 @@ CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
 
 @pytest.mark.parametrize(("name", "change", "message"), CASES.values(), ids=CASES.keys())
 def test_single_fault(name: str, change: Mutation, message: str, tmp_path: Path) -> None:
-    """One mutation away from good: one line with path, what was found, what is allowed."""
+    """K5: One mistake gives one line with path, what was found and what is allowed."""
     data = fleets.data(name)
     change(data)
     assert faults_of(data) == (message,)
@@ -516,7 +516,9 @@ def test_single_fault(name: str, change: Mutation, message: str, tmp_path: Path)
     ["postgres", "template1", "all", "replication", "rewinder", "public", "pg_x", "database"],
 )
 def test_names_that_mean_something_else(name: str) -> None:
-    """S6: in pg_hba.conf `all` would open every database; others are roles or databases already."""
+    """S6: In pg_hba.conf `all` would open every database, and other names are roles or databases
+    already.
+    """
     data = fleets.data()
     data["applications"][name] = data["applications"].pop("crm")
     assert faults_of(data) == (f'applications.{name}: "{name}" is reserved; {TAKEN}',)
@@ -694,7 +696,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_all_faults_together() -> None:
-    """Several faults, of fields and across fields, are reported at once."""
+    """K5: Several faults, of fields and across fields, are reported at once."""
     data = fleets.data()
     put("hosts.nas2.addresses.data", "10.1.4.21")(data)
     put("hosts.salt.roles", ["mster"])(data)
@@ -749,7 +751,7 @@ def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
 
 @pytest.mark.parametrize(("replica", "good"), [(None, True), (1, True), (3, True), (2, False)])
 def test_replica(replica: int | None, good: bool) -> None:
-    """The replica count divides the bricks (S3)."""
+    """S3: The replica count divides the bricks."""
     settings = Settings(StorageSettings(replica=replica))
     if good:
         assert salina_topology.parse(fleets.data(), settings=settings)
@@ -762,14 +764,14 @@ def test_replica(replica: int | None, good: bool) -> None:
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
 def test_written_back(name: str) -> None:
-    """What is accepted is written back unchanged (S15 and the other topologies)."""
+    """S15: An accepted topology is written back unchanged."""
     topology, data = fleets.topology(name), fleets.data(name)
     assert topology.to_dict() == spelled(data)
     assert salina_topology.parse(topology.to_dict()) == topology
 
 
 def test_default_addresses() -> None:
-    """The assignment's addresses (S15)."""
+    """S15: The default topology has the assignment's addresses."""
     hosts = fleets.fleet().hosts
     assert list(hosts) == [
         "salt",

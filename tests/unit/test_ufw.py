@@ -92,6 +92,7 @@ def test_added() -> None:
 
 
 def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
+    """S7: The plan adds missing rules first and deletes unwanted ones."""
     have = salina_ufw.added(ADDED)
     want = salina_ufw.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
     add, delete = salina_ufw.plan(have, want)
@@ -119,7 +120,7 @@ def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> None:
-    """Parsing what ufw would print gives the rule again: no host is changed by a second run."""
+    """S7, K1: ufw would print each rule as it is written, so a second run changes no host."""
     pillar = fleets.pillar(host, name)["ufw"]
     want = salina_ufw.wanted(pillar["rules"], pillar["routes"])
     assert want
@@ -213,6 +214,7 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
 
 
 def test_rules_and_a_second_run(ufw: Ufw) -> None:
+    """S7, K1: The second run changes no rule."""
     ufw.rules = salina_ufw.added("ufw allow 99/tcp\nufw deny from 1.2.3.4")
     first = state.rules("r", [SSH], [WEB])
     assert first["result"] is True
@@ -241,6 +243,7 @@ def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
 
 
 def test_rules_are_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S7, K3: A prediction changes no rule."""
     monkeypatch.setitem(state.__opts__, "test", True)
     predicted = state.rules("r", [SSH], [WEB])
     assert predicted["result"] is None and ufw.rules == []
@@ -249,6 +252,7 @@ def test_rules_are_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S7, K3: A bare host predicts its rules."""
     monkeypatch.setitem(state.__opts__, "test", True)
     monkeypatch.setattr(module, "installed", lambda: False)
     monkeypatch.setitem(state.__salt__, "ufw.installed", lambda: False)
@@ -258,6 +262,7 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
+    """S7, K5: The error names the rule that ufw refuses."""
     ufw.fails = "22"
     assert re.search(
         r"ufw allow from .* port 22 .*: ERROR: Bad port", failure(state.rules("r", [SSH], []))
@@ -272,6 +277,7 @@ def test_a_bad_rule_is_named(ufw: Ufw) -> None:
 
 
 def test_enabled_and_a_second_run(ufw: Ufw) -> None:
+    """S7, K1: The second run leaves the firewall alone."""
     ufw.forward = True
     first = state.enabled("e", True, "low")
     assert first["result"] is True
@@ -286,6 +292,7 @@ def test_a_firewall_that_can_t_be_switched_on_is_an_error(ufw: Ufw) -> None:
 
 
 def test_forwarding_switched_off_by_hand_is_put_right(ufw: Ufw) -> None:
+    """S7: An apply switches forwarding on again."""
     ufw.forward = True
     state.enabled("e", True, "low")
     ufw.routed = "disabled"
@@ -314,7 +321,9 @@ def test_a_changed_file_is_loaded_also_by_a_later_run(
 
 
 def test_a_firewall_that_was_interrupted_while_it_was_loaded_is_loaded(ufw: Ufw) -> None:
-    """ufw says that it is active; so it does when only IPv4 is in the kernel."""
+    """S7, K2: ufw says that it is active although only IPv4 is in the kernel: an apply loads it
+    again.
+    """
     ufw.active = True
     ufw.configuration.write_text("# boot?\nENABLED=yes\n")
     assert state.enabled("e", False, "low")["changes"] == {"loaded": list(module.FILES)}
@@ -358,12 +367,14 @@ def before_rules(repository: Path, host: str, name: str = "default") -> str:
 
 
 def test_the_firewall_passes_ping_to_the_service_alone(repository: Path) -> None:
+    """S7: The firewall passes ping to the service's address only."""
     text = before_rules(repository, "fw")
     pings = [line for line in text.splitlines() if "echo-request" in line]
     assert pings == ["-A ufw-before-forward -p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"]
 
 
 def test_a_host_answers_ping_at_its_own_addresses(repository: Path) -> None:
+    """S7: A host answers ping at its own addresses."""
     text = before_rules(repository, "s1")
     assert "ufw-before-forward -p icmp" not in text
     for address in ("10.1.3.11", "10.1.4.11", "10.1.5.11"):
@@ -376,7 +387,7 @@ def test_a_host_answers_ping_at_its_own_addresses(repository: Path) -> None:
 def test_nothing_new_is_let_through_before_the_rules(
     repository: Path, name: str, host: str
 ) -> None:
-    """What before.rules accept to be forwarded: replies, and ping to one address."""
+    """S7: before.rules accept replies and ping to one address, and forward nothing else."""
     for line in before_rules(repository, host, name).splitlines():
         if "before-forward" in line and line.endswith("ACCEPT"):
             assert "RELATED,ESTABLISHED" in line or "echo-request -d" in line

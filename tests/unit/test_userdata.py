@@ -165,4 +165,5 @@ def test_any_text(text: str) -> None:
 
 
 def test_a_key_is_not_in_what_is_printed_of_a_pair() -> None:
+    """K4: Printing a pair of keys does not show the private key."""
     assert "canary" not in repr(userdata.parse(TEXT, "s9").pair)

@@ -33,7 +33,7 @@ def test_bound(clock: list[float], seconds: float, asked: int) -> None:
 
 
 def test_clear() -> None:
-    """The last obstacle is in the error."""
+    """K5: The error has the last obstacle."""
     obstacles = iter(["one", "two", "three", "four"])
     with pytest.raises(TimeoutError, match="waited 2 s for the end: three"):
         wait.clear(lambda: next(obstacles), 2, "the end")
