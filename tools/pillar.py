@@ -30,7 +30,7 @@ KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text
 
 @dataclass
 class Key:
-    """What the pillars hold under a key: the types, and whether some value is a secret."""
+    """The values of a key in all pillars: their types, and whether one of them is a secret."""
 
     types: set[str] = field(default_factory=set)
     secret: bool = False
@@ -38,7 +38,7 @@ class Key:
 
 @dataclass
 class Found:
-    """What all pillars hold: the keys, and the sets of roles that get each section."""
+    """The content of all pillars: the keys, and the sets of roles that get each section."""
 
     keys: dict[str, Key] = field(default_factory=dict)
     having: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)

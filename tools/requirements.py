@@ -1,4 +1,4 @@
-"""What the service must do, and which tests prove it: docs/requirements.md.
+"""The requirements and the tests that prove them: docs/requirements.md.
 
 A test proves a row when its name begins with the row's id (`test_s10_…`, `test_o2_o3_…`) or its
 docstring does (`S10: …`, `O2, O3: …`). The tests are parsed and never imported.

@@ -1,4 +1,6 @@
-"""What the master asks minions: whether they answer, whether they apply states, and functions."""
+"""Questions of the master to minions: do they answer, do they apply states, what does a function
+say.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,25 @@ from salt.exceptions import CommandExecutionError, SaltClientError
 from salina.common import wait
 
 FIRST, LONGEST = 1, 8
-"""Seconds for an answer: so many at first, twice as many each time, and at most so many."""
+"""Seconds to wait for an answer: the first time, doubled each time, and at most."""
 RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
 
 
 def client(opts: dict[str, Any], **more: Any) -> Any:
-    """Salt's client, with the master's options and perhaps some others."""
+    """Return Salt's client with the master's options and some others."""
     return salt.client.get_local_client(mopts={**opts, **more})
 
 
 def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
-    """Wait until the hosts' minions answer; return those that don't.
+    """Wait until the hosts' minions answer, and return the hosts that do not.
 
-    One that is about to restart is waited for as well. `timeout`: seconds; 0 asks once.
+    A minion that is about to restart counts as one that does not answer yet.
+
+    Args:
+        opts: the master's options.
+        hosts: the hosts to ask.
+        timeout: seconds; 0 asks once.
     """
     rest, salt_client = list(hosts), client(opts)
     patience = FIRST  # one that is away is asked again soon, rather than waited for
@@ -48,7 +55,13 @@ def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str
 
 
 def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
-    """Wait until no host's minion applies states; return those that do. `timeout`: seconds."""
+    """Wait until no host's minion applies states, and return the hosts whose minions do.
+
+    Args:
+        opts: the master's options.
+        hosts: the hosts to ask.
+        timeout: seconds; 0 asks once.
+    """
     rest, salt_client = list(hosts), client(opts)
 
     def all_idle() -> bool:
@@ -64,7 +77,11 @@ def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
 def ask(
     opts: dict[str, Any], hosts: Sequence[str], function: str, arguments: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """What a function says on each of these hosts. Raises CommandExecutionError where it fails."""
+    """Call a function on hosts, and return each host's answer.
+
+    Raises:
+        CommandExecutionError: the function fails on a host, or a host does not answer.
+    """
     asked = (list(hosts), function, list(arguments))
     answers = client(opts).cmd(*asked, tgt_type="list", full_return=True)
     failed = {

@@ -1,4 +1,4 @@
-"""What one minion may know: its pillar, chosen by its id alone.
+"""The pillar of a minion: everything that it may know, chosen by its id alone.
 
 Every host's pillar has the sections below; each of its roles adds its own (`roles/<role>.py`). Of
 other hosts and of the secrets a pillar holds only what the host's roles use, so neither a minion's
@@ -23,7 +23,7 @@ ADDRESSED_ON = ("data", "web", "edge", "management")
 """A host's own name stands for its address on the first of these links that it is on."""
 
 KEYS: dict[str, str] = {
-    "host": "Who the host is.",
+    "host": "The identity of the host.",
     "host.id": "The host's minion id, which is also its host name.",
     "host.roles": "The roles of the host, as the topology lists them.",
     "host.pool": (
@@ -56,7 +56,7 @@ KEYS: dict[str, str] = {
     "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
     "ufw.ping": "The host's own addresses that answer ping.",
     "ufw.connected_before": (
-        "The daemons elsewhere that hosts are connected to before their firewall starts: it accepts "
+        "The daemons that hosts are connected to before their firewall starts: it accepts "
         "packets of these connections, although it has not seen them begin."
     ),
     "ufw.connected_before[].address": "The address of the daemon.",
@@ -73,7 +73,7 @@ KEYS: dict[str, str] = {
     ),
     "tls.group": "The group that may read the private key.",
 }
-"""What the keys of the sections that every host has mean, for docs/pillar.md."""
+"""The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
 
 class UnknownMinion(Exception):

@@ -1,8 +1,8 @@
-"""Who may talk to whom: one table, and everything that is derived from it.
+"""The table of who may talk to whom, and everything that is derived from it.
 
 The roles' files give the table's rows. Every host's ufw rules, the firewall's routes, the peers in
 each /etc/hosts, the arrows of the map, docs/ports.md and the port matrix that the tests scan
-against are derived from it. What is not in it is dropped.
+against are derived from it. The firewalls drop everything else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVERYBODY = {ANY: "anybody", NETWORK: "every host of the network", ALL: "every h
 
 
 class Opening(NamedTuple):
-    """What a host may open on another: an address, a protocol, ports (`80,443`, `49152:49251`)."""
+    """An opening on another host: an address, a protocol, ports (`80,443`, `49152:49251`)."""
 
     address: str
     proto: str

@@ -1,4 +1,4 @@
-"""What this project's runners share: the master's view, and errors that Salt shows well."""
+"""The common part of this project's runners: the master's view, with errors as Salt shows them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LAST_CHANGE = "last-change.json"
 
 
 def site(opts: dict[str, Any]) -> salina_site.Site:
-    """Everything the master decides from, where its configuration says (`salina:`).
+    """Return everything that the master decides from, as its configuration says (`salina:`).
 
-    Raises CommandExecutionError with every fault: a runner that raises it ends with exit code 1
-    and the message.
+    Raises:
+        CommandExecutionError: some file has a fault; the runner then ends with exit code 1.
     """
     configured = opts.get("salina")
     if not configured:
@@ -33,9 +33,10 @@ def site(opts: dict[str, Any]) -> salina_site.Site:
 
 
 def unfinished(site: salina_site.Site) -> dict[str, list[str]]:
-    """The hosts of each pool that a change has begun with and not finished.
+    """Return the hosts of each pool that a change has begun with and not finished.
 
-    Raises CommandExecutionError: the file that tells is damaged.
+    Raises:
+        CommandExecutionError: the file of the unfinished hosts is damaged.
     """
     file = site.state / members.UNFINISHED
     try:
@@ -76,21 +77,24 @@ def plain(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def provisioner(opts: dict[str, Any]) -> list[str] | None:
-    """The command that makes and removes hosts; None: the operator does.
+    """Return the command that makes and removes hosts, or None when the operator does.
 
-    The master's configuration names it, since it is that machine's own: `salina: {provisioner}`.
-    Called with `create ID`, user data on standard input, or with `destroy ID`; asked again for
-    what is so already, it succeeds. Raises CommandExecutionError when it can't be called.
+    The master's configuration names it, because it belongs to that machine: `salina:
+    {provisioner}`. It is called with `create ID` and user data on standard input, or with `destroy
+    ID`. A repeated call must succeed.
+
+    Raises:
+        CommandExecutionError: the command cannot be called.
     """
     path = opts.get("salina", {}).get("provisioner")
     if path is None:
         return None
     if not isinstance(path, str) or not os.path.isabs(path):
-        found = "allowed is the absolute path of an executable"
+        found = "must be the absolute path of an executable"
     elif not os.path.isfile(path) or not os.access(path, os.X_OK):
         found = "there is no such executable"
     else:
         return [path]
     raise CommandExecutionError(
-        f"the master's configuration: salina.provisioner: {show(path)}, {found}"
+        f"the master's configuration: salina.provisioner: {show(path)}; {found}"
     )

@@ -1,10 +1,10 @@
-"""The service's secrets: made once, kept on the master, handed out by minion id.
+"""The service's secrets: made once, kept on the master, and given out by minion id.
 
-One file a secret, mode 0600, in a directory of mode 0700, outside git.
+Each secret is a file of mode 0600 in a directory of mode 0700, outside git.
 
-The seam for GPG, Vault and the like is `Store`: whoever keeps the secrets elsewhere writes a
-class with its three methods (`get`, `put`, `has`) and returns it from `open_store`, which every
-caller uses. Only the CA's key stays a file wherever the CA signs (`Store.path`).
+`Store` is the seam for GPG, Vault and the like. To keep the secrets elsewhere, write a class with
+its three methods (`get`, `put`, `has`) and return it from `open_store`, which every caller uses.
+Only the CA's key stays a file on the host where the CA signs (`Store.path`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CA_CERT = "ca.crt"
 DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
 """The passwords of the database hosts, by what they open."""
 APPLICATION = ("database", "admin", "login")
-"""What each application has a password of its own for."""
+"""The purposes for which each application has a password of its own."""
 
 
 class SecretsError(Exception):
@@ -30,17 +30,17 @@ class SecretsError(Exception):
 
 
 def own(application: str, purpose: str) -> str:
-    """The name of an application's own password: app-crm-login."""
+    """Return the name of an application's own password: app-crm-login."""
     return f"app-{application}-{purpose}"
 
 
 def passwords(applications: Iterable[str]) -> list[str]:
-    """The names of all passwords of a fleet with these applications."""
+    """Return the names of all passwords of a fleet with these applications."""
     return [*DATABASE, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
 
 
 class Source(Protocol):
-    """What the external pillar needs of a store."""
+    """The part of a store that the external pillar needs."""
 
     def get(self, name: str) -> str:
         """The value of a secret. Raises SecretsError when there is none."""
@@ -54,11 +54,11 @@ class Store:
         self.folder = Path(folder)
 
     def path(self, name: str) -> Path:
-        """The file that holds the secret `name`."""
+        """Return the file that holds the secret `name`."""
         return self.folder / name
 
     def has(self, name: str) -> bool:
-        """Whether the secret exists."""
+        """Tell whether the secret exists."""
         return self.path(name).exists()
 
     def get(self, name: str) -> str:
@@ -79,7 +79,11 @@ class Store:
         return value
 
     def put(self, name: str, value: str) -> None:
-        """Write a new secret; one that exists is never overwritten (FileExistsError)."""
+        """Write a new secret.
+
+        Raises:
+            FileExistsError: the secret exists; no secret is ever overwritten.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         temporary = self.folder / f".{name}.{os.getpid()}"
@@ -96,14 +100,17 @@ class Store:
 
 
 def open_store(state: str | Path) -> Store:
-    """The store of the master whose state directory is `state`."""
+    """Return the store of the master whose state directory is `state`."""
     return Store(Path(state) / FOLDER)
 
 
 def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]:
-    """Make every secret that does not exist yet; returns the names of those made, no values.
+    """Make every secret that does not exist yet.
 
     The first application gives the CA its name, which it keeps.
+
+    Returns:
+        The names of the new secrets, and never their values.
     """
     from salina.common.certificate import new_key
 
@@ -122,10 +129,10 @@ def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]
 
 
 def check(store: Store, applications: Iterable[str]) -> list[str]:
-    """What is wrong with the secrets: missing or empty ones, files that others may read."""
+    """Return the faults of the secrets: missing or empty ones, and files that others may read."""
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
-        faults.append(f"{store.folder}: others may enter, allowed is mode 0700")
+        faults.append(f"{store.folder}: others may enter; must have mode 0700")
     for name in (*passwords(applications), CA_KEY, CA_CERT):
         try:
             store.get(name)
@@ -133,14 +140,14 @@ def check(store: Store, applications: Iterable[str]) -> list[str]:
             faults.append(str(error))
             continue
         if store.path(name).stat().st_mode & 0o077:
-            faults.append(f"{store.path(name)}: others may read it, allowed is mode 0600")
+            faults.append(f"{store.path(name)}: others may read it; must have mode 0600")
     if not faults and not _pair(store.get(CA_KEY), store.get(CA_CERT)):
         faults.append(f"{store.path(CA_CERT)}: is not the certificate of {CA_KEY}")
     return faults
 
 
 def self_signed(key_pem: str, common_name: str, days: int) -> str:
-    """The CA's own certificate as PEM: it may sign hosts' certificates and nothing further."""
+    """Return the CA's own certificate as PEM; the CA may sign hosts' certificates only."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -192,7 +199,7 @@ def _pair(key_pem: str, certificate_pem: str) -> bool:
 
 
 class FakeStore:
-    """Recognisable values for tests and previews; remembers which secrets were asked for."""
+    """Recognisable values for tests and previews; it remembers which secrets were read."""
 
     def __init__(self, without: Iterable[str] = ()) -> None:
         self.asked: list[str] = []

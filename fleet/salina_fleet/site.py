@@ -1,8 +1,8 @@
-"""The master's view of everything it decides from: topology, settings, members, secrets.
+"""The master's view of everything that it decides from: topology, settings, members, secrets.
 
-`read` loads it from the repository and the state directory and reports the faults of all files
-together. It reads them anew only when one of them changed, so a pillar costs what its minion
-needs and no more.
+`read` loads it from the repository and the state directory, and reports the faults of all files
+together. It reads the files again only after one of them changed, so a pillar costs no more than
+its minion needs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class SiteError(DataError):
-    """The faults of all files together, each line with the file it is in, and what to do next."""
+    """The faults of all files together, each line with its file, and the next command."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}\nnext: salt-run topology.check"
@@ -47,9 +47,9 @@ class SiteError(DataError):
 
 @dataclass(frozen=True)
 class Site:
-    """What was read: the fleet, the applications' definitions, the digest of the minions' Python.
+    """Everything that was read: the fleet, the definitions, the digest of the minions' Python.
 
-    `definitions`: name of a file of pillar/app -> its content, of those that the topology names.
+    `definitions` has the content of each file of pillar/app that the topology names.
     """
 
     root: Path
@@ -60,25 +60,27 @@ class Site:
 
     @property
     def store(self) -> secrets.Store:
-        """Where the secrets are; they are read when a minion needs them, and never kept."""
+        """Return the store of the secrets; a secret is read when a minion needs it, and never
+        kept.
+        """
         return secrets.open_store(self.state)
 
     @property
     def members_file(self) -> Path:
-        """Where the active members of the pools are kept."""
+        """Return the file of the pools' active members."""
         return self.state / salina_members.FILE
 
     @property
     def change_file(self) -> Path:
-        """The file that a running change holds (`salina_fleet.change.exclusive`)."""
+        """Return the file that every change of the fleet locks."""
         return self.state / "lock"
 
     def definition_of(self, host: Host) -> Mapping[str, Any]:
-        """What pillar/app has of the application that an app host serves."""
+        """Return the definition of the application that an app host serves."""
         return self.definitions[self.fleet.topology.served_by(host).definition]
 
     def pillar(self, minion_id: str) -> dict[str, Any]:
-        """Return one minion's pillar. Raises what `salina_fleet.pillar.select` raises."""
+        """Return one minion's pillar; raises as `salina_fleet.pillar.select` does."""
         data = MasterData(self.fleet, self.definitions, self.store, self.tree, str(self.state))
         return pillar.select(data, minion_id)
 
@@ -87,9 +89,10 @@ _known: dict[tuple[str, str], tuple[Signature, Site]] = {}
 
 
 def read(root: str | Path, state: str | Path) -> Site:
-    """Everything, from the repository `root` and the master's state directory `state`.
+    """Return everything in the repository `root` and the master's state directory `state`.
 
-    Raises SiteError with the faults of topology, settings, members and applications together.
+    Raises:
+        SiteError: some file has a fault; it has the faults of all files together.
     """
     root, state = Path(root), Path(state)
     signature = _signature(
@@ -107,7 +110,7 @@ def read(root: str | Path, state: str | Path) -> Site:
 
 
 def outdated() -> bool:
-    """Whether the packages on disk are others than those this process has imported."""
+    """Tell whether the packages on disk differ from those that this process has imported."""
     return _own_files() != _imported
 
 
@@ -145,9 +148,10 @@ def _read(root: Path, state: Path) -> Site:
 
 
 def definition(root: Path, application: Application) -> Mapping[str, Any]:
-    """The content of an application's file, pillar/app/<definition>.yaml.
+    """Return the content of an application's file, pillar/app/<definition>.yaml.
 
-    Raises SiteError when there is none, and with every fault in it.
+    Raises:
+        SiteError: the file does not exist, or has faults; it has every fault.
     """
     name = application.definition
     file = f"{APPLICATIONS}/{name}.yaml"
@@ -163,7 +167,7 @@ def definition(root: Path, application: Application) -> Mapping[str, Any]:
 
 
 def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Return the faults of an application's ports: a daemon on its hosts may have them already."""
+    """Return the ports of an application that other daemons of its hosts use on loopback."""
     taken: dict[int, str] = {}
     for role in ROLES.values():
         taken |= role.ports(settings) if role.serves else {}

@@ -101,9 +101,9 @@ def test_check(store: Store) -> None:
     store.folder.chmod(0o755)
     folder = store.folder
     assert secrets.check(store, ["crm"]) == [
-        f"{folder}: others may enter, allowed is mode 0700",
+        f"{folder}: others may enter; must have mode 0700",
         f"secret database-rest does not exist in {folder}: salt-run secrets.create makes it",
-        f"{folder}/app-crm-admin: others may read it, allowed is mode 0600",
+        f"{folder}/app-crm-admin: others may read it; must have mode 0600",
         f"secret app-crm-login in {folder} is empty",
     ]
 

@@ -1,13 +1,13 @@
-"""Whether a pool is to grow or to shrink by itself: the rule, the loads seen, and what follows.
+"""Whether a pool grows or shrinks by itself: the rule, the observed loads, and the decision.
 
-The load is the number of requests under way on the pool's hosts, as the balancers count them; those
-that wait within a host are among them, and so are long polls, one for each user with a page open.
+The load is the number of requests that the pool's hosts are answering, as the balancers count them.
+It includes requests that wait inside a host, and long polls: one for each user with an open page.
 
-A balancer that has just followed a change counts the requests since then; so the cooling time is
-to be longer than a long poll (50 s in Odoo).
+A balancer counts only since its last reload, so the cooling time must be longer than a long poll
+(50 s in Odoo).
 
-It can't flap while the load stays as it is: a pool grows until each host has at most `above`, and
-shrinks only when those that are left will have fewer than `below`, which is less.
+A constant load never makes the pool flap: it grows until each host has at most `above`, and shrinks
+only when the remaining hosts will have fewer than `below`, which is less.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from salina_fleet.model.settings import AutoscaleSettings
 from salina_fleet.model.topology import Topology
-from salina_fleet.schema.document import DataError
+from salina_fleet.schema.document import DataError, show
 
 LEAST_SAMPLES = 3
 
@@ -33,7 +33,7 @@ class RuleError(DataError):
 
 @dataclass(frozen=True)
 class Rule:
-    """When a pool grows and shrinks: loads for each host, times in seconds, counts of hosts."""
+    """The conditions under which a pool grows and shrinks: loads for each host, seconds, hosts."""
 
     pool: str
     above: int
@@ -54,28 +54,33 @@ class Sample:
 
 @dataclass(frozen=True)
 class History:
-    """The samples of the last while, the newest last, and when the pool was changed."""
+    """The latest samples, the newest last, and the time of the pool's last change."""
 
     samples: tuple[Sample, ...] = ()
     changed: float = 0.0
 
 
 def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
-    """The rule that the settings give for a topology. Raises RuleError with every fault."""
+    """Return the rule that the settings give for a topology.
+
+    Raises:
+        RuleError: the settings do not fit the topology; it has every fault.
+    """
     pool = topology.pools.get(settings.pool)
     if pool is None or "app" not in pool.roles:
         pools = [name for name, one in topology.pools.items() if "app" in one.roles]
-        allowed = ", ".join(pools) or "none: the topology has no pool of app hosts"
-        raise RuleError("autoscale.yaml", [f"pool: {settings.pool!r}, allowed is {allowed}"])
+        choice = f"choose one of: {', '.join(pools)}" if pools else "the topology has none"
+        fault = f"pool: {show(settings.pool)} is not a pool of app hosts; {choice}"
+        raise RuleError("autoscale.yaml", [fault])
     minimum = pool.minimum if settings.minimum is None else settings.minimum
     maximum = pool.maximum if settings.maximum is None else settings.maximum
     faults = [
-        f"{name}: {value}, allowed is {pool.minimum} to {pool.maximum}"
+        f"{name}: {value}; must be from {pool.minimum} to {pool.maximum}"
         for name, value in (("minimum", minimum), ("maximum", maximum))
         if not pool.minimum <= value <= pool.maximum
     ]
     if minimum > maximum:
-        faults.append(f"minimum: {minimum}, allowed is at most maximum: {maximum}")
+        faults.append(f"minimum: {minimum}; must be at most {maximum}, the value of maximum")
     if faults:
         raise RuleError("autoscale.yaml", faults)
     above, below = settings.above, settings.below
@@ -83,7 +88,7 @@ def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
 
 
 def load(answers: Iterable[Mapping[str, Mapping[str, Any]]], members: Iterable[str]) -> int:
-    """The load of a pool: what each balancer says (`balancer.servers`) of its members, together."""
+    """Return the load of a pool: the sum over all balancers (`balancer.servers`) and members."""
     known = set(members)
     return sum(
         int(server["sessions"])
@@ -94,29 +99,30 @@ def load(answers: Iterable[Mapping[str, Mapping[str, Any]]], members: Iterable[s
 
 
 def record(history: History, sample: Sample, rule: Rule) -> History:
-    """The history with one more sample, and without those that are too old to count.
+    """Return the history with one more sample and without those that are too old.
 
-    After a gap (the master was down, its clock was set, a change was under way) it begins anew.
+    After a gap (the master was down, its clock was set, a change was running) the history begins
+    again.
     """
     kept = history.samples
     if kept and not 0 < sample.at - kept[-1].at <= rule.time / 2:
         kept = ()
     while len(kept) > 1 and kept[1].at <= sample.at - rule.time:
-        kept = kept[1:]  # one is kept that is as old as the rule asks for
+        kept = kept[1:]  # keeps one sample that is as old as the rule asks for
     return dataclasses.replace(history, samples=(*kept, sample))
 
 
 def decide(history: History, now: float, rule: Rule, members: int) -> int:
-    """How many members the pool is to have.
+    """Return how many members the pool must have.
 
     Args:
-        history: with a sample of now.
+        history: the samples, with one of now.
         now: seconds since the epoch.
-        rule: when to change.
-        members: how many it has.
+        rule: the conditions of a change.
+        members: the current number.
 
     Returns:
-        `members` when nothing is to be changed.
+        `members` when the pool stays as it is.
     """
     if 0 <= now - history.changed < rule.cooling:
         return members
@@ -126,7 +132,7 @@ def decide(history: History, now: float, rule: Rule, members: int) -> int:
     recent = [sample.load for sample in samples if sample.at >= now - rule.time]
     if not samples or samples[0].at > now - rule.time or len(recent) < LEAST_SAMPLES:
         return members
-    if median_low(recent) > rule.above * members:  # most of the time, and a peak is nothing
+    if median_low(recent) > rule.above * members:  # most of the time: a peak alone changes nothing
         return min(rule.maximum, math.ceil(median_low(recent) / rule.above))
     if members > rule.minimum and median_high(recent) < rule.below * (members - 1):
         return members - 1
@@ -134,12 +140,12 @@ def decide(history: History, now: float, rule: Rule, members: int) -> int:
 
 
 def dumps(history: History) -> str:
-    """A history as it is kept."""
+    """Return a history as text, as the master keeps it."""
     return json.dumps(dataclasses.asdict(history))
 
 
 def loads(text: str) -> History:
-    """A history that was kept; one that is damaged is as good as none."""
+    """Return a history from its text; a damaged text gives an empty history."""
     try:
         data = json.loads(text)
         samples = tuple(Sample(float(one["at"]), int(one["load"])) for one in data["samples"])

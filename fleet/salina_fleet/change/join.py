@@ -1,8 +1,8 @@
-"""Which hosts of the pools may join by themselves, and what stands against the others.
+"""Which hosts of the pools may join by themselves, and why the others may not.
 
-A minion's start event says only that it is worth a look: whatever it claims, the decision rests on
-what the master has itself, the topology, the members, what earlier changes left, and the keys that
-were accepted because somebody gave the host its user data.
+A minion's start event is only a reason to look. The decision rests on the master's own data,
+whatever the minion claims: the topology, the members, the state of earlier changes, and the keys
+that were accepted because somebody gave the host its user data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from salina_fleet.model.topology import Topology
 
 ATTEMPT = "last-join.json"
 QUIET = 300
-"""Seconds until a change that was interrupted is taken up: whoever began it may do so before."""
+"""Seconds until the master finishes an interrupted change; its operator may do so before."""
 RETRY = 600
 """Seconds until a host whose joining failed is tried again."""
 
@@ -27,7 +27,7 @@ Members = Mapping[str, Sequence[str]]
 class Attempt:
     """The last joining that did not succeed: interrupted, or failed with an error.
 
-    `at`: when it began or failed, seconds since the epoch.
+    `at` is the time of its start or failure, in seconds since the epoch.
     """
 
     hosts: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Attempt:
 
 
 def pool_of(host: object, topology: Topology) -> str | None:
-    """The pool that may have a host; None: no host of a pool is called that."""
+    """Return the name of the pool that the host may belong to, or None when there is none."""
     for pool in topology.pools.values():
         if isinstance(host, str) and pool.number(host) is not None:
             return pool.name
@@ -44,9 +44,11 @@ def pool_of(host: object, topology: Topology) -> str | None:
 
 
 def starts(minion: object, tag: object) -> bool:
-    """Whether an event says that the very minion which fired it has started.
+    """Tell whether an event says that the very minion which fired it has started.
 
-    `minion`: the id that the master put into the event; `tag`: what the minion called it.
+    Args:
+        minion: the id that the master put into the event.
+        tag: the tag that the minion chose.
     """
     return isinstance(minion, str) and tag == f"salt/minion/{minion}/start"
 
@@ -59,9 +61,15 @@ def obstacles(
     quiet: float,
     now: float,
 ) -> dict[str, str]:
-    """What stands against the joining of each host that is no settled member; "": nothing does.
+    """Return why each host that is not a settled member may not join; "" when it may.
 
-    `quiet`: seconds since hosts became unfinished; `now`: seconds since the epoch.
+    Args:
+        topology: the pools.
+        members: the current members of each pool.
+        unfinished: the hosts of each pool that a change has begun with.
+        attempt: the last joining that did not succeed.
+        quiet: seconds since hosts became unfinished.
+        now: seconds since the epoch.
     """
     return {
         host: _obstacle(host, host in members[pool.name], begun, attempt, quiet, now)
@@ -89,7 +97,7 @@ def _obstacle(
 
 
 def attempt(path: Path) -> Attempt:
-    """The last attempt as the master keeps it; a missing or damaged file counts as none."""
+    """Return the last attempt, as the master keeps it; a damaged file counts as none."""
     try:
         data = json.loads(path.read_bytes())
         return Attempt(tuple(map(str, data["hosts"])), float(data["at"]), str(data["error"]))

@@ -1,7 +1,7 @@
-"""What a request to scale a pool asks for, and which hosts come and go for it.
+"""A request to scale a pool, and the hosts that join and leave for it.
 
-A host that a change has touched and not finished is kept as unfinished, with the members: so the
-same request after an interruption, or another one, takes it up wherever it was left.
+A host that a change has touched and not finished stays recorded as unfinished, beside the members.
+So the same request after an interruption, or another one, continues where the change stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class RequestError(DataError):
 
 @dataclass(frozen=True)
 class Request:
-    """A pool, and either how many members it shall have or which ones shall come and go."""
+    """A pool, and either its wanted number of members or the hosts to add and to remove."""
 
     pool: str
     count: int | None = None
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done: the pool's members afterwards, the hosts that come, those that go."""
+    """The pool's members afterwards, the joining hosts and the leaving hosts."""
 
     pool: str
     members: tuple[str, ...]
@@ -46,32 +46,37 @@ class Change:
 
 
 def parse(data: object, topology: Topology) -> Request:
-    """The request in an orchestration's pillar: {"pool": "app", "count": 5}.
+    """Return the request of an orchestration's pillar: {"pool": "app", "count": 5}.
 
-    `data`: or with "add": ["s4"] and "remove": ["s2"] instead of the count. Raises RequestError
-    with every fault.
+    Args:
+        data: the pillar; it may have "add": ["s4"] and "remove": ["s2"] instead of the count.
+        topology: the pools.
+
+    Raises:
+        RequestError: the request is invalid; it has every fault.
     """
     if not isinstance(data, Mapping):
-        raise RequestError(
-            "request", [f"{show(data)}, allowed is a mapping with {', '.join(KEYS)}"]
-        )
+        raise RequestError("request", [f"{show(data)}; must be a mapping with {', '.join(KEYS)}"])
     faults = [
-        f"{join('', key)}: unknown, allowed is {', '.join(KEYS)}" for key in data if key not in KEYS
+        f"{join('', key)}: unknown key; choose one of: {', '.join(KEYS)}"
+        for key in data
+        if key not in KEYS
     ]
     name = data.get("pool")
-    pools = ", ".join(topology.pools) or "none: the topology has no pool"
     pool = topology.pools.get(name) if isinstance(name, str) else None
     if pool is None:
-        faults.append(f"pool: {show(name)}, allowed is {pools}")
+        pools = ", ".join(topology.pools)
+        choice = f"choose one of: {pools}" if pools else "the topology has none"
+        faults.append(f"pool: {show(name)} is not a pool; {choice}")
     count, listed = data.get("count"), [key for key in ("add", "remove") if key in data]
     if ("count" in data) == bool(listed):
         faults.append("count: give either a count, or hosts to add and to remove")
     if "count" in data and pool and not _counts(count, pool):
-        faults.append(f"count: {show(count)}, allowed is {pool.minimum} to {pool.maximum}")
+        faults.append(f"count: {show(count)}; must be from {pool.minimum} to {pool.maximum}")
     for key in listed:
         faults += _id_faults(key, data[key], pool) if pool else []
     twice = set(_ids(data.get("add"))) & set(_ids(data.get("remove")))
-    faults += [f"add.{one}: is to be removed as well" for one in sorted(twice)]
+    faults += [f"add.{one}: is in remove as well; must be in one of them" for one in sorted(twice)]
     if faults or pool is None:
         raise RequestError("request", faults)
     return Request(pool.name, count, tuple(_ids(data.get("add"))), tuple(_ids(data.get("remove"))))
@@ -83,11 +88,18 @@ def plan(
     members: Mapping[str, Sequence[str]],
     unfinished: Iterable[str] = (),
 ) -> Change:
-    """Which hosts come and go, so that the pool is as requested.
+    """Return the hosts that join and leave, so that the pool is as requested.
 
-    `members`: those of now. `unfinished`: hosts that an earlier change has begun with. A count
-    adds the lowest free numbers and takes the highest away. Raises RequestError when hosts that
-    are no members are to be removed, or the pool would become too small or too large.
+    A count adds the lowest free numbers and removes the highest.
+
+    Args:
+        request: the wanted members.
+        topology: the pools.
+        members: the current members of each pool.
+        unfinished: the hosts that an earlier change has begun with.
+
+    Raises:
+        RequestError: a host to remove is not a member, or the pool would be too small or too large.
     """
     pool = topology.pools[request.pool]
     now, begun = list(members[pool.name]), set(unfinished)
@@ -101,17 +113,19 @@ def plan(
     joining = wanted - (set(now) - begun)
     leaving = {*now, *begun} - wanted
     faults = [
-        f"remove: {one} is no member; members are {', '.join(now)}"
+        f"remove: {one} is not a member; choose one of: {', '.join(now)}"
         for one in request.remove
         if one not in now and one not in begun
     ]
     if not pool.minimum <= len(wanted) <= pool.maximum:
         faults.append(
-            f"{pool.name} would have {len(wanted)} members, "
-            f"allowed is {pool.minimum} to {pool.maximum}"
+            f"{pool.name}: would have {len(wanted)} members; "
+            f"must be from {pool.minimum} to {pool.maximum}"
         )
     if leaving and wanted == joining:
-        faults.append(f"{pool.name}: nobody who serves now would stay; first add, then remove")
+        faults.append(
+            f"{pool.name}: no host that serves now would stay; first add hosts, then remove others"
+        )
     if faults:
         raise RequestError("request", faults)
     ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving))
@@ -119,12 +133,16 @@ def plan(
 
 
 def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) -> dict[str, Any]:
-    """A change as people read it and as salt/orch/change.jinja does it.
+    """Return a change as people read it and as salt/orch/change.jinja does it.
 
-    `neighbours`, `balancers`: the hosts that follow it. Beside these it has the steps in order,
-    each with a name, and either the runner's function with its arguments or the hosts to apply.
-    Hosts that leave have no requests any more before they stop, and those that join get none
-    before they serve. A change that touches no host has no steps.
+    It has the steps in their order, each with a name, and either the runner's function with its
+    arguments or the hosts to apply. A leaving host has no requests any more before it stops, and a
+    joining host gets none before it serves. A change that touches no host has no steps.
+
+    Args:
+        change: the joining and the leaving hosts.
+        neighbours: the hosts whose rules name the pool's hosts.
+        balancers: the balancers, which follow after the new hosts serve.
     """
     joining, leaving = list(change.joining), list(change.leaving)
     steps: list[dict[str, Any]] = []
@@ -169,15 +187,15 @@ def _ids(value: object) -> list[str]:
 
 
 def _id_faults(key: str, value: object, pool: Pool) -> list[str]:
-    """What is wrong with a list of ids."""
+    """Return the faults of a list of ids."""
     if not isinstance(value, list) or not value:
-        return [f"{key}: {show(value)}, allowed is a list of ids"]
-    rule = f"allowed is {pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
+        return [f"{key}: {show(value)}; must be a list of ids"]
+    rule = f"must be {pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
     faults = [
-        f"{key}: {show(one)}, {rule}"
+        f"{key}: {show(one)}; {rule}"
         for one in value
         if not isinstance(one, str) or pool.number(one) is None
     ]
     if not faults and len(set(value)) < len(value):
-        faults.append(f"{key}: an id is given twice")
+        faults.append(f"{key}: an id occurs twice; must occur once")
     return faults

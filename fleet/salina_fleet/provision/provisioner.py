@@ -1,6 +1,7 @@
-"""Hosts that come and go: the provisioner that makes and removes them, and their minions' keys.
+"""The provisioner that makes and removes hosts, and the keys of their minions.
 
-A key is made on the master, accepted before its host exists, and handed over with the user data.
+The master makes a key, accepts it before its host exists, and gives it to the host in the user
+data.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Failures = dict[str, str]
 
 
 def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
-    """What a host is given at its first start, with a new key that is accepted from now on."""
+    """Return the user data of a host's first start, with a new key that is accepted already."""
     (master, *_) = site.fleet.having("master")
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
@@ -42,14 +43,18 @@ def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
 
 
 def accepted(opts: dict[str, Any], host: str) -> bool:
-    """Whether the host has a key: it was made, or it is about to be."""
+    """Tell whether the host has a key: the host exists, or is about to."""
     return bool((_keys(opts).fetch("keys", host) or {}).get("state") == "accepted")
 
 
 def create(opts: dict[str, Any], site: Site, hosts: Sequence[str]) -> Failures:
-    """Have the provisioner make hosts; without one the operator does. Returns those it could not.
+    """Let the provisioner make hosts; without one the operator makes them.
 
-    Raises CommandExecutionError when the provisioner can't be called at all.
+    Returns:
+        The hosts that it could not make.
+
+    Raises:
+        CommandExecutionError: the provisioner cannot be called at all.
     """
     command = runner.provisioner(opts)
     if command is None:
@@ -58,9 +63,13 @@ def create(opts: dict[str, Any], site: Site, hosts: Sequence[str]) -> Failures:
 
 
 def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:
-    """Away with hosts and all that the master keeps of them; that one is not there is fine.
+    """Remove hosts, with everything that the master keeps for them; a missing host is not an error.
 
-    Returns those that the provisioner could not remove. Raises as `create` does.
+    Returns:
+        The hosts that the provisioner could not remove.
+
+    Raises:
+        CommandExecutionError: the provisioner cannot be called at all.
     """
     command = runner.provisioner(opts)
     failed = _each(lambda host: _call([*command, "destroy", host]), hosts) if command else {}
@@ -77,7 +86,7 @@ def _keys(opts: dict[str, Any]) -> Any:
 
 
 def _each(action: Callable[[str], None], hosts: Iterable[str]) -> Failures:
-    """Do something for each host at the same time; one that fails keeps no other from it."""
+    """Do something for each host at the same time; one failure does not stop the others."""
 
     def attempt(host: str) -> tuple[str, str]:
         try:

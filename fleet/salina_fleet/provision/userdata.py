@@ -1,8 +1,8 @@
-"""What a new host is told at its first start: user data for cloud-init, with the minion's own key.
+"""The user data of a new host for cloud-init, with the minion's own key.
 
-cloud-init's modules `write_files` and `salt_minion` do the work, in this order; so the minion knows
-its master's key before it first starts. The text holds a private key: it goes to the provisioner
-on standard input, and nowhere else.
+cloud-init's modules `write_files` and `salt_minion` do the work, in this order, so the minion knows
+its master's key before it first starts. The text has a private key: it goes to the provisioner on
+standard input, and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ def render(
     master_public: str,
     settings: str = "",
 ) -> str:
-    """The user data of a host.
+    """Return the user data of a host.
 
-    `private`, `public`: the minion's pair, PEM; `master_public`: the master's key: the minion
-    takes no other master's commands. `settings`: the minion's own (salt/common/files/minion.conf);
-    one that has them from its first start need not restart for them after its first apply.
+    Args:
+        minion_id: the host's minion id.
+        master_address: the address of the master.
+        private: the minion's private key, PEM.
+        public: the minion's public key, PEM.
+        master_public: the master's key; the minion obeys no other master.
+        settings: the minion's own settings (salt/common/files/minion.conf). A minion that has them
+            from its first start need not restart after its first apply.
     """
     files = {f"{PKI}/minion_master.pub": master_public, SETTINGS: settings}
     data = {
@@ -46,7 +51,7 @@ def render(
 
 
 class _Legible(yaml.SafeDumper):
-    """Writes texts of several lines, such as keys, line by line."""
+    """A writer of YAML that writes texts of several lines, such as keys, line by line."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

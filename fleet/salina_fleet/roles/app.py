@@ -104,7 +104,7 @@ KEYS = {
     ),
     "app.settings.wait": "The seconds that a state waits for the database or for the application.",
 }
-"""What the keys of its pillar mean."""
+"""The meanings of the keys of its pillar."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ KEYS = {
     "balancer.settings.drain": "The seconds that a leaving host's requests may take to end.",
     "balancer.settings.hsts": "The seconds for which browsers insist on HTTPS.",
 }
-"""What the keys of its pillar mean."""
+"""The meanings of the keys of its pillar."""
 
 
 @dataclass(frozen=True)

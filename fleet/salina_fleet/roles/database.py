@@ -82,7 +82,7 @@ KEYS = {
         "The addresses of the app hosts from which the role logs in."
     ),
 }
-"""What the keys of its pillar mean."""
+"""The meanings of the keys of its pillar."""
 
 
 PARAMETERS: Mapping[str, Scalar] = {

@@ -32,7 +32,7 @@ KEYS = {
     "quorum.election_timeout": "The milliseconds of silence after which the voters elect a leader.",
     "quorum.wait": "The seconds that a state waits for the other voters.",
 }
-"""What the keys of its pillar mean."""
+"""The meanings of the keys of its pillar."""
 
 
 @dataclass(frozen=True)

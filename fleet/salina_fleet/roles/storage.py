@@ -32,7 +32,7 @@ KEYS = {
     "storage.max_port": "The highest port that a brick may take; the lowest is 49152.",
     "storage.wait": "The seconds that a state waits for the other storage hosts.",
 }
-"""What the keys of its pillar mean."""
+"""The meanings of the keys of its pillar."""
 
 
 @dataclass(frozen=True)
