@@ -1,4 +1,4 @@
-"""What all tests share: where the repository is, and its Python as Salt imports it."""
+"""The common part of all tests: the repository's path, and its Python as Salt imports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPOSITORY / "fleet"))
 sys.path.insert(0, str(REPOSITORY))
 
 
-settings.register_profile("salina", deadline=None)  # a busy machine is no fault
+settings.register_profile("salina", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("salina")
 
 

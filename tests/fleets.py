@@ -63,7 +63,7 @@ def fleet(name: str = "default") -> Fleet:
 
 @cache
 def definition(name: str) -> Mapping[str, Any]:
-    """What pillar/app has of an application."""
+    """Return the definition of an application, from pillar/app."""
     return salina_definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
 
 
@@ -86,13 +86,13 @@ def pillar(
 
 
 def master_data(whole: Fleet, store: salina_secrets.FakeStore | None = None) -> MasterData:
-    """What the master makes a pillar of, with fake secrets."""
+    """Return the data for a pillar, with fake secrets."""
     kept = store or salina_secrets.FakeStore()
     return MasterData(whole, definitions(whole.topology), kept, TREE, pillars.STATE)
 
 
 def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:
-    """What pillar/app has of a topology's applications."""
+    """Return the definitions of a topology's applications."""
     return {one.definition: definition(one.definition) for one in of.applications.values()}
 
 

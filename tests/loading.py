@@ -22,6 +22,6 @@ def load(path: str, **given: Any) -> ModuleType:
 
 
 def failure(ret: dict[str, Any]) -> str:
-    """What a state that failed says; it tells of no change."""
+    """Return the comment of a failed state, which must report no change."""
     assert (ret["result"], ret["changes"]) == (False, {}), ret
     return str(ret["comment"])

@@ -1,1 +1,1 @@
-"""What minions are served: one package for each component, as in salt/."""
+"""The Python that minions receive: one package for each component, as in salt/."""

@@ -58,7 +58,7 @@ class Fleet:
         return self.master.salt_run_cli(timeout=120).run(*arguments, **keywords)
 
     def ask(self, minion: str, load: dict[str, Any], private: str = "") -> Any:
-        """What the master answers to a minion's request, sent with that minion's key.
+        """Return the master's answer to a minion's request, sent with that minion's key.
 
         `private`: what the answer is called, where it is for the key of that minion alone.
         """

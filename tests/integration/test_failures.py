@@ -115,7 +115,7 @@ def failed(done: Any) -> LabError:
 
 
 def last_word(done: Any) -> str:
-    """What the last step of an orchestration says."""
+    """Return the comment of an orchestration's last step."""
     (steps,) = done.data["data"].values()
     *_, last = steps.values()
     return str(last["comment"])

@@ -125,7 +125,7 @@ def members(pool: Fleet) -> list[str]:
 
 
 def came(pool: Fleet) -> list[str]:
-    """What each orchestration brought."""
+    """Return the host that each orchestration brought."""
     file = pool.state / "came"
     return file.read_text().splitlines() if file.exists() else []
 
@@ -148,7 +148,7 @@ def log(pool: Fleet) -> str:
 
 
 def decided(pool: Fleet, listener: EventListener, since: float, count: int) -> list[str]:
-    """What the reactor's runner said to that many events."""
+    """Return the answers of the reactor's runner to that many events."""
 
     def said() -> list[str]:
         events = listener.get_events([(pool.master.id, "salt/run/*/ret")], after_time=since)

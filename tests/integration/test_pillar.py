@@ -13,7 +13,7 @@ from tests import fleets
 from tests.integration.conftest import Fleet
 
 SECRETS = (*fleets.secrets(), secrets.CA_KEY)
-#: What a minion says of itself and has no right to: another's id, roles and sections.
+#: False claims of a minion about itself: another's id, roles and sections.
 FORGED = {"host": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 
 

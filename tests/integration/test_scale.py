@@ -27,7 +27,7 @@ def restored(fleet: Fleet) -> Iterator[None]:
 
 
 def recorded(fleet: Fleet) -> list[dict[str, list[str]] | None]:
-    """What is in the members file and in that of the unfinished hosts."""
+    """Return the content of the members file and of the file of unfinished hosts."""
     files = [fleet.state / name for name in FILES]
     return [json.loads(file.read_text()) if file.exists() else None for file in files]
 

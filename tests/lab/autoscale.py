@@ -36,7 +36,7 @@ def switched_on(**rule: Any) -> Iterator[None]:
 
 
 def evaluate() -> dict[str, Any]:
-    """What the master saw and did, as its schedule has it do once a minute."""
+    """Run the master's scheduled job once, and return what it saw and did."""
     command = ["salt-run", "-c", FOLDER, "--out=json", "autoscale.evaluate"]
     done = execute("salt", *command)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr

@@ -28,6 +28,6 @@ def least_for(host: str) -> str:
 
 
 def whole() -> str:
-    """Say that a host has not its whole share, or ""."""
+    """Say that a host does not have its full share, or ""."""
     found = weights()
     return "" if set(found.values()) == {100} else f"the weights are {found}"

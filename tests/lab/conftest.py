@@ -10,7 +10,7 @@ from tests.lab.tiers import SECRETS
 
 
 class Bare(NamedTuple):
-    """What the bare fleet answered, before and at its first deployment."""
+    """The answers of the bare fleet, before and at its first deployment."""
 
     predicted: Results
     applied: Results

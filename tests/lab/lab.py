@@ -22,11 +22,11 @@ OWN = bool(os.environ.get("OWN_LAB"))
 
 State = dict[str, Any]
 Results = dict[str, dict[str, State]]
-"""What an apply gave: by host, by the state's id."""
+"""The result of an apply: by host, by the state's id."""
 
 
 def execute(host: str, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """What `bin/lab exec` does, hundreds of times, without a Python of its own each time."""
+    """Run a command as `bin/lab exec` does, without a new Python for each of hundreds of calls."""
     __tracebackhide__ = True  # `given` may be secret, and pytest shows arguments
     machine = inventory.current_plan().machine(host)
     if not containers.answers(machine):  # nor would the command ever end where all is frozen
@@ -49,7 +49,7 @@ def shell(host: str, script: str, check: bool = True) -> str:
 
 
 def salt(*arguments: str) -> dict[str, Any]:
-    """What Salt answered, as data by host.
+    """Return Salt's answer, as data by host.
 
     Without `--static`, with which Salt waits for the timeout alone and never asks whether a
     minion is still at work.
@@ -74,7 +74,7 @@ def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Results:
-    """What a `state.apply` of an SLS gave, on a host, several ("s1,s2") or a pattern.
+    """Apply an SLS on a host, on several ("s1,s2") or on a pattern; return the results.
 
     `definition`: keys of the application's file that are to be otherwise, this once.
     """
@@ -85,7 +85,7 @@ def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Re
 
 
 def highstate(*, test: bool = False) -> Results:
-    """What `salt '*' state.apply` gave, on every host of the fleet."""
+    """Apply the highstate on every host of the fleet; return the results."""
     found = results(salt("*", "state.apply", f"test={test}", "queue=True"))
     planned = {machine.name for machine in inventory.current_plan().minions}
     silent = planned - set(found)

@@ -23,7 +23,7 @@ URL = "https://crm.example"
 LOG = "/var/log/nginx/odoo-access.log"
 PYTHON = "/opt/odoo/odoo-14.0/bin/python"
 
-# What c1 runs: `call` makes requests of one session, as a browser would.
+# The script that c1 runs: `call` makes requests of one session, as a browser would.
 BROWSER = """
 import base64, gzip, hashlib, http.cookiejar, json, ssl, sys, threading, time, urllib.request
 
@@ -186,7 +186,7 @@ def test_s9_initialised_once_without_demo_data() -> None:
     assert sql("SELECT name FROM ir_module_module WHERE name = 'crm' AND state = 'installed'")
 
 
-# What the master runs: each step is published to all hosts in one message, and answered by each.
+# The master's script: each step is published to all hosts in one message, and answered by each.
 RACES = """
 import json, sys, salt.client
 

@@ -46,7 +46,7 @@ def configured() -> str:
 
 
 def provisioner(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """What the master's provisioner said and did."""
+    """Run the master's provisioner and return its output and exit code."""
     command = [lab.LAB, "exec", "salt", "--", configured(), *arguments]
     return subprocess.run(command, input=given, capture_output=True, text=True)
 
@@ -62,7 +62,7 @@ def invited(host: str) -> str:
 
 
 def traces(host: str) -> list[str]:
-    """What is left of a host: on the machine, and on the master."""
+    """Return the remains of a host: on the machine, and on the master."""
     here = [*CONTAINERS.glob(f"salina-{host}*"), *KEYS.glob(f"minion-{host}.*")]
     places = ["/etc/salt/pki/master", "/var/cache/salt/master/minions"]
     there = lab.run("salt", "find", *places, "-name", host, check=False)

@@ -33,7 +33,7 @@ Pillar = Mapping[str, Any]
 
 
 class Rendered(NamedTuple):
-    """What a host of a fleet is given."""
+    """The files of a host of a fleet."""
 
     pillar: Pillar
     addresses: list[str]
@@ -234,7 +234,7 @@ OTHERS = (
 def render(
     name: str, host: str, scratch: Path, application: str = "", own: Settings | None = None
 ) -> Rendered:
-    """What a host of a topology is given."""
+    """Return the files of a host of a topology."""
     pillar = fleets.pillar(host, name, own, application)
     files = {
         path: text
@@ -249,7 +249,7 @@ def render(
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
-    """What each host of each topology is given; of hosts with the same roles one."""
+    """Return the files of one host for each set of roles in each topology."""
     default = {
         f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
         for name, host in fleets.kinds()
@@ -263,7 +263,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
 
 
 def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:
-    """What the daemon says of each host's files; "" if it takes them."""
+    """Return the daemon's verdict on each host's files; "" when it accepts them."""
     cases = []
     for host in hosts:
         case = {"empty": [], "commands": [], "daemon": [], "listens": [], "files": {}}

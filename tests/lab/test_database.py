@@ -17,12 +17,12 @@ CLIENT = "s1"
 
 
 def applied(host: str, component: str, state: str) -> dict[str, Any]:
-    """What one state of a component did."""
+    """Apply a component and return the result of one of its states."""
     return apply(host, f"common.python,{component}")[host][state]
 
 
 def log_in(client: str, parameters: str, password: str) -> str:
-    """What a client sees who logs in: "crm" or the error."""
+    """Log in and return "crm" or the error."""
     psql = 'psql -XAtq "$1" -c "SELECT current_user" 2>&1'
     script = f"read -r PGPASSWORD; export PGPASSWORD; exec {psql}"
     return run(client, "sh", "-c", script, "sh", parameters, given=password, check=False).strip()

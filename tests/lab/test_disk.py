@@ -18,7 +18,7 @@ DISK = "/opt/salina-test"
 """A small file system in memory on HOST, for the time of a test."""
 SIZE = 300  # MiB
 SOURCE = "/var/tmp/salina-test"
-"""What the states take: a repository and a lock."""
+"""The input of the states: a repository and a lock."""
 FULL = "No space left on device"
 
 
@@ -64,7 +64,7 @@ CASES = {
 
 
 def single(case: Case) -> dict[str, Any]:
-    """What the state said."""
+    """Return the state's comment."""
     answer = lab.salt(HOST, "state.single", *case.state, "queue=True")
     [found] = lab.results(answer)[HOST].values()
     return found

@@ -29,7 +29,7 @@ WEAK = ("AES128-SHA", "AES256-SHA256", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA256")
 
 
 def curl(*arguments: str, host: str = "c1") -> str:
-    """What curl prints on a client that resolves the service's name and trusts no one."""
+    """Return the output of curl on a client that resolves the service's name and trusts no CA."""
     names = ["--connect-to", f"{DOMAIN}::{SERVICE.address}:"]
     return run(host, "curl", "--silent", "--show-error", "--max-time", "20", *names, *arguments)
 

@@ -251,7 +251,7 @@ def test_s11_a_member_of_the_quorum_killed(scene: Scene) -> None:
 
 
 def trouble() -> str:
-    """What `bin/lab status` says when not all is well, or ""."""
+    """Return the output of `bin/lab status` when something is unhealthy, or ""."""
     done = subprocess.run([LAB, "status"], capture_output=True, text=True)
     return done.stdout + done.stderr if done.returncode else ""
 

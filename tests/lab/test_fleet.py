@@ -11,7 +11,7 @@ from tests.lab.conftest import Bare
 
 @pytest.fixture
 def bare(deployed: Bare | None) -> Bare:
-    """What the bare fleet answered; only a lab that this run made knows."""
+    """The answers of the bare fleet; only a lab that this run made has them."""
     if deployed is None:
         pytest.skip("the lab was deployed before this run; `make down` first")
     return deployed

@@ -32,7 +32,7 @@ ORCHESTRATE = [LAB, "salt-run", "state.orchestrate", "orch.deploy"]
 
 @pytest.fixture
 def moments(capsys: pytest.CaptureFixture[str]) -> random.Random:
-    """What decides when, and how, something is killed."""
+    """The moment of a kill, and the way it is done."""
     seed = os.environ.get("SEED") or str(time.time_ns() % 1_000_000)
     with capsys.disabled():
         print(f" SEED={seed} ", end="", flush=True)
@@ -53,7 +53,7 @@ def ready(*hosts: str) -> None:
 
 
 def applied(*hosts: str) -> Results:
-    """What an apply gave on each of these hosts; without names, on all of them."""
+    """Apply on these hosts, without names on all of them, and return the results."""
     if not hosts:
         return lab.highstate()
     found = lab.results(salt("-L", ",".join(hosts), "state.apply"))

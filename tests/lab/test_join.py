@@ -33,7 +33,7 @@ def status() -> dict[str, Any]:
 
 @pytest.fixture
 def gone() -> Iterator[None]:
-    """The host is no member afterwards, also when the test failed."""
+    """The host is not a member afterwards, even when the test failed."""
     yield
     lab.run("salt", "systemctl", "start", "salt-master")
     if HOST in status()["app"]["members"]:

@@ -53,7 +53,7 @@ MASTER_KEEPS = "/etc/salt/pki/master /var/cache/salt/master /var/lib/salina"
 
 
 def told(*arguments: str) -> dict[str, Any]:
-    """What a function of the runner `fleet` returned."""
+    """Call a function of the runner `fleet` and return its result."""
     done = lab.salt_run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return dict(json.loads(done.stdout))
@@ -91,14 +91,14 @@ def settled(hosts: list[str]) -> None:
 
 
 def residue(gone: list[str]) -> list[str]:
-    """What is left of hosts: on the machine, on the master, and on the other hosts."""
+    """Return the remains of hosts: on the machine, on the master, and on the other hosts."""
     hosts = [host for host in fleets.topology().fleet({"app": gone}) if host.pool]
     addresses = [address for host in hosts for address in host.addresses.values()]
     found = [str(path) for one in gone for path in CONTAINERS.glob(f"salina-{one}*")]
     found += [str(path) for one in gone for path in KEYS.glob(f"minion-{one}.*")]
 
     names = " -o ".join(f"-name {one}" for one in gone)
-    jobs = "-name jobs -prune"  # that it was once given one is no residue
+    jobs = "-name jobs -prune"  # that it once got one is not a remain
     find = f"find {MASTER_KEEPS} {jobs} -o \\( {names} \\) -print"
     found += [f"master: {line}" for line in lab.shell("salt", find).splitlines()]
 
@@ -123,7 +123,7 @@ class Events(Background):
         super().__init__("salt", EVENTS)
 
     def since(self, place: int) -> list[str]:
-        """What was begun with: a function, for hosts that apply with their names."""
+        """Return the function that has begun, with the names of hosts that apply."""
         return [str(line["begun"]) for line in self.lines()[place:]]
 
     def listening(self) -> None:

@@ -58,7 +58,7 @@ class Canaries:
         return f"Canaries({', '.join(self.values)})"
 
     def planted(self) -> tuple[Canaries, str]:
-        """These and a word that is no secret: who looks where it was planted has to see it."""
+        """Return these and a word that is not secret, which the search must find where it is."""
         word = uuid.uuid4().hex
         return Canaries(self.values | {"planted": word}), word
 
@@ -88,7 +88,7 @@ def canaries() -> Canaries:
 
 
 def written(host: str, path: str = "") -> Path:
-    """What a host wrote, as the machine sees it: a container adds to its image in one folder."""
+    """A host's own files, as the machine sees them: a container adds to its image in one folder."""
     return CONTAINERS / f"salina-{host}" / "delta" / path.lstrip("/")
 
 
@@ -238,7 +238,7 @@ class Watch(threading.Thread):
             self.rounds += 1
 
     def end(self) -> Found:
-        """What was seen where."""
+        """The findings and their places."""
         self.over.set()
         self.join()
         return self.found

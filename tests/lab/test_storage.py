@@ -1,6 +1,6 @@
 """The storage tier of the running lab: S3 (pool and volume), S4 (mounts, losses), S5 (uploads).
 
-Whatever a test breaks it mends, also when it fails: the next one finds the volume whole.
+Each test repairs what it breaks, even when it fails: the next one finds a complete volume.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def mounted(host: str) -> bool:
 
 
 def reboot(host: str) -> None:
-    """Start a host's system anew, and return when the new one runs."""
+    """Restart a host's system, and return when the new one runs."""
     begun = "cut -d ' ' -f 22 /proc/1/stat"
     before = shell(host, begun)
     run(host, "systemctl", "reboot", check=False)
@@ -292,7 +292,7 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
         for command in commands[: commands.index(IF_WHOLE)]:
             script = command.replace("gluster ", "gluster --mode=script ", 1)
             run("nas1", "timeout", "120", "sh", "-c", script)
-        whole(600)  # all files of the volume are healed anew
+        whole(600)  # all files of the volume are healed again
     for host, states in apply("nas*", "gluster.server").items():
         assert all(state["result"] for state in states.values()), host
     assert len(set(checksums(f"{directory}/file").values())) == 1

@@ -89,7 +89,7 @@ def url(name: str) -> tuple[str, str]:
 
 
 def curl(name: str, path: str, *arguments: str, given: str = "") -> str:
-    """What a client prints who asks for a path of an application by its domain."""
+    """Return the answer that a client gets for a path of an application, by its domain."""
     domain, _ = url(name)
     command = ["curl", "--silent", "--show-error", "--insecure", "--max-time", "20"]
     command += ["--connect-to", f"{domain}::{ADDRESS}:", *arguments, f"https://{domain}{path}"]

@@ -24,7 +24,7 @@ def secret(name: str) -> str:
 
 
 def faults(host: str = "nas1") -> list[str]:
-    """What is wrong with the volume, as one storage host sees it; also why it can't be told."""
+    """Return the volume's fault as one storage host sees it, or why the host cannot tell."""
     answer = salt(host, "gluster.faults", "nas").get(host)
     return answer if isinstance(answer, list) else [str(answer)]
 

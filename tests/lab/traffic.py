@@ -1,4 +1,4 @@
-"""What goes on in the lab while a test breaks it: a client's sessions, numbered writes, and a
+"""The traffic in the lab while a test breaks it: a client's sessions, numbered writes, and a
 watch over the database hosts. Each is a script on a host, with the standard library only.
 """
 
@@ -247,12 +247,12 @@ class Background:
         self.end()
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the script has said so far."""
+        """Return the script's output so far."""
         lines = self.said.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def end(self) -> None:
-        """Have the script end. It is no fault that it ended already, with its host."""
+        """End the script. It may have ended already, with its host."""
         assert self.process.stdin
         if self.process.poll() is None:
             self.process.stdin.close()

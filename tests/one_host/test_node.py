@@ -23,7 +23,7 @@ HASH = fleets.definition("sample-crm")["node"]["npm"]["integrity"]
 NOWHERE = "nowhere"
 STEP = f"trial {uuid.uuid4().hex[:8]}"
 
-# What the master runs in a browser's place: logs in, uploads, and reads the upload back.
+# The script that the master runs in a browser's place: logs in, uploads, and reads the upload back.
 BROWSER = """
 set -e
 cd $(mktemp -d)
@@ -101,7 +101,7 @@ def test_s8_log_is_rotated_and_followed() -> None:
 
 
 def applied(**definition: Any) -> dict[str, lab.State]:
-    """What an apply of the application gives with a part of its file in another way."""
+    """Apply the application with another part of its file, and return the results."""
     return lab.apply("all", "application", **definition)["all"]
 
 

@@ -21,7 +21,7 @@ NAMES = ["--connect-to", f"{DOMAIN}::{SERVICE.address}:"]
 
 
 def curl(*arguments: str) -> str:
-    """What a client prints who resolves the service's name."""
+    """Return the output of a client that resolves the service's name."""
     return lab.run("c1", "curl", "--silent", "--show-error", "--max-time", "20", *NAMES, *arguments)
 
 

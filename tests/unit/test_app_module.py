@@ -81,7 +81,7 @@ def test_listening(application: ModuleType) -> None:
 
 
 class Database:
-    """What the sessions of several hosts share: the marks, the lock, who is unreachable."""
+    """The common state of several hosts' sessions: the marks, the lock, the unreachable hosts."""
 
     def __init__(self) -> None:
         self.marks: dict[str, str] = {}

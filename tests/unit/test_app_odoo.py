@@ -21,7 +21,7 @@ def app(version: str = "14.0") -> dict[str, Any]:
 
 
 def options(text: str) -> dict[str, str]:
-    """What Odoo reads: it uses the same parser."""
+    """Return the options as Odoo reads them: it uses the same parser."""
     parser = configparser.RawConfigParser()
     parser.read_string(text)
     return dict(parser["options"])

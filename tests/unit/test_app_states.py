@@ -26,7 +26,7 @@ def states(name: str, test: bool = False, **modules: Any) -> ModuleType:
 
 
 def never(*_: Any, **__: Any) -> Any:
-    """What a prediction must not call."""
+    """A function that a prediction must not call."""
     raise AssertionError("called")
 
 
@@ -240,7 +240,7 @@ FILES = ["/etc/apt/preferences.d/bullseye.pref", "/etc/apt/sources.list.d/bullse
 def test_another_release(
     test: bool, changes: dict[str, Any], result: bool | None, refreshed: int
 ) -> None:
-    """APT's lists are fetched anew when, and only when, its files were changed."""
+    """APT's lists are fetched again only when its files were changed."""
     managed = Managed(test, changes)
     ret = managed.apt.release("bullseye")
     assert (ret["result"], managed.refreshed) == (result, refreshed)

@@ -1,4 +1,4 @@
-"""What `make bench` computes: repetitions, percentiles, h2load's log, the form of the results."""
+"""The figures of `make bench`: repetitions, percentiles, h2load's log, the results' form."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.loading import failure, load
 
 
 class Host:
-    """What the module says of the files of a host; `made`: what it was told to do."""
+    """The module's answers about a host's files; `made` has the requested actions."""
 
     def __init__(self, *faults: str, test: bool = False) -> None:
         self.faults = list(faults)

@@ -1,4 +1,4 @@
-"""What may import what: minions are served `salina`, and never need what only the master has."""
+"""The direction of imports: minions receive `salina`, and never need the master's packages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def name(file: Path) -> str:
 
 @pytest.mark.parametrize("file", SERVED, ids=name)
 def test_minions_need_nothing_of_the_master(file: Path) -> None:
-    """What minions are served imports neither `salina_fleet` nor the lab."""
+    """The files that minions receive import neither `salina_fleet` nor the lab."""
     assert not imported(file) & {"salina_fleet", *LABORATORY}
 
 

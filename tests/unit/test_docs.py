@@ -30,7 +30,9 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(rf"(?<![\w#/.-])({requirements.ROW})(?![\w/-])")
 DECISION = re.compile(r"\b[Dd]ecision (\d+)")
 TARGET = re.compile(r"`make ([a-z]+)")
-ELSEWHERE = re.compile(r"\bdesign, \"?[A-Z]|\bthe working contract\b|\.\./shared\b|\benglish\.md\b")
+ELSEWHERE = re.compile(
+    r"\bdesign[,:] \"?[A-Z]|\bthe working contract\b|\.\./shared\b|\benglish\.md\b"
+)
 """Documents that the authors of the first commits had, and that are not in the repository."""
 
 

@@ -1,4 +1,4 @@
-"""What the runners `fleet` and `change` ask when hosts leave and come (S10)."""
+"""The questions of the runner `fleet` to the balancers when hosts leave and join (S10)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def drained(
 def readied(
     monkeypatch: pytest.MonkeyPatch, applying: list[list[str]], silent: list[list[str]]
 ) -> list[tuple[str, list[str]]]:
-    """What `fleet.ready` asks whom; who applies states, and who is silent, each time it asks."""
+    """The questions of `fleet.ready`, and for each the hosts that apply states or are silent."""
     asked: list[tuple[str, list[str]]] = []
 
     def answers(what: str, given: list[list[str]]) -> Any:

@@ -1,4 +1,4 @@
-"""What is read from gluster's answers (captured from GlusterFS 10.3) and what is planned for it."""
+"""Gluster's answers (captured from GlusterFS 10.3), and the plans that follow from them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_refusal(name: str, message: str, transient: bool) -> None:
 
 
 def test_refusal_without_a_reason() -> None:
-    """What a host said of itself to another, when all of them had just begun."""
+    """The answer of a host to another one, when all of them had just started."""
     with pytest.raises(GlusterError) as refusal:
         gluster.answer("<cliOutput><opRet>-1</opRet><opErrno>0</opErrno><opErrstr/></cliOutput>")
     assert str(refusal.value) == "gluster gave no reason"
@@ -264,7 +264,7 @@ def test_lacking_brick_is_named() -> None:
     found = volume("volume-started")
     found["bricks"], found["replica"] = BRICKS[:2], 2
     assert plan(found).faults == (
-        "volume nas lacks a brick of the topology: nas3:/nas. If it is empty: "
+        "volume nas does not have a brick of the topology: nas3:/nas. If it is empty: "
         "`gluster volume add-brick nas replica 3 nas3:/nas force`",
     )
 

@@ -128,7 +128,7 @@ def test_brick_that_lost_its_disk(
 def test_bricks_without_connection(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what a mount's client tells of itself; the other translators are passed over."""
+    """The files of a mount's client say so; the other translators are ignored."""
     monkeypatch.setattr(module, "mounted", lambda path: {"type": "fuse.glusterfs"})
     graph = tmp_path / ".meta/graphs/active"
     (graph / "nas-replicate-0").mkdir(parents=True)

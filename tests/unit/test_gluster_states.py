@@ -20,7 +20,7 @@ BUSY = "`gluster volume set`: Another transaction is in progress for nas. Please
 
 
 class Pretended:
-    """What the module `gluster` says and does on nas1; `calls`: what it was told to do.
+    """The module `gluster` on nas1; `calls` has the requested actions.
 
     `refusals`: per function the messages with which the next calls of it fail.
     """

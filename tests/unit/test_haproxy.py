@@ -1,4 +1,4 @@
-"""What HAProxy's runtime socket says, parsed. The samples are HAProxy 2.6.12's, shortened."""
+"""The answers of HAProxy's runtime socket, parsed. The samples are HAProxy 2.6.12's, shortened."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
 def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
     result = judge(conf_d, fragment(**changed))
     assert result.returncode == 0, result.stderr
-    # the only warning: here is no file of the servers' states
+    # the only warning: there is no file of the servers' states here
     assert result.stderr.count("[WARNING]") == 1 and "servers-state" in result.stderr, result.stderr
 
 

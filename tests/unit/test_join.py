@@ -1,4 +1,4 @@
-"""Who may join by itself, and what stands against it (S10)."""
+"""The hosts that may join by themselves, and the obstacles of the others (S10)."""
 
 from __future__ import annotations
 

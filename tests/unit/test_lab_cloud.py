@@ -25,7 +25,7 @@ SECONDS = 20
 
 
 class Fake:
-    """What is asked of it, in order; `work` is what it does in between."""
+    """The requests in their order; `work` runs between them."""
 
     def __init__(self) -> None:
         self.done: list[str] = []

@@ -1,4 +1,4 @@
-"""What is written for a container: its configuration, its first files, its network."""
+"""The files of a container: its configuration, its first files, its network."""
 
 import io
 import tarfile

@@ -188,7 +188,7 @@ def change(lab: Lab) -> Lab:
 
 
 def test_commands_know_all_hosts_there_are(change: Lab) -> None:
-    """S10: also those that are no members (s2, s10), and members without a host (s4)."""
+    """S10: Hosts that are not members (s2, s10) count, and members without a host (s4)."""
     names = {
         machine.name for machine in inventory.current_plan().machines if "app" in machine.roles
     }
@@ -286,7 +286,7 @@ def test_of_a_host_that_is_no_member_nothing_is_expected(
 
 @pytest.fixture
 def asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What `add` and `remove` did beside containers, in order."""
+    """The actions of `add` and `remove` beside containers, in order."""
     done: list[str] = []
     lab.keep(["s1", "s2"], [])
     lab.container("s1", "RUNNING")

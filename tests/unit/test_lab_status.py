@@ -43,7 +43,7 @@ def test_database_route_needs_one_server() -> None:
 
 @pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
 def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each storage host tells of its own brick, of 1,000 bytes here."""
+    """Each storage host reports its own brick, of 1,000 bytes here."""
     info = (DATA / "volume-started.xml").read_text()
     monkeypatch.setattr(probe, "gluster_xml", lambda *argv: ElementTree.fromstring(info))
     monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
@@ -126,7 +126,7 @@ def test_tier_is_well_when_all_its_hosts_are() -> None:
 
 
 def checks(host: str, topology: str) -> dict[str, Mapping[str, str]]:
-    """What `bin/lab status` looks at on a host: the probe's function -> its arguments."""
+    """Return the checks of `bin/lab status` on a host: the probe's function -> its arguments."""
     fleet = fleets.fleet(topology)
     here, defined = fleet.hosts[host], status.definitions(fleet.topology)
     return dict(check for role in here.roles for check in ROLES[role].checks(fleet, here, defined))
@@ -134,7 +134,7 @@ def checks(host: str, topology: str) -> dict[str, Mapping[str, str]]:
 
 @pytest.mark.parametrize(("topology", "host"), fleets.everyone())
 def test_the_probe_can_make_every_check(topology: str, host: str) -> None:
-    """What the roles ask for is a function of the probe, and takes these arguments."""
+    """Each check of a role is a function of the probe, and takes these arguments."""
     for name, arguments in checks(host, topology).items():
         inspect.signature(probe.CHECKS[name]).bind(**arguments)
 

@@ -56,7 +56,7 @@ def test_one_slow_answer_is_nothing() -> None:
 
 
 def test_too_little_is_known() -> None:
-    """A host that has just come, or come back, keeps its weight and is no measure for others."""
+    """A host that has just come, or come back, keeps its weight and is not a measure for others."""
     responses = {"s1": [20.0] * CHECKS, "s2": [1.0] * 4}
     assert load.weights(responses, {"s1": 100, "s2": 100}) == {"s1": 100}
     assert load.weights({"s1": []}, {"s1": 100}) == {}
@@ -123,7 +123,7 @@ def test_a_host_slow_only_under_requests_finds_its_share(full: float, slowness: 
 
 
 def server(name: str, weight: int, response: int | None, application: str = "crm") -> Server:
-    """One as HAProxy tells of it."""
+    """Return a server as HAProxy reports it."""
     state = (True, False, False)
     return Server(application, name, "10.1.3.11", 80, *state, weight, 0, 0, "L7OK", response)
 

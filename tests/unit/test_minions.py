@@ -1,4 +1,4 @@
-"""What the master asks minions, where something stands in for Salt's client."""
+"""The master's questions to minions, with a replacement for Salt's client."""
 
 from __future__ import annotations
 

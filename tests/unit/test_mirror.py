@@ -15,7 +15,7 @@ def package(name: str) -> Package:
     return Package(f"http://mirror/{name}.deb", f"{name}.deb", 1, f"SHA256:{name}")
 
 
-# What installing each package on a bare host brings, by itself and with others.
+# The packages that each installation on a bare host brings, alone and with others.
 CLOSURES = {
     "nginx": {"nginx", "zlib"},
     "haproxy": {"haproxy", "lua"},

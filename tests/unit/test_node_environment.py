@@ -21,7 +21,7 @@ from tests.loading import failure, load
 LOCK = '{"lockfileVersion": 1}'
 COMMAND = ["npm", "ci", "--ignore-scripts"]
 
-# What stands for npm: it installs one package, and keeps what it was given.
+# The replacement for npm: it installs one package, and records its input.
 NPM = """#!/bin/sh
 mkdir -p node_modules/express node_modules/.bin
 cat package.json package-lock.json > node_modules/express/index.js
@@ -95,7 +95,7 @@ def test_registry(npmrc: str, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["file:///srv/mirror", "npm.example", "https://"])
 def test_registry_that_is_none(url: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed is http://… or https://…"):
+    with pytest.raises(ValueError, match=r"must begin with http:// or https://"):
         node.registry(f"registry={url}")
 
 

@@ -1,4 +1,4 @@
-"""What an orchestration returned, and what is told of it: host, state, cause, next command."""
+"""The result of an orchestration, and its report: host, state, cause, next command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may talk to whom: one table; rules, routes and the port matrix agree with it (S7)."""
+"""The table of who may talk to whom: rules, routes and the port matrix agree with it (S7)."""
 
 from __future__ import annotations
 

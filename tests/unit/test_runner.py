@@ -1,4 +1,4 @@
-"""What the runners share."""
+"""The common part of the runners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fleets import REPOSITORY
 
 
 def configuration(folder: Path, *more: Path) -> dict[str, Any]:
-    """What Salt makes of the repository's master.d, and of further files beside it."""
+    """Return Salt's options from the repository's master.d and further files beside it."""
     (folder / "master.d").mkdir()
     for file in [*(REPOSITORY / "master.d").glob("*.conf"), *more]:
         (folder / "master.d" / file.name).symlink_to(file)

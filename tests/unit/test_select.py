@@ -55,7 +55,7 @@ STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clie
 
 @pytest.mark.parametrize("minion", STRANGERS)
 def test_stranger(minion: str) -> None:
-    """An id that is no host, or a pool member that is not active, is refused."""
+    """The id of an unknown host, or of an inactive member of a pool, is refused."""
     with pytest.raises(UnknownMinion, match="is not a host of the topology"):
         fleets.pillar(minion)
 
@@ -88,12 +88,12 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("minion", ["s1", "fw", "salt"])
 def test_does_not_grow_with_the_fleet(minion: str) -> None:
-    """Who talks to no app host has the same pillar among 1,000 of them as among 10."""
+    """A host that talks to no app host has the same pillar with 1,000 of them as with 10."""
     assert grown(1000, minion) == grown(10, minion)
 
 
 def test_grows_with_what_it_serves() -> None:
-    """Who serves the app hosts knows each of them."""
+    """A host that serves the app hosts knows each of them."""
     assert len(grown(1000, "bbdd1")["database"]["applications"][0]["clients"]) == 1000
     assert len(grown(1000, "lb1")["balancer"]["applications"][0]["servers"]) == 1000
 
@@ -218,7 +218,7 @@ def test_app_on_the_balancers_host() -> None:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_certificate(name: str, host: str) -> None:
-    """What a host expects of its certificate is what the CA's policy for it grants."""
+    """A host expects exactly the certificate that the CA's policy for it grants."""
     fleet, tls = fleets.fleet(name), fleets.pillar(host, name)["tls"]
     policy = salina_select.signing_policy(fleet, fleet.hosts[host])
     assert (tls["names"], tls["common_name"]) == (policy["subjectAltName"], policy["CN"])

@@ -18,7 +18,7 @@ from tests.fleets import REPOSITORY
 
 
 def test_repository_shows_the_defaults() -> None:
-    """What pillar/settings names are the defaults: a comment there never lies."""
+    """The values in pillar/settings are the defaults: a comment there never lies."""
     assert settings.load(REPOSITORY / "pillar" / "settings") == Settings()
 
 

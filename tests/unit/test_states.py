@@ -1,4 +1,4 @@
-"""What holds for every state: when what it asks or does is refused, it says which and why."""
+"""Every state names the refused question or action, and the reason."""
 
 from __future__ import annotations
 

@@ -644,7 +644,7 @@ def test_single_fault_of_text(old: str, new: str, message: str, tmp_path: Path) 
 
 
 DEEP = "line 1: 21 levels of nesting; must be at most 20"
-# A file that is no topology at all: its bytes, and the one line that says so.
+# A file that is not a topology: its bytes, and the line that says so.
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty; must be a mapping"),
     "comment only": (b"# later\n", "empty; must be a mapping"),
@@ -666,7 +666,7 @@ FILES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "message"), FILES.values(), ids=FILES.keys())
 def test_no_topology(content: bytes, message: str, tmp_path: Path) -> None:
-    """What is no topology at all ends in one readable line, and in no other exception."""
+    """A file that is not a topology gives one readable line, and no other exception."""
     file = tmp_path / "topology.yaml"
     file.write_bytes(content)
     with pytest.raises(TopologyError) as caught:
@@ -684,7 +684,7 @@ def test_alias_bomb() -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """What is not there, or is no file, is a fault as well."""
+    """A missing file, or a folder, is a fault as well."""
     for path, reason in (
         (tmp_path / "none.yaml", "No such file or directory"),
         (tmp_path, "Is a directory"),
@@ -759,7 +759,7 @@ def test_replica(replica: int | None, good: bool) -> None:
         assert "must be a multiple of 2" in faults_of(fleets.data(), settings)[0]
 
 
-# What is good
+# Good topologies
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])

@@ -1,4 +1,4 @@
-"""User data: what the master writes is what cloud-init's modules, and the lab, make of it (S10)."""
+"""User data: cloud-init's modules, and the lab, do what the master writes (S10)."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "fault"), WRONG.values(), ids=WRONG.keys())
 def test_wrong(text: str, fault: str) -> None:
-    """What the lab doesn't know it refuses; the message has the place, never the key."""
+    """The lab refuses unknown user data; the message has the place, never the key."""
     with pytest.raises(LabError) as caught:
         userdata.parse(text, "s9")
     assert fault in str(caught.value)

@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_until(clock: list[float]) -> None:
-    """What was found is given, as soon as it is there."""
+    """The result is returned as soon as it exists."""
     assert wait.until(lambda: "found" if clock[0] >= 3 else None, 10) == "found"
     assert clock[0] == 3
 

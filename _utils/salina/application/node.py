@@ -1,4 +1,4 @@
-"""What is to be known of the npm registry, and of an installation of Node's packages."""
+"""The npm registry, and the installation of a Node application's packages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 
 def registry(npmrc: str) -> str:
-    """The registry that a configuration of npm names, with a slash at its end; "" where none.
+    """Return the registry that a configuration of npm names, with a slash at its end; "" for none.
 
     Raises:
-        ValueError: it is no URL of HTTP.
+        ValueError: it is not an HTTP URL.
     """
     found = ""
     for line in npmrc.splitlines():
@@ -21,7 +21,7 @@ def registry(npmrc: str) -> str:
         if key.strip() == "registry":
             found = value.strip().strip("\"'")
     if found and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", found):
-        raise ValueError(f"registry: {found!r}, allowed is http://… or https://…")
+        raise ValueError(f"registry: {found!r}; must begin with http:// or https://")
     return f"{found.rstrip('/')}/" if found else ""
 
 
@@ -35,10 +35,10 @@ def tarball(registry: str, package: str, version: str) -> str:
 
 
 def integrity(content: bytes) -> str:
-    """The hash of a tarball as npm writes it: sha512-… in base64."""
+    """Return the hash of a tarball as npm writes it: sha512-… in base64."""
     return f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}"
 
 
 def identity(parts: Iterable[object]) -> str:
-    """Sixteen hexadecimal digits that stand for what an installation is made from."""
+    """Return sixteen hexadecimal digits that stand for everything an installation is made from."""
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """The contents of odoo.conf (requirement O2).
 
-Option names are those of the newest Odoo; an application's `names` says what its version calls
-them, its `options` adds lines of its own (pillar/app).
+Options have the names of the newest Odoo. An application's `names` has the names that its version
+uses instead, and its `options` adds lines of its own (pillar/app).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ ROUNDS = 25_000
 
 
 def configuration(app: Mapping[str, Any], cores: int) -> str:
-    """The text of odoo.conf.
+    """Return the text of odoo.conf.
 
     Args:
-        app: pillar `app`, with the whole definition, the settings and the secrets.
+        app: the pillar `app`, with the whole definition, the settings and the secrets.
         cores: the processors of this host.
 
     Raises:
-        ValueError: a value holds a line break: it would be read as an option of its own.
+        ValueError: a value has a line break, which would begin another option.
     """
     odoo = app["definition"]["odoo"]
     names = odoo["names"]
@@ -38,7 +38,7 @@ def configuration(app: Mapping[str, Any], cores: int) -> str:
 
 
 def options(app: Mapping[str, Any], cores: int) -> dict[str, str | int | float | bool]:
-    """The options under the names that the newest Odoo gives them."""
+    """Return the options under the names that the newest Odoo gives them."""
     definition, settings, database = app["definition"], app["settings"], app["database"]
     odoo = definition["odoo"]
     return {
@@ -72,20 +72,20 @@ def options(app: Mapping[str, Any], cores: int) -> dict[str, str | int | float |
 
 
 def addons_path(addons: list[str]) -> list[str]:
-    """Directories of addons: those of the checkout in their order, then this project's own."""
+    """Return the directories of addons: the checkout's in their order, then this project's own."""
     return [*(f"{HOME}/production/{addon}" for addon in addons), f"{HOME}/addons"]
 
 
 def workers(wanted: int | None, cores: int) -> int:
-    """How many worker processes: as the settings say, else 1 + 2 for each core."""
+    """Return the number of worker processes: the setting, or 1 + 2 for each core."""
     return 1 + 2 * cores if wanted is None else wanted
 
 
 def password_hash(secret: str) -> str:
-    """The hash of a random secret as passlib's pbkdf2_sha512 writes it, the same each time.
+    """Return the hash of a random secret as passlib's pbkdf2_sha512 writes it, the same each time.
 
-    The salt follows from the secret, so a second apply changes nothing. A salt is there against
-    tables of guessed passwords; a random secret of 128 bits and more is in none.
+    The salt follows from the secret, so a second apply changes nothing. A salt protects guessable
+    passwords against tables of hashes, and no table has a random secret of 128 bits.
     """
     salt = hashlib.sha256(b"salina odoo admin_passwd\0" + secret.encode()).digest()[:16]
     checksum = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, ROUNDS)
@@ -93,5 +93,5 @@ def password_hash(secret: str) -> str:
 
 
 def _ab64(data: bytes) -> str:
-    """Base64 as passlib adapts it: `.` for `+`, without padding."""
+    """Return base64 as passlib adapts it: `.` for `+`, without padding."""
     return base64.b64encode(data).decode().rstrip("=").replace("+", ".")

@@ -1,4 +1,4 @@
-"""HAProxy's runtime socket: a question to it, and what it says, parsed.
+"""HAProxy's runtime socket: its commands, and its answers parsed.
 
 Source: HAProxy 2.6 Management Guide, 9.1 (CSV format) and 9.3 (`show servers state`).
 """
@@ -25,9 +25,9 @@ DRAIN = 0x08 | 0x10  # by command, inherited
 
 @dataclass(frozen=True)
 class Server:
-    """One server of one backend: what its health check and what an operator say of it.
+    """A server of a backend, with the state of its health check and the operator's decision.
 
-    `response`: milliseconds of the last health check that was good; None: there is none.
+    `response` has the milliseconds of the last good health check, or None when there was none.
     """
 
     backend: str
@@ -45,7 +45,7 @@ class Server:
 
     @property
     def serving(self) -> bool:
-        """Whether new requests go there."""
+        """Tell whether the server gets new requests."""
         return self.healthy and not self.drained and not self.maintenance and self.weight > 0
 
 
@@ -57,7 +57,7 @@ def ask(command: str, path: str = SOCKET) -> str:
         path: the socket.
 
     Raises:
-        OSError: HAProxy doesn't answer.
+        OSError: HAProxy does not answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(TIMEOUT)
@@ -67,13 +67,13 @@ def ask(command: str, path: str = SOCKET) -> str:
 
 
 def statistics(text: str) -> list[dict[str, str]]:
-    """Parse the answer to `show stat`: a row per frontend, backend, server; no empty cells.
+    """Parse the answer to `show stat`: a row for each frontend, backend and server, no empty cells.
 
     Args:
         text: CSV whose first line begins with `# pxname`.
 
     Raises:
-        ValueError: it isn't that.
+        ValueError: the text is something else.
     """
     if not text.startswith("# pxname,"):
         raise ValueError(f"not the answer to `show stat`: {text[:80]!r}")
@@ -88,7 +88,7 @@ def states(text: str) -> dict[tuple[str, str], dict[str, str]]:
         text: version 1 of the format.
 
     Raises:
-        ValueError: it isn't that.
+        ValueError: the text is something else.
     """
     lines = text.strip().splitlines()
     if len(lines) < 2 or lines[0] != "1" or not lines[1].startswith("# "):
@@ -99,21 +99,21 @@ def states(text: str) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def servers(stat: str, state: str) -> list[Server]:
-    """Put the two answers together: every server of every backend, in HAProxy's order.
+    """Return every server of every backend, in HAProxy's order.
 
     Args:
         stat: the answer to `show stat`.
         state: the answer to `show servers state`.
 
     Raises:
-        ValueError: one of them isn't that.
+        ValueError: one of the answers is something else.
     """
     counters = {(row["pxname"], row["svname"]): row for row in statistics(stat)}
     return [_server(key, row, counters.get(key, {})) for key, row in states(state).items()]
 
 
 def app_hosts(found: Iterable[Server]) -> list[Server]:
-    """Of all servers the app hosts, each once: as its application's backend has it, with checks."""
+    """Return each app host once, as the backend of its application has it, with health checks."""
     return [one for one in found if one.backend != ROUTE and not one.backend.endswith(SPARE)]
 
 
@@ -136,6 +136,6 @@ def _server(key: tuple[str, str], state: Mapping[str, str], counters: Mapping[st
 
 
 def _response(counters: Mapping[str, str]) -> int | None:
-    """How long the last health check took; while the next is under way its status has a `* `."""
+    """Return the time of the last health check; a running check marks its status with `* `."""
     good = counters.get("check_status", "").removeprefix("* ") == "L7OK"
     return int(counters["check_duration"]) if good and "check_duration" in counters else None

@@ -2,14 +2,15 @@
 
 The daemon runs on the balancer (salt/load) with Python's standard library and
 `salina.balancer.haproxy` alone. A host's load is the time it takes to answer HAProxy's health
-check, which passes through the web server, the application and the database. Why not a figure of
-the kernel: docs/decisions/0016-load-is-the-response-time.md.
+check, which passes through the web server, the application and the database.
+docs/decisions/0016-load-is-the-response-time.md says why this is not a figure of the kernel.
 
-Only hosts of one application are compared: another may be slower by its nature.
+Only hosts of one application are compared, because another application may be slower by its nature.
 
-What it does against flapping: the median of several answers counts, not one; a weight falls when a
-host is slow and grows again when it is well, with room between the two; and after each change it
-looks anew before the next. No host gets nothing: it stays warm, and returns by itself.
+Three rules prevent flapping. The median of several answers counts. A weight falls when a host is
+slow and grows when it is fast again, with a gap between the two. After each change the daemon
+collects new samples before the next. No host gets zero requests, so it stays warm and recovers by
+itself.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ SHORTEST = 0.5
 
 
 def step(now: int, slowness: float) -> int:
-    """The weight in percent that a host gets next.
+    """Return a host's next weight in percent.
 
     Args:
-        now: the one it has.
-        slowness: how many times as long as the fastest host it takes; 1 and more.
+        now: its current weight.
+        slowness: how many times as long as the fastest host it takes; at least 1.
     """
     if slowness <= WELL:
         return min(WHOLE, now * GROWTH)
@@ -56,11 +57,11 @@ def step(now: int, slowness: float) -> int:
 
 
 def weights(responses: Mapping[str, Sequence[float]], now: Mapping[str, int]) -> dict[str, int]:
-    """The weights that an application's hosts get next, in percent, where enough is known.
+    """Return the next weights of an application's hosts in percent, for hosts with enough samples.
 
     Args:
-        responses: milliseconds of each host's last health checks since weights changed.
-        now: the weights that the hosts have.
+        responses: the milliseconds of each host's health checks since the weights changed.
+        now: the current weights.
     """
     typical = {
         host: max(UNNOTICED, median(taken))
@@ -77,13 +78,23 @@ def weights(responses: Mapping[str, Sequence[float]], now: Mapping[str, int]) ->
 
 
 def servers() -> list[haproxy.Server]:
-    """The app hosts as HAProxy sees them. Raises OSError, ValueError."""
+    """Return the app hosts as HAProxy sees them.
+
+    Raises:
+        OSError: HAProxy does not answer.
+        ValueError: its answer is something else.
+    """
     answers = [haproxy.ask(command) for command in ("show stat", "show servers state")]
     return haproxy.app_hosts(haproxy.servers(*answers))
 
 
 def give(server: haproxy.Server, percent: int) -> None:
-    """Have HAProxy give a host so much of its share. Raises OSError; ValueError: it refuses."""
+    """Let HAProxy give a host that part of its share.
+
+    Raises:
+        OSError: HAProxy does not answer.
+        ValueError: HAProxy refuses.
+    """
     line = f"set weight {server.backend}/{server.name} {percent}%"
     refusal = haproxy.ask(line).strip()
     if refusal:
@@ -91,7 +102,7 @@ def give(server: haproxy.Server, percent: int) -> None:
 
 
 def restore() -> None:
-    """Give every host its whole share, as if there had been no daemon."""
+    """Give every host its full share, as if the daemon had never run."""
     for server in servers():
         give(server, WHOLE)
 
@@ -100,7 +111,7 @@ def follow(every: float) -> None:
     """Set the weights again and again, until HAProxy does not answer.
 
     Args:
-        every: seconds between two health checks of a host.
+        every: the seconds between two health checks of a host.
     """
     responses: dict[str, deque[float]] = {}
     while True:
@@ -132,7 +143,7 @@ def follow(every: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`restore`, or the seconds between two health checks; the exit code."""
+    """Run `restore`, or follow with that many seconds between two checks; return the exit code."""
     try:
         if arguments == ["restore"]:
             restore()

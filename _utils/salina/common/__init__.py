@@ -1,1 +1,1 @@
-"""What several components use: files, commands, waiting, certificates."""
+"""The parts that several components use: files, commands, waiting, certificates."""

@@ -1,7 +1,7 @@
-"""APT's sources, those of this host and from them the source of another release; dpkg's database.
+"""The sources of APT on this host, the source of another release, and dpkg's database.
 
-An older release is asked for at the mirror that the host uses anyway, so no mirror is written
-in the repository, and an isolated fleet needs no exception.
+An older release is requested from the mirror that the host uses anyway. So the repository names no
+mirror, and an isolated fleet needs no exception.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Entry:
 
 
 def of_release(files: Mapping[str, str], release: str, other: str) -> str:
-    """The deb822 stanza of another release, on the mirror that one release comes from.
+    """Return the deb822 stanza of another release, on the mirror that one release comes from.
 
     Args:
         files: path of each file of sources -> its text; only `*.list` and `*.sources` count.
-        release: code name of the release whose source is looked for: `bookworm`.
-        other: code name of the release wanted: `bullseye`.
+        release: code name of the release whose source is known: `bookworm`.
+        other: code name of the wanted release: `bullseye`.
 
     Raises:
         ValueError: no file names that release's `main`.
@@ -59,12 +59,12 @@ def of_release(files: Mapping[str, str], release: str, other: str) -> str:
 
 
 def unfinished(status: str) -> list[str]:
-    """The packages that an installation left halfway, by dpkg's database (its file `status`)."""
+    """Return the packages whose installation was interrupted, by dpkg's database (`status`)."""
     return HALFWAY.findall(status)
 
 
 def entries(path: str, text: str) -> Iterator[Entry]:
-    """The sources in a file, whatever form its name says it has."""
+    """Return the sources in a file, in the form that its name says."""
     if path.endswith(".list"):
         yield from _one_line(text)
     elif path.endswith(".sources"):
@@ -72,7 +72,7 @@ def entries(path: str, text: str) -> Iterator[Entry]:
 
 
 def _one_line(text: str) -> Iterator[Entry]:
-    """`deb [signed-by=FILE] URI SUITE COMPONENT…`, one on each line."""
+    """Parse lines such as `deb [signed-by=FILE] URI SUITE COMPONENT…`."""
     for line in text.splitlines():
         match = ONE_LINE.fullmatch(line.split("#")[0].strip())
         if match is None:
@@ -84,7 +84,7 @@ def _one_line(text: str) -> Iterator[Entry]:
 
 
 def _deb822(text: str) -> Iterator[Entry]:
-    """Stanzas of `Name: value` lines; a value goes on in lines that begin with a space."""
+    """Parse stanzas of `Name: value` lines; a line that begins with a space continues a value."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
         fields = {

@@ -1,4 +1,4 @@
-"""A host's key, and whether its certificate is fit for use, judged without asking the CA."""
+"""A host's key, and whether its certificate is good, judged without a question to the CA."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def faults(
     now: datetime,
     days_remaining: int,
 ) -> tuple[str, ...]:
-    """Say why a certificate must be issued anew.
+    """Return the reasons for which a certificate must be replaced.
 
     Args:
-        certificate: PEM, or None where there is none.
+        certificate: PEM, or None when there is none.
         key: the host's private key, PEM.
         ca: the CA's certificate, PEM.
-        wanted: subject alternative names it must have, exactly these: ``DNS:nas1``.
+        wanted: the subject alternative names that it must have, exactly these: ``DNS:nas1``.
         now: the time, with a time zone.
-        days_remaining: it must be valid for as many days yet.
+        days_remaining: the days for which it must still be valid.
 
     Returns:
-        One sentence per fault; empty if the certificate is good.
+        One sentence for each fault; empty for a good certificate.
 
     Raises:
-        ValueError: the key or the CA's certificate can't be read.
+        ValueError: the key or the CA's certificate cannot be read.
     """
     if certificate is None:
         return ("there is none",)

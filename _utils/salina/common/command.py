@@ -1,6 +1,6 @@
-"""Commands of this project's modules: they fail with a reason, and end with the job they are of.
+"""Commands of this project's modules: they raise with their output, and die with their Salt job.
 
-A job can be killed alone (`saltutil.kill_job`, a lack of memory). What it began would go on unseen,
+A job can be killed alone (`saltutil.kill_job`, out of memory). Its command would continue unseen,
 and the next apply would do the same work at the same place at the same time.
 """
 
@@ -16,15 +16,15 @@ MORTAL = ("setpriv", "--pdeathsig=KILL")
 
 
 def run(run_all: Callable[..., dict[str, Any]], argv: Sequence[str], **options: Any) -> str:
-    """Run a command and return what it prints.
+    """Run a command and return its output.
 
     Args:
         run_all: Salt's `cmd.run_all`.
         argv: the command.
-        options: of `cmd.run_all`, such as `env`.
+        options: options of `cmd.run_all`, such as `env`.
 
     Raises:
-        CommandExecutionError: it failed; the message holds the command and what it said.
+        CommandExecutionError: the command failed; the message has the command and its output.
     """
     result = run_all([*MORTAL, "--", *argv], python_shell=False, **options)
     if result["retcode"]:
@@ -34,16 +34,16 @@ def run(run_all: Callable[..., dict[str, Any]], argv: Sequence[str], **options: 
 
 
 def systemctl(salt: Mapping[str, Any], action: str, name: str, **options: Any) -> None:
-    """Have systemd start, restart, reload or enable a service.
+    """Let systemd start, restart, reload or enable a service.
 
     Args:
         salt: Salt's functions.
         action: one of these.
         name: the service.
-        options: of that function of Salt's `service`, such as `no_block`.
+        options: options of that function of Salt's `service`, such as `no_block`.
 
     Raises:
-        CommandExecutionError: with the command and what systemd said.
+        CommandExecutionError: systemd refused; the message has the command and systemd's output.
     """
     try:
         salt[f"service.{action}"](name, **options)

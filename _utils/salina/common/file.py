@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, also after a kill or a power cut."""
+"""Atomic writes: a reader sees the old file or the new one, never half of it, even after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a URL answers as it should, asked as whoever uses it asks."""
+"""Whether a URL answers as it should, requested as a client of the service would."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 
 def ask(url: str, headers: Mapping[str, str], timeout: float) -> tuple[str, Mapping[str, str]]:
-    """Send one GET: "" and the answer's headers if it says 200, otherwise what is wrong, and {}.
+    """Send one GET; return "" and the answer's headers for status 200, otherwise the fault and {}.
 
-    Whose certificate an https URL shows is not looked at: it may be one that only clients know, and
-    who asks here asks a host that the topology names.
+    The certificate of an https URL is not verified: only the service's clients may know its CA, and
+    the URL leads to a host that the topology names.
 
     Args:
         url: http://127.0.0.1:8069/web/health
-        headers: of the request.
+        headers: the headers of the request.
         timeout: seconds for each step of the connection.
     """
     request = urllib.request.Request(url, headers=dict(headers))

@@ -1,6 +1,6 @@
 """Calls of the JSON interfaces of etcd and Patroni: HTTPS, both sides with certificates of the CA.
 
-Standard library only: it must work on a bare minion.
+The module uses the standard library only, because it must work on a bare minion.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.request import Request, urlopen
 
 
 class NoAnswer(Exception):
-    """The other side could not be reached, or what it said was no HTTP.
+    """The other side could not be reached, or its answer was not HTTP.
 
-    `refused` tells that its host is there and nothing listens.
+    `refused` says that the host is up and that no daemon listens.
     """
 
     def __init__(self, message: str, refused: bool = False) -> None:
@@ -28,7 +28,9 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls: files of the CA and of this host's certificate and key, and a login if asked."""
+    """The caller: the files of the CA and of this host's certificate and key, and perhaps a
+    login.
+    """
 
     ca: str = "/etc/salina/tls/ca.crt"
     certificate: str = "/etc/salina/tls/host.crt"
@@ -37,22 +39,22 @@ class Identity:
 
 
 def host_port(address: str, port: int) -> str:
-    """``10.1.4.21`` and 2379 are ``10.1.4.21:2379``; an IPv6 address gets its brackets."""
+    """Return an address and a port as one text: ``10.1.4.21:2379``, ``[fd00::1]:2379``."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def call(
     method: str, url: str, identity: Identity, body: Any = None, timeout: float = 5
 ) -> tuple[int, Any]:
-    """Return the status and the decoded JSON of one call (or the text, where it is no JSON).
+    """Return the status of one call and its decoded JSON, or the text when it is something else.
 
     A status such as 503 is an answer, not an error.
 
     Args:
         method: ``GET``, ``POST``, ``PATCH``.
         url: an https URL. The other side's certificate must bear its host.
-        identity: with whose certificate.
-        body: what to send, as JSON; None for nothing.
+        identity: the certificate to use.
+        body: the content to send, as JSON; None for nothing.
         timeout: seconds for each step of the connection.
 
     Raises:

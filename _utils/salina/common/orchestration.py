@@ -1,7 +1,7 @@
-"""What an orchestration returned: what failed, on which host, why, and the command that helps.
+"""The result of an orchestration: the failures, their hosts and causes, and the next command.
 
-The only reader of it: the state `orchestration.succeeded` tells whoever ran `salt-run
-state.orchestrate`, the lab whoever ran `make up`.
+No other code reads such results. The state `orchestration.succeeded` reports them to the operator
+of `salt-run state.orchestrate`, and the lab reports them to the user of `make up`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 MASTER = "master"
 """Stands for a host's name where a step failed on the master itself."""
 REPORT = "orchestration"
-"""The state module that tells of the others."""
+"""The state module that reports the failures of the others."""
 CONSEQUENCE = "One or more requisite failed"
 NEXT = "\nnext: "
 """Before the command that helps, at the end of a message that knows it."""
@@ -26,7 +26,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Failure:
-    """A state that failed on a host, why, and the command to go on with."""
+    """A state that failed on a host, the reason, and the next command."""
 
     host: str
     state: str
@@ -35,7 +35,7 @@ class Failure:
 
 
 def failures(steps: object, orchestration: str) -> list[Failure]:
-    """Return what failed in an orchestration, without what failed only in consequence.
+    """Return the failures of an orchestration, without those that only follow from others.
 
     Args:
         steps: its results by Salt's tags, or the errors for which it could not begin.
@@ -65,7 +65,7 @@ def told(found: Sequence[Failure]) -> str:
 
 
 def _of_step(tag: str, step: Mapping[str, Any], again: str) -> Iterable[Failure]:
-    """What failed in one step: states of its hosts, or the step itself."""
+    """Return the failures of one step: states of its hosts, or the step itself."""
     _, _, name, kind = tag.split("_|-")
     function = name if kind == "function" else "state.apply"
     changes = step.get("changes") or {}
@@ -80,7 +80,7 @@ def _of_step(tag: str, step: Mapping[str, Any], again: str) -> Iterable[Failure]
 
 
 def _of_host(host: str, returned: object, function: str) -> Iterator[Failure]:
-    """The failed states of one host, which may not have returned, or returned errors only."""
+    """Return the failed states of a host, which may have returned nothing, or only errors."""
     again = f"salt {host} {function}"
     if isinstance(returned, Mapping):
         for tag, state in returned.items():
@@ -94,20 +94,20 @@ def _of_host(host: str, returned: object, function: str) -> Iterator[Failure]:
 
 
 def _failure(host: str, state: str, message: str, command: str) -> Failure:
-    """A failure whose message may end with the command that helps better."""
+    """Return a failure whose message may end with a better next command."""
     cause, _, better = message.partition(NEXT)
     return Failure(host, state, cause, better or command)
 
 
 def _cause(state: Mapping[str, Any]) -> str:
-    """A state's comment; with what the command said, which core's `cmd.run` has in its changes."""
+    """Return a state's comment, with the output that core's `cmd.run` has in its changes."""
     changes = state.get("changes")
     said = (changes.get("stderr") or changes.get("stdout")) if isinstance(changes, Mapping) else ""
     return "\n".join(filter(None, (_plain(state.get("comment", "")), _plain(said or ""))))
 
 
 def _identifier(tag: str, state: Mapping[str, Any]) -> str:
-    """A state's id and function, as they are written in its SLS file.
+    """Return a state's id and function, as its SLS file has them.
 
     Args:
         tag: Salt's own name of it: module_|-id_|-name_|-function
@@ -119,7 +119,7 @@ def _identifier(tag: str, state: Mapping[str, Any]) -> str:
 
 
 def _plain(said: object) -> str:
-    """Text, or the lines of a list, as one text; of a traceback the reason alone."""
+    """Return text, or the lines of a list, as one text; of a traceback only the reason."""
     text = "\n".join(map(str, said)) if isinstance(said, list) else str(said)
     raised = RAISED.match(CHAINED.split(text)[-1])
     return (raised["said"] if raised else text).strip()

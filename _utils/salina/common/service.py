@@ -1,7 +1,7 @@
-"""Whether a running service has what is on the disk.
+"""Whether a running service has read the files that are on the disk.
 
-A ``watch`` forgets: when a run is killed after the file was written and before the service was
-restarted, the next run sees no change. Comparing times does not forget.
+A ``watch`` forgets: when a run is killed between writing the file and restarting the service, the
+next run sees no change. A comparison of times does not forget.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ RELOAD = "ReloadResult"
 
 
 def last_read(shown: str, reloads: bool) -> int:
-    """Return when a service last read its files, microseconds after the boot; 0 if it never did.
+    """Return when a service last read its files, in microseconds after the boot; 0 for never.
 
     Args:
-        shown: what `systemctl show` says of these three properties.
-        reloads: whether it reads them at a reload, too, and not only at its start.
+        shown: the output of `systemctl show` for these three properties.
+        reloads: whether the service also reads them at a reload, and not only at its start.
     """
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     counted = CHANGED if reloads and found.get(RELOAD) == "success" else STARTED
@@ -30,11 +30,11 @@ def last_read(shown: str, reloads: bool) -> int:
 
 
 def newer(files: Iterable[str], moment: int, now_monotonic: float, now: float) -> list[str]:
-    """Return those files that were written after a moment.
+    """Return the files that were written after a moment.
 
     Args:
-        files: paths; a missing one is not newer.
-        moment: by the monotonic clock, in microseconds, as systemd says; 0 if there was none.
+        files: paths; a missing file is not newer.
+        moment: by the monotonic clock, in microseconds, as systemd says; 0 for none.
         now_monotonic: the same clock now, in seconds.
         now: the clock of the files, in seconds.
     """

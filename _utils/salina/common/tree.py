@@ -1,8 +1,8 @@
 """The Python that minions load from this repository, named by one digest.
 
-The pillar carries the digest of what the master has (``host.tree``); a minion compares it with what
-it holds, and synchronises only when they differ (design: "Modules: synced when they change and
-only then"). Nothing but the standard library, so that it loads on a bare minion.
+The pillar has the digest of the master's files (``host.tree``). A minion compares it with its own
+files, and synchronises only when they differ. The module uses the standard library only, so that it
+loads on a bare minion.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def digest(directories: dict[str, Path]) -> str:
     It depends on the kind, the relative path and the content of each file, and on nothing else.
 
     Args:
-        directories: kind (``modules``) to its directory. A missing one counts as empty.
+        directories: kind (``modules``) -> its directory. A missing one counts as empty.
 
     Returns:
         64 hexadecimal digits.

@@ -10,17 +10,17 @@ T = TypeVar("T")
 
 
 def until(probe: Callable[[], T | None], seconds: float, pause: float = 1.0) -> T | None:
-    """Call a function until it gives something, or the time is up.
+    """Call a function until it returns something true, or the time is up.
 
-    It is called at least once, and for the last time when the time is just up.
+    The function is called at least once, and for the last time when the time is up.
 
     Args:
-        probe: gives what was waited for, or something false while it isn't there.
-        seconds: how long to go on.
+        probe: returns the wanted thing, or something false while it is missing.
+        seconds: the bound.
         pause: seconds between two calls.
 
     Returns:
-        What the function gave, or None. The caller says what it waited for.
+        The function's last result when it was true, otherwise None.
     """
     end = time.monotonic() + seconds
     while True:
@@ -33,12 +33,12 @@ def until(probe: Callable[[], T | None], seconds: float, pause: float = 1.0) -> 
 
 
 def clear(obstacle: Callable[[], str], seconds: float, waiting_for: str) -> None:
-    """Return as soon as nothing stands in the way any more.
+    """Return as soon as there is no obstacle any more.
 
     Args:
-        obstacle: says what stands in the way now, or "" when nothing does.
+        obstacle: returns the current obstacle, or "" for none.
         seconds: the bound; 0 asks once.
-        waiting_for: what is waited for, for the message.
+        waiting_for: the condition, for the message.
 
     Raises:
         TimeoutError: ``waited 300 s for WAITING_FOR: THE LAST OBSTACLE``.

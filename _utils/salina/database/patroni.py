@@ -32,14 +32,14 @@ SETTINGS = (
 
 
 def data_directory(database: dict[str, Any]) -> str:
-    """Where this cluster's files are: ``/var/lib/postgresql/15/salina``."""
+    """Return the directory of this cluster's files: ``/var/lib/postgresql/15/salina``."""
     return f"/var/lib/postgresql/{database['version']}/{database['scope']}"
 
 
 def unfounded(database: dict[str, Any]) -> dict[str, Any]:
-    """Return the transaction of etcd that takes away the claim to found a cluster, if it is open.
+    """Return the transaction of etcd that deletes an open claim to found a cluster.
 
-    Patroni makes the key empty before it founds the cluster, and fills it when it has done so.
+    Patroni writes an empty key before it founds the cluster, and fills it afterwards.
     """
     key = _base64(f"/service/{database['scope']}/initialize")
     return {
@@ -49,7 +49,7 @@ def unfounded(database: dict[str, Any]) -> dict[str, Any]:
 
 
 def rest_url(database: dict[str, Any], address: str, path: str) -> str:
-    """The URL of a path of a member's REST interface."""
+    """Return the URL of a path of a member's REST interface."""
     return f"https://{host_port(address, database['rest_port'])}/{path}"
 
 
@@ -66,11 +66,11 @@ def dynamic(database: dict[str, Any]) -> dict[str, Any]:
 
 
 def access_rules(database: dict[str, Any]) -> list[str]:
-    """Return pg_hba: TLS and SCRAM for everybody who comes over the network.
+    """Return the lines of pg_hba: TLS and SCRAM for everybody who comes over the network.
 
-    The superuser comes through the local socket as the system's user ``postgres`` only. An
-    application's role reaches its own database, from its own hosts alone, and with Odoo
-    ``postgres``, which its bus listens on.
+    The superuser comes only through the local socket, as the system's user ``postgres``. An
+    application's role reaches its own database from its own hosts, and with Odoo also ``postgres``,
+    where Odoo's bus listens.
     """
     rules = ["local all postgres peer"]
     members = [member["address"] for member in database["members"]]
@@ -85,11 +85,11 @@ def access_rules(database: dict[str, Any]) -> list[str]:
 
 
 def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any]:
-    """Return the whole of ``patroni.yml`` for one member.
+    """Return the whole content of ``patroni.yml`` for one member.
 
     Args:
         database: the pillar of that name.
-        identity: the files of the host's certificate, used for every connection in and out.
+        identity: the files of the host's certificate, for every connection in and out.
     """
     address, passwords = database["address"], database["passwords"]
     rest, postgresql = (host_port(address, database[key]) for key in ("rest_port", "port"))
@@ -167,9 +167,9 @@ def configuration_file(database: dict[str, Any], identity: Identity) -> str:
 
 
 def patch(actual: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return what to send to ``PATCH /config`` so that ``actual`` becomes ``wanted``.
+    """Return the content for ``PATCH /config`` that turns ``actual`` into ``wanted``.
 
-    What isn't wanted is set to null, which removes it, but for `OPERATORS`.
+    A key that is not wanted becomes null, which removes it, except for the keys of `OPERATORS`.
     """
     changes: dict[str, Any] = {
         key: None for key in actual if key not in wanted and key not in OPERATORS
@@ -185,7 +185,7 @@ def patch(actual: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def leader(cluster: dict[str, Any]) -> str | None:
-    """Return the id of the running primary in an answer of ``GET /cluster``; None without one."""
+    """Return the id of the running primary in an answer of ``GET /cluster``, or None."""
     for member in cluster.get("members", ()):
         if member.get("role") in ("leader", "standby_leader") and member.get("state") == "running":
             return str(member["name"])
@@ -193,7 +193,9 @@ def leader(cluster: dict[str, Any]) -> str | None:
 
 
 def obstacle(member: dict[str, Any]) -> str:
-    """Say why a member is no working part of the cluster yet, from ``GET /patroni``; or ""."""
+    """Return why a member does not work in the cluster yet, from ``GET /patroni``; "" when it
+    does.
+    """
     role, state = member.get("role"), member.get("state")
     if idle(member) and member.get("cluster_unlocked"):
         return "it has no data yet, and there is no primary to copy them from"
@@ -206,7 +208,7 @@ def obstacle(member: dict[str, Any]) -> str:
 
 
 def idle(member: dict[str, Any]) -> bool:
-    """Whether a member has no data that it can start, and makes none: from ``GET /patroni``."""
+    """Tell whether a member has no data to start, and makes none, from ``GET /patroni``."""
     return member.get("state") == "stopped" and member.get("role") == "uninitialized"
 
 

@@ -19,17 +19,17 @@ MARK = "salina-end-of-answer"
 
 
 class PsqlError(Exception):
-    """The server, or psql, refused: holds what it said."""
+    """The server or psql refused; the message has its output."""
 
 
 def literal(text: str) -> str:
-    """A text as a literal of SQL."""
+    """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager
 def passfile(database: Mapping[str, Any]) -> Iterator[str]:
-    """A file as PGPASSFILE names it, readable by its owner alone, for as long as it is needed.
+    """Make a file for PGPASSFILE that only its owner can read, for as long as the context lasts.
 
     Args:
         database: `host`, `port`, `name`, `user`, `password`.
@@ -43,16 +43,16 @@ def passfile(database: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Session:
-    """One session. `with Session(database, "s1: init") as session: session.query("SELECT 1")`."""
+    """A session: `with Session(database, "s1: init") as session: session.query("SELECT 1")`."""
 
     def __init__(
         self, database: Mapping[str, Any], name: str, patience: float = 10, program: str = "psql"
     ) -> None:
-        """Prepare; the connection is made on entering.
+        """Prepare the session; entering the context connects.
 
         Args:
             database: `host`, `port`, `name`, `user`, `password`.
-            name: shown to the server as application_name, for whoever looks for a lock's holder.
+            name: the application_name on the server, which tells who holds a lock.
             patience: seconds for connecting, psql's own bound.
             program: psql's path.
         """
@@ -99,7 +99,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session, and with it every lock it holds."""
+        """End the session, and with it every lock that it holds."""
         self.process.kill()
         self.process.communicate()
 
@@ -107,7 +107,7 @@ class Session:
         """Send one statement and return its rows, columns separated by a tab.
 
         Raises:
-            PsqlError: what psql printed in place of an answer; the session is over then.
+            PsqlError: psql printed something else than an answer; the session is over then.
         """
         assert self.process.stdin and self.process.stdout
         rows: list[str] = []
@@ -124,5 +124,5 @@ class Session:
 
 
 def installed(program: str = "psql") -> bool:
-    """Whether psql is on this host yet."""
+    """Tell whether this host has psql already."""
     return any((Path(place) / program).exists() for place in os.get_exec_path())

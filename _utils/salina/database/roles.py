@@ -1,7 +1,7 @@
-"""The roles and databases that the cluster must have, and the SQL that gets there.
+"""The roles and databases that the cluster must have, and the SQL that makes them.
 
-Text goes into SQL through `literal` and `identifier` only. SQL goes to psql on standard input
-only, and holds SCRAM verifiers, never passwords (decision 9).
+`literal` and `identifier` are the only ways of text into SQL. psql reads SQL from its standard
+input only, and the SQL has SCRAM verifiers, never passwords (decision 9).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Role:
-    """A role: `attributes` are the columns of `ATTRIBUTES` that are true; None leaves them be."""
+    """A role: `attributes` are the true columns of `ATTRIBUTES`; None leaves them as they are."""
 
     name: str
     password: str
@@ -32,7 +32,7 @@ class Role:
 
 
 class Step(NamedTuple):
-    """One change: of what, to what (for people), and the SQL for it."""
+    """A change: the object, its new condition in words, and the SQL."""
 
     subject: str
     change: str
@@ -40,7 +40,11 @@ class Step(NamedTuple):
 
 
 def identifier(name: str) -> str:
-    """Quote a name: ``my"db`` becomes ``"my""db"``. Raises ValueError for what SQL can't hold."""
+    """Quote a name: ``my"db`` becomes ``"my""db"``.
+
+    Raises:
+        ValueError: SQL cannot express the name.
+    """
     if not name or "\0" in name or len(name.encode()) > 63:
         raise ValueError(f"not a name for PostgreSQL: {name!r}")
     return '"' + name.replace('"', '""') + '"'
@@ -54,9 +58,9 @@ def literal(text: str) -> str:
 
 
 def roles(database: dict[str, Any]) -> list[Role]:
-    """Return the roles of a cluster: Patroni's three and one for each application.
+    """Return the roles of a cluster: Patroni's three, and one for each application.
 
-    Patroni founds its own with the passwords of the time; here their passwords follow the pillar.
+    Patroni creates its roles with the passwords of that time; the pillar keeps them up to date.
 
     Args:
         database: the pillar of that name.
@@ -74,7 +78,7 @@ def roles(database: dict[str, Any]) -> list[Role]:
 
 
 def state_query(names: list[str]) -> str:
-    """Return the SQL that shows, as one line of JSON, what `role_steps` and others look at."""
+    """Return the SQL that shows the current roles and databases as one line of JSON."""
     columns = ", ".join(f"'{column}', {column}" for column in ATTRIBUTES)
     wanted = ", ".join(literal(name) for name in names)
     return (
@@ -92,14 +96,14 @@ def state_query(names: list[str]) -> str:
 
 
 def role_steps(current: dict[str, dict[str, Any]], wanted: list[Role]) -> list[Step]:
-    """Return what makes the roles as wanted; none if they are.
+    """Return the steps that bring the roles to the wanted condition; none when they have it.
 
     Args:
-        current: name to verifier and attributes, from `state_query`.
-        wanted: from `roles`.
+        current: name -> verifier and attributes, from `state_query`.
+        wanted: the result of `roles`.
 
     Raises:
-        ValueError: a password that can't be (see `salina.database.scram.verifier`).
+        ValueError: a password is impossible (see `salina.database.scram.verifier`).
     """
     steps = []
     for role in wanted:
@@ -125,14 +129,14 @@ def role_steps(current: dict[str, dict[str, Any]], wanted: list[Role]) -> list[S
 def database_steps(
     current: dict[str, dict[str, Any]], applications: list[dict[str, Any]]
 ) -> list[Step]:
-    """Return what makes the applications' databases as wanted; none if they are.
+    """Return the steps that bring the applications' databases to the wanted condition.
 
-    Encoding UTF8, collation ``C`` and character types of ``C.UTF-8``, from template0: what Odoo
-    itself creates (LC_COLLATE 'C'), indexes that no update of the C library can spoil on one
-    member and not on another, and case folding that knows more than ASCII.
+    The databases have encoding UTF8, collation ``C`` and character types of ``C.UTF-8``, and come
+    from template0. Odoo itself creates them so (LC_COLLATE 'C'). An update of the C library cannot
+    break their indexes on one member only, and case folding knows more than ASCII.
 
     Raises:
-        ValueError: one exists with another encoding or collation, which can't be changed in place.
+        ValueError: a database has another encoding or collation, which cannot be changed in place.
     """
     steps = []
     for application in applications:
@@ -164,7 +168,7 @@ def database_steps(
 def script(steps: list[Step]) -> str:
     """Return the SQL of the steps for psql, which stops at the first error.
 
-    Statements aren't written to the server's log: they hold verifiers.
+    The server does not log the statements, because they have verifiers.
     """
     quiet = "SET log_statement = 'none'; SET log_min_duration_statement = -1;\n"
     return quiet + "".join(f"{step.sql};\n" for step in steps)

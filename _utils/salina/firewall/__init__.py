@@ -1,1 +1,1 @@
-"""ufw: its rules as it lists them, and as they are to be."""
+"""ufw: its current rules, its wanted rules, and the steps between them."""

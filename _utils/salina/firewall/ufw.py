@@ -1,7 +1,7 @@
-"""What ufw's rules are, what they are to be, and the steps from one to the other.
+"""The rules of ufw: current, wanted, and the steps between them.
 
-ufw prints the rules it was given (``ufw show added``) in one form whatever the words they were
-given in. Rules are compared in that form, hence also those that an operator added by hand.
+ufw prints its rules (``ufw show added``) in one form, whatever the words of the command were. Rules
+are compared in that form, so rules that an operator added by hand are found too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Rule:
 
     @property
     def addition(self) -> list[str]:
-        """The command that adds this rule, or gives it this comment."""
+        """Return the command that adds this rule, or gives it this comment."""
         return ["ufw", *self.words, *(["comment", self.comment] if self.comment else [])]
 
     @property
     def deletion(self) -> list[str]:
-        """The command that deletes it."""
+        """Return the command that deletes the rule."""
         if self.words[0] == "route":
             return ["ufw", "route", "delete", *self.words[1:]]
         return ["ufw", "delete", *self.words]
@@ -41,9 +41,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Status:
-    """What ``ufw status verbose`` says of the firewall as a whole; empty words when inactive.
+    """The firewall as a whole, from ``ufw status verbose``; empty words while it is inactive.
 
-    ``routed`` is ``disabled`` where the kernel doesn't forward packets.
+    ``routed`` is ``disabled`` when the kernel does not forward packets.
     """
 
     active: bool
@@ -54,9 +54,9 @@ class Status:
 
 
 def wanted(rules: Iterable[Mapping[str, str]], routes: Iterable[Mapping[str, str]]) -> list[Rule]:
-    """Return the rules that pillar ``ufw`` describes, in ufw's form.
+    """Return the rules that the pillar ``ufw`` describes, in ufw's form.
 
-    Two entries that come to the same rule are one, with both comments.
+    Two entries that give the same rule become one, with both comments.
 
     Args:
         rules: ``{comment, proto, ports, from, to}``: ``ports`` as ``80,443`` or ``49152:49251``,
@@ -64,8 +64,8 @@ def wanted(rules: Iterable[Mapping[str, str]], routes: Iterable[Mapping[str, str
         routes: the same for packets that pass through.
 
     Raises:
-        ValueError: an address that is none.
-        KeyError: a missing key.
+        ValueError: an address is invalid.
+        KeyError: a key is missing.
     """
     comments: dict[tuple[str, ...], list[str]] = {}
     entries = [((), rule) for rule in rules] + [(("route",), route) for route in routes]
@@ -80,7 +80,7 @@ def added(text: str) -> list[Rule]:
     """Parse the output of ``ufw show added``.
 
     Raises:
-        ValueError: a line that can't be split into words.
+        ValueError: a line cannot be split into words.
     """
     found = []
     for line in text.splitlines():
@@ -97,7 +97,7 @@ def status(text: str) -> Status:
     """Parse the output of ``ufw status verbose``.
 
     Raises:
-        ValueError: it isn't that.
+        ValueError: the text is something else.
     """
     if re.search(r"^Status: inactive$", text, re.MULTILINE):
         return Status(active=False)
@@ -114,9 +114,9 @@ def status(text: str) -> Status:
 
 
 def plan(have: Iterable[Rule], want: Iterable[Rule]) -> tuple[list[Rule], list[Rule]]:
-    """Return the rules to add, and those to delete after that, so that nothing wanted is cut off.
+    """Return the rules to add, and those to delete afterwards, so that no wanted packet is dropped.
 
-    A rule with another comment is to be added: ufw then replaces the comment.
+    A rule with another comment is added again: ufw then replaces the comment.
     """
     have, want = list(have), list(want)
     keep = {rule.words for rule in want}
@@ -127,7 +127,7 @@ def plan(have: Iterable[Rule], want: Iterable[Rule]) -> tuple[list[Rule], list[R
 
 
 def _words(entry: Mapping[str, str]) -> tuple[str, ...]:
-    """Return an entry of the pillar as ufw would print it, but for the comment.
+    """Return an entry of the pillar as ufw would print it, without the comment.
 
     Source: ``ufw.parser.UFWCommandRule.get_command`` of ufw 0.36.2.
     """

@@ -1,9 +1,9 @@
-"""The quorum: how an etcd member is configured, and how it gets into its cluster.
+"""The quorum: the configuration of an etcd member, and its way into the cluster.
 
-Source of the rules: etcd 3.4's operations guide, "Clustering" and "Runtime reconfiguration": a
-member is started as ``new`` only when the cluster doesn't exist yet; into an existing cluster it
-comes by ``member add`` and a start as ``existing``; a member that lost its data is removed first,
-because it may have voted for what it has forgotten.
+Source of the rules: etcd 3.4's operations guide, "Clustering" and "Runtime reconfiguration". A
+member starts as ``new`` only when no cluster exists yet. It joins an existing cluster with ``member
+add`` and a start as ``existing``. A member that lost its data is removed first, because it may have
+voted for data that it has forgotten.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ JOIN = "/var/lib/etcd/join.env"
 
 @dataclass(frozen=True)
 class Member:
-    """A member as the cluster knows it; `started` is whether it ever was there."""
+    """A member as the cluster knows it; `started` says whether it has ever run."""
 
     id: str
     name: str
@@ -30,7 +30,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Join:
-    """How a host without data gets in: `state` for etcd, after `remove` (an id) and `add`."""
+    """The way of a host without data into the cluster: `remove` an id, `add`, then start as
+    `state`.
+    """
 
     state: str
     remove: str | None = None
@@ -38,20 +40,20 @@ class Join:
 
 
 def client_url(address: str, port: int) -> str:
-    """The URL on which a member serves clients."""
+    """Return the URL on which a member serves clients."""
     return f"https://{host_port(address, port)}"
 
 
 def peer_url(quorum: dict[str, Any], address: str) -> str:
-    """The URL on which the member at an address serves its peers."""
+    """Return the URL on which the member at an address serves its peers."""
     return f"https://{host_port(address, quorum['peer_port'])}"
 
 
 def environment(quorum: dict[str, Any], identity: Identity) -> dict[str, str]:
-    """Return etcd's settings, as environment variables, for one member.
+    """Return etcd's settings for one member, as environment variables.
 
     Clients and peers need a certificate of the CA. Old revisions are compacted, because Patroni
-    writes one with each turn and etcd would keep them all.
+    writes one in each round and etcd would keep them all.
 
     Args:
         quorum: the pillar of that name.
@@ -85,7 +87,7 @@ def members(answer: Any) -> tuple[Member, ...]:
     """Return the members in an answer of ``/v3/cluster/member/list`` or ``…/add``.
 
     Raises:
-        ValueError: it is not such an answer.
+        ValueError: the answer is something else.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("members"), list):
         raise ValueError(f"not a list of members: {answer}")
@@ -101,11 +103,11 @@ def members(answer: Any) -> tuple[Member, ...]:
 
 
 def join(own_url: str, known: tuple[Member, ...] | None) -> Join:
-    """Return how a host without data gets into the cluster.
+    """Return how a host without data joins the cluster.
 
     Args:
         own_url: its peer URL.
-        known: the members of the existing cluster, or None if no planned member knows one.
+        known: the members of the existing cluster, or None when no planned member knows one.
     """
     if known is None:
         return Join("new")

@@ -1,1 +1,1 @@
-"""The GlusterFS volume: what its commands say, and what is to be done."""
+"""The GlusterFS volume: the answers of its commands, and the necessary steps."""

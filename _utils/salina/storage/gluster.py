@@ -1,6 +1,7 @@
-"""GlusterFS as data: what `gluster --mode=script --xml` says, and what is to be done about it.
+"""GlusterFS as data: the answers of `gluster --mode=script --xml`, and the necessary steps.
 
-Pure: ``_modules/gluster.py`` asks and acts, ``_states/gluster.py`` decides by what is planned here.
+The functions are pure: ``_modules/gluster.py`` asks and acts, and ``_states/gluster.py`` decides by
+the plans that are made here.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ TRANSIENT = (
 
 
 class GlusterError(Exception):
-    """GlusterFS refused a command, or answered with something else than XML."""
+    """GlusterFS refused a command, or its answer was not XML."""
 
 
 class Peer(TypedDict):
-    """A member of the trusted pool as this host sees it. `names`: all it is known by."""
+    """A member of the trusted pool as this host sees it; `names` are all of its names."""
 
     names: list[str]
     uuid: str
@@ -44,7 +45,7 @@ class Peer(TypedDict):
 
 
 class Volume(TypedDict):
-    """A volume. `status`: Created, Started or Stopped; `options`: those set, by name."""
+    """A volume. `status` is Created, Started or Stopped; `options` are those that were set."""
 
     status: str
     replica: int
@@ -54,7 +55,7 @@ class Volume(TypedDict):
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What is to be done about the trusted pool: by this host, by others, by an operator."""
+    """The next steps for the trusted pool: of this host, of other hosts, of an operator."""
 
     probe: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
@@ -63,10 +64,10 @@ class PoolPlan:
 
 @dataclass(frozen=True)
 class VolumePlan:
-    """What is to be done about a volume: by this host, by another one, by an operator.
+    """The next steps for a volume: of this host, of another host, of an operator.
 
-    `steps`: functions of the module `gluster` with their arguments, in this order.
-    `revive`: among them is the start of this host's dead brick.
+    `steps` are functions of the module `gluster` with their arguments, in this order. `revive` says
+    that one of them starts this host's dead brick.
     """
 
     steps: tuple[tuple[Any, ...], ...] = ()
@@ -76,7 +77,11 @@ class VolumePlan:
 
 
 def answer(text: str) -> ElementTree.Element:
-    """The root of gluster's answer. Raises GlusterError if it is a refusal, or no XML."""
+    """Return the root of gluster's answer.
+
+    Raises:
+        GlusterError: the answer is a refusal, or not XML.
+    """
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
@@ -93,7 +98,7 @@ def transient(message: str) -> bool:
 
 
 def parse_pool(text: str, host: str) -> list[Peer]:
-    """The members that `gluster pool list` names; this host, its localhost, as `host`."""
+    """Return the members that `gluster pool list` names; `host` replaces localhost."""
     return [_peer(element, host) for element in answer(text).iter("peer")]
 
 
@@ -110,7 +115,7 @@ def _peer(element: ElementTree.Element, host: str) -> Peer:
 
 
 def parse_volumes(text: str) -> dict[str, Volume]:
-    """The volumes that `gluster volume info` names."""
+    """Return the volumes that `gluster volume info` names."""
     return {
         volume.findtext("name", ""): Volume(
             status=volume.findtext("statusStr", ""),
@@ -126,9 +131,9 @@ def parse_volumes(text: str) -> dict[str, Volume]:
 
 
 def parse_heal(text: str) -> dict[str, int | None]:
-    """Per brick the number of entries to be healed (`gluster volume heal VOLUME info`).
+    """Return the number of entries to heal for each brick (`gluster volume heal VOLUME info`).
 
-    None for a brick that isn't connected.
+    A brick that is not connected has None.
     """
     return {
         brick.findtext("name", ""): int(entries) if entries.isdigit() else None
@@ -138,23 +143,23 @@ def parse_heal(text: str) -> dict[str, int | None]:
 
 
 def brick_host(brick: str) -> str:
-    """The host of a brick: nas1 of nas1:/nas."""
+    """Return the host of a brick: nas1 for nas1:/nas."""
     return brick.partition(":")[0]
 
 
 def plan_pool(
     host: str, wanted: Sequence[str], pool: Sequence[Peer], volumes: Mapping[str, Volume]
 ) -> PoolPlan:
-    """Compare the trusted pool with the hosts that it is to have.
+    """Compare the trusted pool with the hosts that it must have.
 
-    One host adds the others, so that they don't found three pools at the same moment: the first
-    one named; in a pool that is there already, the first of its members.
+    One host adds the others, so that they never found three pools at the same moment: the first of
+    the wanted hosts, or in an existing pool the first of its members.
 
     Args:
         host: this host.
         wanted: all hosts of the pool, in the topology's order; the same on each of them.
         pool: the pool as this host sees it.
-        volumes: the volumes it knows, to say what is to be done about a lost host.
+        volumes: the volumes that this host knows.
     """
     known = {name: peer for peer in pool for name in peer["names"]}
     missing = [name for name in wanted if name not in known]
@@ -186,7 +191,7 @@ def plan_pool(
 def _rejections(
     rejected: Sequence[str], host: str, wanted: Sequence[str], volumes: Mapping[str, Volume]
 ) -> tuple[str, ...]:
-    """A message per rejected peer; but the one that most others reject is itself the odd one."""
+    """Return a message for each rejected peer; a peer that most others reject is itself wrong."""
     if len(rejected) > 1 and 2 * len(rejected) >= len(wanted):
         return (
             f"{host} and {', '.join(rejected)} reject each other. Apply on the others: those that "
@@ -198,14 +203,14 @@ def _rejections(
 def forgotten(
     host: str, pool: Sequence[Peer], peer: str, its: Sequence[Peer], volumes: Mapping[str, Volume]
 ) -> str:
-    """What is to be done when a peer knows this host, but as another one: it was rebuilt. Or "".
+    """Return the instructions when a peer knows this host as another one: it was rebuilt; or "".
 
     Args:
         host: this host, alone in its pool.
         pool: the pool as this host sees it.
         peer: another host.
-        its: the pool as that one sees it.
-        volumes: those that it knows.
+        its: the pool as the peer sees it.
+        volumes: the volumes that the peer knows.
     """
     own = {member["uuid"] for member in pool}
     known = [member["uuid"] for member in its if host in member["names"]]
@@ -214,7 +219,7 @@ def forgotten(
 
 
 def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
-    """What an operator is to do about a peer that the pool rejects. Each command was tried."""
+    """Return the instructions for a peer that the pool rejects; each command was tried."""
     leave, enter, check = [], [], []
     for name, volume in volumes.items():
         copies = volume["replica"]
@@ -248,17 +253,16 @@ def rejection(peer: str, host: str, volumes: Mapping[str, Volume]) -> str:
 def plan_volume(
     name: str, host: str, wanted: Volume, found: Volume | None, brick_runs: bool
 ) -> VolumePlan:
-    """Compare a volume with what it is to be.
+    """Compare a volume with its wanted condition.
 
-    The host of the first brick creates and starts it, with its options set in between: so who sees
-    it started sees it with its options. Those of a started volume are set by whoever finds it
-    different.
+    The host of the first brick creates the volume, sets its options, and starts it, so no host ever
+    sees a started volume without its options. Any host restores the options of a started volume.
 
     Args:
-        name: the volume's.
+        name: the name of the volume.
         host: this host.
-        wanted: the volume as the topology and the settings have it.
-        found: the volume as it is; None: there is none.
+        wanted: the volume of the topology and the settings.
+        found: the current volume, or None when there is none.
         brick_runs: whether this host's brick process runs.
     """
     creator = brick_host(wanted["bricks"][0])
@@ -291,7 +295,7 @@ def plan_volume(
 
 
 def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
-    """The differences that no command mends without risk, each with what an operator can do."""
+    """Return the differences that no command repairs without risk, with instructions."""
     faults = []
     if found["status"] not in ("Created", "Started"):
         faults.append(
@@ -309,8 +313,8 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
         )
     elif lacking:
         faults.append(
-            f"volume {name} lacks a brick of the topology: {', '.join(lacking)}. If it is empty: "
-            f"`{_exchange(name, found, foreign, lacking)}`"
+            f"volume {name} does not have a brick of the topology: {', '.join(lacking)}. "
+            f"If it is empty: `{_exchange(name, found, foreign, lacking)}`"
         )
     if not faults and copies != wanted["replica"]:
         faults.append(
@@ -321,7 +325,7 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
 
 
 def _exchange(name: str, found: Volume, foreign: Sequence[str], lacking: Sequence[str]) -> str:
-    """The command that takes the foreign bricks out of a volume, or brings the lacking ones in."""
+    """Return the command that removes foreign bricks from a volume, or adds missing ones."""
     copies, more = found["replica"], len(lacking) - len(foreign)
     if copies != len(found["bricks"]) or copies == 1 or (foreign and lacking and more):
         return "gluster volume help"  # files are spread over the bricks: no single command
@@ -336,7 +340,7 @@ def _exchange(name: str, found: Volume, foreign: Sequence[str], lacking: Sequenc
 
 
 def difference(before: Volume | None, wanted: Volume) -> dict[str, Any]:
-    """A state's `changes` from a volume as it was to what it is to be."""
+    """Return a state's `changes` between a volume and its wanted condition."""
     old = before or Volume(status="absent", replica=0, bricks=[], options={})
     changes: dict[str, Any] = {}
     if old["status"] != wanted["status"]:
@@ -385,10 +389,15 @@ def brick_fault(
 
 
 def space_fault(path: str, free: int, total: int) -> str:
-    """Say that a brick's file system is full, or "" when it isn't. Both in bytes.
+    """Return that a brick's file system is full, or "" when it is not.
 
-    GlusterFS keeps the last percent for itself (its option storage.reserve). Below that the brick
-    takes no writes: its copy falls behind, and with a second full one writing fails everywhere.
+    GlusterFS reserves the last percent for itself (its option storage.reserve). Below that the
+    brick takes no writes and its copy falls behind; with a second full brick every write fails.
+
+    Args:
+        path: the directory of the brick.
+        free: the free bytes.
+        total: all bytes.
     """
     if free * 100 >= total:
         return ""
@@ -399,7 +408,7 @@ def space_fault(path: str, free: int, total: int) -> str:
 
 
 def parse_volume_id(text: str) -> str:
-    """The volume's id in glusterd's own record of it (/var/lib/glusterd/vols/VOLUME/info)."""
+    """Return the volume's id in glusterd's own record (/var/lib/glusterd/vols/VOLUME/info)."""
     for line in text.splitlines():
         key, _, value = line.partition("=")
         if key == "volume-id":
@@ -408,7 +417,7 @@ def parse_volume_id(text: str) -> str:
 
 
 def mounted(mounts: str, path: str) -> tuple[str, str]:
-    """Source and type of what is mounted at a path (the last one), by /proc/mounts; or two ""."""
+    """Return the source and the type of the last mount at a path in /proc/mounts, or two ""."""
     found = ("", "")
     for line in mounts.splitlines():
         source, target, kind = line.split()[:3]
@@ -418,16 +427,16 @@ def mounted(mounts: str, path: str) -> tuple[str, str]:
 
 
 def connected(text: str) -> bool:
-    """Whether a client is connected to its brick, by what it tells of itself under ``.meta``."""
+    """Tell whether a client is connected to its brick, by its files under ``.meta``."""
     return "connected = 1" in (line.strip() for line in text.splitlines())
 
 
 def mount_options(servers: Sequence[str], family: str) -> list[str]:
-    """The options with which a client mounts a volume, for /etc/fstab.
+    """Return the options with which a client mounts a volume, for /etc/fstab.
 
     Args:
-        servers: the storage hosts. The mount's source names the first, these are the others: any of
-            them is asked for the volume's layout. The data goes to all bricks anyway.
+        servers: the storage hosts. The mount's source names the first. The client may ask each of
+            the others for the volume's layout; its data goes to all bricks anyway.
         family: ``inet`` or ``inet6``.
     """
     backups = [f"backup-volfile-servers={':'.join(servers[1:])}"] if servers[1:] else []
