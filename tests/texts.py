@@ -25,7 +25,7 @@ OTHERS_OWN = ("salt/locks/",)
 
 
 class Text(NamedTuple):
-    """A piece of text: its file, its first line, what kind of text it is, and the text itself."""
+    """A piece of text: its file, its first line, its kind, and the text itself."""
 
     file: str
     line: int
@@ -78,7 +78,8 @@ def _markdown(file: Path) -> Iterator[Text]:
     fenced = False
     for number, line in enumerate([*file.read_text(encoding="utf-8").splitlines(), ""], start=1):
         fence = line.lstrip().startswith("```")
-        if fence or fenced or not line.strip() or line.startswith(("#", "|", "- ", "    ")):
+        item = re.match(r"(?:[-*]|[0-9]+\.) +(.*)", line)
+        if fence or fenced or item or not line.strip() or line.startswith(("#", "|", "    ")):
             if block:
                 yield Text(name(file), start, "paragraph", "\n".join(block))
             block = []
@@ -92,7 +93,7 @@ def _markdown(file: Path) -> Iterator[Text]:
             yield Text(name(file), number, "row", line)
         elif line.strip():
             start = start if block else number
-            block.append(line)
+            block.append(item[1] if item else line)
 
 
 def _python(file: Path) -> Iterator[Text]:

@@ -1,1 +1,1 @@
-"""What only the master and the lab need: the model of the fleet and all that follows from it."""
+"""The master's and the lab's own Python: the model of the fleet and all that follows from it."""

@@ -1,4 +1,4 @@
-"""What a role is: the class that every file of `salina_fleet/roles` fills in for one role.
+"""A role: the class that every file of `salina_fleet/roles` fills in for one role.
 
 A role's file holds everything that the fleet knows about the role. Whatever works on all roles
 (topology, policy, pillar, map, status) iterates over `salina_fleet.roles.ROLES` and names none.
@@ -59,7 +59,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class MasterData:
-    """What the master makes a pillar of.
+    """The data from which the master makes a pillar.
 
     `definitions`: the name of a file in pillar/app -> its content. `tree`: the digest of the Python
     that minions are served. `state`: the master's state directory.
@@ -113,7 +113,7 @@ class Role:
     settings: ClassVar[Mapping[str, type[Tuning]]] = {}
     """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
     keys: ClassVar[Mapping[str, str]] = {}
-    """What the keys of its pillar mean, for docs/pillar.md: `storage.volume.name` -> a sentence."""
+    """The meaning of each key of its pillar, for docs/pillar.md: `storage.name` -> a sentence."""
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Return who may open which of its ports: its rows of the table."""

@@ -46,11 +46,11 @@ def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("request_", "fault"),
     [
-        (["pool=web", "count=3"], 'pool: "web" is not a pool; choose one of: app'),
-        (["pool=app", "count=99"], "count: 99; must be from 1 to 10"),
-        (["pool=app", "remove=[s1, s2, s3]"], "app would have 0 members"),
-        (["pool=app", "remove=[s9]"], "remove: s9 is not a member"),
-        (["pool=app", "add=[nas1]"], 'add: "nas1"; must be sN with N from 1 to 10'),
+        (["pool=web", "count=3"], 'pool: "web" is not a pool; choose from: app'),
+        (["pool=app", "count=99"], "count: 99 is not valid; must be from 1 to 10"),
+        (["pool=app", "remove=[s1, s2, s3]"], "app: would have 0 members"),
+        (["pool=app", "remove=[s9]"], 'remove: "s9" is not a member'),
+        (["pool=app", "add=[nas1]"], 'add: "nas1" is not valid; must be sN with N from 1 to 10'),
         (["pool=app", "cuont=3"], "cuont: unknown"),
     ],
 )
@@ -70,7 +70,7 @@ def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
     """S10, K5: The error has the runner's words and no traceback, and nothing is recorded."""
     told = scale(fleet, count=99)
     assert told.returncode == 1
-    assert "count: 99; must be from 1 to 10" in told.stdout
+    assert "count: 99 is not valid; must be from 1 to 10" in told.stdout
     assert "Traceback" not in told.stdout
     assert recorded(fleet) == [None, None]
 

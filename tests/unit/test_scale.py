@@ -64,34 +64,34 @@ RULE = "must be sN with N from 1 to 10"
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (None, "nothing; must be a mapping with pool, count, add, remove"),
-        ([], "an empty list; must be a mapping with pool, count, add, remove"),
-        ({"count": 3}, "pool: nothing is not a pool; choose one of: app"),
-        ({"pool": "web", "count": 3}, 'pool: "web" is not a pool; choose one of: app'),
-        ({"pool": ["app"], "count": 3}, "pool: a list is not a pool; choose one of: app"),
+        (None, "empty; must be a mapping with pool, count, add, remove"),
+        ([], "an empty list is not valid; must be a mapping with pool, count, add, remove"),
+        ({"count": 3}, "pool: empty; choose from: app"),
+        ({"pool": "web", "count": 3}, 'pool: "web" is not a pool; choose from: app'),
+        ({"pool": ["app"], "count": 3}, "pool: a list is not a pool; choose from: app"),
         ({"pool": "app"}, EITHER),
         ({"pool": "app", "count": 3, "add": ["s4"]}, EITHER),
-        ({"pool": "app", "count": 0}, "count: 0; must be from 1 to 10"),
-        ({"pool": "app", "count": 11}, "count: 11; must be from 1 to 10"),
-        ({"pool": "app", "count": "5"}, 'count: "5"; must be from 1 to 10'),
-        ({"pool": "app", "count": True}, "count: true; must be from 1 to 10"),
-        ({"pool": "app", "count": 2.5}, "count: 2.5; must be from 1 to 10"),
-        ({"pool": "app", "count": None}, "count: nothing; must be from 1 to 10"),
-        ({"pool": "app", "add": "s4"}, 'add: "s4"; must be a list of ids'),
-        ({"pool": "app", "add": []}, "add: an empty list; must be a list of ids"),
-        ({"pool": "app", "add": ["s11"]}, f'add: "s11"; {RULE}'),
-        ({"pool": "app", "add": ["s04"]}, f'add: "s04"; {RULE}'),
-        ({"pool": "app", "add": ["nas1"]}, f'add: "nas1"; {RULE}'),
-        ({"pool": "app", "add": [4]}, f"add: 4; {RULE}"),
-        ({"pool": "app", "add": ["s4", "s4"]}, "add: an id occurs twice; must occur once"),
-        ({"pool": "app", "remove": ["s2\n"]}, f'remove: "s2\\n"; {RULE}'),
+        ({"pool": "app", "count": 0}, "count: 0 is not valid; must be from 1 to 10"),
+        ({"pool": "app", "count": 11}, "count: 11 is not valid; must be from 1 to 10"),
+        ({"pool": "app", "count": "5"}, 'count: "5" is not valid; must be from 1 to 10'),
+        ({"pool": "app", "count": True}, "count: true is not valid; must be from 1 to 10"),
+        ({"pool": "app", "count": 2.5}, "count: 2.5 is not valid; must be from 1 to 10"),
+        ({"pool": "app", "count": None}, "count: empty; must be from 1 to 10"),
+        ({"pool": "app", "add": "s4"}, 'add: "s4" is not valid; must be a list of ids'),
+        ({"pool": "app", "add": []}, "add: an empty list is not valid; must be a list of ids"),
+        ({"pool": "app", "add": ["s11"]}, f'add: "s11" is not valid; {RULE}'),
+        ({"pool": "app", "add": ["s04"]}, f'add: "s04" is not valid; {RULE}'),
+        ({"pool": "app", "add": ["nas1"]}, f'add: "nas1" is not valid; {RULE}'),
+        ({"pool": "app", "add": [4]}, f"add: 4 is not valid; {RULE}"),
+        ({"pool": "app", "add": ["s4", "s4"]}, 'add: "s4" is repeated; must be listed once'),
+        ({"pool": "app", "remove": ["s2\n"]}, f'remove: "s2\\n" is not valid; {RULE}'),
         (
             {"pool": "app", "add": ["s4"], "remove": ["s4"]},
             "add.s4: is in remove as well; must be in one of them",
         ),
         (
             {"pool": "app", "count": 3, "pol": 1},
-            "pol: unknown key; choose one of: pool, count, add, remove",
+            "pol: unknown key; known keys: pool, count, add, remove",
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_s10_a_bad_request_is_one_fault(data: object, fault: str) -> None:
 
 
 def test_s10_a_stranger_can_not_be_removed() -> None:
-    with pytest.raises(RequestError, match="remove: s7 is not a member; choose one of: s1, s2, s3"):
+    with pytest.raises(RequestError, match='remove: "s7" is not a member; choose from: s1, s2, s3'):
         change({"remove": ["s7"]})
 
 

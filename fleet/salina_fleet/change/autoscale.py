@@ -22,7 +22,8 @@ from typing import Any
 
 from salina_fleet.model.settings import AutoscaleSettings
 from salina_fleet.model.topology import Topology
-from salina_fleet.schema.document import DataError, show
+from salina_fleet.schema.document import DataError
+from salina_fleet.schema.faults import invalid, not_among
 
 LEAST_SAMPLES = 3
 
@@ -69,18 +70,17 @@ def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
     pool = topology.pools.get(settings.pool)
     if pool is None or "app" not in pool.roles:
         pools = [name for name, one in topology.pools.items() if "app" in one.roles]
-        choice = f"choose one of: {', '.join(pools)}" if pools else "the topology has none"
-        fault = f"pool: {show(settings.pool)} is not a pool of app hosts; {choice}"
-        raise RuleError("autoscale.yaml", [fault])
+        fault = not_among(settings.pool, pools, "a pool of app hosts")
+        raise RuleError("autoscale.yaml", [f"pool: {fault}"])
     minimum = pool.minimum if settings.minimum is None else settings.minimum
     maximum = pool.maximum if settings.maximum is None else settings.maximum
     faults = [
-        f"{name}: {value}; must be from {pool.minimum} to {pool.maximum}"
+        f"{name}: {invalid(value, f'from {pool.minimum} to {pool.maximum}')}"
         for name, value in (("minimum", minimum), ("maximum", maximum))
         if not pool.minimum <= value <= pool.maximum
     ]
     if minimum > maximum:
-        faults.append(f"minimum: {minimum}; must be at most {maximum}, the value of maximum")
+        faults.append(f"minimum: {invalid(minimum, f'at most {maximum}, the value of maximum')}")
     if faults:
         raise RuleError("autoscale.yaml", faults)
     above, below = settings.above, settings.below

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from salina_fleet.model.topology import Pool, Topology
-from salina_fleet.schema.document import DataError, join, show
+from salina_fleet.schema.document import DataError, join
+from salina_fleet.schema.faults import invalid, not_among, repeated, unknown
 
 KEYS = ("pool", "count", "add", "remove")
 
@@ -56,23 +57,17 @@ def parse(data: object, topology: Topology) -> Request:
         RequestError: the request is invalid; it has every fault.
     """
     if not isinstance(data, Mapping):
-        raise RequestError("request", [f"{show(data)}; must be a mapping with {', '.join(KEYS)}"])
-    faults = [
-        f"{join('', key)}: unknown key; choose one of: {', '.join(KEYS)}"
-        for key in data
-        if key not in KEYS
-    ]
+        raise RequestError("request", [invalid(data, f"a mapping with {', '.join(KEYS)}")])
+    faults = [f"{join('', key)}: {unknown(KEYS)}" for key in data if key not in KEYS]
     name = data.get("pool")
     pool = topology.pools.get(name) if isinstance(name, str) else None
     if pool is None:
-        pools = ", ".join(topology.pools)
-        choice = f"choose one of: {pools}" if pools else "the topology has none"
-        faults.append(f"pool: {show(name)} is not a pool; {choice}")
+        faults.append(f"pool: {not_among(name, topology.pools, 'a pool')}")
     count, listed = data.get("count"), [key for key in ("add", "remove") if key in data]
     if ("count" in data) == bool(listed):
         faults.append("count: give either a count, or hosts to add and to remove")
     if "count" in data and pool and not _counts(count, pool):
-        faults.append(f"count: {show(count)}; must be from {pool.minimum} to {pool.maximum}")
+        faults.append(f"count: {invalid(count, f'from {pool.minimum} to {pool.maximum}')}")
     for key in listed:
         faults += _id_faults(key, data[key], pool) if pool else []
     twice = set(_ids(data.get("add"))) & set(_ids(data.get("remove")))
@@ -113,7 +108,7 @@ def plan(
     joining = wanted - (set(now) - begun)
     leaving = {*now, *begun} - wanted
     faults = [
-        f"remove: {one} is not a member; choose one of: {', '.join(now)}"
+        f"remove: {not_among(one, now, 'a member')}"
         for one in request.remove
         if one not in now and one not in begun
     ]
@@ -189,13 +184,14 @@ def _ids(value: object) -> list[str]:
 def _id_faults(key: str, value: object, pool: Pool) -> list[str]:
     """Return the faults of a list of ids."""
     if not isinstance(value, list) or not value:
-        return [f"{key}: {show(value)}; must be a list of ids"]
-    rule = f"must be {pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
+        return [f"{key}: {invalid(value, 'a list of ids')}"]
+    rule = f"{pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
     faults = [
-        f"{key}: {show(one)}; {rule}"
+        f"{key}: {invalid(one, rule)}"
         for one in value
         if not isinstance(one, str) or pool.number(one) is None
     ]
-    if not faults and len(set(value)) < len(value):
-        faults.append(f"{key}: an id occurs twice; must occur once")
+    if not faults:
+        twice = {one for one in value if value.count(one) > 1}
+        faults += [f"{key}: {repeated(one)}" for one in sorted(twice)]
     return faults

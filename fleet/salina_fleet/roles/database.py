@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Topology
 
 CLUSTER = "salina"
-"""The cluster's name. It is no application's, since applications come and go."""
+"""The cluster's name. It belongs to no application, since applications come and go."""
 NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
 
