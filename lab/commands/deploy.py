@@ -22,7 +22,7 @@ WATCH = "salina-watch"
 STATE_FUNCTIONS = ("state.apply", "state.sls", "state.highstate", "state.sls_id")
 
 
-# What an orchestration returned
+# The result of an orchestration
 
 
 def judge(code: int, printed: str, said: str) -> None:
@@ -38,14 +38,14 @@ def judge(code: int, printed: str, said: str) -> None:
         for steps in json.loads(printed[printed.find("{") :])["data"].values():
             found += failures(steps, ORCHESTRATION)
     except (ValueError, TypeError, KeyError, AttributeError):
-        pass  # it is no orchestration's: the exit code tells
+        pass  # it is not an orchestration's result: the exit code tells
     if code and not found:
         said = said.strip() or printed.strip() or f"exit code {code}"
         found = failures(said, ORCHESTRATION)
     if found:
         raise LabError(
             f"the deployment failed:\n{told(found)}",
-            f"bin/lab {found[0].next}   (after mending; or all of it: make up)",
+            f"bin/lab {found[0].next}   (after a repair; or all of it: make up)",
         )
 
 
@@ -119,7 +119,7 @@ def events(stream: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 def unit(name: str, command: list[str]) -> list[str]:
     """Return the command that runs another one as a unit, so that it can be ended by name.
 
-    What is started through `nsenter` is not ended with it.
+    Commands that it starts through `nsenter` do not end with it.
     """
     options = ["--quiet", "--collect", "--wait", "--pipe", "--setenv=LANG=C.UTF-8"]
     return ["systemd-run", *options, f"--unit={name}", *command]
@@ -168,7 +168,7 @@ def watched(wanted: Plan) -> Iterator[None]:
 
 
 def create_secrets(master: Machine) -> None:
-    """Make the secrets which the master lacks.
+    """Make the secrets that are missing on the master.
 
     :raises LabError: with the runner's message
     """

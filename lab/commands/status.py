@@ -1,7 +1,7 @@
 """The health of the fleet: every host, every tier, and the service as a client sees it.
 
-What is looked at on a host, its roles' files say (`fleet/salina_fleet/roles`); how, lab/commands/
-probe.py.
+The files of a host's roles (`fleet/salina_fleet/roles`) name its checks, and lab/commands/probe.py
+makes them.
 """
 
 import json

@@ -26,7 +26,7 @@ from salina_fleet.provision.userdata import render
 
 END_SECONDS = 20  # for killed processes
 
-# What a host is given
+# The first files of a host
 
 
 def initial_files(wanted: Plan, machine: Machine, topology: Topology) -> Files:

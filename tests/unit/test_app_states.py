@@ -109,6 +109,7 @@ def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None
 
 
 def test_once_that_failed() -> None:
+    """S9, K5: The state shows why a step failed."""
     said = "init is not done, because this command ended with exit code 3: odoo-bin -i\nlast words"
     ret = states("once", once_run=refuse(said)).done("init", ["odoo-bin", "-i"], "odoo", "/")
     assert failure(ret) == said

@@ -146,7 +146,7 @@ def test_fault(change: dict[str, Any], fault: str) -> None:
 
 
 def test_all_faults_at_once_and_what_is_sound() -> None:
-    """What has a fault is left out, stands as its default, or is blank; the rest is there."""
+    """An invalid value is left out, replaced by its default, or blank; the rest is there."""
     data = {
         "tools": {"saw": {"weight": 0, "kind": "hand"}, "axe": {"weight": 3}},
         "colours": ["red", 4],

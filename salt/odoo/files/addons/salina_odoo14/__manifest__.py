@@ -1,6 +1,6 @@
 # ruff: noqa: B018
 {
-    "name": "Salina: what Odoo 14 lacks",
+    "name": "Salina: additions to Odoo 14",
     "summary": "GET /web/health, sessions in the database, nobody logged out while it is away",
     "version": "1.0",
     "license": "Other OSI approved licence",
