@@ -184,7 +184,10 @@ def test_the_rule_of_the_settings() -> None:
     [
         ({"pool": "web"}, ['pool: "web" is not a pool of app hosts; choose from: app']),
         ({"maximum": 11}, ["maximum: 11 is not valid; must be from 1 to 10"]),
-        ({"minimum": 5, "maximum": 4}, ["minimum: 5 is not valid; must be at most 4, the value of maximum"]),
+        (
+            {"minimum": 5, "maximum": 4},
+            ["minimum: 5 is not valid; must be at most 4, the value of maximum"],
+        ),
     ],
 )
 def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> None:

@@ -51,6 +51,7 @@ def test_the_second_is_told_who_and_since_when(file: Path, other: subprocess.Pop
 
 
 def test_a_killed_holder_holds_nothing(file: Path, other: subprocess.Popen[str]) -> None:
+    """K2: A killed change holds nothing."""
     other.kill()
     other.wait()
     assert exclusive.holder(file) == {}

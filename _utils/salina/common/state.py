@@ -1,4 +1,4 @@
-"""What this project's states share: how they return, and how they fail."""
+"""The common part of this project's states: how they return, and how they fail."""
 
 from __future__ import annotations
 
