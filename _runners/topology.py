@@ -91,9 +91,16 @@ def map(format: str = "mermaid") -> str:
 
 
 def table() -> str:
-    """Return the table of which role may open which port of which other role, as Markdown.
+    """Return which role may open which port of which other role.
 
-    CLI Example: salt-run topology.table --out=raw
+    Returns:
+        A Markdown table, as in docs/ports.md.
+
+    Raises:
+        CommandExecutionError: with every fault of the topology and its companions.
+
+    CLI Example:
+        salt-run topology.table --out=raw
     """
     return policy.markdown(runner.site(__opts__).fleet)
 

@@ -45,7 +45,7 @@ def brick(name: str, volume: str) -> dict[str, Any]:
 def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     """Ensure that the trusted pool has these hosts and no others.
 
-    A member that is down is no difference. It catches up when it returns.
+    A member that is down is not a difference. It catches up when it returns.
 
     Args:
         name: free text.

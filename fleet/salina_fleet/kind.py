@@ -36,7 +36,7 @@ class Kind:
 
     name: ClassVar[str]
     section: ClassVar[type[Section]]
-    """What a definition says of this kind alone."""
+    """The section of a definition that only this kind has."""
     databases: ClassVar[tuple[str, ...]] = ()
     """Databases that it uses besides its own."""
     ports: ClassVar[Mapping[int, str]] = {}

@@ -14,12 +14,12 @@ from tests.texts import Text
 
 SENTENCE = r"(?:\A|[.!?]\s+|\n\n)"
 PATTERNS = {
-    r"\ballowed (?:is|are)\b": '"must be …" or "choose one of: …", never an inverted "allowed is"',
+    r"\ballowed (?:is|are)\b": '"must be …" or "choose from: …"',
     r"\banew\b": '"again", or "rebuild"',
     r"(?<![-/_])\b[Mm]end(?:s|ed|ing)?\b(?![-_])": '"fix" or "repair"',
     rf"{SENTENCE}(?:Who|What|Whose|Whoever)\s(?!to\b|[^.!?]*\?)": (
-        'a sentence begins with a noun: "a host that …", "the files that …"; only a question may '
-        "begin so"
+        'a sentence that begins with a noun, such as "A host that …" or "The files that …"; only a '
+        "question begins so"
     ),
     r"\b[Ww]ho (?:is|are) (?:there|to be)\b": '"the current members", "the planned members"',
     r"\b[Aa]way with\b": '"delete" or "remove"',
@@ -30,10 +30,10 @@ PATTERNS = {
         '"does not have s1", "sends no requests to s1 yet"'
     ),
     r"(?<!\b[Tt]here )\b(?:is|are) no (?!longer\b|more\b|less\b)": (
-        '"is not a host", not "is no host" ("there is no host" is good)'
+        '"is not a host"; only "there is no host" is good'
     ),
     r"\bof which (?:nothing|none|no)\b": '"that leaves nothing behind"',
-    r"\b(?:is|are) waited\b": '"the state waits for the host", with who waits',
+    r"\b(?:is|are) waited\b": '"the state waits for the host"',
     r"\b(?:made|makes?|making) of it\b": '"do with it", "read"',
     r"\bfounds nothing\b": '"never initialises a cluster"',
 }
@@ -42,7 +42,7 @@ PATTERNS = {
 def judge(text: Text) -> list[str]:
     """Return the faults of a text, with a better wording for each."""
     return [
-        f"{text.where}: {match[0].strip()!r}: write {better}"
+        f"{text.where}: {match[0].strip()!r}; better: {better}"
         for pattern, better in PATTERNS.items()
         for match in re.finditer(pattern, text.text)
     ]

@@ -739,7 +739,7 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
 
 
 def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
-    """What the first of the two sections says is judged as far as it is read."""
+    """The first of the two sections is judged as far as it is read."""
     text = fleets.DEFAULT.read_text().replace("data: 10.1.4.22", "data: 10.1.4.21")
     with pytest.raises(TopologyError) as caught:
         salina_topology.loads(f"{text}hosts: {{}}\n")

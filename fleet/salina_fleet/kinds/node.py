@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSection(Section):
-    """What only a Node application has.
+    """A Node application's own section.
 
     `lock`: a file of salt/locks in place of the checkout's own package-lock.json. `uploads`: the
     directories on the shared volume; `scratch`: the host's own directories where it may write.

@@ -39,7 +39,7 @@ class Python:
 
 @dataclass(frozen=True, kw_only=True)
 class OdooSection(Section):
-    """What only Odoo has. `names`: an option of odoo.conf -> its name in this version."""
+    """Odoo's own section. `names`: an option of odoo.conf -> its name in this version."""
 
     configuration: str = given(FILE, "/etc/odoo/odoo.conf")
     python: Python

@@ -1,6 +1,6 @@
 """Definitions of applications: each file pillar/app/NAME.yaml as frozen dataclasses.
 
-The top of a file has what every kind of application has. What only one kind has is in the section
+The top of a file has what every kind of application has. The keys of one kind are in the section
 with the kind's name, which the kind's file declares (`salina_fleet/kinds`).
 """
 
@@ -96,7 +96,7 @@ RULE = Record(
     },
     _made,
 )
-"""What a file may hold: what every kind has, and for each kind the section of its name."""
+"""The keys of a file: those of every kind, and for each kind the section of its name."""
 
 
 def load(path: str | Path) -> Definition:

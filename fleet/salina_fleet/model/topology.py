@@ -253,7 +253,7 @@ def _hosts(hosts: dict[str, Host]) -> tuple[Host, ...]:
 
 @dataclass(frozen=True)
 class Topology:
-    """What exists. `hosts` are the static ones; the members of `pools` come and go."""
+    """The fleet. `hosts` are the static ones; the members of `pools` come and go."""
 
     service: Service
     applications: Mapping[str, Application] = given(

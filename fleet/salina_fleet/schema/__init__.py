@@ -1,1 +1,1 @@
-"""What a data file may contain, and the faults of one that contains something else."""
+"""The declarations of data files, and the faults of a file that does not fit."""

@@ -120,7 +120,7 @@ def _or_null(rule: Rule, default: object) -> Rule:
 
 
 _RECORDS: dict[type[Any], Record] = {}
-"""What `record` has made already."""
+"""The rules that `record` has made already."""
 
 
 def record(kind: type[Any]) -> Record:
@@ -170,7 +170,7 @@ def _rule(hint: Any) -> Rule:
 def read(kind: type[T], data: object, before: Iterable[str] = ()) -> tuple[T, Faults]:
     """Return what `data` gives as a `kind`, and all its faults.
 
-    What has a fault is left out: rules across fields can be judged on the rest, where
+    Values with a fault are left out: rules across fields can be judged on the rest, where
     `Faults.sound` says that there is no fault.
 
     Args:

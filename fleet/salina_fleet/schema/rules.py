@@ -25,7 +25,7 @@ from salina_fleet.schema.faults import (
 )
 
 FAULTY: Any = object()
-"""What a rule returns for a value with a fault: it is left out of lists and mappings."""
+"""The result of a rule for a value with a fault: lists and mappings leave it out."""
 REQUIRED: Any = object()
 """The default of a field that has none."""
 
@@ -53,7 +53,7 @@ class Reading:
 
 
 class Rule:
-    """What is allowed in one place.
+    """The values that are allowed in one place.
 
     Attributes:
         words: what is allowed, in English: "a number from 1 to 65535".
@@ -189,7 +189,7 @@ class Parsed(Rule):
 
 
 class Nullable(Rule):
-    """What another rule allows, or null."""
+    """The values that another rule allows, or null."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = copy.copy(rule)
@@ -278,7 +278,7 @@ class MappingOf(Rule):
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
         few = isinstance(value, Mapping) and len(value) < self.least
         if few and not reading.faults.sound(path_of(place)):
-            return self.blank  # a key that is no text is known already
+            return self.blank  # a key that is not text is known already
         if few or not isinstance(value, Mapping):
             return reading.fault(place, invalid(value, self.words))
         found = dict(self.base)
@@ -328,7 +328,7 @@ class Key:
 
     @property
     def stand_in(self) -> Any:
-        """What stands for a value with a fault in a partial result."""
+        """The replacement for a value with a fault in a partial result."""
         return self.rule.blank if self.default is REQUIRED else self.value
 
 
