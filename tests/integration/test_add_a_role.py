@@ -30,7 +30,7 @@ def role(fleet: Fleet) -> Iterator[None]:
 
 
 def test_a_role_that_the_guide_adds_is_served(fleet: Fleet, role: None) -> None:
-    """The master accepts it, opens its port, gives its hosts their pillar, and serves its states."""
+    """The master accepts it, opens its port, and gives its hosts their pillar and states."""
     assert fleet.run("topology.check").returncode == 0
     table = fleet.run("topology.table").stdout
     assert "clock" in table and "1234" in table

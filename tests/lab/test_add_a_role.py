@@ -1,8 +1,8 @@
 """The role of docs/guides/add-a-role.md on a real host: its package, its unit, its daemon.
 
-The host gets the guide's states as files, and applies them without the master: the lab's master
-serves the repository itself, which a test does not change. What the master would make of the role
-is in tests/unit/test_add_a_role.py, and how it serves it in tests/integration/test_add_a_role.py.
+The host gets the guide's states as files and applies them without the master, since the lab's
+master serves the repository itself, which a test must not change. A master that serves the role is
+in tests/integration/test_add_a_role.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def states(tmp_path: Path) -> Iterator[None]:
 
 
 def apply() -> Results:
-    """What the role's states did on the host."""
+    """Apply the role's states; return what they did on the host."""
     pillar = {"clock": {"address": ADDRESS, "port": PORT}}
     command = ["salt-call", "--local", "--out=json", f"--file-root={PLACE}/salt"]
     said = run(HOST, *command, "state.apply", "role.clock", f"pillar={json.dumps(pillar)}")

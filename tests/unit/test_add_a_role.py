@@ -43,7 +43,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the copy's own Python says of the fleet."""
+    """The answers of the copy's own Python about the fleet."""
     done = subprocess.run(
         [sys.executable, "-c", ASK, str(tree), str(tmp_path_factory.mktemp("state"))],
         env={"PYTHONPATH": f"{tree}/fleet:{tree}/_utils"},

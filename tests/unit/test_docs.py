@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import texts
+from tests import guide, texts
 from tests.conftest import REPOSITORY
 from tests.texts import Text
 from tools import docs, pillar, requirements
@@ -80,11 +80,20 @@ def cited_paths(text: Text) -> Iterator[str]:
     """Find the paths that a text cites and that do not exist."""
     for match in PATH.finditer(text.text):
         path = match[0].rstrip(".…-").removesuffix("'s")
-        if not exists(path):
+        if not exists(path) and not shown(text.file, path):
             yield path
     for match in BARE.finditer(text.text):
         if match[0] not in names() | FOREIGN:
             yield match[0]
+
+
+def shown(page: str, path: str) -> bool:
+    """Tell whether a page itself shows the file, or one in the folder, for its reader to create."""
+    if not page.endswith(".md"):
+        return False
+    return any(
+        made == path or made.startswith(f"{path}/") for made, _ in guide.blocks(REPOSITORY / page)
+    )
 
 
 def exists(path: str) -> bool:
