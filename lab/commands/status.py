@@ -19,6 +19,7 @@ from lab.machines import containers, faults, inventory, minions, plan, topology_
 from lab.machines.plan import Machine, Plan
 from lab.paths import REPOSITORY
 from lab.process import run
+from salina_fleet import policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import definition, settings
 from salina_fleet.model.topology import Topology
@@ -81,12 +82,12 @@ def probe(machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any
 
 
 def service(
-    caller: Machine, wanted: Plan, topology: Topology, defined: Mapping[str, Mapping[str, Any]]
+    caller: Machine, wanted: Plan, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]
 ) -> Row:
     """Ask each application as a client does, and verify its certificate."""
-    trusted, published = authority(wanted), topology.service
+    trusted, published = authority(wanted, fleet), fleet.topology.service
     checks = []
-    for one in topology.applications.values():
+    for one in fleet.topology.applications.values():
         health = defined[one.definition]["health"]
         url = f"{published.scheme}://{one.domain}:{published.port}{health['path']}"
         curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
@@ -99,10 +100,11 @@ def service(
     return Row("service", f"from {caller.name}", tuple(checks))
 
 
-def authority(wanted: Plan) -> str:
-    """Return the certificate of the project's CA, as a balancer has it; empty where none has."""
+def authority(wanted: Plan, fleet: Fleet) -> str:
+    """Return the CA's certificate from the host that clients reach; empty where it has none yet."""
     for machine in wanted.machines:
-        if "balancer" in machine.roles:
+        host = fleet.hosts.get(machine.name)
+        if host and policy.published(fleet, host):
             command = containers.attach(machine, ["cat", "/etc/salina/tls/ca.crt"])
             return run(command, check=False).stdout
     return ""
@@ -172,7 +174,7 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
         for one in rows
     ]
     caller = wanted.caller(topology.service.address)
-    found = [service(caller, wanted, topology, defined)] if caller.container in running else []
+    found = [service(caller, wanted, fleet, defined)] if caller.container in running else []
     return [*rows, *tiers(members, rows), *found, makes_hosts()]
 
 
