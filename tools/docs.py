@@ -7,7 +7,7 @@ from pathlib import Path
 
 from salina_fleet import policy
 from tests import fleets
-from tools import pillar, requirements
+from tools import pillar, requirements, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Which host may open which port
@@ -29,6 +29,7 @@ def ports() -> str:
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/requirements.md": lambda: requirements.markdown(ROOT),
     "docs/pillar.md": pillar.markdown,
+    "docs/settings.md": settings.markdown,
     "docs/ports.md": ports,
 }
 """Generated file -> what writes its content."""

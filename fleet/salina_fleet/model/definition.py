@@ -37,42 +37,56 @@ class DefinitionError(document.DataError):
 class Source:
     """Where the code comes from: a git repository, and a branch, tag or commit in it."""
 
-    repository: str = given(REPOSITORY)
-    revision: str = given(REVISION)
+    repository: str = given(REPOSITORY, about="The git repository of the code.")
+    revision: str = given(REVISION, about="The branch, tag or commit that the hosts run.")
 
 
 @dataclass(frozen=True)
 class Live:
     """Long polling or websocket: requests below `path` go to `port` of the application."""
 
-    path: str = given(URL_PATH)
-    port: int = number(REQUIRED, 1, 65535)
+    path: str = given(URL_PATH, about="The path below which nginx sends requests to `port`.")
+    port: int = number(REQUIRED, 1, 65535, "The port of the application for these requests.")
 
 
 @dataclass(frozen=True)
 class Health:
     """The request of the balancer's probe; its cookie keeps the probe from creating sessions."""
 
-    path: str = given(URL_PATH)
-    cookie: str | None = given(Nullable(COOKIE), None)
+    path: str = given(URL_PATH, about="The path that answers 200 while an app host is healthy.")
+    cookie: str | None = given(
+        Nullable(COOKIE),
+        None,
+        about="A cookie that the check sends, so that the application creates no session for it.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A definition of an application: what every kind has, and the part of its own kind.
+    """A definition of an application: what every kind has, and the part of its own kind."""
 
-    `database_login`: how its driver logs in at this host's pgbouncer; pgbouncer itself always
-    logs in at the server by SCRAM.
-    """
-
-    kind: str = given(Choice(KINDS, "a kind"))
-    source: Source
-    port: int = number(REQUIRED, 1, 65535)
-    live: Live | None = given(Nullable(record(Live)), None)
-    health: Health
-    static: str | None = given(Nullable(LOCATION), None)
-    uid: int = number(REQUIRED, 100, 65533)
-    database_login: str = given(Choice(LOGINS, "a kind of login"), LOGINS[0])
+    kind: str = given(Choice(KINDS, "a kind"), about="The kind of the application.")
+    source: Source = given(about="The origin of the code.")
+    port: int = number(REQUIRED, 1, 65535, "The port on which the application listens.")
+    live: Live | None = given(
+        Nullable(record(Live)),
+        None,
+        about="Long polling or websockets, which another port of the application answers.",
+    )
+    health: Health = given(about="The request by which the balancer checks an app host.")
+    static: str | None = given(
+        Nullable(LOCATION), None, about="The paths of the static files, which nginx caches."
+    )
+    uid: int = number(
+        REQUIRED, 100, 65533, "The id of the application's user and group, the same on every host."
+    )
+    database_login: str = given(
+        Choice(LOGINS, "a kind of login"),
+        LOGINS[0],
+        about=(
+            "How the application's driver logs in at pgbouncer; pgbouncer itself always uses SCRAM."
+        ),
+    )
     section: Section | None = derived(None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,7 +105,7 @@ def _made(**found: Any) -> Definition:
 RULE = Record(
     record(Definition).keys
     | {
-        name: Key(name, record(kind.section), None, only=("kind", name))
+        name: Key(name, record(kind.section), None, f"The keys of kind {name}.", ("kind", name))
         for name, kind in KINDS.items()
     },
     _made,

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, cast
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import NAME, number, read, text
+from salina_fleet.schema.declare import NAME, flag, given, number, read, text
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import invalid, unknown
 
@@ -30,14 +30,32 @@ class SettingsError(DataError):
 class AutoscaleSettings(Tuning):
     """A pool that grows and shrinks by its load: the requests that each host is working on."""
 
-    enabled: bool = False
-    pool: str = text("app", NAME, "a name of letters, digits and _")
-    above: int = number(20, 1, 100_000)
-    below: int = number(8, 0, 100_000)
-    time: int = number(180, 10, 86_400)
-    cooling: int = number(600, 0, 86_400)
-    minimum: int | None = number(None, 1, 10_000)
-    maximum: int | None = number(None, 1, 10_000)
+    enabled: bool = flag(False, "Whether the master changes the pool by its load.")
+    pool: str = text(
+        "app",
+        NAME,
+        "a name of letters, digits and _",
+        about="The pool of app hosts that grows and shrinks.",
+    )
+    above: int = number(
+        20, 1, 100_000, "The pool grows while each host has more requests in progress."
+    )
+    below: int = number(
+        8,
+        0,
+        100_000,
+        "The pool shrinks by one host when each remaining host would have fewer requests.",
+    )
+    time: int = number(180, 10, 86_400, "The seconds over which the master judges the load.")
+    cooling: int = number(
+        600, 0, 86_400, "The seconds without a new change after any change of the pool."
+    )
+    minimum: int | None = number(
+        None, 1, 10_000, "The fewest hosts; null stands for the pool's own minimum."
+    )
+    maximum: int | None = number(
+        None, 1, 10_000, "The most hosts; null stands for the pool's own maximum."
+    )
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """Between the two loads the pool stays as it is."""
@@ -49,18 +67,20 @@ class AutoscaleSettings(Tuning):
 class FirewallSettings(Tuning):
     """ufw on every host."""
 
-    logging: Literal["off", "low", "medium", "high", "full"] = "low"
+    logging: Literal["off", "low", "medium", "high", "full"] = given(
+        default="low", about="How much ufw logs."
+    )
 
 
 @dataclass(frozen=True)
 class TlsSettings(Tuning):
-    """Certificates, in days: how long a host's lasts, how long before its end the host renews it,
-    and how long the CA's lasts.
-    """
+    """The certificates of the hosts, which the fleet's own CA signs."""
 
-    days: int = number(90, 2, 825)
-    renew_days: int = number(30, 1, 400)
-    ca_days: int = number(3650, 30, 7300)
+    days: int = number(90, 2, 825, "The days for which a host's certificate is valid.")
+    renew_days: int = number(
+        30, 1, 400, "A host renews its certificate when it is valid for fewer days."
+    )
+    ca_days: int = number(3650, 30, 7300, "The days for which the CA's certificate is valid.")
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """A certificate is not due for renewal on the day it is issued."""

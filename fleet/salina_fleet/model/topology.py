@@ -19,7 +19,7 @@ from salina_fleet.model import rules
 from salina_fleet.model.settings import Settings
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import derived, given, named, number, read, record
+from salina_fleet.schema.declare import derived, flag, given, named, number, read, record
 from salina_fleet.schema.document import join
 from salina_fleet.schema.rules import (
     REQUIRED,
@@ -34,7 +34,14 @@ from salina_fleet.schema.rules import (
     Unfit,
 )
 
-PURPOSES = ("clients", "edge", "web", "data", "management")
+PURPOSES = {
+    "clients": "The network between the clients and the firewall.",
+    "edge": "The network between the firewall and the balancer.",
+    "web": "The network between the balancer and the app hosts.",
+    "data": "The network of the app hosts, the storage, the quorum and the database.",
+    "management": "The network of Salt and SSH, to which every host belongs.",
+}
+"""The links: a kind of traffic -> the network that carries it, in English."""
 MAX_POOL = 4096
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -120,6 +127,7 @@ RANGE = Parsed(_network, "a network such as 10.1.1.0/24 or fd00:1::/64")
 RULE = Parsed(_rule, "an address that counts from a number, such as 10.1.3.(10+n)")
 NETWORK = Reference("networks", "a network")
 APPLICATION = Reference("applications", "an application")
+SERVED = "The application that an app host serves; it may be left out when there is only one."
 
 
 class TopologyError(document.DataError):
@@ -140,28 +148,27 @@ class Network:
 
 @dataclass(frozen=True)
 class Host:
-    """A host: minion id, roles, and its address in each network (network's name -> address).
-
-    `first`: the database host that bootstraps the cluster. `pool`: the pool it is a member of.
-    `application`: the one that it serves, with role app.
-    """
+    """A host: its id, its roles and its addresses. `pool`: the pool that it is a member of."""
 
     id: str = named()
-    roles: tuple[str, ...] = given(ListOf(Choice(ROLES, "a role"), order=_in_order))
-    addresses: Mapping[str, str] = given(
-        MappingOf(NETWORK, ADDRESS, "a mapping of networks to addresses")
+    roles: tuple[str, ...] = given(
+        ListOf(Choice(ROLES, "a role"), order=_in_order), about="The roles of the host."
     )
-    first: bool = False
+    addresses: Mapping[str, str] = given(
+        MappingOf(NETWORK, ADDRESS, "a mapping of networks to addresses"),
+        about="The address of the host in each of its networks.",
+    )
+    first: bool = flag(False, "Whether this database host initialises the cluster.")
     pool: str | None = derived(None)
-    application: str | None = given(APPLICATION, None)
+    application: str | None = given(APPLICATION, None, about=SERVED)
 
 
 @dataclass(frozen=True)
 class Pool:
     """A numbered family of hosts: member n has the id and the addresses that the rules give.
 
-    `id_pattern` holds `{n}`; an address rule such as `10.1.3.(10+n)` is the address with the
-    base in place of the parenthesis, plus n. `application`: the one that its members serve.
+    An address rule such as `10.1.3.(10+n)` is the address with the base in place of the
+    parenthesis, plus n.
     """
 
     name: str = named()
@@ -171,16 +178,20 @@ class Pool:
                 [name for name, role in ROLES.items() if role.pools], "a role that a pool can have"
             ),
             order=_in_order,
-        )
+        ),
+        about="The roles of every member.",
     )
-    id_pattern: str = given(NUMBERED, key="id")
+    id_pattern: str = given(NUMBERED, key="id", about="The id of member n.")
     addresses: Mapping[str, str] = given(
-        MappingOf(NETWORK, RULE, "a mapping of networks to addresses")
+        MappingOf(NETWORK, RULE, "a mapping of networks to addresses"),
+        about="The address of member n in each of its networks.",
     )
-    minimum: int = number(REQUIRED, 1, MAX_POOL)
-    maximum: int = number(REQUIRED, 1, MAX_POOL)
-    initial: tuple[str, ...] = given(ListOf(MEMBER))
-    application: str | None = given(APPLICATION, None)
+    minimum: int = number(REQUIRED, 1, MAX_POOL, "The fewest members.")
+    maximum: int = number(REQUIRED, 1, MAX_POOL, "The most members, and the highest number of one.")
+    initial: tuple[str, ...] = given(
+        ListOf(MEMBER), about="The members that the first deployment starts with."
+    )
+    application: str | None = given(APPLICATION, None, about=SERVED)
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all members that the pool can have, in order: s1 to s10."""
@@ -209,10 +220,14 @@ class Pool:
 class Service:
     """Where clients reach the applications: the published address and its ports."""
 
-    address: str = given(ADDRESS)
-    http: int = number(80, 1, 65535)
-    https: int = number(443, 1, 65535)
-    tls: bool = True
+    address: str = given(
+        ADDRESS, about="The address at which clients reach the service, on the edge network."
+    )
+    http: int = number(80, 1, 65535, "The port for plain HTTP.")
+    https: int = number(443, 1, 65535, "The port for HTTPS.")
+    tls: bool = flag(
+        True, "Whether the service uses HTTPS; the port for plain HTTP then only redirects."
+    )
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -239,8 +254,8 @@ class Application:
     """
 
     name: str = named()
-    domain: str = given(DOMAIN)
-    definition: str = given(DEFINITION)
+    domain: str = given(DOMAIN, about="The host name by which clients call the application.")
+    definition: str = given(DEFINITION, about="The file of pillar/app that defines it.")
 
 
 def _networks(ranges: dict[str, str]) -> dict[str, Network]:
@@ -255,21 +270,33 @@ def _hosts(hosts: dict[str, Host]) -> tuple[Host, ...]:
 class Topology:
     """The fleet. `hosts` are the static ones; the members of `pools` come and go."""
 
-    service: Service
+    service: Service = given(about="The address and the ports that clients use.")
     applications: Mapping[str, Application] = given(
-        MappingOf(NAME, record(Application), "a mapping of one or more applications", least=1)
+        MappingOf(NAME, record(Application), "a mapping of one or more applications", least=1),
+        about=(
+            "The applications; the first one also answers requests that name no application's "
+            "domain."
+        ),
     )
     networks: Mapping[str, Network] = given(
-        MappingOf(LABEL, RANGE, "a mapping of names to networks", make=_networks)
+        MappingOf(LABEL, RANGE, "a mapping of names to networks", make=_networks),
+        about="The networks, each with its range of addresses.",
     )
     links: Mapping[str, str] = given(
-        Record({purpose: Key(purpose, NETWORK) for purpose in PURPOSES}, dict)
+        Record(
+            {purpose: Key(purpose, NETWORK, about=about) for purpose, about in PURPOSES.items()},
+            dict,
+        ),
+        about="The network of each kind of traffic; several kinds may share one network.",
     )
     hosts: tuple[Host, ...] = given(
-        MappingOf(ID, record(Host), "a mapping of ids to hosts", make=_hosts)
+        MappingOf(ID, record(Host), "a mapping of ids to hosts", make=_hosts),
+        about="The hosts that belong to no pool.",
     )
     pools: Mapping[str, Pool] = given(
-        MappingOf(LABEL, record(Pool), "a mapping of names to pools"), {}
+        MappingOf(LABEL, record(Pool), "a mapping of names to pools"),
+        {},
+        about="The pools: numbered families of hosts, whose members come and go.",
     )
 
     @property

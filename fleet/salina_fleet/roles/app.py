@@ -12,7 +12,7 @@ from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tu
 from salina_fleet.roles import database, storage
 from salina_fleet.roles.database import DatabaseSettings
 from salina_fleet.roles.storage import StorageSettings
-from salina_fleet.schema.declare import duration, number, text
+from salina_fleet.schema.declare import duration, given, number, text
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -115,39 +115,85 @@ class RouteSettings(Tuning):
     last longer than `query_wait_timeout`, the time for which pgbouncer lets its clients wait.
     """
 
-    listen: int = number(5433, 1, 65535)
-    pool_port: int = number(6432, 1, 65535)
-    pool_size: int = number(25, 1, 1000)
-    max_clients: int = number(400, 1, 100_000)
-    query_wait_timeout: int = number(60, 1, 3600)
-    server_login_retry: int = number(1, 1, 60)
-    connect: str = duration("300ms")
-    check: str = duration("2s")
-    inter: str = duration("500ms")
-    fastinter: str = duration("250ms")
-    fall: int = number(2, 1, 100)
-    rise: int = number(1, 1, 100)
-    retries: int = number(250, 0, 10_000)
+    listen: int = number(5433, 1, 65535, "HAProxy's port on loopback.")
+    pool_port: int = number(
+        6432, 1, 65535, "pgbouncer's port on loopback, to which the application connects."
+    )
+    pool_size: int = number(
+        25, 1, 1000, "The most connections to each database that one app host holds."
+    )
+    max_clients: int = number(400, 1, 100_000, "The most connections that pgbouncer accepts.")
+    query_wait_timeout: int = number(
+        60, 1, 3600, "The seconds that a query waits for a primary before it fails."
+    )
+    server_login_retry: int = number(
+        1, 1, 60, "The seconds between two attempts of pgbouncer to log in at the primary."
+    )
+    connect: str = duration("300ms", "The longest wait for a connection to a database host.")
+    check: str = duration("2s", "The longest wait for the answer to a health check.")
+    inter: str = duration("500ms", "The time between two health checks.")
+    fastinter: str = duration(
+        "250ms", "The time between two health checks while a host changes its state."
+    )
+    fall: int = number(2, 1, 100, "The failed checks after which a host is not the primary.")
+    rise: int = number(1, 1, 100, "The passed checks after which a host is the primary.")
+    retries: int = number(
+        250, 0, 10_000, "How often HAProxy tries again to connect while there is no primary."
+    )
 
 
 @dataclass(frozen=True)
 class AppSettings(Tuning):
     """The application's processes on one app host, and nginx before them."""
 
-    workers: int | None = number(None, 0, 256)
-    cron_threads: int = number(1, 0, 16)
-    database_connections: int = number(16, 1, 1000)
-    limit_memory_soft: int = number(2048, 128, 1_000_000)
-    limit_memory_hard: int = number(2560, 128, 1_000_000)
-    limit_time_cpu: int = number(60, 1, 86_400)
-    limit_time_real: int = number(120, 1, 86_400)
-    limit_request: int = number(8192, 1, 10_000_000)
-    log_level: Literal["info", "debug", "warn", "error", "critical"] = "info"
-    log_days: int = number(14, 1, 3650)
-    upload: str = text("128m", r"[0-9]{1,6}[km]", "a size such as 128m")
-    static_cache: int = number(60, 0, 525_600)
-    npm_registry: str | None = text(None, r"https?://[^\s/]+(/\S*)?", "a URL of HTTP")
-    wait: int = number(600, 1, 3600)
+    workers: int | None = number(
+        None, 0, 256, "The worker processes of Odoo; null stands for 1 + 2 for each core."
+    )
+    cron_threads: int = number(
+        1, 0, 16, "The threads that run Odoo's scheduled jobs on each app host."
+    )
+    database_connections: int = number(
+        16, 1, 1000, "The most database connections of one Odoo process."
+    )
+    limit_memory_soft: int = number(
+        2048, 128, 1_000_000, "The MiB above which Odoo replaces a worker after its request."
+    )
+    limit_memory_hard: int = number(
+        2560, 128, 1_000_000, "The MiB above which Odoo aborts a worker's request."
+    )
+    limit_time_cpu: int = number(
+        60, 1, 86_400, "The most seconds of processor time that a request of Odoo uses."
+    )
+    limit_time_real: int = number(
+        120, 1, 86_400, "The most seconds that a request takes; nginx waits 60 seconds longer."
+    )
+    limit_request: int = number(
+        8192, 1, 10_000_000, "The requests after which Odoo replaces a worker."
+    )
+    log_level: Literal["info", "debug", "warn", "error", "critical"] = given(
+        default="info", about="How much Odoo logs."
+    )
+    log_days: int = number(14, 1, 3650, "The days for which an app host keeps its logs.")
+    upload: str = text(
+        "128m",
+        r"[0-9]{1,6}[km]",
+        "a size such as 128m",
+        about="The largest upload that nginx accepts.",
+    )
+    static_cache: int = number(
+        60, 0, 525_600, "The minutes for which nginx keeps static files; 0 turns this cache off."
+    )
+    npm_registry: str | None = text(
+        None,
+        r"https?://[^\s/]+(/\S*)?",
+        "a URL of HTTP",
+        about=(
+            "The npm registry for a Node application; null leaves /etc/npmrc of the host as it is."
+        ),
+    )
+    wait: int = number(
+        600, 1, 3600, "The seconds that a state waits for the database or for a one-time step."
+    )
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """A worker is asked to end before it is killed."""

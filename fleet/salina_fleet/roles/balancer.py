@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import app
-from salina_fleet.schema.declare import duration, number, seconds
+from salina_fleet.schema.declare import duration, given, number, seconds
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -65,23 +65,42 @@ KEYS = {
 class BalancerSettings(Tuning):
     """HAProxy before the app hosts."""
 
-    balance: Literal["roundrobin", "leastconn", "load"] = "roundrobin"
-    maxconn: int = number(4096, 10, 30_000)
-    connect: str = duration("3s")
-    client: str = duration("60s")
-    server: str = duration("300s")
-    tunnel: str = duration("1h")
-    queue: str = duration("30s")
-    http_request: str = duration("10s")
-    check: str = duration("5s")
-    inter: str = duration("2s")
-    fastinter: str = duration("500ms")
-    fall: int = number(2, 1, 100)
-    rise: int = number(2, 1, 100)
-    slowstart: str = duration("10s")
-    retries: int = number(2, 0, 10)
-    drain: int = number(60, 0, 3600)
-    hsts: int = number(31_536_000, 0, 63_072_000)
+    balance: Literal["roundrobin", "leastconn", "load"] = given(
+        default="roundrobin",
+        about=(
+            "How HAProxy chooses an app host: in turn, by the fewest connections, or in turn with "
+            "fewer requests for a slower host."
+        ),
+    )
+    maxconn: int = number(
+        4096, 10, 30_000, "The most connections that HAProxy accepts at the same time."
+    )
+    connect: str = duration("3s", "The longest wait for a connection to an app host.")
+    client: str = duration("60s", "The longest silence of a client.")
+    server: str = duration("300s", "The longest wait for an answer of an app host.")
+    tunnel: str = duration("1h", "The longest silence of an open tunnel, such as a websocket.")
+    queue: str = duration("30s", "The longest wait of a request for a free app host.")
+    http_request: str = duration("10s", "The longest time that a client takes to send a request.")
+    check: str = duration("5s", "The longest wait for the answer to a health check.")
+    inter: str = duration("2s", "The time between two health checks.")
+    fastinter: str = duration(
+        "500ms", "The time between two health checks while a host changes its state."
+    )
+    fall: int = number(2, 1, 100, "The failed checks after which a host gets no more requests.")
+    rise: int = number(2, 1, 100, "The passed checks after which a host gets requests again.")
+    slowstart: str = duration(
+        "10s", "The time in which the share of a returning host grows to the full one."
+    )
+    retries: int = number(2, 0, 10, "How often HAProxy tries a failed request again.")
+    drain: int = number(
+        60, 0, 3600, "The seconds that a host's requests have to end before the host leaves."
+    )
+    hsts: int = number(
+        31_536_000,
+        0,
+        63_072_000,
+        "The seconds for which browsers insist on HTTPS; 0 tells them to stop.",
+    )
 
 
 class Balancer(Role):

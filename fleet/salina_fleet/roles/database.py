@@ -21,7 +21,7 @@ from salina_fleet.role import (
     without,
 )
 from salina_fleet.roles.quorum import QuorumSettings
-from salina_fleet.schema.declare import Scalar, number, values
+from salina_fleet.schema.declare import Scalar, flag, number, values
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -114,19 +114,39 @@ PARAMETERS: Mapping[str, Scalar] = {
 class DatabaseSettings(Tuning):
     """PostgreSQL under Patroni. Why these defaults: docs/decisions/0002-patroni.md."""
 
-    version: int = number(15, 13, 99)
-    port: int = number(5432, 1, 65535)
-    rest_port: int = number(8008, 1, 65535)
-    ttl: int = number(20, 20, 3600)
-    loop_wait: int = number(1, 1, 600)
-    retry_timeout: int = number(3, 3, 600)
-    primary_start_timeout: int = number(0, 0, 3600)
-    maximum_lag_on_failover: int = number(1_048_576, 0, 2**40)
-    synchronous_mode: bool = True
-    failsafe_mode: bool = True
-    check_timeline: bool = True
-    wait: int = number(300, 1, 3600)
-    parameters: dict[str, Scalar] = values(PARAMETERS)
+    version: int = number(15, 13, 99, "PostgreSQL's major version.")
+    port: int = number(5432, 1, 65535, "PostgreSQL's port on the database hosts.")
+    rest_port: int = number(
+        8008, 1, 65535, "The port of Patroni's REST interface, which names the primary."
+    )
+    ttl: int = number(20, 20, 3600, "The seconds after which a dead primary's lease ends.")
+    loop_wait: int = number(1, 1, 600, "The seconds between two rounds of Patroni.")
+    retry_timeout: int = number(
+        3, 3, 600, "The seconds for which Patroni repeats a failed request."
+    )
+    primary_start_timeout: int = number(
+        0,
+        0,
+        3600,
+        "The seconds that a crashed primary has to start again before another host takes over.",
+    )
+    maximum_lag_on_failover: int = number(
+        1_048_576,
+        0,
+        2**40,
+        "The bytes that a replica may be behind and still become the primary.",
+    )
+    synchronous_mode: bool = flag(True, "Whether a commit waits until a second host has it.")
+    failsafe_mode: bool = flag(
+        True, "Whether the primary goes on without the quorum while all other members answer it."
+    )
+    check_timeline: bool = flag(
+        True, "Whether a member must have the current timeline to become the primary."
+    )
+    wait: int = number(300, 1, 3600, "The seconds that a state waits for the cluster.")
+    parameters: dict[str, Scalar] = values(
+        PARAMETERS, "PostgreSQL's own parameters, which are added to the defaults."
+    )
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """Patroni's own rule: the lease outlives a loop with its retries."""

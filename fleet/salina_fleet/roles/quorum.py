@@ -39,11 +39,15 @@ KEYS = {
 class QuorumSettings(Tuning):
     """etcd on the quorum hosts."""
 
-    client_port: int = number(2379, 1, 65535)
-    peer_port: int = number(2380, 1, 65535)
-    heartbeat_interval: int = number(100, 10, 10_000)
-    election_timeout: int = number(1000, 50, 50_000)
-    wait: int = number(300, 1, 3600)
+    client_port: int = number(2379, 1, 65535, "The port for Patroni.")
+    peer_port: int = number(2380, 1, 65535, "The port for the other voters.")
+    heartbeat_interval: int = number(
+        100, 10, 10_000, "The milliseconds between two heartbeats of the leader."
+    )
+    election_timeout: int = number(
+        1000, 50, 50_000, "The milliseconds of silence after which the voters elect a leader."
+    )
+    wait: int = number(300, 1, 3600, "The seconds that a state waits for the other voters.")
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """Etcd's own rule: a member must miss several heartbeats before it calls an election."""

@@ -39,14 +39,24 @@ KEYS = {
 class StorageSettings(Tuning):
     """GlusterFS: one volume over all storage hosts, mounted on the app hosts."""
 
-    replica: int | None = number(None, 1, 9)
-    volume: str = text("nas", NAME, "a name of letters, digits and _")
-    brick: str = path("/nas")
-    mount: str = path("/mnt/nas")
-    ping_timeout: int = number(5, 1, 600)
-    max_port: int = number(49251, 49160, 60999)
-    wait: int = number(300, 1, 3600)
-    options: dict[str, Scalar] = values({})
+    replica: int | None = number(
+        None, 1, 9, "The copies of each file; null stands for one on each host, at most three."
+    )
+    volume: str = text(
+        "nas", NAME, "a name of letters, digits and _", about="The name of the volume."
+    )
+    brick: str = path("/nas", "The directory of the brick on each storage host.")
+    mount: str = path("/mnt/nas", "The directory at which an app host mounts the volume.")
+    ping_timeout: int = number(
+        5, 1, 600, "The seconds after which clients stop waiting for a silent storage host."
+    )
+    max_port: int = number(
+        49251, 49160, 60999, "The highest port that a brick may take; the lowest is 49152."
+    )
+    wait: int = number(
+        300, 1, 3600, "The seconds that a state waits for the other storage hosts or the volume."
+    )
+    options: dict[str, Scalar] = values({}, "Further options of the volume.")
 
 
 class Storage(Role):

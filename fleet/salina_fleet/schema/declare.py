@@ -4,7 +4,7 @@
     class Service:
         address: str = given(ADDRESS, about="Where clients reach the service.")
         http: int = number(80, 1, 65535)
-        tls: bool = True
+        tls: bool = flag(True)
 
 A field that is a flag, a `Literal` or another such dataclass needs no rule: its type is one.
 """
@@ -78,6 +78,11 @@ def named() -> Any:
 def derived(default: Any) -> Any:
     """Return a field of a dataclass: a value that the data does not give."""
     return field(default=default, metadata={"derived": True})
+
+
+def flag(default: bool, about: str = "") -> Any:
+    """Return a field: true or false."""
+    return given(default=default, about=about)
 
 
 def number(default: int | None, low: int, high: int, about: str = "") -> Any:
@@ -199,9 +204,9 @@ class Entry:
     about: str
 
 
-def describe(kind: type[Any], path: str = "") -> Iterator[Entry]:
-    """Return every key that a dataclass declares, those of its parts after their own."""
-    yield from _inside(record(kind), path)
+def describe(declared: type[Any] | Record, path: str = "") -> Iterator[Entry]:
+    """Return every key that a dataclass or its rule declares, each before the keys of its parts."""
+    yield from _inside(declared if isinstance(declared, Record) else record(declared), path)
 
 
 def _inside(rule: Rule, path: str) -> Iterator[Entry]:
