@@ -1,9 +1,9 @@
 """The pillar of a minion, key by key: docs/pillar.md.
 
 The meanings stand beside the code that builds a section: `salina_fleet.pillar.KEYS` for every host,
-`keys` of a role's class for the role. The types, and the roles that get a section,
-come from real pillars: those of all topologies of the tests, with the settings that fill in every
-key.
+`keys` of a role's class for the role. A key that passes a setting on has the setting's meaning. The
+types, and the roles that get a section, come from real pillars: those of all topologies of the
+tests, with the settings that fill in every key.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from functools import cache
 from typing import Any
 
 from salina_fleet import pillar
+from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.roles import ROLES
 from salina_fleet.roles.app import AppSettings
+from salina_fleet.schema.declare import describe
 from tests import fleets
 
-PILLAR: Mapping[str, str] = {
+KEYS: Mapping[str, str] = {
     **pillar.KEYS,
     **{key: text for role in ROLES.values() for key, text in role.keys.items()},
 }
-"""Every key of every section -> its meaning."""
+"""The keys that no setting explains -> their meanings."""
+SECTIONS = {"firewall": "ufw"}
+"""A component -> the section of the pillar that has its settings, where the names differ."""
 ANYTHING = "NAME"
 """The key that stands for all keys of a mapping whose keys are not this project's."""
 KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
@@ -75,6 +79,21 @@ def found() -> Found:
     return all_of
 
 
+@cache
+def meanings() -> Mapping[str, str]:
+    """Return every key of every section, with its meaning.
+
+    A section passes the settings of its component on: `database.port`, `database.settings.ttl`.
+    """
+    passed = {
+        f"{SECTIONS.get(name, name)}.{place}{entry.path}": entry.about
+        for name, kind in COMPONENTS.items()
+        for entry in describe(kind)
+        for place in ("", "settings.")
+    }
+    return {**{key: text for key, text in passed.items() if key in found().keys}, **KEYS}
+
+
 def _collect(path: str, value: Any, keys: dict[str, Key]) -> None:
     key = keys.setdefault(path, Key())
     key.types.add(_type(value))
@@ -82,7 +101,7 @@ def _collect(path: str, value: Any, keys: dict[str, Key]) -> None:
     if isinstance(value, Mapping):
         free = f"{path}.{ANYTHING}"
         for name, inner in value.items():
-            if free in PILLAR:
+            if free in KEYS:
                 keys.setdefault(free, Key()).types.add(_type(inner))
             else:
                 _collect(f"{path}.{name}", inner, keys)
@@ -137,8 +156,9 @@ def markdown() -> str:
         "# The pillar of a minion",
         "",
         "`make docs` writes this file. The meanings come from",
-        "[pillar.py](../fleet/salina_fleet/pillar.py) and from `keys` in each file of",
-        "[roles](../fleet/salina_fleet/roles), the types from the pillars of all topologies of the",
+        "[pillar.py](../fleet/salina_fleet/pillar.py), from `keys` in each file of",
+        "[roles](../fleet/salina_fleet/roles), and for a setting from its declaration (see",
+        "[settings.md](settings.md)). The types come from the pillars of all topologies of the",
         "tests. A minion gets the sections of its roles and no others. A key that is marked as",
         "secret goes only to the hosts that need it. To see the pillar of one minion, run",
         "`salt-run pillar.show_pillar s1` on the master: it prints the secrets, too.",
@@ -146,11 +166,20 @@ def markdown() -> str:
         f"`[]` stands for each entry of a list, `{ANYTHING}` for any key of a mapping.",
     ]
     keys = found().keys
+
+    def position(path: str) -> list[int]:
+        """Return the places of the keys around a key, so that it stands with its neighbours."""
+        return [
+            place
+            for place, one in enumerate(keys)
+            if path == one or path.startswith((f"{one}.", f"{one}[]"))
+        ]
+
     for section in found().having:
-        lines += ["", f"## {section}", "", f"{PILLAR[section]} It goes to {receivers(section)}."]
+        lines += ["", f"## {section}", "", f"{KEYS[section]} It goes to {receivers(section)}."]
         lines += ["", "| key | type | meaning |", "|---|---|---|"]
-        for path, text in PILLAR.items():
+        for path in sorted(keys, key=position):
             if path.startswith((f"{section}.", f"{section}[]")):
                 short = path.removeprefix(f"{section}.")
-                lines.append(f"| `{short}` | {type_of(keys[path])} | {text} |")
+                lines.append(f"| `{short}` | {type_of(keys[path])} | {meanings()[path]} |")
     return "\n".join(lines) + "\n"

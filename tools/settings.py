@@ -5,7 +5,10 @@ All of it comes from the declarations of `salina_fleet`: what is allowed, the de
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+
+import yaml
 
 from salina_fleet.model import definition, settings
 from salina_fleet.model.topology import Topology
@@ -21,10 +24,12 @@ change a value: [change an option of a daemon](guides/change-an-option-of-a-daem
 `[]` stands for each entry of a list, `NAME` for any key of a mapping. A key that has a default may
 be left out.
 """
+LONG = 60
+"""The most characters of a default in the table; a longer one stands below the table."""
 
 
 def sections() -> Iterator[tuple[str, str, list[Entry]]]:
-    """Return the file, what it is about, and its keys, for each file or kind of file."""
+    """Return each file or kind of file with its purpose and its keys."""
     for name, kind in sorted(settings.COMPONENTS.items()):
         yield f"pillar/settings/{name}.yaml", _first(kind), list(describe(kind))
     yield "pillar/topology.yaml", _first(Topology), list(describe(Topology))
@@ -47,10 +52,17 @@ def markdown() -> str:
             f"| `{entry.path}` | {entry.words} | {_default(entry)} | {entry.about} |"
             for entry in entries
         ]
+        for entry in entries:
+            if len(entry.default) > LONG:
+                lines += ["", f"The default of `{entry.path}`:", "", "```yaml"]
+                lines += yaml.safe_dump(json.loads(entry.default), sort_keys=False).splitlines()
+                lines.append("```")
         lines.append("")
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _default(entry: Entry) -> str:
+    if len(entry.default) > LONG:
+        return "below"
     words = entry.default == "none" or entry.default.startswith("required")
     return entry.default if words else f"`{entry.default}`"

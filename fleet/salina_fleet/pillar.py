@@ -63,14 +63,10 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
     "ufw.settings": "pillar/settings/firewall.yaml.",
-    "ufw.settings.logging": "How much ufw logs: `off`, `low`, `medium`, `high` or `full`.",
     "tls": "The host's certificate, which the CA on the master signs.",
     "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
     "tls.common_name": "The common name of the certificate: the host's id.",
     "tls.names": "The subject alternative names that the certificate must have.",
-    "tls.renew_days": (
-        "The host requests a new certificate when the old one is valid for fewer days."
-    ),
     "tls.group": "The group that may read the private key.",
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""

@@ -113,7 +113,10 @@ class Role:
     settings: ClassVar[Mapping[str, type[Tuning]]] = {}
     """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
     keys: ClassVar[Mapping[str, str]] = {}
-    """The meaning of each key of its pillar, for docs/pillar.md: `storage.name` -> a sentence."""
+    """The meaning of each key of its pillar, for docs/pillar.md: `storage.name` -> a sentence.
+
+    A key that passes a setting of the same name on is not among them: its meaning is the setting's.
+    """
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Return who may open which of its ports: its rows of the table."""

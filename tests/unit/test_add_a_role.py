@@ -18,6 +18,7 @@ import json, sys
 from pathlib import Path
 from salina_fleet import map, policy, secrets, site
 from salina_fleet.roles import ROLES
+from salina_fleet.schema.declare import describe
 root, state = Path(sys.argv[1]), Path(sys.argv[2])
 read = site.read(root, state)
 secrets.create(read.store, ["crm"], 3650)
@@ -28,6 +29,10 @@ checks = [check for role in host.roles for check in ROLES[role].checks(fleet, ho
 print(json.dumps({
     "roles": host.roles, "pillars": pillars, "tiers": fleet.tiers(), "map": map.mermaid(fleet),
     "checks": checks, "rows": fleet.rows, "keys": dict(ROLES["clock"].keys),
+    "settings": {
+        f"{name}.{entry.path}": entry.about
+        for name, kind in ROLES["clock"].settings.items() for entry in describe(kind)
+    },
 }))
 """
 
@@ -80,7 +85,8 @@ def test_the_fleet_knows_the_role(found: dict[str, Any]) -> None:
     assert ["unit", {"name": "clock"}] in found["checks"]
     assert "clock" in found["map"] and "1234" in found["map"]
     assert any("clock" in name and "nas1" in hosts for name, hosts in found["tiers"])
-    assert set(found["keys"]) == {"clock", "clock.address", "clock.port"}
+    assert set(found["keys"]) == {"clock", "clock.address"}
+    assert found["settings"] == {"clock.port": "The TCP port of the clock."}
 
 
 def test_its_settings_are_known(tree: Path, tmp_path: Path) -> None:

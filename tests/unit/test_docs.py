@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from salina_fleet.schema.declare import Entry
 from tests import guide, texts
 from tests.conftest import REPOSITORY
 from tests.texts import Text
-from tools import docs, pillar, requirements
+from tools import docs, pillar, requirements, settings
 
 # A path of the repository in a text: it begins with a folder of the top level. One that belongs to
 # something else (/etc/salt/minion.d, roles/app) has a character before that folder.
@@ -45,8 +46,30 @@ def test_generated_documents_are_up_to_date(name: str) -> None:
 def test_every_key_of_the_pillar_has_a_meaning() -> None:
     """Each key of each pillar of all topologies has a meaning, and each meaning has its key."""
     keys = set(pillar.found().keys)
-    assert keys - set(pillar.PILLAR) == set(), "keys without a meaning"
-    assert set(pillar.PILLAR) - keys == set(), "meanings of keys that no pillar has"
+    assert keys - {key for key, text in pillar.meanings().items() if text} == set(), "no meaning"
+    assert set(pillar.KEYS) - keys == set(), "meanings of keys that no pillar has"
+
+
+def test_a_setting_has_its_meaning_in_one_place() -> None:
+    """The declaration of a setting says what it means; no list of the pillar's keys repeats it."""
+    assert [key for key in pillar.KEYS if ".settings." in key] == []
+
+
+@pytest.mark.parametrize(("name", "entries"), [(name, one) for name, _, one in settings.sections()])
+def test_every_key_of_a_file_has_a_meaning(name: str, entries: list[Entry]) -> None:
+    """Each key of a file of pillar/ has a meaning: one sentence."""
+    wrong = [entry.path for entry in entries if not re.fullmatch(r"\S.*[^.]\.", entry.about)]
+    assert entries and not wrong, f"{name}: keys without a meaning; add about= to the declarations"
+
+
+def test_settings_md_has_every_file() -> None:
+    """Each file of pillar/settings has its section, and so have the topology and definitions.
+
+    The file of a component may be missing in pillar/settings.
+    """
+    here = {str(file.relative_to(REPOSITORY)) for file in REPOSITORY.glob("pillar/settings/*.yaml")}
+    named = {name for name, _, _ in settings.sections()}
+    assert here | {"pillar/topology.yaml", "pillar/app/NAME.yaml"} <= named
 
 
 def test_every_test_names_rows_that_exist() -> None:

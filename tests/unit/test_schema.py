@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from salina_fleet.model.definition import Definition
+from salina_fleet.model.definition import RULE, Definition
 from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.declare import (
@@ -25,7 +25,16 @@ from salina_fleet.schema.declare import (
     values,
 )
 from salina_fleet.schema.faults import Faults
-from salina_fleet.schema.rules import REQUIRED, Choice, ListOf, MappingOf, Nullable, Reference, Text
+from salina_fleet.schema.rules import (
+    REQUIRED,
+    Choice,
+    ListOf,
+    MappingOf,
+    Nullable,
+    Record,
+    Reference,
+    Text,
+)
 
 WORD = Text(r"[a-z]+", "a word", reserved="root|admin", free="another word")
 
@@ -209,8 +218,8 @@ def test_it_describes_itself() -> None:
     assert found["extra"].default == '{"a": 1, "b": 2}'
 
 
-@pytest.mark.parametrize("kind", [Topology, Definition, *COMPONENTS.values()])
-def test_every_model_describes_itself(kind: type[Any]) -> None:
+@pytest.mark.parametrize("kind", [Topology, Definition, RULE, *COMPONENTS.values()])
+def test_every_model_describes_itself(kind: type[Any] | Record) -> None:
     entries = list(describe(kind))
     assert len({entry.path for entry in entries}) == len(entries) > 0
     assert all(entry.words and entry.default for entry in entries)

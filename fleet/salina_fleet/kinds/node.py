@@ -42,11 +42,11 @@ class Package:
 class Step:
     """A command that runs once for the service, or once for each revision of the code."""
 
-    name: str = given(STEP, about="The name under which the service remembers that it is done.")
+    name: str = given(STEP, about="The name under which the service remembers the step.")
     command: tuple[str, ...] = given(
         ListOf(ARGUMENT, once=False), about="The program and its arguments; no shell reads them."
     )
-    each_revision: bool = flag(False, "Whether it runs once for each revision of the code.")
+    each_revision: bool = flag(False, "Whether the step runs again for each revision.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class Source:
 class Live:
     """Long polling or websocket: requests below `path` go to `port` of the application."""
 
-    path: str = given(URL_PATH, about="The path below which nginx sends requests to `port`.")
+    path: str = given(URL_PATH, about="The path below which nginx sends requests to `live.port`.")
     port: int = number(REQUIRED, 1, 65535, "The port of the application for these requests.")
 
 
@@ -63,7 +63,7 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A definition of an application: what every kind has, and the part of its own kind."""
+    """An application: the keys of every kind, and the section of its own kind."""
 
     kind: str = given(Choice(KINDS, "a kind"), about="The kind of the application.")
     source: Source = given(about="The origin of the code.")

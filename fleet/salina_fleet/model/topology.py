@@ -127,7 +127,6 @@ RANGE = Parsed(_network, "a network such as 10.1.1.0/24 or fd00:1::/64")
 RULE = Parsed(_rule, "an address that counts from a number, such as 10.1.3.(10+n)")
 NETWORK = Reference("networks", "a network")
 APPLICATION = Reference("applications", "an application")
-SERVED = "The application that an app host serves; it may be left out when there is only one."
 
 
 class TopologyError(document.DataError):
@@ -160,7 +159,9 @@ class Host:
     )
     first: bool = flag(False, "Whether this database host initialises the cluster.")
     pool: str | None = derived(None)
-    application: str | None = given(APPLICATION, None, about=SERVED)
+    application: str | None = given(
+        APPLICATION, None, about="The application that an app host serves; by default the only one."
+    )
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,15 @@ class Pool:
         about="The address of member n in each of its networks.",
     )
     minimum: int = number(REQUIRED, 1, MAX_POOL, "The fewest members.")
-    maximum: int = number(REQUIRED, 1, MAX_POOL, "The most members, and the highest number of one.")
+    maximum: int = number(
+        REQUIRED, 1, MAX_POOL, "The most members, and the highest number in a member's id."
+    )
     initial: tuple[str, ...] = given(
         ListOf(MEMBER), about="The members that the first deployment starts with."
     )
-    application: str | None = given(APPLICATION, None, about=SERVED)
+    application: str | None = given(
+        APPLICATION, None, about="The application that the members serve; by default the only one."
+    )
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all members that the pool can have, in order: s1 to s10."""
@@ -268,7 +273,7 @@ def _hosts(hosts: dict[str, Host]) -> tuple[Host, ...]:
 
 @dataclass(frozen=True)
 class Topology:
-    """The fleet. `hosts` are the static ones; the members of `pools` come and go."""
+    """The fleet: its networks, its hosts, and the applications that it serves."""
 
     service: Service = given(about="The address and the ports that clients use.")
     applications: Mapping[str, Application] = given(

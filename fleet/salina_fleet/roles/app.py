@@ -40,8 +40,6 @@ KEYS = {
     "database_route.members[].address": "The database host's address.",
     "database_route.port": "PostgreSQL's port on the database hosts.",
     "database_route.rest_port": "The port of Patroni's REST interface, which names the primary.",
-    "database_route.listen": "HAProxy's port on loopback.",
-    "database_route.pool_port": "pgbouncer's port on loopback, to which the application connects.",
     "database_route.ca": "The file of the CA's certificate, which verifies the database hosts.",
     "database_route.name": "The name that every database host's certificate bears.",
     "database_route.databases": "The databases that the host reaches: its own application's.",
@@ -49,19 +47,6 @@ KEYS = {
     "database_route.databases[].user": "The database's owner, as whom the application logs in.",
     "database_route.databases[].password": "The owner's password.",
     "database_route.settings": "pillar/settings/database_route.yaml, except the two ports.",
-    "database_route.settings.pool_size": "The most connections to PostgreSQL of one app host.",
-    "database_route.settings.max_clients": "The most connections that pgbouncer accepts.",
-    "database_route.settings.query_wait_timeout": "The seconds that a query waits for a primary.",
-    "database_route.settings.server_login_retry": "The seconds between two tries to log in.",
-    "database_route.settings.connect": "The longest wait for a connection to a database host.",
-    "database_route.settings.check": "The longest wait for the answer to a health check.",
-    "database_route.settings.inter": "The time between two health checks.",
-    "database_route.settings.fastinter": (
-        "The time between two health checks while a host changes its state."
-    ),
-    "database_route.settings.fall": "The failed checks after which a host is not the primary.",
-    "database_route.settings.rise": "The good checks after which a host is the primary.",
-    "database_route.settings.retries": "The tries to connect while there is no primary.",
     "app": "The application on an app host, and nginx before it.",
     "app.kind": "The kind of the application: `odoo` or `node`.",
     "app.name": "The name of the application's file in pillar/app.",
@@ -87,22 +72,6 @@ KEYS = {
     "app.secrets.login_password": "The password of the first user, `admin`.",
     "app.data": "The application's directory on the shared volume.",
     "app.settings": "pillar/settings/app.yaml.",
-    "app.settings.workers": "The worker processes; null stands for 1 + 2 for each core.",
-    "app.settings.cron_threads": "The threads that run Odoo's scheduled jobs on each app host.",
-    "app.settings.database_connections": "The most database connections of one Odoo process.",
-    "app.settings.limit_memory_soft": "The MiB above which a worker is replaced after its request.",
-    "app.settings.limit_memory_hard": "The MiB above which a worker's request is aborted.",
-    "app.settings.limit_time_cpu": "The most seconds of processor time of a request.",
-    "app.settings.limit_time_real": "The most seconds of a request.",
-    "app.settings.limit_request": "The requests after which a worker is replaced.",
-    "app.settings.log_level": "How much the application logs.",
-    "app.settings.log_days": "The days for which logs are kept.",
-    "app.settings.upload": "The largest upload that nginx accepts.",
-    "app.settings.static_cache": "The minutes for which nginx and browsers keep static files.",
-    "app.settings.npm_registry": (
-        "The npm registry for a Node application; null leaves /etc/npmrc of the host as it is."
-    ),
-    "app.settings.wait": "The seconds that a state waits for the database or for the application.",
 }
 """The meanings of the keys of its pillar."""
 

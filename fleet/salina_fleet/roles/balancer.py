@@ -39,24 +39,6 @@ KEYS = {
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
     "balancer.applications[].servers[].port": "The port of the app host's web server.",
     "balancer.settings": "pillar/settings/balancer.yaml, except `balance`.",
-    "balancer.settings.maxconn": "The most connections that HAProxy accepts at the same time.",
-    "balancer.settings.connect": "The longest wait for a connection to an app host.",
-    "balancer.settings.client": "The longest silence of a client.",
-    "balancer.settings.server": "The longest wait for an answer of an app host.",
-    "balancer.settings.tunnel": "The longest silence on a websocket.",
-    "balancer.settings.queue": "The longest wait of a request for a free app host.",
-    "balancer.settings.http_request": "The longest time that a client takes to send its request.",
-    "balancer.settings.check": "The longest wait for the answer to a health check.",
-    "balancer.settings.inter": "The time between two health checks.",
-    "balancer.settings.fastinter": (
-        "The time between two health checks while a host changes its state."
-    ),
-    "balancer.settings.fall": "The failed checks after which a host gets no more requests.",
-    "balancer.settings.rise": "The good checks after which a host gets requests again.",
-    "balancer.settings.slowstart": "The time in which a returning host gets up to its full share.",
-    "balancer.settings.retries": "How often HAProxy tries a failed request again.",
-    "balancer.settings.drain": "The seconds that a leaving host's requests may take to end.",
-    "balancer.settings.hsts": "The seconds for which browsers insist on HTTPS.",
 }
 """The meanings of the keys of its pillar."""
 

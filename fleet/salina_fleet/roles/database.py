@@ -45,29 +45,8 @@ KEYS = {
     "database.members[].name": "The database host's id.",
     "database.members[].address": "The database host's address.",
     "database.quorum": "Address and port of every voter's etcd.",
-    "database.port": "PostgreSQL's port.",
-    "database.rest_port": "The port of Patroni's REST interface.",
-    "database.version": "PostgreSQL's major version.",
-    "database.parameters": "PostgreSQL's own parameters.",
     "database.parameters.NAME": "The value of the parameter, as PostgreSQL documents it.",
     "database.settings": "The other keys of pillar/settings/database.yaml.",
-    "database.settings.ttl": "The seconds after which a dead primary's lease ends.",
-    "database.settings.loop_wait": "The seconds between two rounds of Patroni.",
-    "database.settings.retry_timeout": "The seconds for which Patroni repeats a failed request.",
-    "database.settings.primary_start_timeout": (
-        "The seconds that a crashed primary has to start again before another host takes over."
-    ),
-    "database.settings.maximum_lag_on_failover": (
-        "The bytes that a replica may be behind and still become the primary."
-    ),
-    "database.settings.synchronous_mode": "Whether a commit waits until a second host has it.",
-    "database.settings.failsafe_mode": (
-        "Whether the primary goes on without the quorum while all other members answer it."
-    ),
-    "database.settings.check_timeline": (
-        "Whether a member must have the current timeline to become the primary."
-    ),
-    "database.settings.wait": "The seconds that a state waits for the cluster.",
     "database.passwords": "The passwords of the cluster's own roles.",
     "database.passwords.superuser": "The password of the role `postgres`.",
     "database.passwords.replication": "The password of the role that replicas log in as.",
@@ -145,7 +124,7 @@ class DatabaseSettings(Tuning):
     )
     wait: int = number(300, 1, 3600, "The seconds that a state waits for the cluster.")
     parameters: dict[str, Scalar] = values(
-        PARAMETERS, "PostgreSQL's own parameters, which are added to the defaults."
+        PARAMETERS, "PostgreSQL's own parameters; those of the file are added to the defaults."
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:

@@ -26,11 +26,6 @@ KEYS = {
     "quorum.members[].name": "The voter's id.",
     "quorum.members[].address": "The voter's address.",
     "quorum.token": "A text that keeps two clusters apart which meet by mistake; it is not secret.",
-    "quorum.client_port": "The port for Patroni.",
-    "quorum.peer_port": "The port for the other voters.",
-    "quorum.heartbeat_interval": "The milliseconds between two heartbeats of the leader.",
-    "quorum.election_timeout": "The milliseconds of silence after which the voters elect a leader.",
-    "quorum.wait": "The seconds that a state waits for the other voters.",
 }
 """The meanings of the keys of its pillar."""
 

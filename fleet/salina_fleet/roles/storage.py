@@ -27,10 +27,7 @@ KEYS = {
     "storage.volume.bricks": "The bricks in their order: host and directory.",
     "storage.volume.options": "The options that every apply restores.",
     "storage.volume.options.NAME": "The value of the option, as `gluster volume get` shows it.",
-    "storage.brick": "The directory of this host's brick.",
     "storage.family": "The address family of the storage hosts: `inet` or `inet6`.",
-    "storage.max_port": "The highest port that a brick may take; the lowest is 49152.",
-    "storage.wait": "The seconds that a state waits for the other storage hosts.",
 }
 """The meanings of the keys of its pillar."""
 
