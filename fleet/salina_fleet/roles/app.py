@@ -51,9 +51,7 @@ KEYS = {
     "app.kind": "The kind of the application: `odoo` or `node`.",
     "app.name": "The name of the application's file in pillar/app.",
     "app.definition": "The content of that file with its defaults.",
-    "app.definition.NAME": (
-        "One key of the file; pillar/app/crm-2017.yaml and pillar/app/odoo-14.0.yaml explain them."
-    ),
+    "app.definition.NAME": "One key of the file; docs/settings.md explains them.",
     "app.address": "The address at which nginx listens.",
     "app.port": "The port at which nginx listens.",
     "app.balancers": (
