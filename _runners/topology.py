@@ -6,11 +6,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina_fleet import map as salina_map
-from salina_fleet import policy, runner
-from salina_fleet import site as salina_site
-from salina_fleet.model import settings as salina_settings
-from salina_fleet.model import topology as salina_topology
+from salina_fleet import policy, runner, site
+from salina_fleet.map import mermaid, svg
+from salina_fleet.model import settings, topology
 from salina_fleet.schema import document
 
 __opts__: dict[str, Any]
@@ -33,14 +31,14 @@ def check(path: str | None = None) -> str:
         salt-run topology.check /root/next-topology.yaml
     """
     if path is None:
-        site = runner.site(__opts__)
-        return f"{salina_site.TOPOLOGY} is good: {len(site.fleet.hosts)} hosts"
+        hosts = runner.site(__opts__).fleet.hosts
+        return f"{site.TOPOLOGY} is good: {len(hosts)} hosts"
     try:
-        settings = salina_settings.load(f"{__opts__['salina']['root']}/{salina_site.SETTINGS}")
-        topology = salina_topology.load(path, settings)
+        tuned = settings.load(f"{__opts__['salina']['root']}/{site.SETTINGS}")
+        planned = topology.load(path, tuned)
     except document.DataError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
-    return f"{path} is good: {len(topology.fleet())} hosts"
+    return f"{path} is good: {len(planned.fleet())} hosts"
 
 
 def show() -> dict[str, Any]:
@@ -81,7 +79,7 @@ def map(format: str = "mermaid") -> str:
         salt-run topology.map
         salt-run topology.map format=svg --out=raw
     """
-    drawings = {"mermaid": salina_map.mermaid, "svg": salina_map.svg}
+    drawings = {"mermaid": mermaid.draw, "svg": svg.draw}
     if format not in drawings:
         # not SaltInvocationError: that is a TypeError, after which a runner's exit code is 0
         raise CommandExecutionError(

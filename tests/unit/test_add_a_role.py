@@ -16,7 +16,8 @@ from tests.conftest import REPOSITORY
 ASK = """
 import json, sys
 from pathlib import Path
-from salina_fleet import map, policy, secrets, site
+from salina_fleet import policy, secrets, site
+from salina_fleet.map import mermaid
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.declare import describe
 root, state = Path(sys.argv[1]), Path(sys.argv[2])
@@ -27,7 +28,7 @@ host = fleet.hosts["nas1"]
 pillars = {one: read.pillar(one) for one in ("nas1", "nas2", "s1")}
 checks = [check for role in host.roles for check in ROLES[role].checks(fleet, host, {})]
 print(json.dumps({
-    "roles": host.roles, "pillars": pillars, "tiers": fleet.tiers(), "map": map.mermaid(fleet),
+    "roles": host.roles, "pillars": pillars, "tiers": fleet.tiers(), "map": mermaid.draw(fleet),
     "checks": checks, "rows": fleet.rows, "keys": dict(ROLES["clock"].keys),
     "settings": {
         f"{name}.{entry.path}": entry.about

@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from salina_fleet import map
+from salina_fleet.fleet import Fleet
+from salina_fleet.map import mermaid, svg
 from tests import fleets
 
 NAMES = ["default", *fleets.OTHERS]
@@ -16,7 +17,7 @@ NAMES = ["default", *fleets.OTHERS]
 def test_svg(name: str) -> None:
     """S15: The picture is well formed and shows each host, each network and the service."""
     fleet = fleets.fleet(name)
-    root = ElementTree.fromstring(map.svg(fleet))
+    root = ElementTree.fromstring(svg.draw(fleet))
     texts = " | ".join(
         element.text or "" for element in root.iter() if element.tag.endswith("text")
     )
@@ -31,7 +32,7 @@ def test_svg(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_svg_stays_inside(name: str) -> None:
     """Nothing lies outside the picture."""
-    root = ElementTree.fromstring(map.svg(fleets.fleet(name)))
+    root = ElementTree.fromstring(svg.draw(fleets.fleet(name)))
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     for element in root.iter():
         if element.tag.endswith("rect") and "x" in element.attrib:
@@ -43,15 +44,15 @@ def test_large_fleet_is_one_group() -> None:
     """A large pool is drawn as its first and its last hosts."""
     topology = fleets.topology("five-apps")
     members = {"web": [f"web-{n}-blue" for n in range(1, 101)]}
-    fleet = map.Fleet(topology, members, fleets.settings())
-    picture = map.svg(fleet)
+    fleet = Fleet(topology, members, fleets.settings())
+    picture = svg.draw(fleet)
     assert "web-100-blue" in picture and "web-50-blue" not in picture
     assert "… 96 more" in picture
 
 
 def test_mermaid() -> None:
     """The arrows of the default fleet, as text for Markdown."""
-    text = map.mermaid(fleets.fleet())
+    text = mermaid.draw(fleets.fleet())
     assert text.startswith("flowchart LR\n")
     for arrow in (
         'clients -->|"80, 443"| firewall',
@@ -66,7 +67,7 @@ def test_mermaid() -> None:
 
 def test_two_applications_are_two_groups() -> None:
     """Issue 5: each with its own hosts, and an arrow of its own from the balancer."""
-    text = map.mermaid(fleets.fleet("two-applications"))
+    text = mermaid.draw(fleets.fleet("two-applications"))
     assert 'subgraph app_shop["app: shop"]' in text
     for application in ("crm", "shop"):
         assert f'  balancer -->|"80"| app_{application}\n' in text
@@ -75,4 +76,4 @@ def test_two_applications_are_two_groups() -> None:
 def test_picture_of_the_readme() -> None:
     """docs/map.svg is the picture of the repository's own topology (`make map`)."""
     drawn = (fleets.REPOSITORY / "docs" / "map.svg").read_text(encoding="utf-8")
-    assert drawn == map.svg(fleets.fleet()), "the picture is old: make map"
+    assert drawn == svg.draw(fleets.fleet()), "the picture is old: make map"
