@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import command as salina_command
-from salina.common import health as salina_health
+from salina.common import commands, http
 from salina.database.psql import PsqlError, Session, installed
 
 __salt__: dict[str, Any]
@@ -26,7 +25,7 @@ def health(url: str, cookie: str | None = None, timeout: float = 5) -> str:
     CLI Example:
         salt s1 application.health http://127.0.0.1:8069/web/health
     """
-    return salina_health.ask(url, {"Cookie": cookie} if cookie else {}, timeout)[0]
+    return http.ask(url, {"Cookie": cookie} if cookie else {}, timeout)[0]
 
 
 def listening(address: str, port: int) -> bool:
@@ -46,7 +45,7 @@ def listening(address: str, port: int) -> bool:
         salt s1 application.listening 10.1.3.11 80
     """
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    listing = salina_command.run(
+    listing = commands.run(
         __salt__["cmd.run_all"], ["ss", "--no-header", "--listening", "--numeric", "--tcp"]
     )
     return where in [line.split()[3] for line in listing.splitlines()]

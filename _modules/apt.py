@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import apt, command
+from salina.common import apt, commands
 
 __salt__: dict[str, Any]
 __grains__: dict[str, Any]
@@ -68,7 +68,7 @@ def finish() -> None:
     run(["dpkg", *CONFFILES, "--configure", "--pending"], python_shell=False, env=QUIET)
     options = [f"--option=DPkg::Options::={option}" for option in CONFFILES]
     fix = ["apt-get", "--assume-yes", "--quiet", *options, "--fix-broken", "install"]
-    command.run(run, fix, env=QUIET)
+    commands.run(run, fix, env=QUIET)
 
 
 def source(release: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.balancer import haproxy
-from salina.common import health
+from salina.common import http
 
 SOCKET = haproxy.SOCKET
 #: A header. In a request of this host it names the server that must answer; in an answer, the one
@@ -88,7 +88,7 @@ def answer(
         salt lb1 balancer.answer s4 https://10.1.2.2/web/health crm.example
     """
     headers = {"Host": domain, SERVER: server} | ({"Cookie": cookie} if cookie else {})
-    fault, found = health.ask(url, headers, timeout)
+    fault, found = http.ask(url, headers, timeout)
     by = found.get(SERVER, "an unnamed server")
     return fault or ("" if by == server else f"{by} answered instead")
 

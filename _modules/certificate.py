@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-from salina.common import certificate as salina_certificate
-from salina.common import file
-from salina.common import wait as salina_wait
+from salina.common import certificate, file
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 
@@ -67,7 +66,7 @@ def make_key(path: str, group: str) -> None:
     """
     mode, owner = _access(group)
     if not os.path.exists(path):
-        file.put(path, salina_certificate.new_key().encode(), 0o600)
+        file.put(path, certificate.new_key().encode(), 0o600)
     os.chown(path, *owner)
     os.chmod(path, mode)
 
@@ -100,8 +99,8 @@ def faults(path: str, key: str, ca: str, names: list[str], days_remaining: int =
         salt nas1 certificate.faults /etc/salina/tls/host.crt /etc/salina/tls/host.key \
             /etc/salina/tls/ca.crt '["DNS:nas1"]'
     """
-    certificate = Path(path)
-    found = certificate.read_bytes() if certificate.exists() else None
+    stored = Path(path)
+    found = stored.read_bytes() if stored.exists() else None
     return _judge(found, key, ca, names, days_remaining)
 
 
@@ -144,17 +143,17 @@ def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> s
         return "; ".join(_judge(pem, key, ca, names, 0))
 
     try:
-        salina_wait.clear(obstacle, wait, "a certificate from the master's CA")
+        waiting.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
     file.put(path, pem)
-    return salina_certificate.serial(pem)
+    return certificate.serial(pem)
 
 
 def _judge(found: bytes | None, key: str, ca: str, names: list[str], days: int) -> list[str]:
     try:
         own, authority = Path(key).read_bytes(), Path(ca).read_bytes()
         now = datetime.now(UTC)
-        return list(salina_certificate.faults(found, own, authority, names, now, days))
+        return list(certificate.faults(found, own, authority, names, now, days))
     except (OSError, ValueError) as error:
         raise CommandExecutionError(f"the certificate cannot be checked: {error}") from error

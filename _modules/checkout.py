@@ -9,8 +9,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command as salina_command
-from salina.common import file
+from salina.common import commands, file
 
 __salt__: dict[str, Any]
 
@@ -143,4 +142,4 @@ def _git(path: str | Path, *arguments: str) -> str:
 
 def _command(argv: list[str]) -> str:
     """Run a command that never asks for a password, and return its output."""
-    return salina_command.run(__salt__["cmd.run_all"], argv, env={"GIT_TERMINAL_PROMPT": "0"})
+    return commands.run(__salt__["cmd.run_all"], argv, env={"GIT_TERMINAL_PROMPT": "0"})

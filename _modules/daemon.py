@@ -8,8 +8,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command as salina_command
-from salina.common import service
+from salina.common import commands, service
 
 __salt__: dict[str, Any]
 
@@ -60,4 +59,4 @@ def restart_afterwards(name: str, unit: str) -> None:
         return
     script = f"timeout 1h tail --pid={os.getpid()} -f /dev/null; systemctl restart {name}"
     command = ["systemd-run", "--collect", f"--unit={unit}", "sh", "-c", script]
-    salina_command.run(__salt__["cmd.run_all"], command)
+    commands.run(__salt__["cmd.run_all"], command)

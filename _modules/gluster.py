@@ -13,7 +13,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command as salina_command
+from salina.common import commands
 from salina.storage import gluster
 from salina.storage.gluster import GlusterError, Peer, Volume
 
@@ -379,4 +379,4 @@ def _gluster(*words: str, server: str = "localhost") -> str:
 
 
 def _run(*words: str) -> str:
-    return salina_command.run(__salt__["cmd.run_all"], words)
+    return commands.run(__salt__["cmd.run_all"], words)

@@ -19,8 +19,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.application import node
-from salina.common import command as salina_command
-from salina.common import file as salina_file
+from salina.common import commands, file
 
 __salt__: dict[str, Any]
 
@@ -77,10 +76,10 @@ def unpack(path: str, package: str, version: str, integrity: str) -> None:
         )
     aside = _fresh(Path(path))
     archive = aside / RECORD  # the record replaces the archive, so nothing else is left of it
-    salina_file.put(archive, content)
+    file.put(archive, content)
     tar = ["tar", "--extract", "--gzip", "--strip-components=1", "--no-same-owner"]
     _command([*tar, f"--file={archive}", f"--directory={aside}"])
-    salina_file.put(archive, f"{found}\n")
+    file.put(archive, f"{found}\n")
     if Path(path).exists():
         shutil.rmtree(path)
     aside.rename(path)
@@ -160,7 +159,7 @@ def install(
     if not home.exists():
         aside = _fresh(home)
         for name, content in _manifest(checkout, lock).items():
-            salina_file.put(aside / name, content)
+            file.put(aside / name, content)
         _run(aside, Path(runtime), Path(npm), command)
         aside.rename(home)
     link(checkout, str(home))
@@ -218,13 +217,13 @@ def _manifest(checkout: str, lock: str) -> dict[str, str]:
         if not path:
             raise CommandExecutionError(f"lock: {lock} is not on the master")
     texts = {}
-    for name, file in (("package.json", f"{checkout}/package.json"), ("package-lock.json", path)):
-        if not Path(file).exists():
+    for name, source in (("package.json", f"{checkout}/package.json"), ("package-lock.json", path)):
+        if not Path(source).exists():
             raise CommandExecutionError(
-                f"{file} is missing: an application must have package.json, and either "
+                f"{source} is missing: an application must have package.json, and either "
                 "package-lock.json or the key node.lock in its file of pillar/app"
             )
-        texts[name] = Path(file).read_text()
+        texts[name] = Path(source).read_text()
     return texts
 
 
@@ -263,4 +262,4 @@ def _fresh(path: Path) -> Path:
 
 
 def _command(argv: list[str], **options: Any) -> None:
-    salina_command.run(__salt__["cmd.run_all"], argv, **options)
+    commands.run(__salt__["cmd.run_all"], argv, **options)

@@ -9,7 +9,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command as salina_command
+from salina.common import commands
 from salina.database.psql import PsqlError, Session, literal
 
 __salt__: dict[str, Any]
@@ -125,7 +125,7 @@ def _run(
     """Run a command as a user, and keep its environment out of the log."""
     become = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
     result = __salt__["cmd.run_all"](
-        [*salina_command.MORTAL, *become, "--", *command],
+        [*commands.MORTAL, *become, "--", *command],
         python_shell=False,
         cwd=cwd,
         stdin=stdin,

@@ -14,7 +14,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command, file
+from salina.common import commands, file
 
 __salt__: dict[str, Any]
 
@@ -132,4 +132,4 @@ def _with_its_own_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
 
 
 def _run(argv: list[str], env: dict[str, str] | None = None) -> None:
-    command.run(__salt__["cmd.run_all"], argv, env=env or {})
+    commands.run(__salt__["cmd.run_all"], argv, env=env or {})

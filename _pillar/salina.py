@@ -10,16 +10,16 @@ import importlib
 import sys
 from typing import Any
 
-from salina_fleet import site as salina_site
+from salina_fleet import site
 
-if salina_site.outdated():
+if site.outdated():
     # Salt executes this file for each pillar, in a worker that lives for weeks. After an update of
     # the repository the worker must import the packages again. It must do so here, because Salt has
     # them on its path only while it loads a module.
-    for _name in [name for name in sys.modules if name.split(".")[0] in salina_site.PACKAGES]:
+    for _name in [name for name in sys.modules if name.split(".")[0] in site.PACKAGES]:
         del sys.modules[_name]
     importlib.invalidate_caches()
-    salina_site = importlib.import_module("salina_fleet.site")
+    site = importlib.import_module("salina_fleet.site")
 
 __opts__: dict[str, Any]
 
@@ -50,5 +50,5 @@ def ext_pillar(
         salt-run pillar.show_pillar nas1
     """
     configured = __opts__.get("salina", {})
-    site = salina_site.read(root or configured["root"], state or configured["state"])
-    return {} if minion_id.endswith(MASTER_ITSELF) else site.pillar(minion_id)
+    known = site.read(root or configured["root"], state or configured["state"])
+    return {} if minion_id.endswith(MASTER_ITSELF) else known.pillar(minion_id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import file as salina_file
+from salina.common import file
 from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
@@ -52,8 +52,8 @@ def evaluate() -> dict[str, Any]:
         return {"waits for": status["running"]}
     pool, members = status[rule.pool], site.fleet.members[rule.pool]
     now = time.time()
-    file = site.state / HISTORY
-    kept = autoscale.loads(file.read_text()) if file.exists() else History()
+    past = site.state / HISTORY
+    kept = autoscale.loads(past.read_text()) if past.exists() else History()
     ended = status["last change"]["ended"] if status["last change"] else None
     if ended:
         kept = replace(kept, changed=max(kept.changed, datetime.fromisoformat(ended).timestamp()))
@@ -68,7 +68,7 @@ def evaluate() -> dict[str, Any]:
     if changes:
         # recorded before the change, so that a failed one is not repeated at once
         history = replace(history, changed=now)
-    salina_file.put(file, autoscale.dumps(history))
+    file.put(past, autoscale.dumps(history))
     if changes:
         _scale(rule.pool, wanted)
     return {"load": load, "members": len(members), "wanted": wanted}

@@ -14,11 +14,10 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import file as salina_file
-from salina.common import wait
+from salina.common import file, wait
 from salina_fleet import minions, runner
 from salina_fleet.change import exclusive
-from salina_fleet.model import members as salina_members
+from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.roles.balancer import BalancerSettings
 from salina_fleet.roles.storage import StorageSettings
@@ -62,7 +61,7 @@ def begin(**request: Any) -> dict[str, Any]:
     if change.touched:
         _save_unfinished(site, runner.unfinished(site) | {change.pool: list(change.touched)})
         wanted = {**site.fleet.members, change.pool: change.members}
-        salina_members.save(site.members_file, wanted, site.fleet.topology)
+        members.save(site.members_file, wanted, site.fleet.topology)
     return runner.told(_site(), change)
 
 
@@ -214,7 +213,7 @@ def done(pool: str) -> dict[str, Any]:
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _save_unfinished(site, begun | {pool: []})
-    salina_file.put(site.state / runner.LAST_CHANGE, json.dumps(last))
+    file.put(site.state / runner.LAST_CHANGE, json.dumps(last))
     return last
 
 
@@ -223,8 +222,7 @@ def _site() -> Site:
 
 
 def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
-    file = site.state / salina_members.UNFINISHED
-    salina_members.save_unfinished(file, hosts, site.fleet.topology)
+    members.save_unfinished(site.state / members.UNFINISHED, hosts, site.fleet.topology)
 
 
 def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Failures:
@@ -238,7 +236,7 @@ def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Fai
     left = {
         pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
     }
-    salina_members.save(site.members_file, left, site.fleet.topology)
+    members.save(site.members_file, left, site.fleet.topology)
     failed = provisioner.destroy(__opts__, list(hosts))
     away = {*hosts} - {*known, *failed}
     begun = {

@@ -11,8 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import file as salina_file
-from salina.common import wait
+from salina.common import file, wait
 from salina.common.https import host_port
 from salina_fleet import minions, runner
 from salina_fleet.change import exclusive, join
@@ -166,7 +165,7 @@ def user_data(host: str, path: str) -> str:
             f"host: {host!r} is not in the topology; choose a host or a pool's id from "
             "pillar/topology.yaml, or add it there"
         )
-    salina_file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
+    file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
     return f"{path} holds the user data of {host}; its key is accepted"
 
 

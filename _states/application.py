@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from salina.common import command as salina_command
-from salina.common import state
-from salina.common import wait as salina_wait
+from salina.common import commands, state
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -71,7 +70,7 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
     changes = {"listening": {"old": None, "new": where}}
     if __opts__["test"]:
         return state.result(name, None, f"it would be restarted to listen on {where}", changes)
-    salina_command.systemctl(__salt__, "restart", name)
+    commands.systemctl(__salt__, "restart", name)
     if not __salt__["application.listening"](address, port):
         fault = f"it succeeded, but {name} does not listen on {where} (see journalctl -u {name})"
         return state.result(name, False, f"systemctl restart {name}: {fault}")
@@ -81,7 +80,7 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
 def _wait(name: str, obstacle: Callable[[], str], wait: int, what: str) -> dict[str, Any]:
     """Return the result of a state that waits; a prediction asks only once."""
     if not __opts__["test"]:
-        salina_wait.clear(obstacle, wait, what)
+        waiting.clear(obstacle, wait, what)
         return state.result(name, True, f"{what} answers")
     found = obstacle()
     if found:

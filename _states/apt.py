@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from salina.common import state
-from salina.common import wait as salina_wait
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __states__: dict[str, Any]
@@ -36,7 +36,7 @@ def whole(name: str, wait: int) -> dict[str, Any]:
         return state.result(name, True, "no package is half installed")
     if __opts__["test"]:
         return state.result(name, None, f"these would be finished: {', '.join(found)}")
-    salina_wait.clear(__salt__["apt.busy"], wait, "the packages")
+    waiting.clear(__salt__["apt.busy"], wait, "the packages")
     found = __salt__["apt.unfinished"]()
     if found:
         __salt__["apt.finish"]()

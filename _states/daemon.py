@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import command, state
+from salina.common import commands, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -34,7 +34,7 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
     if __opts__["test"]:
         comment = f"{name} would {action}, because {', '.join(unread)} changed"
         return state.result(name, None, comment)
-    command.systemctl(__salt__, action, name)
+    commands.systemctl(__salt__, action, name)
     return state.result(name, True, f"{name} was {action}ed", {"read": unread})
 
 

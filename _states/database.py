@@ -7,7 +7,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import state
-from salina.common import wait as salina_wait
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -42,7 +42,7 @@ def present(name: str, wait: int) -> dict[str, Any]:
             plan = __salt__["database.plan"]()
         return "; ".join(f"{subject} is not {change}" for subject, change in plan["steps"])
 
-    salina_wait.clear(missing, wait, "roles and databases to arrive from the primary")
+    waiting.clear(missing, wait, "roles and databases to arrive from the primary")
     return ret
 
 

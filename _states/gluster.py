@@ -12,7 +12,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import state
-from salina.common import wait as salina_wait
+from salina.common import wait as waiting
 from salina.storage import gluster
 from salina.storage.gluster import Peer, Volume
 
@@ -94,7 +94,7 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
         waits = [*plan.waits, *(f"{peer} does not answer on port 24007" for peer in silent)]
         return "; ".join(waits) if waits or not plan.probe else "the peers were added just now"
 
-    salina_wait.clear(obstacle, wait, "the trusted pool")
+    waiting.clear(obstacle, wait, "the trusted pool")
     changes = _joining(_members(__salt__["gluster.pool"](host)), before)
     return state.result(name, True, "the pool was completed", changes)
 
@@ -156,7 +156,7 @@ def volume(
                 return refused
         return plan.waits or ", ".join(f"{step[0]} was done just now" for step in plan.steps)
 
-    salina_wait.clear(obstacle, wait, f"volume {name}")
+    waiting.clear(obstacle, wait, f"volume {name}")
     return state.result(name, True, "the volume is started, with its bricks and options", changes)
 
 
@@ -206,7 +206,7 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         unit = __salt__["gluster.mount"](name)
         return f"see journalctl -u gluster-mountable -u {unit}"
 
-    salina_wait.clear(obstacle, wait, f"volume {volume} to be mountable")
+    waiting.clear(obstacle, wait, f"volume {volume} to be mountable")
     return state.result(name, True, "it was mounted", changes)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command, state
-from salina.common import wait as salina_wait
+from salina.common import commands, state
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -43,9 +43,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     if __opts__["test"]:
         found = no_primary()
         return state.result(name, None, f"it would wait for a primary: {found}") if found else ret
-    salina_wait.clear(
-        no_primary, wait, "a primary (the first database host initialises the cluster)"
-    )
+    waiting.clear(no_primary, wait, "a primary (the first database host initialises the cluster)")
     if first and __salt__["patroni.initialise_again"]():
         ret["changes"] = {"initialisation": "interrupted, begun again"}
     return ret
@@ -82,7 +80,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     ret["changes"] = _wait_working(name, wait)
     if old:
         ret["changes"] |= {"restarted": old} | _hand_over(wait)
-        command.systemctl(__salt__, "restart", name)
+        commands.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
     return ret
 
@@ -134,7 +132,7 @@ def _hand_over(wait: int) -> dict[str, str]:
             return str(error)
         return ""
 
-    salina_wait.clear(
+    waiting.clear(
         refused, wait, "a replica that can take over (without one: salt ID service.restart)"
     )
     return {"handed over to": str(__salt__["patroni.leader"]())}
@@ -154,5 +152,5 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
         return str(__salt__["patroni.obstacle"]())
 
     what = f"this host to work in the database cluster (see journalctl -u {name})"
-    salina_wait.clear(obstacle, wait, what)
+    waiting.clear(obstacle, wait, what)
     return changes

@@ -6,8 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command, state
-from salina.common import wait as salina_wait
+from salina.common import commands, state
+from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -41,15 +41,15 @@ def joined(name: str, wait: int, files: list[str]) -> dict[str, Any]:
             return state.result(name, True, "this host is a member")
         return state.result(name, None, f"{name} would start or restart, and this host would join")
     if not enabled:
-        command.systemctl(__salt__, "enable", name)
+        commands.systemctl(__salt__, "enable", name)
         changes["enabled"] = True
     if not data and not running:
         changes["joined"] = _enter(wait)
     if not running:
-        command.systemctl(__salt__, "start", name, no_block=True)
+        commands.systemctl(__salt__, "start", name, no_block=True)
         changes["started"] = True
     if old:
-        command.systemctl(__salt__, "restart", name, no_block=True)
+        commands.systemctl(__salt__, "restart", name, no_block=True)
         changes["restarted"] = old
     _serve(name, wait)
     __salt__["quorum.entered"]()
@@ -79,7 +79,7 @@ def serves(name: str, endpoints: list[str], wait: int) -> dict[str, Any]:
         if obstacle:
             return state.result(name, None, f"it would wait: {obstacle}")
         return state.result(name, True, "the quorum serves")
-    salina_wait.clear(
+    waiting.clear(
         lambda: str(__salt__["quorum.obstacle"](endpoints)),
         wait,
         f"the quorum ({', '.join(endpoints)})",
@@ -98,14 +98,14 @@ def _enter(wait: int) -> str:
             return str(error)
         return ""
 
-    salina_wait.clear(
+    waiting.clear(
         refused, wait, "the other members, to join the quorum or to learn that there is none"
     )
     return how
 
 
 def _serve(name: str, wait: int) -> None:
-    salina_wait.clear(
+    waiting.clear(
         lambda: str(__salt__["quorum.own_obstacle"]()),
         wait,
         f"this host's member of the quorum (see journalctl -u {name})",

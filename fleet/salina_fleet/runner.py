@@ -8,16 +8,16 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import policy
-from salina_fleet import site as salina_site
 from salina_fleet.change import scale
 from salina_fleet.model import members
 from salina_fleet.schema.document import DataError, show
+from salina_fleet.site import Site, read
 
 LAST_CHANGE = "last-change.json"
 """The file in the master's state directory that describes the last complete change."""
 
 
-def site(opts: dict[str, Any]) -> salina_site.Site:
+def site(opts: dict[str, Any]) -> Site:
     """Return everything that the master decides from, as its configuration says (`salina:`).
 
     Raises:
@@ -27,12 +27,12 @@ def site(opts: dict[str, Any]) -> salina_site.Site:
     if not configured:
         raise CommandExecutionError("the master's configuration has no `salina: {root, state}`")
     try:
-        return salina_site.read(configured["root"], configured["state"])
+        return read(configured["root"], configured["state"])
     except DataError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 
-def unfinished(site: salina_site.Site) -> dict[str, list[str]]:
+def unfinished(site: Site) -> dict[str, list[str]]:
     """Return the hosts of each pool that a change has begun with and not finished.
 
     Raises:
@@ -45,7 +45,7 @@ def unfinished(site: salina_site.Site) -> dict[str, list[str]]:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 
-def plan(site: salina_site.Site, request: dict[str, Any]) -> scale.Change:
+def plan(site: Site, request: dict[str, Any]) -> scale.Change:
     """Return the change that a request for a pool needs.
 
     Args:
@@ -63,7 +63,7 @@ def plan(site: salina_site.Site, request: dict[str, Any]) -> scale.Change:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 
-def told(site: salina_site.Site, change: scale.Change) -> dict[str, Any]:
+def told(site: Site, change: scale.Change) -> dict[str, Any]:
     """Return a change with its steps and the hosts that follow it, as `scale.told` describes."""
     balancers = [host.id for host in site.fleet.having("balancer")]
     beside = policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import salina
-from salina.common import tree as salina_tree
+from salina.common import tree
 from salina_fleet import pillar, secrets
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import definition as salina_definition
-from salina_fleet.model import members as salina_members
-from salina_fleet.model import settings as salina_settings
-from salina_fleet.model import topology as salina_topology
+from salina_fleet.model import definition, members, settings, topology
+from salina_fleet.model.members import Members
 from salina_fleet.model.settings import Settings
-from salina_fleet.model.topology import Application, Host
+from salina_fleet.model.topology import Application, Host, Topology
 from salina_fleet.role import MasterData
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError
@@ -68,7 +66,7 @@ class Site:
     @property
     def members_file(self) -> Path:
         """Return the file of the pools' active members."""
-        return self.state / salina_members.FILE
+        return self.state / members.FILE
 
     @property
     def change_file(self) -> Path:
@@ -98,9 +96,9 @@ def read(root: str | Path, state: str | Path) -> Site:
     signature = _signature(
         [
             root / TOPOLOGY,
-            state / salina_members.FILE,
+            state / members.FILE,
             *(file for name in (SETTINGS, APPLICATIONS) for file in (root / name).glob("*.yaml")),
-            *(file for kind in salina_tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
+            *(file for kind in tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
         ]
     )
     key = (str(root), str(state))
@@ -116,38 +114,61 @@ def outdated() -> bool:
 
 def _read(root: Path, state: Path) -> Site:
     faults: list[str] = []
-    settings = Settings()
-    try:
-        settings = salina_settings.load(root / SETTINGS)
-    except salina_settings.SettingsError as error:
-        faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
-    try:
-        topology = salina_topology.load(root / TOPOLOGY, settings)
-    except salina_topology.TopologyError as error:
-        raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
-    members = topology.initial()
-    file = state / salina_members.FILE
-    try:
-        members = salina_members.load(file, topology)
-    except salina_members.MembersError as error:
-        faults += _prefixed(str(file), error)
-    definitions: dict[str, Mapping[str, Any]] = {}
-    for one in topology.applications.values():
-        if one.definition in definitions:
-            continue
-        try:
-            definitions[one.definition] = definition(root, one)
-        except SiteError as error:
-            faults += error.faults
-        else:
-            faults += _port_faults(one.definition, definitions[one.definition], settings)
+    settings = _settings(root, faults)
+    topology = _topology(root, settings, faults)
+    members = _members(state, topology, faults)
+    definitions = _definitions(root, topology, settings, faults)
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
-    return Site(root, state, fleet, definitions, salina_tree.of_repository(root))
+    return Site(root, state, fleet, definitions, tree.of_repository(root))
 
 
-def definition(root: Path, application: Application) -> Mapping[str, Any]:
+def _settings(root: Path, faults: list[str]) -> Settings:
+    """Return the settings; after a fault the defaults, so that the other files can be judged."""
+    try:
+        return settings.load(root / SETTINGS)
+    except settings.SettingsError as error:
+        faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
+        return Settings()
+
+
+def _topology(root: Path, settings: Settings, faults: list[str]) -> Topology:
+    """Return the topology; a fault ends the reading, because all other files depend on it."""
+    try:
+        return topology.load(root / TOPOLOGY, settings)
+    except topology.TopologyError as error:
+        raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
+
+
+def _members(state: Path, topology: Topology, faults: list[str]) -> Members:
+    """Return the pools' active members; after a fault the initial ones."""
+    file = state / members.FILE
+    try:
+        return members.load(file, topology)
+    except members.MembersError as error:
+        faults += _prefixed(str(file), error)
+        return topology.initial()
+
+
+def _definitions(
+    root: Path, topology: Topology, settings: Settings, faults: list[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the definitions that the topology names and that have no fault."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in topology.applications.values():
+        if one.definition in found:
+            continue
+        try:
+            found[one.definition] = _definition(root, one)
+        except SiteError as error:
+            faults += error.faults
+        else:
+            faults += _port_faults(one.definition, found[one.definition], settings)
+    return found
+
+
+def _definition(root: Path, application: Application) -> Mapping[str, Any]:
     """Return the content of an application's file, pillar/app/<definition>.yaml.
 
     Raises:
@@ -161,8 +182,8 @@ def definition(root: Path, application: Application) -> Mapping[str, Any]:
         path = f"applications.{application.name}.definition"
         raise SiteError("salina", [f"{TOPOLOGY}: {path}: {fault}"])
     try:
-        return salina_definition.load(root / file).to_dict()
-    except salina_definition.DefinitionError as error:
+        return definition.load(root / file).to_dict()
+    except definition.DefinitionError as error:
         raise SiteError("salina", _prefixed(file, error)) from error
 
 

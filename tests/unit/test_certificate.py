@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from salina.common import certificate as salina_certificate
+from salina.common import certificate
 from salina.common.certificate import new_key
 from salina_fleet import secrets
 
@@ -41,7 +41,7 @@ def signed(key: str = KEY, days: int = 90) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("certificate", "ca", "names", "fault"),
+    ("pem", "ca", "names", "fault"),
     [
         (signed(), CA, NAMES, ""),
         (signed(), CA, reversed(NAMES), ""),
@@ -54,13 +54,13 @@ def signed(key: str = KEY, days: int = 90) -> bytes:
         (signed(days=29), CA, NAMES, f"it expires on {NOW + timedelta(days=29):%Y-%m-%d}"),
     ],
 )
-def test_faults(certificate: bytes | None, ca: bytes, names: list[str], fault: str) -> None:
+def test_faults(pem: bytes | None, ca: bytes, names: list[str], fault: str) -> None:
     """Each fault is told, a good certificate has none."""
-    found = salina_certificate.faults(certificate, KEY.encode(), ca, list(names), NOW, 30)
+    found = certificate.faults(pem, KEY.encode(), ca, list(names), NOW, 30)
     assert fault in "; ".join(found)
     assert bool(found) == bool(fault)
 
 
 def test_all_faults_together() -> None:
     """Several at once are told at once."""
-    assert len(salina_certificate.faults(signed(), OTHER_KEY.encode(), OTHER_CA, [], NOW, 365)) == 4
+    assert len(certificate.faults(signed(), OTHER_KEY.encode(), OTHER_CA, [], NOW, 365)) == 4

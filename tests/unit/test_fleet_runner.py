@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina_fleet import minions
-from salina_fleet import runner as salina_runner
+from salina_fleet import minions, runner
 from salina_fleet.site import Site
 from tests import fleets
 from tests.loading import load
@@ -41,7 +40,7 @@ def drained(
     balancers = [SimpleNamespace(id=name) for name in ("lb1", "lb2")]
     fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings())
     monkeypatch.setattr(minions, "ask", ask)
-    monkeypatch.setattr(salina_runner, "site", lambda _: SimpleNamespace(fleet=fleet))
+    monkeypatch.setattr(runner, "site", lambda _: SimpleNamespace(fleet=fleet))
     return load("_runners/change.py", opts={}).drain(["s2"], timeout), told
 
 
@@ -61,7 +60,7 @@ def readied(
     monkeypatch.setattr(minions, "busy", answers("busy", applying))
     monkeypatch.setattr(minions, "silent", answers("silent", silent))
     site = SimpleNamespace(fleet=fleets.fleet())
-    monkeypatch.setattr(salina_runner, "site", lambda _: site)
+    monkeypatch.setattr(runner, "site", lambda _: site)
     load("_runners/fleet.py", opts={}).ready(["s1", "s2"])
     return asked
 
@@ -127,10 +126,10 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
     }
     site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
     monkeypatch.setattr(minions, "ask", ask)
-    monkeypatch.setattr(salina_runner, "site", lambda _: site)
-    runner = load("_runners/fleet.py", opts={})
-    assert runner.probe(["s1", "w2"]) == ["s1", "w2"]
-    assert runner.probe(["s1", "w2"], through=True) == ["s1", "w2"]
+    monkeypatch.setattr(runner, "site", lambda _: site)
+    module = load("_runners/fleet.py", opts={})
+    assert module.probe(["s1", "w2"]) == ["s1", "w2"]
+    assert module.probe(["s1", "w2"], through=True) == ["s1", "w2"]
     assert asked == [
         ["application.health", "http://10.1.3.11:80/web/health", None],
         ["application.health", "http://10.1.3.42:80/", "sid=probe"],
@@ -149,6 +148,6 @@ def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyP
     definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
     site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.TREE)
     monkeypatch.setattr(minions, "ask", ask)
-    monkeypatch.setattr(salina_runner, "site", lambda _: site)
+    monkeypatch.setattr(runner, "site", lambda _: site)
     with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered instead"):
         load("_runners/fleet.py", opts={}).probe(["s1"], through=True, timeout=0)

@@ -14,7 +14,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import wait
 from salina_fleet.change import exclusive
-from salina_fleet.model import members as salina_members
+from salina_fleet.model import members
 from salina_fleet.model.members import MembersError
 from tests import fleets
 
@@ -23,24 +23,24 @@ TOPOLOGY = fleets.topology()
 
 def test_missing_file(tmp_path: Path) -> None:
     """Without a file: the members that the topology begins with."""
-    assert salina_members.load(tmp_path / "none.json", TOPOLOGY) == {"app": ["s1", "s2", "s3"]}
+    assert members.load(tmp_path / "none.json", TOPOLOGY) == {"app": ["s1", "s2", "s3"]}
 
 
 def test_a_pool_that_the_topology_has_since_then(tmp_path: Path) -> None:
     """Issue 5: a second application comes to a fleet that runs, whose first pool has grown."""
-    members, unfinished = tmp_path / "members.json", tmp_path / "unfinished.json"
-    salina_members.save(members, {"app": ["s1", "s7"]}, TOPOLOGY)
-    salina_members.save_unfinished(unfinished, {"app": ["s7"]}, TOPOLOGY)
+    current, unfinished = tmp_path / "members.json", tmp_path / "unfinished.json"
+    members.save(current, {"app": ["s1", "s7"]}, TOPOLOGY)
+    members.save_unfinished(unfinished, {"app": ["s7"]}, TOPOLOGY)
     both = fleets.topology("two-applications")
-    assert salina_members.load(members, both) == {"app": ["s1", "s7"], "shop": ["w1", "w2", "w3"]}
-    assert salina_members.unfinished(unfinished, both) == {"app": ["s7"], "shop": []}
+    assert members.load(current, both) == {"app": ["s1", "s7"], "shop": ["w1", "w2", "w3"]}
+    assert members.unfinished(unfinished, both) == {"app": ["s7"], "shop": []}
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
     """S10: Members come back in the order of their numbers, and the directory is made."""
     file = tmp_path / "state" / "members.json"
-    salina_members.save(file, {"app": ["s10", "s2", "s1"]}, TOPOLOGY)
-    assert salina_members.load(file, TOPOLOGY) == {"app": ["s1", "s2", "s10"]}
+    members.save(file, {"app": ["s10", "s2", "s1"]}, TOPOLOGY)
+    assert members.load(file, TOPOLOGY) == {"app": ["s1", "s2", "s10"]}
     assert os.listdir(file.parent) == ["members.json"]
 
 
@@ -77,7 +77,7 @@ def test_damaged(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "members.json"
     file.write_bytes(content)
     with pytest.raises(MembersError) as caught:
-        salina_members.load(file, TOPOLOGY)
+        members.load(file, TOPOLOGY)
     assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
@@ -86,7 +86,7 @@ def test_all_faults_together(tmp_path: Path) -> None:
     file = tmp_path / "members.json"
     file.write_text('{"web": [], "app": ["s11", "s2", "s2"]}')
     with pytest.raises(MembersError) as caught:
-        salina_members.load(file, TOPOLOGY)
+        members.load(file, TOPOLOGY)
     assert caught.value.faults == (
         "web: unknown pool; known pools: app",
         f'app[0]: "s11" {RULE}',
@@ -97,7 +97,7 @@ def test_all_faults_together(tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     """A directory in its place is an error, unlike a file that is missing."""
     with pytest.raises(MembersError, match="1 fault\n  cannot be read: Is a directory"):
-        salina_members.load(tmp_path, TOPOLOGY)
+        members.load(tmp_path, TOPOLOGY)
 
 
 json_data = st.recursive(
@@ -108,16 +108,16 @@ json_data = st.recursive(
     ),
     max_leaves=6,
 )
-members = st.fixed_dictionaries({"app": st.lists(st.integers(1, 11).map("s{}".format), max_size=4)})
+listed = st.fixed_dictionaries({"app": st.lists(st.integers(1, 11).map("s{}".format), max_size=4)})
 
 
-@given(st.one_of(st.binary(max_size=40), json_data.map(json.dumps), members.map(json.dumps)))
+@given(st.one_of(st.binary(max_size=40), json_data.map(json.dumps), listed.map(json.dumps)))
 def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes | str) -> None:
     """Whatever the file: members that are written back unchanged, or a MembersError."""
     file = tmp_path_factory.getbasetemp() / "any-members.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     try:
-        found = salina_members.load(file, TOPOLOGY)
+        found = members.load(file, TOPOLOGY)
     except MembersError as error:
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)
@@ -126,31 +126,31 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes | str
         assert {pool: set(ids) for pool, ids in expected.items()} == {
             pool: set(ids) for pool, ids in found.items()
         }
-        salina_members.save(file, found, TOPOLOGY)
-        assert salina_members.load(file, TOPOLOGY) == found
+        members.save(file, found, TOPOLOGY)
+        assert members.load(file, TOPOLOGY) == found
 
 
 def test_refused_before_writing(tmp_path: Path) -> None:
     """Members that do not fit are never written."""
     file = tmp_path / "members.json"
-    salina_members.save(file, {"app": ["s1"]}, TOPOLOGY)
+    members.save(file, {"app": ["s1"]}, TOPOLOGY)
     with pytest.raises(MembersError):
-        salina_members.save(file, {"app": ["s1", "fw"]}, TOPOLOGY)
+        members.save(file, {"app": ["s1", "fw"]}, TOPOLOGY)
     assert json.loads(file.read_text()) == {"app": ["s1"]}
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S10, K2: On a full disk the old file stays, and no temporary file remains."""
     file = tmp_path / "members.json"
-    salina_members.save(file, {"app": ["s1"]}, TOPOLOGY)
+    members.save(file, {"app": ["s1"]}, TOPOLOGY)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CommandExecutionError, match="No space left"):
-        salina_members.save(file, {"app": ["s2"]}, TOPOLOGY)
-    assert salina_members.load(file, TOPOLOGY) == {"app": ["s1"]}
+        members.save(file, {"app": ["s2"]}, TOPOLOGY)
+    assert members.load(file, TOPOLOGY) == {"app": ["s1"]}
     assert os.listdir(tmp_path) == ["members.json"]
 
 
@@ -166,9 +166,9 @@ def alone(file: Path) -> bool:
 def add(file: Path, number: int) -> None:
     """Add one member as a runner does: read, change and write while no other process does."""
     assert wait.until(lambda: alone(file), 30, 0.02)
-    members = salina_members.load(file, TOPOLOGY)
-    members["app"].append(f"s{number}")
-    salina_members.save(file, members, TOPOLOGY)
+    found = members.load(file, TOPOLOGY)
+    found["app"].append(f"s{number}")
+    members.save(file, found, TOPOLOGY)
 
 
 def test_concurrent_writers(tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_concurrent_writers(tmp_path: Path) -> None:
     for writer in writers:
         writer.join(30)
         assert writer.exitcode == 0
-    assert salina_members.load(file, TOPOLOGY)["app"] == [f"s{n}" for n in range(1, 11)]
+    assert members.load(file, TOPOLOGY)["app"] == [f"s{n}" for n in range(1, 11)]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina.common import command
-from salina.common import state as salina_state
+from salina.common import commands, state
 from tests import fleets
 from tests.conftest import REPOSITORY
 from tests.loading import failure, load
@@ -117,27 +116,27 @@ def test_the_example_is_where_the_docstring_says(name: str) -> None:
     ],
 )
 def test_what_a_state_fails_with(error: Exception, comment: str) -> None:
-    @salina_state.fails_plainly
-    def state(name: str) -> dict[str, Any]:
+    @state.fails_plainly
+    def failing(name: str) -> dict[str, Any]:
         raise error
 
-    assert failure(state("x")) == comment
+    assert failure(failing("x")) == comment
 
 
 def test_a_mistake_of_ours_is_shown_whole() -> None:
-    @salina_state.fails_plainly
-    def state(name: str) -> dict[str, Any]:
+    @state.fails_plainly
+    def failing(name: str) -> dict[str, Any]:
         raise KeyError(name)
 
     with pytest.raises(KeyError):
-        state("x")
+        failing("x")
 
 
 def test_systemctl_names_the_command_and_what_was_said() -> None:
     done = list[Any]()
     salt = {"service.start": lambda name, **options: done.append((name, options))}
-    command.systemctl(salt, "start", "etcd", no_block=True)
+    commands.systemctl(salt, "start", "etcd", no_block=True)
     assert done == [("etcd", {"no_block": True})]
     with pytest.raises(CommandExecutionError) as caught:
-        command.systemctl(Refusing(), "reload", "haproxy")
+        commands.systemctl(Refusing(), "reload", "haproxy")
     assert str(caught.value) == f"systemctl reload haproxy: {SAID}"

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salina_fleet.model import topology as salina_topology
+from salina_fleet.model import topology
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Topology, TopologyError
 from salina_fleet.roles import ROLES
@@ -53,7 +53,7 @@ def drop(path: str) -> Mutation:
 def faults_of(data: object, settings: Settings | None = None) -> tuple[str, ...]:
     """The faults of a topology."""
     with pytest.raises(TopologyError) as caught:
-        salina_topology.parse(data, "topology", settings)
+        topology.parse(data, "topology", settings)
     return caught.value.faults
 
 
@@ -507,7 +507,7 @@ def test_single_fault(name: str, change: Mutation, message: str, tmp_path: Path)
         file = tmp_path / "topology.yaml"
         file.write_text(yaml.safe_dump(data, sort_keys=False))
         with pytest.raises(TopologyError) as caught:
-            salina_topology.load(file)
+            topology.load(file)
         assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
@@ -639,7 +639,7 @@ def test_single_fault_of_text(old: str, new: str, message: str, tmp_path: Path) 
     assert old in good
     file.write_text(good.replace(old, new, 1))
     with pytest.raises(TopologyError) as caught:
-        salina_topology.load(file)
+        topology.load(file)
     assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
@@ -670,7 +670,7 @@ def test_no_topology(content: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "topology.yaml"
     file.write_bytes(content)
     with pytest.raises(TopologyError) as caught:
-        salina_topology.load(file)
+        topology.load(file)
     assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
@@ -679,7 +679,7 @@ def test_alias_bomb() -> None:
     rows = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     rows += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")]
     with pytest.raises(TopologyError) as caught:
-        salina_topology.loads("\n".join(rows))
+        topology.loads("\n".join(rows))
     assert "line 2: an alias (*a); must be a plain value" in caught.value.faults
 
 
@@ -691,7 +691,7 @@ def test_no_file(tmp_path: Path) -> None:
         (fleets.DEFAULT / "x.yaml", "Not a directory"),
     ):
         with pytest.raises(TopologyError) as caught:
-            salina_topology.load(path)
+            topology.load(path)
         assert str(caught.value) == f"{path}: 1 fault\n  cannot be read: {reason}"
 
 
@@ -729,7 +729,7 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     text = fleets.DEFAULT.read_text().replace("  nas2:", "  nas1:").replace("[master]", "[mster]")
     file.write_text(f"{text}7: seven\n")
     with pytest.raises(TopologyError) as caught:
-        salina_topology.load(file)
+        topology.load(file)
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
         "  hosts.nas1: given twice, on line 42 and on line 45; must be given once",
@@ -742,7 +742,7 @@ def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
     """The first of the two sections is judged as far as it is read."""
     text = fleets.DEFAULT.read_text().replace("data: 10.1.4.22", "data: 10.1.4.21")
     with pytest.raises(TopologyError) as caught:
-        salina_topology.loads(f"{text}hosts: {{}}\n")
+        topology.loads(f"{text}hosts: {{}}\n")
     assert [fault.partition(";")[0] for fault in caught.value.faults] == [
         "hosts: given twice, on line 32 and on line 67",
         "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1",
@@ -754,7 +754,7 @@ def test_replica(replica: int | None, good: bool) -> None:
     """S3: The replica count divides the bricks."""
     settings = Settings(StorageSettings(replica=replica))
     if good:
-        assert salina_topology.parse(fleets.data(), settings=settings)
+        assert topology.parse(fleets.data(), settings=settings)
     else:
         assert "must be a multiple of 2" in faults_of(fleets.data(), settings)[0]
 
@@ -765,9 +765,9 @@ def test_replica(replica: int | None, good: bool) -> None:
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
 def test_written_back(name: str) -> None:
     """S15: An accepted topology is written back unchanged."""
-    topology, data = fleets.topology(name), fleets.data(name)
-    assert topology.to_dict() == spelled(data)
-    assert salina_topology.parse(topology.to_dict()) == topology
+    parsed, data = fleets.topology(name), fleets.data(name)
+    assert parsed.to_dict() == spelled(data)
+    assert topology.parse(parsed.to_dict()) == parsed
 
 
 def test_default_addresses() -> None:
@@ -804,7 +804,7 @@ def test_pool() -> None:
     data["networks"]["web"] = "10.8.0.0/16"
     data["hosts"]["lb1"]["addresses"]["web"] = "10.8.9.1"
     data["pools"]["app"]["addresses"]["web"] = "10.8.0.(10+n)"
-    host = salina_topology.parse(data | {"pools": data["pools"]}).pools["app"].host(300)
+    host = topology.parse(data | {"pools": data["pools"]}).pools["app"].host(300)
     assert (host.id, host.addresses["web"]) == ("s300", "10.8.1.54")
 
 
@@ -822,11 +822,11 @@ def test_ipv6() -> None:
 
 def test_members() -> None:
     """The fleet is the static hosts and the active members; strangers are refused."""
-    topology = fleets.topology()
-    assert [host.id for host in topology.fleet({"app": ["s9"]})][-2:] == ["bbdd2", "s9"]
+    default = fleets.topology()
+    assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["bbdd2", "s9"]
     for pool, stranger in (("app", "s11"), ("app", "fw"), ("web", "s1")):
         with pytest.raises(TopologyError, match="no member of the topology"):
-            topology.pool_host(pool, stranger)
+            default.pool_host(pool, stranger)
 
 
 # Properties
@@ -872,24 +872,24 @@ def spelled(data: Any) -> Any:
 def check(read: Callable[[], Any], parse: Callable[[], Topology]) -> None:
     """Either a TopologyError with lines, or a topology that is written back unchanged."""
     try:
-        topology = parse()
+        parsed = parse()
     except TopologyError as error:
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)
     else:
-        assert topology.to_dict() == spelled(read())
-        assert salina_topology.parse(topology.to_dict()) == topology
+        assert parsed.to_dict() == spelled(read())
+        assert topology.parse(parsed.to_dict()) == parsed
 
 
 @given(anything)
 def test_any_data(data: object) -> None:
     """Whatever the data: no exception but TopologyError."""
-    check(lambda: data, lambda: salina_topology.parse(data))
+    check(lambda: data, lambda: topology.parse(data))
 
 
 def check_text(text: bytes | str) -> None:
     """The same for a file's content."""
-    check(lambda: document.loads(text, "x"), lambda: salina_topology.loads(text))
+    check(lambda: document.loads(text, "x"), lambda: topology.loads(text))
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60)))
@@ -904,7 +904,7 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> N
     file = tmp_path_factory.getbasetemp() / "any-topology.yaml"
     file.write_bytes(content)
     with pytest.raises(TopologyError) as caught:
-        salina_topology.load(file)
+        topology.load(file)
     assert str(caught.value).startswith(f"{file}: ")
 
 
@@ -946,7 +946,7 @@ def test_any_change(name: str, draw: st.DataObject) -> None:
         place[draw.draw(scalars)] = place.pop(key)
     else:
         place[key] = draw.draw(anything)
-    check(lambda: data, lambda: salina_topology.parse(data))
+    check(lambda: data, lambda: topology.parse(data))
 
 
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
@@ -956,7 +956,7 @@ labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 def good(draw: st.DrawFn) -> Data:
     """A good topology with nothing left out: roles, networks and addresses of all kinds."""
     names = draw(st.lists(labels, min_size=1, max_size=5, unique=True))
-    links = {purpose: draw(st.sampled_from(names)) for purpose in salina_topology.PURPOSES}
+    links = {purpose: draw(st.sampled_from(names)) for purpose in topology.PURPOSES}
     six = draw(st.booleans())
     cidr, address, rule = (
         ("fd00:{}::/64", "fd00:{}::1:{}", "fd00:{}::{}:(10+n)")
@@ -1049,12 +1049,12 @@ def good(draw: st.DrawFn) -> Data:
 @given(good())
 def test_any_good_topology_is_written_back_unchanged(data: Data) -> None:
     """Through a file's text: what comes out is what went in, in the same order."""
-    topology = salina_topology.loads(yaml.safe_dump(data, sort_keys=False))
-    written = topology.to_dict()
+    parsed = topology.loads(yaml.safe_dump(data, sort_keys=False))
+    written = parsed.to_dict()
     assert written == data
     assert list(written["hosts"]) == list(data["hosts"])
-    again = salina_topology.loads(yaml.safe_dump(written, sort_keys=False))
-    assert (again, [*again.applications]) == (topology, [*topology.applications])
+    again = topology.loads(yaml.safe_dump(written, sort_keys=False))
+    assert (again, [*again.applications]) == (parsed, [*parsed.applications])
 
 
 plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), max_size=12)

@@ -14,7 +14,7 @@ import pytest
 
 from _modules import ufw as module
 from _states import ufw as state
-from salina.firewall import ufw as salina_ufw
+from salina.firewall import ufw as firewall
 from tests import fleets
 from tests.loading import failure
 
@@ -64,38 +64,34 @@ WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to":
     ],
 )
 def test_a_rule_in_the_words_of_ufw(entry: dict[str, str], words: str) -> None:
-    assert salina_ufw.wanted([entry], []) == [
-        salina_ufw.Rule(tuple(words.split()), entry["comment"])
-    ]
+    assert firewall.wanted([entry], []) == [firewall.Rule(tuple(words.split()), entry["comment"])]
 
 
 def test_rules_that_are_one_for_ufw_are_one_with_both_comments() -> None:
-    found = salina_ufw.wanted([SSH, SSH | {"comment": "ges"}, SSH], [])
+    found = firewall.wanted([SSH, SSH | {"comment": "ges"}, SSH], [])
     assert [rule.comment for rule in found] == ["SSH; ges"]
 
 
 def test_a_route_is_another_rule() -> None:
-    rule, route = salina_ufw.wanted([WEB], [WEB])
+    rule, route = firewall.wanted([WEB], [WEB])
     assert route.words == ("route", *rule.words)
     assert route.deletion[:4] == ["ufw", "route", "delete", "allow"]
 
 
 def test_added() -> None:
-    found = salina_ufw.added(ADDED)
+    found = firewall.added(ADDED)
     assert [str(rule) for rule in found] == [
         line.removeprefix("ufw ") for line in ADDED.splitlines()[1:]
     ]
     assert found[0].comment == "SSH" and found[2].comment == "the published service"
-    assert (
-        salina_ufw.added("Added user rules (see 'ufw status' for running firewall):\n(None)") == []
-    )
+    assert firewall.added("Added user rules (see 'ufw status' for running firewall):\n(None)") == []
 
 
 def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
     """S7: The plan adds missing rules first and deletes unwanted ones."""
-    have = salina_ufw.added(ADDED)
-    want = salina_ufw.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
-    add, delete = salina_ufw.plan(have, want)
+    have = firewall.added(ADDED)
+    want = firewall.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
+    add, delete = firewall.plan(have, want)
     assert [str(rule) for rule in add] == ["allow to 10.1.2.2 port 80,443 proto tcp comment 'web'"]
     assert [rule.deletion for rule in delete] == [
         ["ufw", "delete", "allow", "4505,4506/tcp"],
@@ -115,34 +111,34 @@ def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
             "tcp",
         ],
     ]
-    assert salina_ufw.plan(want, want) == ([], [])
+    assert firewall.plan(want, want) == ([], [])
 
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> None:
     """S7, K1: ufw would print each rule as it is written, so a second run changes no host."""
     pillar = fleets.pillar(host, name)["ufw"]
-    want = salina_ufw.wanted(pillar["rules"], pillar["routes"])
+    want = firewall.wanted(pillar["rules"], pillar["routes"])
     assert want
-    assert salina_ufw.added("\n".join(f"ufw {rule}" for rule in want)) == want
+    assert firewall.added("\n".join(f"ufw {rule}" for rule in want)) == want
     assert all(rule.comment and "'" not in rule.comment for rule in want)
 
 
 def test_status() -> None:
-    assert salina_ufw.status(INACTIVE) == salina_ufw.Status(active=False)
-    assert salina_ufw.status(ACTIVE.format(logging="on (low)", routed="disabled")) == (
-        salina_ufw.Status(True, "low", "deny", "allow", "disabled")
+    assert firewall.status(INACTIVE) == firewall.Status(active=False)
+    assert firewall.status(ACTIVE.format(logging="on (low)", routed="disabled")) == (
+        firewall.Status(True, "low", "deny", "allow", "disabled")
     )
-    assert salina_ufw.status(ACTIVE.format(logging="off", routed="deny")).logging == "off"
+    assert firewall.status(ACTIVE.format(logging="off", routed="deny")).logging == "off"
     with pytest.raises(ValueError, match="not the output of"):
-        salina_ufw.status("ERROR: problem running iptables")
+        firewall.status("ERROR: problem running iptables")
 
 
 class Ufw:
     """A ufw that remembers, in place of the command."""
 
     def __init__(self, configuration: Path) -> None:
-        self.rules: list[salina_ufw.Rule] = []
+        self.rules: list[firewall.Rule] = []
         self.active = False
         self.logging = "off"
         self.routed = "disabled"
@@ -186,7 +182,7 @@ class Ufw:
             case ["route", "delete", *rule]:
                 self.rules = [known for known in self.rules if known.words != ("route", *rule)]
             case _:
-                (rule,) = salina_ufw.added("ufw " + salina_ufw.shlex.join(words))
+                (rule,) = firewall.added("ufw " + firewall.shlex.join(words))
                 self.rules = [known for known in self.rules if known.words != rule.words] + [rule]
         return ""
 
@@ -215,7 +211,7 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
 
 def test_rules_and_a_second_run(ufw: Ufw) -> None:
     """S7, K1: The second run changes no rule."""
-    ufw.rules = salina_ufw.added("ufw allow 99/tcp\nufw deny from 1.2.3.4")
+    ufw.rules = firewall.added("ufw allow 99/tcp\nufw deny from 1.2.3.4")
     first = state.rules("r", [SSH], [WEB])
     assert first["result"] is True
     assert first["changes"]["delete"] == ["allow 99/tcp", "deny from 1.2.3.4"]

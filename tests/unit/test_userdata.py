@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import LabError
-from lab.machines import keys, userdata
-from salina_fleet.provision import userdata as salina_userdata
+from lab.machines import keys
+from lab.machines import userdata as lab_userdata
+from salina_fleet.provision import userdata
 
 CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----\n"
 PUBLIC = "-----BEGIN PUBLIC KEY-----\nminion\n-----END PUBLIC KEY-----"
 MASTER = "-----BEGIN PUBLIC KEY-----\nmaster\n-----END PUBLIC KEY-----\n"
-TEXT = salina_userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER)
+TEXT = userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER)
 
 
 def changed(path: str, value: Any = None) -> str:
@@ -54,7 +55,7 @@ def test_s10_the_form_is_cloud_inits() -> None:
 
 
 def test_s10_with_its_settings_a_minion_needs_no_restart() -> None:
-    text = salina_userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER, "mine_enabled: False\n")
+    text = userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER, "mine_enabled: False\n")
     assert yaml.safe_load(text)["write_files"][1:] == [
         {
             "path": "/etc/salt/minion.d/salina.conf",
@@ -69,7 +70,7 @@ def test_keys_are_legible() -> None:
 
 
 def test_s10_what_the_lab_makes_of_it() -> None:
-    found = userdata.parse(TEXT, "s9")
+    found = lab_userdata.parse(TEXT, "s9")
     assert found.pair == keys.Pair(CANARY, PUBLIC)
     contents = {path: file.content for path, file in found.files.items() if file.link is None}
     assert contents == {
@@ -92,13 +93,13 @@ def test_whatever_is_written_is_read(
     minion: str, master: str, private: str, public: str, own: str
 ) -> None:
     """No id, address or key, be it as strange as it will, changes the document's form."""
-    text = salina_userdata.render(minion, master, private, public, own)
+    text = userdata.render(minion, master, private, public, own)
     found = yaml.safe_load(text)
     assert found["salt_minion"]["conf"] == {"master": master, "id": minion}
     assert found["salt_minion"]["private_key"] == private
     assert found["salt_minion"]["public_key"] == public
     assert found["write_files"][0]["content"] == own
-    assert userdata.parse(text, minion).pair == keys.Pair(private, public)
+    assert lab_userdata.parse(text, minion).pair == keys.Pair(private, public)
 
 
 WRONG = {
@@ -148,22 +149,22 @@ WRONG = {
 def test_wrong(text: str, fault: str) -> None:
     """The lab refuses unknown user data; the message has the place, never the key."""
     with pytest.raises(LabError) as caught:
-        userdata.parse(text, "s9")
+        lab_userdata.parse(text, "s9")
     assert fault in str(caught.value)
     assert "canary" not in str(caught.value)
 
 
 def test_all_faults_together() -> None:
     with pytest.raises(LabError, match=r"2 faults\n  line 1: .*\n  packages: "):
-        userdata.parse(changed("packages", []).replace("#cloud-config\n", ""), "s9")
+        lab_userdata.parse(changed("packages", []).replace("#cloud-config\n", ""), "s9")
 
 
 @given(st.text() | st.text().map("#cloud-config\n{}".format))
 def test_any_text(text: str) -> None:
     with pytest.raises(LabError):
-        userdata.parse(text, "s9")
+        lab_userdata.parse(text, "s9")
 
 
 def test_a_key_is_not_in_what_is_printed_of_a_pair() -> None:
     """K4: Printing a pair of keys does not show the private key."""
-    assert "canary" not in repr(userdata.parse(TEXT, "s9").pair)
+    assert "canary" not in repr(lab_userdata.parse(TEXT, "s9").pair)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from salina.common import file as salina_file
+from salina.common import file
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.document import DataError, join
 from salina_fleet.schema.faults import invalid, repeated, unknown
@@ -128,4 +128,4 @@ def _check(path: str | Path, faults: list[str]) -> None:
 
 def _write(target: Path, members: Members) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    salina_file.put(target, json.dumps(members, indent=2) + "\n")
+    file.put(target, json.dumps(members, indent=2) + "\n")
