@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
+from tests import fleets
 from tests.conftest import REPOSITORY
 
 
@@ -25,3 +29,42 @@ def failure(ret: dict[str, Any]) -> str:
     """Return the comment of a failed state, which must report no change."""
     assert (ret["result"], ret["changes"]) == (False, {}), ret
     return str(ret["comment"])
+
+
+def never(*_: Any, **__: Any) -> Any:
+    """Fail the test: a function that a state must not call."""
+    raise AssertionError("called")
+
+
+def refusing(said: str) -> Callable[..., Any]:
+    """Return a function of a module that raises with these words."""
+
+    def function(*_: Any, **__: Any) -> Any:
+        raise CommandExecutionError(said)
+
+    return function
+
+
+def states(name: str, test: bool = False, **modules: Any) -> ModuleType:
+    """Load a state module of an app host.
+
+    Args:
+        name: the module's name.
+        test: whether Salt only predicts.
+        modules: the functions that it calls; `once_done` stands for the function `once.done`.
+    """
+    salt = {one.replace("_", ".", 1): function for one, function in modules.items()}
+    pillar = fleets.pillar("s1")
+    return load(f"_states/{name}.py", salt=salt, opts={"test": test}, pillar=pillar)
+
+
+class Managed:
+    """Core's state `file.managed`, only pretended: it notes its arguments by the file's path."""
+
+    def __init__(self, changes: dict[str, Any], result: bool | None = True) -> None:
+        self.ret = {"name": "", "result": result, "changes": changes, "comment": "No space left"}
+        self.given: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, path: str, **given: Any) -> dict[str, Any]:
+        self.given[path] = given
+        return self.ret

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from salina.common import apt
+from tests.loading import Managed, failure, load, never, refusing
 
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
@@ -77,3 +80,41 @@ def test_stanza(name: str, text: str, stanza: str) -> None:
 def test_no_source(files: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="no source of bookworm main"):
         apt.of_release(files, "bookworm", "bullseye")
+
+
+# The state
+
+DIFF = {"diff": "New file"}
+FILES = ["/etc/apt/preferences.d/bullseye.pref", "/etc/apt/sources.list.d/bullseye.sources"]
+
+
+def released(managed: Managed, refresh: Any, test: bool = False) -> dict[str, Any]:
+    """Return what the state returns. `refresh`: what stands for `pkg.refresh_db`."""
+    salt = {"apt.source": lambda release: f"Suites: {release}", "pkg.refresh_db": refresh}
+    module = load(
+        "_states/apt.py", salt=salt, states={"file.managed": managed}, opts={"test": test}
+    )
+    ret: dict[str, Any] = module.release("bullseye")
+    return ret
+
+
+@pytest.mark.parametrize(
+    ("test", "changes", "result", "refreshed"),
+    [(False, {}, True, 0), (True, {}, True, 0), (False, DIFF, True, 1), (True, DIFF, None, 0)],
+)
+def test_another_release(
+    test: bool, changes: dict[str, Any], result: bool | None, refreshed: int
+) -> None:
+    """The state fetches APT's lists again only when its files have changed."""
+    managed, refreshes = Managed(changes), list[dict[str, Any]]()
+    ret = released(managed, lambda **options: refreshes.append(options), test)
+    assert (ret["result"], refreshes) == (result, [{"failhard": True}] * refreshed)
+    assert ret["changes"] == ({path: DIFF for path in FILES} if changes else {})
+    assert managed.given[FILES[1]]["contents"] == "Suites: bullseye"
+
+
+def test_another_release_that_failed() -> None:
+    ret = released(Managed({}, result=False), never)
+    assert (ret["name"], failure(ret)) == ("bullseye", "No space left")
+    said = "Error getting repos: http://mirror"
+    assert failure(released(Managed(DIFF), refusing(said))) == said

@@ -1,13 +1,9 @@
-"""The modules `application`, `once`, `checkout`: git for real, a pretended database."""
+"""Checkouts: the module with git for real, and the state that keeps a checkout."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +11,8 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina.database.psql import PsqlError
-from tests import fleets
-from tests.loading import load
+from tests.loading import failure, load, never, refusing, states
 
-PILLAR = fleets.pillar("s1")
 DATES = {"one": "2021-01-01T00:00:00Z", "two": "2022-02-02T00:00:00Z"}
 
 
@@ -31,154 +24,8 @@ def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def application() -> ModuleType:
-    return load("_modules/application.py", salt={"cmd.run_all": run_all}, pillar=PILLAR)
-
-
-@pytest.fixture
 def checkout() -> ModuleType:
     return load("_modules/checkout.py", salt={"cmd.run_all": run_all})
-
-
-# --- health
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.headers["Cookie"] == "sid=probe"
-            self.send_response(int(self.path.removeprefix("/") or (200 if known else 401)))
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
-def test_health(application: ModuleType, server: str) -> None:
-    assert application.health(f"{server}/200") == ""
-    assert application.health(f"{server}/503") == "status 503"
-    assert application.health(f"{server}/", "sid=probe") == ""
-    assert application.health(f"{server}/") == "status 401"
-    assert application.health("http://127.0.0.1:1/") == "[Errno 111] Connection refused"
-
-
-def test_listening(application: ModuleType) -> None:
-    """The wildcard is not the address."""
-    lines = "LISTEN 0 511 0.0.0.0:80 0.0.0.0:*\nLISTEN 0 511 [fd00::1]:80 [::]:*"
-    said = {"retcode": 0, "stdout": lines}
-    application.__salt__ = {"cmd.run_all": lambda *_, **__: said}  # type: ignore[attr-defined]
-    assert application.listening("fd00::1", 80)
-    assert not application.listening("10.1.3.11", 80)
-
-
-# --- steps that are done once
-
-
-class Database:
-    """The common state of several hosts' sessions: the marks, the lock, the unreachable hosts."""
-
-    def __init__(self) -> None:
-        self.marks: dict[str, str] = {}
-        self.lock = threading.Lock()
-        self.lost = ""
-
-    def session(self, host: str) -> type:
-        database = self
-
-        class Session:
-            def __init__(self, given: Any, name: str) -> None:
-                assert given == PILLAR["app"]["database"]
-                self.locked = False
-
-            def __enter__(self) -> Session:
-                if database.lost == "connecting":
-                    raise PsqlError("connection refused")
-                return self
-
-            def __exit__(self, *_: object) -> None:
-                if self.locked:
-                    database.lock.release()
-
-            def query(self, sql: str) -> list[str]:
-                if "pg_advisory_lock" in sql:
-                    self.locked = database.lock.acquire(timeout=10)
-                elif sql.startswith("SELECT to_regclass"):
-                    return ["f"]
-                elif sql.startswith("SELECT host"):
-                    step = sql.split("'")[-2]
-                    return [f"{database.marks[step]} at noon"] if step in database.marks else []
-                elif sql.startswith("INSERT"):
-                    if database.lost == "recording":
-                        raise PsqlError("server closed the connection unexpectedly")
-                    database.marks[sql.split("'")[1]] = host
-                return []
-
-        return Session
-
-
-def host(database: Database, name: str, done: list[str], fails: bool = False) -> ModuleType:
-    """The module as it is on one host; a command that runs is noted in `done`."""
-
-    def run(argv: list[str], **options: Any) -> dict[str, Any]:
-        assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--reuid=odoo"]
-        done.append(name)
-        return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
-
-    module = load("_modules/once.py", salt={"cmd.run_all": run}, pillar=PILLAR)
-    module.Session = database.session(name)  # type: ignore[attr-defined]
-    return module
-
-
-def test_once_however_many_hosts_race() -> None:
-    """S9: However many hosts begin a step, one of them runs it."""
-    database, done = Database(), list[str]()
-    hosts = [host(database, f"s{number}", done) for number in range(1, 9)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda one: one.run("init", ["true"], "odoo", "/"), hosts))
-    assert len(done) == 1
-    assert sorted(answers) == ["", *[f"{done[0]} at noon"] * 7]
-
-
-def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
-    """S9, K2: A failed step stays undone, and the next host runs it."""
-    database, done = Database(), list[str]()
-    with pytest.raises(CommandExecutionError) as caught:
-        host(database, "s1", done, fails=True).run("init", ["odoo-bin", "-i"], "odoo", "/")
-    assert str(caught.value) == (
-        "init is not done, because this command ended with exit code 3: odoo-bin -i\nthe last words"
-    )
-    assert database.marks == {}
-    assert not database.lock.locked()
-    assert host(database, "s2", done).run("init", ["odoo-bin", "-i"], "odoo", "/") == ""
-    assert database.marks == {"init": "s2"}
-
-
-@pytest.mark.parametrize("moment", ["connecting", "recording"])
-def test_lost_database(moment: str) -> None:
-    database = Database()
-    database.lost = moment
-    with pytest.raises(CommandExecutionError, match="init is not recorded as done: "):
-        host(database, "s1", []).run("init", ["true"], "odoo", "/")
-
-
-def test_environment_file(tmp_path: Path) -> None:
-    module = load("_modules/once.py")
-    file = tmp_path / "environment"
-    file.write_text('# comment = no\nURI="postgresql://u:p@h/d?sslmode=disable"\nTZ="UTC"\n')
-    assert module._environment(str(file)) == {
-        "URI": "postgresql://u:p@h/d?sslmode=disable",
-        "TZ": "UTC",
-    }
-    assert module._environment(None) == {}
-
-
-# --- code
 
 
 @pytest.fixture
@@ -295,3 +142,39 @@ def test_revision_that_does_not_exist(checkout: ModuleType, tmp_path: Path, upst
     with pytest.raises(CommandExecutionError, match=r"fetch .* 15\.0: .*remote ref 15\.0"):
         checkout.update(str(tmp_path / "staging"), upstream, "15.0")
     assert checkout.status(str(tmp_path / "staging"))["revision"] == ""
+
+
+# The state
+
+AT = {"revision": "14.0", "commit": "abc", "changed": list[str]()}
+
+
+def test_checked_out_already() -> None:
+    found = states("checkout", checkout_status=lambda name: AT, checkout_update=never)
+    ret = found.present("/x", "url", "14.0")
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_checked_out_at_another_revision(test: bool) -> None:
+    update = never if test else lambda *_: "def"
+    found = states("checkout", test, checkout_status=lambda name: AT, checkout_update=update)
+    ret = found.present("/x", "url", "15.0")
+    assert ret["result"] is (None if test else True)
+    assert ret["changes"]["revision"] == {"old": "14.0", "new": "15.0"}
+
+
+def test_checked_out_with_changes_by_hand() -> None:
+    at = AT | {"changed": ["odoo/http.py"]}
+    found = states("checkout", checkout_status=lambda name: at, checkout_update=never)
+    ret = found.present("/opt/odoo/production", "url", "14.0")
+    assert ret["result"] is False
+    assert "odoo/http.py" in ret["comment"]
+    assert "git -C /opt/odoo/production reset --hard" in ret["comment"]
+
+
+def test_checkout_that_failed_names_the_command_and_its_output() -> None:
+    """K5: The state shows the command and its output."""
+    said = "git -C /x fetch --quiet --depth=1 origin 15.0: fatal: couldn't find remote ref 15.0"
+    found = states("checkout", checkout_status=lambda name: AT, checkout_update=refusing(said))
+    assert failure(found.present("/x", "url", "15.0")) == said

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salina_fleet.model import definition as salina_definition
+from salina_fleet.model import definition
 from salina_fleet.schema import document
 from tests.fleets import APPLICATIONS, REPOSITORY
 
@@ -34,13 +34,13 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_shipped_file(name: str) -> None:
-    application = salina_definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml")
-    assert salina_definition.parse(application.to_dict()) == application
+    application = definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml")
+    assert definition.parse(application.to_dict()) == application
 
 
 def test_versions_differ_in_data_only() -> None:
     old, new = (
-        salina_definition.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
+        definition.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
         for version in ("14.0", "19.0")
     )
     assert (old["live"]["path"], new["live"]["path"]) == ("/longpolling", "/websocket")
@@ -165,16 +165,16 @@ def test_versions_differ_in_data_only() -> None:
     ],
 )
 def test_fault(path: str, value: Any, fault: str) -> None:
-    with pytest.raises(salina_definition.DefinitionError) as caught:
-        salina_definition.parse(changed(path, value), "pillar/app/x.yaml")
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(changed(path, value), "pillar/app/x.yaml")
     assert caught.value.faults == (fault,)
     assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
 
 
 def test_all_faults_at_once() -> None:
     data = changed("port", 0) | {"uid": "x", "more": 1}
-    with pytest.raises(salina_definition.DefinitionError) as caught:
-        salina_definition.parse(data)
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(data)
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["port", "uid", "more"]
 
 
@@ -201,16 +201,16 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
 def test_text(content: bytes, faults: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "odoo.yaml"
     file.write_bytes(content)
-    with pytest.raises(salina_definition.DefinitionError) as caught:
-        salina_definition.load(file)
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.load(file)
     assert caught.value.source == str(file)
     assert caught.value.faults == faults
 
 
 def test_no_file(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(salina_definition.DefinitionError, match=f"cannot be read: {reason}"):
-            salina_definition.load(path)
+        with pytest.raises(definition.DefinitionError, match=f"cannot be read: {reason}"):
+            definition.load(path)
 
 
 scalars = st.one_of(
@@ -229,12 +229,12 @@ anything = st.recursive(
 def check(data: object) -> None:
     """Either a DefinitionError with lines, or an application that is written back unchanged."""
     try:
-        application = salina_definition.parse(data)
-    except salina_definition.DefinitionError as error:
+        application = definition.parse(data)
+    except definition.DefinitionError as error:
         assert error.faults
         assert all(fault.isprintable() for fault in error.faults)
     else:
-        assert salina_definition.parse(application.to_dict()) == application
+        assert definition.parse(application.to_dict()) == application
 
 
 @given(anything)

@@ -11,6 +11,7 @@ import pytest
 
 from salina.application import odoo
 from tests import fleets
+from tests.loading import Managed, load
 
 
 def app(version: str = "14.0") -> dict[str, Any]:
@@ -100,3 +101,23 @@ def test_a_line_break_can_not_become_an_option() -> None:
     broken["database"] = broken["database"] | {"password": "x\nlist_db = True"}
     with pytest.raises(ValueError, match="db_password: the value has a line break"):
         odoo.configuration(broken, 2)
+
+
+DIFF = {"diff": "New file"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "result"), [({}, True), (DIFF, True), (DIFF, None), ({}, False)]
+)
+def test_the_state_of_the_configuration(changes: dict[str, Any], result: bool | None) -> None:
+    """O2, K4: Core's state reports the change, and no secret is shown."""
+    managed, salt = (
+        Managed(changes, result),
+        {"odoo.configuration": lambda: "admin_passwd = canary"},
+    )
+    core, opts = {"file.managed": managed}, {"test": result is None}
+    states = load("_states/odoo.py", salt=salt, states=core, opts=opts)
+    assert states.configured("/etc/odoo/odoo.conf", "odoo") == managed.ret
+    given = managed.given["/etc/odoo/odoo.conf"]
+    assert (given["mode"], given["group"], given["show_changes"]) == ("0640", "odoo", False)
+    assert given["contents"] == "admin_passwd = canary"

@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 
-from salina_fleet import pillar as salina_select
 from salina_fleet import secrets
-from salina_fleet import site as salina_site
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import members, settings
-from salina_fleet.model import topology as salina_topology
-from salina_fleet.pillar import UnknownMinion
+from salina_fleet.model import settings, topology
+from salina_fleet.pillar import UnknownMinion, select, signing_policy
 from tests import fleets
 
 SECTIONS = {
@@ -41,13 +38,12 @@ def test_scope(name: str, host: str) -> None:
 
 def test_only_secrets_in_use_are_read() -> None:
     """K4: The store is asked for no other secret: it may keep them where only some may read."""
-    topology, store = fleets.topology(), secrets.FakeStore()
-    fleet = Fleet(topology, topology.initial(), fleets.settings())
-    salina_select.select(fleets.master_data(fleet, store), "nas1")
+    fleet, store = fleets.fleet(), secrets.FakeStore()
+    select(fleets.master_data(fleet, store), "nas1")
     assert store.asked == ["ca.crt"]
     with pytest.raises(secrets.SecretsError, match="database-rest"):
         without = secrets.FakeStore(without=["database-rest"])
-        salina_select.select(fleets.master_data(fleet, without), "bbdd1")
+        select(fleets.master_data(fleet, without), "bbdd1")
 
 
 STRANGERS = ["nas4", "s4", "s11", "NAS1", "nas1\n", "nas*", "", "../nas1", "clients", "any"]
@@ -81,9 +77,9 @@ def grown(apps: int, minion: str) -> dict[str, Any]:
         maximum=1000,
         initial=[f"s{n}" for n in range(1, apps + 1)],
     )
-    topology = salina_topology.parse(data)
-    whole = Fleet(topology, topology.initial(), fleets.settings())
-    return salina_select.select(fleets.master_data(whole), minion)
+    large = topology.parse(data)
+    whole = Fleet(large, large.initial(), fleets.settings())
+    return select(fleets.master_data(whole), minion)
 
 
 @pytest.mark.parametrize("minion", ["s1", "fw", "salt"])
@@ -220,7 +216,7 @@ def test_app_on_the_balancers_host() -> None:
 def test_certificate(name: str, host: str) -> None:
     """A host expects exactly the certificate that the CA's policy for it grants."""
     fleet, tls = fleets.fleet(name), fleets.pillar(host, name)["tls"]
-    policy = salina_select.signing_policy(fleet, fleet.hosts[host])
+    policy = signing_policy(fleet, fleet.hosts[host])
     assert (tls["names"], tls["common_name"]) == (policy["subjectAltName"], policy["CN"])
     assert policy["basicConstraints"] == "critical, CA:false"
 
@@ -281,79 +277,9 @@ def test_names_of_the_cluster_are_no_applications() -> None:
     """Another order of the applications leaves the database's files and the quorum as they are."""
     first = fleets.topology("two-applications")
     turned = replace(first, applications=dict(reversed(first.applications.items())))
-    for topology in (first, turned):
-        data = fleets.master_data(Fleet(topology, topology.initial(), fleets.settings()))
-        kept = [salina_select.select(data, host) for host in ("bbdd1", "nas1")]
+    for one in (first, turned):
+        data = fleets.master_data(Fleet(one, one.initial(), fleets.settings()))
+        kept = [select(data, host) for host in ("bbdd1", "nas1")]
         database, quorum = kept[0]["database"], kept[1]["quorum"]
         assert database["scope"] == "salina"
         assert quorum["token"] == fleets.pillar("nas1")["quorum"]["token"]
-
-
-# The site: what the external pillar and the runners read
-
-
-@pytest.fixture
-def site(tmp_path: Any) -> Any:
-    """A repository of its own, with nothing but data and Python, and its secrets."""
-    import shutil
-
-    root = tmp_path / "root"
-    for name in ("pillar", "_utils"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
-    read = salina_site.read(root, tmp_path / "state")
-    secrets.create(read.store, ["crm"], 3650)
-    return read
-
-
-def test_site_follows_its_files(site: Any) -> None:
-    """A changed file is seen at once; without a change nothing is read again."""
-    again = salina_site.read(site.root, site.state)
-    assert again is site
-    members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
-    changed = salina_site.read(site.root, site.state)
-    assert changed.pillar("s5")["host"]["pool"] == "app"
-    with pytest.raises(UnknownMinion):
-        changed.pillar("s1")
-    (site.root / "_utils" / "salina" / "new.py").write_text("x = 1\n")
-    assert salina_site.read(site.root, site.state).tree != site.tree
-
-
-def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
-    """On loopback of an app host: pgbouncer and the way to the database are there already."""
-    file = site.root / "pillar/app/odoo-14.0.yaml"
-    file.write_text(file.read_text().replace("port: 8069", "port: 6432").replace("8072", "5433"))
-    with pytest.raises(salina_site.SiteError) as caught:
-        salina_site.read(site.root, site.state)
-    assert caught.value.faults == (
-        "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer on its hosts; "
-        "must be another port",
-        "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
-        "hosts; must be another port",
-    )
-
-
-def test_site_tells_all_faults(site: Any) -> None:
-    """K5: The errors of settings, topology, members and application come together."""
-    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
-    site.members_file.write_text("[]")
-    file = site.root / "pillar/topology.yaml"
-    file.write_text(file.read_text().replace("odoo-14.0 ", "odoo-99 "))
-    with pytest.raises(salina_site.SiteError) as caught:
-        salina_site.read(site.root, site.state)
-    there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
-    assert caught.value.faults == (
-        'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
-        f"{site.members_file}: an empty list is not valid; must be a mapping of pools",
-        'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
-        f"pillar/app; choose from: {there}",
-    )
-    assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
-    assert str(caught.value).endswith("\nnext: salt-run topology.check")
-    file.write_text(file.read_text().replace("10.1.4.22", "10.1.4.21"))
-    with pytest.raises(salina_site.SiteError) as caught:
-        salina_site.read(site.root, site.state)
-    assert caught.value.faults[-1] == (
-        "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; "
-        "must be another address in 10.1.4.0/24"
-    )

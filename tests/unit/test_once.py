@@ -1,0 +1,161 @@
+"""Steps that run once for the service: the module with a pretended database, and the state."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina.database.psql import PsqlError
+from tests import fleets
+from tests.loading import failure, load, never, refusing, states
+
+PILLAR = fleets.pillar("s1")
+
+
+class Database:
+    """The common state of several hosts' sessions: the marks, the lock, the unreachable hosts."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, str] = {}
+        self.lock = threading.Lock()
+        self.lost = ""
+
+    def session(self, host: str) -> type:
+        database = self
+
+        class Session:
+            def __init__(self, given: Any, name: str) -> None:
+                assert given == PILLAR["app"]["database"]
+                self.locked = False
+
+            def __enter__(self) -> Session:
+                if database.lost == "connecting":
+                    raise PsqlError("connection refused")
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                if self.locked:
+                    database.lock.release()
+
+            def query(self, sql: str) -> list[str]:
+                if "pg_advisory_lock" in sql:
+                    self.locked = database.lock.acquire(timeout=10)
+                elif sql.startswith("SELECT to_regclass"):
+                    return ["f"]
+                elif sql.startswith("SELECT host"):
+                    step = sql.split("'")[-2]
+                    return [f"{database.marks[step]} at noon"] if step in database.marks else []
+                elif sql.startswith("INSERT"):
+                    if database.lost == "recording":
+                        raise PsqlError("server closed the connection unexpectedly")
+                    database.marks[sql.split("'")[1]] = host
+                return []
+
+        return Session
+
+
+def host(database: Database, name: str, done: list[str], fails: bool = False) -> ModuleType:
+    """The module as it is on one host; a command that runs is noted in `done`."""
+
+    def run(argv: list[str], **options: Any) -> dict[str, Any]:
+        assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--reuid=odoo"]
+        done.append(name)
+        return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
+
+    module = load("_modules/once.py", salt={"cmd.run_all": run}, pillar=PILLAR)
+    module.Session = database.session(name)  # type: ignore[attr-defined]
+    return module
+
+
+def test_once_however_many_hosts_race() -> None:
+    """S9: However many hosts begin a step, one of them runs it."""
+    database, done = Database(), list[str]()
+    hosts = [host(database, f"s{number}", done) for number in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda one: one.run("init", ["true"], "odoo", "/"), hosts))
+    assert len(done) == 1
+    assert sorted(answers) == ["", *[f"{done[0]} at noon"] * 7]
+
+
+def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
+    """S9, K2: A failed step stays undone, and the next host runs it."""
+    database, done = Database(), list[str]()
+    with pytest.raises(CommandExecutionError) as caught:
+        host(database, "s1", done, fails=True).run("init", ["odoo-bin", "-i"], "odoo", "/")
+    assert str(caught.value) == (
+        "init is not done, because this command ended with exit code 3: odoo-bin -i\nthe last words"
+    )
+    assert database.marks == {}
+    assert not database.lock.locked()
+    assert host(database, "s2", done).run("init", ["odoo-bin", "-i"], "odoo", "/") == ""
+    assert database.marks == {"init": "s2"}
+
+
+@pytest.mark.parametrize("moment", ["connecting", "recording"])
+def test_lost_database(moment: str) -> None:
+    database = Database()
+    database.lost = moment
+    with pytest.raises(CommandExecutionError, match="init is not recorded as done: "):
+        host(database, "s1", []).run("init", ["true"], "odoo", "/")
+
+
+def test_environment_file(tmp_path: Path) -> None:
+    module = load("_modules/once.py")
+    file = tmp_path / "environment"
+    file.write_text('# comment = no\nURI="postgresql://u:p@h/d?sslmode=disable"\nTZ="UTC"\n')
+    assert module._environment(str(file)) == {
+        "URI": "postgresql://u:p@h/d?sslmode=disable",
+        "TZ": "UTC",
+    }
+    assert module._environment(None) == {}
+
+
+# The state
+
+
+def test_once() -> None:
+    """S9: The state runs the step and records it."""
+    calls = list[Any]()
+
+    def once(*arguments: Any) -> str:
+        calls.append(arguments)
+        return ""
+
+    ret = states("once", once_run=once).done(
+        "login", ["x"], "odoo", "/", env={"A": "1"}, secrets={"PW": "login_password"}
+    )
+    assert ret["result"] is True
+    assert ret["changes"] == {"once": {"old": None, "new": "login"}}
+    environment = {"A": "1", "PW": "canary-app-crm-login"}
+    assert calls == [("login", ["x"], "odoo", "/", None, environment, None, 900)]
+    assert "canary" not in str(ret)
+
+
+def test_once_done_elsewhere() -> None:
+    """S9: The state does nothing when another host did the step."""
+    ret = states("once", once_run=lambda *_: "s2 at noon").done("init", ["x"], "odoo", "/")
+    assert (ret["result"], ret["changes"], ret["comment"]) == (True, {}, "done by s2 at noon")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "before", "result"),
+    [("", "s2 at noon", True), ("", "", None), ("psql is not installed", "", None)],
+)
+def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None:
+    """S9, K3: A prediction runs no step."""
+    asked = {"application_database": lambda: obstacle, "once_done": lambda step: before}
+    found = states("once", True, **asked, once_run=never)
+    assert found.done("init", ["x"], "odoo", "/")["result"] is result
+
+
+def test_once_that_failed() -> None:
+    """S9, K5: The state shows why a step failed."""
+    said = "init is not done, because this command ended with exit code 3: odoo-bin -i\nlast words"
+    ret = states("once", once_run=refusing(said)).done("init", ["odoo-bin", "-i"], "odoo", "/")
+    assert failure(ret) == said

@@ -1,0 +1,79 @@
+"""The site: the files that the external pillar and the runners read."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from salina_fleet import secrets
+from salina_fleet.model import members
+from salina_fleet.pillar import UnknownMinion
+from salina_fleet.site import SiteError, read
+from tests import fleets
+
+
+@pytest.fixture
+def site(tmp_path: Any) -> Any:
+    """A repository of its own, with nothing but data and Python, and its secrets."""
+    root = tmp_path / "root"
+    for name in ("pillar", "_utils"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
+    found = read(root, tmp_path / "state")
+    secrets.create(found.store, ["crm"], 3650)
+    return found
+
+
+def test_site_follows_its_files(site: Any) -> None:
+    """A changed file is seen at once; without a change nothing is read again."""
+    again = read(site.root, site.state)
+    assert again is site
+    members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
+    changed = read(site.root, site.state)
+    assert changed.pillar("s5")["host"]["pool"] == "app"
+    with pytest.raises(UnknownMinion):
+        changed.pillar("s1")
+    (site.root / "_utils" / "salina" / "new.py").write_text("x = 1\n")
+    assert read(site.root, site.state).tree != site.tree
+
+
+def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
+    """On loopback of an app host: pgbouncer and the way to the database are there already."""
+    file = site.root / "pillar/app/odoo-14.0.yaml"
+    file.write_text(file.read_text().replace("port: 8069", "port: 6432").replace("8072", "5433"))
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert caught.value.faults == (
+        "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer on its hosts; "
+        "must be another port",
+        "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
+        "hosts; must be another port",
+    )
+
+
+def test_site_tells_all_faults(site: Any) -> None:
+    """K5: The errors of settings, topology, members and application come together."""
+    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
+    site.members_file.write_text("[]")
+    file = site.root / "pillar/topology.yaml"
+    file.write_text(file.read_text().replace("odoo-14.0 ", "odoo-99 "))
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
+    assert caught.value.faults == (
+        'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
+        f"{site.members_file}: an empty list is not valid; must be a mapping of pools",
+        'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
+        f"pillar/app; choose from: {there}",
+    )
+    assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
+    assert str(caught.value).endswith("\nnext: salt-run topology.check")
+    file.write_text(file.read_text().replace("10.1.4.22", "10.1.4.21"))
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert caught.value.faults[-1] == (
+        "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; "
+        "must be another address in 10.1.4.0/24"
+    )
