@@ -8,6 +8,7 @@ from dataclasses import replace as changed
 from typing import TYPE_CHECKING, TypeVar
 
 from salina_fleet.kinds import KINDS
+from salina_fleet.model.addresses import IPNetwork, misfit
 from salina_fleet.role import named, without
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import join
@@ -21,8 +22,6 @@ RESERVED_IDS = ("localhost", *(one for role in ROLES.values() for one in role.re
 """Ids that no host can have: in /etc/hosts they mean something else."""
 RESERVED_NAMES = tuple(one for role in ROLES.values() for one in role.reserved_names)
 """Names that no application can have: it names a database, a role and a backend of HAProxy."""
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def completed(topology: Topology, faults: Faults) -> Topology:
@@ -195,22 +194,6 @@ def _addresses_fit(topology: Topology, faults: Faults) -> Iterator[str]:
                 found = f"{host.id} at {text}" if host.pool else text
                 among = f" in {ranges[name]}" if name in ranges else ""
                 yield f"{path}: {found} {fault}; must be another address{among}"
-
-
-def misfit(text: str, network: IPNetwork | None) -> str | None:
-    """Return why no host can have this address in a network; None when one can."""
-    address = ipaddress.ip_address(text)
-    if network is None:
-        return None
-    if address not in network:
-        return f"is outside {network}"
-    if network.prefixlen >= network.max_prefixlen - 1:  # point to point: every address is a host's
-        return None
-    if address == network.network_address:
-        return f"is the address of {network} itself"
-    if address.version == 4 and address == network.broadcast_address:
-        return f"is the broadcast address of {network}"
-    return None
 
 
 def _links_reach(topology: Topology, faults: Faults) -> Iterator[str]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from salina_fleet.model import rules
+from salina_fleet.model import addresses, rules
+from salina_fleet.model.addresses import MAX_POOL
 from salina_fleet.model.settings import Settings
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
@@ -31,7 +32,6 @@ from salina_fleet.schema.rules import (
     Record,
     Reference,
     Text,
-    Unfit,
 )
 
 PURPOSES = {
@@ -42,57 +42,7 @@ PURPOSES = {
     "management": "The network of Salt and SSH, to which every host belongs.",
 }
 """The links: a kind of traffic -> the network that carries it, in English."""
-MAX_POOL = 4096
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-UNUSABLE = tuple(
-    ipaddress.ip_network(cidr)
-    for cidr in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
-) + tuple(ipaddress.ip_network(cidr) for cidr in ("::/127", "fe80::/10", "ff00::/8"))
-
-POOL_ROLES = tuple(name for name, role in ROLES.items() if role.pools)
 LABEL_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-ADDRESS_RULE = re.compile(r"(?P<stem>[0-9A-Fa-f.:]*[.:])\((?P<base>[0-9]{1,5})\+n\)")
-
-
-def _address(text: str) -> str:
-    """Return an IP address in its shortest form."""
-    try:
-        if "%" not in text:
-            return str(ipaddress.ip_address(text))
-    except ValueError:
-        pass
-    raise Unfit
-
-
-def _network(text: str) -> str:
-    """Return a range in its shortest form."""
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        raise Unfit from None
-    if "/" not in text:
-        raise Unfit
-    if any(network.overlaps(bad) for bad in UNUSABLE if bad.version == network.version):
-        raise Unfit("a range that hosts can have addresses in")
-    return str(network)
-
-
-def _start(rule: str) -> IPAddress:
-    """Return the address that a pool's rule counts from: 10.1.3.10 for 10.1.3.(10+n)."""
-    match = ADDRESS_RULE.fullmatch(rule)
-    if match is None:
-        raise ValueError(rule)
-    return ipaddress.ip_address(f"{match['stem']}{match['base']}")
-
-
-def _rule(text: str) -> str:
-    """Return a pool's rule when it gives every member an address."""
-    try:
-        _ = _start(text) + MAX_POOL
-    except ValueError:
-        raise Unfit from None
-    return text
 
 
 def _in_order(roles: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,9 +72,9 @@ NUMBERED = Text(
     r"(?=.{3,62}\Z)(?!-)[a-z0-9-]*\{n\}[a-z0-9-]*(?<!-)",
     "a hostname label with {n} for the number, such as s{n}",
 )
-ADDRESS = Parsed(_address, "an IP address")
-RANGE = Parsed(_network, "a network such as 10.1.1.0/24 or fd00:1::/64")
-RULE = Parsed(_rule, "an address that counts from a number, such as 10.1.3.(10+n)")
+ADDRESS = Parsed(addresses.address, "an IP address")
+RANGE = Parsed(addresses.network, "a network such as 10.1.1.0/24 or fd00:1::/64")
+RULE = Parsed(addresses.rule, "an address that counts from a number, such as 10.1.3.(10+n)")
 NETWORK = Reference("networks", "a network")
 APPLICATION = Reference("applications", "an application")
 
@@ -142,7 +92,7 @@ class Network:
 
     def misfit(self, address: str) -> str | None:
         """Return why no host can have this address in the network; None when one can."""
-        return rules.misfit(address, ipaddress.ip_network(self.cidr))
+        return addresses.misfit(address, ipaddress.ip_network(self.cidr))
 
 
 @dataclass(frozen=True)
@@ -215,7 +165,9 @@ class Pool:
         return Host(
             id=self.id_pattern.replace("{n}", str(number)),
             roles=self.roles,
-            addresses={net: str(_start(rule) + number) for net, rule in self.addresses.items()},
+            addresses={
+                net: str(addresses.start(rule) + number) for net, rule in self.addresses.items()
+            },
             pool=self.name,
             application=self.application,
         )
@@ -357,14 +309,8 @@ class Topology:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the data from which `parse` makes this same topology."""
-        service = self.service
         return {
-            "service": {
-                "address": service.address,
-                "http": service.http,
-                "https": service.https,
-                "tls": service.tls,
-            },
+            "service": asdict(self.service),
             "applications": {
                 one.name: {"domain": one.domain, "definition": one.definition}
                 for one in self.applications.values()
