@@ -11,6 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.common import pillars
 from salina.database import roles
 
 __salt__: dict[str, Any]
@@ -101,12 +102,7 @@ def _plan() -> tuple[bool, list[roles.Step]]:
 
 
 def _pillar() -> dict[str, Any]:
-    try:
-        return dict(__pillar__["database"])
-    except KeyError:
-        raise CommandExecutionError(
-            "pillar database is missing: this host does not have the role database"
-        ) from None
+    return pillars.section(__pillar__, "database")
 
 
 def _without_sql(message: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.common import pillars
 from salina.common.https import Identity, NoAnswer, call
 from salina.database import patroni
 
@@ -260,12 +261,7 @@ def switchover(candidate: str | None = None) -> str:
 
 
 def _pillar() -> dict[str, Any]:
-    try:
-        return dict(__pillar__["database"])
-    except KeyError:
-        raise CommandExecutionError(
-            "pillar database is missing: this host does not have the role database"
-        ) from None
+    return pillars.section(__pillar__, "database")
 
 
 def _own(method: str, path: str, body: Any = None, timeout: float = 5) -> tuple[int, Any]:

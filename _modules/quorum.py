@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import file
+from salina.common import file, pillars
 from salina.common.https import Identity, NoAnswer, call, host_port
 from salina.quorum import etcd
 
@@ -184,12 +184,7 @@ def entered() -> None:
 
 
 def _pillar() -> dict[str, Any]:
-    try:
-        return dict(__pillar__["quorum"])
-    except KeyError:
-        raise CommandExecutionError(
-            "pillar quorum is missing: this host does not have the role quorum"
-        ) from None
+    return pillars.section(__pillar__, "quorum")
 
 
 def _endpoints() -> list[str]:

@@ -40,6 +40,12 @@ class Fleet:
         """Return the hosts with a role, in the order of the fleet."""
         return self._by_role.get(role, ())
 
+    def listed(self, role: str, link: str) -> list[dict[str, str]]:
+        """Return the hosts with a role, each with its name and its address on a link."""
+        return [
+            {"name": host.id, "address": self.address(host, link)} for host in self.having(role)
+        ]
+
     def serving(self, application: str) -> list[Host]:
         """Return the hosts that serve an application, in the order of the fleet."""
         return self._by_application.get(application, [])

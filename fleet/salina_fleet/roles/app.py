@@ -212,7 +212,7 @@ class App(Role):
                 "wait": files.wait,
             },
             "database_route": {
-                "members": database.members(fleet),
+                "members": fleet.listed("database", "data"),
                 "port": postgresql.port,
                 "rest_port": postgresql.rest_port,
                 "listen": listen,

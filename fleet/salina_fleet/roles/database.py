@@ -178,7 +178,7 @@ class Database(Role):
                 "name": host.id,
                 "address": fleet.address(host, "data"),
                 "first": host.first,
-                "members": members(fleet),
+                "members": fleet.listed(self.name, "data"),
                 "quorum": [
                     host_port(fleet.address(voter, "data"), client_port)
                     for voter in fleet.having("quorum")
@@ -229,11 +229,3 @@ class Database(Role):
         """Patroni runs this member, and one member leads."""
         port = fleet.settings[DatabaseSettings].rest_port
         return [Check("patroni", {"address": fleet.address(host, "data"), "port": str(port)})]
-
-
-def members(fleet: Fleet) -> list[Pillar]:
-    """Return the database hosts, each with its name and address."""
-    return [
-        {"name": peer.id, "address": fleet.address(peer, "data")}
-        for peer in fleet.having(Database.name)
-    ]

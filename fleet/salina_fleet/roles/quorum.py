@@ -85,10 +85,7 @@ class Quorum(Role):
             "quorum": {
                 "name": host.id,
                 "address": fleet.address(host, "data"),
-                "members": [
-                    {"name": voter.id, "address": fleet.address(voter, "data")}
-                    for voter in fleet.having(self.name)
-                ],
+                "members": fleet.listed(self.name, "data"),
                 # not a secret: it keeps two clusters apart that reach each other by mistake
                 "token": hashlib.sha256(own.encode()).hexdigest()[:16],
                 **asdict(fleet.settings[QuorumSettings]),
