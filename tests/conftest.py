@@ -16,9 +16,15 @@ sys.path.insert(0, str(REPOSITORY / "_utils"))
 sys.path.insert(0, str(REPOSITORY / "fleet"))
 sys.path.insert(0, str(REPOSITORY))
 
+from tests.timing import Timing  # noqa: E402
 
 settings.register_profile("salina", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("salina")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have every run end with where its time went."""
+    config.pluginmanager.register(Timing(), "timing")
 
 
 @pytest.fixture(scope="session")
