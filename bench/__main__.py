@@ -115,6 +115,7 @@ def running_lab(fresh: bool) -> Iterator[list[Result]]:
         raise LabError("the lab has another topology than pillar/topology.yaml", "make up")
     if before and fresh:
         cold.down()
+        cold.settle()
     try:
         found = [] if before and not fresh else list(cold.measure())
         check_health()
