@@ -35,7 +35,7 @@ def brick(name: str, volume: str) -> dict[str, Any]:
         The state's result. It fails if the directory cannot be a brick of the volume.
 
     CLI Example:
-        See salt/gluster/server.sls.
+        See salt/gluster/daemon.sls.
     """
     fault = __salt__["gluster.brick_fault"](name, volume)
     return state.result(name, not fault, fault or f"it can be a brick of {volume}")

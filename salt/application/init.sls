@@ -4,6 +4,6 @@
 include:
   - application.user
   - application.source
+  - {{ pillar.app.kind }} # first, because the next two wait for other hosts
   - application.directories
   - application.database
-  - {{ pillar.app.kind }}

@@ -1,6 +1,7 @@
 # The shared directory of the app hosts: the volume, or a plain directory in a fleet without storage.
-{%- import_yaml "packages.yaml" as packages %}
 {%- set files = pillar.files %}
+include:
+  - gluster.client
 
 {%- if not files.servers %}
 
@@ -9,11 +10,6 @@ files-directory:
     - name: {{ files.mount }}
 
 {%- else %}
-
-files-packages:
-  pkg.installed:
-    - pkgs: {{ packages.files | json }}
-    - aggregate: True
 
 # At boot the storage hosts may come up after this host, and systemd tries a mount only once.
 files-mountable:

@@ -1,44 +1,7 @@
 # A storage host: its brick, its membership of the trusted pool, and the volume over all bricks.
-{%- import_yaml "packages.yaml" as packages %}
 {%- set storage = pillar.storage %}
-{%- set brick = storage.name ~ ":" ~ storage.brick %}
-
-gluster-brick-directory:
-  file.directory:
-    - name: {{ storage.brick }}
-    - user: root
-    - group: root
-    - mode: '0755'
-
-# Before glusterd starts, so that a host with an unusable directory never offers itself to the pool.
-gluster-brick:
-  gluster.brick:
-    - name: {{ brick }}
-    - volume: {{ storage.volume.name }}
-    - require:
-        - file: gluster-brick-directory
-
-gluster-packages:
-  pkg.installed:
-    - pkgs: {{ packages.storage | json }}
-
-# A change of this file does not restart glusterd, because Debian's unit stops the bricks with it:
-# all hosts together would take the volume away. Existing bricks keep their ports in any case.
-gluster-settings:
-  file.managed:
-    - name: /etc/glusterfs/glusterd.vol
-    - source: salt://gluster/files/glusterd.vol
-    - template: jinja
-    - require:
-        - pkg: gluster-packages
-
-gluster-daemon:
-  service.running:
-    - name: glusterd
-    - enable: True
-    - require:
-        - file: gluster-settings
-        - gluster: gluster-brick
+include:
+  - gluster.daemon
 
 gluster-pool:
   gluster.peers:

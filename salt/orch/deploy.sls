@@ -1,11 +1,25 @@
 # Deploys the whole fleet tier by tier, and the hosts of one tier together. Stops at the first failure.
+# Meanwhile the hosts of the later tiers do what they can do alone.
 #   salt-run state.orchestrate orch.deploy
 {%- set tiers = salt['saltutil.runner']('topology.tiers') %}
+{%- set later = tiers[1:] | map(attribute='hosts') | sum(start=[]) %}
 {%- set first = 'every planned minion answers' %}
 
 {{ first }}:
   salt.runner:
     - name: fleet.ready
+{%- if later %}
+
+every later host does what it can do alone:
+  salt.state:
+    - tgt: {{ later | json }}
+    - tgt_type: list
+    - sls: prepare
+    - queue: True
+    - parallel: True
+    - require:
+      - salt: {{ first }}
+{%- endif %}
 {%- for tier in tiers %}
 
 {{ tier.name }}:
@@ -13,6 +27,7 @@
     - tgt: {{ tier.hosts | json }}
     - tgt_type: list
     - highstate: True
+    - queue: True # behind what the host does alone
     - require:
       - salt: {{ first if loop.first else loop.previtem.name }}
 {%- endfor %}

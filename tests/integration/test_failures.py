@@ -27,6 +27,7 @@ hosts:
   nas1: {roles: [storage, quorum, database], first: true, addresses: {lan: 10.9.0.6}}
   s1: {roles: [app], addresses: {lan: 10.9.0.7}}
 """
+PREPARE = "nothing to do: test.nop\n"
 TOP = "base: {'*': [harmless]}\n"
 HARMLESS = """\
 written:
@@ -79,7 +80,12 @@ next: salt nas1 state.apply"""
 @pytest.fixture(scope="module", autouse=True)
 def harmless(fleet: Fleet) -> Iterator[None]:
     """The three hosts, and a file that each of them is to get; afterwards the repository's own."""
-    files = {"pillar/topology.yaml": TOPOLOGY, "salt/top.sls": TOP, "salt/harmless.sls": HARMLESS}
+    files = {
+        "pillar/topology.yaml": TOPOLOGY,
+        "salt/top.sls": TOP,
+        "salt/prepare/init.sls": PREPARE,
+        "salt/harmless.sls": HARMLESS,
+    }
     for name in files:
         if (fleet.repository / name).exists():
             shutil.copy(fleet.repository / name, fleet.repository / f"{name}.kept")

@@ -54,16 +54,26 @@ class Minion:
         for kind in ("modules", "states", "utils"):
             (scratch / "cache" / "extmods" / kind).symlink_to(REPOSITORY / f"_{kind}")
         (scratch / "cache" / "salina-tree").write_text(pillar["host"]["tree"])
-        self.highstate = salt.state.HighState(
-            self.opts,
-            initial_pillar=dict(pillar),
-        )
+        self.highstate = self.fresh()
+
+    def fresh(self) -> salt.state.HighState:
+        """Return a compiler of states, which can be used once."""
+        return salt.state.HighState(self.opts, initial_pillar=dict(self.opts["pillar"]))
 
     @cached_property
     def chunks(self) -> list[dict[str, Any]]:
-        """The compiled highstate; AssertionError when an SLS or a requisite is wrong."""
-        high = self.highstate
-        matches = high.top_matches(high.get_top())
+        """The compiled highstate."""
+        return self.compiled(self.highstate, self.highstate.top_matches(self.highstate.get_top()))
+
+    def apply(self, sls: str) -> list[dict[str, Any]]:
+        """The states of one SLS and what it includes."""
+        return self.compiled(self.fresh(), {"base": [sls]})
+
+    def compiled(self, high: Any, matches: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """The states of some SLS; AssertionError when an SLS or a requisite is wrong.
+
+        `matches`: environment -> the names of its SLS.
+        """
         kept = {
             name: held
             for name, held in sys.modules.items()

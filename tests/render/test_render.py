@@ -7,6 +7,14 @@ import pytest
 from tests import fleets
 from tests.render.minion import Minion
 
+#: States that wait for other hosts, and the one that restarts the minion.
+NOT_ALONE = {
+    *("gluster.peers", "gluster.volume", "gluster.mounted", "quorum.joined", "quorum.serves"),
+    *("patroni.its_turn", "patroni.working", "patroni.configured", "database.present"),
+    *("application.database_answers", "application.once", "application.healthy"),
+    "daemon.current_afterwards",
+}
+
 CERTIFICATE = f"canary-{fleets.PUBLIC}"
 
 
@@ -36,6 +44,14 @@ def test_host(minion: Minion) -> None:
             continue  # no template
         lines = [line for line in content.splitlines() if not line.lstrip().startswith("#")]
         assert not [line for line in lines if "None" in line or "{{" in line], path
+
+
+def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) -> None:
+    """Before its tier's turn a host does a part of its states, none of which needs another host."""
+    prepared = minion.apply("prepare")
+    every = {(chunk["__id__"], chunk["state"], chunk["name"]) for chunk in minion.chunks}
+    assert {(chunk["__id__"], chunk["state"], chunk["name"]) for chunk in prepared} <= every
+    assert not {f"{chunk['state']}.{chunk['fun']}" for chunk in prepared} & NOT_ALONE
 
 
 def test_secrets_stay_out_of_readable_files(minion: Minion) -> None:

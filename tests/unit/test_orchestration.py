@@ -75,6 +75,11 @@ def test_consequences_count_when_nothing_else_failed() -> None:
     assert len(failures(step(hosts={"s1": only}), "orch.deploy")) == 1
 
 
+def test_a_fault_that_two_steps_meet_is_told_once() -> None:
+    steps = step(hosts={"nas2": BAD}) | step(hosts={"nas2": BAD}, name="prepared")
+    assert len(failures(steps, "orch.deploy")) == 1
+
+
 def test_a_failed_command_is_told_with_its_output() -> None:
     """K5: Core's cmd.run has the output in its changes."""
     ran = {"retcode": 3, "stdout": "out", "stderr": "no such unit"}

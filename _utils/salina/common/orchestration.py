@@ -50,6 +50,7 @@ def failures(steps: object, orchestration: str) -> list[Failure]:
         if step.get("result") is False and not tag.startswith(f"{REPORT}_|-")
         for failure in _of_step(tag, step, again)
     ]
+    found = list(dict.fromkeys(found))  # two steps of one host may meet the same fault
     return [one for one in found if not one.cause.startswith(CONSEQUENCE)] or found
 
 

@@ -1,0 +1,6 @@
+include:
+  - application.source
+  - {{ pillar.app.kind }}.prepare
+  - gluster.client
+  - database_route
+  - nginx

@@ -1,0 +1,2 @@
+include:
+  - patroni.program
