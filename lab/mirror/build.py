@@ -101,7 +101,11 @@ def index(root: Path, suite: str) -> None:
     """
     binaries = root / f"dists/{suite}/main/binary-amd64"
     binaries.mkdir(parents=True)
-    listing = run(["env", f"--chdir={root}", "apt-ftparchive", "packages", f"pool/{suite}"]).stdout
+    # One digest for each package, because a host computes every digest that is listed.
+    options = [f"-o=APT::FTPArchive::{name}=false" for name in ("MD5", "SHA1", "SHA512")]
+    listing = run(
+        ["env", f"--chdir={root}", "apt-ftparchive", *options, "packages", f"pool/{suite}"]
+    ).stdout
     (binaries / "Packages").write_text(listing)
     fields = {
         "Origin": "Debian",
@@ -111,7 +115,7 @@ def index(root: Path, suite: str) -> None:
         "Architectures": "amd64",
         "Components": "main",
     }
-    options = [f"-o=APT::FTPArchive::Release::{name}={value}" for name, value in fields.items()]
+    options += [f"-o=APT::FTPArchive::Release::{name}={value}" for name, value in fields.items()]
     release = run(["apt-ftparchive", *options, "release", root / f"dists/{suite}"]).stdout
     (root / f"dists/{suite}/Release").write_text(release)
 
