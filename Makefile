@@ -5,7 +5,7 @@ python := .venv/bin/python
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test deployed integration fleet hosts bench lock docs map venv
+.PHONY: help up down clean check test proof deployed integration fleet hosts bench lock docs map venv
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
 test: check integration fleet ## run all tests, also those with Salt and with the lab; needs root
+
+proof: check hosts ## run the variants of every fault that `make test` has no time for; needs root
+	@.venv/bin/pytest -m proof
 
 # Deploying takes both cores, and who compares how fast hosts answer needs a quiet machine;
 # afterwards the lab often waits, and integration has its turn.

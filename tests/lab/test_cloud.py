@@ -152,6 +152,7 @@ def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
     assert traces("s9") == []
 
 
+@pytest.mark.proof
 def test_s10_hosts_are_made_together() -> None:
     """S10: Two hosts are made at the same time, and both answer."""
     data = {host: invited(host) for host in HOSTS}
@@ -161,6 +162,7 @@ def test_s10_hosts_are_made_together() -> None:
     answer(*HOSTS)
 
 
+@pytest.mark.proof
 def test_s10_a_killed_cloud_and_hosts_that_nobody_names() -> None:
     """S10, K2: `status` reports a dead cloud and `up` starts a new one; it removes s9, which nobody
     planned, and leaves s10 to its change.

@@ -85,7 +85,13 @@ def sources() -> Iterator[None]:
     lab.run(HOST, "rm", "-r", SOURCE)
 
 
-@pytest.fixture(params=CASES)
+VARIANTS = [
+    pytest.param(name, marks=[] if name in ("file", "environment") else pytest.mark.proof)
+    for name in CASES
+]
+
+
+@pytest.fixture(params=VARIANTS)
 def case(request: pytest.FixtureRequest, sources: None) -> Iterator[Case]:
     """A case, with its disk."""
     found = CASES[request.param]
@@ -155,6 +161,7 @@ def directory() -> Iterator[str]:
     lab.run("s1", "rm", "-r", path)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_full_brick(small_brick: None, directory: str) -> None:
     """S4: The other two hosts take the writes, every check reports the full brick, and it heals

@@ -147,6 +147,7 @@ def test_s12_an_app_host_killed_and_back(scene: Scene) -> None:
     assert not scene.writer.missing()
 
 
+@pytest.mark.proof
 def test_s12_an_app_host_frozen_and_back(scene: Scene) -> None:
     """S12: A frozen host gets no requests although it acknowledges packets; it answers its held
     requests when it thaws.
@@ -173,7 +174,13 @@ then is acknowledged: a commit waits for the synchronous replica, which has left
 
 
 @pytest.mark.parametrize(
-    ("how", "bound"), [("process", 15), ("kill", 40), ("freeze", 40), ("link-down", 40)]
+    ("how", "bound"),
+    [
+        ("kill", 40),
+        pytest.param("process", 15, marks=pytest.mark.proof),
+        pytest.param("freeze", 40, marks=pytest.mark.proof),
+        pytest.param("link-down", 40, marks=pytest.mark.proof),
+    ],
 )
 def test_s11_the_primary_lost_and_back(scene: Scene, how: str, bound: float) -> None:
     """S11: No acknowledged row is lost, two hosts never lead together, and the old primary
@@ -230,6 +237,7 @@ def etcd_leader() -> str:
     raise AssertionError("the quorum has no leader")
 
 
+@pytest.mark.proof
 def test_s11_a_member_of_the_quorum_killed(scene: Scene) -> None:
     """S11, S4: The leader of etcd dies, which is also a storage host: the primary stays where it
     is.

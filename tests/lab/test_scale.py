@@ -153,17 +153,22 @@ def initial() -> Iterator[None]:
         scaled(count=len(INITIAL))
 
 
-def test_s10_out_and_in_under_traffic() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{5: [SLOW], 2: []}, pytest.param(CHANGES, marks=pytest.mark.proof)],
+    ids=["killed once", "killed at each step"],
+)
+def test_s10_out_and_in_under_traffic(changes: dict[int, list[str]]) -> None:
     """S10, S2, S12, K2: Hosts join and leave while no request fails and nobody is logged out.
 
-    The changes are killed at five steps and repeated. Each new host gets its share, and each
+    The changes are killed at some steps and repeated. Each new host gets its share, and each
     leaving host leaves nothing behind; long polls begin again elsewhere. The master makes the last
     change by itself, and then leaves the pool alone.
     """
     with Events() as events, Traffic() as traffic, Pages(PAGES) as pages:
         events.listening()
         wait_for([traffic], 30)
-        for count, steps in CHANGES.items():
+        for count, steps in changes.items():
             hosts = list(POOL.ids()[:count])
             before = app()["members"]
             plan = told("fleet.plan", "pool=app", f"count={count}")
@@ -238,7 +243,7 @@ def test_s10_a_host_that_never_comes() -> None:
     assert residue(["s4"]) == []
 
 
-@pytest.mark.long
+@pytest.mark.proof
 def test_s10_from_one_to_the_greatest_count_and_back() -> None:
     """S10: The pool grows to its maximum at once, and leaving hosts leave nothing behind."""
     most = list(POOL.ids())

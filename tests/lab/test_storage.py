@@ -181,6 +181,7 @@ def test_mounted_after_a_boot_without_the_first_server(broken: None) -> None:
     assert wait.until(lambda: mounted("s3"), 60)
 
 
+@pytest.mark.proof
 def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
     """S4: An app host boots while the storage is down, and mounts the volume when it returns."""
     fault("service-kill", "glusterd", *STORAGE)
@@ -246,6 +247,7 @@ done
 """
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_one_storage_host_frozen(broken: None, directory: str) -> None:
     """S4: Writes continue after one bounded stall, and the volume heals although no event reports

@@ -298,6 +298,7 @@ def scaled(**request: list[str]) -> None:
     lab.lab("salt-run", "state.orchestrate", "orch.scale", f"pillar={pillar}")
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
     """S10: The new host serves its own application and reaches only its own database."""
@@ -328,6 +329,7 @@ def test_s10_one_pool_grows_and_shrinks_and_no_request_fails() -> None:
     assert not traffic.failed()
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_s11_s12_an_app_host_killed_then_the_primary() -> None:
     """S11, S12: No repeatable request fails when an app host dies, and nobody is logged out.
