@@ -12,11 +12,11 @@ from tools import pillar, requirements, settings
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Which host may open which port
 
-`make docs` writes this file from the table in [policy.py](../fleet/salina_fleet/policy.py) and from
-`pillar/topology.yaml`. On a master `salt-run topology.table` prints the same table for its fleet.
-Every host's firewall drops all other connections. The firewall host forwards only the published
-service. A host that has both roles of a line needs no rule, because its firewall never filters
-loopback.
+`make docs` writes this file from the rows in the roles' files
+([fleet/salina_fleet/roles/](../fleet/salina_fleet/roles/)) and from `pillar/topology.yaml`. On a
+master `salt-run topology.table` prints the same table for its fleet. Every host's firewall drops
+all other connections. The firewall host forwards only the published service. A host that has both
+roles of a row needs no rule, because its firewall never filters loopback.
 
 """
 
