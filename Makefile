@@ -10,7 +10,7 @@ export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-up: ## start the lab and deploy the service: TOPOLOGY=FILE and APP=NAME choose others
+up: ## start the lab and deploy the service: TOPOLOGY=FILE chooses another topology, APP=NAME another application
 	@bin/lab up $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(APP),--app "$(APP)")
 
 down: ## stop and remove the lab
@@ -28,7 +28,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
 	@.venv/bin/pytest --quiet tests/unit tests/render
 
-test: check integration fleet ## run all tests, also those with Salt and with the lab; needs root
+test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 
 proof: check hosts ## run the variants of every fault that `make test` has no time for; needs root
 	@.venv/bin/pytest -m proof
@@ -55,11 +55,11 @@ bench: venv ## measure the service (docs/performance.md): ONLY="pillar web" choo
 lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
 
-docs: map ## write the generated documents: docs/requirements.md, pillar.md, settings.md, ports.md, map.svg
+docs: map ## write the generated documents: requirements.md, pillar.md, settings.md, ports.md and map.svg in docs/
 	@PYTHONPATH=.:fleet:_utils $(python) -m tools.docs
 
 map: venv ## draw docs/map.svg from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg
 
-venv:
+venv: ## create the virtual environment .venv, unless it is up to date
 	@bin/lab --help > /dev/null

@@ -152,7 +152,7 @@ def _set(server: str, command: str) -> None:
         line = command.format(f"{known.backend}/{known.name}")
         answer = _ask(line).strip()
         if answer:
-            raise CommandExecutionError(f"HAProxy, {line}: {answer}")
+            raise CommandExecutionError(f"HAProxy refused `{line}`: {answer}")
 
 
 def _servers() -> list[haproxy.Server]:

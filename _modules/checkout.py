@@ -84,7 +84,7 @@ def update(path: str, repository: str, revision: str) -> str:
         place.rename(home)
     except OSError as error:
         raise CommandExecutionError(
-            f"{path} is not a checkout of this project ({error.strerror}): move it away, then "
+            f"{path} is not a checkout that Salina made ({error.strerror}); move it away, then "
             "apply again"
         ) from error
     return _git(home, "rev-parse", "HEAD")

@@ -46,7 +46,7 @@ def member() -> dict[str, Any]:
     """
     _status, answer = _own("GET", "patroni")
     if not isinstance(answer, dict):
-        raise CommandExecutionError(f"GET /patroni: {answer}")
+        raise CommandExecutionError(f"Patroni's answer to GET /patroni is not its status: {answer}")
     return answer
 
 
@@ -197,7 +197,9 @@ def copy_again() -> None:
     """
     status, answer = _own("POST", "reinitialize", {})
     if status != 200:
-        raise CommandExecutionError(f"POST /reinitialize: {status} {answer}")
+        raise CommandExecutionError(
+            f"Patroni refused to copy the primary again (HTTP {status}): {answer}"
+        )
 
 
 def drift() -> dict[str, Any]:
@@ -214,7 +216,9 @@ def drift() -> dict[str, Any]:
     """
     status, answer = _own("GET", "config")
     if status != 200 or not isinstance(answer, dict):
-        raise CommandExecutionError(f"GET /config: {status} {answer}")
+        raise CommandExecutionError(
+            f"Patroni did not show its configuration (HTTP {status}): {answer}"
+        )
     return patroni.patch(answer, patroni.dynamic(_pillar()))
 
 
@@ -232,7 +236,9 @@ def patch(changes: dict[str, Any]) -> None:
     """
     status, answer = _own("PATCH", "config", changes)
     if status != 200:
-        raise CommandExecutionError(f"PATCH /config {changes}: {status} {answer}")
+        raise CommandExecutionError(
+            f"Patroni refused the change {changes} (HTTP {status}): {answer}"
+        )
 
 
 def switchover(candidate: str | None = None) -> str:
@@ -256,7 +262,9 @@ def switchover(candidate: str | None = None) -> str:
         body["candidate"] = candidate
     status, answer = _own("POST", "switchover", body, timeout=60)
     if status != 200:
-        raise CommandExecutionError(f"POST /switchover {body}: {status} {answer}")
+        raise CommandExecutionError(
+            f"Patroni refused the switchover {body} (HTTP {status}): {answer}"
+        )
     return str(answer)
 
 

@@ -232,4 +232,6 @@ def _ask(what: str, body: dict[str, Any]) -> Any:
         if status == 200:
             return answer
         reasons.append(f"{endpoint}: {answer}")
-    raise CommandExecutionError(f"{what} {body}: {'; '.join(reasons)}")
+    raise CommandExecutionError(
+        f"no member of the quorum carried out {what} {body}: {'; '.join(reasons)}"
+    )

@@ -16,7 +16,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import file, wait
 from salina_fleet import minions, runner
-from salina_fleet.change import exclusive
+from salina_fleet.change import exclusive, scale
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.roles.balancer import BalancerSettings
@@ -51,9 +51,8 @@ def begin(**request: Any) -> dict[str, Any]:
     """
     site = _site()
     runner.plan(site, request)  # report an invalid request, also while another change is running
-    what = f"a change to {json.dumps(runner.plain(request), sort_keys=True)}"
     try:
-        exclusive.take(site.change_file, what)
+        exclusive.take(site.change_file, scale.in_words(runner.plain(request)))
     except exclusive.BusyError as error:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
@@ -93,8 +92,8 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     failed |= {host: f"it did not answer within {timeout} s" for host in silent}
     if failed:
         left = _take_out(failed, known)
-        lines = [f"{host} was removed again: {why}" for host, why in failed.items()]
-        lines += [f"{host} still exists: {why}" for host, why in left.items()]
+        lines = [f"{host} was taken out of the pool, because {why}" for host, why in failed.items()]
+        lines += [f"{host} still exists, because {why}" for host, why in left.items()]
         if silent and runner.provisioner(__opts__) is None:
             lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
         raise CommandExecutionError("\n".join(lines))
@@ -182,8 +181,9 @@ def destroy(hosts: Sequence[str]) -> list[str]:
     """
     staying = [host for host in hosts if host in _site().fleet.hosts]
     if staying:
+        advice = "remove it from its pool with orch.scale"
         raise CommandExecutionError(
-            f"hosts: {', '.join(staying)} still in the fleet; remove them with orch.scale"
+            "\n".join(f"{host} is still a host of the fleet; {advice}" for host in staying)
         )
     failed = provisioner.destroy(__opts__, hosts)
     if failed:

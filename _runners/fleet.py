@@ -66,9 +66,9 @@ def ready(
     planned = list(known) if hosts is None else list(hosts)
     strangers = [host for host in planned if host not in known]
     if strangers:
+        advice = "`salt-run topology.show` lists all hosts"
         raise CommandExecutionError(
-            f"hosts: not in the fleet: {', '.join(strangers)}; "
-            "salt-run topology.show lists its hosts"
+            "\n".join(f"{host} is not a host of the fleet; {advice}" for host in strangers)
         )
     _answer(planned, timeout)
     applying = minions.busy(__opts__, planned, 0)
@@ -76,7 +76,7 @@ def ready(
         busy = minions.busy(__opts__, applying, patience)
         if busy:
             raise CommandExecutionError(
-                f"waited {patience} s for {', '.join(busy)}, where states are being applied"
+                f"states are still being applied on {', '.join(busy)} after {patience} s"
                 f"\nnext: salt {busy[0]} saltutil.running"
             )
         _answer(applying, timeout)  # such a run may end with a restart of its minion
@@ -210,7 +210,7 @@ def _answer(hosts: Sequence[str], timeout: int) -> None:
     silent = minions.silent(__opts__, hosts, timeout)
     if silent:
         raise CommandExecutionError(
-            f"waited {timeout} s for every planned minion: no answer from {', '.join(silent)}"
+            f"{', '.join(silent)} did not answer within {timeout} s; start each host that is down"
             "\nnext: salt-run fleet.ready"
         )
 

@@ -159,7 +159,8 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
     pool = next(iter(pools), None)
     if len(pools) != 1 or pool is None or len(given) != 1:
         raise CommandExecutionError(
-            f'request: {json.dumps(given)} must be {{"hosts": [ids of one pool]}}'
+            'request: must be like {"hosts": ["s4"]}, with hosts of one pool only; '
+            f"found: {json.dumps(given)}"
         )
     leaving = {*runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
@@ -168,7 +169,9 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
                 f"{host} has no accepted key\nnext: salt-run fleet.user_data {host} FILE"
             )
         if host in leaving:
-            raise CommandExecutionError(f"{host} is being removed\nnext: salt-run fleet.status")
+            raise CommandExecutionError(
+                f"{host} is being removed by an unfinished change\nnext: salt-run fleet.status"
+            )
     change: dict[str, Any] = __salt__["fleet.plan" if test else "change.begin"](
         pool=pool, add=listed
     )

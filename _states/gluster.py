@@ -182,7 +182,7 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     """
     found = __salt__["gluster.mounted"](name)
     if found["source"] and not _is_volume(found, volume):
-        fault = f"{name}: {found['source']} is mounted there, but must be {volume}"
+        fault = f"{name}: {found['source']} is mounted here instead of volume {volume}"
         return state.result(name, False, f"{fault}; unmount it, then apply again")
     if found["source"] and not found["fault"]:
         away = ", ".join(__salt__["gluster.unconnected"](name))

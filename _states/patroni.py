@@ -12,6 +12,8 @@ from salina.common import wait as waiting
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
+START = "start the host that has the data (in a new fleet: the host with `first: true`)"
+
 
 @state.fails_plainly
 def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
@@ -38,14 +40,14 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
     def no_primary() -> str:
         if first or __salt__["patroni.has_data"]() or __salt__["patroni.leader"]():
             return ""
-        return "no member names one"
+        return f"no database host is the primary; {START}"
 
     if __opts__["test"]:
         found = no_primary()
         return state.result(name, None, f"it would wait for a primary: {found}") if found else ret
-    waiting.clear(no_primary, wait, "a primary (the first database host initialises the cluster)")
+    waiting.clear(no_primary, wait, "a primary")
     if first and __salt__["patroni.initialise_again"]():
-        ret["changes"] = {"initialisation": "interrupted, begun again"}
+        ret["changes"] = {"initialisation": "it was interrupted and begins again"}
     return ret
 
 
@@ -79,7 +81,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     if old:
-        ret["changes"] |= {"restarted": old} | _hand_over(wait)
+        ret["changes"] |= {"restarted": old} | _hand_over(name, wait)
         commands.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
     return ret
@@ -119,7 +121,7 @@ def configured(name: str) -> dict[str, Any]:
     return ret
 
 
-def _hand_over(wait: int) -> dict[str, str]:
+def _hand_over(name: str, wait: int) -> dict[str, str]:
     """If this host is the primary of several, make another one the primary; return which one."""
     members = __salt__["patroni.cluster"]()["members"]
     if __salt__["patroni.member"]().get("role") == "replica" or len(members) == 1:
@@ -132,9 +134,8 @@ def _hand_over(wait: int) -> dict[str, str]:
             return str(error)
         return ""
 
-    waiting.clear(
-        refused, wait, "a replica that can take over (without one: salt ID service.restart)"
-    )
+    by_hand = f"if there is none, restart by hand: salt {__opts__['id']} service.restart {name}"
+    waiting.clear(refused, wait, f"a replica that can take over ({by_hand})")
     return {"handed over to": str(__salt__["patroni.leader"]())}
 
 
@@ -148,7 +149,7 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
                 __salt__["patroni.copy_again"]()
             except CommandExecutionError as error:
                 return str(error)
-            changes["copy"] = "interrupted, repeated"
+            changes["copy"] = "it was interrupted and is repeated"
         return str(__salt__["patroni.obstacle"]())
 
     what = f"this host to work in the database cluster (see journalctl -u {name})"

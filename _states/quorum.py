@@ -99,7 +99,10 @@ def _enter(wait: int) -> str:
         return ""
 
     waiting.clear(
-        refused, wait, "the other members, to join the quorum or to learn that there is none"
+        refused,
+        wait,
+        "the other quorum hosts to answer (without them this host can neither join the quorum "
+        "nor start a new one)",
     )
     return how
 

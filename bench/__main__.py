@@ -71,7 +71,8 @@ def chosen(parts: list[str]) -> list[str]:
     unknown = sorted(set(parts) - set(NAMES))
     if unknown:
         raise LabError(
-            f"unknown part of the benchmark: {', '.join(unknown)}; choose from: {', '.join(NAMES)}",
+            f"unknown part of the benchmark: {', '.join(unknown)}; "
+            f"choose one of: {', '.join(NAMES)}",
             f"make bench ONLY={NAMES[0]}",
         )
     found = [name for name in NAMES if name in (parts or [*WITHOUT_LAB, *ON_LAB])]

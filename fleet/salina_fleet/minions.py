@@ -85,11 +85,11 @@ def ask(
     asked = (list(hosts), function, list(arguments))
     answers = client(opts).cmd(*asked, tgt_type="list", full_return=True)
     failed = {
-        host: answers.get(host, {}).get("ret", "no answer")
+        host: answers.get(host, {}).get("ret", "it did not answer")
         for host in hosts
         if answers.get(host, {}).get("retcode", 1)
     }
     if failed:
         told = "; ".join(f"{host}: {said}" for host, said in failed.items())
-        raise CommandExecutionError(f"{function}: {told}")
+        raise CommandExecutionError(f"{function} failed on {told}")
     return {host: answers[host]["ret"] for host in hosts}

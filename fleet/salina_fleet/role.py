@@ -29,9 +29,9 @@ ALL = "all"
 """A row's target: every host."""
 LOOPBACK = "127.0.0.1"
 
-EXACTLY_ONE = ((1,), "exactly one")
-AT_LEAST_ONE = (range(1, 10**9), "at least one")
-ANY_NUMBER = (range(10**9), "any number")
+EXACTLY_ONE = ((1,), "exactly one host must have it")
+AT_LEAST_ONE = (range(1, 10**9), "at least one host must have it")
+ANY_NUMBER = (range(10**9), "any number of hosts may have it")
 
 
 class Row(NamedTuple):

@@ -90,11 +90,11 @@ def provisioner(opts: dict[str, Any]) -> list[str] | None:
     if path is None:
         return None
     if not isinstance(path, str) or not os.path.isabs(path):
-        found = "must be the absolute path of an executable"
+        found = "is not valid; must be the absolute path of an executable"
     elif not os.path.isfile(path) or not os.access(path, os.X_OK):
-        found = "there is no such executable"
+        found = "is not an executable file; correct the path"
     else:
         return [path]
     raise CommandExecutionError(
-        f"the master's configuration: salina.provisioner: {show(path)}; {found}"
+        f"the master's configuration: salina.provisioner: {show(path)} {found}"
     )

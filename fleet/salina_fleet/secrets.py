@@ -73,9 +73,13 @@ class Store:
             reason = error.strerror
             raise SecretsError(f"secret {name} in {self.folder} cannot be read: {reason}") from None
         except UnicodeDecodeError:  # its text would show a part of the value
-            raise SecretsError(f"secret {name} in {self.folder} is not plain text") from None
+            raise SecretsError(
+                f"secret {name} in {self.folder} is not plain text; restore it from your copy"
+            ) from None
         if not value:
-            raise SecretsError(f"secret {name} in {self.folder} is empty")
+            raise SecretsError(
+                f"secret {name} in {self.folder} is empty; restore it from your copy"
+            )
         return value
 
     def put(self, name: str, value: str) -> None:
@@ -132,7 +136,7 @@ def check(store: Store, applications: Iterable[str]) -> list[str]:
     """Return the faults of the secrets: missing or empty ones, and files that others may read."""
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
-        faults.append(f"{store.folder}: others may enter; must have mode 0700")
+        faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
     for name in (*passwords(applications), CA_KEY, CA_CERT):
         try:
             store.get(name)
@@ -140,9 +144,10 @@ def check(store: Store, applications: Iterable[str]) -> list[str]:
             faults.append(str(error))
             continue
         if store.path(name).stat().st_mode & 0o077:
-            faults.append(f"{store.path(name)}: others may read it; must have mode 0600")
+            faults.append(f"{store.path(name)}: other users may read it; its mode must be 0600")
     if not faults and not _pair(store.get(CA_KEY), store.get(CA_CERT)):
-        faults.append(f"{store.path(CA_CERT)}: is not the certificate of {CA_KEY}")
+        both = "restore both from your copy"
+        faults.append(f"{store.path(CA_CERT)} does not belong to {CA_KEY}; {both}")
     return faults
 
 

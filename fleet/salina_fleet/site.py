@@ -195,7 +195,7 @@ def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> l
     ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
     return [
         f"{APPLICATIONS}/{name}.yaml: {path}: {port} is used by {taken[port]} on its hosts; "
-        "must be another port"
+        "choose another port"
         for path, port in ports.items()
         if port in taken
     ]

@@ -156,7 +156,7 @@ def read(raw: bytes, actions: Mapping[str, Action]) -> tuple[str, str, str]:
     if not all(isinstance(value, str) for value in data.values()):
         raise ValueError("every value must be a string")
     if data["action"] not in actions:
-        raise ValueError(f"action: must be one of: {', '.join(actions)}")
+        raise ValueError(f"action: choose one of: {', '.join(actions)}")
     return data["action"], data["host"], data["user_data"]
 
 
@@ -210,7 +210,9 @@ def ensure() -> None:
         )
     if not wait_until(lambda: pid() is not None, START_SECONDS):
         raise LabError(
-            f"the lab's cloud did not start within {START_SECONDS} s", f"tail {CLOUD_LOG}"
+            "the lab's cloud, the process that creates and removes hosts of pools, did not start "
+            f"within {START_SECONDS} s",
+            f"tail {CLOUD_LOG}",
         )
 
 

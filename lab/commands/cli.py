@@ -2,10 +2,12 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lab.commands import lifecycle, status
 from lab.commands.console import complain, out
@@ -28,7 +30,7 @@ link-down     unplug all network cables of the host
 freeze        halt all processes of the host
 slow          give the host a fifth of one core
 kill          end the host at once, like a power cut
-stop          shut the host down in order
+stop          shut the host down cleanly
 service-kill  kill one systemd service with SIGKILL; NAME is the service
 
 \b
@@ -82,21 +84,37 @@ def enter(machine: Machine, argv: list[str]) -> None:
     replace(containers.attach(machine, argv))
 
 
+class AsRoot(TyperCommand):
+    """A command that needs root. Everybody can read its help."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            LabError: The user is not root.
+        """
+        if os.geteuid() != 0:
+            raise LabError("the lab needs root", "run the same command with sudo")
+        return super().invoke(ctx)
+
+
+command = partial(app.command, cls=AsRoot)
+
+
 @app.callback()
-def root(context: typer.Context) -> None:
+def root() -> None:
     """Run the whole fleet on this machine, one container for each host.
 
     The lab needs root. Most people begin with `make up`, which runs `bin/lab up`.
+
+    `bin/lab salt --help` and `bin/lab salt-run --help` show the help of Salt, not of the lab.
     """
-    # `up` checks for root itself, and reports it together with all other faults of the machine.
-    if os.geteuid() != 0 and context.invoked_subcommand != "up":
-        raise LabError("the lab needs root", "run the same command with sudo")
 
 
 # Create and remove
 
 
-@app.command()
+@app.command()  # it reports a missing root together with all other faults of the machine
 def up(
     topology: Annotated[
         Path | None, typer.Option(help="The topology to use, instead of pillar/topology.yaml.")
@@ -105,9 +123,9 @@ def up(
         str | None,
         typer.Option(
             "--app",
-            metavar="[NAME=]FILE",
-            help="Deploy this file of pillar/app, for example sample-crm, instead of the "
-            "topology's. NAME chooses one of several applications.",
+            metavar="[APPLICATION=]DEFINITION",
+            help="Deploy pillar/app/DEFINITION.yaml, for example sample-crm, instead of the "
+            "definition in the topology. With several applications, APPLICATION= says which one.",
         ),
     ] = None,
     deploy: Annotated[
@@ -118,38 +136,38 @@ def up(
     lifecycle.up(topology, app_name, deploy)
 
 
-@app.command()
+@command()
 def down() -> None:
     """Stop and remove the lab, but keep its caches."""
     lifecycle.down()
 
 
-@app.command()
+@command()
 def clean() -> None:
     """Stop and remove the lab and its caches."""
     lifecycle.clean()
 
 
-@app.command()
+@command()
 def rebuild(
     hosts: Annotated[
         list[str], typer.Argument(metavar="HOST", help="The hosts, for example s1 nas3.")
     ],
 ) -> None:
-    """Replace hosts by new, empty ones with the same keys.
+    """Replace hosts with new, empty ones that keep the same keys.
 
     Salt does not deploy to them: `bin/lab salt HOST state.apply` does.
     """
     lifecycle.rebuild(pick(inventory.current_plan(), hosts))
 
 
-@app.command()
+@command()
 def add(host: PoolHost) -> None:
-    """Create a host of a pool, empty except for a minion."""
+    """Create a new host for a pool. It has only a Salt minion, and joins the pool by itself."""
     lifecycle.add(host)
 
 
-@app.command()
+@command()
 def remove(host: PoolHost) -> None:
     """Delete a host of a pool, as a cloud failure would.
 
@@ -158,13 +176,13 @@ def remove(host: PoolHost) -> None:
     lifecycle.remove(host)
 
 
-@app.command()
+@command()
 def snapshot(name: SnapshotName) -> None:
     """Save the whole lab under a name; its hosts restart."""
     lifecycle.snapshot(name)
 
 
-@app.command()
+@command()
 def restore(name: SnapshotName) -> None:
     """Return the whole lab to a snapshot."""
     lifecycle.restore(name)
@@ -173,7 +191,7 @@ def restore(name: SnapshotName) -> None:
 # Look and work
 
 
-@app.command("status")
+@command("status")
 def show_status() -> None:
     """Show the health of every host and tier.
 
@@ -187,33 +205,33 @@ def show_status() -> None:
         raise SystemExit(1)
 
 
-@app.command("exec", context_settings=PASS_THROUGH, options_metavar="")
+@command("exec", context_settings=PASS_THROUGH, options_metavar="")
 def execute(
     context: typer.Context,
     host: Annotated[
         str, typer.Argument(metavar="HOST [-- COMMAND...]", help="The host, for example s1.")
     ],
 ) -> None:
-    """Run a command on a host; without one, a shell.
+    """Run a command on a host, or open a shell if no command is given.
 
     Example: bin/lab exec s1 -- systemctl status nginx
     """
     enter(pick(inventory.current_plan(), [host])[0], context.args or ["bash", "--login"])
 
 
-@app.command(context_settings=SALT)
+@command(context_settings=SALT)
 def salt(context: typer.Context) -> None:
     """Run salt on the master: bin/lab salt '*' test.ping."""
     enter(inventory.current_plan().master, ["salt", *context.args])
 
 
-@app.command("salt-run", context_settings=SALT)
+@command("salt-run", context_settings=SALT)
 def salt_run(context: typer.Context) -> None:
     """Run salt-run on the master: bin/lab salt-run topology.check."""
     enter(inventory.current_plan().master, ["salt-run", *context.args])
 
 
-@app.command()
+@command()
 def forward() -> None:
     """Serve the CRM on this machine, for a browser.
 
@@ -225,12 +243,15 @@ def forward() -> None:
 # Faults
 
 
-@app.command(help=FAULT_KINDS)
+@command(help=FAULT_KINDS)
 def fault(
     kind: Annotated[faults.Kind, typer.Argument(metavar="KIND", help="The kind of the fault.")],
     names: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME] HOST", help="The hosts, after the NAME for service-kill."),
+        typer.Argument(
+            metavar="[NAME] HOST",
+            help="The hosts. For service-kill, give the service's NAME first.",
+        ),
     ],
 ) -> None:
     """Break hosts on purpose."""
@@ -245,14 +266,14 @@ def fault(
     faults.inject(kind, pick(wanted, hosts), service)
 
 
-@app.command()
+@command()
 def heal(
     hosts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="HOST", help="The hosts to repair; by default all of them."),
+        typer.Argument(metavar="HOST", help="The hosts; by default all of them."),
     ] = None,
 ) -> None:
-    """Undo the faults of all hosts, or of some."""
+    """Undo the faults on the given hosts, or on all hosts."""
     wanted = inventory.current_plan()
     for one in faults.heal(pick(wanted, hosts) if hosts else wanted.machines):
         out.print(f"healed: {one}")

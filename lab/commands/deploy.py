@@ -45,7 +45,7 @@ def judge(code: int, printed: str, said: str) -> None:
     if found:
         raise LabError(
             f"the deployment failed:\n{told(found)}",
-            f"bin/lab {found[0].next}   (after a repair; or all of it: make up)",
+            f"bin/lab {found[0].next}   (after a repair; make up deploys everything)",
         )
 
 

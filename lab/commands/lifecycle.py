@@ -45,7 +45,7 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
 
     Args:
         source: Another topology than the repository's.
-        app: Another application than the topology's: FILE, or NAME=FILE.
+        app: Another definition than the topology's: DEFINITION, or APPLICATION=DEFINITION.
         with_deployment: Whether Salt deploys at the end.
 
     Raises:
@@ -107,7 +107,7 @@ def bring_up(topology: Topology, base: Path, own: bool) -> None:
     if changing:
         names = ", ".join(sorted(changing))
         out.print(f"  a change of a pool has not finished its work on {names}")
-        out.print(f"  next: {FLEET_STATUS}   (if no change is running: orch.scale again)")
+        out.print(f"  next: {FLEET_STATUS}   (if no change is running, run orch.scale again)")
 
 
 def summary(wanted: Plan, topology: Topology) -> None:

@@ -131,11 +131,11 @@ def patroni(address: str, port: str) -> Iterator[Check]:
     here = socket.gethostname()
     mine = next((member for member in members if member["name"] == here), None)
     leaders = [member["name"] for member in members if member["role"] == "leader"]
-    state = f"{mine['role']} {mine['state']}" if mine else "no member"
+    state = f"{mine['role']} {mine['state']}" if mine else "not a member"
     if mine and mine.get("lag"):
         state += f", lag {mine['lag']} bytes"
     good = mine is not None and mine["state"] in ("running", "streaming") and bool(leaders)
-    yield "patroni", good, state if leaders else f"{state}, nobody leads"
+    yield "patroni", good, state if leaders else f"{state}, there is no leader"
 
 
 def haproxy() -> Iterator[Check]:

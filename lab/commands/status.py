@@ -156,7 +156,9 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
     def row(machine: Machine) -> Row:
         roles = " ".join(machine.roles) or "client"
         if machine not in members.machines:
-            return Row(machine.name, f"{roles}, no member", (Check("host", True, state(machine)),))
+            return Row(
+                machine.name, f"{roles}, not a member", (Check("host", True, state(machine)),)
+            )
         if machine.container not in running:
             return Row(machine.name, roles, (Check("host", False, state(machine)),))
         return Row(
@@ -181,7 +183,8 @@ def look(wanted: Plan, topology: Topology) -> list[Row]:
 def makes_hosts() -> Row:
     """Return whether the lab's cloud is there for the master's provisioner."""
     there = server.pid() is not None
-    return Row("cloud", "the lab", (Check("process", there, "" if there else "ended: bin/lab up"),))
+    why = "" if there else "not running, so no host of a pool can be created; run bin/lab up"
+    return Row("cloud", "the lab", (Check("process", there, why),))
 
 
 def table(rows: list[Row], injected: list[faults.Fault]) -> Table:

@@ -110,15 +110,18 @@ def lxc(command: str, machine: Machine, *arguments: str) -> list[str]:
     return inside([f"lxc-{command}", "-P", CONTAINERS, "-n", machine.container, *arguments])
 
 
-def base_of(config: str) -> Path:
-    """Return the image's root directory that a configuration names.
+def base_of(config: str, container: str) -> Path:
+    """Return the image's root directory that a container's configuration names.
 
     Raises:
         LabError: The configuration names none.
     """
     found = re.search(r"^lxc\.rootfs\.path = overlayfs:(.+?):", config, re.MULTILINE)
     if not found:
-        raise LabError("a container's configuration is damaged", "bin/lab down; make up")
+        raise LabError(
+            f"the configuration of container {container} names no image; it is damaged",
+            "bin/lab down; make up",
+        )
     return Path(found[1])
 
 
@@ -130,7 +133,7 @@ def read_configuration(machine: Machine) -> str:
 
 def configure(machine: Machine) -> None:
     """Write the configuration of a stopped container as planned."""
-    base = base_of(read_configuration(machine))
+    base = base_of(read_configuration(machine), machine.container)
     path = folder(machine) / "config"
     path.write_text(configuration(machine, Layers(base, delta(machine))))
 
@@ -138,7 +141,7 @@ def configure(machine: Machine) -> None:
 def is_current(machine: Machine) -> bool:
     """Return whether a container's configuration is as planned."""
     text = read_configuration(machine)
-    return text == configuration(machine, Layers(base_of(text), delta(machine)))
+    return text == configuration(machine, Layers(base_of(text, machine.container), delta(machine)))
 
 
 def runs(machine: Machine, files: Files) -> bool:
@@ -203,7 +206,8 @@ def existing() -> set[str]:
     return {
         path.parent.name
         for path in configs
-        if path.parent.suffix != ".unfinished" and base_of(path.read_text()).is_dir()
+        if path.parent.suffix != ".unfinished"
+        and base_of(path.read_text(), path.parent.name).is_dir()
     }
 
 

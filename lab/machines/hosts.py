@@ -85,7 +85,7 @@ def create(name: str, given: str) -> bool:
         return False
     discard(machine)
     keys.keep(keys.minion(name), data.pair)
-    base = containers.base_of(containers.read_configuration(master))
+    base = containers.base_of(containers.read_configuration(master), master.container)
     containers.create(machine, base, bare_files(machine, data))
     containers.start(machine)
     return True

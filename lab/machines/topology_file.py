@@ -20,7 +20,7 @@ def choose(source: Path | None, app: str | None) -> tuple[str, bool]:
     Args:
         source: Another topology than pillar/topology.yaml.
         app: The name of a file of pillar/app, which replaces the topology's application.
-            NAME=FILE replaces the application NAME of a topology with several.
+            APPLICATION=DEFINITION replaces one application of a topology with several.
 
     Raises:
         LabError: The application is unknown, or the topology is missing or invalid.

@@ -46,7 +46,7 @@ def synchronise(wanted):
     found = digest(Path(__opts__["extension_modules"]))
     if found != wanted:
         raise CommandExecutionError(
-            f"the Python that reached this minion has the digest {found}, the master's {wanted}. "
+            f"the Python that reached this minion has the digest {found}; the master has {wanted}. "
             "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
             "why, after 'Failed to sync'"
         )

@@ -25,9 +25,12 @@ def test_on(fleet: Fleet) -> None:
     before = settings.read_text()
     try:
         for given, fault in (
-            ("{enabled: true, maximum: 99}", "maximum: 99 is not valid; must be from 1 to 10"),
+            (
+                "{enabled: true, maximum: 99}",
+                "maximum: 99 is not valid; must be a number from 1 to 10",
+            ),
             ("{enabled: true, below: 20}", "below: 20 is not valid; must be less than above: 20"),
-            ("enabled: true", "balancer.servers: lb1: no answer"),
+            ("enabled: true", "balancer.servers failed on lb1: it did not answer"),
         ):
             settings.write_text(given)
             told = fleet.run("autoscale.evaluate")

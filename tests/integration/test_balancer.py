@@ -431,8 +431,8 @@ def test_module_errors(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> N
         module.drain("s9")
     with pytest.raises(CommandExecutionError, match="no backend nothing"):
         module.servers("nothing")
-    with pytest.raises(CommandExecutionError, match="0 to 100 percent, not 101"):
+    with pytest.raises(CommandExecutionError, match="percent: 101 must be from 0 to 100"):
         module.weight("s1", 101)
     monkeypatch.setattr(module, "SOCKET", "/nonexistent")
-    with pytest.raises(CommandExecutionError, match="is haproxy running"):
+    with pytest.raises(CommandExecutionError, match="is HAProxy running"):
         module.stats()

@@ -69,7 +69,7 @@ s1: state.apply
   {{{{ nonsense.a }}}}    <======================
   ---
 master: runner (salt.runner)
-  hosts: not in the fleet: eve; salt-run topology.show lists its hosts
+  eve is not a host of the fleet; `salt-run topology.show` lists all hosts
 nas1: gluster.volumes
   ERROR: GlusterFS is not installed on this host
 master: nobody (salt.state)
@@ -132,7 +132,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "binary": (
         "site/pillar/topology.yaml",
         b"\x7fELF\x02\x01\xff\x00",
-        ("pillar/topology.yaml: is not text in UTF-8",),
+        ("pillar/topology.yaml: is not text in UTF-8; save the file as UTF-8",),
     ),
     "empty": (
         "site/pillar/topology.yaml",
@@ -143,19 +143,18 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         "site/pillar/topology.yaml",
         TOPOLOGY.replace("0.7}", "0.6}").replace("[app]", "[ap]").encode() + b"hosts: {}\n",
         (
-            "pillar/topology.yaml: hosts: given twice, on line 5 and on line 9; must be given once",
-            'pillar/topology.yaml: hosts.s1.roles[0]: "ap" is not a role; choose from: master, '
+            "pillar/topology.yaml: hosts: is given twice (lines 5 and 9); remove one",
+            'pillar/topology.yaml: hosts.s1.roles[0]: "ap" is not a role; choose one of: master, '
             "firewall, storage, quorum, database, app, balancer",
             "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already used by nas1; "
-            "must be another address in 10.9.0.0/24",
+            "choose another address in 10.9.0.0/24",
         ),
     ),
     "settings": (
         "site/pillar/settings/tls.yaml",
         b"days: 1\ndays: 2\n",
         (
-            "pillar/settings/tls.yaml: days: given twice, on line 1 and on line 2; "
-            "must be given once",
+            "pillar/settings/tls.yaml: days: is given twice (lines 1 and 2); remove one",
             "pillar/settings/tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
         ),
     ),
@@ -279,7 +278,7 @@ def test_a_planned_host_that_is_down_is_an_error(
     deployed = fleet.run("state.orchestrate", "orch.deploy")
     assert last_word(deployed) == (
         "master: every planned minion answers (salt.runner)\n"
-        f"  waited 1 s for every planned minion: no answer from {down}\n"
+        f"  {down} did not answer within 1 s; start each host that is down\n"
         "next: salt-run fleet.ready"
     )
     assert failed(deployed).advice.startswith("bin/lab salt-run fleet.ready ")

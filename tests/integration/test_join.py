@@ -277,7 +277,10 @@ def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
     shutil.copy(accepted(pool) / "s4", accepted(pool) / "s5")
     found = pool.run("join.plan").data
     assert found["joining"] == {}
-    assert "was interrupted" in found["waiting"]["s4"] and "takes it out" in found["waiting"]["s5"]
+    assert (
+        "was interrupted" in found["waiting"]["s4"]
+        and "is removing this host" in found["waiting"]["s5"]
+    )
     old = time.time() - join.QUIET
     os.utime(unfinished, (old, old))
     assert pool.run("join.plan").data["joining"] == {"app": ["s4"]}

@@ -54,7 +54,7 @@ def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
         lab.run("salt", "systemctl", "start", "salt-master")
         said, _ = add.communicate()
     assert add.returncode == 0
-    assert f"{HOST} joins by itself" in said
+    assert f"{HOST} joins its pool by itself" in said
 
     def joined() -> bool:
         found = status()

@@ -182,8 +182,8 @@ def test_the_rule_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("given_", "faults"),
     [
-        ({"pool": "web"}, ['pool: "web" is not a pool of app hosts; choose from: app']),
-        ({"maximum": 11}, ["maximum: 11 is not valid; must be from 1 to 10"]),
+        ({"pool": "web"}, ['pool: "web" is not a pool of app hosts; choose one of: app']),
+        ({"maximum": 11}, ["maximum: 11 is not valid; must be a number from 1 to 10"]),
         (
             {"minimum": 5, "maximum": 4},
             ["minimum: 5 is not valid; must be at most 4, the value of maximum"],
@@ -199,6 +199,6 @@ def test_a_rule_that_does_not_fit(given_: dict[str, Any], faults: list[str]) -> 
 
 def test_a_topology_without_a_pool() -> None:
     with pytest.raises(
-        RuleError, match="not a pool of app hosts; choose from: \\(there is none\\)"
+        RuleError, match="not a pool of app hosts; choose one of: \\(there is none\\)"
     ):
         autoscale.rule(AutoscaleSettings(), fleets.topology("one-host"))

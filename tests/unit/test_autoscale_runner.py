@@ -130,11 +130,13 @@ def test_finishes_what_was_interrupted(runner: ModuleType, master: Master) -> No
     assert master.scaled == [{"pool": "app", "count": 3}]
 
 
-@pytest.mark.parametrize(("answer", "said"), [("", "no answer"), ("no socket", "no socket")])
+@pytest.mark.parametrize(
+    ("answer", "said"), [("", "it did not answer"), ("no socket", "no socket")]
+)
 def test_a_balancer_that_does_not_answer(
     runner: ModuleType, master: Master, answer: str, said: str
 ) -> None:
     """S12, K5: The runner reports a balancer that does not answer."""
     master.answer = answer
-    with pytest.raises(CommandExecutionError, match=f"balancer.servers: lb1: {said}"):
+    with pytest.raises(CommandExecutionError, match=f"balancer.servers failed on lb1: {said}"):
         runner.evaluate()

@@ -112,6 +112,6 @@ def test_the_parts_keep_their_order() -> None:
     assert bench.chosen(["web", "pillar"]) == ["pillar", "web"]
     assert bench.COLD not in bench.chosen([])
     with pytest.raises(
-        LabError, match=r"unknown part of the benchmark: speed; choose from: pillar, cold, "
+        LabError, match=r"unknown part of the benchmark: speed; choose one of: pillar, cold, "
     ):
         bench.chosen(["speed"])

@@ -49,8 +49,18 @@ def signed(key: str = KEY, days: int = 90) -> bytes:
         (b"-----BEGIN CERTIFICATE-----\n", CA, NAMES, "it can't be read"),
         (signed(), OTHER_CA, NAMES, "another CA signed it"),
         (signed(OTHER_KEY), CA, NAMES, "it is for another key"),
-        (signed(), CA, ["DNS:nas1"], "its names are DNS:localhost, DNS:nas1, to be DNS:nas1"),
-        (signed(), CA, [*NAMES, "IP:10.1.4.21"], "to be DNS:localhost, DNS:nas1, IP:10.1.4.21"),
+        (
+            signed(),
+            CA,
+            ["DNS:nas1"],
+            "its names are DNS:localhost, DNS:nas1; they must be DNS:nas1",
+        ),
+        (
+            signed(),
+            CA,
+            [*NAMES, "IP:10.1.4.21"],
+            "they must be DNS:localhost, DNS:nas1, IP:10.1.4.21",
+        ),
         (signed(days=29), CA, NAMES, f"it expires on {NOW + timedelta(days=29):%Y-%m-%d}"),
     ],
 )

@@ -132,7 +132,7 @@ def test_something_else_in_a_checkout_s_place_stays(
     staging = tmp_path / "staging"
     staging.mkdir()
     (staging / "mine").touch()
-    with pytest.raises(CommandExecutionError, match="staging is not a checkout of this project"):
+    with pytest.raises(CommandExecutionError, match="staging is not a checkout that Salina made"):
         checkout.update(str(staging), upstream, "14.0")
     assert (staging / "mine").exists()
 

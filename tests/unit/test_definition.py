@@ -53,7 +53,7 @@ def test_versions_differ_in_data_only() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("kind", "odo", 'kind: "odo" is not a kind; choose from: node, odoo'),
+        ("kind", "odo", 'kind: "odo" is not a kind; choose one of: node, odoo'),
         ("kind", None, "kind: missing; required: one of node, odoo"),
         ("source", "x", 'source: "x" is not valid; must be a mapping'),
         (
@@ -109,19 +109,18 @@ def test_versions_differ_in_data_only() -> None:
         (
             "odoo.python.lock",
             None,
-            "odoo.python: neither is given; must be either lock or requirements",
+            "odoo.python: neither lock nor requirements is given; give exactly one of them",
         ),
         (
             "odoo.python.requirements",
             "requirements.txt",
-            "odoo.python: both lock and requirements are given; must be either lock or "
-            "requirements",
+            "odoo.python: both lock and requirements are given; give exactly one of them",
         ),
         (
             "odoo.python.without_dependencies",
             ["a==1"],
-            "odoo.python.without_dependencies: not valid beside lock, "
-            "which names every distribution; must be left out",
+            "odoo.python.without_dependencies: cannot be combined with "
+            "lock, because the lock already lists every Python package; remove it",
         ),
         (
             "odoo.python.packages",
@@ -182,15 +181,18 @@ def test_all_faults_at_once() -> None:
 TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "empty": (b"", ("empty; must be a mapping",)),
     "a list": (b"- odoo", ("a list is not valid; must be a mapping",)),
-    "binary": (b"\x7fELF\xff", ("is not text in UTF-8",)),
+    "binary": (b"\x7fELF\xff", ("is not text in UTF-8; save the file as UTF-8",)),
     "tag": (
         FILE.replace(b"kind: odoo", b"kind: !!python/name:os.system odoo"),
-        ('line 4: a tag ("tag:yaml.org,2002:python/name:os.system"); must be a plain value',),
+        (
+            'line 4: the tag "tag:yaml.org,2002:python/name:os.system" is not allowed; '
+            "write a plain value",
+        ),
     ),
     "key twice, and a number": (
         FILE.replace(b"port: 8069", b"port: 0\nport: 1"),
         (
-            "port: given twice, on line 8 and on line 9; must be given once",
+            "port: is given twice (lines 8 and 9); remove one",
             "port: 0 is not valid; must be a number from 1 to 65535",
         ),
     ),

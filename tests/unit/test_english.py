@@ -14,7 +14,7 @@ from tests.texts import Text
 
 SENTENCE = r"(?:\A|[.!?]\s+|\n\n)"
 PATTERNS = {
-    r"\ballowed (?:is|are)\b": '"must be …" or "choose from: …"',
+    r"\ballowed (?:is|are)\b": '"must be …" or "choose one of: …"',
     r"\banew\b": '"again", or "rebuild"',
     r"(?<![-/_])\b[Mm]end(?:s|ed|ing)?\b(?![-_])": '"fix" or "repair"',
     rf"{SENTENCE}(?:Who|What|Whose|Whoever)\s(?!to\b|[^.!?]*\?)": (

@@ -46,7 +46,8 @@ def test_the_second_is_told_who_and_since_when(file: Path, other: subprocess.Pop
         exclusive.take(file, "mine")
     found = exclusive.holder(file)
     assert (found["what"], found["pid"]) == ("app to 5 members", other.pid)
-    told = f"app to 5 members has been running since {found['since']} (pid {other.pid})"
+    since = f"since {found['since']} (process {other.pid})"
+    told = f"another change is running: app to 5 members, {since}"
     assert str(caught.value) == told
 
 

@@ -101,7 +101,7 @@ def test_refusal_without_a_reason() -> None:
 
 
 def test_no_answer() -> None:
-    with pytest.raises(GlusterError, match="gluster said nothing"):
+    with pytest.raises(GlusterError, match="gluster printed nothing"):
         gluster.answer("")
 
 
@@ -123,7 +123,7 @@ def test_on_a_bare_fleet_the_first_host_adds_the_others() -> None:
 
 def test_on_a_bare_fleet_the_others_wait_for_the_first() -> None:
     plan = gluster.plan_pool("nas2", HOSTS, pool("pool-alone", "nas2"), {})
-    assert plan == PoolPlan(waits=("nas1 has not added nas2 (see its result)",))
+    assert plan == PoolPlan(waits=("nas1 has not added nas2 (see the apply's result on nas1)",))
 
 
 def test_a_host_alone_is_a_pool() -> None:
@@ -141,7 +141,7 @@ def test_member_on_its_way_is_waited_for() -> None:
     assert not plan.faults
     assert plan.waits == (
         "nas1 is on its way into the pool (Accepted peer request)",
-        "nas1 has not added nas2 (see its result)",
+        "nas1 has not added nas2 (see the apply's result on nas1)",
     )
 
 
@@ -155,8 +155,8 @@ def test_a_new_first_host_is_added_by_a_member() -> None:
 def test_foreign_member_is_named() -> None:
     plan = gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), {})
     assert plan.faults == (
-        "nas3 is in the trusted pool, but not in the topology. Should it leave: `gluster peer "
-        "detach nas3`; should it stay: write it into the topology",
+        "nas3 is in the trusted pool, but not in the topology. If it must leave, run "
+        "`gluster peer detach nas3`. If it must stay, add it to the topology.",
     )
 
 
@@ -181,7 +181,7 @@ def test_the_odd_one_does_not_tell_to_remove_the_others() -> None:
     """Captured on nas3, whose record of the volume differed from the other two's."""
     plan = gluster.plan_pool("nas3", HOSTS, pool("pool-differs", "nas3"), {"nas": WANTED})
     [fault] = plan.faults
-    assert fault.startswith("nas3 and nas1, nas2 reject each other. Apply on the others")
+    assert fault.startswith("nas3 and nas1, nas2 reject each other. Run the apply on the other")
 
 
 def test_host_that_is_known_as_another_was_rebuilt() -> None:
@@ -247,9 +247,9 @@ def test_dead_brick_is_started() -> None:
 def test_foreign_brick_is_named(host: str) -> None:
     assert plan(volume("volume-foreign-brick"), host) == VolumePlan(
         faults=(
-            "volume nas has a brick that is not in the topology: nas3:/other. Should it stay: "
-            "write its host into the topology. Should it go: "
-            "`gluster volume replace-brick nas nas3:/other nas3:/nas commit force`",
+            "volume nas has a brick that is not in the topology: nas3:/other. If it must "
+            "leave, run `gluster volume replace-brick nas nas3:/other nas3:/nas commit force`. "
+            "If it must stay, add its host to the topology.",
         )
     )
 
@@ -257,15 +257,18 @@ def test_foreign_brick_is_named(host: str) -> None:
 def test_further_brick_is_named() -> None:
     found = volume("volume-started") | {"bricks": [*BRICKS, "nas4:/nas"], "replica": 4}
     [fault] = plan(Volume(**found)).faults  # type: ignore[typeddict-item]
-    assert fault.endswith("`gluster volume remove-brick nas replica 3 nas4:/nas force`")
+    assert fault.endswith(
+        "run `gluster volume remove-brick nas replica 3 nas4:/nas force`. "
+        "If it must stay, add its host to the topology."
+    )
 
 
 def test_lacking_brick_is_named() -> None:
     found = volume("volume-started")
     found["bricks"], found["replica"] = BRICKS[:2], 2
     assert plan(found).faults == (
-        "volume nas does not have a brick of the topology: nas3:/nas. If it is empty: "
-        "`gluster volume add-brick nas replica 3 nas3:/nas force`",
+        "volume nas does not have a brick of the topology: nas3:/nas. If that brick "
+        "is empty, run `gluster volume add-brick nas replica 3 nas3:/nas force`.",
     )
 
 
@@ -274,19 +277,19 @@ def test_files_spread_over_bricks_get_no_single_command() -> None:
     found = Volume(status="Started", replica=1, bricks=[*BRICKS, "nas4:/nas"], options=OPTIONS)
     wanted = Volume(status="Started", replica=1, bricks=BRICKS, options=OPTIONS)
     [fault] = gluster.plan_volume("nas", "nas1", wanted, found, True).faults
-    assert fault.endswith("Should it go: `gluster volume help`")
+    assert "If it must leave, run `gluster volume help`. If it must stay," in fault
 
 
 def test_other_number_of_copies() -> None:
     found = volume("volume-started")
     found["replica"] = 1
     [fault] = plan(found).faults
-    assert fault.startswith("volume nas keeps 1 copies of each file, not 3")
+    assert fault.startswith("volume nas keeps 1 copy of each file, not 3; to change this, create")
 
 
 def test_stopped_volume_is_left_so() -> None:
     [fault] = plan(volume("volume-stopped")).faults
-    assert fault.startswith("volume nas is stopped: somebody did that on purpose.")
+    assert fault.startswith("volume nas is stopped; Salt does not start a stopped volume.")
     assert "`gluster volume start nas`" in fault
 
 
@@ -302,10 +305,15 @@ OWN, OTHER = "b1de4cd0722040909063dcbb95bb48bf", "09897570" * 4
         (["lost+found"], "", "", ""),
         ([], OTHER, "", ""),  # marked by a creation that was broken off: nothing in it is lost
         ([".glusterfs", "odoo"], OWN, OWN, ""),
-        (["b", "a", "d", "c"], "", "", "/nas holds files of its own: a, b, c, …. It can be"),
+        (
+            ["b", "a", "d", "c"],
+            "",
+            "",
+            "/nas holds files of its own: a, b, c, …. The brick of nas must be empty",
+        ),
         ([".glusterfs", "odoo"], OTHER, "", f"/nas is the brick of another volume (id {OTHER})"),
         ([".glusterfs", "odoo"], OTHER, OWN, f"/nas is the brick of another volume (id {OTHER})"),
-        ([], "", OWN, "/nas is not marked as the brick that it was. Is its file system mounted?"),
+        ([], "", OWN, "/nas has lost the mark of volume nas. Is its file system mounted?"),
     ],
 )
 def test_brick(entries: list[str], mark: str, own: str, message: str) -> None:
@@ -318,8 +326,8 @@ def test_full_disk() -> None:
     """The numbers are of a brick that was filled: writes went on, on the other two only."""
     assert gluster.space_fault("/nas", 1 << 30, 100 << 30) == ""
     assert gluster.space_fault("/nas", 0, 33519 << 10) == (
-        "the file system of /nas is full: 0 MiB of 32 MiB are left, and below one percent its copy "
-        "falls behind. Enlarge it, or delete files through a mount"
+        "the file system of /nas is full: 0 MiB of 32 MiB are left, and below one percent this "
+        "brick stops accepting writes. Enlarge the file system, or delete files on an app host"
     )
 
 

@@ -122,7 +122,7 @@ def test_brick_that_lost_its_disk(
     (record / "info").write_text("volume-id=b1de4cd0-7220-4090-9063-dcbb95bb48bf\n")
     assert module.brick_fault(brick, "nas") == ""
     (record / "bricks" / brick.replace("/", "-")).touch()
-    assert "is not marked as the brick that it was" in module.brick_fault(brick, "nas")
+    assert "has lost the mark of volume nas" in module.brick_fault(brick, "nas")
 
 
 def test_bricks_without_connection(

@@ -208,7 +208,7 @@ def test_other_host_waits_to_be_added(gluster: Pretended) -> None:
 def test_other_host_waits_in_vain(gluster: Pretended) -> None:
     gluster.members = {"nas3": 3}
     assert failure(peers(gluster, host="nas3", wait=0)) == (
-        "waited 0 s for the trusted pool: nas1 has not added nas3 (see its result)"
+        "waited 0 s for the trusted pool: nas1 has not added nas3 (see the apply's result on nas1)"
     )
 
 
@@ -440,7 +440,9 @@ def test_something_else_is_mounted(gluster: Pretended, other: dict[str, str], te
     gluster.mount = HERE | other
     ret = mounted(gluster, test=test)
     assert outcome(ret) == (False, {})
-    assert ret["comment"].startswith(f"/mnt/nas: {gluster.mount['source']} is mounted there")
+    assert ret["comment"].startswith(
+        f"/mnt/nas: {gluster.mount['source']} is mounted here instead of volume nas"
+    )
     assert gluster.calls == []
 
 

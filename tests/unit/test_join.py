@@ -66,7 +66,7 @@ def test_s10_only_who_is_no_settled_member_is_looked_at() -> None:
 
 
 def test_s10_a_host_on_its_way_out_does_not_come_back() -> None:
-    assert against("s5", "s5", quiet=9 * QUIET) == "a change that takes it out is unfinished"
+    assert against("s5", "s5", quiet=9 * QUIET) == "an unfinished change is removing this host"
     assert against("s6", "s5") == ""
 
 
@@ -82,7 +82,8 @@ def test_s10_an_interrupted_joining_is_taken_up_at_once() -> None:
 
 def test_s10_a_failed_joining_is_tried_again_later() -> None:
     failed = Attempt(("s4",), NOW - RETRY + 1, "no volume")
-    told = f"failed {RETRY - 1} s ago, is tried again after {RETRY} s: no volume"
+    again = "the master tries again 1 s from now"
+    told = f"the join failed {RETRY - 1} s ago; {again}. Reason: no volume"
     assert against("s4", "s4", quiet=9 * QUIET, tried=failed) == told
     assert against("s4", "s4", tried=Attempt(("s4",), NOW - RETRY, "no volume")) == ""
 

@@ -43,7 +43,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node", None, "missing; required: a mapping"),
         ("odoo", {}, "unknown key; known keys: kind, source, port, live, health, static, uid, "
          "database_login, node"),
-        ("database_login", "trust", '"trust" is not a kind of login; choose from: '
+        ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),
         ("node.runtime", None, "missing; required: a mapping"),
         ("node.runtime.version", "10", '"10" is not valid; must be an exact version such as '
@@ -76,7 +76,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          "digits and spaces"),
         ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
          "to values"),
-        ("node.environment.PORT", 1, "set by this project; must be left out"),
+        ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
         ("node.environment.A-B", 1, '"A-B" is not valid; must be the name of a variable'),
         ("node.environment.A", True, 'true is not valid; must be one line of text without " and '
          "\\, or a number"),
@@ -86,7 +86,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          "items, each a directory inside the checkout"),
         ("node.uploads[0]", "../x", '"../x" is not valid; must be a directory inside the checkout'),
         ("node.uploads[0]", "x/", '"x/" is not valid; must be a directory inside the checkout'),
-        ("node.scratch[0]", "public/uploads", '"public/uploads" is among the uploads; must be '
+        ("node.scratch[0]", "public/uploads", '"public/uploads" is also listed in uploads; choose '
          "another directory"),
         ("node.upload", "x", f"unknown key; known keys: {KEYS}"),
     ],

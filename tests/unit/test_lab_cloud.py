@@ -104,7 +104,7 @@ BAD = {
         b'{"action": "create", "host": 9, "user_data": ""}',
         "every value must be a string",
     ),
-    "unknown action": (request("rebuild", "s9", CANARY), "action: must be one of: create, destroy"),
+    "unknown action": (request("rebuild", "s9", CANARY), "action: choose one of: create, destroy"),
     "too large": (
         request("create", "s9", "x" * provisioner.MAX_BYTES),
         "it must have at most 100000 bytes",

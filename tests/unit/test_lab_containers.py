@@ -53,9 +53,9 @@ def test_only_the_master_sees_the_repository_and_all_is_read_only() -> None:
 
 def test_image_is_read_back_from_the_configuration() -> None:
     text = containers.configuration(NAS, LAYERS)
-    assert containers.base_of(text) == Path("/image/rootfs")
+    assert containers.base_of(text, "salina-s1") == Path("/image/rootfs")
     with pytest.raises(LabError, match="damaged"):
-        containers.base_of("")
+        containers.base_of("", "salina-s1")
 
 
 def test_only_the_master_reaches_the_cloud() -> None:

@@ -273,7 +273,7 @@ def test_of_a_host_that_is_no_member_nothing_is_expected(
     monkeypatch.setattr(server, "pid", lambda: None)
     rows = {row.name: row for row in status.look(inventory.current_plan(), topology_file.read())}
     assert rows["s1"].good
-    assert rows["s2"].good and rows["s2"].roles == "app, no member"
+    assert rows["s2"].good and rows["s2"].roles == "app, not a member"
     assert [check.detail for check in rows["s4"].checks] == ["", "missing"]
     assert rows["app"].checks[0].detail == "1 of 4 are well"
     assert not rows["cloud"].good

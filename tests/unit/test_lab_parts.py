@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lab import process
-from lab.commands import lifecycle, relay
+from lab.commands import cli, lifecycle, relay
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts_lock
 from lab.machines import faults, inventory, keys, minions, plan, snapshots, topology_file
@@ -55,7 +56,7 @@ def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
         with pytest.raises(LabError, match=f"{file}: 1 fault\n  is not text in UTF-8"):
             topology_file.choose(file, application)
         file.write_text("links: {}\nlinks: {}\n")
-        with pytest.raises(LabError, match="links: given twice"):
+        with pytest.raises(LabError, match="links: is given twice"):
             topology_file.choose(file, application)
     with pytest.raises(LabError, match="missing"):
         topology_file.parse("service: {}")
@@ -253,3 +254,18 @@ def test_hosts_are_made_together_or_changed_alone(
         pass
     with hosts_lock():
         pass
+
+
+@pytest.mark.parametrize("command", ["down", "rebuild s1", "fault stop s1", "exec s1", "salt"])
+def test_a_command_needs_root(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    refused = CliRunner().invoke(cli.app, command.split())
+    assert isinstance(refused.exception, LabError)
+    assert str(refused.exception) == "the lab needs root"
+
+
+@pytest.mark.parametrize("command", ["up", "down", "rebuild", "fault", "exec", "status"])
+def test_help_needs_no_root(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    shown = CliRunner().invoke(cli.app, [command, "--help"])
+    assert shown.exit_code == 0 and "Usage:" in shown.output

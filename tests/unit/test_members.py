@@ -55,7 +55,7 @@ DAMAGED = {
     ),
     "key twice": (
         b'{"app": ["s1"], "app": ["s2"]}',
-        "is damaged: app is given 2 times; must be given once",
+        "is damaged: app is given 2 times; remove all but one",
     ),
     "nothing": (b"null", "empty; must be a mapping of pools"),
     "a list": (b"[1]", "a list is not valid; must be a mapping of pools"),

@@ -153,7 +153,7 @@ REPLICA = {"state": "running", "role": "replica", "replication_state": "streamin
             "",
         ),
         ({"/patroni": REFUSED}, "Connection refused"),
-        ({"/patroni": "no JSON"}, "GET /patroni: no JSON"),
+        ({"/patroni": "no JSON"}, "Patroni's answer to GET /patroni is not its status: no JSON"),
     ],
 )
 def test_why_a_member_does_not_work(answers: dict[str, Any], expected: str) -> None:
@@ -183,7 +183,7 @@ def test_the_login_goes_with_changes_only() -> None:
 
 def test_a_refused_switchover_is_told_without_the_login() -> None:
     module, _ = patroni({"cluster": {"members": []}, "switchover": (412, "no good candidates")})
-    with pytest.raises(CommandExecutionError, match="412 no good candidates") as caught:
+    with pytest.raises(CommandExecutionError, match=r"\(HTTP 412\): no good candidates") as caught:
         module.switchover("bbdd1")
     assert "canary" not in str(caught.value)
 
@@ -253,7 +253,9 @@ def test_a_copy_is_made_again_by_patroni_which_may_refuse() -> None:
     module, interface = patroni({"reinitialize": "reinitialize started"})
     module.copy_again()
     assert interface.sent[0][0] == "POST"
-    with pytest.raises(CommandExecutionError, match="503 no leader"):
+    with pytest.raises(
+        CommandExecutionError, match=r"refused to copy the primary again \(HTTP 503\): no leader"
+    ):
         patroni({"reinitialize": (503, "no leader")})[0].copy_again()
 
 

@@ -57,7 +57,7 @@ class Sequence:
 
 def state(name: str, answers: Answers, test: bool = False) -> tuple[Any, Pretended]:
     salt = Pretended(answers)
-    return load(f"_states/{name}.py", salt=salt, opts={"test": test}), salt
+    return load(f"_states/{name}.py", salt=salt, opts={"test": test, "id": "bbdd1"}), salt
 
 
 # quorum
@@ -182,7 +182,10 @@ def test_the_first_host_begins_an_interrupted_founding_again() -> None:
     """S11, K2: The first host begins an interrupted founding again."""
     module, _ = state("patroni", {"patroni.initialise_again": True})
     ret = module.its_turn("turn", True, 0)
-    assert (ret["result"], ret["changes"]) == (True, {"initialisation": "interrupted, begun again"})
+    assert (ret["result"], ret["changes"]) == (
+        True,
+        {"initialisation": "it was interrupted and begins again"},
+    )
     unsaid = CommandExecutionError("timed out")
     assert "timed out" in failure(
         state("patroni", {"patroni.initialise_again": unsaid})[0].its_turn("turn", True, 0)
@@ -210,7 +213,7 @@ def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> N
     }
     module, salt = state("patroni", answers)
     ret = module.working("patroni", 5, [])
-    assert (ret["result"], ret["changes"]) == (True, {"copy": "interrupted, repeated"})
+    assert (ret["result"], ret["changes"]) == (True, {"copy": "it was interrupted and is repeated"})
     assert salt.called("patroni.copy_again") == ["patroni.copy_again"] * 2
 
 

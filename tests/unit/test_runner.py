@@ -39,12 +39,12 @@ def test_the_lab_names_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ("", '""; must be the absolute path of an executable'),
-        ("provisioner", '"provisioner"; must be the absolute path'),
-        (["/bin/true"], "a list; must be the absolute path"),
-        (__file__, "there is no such executable"),
-        ("/etc", '"/etc"; there is no such executable'),
-        ("/none", '"/none"; there is no such executable'),
+        ("", '"" is not valid; must be the absolute path of an executable'),
+        ("provisioner", '"provisioner" is not valid; must be the absolute path'),
+        (["/bin/true"], "a list is not valid; must be the absolute path"),
+        (__file__, "is not an executable file"),
+        ("/etc", '"/etc" is not an executable file'),
+        ("/none", '"/none" is not an executable file'),
     ],
 )
 def test_a_provisioner_that_cannot_be_called(value: Any, fault: str) -> None:

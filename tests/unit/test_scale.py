@@ -57,8 +57,8 @@ def test_s10_what_was_begun_is_taken_up(
     assert (" ".join(found.joining), " ".join(found.leaving)) == (joining, leaving)
 
 
-EITHER = "count: give either a count, or hosts to add and to remove"
-RULE = "must be sN with N from 1 to 10"
+EITHER = "count: give either `count`, or `add` and/or `remove`"
+RULE = "must be s{n} with n from 1 to 10"
 
 
 @pytest.mark.parametrize(
@@ -66,17 +66,17 @@ RULE = "must be sN with N from 1 to 10"
     [
         (None, "empty; must be a mapping with pool, count, add, remove"),
         ([], "an empty list is not valid; must be a mapping with pool, count, add, remove"),
-        ({"count": 3}, "pool: empty; choose from: app"),
-        ({"pool": "web", "count": 3}, 'pool: "web" is not a pool; choose from: app'),
-        ({"pool": ["app"], "count": 3}, "pool: a list is not a pool; choose from: app"),
+        ({"count": 3}, "pool: missing; choose one of: app"),
+        ({"pool": "web", "count": 3}, 'pool: "web" is not a pool; choose one of: app'),
+        ({"pool": ["app"], "count": 3}, "pool: a list is not a pool; choose one of: app"),
         ({"pool": "app"}, EITHER),
         ({"pool": "app", "count": 3, "add": ["s4"]}, EITHER),
-        ({"pool": "app", "count": 0}, "count: 0 is not valid; must be from 1 to 10"),
-        ({"pool": "app", "count": 11}, "count: 11 is not valid; must be from 1 to 10"),
-        ({"pool": "app", "count": "5"}, 'count: "5" is not valid; must be from 1 to 10'),
-        ({"pool": "app", "count": True}, "count: true is not valid; must be from 1 to 10"),
-        ({"pool": "app", "count": 2.5}, "count: 2.5 is not valid; must be from 1 to 10"),
-        ({"pool": "app", "count": None}, "count: empty; must be from 1 to 10"),
+        ({"pool": "app", "count": 0}, "count: 0 is not valid; must be a number from 1 to 10"),
+        ({"pool": "app", "count": 11}, "count: 11 is not valid; must be a number from 1 to 10"),
+        ({"pool": "app", "count": "5"}, 'count: "5" is not valid; must be a number from 1 to 10'),
+        ({"pool": "app", "count": True}, "count: true is not valid; must be a number from 1 to 10"),
+        ({"pool": "app", "count": 2.5}, "count: 2.5 is not valid; must be a number from 1 to 10"),
+        ({"pool": "app", "count": None}, "count: empty; must be a number from 1 to 10"),
         ({"pool": "app", "add": "s4"}, 'add: "s4" is not valid; must be a list of ids'),
         ({"pool": "app", "add": []}, "add: an empty list is not valid; must be a list of ids"),
         ({"pool": "app", "add": ["s11"]}, f'add: "s11" is not valid; {RULE}'),
@@ -87,7 +87,7 @@ RULE = "must be sN with N from 1 to 10"
         ({"pool": "app", "remove": ["s2\n"]}, f'remove: "s2\\n" is not valid; {RULE}'),
         (
             {"pool": "app", "add": ["s4"], "remove": ["s4"]},
-            "add.s4: is in remove as well; must be in one of them",
+            'add: "s4" is in both add and remove; list it in only one of them',
         ),
         (
             {"pool": "app", "count": 3, "pol": 1},
@@ -102,20 +102,24 @@ def test_s10_a_bad_request_is_one_fault(data: object, fault: str) -> None:
 
 
 def test_s10_a_stranger_can_not_be_removed() -> None:
-    with pytest.raises(RequestError, match='remove: "s7" is not a member; choose from: s1, s2, s3'):
+    with pytest.raises(
+        RequestError, match='remove: "s7" is not a member; choose one of: s1, s2, s3'
+    ):
         change({"remove": ["s7"]})
 
 
 def test_s10_the_last_member_stays() -> None:
-    with pytest.raises(RequestError, match="app: would have 0 members; must be from 1 to 10"):
+    with pytest.raises(
+        RequestError, match="app: the pool would have 0 members; the number must be from 1 to 10"
+    ):
         change({"remove": ["s1", "s2", "s3"]})
 
 
 def test_s10_somebody_serves_all_the_time() -> None:
     """S10: hosts leave before others join, and one that is unfinished may not serve."""
-    with pytest.raises(RequestError, match="app: no host that serves now would stay"):
+    with pytest.raises(RequestError, match="app: this would remove every current member"):
         change({"add": ["s4"], "remove": ["s1", "s2", "s3"]})
-    with pytest.raises(RequestError, match="app: no host that serves now would stay"):
+    with pytest.raises(RequestError, match="app: this would remove every current member"):
         change({"count": 1}, "s1")
 
 
@@ -206,3 +210,15 @@ def test_s10_a_request_again_changes_nothing_more(
     assert interrupted == first
     done = scale.plan(request, TOPOLOGY, {"app": first.members})
     assert not done.touched
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"pool": "app", "count": 5}, "app to 5 hosts"),
+        ({"pool": "app", "add": ["s4", "s5"]}, "app: add s4, s5"),
+        ({"pool": "app", "add": ["s4"], "remove": ["s1"]}, "app: add s4 and remove s1"),
+    ],
+)
+def test_a_request_in_words(data: dict[str, Any], words: str) -> None:
+    assert scale.in_words(data) == words

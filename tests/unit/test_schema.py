@@ -36,7 +36,7 @@ from salina_fleet.schema.rules import (
     Text,
 )
 
-WORD = Text(r"[a-z]+", "a word", reserved="root|admin", free="another word")
+WORD = Text(r"[a-z]+", "a word", reserved="root|admin", reason="the system uses it")
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,15 @@ def test_what_is_given() -> None:
         ),
         (
             {"tools": {"saw": {"weight": 1, "kind": 5}}},
-            "tools.saw.kind: 5 is not valid; choose from: hand, power",
+            "tools.saw.kind: 5 is not valid; choose one of: hand, power",
         ),
         (
             {"tools": {"saw": {"weight": 1, "owner": "bob"}}, "people": {"ann": "x"}},
-            'tools.saw.owner: "bob" is not a person; choose from: ann',
+            'tools.saw.owner: "bob" is not a person; choose one of: ann',
         ),
         (
             {"tools": {"saw": {"weight": 1, "owner": None}}},
-            "tools.saw.owner: empty; choose from: (there is none)",
+            "tools.saw.owner: empty; choose one of: (there is none)",
         ),
         (
             {"tools": {"saw": {"weight": 1, "copies": 2}}},
@@ -125,10 +125,10 @@ def test_what_is_given() -> None:
         ({"tools": {"S 1": {"weight": 1}}}, 'tools."S 1": "S 1" is not valid; must be a word'),
         (
             {"tools": {"root": {"weight": 1}}},
-            'tools.root: "root" is reserved; must be another word',
+            'tools.root: "root" is reserved, because the system uses it; choose another one',
         ),
-        ({"tools": {7: {}, "saw": {"weight": 1}}}, "tools: the key 7 is not valid; must be text"),
-        ({"door": "front"}, 'door: "front" is not a side; choose from: left, right'),
+        ({"tools": {7: {}, "saw": {"weight": 1}}}, "tools: a key is 7; keys must be text"),
+        ({"door": "front"}, 'door: "front" is not a side; choose one of: left, right'),
         ({"door": "left"}, "left: missing; required: a mapping"),
         (
             {"left": {}},
@@ -181,7 +181,7 @@ def test_all_faults_at_once_and_what_is_sound() -> None:
 def test_whose_key_it_is_cannot_be_said() -> None:
     """A key that depends on another one is not judged when that one has a fault."""
     _, faults = read(Shed, GOOD | {"door": "front", "left": {"watts": 0}})
-    assert faults.lines == ['door: "front" is not a side; choose from: left, right']
+    assert faults.lines == ['door: "front" is not a side; choose one of: left, right']
 
 
 def test_no_mapping_at_all() -> None:

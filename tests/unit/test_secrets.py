@@ -101,10 +101,10 @@ def test_check(store: Store) -> None:
     store.folder.chmod(0o755)
     folder = store.folder
     assert secrets.check(store, ["crm"]) == [
-        f"{folder}: others may enter; must have mode 0700",
+        f"{folder}: other users may enter it; its mode must be 0700",
         f"secret database-rest does not exist in {folder}: salt-run secrets.create makes it",
-        f"{folder}/app-crm-admin: others may read it; must have mode 0600",
-        f"secret app-crm-login in {folder} is empty",
+        f"{folder}/app-crm-admin: other users may read it; its mode must be 0600",
+        f"secret app-crm-login in {folder} is empty; restore it from your copy",
     ]
 
 
@@ -112,7 +112,7 @@ def test_foreign_ca(store: Store) -> None:
     """A certificate of another key is found before any host trusts it."""
     store.path("ca.key").write_text(new_key())
     assert secrets.check(store, ["crm"]) == [
-        f"{store.path('ca.crt')}: is not the certificate of ca.key"
+        f"{store.path('ca.crt')} does not belong to ca.key; restore both from your copy"
     ]
 
 
@@ -121,4 +121,7 @@ def test_messages_hold_no_value(store: Store) -> None:
     store.path("app-crm-admin").write_bytes(b"s\xe9cret")
     with pytest.raises(SecretsError) as caught:
         store.get("app-crm-admin")
-    assert str(caught.value) == f"secret app-crm-admin in {store.folder} is not plain text"
+    assert (
+        str(caught.value)
+        == f"secret app-crm-admin in {store.folder} is not plain text; restore it from your copy"
+    )

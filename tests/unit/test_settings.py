@@ -86,11 +86,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "choice": (
         {"balancer": {"balance": "random"}},
-        'balancer.yaml: balance: "random" is not valid; choose from: roundrobin, leastconn, load',
+        'balancer.yaml: balance: "random" is not valid; choose one of: roundrobin, leastconn, load',
     ),
     "choice is a list": (
         {"balancer": {"balance": ["roundrobin"]}},
-        "balancer.yaml: balance: a list is not valid; choose from: roundrobin, leastconn, load",
+        "balancer.yaml: balance: a list is not valid; choose one of: roundrobin, leastconn, load",
     ),
     "duration": (
         {"balancer": {"inter": "2 seconds"}},
@@ -161,10 +161,10 @@ def test_all_files_together(tmp_path: Path) -> None:
         settings.load(tmp_path)
     names = ", ".join(f"{name}.yaml" for name in settings.COMPONENTS)
     assert caught.value.faults == (
-        "app.yaml: workers: given twice, on line 1 and on line 2; must be given once",
-        "balancer.yaml: is not text in UTF-8",
+        "app.yaml: workers: is given twice (lines 1 and 2); remove one",
+        "balancer.yaml: is not text in UTF-8; save the file as UTF-8",
         "database.yaml: cannot be read: Is a directory",
-        'firewall.yaml: line 1: a tag ("!secret"); must be a plain value',
+        'firewall.yaml: line 1: the tag "!secret" is not allowed; write a plain value',
         "quorum.yaml: line 2: is not YAML: expected the node content, but found '<stream end>'",
         f"tsl.yaml: unknown file; known files: {names}",
         "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",

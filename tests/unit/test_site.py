@@ -47,9 +47,9 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
         read(site.root, site.state)
     assert caught.value.faults == (
         "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer on its hosts; "
-        "must be another port",
+        "choose another port",
         "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
-        "hosts; must be another port",
+        "hosts; choose another port",
     )
 
 
@@ -66,7 +66,7 @@ def test_site_tells_all_faults(site: Any) -> None:
         'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
         f"{site.members_file}: an empty list is not valid; must be a mapping of pools",
         'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
-        f"pillar/app; choose from: {there}",
+        f"pillar/app; choose one of: {there}",
     )
     assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
     assert str(caught.value).endswith("\nnext: salt-run topology.check")
@@ -75,5 +75,5 @@ def test_site_tells_all_faults(site: Any) -> None:
         read(site.root, site.state)
     assert caught.value.faults[-1] == (
         "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; "
-        "must be another address in 10.1.4.0/24"
+        "choose another address in 10.1.4.0/24"
     )

@@ -61,8 +61,8 @@ LABEL = "is not valid; must be a hostname label: a-z, 0-9 and -, at most 63 char
 NAME = (
     "is not valid; must be a lower-case letter, then letters, digits and _, at most 31 characters"
 )
-TAKEN = "must be a name that PostgreSQL, pgbouncer and HAProxy do not use themselves"
-NETWORKS = "is not a network; choose from: clients, edge, web, data, management"
+USED = "PostgreSQL, pgbouncer or HAProxy uses it for something else"
+NETWORKS = "is not a network; choose one of: clients, edge, web, data, management"
 A_NETWORK = "the name of a network, from networks"
 NAMES = "master, firewall, storage, quorum, database, app, balancer"
 SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
@@ -98,12 +98,12 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "service's address outside": (
         put("service.address", "10.1.3.1"),
-        "service.address: 10.1.3.1 is outside 10.1.2.0/24; must be an address in edge",
+        "service.address: 10.1.3.1 is outside 10.1.2.0/24; must be an address in the network edge",
     ),
     "service's address is nobody's": (
         put("service.address", "10.1.2.7"),
-        'service.address: "10.1.2.7" is not valid; must be the balancer\'s address in edge: '
-        "10.1.2.2",
+        'service.address: "10.1.2.7" is not valid; must be the balancer\'s address in the '
+        "network edge: 10.1.2.2",
     ),
     "port is text": (
         put("service.http", "80"),
@@ -124,11 +124,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "port in use": (
         put("service.https", 5432),
-        "service.https: 5432 is used by PostgreSQL; must be another port",
+        "service.https: 5432 is used by PostgreSQL; choose another port",
     ),
     "ports are the same": (
         put("service.https", 80),
-        "service.https: 80 is already used by http; must be another port",
+        "service.https: 80 is already used by http; choose another port",
     ),
     "tls is a word": (
         put("service.tls", "on"),
@@ -154,7 +154,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application's name is a number": (
         lambda data: data["applications"].update({7: data["applications"].pop("crm")}),
-        "applications: the key 7 is not valid; must be text",
+        "applications: a key is 7; keys must be text",
     ),
     "application without a domain": (
         drop("applications.crm.domain"),
@@ -182,11 +182,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "host serves an unknown application": (
         put("pools.app.application", "shop"),
-        'pools.app.application: "shop" is not an application; choose from: crm',
+        'pools.app.application: "shop" is not an application; choose one of: crm',
     ),
     "application is a list": (
         put("pools.app.application", ["crm"]),
-        "pools.app.application: a list is not an application; choose from: crm",
+        "pools.app.application: a list is not an application; choose one of: crm",
     ),
     "application on a host without role app": (
         put("hosts.nas1.application", "crm"),
@@ -201,8 +201,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "network with host bits": (
         put("networks.web", "10.1.3.1/24"),
-        'networks.web: "10.1.3.1/24" is not valid; must be a network such as 10.1.1.0/24 or '
-        "fd00:1::/64",
+        'networks.web: "10.1.3.1/24" is an address, not a network; write 10.1.3.0/24',
     ),
     "network is a number": (
         put("networks.web", 10),
@@ -210,8 +209,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "network on loopback": (
         put("networks.spare", "127.0.0.0/24"),
-        'networks.spare: "127.0.0.0/24" is not valid; must be a range that hosts can have '
-        "addresses in",
+        'networks.spare: "127.0.0.0/24" overlaps a loopback, link-local, multicast or reserved '
+        "range; choose another range",
     ),
     "network's name": (
         put("networks.Spare_1", "10.1.9.0/24"),
@@ -219,11 +218,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "networks overlap": (
         put("networks.spare", "10.1.2.128/25"),
-        "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge); must be a range of its own",
+        "networks.spare: 10.1.2.128/25 overlaps 10.1.2.0/24 (edge); choose another range",
     ),
     "networks overlap in IPv6": (
         lambda data: data["networks"].update({"six": "fd00::/64", "sixty": "fd00::/60"}),
-        "networks.sixty: fd00::/60 overlaps fd00::/64 (six); must be a range of its own",
+        "networks.sixty: fd00::/60 overlaps fd00::/64 (six); choose another range",
     ),
     "link missing": (drop("links.web"), f"links.web: missing; required: {A_NETWORK}"),
     "link unknown": (
@@ -240,13 +239,12 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "id is too long": (put(f"hosts.{'a' * 64}", HOST), f'hosts.{"a" * 64}: "{"a" * 64}" {LABEL}'),
     "id is taken": (
         put("hosts.database", HOST),
-        'hosts.database: "database" is reserved; must be another name: it has a meaning of its '
-        "own "
-        "in /etc/hosts",
+        'hosts.database: "database" is reserved, because /etc/hosts uses it for something '
+        "else; choose another one",
     ),
     "id is a number": (
         lambda data: data["hosts"].update({4: HOST}),
-        "hosts: the key 4 is not valid; must be text",
+        "hosts: a key is 4; keys must be text",
     ),
     "host is nothing": (put("hosts.fw", None), "hosts.fw: empty; must be a mapping"),
     "host with an unknown key": (
@@ -268,11 +266,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "role is a number": (
         put("hosts.fw.roles", [1]),
-        f"hosts.fw.roles[0]: 1 is not a role; choose from: {NAMES}",
+        f"hosts.fw.roles[0]: 1 is not a role; choose one of: {NAMES}",
     ),
     "role unknown": (
         put("hosts.fw.roles", ["router"]),
-        f'hosts.fw.roles[0]: "router" is not a role; choose from: {NAMES}',
+        f'hosts.fw.roles[0]: "router" is not a role; choose one of: {NAMES}',
     ),
     "role twice": (
         put("hosts.nas1.roles", ["storage", "quorum", "storage"]),
@@ -292,44 +290,44 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "address outside its network": (
         put("hosts.nas2.addresses.data", "10.1.5.122"),
-        "hosts.nas2.addresses.data: 10.1.5.122 is outside 10.1.4.0/24; must be another address "
+        "hosts.nas2.addresses.data: 10.1.5.122 is outside 10.1.4.0/24; choose another address "
         "in 10.1.4.0/24",
     ),
     "address is the network": (
         put("hosts.nas2.addresses.data", "10.1.4.0"),
-        "hosts.nas2.addresses.data: 10.1.4.0 is the address of 10.1.4.0/24 itself; must be "
+        "hosts.nas2.addresses.data: 10.1.4.0 is the address of 10.1.4.0/24 itself; choose "
         "another address in 10.1.4.0/24",
     ),
     "address is the broadcast": (
         put("hosts.nas2.addresses.data", "10.1.4.255"),
-        "hosts.nas2.addresses.data: 10.1.4.255 is the broadcast address of 10.1.4.0/24; must be "
+        "hosts.nas2.addresses.data: 10.1.4.255 is the broadcast address of 10.1.4.0/24; choose "
         "another address in 10.1.4.0/24",
     ),
     "address of another host": (
         put("hosts.nas2.addresses.data", "10.1.4.21"),
-        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; must be another address "
+        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; choose another address "
         "in 10.1.4.0/24",
     ),
     "address of a possible member": (
         put("hosts.nas2.addresses.data", "10.1.4.15"),
-        "pools.app.addresses.data: s5 at 10.1.4.15 is already used by nas2; must be another "
+        "pools.app.addresses.data: s5 at 10.1.4.15 is already used by nas2; choose another "
         "address in 10.1.4.0/24",
     ),
     "address in the link's network missing": (
         drop("hosts.lb1.addresses.web"),
-        "hosts.lb1.addresses.web: missing; required: an address for role balancer",
+        "hosts.lb1.addresses.web: missing; role balancer needs an address in this network",
     ),
     "no address for the management": (
         drop("hosts.nas3.addresses.management"),
-        "hosts.nas3.addresses.management: missing; required: an address on every host",
+        "hosts.nas3.addresses.management: missing; every host needs an address in this network",
     ),
     "no first database": (
         drop("hosts.bbdd1.first"),
-        "hosts: no host has first: true; must be exactly one database host",
+        "hosts: no host has first: true; exactly one database host must have it",
     ),
     "two first databases": (
         put("hosts.bbdd2.first", True),
-        "hosts: 2 hosts (bbdd1, bbdd2) have first: true; must be exactly one database host",
+        "hosts: 2 hosts (bbdd1, bbdd2) have first: true; exactly one database host must have it",
     ),
     "first is a word": (
         put("hosts.bbdd1.first", "yes"),
@@ -342,25 +340,27 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "no master": (
         drop("hosts.salt"),
-        "hosts: no host has role master; must be exactly one",
+        "hosts: no host has role master; exactly one host must have it",
     ),
     "two masters": (
         put("hosts.fw.roles", ["firewall", "master"]),
-        "hosts: 2 hosts (salt, fw) have role master; must be exactly one",
+        "hosts: 2 hosts (salt, fw) have role master; exactly one host must have it",
     ),
     "another host called salt": (
         lambda data: data["hosts"].update(
             salt=data["hosts"].pop("fw"), boss=data["hosts"].pop("salt")
         ),
-        "hosts.salt: under this name hosts find the master; must have role master",
+        "hosts.salt: the name `salt` is reserved for the master; give this host the role "
+        "master, or another name",
     ),
     "no balancer": (
         drop("hosts.lb1"),
-        "hosts: no host has role balancer; must be exactly one",
+        "hosts: no host has role balancer; exactly one host must have it",
     ),
     "no firewall": (
         drop("hosts.fw"),
-        "links.clients: clients needs a host with role firewall; add one, or choose edge",
+        "links.clients: the network `clients` needs a host with role firewall; add such a host, "
+        "or set links.clients to `edge`",
     ),
     "two firewalls": (
         put(
@@ -370,23 +370,24 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
                 "addresses": {"clients": "10.1.1.9", "edge": "10.1.2.9", "management": "10.1.5.9"},
             },
         ),
-        "hosts: 2 hosts (fw, fw2) have role firewall; must be at most one",
+        "hosts: 2 hosts (fw, fw2) have role firewall; at most one host may have it",
     ),
     "two voters": (
         put("hosts.nas3.roles", ["storage"]),
-        "hosts: 2 hosts (nas1, nas2) have role quorum; must be 1, 3 or 5: an odd number of voters",
+        "hosts: 2 hosts (nas1, nas2) have role quorum; the number of hosts with role quorum must "
+        "be 1, 3 or 5",
     ),
     "a fourth storage host": (
         put(
             "hosts.nas4",
             {"roles": ["storage"], "addresses": {"data": "10.1.4.24", "management": "10.1.5.24"}},
         ),
-        "hosts: 4 hosts (nas1, nas2, nas3, nas4) have role storage; must be a multiple of 3, the "
-        "volume's replica (settings/storage.yaml)",
+        "hosts: 4 hosts (nas1, nas2, nas3, nas4) have role storage; the number must be a "
+        "multiple of 3, the number of copies (`replica` in pillar/settings/storage.yaml)",
     ),
     "no app host": (
         drop("pools"),
-        "hosts: no host has role app; must be at least one, here or in a pool",
+        "hosts: no host has role app; at least one host or pool must have it",
     ),
     # pools
     "pool's id without a number": (
@@ -401,30 +402,29 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "pool's id is a host's": (
         lambda data: data["hosts"].update(s4=data["hosts"].pop("fw")),
-        "pools.app.id: member s4 is already hosts.s4; must be another id",
+        "pools.app.id: the pool's member s4 has the same id as hosts.s4; choose another id rule",
     ),
     "pool with another role": (
         put("pools.app.roles", ["app", "storage"]),
-        'pools.app.roles[1]: "storage" is not a role that a pool can have; choose from: app',
+        'pools.app.roles[1]: "storage" is not a role that a pool can have; choose one of: app',
     ),
     "pool's rule without a number": (
         put("pools.app.addresses.web", "10.1.3.11"),
-        'pools.app.addresses.web: "10.1.3.11" is not valid; must be an address that counts from '
-        "a number, such as 10.1.3.(10+n)",
+        'pools.app.addresses.web: "10.1.3.11" is not valid; must be an address rule such as '
+        "10.1.3.(10+n), where n is the member's number",
     ),
     "pool's rule with a wrong number": (
         put("pools.app.addresses.web", "10.1.3.(300+n)"),
-        'pools.app.addresses.web: "10.1.3.(300+n)" is not valid; must be an address that counts '
-        "from a number, such as 10.1.3.(10+n)",
+        'pools.app.addresses.web: "10.1.3.(300+n)" begins above 255; 300 must be at most 255',
     ),
     "pool's rule leads outside": (
         put("pools.app.addresses.web", "10.1.3.(248+n)"),
-        "pools.app.addresses.web: s7 at 10.1.3.255 is the broadcast address of 10.1.3.0/24; must "
-        "be another address in 10.1.3.0/24",
+        "pools.app.addresses.web: s7 at 10.1.3.255 is the broadcast address of 10.1.3.0/24; "
+        "choose another address in 10.1.3.0/24",
     ),
     "pool without a network": (
         drop("pools.app.addresses.data"),
-        "pools.app.addresses.data: missing; required: an address for role app",
+        "pools.app.addresses.data: missing; role app needs an address in this network",
     ),
     "pool's maximum": (
         put("pools.app.maximum", 10**9),
@@ -432,11 +432,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "pool's minimum": (
         put("pools.app.minimum", 11),
-        "pools.app.minimum: 11 is not valid; must be a number from 1 to 10",
+        "pools.app.minimum: 11 is not valid; must be a number from 1 to 10, the pool's maximum",
     ),
     "pool begins below its minimum": (
         put("pools.app.minimum", 4),
-        "pools.app.initial: 3 members are listed; must be 4 (minimum) to 10 (maximum)",
+        "pools.app.initial: 3 members are listed; must be from 4 (minimum) to 10 (maximum)",
     ),
     "pool begins with nobody": (
         put("pools.app.initial", []),
@@ -462,11 +462,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
 SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
     "domains are the same": (
         put("applications.shop.domain", "crm.example"),
-        "applications.shop.domain: crm.example is already used by crm; must be another domain",
+        "applications.shop.domain: crm.example is already used by crm; choose another domain",
     ),
     "pool does not say which": (
         drop("pools.shop.application"),
-        "pools.shop.application: missing; required: one of crm, shop",
+        "pools.shop.application: missing; choose one of: crm, shop",
     ),
     "host does not say which": (
         put(
@@ -476,20 +476,20 @@ SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
                 "addresses": {"web": "10.1.3.9", "data": "10.1.4.9", "management": "10.1.5.9"},
             },
         ),
-        "hosts.old.application: missing; required: one of crm, shop",
+        "hosts.old.application: missing; choose one of: crm, shop",
     ),
     "host serves an unknown one": (
         put("pools.shop.application", "shp"),
-        'pools.shop.application: "shp" is not an application; choose from: crm, shop',
+        'pools.shop.application: "shp" is not an application; choose one of: crm, shop',
     ),
     "nobody serves one": (
         put("pools.shop.application", "crm"),
-        "applications.shop: no host serves it; required: at least one host or pool with role app "
-        "and this application",
+        "applications.shop: no host serves it; add a host or a pool with role app and "
+        "`application: shop`",
     ),
     "nobody serves anything": (
         drop("pools"),
-        "hosts: no host has role app; must be at least one, here or in a pool",
+        "hosts: no host has role app; at least one host or pool must have it",
     ),
 }
 CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
@@ -521,7 +521,9 @@ def test_names_that_mean_something_else(name: str) -> None:
     """
     data = fleets.data()
     data["applications"][name] = data["applications"].pop("crm")
-    assert faults_of(data) == (f'applications.{name}: "{name}" is reserved; {TAKEN}',)
+    assert faults_of(data) == (
+        f'applications.{name}: "{name}" is reserved, because {USED}; choose another one',
+    )
 
 
 # The default file with a piece of its text replaced, and the one line that says so.
@@ -529,55 +531,56 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "key twice": (
         "  nas2:",
         "  nas1:",
-        "hosts.nas1: given twice, on line 42 and on line 45; must be given once",
+        "hosts.nas1: is given twice (lines 42 and 45); remove one",
     ),
     "key twice in another spelling": (
         "  http: 80",
         '  http: 80\n  "\\x68ttp": 81',
-        "service.http: given twice, on line 6 and on line 7; must be given once",
+        "service.http: is given twice (lines 6 and 7); remove one",
     ),
     "section twice": (
         "pools:",
         "links: {}\npools:",
-        "links: given twice, on line 25 and on line 59; must be given once",
+        "links: is given twice (lines 25 and 59); remove one",
     ),
-    "key is a number": ("  nas3:", "  3:", "hosts: the key 3 is not valid; must be text"),
-    "key is nothing": ("  nas3:", "  ~:", "hosts: the key nothing is not valid; must be text"),
-    "key is a list": ("  nas3:", "  [nas3]:", "hosts: the key a list is not valid; must be text"),
+    "key is a number": ("  nas3:", "  3:", "hosts: a key is 3; keys must be text"),
+    "key is nothing": ("  nas3:", "  ~:", "hosts: a key is empty; keys must be text"),
+    "key is a list": ("  nas3:", "  [nas3]:", "hosts: a key is a list; keys must be text"),
     "tag that runs a command": (
         "tls: true",
         "tls: !!python/object/apply:os.system [reboot]",
-        'line 8: a tag ("tag:yaml.org,2002:python/object/apply:os.system"); must be a plain value',
+        'line 8: the tag "tag:yaml.org,2002:python/object/apply:os.system" is not allowed; write a '
+        "plain value",
     ),
     "tag of its own": (
         "domain: crm",
         "domain: !secret crm",
-        'line 14: a tag ("!secret"); must be a plain value',
+        'line 14: the tag "!secret" is not allowed; write a plain value',
     ),
     "tag with a newline": (
         "domain: crm",
         "domain: !<x%0Ay> crm",
-        'line 14: a tag ("x\\ny"); must be a plain value',
+        'line 14: the tag "x\\ny" is not allowed; write a plain value',
     ),
     "tag of YAML": (
         "http: 80",
         'http: !!int "80"',
-        'line 6: a tag ("tag:yaml.org,2002:int"); must be a plain value',
+        'line 6: the tag "tag:yaml.org,2002:int" is not allowed; write a plain value',
     ),
     "anchor": (
         "nas1:",
         "nas1: &nas",
-        "line 42: an anchor (&nas); must be a plain value",
+        "line 42: the anchor &nas is not allowed; write a plain value",
     ),
     "alias": (
         "initial: [s1, s2, s3]",
         "initial: *all",
-        "line 66: an alias (*all); must be a plain value",
+        "line 66: the alias *all is not allowed; write a plain value",
     ),
     "second document": (
         "pools:",
         "---\npools:",
-        "line 59: a second document; must be one document",
+        "line 59: a second document begins here; the file must have only one",
     ),
     "open bracket": (
         "[s1, s2, s3]",
@@ -597,7 +600,7 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "character beyond Unicode": (
         "domain: crm.example",
         'domain: "\\UFFFFFFFF"',
-        "is not YAML: Python int too large to convert to C int",
+        "line 14: the character escape \\UFFFFFFFF is beyond Unicode; correct it",
     ),
     "number without digits": (
         "http: 80",
@@ -643,7 +646,7 @@ def test_single_fault_of_text(old: str, new: str, message: str, tmp_path: Path) 
     assert str(caught.value) == f"{file}: 1 fault\n  {message}"
 
 
-DEEP = "line 1: 21 levels of nesting; must be at most 20"
+DEEP = "line 1: 21 levels of nesting; there must be at most 20"
 # A file that is not a topology: its bytes, and the line that says so.
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty; must be a mapping"),
@@ -651,16 +654,16 @@ FILES: dict[str, tuple[bytes, str]] = {
     "blank": (b"\n \n", "empty; must be a mapping"),
     "a list": (b"- service\n", "a list is not valid; must be a mapping"),
     "a word": (b"topology\n", '"topology" is not valid; must be a mapping'),
-    "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "is not text in UTF-8"),
-    "an archive": (b"\x1f\x8b\x08\x00\x00", "is not text in UTF-8"),
+    "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "is not text in UTF-8; save the file as UTF-8"),
+    "an archive": (b"\x1f\x8b\x08\x00\x00", "is not text in UTF-8; save the file as UTF-8"),
     "zeros": (
         bytes(64),
         "is not text: unacceptable character #x0000: special characters are not allowed",
     ),
-    "UTF-16": ("service: {}".encode("utf-16"), "is not text in UTF-8"),
+    "UTF-16": ("service: {}".encode("utf-16"), "is not text in UTF-8; save the file as UTF-8"),
     "brackets without end": (b"[" * 999_999, DEEP),
     "keys without end": (b"? " * 499_999, DEEP),
-    "too large": (b"#" * 1_000_001, "is larger than 1000000 bytes"),
+    "too large": (b"#" * 1_000_001, "is too large; must have at most 1000000 bytes"),
 }
 
 
@@ -680,7 +683,7 @@ def test_alias_bomb() -> None:
     rows += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")]
     with pytest.raises(TopologyError) as caught:
         topology.loads("\n".join(rows))
-    assert "line 2: an alias (*a); must be a plain value" in caught.value.faults
+    assert "line 2: the alias *a is not allowed; write a plain value" in caught.value.faults
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -703,10 +706,10 @@ def test_all_faults_together() -> None:
     put("service.http", 22)(data)
     put("networks.spare", "10.1.1.0/25")(data)
     assert faults_of(data) == (
-        f'hosts.salt.roles[0]: "mster" is not a role; choose from: {NAMES}',
-        "service.http: 22 is used by SSH; must be another port",
-        "networks.spare: 10.1.1.0/25 overlaps 10.1.1.0/24 (clients); must be a range of its own",
-        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; must be another address "
+        f'hosts.salt.roles[0]: "mster" is not a role; choose one of: {NAMES}',
+        "service.http: 22 is used by SSH; choose another port",
+        "networks.spare: 10.1.1.0/25 overlaps 10.1.1.0/24 (clients); choose another range",
+        "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; choose another address "
         "in 10.1.4.0/24",
     )
 
@@ -718,8 +721,8 @@ def test_messages_are_printable() -> None:
     put("networks.\x1b[2J", "10.1.3.0/25")(data)
     assert f'networks."a\\nb": "a\\nb" {LABEL}' in faults_of(data)
     names = "clients, edge, web, management, a\\nb, \\x1b[2J"
-    assert f'links.data: "data" is not a network; choose from: {names}' in faults_of(data)
-    overlap = "10.1.3.0/25 overlaps 10.1.3.0/24 (web); must be a range of its own"
+    assert f'links.data: "data" is not a network; choose one of: {names}' in faults_of(data)
+    overlap = "10.1.3.0/25 overlaps 10.1.3.0/24 (web); choose another range"
     assert f'networks."\\x1b[2J": {overlap}' in faults_of(data)
 
 
@@ -732,9 +735,9 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
         topology.load(file)
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
-        "  hosts.nas1: given twice, on line 42 and on line 45; must be given once",
-        "  line 67: the key 7 is not valid; must be text",
-        f'  hosts.salt.roles[0]: "mster" is not a role; choose from: {NAMES}',
+        "  hosts.nas1: is given twice (lines 42 and 45); remove one",
+        "  line 67: a key is 7; keys must be text",
+        f'  hosts.salt.roles[0]: "mster" is not a role; choose one of: {NAMES}',
     ]
 
 
@@ -744,7 +747,7 @@ def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
     with pytest.raises(TopologyError) as caught:
         topology.loads(f"{text}hosts: {{}}\n")
     assert [fault.partition(";")[0] for fault in caught.value.faults] == [
-        "hosts: given twice, on line 32 and on line 67",
+        "hosts: is given twice (lines 32 and 67)",
         "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1",
     ]
 
@@ -756,7 +759,7 @@ def test_replica(replica: int | None, good: bool) -> None:
     if good:
         assert topology.parse(fleets.data(), settings=settings)
     else:
-        assert "must be a multiple of 2" in faults_of(fleets.data(), settings)[0]
+        assert "the number must be a multiple of 2" in faults_of(fleets.data(), settings)[0]
 
 
 # Good topologies
@@ -813,8 +816,7 @@ def test_ipv6() -> None:
     data = fleets.data("ipv6")
     data["hosts"]["nas2"]["addresses"]["data"] = "FD00:0004:0::0021"
     assert faults_of(data) == (
-        "hosts.nas2.addresses.data: fd00:4::21 is already used by nas1; must be another "
-        ""
+        "hosts.nas2.addresses.data: fd00:4::21 is already used by nas1; choose another "
         "address in fd00:4::/64",
     )
     assert fleets.fleet("ipv6").hosts["s3"].addresses["web"] == "fd00:3::13"
@@ -825,7 +827,7 @@ def test_members() -> None:
     default = fleets.topology()
     assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["bbdd2", "s9"]
     for pool, stranger in (("app", "s11"), ("app", "fw"), ("web", "s1")):
-        with pytest.raises(TopologyError, match="no member of the topology"):
+        with pytest.raises(TopologyError, match="the topology has no such member"):
             default.pool_host(pool, stranger)
 
 

@@ -81,7 +81,7 @@ def faults(
     if found.public_key().public_bytes(*public) != own.public_bytes(*public):
         reasons.append("it is for another key")
     if names(found) != frozenset(wanted):
-        reasons.append(f"its names are {_list(names(found))}, to be {_list(wanted)}")
+        reasons.append(f"its names are {_list(names(found))}; they must be {_list(wanted)}")
     if found.not_valid_after_utc < now + timedelta(days=days_remaining):
         reasons.append(f"it expires on {found.not_valid_after_utc:%Y-%m-%d}")
     return tuple(reasons)

@@ -120,7 +120,7 @@ class Session:
             if line.rstrip("\n") == MARK:
                 return rows
             rows.append(line.rstrip("\n"))
-        raise PsqlError("\n".join(row for row in rows if row) or "psql ended without a word")
+        raise PsqlError("\n".join(row for row in rows if row) or "psql printed nothing")
 
 
 def installed(program: str = "psql") -> bool:

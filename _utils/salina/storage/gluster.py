@@ -85,7 +85,7 @@ def answer(text: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
-        raise GlusterError(text.strip() or "gluster said nothing") from None
+        raise GlusterError(text.strip() or "gluster printed nothing") from None
     if root.findtext("opRet") != "0":
         reason = root.findtext("opErrstr") or root.findtext("output") or NO_REASON
         raise GlusterError(reason.strip())
@@ -174,14 +174,16 @@ def plan_pool(
     ]
     if missing and adder != host:
         added = missing if len(members) > 1 else [host]
-        waits += [f"{adder} has not added {name} (see its result)" for name in added]
+        waits += [
+            f"{adder} has not added {name} (see the apply's result on {adder})" for name in added
+        ]
     strangers = [peer["names"][0] for peer in pool if not set(peer["names"]) & set(wanted)]
     return PoolPlan(
         probe=tuple(missing) if adder == host else (),
         waits=tuple(waits),
         faults=tuple(
-            f"{name} is in the trusted pool, but not in the topology. Should it leave: "
-            f"`gluster peer detach {name}`; should it stay: write it into the topology"
+            f"{name} is in the trusted pool, but not in the topology. If it must leave, "
+            f"run `gluster peer detach {name}`. If it must stay, add it to the topology."
             for name in strangers
         )
         + _rejections(rejected, host, wanted, volumes),
@@ -194,8 +196,8 @@ def _rejections(
     """Return a message for each rejected peer; a peer that most others reject is itself wrong."""
     if len(rejected) > 1 and 2 * len(rejected) >= len(wanted):
         return (
-            f"{host} and {', '.join(rejected)} reject each other. Apply on the others: those that "
-            "agree say what to do here",
+            f"{host} and {', '.join(rejected)} reject each other. Run the apply on the other "
+            "storage hosts; their error says what to do on this one.",
         )
     return tuple(rejection(peer, host, volumes) for peer in rejected)
 
@@ -299,8 +301,8 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
     faults = []
     if found["status"] not in ("Created", "Started"):
         faults.append(
-            f"volume {name} is {found['status'].lower()}: somebody did that on purpose. "
-            f"When it is to serve again: `gluster volume start {name}`; mounts of it come back"
+            f"volume {name} is {found['status'].lower()}; Salt does not start a stopped volume. To "
+            f"start it, run `gluster volume start {name}`; clients reconnect by themselves."
         )
     copies = found["replica"]
     foreign = [brick for brick in found["bricks"] if brick not in wanted["bricks"]]
@@ -308,18 +310,18 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
     if foreign:
         faults.append(
             f"volume {name} has a brick that is not in the topology: {', '.join(foreign)}. "
-            "Should it stay: write its host into the topology. "
-            f"Should it go: `{_exchange(name, found, foreign, lacking)}`"
+            f"If it must leave, run `{_exchange(name, found, foreign, lacking)}`. "
+            "If it must stay, add its host to the topology."
         )
     elif lacking:
         faults.append(
             f"volume {name} does not have a brick of the topology: {', '.join(lacking)}. "
-            f"If it is empty: `{_exchange(name, found, foreign, lacking)}`"
+            f"If that brick is empty, run `{_exchange(name, found, foreign, lacking)}`."
         )
     if not faults and copies != wanted["replica"]:
         faults.append(
-            f"volume {name} keeps {copies} copies of each file, not {wanted['replica']}: that "
-            "takes a new volume and moving the files"
+            f"volume {name} keeps {copies} {'copy' if copies == 1 else 'copies'} of each file, "
+            f"not {wanted['replica']}; to change this, create a new volume and move the files"
         )
     return faults
 
@@ -374,8 +376,8 @@ def brick_fault(
         return ""
     if own and not mark:
         return (
-            f"{path} is not marked as the brick that it was. Is its file system mounted? If its "
-            f"disk was replaced: `gluster volume reset-brick {volume} {brick} start`, then "
+            f"{path} has lost the mark of volume {volume}. Is its file system mounted? If its "
+            f"disk was replaced, run `gluster volume reset-brick {volume} {brick} start`, then "
             f"`gluster volume reset-brick {volume} {brick} {brick} commit force`"
         )
     if not content:
@@ -383,8 +385,8 @@ def brick_fault(
     shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
     what = f"is the brick of another volume (id {mark})" if mark else "holds files of its own"
     return (
-        f"{path} {what}: {shown}. It can be the brick of {volume} only when it is empty: "
-        "move its content away (or delete it), then apply again"
+        f"{path} {what}: {shown}. The brick of {volume} must be empty: "
+        "move the content away (or delete it), then apply again"
     )
 
 
@@ -403,7 +405,8 @@ def space_fault(path: str, free: int, total: int) -> str:
         return ""
     return (
         f"the file system of {path} is full: {free >> 20} MiB of {total >> 20} MiB are left, and "
-        "below one percent its copy falls behind. Enlarge it, or delete files through a mount"
+        "below one percent this brick stops accepting writes. "
+        "Enlarge the file system, or delete files on an app host"
     )
 
 

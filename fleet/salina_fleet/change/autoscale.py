@@ -75,7 +75,7 @@ def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
     minimum = pool.minimum if settings.minimum is None else settings.minimum
     maximum = pool.maximum if settings.maximum is None else settings.maximum
     faults = [
-        f"{name}: {invalid(value, f'from {pool.minimum} to {pool.maximum}')}"
+        f"{name}: {invalid(value, f'a number from {pool.minimum} to {pool.maximum}')}"
         for name, value in (("minimum", minimum), ("maximum", maximum))
         if not pool.minimum <= value <= pool.maximum
     ]

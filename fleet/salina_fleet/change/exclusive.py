@@ -60,7 +60,7 @@ def holder(path: str | Path) -> dict[str, object]:
 def describe(found: dict[str, object]) -> str:
     """Return one line about a running change."""
     what, since, pid = (found.get(key) for key in ("what", "since", "pid"))
-    return f"{what} has been running since {since} (pid {pid})"
+    return f"another change is running: {what}, since {since} (process {pid})"
 
 
 def _held(descriptor: int, kind: int) -> bool:
@@ -79,4 +79,4 @@ def _content(descriptor: int) -> dict[str, object]:
     try:
         return dict(json.loads(os.pread(descriptor, 4096, 0)))
     except (ValueError, TypeError):  # the holder is writing it at this moment
-        return {"what": "another change", "pid": 0, "since": "a moment ago"}
+        return {"what": "a change that has just begun", "pid": 0, "since": "a moment ago"}

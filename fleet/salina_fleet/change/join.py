@@ -86,13 +86,16 @@ def _obstacle(
     if host not in begun:
         return ""
     if not member:
-        return "a change that takes it out is unfinished"
+        return "an unfinished change is removing this host"
     own = host in attempt.hosts
     age = now - attempt.at
     if own and attempt.error and age < RETRY:
-        return f"failed {age:.0f} s ago, is tried again after {RETRY} s: {attempt.error}"
+        failed = f"the join failed {age:.0f} s ago"
+        again = f"the master tries again {RETRY - age:.0f} s from now"
+        return f"{failed}; {again}. Reason: {attempt.error}"
     if not own and quiet < QUIET:
-        return f"a change that brings it was interrupted; is taken up after {QUIET} s of quiet"
+        again = f"the master resumes it after {QUIET} s without activity"
+        return f"the change that adds this host was interrupted; {again}"
     return ""
 
 

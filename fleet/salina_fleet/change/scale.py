@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from salina_fleet.model.topology import Pool, Topology
-from salina_fleet.schema.document import DataError, join
-from salina_fleet.schema.faults import invalid, not_among, repeated, unknown
+from salina_fleet.schema.document import DataError, join, show
+from salina_fleet.schema.faults import choose, invalid, not_among, repeated, unknown
 
 KEYS = ("pool", "count", "add", "remove")
 
@@ -62,19 +62,33 @@ def parse(data: object, topology: Topology) -> Request:
     name = data.get("pool")
     pool = topology.pools.get(name) if isinstance(name, str) else None
     if pool is None:
-        faults.append(f"pool: {not_among(name, topology.pools, 'a pool')}")
+        wrong = not_among(name, topology.pools, "a pool")
+        absent = f"missing; {choose(topology.pools)}"
+        faults.append(f"pool: {wrong if 'pool' in data else absent}")
     count, listed = data.get("count"), [key for key in ("add", "remove") if key in data]
     if ("count" in data) == bool(listed):
-        faults.append("count: give either a count, or hosts to add and to remove")
+        faults.append("count: give either `count`, or `add` and/or `remove`")
     if "count" in data and pool and not _counts(count, pool):
-        faults.append(f"count: {invalid(count, f'from {pool.minimum} to {pool.maximum}')}")
+        words = f"a number from {pool.minimum} to {pool.maximum}"
+        faults.append(f"count: {invalid(count, words)}")
     for key in listed:
         faults += _id_faults(key, data[key], pool) if pool else []
     twice = set(_ids(data.get("add"))) & set(_ids(data.get("remove")))
-    faults += [f"add.{one}: is in remove as well; must be in one of them" for one in sorted(twice)]
+    faults += [
+        f"add: {show(one)} is in both add and remove; list it in only one of them"
+        for one in sorted(twice)
+    ]
     if faults or pool is None:
         raise RequestError("request", faults)
     return Request(pool.name, count, tuple(_ids(data.get("add"))), tuple(_ids(data.get("remove"))))
+
+
+def in_words(request: Mapping[str, Any]) -> str:
+    """Return a valid request in a few words: `app to 5 hosts`."""
+    if "count" in request:
+        return f"{request['pool']} to {request['count']} hosts"
+    parts = [f"{key} {', '.join(request[key])}" for key in ("add", "remove") if key in request]
+    return f"{request['pool']}: {' and '.join(parts)}"
 
 
 def plan(
@@ -114,12 +128,13 @@ def plan(
     ]
     if not pool.minimum <= len(wanted) <= pool.maximum:
         faults.append(
-            f"{pool.name}: would have {len(wanted)} members; "
-            f"must be from {pool.minimum} to {pool.maximum}"
+            f"{pool.name}: the pool would have {len(wanted)} members; "
+            f"the number must be from {pool.minimum} to {pool.maximum}"
         )
     if leaving and wanted == joining:
         faults.append(
-            f"{pool.name}: no host that serves now would stay; first add hosts, then remove others"
+            f"{pool.name}: this would remove every current member; "
+            "add hosts first, and remove the old ones with a second command"
         )
     if faults:
         raise RequestError("request", faults)
@@ -185,7 +200,7 @@ def _id_faults(key: str, value: object, pool: Pool) -> list[str]:
     """Return the faults of a list of ids."""
     if not isinstance(value, list) or not value:
         return [f"{key}: {invalid(value, 'a list of ids')}"]
-    rule = f"{pool.id_pattern.replace('{n}', 'N')} with N from 1 to {pool.maximum}"
+    rule = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
     faults = [
         f"{key}: {invalid(one, rule)}"
         for one in value

@@ -96,10 +96,10 @@ class NodeSection(Section):
                 yield f"once[{place}].name", repeated(name)
         for name in OURS:
             if name in self.environment:
-                yield join("environment", name), "set by this project; must be left out"
+                yield join("environment", name), "Salina sets this variable; remove it"
         for place, directory in enumerate(self.scratch):
             if directory in self.uploads and sound("scratch"):
-                message = f"{show(directory)} is among the uploads; must be another directory"
+                message = f"{show(directory)} is also listed in uploads; choose another directory"
                 yield f"scratch[{place}]", message
 
 

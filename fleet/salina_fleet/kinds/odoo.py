@@ -85,11 +85,15 @@ class OdooSection(Section):
         if (python.lock is None) == (python.requirements is None) and all(
             sound(f"python.{key}") for key in ("lock", "requirements")
         ):
-            found = "both lock and requirements are" if python.lock else "neither is"
-            yield "python", f"{found} given; must be either lock or requirements"
+            found = (
+                "both lock and requirements are"
+                if python.lock
+                else "neither lock nor requirements is"
+            )
+            yield "python", f"{found} given; give exactly one of them"
         if python.lock and python.without_dependencies:
-            message = "not valid beside lock, which names every distribution; must be left out"
-            yield "python.without_dependencies", message
+            why = "because the lock already lists every Python package"
+            yield "python.without_dependencies", f"cannot be combined with lock, {why}; remove it"
 
 
 class Odoo(Kind):

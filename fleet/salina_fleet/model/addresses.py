@@ -37,13 +37,16 @@ def address(text: str) -> str:
 def network(text: str) -> str:
     """Return a range in its shortest form."""
     try:
-        found = ipaddress.ip_network(text)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Unfit from None
     if "/" not in text:
         raise Unfit
+    if ipaddress.ip_interface(text).ip != found.network_address:
+        raise Unfit(f"is an address, not a network; write {found}")
     if any(found.overlaps(bad) for bad in UNUSABLE if bad.version == found.version):
-        raise Unfit("a range that hosts can have addresses in")
+        kinds = "a loopback, link-local, multicast or reserved range"
+        raise Unfit(f"overlaps {kinds}; choose another range")
     return str(found)
 
 
@@ -52,6 +55,9 @@ def rule(text: str) -> str:
     try:
         _ = start(text) + MAX_POOL
     except ValueError:
+        match = ADDRESS_RULE.fullmatch(text)
+        if match and ":" not in match["stem"] and int(match["base"]) > 255:
+            raise Unfit(f"begins above 255; {match['base']} must be at most 255") from None
         raise Unfit from None
     return text
 

@@ -117,7 +117,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a mapping of JSON: the reader itself would keep the last of two equal keys."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
-            raise ValueError(f"{join('', name)} is given {count} times; must be given once")
+            raise ValueError(f"{join('', name)} is given {count} times; remove all but one")
     return dict(pairs)
 
 

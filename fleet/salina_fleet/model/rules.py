@@ -12,7 +12,7 @@ from salina_fleet.model.addresses import IPNetwork, misfit
 from salina_fleet.role import named, without
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import join
-from salina_fleet.schema.faults import Faults, invalid, missing
+from salina_fleet.schema.faults import Faults, choose, invalid
 
 if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
@@ -63,7 +63,7 @@ def _serving(one: Server, path: str, names: Sequence[str], faults: Faults) -> Se
     if len(names) == 1:
         return changed(one, application=names[0])
     if names and here not in faults.paths:
-        faults.add(here, missing(f"one of {', '.join(names)}"))
+        faults.add(here, f"missing; {choose(names)}")
     return one
 
 
@@ -75,7 +75,9 @@ def _members(pool: Pool, path: str, faults: Faults) -> None:
     """Record the faults of a pool's members and of their number."""
     least, here = join(path, "minimum"), join(path, "initial")
     if pool.minimum > pool.maximum and faults.sound(least):
-        faults.add(least, invalid(pool.minimum, f"a number from 1 to {pool.maximum}"))
+        faults.add(
+            least, invalid(pool.minimum, f"a number from 1 to {pool.maximum}, the pool's maximum")
+        )
     for host_id in pool.initial:
         if pool.number(host_id) is None:
             words = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
@@ -83,7 +85,7 @@ def _members(pool: Pool, path: str, faults: Faults) -> None:
     if faults.sound(here) and faults.sound(least):
         count = len(pool.initial)
         if not pool.minimum <= count <= pool.maximum:
-            limits = f"{pool.minimum} (minimum) to {pool.maximum} (maximum)"
+            limits = f"from {pool.minimum} (minimum) to {pool.maximum} (maximum)"
             faults.add(here, f"{count} members are listed; must be {limits}")
 
 
@@ -120,9 +122,9 @@ def _ports_free(topology: Topology, settings: Settings, faults: Faults) -> Itera
     for place, (key, port) in enumerate((("http", http), ("https", https))):
         if free[place] and port in used:
             free[place] = False
-            yield f"service.{key}: {port} is used by {used[port]}; must be another port"
+            yield f"service.{key}: {port} is used by {used[port]}; choose another port"
     if all(free) and http == https:
-        yield f"service.https: {https} is already used by http; must be another port"
+        yield f"service.https: {https} is already used by http; choose another port"
 
 
 def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
@@ -132,7 +134,7 @@ def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
         if one.domain in owners:
             yield (
                 f"{path}: {one.domain} is already used by {owners[one.domain]}; "
-                "must be another domain"
+                "choose another domain"
             )
         elif faults.sound(path):
             owners[one.domain] = one.name
@@ -145,7 +147,7 @@ def _networks_apart(topology: Topology) -> Iterator[str]:
         for name, other in seen:
             if cidr.version == other.version and cidr.overlaps(other):
                 path = join("networks", network.name)
-                yield f"{path}: {cidr} overlaps {other} ({name}); must be a range of its own"
+                yield f"{path}: {cidr} overlaps {other} ({name}); choose another range"
         seen.append((network.name, cidr))
 
 
@@ -157,16 +159,19 @@ def _ids_differ(topology: Topology) -> Iterator[str]:
         for host_id in pool.ids():
             if host_id in owners:
                 owner = owners[host_id]
-                yield f"{path}.id: member {host_id} is already {owner}; must be another id"
+                same = f"the pool's member {host_id} has the same id as {owner}"
+                yield f"{path}.id: {same}; choose another id rule"
                 break
             if host_id in RESERVED_IDS or host_id in aliases:
-                yield f"{path}.id: member {host_id} is another host's name; must be another id"
+                name = f"member {host_id} would have a name that is reserved for another host"
+                yield f"{path}.id: the pool's {name}; choose another id rule"
             owners[host_id] = path
     for host in topology.hosts:
         role = aliases.get(host.id)
         if role and host.roles and role not in host.roles:
             path = join("hosts", host.id)
-            yield f"{path}: under this name hosts find the {role}; must have role {role}"
+            reserved = f"the name `{host.id}` is reserved for the {role}"
+            yield f"{path}: {reserved}; give this host the role {role}, or another name"
 
 
 def _where(host: Host) -> str:
@@ -193,7 +198,7 @@ def _addresses_fit(topology: Topology, faults: Faults) -> Iterator[str]:
                 told.update([path] if host.pool else [])
                 found = f"{host.id} at {text}" if host.pool else text
                 among = f" in {ranges[name]}" if name in ranges else ""
-                yield f"{path}: {found} {fault}; must be another address{among}"
+                yield f"{path}: {found} {fault}; choose another address{among}"
 
 
 def _links_reach(topology: Topology, faults: Faults) -> Iterator[str]:
@@ -206,11 +211,11 @@ def _links_reach(topology: Topology, faults: Faults) -> Iterator[str]:
         needed: dict[str, str] = {}
         for role in host.roles:
             for link in ROLES[role].links:
-                needed.setdefault(topology.links.get(link, ""), f"an address for role {role}")
-        needed.setdefault(topology.links.get("management", ""), "an address on every host")
+                needed.setdefault(topology.links.get(link, ""), f"role {role} needs")
+        needed.setdefault(topology.links.get("management", ""), "every host needs")
         for network, why in needed.items():
             if network and network not in host.addresses:
-                yield f"{join(path, network)}: {missing(why)}"
+                yield f"{join(path, network)}: missing; {why} an address in this network"
 
 
 def _counts(topology: Topology, faults: Faults) -> Iterator[str]:
@@ -221,4 +226,4 @@ def _counts(topology: Topology, faults: Faults) -> Iterator[str]:
         allowed, words = role.count
         if len(hosts) + len(pools) in allowed or (role.pools and not faults.sound("pools")):
             continue
-        yield f"hosts: {named(hosts)} role {name}; must be {words}"
+        yield f"hosts: {named(hosts)} role {name}; {words}"

@@ -54,13 +54,13 @@ ID = Text(
     LABEL_PATTERN,
     LABEL.words,
     reserved="|".join(rules.RESERVED_IDS),
-    free="another name: it has a meaning of its own in /etc/hosts",
+    reason="/etc/hosts uses it for something else",
 )
 NAME = Text(
     r"[a-z][a-z0-9_]{0,30}",
     "a lower-case letter, then letters, digits and _, at most 31 characters",
     reserved=rf"{'|'.join(rules.RESERVED_NAMES)}|pg_.*",
-    free="a name that PostgreSQL, pgbouncer and HAProxy do not use themselves",
+    reason="PostgreSQL, pgbouncer or HAProxy uses it for something else",
 )
 DOMAIN = Text(
     rf"(?=.{{1,253}}\Z){LABEL_PATTERN}(\.{LABEL_PATTERN})*",
@@ -74,7 +74,9 @@ NUMBERED = Text(
 )
 ADDRESS = Parsed(addresses.address, "an IP address")
 RANGE = Parsed(addresses.network, "a network such as 10.1.1.0/24 or fd00:1::/64")
-RULE = Parsed(addresses.rule, "an address that counts from a number, such as 10.1.3.(10+n)")
+RULE = Parsed(
+    addresses.rule, "an address rule such as 10.1.3.(10+n), where n is the member's number"
+)
 NETWORK = Reference("networks", "a network")
 APPLICATION = Reference("applications", "an application")
 
@@ -293,7 +295,9 @@ class Topology:
         """A pool's member as a host, active or not. Raises TopologyError for a stranger."""
         number = self.pools[pool].number(host_id) if pool in self.pools else None
         if number is None:
-            raise TopologyError("members", [f"{join(pool, host_id)}: no member of the topology"])
+            raise TopologyError(
+                "members", [f"{join(pool, host_id)}: the topology has no such member"]
+            )
         return self.pools[pool].host(number)
 
     def everyone(self) -> Iterator[Host]:

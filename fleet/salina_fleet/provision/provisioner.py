@@ -103,4 +103,6 @@ def _call(argv: list[str], given: str = "") -> None:
     done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
-        raise CommandExecutionError(f"{' '.join(argv)} ended with {done.returncode}: {said}")
+        raise CommandExecutionError(
+            f"{' '.join(argv)} ended with exit code {done.returncode}: {said}"
+        )

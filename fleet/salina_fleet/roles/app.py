@@ -177,7 +177,7 @@ class App(Role):
     tier = 4
     column = 3
     links = ("web", "data")
-    count = (range(1, 10**9), "at least one, here or in a pool")
+    count = (range(1, 10**9), "at least one host or pool must have it")
     pools = True
     serves = True
     settings: ClassVar = {"database_route": RouteSettings, "app": AppSettings}
@@ -265,8 +265,8 @@ class App(Role):
             return
         for name in topology.applications:
             if name not in served:
-                rule = f"at least one host or pool with role {self.name} and this application"
-                yield f"{join('applications', name)}: no host serves it; required: {rule}"
+                server = f"a host or a pool with role {self.name} and `application: {name}`"
+                yield f"{join('applications', name)}: no host serves it; add {server}"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

@@ -155,11 +155,11 @@ class Balancer(Role):
         fault = network.misfit(address) if network else None
         balancers = topology.having(self.name)
         if fault:
-            yield f"service.address: {address} {fault}; must be an address in {edge}"
+            yield f"service.address: {address} {fault}; must be an address in the network {edge}"
         elif all(sound(f"{join('hosts', host.id)}.addresses") for host in balancers):
             own = [one for host in balancers if (one := topology.address(host, "edge"))]
             if own and address not in own:
-                words = f"the balancer's address in {edge}: {', '.join(own)}"
+                words = f"the balancer's address in the network {edge}: {', '.join(own)}"
                 yield f"service.address: {invalid(address, words)}"
 
     def checks(

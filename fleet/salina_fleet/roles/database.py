@@ -218,7 +218,7 @@ class Database(Role):
         databases = topology.having(self.name)
         first = [host for host in databases if host.first]
         if databases and len(first) != 1:
-            yield f"hosts: {named(first)} first: true; must be exactly one database host"
+            yield f"hosts: {named(first)} first: true; exactly one database host must have it"
         for host in topology.hosts:
             if host.first and host not in databases:
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"

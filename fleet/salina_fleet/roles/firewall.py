@@ -20,7 +20,7 @@ class Firewall(Role):
     tier = 2
     column = 1
     links = ("clients", "edge")
-    count = ((0, 1), "at most one")
+    count = ((0, 1), "at most one host may have it")
     forwards = True
 
     def rules(
@@ -29,5 +29,5 @@ class Firewall(Role):
         """Without a firewall between them, clients are in the balancer's own network."""
         clients, edge = topology.links.get("clients"), topology.links.get("edge")
         if clients and edge and clients != edge and not topology.having(self.name):
-            needs = f"{clients} needs a host with role {self.name}"
-            yield f"links.clients: {needs}; add one, or choose {edge}"
+            needs = f"the network `{clients}` needs a host with role {self.name}"
+            yield f"links.clients: {needs}; add such a host, or set links.clients to `{edge}`"

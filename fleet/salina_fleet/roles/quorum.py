@@ -60,7 +60,7 @@ class Quorum(Role):
     tier = 2
     column = 4
     links = ("data",)
-    count = ((1, 3, 5), "1, 3 or 5: an odd number of voters")
+    count = ((1, 3, 5), "the number of hosts with role quorum must be 1, 3 or 5")
     reads_key = True
     settings: ClassVar = {"quorum": QuorumSettings}
     keys = KEYS

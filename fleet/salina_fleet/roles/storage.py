@@ -118,8 +118,8 @@ class Storage(Role):
         count = copies(len(hosts), settings[StorageSettings].replica)
         if hosts and len(hosts) % count:
             yield (
-                f"hosts: {named(hosts)} role {self.name}; must be a multiple of {count}, "
-                "the volume's replica (settings/storage.yaml)"
+                f"hosts: {named(hosts)} role {self.name}; the number must be a multiple of "
+                f"{count}, the number of copies (`replica` in pillar/settings/storage.yaml)"
             )
 
     def checks(

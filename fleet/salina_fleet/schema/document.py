@@ -7,6 +7,8 @@ exception is `DataError`, which lists every fault with its path.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ MAX_BYTES = 1_000_000
 """A data file beyond this is a mistake, and parsing it would hold up the master."""
 MAX_DEPTH = 20
 """The maximum nesting depth: PyYAML's time grows with the square of it."""
+
+PLAIN = "is not allowed; write a plain value"
 
 _CONVERTED = ("null", "bool", "int", "float")
 _TAG = "tag:yaml.org,2002:"
@@ -78,6 +82,11 @@ def show(value: object) -> str:
     return text if len(text) <= 70 else f"{text[:60]}… ({len(text)} characters)"
 
 
+def not_text(key: object) -> str:
+    """Return the message for a key of a mapping that is not text."""
+    return f"a key is {'empty' if key is None else show(key)}; keys must be text"
+
+
 def read(path: str | Path, source: str | None = None) -> Any:
     """The data in the file `path`; `source` is its name in messages (default: the path).
 
@@ -98,11 +107,11 @@ def loads(raw: bytes | str, source: str) -> Any:
     An empty text is None. Raises DataError with every fault found.
     """
     if len(raw) > MAX_BYTES:
-        raise DataError(source, [f"is larger than {MAX_BYTES} bytes"])
+        raise DataError(source, [f"is too large; must have at most {MAX_BYTES} bytes"])
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
     except UnicodeDecodeError as error:
-        raise DataError(source, ["is not text in UTF-8"]) from error
+        raise DataError(source, ["is not text in UTF-8; save the file as UTF-8"]) from error
     faults: list[str] = []
     try:
         faults = _forbidden(text)
@@ -115,7 +124,7 @@ def loads(raw: bytes | str, source: str) -> Any:
     except yaml.YAMLError as error:
         raise DataError(source, [f"is not text: {str(error).splitlines()[0]}"]) from error
     except (ValueError, OverflowError) as error:  # a character beyond Unicode: "\\UFFFFFFFF"
-        raise DataError(source, [f"is not YAML: {error}"]) from error
+        raise DataError(source, [_escape(text) or f"is not YAML: {error}"]) from error
     if faults:
         raise DataError(source, faults, data)
     return data
@@ -123,6 +132,15 @@ def loads(raw: bytes | str, source: str) -> Any:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     return f"is not YAML: {error.problem or error.context}"
+
+
+def _escape(text: str) -> str:
+    """Return the fault of an escape beyond Unicode, for which PyYAML gives no line; "" for none."""
+    for found in re.finditer(r"\\U([0-9A-Fa-f]{8})", text):
+        if int(found[1], 16) > sys.maxunicode:
+            line = text.count("\n", 0, found.start()) + 1
+            return f"line {line}: the character escape {found[0]} is beyond Unicode; correct it"
+    return ""
 
 
 def _line(mark: Any) -> str:
@@ -138,19 +156,19 @@ def _forbidden(text: str) -> list[str]:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            return [*faults, f"{line}{depth} levels of nesting; must be at most {MAX_DEPTH}"]
+            return [*faults, f"{line}{depth} levels of nesting; there must be at most {MAX_DEPTH}"]
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents == 2:
-                faults.append(f"{line}a second document; must be one document")
+                faults.append(f"{line}a second document begins here; the file must have only one")
         elif isinstance(event, yaml.AliasEvent):
-            faults.append(f"{line}an alias (*{event.anchor}); must be a plain value")
+            faults.append(f"{line}the alias *{event.anchor} {PLAIN}")
         elif isinstance(event, yaml.NodeEvent):
             if event.anchor is not None:
-                faults.append(f"{line}an anchor (&{event.anchor}); must be a plain value")
+                faults.append(f"{line}the anchor &{event.anchor} {PLAIN}")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                faults.append(f"{line}a tag ({show(tag)}); must be a plain value")
+                faults.append(f"{line}the tag {show(tag)} {PLAIN}")
     return faults
 
 
@@ -177,12 +195,12 @@ def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, 
         key = _value(key_node, path, faults)
         if not isinstance(key, str):
             where = path or f"line {line}"
-            faults.append(f"{where}: the key {show(key)} is not valid; must be text")
+            faults.append(f"{where}: {not_text(key)}")
             continue
         here = join(path, key)
         if key in data:
-            twice = f"given twice, on line {lines[key]} and on line {line}"
-            faults.append(f"{here}: {twice}; must be given once")
+            twice = f"is given twice (lines {lines[key]} and {line})"
+            faults.append(f"{here}: {twice}; remove one")
             continue
         lines[key] = line
         data[key] = _value(value_node, here, faults)

@@ -1,7 +1,7 @@
 """Faults of data: where each one is, and the few phrases that every fault is told in.
 
 A fault says where, what was found, what is allowed and what to do next:
-`hosts.nas2.roles[0]: "stroage" is not a role; choose from: master, firewall`.
+`hosts.nas2.roles[0]: "stroage" is not a role; choose one of: master, firewall`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ def invalid(value: object, words: str) -> str:
 def not_among(value: object, choices: Iterable[str], noun: str = "valid") -> str:
     """Return the message for a value that is none of the `choices`; `noun`: "a role"."""
     found = "empty" if value is None else f"{show(value)} is not {noun}"
-    return f"{found}; choose from: {', '.join(choices) or '(there is none)'}"
+    return f"{found}; {choose(choices)}"
+
+
+def choose(choices: Iterable[str]) -> str:
+    """Return what to do about a missing or wrong value: choose one of these."""
+    return f"choose one of: {', '.join(choices) or '(there is none)'}"
 
 
 def missing(words: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salina_fleet.schema.document import show
+from salina_fleet.schema.document import not_text, show
 from salina_fleet.schema.faults import (
     Faults,
     Place,
@@ -102,7 +102,7 @@ class Text(Rule):
         pattern: the regular expression.
         words: what it allows, in English.
         reserved: a pattern of texts that are not allowed all the same.
-        free: what is allowed instead of those, in English.
+        reason: why they are not, in English, after "because".
         others: types of plain values that are allowed beside text.
     """
 
@@ -113,11 +113,11 @@ class Text(Rule):
         pattern: str,
         words: str,
         reserved: str = "",
-        free: str = "",
+        reason: str = "",
         others: tuple[type, ...] = (),
     ) -> None:
         self.words = words
-        self.free = free
+        self.reason = reason
         self.others = others
         self._fits = re.compile(pattern).fullmatch
         self._reserved = re.compile(reserved or r"(?!)").fullmatch
@@ -128,7 +128,8 @@ class Text(Rule):
         if not isinstance(value, str) or not self._fits(value):
             return reading.fault(place, invalid(value, self.words))
         if self._reserved(value):
-            return reading.fault(place, f"{show(value)} is reserved; must be {self.free}")
+            message = f"{show(value)} is reserved, because {self.reason}; choose another one"
+            return reading.fault(place, message)
         return value
 
 
@@ -166,7 +167,7 @@ class Reference(Rule):
 
 
 class Unfit(Exception):
-    """Raised by the function of `Parsed`; its text says what is allowed, if that says more."""
+    """Raised by the function of `Parsed`; its text, if any, follows the value: what is wrong."""
 
 
 class Parsed(Rule):
@@ -179,13 +180,13 @@ class Parsed(Rule):
         self.words = words
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
-        words = self.words
+        message = invalid(value, self.words)
         if isinstance(value, str):
             try:
                 return self.function(value)
             except Unfit as unfit:
-                words = str(unfit) or words
-        return reading.fault(place, invalid(value, words))
+                message = f"{show(value)} {unfit}" if str(unfit) else message
+        return reading.fault(place, message)
 
 
 class Nullable(Rule):
@@ -296,7 +297,7 @@ def texts(value: Mapping[Any, Any], place: Place, reading: Reading) -> Iterable[
     if not all(isinstance(key, str) for key in value):
         for key in value:
             if not isinstance(key, str):
-                reading.fault(place, f"the key {show(key)} is not valid; must be text")
+                reading.fault(place, not_text(key))
         return [(key, item) for key, item in value.items() if isinstance(key, str)]
     return value.items()
 
