@@ -166,7 +166,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "members": (
         "state/members.json",
         b'{"web": ["s1"]}',
-        ("members.json: web: unknown pool; known pools: (there is none)",),
+        ("members.json: web: unknown pool; there is none to choose from",),
     ),
 }
 

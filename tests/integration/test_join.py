@@ -256,7 +256,7 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
     assert shown["app"]["joining"] == ["s4"]
     assert "it is broken" in shown["failed to join"]
     waiting = pool.run("join.plan").data["waiting"]
-    assert waiting["s4"].startswith("failed ") and "it is broken" in waiting["s4"]
+    assert waiting["s4"].startswith("the join failed ") and "it is broken" in waiting["s4"]
     (pool.state / "broken").unlink()
     assert pool.run("join.catch_up").data == []
     file = pool.state / "last-join.json"

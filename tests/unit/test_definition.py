@@ -54,12 +54,12 @@ def test_versions_differ_in_data_only() -> None:
     ("path", "value", "fault"),
     [
         ("kind", "odo", 'kind: "odo" is not a kind; choose one of: node, odoo'),
-        ("kind", None, "kind: missing; required: one of node, odoo"),
+        ("kind", None, "kind: missing; must be one of node, odoo"),
         ("source", "x", 'source: "x" is not valid; must be a mapping'),
         (
             "source.revision",
             None,
-            "source.revision: missing; required: a branch, a tag or a commit",
+            "source.revision: missing; must be a branch, a tag or a commit",
         ),
         (
             "source.revision",
@@ -80,13 +80,13 @@ def test_versions_differ_in_data_only() -> None:
         ),
         ("port", True, "port: true is not valid; must be a number from 1 to 65535"),
         ("live.port", 0, "live.port: 0 is not valid; must be a number from 1 to 65535"),
-        ("live.path", None, "live.path: missing; required: a path such as /web/health"),
-        ("health", None, "health: missing; required: a mapping"),
-        ("uid", None, "uid: missing; required: a number from 100 to 65533"),
+        ("live.path", None, "live.path: missing; must be a path such as /web/health"),
+        ("health", None, "health: missing; must be a mapping"),
+        ("uid", None, "uid: missing; must be a number from 100 to 65533"),
         (
             "odoo.addons",
             None,
-            "odoo.addons: missing; required: a list of one or more items, each a path inside the "
+            "odoo.addons: missing; must be a list of one or more items, each a path inside the "
             "checkout",
         ),
         (
@@ -152,13 +152,13 @@ def test_versions_differ_in_data_only() -> None:
         (
             "odoo.wrokers",
             5,
-            "odoo.wrokers: unknown key; known keys: configuration, python, addons, modules, "
+            "odoo.wrokers: unknown key; choose one of: configuration, python, addons, modules, "
             "server_wide_modules, names, options",
         ),
         (
             "nodejs",
             "10",
-            "nodejs: unknown key; known keys: kind, source, port, live, health, static, uid, "
+            "nodejs: unknown key; choose one of: kind, source, port, live, health, static, uid, "
             "database_login, odoo",
         ),
     ],

@@ -84,7 +84,7 @@ def test_members_are_read_from_the_gateway_s_answer() -> None:
 
 @pytest.mark.parametrize("answer", ["404 page not found", {}, {"members": None}, None])
 def test_another_answer_is_an_error(answer: object) -> None:
-    with pytest.raises(ValueError, match="not a list of members"):
+    with pytest.raises(ValueError, match="is not a list of members"):
         etcd.members(answer)
 
 

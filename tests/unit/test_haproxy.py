@@ -73,7 +73,7 @@ def test_statistics_leave_out_what_is_empty() -> None:
 
 @pytest.mark.parametrize("text", ["", "Unknown command: 'show stat'.\n", "1\n"])
 def test_what_it_is_not(text: str) -> None:
-    with pytest.raises(ValueError, match="not the answer to `show stat`"):
+    with pytest.raises(ValueError, match="answered something unexpected to `show stat`"):
         haproxy.statistics(text)
-    with pytest.raises(ValueError, match="not the answer to `show servers state`"):
+    with pytest.raises(ValueError, match="answered something unexpected to `show servers state`"):
         haproxy.states(text)

@@ -40,25 +40,25 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("node", None, "missing; required: a mapping"),
-        ("odoo", {}, "unknown key; known keys: kind, source, port, live, health, static, uid, "
+        ("node", None, "missing; must be a mapping"),
+        ("odoo", {}, "unknown key; choose one of: kind, source, port, live, health, static, uid, "
          "database_login, node"),
         ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),
-        ("node.runtime", None, "missing; required: a mapping"),
+        ("node.runtime", None, "missing; must be a mapping"),
         ("node.runtime.version", "10", '"10" is not valid; must be an exact version such as '
          "10.24.1"),
         ("node.runtime.version", 10.24, "10.24 is not valid; must be an exact version such as "
          "10.24.1"),
-        ("node.runtime.integrity", None, f"missing; required: {HASH}"),
+        ("node.runtime.integrity", None, f"missing; must be {HASH}"),
         ("node.runtime.integrity", "sha512-abc", f'"sha512-abc" is not valid; must be {HASH}'),
         ("node.npm", "6.14.18", '"6.14.18" is not valid; must be a mapping'),
-        ("node.npm.integrty", "x", "unknown key; known keys: version, integrity"),
+        ("node.npm.integrty", "x", "unknown key; choose one of: version, integrity"),
         ("node.lock", "../crm", '"../crm" is not valid; must be the name of a file in salt/locks '
          "without .txt or .json, or null"),
         ("node.install", "npm ci", '"npm ci" is not valid; must be a list of one or more items, '
          f"each {TEXT}"),
-        ("node.install", None, f"missing; required: a list of one or more items, each {TEXT}"),
+        ("node.install", None, f"missing; must be a list of one or more items, each {TEXT}"),
         ("node.start", [], "an empty list is not valid; must be a list of one or more items, "
          f"each {WORD}"),
         ("node.start[1]", "a; b", f'"a; b" is not valid; must be {WORD}'),
@@ -66,11 +66,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.once", {"migrate": []}, "a mapping is not valid; must be a list of items, each a "
          "mapping"),
         ("node.once[0]", "migrate", '"migrate" is not valid; must be a mapping'),
-        ("node.once[0].command", None, "missing; required: a list of one or more items, each "
+        ("node.once[0].command", None, "missing; must be a list of one or more items, each "
          f"{TEXT}"),
         ("node.once[0].command[1]", 3, f"3 is not valid; must be {TEXT}"),
         ("node.once[0].each_revision", "yes", '"yes" is not valid; must be true or false'),
-        ("node.once[0].user", "root", "unknown key; known keys: name, command, each_revision"),
+        ("node.once[0].user", "root", "unknown key; choose one of: name, command, each_revision"),
         ("node.once[1].name", "migrate", '"migrate" is repeated; must be listed once'),
         ("node.once[1].name", "Seed!", '"Seed!" is not valid; must be a name of small letters, '
          "digits and spaces"),
@@ -88,7 +88,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.uploads[0]", "x/", '"x/" is not valid; must be a directory inside the checkout'),
         ("node.scratch[0]", "public/uploads", '"public/uploads" is also listed in uploads; choose '
          "another directory"),
-        ("node.upload", "x", f"unknown key; known keys: {KEYS}"),
+        ("node.upload", "x", f"unknown key; choose one of: {KEYS}"),
     ],
 )  # fmt: skip
 def test_fault(path: str, value: Any, fault: str) -> None:

@@ -117,7 +117,7 @@ def test_members_of_another_topology_are_forgotten(
     file.write_text('{"web": ["w1"]}')
     assert inventory.active_members(topology) == topology.initial()
     [fault] = inventory.forget_members(master, topology)
-    assert "web: unknown pool; known pools: app" in fault
+    assert "web: unknown pool; choose one of: app" in fault
     assert asked == [["rm", "--force", "/var/lib/salina/members.json"]]
 
 

@@ -59,7 +59,7 @@ DAMAGED = {
     ),
     "nothing": (b"null", "empty; must be a mapping of pools"),
     "a list": (b"[1]", "a list is not valid; must be a mapping of pools"),
-    "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown pool; known pools: app"),
+    "unknown pool": (b'{"app": ["s1"], "web": []}', "web: unknown pool; choose one of: app"),
     "nothing in a pool": (b'{"app": null}', "app: empty; must be a list of ids"),
     "a word": (b'{"app": "s1"}', 'app: "s1" is not valid; must be a list of ids'),
     "a stranger": (b'{"app": ["s1", "s11"]}', f'app[1]: "s11" {RULE}'),
@@ -67,7 +67,7 @@ DAMAGED = {
     "a newline": (b'{"app": ["s1\\n"]}', f'app[0]: "s1\\n" {RULE}'),
     "a number": (b'{"app": [1]}', f"app[0]: 1 {RULE}"),
     "twice": (b'{"app": ["s1", "s1"]}', f'app[1]: "s1" {AGAIN}'),
-    "nobody": (b'{"app": []}', "app: 0 members are listed; must be at least 1"),
+    "nobody": (b'{"app": []}', "app: 0 members are listed; there must be at least 1"),
 }
 
 
@@ -88,7 +88,7 @@ def test_all_faults_together(tmp_path: Path) -> None:
     with pytest.raises(MembersError) as caught:
         members.load(file, TOPOLOGY)
     assert caught.value.faults == (
-        "web: unknown pool; known pools: app",
+        "web: unknown pool; choose one of: app",
         f'app[0]: "s11" {RULE}',
         f'app[2]: "s2" {AGAIN}',
     )

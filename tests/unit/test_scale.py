@@ -91,7 +91,7 @@ RULE = "must be s{n} with n from 1 to 10"
         ),
         (
             {"pool": "app", "count": 3, "pol": 1},
-            "pol: unknown key; known keys: pool, count, add, remove",
+            "pol: unknown key; choose one of: pool, count, add, remove",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_what_is_given() -> None:
         ({"tools": {}}, "tools: an empty mapping is not valid; must be a mapping of tools"),
         ({"tools": None}, "tools: empty; must be a mapping of tools"),
         ({"tools": {"saw": []}}, "tools.saw: an empty list is not valid; must be a mapping"),
-        ({"tools": {"saw": {}}}, "tools.saw.weight: missing; required: a number from 1 to 9"),
+        ({"tools": {"saw": {}}}, "tools.saw.weight: missing; must be a number from 1 to 9"),
         (
             {"tools": {"saw": {"weight": True}}},
             "tools.saw.weight: true is not valid; must be a number from 1 to 9",
@@ -116,11 +116,11 @@ def test_what_is_given() -> None:
         ),
         (
             {"tools": {"saw": {"weight": 1, "owner": None}}},
-            "tools.saw.owner: empty; choose one of: (there is none)",
+            "tools.saw.owner: empty; there is none to choose from",
         ),
         (
             {"tools": {"saw": {"weight": 1, "copies": 2}}},
-            "tools.saw.copies: unknown key; known keys: weight, kind, owner",
+            "tools.saw.copies: unknown key; choose one of: weight, kind, owner",
         ),
         ({"tools": {"S 1": {"weight": 1}}}, 'tools."S 1": "S 1" is not valid; must be a word'),
         (
@@ -129,10 +129,10 @@ def test_what_is_given() -> None:
         ),
         ({"tools": {7: {}, "saw": {"weight": 1}}}, "tools: a key is 7; keys must be text"),
         ({"door": "front"}, 'door: "front" is not a side; choose one of: left, right'),
-        ({"door": "left"}, "left: missing; required: a mapping"),
+        ({"door": "left"}, "left: missing; must be a mapping"),
         (
             {"left": {}},
-            "left: unknown key; known keys: people, tools, door, lamp, locked, colours, pause, "
+            "left: unknown key; choose one of: people, tools, door, lamp, locked, colours, pause, "
             "place, note, extra",
         ),
         ({"lamp": 3}, "lamp: 3 is not valid; must be a mapping, or null"),

@@ -52,13 +52,13 @@ def test_tables_are_added_to() -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "component": (
         {"stroage": {}},
-        "stroage.yaml: unknown file; known files: storage.yaml, quorum.yaml, database.yaml, "
+        "stroage.yaml: unknown file; choose one of: storage.yaml, quorum.yaml, database.yaml, "
         "database_route.yaml, app.yaml, balancer.yaml, autoscale.yaml, firewall.yaml, tls.yaml",
     ),
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (
         {"tls": {"dais": 9}},
-        "tls.yaml: dais: unknown key; known keys: days, renew_days, ca_days",
+        "tls.yaml: dais: unknown key; choose one of: days, renew_days, ca_days",
     ),
     "number": (
         {"storage": {"ping_timeout": "five"}},
@@ -166,7 +166,7 @@ def test_all_files_together(tmp_path: Path) -> None:
         "database.yaml: cannot be read: Is a directory",
         'firewall.yaml: line 1: the tag "!secret" is not allowed; write a plain value',
         "quorum.yaml: line 2: is not YAML: expected the node content, but found '<stream end>'",
-        f"tsl.yaml: unknown file; known files: {names}",
+        f"tsl.yaml: unknown file; choose one of: {names}",
         "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",
         "tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
     )

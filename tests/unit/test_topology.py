@@ -73,11 +73,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # the whole
     "unknown section": (
         put("host", {}),
-        "host: unknown key; known keys: service, applications, networks, links, hosts, pools",
+        "host: unknown key; choose one of: service, applications, networks, links, hosts, pools",
     ),
     "no service": (
         drop("service"),
-        "service: missing; required: a mapping",
+        "service: missing; must be a mapping",
     ),
     "service is a list": (
         put("service", ["crm"]),
@@ -90,7 +90,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # service
     "service without an address": (
         drop("service.address"),
-        "service.address: missing; required: an IP address",
+        "service.address: missing; must be an IP address",
     ),
     "service's address is a name": (
         put("service.address", "lb1"),
@@ -137,7 +137,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # applications
     "no applications": (
         drop("applications"),
-        "applications: missing; required: a mapping of one or more applications",
+        "applications: missing; must be a mapping of one or more applications",
     ),
     "applications are none": (
         put("applications", {}),
@@ -158,12 +158,12 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application without a domain": (
         drop("applications.crm.domain"),
-        "applications.crm.domain: missing; required: a lower-case domain name of at most 253 "
+        "applications.crm.domain: missing; must be a lower-case domain name of at most 253 "
         "characters",
     ),
     "application with an unknown key": (
         put("applications.crm.port", 80),
-        "applications.crm.port: unknown key; known keys: domain, definition",
+        "applications.crm.port: unknown key; choose one of: domain, definition",
     ),
     "domain with a slash": (
         put("applications.crm.domain", "crm/example"),
@@ -224,10 +224,10 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         lambda data: data["networks"].update({"six": "fd00::/64", "sixty": "fd00::/60"}),
         "networks.sixty: fd00::/60 overlaps fd00::/64 (six); choose another range",
     ),
-    "link missing": (drop("links.web"), f"links.web: missing; required: {A_NETWORK}"),
+    "link missing": (drop("links.web"), f"links.web: missing; must be {A_NETWORK}"),
     "link unknown": (
         put("links.backup", "data"),
-        "links.backup: unknown key; known keys: clients, edge, web, data, management",
+        "links.backup: unknown key; choose one of: clients, edge, web, data, management",
     ),
     "link to no network": (put("links.web", "wob"), f'links.web: "wob" {NETWORKS}'),
     "link is a list": (put("links.web", ["web"]), f"links.web: a list {NETWORKS}"),
@@ -249,11 +249,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "host is nothing": (put("hosts.fw", None), "hosts.fw: empty; must be a mapping"),
     "host with an unknown key": (
         put("hosts.fw.adresses", {}),
-        "hosts.fw.adresses: unknown key; known keys: roles, addresses, first, application",
+        "hosts.fw.adresses: unknown key; choose one of: roles, addresses, first, application",
     ),
     "roles missing": (
         drop("hosts.fw.roles"),
-        "hosts.fw.roles: missing; required: a list of one or more items, each one of master, "
+        "hosts.fw.roles: missing; must be a list of one or more items, each one of master, "
         "firewall, storage, quorum, database, app, balancer",
     ),
     "roles is a word": (

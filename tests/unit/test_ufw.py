@@ -130,7 +130,7 @@ def test_status() -> None:
         firewall.Status(True, "low", "deny", "allow", "disabled")
     )
     assert firewall.status(ACTIVE.format(logging="off", routed="deny")).logging == "off"
-    with pytest.raises(ValueError, match="not the output of"):
+    with pytest.raises(ValueError, match="printed something unexpected"):
         firewall.status("ERROR: problem running iptables")
 
 

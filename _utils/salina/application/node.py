@@ -21,7 +21,7 @@ def registry(npmrc: str) -> str:
         if key.strip() == "registry":
             found = value.strip().strip("\"'")
     if found and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", found):
-        raise ValueError(f"registry: {found!r}; must begin with http:// or https://")
+        raise ValueError(f"registry: {found!r} is not valid; must begin with http:// or https://")
     return f"{found.rstrip('/')}/" if found else ""
 
 

@@ -76,7 +76,7 @@ def statistics(text: str) -> list[dict[str, str]]:
         ValueError: the text is something else.
     """
     if not text.startswith("# pxname,"):
-        raise ValueError(f"not the answer to `show stat`: {text[:80]!r}")
+        raise ValueError(f"HAProxy answered something unexpected to `show stat`: {text[:80]!r}")
     rows = csv.DictReader(text.removeprefix("# ").strip().splitlines())
     return [{key: value for key, value in row.items() if key and value} for row in rows]
 
@@ -92,7 +92,9 @@ def states(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """
     lines = text.strip().splitlines()
     if len(lines) < 2 or lines[0] != "1" or not lines[1].startswith("# "):
-        raise ValueError(f"not the answer to `show servers state`: {text[:80]!r}")
+        raise ValueError(
+            f"HAProxy answered something unexpected to `show servers state`: {text[:80]!r}"
+        )
     columns = lines[1].removeprefix("# ").split()
     rows = [dict(zip(columns, line.split(), strict=False)) for line in lines[2:]]
     return {(row["be_name"], row["srv_name"]): row for row in rows}

@@ -46,7 +46,7 @@ def identifier(name: str) -> str:
         ValueError: SQL cannot express the name.
     """
     if not name or "\0" in name or len(name.encode()) > 63:
-        raise ValueError(f"not a name for PostgreSQL: {name!r}")
+        raise ValueError(f"{name!r} is not a name for PostgreSQL")
     return '"' + name.replace('"', '""') + '"'
 
 

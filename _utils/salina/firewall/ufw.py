@@ -108,7 +108,7 @@ def status(text: str) -> Status:
         re.MULTILINE,
     )
     if not found:
-        raise ValueError(f"not the output of `ufw status verbose`: {text!r}")
+        raise ValueError(f"`ufw status verbose` printed something unexpected: {text!r}")
     logging, incoming, outgoing, routed = found.groups()
     return Status(True, logging or "off", incoming, outgoing, routed)
 

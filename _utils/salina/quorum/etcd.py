@@ -90,7 +90,7 @@ def members(answer: Any) -> tuple[Member, ...]:
         ValueError: the answer is something else.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("members"), list):
-        raise ValueError(f"not a list of members: {answer}")
+        raise ValueError(f"etcd's answer is not a list of members: {answer}")
     return tuple(
         Member(
             id=entry["ID"],

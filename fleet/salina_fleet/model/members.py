@@ -89,7 +89,7 @@ def faults_of(data: object, topology: Topology, least: bool = True) -> list[str]
                 faults.append(f"{pool.name}[{place}]: {repeated(host_id)}")
         if least and len(ids) < pool.minimum:
             listed = f"{len(ids)} members are listed"
-            faults.append(f"{pool.name}: {listed}; must be at least {pool.minimum}")
+            faults.append(f"{pool.name}: {listed}; there must be at least {pool.minimum}")
     return faults
 
 

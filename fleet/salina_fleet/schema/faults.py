@@ -38,17 +38,18 @@ def not_among(value: object, choices: Iterable[str], noun: str = "valid") -> str
 
 def choose(choices: Iterable[str]) -> str:
     """Return what to do about a missing or wrong value: choose one of these."""
-    return f"choose one of: {', '.join(choices) or '(there is none)'}"
+    names = ", ".join(choices)
+    return f"choose one of: {names}" if names else "there is none to choose from"
 
 
 def missing(words: str) -> str:
     """Return the message for a value that is not there."""
-    return f"missing; required: {words}"
+    return f"missing; must be {words}"
 
 
 def unknown(known: Iterable[str], noun: str = "key") -> str:
     """Return the message for a key that means nothing here."""
-    return f"unknown {noun}; known {noun}s: {', '.join(known) or '(there is none)'}"
+    return f"unknown {noun}; {choose(known)}"
 
 
 def repeated(value: object) -> str:
