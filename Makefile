@@ -30,7 +30,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 
-proof: check hosts ## run the variants of every fault that `make test` has no time for; needs root
+proof: check hosts ## run the failure tests (hosts killed, frozen, unplugged) in the variants that take too long for `make test`; needs root
 	@.venv/bin/pytest -m proof
 
 # Deploying takes both cores, and who compares how fast hosts answer needs a quiet machine;

@@ -93,6 +93,5 @@ def source(release: str) -> str:
         return apt.of_release(files, __grains__["oscodename"], release)
     except ValueError as error:
         raise CommandExecutionError(
-            f"the mirror of {release} is unknown: {error}; add this host's own release to {APT}, "
-            "then apply again"
+            f"cannot find a mirror for {release}: {error}; add one below {APT}, then apply again"
         ) from error

@@ -329,7 +329,10 @@ def unconnected(path: str) -> list[str]:
         for client in clients
     }
     if not found:
-        raise CommandExecutionError(f"the client of {path} lists no brick in {META}")
+        raise CommandExecutionError(
+            f"the GlusterFS mount {path} shows no brick (in {path}/{META}); unmount it, "
+            "then apply again"
+        )
     return sorted(
         brick
         for brick, client in found.items()

@@ -163,7 +163,10 @@ def initialise_again() -> bool:
         if status == 200:
             return bool(answer.get("succeeded"))
         reasons.append(f"{endpoint}: {answer}")
-    raise CommandExecutionError("; ".join(reasons))
+    raise CommandExecutionError(
+        "no etcd member answered the question whether the cluster ever had a primary: "
+        + "; ".join(reasons)
+    )
 
 
 def half_copied() -> bool:

@@ -233,5 +233,5 @@ def _ask(what: str, body: dict[str, Any]) -> Any:
             return answer
         reasons.append(f"{endpoint}: {answer}")
     raise CommandExecutionError(
-        f"no member of the quorum carried out {what} {body}: {'; '.join(reasons)}"
+        f"no etcd member accepted the request `{what}` with {body}: {'; '.join(reasons)}"
     )

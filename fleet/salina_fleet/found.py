@@ -37,7 +37,8 @@ def all_of(base: type[T], package: str, path: Iterable[str]) -> dict[str, T]:
             if isinstance(value, type) and issubclass(value, base) and value.__module__ == full
         ]
         if len(own) != 1 or own[0].name != module.name:
-            wanted = f"exactly one {base.__name__} with name = {module.name!r}"
-            raise ImportError(f"{full} defines {[one.__name__ for one in own]}; must be {wanted}")
+            wanted = f"exactly one {base.__name__}, with name = {module.name!r}"
+            names = [one.__name__ for one in own]
+            raise ImportError(f"{full} defines {names}; it must define {wanted}")
         found[module.name] = own[0]()
     return found

@@ -81,7 +81,11 @@ class Tuning:
 
 
 class Role:
-    """A role that a host may have. Each attribute and method has a default that adds nothing."""
+    """A role that a host may have.
+
+    All attributes but `name`, `order` and `tier`, and all methods, have a default that adds
+    nothing.
+    """
 
     name: ClassVar[str]
     order: ClassVar[int]

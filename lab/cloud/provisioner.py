@@ -16,6 +16,7 @@ import sys
 import time
 
 SOCKET = "/srv/lab/provisioner.sock"
+LOG = "/var/lib/salina-lab/cloud.log"  # lab/paths.py: CLOUD_LOG
 USAGE = "usage: provisioner.py create ID < USER-DATA | provisioner.py destroy ID"
 MAX_BYTES = 100_000  # of a request
 ANSWER_SECONDS = 300
@@ -68,7 +69,9 @@ def ask(action: str, host: str, user_data: str = "", path: str = SOCKET) -> str:
             answer = exchange(request, path)
         except TimeoutError:
             raise ProvisionerError(
-                f"the lab's cloud did not answer within {ANSWER_SECONDS} s"
+                "the lab's cloud (the process that creates and removes hosts of pools) did not "
+                f"answer within {ANSWER_SECONDS} s\n"
+                f"next, on the machine that runs the lab: tail {LOG}"
             ) from None
         except OSError as error:
             if time.monotonic() > end:

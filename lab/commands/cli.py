@@ -156,7 +156,7 @@ def rebuild(
 ) -> None:
     """Replace hosts with new, empty ones that keep the same keys.
 
-    Salt does not deploy to them: `bin/lab salt HOST state.apply` does.
+    The new hosts stay empty until you run `bin/lab salt HOST state.apply`.
     """
     lifecycle.rebuild(pick(inventory.current_plan(), hosts))
 
@@ -209,7 +209,11 @@ def show_status() -> None:
 def execute(
     context: typer.Context,
     host: Annotated[
-        str, typer.Argument(metavar="HOST [-- COMMAND...]", help="The host, for example s1.")
+        str,
+        typer.Argument(
+            metavar="HOST [-- COMMAND...]",
+            help="The host, for example s1; after `--` the command, if any.",
+        ),
     ],
 ) -> None:
     """Run a command on a host, or open a shell if no command is given.

@@ -132,7 +132,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "binary": (
         "site/pillar/topology.yaml",
         b"\x7fELF\x02\x01\xff\x00",
-        ("pillar/topology.yaml: is not text in UTF-8; save the file as UTF-8",),
+        ("pillar/topology.yaml: the file is not text in UTF-8; save it as UTF-8",),
     ),
     "empty": (
         "site/pillar/topology.yaml",
@@ -161,7 +161,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "application": (
         "site/pillar/app/odoo-14.0.yaml",
         b"\0",
-        ("pillar/app/odoo-14.0.yaml: is not text: unacceptable character #x0000",),
+        ("pillar/app/odoo-14.0.yaml: the file is not text: unacceptable character #x0000",),
     ),
     "members": (
         "state/members.json",

@@ -78,7 +78,9 @@ def test_stanza(name: str, text: str, stanza: str) -> None:
     ],
 )
 def test_no_source(files: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="no source of bookworm main"):
+    with pytest.raises(
+        ValueError, match=r"no source for bookworm \(this host's release\), component main"
+    ):
         apt.of_release(files, "bookworm", "bullseye")
 
 

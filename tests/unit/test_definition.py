@@ -181,7 +181,7 @@ def test_all_faults_at_once() -> None:
 TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "empty": (b"", ("empty; must be a mapping",)),
     "a list": (b"- odoo", ("a list is not valid; must be a mapping",)),
-    "binary": (b"\x7fELF\xff", ("is not text in UTF-8; save the file as UTF-8",)),
+    "binary": (b"\x7fELF\xff", ("the file is not text in UTF-8; save it as UTF-8",)),
     "tag": (
         FILE.replace(b"kind: odoo", b"kind: !!python/name:os.system odoo"),
         (
@@ -211,7 +211,7 @@ def test_text(content: bytes, faults: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(definition.DefinitionError, match=f"cannot be read: {reason}"):
+        with pytest.raises(definition.DefinitionError, match=f"the file cannot be read: {reason}"):
             definition.load(path)
 
 

@@ -151,7 +151,9 @@ def test_bricks_that_nobody_tells_of(
     with pytest.raises(CommandExecutionError, match=f"no volume is mounted at {tmp_path}"):
         module.unconnected(str(tmp_path))
     monkeypatch.setattr(module, "mounted", lambda path: {"type": "fuse.glusterfs"})
-    with pytest.raises(CommandExecutionError, match=f"the client of {tmp_path} lists no brick"):
+    with pytest.raises(
+        CommandExecutionError, match=f"the GlusterFS mount {tmp_path} shows no brick"
+    ):
         module.unconnected(str(tmp_path))
 
 

@@ -49,11 +49,13 @@ def test_another_application_replaces_one_of_several() -> None:
 
 def test_missing_and_faulty_topologies_are_told(tmp_path: Path) -> None:
     file = tmp_path / "topology.yaml"
-    with pytest.raises(LabError, match="1 fault\n  cannot be read: No such file or directory"):
+    with pytest.raises(
+        LabError, match="1 fault\n  the file cannot be read: No such file or directory"
+    ):
         topology_file.choose(file, None)
     for application in (None, "odoo-19.0"):
         file.write_bytes(b"\x7fELF\xff")
-        with pytest.raises(LabError, match=f"{file}: 1 fault\n  is not text in UTF-8"):
+        with pytest.raises(LabError, match=f"{file}: 1 fault\n  the file is not text in UTF-8"):
             topology_file.choose(file, application)
         file.write_text("links: {}\nlinks: {}\n")
         with pytest.raises(LabError, match="links: is given twice"):

@@ -47,15 +47,19 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 RULE = "is not valid; must be s{n} with n from 1 to 10"
 AGAIN = "is repeated; must be listed once"
 DAMAGED = {
-    "empty": (b"", "is damaged: Expecting value: line 1 column 1 (char 0)"),
-    "half": (b'{"app": ["s1"', "is damaged: Expecting ',' delimiter: line 1 column 14 (char 13)"),
+    "empty": (b"", "the file is damaged: Expecting value: line 1 column 1 (char 0)"),
+    "half": (
+        b'{"app": ["s1"',
+        "the file is damaged: Expecting ',' delimiter: line 1 column 14 (char 13)",
+    ),
     "binary": (
         b"\x7fELF\xff",
-        "is damaged: 'utf-8' codec can't decode byte 0xff in position 4: invalid start byte",
+        "the file is damaged: 'utf-8' codec can't decode byte 0xff in position 4: "
+        "invalid start byte",
     ),
     "key twice": (
         b'{"app": ["s1"], "app": ["s2"]}',
-        "is damaged: app is given 2 times; remove all but one",
+        "the file is damaged: app is given 2 times; remove all but one",
     ),
     "nothing": (b"null", "empty; must be a mapping of pools"),
     "a list": (b"[1]", "a list is not valid; must be a mapping of pools"),
@@ -96,7 +100,7 @@ def test_all_faults_together(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A directory in its place is an error, unlike a file that is missing."""
-    with pytest.raises(MembersError, match="1 fault\n  cannot be read: Is a directory"):
+    with pytest.raises(MembersError, match="1 fault\n  the file cannot be read: Is a directory"):
         members.load(tmp_path, TOPOLOGY)
 
 

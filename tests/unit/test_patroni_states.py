@@ -119,7 +119,9 @@ def test_a_member_that_runs_since_before_its_settings_is_restarted() -> None:
 
 
 def test_a_refusal_of_the_quorum_is_told() -> None:
-    refusal = CommandExecutionError("member/add {}: 10.1.4.21:2379: unhealthy cluster")
+    refusal = CommandExecutionError(
+        "request `member/add` with {}: 10.1.4.21:2379: unhealthy cluster"
+    )
     module, _ = state("quorum", OUT | {"quorum.enter": refusal})
     assert re.search(r"waited 0 s for .*unhealthy cluster", failure(module.joined("etcd", 0, [])))
 

@@ -162,10 +162,11 @@ def test_all_files_together(tmp_path: Path) -> None:
     names = ", ".join(f"{name}.yaml" for name in settings.COMPONENTS)
     assert caught.value.faults == (
         "app.yaml: workers: is given twice (lines 1 and 2); remove one",
-        "balancer.yaml: is not text in UTF-8; save the file as UTF-8",
-        "database.yaml: cannot be read: Is a directory",
+        "balancer.yaml: the file is not text in UTF-8; save it as UTF-8",
+        "database.yaml: the file cannot be read: Is a directory",
         'firewall.yaml: line 1: the tag "!secret" is not allowed; write a plain value',
-        "quorum.yaml: line 2: is not YAML: expected the node content, but found '<stream end>'",
+        "quorum.yaml: line 2: the file is not YAML: expected the node content, "
+        "but found '<stream end>'",
         f"tsl.yaml: unknown file; choose one of: {names}",
         "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",
         "tls.yaml: days: 1 is not valid; must be a number from 2 to 825",

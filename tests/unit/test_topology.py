@@ -436,7 +436,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "pool begins below its minimum": (
         put("pools.app.minimum", 4),
-        "pools.app.initial: 3 members are listed; must be from 4 (minimum) to 10 (maximum)",
+        "pools.app.initial: 3 members are listed; the number must be from 4 (minimum) "
+        "to 10 (maximum)",
     ),
     "pool begins with nobody": (
         put("pools.app.initial", []),
@@ -585,17 +586,17 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "open bracket": (
         "[s1, s2, s3]",
         "[s1, s2, s3",
-        "line 67: is not YAML: expected ',' or ']', but got '<stream end>'",
+        "line 67: the file is not YAML: expected ',' or ']', but got '<stream end>'",
     ),
     "tab": (
         "  http: 80",
         "\thttp: 80",
-        "line 6: is not YAML: found character '\\t' that cannot start any token",
+        "line 6: the file is not YAML: found character '\\t' that cannot start any token",
     ),
     "control character": (
         "crm.example",
         "crm\0example",
-        "is not text: unacceptable character #x0000: special characters are not allowed",
+        "the file is not text: unacceptable character #x0000: special characters are not allowed",
     ),
     "character beyond Unicode": (
         "domain: crm.example",
@@ -654,16 +655,16 @@ FILES: dict[str, tuple[bytes, str]] = {
     "blank": (b"\n \n", "empty; must be a mapping"),
     "a list": (b"- service\n", "a list is not valid; must be a mapping"),
     "a word": (b"topology\n", '"topology" is not valid; must be a mapping'),
-    "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "is not text in UTF-8; save the file as UTF-8"),
-    "an archive": (b"\x1f\x8b\x08\x00\x00", "is not text in UTF-8; save the file as UTF-8"),
+    "binary": (b"\x7fELF\x02\x01\xff\xfe\x00", "the file is not text in UTF-8; save it as UTF-8"),
+    "an archive": (b"\x1f\x8b\x08\x00\x00", "the file is not text in UTF-8; save it as UTF-8"),
     "zeros": (
         bytes(64),
-        "is not text: unacceptable character #x0000: special characters are not allowed",
+        "the file is not text: unacceptable character #x0000: special characters are not allowed",
     ),
-    "UTF-16": ("service: {}".encode("utf-16"), "is not text in UTF-8; save the file as UTF-8"),
+    "UTF-16": ("service: {}".encode("utf-16"), "the file is not text in UTF-8; save it as UTF-8"),
     "brackets without end": (b"[" * 999_999, DEEP),
     "keys without end": (b"? " * 499_999, DEEP),
-    "too large": (b"#" * 1_000_001, "is too large; must have at most 1000000 bytes"),
+    "too large": (b"#" * 1_000_001, "the file is too large; it must have at most 1000000 bytes"),
 }
 
 
@@ -695,7 +696,7 @@ def test_no_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(TopologyError) as caught:
             topology.load(path)
-        assert str(caught.value) == f"{path}: 1 fault\n  cannot be read: {reason}"
+        assert str(caught.value) == f"{path}: 1 fault\n  the file cannot be read: {reason}"
 
 
 def test_all_faults_together() -> None:

@@ -105,7 +105,7 @@ def test_whatever_is_written_is_read(
 WRONG = {
     "no header": (TEXT.partition("\n")[2], "line 1: must be #cloud-config"),
     "no mapping": ("#cloud-config\n[]", "the document: must be a mapping"),
-    "no YAML": ("#cloud-config\n{", "is not YAML"),
+    "no YAML": ("#cloud-config\n{", "the file is not YAML"),
     "nothing": ("", "the document: must be a mapping"),
     "another module": (
         changed("packages", ["vim"]),

@@ -37,7 +37,7 @@ def of_release(files: Mapping[str, str], release: str, other: str) -> str:
 
     Args:
         files: path of each file of sources -> its text; only `*.list` and `*.sources` count.
-        release: code name of the release whose source is known: `bookworm`.
+        release: code name of the host's own release, whose source is known: `bookworm`.
         other: code name of the wanted release: `bullseye`.
 
     Raises:
@@ -55,7 +55,8 @@ def of_release(files: Mapping[str, str], release: str, other: str) -> str:
                 }
                 stanza = "".join(f"{name}: {value}\n" for name, value in lines.items())
                 return stanza.replace(": \n", ":\n")
-    raise ValueError(f"no source of {release} main in {', '.join(sorted(files)) or 'any file'}")
+    where = f"{', '.join(sorted(files)) or 'this host'} {'have' if len(files) > 1 else 'has'}"
+    raise ValueError(f"{where} no source for {release} (this host's release), component main")
 
 
 def unfinished(status: str) -> list[str]:

@@ -108,9 +108,9 @@ def _read(path: str | Path, missing: Members) -> Any:
     except FileNotFoundError:
         return missing
     except OSError as error:
-        raise MembersError(str(path), [f"cannot be read: {error.strerror}"]) from error
+        raise MembersError(str(path), [f"the file cannot be read: {error.strerror}"]) from error
     except (ValueError, RecursionError) as error:
-        raise MembersError(str(path), [f"is damaged: {error}"]) from error
+        raise MembersError(str(path), [f"the file is damaged: {error}"]) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _members(pool: Pool, path: str, faults: Faults) -> None:
         count = len(pool.initial)
         if not pool.minimum <= count <= pool.maximum:
             limits = f"from {pool.minimum} (minimum) to {pool.maximum} (maximum)"
-            faults.add(here, f"{count} members are listed; must be {limits}")
+            faults.add(here, f"{count} members are listed; the number must be {limits}")
 
 
 def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[str]:

@@ -97,7 +97,7 @@ def read(path: str | Path, source: str | None = None) -> Any:
         with open(path, "rb") as handle:
             raw = handle.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DataError(name, [f"cannot be read: {error.strerror}"]) from error
+        raise DataError(name, [f"the file cannot be read: {error.strerror}"]) from error
     return loads(raw, name)
 
 
@@ -107,11 +107,11 @@ def loads(raw: bytes | str, source: str) -> Any:
     An empty text is None. Raises DataError with every fault found.
     """
     if len(raw) > MAX_BYTES:
-        raise DataError(source, [f"is too large; must have at most {MAX_BYTES} bytes"])
+        raise DataError(source, [f"the file is too large; it must have at most {MAX_BYTES} bytes"])
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
     except UnicodeDecodeError as error:
-        raise DataError(source, ["is not text in UTF-8; save the file as UTF-8"]) from error
+        raise DataError(source, ["the file is not text in UTF-8; save it as UTF-8"]) from error
     faults: list[str] = []
     try:
         faults = _forbidden(text)
@@ -122,16 +122,16 @@ def loads(raw: bytes | str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         raise DataError(source, [f"{_line(error.problem_mark)}{_problem(error)}"]) from error
     except yaml.YAMLError as error:
-        raise DataError(source, [f"is not text: {str(error).splitlines()[0]}"]) from error
+        raise DataError(source, [f"the file is not text: {str(error).splitlines()[0]}"]) from error
     except (ValueError, OverflowError) as error:  # a character beyond Unicode: "\\UFFFFFFFF"
-        raise DataError(source, [_escape(text) or f"is not YAML: {error}"]) from error
+        raise DataError(source, [_escape(text) or f"the file is not YAML: {error}"]) from error
     if faults:
         raise DataError(source, faults, data)
     return data
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    return f"is not YAML: {error.problem or error.context}"
+    return f"the file is not YAML: {error.problem or error.context}"
 
 
 def _escape(text: str) -> str:
