@@ -15,21 +15,28 @@ every later host does what it can do alone:
     - tgt: {{ later | json }}
     - tgt_type: list
     - sls: prepare
-    - queue: True
     - parallel: True
     - require:
       - salt: {{ first }}
 {%- endif %}
 {%- for tier in tiers %}
+{%- if not loop.first %}
+
+{{ tier.name }} can begin:
+  salt.runner: # when its hosts have done what they can do alone
+    - name: fleet.ready
+    - hosts: {{ tier.hosts | json }}
+    - require:
+      - salt: {{ loop.previtem.name }}
+{%- endif %}
 
 {{ tier.name }}:
   salt.state:
     - tgt: {{ tier.hosts | json }}
     - tgt_type: list
     - highstate: True
-    - queue: True # behind what the host does alone
     - require:
-      - salt: {{ first if loop.first else loop.previtem.name }}
+      - salt: {{ first if loop.first else tier.name ~ ' can begin' }}
 {%- endfor %}
 
 every minion has its configuration:
