@@ -28,10 +28,13 @@ STATE_FUNCTIONS = ("state.apply", "state.sls", "state.highstate", "state.sls_id"
 def judge(code: int, printed: str, said: str) -> None:
     """Raise an error unless an orchestration succeeded.
 
-    :param code: its exit code
-    :param printed: its standard output, JSON
-    :param said: its standard error
-    :raises LabError: with host, state and cause of each failure
+    Args:
+        code: its exit code.
+        printed: its standard output, JSON.
+        said: its standard error.
+
+    Raises:
+        LabError: with host, state and cause of each failure.
     """
     found: list[Failure] = []
     try:
@@ -54,18 +57,19 @@ def judge(code: int, printed: str, said: str) -> None:
 
 @dataclass
 class Progress:
-    """Which hosts are applying which states, as told by the events of the bus."""
+    """The hosts that are applying states, according to the events of the bus."""
 
     roles: Mapping[str, str]
     jobs: dict[str, str] = field(default_factory=dict)
     begun: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def line(self, tag: str, data: Mapping[str, Any], now: float) -> str | None:
-        """Take one event in; return a line to print for it, if any.
+        """Take note of an event; return a line to print for it, if any.
 
-        :param tag: salt/job/JID/new or salt/job/JID/ret/HOST; others are of no interest
-        :param data: the event
-        :param now: seconds
+        Args:
+            tag: salt/job/JID/new or salt/job/JID/ret/HOST; any other is ignored.
+            data: the event.
+            now: seconds.
         """
         match tag.split("/"):
             case ["salt", "job", jid, "new"] if data.get("fun") in STATE_FUNCTIONS:
@@ -79,12 +83,12 @@ class Progress:
         return None
 
     def pending(self) -> str:
-        """Return which hosts have not yet returned."""
+        """Return the names of the hosts that have not yet returned."""
         return " ".join(dict.fromkeys(host for _, host in self.begun))
 
 
 def outcome(states: object) -> str:
-    """Return in a few words what a run of states did."""
+    """Return the result of a run of states in a few words."""
     if not isinstance(states, dict):
         return "could not begin"
     results = [state for state in states.values() if isinstance(state, dict)]
@@ -95,7 +99,7 @@ def outcome(states: object) -> str:
 
 
 def what(data: Mapping[str, Any]) -> str:
-    """Return what a job applies: the names of its SLS files; empty for all of a host's."""
+    """Return the names of the SLS files that a job applies; empty for the highstate."""
     for argument in data.get("arg") or []:
         if isinstance(argument, str):
             return f"{argument}: "
@@ -117,7 +121,7 @@ def events(stream: IO[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def unit(name: str, command: list[str]) -> list[str]:
-    """Return the command that runs another one as a unit, so that it can be ended by name.
+    """Return the command that runs another one as a unit, so that the unit can be stopped by name.
 
     Commands that it starts through `nsenter` do not end with it.
     """
@@ -126,7 +130,7 @@ def unit(name: str, command: list[str]) -> list[str]:
 
 
 def end(master: Machine, name: str) -> None:
-    """End a unit on the master; that it doesn't run is fine."""
+    """Stop a unit on the master, if it runs."""
     run(attach(master, ["systemctl", "stop", f"{name}.service"]), check=False)
 
 
@@ -170,7 +174,8 @@ def watched(wanted: Plan) -> Iterator[None]:
 def create_secrets(master: Machine) -> None:
     """Make the secrets that are missing on the master.
 
-    :raises LabError: with the runner's message
+    Raises:
+        LabError: with the runner's message.
     """
     run(attach(master, ["salt-run", "--log-level=error", "secrets.create"]))
 
@@ -178,7 +183,8 @@ def create_secrets(master: Machine) -> None:
 def orchestrate(wanted: Plan) -> None:
     """Deploy, and wait for the end.
 
-    :raises LabError: with host, state and cause of each failure
+    Raises:
+        LabError: with host, state and cause of each failure.
     """
     master = wanted.master
     end(master, UNIT)

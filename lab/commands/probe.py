@@ -27,7 +27,8 @@ WAIT = 5
 def command(*argv: str) -> str:
     """Return what a command prints.
 
-    :raises OSError: it is not installed, fails, or doesn't end
+    Raises:
+        OSError: the command is not installed, fails, or does not end.
     """
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=3 * WAIT, check=False)
@@ -43,7 +44,8 @@ def get(
 ) -> tuple[int, str]:
     """Return status and body of a request; with TLS both sides show certificates of the CA.
 
-    :raises OSError: no answer
+    Raises:
+        OSError: there is no answer.
     """
     if tls:
         context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
@@ -151,7 +153,8 @@ def haproxy() -> Iterator[Check]:
 def backends(text: str) -> Iterator[Check]:
     """Judge HAProxy's statistics: all servers have to be up, of the databases the primary.
 
-    :param text: CSV, as `show stat` prints it
+    Args:
+        text: CSV, as `show stat` prints it.
     """
     servers: dict[str, list[bool]] = {}
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
