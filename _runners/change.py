@@ -1,4 +1,4 @@
-"""Take the steps of a change of a pool. orch.scale and orch.join call them in order.
+"""Take the steps of a change to a pool. orch.scale and orch.join call them in order.
 
 `begin` records the planned members. `drain`, `retire` and `destroy` remove hosts, `create` brings
 new ones, and `done` closes the change. Each step can be repeated after an interruption. An
@@ -192,7 +192,7 @@ def destroy(hosts: Sequence[str]) -> list[str]:
 
 
 def done(pool: str) -> dict[str, Any]:
-    """Close the change of a pool: record that none of its hosts is unfinished.
+    """Close the change to a pool: record that none of its hosts is unfinished.
 
     Args:
         pool: the pool's name.

@@ -129,7 +129,7 @@ def up(
         ),
     ] = None,
     deploy: Annotated[
-        bool, typer.Option(help="Let Salt deploy the service once all hosts run.")
+        bool, typer.Option(help="Let Salt deploy the service once all hosts are running.")
     ] = True,
 ) -> None:
     """Start the lab, or bring it up to date, and deploy."""

@@ -48,7 +48,7 @@ def judge(code: int, printed: str, said: str) -> None:
     if found:
         raise LabError(
             f"the deployment failed:\n{told(found)}",
-            f"bin/lab {found[0].next}   (after a repair; make up deploys everything)",
+            f"bin/lab {found[0].next}   (once the cause is fixed; `make up` deploys everything)",
         )
 
 

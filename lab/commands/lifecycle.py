@@ -75,7 +75,7 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
 def bring_up(topology: Topology, base: Path, own: bool) -> None:
     """Start the network, the hosts and the minions, or bring running ones to the plan.
 
-    Hosts that an unfinished change of a pool works on stay as they are.
+    Hosts that an unfinished change to a pool works on stay as they are.
 
     Args:
         topology: The lab's topology.
@@ -106,7 +106,7 @@ def bring_up(topology: Topology, base: Path, own: bool) -> None:
         minions.wait_until_connected(wanted)
     if changing:
         names = ", ".join(sorted(changing))
-        out.print(f"  a change of a pool has not finished its work on {names}")
+        out.print(f"  a change to a pool has not finished its work on {names}")
         out.print(f"  next: {FLEET_STATUS}   (if no change is running, run orch.scale again)")
 
 

@@ -27,7 +27,7 @@ def active_members(topology: Topology) -> Members:
 
 
 def changing_hosts(topology: Topology) -> set[str]:
-    """Return the hosts that an unfinished change of a pool works on, as the master keeps them.
+    """Return the hosts that an unfinished change to a pool works on, as the master keeps them.
 
     A change writes its hosts here before it changes the members, and removes them afterwards.
     So call this after `active_members`: it then misses no change that was running meanwhile.

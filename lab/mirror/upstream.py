@@ -123,7 +123,7 @@ def materialise(tree: Path, root: Path) -> None:
     if lost:
         raise LabError(
             f"Debian's Odoo has links without a target: {', '.join(lost)}",
-            "add the packages with the targets to PACKAGES in lab/mirror/upstream.py",
+            "in lab/mirror/upstream.py, add to PACKAGES the packages that contain these targets",
         )
     for link, target in targets.items():
         link.unlink()
