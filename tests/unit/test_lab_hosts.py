@@ -233,7 +233,7 @@ def test_s10_up_leaves_hosts_of_a_change_alone(
     apps = {machine.name for machine in wanted.machines if "app" in machine.roles}
     assert apps == {"s1", "s3", "s9"}
     assert change.hosts() == {f"salina-{name}" for name in ("salt", "s1", "s2", "s3", "s9")}
-    assert "a change of a pool has not finished its work on s2, s4" in capsys.readouterr().out
+    assert "a change to a pool has not finished its work on s2, s4" in capsys.readouterr().out
 
 
 def test_s10_the_master_forgets_keys_that_nobody_names(
