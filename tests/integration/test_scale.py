@@ -1,4 +1,4 @@
-"""A change of a pool as the master plans and records it; no host is touched (S10)."""
+"""A change to a pool as the master plans and records it; no host is touched (S10)."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_s10_a_killed_cloud_and_hosts_that_nobody_names() -> None:
     try:
         done = bin_lab("up", "--no-deploy")
         assert done.returncode == 0, done.stderr
-        assert "a change of a pool has not finished its work on s10" in done.stdout
+        assert "a change to a pool has not finished its work on s10" in done.stdout
         assert server.pid() not in (None, pid)
         assert traces("s9") == []
         assert Path(CONTAINERS / "salina-s10").exists()
