@@ -19,10 +19,10 @@ from lab.machines import (
 from lab.machines.plan import Machine, Plan
 from lab.machines.provision import Files
 from lab.machines.userdata import UserData
-from lab.paths import CONTAINERS, STATE
+from lab.paths import CONTAINERS, REPOSITORY, STATE
 from lab.process import remove_tree, wait_until
 from salina_fleet.model.topology import Topology
-from salina_fleet.provision.userdata import render
+from salina_fleet.provision.userdata import SETTINGS_SOURCE, render
 
 END_SECONDS = 20  # for killed processes
 
@@ -54,11 +54,11 @@ def bare_files(machine: Machine, given: UserData) -> Files:
 
 
 def user_data(master: Machine, machine: Machine) -> str:
-    """Return the lab's own user data for a host, with the key that the lab keeps for it."""
+    """Return a host's user data like that of `fleet.user_data`, with the key that the lab keeps."""
     assert master.management
     pair = keys.pair(keys.minion(machine.name))
-    own = keys.master().public
-    return render(machine.name, master.management, pair.private, pair.public, own)
+    own, settings = keys.master().public, (REPOSITORY / SETTINGS_SOURCE).read_text()
+    return render(machine.name, master.management, pair.private, pair.public, own, settings)
 
 
 # One host of a pool

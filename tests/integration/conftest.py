@@ -41,7 +41,7 @@ class Forged(dict[str, Any]):
 
 
 @dataclass(frozen=True)
-class Fleet:
+class Installation:
     """A running master and its minions."""
 
     repository: Path
@@ -93,7 +93,9 @@ def salt_factories_config(place: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def fleet(place: Path, repository: Path, salt_factories: FactoriesManager) -> Iterator[Fleet]:
+def installation(
+    place: Path, repository: Path, salt_factories: FactoriesManager
+) -> Iterator[Installation]:
     """The master with three minions, their secrets made, nothing applied."""
     master = salt_factories.salt_master_daemon("salt_master")  # as Salt itself calls host salt's
     site, state = place / "site", place / "state"
@@ -105,7 +107,7 @@ def fleet(place: Path, repository: Path, salt_factories: FactoriesManager) -> It
     with master.started():
         running: Any = master
         assert running.config["auto_accept"] is False
-        yield from _with_minions(Fleet(site, state, master, minions))
+        yield from _with_minions(Installation(site, state, master, minions))
 
 
 def lay_out(repository: Path, master: SaltMaster, site: Path, state: Path) -> None:
@@ -124,13 +126,13 @@ def lay_out(repository: Path, master: SaltMaster, site: Path, state: Path) -> No
         (drop_ins / file.name).write_text(text.replace("/var/lib/salina", str(state)))
 
 
-def _with_minions(fleet: Fleet) -> Iterator[Fleet]:
-    made = fleet.run("secrets.create")
+def _with_minions(installation: Installation) -> Iterator[Installation]:
+    made = installation.run("secrets.create")
     assert made.returncode == 0, made
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda minion: minion.start(), fleet.minions.values()))
-        yield fleet
-        list(pool.map(lambda minion: minion.terminate(), fleet.minions.values()))
+        list(pool.map(lambda minion: minion.start(), installation.minions.values()))
+        yield installation
+        list(pool.map(lambda minion: minion.terminate(), installation.minions.values()))
 
 
 def plant_key(master_pki: Path, minion_pki: Path, name: str) -> None:

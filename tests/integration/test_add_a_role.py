@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests import guide
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import Installation
 
 
 @pytest.fixture
-def role(fleet: Fleet) -> Iterator[None]:
+def role(installation: Installation) -> Iterator[None]:
     """The guide's files in the master's repository, and nas1 with the role; undone afterwards."""
-    changed = {fleet.repository / path for path, _ in guide.blocks(guide.ROLE)} | {
-        fleet.repository / "pillar/topology.yaml"
+    changed = {installation.repository / path for path, _ in guide.blocks(guide.ROLE)} | {
+        installation.repository / "pillar/topology.yaml"
     }
     before = {file: file.read_bytes() if file.exists() else None for file in changed}
-    guide.follow(guide.ROLE, fleet.repository)
-    guide.give(fleet.repository, "nas1", "clock")
+    guide.follow(guide.ROLE, installation.repository)
+    guide.give(installation.repository, "nas1", "clock")
     try:
         yield
     finally:
@@ -29,15 +29,15 @@ def role(fleet: Fleet) -> Iterator[None]:
                 file.write_bytes(content)
 
 
-def test_a_role_that_the_guide_adds_is_served(fleet: Fleet, role: None) -> None:
+def test_a_role_that_the_guide_adds_is_served(installation: Installation, role: None) -> None:
     """The master accepts it, opens its port, and gives its hosts their pillar and states."""
-    assert fleet.run("topology.check").returncode == 0
-    table = fleet.run("topology.table").stdout
+    assert installation.run("topology.check").returncode == 0
+    table = installation.run("topology.table").stdout
     assert "clock" in table and "1234" in table
     clock = {"address": "10.1.4.21", "port": 1234}
-    assert fleet.run("pillar.show_pillar", "nas1").data["clock"] == clock
-    assert "clock" not in fleet.run("pillar.show_pillar", "s1").data
-    done = fleet.salt("nas1", "state.apply", "role.clock", "test=True")
+    assert installation.run("pillar.show_pillar", "nas1").data["clock"] == clock
+    assert "clock" not in installation.run("pillar.show_pillar", "s1").data
+    done = installation.salt("nas1", "state.apply", "role.clock", "test=True")
     named = {key.split("_|-")[1]: state for key, state in done.data.items()}
     assert {"clock-unit", "clock-service", "clock-current"} <= set(named), done
     assert named["clock-unit"]["result"] is None, named["clock-unit"]

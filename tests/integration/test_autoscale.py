@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import salt.config
 
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import Installation
 
 
-def test_it_is_scheduled(fleet: Fleet) -> None:
+def test_it_is_scheduled(installation: Installation) -> None:
     """S12: The job is scheduled beside the other jobs of master.d."""
-    config = salt.config.master_config(fleet.master.config["conf_file"])
+    config = salt.config.master_config(installation.master.config["conf_file"])
     assert config["schedule"]["salina-autoscale"]["function"] == "autoscale.evaluate"
 
 
-def test_off(fleet: Fleet) -> None:
+def test_off(installation: Installation) -> None:
     """S12: While the setting is off the job ends at once and keeps nothing."""
-    assert fleet.run("autoscale.evaluate").data == {"enabled": False}
-    assert not (fleet.state / "autoscale.json").exists()
+    assert installation.run("autoscale.evaluate").data == {"enabled": False}
+    assert not (installation.state / "autoscale.json").exists()
 
 
-def test_on(fleet: Fleet) -> None:
+def test_on(installation: Installation) -> None:
     """S12, K5: The job reports a rule that does not fit, and a balancer that does not answer."""
-    settings = fleet.repository / "pillar/settings/autoscale.yaml"
+    settings = installation.repository / "pillar/settings/autoscale.yaml"
     before = settings.read_text()
     try:
         for given, fault in (
@@ -33,9 +33,9 @@ def test_on(fleet: Fleet) -> None:
             ("enabled: true", "balancer.servers failed on lb1: it did not answer"),
         ):
             settings.write_text(given)
-            told = fleet.run("autoscale.evaluate")
+            told = installation.run("autoscale.evaluate")
             assert told.returncode == 1
             assert fault in told.stdout + told.stderr
     finally:
         settings.write_text(before)
-    assert not (fleet.state / "autoscale.json").exists()
+    assert not (installation.state / "autoscale.json").exists()

@@ -15,7 +15,7 @@ import pytest
 
 from lab.commands import deploy
 from lab.errors import LabError
-from tests.integration.conftest import MINIONS, Fleet
+from tests.integration.conftest import MINIONS, Installation
 
 TOPOLOGY = """\
 service: {address: 10.9.0.5, tls: false}
@@ -78,7 +78,7 @@ next: salt nas1 state.apply"""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def harmless(fleet: Fleet) -> Iterator[None]:
+def harmless(installation: Installation) -> Iterator[None]:
     """The three hosts, and a file that each of them is to get; afterwards the repository's own."""
     files = {
         "pillar/topology.yaml": TOPOLOGY,
@@ -87,21 +87,23 @@ def harmless(fleet: Fleet) -> Iterator[None]:
         "salt/harmless.sls": HARMLESS,
     }
     for name in files:
-        if (fleet.repository / name).exists():
-            shutil.copy(fleet.repository / name, fleet.repository / f"{name}.kept")
+        if (installation.repository / name).exists():
+            shutil.copy(installation.repository / name, installation.repository / f"{name}.kept")
     for name, text in files.items():
-        (fleet.repository / name).write_text(text)
+        (installation.repository / name).write_text(text)
     yield
     for name in files:
-        (fleet.repository / name).unlink()
-        if (fleet.repository / f"{name}.kept").exists():
-            (fleet.repository / f"{name}.kept").rename(fleet.repository / name)
+        (installation.repository / name).unlink()
+        if (installation.repository / f"{name}.kept").exists():
+            (installation.repository / f"{name}.kept").rename(installation.repository / name)
 
 
 @pytest.fixture
-def written(fleet: Fleet) -> Iterator[dict[str, Path]]:
+def written(installation: Installation) -> Iterator[dict[str, Path]]:
     """Where the hosts' files are, once they are written."""
-    files = {name: Path(fleet.minions[name].config["root_dir"], "written") for name in MINIONS}
+    files = {
+        name: Path(installation.minions[name].config["root_dir"], "written") for name in MINIONS
+    }
     for file in files.values():
         file.unlink(missing_ok=True)
     yield files
@@ -186,10 +188,10 @@ def faulty(place: Path, kind: str) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_files_stop_every_apply(
-    fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
+    installation: Installation, faulty: tuple[str, ...], written: dict[str, Path]
 ) -> None:
     """K5: Every host reports the faults, `salt` ends with an exit code, and nothing is changed."""
-    applied = fleet.salt("*", "state.apply", "harmless")
+    applied = installation.salt("*", "state.apply", "harmless")
     assert applied.returncode != 0
     assert set(applied.data) == set(MINIONS)
     for line in faulty:
@@ -199,12 +201,12 @@ def test_bad_files_stop_every_apply(
 
 @pytest.mark.parametrize("kind", ["several faults"])
 def test_bad_topology_stops_the_deployment(
-    fleet: Fleet, faulty: tuple[str, ...], written: dict[str, Path]
+    installation: Installation, faulty: tuple[str, ...], written: dict[str, Path]
 ) -> None:
     """K5: Nothing is done, and the command that helps also ends with an exit code."""
-    error = failed(fleet.run("state.orchestrate", "orch.deploy"))
+    error = failed(installation.run("state.orchestrate", "orch.deploy"))
     assert error.advice.startswith("bin/lab salt-run topology.check ")
-    checked = fleet.run("topology.check")
+    checked = installation.run("topology.check")
     assert checked.returncode == 1
     for line in faulty:
         assert line in str(error)
@@ -213,18 +215,18 @@ def test_bad_topology_stops_the_deployment(
 
 
 @pytest.fixture
-def broken(fleet: Fleet) -> Iterator[None]:
+def broken(installation: Installation) -> Iterator[None]:
     """A state that fails on nas1."""
-    (fleet.repository / "salt/harmless.sls").write_text(HARMLESS + BROKEN)
+    (installation.repository / "salt/harmless.sls").write_text(HARMLESS + BROKEN)
     yield
-    (fleet.repository / "salt/harmless.sls").write_text(HARMLESS)
+    (installation.repository / "salt/harmless.sls").write_text(HARMLESS)
 
 
 def test_failing_state_ends_the_deployment(
-    fleet: Fleet, broken: None, written: dict[str, Path]
+    installation: Installation, broken: None, written: dict[str, Path]
 ) -> None:
     """K5: No later tier begins, and the error has host, state, cause and next command."""
-    deployed = fleet.run("state.orchestrate", "orch.deploy")
+    deployed = installation.run("state.orchestrate", "orch.deploy")
     assert last_word(deployed) == f"{CAUSE}\nnext: salt nas1 state.apply"
     error = failed(deployed)
     assert str(error) == f"the deployment failed:\n{CAUSE}"
@@ -232,34 +234,34 @@ def test_failing_state_ends_the_deployment(
     assert there(written) == ["salt", "nas1"]
 
 
-def test_every_kind_of_step_tells_why_it_failed(fleet: Fleet, broken: None) -> None:
+def test_every_kind_of_step_tells_why_it_failed(installation: Installation, broken: None) -> None:
     """K5: Commands, modules, files and states all report why they failed."""
     files = {"orch/steps.sls": STEPS, "unrenderable.sls": "{{ nonsense.a }}\n"}
     for name, text in files.items():
-        (fleet.repository / "salt" / name).write_text(text)
-    done = fleet.run("state.orchestrate", "orch.steps")
+        (installation.repository / "salt" / name).write_text(text)
+    done = installation.run("state.orchestrate", "orch.steps")
     for name in files:
-        (fleet.repository / "salt" / name).unlink()
+        (installation.repository / "salt" / name).unlink()
     assert done.returncode == 1
     assert last_word(done).replace("\n  \n", "\n  .\n") == TOLD
 
 
-def test_a_state_that_is_refused_says_why_without_a_traceback(fleet: Fleet) -> None:
+def test_a_state_that_is_refused_says_why_without_a_traceback(installation: Installation) -> None:
     """K5: A refused state reports the reason and no traceback."""
     volume = ("name=nas", "host=nas1", "replica=1", "bricks=[nas1:/nas]", "options={}", "wait=0")
-    done = fleet.salt("nas1", "state.single", "gluster.volume", *volume)
+    done = installation.salt("nas1", "state.single", "gluster.volume", *volume)
     assert done.returncode != 0
     (ret,) = done.data.values()
     assert (ret["result"], ret["comment"]) == (False, "GlusterFS is not installed on this host")
 
 
 @pytest.fixture
-def down(fleet: Fleet) -> Iterator[str]:
+def down(installation: Installation) -> Iterator[str]:
     """A host that does not answer, and a deployment that waits for it for a second only."""
-    file = fleet.repository / "salt/orch/deploy.sls"
+    file = installation.repository / "salt/orch/deploy.sls"
     good = file.read_text()
     file.write_text(good.replace("- name: fleet.ready", "- name: fleet.ready\n    - timeout: 1"))
-    minion = psutil.Process(fleet.minions["nas1"].pid)
+    minion = psutil.Process(installation.minions["nas1"].pid)
     processes = [minion, *minion.children(recursive=True)]
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # a job's, that ended meanwhile
@@ -272,10 +274,10 @@ def down(fleet: Fleet) -> Iterator[str]:
 
 
 def test_a_planned_host_that_is_down_is_an_error(
-    fleet: Fleet, down: str, written: dict[str, Path]
+    installation: Installation, down: str, written: dict[str, Path]
 ) -> None:
     """K5: The error names a host that is down before anything is done."""
-    deployed = fleet.run("state.orchestrate", "orch.deploy")
+    deployed = installation.run("state.orchestrate", "orch.deploy")
     assert last_word(deployed) == (
         "master: every planned minion answers (salt.runner)\n"
         f"  {down} did not answer within 1 s; start each host that is down\n"

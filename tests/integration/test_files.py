@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import Installation
 
 
-def test_python_through_links(fleet: Fleet) -> None:
+def test_python_through_links(installation: Installation) -> None:
     """The file server follows the links in salt/: it serves modules, states and utilities."""
-    listed = fleet.call("nas1", "cp.list_master").data
+    listed = installation.call("nas1", "cp.list_master").data
     assert {"_utils/salina/storage/gluster.py", "_modules/certificate.py", "top.sls"} <= set(listed)
     hidden = {"__pycache__", "pillar", "_pillar", "fleet", "salina_fleet"}
     assert not [name for name in listed if hidden & {*name.split("/")}]
@@ -25,11 +25,11 @@ HIDDEN = (
 )
 
 
-def test_pillar_is_not_served(fleet: Fleet) -> None:
+def test_pillar_is_not_served(installation: Installation) -> None:
     """S6, K4: The file server gives out no pillar, no secret and none of the master's own
     Python.
     """
     paths = [f"salt://{path}" for path in ("top.sls", *HIDDEN)]
     ask = "{% for path in " + str(paths) + " %}{{ not salt['cp.get_file_str'](path) }};{% endfor %}"
-    got = fleet.call("nas1", "slsutil.renderer", f"string={ask}", "default_renderer=jinja")
+    got = installation.call("nas1", "slsutil.renderer", f"string={ask}", "default_renderer=jinja")
     assert got.data == "False;" + "True;" * len(HIDDEN)

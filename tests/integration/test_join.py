@@ -25,7 +25,7 @@ from saltfactories.plugins.event_listener import EventListener
 
 from salina.common import wait
 from salina_fleet.change import exclusive, join
-from tests.integration.conftest import Fleet, lay_out, plant_key
+from tests.integration.conftest import Installation, lay_out, plant_key
 
 TOPOLOGY = """\
 service: {address: 10.9.0.5, tls: false}
@@ -70,7 +70,7 @@ EARLIER = ("salt/minion/lb1/start", "salt/minion/s1/start")
 
 
 @pytest.fixture(scope="module")
-def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Iterator[Fleet]:
+def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Iterator[Installation]:
     """A master with a balancer and the member s1; the others of the pool are not yet up."""
     site, state = place / "pool", place / "pool-state"
     master = salt_factories.salt_master_daemon("pool_master")
@@ -89,18 +89,18 @@ def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Ite
     pki = Path(master.config["pki_dir"])
     for name in MINIONS:
         plant_key(pki, Path(minions[name].config["pki_dir"]), name)
-    fleet = Fleet(site, state, master, minions)
+    installation = Installation(site, state, master, minions)
     with master.started():
-        assert fleet.run("secrets.create").returncode == 0
+        assert installation.run("secrets.create").returncode == 0
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda minion: minion.start(), [minions["lb1"], minions["s1"]]))
-        yield fleet
+        yield installation
         for minion in minions.values():
             minion.terminate()
 
 
 @pytest.fixture(autouse=True)
-def bare(pool: Fleet) -> Iterator[None]:
+def bare(pool: Installation) -> Iterator[None]:
     """Each test finds nothing but the member s1."""
     yield
     for name in ("members.json", "unfinished.json", "last-join.json", "came", "broken"):
@@ -119,35 +119,35 @@ def only(master: Any, key: str) -> None:
     file.write_text(yaml.safe_dump({key: data[key]}))
 
 
-def members(pool: Fleet) -> list[str]:
+def members(pool: Installation) -> list[str]:
     file = pool.state / "members.json"
     return list(json.loads(file.read_text())["app"]) if file.exists() else ["s1"]
 
 
-def came(pool: Fleet) -> list[str]:
+def came(pool: Installation) -> list[str]:
     """Return the host that each orchestration brought."""
     file = pool.state / "came"
     return file.read_text().splitlines() if file.exists() else []
 
 
-def settled(pool: Fleet, host: str) -> bool:
+def settled(pool: Installation, host: str) -> bool:
     """Whether a host has joined, and its orchestration has ended."""
     file = pool.state / "unfinished.json"
     free = not exclusive.holder(pool.state / "lock")
     return free and host in members(pool) and host not in file.read_text()
 
 
-def joins(pool: Fleet, host: str) -> None:
+def joins(pool: Installation, host: str) -> None:
     """Wait until it has."""
     assert wait.until(lambda: settled(pool, host), BOUND, 0.2), log(pool)[-4000:]
 
 
-def log(pool: Fleet) -> str:
+def log(pool: Installation) -> str:
     """The master's own."""
     return Path(pool.master.config["log_file"]).read_text()
 
 
-def decided(pool: Fleet, listener: EventListener, since: float, count: int) -> list[str]:
+def decided(pool: Installation, listener: EventListener, since: float, count: int) -> list[str]:
     """Return the answers of the reactor's runner to that many events."""
 
     def said() -> list[str]:
@@ -163,13 +163,13 @@ def decided(pool: Fleet, listener: EventListener, since: float, count: int) -> l
     return said()
 
 
-def accepted(pool: Fleet) -> Path:
+def accepted(pool: Installation) -> Path:
     """Where the accepted keys are."""
     return Path(pool.master.config["pki_dir"], "minions")
 
 
 @contextmanager
-def locked(pool: Fleet) -> Iterator[None]:
+def locked(pool: Installation) -> Iterator[None]:
     """Another change is under way."""
     script = (
         "import sys, time; from salina_fleet.change import exclusive; "
@@ -185,18 +185,18 @@ def locked(pool: Fleet) -> Iterator[None]:
             holder.kill()
 
 
-def fire(pool: Fleet, host: str, tag: str) -> None:
+def fire(pool: Installation, host: str, tag: str) -> None:
     """A minion fires an event."""
     assert pool.salt(host, "event.send", tag).data is True
 
 
-def forge(pool: Fleet, tag: str, data: dict[str, Any]) -> None:
+def forge(pool: Installation, tag: str, data: dict[str, Any]) -> None:
     """s1 sends an event with data that it chooses freely, the id too."""
     events = [{"tag": tag, "data": data}]
     pool.ask("s1", {"cmd": "_minion_event", "id": "s1", "events": events})
 
 
-def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener) -> None:
+def test_s10_a_host_that_starts_joins(pool: Installation, event_listener: EventListener) -> None:
     """S10, K1: It joins once; its next start changes nothing; its key was not accepted by name."""
     before, since = [*accepted(pool).iterdir()], time.time()
     pool.minions["s4"].start()
@@ -212,7 +212,9 @@ def test_s10_a_host_that_starts_joins(pool: Fleet, event_listener: EventListener
     assert [*accepted(pool).iterdir()] == before
 
 
-def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: EventListener) -> None:
+def test_s10_events_in_quick_succession_are_one(
+    pool: Installation, event_listener: EventListener
+) -> None:
     """S10: A minion that flaps joins once, and its events do nothing during a change."""
     since = time.time()
     with locked(pool):
@@ -229,7 +231,7 @@ def test_s10_events_in_quick_succession_are_one(pool: Fleet, event_listener: Eve
     assert came(pool) == ["s4"]
 
 
-def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListener) -> None:
+def test_s10_a_forged_event_does_nothing(pool: Installation, event_listener: EventListener) -> None:
     """S10: Neither a stranger nor another minion can make s4 join with a forged event."""
     since = time.time()
     fire(pool, "s1", START)
@@ -244,7 +246,7 @@ def test_s10_a_forged_event_does_nothing(pool: Fleet, event_listener: EventListe
     assert exclusive.holder(pool.state / "lock") == {}
 
 
-def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
+def test_s10_a_joining_that_fails_is_told_and_waits(pool: Installation) -> None:
     """S10, K5: The log, fleet.status and join.plan report it, and the master does not repeat it
     without end.
     """
@@ -267,7 +269,7 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Fleet) -> None:
     assert not file.exists()
 
 
-def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
+def test_s10_what_was_interrupted_is_finished(pool: Installation) -> None:
     """S10, K2: The master finishes an interrupted join at once, an operator's change after a quiet
     time, and takes up no leaving host.
     """
@@ -292,7 +294,7 @@ def test_s10_what_was_interrupted_is_finished(pool: Fleet) -> None:
     assert settled(pool, "s4")
 
 
-def test_s10_a_lost_event_is_caught_up(pool: Fleet) -> None:
+def test_s10_a_lost_event_is_caught_up(pool: Installation) -> None:
     """S10, K2: A master that was down catches up with its schedule alone."""
     pool.master.terminate()
     only(pool.master, "schedule")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from salina.common import wait
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import Installation
 
 STATE = """
 from salina import probe
@@ -49,26 +49,26 @@ def write_probe(site: Path, value: str, state: str = STATE) -> None:
 
 
 @pytest.fixture(scope="module")
-def apply(fleet: Fleet) -> Any:
+def apply(installation: Installation) -> Any:
     """A function that applies the SLS on nas1 and gives the states' results by their names."""
 
     def run(*arguments: str) -> dict[str, dict[str, Any]]:
-        done = fleet.salt("nas1", "state.apply", "probe", *arguments)
+        done = installation.salt("nas1", "state.apply", "probe", *arguments)
         assert isinstance(done.data, dict), done
         return {key.split("_|-")[1]: value for key, value in done.data.items()}
 
     return run
 
 
-def test_bare_minion_predicts(fleet: Fleet, apply: Any) -> None:
+def test_bare_minion_predicts(installation: Installation, apply: Any) -> None:
     """K3: A minion that never had the states predicts with them."""
-    write_probe(fleet.repository, "one")
+    write_probe(installation.repository, "one")
     assert apply("test=True")["probe-told"]["comment"] == "one"
 
 
-def test_first_apply(fleet: Fleet, apply: Any) -> None:
+def test_first_apply(installation: Installation, apply: Any) -> None:
     """K2: A minion that lost everything gets the states and uses them in the same run."""
-    fleet.salt("nas1", "saltutil.clear_cache")
+    installation.salt("nas1", "saltutil.clear_cache")
     states = apply()
     assert states["probe-told"]["comment"] == "one"
     assert states["python-loaded"]["changes"]
@@ -82,27 +82,29 @@ def test_no_change(apply: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["two", "three"])
-def test_update(fleet: Fleet, apply: Any, value: str) -> None:
+def test_update(installation: Installation, apply: Any, value: str) -> None:
     """The run that brings a changed utility and its changed user already uses both."""
-    assert fleet.salt("nas1", "probe.value").data != value
-    write_probe(fleet.repository, value, STATE.replace("VALUE}", f"VALUE}} # {value}"))
+    assert installation.salt("nas1", "probe.value").data != value
+    write_probe(installation.repository, value, STATE.replace("VALUE}", f"VALUE}} # {value}"))
     assert apply()["probe-told"]["comment"] == value
-    assert fleet.salt("nas1", "probe.value").data == value
+    assert installation.salt("nas1", "probe.value").data == value
     assert apply()["probe-told"]["comment"] == value
 
 
-def test_update_of_a_stale_minion(fleet: Fleet, apply: Any) -> None:
+def test_update_of_a_stale_minion(installation: Installation, apply: Any) -> None:
     """An update also works when the minion's own process holds the old utility."""
-    fleet.salt("nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1")
-    assert wait.until(lambda: fleet.salt("nas1", "probe.inherited").data, 30)
-    fleet.salt("nas1", "schedule.delete", "probe")
-    write_probe(fleet.repository, "four")
+    installation.salt(
+        "nas1", "schedule.add", "probe", "function=probe.value", "seconds=1", "maxrunning=1"
+    )
+    assert wait.until(lambda: installation.salt("nas1", "probe.inherited").data, 30)
+    installation.salt("nas1", "schedule.delete", "probe")
+    write_probe(installation.repository, "four")
     assert apply()["probe-told"]["comment"] == "four"
     assert apply()["probe-told"]["comment"] == "four"
 
 
-def test_removed(fleet: Fleet, apply: Any) -> None:
+def test_removed(installation: Installation, apply: Any) -> None:
     """A file that leaves the repository also leaves the minions."""
-    (fleet.repository / "_modules/probe.py").unlink()
+    (installation.repository / "_modules/probe.py").unlink()
     apply()
-    assert "not available" in str(fleet.salt("nas1", "probe.value").data)
+    assert "not available" in str(installation.salt("nas1", "probe.value").data)

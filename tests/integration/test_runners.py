@@ -5,24 +5,24 @@ from __future__ import annotations
 import stat
 
 from salina.common import wait
-from tests.integration.conftest import Fleet
+from tests.integration.conftest import Installation
 
 
-def test_topology(fleet: Fleet) -> None:
+def test_topology(installation: Installation) -> None:
     """K5: check, show, map and table work as the operator calls them."""
-    assert "is good" in fleet.run("topology.check").stdout
-    assert fleet.run("topology.show").data["hosts"]["nas1"]["roles"] == ["storage", "quorum"]
-    assert "nas1" in fleet.run("topology.map").stdout
-    assert "| app | database | data (10.1.4.0/24) |" in fleet.run("topology.table").stdout
+    assert "is good" in installation.run("topology.check").stdout
+    assert installation.run("topology.show").data["hosts"]["nas1"]["roles"] == ["storage", "quorum"]
+    assert "nas1" in installation.run("topology.map").stdout
+    assert "| app | database | data (10.1.4.0/24) |" in installation.run("topology.table").stdout
 
 
-def test_secrets_are_made_once(fleet: Fleet) -> None:
+def test_secrets_are_made_once(installation: Installation) -> None:
     """K1, K4: secrets.create changes nothing the second time, prints no value, and only root
     reads.
     """
-    folder = fleet.state / "secrets"
+    folder = installation.state / "secrets"
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    made = fleet.run("secrets.create")
+    made = installation.run("secrets.create")
     assert made.data == {"made": []}
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -31,43 +31,48 @@ def test_secrets_are_made_once(fleet: Fleet) -> None:
         assert file.read_text().strip() not in made.stdout + made.stderr
 
 
-def test_configuration_is_the_repositorys(fleet: Fleet) -> None:
+def test_configuration_is_the_repositorys(installation: Installation) -> None:
     """The drop-ins of master.d take effect as they stand, over any other configuration."""
-    roots = fleet.run("config.get", "file_roots").data
-    assert roots == {"base": [str(fleet.repository / "salt")]}
-    assert fleet.run("config.get", "auto_accept").data is False
-    assert fleet.run("config.get", "peer_run").data == {".*": ["certificates.sign"]}
+    roots = installation.run("config.get", "file_roots").data
+    assert roots == {"base": [str(installation.repository / "salt")]}
+    assert installation.run("config.get", "auto_accept").data is False
+    assert installation.run("config.get", "peer_run").data == {".*": ["certificates.sign"]}
 
 
-def test_ready(fleet: Fleet) -> None:
+def test_ready(installation: Installation) -> None:
     """K5: Hosts that answer are ready, and the error names a planned host that is down."""
-    assert fleet.run("fleet.ready", "hosts=[salt, nas1]", "timeout=60").data == ["salt", "nas1"]
-    down = fleet.run("fleet.ready", "hosts=[salt, bbdd1, bbdd2]", "timeout=1")
+    assert installation.run("fleet.ready", "hosts=[salt, nas1]", "timeout=60").data == [
+        "salt",
+        "nas1",
+    ]
+    down = installation.run("fleet.ready", "hosts=[salt, bbdd1, bbdd2]", "timeout=1")
     assert down.returncode == 1
     told = down.stdout + down.stderr
     assert "bbdd1, bbdd2 did not answer within 1 s; start each host that is down" in told
-    unknown = fleet.run("fleet.ready", "hosts=[eve]")
+    unknown = installation.run("fleet.ready", "hosts=[eve]")
     assert unknown.returncode == 1
     assert "eve is not a host of the fleet;" in unknown.stdout + unknown.stderr
 
 
-def test_ready_waits_for_an_apply(fleet: Fleet) -> None:
+def test_ready_waits_for_an_apply(installation: Installation) -> None:
     """A host that applies states is not ready, however soon it answers: a second apply would
     fail.
     """
-    fleet.salt("nas1", "--async", "state.single", "cmd.run", "sleep 8")
+    installation.salt("nas1", "--async", "state.single", "cmd.run", "sleep 8")
     busy = "states are still being applied on nas1 after 0 s\nnext: salt nas1 saltutil.running"
     assert wait.until(
-        lambda: busy in fleet.run("fleet.ready", "hosts=[salt, nas1]", "patience=0").stdout, 8, 0
+        lambda: busy in installation.run("fleet.ready", "hosts=[salt, nas1]", "patience=0").stdout,
+        8,
+        0,
     )
-    assert fleet.run("fleet.ready", "hosts=[salt, nas1]").data == ["salt", "nas1"]
-    assert fleet.salt("nas1", "saltutil.is_running", "state.*").data == []
+    assert installation.run("fleet.ready", "hosts=[salt, nas1]").data == ["salt", "nas1"]
+    assert installation.salt("nas1", "saltutil.is_running", "state.*").data == []
 
 
-def test_members_and_tiers(fleet: Fleet) -> None:
+def test_members_and_tiers(installation: Installation) -> None:
     """The runners tell an orchestration the current members, and the order of the tiers."""
-    assert fleet.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
-    tiers = fleet.run("topology.tiers").data
+    assert installation.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
+    tiers = installation.run("topology.tiers").data
     names = [tier["name"] for tier in tiers]
     assert names == ["master", "firewall, storage, quorum", "database", "app, balancer"]
-    assert fleet.run("topology.map", "format=png").returncode == 1
+    assert installation.run("topology.map", "format=png").returncode == 1

@@ -13,34 +13,34 @@ from typing import Any
 import pytest
 
 from salina_fleet.change import exclusive
-from tests.integration.conftest import MINIONS, Fleet
+from tests.integration.conftest import MINIONS, Installation
 
 FILES = ("members.json", "unfinished.json")
 
 
 @pytest.fixture(autouse=True)
-def restored(fleet: Fleet) -> Iterator[None]:
+def restored(installation: Installation) -> Iterator[None]:
     """No test leaves another members file than it found."""
     yield
     for name in FILES:
-        (fleet.state / name).unlink(missing_ok=True)
+        (installation.state / name).unlink(missing_ok=True)
 
 
-def recorded(fleet: Fleet) -> list[dict[str, list[str]] | None]:
+def recorded(installation: Installation) -> list[dict[str, list[str]] | None]:
     """Return the content of the members file and of the file of unfinished hosts."""
-    files = [fleet.state / name for name in FILES]
+    files = [installation.state / name for name in FILES]
     return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
 
-def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
+def test_s10_a_plan_changes_nothing(installation: Installation) -> None:
     """S10: The plan lists joining and leaving hosts, and the hosts whose rules name the pool's
     hosts.
     """
-    plan = fleet.run("fleet.plan", "pool=app", "count=4").data
+    plan = installation.run("fleet.plan", "pool=app", "count=4").data
     assert (plan["joining"], plan["leaving"]) == (["s4"], [])
     assert plan["neighbours"] == ["nas1", "nas2", "nas3", "bbdd1", "bbdd2"]
     assert plan["balancers"] == ["lb1"]
-    assert recorded(fleet) == [None, None]
+    assert recorded(installation) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -54,57 +54,59 @@ def test_s10_a_plan_changes_nothing(fleet: Fleet) -> None:
         (["pool=app", "cuont=3"], "cuont: unknown"),
     ],
 )
-def test_s10_a_bad_request_changes_nothing(fleet: Fleet, request_: list[str], fault: str) -> None:
+def test_s10_a_bad_request_changes_nothing(
+    installation: Installation, request_: list[str], fault: str
+) -> None:
     """S10, K5: There is one clear error, the exit code is not 0, and nothing is recorded or
     locked.
     """
     for function in ("fleet.plan", "change.begin"):
-        told = fleet.run(function, *request_)
+        told = installation.run(function, *request_)
         assert told.returncode == 1
         assert fault in told.stdout + told.stderr
-    assert recorded(fleet) == [None, None]
-    assert fleet.run("fleet.status").data["running"] is None
+    assert recorded(installation) == [None, None]
+    assert installation.run("fleet.status").data["running"] is None
 
 
-def test_s10_the_orchestration_tells_of_a_bad_request(fleet: Fleet) -> None:
+def test_s10_the_orchestration_tells_of_a_bad_request(installation: Installation) -> None:
     """S10, K5: The error has the runner's words and no traceback, and nothing is recorded."""
-    told = scale(fleet, count=99)
+    told = scale(installation, count=99)
     assert told.returncode == 1
     assert "count: 99 is not valid; must be a number from 1 to 10" in told.stdout
     assert "Traceback" not in told.stdout
-    assert recorded(fleet) == [None, None]
+    assert recorded(installation) == [None, None]
 
 
-def test_s10_what_was_begun_is_wanted_and_unfinished(fleet: Fleet) -> None:
+def test_s10_what_was_begun_is_wanted_and_unfinished(installation: Installation) -> None:
     """S10, K2: Every pillar knows the new member, and the same request again finishes the change
     once.
     """
-    again = [fleet.run("change.begin", "pool=app", "count=4").data for _ in range(2)]
+    again = [installation.run("change.begin", "pool=app", "count=4").data for _ in range(2)]
     assert again[0] == again[1]
-    assert recorded(fleet) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
+    assert recorded(installation) == [{"app": ["s1", "s2", "s3", "s4"]}, {"app": ["s4"]}]
     three, four = ["s1", "s2", "s3"], ["s1", "s2", "s3", "s4"]
-    shown = fleet.run("fleet.status").data["app"]
+    shown = installation.run("fleet.status").data["app"]
     assert shown == {"members": three, "wanted": four, "joining": ["s4"], "leaving": []}
-    assert "10.1.4.14" in json.dumps(fleet.run("pillar.show_pillar", "nas1").data)
-    back = fleet.run("change.begin", "pool=app", "count=3").data
+    assert "10.1.4.14" in json.dumps(installation.run("pillar.show_pillar", "nas1").data)
+    back = installation.run("change.begin", "pool=app", "count=3").data
     assert (back["joining"], back["leaving"]) == ([], ["s4"])
-    shown = fleet.run("fleet.status").data["app"]
+    shown = installation.run("fleet.status").data["app"]
     assert shown == {"members": four, "wanted": three, "joining": [], "leaving": ["s4"]}
-    assert fleet.run("change.done", "app").data["left"] == ["s4"]
-    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
+    assert installation.run("change.done", "app").data["left"] == ["s4"]
+    assert recorded(installation) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
 
 
-def test_s10_what_is_so_already_is_not_recorded(fleet: Fleet) -> None:
+def test_s10_what_is_so_already_is_not_recorded(installation: Installation) -> None:
     """S10, K1: The same count again has no step and writes nothing."""
-    assert fleet.run("change.begin", "pool=app", "count=3").data["steps"] == []
-    assert scale(fleet, count=3).returncode == 0
-    assert recorded(fleet) == [None, None]
+    assert installation.run("change.begin", "pool=app", "count=3").data["steps"] == []
+    assert scale(installation, count=3).returncode == 0
+    assert recorded(installation) == [None, None]
 
 
-def scale(fleet: Fleet, **request: Any) -> Any:
+def scale(installation: Installation, **request: Any) -> Any:
     """`orch.scale` with a request for the pool."""
     pillar = json.dumps({"pool": "app", **request})
-    return fleet.run("state.orchestrate", "orch.scale", f"pillar={pillar}")
+    return installation.run("state.orchestrate", "orch.scale", f"pillar={pillar}")
 
 
 PROVISIONER = """\
@@ -115,23 +117,25 @@ echo "$*" >>"$0.calls"
 
 
 @pytest.fixture
-def provisioner(fleet: Fleet) -> Iterator[Path]:
+def provisioner(installation: Installation) -> Iterator[Path]:
     """One that can't make s4, and whose s5 never comes."""
-    script = fleet.state / "provisioner"
+    script = installation.state / "provisioner"
     script.write_text(PROVISIONER)
     script.chmod(0o755)
-    conf = Path(fleet.master.config["conf_file"]).parent / "master.d" / "provisioner.conf"
+    conf = Path(installation.master.config["conf_file"]).parent / "master.d" / "provisioner.conf"
     conf.write_text(json.dumps({"salina": {"provisioner": str(script)}}))
     yield script
     conf.unlink()
 
 
-def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path) -> None:
+def test_s10_hosts_that_never_come_are_taken_out(
+    installation: Installation, provisioner: Path
+) -> None:
     """S10, K5: The error names each with its reason, and neither its membership nor its key
     remains.
     """
-    assert fleet.run("change.begin", "pool=app", "count=5").returncode == 0
-    told = fleet.run("change.create", "hosts=[s4, s5]", "timeout=1")
+    assert installation.run("change.begin", "pool=app", "count=5").returncode == 0
+    told = installation.run("change.create", "hosts=[s4, s5]", "timeout=1")
     assert told.returncode == 1
     said = told.stdout + told.stderr
     taken_out = "was taken out of the pool"
@@ -139,48 +143,48 @@ def test_s10_hosts_that_never_come_are_taken_out(fleet: Fleet, provisioner: Path
         f"s4 {taken_out}, because {provisioner} create s4 ended with exit code 3: no room" in said
     )
     assert f"s5 {taken_out}, because it did not answer within 1 s" in said
-    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
-    assert sorted(file.name for file in keys(fleet).iterdir()) == sorted(MINIONS)
+    assert recorded(installation) == [{"app": ["s1", "s2", "s3"]}, {"app": []}]
+    assert sorted(file.name for file in keys(installation).iterdir()) == sorted(MINIONS)
     calls = provisioner.with_name("provisioner.calls").read_text().splitlines()
     assert sorted(calls[:2]) == ["create s4", "create s5"]
     assert sorted(calls[2:]) == ["destroy s4", "destroy s5"]
 
 
 def test_s10_others_may_know_a_host_of_an_interrupted_change(
-    fleet: Fleet, provisioner: Path
+    installation: Installation, provisioner: Path
 ) -> None:
     """S10, K2: The change stays unfinished, and the next change updates those hosts."""
-    assert fleet.run("change.begin", "pool=app", "count=4").returncode == 0
-    (keys(fleet) / "s4").write_text((keys(fleet) / "s1").read_text())
-    assert fleet.run("change.create", "hosts=[s4]", "timeout=1").returncode == 1
-    assert recorded(fleet) == [{"app": ["s1", "s2", "s3"]}, {"app": ["s4"]}]
-    assert fleet.run("change.begin", "pool=app", "count=3").data["leaving"] == ["s4"]
+    assert installation.run("change.begin", "pool=app", "count=4").returncode == 0
+    (keys(installation) / "s4").write_text((keys(installation) / "s1").read_text())
+    assert installation.run("change.create", "hosts=[s4]", "timeout=1").returncode == 1
+    assert recorded(installation) == [{"app": ["s1", "s2", "s3"]}, {"app": ["s4"]}]
+    assert installation.run("change.begin", "pool=app", "count=3").data["leaving"] == ["s4"]
 
 
-def keys(fleet: Fleet) -> Path:
+def keys(installation: Installation) -> Path:
     """Where the accepted keys are."""
-    return Path(fleet.master.config["pki_dir"]) / "minions"
+    return Path(installation.master.config["pki_dir"]) / "minions"
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_s10_a_damaged_file_stops_a_change(fleet: Fleet, file: str) -> None:
+def test_s10_a_damaged_file_stops_a_change(installation: Installation, file: str) -> None:
     """S10, K5: A damaged file is named and not overwritten."""
-    (fleet.state / file).write_text('{"app": ["s1", ')
-    told = fleet.run("change.begin", "pool=app", "count=4")
+    (installation.state / file).write_text('{"app": ["s1", ')
+    told = installation.run("change.begin", "pool=app", "count=4")
     assert told.returncode == 1
-    assert f"{fleet.state}/{file}" in told.stdout + told.stderr
+    assert f"{installation.state}/{file}" in told.stdout + told.stderr
     assert "the file is damaged" in told.stdout + told.stderr
-    assert (fleet.state / file).read_text() == '{"app": ["s1", '
+    assert (installation.state / file).read_text() == '{"app": ["s1", '
 
 
-def test_s10_two_at_once(fleet: Fleet) -> None:
+def test_s10_two_at_once(installation: Installation) -> None:
     """S10: The second change learns which process holds the lock, and since when."""
     script = (
         "import sys, time; from salina_fleet.change import exclusive; "
         "exclusive.take(sys.argv[1], 'mine'); time.sleep(60)"
     )
-    utilities = str(fleet.repository / "fleet")
-    lock = fleet.state / "lock"
+    utilities = str(installation.repository / "fleet")
+    lock = installation.state / "lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(lock)], env={"PYTHONPATH": utilities}
     )
@@ -189,13 +193,13 @@ def test_s10_two_at_once(fleet: Fleet) -> None:
         while not exclusive.holder(lock):
             assert time.monotonic() < end, "the other change did not begin within 20 s"
         since = exclusive.holder(lock)["since"]
-        told = fleet.run("change.begin", "pool=app", "count=4")
+        told = installation.run("change.begin", "pool=app", "count=4")
         assert told.returncode == 1
         said = told.stdout + told.stderr
         assert f"another change is running: mine, since {since} (process {holder.pid})" in said
-        assert f"since {since} (process {holder.pid})" in scale(fleet, count=4).stdout
-        assert recorded(fleet) == [None, None]
+        assert f"since {since} (process {holder.pid})" in scale(installation, count=4).stdout
+        assert recorded(installation) == [None, None]
     finally:
         holder.kill()
         holder.wait()
-    assert fleet.run("change.begin", "pool=app", "count=4").returncode == 0
+    assert installation.run("change.begin", "pool=app", "count=4").returncode == 0

@@ -24,7 +24,8 @@ from lab.machines import (
     userdata,
 )
 from lab.machines.plan import Machine, Plan
-from salina_fleet.provision.userdata import render
+from lab.paths import REPOSITORY
+from salina_fleet.provision.userdata import SETTINGS_SOURCE, render
 from tests.fleets import DEFAULT
 
 MASTER_CONFIG = "lxc.rootfs.path = overlayfs:{}:/delta\n"
@@ -76,7 +77,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 def user_data(private: str = "private", host: str = "s9") -> str:
-    return render(host, "10.1.5.2", private, f"of {private}", "master")
+    settings = (REPOSITORY / SETTINGS_SOURCE).read_text()
+    return render(host, "10.1.5.2", private, f"of {private}", "master", settings)
 
 
 # Made and removed

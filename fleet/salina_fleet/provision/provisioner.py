@@ -22,8 +22,6 @@ from salina_fleet.provision import userdata
 from salina_fleet.site import Site
 
 KEY_BITS = 2048
-SETTINGS = "salt/common/files/minion.conf"
-"""The minion's settings, in the repository."""
 PARALLEL = 4
 """Hosts that the provisioner makes or removes at the same time."""
 
@@ -37,7 +35,7 @@ def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
     own = (Path(opts["pki_dir"]) / "master.pub").read_text()
-    settings = (site.root / SETTINGS).read_text()
+    settings = (site.root / userdata.SETTINGS_SOURCE).read_text()
     address = site.fleet.address(master, "management")
     return userdata.render(host, address, private, public, own, settings)
 

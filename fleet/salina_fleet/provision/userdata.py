@@ -12,6 +12,8 @@ import yaml
 HEADER = "#cloud-config\n"
 PKI = "/etc/salt/pki/minion"
 SETTINGS = "/etc/salt/minion.d/salina.conf"
+SETTINGS_SOURCE = "salt/common/files/minion.conf"
+"""The minion's own settings, in the repository."""
 
 
 def render(
