@@ -1,9 +1,10 @@
-"""Compare this host's running daemons with their files, and restart them after a job."""
+"""Compare this host's running daemons with their files and programs; restart them after a job."""
 
 from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -39,6 +40,29 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
     moment = service.last_read(result["stdout"], reloads)
     return service.newer(files, moment, time.monotonic(), time.time())
+
+
+def replaced(name: str) -> list[str]:
+    """Return the program files and libraries of a service that an upgrade has replaced.
+
+    Args:
+        name: the service.
+
+    Returns:
+        The files that the service's main process still uses, although others are in their places.
+
+    Raises:
+        CommandExecutionError: systemd does not name the process.
+
+    CLI Example:
+        salt s1 daemon.replaced nginx
+    """
+    command = ["systemctl", "show", name, "--property=MainPID", "--value"]
+    pid = commands.run(__salt__["cmd.run_all"], command).strip()
+    try:
+        return service.replaced(Path(f"/proc/{pid}/maps").read_text()) if pid != "0" else []
+    except FileNotFoundError:
+        return []  # it has just ended
 
 
 def restart_afterwards(name: str, unit: str) -> None:

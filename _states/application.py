@@ -44,7 +44,12 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
     CLI Example:
         See salt/odoo/service.sls.
     """
-    return _wait(name, lambda: __salt__["application.health"](name, cookie), wait, name)
+
+    def obstacle() -> str:
+        __salt__["turn.renew"]()
+        return str(__salt__["application.health"](name, cookie))
+
+    return _wait(name, obstacle, wait, name)
 
 
 @state.fails_plainly

@@ -11,7 +11,9 @@ __opts__: dict[str, Any]
 
 
 @state.fails_plainly
-def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any]:
+def current(
+    name: str, files: list[str], restart: bool = False, turn: str | None = None
+) -> dict[str, Any]:
     """Ensure that a running service has read its files, and reload it if it has not.
 
     Unlike `watch`, this does not forget a change when a run is killed before the reload.
@@ -20,9 +22,11 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
         name: the service. A stopped service is left alone.
         files: the files that it reads when it starts and when it reloads.
         restart: whether it reads them only when it starts. Then it is restarted.
+        turn: the role whose hosts take turns for this. The host takes its turn before it restarts
+            or reloads the service; `turn.ended` ends it.
 
     Returns:
-        The state's result. It fails if the reload or the restart fails.
+        The state's result. It fails if the host gets no turn, or the reload or the restart fails.
 
     CLI Example:
         See salt/patroni/service.sls.
@@ -32,10 +36,45 @@ def current(name: str, files: list[str], restart: bool = False) -> dict[str, Any
         return state.result(name, True, f"{name} has read its files")
     action = "restart" if restart else "reload"
     if __opts__["test"]:
-        comment = f"{name} would {action}, because {', '.join(unread)} changed"
+        when = ", in the turn of this host" if turn else ""
+        comment = f"{name} would {action}{when}, because {', '.join(unread)} changed"
         return state.result(name, None, comment)
+    if turn:
+        __salt__["turn.take"](turn, f"{name} has to {action}")
     commands.systemctl(__salt__, action, name)
     return state.result(name, True, f"{name} was {action}ed", {"read": unread})
+
+
+@state.fails_plainly
+def upgraded(name: str, reload: bool = False, turn: str | None = None) -> dict[str, Any]:
+    """Ensure that a service runs the program and the libraries that are on the disk.
+
+    The packages themselves restart nothing (salt/common/packages.sls), because they would take no
+    turn.
+
+    Args:
+        name: the service.
+        reload: whether a reload starts the new program.
+        turn: the role whose hosts take turns for this, as in `current`.
+
+    Returns:
+        The state's result. It fails if the host gets no turn, or the reload or the restart fails.
+
+    CLI Example:
+        See salt/nginx/init.sls.
+    """
+    replaced = __salt__["daemon.replaced"](name)
+    if not replaced:
+        return state.result(name, True, f"{name} runs the program on the disk")
+    action = "reload" if reload else "restart"
+    if __opts__["test"]:
+        when = ", in the turn of this host" if turn else ""
+        comment = f"{name} would {action}{when}, because {', '.join(replaced)} was replaced"
+        return state.result(name, None, comment)
+    if turn:
+        __salt__["turn.take"](turn, f"{name} was upgraded")
+    commands.systemctl(__salt__, action, name)
+    return state.result(name, True, f"{name} was {action}ed", {"replaced": replaced})
 
 
 @state.fails_plainly

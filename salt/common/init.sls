@@ -6,3 +6,8 @@ include:
   - common.minion
   - tls
   - ufw
+
+# Whatever restarted in this host's turn has done so by now.
+turn-ended:
+  turn.ended:
+    - order: last

@@ -5,8 +5,15 @@ packages-whole:
   apt.whole:
     - wait: 300
 
+packages-restart-nothing:
+  file.managed:
+    - name: /usr/sbin/policy-rc.d
+    - source: salt://common/files/policy-rc.d
+    - mode: '0755'
+
 common-packages:
   pkg.installed:
     - pkgs: {{ packages.common | json }}
     - require:
         - apt: packages-whole
+        - file: packages-restart-nothing

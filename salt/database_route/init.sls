@@ -43,14 +43,22 @@ database-route-service:
         - file: database-route-pgbouncer.ini
         - file: database-route-userlist.txt
 
+database-route-upgraded:
+  daemon.upgraded:
+    - name: pgbouncer
+    - turn: app
+    - require:
+        - service: database-route-service
+
 # Only a restart moves pgbouncer to another port.
 database-route-restarted:
   daemon.current:
     - name: pgbouncer
     - files: [/etc/pgbouncer/pgbouncer.ini]
     - restart: True
+    - turn: app
     - require:
-        - service: database-route-service
+        - daemon: database-route-upgraded
 
 database-route-reloaded:
   daemon.current:

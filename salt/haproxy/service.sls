@@ -1,4 +1,5 @@
-# HAProxy restarts for files that it reads only at its start, and reloads for fragments and certificates.
+# HAProxy restarts for a file that it reads only at its start, and reloads for all others. A reload
+# closes no connection, also after an upgrade of the package: the master process starts the new program.
 include:
   - haproxy.configuration
 
@@ -19,18 +20,24 @@ haproxy-service:
 haproxy-restarted:
   daemon.current:
     - name: haproxy
-    - files:
-        - /etc/default/haproxy
-        - /etc/systemd/system/haproxy.service.d/salina.conf
+    - files: [/etc/default/haproxy]
     - restart: True
     - require:
         - service: haproxy-service
+
+haproxy-upgraded:
+  daemon.upgraded:
+    - name: haproxy
+    - reload: True
+    - require:
+        - daemon: haproxy-restarted
 
 # All files that any host may have. A file that this host does not have is ignored.
 haproxy-reloaded:
   daemon.current:
     - name: haproxy
     - files:
+        - /etc/systemd/system/haproxy.service.d/salina.conf
         - /etc/haproxy/conf.d/00-global.cfg
         - /etc/haproxy/conf.d/10-database.cfg
         - /etc/haproxy/conf.d/20-balancer.cfg
@@ -38,4 +45,4 @@ haproxy-reloaded:
         - /etc/salina/tls/ca.crt
         - /etc/salina/tls/host.crt
     - require:
-        - daemon: haproxy-restarted
+        - daemon: haproxy-upgraded

@@ -34,9 +34,17 @@ nginx-service:
     - require:
         - application: nginx-listening
 
+nginx-upgraded:
+  daemon.upgraded:
+    - name: nginx
+    - turn: app
+    - require:
+        - service: nginx-service
+
 nginx-current:
   daemon.current:
     - name: nginx
+    - turn: app
     - files: [/etc/nginx/nginx.conf]
     - require:
-        - service: nginx-service
+        - daemon: nginx-upgraded

@@ -30,6 +30,7 @@ node-current:
   daemon.current:
     - name: node
     - restart: True
+    - turn: app
     - files:
         - /etc/systemd/system/node.service
         - /etc/node/environment

@@ -26,6 +26,7 @@ odoo-current:
   daemon.current:
     - name: odoo
     - restart: True
+    - turn: app
     - files:
         - /etc/systemd/system/odoo.service
         - {{ definition.odoo.configuration }}

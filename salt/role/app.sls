@@ -5,3 +5,4 @@ include:
   - gluster.mount
   - database_route
   - nginx
+  - health

@@ -36,7 +36,9 @@ def test_configuration_is_the_repositorys(installation: Installation) -> None:
     roots = installation.run("config.get", "file_roots").data
     assert roots == {"base": [str(installation.repository / "salt")]}
     assert installation.run("config.get", "auto_accept").data is False
-    assert installation.run("config.get", "peer_run").data == {".*": ["certificates.sign"]}
+    assert installation.run("config.get", "peer_run").data == {
+        ".*": ["certificates.sign", "turn.take", "turn.end"]
+    }
 
 
 def test_ready(installation: Installation) -> None:

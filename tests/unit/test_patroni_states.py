@@ -440,3 +440,37 @@ def test_the_minion_restarts_when_the_job_has_ended() -> None:
     refused = CommandExecutionError("systemd-run --collect --unit=unit: Access denied")
     module, _ = state("daemon", unread | {"daemon.restart_afterwards": refused})
     assert failure(module.current_afterwards(*arguments)) == str(refused)
+
+
+def test_a_daemon_takes_its_turn_before_it_restarts() -> None:
+    """S4: Without a turn nothing restarts."""
+    given: Answers = {"daemon.outdated": ["/f"], "turn.take": "it has its turn"}
+    module, salt = state("daemon", given)
+    assert module.current("nginx", ["/f"], turn="app")["result"] is True
+    assert salt.called("turn.take", "service.reload") == ["turn.take", "service.reload"]
+    refused = CommandExecutionError("s1 has the turn")
+    module, salt = state("daemon", given | {"turn.take": refused})
+    assert failure(module.current("nginx", ["/f"], turn="app")) == "s1 has the turn"
+    assert salt.called("service.reload") == []
+
+
+def test_an_upgraded_daemon_restarts_in_its_turn() -> None:
+    """S4: The package restarted nothing; the next apply does."""
+    given: Answers = {"daemon.replaced": ["/usr/sbin/nginx"], "turn.take": "it has its turn"}
+    module, salt = state("daemon", given)
+    ret = module.upgraded("nginx", turn="app")
+    assert (ret["changes"], ret["comment"]) == (
+        {"replaced": ["/usr/sbin/nginx"]},
+        "nginx was restarted",
+    )
+    assert salt.called("turn.take", "service.restart") == ["turn.take", "service.restart"]
+    module, salt = state("daemon", given)
+    assert module.upgraded("haproxy", reload=True)["comment"] == "haproxy was reloaded"
+    assert salt.called("turn.take", "service.restart") == []
+    module, salt = state("daemon", given, test=True)
+    ret = module.upgraded("nginx", turn="app")
+    assert ret["comment"] == (
+        "nginx would restart, in the turn of this host, because /usr/sbin/nginx was replaced"
+    )
+    module, salt = state("daemon", {"daemon.replaced": []})
+    assert module.upgraded("nginx")["changes"] == {}

@@ -31,6 +31,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "checkout.present": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
     "daemon.current": ("patroni", ["/etc/patroni.yml"]),
     "daemon.current_afterwards": ("salt-minion", ["/etc/salt/minion"], "unit"),
+    "daemon.upgraded": ("nginx",),
     "database.present": ("roles", 0),
     "gluster.brick": ("nas1:/nas", "nas"),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
@@ -47,6 +48,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "python_environment.installed": ("/opt/odoo/odoo-14.0", "python3.9", "/lock.txt"),
     "quorum.joined": ("etcd", 0, []),
     "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
+    "turn.ended": ("turn",),
     "ufw.enabled": ("firewall", True, "low"),
     "ufw.rules": ("rules", [], []),
 }

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 PORT = 80
 """Where nginx listens for the balancers."""
+HEALTH_PORT = 8079
+"""Where the health agent listens for the balancers' checks."""
+CHECK_SECONDS = 4
+"""For the application's answer; the balancers wait a little longer (`check` of their settings)."""
 CA = "/etc/salina/tls/ca.crt"
 
 KEYS = {
@@ -54,6 +58,18 @@ KEYS = {
     "app.definition.NAME": "One key of the file; docs/settings.md explains them.",
     "app.address": "The address at which nginx listens.",
     "app.port": "The port at which nginx listens.",
+    "app.health": "The file of the health agent, which answers the balancers' checks.",
+    "app.health.application": "How the agent asks the application through nginx.",
+    "app.health.application.address": "The address of nginx.",
+    "app.health.application.port": "The port of nginx.",
+    "app.health.application.path": "The path that answers 200 while the application is healthy.",
+    "app.health.application.domain": "The host name in the question.",
+    "app.health.application.cookie": "A cookie that the question carries, or null.",
+    "app.health.application.timeout": "The seconds that the application has for its answer.",
+    "app.health.directory": "The directory on the volume in which the agent writes and reads.",
+    "app.health.disks": "A directory of each file system that must have free space.",
+    "app.health_port": "The port of the agent, beside nginx at `app.address`.",
+    "app.others": "Whether other hosts serve the application as well.",
     "app.balancers": (
         "The balancers' addresses; nginx believes only them when they name the client."
     ),
@@ -185,8 +201,8 @@ class App(Role):
     keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """The balancers send requests."""
-        yield Row("balancer", self.name, "web", str(PORT), "HTTP")
+        """The balancers send requests and health checks."""
+        yield Row("balancer", self.name, "web", f"{PORT},{HEALTH_PORT}", "HTTP, health checks")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """The ports on loopback that lead to the database."""
@@ -201,6 +217,7 @@ class App(Role):
         password = data.secrets.get(secrets.own(name, "database"))
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         servers = [peer.id for peer in fleet.having("storage")]
+        data_directory = f"{files.mount}/{name}"
         route = asdict(settings[RouteSettings])
         listen, pool_port = route.pop("listen"), route.pop("pool_port")
         return {
@@ -241,11 +258,25 @@ class App(Role):
                     "host": LOOPBACK,
                     "port": pool_port,
                 },
+                "health": {
+                    "application": {
+                        "address": address(fleet, host),
+                        "port": PORT,
+                        "path": definition["health"]["path"],
+                        "domain": application.domain,
+                        "cookie": definition["health"]["cookie"],
+                        "timeout": CHECK_SECONDS,
+                    },
+                    "directory": data_directory,
+                    "disks": ["/", "/tmp", "/var"],
+                },
+                "health_port": HEALTH_PORT,
+                "others": len(fleet.serving(name)) > 1,
                 "secrets": {
                     "admin_password": data.secrets.get(secrets.own(name, "admin")),
                     "login_password": data.secrets.get(secrets.own(name, "login")),
                 },
-                "data": f"{files.mount}/{name}",
+                "data": data_directory,
                 "settings": asdict(settings[AppSettings]),
             },
         }

@@ -38,6 +38,7 @@ KEYS = {
     "balancer.applications[].servers[].name": "The app host's id.",
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
     "balancer.applications[].servers[].port": "The port of the app host's web server.",
+    "balancer.health_port": "The port at which an app host's agent answers health checks.",
     "balancer.settings": "pillar/settings/balancer.yaml, except `balance`.",
 }
 """The meanings of the keys of its pillar."""
@@ -134,6 +135,7 @@ class Balancer(Role):
                     }
                     for one in fleet.topology.applications.values()
                 ],
+                "health_port": app.HEALTH_PORT,
                 "settings": settings,
             }
         }

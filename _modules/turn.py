@@ -1,0 +1,218 @@
+"""Take this host's turn before something restarts, and end it when the host serves again.
+
+The hosts of a tier take turns, which the master keeps (_runners/turn.py). On a host with a health
+agent, a turn begins with a drain: the balancers send no new requests, and the current ones end. The
+file of the drain (`salina.application.agent`) also names the turn, so a killed apply leaves nothing
+that the next one does not find.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.application import agent
+from salina.common import file
+from salina.common import wait as waiting
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+RECENT = 15.0
+"""Seconds. A balancer that has not asked for so long sends no requests to this host."""
+RENEW = 20.0
+"""Seconds between two renewals at the master."""
+
+
+def serving() -> bool:
+    """Return whether a balancer sends requests to this host, or still has some there.
+
+    Returns:
+        False on a host without a health agent.
+
+    CLI Example:
+        salt s1 turn.serving
+    """
+    return bool(_busy(_views()))
+
+
+def held() -> list[str]:
+    """Return the roles for which this host has a turn, or had one when an apply was killed.
+
+    Returns:
+        The roles; none without a turn.
+
+    CLI Example:
+        salt s1 turn.held
+    """
+    return sorted(_drain().get("turns", {}))
+
+
+def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
+    """Take this host's turn among the hosts of a role, and drain the host if it serves requests.
+
+    A host with a health agent that serves no requests needs no turn: nobody would notice. A host
+    that has its turn already renews it.
+
+    Args:
+        role: one of the host's roles.
+        what: what will restart, in words for those who wait meanwhile.
+        wait: seconds to wait for the turn.
+        drain: seconds that the current requests have to end. Longer ones are cut off.
+
+    Returns:
+        What happened, in words.
+
+    Raises:
+        CommandExecutionError: the turn did not come in time; the message names the holder.
+
+    CLI Example:
+        salt s1 turn.take app 'odoo restarts'
+    """
+    views, given = _views(), _drain()
+    if not given and Path(agent.SOCKET).exists() and not _busy(views):
+        return "it serves no requests, so it needs no turn"
+    _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
+    turns = {**given.get("turns", {}), role: what}
+    _record({"turns": turns, "balancers": given.get("balancers") or sorted(views)})
+
+    def busy() -> str:
+        renew()
+        return _busy(_views())
+
+    try:
+        waiting.clear(busy, drain, "its requests to end")
+    except TimeoutError as error:
+        if any(one.serving for one in _views().values()):
+            _release(turns, "")
+            raise CommandExecutionError(str(error)) from None  # the message says it all
+        return f"it has its turn, but {error}"
+    return "it has its turn and no requests"
+
+
+def renew() -> None:
+    """Keep the turn of this host, if it has one. Call this while you wait for something in it.
+
+    CLI Example:
+        salt s1 turn.renew
+    """
+    given = _drain()
+    if not given:
+        return
+    if time.time() - float(given["renewed"]) > RENEW:
+        for role, what in given["turns"].items():
+            _ask("turn.take", role, what)
+        _record(given)
+    else:
+        os.utime(agent.DRAIN)
+
+
+def end(wait: int = 120) -> str:
+    """End the drain, wait until the balancers send requests again, and end the turn.
+
+    Args:
+        wait: seconds to wait for the balancers.
+
+    Returns:
+        Why the host is not healthy, or "". With a reason the turn stays taken, because the next
+        host would meet the same fault.
+
+    Raises:
+        CommandExecutionError: the master does not answer.
+
+    CLI Example:
+        salt s1 turn.end
+    """
+    given = _drain()
+    if not given:
+        return ""
+    turns, begun, failure = given["turns"], time.monotonic(), ""
+    for role, what in turns.items():
+        _ask("turn.take", role, what)  # from now on nothing renews it
+    Path(agent.DRAIN).unlink(missing_ok=True)
+
+    def away() -> str:
+        told = agent.ask()
+        seen = agent.views(told, min(RECENT, time.monotonic() - begun))
+        serving = {name for name, one in seen.items() if one.serving}
+        missing = [name for name in given["balancers"] if name not in serving]
+        fault = "" if told["status"] == 200 else f", because of {told['reason']}"
+        return f"{', '.join(missing)} sends it none yet{fault}" if missing else ""
+
+    try:
+        if given["balancers"]:
+            waiting.clear(away, wait, "requests from the balancers")
+    except (OSError, ValueError) as error:
+        failure = str(error)
+    _release(turns, failure)
+    return failure
+
+
+def _obstacle(role: str, what: str) -> str:
+    """Return why this host cannot have its turn now."""
+    refused = _ask("turn.take", role, what)
+    alone = [name for name, one in _views().items() if one.serving and not one.others]
+    if not refused and alone and __pillar__["app"]["others"]:
+        _release([role], "")
+        return f"{', '.join(alone)} sends requests to no other host now"
+    return refused
+
+
+def _busy(views: Mapping[str, agent.View]) -> str:
+    """Return which balancers send requests to this host, or wait for answers."""
+    return "; ".join(
+        f"{name} still sends it requests" if one.serving else f"{name} waits for {one.sessions}"
+        for name, one in views.items()
+        if one.serving or one.sessions
+    )
+
+
+def _release(roles: Iterable[str], failure: str) -> None:
+    Path(agent.DRAIN).unlink(missing_ok=True)
+    for role in roles:
+        refused = _ask("turn.end", role, failure)
+        if refused:
+            raise CommandExecutionError(f"the turn for {role} did not end: {refused}")
+
+
+def _record(given: dict[str, Any]) -> None:
+    """Write the file of the drain, which the health agent and the next apply read."""
+    Path(agent.DRAIN).parent.mkdir(exist_ok=True)
+    file.put(agent.DRAIN, json.dumps({**given, "renewed": time.time()}))
+
+
+def _ask(function: str, *arguments: str) -> str:
+    """Return the master's obstacle, or "" when it agrees."""
+    answer = __salt__["publish.runner"](function, arg=list(arguments))
+    if isinstance(answer, dict) and "obstacle" in answer:
+        return str(answer["obstacle"])
+    return f"the master gave no answer to {function}: {answer or 'none'}"
+
+
+def _clear(obstacle: Callable[[], str], seconds: int, what: str) -> None:
+    try:
+        waiting.clear(obstacle, seconds, what)
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def _views() -> dict[str, agent.View]:
+    """Return how the balancers see this host; nothing on a host without an agent."""
+    try:
+        return agent.views(agent.ask(), RECENT)
+    except (OSError, ValueError):
+        return {}  # without its agent, the balancers take the host for dead
+
+
+def _drain() -> dict[str, Any]:
+    """Return what the file of the drain says, or {} without one."""
+    try:
+        return dict(json.loads(Path(agent.DRAIN).read_text()))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,131 @@
+"""The turns of hosts that restart something: who has one, and who must wait.
+
+The master keeps them, because every apply needs the master anyway, and a host that is being
+repaired may lack everything else. A turn ends by itself when its holder does not renew it. A holder
+that is not healthy afterwards keeps the others from the same fate: they are refused, with its name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from salina.common import file
+
+LEASE = 120.0
+"""Seconds after which a turn that was not renewed has ended."""
+
+Turns = dict[str, list["Turn"]]
+"""The turns of each tier."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A host's turn.
+
+    `what` says in words what the host restarts. `begun` and `until` are seconds since 1970.
+    `failure` is empty, or says why the host was not healthy at the end of its turn; then the turn
+    does not end by itself.
+    """
+
+    host: str
+    what: str
+    begun: float
+    until: float
+    failure: str = ""
+
+
+def current(turns: Iterable[Turn], hosts: Iterable[str], now: float) -> list[Turn]:
+    """Return the turns that have not ended: neither by time, nor because the host is gone.
+
+    Args:
+        turns: a tier's turns.
+        hosts: the hosts of the fleet.
+        now: the time.
+    """
+    known = set(hosts)
+    return [one for one in turns if one.host in known and (one.failure or one.until > now)]
+
+
+def obstacle(turns: Iterable[Turn], host: str, places: int, now: float) -> str:
+    """Return why a host cannot have a turn now, or "".
+
+    Args:
+        turns: the tier's current turns.
+        host: the host that asks.
+        places: how many hosts may have a turn at the same time.
+        now: the time.
+    """
+    others = [one for one in turns if one.host != host]
+    for one in others:
+        if one.failure:
+            return (
+                f"{one.host} is not healthy after its own turn: {one.failure}\nnext: repair it, "
+                f"then salt {one.host} state.apply   (or salt-run turn.clear {one.host})"
+            )
+    if len(others) < places:
+        return ""
+    return "; ".join(
+        f"{one.host} has the turn, for {now - one.begun:.0f} s now: {one.what}" for one in others
+    )
+
+
+def take(
+    turns: list[Turn], host: str, what: str, places: int, now: float
+) -> tuple[list[Turn], str]:
+    """Give a host a turn, or renew the one that it has.
+
+    Args:
+        turns: the tier's current turns.
+        host: the host that asks.
+        what: what it restarts, in words.
+        places: how many hosts may have a turn at the same time.
+        now: the time.
+
+    Returns:
+        The tier's turns, and the obstacle, or "".
+    """
+    refused = obstacle(turns, host, places, now)
+    if refused:
+        return turns, refused
+    own = next((one for one in turns if one.host == host), Turn(host, what, now, now))
+    renewed = replace(own, what=what, until=now + LEASE, failure="")
+    return [one for one in turns if one.host != host] + [renewed], ""
+
+
+def end(turns: list[Turn], host: str, failure: str) -> list[Turn]:
+    """End a host's turn.
+
+    Args:
+        turns: the tier's current turns.
+        host: the host.
+        failure: why it is not healthy, or "".
+    """
+    left = [one for one in turns if one.host != host]
+    return left + [replace(one, failure=failure) for one in turns if failure and one.host == host]
+
+
+def read(path: Path) -> Turns:
+    """Return the turns in a file; a missing file has none."""
+    try:
+        return {
+            tier: [Turn(**one) for one in turns]
+            for tier, turns in json.loads(path.read_text()).items()
+        }
+    except FileNotFoundError:
+        return {}
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[Turns]:
+    """Let one process at a time change the turns in a file."""
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        turns = read(path)
+        yield turns
+        content = {tier: [asdict(one) for one in found] for tier, found in turns.items() if found}
+        file.put(path, json.dumps(content))

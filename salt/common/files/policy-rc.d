@@ -1,0 +1,13 @@
+#!/bin/sh
+# Managed by Salt (salt/common). Packages ask here before they start, restart or stop a service. An
+# upgrade must not restart what serves, because it would take no turn: the next apply does that
+# (`daemon.upgraded`). 101 forbids the action.
+while [ "${1#--}" != "$1" ]; do shift; done
+case ${1%.service} in
+haproxy | nginx | pgbouncer)
+    case $2 in
+    stop | *restart* | *reload*) exit 101 ;;
+    esac
+    ;;
+esac
+exit 0

@@ -1,0 +1,140 @@
+"""S4: A host takes its turn: the module that drains it, and the state that ends the turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina.application import agent
+from tests.loading import load, states
+
+SERVING = agent.View("UP", 100, 300, 0)
+DRAINED = agent.View("NOLB", 0, 200, 0)
+
+
+class Host:
+    """A host's agent, the balancer that asks it, and the master; all of them pretended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.drain = folder / "drain"
+        self.view = SERVING
+        self.sessions = 0
+        self.refusals: list[str] = []
+        self.asked: list[tuple[str, ...]] = []
+        self.status = 200
+        self.others = True
+
+    def ask(self) -> dict[str, Any]:
+        if agent.draining(str(self.drain), time.time()):
+            view = agent.View("NOLB", 0, 200, self.sessions)
+        else:
+            view = self.view
+        shown = {**view.__dict__, "age": 0.0}
+        return {"status": self.status, "reason": "files: dead", "balancers": {"lb1": shown}}
+
+    def runner(self, function: str, arg: list[str]) -> dict[str, str]:
+        self.asked.append((function, *arg))
+        if function == "turn.take" and self.refusals:
+            return {"obstacle": self.refusals.pop(0)}
+        return {"obstacle": ""}
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    found = Host(tmp_path)
+    (tmp_path / "socket").touch()
+    monkeypatch.setattr(agent, "DRAIN", str(found.drain))
+    monkeypatch.setattr(agent, "SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(agent, "ask", found.ask)
+    return found
+
+
+@pytest.fixture
+def turn(host: Host) -> ModuleType:
+    pillar = {"app": {"others": host.others}}
+    return load("_modules/turn.py", salt={"publish.runner": host.runner}, pillar=pillar)
+
+
+def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, host: Host) -> None:
+    """S4: Without requests the service restarts; with requests again the next host may."""
+    assert turn.serving()
+    assert turn.take("app", "odoo", wait=0, drain=0) == "it has its turn and no requests"
+    assert turn.held() == ["app"]
+    assert json.loads(host.drain.read_text())["balancers"] == ["lb1"]
+    assert not turn.serving()
+    assert turn.end(wait=0) == ""
+    assert not host.drain.exists() and turn.held() == []
+    assert host.asked[0] == ("turn.take", "app", "odoo")
+    assert host.asked[-1] == ("turn.end", "app", "")
+
+
+def test_a_host_that_serves_nobody_needs_no_turn(turn: ModuleType, host: Host) -> None:
+    """S4: So a first deployment is not slower, and a broken host is repaired at once."""
+    host.view = agent.View("DOWN", 0, 200, 0)
+    assert turn.take("app", "odoo") == "it serves no requests, so it needs no turn"
+    assert host.asked == [] and turn.held() == []
+
+
+def test_without_a_turn_nothing_is_drained(turn: ModuleType, host: Host) -> None:
+    """S4: The message names the holder."""
+    host.refusals = ["s2 has the turn"]
+    with pytest.raises(CommandExecutionError, match="s2 has the turn"):
+        turn.take("app", "odoo", wait=0)
+    assert not host.drain.exists()
+
+
+def test_the_last_host_that_serves_does_not_leave(turn: ModuleType, host: Host) -> None:
+    """S4: While no other host of the tier serves, this one stays."""
+    host.view = agent.View("UP", 100, 100, 0)
+    with pytest.raises(CommandExecutionError, match="lb1 sends requests to no other host now"):
+        turn.take("app", "odoo", wait=0)
+    assert host.asked[-1] == ("turn.end", "app", "")
+
+
+def test_long_requests_are_waited_for_with_a_bound(turn: ModuleType, host: Host) -> None:
+    host.sessions = 2
+    said = turn.take("app", "odoo", wait=0, drain=0)
+    assert said == "it has its turn, but waited 0 s for its requests to end: lb1 waits for 2"
+
+
+def test_an_unhealthy_host_says_so_and_keeps_its_turn(turn: ModuleType, host: Host) -> None:
+    """S4: The next host would meet the same fault."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    host.view, host.status = agent.View("DOWN", 0, 200, 0), 503
+    failure = turn.end(wait=0)
+    assert failure.endswith("lb1 sends it none yet, because of files: dead")
+    assert host.asked[-1] == ("turn.end", "app", failure)
+
+
+def test_the_next_apply_ends_what_a_killed_one_left(turn: ModuleType, host: Host) -> None:
+    """S4, K2: The file of the drain names the turn, also after its lease."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    then = time.time() - agent.LEASE - 1
+    os.utime(host.drain, (then, then))
+    assert turn.serving() and turn.held() == ["app"]
+    assert turn.end(wait=0) == ""
+
+
+def test_two_roles_of_a_host(turn: ModuleType, host: Host) -> None:
+    turn.take("app", "odoo", wait=0, drain=0)
+    turn.take("database", "patroni", wait=0, drain=0)
+    assert turn.held() == ["app", "database"]
+    turn.end(wait=0)
+    assert host.asked[-2:] == [("turn.end", "app", ""), ("turn.end", "database", "")]
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_the_last_state_ends_the_turn(test: bool) -> None:
+    """S4: It fails when the host does not serve, and predicts without a change."""
+    for held, failure, result in (([], "", True), (["app"], "", True), (["app"], "dead", False)):
+        salt = {"turn_held": lambda held=held: held, "turn_end": lambda failure=failure: failure}
+        ret = states("turn", test, **salt).ended("turn")
+        assert ret["result"] is (None if test and held else result)
+        assert bool(ret["changes"]) == bool(held and not failure) or test
