@@ -244,6 +244,77 @@ def patch(changes: dict[str, Any]) -> None:
         )
 
 
+def incomplete() -> str:
+    """Return why the cluster has no primary, or which member does not stream from it, or "".
+
+    Returns:
+        The reason, or "".
+
+    CLI Example:
+        salt bbdd1 patroni.incomplete
+    """
+    __salt__["turn.renew"]()  # a restart in this host's turn waits here
+    try:
+        return patroni.incomplete(cluster(), _pillar()["settings"]["synchronous_mode"])
+    except CommandExecutionError as error:
+        return str(error)
+
+
+def pending() -> list[str]:
+    """Return the hosts whose PostgreSQL needs a restart for a changed parameter, the primary last.
+
+    Returns:
+        The hosts' ids.
+
+    Raises:
+        CommandExecutionError: no member answers.
+
+    CLI Example:
+        salt bbdd1 patroni.pending
+    """
+    return patroni.pending(cluster())
+
+
+def needs_restart(parameters: list[str]) -> bool:
+    """Return whether PostgreSQL reads one of the parameters only when it starts.
+
+    Args:
+        parameters: their names.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 patroni.needs_restart '[max_connections]'
+    """
+    sql = "SELECT name FROM pg_settings WHERE context = 'postmaster'"
+    return bool({*__salt__["database.query"](sql).split()} & {*parameters})
+
+
+def restart(host: str) -> None:
+    """Have Patroni restart PostgreSQL on a database host, and wait until it has.
+
+    Args:
+        host: the database host's id.
+
+    Raises:
+        CommandExecutionError: no database host has this id, or Patroni refused.
+
+    CLI Example:
+        salt bbdd1 patroni.restart bbdd2
+    """
+    addresses = {one["name"]: one["address"] for one in _pillar()["members"]}
+    if host not in addresses:
+        raise CommandExecutionError(
+            f"host: {host!r} is not a database host; choose one of: {', '.join(addresses)}"
+        )
+    status, answer = _ask(addresses[host], "POST", "restart", {}, timeout=120)
+    if status != 200:
+        raise CommandExecutionError(
+            f"Patroni refused to restart PostgreSQL on {host} (HTTP {status}): {answer}"
+        )
+
+
 def switchover(candidate: str | None = None) -> str:
     """Make another host the primary, in order and without losing data.
 
@@ -276,9 +347,16 @@ def _pillar() -> dict[str, Any]:
 
 
 def _own(method: str, path: str, body: Any = None, timeout: float = 5) -> tuple[int, Any]:
-    """Send a request to this host's own member, with a login if the request changes something."""
+    """Send a request to this host's own member."""
+    return _ask(_pillar()["address"], method, path, body, timeout)
+
+
+def _ask(
+    address: str, method: str, path: str, body: Any = None, timeout: float = 5
+) -> tuple[int, Any]:
+    """Send a request to a member, with a login if the request changes something."""
     pillar = _pillar()
-    url = patroni.rest_url(pillar, pillar["address"], path)
+    url = patroni.rest_url(pillar, address, path)
     login = None if method == "GET" else ("patroni", pillar["passwords"]["rest"])
     try:
         return call(method, url, Identity(login=login), body, timeout)

@@ -154,7 +154,8 @@ def retire(hosts: Sequence[str]) -> list[str]:
     silent = minions.silent(__opts__, known, KNOWN_SECONDS)
     alive = [host for host in known if host not in silent]
     kinds = {str(one["kind"]) for one in site.definitions.values()}
-    units = ["nginx", *sorted(kinds), "pgbouncer", "haproxy"]
+    agent = ("salina-health.socket", "salina-health")
+    units = [*agent, "nginx", *sorted(kinds), "pgbouncer", "haproxy"]
     if alive:
         # results do not matter: a unit may be missing, and the host is destroyed next
         client = minions.client(__opts__)

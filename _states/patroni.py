@@ -12,6 +12,10 @@ from salina.common import wait as waiting
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
+ROLE = "database"
+"""The role whose hosts take turns."""
+ROUND = 30
+"""Seconds in which Patroni certainly compares the parameters; its rounds are shorter."""
 START = "start the host that has the data (in a new fleet: the host with `first: true`)"
 
 
@@ -81,6 +85,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     if old:
+        __salt__["turn.take"](ROLE, f"{name} has to restart")
         ret["changes"] |= {"restarted": old} | _hand_over(name, wait)
         commands.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
@@ -88,14 +93,22 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
 
 
 @state.fails_plainly
-def configured(name: str) -> dict[str, Any]:
-    """Ensure that the members' shared configuration matches the settings.
+def configured(name: str, wait: int = 300) -> dict[str, Any]:
+    """Ensure that the members' shared configuration matches the settings, and that it has effect.
 
     Patroni reads it from its file only when it initialises the cluster. Any member may change it.
-    If PostgreSQL needs a restart for a setting, the state says so and leaves it to the operator.
+    If PostgreSQL needs a restart for a parameter, this host takes its turn and restarts the whole
+    cluster, one host after the other: first the replicas; then a replica becomes the primary, and
+    the old primary restarts. The other hosts find nothing left to do.
+
+    A lower value of max_connections, max_worker_processes, max_wal_senders,
+    max_locks_per_transaction or max_prepared_transactions has effect only after the primary
+    restarts in its place, because a replica never has less than its primary. The state says so and
+    leaves that to the operator.
 
     Args:
         name: free text.
+        wait: seconds to wait for each step.
 
     Returns:
         The state's result. It fails if the member does not answer, or refuses.
@@ -114,29 +127,66 @@ def configured(name: str) -> dict[str, Any]:
         left = __salt__["patroni.drift"]()
         comment = f"it still differs: {left}" if left else "the configuration was changed"
         ret = state.result(name, not left, comment, drift)
-    member = __salt__["patroni.member"]()
-    if member.get("pending_restart"):
-        reasons = ", ".join(member.get("pending_restart_reason", {})) or "see patronictl list"
-        ret["comment"] += f"; PostgreSQL needs a restart for: {reasons}"
+    parameters = list((drift.get("postgresql") or {}).get("parameters") or {})
+    if parameters and not __opts__["test"] and __salt__["patroni.needs_restart"](parameters):
+        # Patroni compares the parameters in its next round
+        waiting.until(__salt__["patroni.pending"], ROUND)
+    pending = __salt__["patroni.pending"]()
+    if pending and __opts__["test"]:
+        comment = f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
+        return state.result(name, None, comment)
+    if pending and ret["result"]:
+        restarted = _restarted(wait)
+        if restarted:
+            ret["changes"] = {**ret["changes"], "restarted": restarted}
+        left = __salt__["patroni.pending"]()
+        if left:
+            ret["comment"] += (
+                f"; {', '.join(left)} must restart in place for a lower value, which interrupts "
+                f"all users for a moment: salt {__opts__['id']} patroni.restart {left[-1]}"
+            )
     return ret
+
+
+def _restarted(wait: int) -> list[str]:
+    """Restart PostgreSQL where it is necessary, in this host's turn; return where."""
+    __salt__["turn.take"](ROLE, "PostgreSQL restarts for a parameter")
+    done = []
+    for host in __salt__["patroni.pending"]():  # another host may have done it meanwhile
+        done.append(host)
+        if host == __salt__["patroni.leader"]() and _handed_over(wait):
+            continue  # a primary that becomes a replica restarts
+        __salt__["patroni.restart"](host)
+        waiting.clear(__salt__["patroni.incomplete"], wait, "the database cluster to be complete")
+    return done
 
 
 def _hand_over(name: str, wait: int) -> dict[str, str]:
     """If this host is the primary of several, make another one the primary; return which one."""
-    members = __salt__["patroni.cluster"]()["members"]
-    if __salt__["patroni.member"]().get("role") == "replica" or len(members) == 1:
+    if __salt__["patroni.member"]().get("role") == "replica":
         return {}
+    by_hand = f"if there is none, restart by hand: salt {__opts__['id']} service.restart {name}"
+    if not _handed_over(wait, f" ({by_hand})"):
+        return {}
+    return {"handed over to": str(__salt__["patroni.leader"]())}
+
+
+def _handed_over(wait: int, advice: str = "") -> bool:
+    """Make another host the primary; return False if there is no other."""
+    if len(__salt__["patroni.cluster"]()["members"]) == 1:
+        return False
 
     def refused() -> str:
+        __salt__["turn.renew"]()
         try:
             __salt__["patroni.switchover"]()
         except CommandExecutionError as error:
             return str(error)
         return ""
 
-    by_hand = f"if there is none, restart by hand: salt {__opts__['id']} service.restart {name}"
-    waiting.clear(refused, wait, f"a replica that can take over ({by_hand})")
-    return {"handed over to": str(__salt__["patroni.leader"]())}
+    waiting.clear(refused, wait, f"a replica that can take over{advice}")
+    waiting.clear(__salt__["patroni.incomplete"], wait, "the database cluster to be complete")
+    return True
 
 
 def _wait_working(name: str, wait: int) -> dict[str, str]:
@@ -144,6 +194,7 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
     changes = {}
 
     def obstacle() -> str:
+        __salt__["turn.renew"]()
         if __salt__["patroni.half_copied"]():
             try:
                 __salt__["patroni.copy_again"]()

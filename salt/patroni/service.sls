@@ -49,5 +49,6 @@ patroni-working:
 
 patroni-configured:
   patroni.configured:
+    - wait: {{ wait }}
     - require:
         - patroni: patroni-working

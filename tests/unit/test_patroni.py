@@ -177,3 +177,38 @@ def test_leader() -> None:
 )
 def test_obstacle(member: dict[str, Any], expected: str) -> None:
     assert patroni.obstacle(member) == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "incomplete", "pending"),
+    [
+        ([("bbdd1", "leader", "running"), ("bbdd2", "sync_standby", "streaming")], "", []),
+        ([("bbdd1", "leader", "running")], "", []),
+        ([("bbdd2", "replica", "streaming")], "there is no primary", []),
+        (
+            [("bbdd1", "leader", "running"), ("bbdd2", "replica", "starting")],
+            "bbdd2 is starting",
+            [],
+        ),
+        (
+            [("bbdd1", "leader", "running"), ("bbdd2", "replica", "streaming")],
+            "no replica is synchronous yet",
+            [],
+        ),
+        (
+            [("bbdd1", "leader", "running", 1), ("bbdd2", "sync_standby", "streaming", 1)],
+            "",
+            ["bbdd2", "bbdd1"],
+        ),
+    ],
+)
+def test_a_cluster_as_its_members_tell(
+    members: list[tuple[Any, ...]], incomplete: str, pending: list[str]
+) -> None:
+    """S4: Which members do not work yet, and in which order they restart."""
+    keys = ("name", "role", "state", "pending_restart")
+    cluster = {"members": [dict(zip(keys, one, strict=False)) for one in members]}
+    assert patroni.incomplete(cluster, synchronous=True) == incomplete
+    assert patroni.pending(cluster) == pending
+    if "synchronous" in incomplete:
+        assert patroni.incomplete(cluster, synchronous=False) == ""

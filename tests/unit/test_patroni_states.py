@@ -25,6 +25,11 @@ class Pretended:
             "service.enable": True,
             "service.restart": True,
             "service.reload": True,
+            "turn.take": "it has its turn",
+            "turn.renew": None,
+            "patroni.pending": [],
+            "patroni.incomplete": "",
+            "patroni.needs_restart": False,
         } | answers
         self.calls: list[tuple[Any, ...]] = []
 
@@ -332,12 +337,58 @@ def test_a_change_of_the_configuration_is_predicted() -> None:
     assert module.configured("c")["result"] is None
 
 
-def test_a_pending_restart_is_told() -> None:
-    pending = {"pending_restart": True, "pending_restart_reason": {"max_connections": {}}}
-    answers = MEMBER | {"patroni.drift": {}, "patroni.member": pending}
-    assert (
-        "a restart for: max_connections" in state("patroni", answers)[0].configured("c")["comment"]
+TWO = {"members": [{"name": "bbdd1", "role": "leader"}, {"name": "bbdd2", "role": "sync_standby"}]}
+
+
+def test_a_parameter_restarts_the_replica_then_the_old_primary() -> None:
+    """S4: The replica first; then it takes over, which restarts the old primary."""
+    pending = Sequence(["bbdd2", "bbdd1"], ["bbdd2", "bbdd1"], [])
+    answers = MEMBER | {
+        "patroni.drift": {},
+        "patroni.pending": pending,
+        "patroni.leader": "bbdd1",
+        "patroni.cluster": TWO,
+        "patroni.restart": None,
+        "patroni.switchover": "done",
+    }
+    module, salt = state("patroni", answers)
+    ret = module.configured("c")
+    assert (ret["result"], ret["changes"]) == (True, {"restarted": ["bbdd2", "bbdd1"]})
+    steps = [call for call in salt.calls if call[0] in ("turn.take", "patroni.restart")]
+    assert steps == [
+        ("turn.take", "database", "PostgreSQL restarts for a parameter"),
+        ("patroni.restart", "bbdd2"),
+    ]
+    assert salt.called("patroni.restart", "patroni.switchover")[-1] == "patroni.switchover"
+
+
+def test_another_host_may_have_restarted_them_meanwhile() -> None:
+    answers = MEMBER | {"patroni.drift": {}, "patroni.pending": Sequence(["bbdd2"], [])}
+    ret = state("patroni", answers)[0].configured("c")
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_a_restart_for_a_parameter_is_predicted() -> None:
+    answers = {"patroni.obstacle": "", "patroni.drift": {}, "patroni.pending": ["bbdd2"]}
+    module, salt = state("patroni", answers, test=True)
+    ret = module.configured("c")
+    assert (ret["result"], ret["comment"]) == (
+        None,
+        "PostgreSQL would restart on bbdd2, one host after the other",
     )
+    assert salt.called("turn.take") == []
+
+
+def test_a_lower_value_is_left_to_the_operator() -> None:
+    """S4: A replica never has less than its primary, so only a restart in place helps."""
+    answers = MEMBER | {
+        "patroni.drift": {},
+        "patroni.pending": ["bbdd2"],
+        "patroni.leader": "bbdd1",
+        "patroni.restart": None,
+    }
+    comment = state("patroni", answers)[0].configured("c")["comment"]
+    assert comment.endswith("for a moment: salt bbdd1 patroni.restart bbdd2")
 
 
 # database

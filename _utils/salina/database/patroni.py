@@ -192,6 +192,37 @@ def leader(cluster: dict[str, Any]) -> str | None:
     return None
 
 
+def incomplete(cluster: dict[str, Any], synchronous: bool) -> str:
+    """Return which members do not work, or "": there is a primary, and all others stream from it.
+
+    Args:
+        cluster: Patroni's answer to ``GET /cluster``.
+        synchronous: whether a commit waits for a replica, so that one must be synchronous.
+    """
+    members = cluster["members"]
+    if not any(one.get("role") == "leader" and one["state"] == "running" for one in members):
+        return "there is no primary"
+    waiting = [
+        f"{one['name']} is {one['state']}"
+        for one in members
+        if one.get("role") != "leader" and one["state"] != "streaming"
+    ]
+    wanted = synchronous and len(members) > 1
+    if not waiting and wanted and all(one["role"] != "sync_standby" for one in members):
+        waiting = ["no replica is synchronous yet"]
+    return ", ".join(waiting)
+
+
+def pending(cluster: dict[str, Any]) -> list[str]:
+    """Return the hosts that need a restart of PostgreSQL, the primary last.
+
+    Args:
+        cluster: Patroni's answer to ``GET /cluster``.
+    """
+    found = [one for one in cluster["members"] if one.get("pending_restart")]
+    return [one["name"] for one in sorted(found, key=lambda one: one.get("role") == "leader")]
+
+
 def obstacle(member: dict[str, Any]) -> str:
     """Return why a member does not work in the cluster yet, from ``GET /patroni``; "" when it
     does.

@@ -1,0 +1,114 @@
+"""S4: Changes that users never notice: hosts restart in their turns, under traffic."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from salina.common import wait
+from tests.lab.lab import execute, lab, run, salt, shell
+from tests.lab.tiers import APPS
+from tests.lab.traffic import Traffic
+
+pytestmark = pytest.mark.lab
+
+PLACE = "/run/salina-changed"
+HOSTS = [*APPS, "lb1"]
+
+
+@contextmanager
+def edited(path: str, script: str) -> Iterator[None]:
+    """Let the master see another version of a file of the repository, made by a script of sed."""
+    copy = f"{PLACE}/{path.replace('/', '-')}"
+    shell(
+        "salt",
+        f"mkdir -p {PLACE}; sed '{script}' /srv/salina/{path} >{copy}\n"
+        f"! cmp -s {copy} /srv/salina/{path}; mount --bind {copy} /srv/salina/{path}",
+    )
+    try:
+        yield
+    finally:
+        shell("salt", f"umount /srv/salina/{path}; rm {copy}")
+
+
+def started(unit: str) -> dict[str, float]:
+    """Return when a unit started on each app host, in seconds since the machine booted."""
+    show = ["systemctl", "show", unit, "--property=ExecMainStartTimestampMonotonic", "--value"]
+    return {host: int(run(host, *show)) / 1e6 for host in APPS}
+
+
+def applied() -> None:
+    """Apply everything on all app hosts and the balancer at once."""
+    answers = salt("-L", ",".join(HOSTS), "state.apply")
+    failed = {
+        host: [one["comment"] for one in found.values() if one["result"] is False]
+        if isinstance(found, dict)
+        else found
+        for host, found in answers.items()
+    }
+    assert failed == {host: [] for host in HOSTS}
+
+
+def one_after_the_other(before: dict[str, float], after: dict[str, float]) -> None:
+    """Assert that every host restarted, and none before the last one served again."""
+    assert all(after[host] > before[host] for host in APPS), (before, after)
+    for earlier, later in itertools.pairwise(sorted(after.values())):
+        assert later - earlier > 3, after
+
+
+@contextmanager
+def nobody_notices() -> Iterator[None]:
+    """Assert that no request of a session failed in the meantime."""
+    with Traffic() as traffic:
+        begun = 0.0
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to begin")
+        yield
+        begun = max(each.begun for each in traffic.requests())
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
+        assert traffic.failed() == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """The fleet is whole before and after, whatever a test did."""
+    lab("salt-run", "fleet.ready")
+    yield
+    applied()
+    assert lab("salt-run", "--out=json", "turn.show").strip() in ("{}", '{"app of crm": []}')
+
+
+def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
+    """S4: A limit of Odoo, and the files of nginx, pgbouncer and the balancer."""
+    before = started("odoo")
+    with ExitStack() as changes, nobody_notices():
+        for path, script in {
+            "pillar/settings/app.yaml": "s/^limit_time_cpu:.*/limit_time_cpu: 61/",
+            "salt/nginx/files/nginx.conf": "s/keepalive 16/keepalive 17/",
+            "salt/database_route/files/pgbouncer.ini": "1a # changed",
+            "pillar/settings/balancer.yaml": "s/^server:.*/server: 299s/",
+        }.items():
+            changes.enter_context(edited(path, script))
+        applied()
+        one_after_the_other(before, started("odoo"))
+    assert "limit_time_cpu = 61" in run("s1", "cat", "/etc/odoo/odoo.conf")
+
+
+def test_an_upgraded_package_restarts_in_its_turn() -> None:
+    """S4: apt replaces the programs and restarts nothing; the next apply does, in turns."""
+    packages = "haproxy nginx pgbouncer"
+    before = started("nginx")
+    with nobody_notices():
+        for host in HOSTS:
+            installed = packages if host in APPS else "haproxy"
+            install = f"apt-get install -qq --reinstall -o DPkg::Lock::Timeout=60 {installed}"
+            done = execute(host, "sh", "-ec", f"DEBIAN_FRONTEND=noninteractive {install}")
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert started("nginx") == before
+        assert "/usr/sbin/nginx" in salt("s1", "daemon.replaced", "nginx")["s1"]
+        applied()
+        one_after_the_other(before, started("nginx"))
+    for name in packages.split():
+        assert salt("s1", "daemon.replaced", name)["s1"] == []
