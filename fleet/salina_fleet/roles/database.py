@@ -93,7 +93,9 @@ PARAMETERS: Mapping[str, Scalar] = {
 class DatabaseSettings(Tuning):
     """PostgreSQL under Patroni. Why these defaults: docs/decisions/0002-patroni.md."""
 
-    version: int = number(15, 13, 99, "PostgreSQL's major version.")
+    version: int = number(
+        15, 15, 15, "PostgreSQL's major version; the hosts install only that of Debian 12."
+    )
     port: int = number(5432, 1, 65535, "PostgreSQL's port on the database hosts.")
     rest_port: int = number(
         8008, 1, 65535, "The port of Patroni's REST interface, which names the primary."

@@ -75,7 +75,7 @@ class Number(Rule):
 
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
-        self.words = f"a number from {low} to {high}"
+        self.words = f"a number from {low} to {high}" if low < high else str(low)
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
         if type(value) is int and self.low <= value <= self.high:
