@@ -84,6 +84,19 @@ def test_s8_as_it_should_run() -> None:
     assert not [name for name in SECRETS if run("all", "cat", name).strip() in shown]
 
 
+def test_s8_the_sandbox_lets_it_list_its_network_interfaces() -> None:
+    """S8: os.networkInterfaces() works in the unit's sandbox; it opens a netlink socket."""
+    name = "RestrictAddressFamilies"
+    families = run("all", "systemctl", "show", "node", f"--property={name}", "--value").strip()
+    command = ["node", "-p", "Object.keys(os.networkInterfaces()).includes('lo')"]
+    shown = run(
+        "all", "systemd-run", "--pipe", "--wait", "--quiet",
+        "--property=User=node", "--property=EnvironmentFile=/etc/node/environment",
+        f"--property={name}={families}", "--", "/usr/bin/env", *command,
+    )  # fmt: skip
+    assert shown.strip() == "true"
+
+
 def test_s8_restarted_after_a_failure() -> None:
     """S8: systemd starts the service again after its process died."""
     before = pid()

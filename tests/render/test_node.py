@@ -95,6 +95,7 @@ def test_s8_unit(crm: Minion) -> None:
         "ExecStart=/bin/sh -c 'exec node ./bin/www >>/var/log/node/node.log 2>&1'",
         "Restart=always",
         "ProtectSystem=strict",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         "ReadWritePaths=/mnt/nas /var/log/node /var/cache/node",
     ):
         assert line in unit
