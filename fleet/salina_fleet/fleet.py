@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import ALL, NETWORK, Row
 from salina_fleet.roles import ROLES
-
-SSH = Row(NETWORK, ALL, "management", "22", "SSH")
-"""The row of the table that leads to every host, whatever its roles."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class Fleet:
         """The one table of who talks to whom, from the clients inwards."""
         inwards = sorted(ROLES.values(), key=lambda role: role.column)
         rows = (row for role in inwards for row in role.rows(self.topology, self.settings))
-        return (SSH, *rows)
+        port = str(self.settings[FirewallSettings].ssh_port)
+        return (Row(NETWORK, ALL, "management", port, "SSH"), *rows)
 
     def tiers(self) -> list[tuple[str, list[str]]]:
         """Return a deployment's order: each tier's roles, and its hosts' ids, each host once."""

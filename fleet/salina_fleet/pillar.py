@@ -7,12 +7,12 @@ knowledge nor the cost of its pillar grows with the fleet beyond that. All keys:
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from salina_fleet import policy, secrets
 from salina_fleet.fleet import Fleet
-from salina_fleet.model.settings import FirewallSettings, TlsSettings
+from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.settings import TlsSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.role import MasterData, Pillar
 from salina_fleet.roles import ROLES
@@ -62,7 +62,7 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].address": "The address of the daemon.",
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
-    "ufw.settings": "pillar/settings/firewall.yaml.",
+    "ufw.settings": "The keys of pillar/settings/firewall.yaml that are neither rules nor ports.",
     "tls": "The host's certificate, which the CA on the master signs.",
     "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
     "tls.common_name": "The common name of the certificate: the host's id.",
@@ -157,7 +157,7 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             for peer in fleet.having(name)
         ],
         "forward_ping": [fleet.topology.service.address] if forward else [],
-        "settings": asdict(fleet.settings[FirewallSettings]),
+        "settings": {"logging": fleet.settings[FirewallSettings].logging},
     }
 
 

@@ -8,9 +8,11 @@ against are derived from it. The firewalls drop everything else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from salina_fleet.fleet import Fleet
+from salina_fleet.model.firewall import FirewallSettings, OperatorRule
 from salina_fleet.model.topology import Host
 from salina_fleet.role import ALL, ANY, NETWORK, Row
 from salina_fleet.roles import ROLES
@@ -41,13 +43,25 @@ def markdown(fleet: Fleet) -> str:
             row.comment,
         )
         lines.append(f"| {' | '.join(cells)} |")
+    for rule in fleet.settings[FirewallSettings].added:
+        network = fleet.topology.networks[rule.network]
+        cells = (
+            EVERYBODY.get(rule.source or NETWORK, rule.source or ""),
+            rule.role or rule.host or EVERYBODY[ALL],
+            f"{network.name} ({network.cidr})",
+            rule.ports.replace(",", ", ").replace(":", "-"),
+            rule.protocol.upper(),
+            rule.comment,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def rules(fleet: Fleet, host: Host) -> list[dict[str, str]]:
     """Return the ufw rules of one host: one for each source of each row that leads to it.
 
-    A host that is both ends needs none, since ufw lets loopback pass.
+    The rules that the operator added for the host (pillar/settings/firewall.yaml) are the last. A
+    host that is both ends needs none, since ufw lets loopback pass.
     """
     found = []
     for row in fleet.rows:
@@ -64,7 +78,22 @@ def rules(fleet: Fleet, host: Host) -> list[dict[str, str]]:
                     "to": to,
                 }
             )
-    return found
+    return found + _added(fleet, host)
+
+
+def _added(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+    """Return the ufw rules of one host that the operator added."""
+    return [
+        {
+            "comment": rule.comment,
+            "proto": rule.protocol,
+            "ports": rule.ports,
+            "from": rule.source or fleet.topology.networks[rule.network].cidr,
+            "to": host.addresses[rule.network],
+        }
+        for rule in fleet.settings[FirewallSettings].added
+        if rule.covers(host)
+    ]
 
 
 def _sources(fleet: Fleet, row: Row, host: Host) -> Iterator[tuple[str, str]]:
@@ -153,6 +182,9 @@ def allowed(fleet: Fleet, source: str, target: str) -> frozenset[Opening]:
             continue
         if _may(fleet, row, source, target):
             found.add(Opening(fleet.address(here, row.link), row.proto, row.ports))
+    for rule in fleet.settings[FirewallSettings].added:
+        if rule.covers(here) and _may_by(fleet, rule, source, target):
+            found.add(Opening(here.addresses[rule.network], rule.protocol, rule.ports))
     return frozenset(found)
 
 
@@ -166,3 +198,13 @@ def _may(fleet: Fleet, row: Row, source: str, target: str) -> bool:
     if source == target or network not in host.addresses:
         return False
     return row.source in (ANY, NETWORK) or row.source in host.roles
+
+
+def _may_by(fleet: Fleet, rule: OperatorRule, source: str, target: str) -> bool:
+    """Return whether a rule that the operator added lets a source through."""
+    own = fleet.topology.networks[rule.network].cidr
+    ranges = ip_network(own if rule.source in (None, ANY) else rule.source)
+    if source == "clients":
+        return rule.network == fleet.topology.links["clients"] and ranges.overlaps(ip_network(own))
+    address = fleet.hosts[source].addresses.get(rule.network)
+    return source != target and address is not None and ip_address(address) in ranges

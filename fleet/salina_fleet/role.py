@@ -79,6 +79,21 @@ class Tuning:
         """Yield the faults across its keys: the key, and the message."""
         yield from ()
 
+    def conflicts(
+        self,
+        topology: Topology,
+        settings: Settings,
+        definitions: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the faults that show only beside the other files: the key, and the message.
+
+        Args:
+            topology: the topology, which has no fault.
+            settings: the settings of all components, which have no fault of their own.
+            definitions: the name of a file in pillar/app -> its content, for files without a fault.
+        """
+        yield from ()
+
 
 class Role:
     """A role that a host may have.

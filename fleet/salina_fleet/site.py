@@ -19,7 +19,7 @@ from salina_fleet import pillar, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import definition, members, settings, topology
 from salina_fleet.model.members import Members
-from salina_fleet.model.settings import Settings
+from salina_fleet.model.settings import COMPONENTS, Settings
 from salina_fleet.model.topology import Application, Host, Topology
 from salina_fleet.role import MasterData
 from salina_fleet.roles import ROLES
@@ -115,9 +115,12 @@ def outdated() -> bool:
 def _read(root: Path, state: Path) -> Site:
     faults: list[str] = []
     settings = _settings(root, faults)
+    sound = not faults
     topology = _topology(root, settings, faults)
     members = _members(state, topology, faults)
     definitions = _definitions(root, topology, settings, faults)
+    if sound:
+        faults += _conflicts(topology, settings, definitions)
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
@@ -198,6 +201,17 @@ def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> l
         "choose another port"
         for path, port in ports.items()
         if port in taken
+    ]
+
+
+def _conflicts(
+    topology: Topology, settings: Settings, definitions: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return the settings that do not fit the topology, each other, or an application."""
+    return [
+        f"{SETTINGS}/{component}.yaml: {key}: {message}"
+        for component, kind in COMPONENTS.items()
+        for key, message in settings[kind].conflicts(topology, settings, definitions)
     ]
 
 

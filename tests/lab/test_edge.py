@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from salina.common import wait
 from salina_fleet import policy
+from salina_fleet.model import settings
+from salina_fleet.model.firewall import FirewallSettings
 from tests import fleets
-from tests.lab.lab import apply, run, salt, shell
+from tests.lab.lab import apply, results, run, salt, shell
 from tests.lab.tiers import APPS, all_serve, servers
 
 pytestmark = pytest.mark.lab
@@ -206,6 +209,29 @@ def test_a_rule_added_by_hand_is_removed() -> None:
     changes = apply("fw", "ufw")["fw"]["ufw-rules"]["changes"]
     assert changes == {"delete": ["allow 99/tcp"]}
     assert "99" not in run("fw", "ufw", "show", "added")
+
+
+def test_a_rule_of_the_settings_is_kept() -> None:
+    """S7: An apply adds the operator's rules and keeps them, until the settings have them no
+    more.
+    """
+    rule = {"host": "s1", "network": "web", "ports": "9000-9010", "comment": "lab trial"}
+    own = settings.parse({"firewall": {"rules": [rule]}})
+    fleet = replace(fleets.fleet(), settings=fleets.settings().but(own[FirewallSettings]))
+    pillar = json.dumps({"ufw": {"rules": policy.rules(fleet, fleet.hosts["s1"])}})
+    wanted = "allow from 10.1.3.0/24 to 10.1.3.11 port 9000:9010 proto tcp"
+    command = ("s1", "state.apply", "ufw", "queue=True", f"pillar={pillar}")
+    states = [results(salt(*command)) for _ in range(2)]
+    try:
+        shown = run("s1", "ufw", "show", "added")
+        assert f"ufw {wanted} comment 'lab trial'" in shown
+        assert states[0]["s1"]["ufw-rules"]["changes"] == {"add": [f"{wanted} comment 'lab trial'"]}
+        assert not states[1]["s1"]["ufw-rules"]["changes"]
+        found = scan("lb1", {"10.1.3.11": "9000,9010,9011"})["10.1.3.11"]
+        assert {*found["open"], *found["closed"]} == {9000, 9010}
+    finally:
+        changes = apply("s1", "ufw")["s1"]["ufw-rules"]["changes"]
+    assert changes == {"delete": [wanted]}
 
 
 def test_a_bad_fragment_does_not_land() -> None:

@@ -77,3 +77,21 @@ def test_site_tells_all_faults(site: Any) -> None:
         "pillar/topology.yaml: hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1; "
         "choose another address in 10.1.4.0/24"
     )
+
+
+def test_settings_that_do_not_fit_the_other_files(site: Any) -> None:
+    """K5: A setting is judged beside the other files only if no setting has a fault of its own."""
+    file = site.root / "pillar/settings/firewall.yaml"
+    file.write_text("rules: [{network: web, ports: 1, host: s99}]\n")
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    (fault,) = caught.value.faults
+    assert fault.startswith(
+        'pillar/settings/firewall.yaml: rules[0].host: "s99" is not a host; choose one of: salt, '
+    )
+    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "pillar/settings/tls.yaml"
+    ]

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
+from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import NAME, flag, given, number, read, text
+from salina_fleet.schema.declare import NAME, flag, number, read, text
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import invalid, unknown
 
@@ -61,15 +62,6 @@ class AutoscaleSettings(Tuning):
         """Between the two loads the pool stays as it is."""
         if self.below >= self.above:
             yield "below", invalid(self.below, f"less than above: {self.above}")
-
-
-@dataclass(frozen=True)
-class FirewallSettings(Tuning):
-    """ufw on every host."""
-
-    logging: Literal["off", "low", "medium", "high", "full"] = given(
-        default="low", about="How much ufw logs."
-    )
 
 
 @dataclass(frozen=True)
