@@ -1,4 +1,4 @@
-"""Ensure that Odoo is configured."""
+"""Ensure that Odoo is configured, with settings that fit the host."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ from salina.common import state
 
 __salt__: dict[str, Any]
 __states__: dict[str, Any]
+
+
+@state.fails_plainly
+def fits(name: str) -> dict[str, Any]:
+    """Ensure that Odoo's processes fit this host's memory. The state changes nothing.
+
+    The master does not know the memory of its hosts, so this is the first state of an app host.
+
+    Args:
+        name: free text.
+
+    Returns:
+        The state's result. It fails with the setting that does not fit.
+
+    CLI Example:
+        See salt/odoo/fits.sls.
+    """
+    obstacle = __salt__["odoo.obstacle"]()
+    return state.result(name, not obstacle, obstacle or "the settings fit this host")
 
 
 @state.fails_plainly

@@ -7,9 +7,13 @@ docs/guides/add-an-application-kind.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from salina_fleet.schema.rules import Text
+
+if TYPE_CHECKING:
+    from salina_fleet.roles.app import AppSettings
+    from salina_fleet.roles.database import RouteSettings
 
 LOCK = Text(r"[a-z0-9][a-z0-9.-]*", "the name of a file in salt/locks without .txt or .json")
 
@@ -41,3 +45,11 @@ class Kind:
     """Databases that it uses besides its own."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
+
+    def conflicts(self, app: AppSettings, route: RouteSettings) -> Iterator[tuple[str, str]]:
+        """Yield the faults of pillar/settings/app.yaml beside those of the way to the database.
+
+        Returns:
+            Pairs of a key and a message.
+        """
+        yield from ()

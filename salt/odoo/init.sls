@@ -1,5 +1,6 @@
 # Odoo: its Python environment, its configuration, its one-time steps and its service.
 include:
+  - odoo.fits
   - odoo.python
   - odoo.configuration
   - odoo.once

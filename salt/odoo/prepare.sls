@@ -1,2 +1,3 @@
 include:
+  - odoo.fits
   - odoo.python

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.lab import tiers
-from tests.lab.lab import run, salt, shell
+from tests.lab.lab import results, run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
@@ -296,6 +296,18 @@ def test_o2_o3_service_as_it_should_run() -> None:
         modes = shell(host, "stat --format='%a %U:%G' /etc/odoo/odoo.conf /etc/odoo/environment")
         assert modes.splitlines() == ["640 root:odoo", "600 root:root"]
         assert "password" not in run(host, "ps", "-eo", "args")
+
+
+def test_o2_settings_that_do_not_fit_the_host_change_nothing() -> None:
+    """O2, K5: The apply ends with the setting that does not fit, before it changes anything."""
+    huge = {"limit_memory_soft": 999_000, "limit_memory_hard": 1_000_000, "log_level": "debug"}
+    before = run("s1", "sha256sum", "/etc/odoo/odoo.conf")
+    given = json.dumps({"app": {"settings": huge}})
+    found = results(salt("s1", "state.apply", "queue=True", f"pillar={given}"))["s1"]
+    assert set(found) == {"python-loaded", "odoo-fits"}
+    assert not [state["changes"] for state in found.values() if state["changes"]]
+    assert "limit_memory_soft: 999000 is not valid on this host" in found["odoo-fits"]["comment"]
+    assert run("s1", "sha256sum", "/etc/odoo/odoo.conf") == before
 
 
 def test_o2_odoo_takes_the_hashed_password() -> None:

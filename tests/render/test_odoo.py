@@ -34,6 +34,13 @@ def test_newest_odoo(newest: Minion) -> None:
     assert not [chunk for chunk in newest.chunks if chunk["__id__"] == "odoo-release"]
 
 
+def test_k5_the_first_state_judges_the_host(newest: Minion) -> None:
+    """K5: Settings that do not fit the host end the run before a state changes anything."""
+    for chunks in (newest.chunks, newest.apply("prepare")):
+        states = [(chunk["__id__"], chunk.get("failhard")) for chunk in chunks]
+        assert states[:2] == [("python-loaded", None), ("odoo-fits", True)]
+
+
 def test_newest_odoo_behind_nginx(newest: Minion) -> None:
     """O4, O7: Websocket requests go to the gevent port."""
     conf = dict(newest.files())["/etc/nginx/nginx.conf"]

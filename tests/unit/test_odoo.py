@@ -8,6 +8,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from salina.application import odoo
 from tests import fleets
@@ -30,7 +32,7 @@ def options(text: str) -> dict[str, str]:
 
 def test_o2_complete() -> None:
     """O2: what the requirement lists, with the values of the default fleet."""
-    found = options(odoo.configuration(app(), 2))
+    found = options(odoo.configuration(app(), 5))
     assert found.pop("admin_passwd").startswith("$pbkdf2-sha512$")
     assert found == {
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
@@ -65,7 +67,7 @@ def test_o2_complete() -> None:
 
 def test_newest_version_has_its_own_names() -> None:
     """O2: Options have the names that the version knows."""
-    found = options(odoo.configuration(app("19.0"), 2))
+    found = options(odoo.configuration(app("19.0"), 5))
     assert found["gevent_port"] == "8072"
     assert "longpolling_port" not in found
     assert found["with_demo"] == "False"
@@ -73,10 +75,105 @@ def test_newest_version_has_its_own_names() -> None:
     assert found["server_wide_modules"] == "base,rpc,web,session_db"
 
 
+ROOM = 1_000_000
+"""MiB of a host with more memory than any number of workers needs."""
+
+
+def tuned(**given: Any) -> dict[str, Any]:
+    """The pillar's settings of the application, with some of them given."""
+    return dict(fleets.pillar("s1")["app"]["settings"]) | given
+
+
 @pytest.mark.parametrize(("wanted", "cores", "number"), [(None, 1, 3), (None, 8, 17), (2, 8, 2)])
 def test_workers(wanted: int | None, cores: int, number: int) -> None:
     """O2: There are 1 + 2 workers for each core, unless the setting says otherwise."""
-    assert odoo.workers(wanted, cores) == number
+    assert odoo.workers(tuned(workers=wanted), 100, cores, ROOM) == number
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "cores", "memory", "number"),
+    [
+        (25, 4, ROOM, 9),
+        (25, 5, ROOM, 9),
+        (25, 64, ROOM, 9),
+        (265, 64, ROOM, 129),
+        (1000, 64, 16384, 30),
+        (25, 2, 2048, 3),
+        (25, 2, 512, 1),
+        (4, 2, ROOM, 1),
+    ],
+)
+def test_o2_workers_fit_the_pool_and_the_memory(
+    pool_size: int, cores: int, memory: int, number: int
+) -> None:
+    """O2: By default there are no more workers than the pool and the memory allow."""
+    assert odoo.workers(tuned(), pool_size, cores, memory) == number
+
+
+@given(
+    pool_size=st.integers(9, 1000),
+    cron_threads=st.integers(0, 1),
+    cores=st.integers(1, 512),
+    memory=st.integers(900, 10**6),
+)
+def test_o2_the_default_always_fits(
+    pool_size: int, cron_threads: int, cores: int, memory: int
+) -> None:
+    """O2, K5: Whatever the host, the default number of workers fits the pool and the memory."""
+    settings = tuned(cron_threads=cron_threads)
+    number = odoo.workers(settings, pool_size, cores, memory)
+    assert 1 <= number <= 1 + 2 * cores
+    assert odoo.sessions(number, cron_threads, 16) <= pool_size
+    assert odoo.obstacle(settings, memory, number) == ""
+
+
+HERE = "is not valid on this host; must be at most"
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory", "reason"),
+    [
+        ({}, 2048, ""),
+        ({"workers": 10}, 8192, ""),
+        ({"workers": 0}, 2048, ""),
+        (
+            {"workers": 20},
+            8192,
+            f"pillar/settings/app.yaml: workers: 20 {HERE} 14, because its memory is 8192 MiB and "
+            "these processes need 10900 MiB",
+        ),
+        (
+            {"limit_memory_soft": 20_000},
+            4096,
+            f"pillar/settings/app.yaml: limit_memory_soft: 20000 {HERE} 18380, because its memory "
+            "is 4096 MiB and these processes need 4420 MiB",
+        ),
+        (
+            {},
+            400,
+            "this host is too small for Odoo, because its memory is 400 MiB and these processes "
+            "need 830 MiB; use a host with more memory",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_memory(settings: dict[str, Any], memory: int, reason: str) -> None:
+    """O2, K5: The reason names the file, the setting, the value found and the value allowed."""
+    own = tuned(**settings)
+    assert odoo.obstacle(own, memory, odoo.workers(own, 1000, 2, memory)) == reason
+
+
+@pytest.mark.parametrize(("workers", "result"), [(3, True), (40, False)])
+def test_the_host_is_asked_before_anything_changes(workers: int, result: bool) -> None:
+    """O2, K5: The state compares the settings with the host's own grains."""
+    pillar = fleets.pillar("s1")
+    pillar["app"]["settings"] |= {"workers": workers}
+    grains = {"num_cpus": 2, "mem_total": 4096}
+    modules = load("_modules/odoo.py", pillar=pillar, grains=grains)
+    states = load("_states/odoo.py", salt={"odoo.obstacle": modules.obstacle}, opts={"test": False})
+    found = states.fits("odoo-fits")
+    assert (found["result"], found["changes"]) == (result, {})
+    assert result or "workers: 40 is not valid on this host; must be at most 7" in found["comment"]
+    assert f"workers = {workers}\n" in modules.configuration()
 
 
 def test_password_hash_is_the_same_each_time_and_right() -> None:
@@ -100,7 +197,7 @@ def test_a_line_break_can_not_become_an_option() -> None:
     broken = app()
     broken["database"] = broken["database"] | {"password": "x\nlist_db = True"}
     with pytest.raises(ValueError, match="db_password: the value has a line break"):
-        odoo.configuration(broken, 2)
+        odoo.configuration(broken, 5)
 
 
 DIFF = {"diff": "New file"}

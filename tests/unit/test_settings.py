@@ -137,6 +137,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "quorum.yaml: election_timeout: 1000 is not valid; must be at least 5 * "
         "heartbeat_interval: 2500",
     ),
+    "clients": (
+        {"database_route": {"pool_size": 400}},
+        "database_route.yaml: max_clients: 400 is not valid; must be at least pool_size + "
+        "postgres_pool_size: 404",
+    ),
     "lease": (
         {"database": {"retry_timeout": 10}},
         "database.yaml: ttl: 20 is not valid; must be at least loop_wait + 2 * retry_timeout: 21",

@@ -41,6 +41,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "node_environment.linked": ("/opt/node/production", "/opt/node/staging", "/store"),
     "node_environment.unpacked": ("/opt/node/npm", "npm", "6.14.18", "sha512-"),
     "odoo.configured": ("/etc/odoo/odoo.conf", "odoo"),
+    "odoo.fits": ("odoo-fits",),
     "once.done": ("init", ["odoo-bin"], "odoo", "/"),
     "patroni.configured": ("settings",),
     "patroni.its_turn": ("turn", False, 0),

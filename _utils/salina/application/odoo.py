@@ -15,21 +15,33 @@ HOME = "/opt/odoo"
 LOG = "/var/log/odoo/odoo.log"
 ROUNDS = 25_000
 """Of PBKDF2 with SHA-512, passlib's default. More would not make a random secret any safer."""
+SESSIONS = 2
+"""The sessions of one process with the application's database: Odoo's and the session store's."""
+BESIDE = 3
+"""The sessions beside those of Odoo's processes: the health agent's, and two of a one-time step."""
+GEVENT = 1
+"""The processes for long polling and websockets."""
+LIGHT = 150
+"""The MiB of a process that does little."""
+LEAST_LIMIT = 128
+"""The least MiB that limit_memory_soft can be."""
+HEAVY = 0.2
+"""The share of the workers that are at their soft limit."""
 
 
-def configuration(app: Mapping[str, Any], cores: int) -> str:
+def configuration(app: Mapping[str, Any], workers: int) -> str:
     """Return the text of odoo.conf.
 
     Args:
         app: the pillar `app`, with the whole definition, the settings and the secrets.
-        cores: the processors of this host.
+        workers: the number of worker processes.
 
     Raises:
         ValueError: a value has a line break, which would begin another option.
     """
     odoo = app["definition"]["odoo"]
     names = odoo["names"]
-    lines = {names.get(key, key): value for key, value in options(app, cores).items()}
+    lines = {names.get(key, key): value for key, value in options(app, workers).items()}
     lines.update(odoo["options"])
     for key, value in lines.items():
         if "\n" in str(value) or "\r" in str(value):
@@ -37,7 +49,7 @@ def configuration(app: Mapping[str, Any], cores: int) -> str:
     return "".join(["[options]\n", *(f"{key} = {value}\n" for key, value in lines.items())])
 
 
-def options(app: Mapping[str, Any], cores: int) -> dict[str, str | int | float | bool]:
+def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float | bool]:
     """Return the options under the names that the newest Odoo gives them."""
     definition, settings, database = app["definition"], app["settings"], app["database"]
     odoo = definition["odoo"]
@@ -59,7 +71,7 @@ def options(app: Mapping[str, Any], cores: int) -> dict[str, str | int | float |
         "http_interface": "127.0.0.1",
         "http_port": definition["port"],
         "gevent_port": definition["live"]["port"],
-        "workers": workers(settings["workers"], cores),
+        "workers": workers,
         "max_cron_threads": settings["cron_threads"],
         "limit_memory_soft": settings["limit_memory_soft"] * 2**20,
         "limit_memory_hard": settings["limit_memory_hard"] * 2**20,
@@ -76,9 +88,78 @@ def addons_path(addons: list[str]) -> list[str]:
     return [*(f"{HOME}/production/{addon}" for addon in addons), f"{HOME}/addons"]
 
 
-def workers(wanted: int | None, cores: int) -> int:
-    """Return the number of worker processes: the setting, or 1 + 2 for each core."""
-    return 1 + 2 * cores if wanted is None else wanted
+def workers(settings: Mapping[str, Any], pool_size: int, cores: int, memory: int) -> int:
+    """Return the number of worker processes.
+
+    Args:
+        settings: those of pillar/settings/app.yaml. `workers` counts as it stands; if it is None,
+            there are 1 + 2 workers for each core, at most as many as fit, and at least one.
+        pool_size: the sessions with the application's database that this host may hold.
+        cores: the processors of this host.
+        memory: the memory of this host in MiB.
+    """
+    if settings["workers"] is not None:
+        return int(settings["workers"])
+    by_pool = most_workers(pool_size, settings["cron_threads"])
+    return max(1, min(1 + 2 * cores, by_pool, _most_by_memory(settings, memory)))
+
+
+def sessions(workers: int, cron_threads: int, connections: int) -> int:
+    """Return the sessions with the application's database that one app host needs at once.
+
+    Args:
+        workers: the worker processes. Without any, Odoo is one process with threads.
+        cron_threads: the processes for scheduled jobs.
+        connections: the most connections of one process (`db_maxconn`).
+    """
+    if not workers:
+        return connections + 1 + BESIDE  # the 1 is the session store's
+    return SESSIONS * (workers + cron_threads + GEVENT) + BESIDE
+
+
+def most_workers(pool_size: int, cron_threads: int) -> int:
+    """Return the most worker processes whose sessions fit into the pool; it can be below 1."""
+    return (pool_size - BESIDE) // SESSIONS - cron_threads - GEVENT
+
+
+def obstacle(settings: Mapping[str, Any], memory: int, workers: int) -> str:
+    """Return why the settings do not fit this host's memory, or "" if they do.
+
+    The figures are those of Odoo's own guide: one worker in five is at its soft limit, and the
+    others are light, as are the processes for scheduled jobs and for long polling.
+
+    Args:
+        settings: those of pillar/settings/app.yaml.
+        memory: the memory of this host in MiB.
+        workers: the number of worker processes.
+    """
+    number, soft = max(1, workers), settings["limit_memory_soft"]
+    needed = _others(settings) + number * _each(settings)
+    if needed <= memory:
+        return ""
+    here = "is not valid on this host; must be at most"
+    why = f"because its memory is {memory} MiB and these processes need {needed} MiB"
+    most = _most_by_memory(settings, memory)
+    if most >= 1:
+        return f"pillar/settings/app.yaml: workers: {workers} {here} {most}, {why}"
+    least = int((memory - _others(settings) - (1 - HEAVY) * LIGHT) / HEAVY)
+    if least >= LEAST_LIMIT:
+        return f"pillar/settings/app.yaml: limit_memory_soft: {soft} {here} {least}, {why}"
+    return f"this host is too small for Odoo, {why}; use a host with more memory"
+
+
+def _each(settings: Mapping[str, Any]) -> int:
+    """Return the MiB of an average worker."""
+    return round((1 - HEAVY) * LIGHT + HEAVY * int(settings["limit_memory_soft"]))
+
+
+def _others(settings: Mapping[str, Any]) -> int:
+    """Return the MiB of the other processes."""
+    return LIGHT * (int(settings["cron_threads"]) + GEVENT)
+
+
+def _most_by_memory(settings: Mapping[str, Any], memory: int) -> int:
+    return (memory - _others(settings)) // _each(settings)
 
 
 def password_hash(secret: str) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from salina.application import odoo
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import PATH, Scalar, given
+from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
+
+if TYPE_CHECKING:
+    from salina_fleet.roles.app import AppSettings
+    from salina_fleet.roles.database import RouteSettings
 
 DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
 RELEASE = Text(r"[a-z]+", "the code name of a Debian release")
@@ -19,6 +25,9 @@ PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION"
 MODULE = Text(r"[a-z][a-z0-9_]*", "a module of Odoo")
 OPTION = Text(r"[a-z][a-z0-9_]*", "an option of odoo.conf")
 SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int, float, bool))
+
+LISTENING = 2
+"""Sessions with the database postgres beside those of the scheduled jobs: the bus, and a query."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +112,31 @@ class Odoo(Kind):
     section = OdooSection
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
+
+    def conflicts(self, app: AppSettings, route: RouteSettings) -> Iterator[tuple[str, str]]:
+        """Every process gets its sessions from pgbouncer, however many of them are busy."""
+        pool = f"pool_size in pillar/settings/database_route.yaml is {route.pool_size}"
+        workers = 1 if app.workers is None else app.workers
+        needed = odoo.sessions(workers, app.cron_threads, app.database_connections)
+        most = odoo.most_workers(route.pool_size, app.cron_threads)
+        if needed <= route.pool_size:
+            pass
+        elif not workers:
+            most = route.pool_size - odoo.sessions(0, 0, 0)
+            words = f"at most {most} without workers, because {pool}"
+            yield "database_connections", invalid(app.database_connections, words)
+        elif most < 1:
+            why = f"{pool}, which is too small for one worker and {app.cron_threads} cron_threads"
+            yield "workers", f"{why}; set pool_size to at least {needed}"
+        else:
+            why = f"because {pool} and each process needs {odoo.SESSIONS} sessions"
+            words = f"at most {most}, {why}; or set pool_size to at least {needed}"
+            yield "workers", invalid(app.workers, words)
+        most = route.postgres_pool_size - LISTENING
+        if app.cron_threads > most:
+            size = (
+                f"postgres_pool_size in pillar/settings/database_route.yaml is {most + LISTENING}"
+            )
+            advice = f"or set postgres_pool_size to at least {app.cron_threads + LISTENING}"
+            words = f"at most {most}, because {size}; {advice}"
+            yield "cron_threads", invalid(app.cron_threads, words)

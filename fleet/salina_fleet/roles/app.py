@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from salina.application.odoo import LEAST_LIMIT
 from salina.storage import gluster
 from salina_fleet import secrets
+from salina_fleet.kinds import KINDS
 from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import database, storage
-from salina_fleet.roles.database import DatabaseSettings
+from salina_fleet.roles.database import DatabaseSettings, RouteSettings
 from salina_fleet.roles.storage import StorageSettings
-from salina_fleet.schema.declare import duration, given, number, text
+from salina_fleet.schema.declare import given, number, text
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -91,46 +93,15 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class RouteSettings(Tuning):
-    """An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback.
-
-    While there is no primary, HAProxy makes `retries` attempts of `connect` each. Together they
-    last longer than `query_wait_timeout`, the time for which pgbouncer lets its clients wait.
-    """
-
-    listen: int = number(5433, 1, 65535, "HAProxy's port on loopback.")
-    pool_port: int = number(
-        6432, 1, 65535, "pgbouncer's port on loopback, to which the application connects."
-    )
-    pool_size: int = number(
-        25, 1, 1000, "The most connections to each database that one app host holds."
-    )
-    max_clients: int = number(400, 1, 100_000, "The most connections that pgbouncer accepts.")
-    query_wait_timeout: int = number(
-        60, 1, 3600, "The seconds that a query waits for a primary before it fails."
-    )
-    server_login_retry: int = number(
-        1, 1, 60, "The seconds between two attempts of pgbouncer to log in at the primary."
-    )
-    connect: str = duration("300ms", "The longest wait for a connection to a database host.")
-    check: str = duration("2s", "The longest wait for the answer to a health check.")
-    inter: str = duration("500ms", "The time between two health checks.")
-    fastinter: str = duration(
-        "250ms", "The time between two health checks while a host changes its state."
-    )
-    fall: int = number(2, 1, 100, "The failed checks after which a host is not the primary.")
-    rise: int = number(1, 1, 100, "The passed checks after which a host is the primary.")
-    retries: int = number(
-        250, 0, 10_000, "How often HAProxy tries again to connect while there is no primary."
-    )
-
-
-@dataclass(frozen=True)
 class AppSettings(Tuning):
     """The application's processes on one app host, and nginx before them."""
 
     workers: int | None = number(
-        None, 0, 256, "The worker processes of Odoo; null stands for 1 + 2 for each core."
+        None,
+        0,
+        256,
+        "The worker processes of Odoo; null stands for 1 + 2 for each core, but no more than "
+        "pool_size of database_route.yaml and the host's memory allow.",
     )
     cron_threads: int = number(
         1, 0, 16, "The threads that run Odoo's scheduled jobs on each app host."
@@ -139,7 +110,10 @@ class AppSettings(Tuning):
         16, 1, 1000, "The most database connections of one Odoo process."
     )
     limit_memory_soft: int = number(
-        2048, 128, 1_000_000, "The MiB above which Odoo replaces a worker after its request."
+        2048,
+        LEAST_LIMIT,
+        1_000_000,
+        "The MiB above which Odoo replaces a worker after its request.",
     )
     limit_memory_hard: int = number(
         2560, 128, 1_000_000, "The MiB above which Odoo aborts a worker's request."
@@ -183,6 +157,16 @@ class AppSettings(Tuning):
         if self.limit_memory_soft > self.limit_memory_hard:
             words = f"at most limit_memory_hard: {self.limit_memory_hard}"
             yield "limit_memory_soft", invalid(self.limit_memory_soft, words)
+
+    def conflicts(
+        self,
+        topology: Topology,
+        settings: Settings,
+        definitions: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[tuple[str, str]]:
+        """The processes of each kind of application get the database sessions that they need."""
+        for kind in {definition["kind"]: None for definition in definitions.values()}:
+            yield from KINDS[kind].conflicts(self, settings[RouteSettings])
 
 
 class App(Role):

@@ -21,7 +21,7 @@ from salina_fleet.role import (
     without,
 )
 from salina_fleet.roles.quorum import QuorumSettings
-from salina_fleet.schema.declare import Scalar, flag, number, values
+from salina_fleet.schema.declare import Scalar, duration, flag, number, values
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -65,7 +65,6 @@ KEYS = {
 
 
 PARAMETERS: Mapping[str, Scalar] = {
-    "max_connections": 300,
     "shared_buffers": "128MB",
     "effective_cache_size": "512MB",
     "work_mem": "8MB",
@@ -87,6 +86,16 @@ PARAMETERS: Mapping[str, Scalar] = {
     "tcp_keepalives_count": 3,
 }
 """PostgreSQL's own parameters, for a small host with a standby."""
+LEAST_CONNECTIONS = 100
+"""The smallest max_connections unless the settings give one: PostgreSQL's own default."""
+RESERVED = 20
+"""The connections beside those of the app hosts.
+
+3 for superusers (superuser_reserved_connections), 3 for Patroni, 2 for pg_rewind and a new copy,
+4 for a backup, 8 for operators and monitoring. Replication uses max_wal_senders instead.
+"""
+OWN_PATH = 1
+"""The connections of Salt's checks that one app host may hold beside the pool."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +135,99 @@ class DatabaseSettings(Tuning):
     )
     wait: int = number(300, 1, 3600, "The seconds that a state waits for the cluster.")
     parameters: dict[str, Scalar] = values(
-        PARAMETERS, "PostgreSQL's own parameters; those of the file are added to the defaults."
+        PARAMETERS,
+        "PostgreSQL's own parameters; those of the file are added to the defaults. Without "
+        "max_connections it is what all app hosts together may hold, and 20 more.",
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """Patroni's own rule: the lease outlives a loop with its retries."""
+        """The lease outlives a loop with its retries (Patroni's own rule)."""
         least = self.loop_wait + 2 * self.retry_timeout
         if self.ttl < least:
             words = f"at least loop_wait + 2 * retry_timeout: {least}"
             yield "ttl", invalid(self.ttl, words)
+        most = self.parameters.get("max_connections", LEAST_CONNECTIONS)
+        if type(most) is not int or most < 1:
+            yield "parameters.max_connections", invalid(most, "a number of connections")
+
+    def conflicts(
+        self,
+        topology: Topology,
+        settings: Settings,
+        definitions: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[tuple[str, str]]:
+        """All app hosts together get the connections that each of them may hold."""
+        given, needed = self.parameters.get("max_connections"), connections(topology, settings)
+        if given is None or int(given) >= needed:
+            return
+        hosts, route = len(_clients(topology)), settings[RouteSettings]
+        here = "pillar/settings/database_route.yaml"
+        why = f"because there can be {hosts} app hosts, and pool_size in {here} is"
+        words = f"at least {needed}, {why} {route.pool_size}"
+        most = route.pool_size - -(-(needed - int(given)) // hosts)
+        advice = f"; or lower pool_size to at most {most}" if most >= 1 else ""
+        yield "parameters.max_connections", invalid(given, words + advice)
+
+
+@dataclass(frozen=True)
+class RouteSettings(Tuning):
+    """An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback.
+
+    While there is no primary, HAProxy makes `retries` attempts of `connect` each. Together they
+    last longer than `query_wait_timeout`, the time for which pgbouncer lets its clients wait.
+    """
+
+    listen: int = number(5433, 1, 65535, "HAProxy's port on loopback.")
+    pool_port: int = number(
+        6432, 1, 65535, "pgbouncer's port on loopback, to which the application connects."
+    )
+    pool_size: int = number(
+        25, 1, 1000, "The most connections to each database that one app host holds."
+    )
+    postgres_pool_size: int = number(
+        4,
+        1,
+        1000,
+        "The most connections to the database `postgres`, where Odoo's bus listens, that one app "
+        "host holds.",
+    )
+    max_clients: int = number(400, 1, 100_000, "The most connections that pgbouncer accepts.")
+    query_wait_timeout: int = number(
+        60, 1, 3600, "The seconds that a query waits for a primary before it fails."
+    )
+    server_login_retry: int = number(
+        1, 1, 60, "The seconds between two attempts of pgbouncer to log in at the primary."
+    )
+    connect: str = duration("300ms", "The longest wait for a connection to a database host.")
+    check: str = duration("2s", "The longest wait for the answer to a health check.")
+    inter: str = duration("500ms", "The time between two health checks.")
+    fastinter: str = duration(
+        "250ms", "The time between two health checks while a host changes its state."
+    )
+    fall: int = number(2, 1, 100, "The failed checks after which a host is not the primary.")
+    rise: int = number(1, 1, 100, "The passed checks after which a host is the primary.")
+    retries: int = number(
+        250, 0, 10_000, "How often HAProxy tries again to connect while there is no primary."
+    )
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """Every session of the pools has a client."""
+        least = self.pool_size + self.postgres_pool_size
+        if self.max_clients < least:
+            words = f"at least pool_size + postgres_pool_size: {least}"
+            yield "max_clients", invalid(self.max_clients, words)
+
+
+def connections(topology: Topology, settings: Settings) -> int:
+    """Return the connections that PostgreSQL needs while every pool is as large as it can be."""
+    route = settings[RouteSettings]
+    each = route.pool_size + route.postgres_pool_size + OWN_PATH
+    return len(_clients(topology)) * each + RESERVED
+
+
+def _clients(topology: Topology) -> list[Host]:
+    """Return every host that serves an application, with all members that pools can have."""
+    return [host for host in topology.everyone() if host.application]
 
 
 class Database(Role):
@@ -173,6 +266,9 @@ class Database(Role):
         fleet = data.fleet
         settings = asdict(fleet.settings[DatabaseSettings])
         top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
+        needed = connections(fleet.topology, fleet.settings)
+        most = {"max_connections": max(LEAST_CONNECTIONS, needed)}
+        top["parameters"] = most | top["parameters"]
         client_port = fleet.settings[QuorumSettings].client_port
         return {
             "database": {
