@@ -140,7 +140,7 @@ def plan(**request: Any) -> dict[str, Any]:
     return runner.told(site, runner.plan(site, request))
 
 
-def user_data(host: str, path: str) -> str:
+def user_data(host: str, path: str, replace: bool = False) -> str:
     """Write a new host's user data into a file that only root may read.
 
     Give the host this file at its first start. Its key is created and accepted at the same time.
@@ -149,15 +149,19 @@ def user_data(host: str, path: str) -> str:
     Args:
         host: the new host's id.
         path: the file to write.
+        replace: also replace a key that is accepted already. The host that has this key is cut
+            off from the master at once.
 
     Returns:
         A sentence that says so.
 
     Raises:
-        CommandExecutionError: the topology has no such host, or the file cannot be written.
+        CommandExecutionError: the topology has no such host, the host has an accepted key and
+            `replace` is false, or the file cannot be written. No key was changed then.
 
     CLI Example:
         salt-run fleet.user_data s4 /root/s4.yaml
+        salt-run fleet.user_data s2 /root/s2.yaml replace=True
     """
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
@@ -165,6 +169,14 @@ def user_data(host: str, path: str) -> str:
             f"host: {host!r} is not in the topology; choose a host or a pool's id from "
             "pillar/topology.yaml, or add it there"
         )
+    if provisioner.accepted(__opts__, host) and not replace:
+        raise CommandExecutionError(
+            f"host: {host} already has an accepted key, and a new key would cut it off if it is "
+            "alive. If it is gone, or was never started, add replace=True. For a host that is "
+            'alive, see "Give a host its key again" in docs/operations.md'
+            f"\nnext: salt {host} test.ping"
+        )
+    file.put(path, "", 0o600)  # a path that cannot be written fails before the key changes
     file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
     return f"{path} holds the user data of {host}; its key is accepted"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
+
+import yaml
 
 from salina.common import wait
 from tests.integration.conftest import Installation
@@ -78,3 +81,45 @@ def test_members_and_tiers(installation: Installation) -> None:
     names = [tier["name"] for tier in tiers]
     assert names == ["master", "firewall, storage, quorum", "database", "app, balancer"]
     assert installation.run("topology.map", "format=png").returncode == 1
+
+
+def test_a_live_host_keeps_its_key(installation: Installation, place: Path) -> None:
+    """K5: Only with replace=True does a host with an accepted key get another one, and then
+    the host's own key can be put back.
+    """
+    key = Path(installation.master.config["pki_dir"]) / "minions" / "nas1"
+    own, written = key.read_text(), place / "nas1.yaml"
+    told = installation.run("fleet.user_data", "nas1", str(written))
+    assert told.returncode == 1
+    assert "host: nas1 already has an accepted key" in told.stdout + told.stderr
+    assert "add replace=True" in told.stdout + told.stderr
+    assert (key.read_text(), written.exists()) == (own, False)
+    nowhere = str(place / "nowhere" / "nas1.yaml")
+    told = installation.run("fleet.user_data", "nas1", nowhere, "replace=True")
+    assert told.returncode == 1
+    assert f"{nowhere} can't be written: No such file" in told.stdout + told.stderr
+    assert key.read_text() == own
+    try:
+        told = installation.run("fleet.user_data", "nas1", str(written), "replace=True")
+        assert f"{written} holds the user data of nas1; its key is accepted" in told.stdout
+        assert stat.S_IMODE(written.stat().st_mode) == 0o600
+        given = yaml.safe_load(written.read_text())["salt_minion"]
+        assert given["public_key"].strip() == key.read_text().strip() != own.strip()
+    finally:
+        minion = Path(installation.minions["nas1"].config["pki_dir"]) / "minion.pub"
+        key.write_text(minion.read_text())  # as docs/operations.md says
+    assert key.read_text() == own
+    assert installation.salt("nas1", "test.ping").data is True
+
+
+def test_a_new_host_gets_its_first_key(installation: Installation, place: Path) -> None:
+    """S10: A host that has no key yet needs no replacement; the topology must have it."""
+    key = Path(installation.master.config["pki_dir"]) / "minions" / "s4"
+    try:
+        assert installation.run("fleet.user_data", "s4", str(place / "s4.yaml")).returncode == 0
+        assert key.exists()
+        assert installation.run("fleet.user_data", "s4", str(place / "s4.yaml")).returncode == 1
+    finally:
+        key.unlink(missing_ok=True)
+    told = installation.run("fleet.user_data", "s99", str(place / "s99.yaml"))
+    assert told.returncode == 1 and "is not in the topology" in told.stdout + told.stderr
