@@ -320,6 +320,20 @@ def test_o2_odoo_takes_the_hashed_password() -> None:
     assert run("s1", PYTHON, "-c", script, given=secret("app-crm-admin")).strip() == "True"
 
 
+def test_s6_a_driver_may_send_options() -> None:
+    """S6: pgbouncer accepts a session whose first packet has `options`."""
+    script = (
+        "import psycopg2, sys; given, password = sys.argv[1], sys.stdin.read(); "
+        "print(psycopg2.connect(host='127.0.0.1', port=6432, dbname='crm', user='crm', "
+        "password=password, sslmode='disable', options=given).info.server_version // 10000)"
+    )
+    for options in ("-c geqo=off", "-c extra_float_digits=3"):
+        said = run("s1", PYTHON, "-c", script, options, given=secret("app-crm-database"))
+        assert said.strip() == "15"
+    conf = run("s1", "cat", "/etc/pgbouncer/pgbouncer.ini")
+    assert "\nignore_startup_parameters = extra_float_digits,options\n" in conf
+
+
 def test_o3_log_is_rotated_and_followed() -> None:
     """O3: Odoo writes into the new file after a rotation."""
     run("s3", "logrotate", "--force", "/etc/logrotate.d/odoo")

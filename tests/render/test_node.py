@@ -82,6 +82,7 @@ def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> 
     conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
     assert {"auth_type = md5", "listen_addr = 127.0.0.1", "unix_socket_dir ="} <= set(conf)
     assert "server_tls_sslmode = verify-full" in conf
+    assert "ignore_startup_parameters = extra_float_digits,options" in conf
 
 
 def test_s8_unit(crm: Minion) -> None:
