@@ -95,6 +95,18 @@ def test_plain_http_is_redirected_and_https_pinned() -> None:
     assert int(headers(f"https://{DOMAIN}/")["strict-transport-security"].split("=")[1]) > 0
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_a_long_address_and_large_cookies_pass(version: str) -> None:
+    """S1, O4: 9 kB of address and 12 kB of cookies pass the balancer, nginx and the application."""
+    cookies = "; ".join(f"trial{number}={'v' * 2990}" for number in range(4))
+    address = f"https://{DOMAIN}{HEALTH}?{'q' * 9000}"
+    status = curl(
+        "--insecure", version, "--cookie", cookies, "--output", "/dev/null",
+        "--write-out", "%{http_code}", address,
+    )  # fmt: skip
+    assert status == "200"
+
+
 def test_tls_of_today() -> None:
     """O5: Mozilla's intermediate settings hold: TLS 1.2 and 1.3, forward secrecy, AEAD."""
 

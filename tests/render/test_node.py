@@ -73,6 +73,7 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
         "DATABASE_URL": '"postgres://crm:canary-app-crm-database@127.0.0.1:6432/crm"',
         "PATH": '"/opt/node/production/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"',
         "PORT": '"3000"',
+        "NODE_OPTIONS": '"--max-http-header-size=32768"',
         "NODE_ENV": '"production"',
     }
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.client as http_client
+import json
 import re
 import shutil
+import socket
+import ssl
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
 
+from salina.common import wait
 from tests import fleets, haproxy
 
 HAPROXY = haproxy.program()
@@ -101,7 +109,7 @@ def test_tls_redirects_and_pins() -> None:
 
 def test_redirect_names_another_port() -> None:
     """O5: The redirect names an HTTPS port other than 443."""
-    assert "regsub(:[0-9]+$,)]:8443%[capture.req.uri]" in fragment(https=8443)
+    assert "regsub(:[0-9]+$,)]:8443%[pathq]" in fragment(https=8443)
 
 
 def test_plain_http_as_in_the_assignment() -> None:
@@ -145,3 +153,88 @@ def test_both_backends_have_every_server() -> None:
 def test_a_probe_brings_its_cookie() -> None:
     text = fragment(health={"path": "/", "cookie": "session=probe"})
     assert "hdr Host crm.example hdr Cookie session=probe\n" in text
+
+
+class Answer(BaseHTTPRequestHandler):
+    """An app host: it answers the health checks, and says what it got of every other request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer with the length of the path and of the cookies."""
+        lengths = [len(self.path), sum(map(len, self.headers.get_all("Cookie", [])))]
+        content = json.dumps(lengths).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def running(conf_d: Path) -> Iterator[tuple[int, int]]:
+    """HAProxy with the balancer's fragments before one app host: its ports for HTTP and HTTPS."""
+    http, https = free_port(), free_port()
+    host = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    servers = {"crm": [{"name": "s1", "address": "127.0.0.1", "port": host.server_port}]}
+    own = {"address": "127.0.0.1", "http": http, "https": https, "health_port": host.server_port}
+    assert judge(conf_d, fragment(servers=servers, **own)).returncode == 0
+    home = conf_d.parent
+    whole = "".join(file.read_text() for file in sorted(conf_d.glob("*.cfg")))
+    lines = [line for line in whole.splitlines() if line.split()[:1] not in (["user"], ["group"])]
+    text = "\n".join(line for line in lines if line.split()[:1] != ["chroot"])
+    text = text.replace("/run/haproxy", str(home)).replace(" user root group root", "")
+    (home / "whole.cfg").write_text(f"{text}\n")
+    assert HAPROXY
+    command = [HAPROXY, "-db", "-f", home / "whole.cfg"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    yield http, https
+    process.terminate()
+    process.wait(10)
+    host.shutdown()
+
+
+LONG = f"/web?{'q' * 9000}"
+COOKIES = {"Cookie": "; ".join(f"c{n}={'v' * 2990}" for n in range(4))}
+
+
+@needs_haproxy
+def test_a_long_address_and_large_cookies_pass(running: tuple[int, int]) -> None:
+    """S1, O5: 9 kB of address and 12 kB of cookies arrive, over HTTPS and after the redirect."""
+    http, https = running
+    insecure = ssl._create_unverified_context()
+
+    def connected() -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", http), 1).close()
+            return True
+        return False
+
+    assert wait.until(connected, 10)
+    plain = http_client.HTTPConnection("127.0.0.1", http, timeout=10)
+    plain.request("GET", LONG, headers={**COOKIES, "Host": "crm.example"})
+    redirect = plain.getresponse()
+    assert redirect.status == 301
+    assert redirect.headers["Location"] == f"https://crm.example:{https}{LONG}"
+    service = http_client.HTTPSConnection("127.0.0.1", https, timeout=10, context=insecure)
+    service.request("GET", LONG, headers={**COOKIES, "Host": "crm.example"})
+    answer = service.getresponse()
+    assert (answer.status, json.load(answer)) == (200, [len(LONG), len(COOKIES["Cookie"])])
+    assert len(COOKIES["Cookie"]) > 11_900
+
+
+def test_nginx_takes_what_the_balancer_lets_through() -> None:
+    """O4: One header of nginx may be as large as all headers together are at the balancer."""
+    nginx = (fleets.REPOSITORY / "salt/nginx/files/nginx.conf").read_text()
+    size = re.search(r"large_client_header_buffers 4 (\d+)k;", nginx)
+    most = re.search(r"tune.bufsize (\d+)\n", fragment())
+    assert size and most and int(size[1]) * 1024 >= int(most[1])
