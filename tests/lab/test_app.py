@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from tests.lab import tiers
-from tests.lab.lab import results, run, salt, shell
+from tests.lab.lab import apply, results, run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
 
 URL = "https://crm.example"
 LOG = "/var/log/nginx/odoo-access.log"
+NGINX = "/etc/nginx/nginx.conf"
 PYTHON = "/opt/odoo/odoo-14.0/bin/python"
 
 # The script that c1 runs: `call` makes requests of one session, as a browser would.
@@ -236,8 +237,8 @@ def test_s9_a_step_that_fails_stays_undone_and_is_tried_again(marks: str) -> Non
 
 
 def test_o6_static_files_are_compressed_and_cached(client: Any) -> None:
-    """O6: Static files are compressed and expire late, and nginx's cache gives the second
-    answer.
+    """O6: Static files are compressed and expire after an hour, and nginx's cache gives the
+    second answer.
     """
     found = client(
         """
@@ -249,9 +250,31 @@ print(json.dumps([[headers, len(gzip.decompress(body))] for _, headers, body in 
     )
     for headers, size in found:
         assert headers["content-encoding"] == "gzip"
-        assert headers["cache-control"] == "max-age=864000"
+        assert headers["cache-control"] == "max-age=3600"
         assert size > 10_000
     assert "HIT" in {headers["x-cache-status"] for headers, _ in found}
+
+
+def test_o6_a_new_revision_has_a_cache_of_its_own() -> None:
+    """O6: nginx does not answer with a file that it cached of another revision."""
+    path = f"/web/static/src/img/favicon.ico?{uuid.uuid4().hex}"
+
+    def cached() -> str:
+        where = f"$(awk '$1 == \"listen\" {{print $2}}' {NGINX})"
+        shown = shell(
+            "s1", f"curl --silent --fail --output /dev/null --dump-header - {where}{path}"
+        )
+        (found,) = re.findall(r"(?im)^x-cache-status: (\w+)", shown)
+        return str(found)
+
+    assert [cached() for _ in range(2)] == ["MISS", "HIT"]
+    try:
+        changed = apply("s1", "nginx", source={"revision": "another"})["s1"]
+        assert changed["nginx-configuration"]["changes"]
+        assert [cached() for _ in range(2)] == ["MISS", "HIT"]
+    finally:
+        apply("s1", "nginx")
+    assert cached() == "HIT"
 
 
 def test_o7_long_polling_goes_to_its_own_port(client: Any, mark: str) -> None:

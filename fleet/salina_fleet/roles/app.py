@@ -138,7 +138,10 @@ class AppSettings(Tuning):
         about="The largest upload that nginx accepts.",
     )
     static_cache: int = number(
-        60, 0, 525_600, "The minutes for which nginx keeps static files; 0 turns this cache off."
+        60,
+        0,
+        525_600,
+        "The minutes for which nginx and browsers keep static files; with 0 they ask again.",
     )
     npm_registry: str | None = text(
         None,
