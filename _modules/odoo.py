@@ -1,10 +1,13 @@
-"""Write Odoo's configuration for this host."""
+"""Write Odoo's configuration for this host, and compare its settings with host and database."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 from salina.application import odoo
+from salina.database.psql import PsqlError, Session
 
 __grains__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -32,6 +35,34 @@ def obstacle() -> str:
         salt s1 odoo.obstacle
     """
     return odoo.obstacle(__pillar__["app"]["settings"], __grains__["mem_total"], _workers())
+
+
+def missing_modules() -> list[str]:
+    """Return the modules of `odoo.modules` that are not installed in the database.
+
+    Returns:
+        Their names, in the order of the definition. Before the first installation there are none,
+        because it installs all of them.
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 odoo.missing_modules
+    """
+    app = __pillar__["app"]
+    try:
+        with Session(app["database"], "salina: modules?") as session:
+            if session.query("SELECT to_regclass('ir_module_module') IS NULL") == ["t"]:
+                return []
+            installed = session.query(
+                "SELECT name FROM ir_module_module WHERE state IN ('installed', 'to upgrade')"
+            )
+    except PsqlError as error:
+        raise CommandExecutionError(
+            f"the database does not say which modules are installed: {error}"
+        ) from error
+    return [name for name in app["definition"]["odoo"]["modules"] if name not in installed]
 
 
 def _workers() -> int:

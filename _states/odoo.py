@@ -1,4 +1,4 @@
-"""Ensure that Odoo is configured, with settings that fit the host."""
+"""Ensure that Odoo is configured, and report settings that do not take effect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from salina.common import state
 
 __salt__: dict[str, Any]
+__opts__: dict[str, Any]
 __states__: dict[str, Any]
 
 
@@ -53,3 +54,31 @@ def configured(name: str, user: str) -> dict[str, Any]:
         show_changes=False,
     )
     return ret
+
+
+@state.fails_plainly
+def modules(name: str) -> dict[str, Any]:
+    """Report the modules of `odoo.modules` that are not installed. The state changes nothing.
+
+    Args:
+        name: free text.
+
+    Returns:
+        The state's result. It is None if modules are missing, so that Salt prints the comment,
+        and the apply still succeeds.
+
+    CLI Example:
+        See salt/odoo/once.sls.
+    """
+    if __opts__["test"] and __salt__["application.database"]():
+        return state.result(name, True, "the database does not answer yet")
+    missing = __salt__["odoo.missing_modules"]()
+    if not missing:
+        return state.result(name, True, "every module of odoo.modules is installed")
+    return state.result(
+        name,
+        None,
+        f"odoo.modules: {', '.join(missing)}: not installed, because this release of Salina "
+        "installs modules only when it initialises the database. A later release will install "
+        "them; until then install them in Odoo's menu Apps",
+    )

@@ -47,3 +47,8 @@ odoo-once-{{ loop.index }}:
     - require_in:
         - service: odoo-service
 {% endfor %}
+# New entries of odoo.modules have no effect after the first installation. The apply says so.
+odoo-modules:
+  odoo.modules:
+    - require:
+        - once: odoo-initialised

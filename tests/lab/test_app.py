@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests import fleets
 from tests.lab import tiers
-from tests.lab.lab import apply, results, run, salt, shell
+from tests.lab.lab import apply, failures, results, run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
@@ -198,6 +199,16 @@ for step in given["steps"]:
     arguments = [step, argv, "odoo", "/"]
     print(json.dumps(client.cmd(given["hosts"], "once.run", arguments, tgt_type="list")))
 """
+
+
+def test_s9_an_apply_names_modules_that_it_does_not_install() -> None:
+    """S9: A new entry of odoo.modules is named with the reason, and the apply succeeds."""
+    given = [*fleets.definition("odoo-14.0")["odoo"]["modules"], "note", "sale"]
+    found = apply("s1", "application", odoo={"modules": given})["s1"]
+    assert not failures({"s1": found})
+    assert found["odoo-modules"]["result"] is None
+    assert found["odoo-modules"]["comment"].startswith("odoo.modules: note, sale: not installed")
+    assert apply("s1", "application")["s1"]["odoo-modules"]["result"] is True
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salina.application import odoo
+from salina.database.psql import PsqlError
 from tests import fleets
-from tests.loading import Managed, load
+from tests.loading import Managed, failure, load
 
 
 def app(version: str = "14.0") -> dict[str, Any]:
@@ -218,3 +219,59 @@ def test_the_state_of_the_configuration(changes: dict[str, Any], result: bool | 
     given = managed.given["/etc/odoo/odoo.conf"]
     assert (given["mode"], given["group"], given["show_changes"]) == ("0640", "odoo", False)
     assert given["contents"] == "admin_passwd = canary"
+
+
+class Answers:
+    """A session that answers each question from a list, or breaks off."""
+
+    def __init__(self, *answers: list[str] | Exception) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, database: dict[str, Any], name: str) -> Answers:
+        """Connect."""
+        assert (database["name"], name) == ("crm", "salina: modules?")
+        return self
+
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def query(self, sql: str) -> list[str]:
+        """Give the next answer."""
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def modules_of(*answers: list[str] | Exception, test: bool = False, down: str = "") -> Any:
+    """The state of the modules base, web and crm, for these answers of the database."""
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    module.Session = Answers(*answers)
+    salt = {"odoo.missing_modules": module.missing_modules, "application.database": lambda: down}
+    return load("_states/odoo.py", salt=salt, opts={"test": test}).modules("odoo-modules")
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_s9_modules_that_are_not_installed_are_named(test: bool) -> None:
+    """S9: A new entry of odoo.modules has no effect, and the apply says so without failing."""
+    ret = modules_of(["f"], ["base", "mail"], test=test)
+    assert (ret["result"], ret["changes"]) == (None, {})
+    assert ret["comment"].startswith("odoo.modules: web, crm: not installed, because ")
+    assert "A later release will install them" in ret["comment"]
+
+
+@pytest.mark.parametrize("answers", [(["t"],), (["f"], ["base", "crm", "mail", "web"])])
+def test_s9_nothing_is_missing(answers: tuple[list[str], ...]) -> None:
+    """S9, K1: Before the first installation, and while all are installed, there is no message."""
+    ret = modules_of(*answers)
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_s9_a_database_that_does_not_answer() -> None:
+    """S9, K3: A prediction succeeds without a database; an apply says why it fails."""
+    assert modules_of(test=True, down="psql is not installed")["result"] is True
+    said = failure(modules_of(PsqlError("the server is away")))
+    assert said.endswith("which modules are installed: the server is away")

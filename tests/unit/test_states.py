@@ -42,6 +42,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "node_environment.unpacked": ("/opt/node/npm", "npm", "6.14.18", "sha512-"),
     "odoo.configured": ("/etc/odoo/odoo.conf", "odoo"),
     "odoo.fits": ("odoo-fits",),
+    "odoo.modules": ("odoo-modules",),
     "once.done": ("init", ["odoo-bin"], "odoo", "/"),
     "patroni.configured": ("settings",),
     "patroni.its_turn": ("turn", False, 0),
