@@ -281,6 +281,9 @@ def needs_restart(parameters: list[str]) -> bool:
     Args:
         parameters: their names.
 
+    Returns:
+        Whether a change of one of them needs a restart.
+
     Raises:
         CommandExecutionError: PostgreSQL does not answer.
 
