@@ -16,7 +16,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import file, wait
 from salina_fleet import minions, runner
-from salina_fleet.change import exclusive, scale
+from salina_fleet.change import absence, exclusive, scale
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.roles.balancer import BalancerSettings
@@ -34,7 +34,8 @@ def begin(**request: Any) -> dict[str, Any]:
     """Begin a change: exclude other changes, and record the planned members.
 
     From now on every pillar names the planned members. A change that touches no host records
-    nothing.
+    nothing. A change skips hosts that are down, as far as their roles can spare them
+    (`Role.spare`), and records them as behind.
 
     Args:
         request: as for `fleet.plan`.
@@ -43,8 +44,8 @@ def begin(**request: Any) -> dict[str, Any]:
         The plan, as `fleet.plan` returns it.
 
     Raises:
-        CommandExecutionError: the request is invalid, or another change is running. Nothing was
-            recorded then.
+        CommandExecutionError: the request is invalid, another change is running, or a host is down
+            that the change needs. Nothing was recorded then.
 
     CLI Example:
         salt-run change.begin pool=app count=5
@@ -57,11 +58,15 @@ def begin(**request: Any) -> dict[str, Any]:
         raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = runner.plan(site, request)
+    skipped = runner.absent(__opts__, site, change)
     if change.touched:
+        following = {*runner.followers(site, change)} - {*skipped}
+        late = absence.skip(runner.behind(site), following, skipped)
+        absence.save(site.state / absence.BEHIND, late)
         _save_unfinished(site, runner.unfinished(site) | {change.pool: list(change.touched)})
         wanted = {**site.fleet.members, change.pool: change.members}
         members.save(site.members_file, wanted, site.fleet.topology)
-    return runner.told(_site(), change)
+    return runner.told(_site(), change, skipped)
 
 
 def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
@@ -120,7 +125,7 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
     """
     site = _site()
     bound = site.fleet.settings[BalancerSettings].drain if timeout is None else timeout
-    balancers = [host.id for host in site.fleet.having("balancer")]
+    balancers = runner.balancers(site)
     drained = set()
     for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
         # an interrupted change may have removed a host from a balancer already

@@ -84,13 +84,14 @@ def ready(
 
 
 def status() -> dict[str, Any]:
-    """Show the members of each pool, the running change, the last change, and a failed join.
+    """Show the members of each pool, the running and the last change, and what is left to do.
 
     Returns:
         For each pool: `members` (current), `wanted` (planned), and their difference, `joining` and
         `leaving`, while a change is running or after it was interrupted. Beside the pools:
-        `running` (what, pid, since), `last change`, and `failed to join` (the reason). Each of
-        these is None if there is none.
+        `running` (what, pid, since), `last change`, `failed to join` (the reason), and `behind`
+        (each host that a change skipped because it was down: since when, and why it could not
+        catch up yet). Each of these is None if there is none.
 
     CLI Example:
         salt-run fleet.status
@@ -116,6 +117,11 @@ def status() -> dict[str, Any]:
         "running": exclusive.holder(site.change_file) or None,
         "last change": last,
         "failed to join": join.attempt(site.state / join.ATTEMPT).error or None,
+        "behind": {
+            host: {"since": one.since, "error": one.error or None}
+            for host, one in runner.behind(site).items()
+        }
+        or None,
     }
 
 
@@ -127,17 +133,20 @@ def plan(**request: Any) -> dict[str, Any]:
 
     Returns:
         `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the change
-        (`neighbours` and `balancers`), and the `steps`.
+        (`neighbours` and `balancers`), the hosts that would follow but are down (`skipped`; they
+        catch up when they return), and the `steps`.
 
     Raises:
-        CommandExecutionError: with every fault of the request.
+        CommandExecutionError: with every fault of the request, or with the hosts that are down and
+            that the change needs.
 
     CLI Example:
         salt-run fleet.plan pool=app count=5
         salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
     """
     site = _site()
-    return runner.told(site, runner.plan(site, request))
+    change = runner.plan(site, request)
+    return runner.told(site, change, runner.absent(__opts__, site, change))
 
 
 def user_data(host: str, path: str, replace: bool = False) -> str:
@@ -199,7 +208,7 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
         salt-run fleet.probe hosts='[s1, s2]'
     """
     site = _site()
-    balancers = [host.id for host in site.fleet.having("balancer")]
+    balancers = runner.balancers(site)
     if through:
         for host in hosts:
             minions.ask(__opts__, balancers, "balancer.ready", [host])

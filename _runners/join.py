@@ -1,5 +1,7 @@
 """Let hosts join by themselves, if they start with a key that was accepted beforehand.
 
+Let hosts catch up as well, if a change skipped them because they were down.
+
 The reactor calls `started` for each minion that starts (salt/reactor/join.sls). The schedule calls
 `look`, in case an event was lost or a join was interrupted (master.d/40-reactor.conf). Both are
 cheap: a process of its own runs `catch_up`, which does the work.
@@ -22,7 +24,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import file, orchestration
 from salina_fleet import minions, runner
-from salina_fleet.change import exclusive, join
+from salina_fleet.change import absence, exclusive, join
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.site import Site
@@ -33,6 +35,7 @@ __salt__: dict[str, Callable[..., Any]]
 log = logging.getLogger(__name__)
 
 ORCHESTRATION = "orch.join"
+CATCH_UP = "orch.catch_up"
 ANSWER_SECONDS = 10
 NOTHING = "nothing"
 SALT_RUN = "import salt.scripts; salt.scripts.salt_run()"
@@ -43,9 +46,9 @@ _awake: list[subprocess.Popen[bytes]] = []
 
 
 def started(minion: object = None, tag: object = None) -> str:
-    """Start a join, if a minion that has just started may join.
+    """Look after a minion that has just started, if it may join or has to catch up.
 
-    The reactor calls it. For a member, or a forged event, nothing follows.
+    The reactor calls it. For any other member, or a forged event, nothing follows.
 
     Args:
         minion: the id in the event.
@@ -58,13 +61,17 @@ def started(minion: object = None, tag: object = None) -> str:
         salt-run join.started s4 salt/minion/s4/start
     """
     site = _site()
-    if join.starts(minion, tag) and _obstacles(site).get(str(minion)) == "":
-        return f"{minion}: {_wake(site)}"
+    if not join.starts(minion, tag):
+        return NOTHING
+    if minion in runner.behind(site):
+        return f"{minion}: {_wake(site, 'it catches up')}"
+    if _obstacles(site).get(str(minion)) == "":
+        return f"{minion}: {_wake(site, 'it joins')}"
     return NOTHING
 
 
 def look() -> str:
-    """Start a join for hosts whose start event was lost, or whose join was interrupted.
+    """Look after hosts whose start event was lost, or whose join was interrupted.
 
     Returns:
         What follows, as a sentence.
@@ -76,7 +83,9 @@ def look() -> str:
     begun = {host for hosts in runner.unfinished(site).values() for host in hosts}
     if not begun.intersection(_attempt(site).hosts):  # another change finished it
         (site.state / join.ATTEMPT).unlink(missing_ok=True)
-    return _wake(site) if "" in _obstacles(site).values() else NOTHING
+    if absence.due(runner.behind(site), time.time()):
+        return _wake(site, "hosts catch up")
+    return _wake(site, "hosts join") if "" in _obstacles(site).values() else NOTHING
 
 
 def plan() -> dict[str, Any]:
@@ -107,13 +116,16 @@ def plan() -> dict[str, Any]:
 
 
 def catch_up() -> list[str]:
-    """Let all waiting hosts of one pool join. While another change is running, do nothing.
+    """Apply the states of hosts that are behind, and let all waiting hosts of one pool join.
+
+    While another change is running, do nothing.
 
     Returns:
-        The hosts that joined.
+        The hosts that caught up or joined.
 
     Raises:
-        CommandExecutionError: the join failed. The master's log and `fleet.status` say so too.
+        CommandExecutionError: an apply or the join failed. The master's log and `fleet.status` say
+            so too.
 
     CLI Example:
         salt-run join.catch_up
@@ -121,6 +133,14 @@ def catch_up() -> list[str]:
     site = _site()
     if exclusive.holder(site.change_file):
         return []
+    late = _ask(absence.due(runner.behind(site), time.time()), "test.ping")
+    if late:
+        try:
+            exclusive.take(site.change_file, f"the states of {', '.join(late)} after an absence")
+        except exclusive.BusyError:
+            return []
+        _apply(site, late)
+        return late  # the schedule calls again for the joining hosts
     joining: dict[str, list[str]] = plan()["joining"]
     hosts = next(iter(joining.values()), [])  # the schedule calls again for the other pools
     if hosts:
@@ -194,8 +214,8 @@ def _obstacles(site: Site) -> dict[str, str]:
     }
 
 
-def _wake(site: Site) -> str:
-    """Start a process that looks closer, one at a time. Return what follows.
+def _wake(site: Site, what: str) -> str:
+    """Start a process that looks closer, one at a time. Return what follows: `what`, or why not.
 
     A change belongs to its process, and the reactor's process runs for weeks: so start another one.
     """
@@ -214,7 +234,7 @@ def _wake(site: Site) -> str:
                 start_new_session=True,
             )
         ]
-    return "it joins, unless something prevents it"
+    return f"{what}, unless something prevents it"
 
 
 def _touched(site: Site) -> float:
@@ -243,11 +263,7 @@ def _join(site: Site, hosts: list[str]) -> None:
     """Run the orchestration, and record the attempt until it has succeeded."""
     tried = join.Attempt(tuple(hosts), time.time())
     _note(site, tried)
-    # as the user who runs this, because minions refuse commands of an unknown user
-    low = {"mods": ORCHESTRATION, "pillar": {"hosts": hosts}, "__user__": __opts__["user"]}
-    with salt.runner.RunnerClient(__opts__) as client:
-        ran = client.low("state.orchestrate", low, print_event=False)
-    error = _failure(ran)
+    error = _orchestrate(ORCHESTRATION, hosts)
     if error:
         _note(site, dataclasses.replace(tried, at=time.time(), error=error))
         log.error("%s did not join: %s", ", ".join(hosts), error)
@@ -255,17 +271,42 @@ def _join(site: Site, hosts: list[str]) -> None:
     (site.state / join.ATTEMPT).unlink(missing_ok=True)
 
 
+def _apply(site: Site, hosts: list[str]) -> None:
+    """Apply the states of hosts that are behind. A host that fails stays behind, with the error."""
+    error = _orchestrate(CATCH_UP, hosts)
+    behind = runner.behind(site)
+    kept = {host: one for host, one in behind.items() if host not in hosts}
+    if error:
+        now = time.time()
+        failed = {
+            host: dataclasses.replace(one, tried=now, error=error)
+            for host, one in behind.items()
+            if host in hosts
+        }
+        kept |= failed
+    absence.save(site.state / absence.BEHIND, kept)
+    if error:
+        log.error("%s did not catch up: %s", ", ".join(hosts), error)
+        raise CommandExecutionError(f"{', '.join(hosts)} did not catch up: {error}")
+
+
+def _orchestrate(name: str, hosts: list[str]) -> str:
+    """Run an orchestration for hosts. Return what failed in it, or "" if nothing did."""
+    # as the user who runs this, because minions refuse commands of an unknown user
+    low = {"mods": name, "pillar": {"hosts": hosts}, "__user__": __opts__["user"]}
+    with salt.runner.RunnerClient(__opts__) as client:
+        return _failure(client.low("state.orchestrate", low, print_event=False), name)
+
+
 def _note(site: Site, tried: join.Attempt) -> None:
     file.put(site.state / join.ATTEMPT, json.dumps(dataclasses.asdict(tried)))
 
 
-def _failure(ran: object) -> str:
-    """Return what failed in the orchestration, or "" if nothing did."""
+def _failure(ran: object, name: str) -> str:
+    """Return what failed in an orchestration, or "" if nothing did."""
     if not isinstance(ran, dict) or "data" not in ran:
         return str(ran)
     found = [
-        failure
-        for steps in ran["data"].values()
-        for failure in orchestration.failures(steps, ORCHESTRATION)
+        failure for steps in ran["data"].values() for failure in orchestration.failures(steps, name)
     ]
     return orchestration.told(found) if found or not ran.get("retcode") else str(ran)

@@ -164,9 +164,14 @@ def peers(fleet: Fleet, host: Host) -> dict[str, str]:
 
 def neighbours(fleet: Fleet, roles: Sequence[str]) -> list[str]:
     """Return the ids of the hosts whose rules and lists name the hosts with these roles."""
-    beside = {row.target for row in fleet.rows if row.source in roles}
-    beside |= {row.source for row in fleet.rows if row.target in roles}
-    return [host.id for host in fleet.hosts.values() if beside & {*host.roles}]
+    near = beside(fleet, roles)
+    return [host.id for host in fleet.hosts.values() if near & {*host.roles}]
+
+
+def beside(fleet: Fleet, roles: Sequence[str]) -> set[str]:
+    """Return the roles that talk to these roles, in either direction."""
+    near = {row.target for row in fleet.rows if row.source in roles}
+    return near | {row.source for row in fleet.rows if row.target in roles}
 
 
 def allowed(fleet: Fleet, source: str, target: str) -> frozenset[Opening]:

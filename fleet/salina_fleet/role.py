@@ -129,6 +129,8 @@ class Role:
     """Names that no host may have, since they mean something else in its hosts' /etc/hosts."""
     reserved_names: ClassVar[tuple[str, ...]] = ()
     """Names that no application may have, since they mean something else to the role's daemons."""
+    indispensable: ClassVar[str | None] = None
+    """The Salt function by which its hosts name the one of them that cannot be replaced at once."""
     settings: ClassVar[Mapping[str, type[Tuning]]] = {}
     """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
     keys: ClassVar[Mapping[str, str]] = {}
@@ -148,6 +150,13 @@ class Role:
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the sections that a host with this role has in its pillar."""
         return {}
+
+    def spare(self, fleet: Fleet) -> int:
+        """Return how many of its hosts may be down while a pool changes.
+
+        The change skips these hosts, and they catch up when they return.
+        """
+        return 0
 
     def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
         """Return further names in the host's certificate: `DNS:crm.example`, `IP:127.0.0.1`."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina_fleet import policy
-from salina_fleet.change import scale
+from salina.common import wait
+from salina_fleet import minions, policy
+from salina_fleet.change import absence, scale
+from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
+from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError, show
 from salina_fleet.site import Site, read
 
 LAST_CHANGE = "last-change.json"
 """The file in the master's state directory that describes the last complete change."""
+ANSWER_SECONDS = 20
+"""Seconds to wait for the answers of the hosts that follow a change; a silent host is down then."""
+TAKEOVER_SECONDS = 30
+"""Seconds to wait until another host has taken over from one that is down."""
 
 
 def site(opts: dict[str, Any]) -> Site:
@@ -63,12 +71,93 @@ def plan(site: Site, request: dict[str, Any]) -> scale.Change:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 
 
-def told(site: Site, change: scale.Change) -> dict[str, Any]:
-    """Return a change with its steps and the hosts that follow it, as `scale.told` describes."""
-    balancers = [host.id for host in site.fleet.having("balancer")]
-    beside = policy.neighbours(site.fleet, site.fleet.topology.pools[change.pool].roles)
-    still = {*change.touched, *balancers}
-    return scale.told(change, [host for host in beside if host not in still], balancers)
+def followers(site: Site, change: scale.Change) -> list[str]:
+    """Return the hosts that follow a change: the neighbours and the balancers."""
+    roles = site.fleet.topology.pools[change.pool].roles
+    beside = policy.neighbours(site.fleet, roles) if change.touched else []
+    return [host for host in beside if host not in change.touched]
+
+
+def absent(opts: dict[str, Any], site: Site, change: scale.Change) -> list[str]:
+    """Return the hosts that do not answer, and that a change may skip.
+
+    Args:
+        opts: the master's options.
+        site: the master's view.
+        change: the change.
+
+    Raises:
+        CommandExecutionError: the change cannot do without one of the hosts.
+    """
+    silent = minions.silent(opts, followers(site, change), ANSWER_SECONDS)
+    if not silent:
+        return []
+    roles = policy.beside(site.fleet, site.fleet.topology.pools[change.pool].roles)
+    faults = absence.shortages(site.fleet, roles, silent)
+    for role in (role for role in ROLES if role in roles and not faults):
+        faults += _indispensable(opts, site.fleet, role, silent)
+    if faults:
+        lines = "\n".join(faults)
+        raise CommandExecutionError(f"{lines}\nnext: salt-run fleet.ready")
+    return silent
+
+
+def _indispensable(
+    opts: dict[str, Any], fleet: Fleet, role: str, silent: Collection[str]
+) -> list[str]:
+    """Return a sentence if one of the silent hosts may be the one that its role depends on."""
+    hosts = [host.id for host in fleet.having(role)]
+    away, there = ([one for one in hosts if (one in silent) is dead] for dead in (True, False))
+    function = ROLES[role].indispensable
+    if function is None or not away:
+        return []
+
+    def named() -> bool:
+        answers = minions.client(opts).cmd(there, function, tgt_type="list")
+        return bool({str(answer) for answer in answers.values()} & {*there})
+
+    if wait.until(named, TAKEOVER_SECONDS):
+        return []
+    return [
+        f"{', '.join(away)}: no answer; none of {', '.join(there)} has taken over as the host that "
+        f"`{function}` names; start each host that is down"
+    ]
+
+
+def balancers(site: Site) -> list[str]:
+    """Return the balancers, without those that a change skipped because they were down."""
+    late = behind(site)
+    return [host.id for host in site.fleet.having("balancer") if host.id not in late]
+
+
+def behind(site: Site) -> absence.Behinds:
+    """Return the hosts that changes skipped because they were down.
+
+    Raises:
+        CommandExecutionError: the file of these hosts is damaged.
+    """
+    try:
+        return absence.load(site.state / absence.BEHIND, site.fleet.hosts)
+    except absence.BehindError as error:
+        raise CommandExecutionError(str(error)) from None  # the message says it all
+
+
+def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str, Any]:
+    """Return a change with its steps and the hosts that follow it, as `scale.told` describes.
+
+    Args:
+        site: the master's view.
+        change: the change.
+        skipped: the hosts that are down.
+    """
+    front = [host.id for host in site.fleet.having("balancer")]
+    beside = [host for host in followers(site, change) if host not in front]
+    return scale.told(
+        change,
+        [host for host in beside if host not in skipped],
+        [host for host in front if host not in skipped],
+        skipped,
+    )
 
 
 def plain(request: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,12 @@ done:
 every step succeeded:
   orchestration.succeeded: [order: last]
 """
+CATCH_UP = """
+came:
+  salt.runner: [name: came.note, hosts: {{ pillar.hosts | json }}]
+every step succeeded:
+  orchestration.succeeded: [order: last]
+"""
 NOTE = """\
 from pathlib import Path
 from salt.exceptions import CommandExecutionError
@@ -77,6 +83,7 @@ def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Ite
     lay_out(repository, master, site, state)
     (site / "pillar/topology.yaml").write_text(TOPOLOGY)
     (site / "salt/orch/change.jinja").write_text(CHANGE)
+    (site / "salt/orch/catch_up.sls").write_text(CATCH_UP)
     (site / "_runners/came.py").write_text(NOTE)
     stub = site / "balancing/modules"
     stub.mkdir(parents=True)
@@ -103,7 +110,14 @@ def pool(place: Path, repository: Path, salt_factories: FactoriesManager) -> Ite
 def bare(pool: Installation) -> Iterator[None]:
     """Each test finds nothing but the member s1."""
     yield
-    for name in ("members.json", "unfinished.json", "last-join.json", "came", "broken"):
+    for name in (
+        "members.json",
+        "unfinished.json",
+        "last-join.json",
+        "came",
+        "broken",
+        "behind.json",
+    ):
         (pool.state / name).unlink(missing_ok=True)
 
 
@@ -244,6 +258,26 @@ def test_s10_a_forged_event_does_nothing(pool: Installation, event_listener: Eve
     assert told.returncode == 1 and fault in told.stdout + told.stderr
     assert (members(pool), came(pool)) == (["s1"], [])
     assert exclusive.holder(pool.state / "lock") == {}
+
+
+def test_s10_a_host_that_was_down_catches_up(pool: Installation) -> None:
+    """S10: Its start event is enough. A failure is told, and not repeated without end."""
+    behind = pool.state / "behind.json"
+    behind.write_text('{"s1": {"since": "2026-11-28T08:00:00+00:00", "tried": 0, "error": ""}}')
+    fire(pool, "s1", "salt/minion/s1/start")
+    caught_up = wait.until(lambda: json.loads(behind.read_text()) == {}, BOUND, 0.2)
+    assert caught_up, log(pool)[-4000:]
+    assert (members(pool), came(pool)) == (["s1"], ["s1"])
+    assert wait.until(lambda: not exclusive.holder(pool.state / "lock"), BOUND, 0.2)
+    (pool.state / "broken").touch()
+    behind.write_text('{"s1": {"since": "2026-11-28T08:00:00+00:00", "tried": 0, "error": ""}}')
+    told = pool.run("join.catch_up")
+    assert told.returncode == 1
+    assert "s1 did not catch up: master: came (salt.runner)\n  it is broken" in log(pool)
+    assert "it is broken" in pool.run("fleet.status").data["behind"]["s1"]["error"]
+    (pool.state / "broken").unlink()
+    assert pool.run("join.catch_up").data == ["s4"]
+    assert came(pool) == ["s1", "s1", "s4"]
 
 
 def test_s10_a_joining_that_fails_is_told_and_waits(pool: Installation) -> None:

@@ -16,13 +16,33 @@ from salina_fleet.change import exclusive
 from tests.integration.conftest import MINIONS, Installation
 
 FILES = ("members.json", "unfinished.json")
+FOLLOWERS = ("nas1", "nas2", "nas3", "bbdd1", "bbdd2", "lb1")
+ANSWERING = f"""
+
+_silent = silent
+
+
+def silent(opts, hosts, timeout):
+    return _silent(opts, [host for host in hosts if host not in {FOLLOWERS}], timeout)
+"""
+"""The end of the master's `minions.py`: the hosts that this installation does not have answer."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def followers(installation: Installation) -> Iterator[Path]:
+    """The hosts that follow a change answer."""
+    file = installation.repository / "fleet/salina_fleet/minions.py"
+    text = file.read_text()
+    file.write_text(text + ANSWERING)
+    yield file
+    file.write_text(text)
 
 
 @pytest.fixture(autouse=True)
 def restored(installation: Installation) -> Iterator[None]:
     """No test leaves another members file than it found."""
     yield
-    for name in FILES:
+    for name in (*FILES, "behind.json"):
         (installation.state / name).unlink(missing_ok=True)
 
 
@@ -66,6 +86,27 @@ def test_s10_a_bad_request_changes_nothing(
         assert fault in told.stdout + told.stderr
     assert recorded(installation) == [None, None]
     assert installation.run("fleet.status").data["running"] is None
+
+
+def test_s10_hosts_that_a_change_needs_are_down(
+    installation: Installation, followers: Path
+) -> None:
+    """S10, K5: Only nas1 answers: each role that cannot spare a host is named, and nothing is
+    recorded.
+    """
+    text = followers.read_text()
+    followers.write_text(text.removesuffix(ANSWERING))
+    try:
+        told = installation.run("change.begin", "pool=app", "count=4")
+    finally:
+        followers.write_text(text)
+    assert told.returncode == 1
+    said = told.stdout + told.stderr
+    assert "lb1: no answer; no host with role balancer may be down" in said
+    assert "nas2, nas3: no answer; at most 1 of the 3 hosts with role storage may be down" in said
+    assert "bbdd1, bbdd2: no answer; at most 1 of the 2 hosts with role database may be" in said
+    assert recorded(installation) == [None, None]
+    assert not (installation.state / "behind.json").exists()
 
 
 def test_s10_the_orchestration_tells_of_a_bad_request(installation: Installation) -> None:

@@ -244,6 +244,55 @@ def test_s10_a_host_that_never_comes() -> None:
     assert residue(["s4"]) == []
 
 
+def test_s10_while_a_storage_host_and_the_replica_are_down() -> None:
+    """S10, S4, S11: The plan names the hosts that are down, the pool grows without them, and they
+    catch up when they return.
+    """
+    (replica,) = {*tiers.DATABASES} - {tiers.leader()}
+    away = ["nas3", replica]
+    address = fleets.topology().fleet({"app": ["s4"]})[-1].addresses["data"]
+    lab.fault("kill", *away)
+    try:
+        with Traffic() as traffic:
+            wait_for([traffic], 30)
+            assert told("fleet.plan", "pool=app", "count=4")["skipped"] == away
+            scaled(count=4)
+            assert list(told("fleet.status")["behind"]) == away
+            settled([*INITIAL, "s4"])
+        assert not traffic.failed()
+    finally:
+        lab.heal(*away)
+
+    def caught_up() -> bool:
+        status = told("fleet.status")
+        return status["behind"] is None and status["running"] is None
+
+    assert wait.until(caught_up, 300, 5), told("fleet.status")
+    for host in away:
+        assert address in lab.run(host, "ufw", "status"), host
+    tiers.whole()
+    tiers.leader()
+
+
+@pytest.mark.parametrize("host", ["lb1", "the primary"])
+def test_s10_a_host_that_the_change_needs_is_down(host: str) -> None:
+    """S10, K5: The refusal names the host, and nothing is recorded.
+
+    Only the minion stops, so no other host takes over.
+    """
+    host = tiers.leader() if host == "the primary" else host
+    before = told("fleet.status")
+    lab.run(host, "systemctl", "stop", "salt-minion")
+    try:
+        done = scale(count=4)
+        assert done.returncode == 1
+        assert f"{host}: no answer; " in done.stdout + done.stderr
+        assert told("fleet.status") == before
+    finally:
+        lab.run(host, "systemctl", "start", "salt-minion")
+        assert lab.salt_run("fleet.ready", f"hosts=[{host}]").returncode == 0
+
+
 @pytest.mark.proof
 def test_s10_from_one_to_the_greatest_count_and_back() -> None:
     """S10: The pool grows to its maximum at once, and leaving hosts leave nothing behind."""

@@ -38,9 +38,10 @@ def drained(
         return dict.fromkeys(hosts)
 
     balancers = [SimpleNamespace(id=name) for name in ("lb1", "lb2")]
-    fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings())
+    fleet = SimpleNamespace(having=lambda _: balancers, settings=fleets.settings(), hosts={})
+    site = SimpleNamespace(fleet=fleet, state=Path("/nowhere"))
     monkeypatch.setattr(minions, "ask", ask)
-    monkeypatch.setattr(runner, "site", lambda _: SimpleNamespace(fleet=fleet))
+    monkeypatch.setattr(runner, "site", lambda _: site)
     return load("_runners/change.py", opts={}).drain(["s2"], timeout), told
 
 

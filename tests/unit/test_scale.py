@@ -169,6 +169,17 @@ def test_s10_no_more_steps_than_there_are_hosts_for(data: dict[str, Any], hosts:
     assert steps(change(data)) == (kept if hosts else [])
 
 
+def test_s10_the_plan_names_the_hosts_that_are_down() -> None:
+    """S10: A skipped host follows in no step."""
+    found = scale.told(change({"count": 4}), ["nas1"], ["lb1"], ["nas2"])
+    assert (found["neighbours"], found["balancers"], found["skipped"]) == (
+        ["nas1"],
+        ["lb1"],
+        ["nas2"],
+    )
+    assert "nas2" not in str(found["steps"])
+
+
 def test_s10_several_faults_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         scale.parse({"pool": "app", "add": ["x"], "remove": 3, "y": 1}, TOPOLOGY)

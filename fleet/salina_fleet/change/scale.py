@@ -142,7 +142,12 @@ def plan(
     return Change(pool.name, *ordered)
 
 
-def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) -> dict[str, Any]:
+def told(
+    change: Change,
+    neighbours: Sequence[str],
+    balancers: Sequence[str],
+    skipped: Iterable[str] = (),
+) -> dict[str, Any]:
     """Return a change as people read it and as salt/orch/change.jinja does it.
 
     It has the steps in their order, each with a name, and either the runner's function with its
@@ -153,6 +158,7 @@ def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) ->
         change: the joining and the leaving hosts.
         neighbours: the hosts whose rules name the pool's hosts.
         balancers: the balancers, which follow after the new hosts serve.
+        skipped: the neighbours and balancers that are down, and catch up when they return.
     """
     joining, leaving = list(change.joining), list(change.leaving)
     steps: list[dict[str, Any]] = []
@@ -180,7 +186,8 @@ def told(change: Change, neighbours: Sequence[str], balancers: Sequence[str]) ->
     if steps:
         steps.append({"name": "done", "runner": "change.done", "arguments": {"pool": change.pool}})
     plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
-    return plain | {"neighbours": [*neighbours], "balancers": [*balancers], "steps": steps}
+    follow = {"neighbours": [*neighbours], "balancers": [*balancers], "skipped": [*skipped]}
+    return plain | follow | {"steps": steps}
 
 
 def _ordered(pool: Pool, ids: Iterable[str]) -> tuple[str, ...]:

@@ -140,6 +140,10 @@ class Balancer(Role):
             }
         }
 
+    def spare(self, fleet: Fleet) -> int:
+        """All but one: the balancers that are up have all of the traffic."""
+        return len(fleet.having(self.name)) - 1
+
     def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
         """Return the applications' domains: clients verify these."""
         return [f"DNS:{one.domain}" for one in fleet.topology.applications.values()]

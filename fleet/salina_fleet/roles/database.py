@@ -240,6 +240,7 @@ class Database(Role):
     links = ("data",)
     count = AT_LEAST_ONE
     reads_key = True
+    indispensable = "patroni.leader"
     settings: ClassVar = {"database": DatabaseSettings}
     reserved_ids = (NAME,)
     reserved_names = (
@@ -302,6 +303,10 @@ class Database(Role):
                 ],
             }
         }
+
+    def spare(self, fleet: Fleet) -> int:
+        """The replicas. Which host is the primary, the hosts say themselves."""
+        return len(fleet.having(self.name)) - 1
 
     def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
         """Return the name under which app hosts verify the primary, whichever host it is."""

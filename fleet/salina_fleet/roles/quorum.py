@@ -92,6 +92,10 @@ class Quorum(Role):
             }
         }
 
+    def spare(self, fleet: Fleet) -> int:
+        """A minority, since the voters decide by majority."""
+        return (len(fleet.having(self.name)) - 1) // 2
+
     def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
         """Return the names by which etcdctl reaches the member on its own host."""
         return ["DNS:localhost", f"IP:{LOOPBACK}"]

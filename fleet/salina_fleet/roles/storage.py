@@ -110,6 +110,11 @@ class Storage(Role):
             }
         }
 
+    def spare(self, fleet: Fleet) -> int:
+        """A minority of the copies of a file, since a write needs a majority."""
+        replica = fleet.settings[StorageSettings].replica
+        return (copies(len(fleet.having(self.name)), replica) - 1) // 2
+
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:

@@ -1,0 +1,109 @@
+"""Hosts that are down while a pool changes: which of them a change may skip, and who catches up.
+
+Each role says how many of its hosts may be down (`Role.spare`). A change skips these hosts and
+records them as behind, in one file of the master's state directory. They catch up when they return
+(_runners/join.py): the master applies their states.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from salina.common import file
+from salina_fleet.fleet import Fleet
+from salina_fleet.roles import ROLES
+from salina_fleet.schema.document import DataError
+
+BEHIND = "behind.json"
+RETRY = 600
+"""Seconds until a host whose states failed is tried again."""
+
+
+class BehindError(DataError):
+    """A damaged file of the hosts that are behind."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A host that a change skipped.
+
+    `since` is the change's time. `tried` is the time at which the host's states failed with
+    `error`, in seconds since the epoch.
+    """
+
+    since: str
+    tried: float = 0.0
+    error: str = ""
+
+
+Behinds = dict[str, Behind]
+
+
+def shortages(fleet: Fleet, roles: Collection[str], absent: Collection[str]) -> list[str]:
+    """Return each role that cannot spare its absent hosts, as a sentence.
+
+    Args:
+        fleet: the fleet.
+        roles: the roles because of which hosts follow the change.
+        absent: the hosts that do not answer.
+    """
+    found = []
+    for role in (role for role in ROLES if role in roles):
+        hosts = [host.id for host in fleet.having(role)]
+        away = [host for host in hosts if host in absent]
+        spare = ROLES[role].spare(fleet)
+        if len(away) > spare:
+            most = f"at most {spare} of the {len(hosts)} hosts" if spare else "no host"
+            found.append(
+                f"{', '.join(away)}: no answer; {most} with role {role} may be down; "
+                "start each host that is down"
+            )
+    return found
+
+
+def skip(known: Mapping[str, Behind], following: Iterable[str], absent: Iterable[str]) -> Behinds:
+    """Return the hosts that are behind when a change begins.
+
+    Args:
+        known: the hosts that were behind before.
+        following: the hosts to which the change applies all states, so that they catch up.
+        absent: the hosts that the change skips.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    caught_up = {*following}
+    kept = {host: one for host, one in known.items() if host not in caught_up}
+    return {host: Behind(now) for host in absent} | kept
+
+
+def due(known: Mapping[str, Behind], now: float) -> list[str]:
+    """Return the hosts whose states did not fail within the last RETRY seconds."""
+    return [host for host, one in known.items() if not 0 <= now - one.tried < RETRY]
+
+
+def load(path: Path, hosts: Collection[str]) -> Behinds:
+    """Return the hosts that are behind; a missing file means none.
+
+    Args:
+        path: the file.
+        hosts: the fleet's hosts; others have left it, and are left out.
+
+    Raises:
+        BehindError: the file is damaged.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+        return {host: Behind(**one) for host, one in data.items() if host in hosts}
+    except FileNotFoundError:
+        return {}
+    except (OSError, TypeError, AttributeError, ValueError) as error:
+        fault = f"the file is damaged: {error}; delete it, and apply all states on every host"
+        raise BehindError(str(path), [fault]) from error
+
+
+def save(path: Path, behind: Mapping[str, Behind]) -> None:
+    """Replace the file atomically."""
+    file.put(path, json.dumps({host: asdict(one) for host, one in behind.items()}))
