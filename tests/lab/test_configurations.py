@@ -198,7 +198,8 @@ CHECKS = {
     ),
     "units of app hosts": units(
         "s1",
-        *("odoo.service", "node.service", "haproxy.service", "gluster-mountable.service"),
+        *("odoo.service", "node.service", "haproxy.service"),
+        *("gluster-mountable.service", "gluster-mount-again.service"),
         spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "units of database hosts": units(
@@ -208,7 +209,7 @@ CHECKS = {
     ),
     "units of balancers": units(
         "lb1",
-        *("salina-load.service", "haproxy.service"),
+        *("salina-load.service", "haproxy.service", "salina-hosts.service"),
         spoilt=(
             f"{UNITS}salina-load.service",
             "Restart=always",
@@ -228,6 +229,7 @@ OTHERS = (
     "/usr/local/sbin/patroni-initdb",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     "/usr/local/lib/salina-load/",
+    *("/usr/local/sbin/gluster-mountable", f"{UNITS}mnt-nas.mount.d/"),  # a boot tries them
 )
 
 

@@ -195,6 +195,59 @@ def test_mounted_after_a_boot_before_the_storage(broken: None) -> None:
     assert wait.until(lambda: mounted("s3"), 60)
 
 
+BOUND = 5
+"""Seconds for which a boot waits for the volume in the next test; by default it waits for 300."""
+
+
+@pytest.mark.proof
+def test_a_boot_waits_for_the_storage_with_a_bound(broken: None) -> None:
+    """S4, K5: The journal says which hosts to look at. The mount and the application come back by
+    themselves, although they have failed.
+    """
+    script = "/usr/local/sbin/gluster-mountable"
+    said = "journalctl --boot --unit gluster-mountable --output cat"
+    shell("s3", f"sed -i 's/+ 300/+ {BOUND}/' {script}")
+    try:
+        fault("service-kill", "glusterd", *STORAGE)
+        reboot("s3")
+        told = "Check the storage hosts nas1, nas2, nas3: one more attempt follows by itself."
+        assert wait.until(lambda: told in shell("s3", said, check=False), 120)
+        assert not mounted("s3")
+        heal(*STORAGE)
+        whole()
+        assert wait.until(lambda: mounted("s3"), 120)
+        active = "systemctl is-active odoo"
+        assert wait.until(lambda: shell("s3", active, check=False).strip() == "active", 60)
+    finally:
+        apply("s3", "gluster.mount")
+    assert f"+ {BOUND}" not in shell("s3", f"grep uptime {script}")
+
+
+CLOUD_INIT = """
+127.0.1.1 s3.example s3
+127.0.0.1 localhost
+"""
+
+
+def test_a_boot_restores_the_names() -> None:
+    """S4, S15: /etc/hosts is restored at boot, without Salt, before the volume and the database
+    need it.
+    """
+    before = run("s3", "cat", "/etc/hosts")
+    shell("s3", f"cat > /etc/hosts <<'END'{CLOUD_INIT}END\nsystemctl disable salt-minion")
+    try:
+        reboot("s3")
+        assert wait.until(lambda: mounted("s3"), 90)
+        assert run("s3", "cat", "/etc/hosts") == before
+        journal = run("s3", "journalctl", "--boot", "--unit", "salina-hosts", "--output", "cat")
+        assert "/etc/hosts had been changed and was restored" in journal
+        health = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8069/web/health"
+        assert wait.until(lambda: shell("s3", health, check=False) == "200", 120)
+    finally:
+        shell("s3", "systemctl enable --now salt-minion")
+        wait.until(lambda: salt("s3", "test.ping").get("s3") is True, 60)
+
+
 TRIES = r"""
 client="glusterfs .* $DIRECTORY/volume\$"
 cat > "$DIRECTORY/mount" <<'SHIM'

@@ -37,7 +37,7 @@ KEYS = {
     "files.volume": "The volume's name, null in a fleet without storage hosts.",
     "files.servers": "The storage hosts; the mount asks them in this order.",
     "files.options": "The options of the mount.",
-    "files.wait": "The seconds that a state waits for the volume.",
+    "files.wait": "The seconds that a state or a boot waits for the volume.",
     "database_route": (
         "An app host's way to the current primary: pgbouncer, then HAProxy, both on loopback."
     ),

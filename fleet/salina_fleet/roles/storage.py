@@ -51,7 +51,7 @@ class StorageSettings(Tuning):
         49251, 49160, 60999, "The highest port that a brick may take; the lowest is 49152."
     )
     wait: int = number(
-        300, 1, 3600, "The seconds that a state waits for the other storage hosts or the volume."
+        300, 1, 3600, "The seconds that a state or a boot waits for other hosts or the volume."
     )
     options: dict[str, Scalar] = values({}, "Further options of the volume.")
 

@@ -1,0 +1,126 @@
+"""The programs of a boot: the names are restored, and the wait for the volume has a bound (S4)."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import fleets
+from tests.render.minion import Minion
+
+HOSTS = "/etc/systemd/system/salina-hosts.service"
+SCRIPT = "/usr/local/sbin/gluster-mountable"
+DROP_IN = "/etc/systemd/system/mnt-nas.mount.d/salina.conf"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files of an app host whose boot waits for the volume for one second."""
+    pillar = fleets.pillar("s1")
+    pillar["files"]["wait"] = 1
+    return dict(Minion("s1", pillar, tmp_path_factory.mktemp("s1")).files())
+
+
+def command(unit: str) -> list[str]:
+    """Return the ExecStart of a unit as arguments."""
+    (line,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    return shlex.split(line.removeprefix("ExecStart="))
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder of programs that stand in for the real ones; `unshare` mounts at the third try."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    tries = f"{tmp_path}/tries"
+    scripts = {
+        "timeout": 'shift; exec "$@"',
+        "unshare": f"echo >> {tries}; [ $(wc -l < {tries}) -ge ${{NEEDED:-3}} ]",
+        "sleep": ":",
+        "getent": '[ "$2" != nas2 ]',
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def wait_for_volume(
+    files: dict[str, str], programs: Path, needed: int
+) -> subprocess.CompletedProcess[str]:
+    """Run the program that waits for the volume, which can be mounted at the `needed` attempt."""
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "NEEDED": str(needed)}
+    return subprocess.run(
+        ["sh", "-c", files[SCRIPT]], env=environment, capture_output=True, text=True, timeout=30
+    )
+
+
+def test_s4_the_wait_ends_when_the_volume_can_be_mounted(
+    files: dict[str, str], programs: Path
+) -> None:
+    patient = files[SCRIPT].replace("$(uptime) + 1)", "$(uptime) + 60)")
+    done = wait_for_volume({SCRIPT: patient}, programs, 3)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_s4_the_wait_has_a_bound_and_says_what_to_look_at(
+    files: dict[str, str], programs: Path
+) -> None:
+    """S4, K5: The message names the storage hosts, and a name that is unknown."""
+    done = wait_for_volume(files, programs, 10**9)
+    assert done.returncode == 1
+    assert done.stdout == (
+        "the volume nas could not be mounted within 1 s. Check the storage hosts nas1, nas2, nas3: "
+        "one more attempt follows by itself.\nthe name nas2 is unknown; correct /etc/hosts\n"
+    )
+
+
+def test_s4_a_mount_that_failed_is_tried_again(files: dict[str, str]) -> None:
+    """S4: By the unit that the drop-in of the mount names; the application comes with it."""
+    again = files["/etc/systemd/system/gluster-mount-again.service"]
+    assert "OnFailure=gluster-mount-again.service" in files[DROP_IN]
+    assert "ExecStart=/bin/systemctl start --no-block /mnt/nas\n" in again
+    assert "systemctl start --no-block odoo.service" in again
+
+
+def test_s4_a_mount_point_with_a_hyphen_has_its_own_unit(tmp_path: Path) -> None:
+    """S4: The drop-in has the name that systemd gives the mount."""
+    pillar = fleets.pillar("s1")
+    pillar["files"]["mount"] = "/srv/crm-files/all"
+    found = dict(Minion("s1", pillar, tmp_path).files())
+    unit = "srv-crm\\x2dfiles-all.mount"
+    assert f"/etc/systemd/system/{unit}.d/salina.conf" in found
+    again = found["/etc/systemd/system/gluster-mount-again.service"]
+    assert "ExecStart=/bin/systemctl start --no-block /srv/crm-files/all\n" in again
+
+
+@pytest.mark.parametrize("content", ["", "127.0.1.1 s1\n", None])
+def test_s4_a_boot_restores_the_names(
+    files: dict[str, str], tmp_path: Path, content: str | None
+) -> None:
+    """S4, S15: Whatever /etc/hosts was made of; it says so once, and then has nothing to do."""
+    assert files["/etc/salina/hosts"] == files["/etc/hosts"]
+    (tmp_path / "salina").mkdir()
+    kept, hosts = tmp_path / "salina/hosts", tmp_path / "hosts"
+    kept.write_text(files["/etc/salina/hosts"])
+    if content is not None:
+        hosts.write_text(content)
+    argv = [word.replace("/etc/", f"{tmp_path}/") for word in command(files[HOSTS])]
+    said = [
+        subprocess.run(argv, capture_output=True, text=True, check=bool(count)) for count in (1, 2)
+    ]
+    assert [one.stdout for one in said] == [f"{hosts} had been changed and was restored\n", ""]
+    assert hosts.read_text() == kept.read_text()
+
+
+def test_s4_the_names_are_there_before_they_are_needed(files: dict[str, str]) -> None:
+    """S4: After cloud-init has written its own, and before the network counts as online."""
+    unit = files[HOSTS]
+    (after,) = [line for line in unit.splitlines() if line.startswith("After=")]
+    (before,) = [line for line in unit.splitlines() if line.startswith("Before=")]
+    assert {"cloud-init.service", "cloud-init-network.service"} <= {*after[6:].split()}
+    assert {"network-online.target", "glusterd.service"} <= {*before[7:].split()}
+    assert "After=network-online.target" in files["/etc/systemd/system/gluster-mountable.service"]
