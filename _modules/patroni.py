@@ -5,6 +5,7 @@ This host's pillar `database` holds the addresses, and the login for changes.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from salt.exceptions import CommandExecutionError
 from salina.common import pillars
 from salina.common.https import Identity, NoAnswer, call
 from salina.database import patroni
+from salina.database.psql import PsqlError, Session
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 IDENTITY = Identity()
+
+STILL_SECONDS = 30
+"""Seconds without replay after which a replica has no more WAL of its own to replay."""
 
 
 def configuration_file() -> str:
@@ -53,7 +58,8 @@ def member() -> dict[str, Any]:
 def obstacle() -> str:
     """Return why this host is not a working part of the cluster, or "" if it is.
 
-    A primary works if it holds the leader's key. A replica works if it streams from the primary.
+    A primary works if it holds the leader's key. A replica works if it streams from the primary,
+    and is no more than setting database.maximum_lag behind.
 
     Returns:
         The reason, or "".
@@ -67,6 +73,10 @@ def obstacle() -> str:
         if not reason and answer.get("role") != "replica":
             status, _answer = _own("GET", "primary")
             reason = "" if status == 200 else "it is not the leader yet"
+        elif not reason:
+            pillar = _pillar()
+            bound = pillar["settings"]["maximum_lag"]
+            reason = patroni.lag_obstacle(cluster(), pillar["name"], bound)
     except CommandExecutionError as error:
         return str(error)
     return reason
@@ -187,6 +197,48 @@ def half_copied() -> bool:
         return patroni.idle(member())
     except CommandExecutionError:
         return False
+
+
+def stuck() -> str:
+    """Return why this replica can never stream from the primary again, or "" if it may.
+
+    This takes proof: another host is the primary, and has deleted the WAL that this replica needs
+    next. The replica does not stream, and replays nothing for a while. A replica that restores WAL
+    from an archive, or whose replay an operator paused, never counts.
+
+    Returns:
+        The reason, or "".
+
+    CLI Example:
+        salt bbdd2 patroni.stuck
+    """
+    try:
+        position = patroni.next_position(member())
+        segment = _deleted(position) if position is not None else ""
+        if not segment:
+            return ""
+        time.sleep(STILL_SECONDS)
+        if patroni.next_position(member()) != position:
+            return ""
+    except CommandExecutionError:
+        return ""  # no proof
+    return f"the primary has deleted the WAL segment {segment}, which this replica needs next"
+
+
+def standby_fault() -> str:
+    """Return why only this host has every commit, or "" if it is not so.
+
+    Returns:
+        The reason, or "". Only the primary can have this fault, and not in a cluster with one host
+        or without synchronous mode.
+
+    Raises:
+        CommandExecutionError: no member answers.
+
+    CLI Example:
+        salt bbdd1 patroni.standby_fault
+    """
+    return patroni.standby_fault(cluster(), _pillar())
 
 
 def copy_again() -> None:
@@ -343,6 +395,33 @@ def switchover(candidate: str | None = None) -> str:
             f"Patroni refused the switchover {body} (HTTP {status}): {answer}"
         )
     return str(answer)
+
+
+def _deleted(position: int) -> str:
+    """Ask the primary for the segment of a position; return its name if the primary deleted it.
+
+    The login is pg_rewind's, which may list the primary's files and do nothing else.
+    """
+    pillar = _pillar()
+    view = cluster()
+    primary = patroni.leader(view)
+    addresses = {host["name"]: host["address"] for host in pillar["members"]}
+    if primary is None or primary == pillar["name"] or primary not in addresses:
+        return ""
+    database = {
+        "host": addresses[primary],
+        "port": pillar["port"],
+        "name": "postgres",
+        "user": "rewinder",
+        "password": pillar["passwords"]["rewind"],
+    }
+    program = f"/usr/lib/postgresql/{pillar['version']}/bin/psql"
+    try:
+        with Session(database, "oldest WAL", program=program, ca=IDENTITY.ca) as session:
+            (answer,) = session.query(patroni.oldest_segment_query(position))
+    except (OSError, PsqlError) as error:
+        raise CommandExecutionError(str(error)) from error
+    return patroni.deleted(answer)
 
 
 def _pillar() -> dict[str, Any]:

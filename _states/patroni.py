@@ -61,7 +61,8 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
 
     If one of the files changed after the service started, the service restarts. A primary first
     hands over to a replica, so that clients are interrupted only for a moment. An interrupted copy
-    of the primary is repeated.
+    of the primary is repeated. A replica that can provably never stream again copies the primary
+    again. The comment of the primary says so if no standby is synchronous.
 
     Args:
         name: the service, which is running.
@@ -82,6 +83,9 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         if old:
             comment = f"{name} would restart, because {', '.join(old)} changed"
             return state.result(name, None, comment)
+        stuck = __salt__["patroni.stuck"]() if obstacle else ""
+        if stuck:
+            return state.result(name, None, f"it would copy the primary again: {stuck}")
         return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     if old:
@@ -89,6 +93,9 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         ret["changes"] |= {"restarted": old} | _hand_over(name, wait)
         commands.systemctl(__salt__, "restart", name)
         _wait_working(name, wait)
+    fault = __salt__["patroni.standby_fault"]()
+    if fault:
+        ret["comment"] += f"; {fault}"
     return ret
 
 
@@ -193,16 +200,29 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
     """Wait until this host works in the cluster; return what was necessary for it."""
     changes = {}
 
+    def copy(reason: str) -> str:
+        """Copy the primary again; return the refusal, or "" if the copy began."""
+        try:
+            __salt__["patroni.copy_again"]()
+        except CommandExecutionError as error:
+            return str(error)
+        changes["copy"] = reason
+        return ""
+
     def obstacle() -> str:
         __salt__["turn.renew"]()
         if __salt__["patroni.half_copied"]():
-            try:
-                __salt__["patroni.copy_again"]()
-            except CommandExecutionError as error:
-                return str(error)
-            changes["copy"] = "it was interrupted and is repeated"
-        return str(__salt__["patroni.obstacle"]())
+            refusal = copy("it was interrupted and is repeated")
+            if refusal:
+                return refusal
+        reason = str(__salt__["patroni.obstacle"]())
+        stuck = str(__salt__["patroni.stuck"]()) if reason else ""
+        return (copy(stuck) if stuck else "") or reason
 
-    what = f"this host to work in the database cluster (see journalctl -u {name})"
+    by_hand = f"salt {__opts__['id']} patroni.copy_again"
+    what = (
+        f"this host to work in the database cluster (see journalctl -u {name}; "
+        f"to have a replica copy the primary again: {by_hand})"
+    )
     waiting.clear(obstacle, wait, what)
     return changes

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 Check = tuple[str, bool, str]
 
@@ -123,21 +124,45 @@ def etcd(address: str, port: str) -> Iterator[Check]:
     yield "etcd", status == 200, "healthy" if status == 200 else body.strip()[:80]
 
 
-def patroni(address: str, port: str) -> Iterator[Check]:
-    """Patroni runs this member, and one member leads."""
+def patroni(address: str, port: str, maximum_lag: str, standby: str) -> Iterator[Check]:
+    """The member leads or streams, one member leads, and one other has every commit.
+
+    Args:
+        address: the address of Patroni's REST interface.
+        port: its port.
+        maximum_lag: the bytes that a replica may be behind.
+        standby: "synchronous" if the primary must have a synchronous standby.
+    """
     status, body = get(address, int(port), "/cluster", tls=True)
     if status != 200:
         yield "patroni", False, f"HTTP {status}"
         return
-    members = json.loads(body)["members"]
-    here = socket.gethostname()
+    yield from cluster(
+        json.loads(body)["members"], socket.gethostname(), int(maximum_lag), bool(standby)
+    )
+
+
+def cluster(
+    members: list[dict[str, Any]], here: str, maximum_lag: int, synchronous: bool
+) -> Iterator[Check]:
+    """Judge the members of the database cluster, as the host `here` sees them."""
     mine = next((member for member in members if member["name"] == here), None)
     leaders = [member["name"] for member in members if member["role"] == "leader"]
     state = f"{mine['role']} {mine['state']}" if mine else "not a member"
     if mine and mine.get("lag"):
         state += f", lag {mine['lag']} bytes"
-    good = mine is not None and mine["state"] in ("running", "streaming") and bool(leaders)
+    lag = mine.get("lag") if mine else None
+    near = not isinstance(lag, int) or lag <= maximum_lag
+    # a replica that is only "running" gets nothing from the primary
+    wanted = "running" if here in leaders else "streaming"
+    good = mine is not None and mine["state"] == wanted and near and bool(leaders)
     yield "patroni", good, state if leaders else f"{state}, there is no leader"
+    if synchronous and here in leaders:
+        found = [
+            one["name"] for one in members if one["role"] in ("sync_standby", "quorum_standby")
+        ]
+        missing = "none, so the primary alone stores new commits"
+        yield "synchronous standby", bool(found), " ".join(found) or missing
 
 
 def haproxy() -> Iterator[Check]:

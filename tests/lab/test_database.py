@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
 
+from salina.common import wait
 from tests import fleets
-from tests.lab.lab import apply, run, salt
+from tests.lab.lab import LAB, apply, run, salt
 from tests.lab.tiers import DATABASES, leader, secret, sql
 from tests.lab.traffic import Writer, wait_for
 
@@ -145,6 +147,52 @@ def test_s11_patroni_killed_loses_nothing() -> None:
         print(f"patroni killed: longest gap {writer.gap():.1f} s, {len(writer.lines())} writes")
         assert not writer.missing()
         assert writer.gap() < 15
+
+
+@pytest.mark.slow
+def test_a_replica_that_can_not_stream_any_more_is_copied_again() -> None:
+    """S11: The primary deletes WAL that the stopped replica needs. The missing standby is shown,
+    and an apply on the replica repairs it.
+    """
+    primary = leader()
+    [replica] = set(DATABASES) - {primary}
+    run(replica, "systemctl", "stop", "patroni")
+    slot = f"FROM pg_replication_slots WHERE slot_name = '{replica}' AND NOT active"
+    alone = "no standby is synchronous, so the primary alone stores new commits"
+    try:
+        told = wait.until(lambda: salt(primary, "patroni.standby_fault")[primary] == alone, 60)
+        assert told, "no word of the missing standby"
+        sql(primary, "ALTER SYSTEM SET wal_keep_size = 0")
+        sql(primary, "SELECT pg_reload_conf()")
+        for _ in range(4):
+            sql(
+                primary, f"SELECT pg_drop_replication_slot(slot_name) {slot}"
+            )  # Patroni makes it again
+            sql(primary, "CREATE TABLE filler(); DROP TABLE filler; SELECT pg_switch_wal()")
+            sql(primary, "CHECKPOINT")
+        run(replica, "systemctl", "start", "patroni")
+
+        def stuck() -> bool:
+            return "has deleted the WAL segment" in str(salt(replica, "patroni.stuck")[replica])
+
+        assert wait.until(stuck, 120), salt(replica, "patroni.member")
+        status = subprocess.run([LAB, "status"], capture_output=True, text=True)
+        assert status.returncode == 1
+        said = " ".join(status.stdout.split())
+        assert "synchronous standby: none, so the primary alone stores new commits" in said
+        assert "replica running, lag " in said
+        predicted = apply(replica, "common.python,patroni", test=True)[replica]["patroni-working"]
+        assert "it would copy the primary again" in predicted["comment"]
+        state = applied(replica, "patroni", "patroni-working")
+        assert state["result"] is True, state
+        assert "has deleted the WAL segment" in state["changes"]["copy"]
+        assert leader() == primary
+        assert salt(primary, "patroni.standby_fault")[primary] == ""
+    finally:
+        sql(primary, "ALTER SYSTEM RESET wal_keep_size")
+        sql(primary, "SELECT pg_reload_conf()")
+        run(replica, "systemctl", "start", "patroni")
+        leader()
 
 
 @pytest.mark.slow

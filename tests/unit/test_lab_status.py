@@ -41,6 +41,55 @@ def test_database_route_needs_one_server() -> None:
     assert list(probe.backends(route)) == [("haproxy database", True, "2 of 3 up")]
 
 
+def members(**other: object) -> list[dict[str, object]]:
+    """Return a cluster in which bbdd1 leads and bbdd2 streams, except for what `other` says."""
+    replica = {"name": "bbdd2", "role": "sync_standby", "state": "streaming", "lag": 0}
+    return [{"name": "bbdd1", "role": "leader", "state": "running"}, replica | other]
+
+
+@pytest.mark.parametrize(
+    ("other", "good", "state"),
+    [
+        ({}, True, "sync_standby streaming"),
+        ({"lag": 100}, True, "sync_standby streaming, lag 100 bytes"),
+        ({"lag": 101}, False, "sync_standby streaming, lag 101 bytes"),
+        ({"role": "replica", "state": "running"}, False, "replica running"),
+        (
+            {"role": "replica", "state": "running", "lag": 1006615520},
+            False,
+            "replica running, lag 1006615520 bytes",
+        ),
+        ({"state": "in archive recovery"}, False, "sync_standby in archive recovery"),
+    ],
+)
+def test_a_replica_streams_and_is_near(other: dict[str, object], good: bool, state: str) -> None:
+    """S11: A replica that only runs gets nothing from the primary."""
+    found = list(probe.cluster(members(**other), "bbdd2", 100, True))
+    assert found == [("patroni", good, state)]
+
+
+@pytest.mark.parametrize("state", ["starting", "stopped"])
+def test_a_leader_runs(state: str) -> None:
+    leader = members()[0] | {"state": state}
+    (check, _) = probe.cluster([leader, *members()[1:]], "bbdd1", 100, True)
+    assert check == ("patroni", False, f"leader {state}")
+
+
+def test_a_missing_synchronous_standby_is_shown() -> None:
+    """S11: On the primary's row, unless none is wanted."""
+    missing = "none, so the primary alone stores new commits"
+    for found in (members(role="replica"), members()[:1]):
+        assert list(probe.cluster(found, "bbdd1", 100, True)) == [
+            ("patroni", True, "leader running"),
+            ("synchronous standby", False, missing),
+        ]
+        assert len(list(probe.cluster(found, "bbdd1", 100, False))) == 1
+    (_, check) = probe.cluster(members(), "bbdd1", 100, True)
+    assert check == ("synchronous standby", True, "bbdd2")
+    assert checks("bbdd1", "default")["patroni"]["standby"] == "synchronous"
+    assert checks("all", "one-host")["patroni"]["standby"] == ""
+
+
 @pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
 def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each storage host reports its own brick, of 1,000 bytes here."""

@@ -31,6 +31,7 @@ DATABASE: dict[str, Any] = {
         "retry_timeout": 3,
         "primary_start_timeout": 0,
         "maximum_lag_on_failover": 1048576,
+        "maximum_lag": 67108864,
         "synchronous_mode": True,
         "failsafe_mode": True,
         "check_timeline": True,

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import service
 from salina.common.https import NoAnswer
+from salina.database import patroni as salina_patroni
+from salina.database.psql import PsqlError
 from salina.quorum import etcd
 from tests.loading import load
 from tests.unit.test_etcd import QUORUM
@@ -143,6 +146,9 @@ def patroni(answers: dict[str, Any]) -> tuple[Any, Interface]:
 
 RUNNING = {"state": "running", "role": "primary"}
 REPLICA = {"state": "running", "role": "replica", "replication_state": "streaming"}
+LEADER = {"name": "bbdd1", "role": "leader", "state": "running"}
+NEAR = {"name": "bbdd2", "role": "sync_standby", "state": "streaming", "lag": 67_108_864}
+VIEW: dict[str, Any] = {"members": [LEADER, NEAR]}
 
 
 @pytest.mark.parametrize(
@@ -150,9 +156,11 @@ REPLICA = {"state": "running", "role": "replica", "replication_state": "streamin
     [
         ({"/patroni": RUNNING, "/primary": RUNNING}, ""),
         ({"/patroni": RUNNING, "/primary": (503, {})}, "it is not the leader yet"),
+        ({"/patroni": REPLICA, "/cluster": VIEW | {"members": [NEAR]}}, ""),
+        ({"/patroni": REPLICA, "/cluster": VIEW | {"members": [NEAR | {"lag": "unknown"}]}}, ""),
         (
-            {"/patroni": {"state": "running", "role": "replica", "replication_state": "streaming"}},
-            "",
+            {"/patroni": REPLICA, "/cluster": VIEW | {"members": [NEAR | {"lag": 67_108_865}]}},
+            "it is a replica that is 67108865 bytes behind; at most 67108864 are allowed",
         ),
         ({"/patroni": REFUSED}, "Connection refused"),
         ({"/patroni": "no JSON"}, "Patroni's answer to GET /patroni is not its status: no JSON"),
@@ -259,6 +267,151 @@ def test_a_copy_is_made_again_by_patroni_which_may_refuse() -> None:
         CommandExecutionError, match=r"refused to copy the primary again \(HTTP 503\): no leader"
     ):
         patroni({"reinitialize": (503, "no leader")})[0].copy_again()
+
+
+HALTED = {
+    "state": "running",
+    "role": "replica",
+    "xlog": {"replayed_location": 0xA3_000000, "paused": False},
+}
+GONE = "0000000200000000000000A3\t00000000000000A4"
+
+
+class Primary:
+    """The session with the primary's PostgreSQL, with this answer."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer = answer
+        self.logins: list[tuple[dict[str, Any], dict[str, str]]] = []
+
+    def __call__(self, database: dict[str, Any], _: str, **options: str) -> Primary:
+        self.logins.append((database, options))
+        return self
+
+    def __enter__(self) -> Primary:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def query(self, sql: str) -> list[str]:
+        """Answer the only query."""
+        assert "pg_walfile_name('0/A3000001')" in sql
+        assert isinstance(self.answer, str)
+        return [self.answer]
+
+
+def stuck(
+    answer: str | Exception = GONE, view: dict[str, Any] = VIEW, **other: Any
+) -> tuple[str, Primary]:
+    """Return the verdict on a replica that is HALTED, except for the `other` keys."""
+    module, _ = patroni({"/patroni": HALTED | other, "/cluster": view})
+    module.Session = primary = Primary(answer)
+    module.time = SimpleNamespace(sleep=lambda _: None)
+    return module.stuck(), primary
+
+
+def test_a_replica_whose_next_wal_is_deleted_can_never_stream() -> None:
+    """S11: The primary itself says so, over TLS, to a login that may do nothing else."""
+    found, primary = stuck()
+    segment = "0000000200000000000000A3"
+    assert (
+        found == f"the primary has deleted the WAL segment {segment}, which this replica needs next"
+    )
+    ((database, options),) = primary.logins
+    assert (database["host"], database["user"]) == ("10.1.4.31", "rewinder")
+    assert options["ca"] == "/etc/salina/tls/ca.crt"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"replication_state": "streaming"},
+        {"replication_state": "in archive recovery"},
+        {"state": "starting"},
+        {"state": "creating replica"},
+        {"role": "primary", "xlog": {"location": 1}},
+        {"xlog": {"replayed_location": 1, "paused": True}},
+        {"xlog": {"replayed_location": None}},
+        {"xlog": None},
+    ],
+)
+def test_a_member_that_may_stream_again_is_not_stuck(other: dict[str, Any]) -> None:
+    """S11: The primary least of all; it is not even asked."""
+    found, primary = stuck(**other)
+    assert (found, primary.logins) == ("", [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "0000000200000000000000A3\t00000000000000A3",
+        "0000000200000000000000A3\t000000000000000F",
+        "0000000200000000000000A3\t",
+        PsqlError("connection refused"),
+        OSError("no psql"),
+    ],
+)
+def test_a_replica_whose_next_wal_is_there_is_not_stuck(answer: str | Exception) -> None:
+    assert stuck(answer)[0] == ""
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [],
+        [NEAR],
+        [LEADER | {"state": "starting"}, NEAR],
+        [LEADER | {"name": "bbdd2"}],
+        [LEADER | {"name": "stranger"}],
+    ],
+)
+def test_without_another_primary_no_replica_is_stuck(members: list[dict[str, Any]]) -> None:
+    """S11: Its data may be the last copy."""
+    found, primary = stuck(view={"members": members})
+    assert (found, primary.logins) == ("", [])
+
+
+def test_a_replica_that_still_replays_is_not_stuck() -> None:
+    """S11: It may have the next WAL itself, so it is watched for a while."""
+    module, interface = patroni({"/patroni": HALTED, "/cluster": VIEW})
+    module.Session = Primary(GONE)
+    slept = []
+
+    def sleep(seconds: int) -> None:
+        slept.append(seconds)
+        later = HALTED | {"xlog": {"replayed_location": 0xA3_000010, "paused": False}}
+        interface.answers["/patroni"] = later
+
+    module.time = SimpleNamespace(sleep=sleep)
+    assert module.stuck() == ""
+    assert slept == [30]
+
+
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ([LEADER, NEAR], False),
+        ([LEADER, NEAR | {"role": "quorum_standby"}], False),
+        ([LEADER, NEAR | {"role": "replica"}], True),
+        ([LEADER], True),
+        ([LEADER | {"name": "bbdd2"}], False),  # as the other host sees it
+        ([NEAR | {"role": "replica"}], False),  # there is no primary
+    ],
+)
+def test_the_primary_misses_a_synchronous_standby(
+    members: list[dict[str, Any]], fault: bool
+) -> None:
+    own = DATABASE | {"name": "bbdd1", "address": "10.1.4.31"}
+    said = salina_patroni.standby_fault({"members": members}, own)
+    assert said == ("no standby is synchronous, so the primary alone stores new commits" * fault)
+    for other in (
+        {"members": own["members"][:1]},
+        {"settings": own["settings"] | {"synchronous_mode": False}},
+    ):
+        assert salina_patroni.standby_fault({"members": members}, own | other) == ""
 
 
 def test_a_host_without_the_role_says_so() -> None:

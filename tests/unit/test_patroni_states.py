@@ -207,7 +207,12 @@ def test_another_host_waits_for_the_first() -> None:
     )
 
 
-WHOLE: Answers = {"patroni.obstacle": "", "patroni.half_copied": False}
+WHOLE: Answers = {
+    "patroni.obstacle": "",
+    "patroni.half_copied": False,
+    "patroni.stuck": "",
+    "patroni.standby_fault": "",
+}
 
 
 def test_an_interrupted_copy_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +235,47 @@ def test_a_copy_that_can_not_be_made_again_is_told_with_the_reason() -> None:
         "patroni.copy_again": CommandExecutionError("503 no leader"),
     }
     assert "503 no leader" in failure(state("patroni", answers)[0].working("patroni", 0, []))
+
+
+def test_a_replica_that_can_never_stream_again_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S11: It is copied once, and the wait goes on after a refusal."""
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
+    gone = "the primary has deleted the WAL segment A3"
+    answers = WHOLE | {
+        "patroni.obstacle": Sequence("not connected", "not connected", "creating replica", ""),
+        "patroni.stuck": Sequence(gone, gone, ""),
+        "patroni.copy_again": Sequence(CommandExecutionError("no leader"), None),
+    }
+    module, salt = state("patroni", answers)
+    ret = module.working("patroni", 5, [])
+    assert (ret["result"], ret["changes"]) == (True, {"copy": gone})
+    assert salt.called("patroni.copy_again") == ["patroni.copy_again"] * 2
+    answers = WHOLE | {"patroni.obstacle": "not connected", "patroni.stuck": gone}
+    predicted = state("patroni", answers, test=True)[0].working("patroni", 0, [])
+    assert predicted["result"] is None
+    assert predicted["comment"] == f"it would copy the primary again: {gone}"
+
+
+def test_a_replica_that_does_not_stream_is_not_copied_without_proof() -> None:
+    """S11, K5: The error has the command for an operator who knows better."""
+    module, salt = state("patroni", WHOLE | {"patroni.obstacle": "not connected"})
+    said = failure(module.working("patroni", 0, []))
+    assert "salt bbdd1 patroni.copy_again" in said and said.endswith(": not connected")
+    assert salt.called("patroni.copy_again") == []
+
+
+def test_a_working_replica_is_not_asked_whether_it_is_stuck() -> None:
+    module, salt = state("patroni", WHOLE)
+    module.working("patroni", 0, [])
+    assert salt.called("patroni.stuck", "patroni.copy_again") == []
+
+
+def test_a_missing_synchronous_standby_is_told() -> None:
+    """S11: The state succeeds, because the primary serves."""
+    fault = "no standby is synchronous, so the primary alone stores new commits"
+    ret = state("patroni", WHOLE | {"patroni.standby_fault": fault})[0].working("patroni", 0, [])
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert ret["comment"] == f"this host works in the cluster; {fault}"
 
 
 def test_a_working_member_is_left_alone() -> None:

@@ -56,6 +56,16 @@ def notes(psql: Path) -> dict[str, Any]:
     return found
 
 
+def test_the_server_is_verified_where_a_ca_is_given(psql: Path) -> None:
+    """S6: Otherwise libpq's own default holds, as on loopback."""
+    with Session(DATABASE, "a test", program=str(psql), ca="/etc/salina/tls/ca.crt"):
+        given = notes(psql)["environment"]
+    assert given["PGSSLMODE"] == "verify-full"
+    assert given["PGSSLROOTCERT"] == "/etc/salina/tls/ca.crt"
+    with session(psql):
+        assert not {"PGSSLMODE", "PGSSLROOTCERT"} & {*notes(psql)["environment"]}
+
+
 def test_rows(psql: Path) -> None:
     with session(psql) as open_session:
         assert open_session.query("SELECT two") == ["one\tuno", "two\tdos"]

@@ -19,6 +19,9 @@ INITDB = "/usr/local/sbin/patroni-initdb"
 OPERATORS = frozenset({"pause", "standby_cluster"})
 """Keys of the dynamic configuration that an operator sets for a while; never taken away."""
 
+SYNCHRONOUS = frozenset({"sync_standby", "quorum_standby"})
+"""The roles of a replica that has every commit, in ``GET /cluster``."""
+
 SETTINGS = (
     "ttl",
     "loop_wait",
@@ -236,6 +239,70 @@ def obstacle(member: dict[str, Any]) -> str:
         return ""
     replication = member.get("replication_state") or "not connected to the primary"
     return "" if replication == "streaming" else f"it is a {role}, {replication}"
+
+
+def lag_obstacle(cluster: dict[str, Any], name: str, bound: int) -> str:
+    """Return why a streaming replica is too far behind, from ``GET /cluster``; "" when it is not.
+
+    Args:
+        cluster: the answer.
+        name: the replica's id.
+        bound: the bytes that it may be behind.
+    """
+    found = [member.get("lag") for member in cluster.get("members", ()) if member["name"] == name]
+    lag = found[0] if found else None
+    if not isinstance(lag, int) or lag <= bound:
+        return ""
+    return f"it is a replica that is {lag} bytes behind; at most {bound} are allowed"
+
+
+def standby_fault(cluster: dict[str, Any], database: dict[str, Any]) -> str:
+    """Return why only this host has every commit, from ``GET /cluster``; "" when it is not so.
+
+    Only the primary can have this fault. A cluster with one host, or without synchronous mode, has
+    no standby to miss.
+    """
+    if not database["settings"]["synchronous_mode"] or len(database["members"]) == 1:
+        return ""
+    if leader(cluster) != database["name"]:
+        return ""
+    if any(member.get("role") in SYNCHRONOUS for member in cluster.get("members", ())):
+        return ""
+    return "no standby is synchronous, so the primary alone stores new commits"
+
+
+def next_position(member: dict[str, Any]) -> int | None:
+    """Return the position in the WAL that a replica needs next, from ``GET /patroni``.
+
+    Returns:
+        The position; None for a primary, for a replica that streams, and for one that may have
+        another reason not to: it restores from an archive, its replay is paused, or it is starting.
+    """
+    place = member.get("xlog") or {}
+    halted = member.get("state") == "running" and not member.get("replication_state")
+    if member.get("role") != "replica" or not halted or place.get("paused"):
+        return None
+    position = place.get("replayed_location")
+    return position + 1 if isinstance(position, int) else None
+
+
+def oldest_segment_query(position: int) -> str:
+    """Return the query to the primary: the segment of a position, and its oldest segment."""
+    lsn = f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+    names = "SELECT min(substr(name, 9)) FROM pg_ls_dir('pg_wal', true, false) AS name"
+    return f"SELECT pg_walfile_name('{lsn}'), ({names} WHERE name ~ '^[0-9A-F]{{24}}$')"
+
+
+def deleted(answer: str) -> str:
+    """Return the segment that the primary no longer has, or "" if it has it.
+
+    Args:
+        answer: to `oldest_segment_query`: two columns, separated by a tab. The second one does not
+            have the eight digits of the timeline, because a segment of any timeline proves that
+            the primary has the position.
+    """
+    needed, _, oldest = answer.partition("\t")
+    return needed if oldest and needed[8:] < oldest else ""
 
 
 def idle(member: dict[str, Any]) -> bool:

@@ -46,7 +46,12 @@ class Session:
     """A session: `with Session(database, "s1: init") as session: session.query("SELECT 1")`."""
 
     def __init__(
-        self, database: Mapping[str, Any], name: str, patience: float = 10, program: str = "psql"
+        self,
+        database: Mapping[str, Any],
+        name: str,
+        patience: float = 10,
+        program: str = "psql",
+        ca: str = "",
     ) -> None:
         """Prepare the session; entering the context connects.
 
@@ -55,11 +60,14 @@ class Session:
             name: the application_name on the server, which tells who holds a lock.
             patience: seconds for connecting, psql's own bound.
             program: psql's path.
+            ca: the file of the CA's certificate, to connect by TLS and to verify the server; ""
+                leaves this to libpq.
         """
         self.database = database
         self.name = name
         self.patience = patience
         self.program = program
+        self.tls = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": ca} if ca else {}
 
     def __enter__(self) -> Session:
         database = self.database
@@ -77,6 +85,7 @@ class Session:
                 text=True,
                 env={
                     **os.environ,
+                    **self.tls,
                     "LC_ALL": "C.UTF-8",
                     "PGPASSFILE": path,
                     "PGAPPNAME": self.name,

@@ -126,6 +126,12 @@ class DatabaseSettings(Tuning):
         2**40,
         "The bytes that a replica may be behind and still become the primary.",
     )
+    maximum_lag: int = number(
+        67_108_864,
+        0,
+        2**40,
+        "The bytes that a replica may be behind before it counts as not working.",
+    )
     synchronous_mode: bool = flag(True, "Whether a commit waits until a second host has it.")
     failsafe_mode: bool = flag(
         True, "Whether the primary goes on without the quorum while all other members answer it."
@@ -329,6 +335,13 @@ class Database(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """Patroni runs this member, and one member leads."""
-        port = fleet.settings[DatabaseSettings].rest_port
-        return [Check("patroni", {"address": fleet.address(host, "data"), "port": str(port)})]
+        """The member leads or streams, one member leads, and one other has every commit."""
+        settings = fleet.settings[DatabaseSettings]
+        several = len(fleet.having(self.name)) > 1
+        arguments = {
+            "address": fleet.address(host, "data"),
+            "port": str(settings.rest_port),
+            "maximum_lag": str(settings.maximum_lag),
+            "standby": "synchronous" if several and settings.synchronous_mode else "",
+        }
+        return [Check("patroni", arguments)]
