@@ -9,13 +9,15 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from salina.common import wait
 from tests import fleets
 from tests.lab import tiers
-from tests.lab.lab import apply, failures, results, run, salt, shell
+from tests.lab.lab import apply, execute, failures, results, run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
@@ -160,6 +162,67 @@ model("ir.attachment", "unlink", [number])
     )
     assert found == [hashlib.sha256(content).hexdigest()] * 12
     assert all("/web/content" in " ".join(log(host, mark)) for host in APPS)
+
+
+TROUBLES = {
+    "full": ("set nas storage.reserve 100", "reset nas storage.reserve"),
+    "read-only": ("set nas features.read-only on", "reset nas features.read-only"),
+    "no quorum": ("", "start nas force"),
+}
+"""Reasons for a volume to refuse uploads: gluster's commands for its begin and its end."""
+
+UPLOAD = """
+login()
+try:
+    number = model("ir.attachment", "create", {"name": NAME, "datas": CONTENT})
+except SystemExit as error:
+    print(json.dumps(str(error)))
+else:
+    bodies = [get(f"/web/content/{number}?download=1")[2] for _ in range(6)]
+    print(json.dumps(sorted({hashlib.sha256(body).hexdigest() for body in bodies})))
+    model("ir.attachment", "unlink", [number])
+"""
+
+
+@contextmanager
+def refusing(trouble: str) -> Iterator[None]:
+    """Make the volume refuse to write until the context ends."""
+    tiers.whole()
+    begin, end = TROUBLES[trouble]
+    gluster, file = "gluster --mode=script volume", "/mnt/nas/salina-trouble"
+    try:
+        if begin:
+            shell("nas1", f"{gluster} {begin}")
+        else:
+            for host in ("nas2", "nas3"):
+                shell(host, "pkill -9 -f -- '--brick-name /nas '")
+        refused = wait.until(lambda: execute("s1", "sh", "-c", f"echo > {file}").returncode, 60)
+        assert refused, "the volume still takes files"
+        yield
+    finally:
+        shell("nas1", f"{gluster} {end}")
+        tiers.whole()
+        tiers.connected()
+        taken = wait.until(lambda: not execute("s1", "sh", "-c", f"echo > {file}").returncode, 60)
+        run("s1", "rm", "-f", file)
+        assert taken, "the volume still refuses files"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_s5_an_upload_that_cannot_be_stored_is_an_error(client: Any, trouble: str) -> None:
+    """S5: The user gets the error, and nothing of the upload remains. The same upload succeeds
+    later, with its whole content from every host.
+    """
+    content, name = os.urandom(2_000_000), f"salina-{uuid.uuid4().hex}"
+    script = UPLOAD.replace("NAME", repr(name))
+    script = script.replace("CONTENT", repr(base64.b64encode(content).decode()))
+    with refusing(trouble):
+        answer = client(script)
+        assert "The file could not be stored" in answer
+        assert sql(f"SELECT id FROM ir_attachment WHERE name = '{name}'") == []
+    assert run("s1", "find", "/mnt/nas/crm/filestore", "-name", "*.*") == ""
+    assert client(script) == [hashlib.sha256(content).hexdigest()]
 
 
 def test_s5_the_filestore_is_on_the_volume() -> None:

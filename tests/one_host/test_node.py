@@ -40,6 +40,18 @@ echo "${path##*/}"
 """
 
 
+# The same, but only the status of the upload.
+REFUSED = """
+set -e
+cd $(mktemp -d)
+head -c 300000 /dev/urandom > photo
+curl() { command curl --silent --show-error --max-time 20 -b jar -c jar --output /dev/null "$@"; }
+tr -d '\\n' < /var/lib/salina/secrets/app-crm-login |
+    curl --data login=admin --data-urlencode password@- $1/login
+curl --form photo=@photo --write-out '%{http_code}' $1/photos
+"""
+
+
 def sql(statement: str) -> list[str]:
     """The rows that a statement gives in the application's database."""
     return tiers.sql("all", statement, "crm").splitlines()
@@ -57,6 +69,38 @@ def test_s5_uploaded_to_the_volume_and_shown() -> None:
     kind = run("all", "stat", "--file-system", "--format=%T", UPLOADS).strip()
     assert kind == "fuseblk"
     assert not run("all", "ls", "/var/cache/node/uploads").split()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("set nas storage.reserve 100", "reset nas storage.reserve"),
+        ("set nas features.read-only on", "reset nas features.read-only"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_s5_an_upload_that_cannot_be_stored_is_an_error(begin: str, end: str) -> None:
+    """S5: The user gets the error, and nothing of the upload remains."""
+
+    def kept() -> tuple[list[str], list[str]]:
+        return sql('SELECT file FROM "Photos" ORDER BY id'), run("all", "ls", UPLOADS).split()
+
+    gluster, probe = "gluster --mode=script volume", f"{UPLOADS}/../trouble"
+    before = kept()
+    try:
+        shell("all", f"{gluster} {begin}")
+        write = ("all", "sh", "-c", f"echo > {probe}")
+        assert wait.until(lambda: lab.execute(*write).returncode, 60), "the volume takes files"
+        answer = run("all", "bash", "-s", "http://127.0.0.1:3000", given=REFUSED)
+        assert answer == "500"
+        assert kept() == before
+    finally:
+        shell("all", f"{gluster} {end}")
+        taken = wait.until(lambda: not lab.execute(*write).returncode, 60)
+        run("all", "rm", "-f", probe)
+        assert taken, "the volume still refuses files"
+    name = run("all", "bash", "-s", "http://127.0.0.1:3000", UPLOADS, given=BROWSER).strip()
+    assert name in kept()[1]
 
 
 def test_s9_migrated_and_seeded_once() -> None:

@@ -141,6 +141,7 @@ def test_storage() -> None:
         "bricks": ["nas1:/nas", "nas2:/nas", "nas3:/nas"],
         "options": {
             "network.ping-timeout": "5",
+            "performance.flush-behind": "off",
             "cluster.quorum-type": "auto",
             "cluster.heal-timeout": "60",
             "cluster.server-quorum-type": "server",
@@ -154,7 +155,8 @@ def test_volume_options() -> None:
     options = fleets.pillar("nas1", own=own)["storage"]["volume"]["options"]
     assert options["performance.stat-prefetch"] == "off"
     alone = fleets.pillar("all", "one-host")["storage"]["volume"]
-    assert (alone["replica"], alone["options"]) == (1, {"network.ping-timeout": "5"})
+    always = {"network.ping-timeout": "5", "performance.flush-behind": "off"}
+    assert (alone["replica"], alone["options"]) == (1, always)
 
 
 def test_without_storage() -> None:

@@ -83,7 +83,12 @@ class Storage(Role):
         settings = data.fleet.settings[StorageSettings]
         peers = [peer.id for peer in data.fleet.having(self.name)]
         replica = copies(len(peers), settings.replica)
-        options = {"network.ping-timeout": str(settings.ping_timeout)}
+        options = {
+            "network.ping-timeout": str(settings.ping_timeout),
+            # by default close() succeeds before the volume has answered, and an application that
+            # checks it, as Node does, never learns of an error
+            "performance.flush-behind": "off",
+        }
         if replica > 1:
             # a write needs a majority of the copies, so no split-brain can arise
             options["cluster.quorum-type"] = "auto"

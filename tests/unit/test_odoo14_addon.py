@@ -1,0 +1,125 @@
+"""This project's addon for Odoo 14 stores a file wholly, or tells the user that it could not (S5).
+
+Odoo is only pretended: its class has what the addon uses of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+FILE = REPOSITORY / "salt/odoo/files/addons/salina_odoo14/attachment.py"
+SHA1 = "0a4d55a8d778e5022fab701977c5d840bbc486d0"
+NAME = f"{SHA1[:2]}/{SHA1}"
+
+
+class UserError(Exception):
+    """An error whose text Odoo shows to the user."""
+
+
+class IrAttachment:
+    """Odoo's attachments, as far as they concern the file store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.marked: list[str] = []
+
+    def _get_path(self, _: bytes, checksum: str) -> tuple[str, str]:
+        path = self.folder / checksum[:2] / checksum
+        os.makedirs(path.parent, exist_ok=True)
+        return NAME, str(path)
+
+    def _mark_for_gc(self, name: str) -> None:
+        self.marked.append(name)
+
+    def stored(self) -> list[str]:
+        """Return the files that the store has."""
+        return [path.name for path in self.folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Odoo's attachments with the addon."""
+    pretended = {
+        "odoo": {"api": ModuleType("odoo.api")},
+        "odoo.addons.base.models.ir_attachment": {"IrAttachment": IrAttachment},
+        "odoo.exceptions": {"UserError": UserError},
+    }
+    vars(pretended["odoo"]["api"])["model"] = lambda function: function
+    for name, content in pretended.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(IrAttachment, "_file_write", None, raising=False)  # restored afterwards
+    spec = importlib.util.spec_from_file_location("attachment", FILE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "_logger", SimpleNamespace(exception=lambda *_: None))
+    yield IrAttachment(tmp_path / "filestore")
+
+
+def failing(code: int) -> Any:
+    """Return a function that fails as the system does."""
+
+    def function(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return function
+
+
+def test_a_file_is_stored_whole_and_marked(attachments: Any) -> None:
+    assert attachments._file_write(b"content", SHA1) == NAME
+    assert attachments.stored() == [SHA1]
+    assert (attachments.folder / NAME).read_bytes() == b"content"
+    assert attachments.marked == [NAME]
+
+
+def test_a_file_that_is_there_is_not_written_again(attachments: Any) -> None:
+    attachments._file_write(b"content", SHA1)
+    before = (attachments.folder / NAME).stat()
+    assert attachments._file_write(b"content", SHA1) == NAME
+    assert (attachments.folder / NAME).stat() == before
+    assert attachments.marked == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EROFS, "Read-only file system"),
+        (errno.ENOTCONN, "Transport endpoint is not connected"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+@pytest.mark.parametrize("function", ["makedirs", "open", "fsync", "rename"])
+def test_an_upload_that_cannot_be_stored_is_the_users_error(
+    attachments: Any, monkeypatch: pytest.MonkeyPatch, function: str, code: int, words: str
+) -> None:
+    """S5: Whichever call reports it and whatever it is, nothing of the upload remains."""
+    with monkeypatch.context() as broken:
+        target = "builtins.open" if function == "open" else f"os.{function}"
+        broken.setattr(target, failing(code))
+        with pytest.raises(UserError) as caught:
+            attachments._file_write(b"content", SHA1)
+    assert str(caught.value).startswith(f"The file could not be stored ({words}).")
+    assert attachments.stored() == []
+    assert attachments.marked == []
+    assert attachments._file_write(b"content", SHA1) == NAME  # later
+
+
+def test_all_files_of_the_addon_are_installed() -> None:
+    """A file that Salt does not place would keep Odoo from starting."""
+    configuration = (REPOSITORY / "salt/odoo/configuration.sls").read_text()
+    for file in FILE.parent.glob("*.py"):
+        assert f"'{file.name}'" in configuration
