@@ -6,23 +6,30 @@ These are an operator's commands. The steps of a change are in the runner `chang
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from salina.common import file, wait
 from salina.common.https import host_port
+from salina_fleet import health as healths
 from salina_fleet import minions, runner
 from salina_fleet.change import exclusive, join
+from salina_fleet.errors import RunnerError
+from salina_fleet.health import Finding, Row
 from salina_fleet.provision import provisioner
-from salina_fleet.roles import app
+from salina_fleet.roles import ROLES, app
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 
 PATIENCE = 900
 """Seconds to wait for minions that apply states."""
+ANSWER, GATHER = 4, 2
+"""Seconds to wait for a connected minion's health, and whether it still works on the answer."""
 
 
 def members() -> dict[str, list[str]]:
@@ -125,6 +132,37 @@ def status() -> dict[str, Any]:
     }
 
 
+def health() -> Any:
+    """Show the health of every host and every tier, as the hosts themselves see it now.
+
+    A minion that is not connected to the master counts as silent at once.
+
+    Returns:
+        A line for each host and each tier. With `--out=json` (or another format) a mapping:
+        `healthy`, and `hosts` and `tiers` with their checks.
+
+    Raises:
+        RunnerError: something is not healthy; the message has the same lines. With `--out` the
+            exit code alone says so.
+
+    CLI Example:
+        salt-run fleet.health
+        salt-run fleet.health --out=json
+    """
+    site = _site()
+    hosts = _health(site)
+    tiers = healths.tiers(
+        {role: [host.id for host in site.fleet.having(role)] for role in ROLES}, hosts
+    )
+    told = healths.data(hosts, tiers)
+    if __opts__.get("output"):
+        return {"data": {**told, "retcode": int(not told["healthy"])}, "outputter": "json"}
+    text = healths.text([*hosts, *tiers])
+    if not told["healthy"]:
+        raise RunnerError(text)
+    return text
+
+
 def plan(**request: Any) -> dict[str, Any]:
     """Show what orch.scale with the same arguments would change. This changes nothing.
 
@@ -224,6 +262,39 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
 
 def _site() -> Site:
     return runner.site(__opts__)
+
+
+def _health(site: Site) -> list[Row]:
+    """Ask all hosts that are connected, at once, and return a row for every host."""
+    connected = minions.connected(__opts__).intersection(site.fleet.hosts)
+    asked = time.time()
+    answers = minions.answers(__opts__, sorted(connected), "health.check", ANSWER, GATHER)
+    answered = time.time()
+
+    def findings(host: str) -> list[Finding]:
+        if host not in connected:
+            return [Finding("minion", False, "silent: it is not connected to the master")]
+        if host not in answers:
+            return [Finding("minion", False, "silent: it is connected but does not answer")]
+        answer = answers[host]
+        if answer.get("retcode") or not isinstance(answer["ret"], dict):
+            return [Finding("minion", False, str(answer["ret"]))]
+        return [Finding("minion", True), *healths.findings(answer["ret"], asked, answered)]
+
+    return [
+        Row(
+            host.id,
+            " ".join(host.roles),
+            (*findings(host.id), *([_membership(site)] if "master" in host.roles else [])),
+        )
+        for host in site.fleet.hosts.values()
+    ]
+
+
+def _membership(site: Site) -> Finding:
+    accepted = [file.name for file in Path(__opts__["pki_dir"], "minions").glob("*")]
+    changing = [host for hosts in runner.unfinished(site).values() for host in hosts]
+    return healths.membership(site.fleet.topology, site.fleet.members, accepted, changing)
 
 
 def _answer(hosts: Sequence[str], timeout: int) -> None:

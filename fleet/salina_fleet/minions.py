@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import salt.client
+import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltClientError
 
 from salina.common import wait
@@ -72,6 +73,31 @@ def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
 
     wait.until(all_idle, timeout)
     return rest
+
+
+def connected(opts: dict[str, Any]) -> set[str]:
+    """Return the ids of the minions that have a connection to the master now."""
+    return set(salt.utils.minions.CkMinions(opts).connected_ids())
+
+
+def answers(
+    opts: dict[str, Any], hosts: Sequence[str], function: str, timeout: int, gather: int
+) -> dict[str, dict[str, Any]]:
+    """Call a function on hosts, and return the answer of each host that gives one, with `retcode`.
+
+    Args:
+        opts: the master's options.
+        hosts: the hosts to ask.
+        function: the function.
+        timeout: seconds after which the master asks whether a silent host still works on it.
+        gather: seconds to wait for the answer to that.
+    """
+    asked = client({**opts, "gather_job_timeout": gather})
+    return dict(
+        asked.cmd(list(hosts), function, tgt_type="list", timeout=timeout, full_return=True)
+        if hosts
+        else {}
+    )
 
 
 def ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina_fleet import policy, secrets
+from salina_fleet import health, policy, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.settings import TlsSettings
@@ -33,6 +33,10 @@ KEYS: dict[str, str] = {
     "host.tree": (
         "The digest of the Python that minions receive; a minion synchronises when its own differs."
     ),
+    "host.checks": "What the host looks at to judge its health, besides its minion.",
+    "host.checks[].probe": "A function of `_utils/salina/health/probes.py`.",
+    "host.checks[].arguments": "The arguments of that function.",
+    "host.checks[].arguments.NAME": "The value of an argument.",
     "hosts": (
         "The lines of the host's /etc/hosts: itself, the hosts that its roles talk to, the master."
     ),
@@ -97,6 +101,10 @@ def select(data: MasterData, minion_id: str) -> Pillar:
             "pool": host.pool,
             "application": host.application,
             "tree": data.tree,
+            "checks": [
+                {"probe": check.probe, "arguments": dict(check.arguments)}
+                for check in health.checks(fleet, host, data.definitions)
+            ],
         },
         "hosts": _hosts(fleet, host),
         "ufw": _ufw(fleet, host),

@@ -48,13 +48,14 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Something that `bin/lab status` looks at on a host.
+    """Something that a host looks at to judge its health.
 
-    `probe` is a function of lab/commands/probe.py, which runs on the host with these `arguments`.
+    `probe` is a function of _utils/salina/health/probes.py, which runs on the host with these
+    `arguments`.
     """
 
     probe: str
-    arguments: Mapping[str, str] = {}
+    arguments: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Role:
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """Return what `bin/lab status` looks at on a host with this role."""
+        """Return what a host with this role looks at to judge its health."""
         return []
 
 

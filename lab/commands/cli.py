@@ -1,7 +1,9 @@
 """The lab's command line."""
 
+import json
 import os
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ from lab.commands.console import complain, out
 from lab.errors import LabError
 from lab.machines import containers, faults, inventory, topology_file
 from lab.machines.plan import Machine, Plan
+from salina_fleet import health
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -192,16 +195,22 @@ def restore(name: SnapshotName) -> None:
 
 
 @command("status")
-def show_status() -> None:
+def show_status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
     """Show the health of every host and tier.
 
     Exit code 0 means that everything is healthy.
     """
     wanted = inventory.current_plan()
-    with out.status("asking all hosts …"):
-        rows = status.look(wanted, topology_file.read())
-    out.print(status.table(rows, faults.read()))
-    if not all(row.good for row in rows):
+    with nullcontext() if as_json else out.status("asking all hosts …"):
+        hosts, tiers, others = status.look(wanted, topology_file.read())
+    found = health.data(hosts, tiers, **others)
+    if as_json:
+        print(json.dumps({**found, "faults": [str(fault) for fault in faults.read()]}, indent=2))
+    else:
+        out.print(status.table([*hosts, *tiers, *others.values()], faults.read()))
+    if not found["healthy"]:
         raise SystemExit(1)
 
 

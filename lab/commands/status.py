@@ -1,16 +1,16 @@
-"""The health of the fleet: every host, every tier, and the service as a client sees it.
+"""The health of the lab: every host, every tier, and the service as a client sees it.
 
-The files of a host's roles (`fleet/salina_fleet/roles`) name its checks, and lab/commands/probe.py
-makes them.
+Each host makes its own checks, the same as for `salt-run fleet.health`. Here they are sent to the
+host's own Python, so a host with a dead minion answers as well.
 """
 
 import json
+import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from lab.cloud import server
@@ -19,40 +19,17 @@ from lab.machines import containers, faults, inventory, minions, plan, topology_
 from lab.machines.plan import Machine, Plan
 from lab.paths import REPOSITORY
 from lab.process import run
-from salina_fleet import policy
+from salina_fleet import health, policy
 from salina_fleet.fleet import Fleet
+from salina_fleet.health import Finding, Row
 from salina_fleet.model import definition, settings
+from salina_fleet.model.members import Members
 from salina_fleet.model.topology import Topology
-from salina_fleet.roles import ROLES
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = REPOSITORY / "_utils/salina/health/probes.py"
 SETTINGS = REPOSITORY / "pillar/settings"
-PROBE_SECONDS = 60
-PING_SECONDS = 10
-PARALLEL = 4
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    what: str
-    good: bool
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A host, or the service, with all that was looked at."""
-
-    name: str
-    roles: str
-    checks: tuple[Check, ...]
-
-    @property
-    def good(self) -> bool:
-        """Whether all is well."""
-        return all(check.good for check in self.checks)
+PROBE_SECONDS = 20
+PING_SECONDS = 3
 
 
 def definitions(topology: Topology) -> dict[str, dict[str, Any]]:
@@ -62,23 +39,24 @@ def definitions(topology: Topology) -> dict[str, dict[str, Any]]:
     return {name: definition.load(folder / f"{name}.yaml").to_dict() for name in names}
 
 
-def probe(machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]) -> list[Check]:
-    """Have a running host make the checks of its roles, each once.
+def probe(
+    machine: Machine, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]
+) -> list[Finding]:
+    """Have a running host make its checks.
 
     Args:
         machine: the host's container.
         fleet: all hosts.
         defined: the applications' definitions.
     """
-    host = fleet.hosts[machine.name]
-    wanted = [check for role in host.roles for check in ROLES[role].checks(fleet, host, defined)]
-    once = [check for place, check in enumerate(wanted) if check not in wanted[:place]]
-    command = containers.attach(machine, ["python3", "-", json.dumps(once)])
+    wanted = health.checks(fleet, fleet.hosts[machine.name], defined)
+    command = containers.attach(machine, ["python3", "-IS", "-", json.dumps(wanted)])
+    asked = time.time()
     try:
         done = run(command, text=PROBE.read_text(), timeout=PROBE_SECONDS)
     except LabError as error:
-        return [Check("probe", False, str(error).splitlines()[-1])]
-    return [Check(*check) for check in json.loads(done.stdout)]
+        return [Finding("probe", False, str(error).splitlines()[-1])]
+    return health.findings(json.loads(done.stdout), asked, time.time())
 
 
 def service(
@@ -86,18 +64,18 @@ def service(
 ) -> Row:
     """Ask each application as a client does, and verify its certificate."""
     trusted, published = authority(wanted, fleet), fleet.topology.service
-    checks = []
+    found = []
     for one in fleet.topology.applications.values():
-        health = defined[one.definition]["health"]
-        url = f"{published.scheme}://{one.domain}:{published.port}{health['path']}"
+        asked = defined[one.definition]["health"]
+        url = f"{published.scheme}://{one.domain}:{published.port}{asked['path']}"
         curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
-        curl += ["--cookie", health["cookie"]] if health["cookie"] else []
+        curl += ["--cookie", asked["cookie"]] if asked["cookie"] else []
         curl += ["--resolve", f"{one.domain}:{published.port}:{published.address}"]
         curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
         done = run(containers.attach(caller, curl), text=trusted, check=False)
         detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
-        checks.append(Check(url, done.stdout == "200", detail))
-    return Row("service", f"from {caller.name}", tuple(checks))
+        found.append(Finding(url, done.stdout == "200", detail))
+    return Row("service", f"from {caller.name}", tuple(found))
 
 
 def authority(wanted: Plan, fleet: Fleet) -> str:
@@ -120,71 +98,64 @@ def ping(wanted: Plan, running: set[str]) -> set[str]:
     return minions.answering(wanted, asked, PING_SECONDS) if asked else set()
 
 
-def tiers(wanted: Plan, rows: list[Row]) -> list[Row]:
-    """Return a row for each role: how many of its hosts are well."""
-    well = {row.name for row in rows if row.good}
-    roles = dict.fromkeys(role for machine in wanted.machines for role in machine.roles)
-    return [
-        Row(role, "tier", (Check("hosts", set(hosts) <= well, tally(hosts, well)),))
-        for role in roles
-        if (hosts := [one.name for one in wanted.machines if role in one.roles])
-    ]
-
-
-def tally(hosts: list[str], well: set[str]) -> str:
-    """Return how many of the hosts are well."""
-    return f"{len(well.intersection(hosts))} of {len(hosts)} are well"
-
-
-def look(wanted: Plan, topology: Topology) -> list[Row]:
-    """Return a row for each host, each tier, the service, and for what makes hosts.
+def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[str, Row]]:
+    """Return a row for each host, for each tier, and for the service and what makes hosts.
 
     Nothing is expected of a host that is not a member.
     """
-    there, frozen = containers.existing(), containers.frozen()
-    running = containers.running() - frozen
-    fleet = Fleet(topology, inventory.active_members(topology), settings.load(SETTINGS))
-    members, defined = plan.make(topology, fleet.members), definitions(topology)
+    there, states = containers.existing(), containers.states()
+    running = {container for container, state in states.items() if state == "RUNNING"}
+    active, membership = members(topology)
+    fleet = Fleet(topology, active, settings.load(SETTINGS))
+    planned, defined = plan.make(topology, active), definitions(topology)
 
     def state(machine: Machine) -> str:
         if machine.container not in there:
             return "missing"
-        if machine.container in frozen:
-            return "frozen"
-        return "running" if machine.container in running else "stopped"
+        return states.get(machine.container, "STOPPED").lower()
 
-    def row(machine: Machine) -> Row:
+    def row(machine: Machine, answering: Future[set[str]]) -> Row:
         roles = " ".join(machine.roles) or "client"
-        if machine not in members.machines:
-            return Row(
-                machine.name, f"{roles}, not a member", (Check("host", True, state(machine)),)
-            )
+        if machine not in planned.machines:
+            found = [Finding("host", True, state(machine))]
+            return Row(machine.name, f"{roles}, not a member", tuple(found))
+        found = [membership] if machine.master else []
         if machine.container not in running:
-            return Row(machine.name, roles, (Check("host", False, state(machine)),))
-        return Row(
-            machine.name, roles, tuple(probe(machine, fleet, defined) if machine.minion else ())
-        )
+            found.append(Finding("host", False, state(machine)))
+        elif machine.minion:
+            found = [*probe(machine, fleet, defined), *found]
+        if machine.minion:
+            found.insert(0, Finding("minion", machine.name in answering.result()))
+        return Row(machine.name, roles, tuple(found))
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        answering = pool.submit(ping, members, running)
-        rows = list(pool.map(row, wanted.machines))
-        up = {machine.name: machine.name in answering.result() for machine in members.minions}
-    rows = [
-        Row(one.name, one.roles, (Check("minion", up[one.name]), *one.checks))
-        if one.name in up
-        else one
-        for one in rows
-    ]
     caller = wanted.caller(topology.service.address)
-    found = [service(caller, wanted, fleet, defined)] if caller.container in running else []
-    return [*rows, *tiers(members, rows), *found, makes_hosts()]
+    with ThreadPoolExecutor(len(wanted.machines) + 2) as pool:
+        answering = pool.submit(ping, planned, running)
+        asked = pool.submit(service, caller, wanted, fleet, defined)
+        rows = list(pool.map(lambda machine: row(machine, answering), wanted.machines))
+    others = {"service": asked.result()} if caller.container in running else {}
+    roles: dict[str, list[str]] = {}
+    for machine in planned.machines:
+        for role in machine.roles:
+            roles.setdefault(role, []).append(machine.name)
+    return rows, health.tiers(roles, rows), {**others, "cloud": makes_hosts()}
+
+
+def members(topology: Topology) -> tuple[Members, Finding]:
+    """Return the members that the lab assumes, and what is wrong with the master's file of them."""
+    active, fault = inventory.active_members(topology), inventory.members_fault(topology)
+    if fault:
+        words = f"{fault}; the hosts below are the initial members; correct the file on the master"
+        return active, Finding("members", False, words)
+    accepted, changing = inventory.accepted_keys(topology), inventory.changing_hosts(topology)
+    return active, health.membership(topology, active, accepted, changing)
 
 
 def makes_hosts() -> Row:
     """Return whether the lab's cloud is there for the master's provisioner."""
     there = server.pid() is not None
     why = "" if there else "not running, so no host of a pool can be created; run bin/lab up"
-    return Row("cloud", "the lab", (Check("process", there, why),))
+    return Row("cloud", "the lab", (Finding("process", there, why),))
 
 
 def table(rows: list[Row], injected: list[faults.Fault]) -> Table:
@@ -193,14 +164,13 @@ def table(rows: list[Row], injected: list[faults.Fault]) -> Table:
     for heading in ("", "host", "roles", "health"):
         shown.add_column(heading)
     for row in rows:
-        sign = "[green]✓[/]" if row.good else "[red]✗[/]"
-        shown.add_row(sign, row.name, row.roles, ", ".join(describe(check) for check in row.checks))
+        sign = f"[green]{health.GOOD}[/]" if row.good else f"[red]{health.BAD}[/]"
+        shown.add_row(sign, row.name, row.roles, ", ".join(describe(one) for one in row.findings))
     for fault in injected:
         shown.add_row("[yellow]![/]", fault.host, "fault", f"injected: {fault}; bin/lab heal")
     return shown
 
 
-def describe(check: Check) -> str:
-    """Return a check in a few words; red where it isn't good."""
-    text = f"{check.what}: {check.detail}" if check.detail else check.what
-    return text if check.good else f"[red]{text}[/]" if check.detail else f"[red]no {text}[/]"
+def describe(finding: Finding) -> str:
+    """Return a finding in a few words; red where it isn't good."""
+    return escape(str(finding)) if finding.good else f"[red]{escape(str(finding))}[/]"

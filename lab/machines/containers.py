@@ -217,6 +217,13 @@ def listed(*flags: str) -> set[str]:
     return {name for name in done.stdout.split() if name.startswith("salina-")}
 
 
+def states() -> dict[str, str]:
+    """Return the state of every container: RUNNING, FROZEN, STOPPED or another state of LXC."""
+    columns = ["--fancy", "--fancy-format", "NAME,STATE"]
+    lines = run(inside(["lxc-ls", "-P", CONTAINERS, *columns])).stdout.splitlines()[1:]
+    return dict(line.split() for line in lines if line.startswith("salina-"))
+
+
 def running() -> set[str]:
     """Return the names of the running containers, including frozen ones."""
     return listed("--active")

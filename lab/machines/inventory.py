@@ -4,7 +4,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.machines import containers, plan, topology_file
+from lab.machines import containers, plan, provision, topology_file
 from lab.machines.plan import Machine, Plan
 from lab.paths import CONTAINERS
 from lab.process import run
@@ -24,6 +24,21 @@ def active_members(topology: Topology) -> Members:
         return members.load(master_state(topology) / members.FILE, topology)
     except members.MembersError:
         return topology.initial()
+
+
+def members_fault(topology: Topology) -> str:
+    """Return why `active_members` cannot use the master's file of the members, or ""."""
+    try:
+        members.load(master_state(topology) / members.FILE, topology)
+    except members.MembersError as error:
+        return f"/{MASTER_STATE}/{members.FILE}: {'; '.join(error.faults)}"
+    return ""
+
+
+def accepted_keys(topology: Topology) -> set[str]:
+    """Return the hosts whose keys the master has accepted."""
+    root = master_state(topology).parents[MASTER_STATE.count("/")]
+    return {file.name for file in (root / provision.ACCEPTED.lstrip("/")).glob("*")}
 
 
 def changing_hosts(topology: Topology) -> set[str]:

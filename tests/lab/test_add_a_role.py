@@ -72,6 +72,6 @@ def test_a_role_that_the_guide_adds_is_deployed(states: None) -> None:
     assert "20" in run(HOST, "python3", "-c", ASK)
     checks = json.dumps([["unit", {"name": "clock"}]])
     seen = json.loads(run(HOST, "python3", "-", checks, given=PROBE.read_text()))
-    assert ["clock", True, "active"] in seen
+    assert ["clock", True, "active"] in seen["checks"]
     again = apply()[HOST]
     assert not [state for state in again.values() if state["changes"]]

@@ -1,149 +1,25 @@
-"""The health of the fleet: what a host's probe finds, and how it is shown."""
+"""The health of the lab: which hosts are asked, and how the answers are shown."""
 
-import inspect
+from __future__ import annotations
+
 import io
-from collections.abc import Iterator, Mapping
+import json
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from lab.commands import preflight, probe, status
-from lab.machines import faults
+from lab.cloud import server
+from lab.commands import cli, preflight, status
+from lab.machines import containers, faults, inventory, minions, plan, topology_file
 from lab.machines.plan import Machine, Plan
-from salina_fleet.roles import ROLES
+from salina_fleet import health
+from salina_fleet.health import Finding, Row
 from tests import fleets
 
-DATA = Path(__file__).parent / "data/gluster"
-STATISTICS = """# pxname,svname,status
-web,FRONTEND,OPEN
-web,s1,UP
-web,s2,UP 1/2
-web,s3,DOWN
-web,BACKEND,UP
-"""
 
-
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
-def test_balancer_needs_every_server() -> None:
-    assert list(probe.backends(STATISTICS)) == [("haproxy web", False, "2 of 3 up")]
-
-
-def test_database_route_needs_one_server() -> None:
-    route = STATISTICS.replace("web,", "database,")
-    assert list(probe.backends(route)) == [("haproxy database", True, "2 of 3 up")]
-
-
-def members(**other: object) -> list[dict[str, object]]:
-    """Return a cluster in which bbdd1 leads and bbdd2 streams, except for what `other` says."""
-    replica = {"name": "bbdd2", "role": "sync_standby", "state": "streaming", "lag": 0}
-    return [{"name": "bbdd1", "role": "leader", "state": "running"}, replica | other]
-
-
-@pytest.mark.parametrize(
-    ("other", "good", "state"),
-    [
-        ({}, True, "sync_standby streaming"),
-        ({"lag": 100}, True, "sync_standby streaming, lag 100 bytes"),
-        ({"lag": 101}, False, "sync_standby streaming, lag 101 bytes"),
-        ({"role": "replica", "state": "running"}, False, "replica running"),
-        (
-            {"role": "replica", "state": "running", "lag": 1006615520},
-            False,
-            "replica running, lag 1006615520 bytes",
-        ),
-        ({"state": "in archive recovery"}, False, "sync_standby in archive recovery"),
-    ],
-)
-def test_a_replica_streams_and_is_near(other: dict[str, object], good: bool, state: str) -> None:
-    """S11: A replica that only runs gets nothing from the primary."""
-    found = list(probe.cluster(members(**other), "bbdd2", 100, True))
-    assert found == [("patroni", good, state)]
-
-
-@pytest.mark.parametrize("state", ["starting", "stopped"])
-def test_a_leader_runs(state: str) -> None:
-    leader = members()[0] | {"state": state}
-    (check, _) = probe.cluster([leader, *members()[1:]], "bbdd1", 100, True)
-    assert check == ("patroni", False, f"leader {state}")
-
-
-def test_a_missing_synchronous_standby_is_shown() -> None:
-    """S11: On the primary's row, unless none is wanted."""
-    missing = "none, so the primary alone stores new commits"
-    for found in (members(role="replica"), members()[:1]):
-        assert list(probe.cluster(found, "bbdd1", 100, True)) == [
-            ("patroni", True, "leader running"),
-            ("synchronous standby", False, missing),
-        ]
-        assert len(list(probe.cluster(found, "bbdd1", 100, False))) == 1
-    (_, check) = probe.cluster(members(), "bbdd1", 100, True)
-    assert check == ("synchronous standby", True, "bbdd2")
-    assert checks("bbdd1", "default")["patroni"]["standby"] == "synchronous"
-    assert checks("all", "one-host")["patroni"]["standby"] == ""
-
-
-@pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
-def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each storage host reports its own brick, of 1,000 bytes here."""
-    info = (DATA / "volume-started.xml").read_text()
-    monkeypatch.setattr(probe, "gluster_xml", lambda *argv: ElementTree.fromstring(info))
-    monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
-    monkeypatch.setattr(probe.socket, "gethostname", lambda: "nas2")
-    monkeypatch.setattr(probe.shutil, "disk_usage", lambda path: Usage(1000, 1000 - free, free))
-    [brick] = [check for check in probe.gluster() if check[0].startswith("brick")]
-    assert brick == ("brick /nas", good, f"{free // 10} % free")
-
-
-@pytest.mark.parametrize(("replica", "asked"), [("3", True), ("1", False)])
-def test_only_replicas_have_something_to_heal(
-    replica: str, asked: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = (DATA / "volume-started.xml").read_text()
-    info = info.replace("<replicaCount>3<", f"<replicaCount>{replica}<")
-
-    def command(*argv: str) -> str:
-        return {"info": info, "status": "<peers/>"}.get(argv[-1], "<bricks/>")
-
-    monkeypatch.setattr(probe, "command", command)
-    monkeypatch.setattr(probe, "heal", lambda name: ("heal", True, name))
-    found = list(probe.gluster())
-    assert ("volume nas", True, "started") in found
-    assert (("heal", True, "nas") in found) == asked
-
-
-def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    def bare() -> Iterator[probe.Check]:
-        raise FileNotFoundError(2, "No such file or directory", "/usr/sbin/gluster")
-        yield
-
-    def refused() -> Iterator[probe.Check]:
-        raise ConnectionRefusedError("refused")
-        yield
-
-    monkeypatch.setattr(probe, "CHECKS", {"system": bare, "firewall": refused, "etcd": refused})
-    assert probe.probe([("etcd", {})]) == [
-        ("system", False, "not deployed (gluster is missing)"),
-        ("firewall", False, "refused"),
-        ("etcd", False, "refused"),
-    ]
-
-
-def test_probe_stands_alone() -> None:
-    """It is sent to hosts which have neither the lab nor Salt's Python."""
-    assert probe.__file__
-    with open(probe.__file__) as file:
-        assert "from lab" not in file.read()
-
-
-def shown(rows: list[status.Row], injected: list[faults.Fault]) -> str:
+def shown(rows: list[Row], injected: list[faults.Fault]) -> str:
     console = Console(file=io.StringIO(), width=120, highlight=False)
     console.print(status.table(rows, injected))
     assert isinstance(console.file, io.StringIO)
@@ -152,50 +28,165 @@ def shown(rows: list[status.Row], injected: list[faults.Fault]) -> str:
 
 def test_table_tells_what_is_wrong_and_what_was_injected() -> None:
     rows = [
-        status.Row("s1", "app", (status.Check("minion", False), status.Check("app", True))),
-        status.Row("lb1", "balancer", (status.Check("haproxy web", False, "2 of 3 up"),)),
+        Row("s1", "app", (Finding("minion", False), Finding("app", True))),
+        Row("lb1", "balancer", (Finding("haproxy web", False, "2 of 3 up"),)),
+        Row("nas1", "storage", (Finding("peers", False, "[Errno 2] away"),)),
     ]
     text = shown(rows, [faults.Fault(faults.Kind.SERVICE_KILL, "s1", "nginx")])
     assert "✗  s1" in text and "no minion" in text
     assert "haproxy web: 2 of 3 up" in text
+    assert "[Errno 2] away" in text  # it is not taken for markup
     assert "service-kill nginx s1" in text
 
 
+class Lab:
+    """A lab of the default topology, without containers: what LXC and the hosts would say."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.topology = fleets.topology()
+        self.hosts = [*fleets.fleet().hosts, "c1", "c2"]
+        self.states = {f"salina-{name}": "RUNNING" for name in self.hosts}
+        self.probed: list[str] = []
+        self.folder = folder
+        self.state = folder / "salina-salt/delta/var/lib/salina"
+        self.keys = folder / "salina-salt/delta/etc/salt/pki/master/minions"
+        for path in (self.state, self.keys):
+            path.mkdir(parents=True)
+        for name in fleets.fleet().hosts:
+            (self.keys / name).touch()
+        give = monkeypatch.setattr
+        give(inventory, "CONTAINERS", folder)
+        give(topology_file, "read", lambda: self.topology)
+        give(containers, "existing", lambda: set(self.states))
+        give(containers, "present", lambda: set(self.states))
+        give(containers, "states", lambda: self.states)
+        give(faults, "read", lambda: [])
+        give(server, "pid", lambda: 1)
+        give(minions, "connections", lambda wanted: {(one.name, "1") for one in wanted.minions})
+        give(minions, "answering", lambda _, asked, __: set(asked))
+        give(status, "service", lambda *_: Row("service", "from c1", (Finding("url", True),)))
+        give(status, "probe", self.probe)
+
+    def probe(self, machine: Machine, *_: Any) -> list[Finding]:
+        self.probed.append(machine.name)
+        return [Finding("units", True)]
+
+    def members(self, content: str) -> None:
+        (self.state / "members.json").write_text(content)
+
+    def look(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+        """Return the exit code and the output of `bin/lab status --json`."""
+        code = 0
+        try:
+            cli.show_status(as_json=True)
+        except SystemExit as error:
+            code = int(str(error.code))
+        return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
+    return Lab(monkeypatch, tmp_path)
+
+
+def test_every_host_and_tier_as_json(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Issue 12: Each host makes its own checks; the exit code says whether all is well."""
+    code, found = lab.look(capsys)
+    assert (code, found["healthy"]) == (0, True), found
+    assert set(found) == {"healthy", "hosts", "tiers", "service", "cloud", "faults"}
+    assert list(found["hosts"]) == lab.hosts
+    assert sorted(lab.probed) == sorted(fleets.fleet().hosts)
+    assert found["hosts"]["nas1"] == {
+        "roles": "storage quorum",
+        "healthy": True,
+        "checks": [
+            {"what": "minion", "good": True, "detail": ""},
+            {"what": "units", "good": True, "detail": ""},
+        ],
+    }
+    tiers = found["tiers"]["app"]["checks"]
+    assert tiers == [{"what": "hosts", "good": True, "detail": "3 of 3 are well"}]
+
+
+def test_dead_hosts_are_not_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Issue 12: A frozen or stopped host would not answer; its tier is not well."""
+    lab.states |= {"salina-nas1": "FROZEN", "salina-s1": "STOPPED"}
+    code, found = lab.look(capsys)
+    assert (code, found["healthy"]) == (1, False)
+    assert not {"nas1", "s1"}.intersection(lab.probed)
+    shown = {name: found["hosts"][name]["checks"][-1]["detail"] for name in ("nas1", "s1")}
+    assert shown == {"nas1": "frozen", "s1": "stopped"}
+    assert found["tiers"]["app"]["checks"][0]["detail"] == "2 of 3 are well"
+
+
+def test_a_damaged_members_file_is_a_fault_of_the_master(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Issue 12: Its reason is shown, and the initial members stand in."""
+    lab.members('{"app": ["s1", ')
+    code, found = lab.look(capsys)
+    last = found["hosts"]["salt"]["checks"][-1]
+    assert (code, last["what"], last["good"]) == (1, "members", False)
+    assert last["detail"].startswith("/var/lib/salina/members.json: the file is damaged: ")
+    assert "initial members" in last["detail"] and str(lab.folder) not in last["detail"]
+    assert found["hosts"]["s3"]["healthy"]
+
+
+def test_a_plausible_but_wrong_members_file(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Issue 12: `s2` has become `s5`: the file fits the topology, but s5 never had a key."""
+    lab.members('{"app": ["s1", "s5", "s3"]}')
+    code, found = lab.look(capsys)
+    last = found["hosts"]["salt"]["checks"][-1]
+    assert code == 1
+    words = "the master has accepted no key of s5, and s2 has a key but is not a member"
+    assert last["detail"].startswith(words)
+    assert found["hosts"]["s5"]["checks"][-1]["detail"] == "missing"
+    assert found["hosts"]["s2"]["roles"] == "app, not a member"
+
+
+def test_a_change_that_runs_is_no_fault(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Issue 12: While s4 joins, it may be a member before its key exists."""
+    lab.members('{"app": ["s1", "s2", "s3", "s4"]}')
+    (lab.state / "unfinished.json").write_text('{"app": ["s4"]}')
+    _, found = lab.look(capsys)
+    assert found["hosts"]["salt"]["healthy"]
+
+
+def test_a_silent_minion(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 12: A host whose minion is dead makes its checks all the same."""
+    monkeypatch.setattr(minions, "answering", lambda _, asked, __: set(asked) - {"fw"})
+    code, found = lab.look(capsys)
+    assert code == 1 and "fw" in lab.probed
+    assert found["hosts"]["fw"]["checks"][0] == {"what": "minion", "good": False, "detail": ""}
+
+
+def test_the_states_of_all_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question to LXC: each takes a third of a second on a busy machine."""
+    text = "NAME         STATE   \nsalina-nas1  FROZEN  \nsalina-s1    RUNNING \nother STOPPED \n"
+    done = type("Done", (), {"stdout": text})
+    monkeypatch.setattr(containers, "run", lambda *_: done)
+    monkeypatch.setattr(containers, "inside", lambda argv: argv)
+    assert containers.states() == {"salina-nas1": "FROZEN", "salina-s1": "RUNNING"}
+
+
 def test_row_is_good_when_all_is() -> None:
-    assert status.Row("a", "", (status.Check("x", True),)).good
-    assert not status.Row("a", "", (status.Check("x", True), status.Check("y", False))).good
+    assert Row("a", "", (Finding("x", True),)).good
+    assert not Row("a", "", (Finding("x", True), Finding("y", False))).good
 
 
 def test_tier_is_well_when_all_its_hosts_are() -> None:
-    machines = (Machine("s1", ("app",), ()), Machine("s2", ("app",), ()), Machine("c1", (), ()))
-    rows = [status.Row("s1", "app", ()), status.Row("s2", "app", (status.Check("x", False),))]
-    (tier,) = status.tiers(Plan((), machines), rows)
+    rows = [Row("s1", "app", ()), Row("s2", "app", (Finding("x", False),))]
+    (tier,) = health.tiers({"app": ["s1", "s2"], "database": []}, rows)
     assert not tier.good
-    assert tier.checks[0].detail == "1 of 2 are well"
+    assert tier.findings[0].detail == "1 of 2 are well"
 
 
-def checks(host: str, topology: str) -> dict[str, Mapping[str, str]]:
-    """Return the checks of `bin/lab status` on a host: the probe's function -> its arguments."""
-    fleet = fleets.fleet(topology)
-    here, defined = fleet.hosts[host], status.definitions(fleet.topology)
-    return dict(check for role in here.roles for check in ROLES[role].checks(fleet, here, defined))
-
-
-@pytest.mark.parametrize(("topology", "host"), fleets.everyone())
-def test_the_probe_can_make_every_check(topology: str, host: str) -> None:
-    """Each check of a role is a function of the probe, and takes these arguments."""
-    for name, arguments in checks(host, topology).items():
-        inspect.signature(probe.CHECKS[name]).bind(**arguments)
-
-
-def test_a_host_is_asked_for_its_own_application() -> None:
-    """Issue 5: by its domain, with its health's path; a host that serves none is asked for none."""
-    known = {name: checks(name, "two-applications") for name in ("s1", "w1", "nas1")}
-    assert known["s1"]["application"]["domain"] == "crm.example"
-    assert known["s1"]["application"]["path"] == "/web/health"
-    assert known["w1"]["application"]["domain"] == "shop.example"
-    assert "application" not in known["nas1"]
-    assert "mount" in known["s1"] and "mount" not in checks("s1", "plain")
+def test_the_plan_of_the_fake_lab() -> None:
+    """The fake lab above has the machines of the plan."""
+    wanted: Plan = plan.make(fleets.topology(), fleets.topology().initial())
+    assert {one.name for one in wanted.machines} == {*fleets.fleet().hosts, "c1", "c2"}
 
 
 def test_preflight_tells_all_faults_at_once() -> None:

@@ -74,6 +74,11 @@ class TlsSettings(Tuning):
     )
     ca_days: int = number(3650, 30, 7300, "The days for which the CA's certificate is valid.")
 
+    @property
+    def least_days(self) -> int:
+        """Return the fewest days of a healthy host: half the time for a renewal is over."""
+        return max(1, self.renew_days // 2)
+
     def rules(self) -> Iterator[tuple[str, str]]:
         """A certificate is not due for renewal on the day it is issued."""
         if self.renew_days >= self.days:

@@ -289,22 +289,14 @@ class App(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The way to the database, the mount, and the application behind nginx."""
+        """The way to the database, the agent's view, and the process for long requests."""
         application = fleet.topology.served_by(host)
-        health = definitions[application.definition]["health"]
+        live = definitions[application.definition]["live"]
+        asked = {"path": live["path"], "domain": application.domain} if live else {}
         return [
             Check("haproxy"),
-            *([Check("mount")] if fleet.having("storage") else []),
-            Check(
-                "application",
-                {
-                    "address": address(fleet, host),
-                    "port": str(PORT),
-                    "domain": application.domain,
-                    "path": health["path"],
-                    "cookie": health["cookie"] or "",
-                },
-            ),
+            Check("agent"),
+            *([Check("live", {"port": live["port"], **asked})] if live else []),
         ]
 
 

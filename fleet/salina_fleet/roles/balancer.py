@@ -171,5 +171,11 @@ class Balancer(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """Every server of every backend is up."""
-        return [Check("haproxy")]
+        """Every server of every backend is up, and clients get the current certificate."""
+        service = fleet.topology.service
+        where = {"address": service.address, "port": service.https}
+        domains = (
+            [one.domain for one in fleet.topology.applications.values()] if service.tls else []
+        )
+        served = [Check("served", {**where, "domain": domain}) for domain in domains]
+        return [Check("haproxy"), *served]

@@ -34,6 +34,8 @@ CLUSTER = "salina"
 """The cluster's name. It belongs to no application, since applications come and go."""
 NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
+LAG = 64 * 2**20
+"""Bytes: a replica that is further behind is not healthy. That is four files of the WAL."""
 
 KEYS = {
     "database": "PostgreSQL under Patroni.",
@@ -335,13 +337,16 @@ class Database(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The member leads or streams, one member leads, and one other has every commit."""
+        """The member works, one member leads, and a commit waits for a second host."""
         settings = fleet.settings[DatabaseSettings]
-        several = len(fleet.having(self.name)) > 1
-        arguments = {
-            "address": fleet.address(host, "data"),
-            "port": str(settings.rest_port),
-            "maximum_lag": str(settings.maximum_lag),
-            "standby": "synchronous" if several and settings.synchronous_mode else "",
-        }
-        return [Check("patroni", arguments)]
+        return [
+            Check(
+                "patroni",
+                {
+                    "address": fleet.address(host, "data"),
+                    "port": settings.rest_port,
+                    "lag": LAG,
+                    "synchronous": settings.synchronous_mode and len(fleet.having(self.name)) > 1,
+                },
+            )
+        ]

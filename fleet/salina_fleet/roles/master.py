@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet import secrets
-from salina_fleet.role import EXACTLY_ONE, NETWORK, MasterData, Pillar, Role, Row
+from salina_fleet.role import EXACTLY_ONE, NETWORK, Check, MasterData, Pillar, Role, Row
 
 if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
@@ -41,3 +42,9 @@ class Master(Role):
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return where the master keeps what is not in the repository."""
         return {"master": {"state": data.state, "secrets": f"{data.state}/{secrets.FOLDER}"}}
+
+    def checks(
+        self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> list[Check]:
+        """The master runs."""
+        return [Check("unit", {"name": "salt-master"})]

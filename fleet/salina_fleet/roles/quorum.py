@@ -103,6 +103,6 @@ class Quorum(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The member answers, and the cluster has a leader."""
+        """The member has a quorum."""
         port = fleet.settings[QuorumSettings].client_port
-        return [Check("etcd", {"address": fleet.address(host, "data"), "port": str(port)})]
+        return [Check("etcd", {"address": fleet.address(host, "data"), "port": port})]

@@ -1,0 +1,604 @@
+"""The checks of a host's health, which run on the host itself.
+
+They are the only implementation: `salt-run fleet.health` has them run by each minion
+(_modules/health.py), and `bin/lab status` sends this file to each host's own Python, because it
+must also work on a host whose minion is dead. So the file uses the standard library only. A host
+with little to check must answer soon, so a check imports the larger libraries itself.
+
+What a check misses, and what catches that: docs/health.md.
+
+CLI: python3 - CHECKS < _utils/salina/health/probes.py      prints `report`, as JSON
+CHECKS: a JSON list of [name of a function below, its arguments], as salina_fleet.health gives them
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+Check = tuple[str, bool, str]
+"""What was looked at, whether it is good, and further words."""
+
+TLS = "/etc/salina/tls"
+HAPROXY = "/run/haproxy/admin.sock"
+AGENT = "/run/salina-health.sock"
+WAIT = 4.5
+"""Seconds for one answer. An app host's agent gives its application 4 seconds."""
+LIMIT = 5.0
+"""Seconds for all checks, which run side by side. A check that takes longer is not good."""
+DIRECTORIES = ("/", "/tmp", "/var")
+"""A directory of each file system that a host needs."""
+FREE = 200 * 2**20
+"""Bytes that each of these file systems must have free."""
+RESTARTS, RECENT = 3, 60.0
+"""A unit that systemd restarted so often, the last time within so many seconds, does not work."""
+
+
+# Questions
+
+
+def command(*argv: str) -> str:
+    """Return the output of a command.
+
+    Raises:
+        OSError: the command is not installed, fails, or does not end.
+    """
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{argv[0]} does not end") from error
+    if done.returncode:
+        raise OSError((done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
+    return done.stdout
+
+
+def ask(path: str, question: str) -> str:
+    """Return the whole answer of a daemon to a question on its Unix socket.
+
+    Raises:
+        OSError: there is no answer.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(WAIT)
+        try:
+            connection.connect(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(2, "there is no such socket", path) from None
+        connection.sendall(question.encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def get(
+    address: str, port: int, path: str, headers: Mapping[str, str] | None = None, tls: bool = False
+) -> tuple[int, str]:
+    """Return status and body of a request; with TLS both sides show certificates of the CA.
+
+    Raises:
+        OSError: there is no answer, or the certificate is not valid.
+    """
+    import http.client
+
+    if tls:
+        context = trusting()
+        context.load_cert_chain(f"{TLS}/host.crt", f"{TLS}/host.key")
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address, port, timeout=WAIT, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=WAIT)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def trusting() -> Any:
+    """Return a TLS context that trusts the fleet's CA and nobody else."""
+    import ssl
+
+    return ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """Return the id and the command line of each process of this host."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                line = Path("/proc", entry, "cmdline").read_bytes()
+            except OSError:
+                continue  # it has ended
+            yield int(entry), line.decode(errors="replace").rstrip("\0").split("\0")
+
+
+def status_of(process: int) -> list[str]:
+    """Return the fields of /proc/PID/stat that follow the command's name: state, parent, others."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
+def age_of(process: int) -> float:
+    """Return how many seconds ago a process started."""
+    ticks = int(status_of(process)[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks
+
+
+# Every host
+
+
+def system() -> Iterator[Check]:
+    """Check that no unit of systemd has failed, and that none restarts again and again."""
+    lines = command("systemctl", "list-units", "--failed", "--plain", "--no-legend").splitlines()
+    failed = " ".join(line.split()[0] for line in lines)
+    yield "units", not failed, f"failed: {failed}" if failed else ""
+    keys = "--property=Id,NRestarts,ExecMainStartTimestampMonotonic"
+    found = restarting(command("systemctl", "show", keys, "*.service"), time.monotonic())
+    if found:
+        yield "restarts", False, found
+
+
+def restarting(shown: str, now: float) -> str:
+    """Return which units restart again and again, or "".
+
+    Such a unit is active most of the time, so it never fails in the eyes of systemd.
+
+    Args:
+        shown: the output of `systemctl show`, a block for each unit.
+        now: seconds of the monotonic clock.
+    """
+    faults = []
+    for block in shown.strip().split("\n\n"):
+        unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        count = int(unit.get("NRestarts") or 0)
+        since = now - int(unit.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+        if count >= RESTARTS and since < RECENT:
+            faults.append(f"{unit['Id']} restarted {count} times, the last time {since:.0f} s ago")
+    return "; ".join(faults)
+
+
+def firewall() -> Iterator[Check]:
+    """Check that the kernel uses ufw's rules, and drops all other packets that arrive.
+
+    `ufw status` says "active" as long as ufw's chains exist, even if the kernel uses none of them.
+    """
+    families = {"iptables": "ufw", "ip6tables": "ufw6"}
+    if not _has_ipv6():
+        del families["ip6tables"]
+    for tool, name in families.items():
+        fault = open_to_all(command(tool, "-S", "INPUT"), name)
+        if fault:
+            yield "ufw", False, f"{tool}: {fault}"
+            return
+    yield "ufw", True, "active"
+
+
+def _has_ipv6() -> bool:
+    try:
+        return bool(Path("/proc/net/if_inet6").read_text())
+    except OSError:
+        return False
+
+
+def open_to_all(rules: str, name: str) -> str:
+    """Return why the kernel lets packets in that ufw would drop, or "".
+
+    Args:
+        rules: the chain INPUT, as `iptables -S INPUT` prints it.
+        name: the beginning of the names of ufw's chains.
+    """
+    lines = rules.splitlines()
+    if "-P INPUT DROP" not in lines and "-P INPUT REJECT" not in lines:
+        return "inactive, so every packet is accepted; apply the states of this host"
+    if f"-A INPUT -j {name}-before-input" not in lines:
+        return f"the chain INPUT does not use {name}-before-input; apply the states of this host"
+    return ""
+
+
+def disk() -> Iterator[Check]:
+    """Check that each file system has free space and free inodes, and can be written."""
+    seen = set()
+    faults = []
+    for directory in DIRECTORIES:
+        device = os.stat(directory).st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        fault = full(os.statvfs(directory))
+        faults += [f"{directory} {fault}"] if fault else []
+    yield "disk", not faults, "; ".join(faults)
+
+
+def full(found: os.statvfs_result) -> str:
+    """Return why a file system takes no more files, or ""."""
+    free = found.f_bavail * found.f_frsize
+    if found.f_flag & os.ST_RDONLY:
+        return "is read-only"
+    if free < FREE:
+        return f"has {free // 2**20} MiB free, of {FREE // 2**20} needed"
+    if found.f_files and not found.f_favail:
+        return "has no free inode"
+    return ""
+
+
+def certificate(days: int) -> Iterator[Check]:
+    """Check that the host's own certificate is valid long enough.
+
+    Args:
+        days: the fewest days that it must still be valid.
+    """
+    path = f"{TLS}/host.crt"
+    end = command("openssl", "x509", "-noout", "-enddate", "-in", path).strip()
+    yield expiry("certificate", end.removeprefix("notAfter="), days, time.time())
+
+
+def served(address: str, port: int, domain: str) -> Iterator[Check]:
+    """Check that a daemon serves the host's own certificate, which is valid and bears the domain.
+
+    A daemon that has not read the renewed certificate serves the old one.
+
+    Args:
+        address: the daemon's address.
+        port: the daemon's port.
+        domain: the name that clients use.
+    """
+    import ssl
+
+    with (
+        socket.create_connection((address, port), WAIT) as connection,
+        trusting().wrap_socket(connection, server_hostname=domain) as secure,
+    ):
+        shown = secure.getpeercert(binary_form=True)
+    path = f"{TLS}/host.crt"
+    good = shown == ssl.PEM_cert_to_DER_cert(Path(path).read_text())
+    words = "" if good else f"an older certificate than {path}; apply the states of this host"
+    yield f"served to {domain}", good, words
+
+
+def expiry(what: str, end: str, days: int, now: float) -> Check:
+    """Judge the last day of a certificate.
+
+    Args:
+        what: the name of the check.
+        end: the end of the validity, as OpenSSL prints it: "Feb 26 07:32:05 2027 GMT".
+        days: the fewest days that it must still be valid.
+        now: the time, in seconds.
+    """
+    import ssl
+
+    left = int((ssl.cert_time_to_seconds(end) - now) // 86_400)
+    words = f"valid for {left} more days" if left >= 0 else f"expired {-left} days ago"
+    return what, left >= days, words if left >= days else f"{words}; apply the states of this host"
+
+
+def unit(name: str) -> Iterator[Check]:
+    """Check that a unit of systemd is active."""
+    done = subprocess.run(
+        ["systemctl", "is-active", name], capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    state = done.stdout.strip()
+    yield name, state == "active", state
+
+
+# Storage
+
+
+def gluster_xml(*argv: str) -> Element:
+    """Return the answer of GlusterFS's command line."""
+    from xml.etree import ElementTree
+
+    try:
+        return ElementTree.fromstring(command("gluster", "--mode=script", "--xml", *argv))
+    except ElementTree.ParseError as error:
+        raise OSError(f"gluster's answer is not XML: {error}") from error
+
+
+def gluster() -> Iterator[Check]:
+    """Check that all peers are connected, each volume is started, and this host's bricks work.
+
+    Each host looks at its own bricks. The question for all of them (`gluster volume heal info`)
+    starts a client of the volume and takes seconds, and every host would ask it.
+    """
+    peers = [peer.findtext("connected") for peer in gluster_xml("peer", "status").iter("peer")]
+    away = len([peer for peer in peers if peer != "1"])
+    yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
+    volumes = gluster_xml("volume", "info").findall(".//volume")
+    if not volumes:
+        yield "volume", False, "none"
+    running = list(processes())
+    for volume in volumes:
+        name, state = volume.findtext("name") or "", volume.findtext("statusStr") or ""
+        yield f"volume {name}", state == "Started", state.lower()
+        bricks = [(brick.findtext("name") or "").partition(":") for brick in volume.iter("brick")]
+        own = [path for host, _, path in bricks if host == socket.gethostname()]
+        for path in own:
+            yield brick(path, running) if state == "Started" else space(path)
+        if state == "Started" and own and volume.findtext("replicaCount") != "1":
+            yield heal(name, own, running)
+
+
+def brick(path: str, running: Sequence[tuple[int, list[str]]]) -> Check:
+    """Check that a brick's process runs, and that its disk takes writes: not below one percent."""
+    what, good, detail = space(path)
+    serving = [
+        process
+        for process, line in running
+        if "glusterfsd" in line[0] and ("--brick-name", path) in itertools.pairwise(line)
+    ]
+    if not serving:
+        return what, False, f"{detail}, its process does not run"
+    if status_of(serving[0])[0] in "TtZ":
+        return what, False, f"{detail}, its process is stopped"
+    return what, good, detail
+
+
+def space(path: str) -> Check:
+    """Check that the disk of a brick has free space."""
+    found = os.statvfs(path)
+    share = found.f_bavail * 100 // found.f_blocks
+    return f"brick {path}", share > 0, f"{share} % free"
+
+
+def heal(volume: str, bricks: Sequence[str], running: Sequence[tuple[int, list[str]]]) -> Check:
+    """Check that no file of this host's bricks waits to be healed, and that the healer runs.
+
+    A brick has a link in this directory for each file whose other copies missed a write.
+    """
+    waiting = sum(
+        not name.startswith("xattrop-")
+        for brick in bricks
+        for name in os.listdir(f"{brick}/.glusterfs/indices/xattrop")
+    )
+    detail = f"{waiting} entries to heal"
+    if not any(f"shd/{volume}" in line for _, line in running):
+        return "heal", False, f"{detail}, the self-heal daemon does not run"
+    return "heal", not waiting, detail
+
+
+# Quorum and database
+
+
+def etcd(address: str, port: int) -> Iterator[Check]:
+    """Check that the member of etcd has a quorum.
+
+    etcd answers 200 only if there is a leader, no alarm (such as a full database), and if a read
+    that needs the majority succeeds.
+    """
+    status, body = get(address, port, "/health", tls=True)
+    yield (
+        "etcd",
+        status == 200,
+        "healthy" if status == 200 else f"HTTP {status}: {body.strip()[:80]}",
+    )
+
+
+def patroni(address: str, port: int, lag: int, synchronous: bool) -> Iterator[Check]:
+    """Check that this member works, that one member leads, and that commits are on two hosts.
+
+    Args:
+        address: the address of the member's REST interface.
+        port: its port.
+        lag: the most bytes that a replica may be behind.
+        synchronous: whether the primary must have a synchronous standby.
+    """
+    status, body = get(address, port, "/cluster", tls=True)
+    if status != 200:
+        yield "patroni", False, f"HTTP {status}"
+        return
+    yield from members(json.loads(body)["members"], socket.gethostname(), lag, synchronous)
+
+
+def members(
+    found: Sequence[Mapping[str, Any]], here: str, lag: int, synchronous: bool
+) -> Iterator[Check]:
+    """Judge the members of the cluster from the view of one of them.
+
+    Args:
+        found: the members in Patroni's answer to `GET /cluster`.
+        here: the id of this host.
+        lag: the most bytes that a replica may be behind.
+        synchronous: whether the primary must have a synchronous standby.
+    """
+    mine = next((one for one in found if one["name"] == here), None)
+    leads = any(one["role"] == "leader" and one["state"] == "running" for one in found)
+    faults = [] if leads else ["there is no leader"]
+    if mine is None:
+        yield "patroni", False, "; ".join(["not a member", *faults])
+        return
+    state = f"{mine['role']} {mine['state']}"
+    leader = mine["role"] == "leader"
+    behind = mine.get("lag") or 0
+    if behind:
+        state += f", lag {behind} bytes"
+    if not leader and mine["state"] != "streaming":
+        faults.append("it does not stream from the primary")
+    elif not leader and (not isinstance(behind, int) or behind > lag):
+        faults.append(f"the lag must be at most {lag} bytes")
+    yield (
+        "patroni",
+        not faults and mine["state"] in ("running", "streaming"),
+        "; ".join([state, *faults]),
+    )
+    if leader and synchronous:
+        standbys = [one["name"] for one in found if one["role"] == "sync_standby"]
+        words = " ".join(standbys) or "none, so a commit is on one host only, or waits"
+        yield "synchronous standby", bool(standbys), words
+
+
+# Balancer and application
+
+
+def haproxy() -> Iterator[Check]:
+    """Check that the balancer's backends have all servers, and the way to the database has one."""
+    yield from backends(ask(HAPROXY, "show stat\n"))
+
+
+def backends(text: str) -> Iterator[Check]:
+    """Judge HAProxy's statistics: all servers must be up; of the databases only the primary is.
+
+    A server without a health check does not count: it is a placeholder, and nobody knows its state
+    (salt/database_route).
+
+    Args:
+        text: CSV, as `show stat` prints it.
+    """
+    servers: dict[str, dict[str, str]] = {}
+    for row in csv.DictReader(text.removeprefix("# ").splitlines()):
+        if row["svname"] not in ("FRONTEND", "BACKEND") and row["status"] != "no check":
+            servers.setdefault(row["pxname"], {})[row["svname"]] = row["status"]
+    for name, found in servers.items():
+        down = {server: state for server, state in found.items() if not state.startswith("UP")}
+        route = name == "database"
+        good = len(down) < len(found) if route else not down
+        words = "" if route else "".join(f"; {server} is {state}" for server, state in down.items())
+        yield f"haproxy {name}", good, f"{len(found) - len(down)} of {len(found)} up{words}"
+
+
+def agent() -> Iterator[Check]:
+    """Check that the health agent of an app host finds no fault, as the balancers do."""
+    answer = ask(AGENT, "GET / HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
+    yield from agreed(json.loads(answer.partition("\r\n\r\n")[2]))
+
+
+def agreed(told: Mapping[str, Any]) -> Iterator[Check]:
+    """Return the agent's view as checks: each of its own, and its verdict.
+
+    Args:
+        told: the agent's answer (salina.application.agent).
+    """
+    faults = {name: fault for name, fault in told["checks"].items() if fault}
+    for name in told["checks"]:
+        yield name, name not in faults, faults.get(name, "")
+    good = told["status"] == 200
+    reason = "" if good else told["reason"]
+    if reason and told["status"] != 404 and faults:
+        reason = "not asked"  # the faults above are the reason
+    yield "app", good, reason.removeprefix("application: ")
+
+
+def live(port: int, path: str, domain: str) -> Iterator[Check]:
+    """Check that the process for long requests answers, and does not start again and again.
+
+    The application's master process starts it again at once, so its unit stays active.
+
+    Args:
+        port: the process's port on loopback.
+        path: a path that it answers, with whatever status.
+        domain: the host name in the question.
+    """
+    status, _ = get("127.0.0.1", port, path, {"Host": domain})
+    if status >= 500:
+        yield "live", False, f"HTTP {status}"
+        return
+    process = listener(port)
+    if process:
+        parent = int(status_of(process)[1])
+        yield young(age_of(process), age_of(parent) if parent else 0.0)
+    else:
+        yield "live", True, ""
+
+
+def young(age: float, parent: float) -> Check:
+    """Judge the age of a process, in seconds, by the age of the process that started it."""
+    again = age < RECENT / 2 and parent - age > RECENT
+    return "live", not again, f"its process started again {age:.0f} s ago" if again else ""
+
+
+def listener(port: int) -> int | None:
+    """Return the oldest process that listens on a TCP port, or None."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        except OSError:
+            continue  # there is no IPv6
+        inodes |= {
+            f"socket:[{row[9]}]"
+            for row in rows
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
+        }
+    found = []
+    for process, _ in processes():
+        try:
+            links = {os.readlink(file.path) for file in os.scandir(f"/proc/{process}/fd")}
+        except OSError:
+            continue  # it has ended, or a file of it has been closed
+        if links & inodes:
+            found.append((age_of(process), process))
+    return max(found)[1] if found else None
+
+
+CHECKS: Mapping[str, Callable[..., Iterator[Check]]] = {
+    check.__name__: check
+    for check in (
+        *(system, firewall, disk, certificate, served, unit),
+        *(gluster, etcd, patroni, haproxy, agent, live),
+    )
+}
+
+
+def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check]:
+    """Return the results of these checks, which run side by side.
+
+    A check that cannot be made counts as failed.
+
+    Args:
+        wanted: the name of each check, and its arguments.
+    """
+    results: list[list[Check]] = [[(name, False, "no answer")] for name, _ in wanted]
+
+    def run(place: int) -> None:
+        name, arguments = wanted[place]
+        results[place] = made(name, arguments)
+
+    threads = [
+        threading.Thread(target=run, args=[place], daemon=True) for place in range(len(wanted))
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + LIMIT
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [check for found in list(results) for check in found]
+
+
+def made(name: str, arguments: Mapping[str, Any]) -> list[Check]:
+    """Return the results of one check."""
+    if name not in CHECKS:
+        return [(name, False, "this host has no such check; synchronise it with the master")]
+    found: list[Check] = []
+    try:
+        found += CHECKS[name](**arguments)
+    except Exception as error:  # whatever it is, the host cannot be called healthy
+        found.append((name, False, cause(error)))
+    return found
+
+
+def cause(error: Exception) -> str:
+    """Return an error as a few words."""
+    if isinstance(error, FileNotFoundError):
+        return f"not deployed ({os.path.basename(error.filename or 'a file')} is missing)"
+    return " ".join(str(error).split())[:100]
+
+
+def report(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return this host's `checks`, and its `clock` for comparison with the master's."""
+    return {"checks": probe(wanted), "clock": time.time()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(report(json.loads(sys.argv[1]))))

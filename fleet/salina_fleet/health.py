@@ -1,0 +1,182 @@
+"""The health of the fleet: what each host looks at, and how the results become one picture.
+
+The checks themselves run on the hosts (_utils/salina/health/probes.py). `salt-run fleet.health` and
+`bin/lab status` collect the results in different ways, and show them with the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from salina_fleet.fleet import Fleet
+from salina_fleet.model.settings import TlsSettings
+from salina_fleet.model.topology import Host, Topology
+from salina_fleet.role import Check
+from salina_fleet.roles import ROLES
+
+CLOCK = 2.0
+"""Seconds by which a host's clock may differ from the master's."""
+GOOD, BAD = "✓", "✗"
+
+
+class Finding(NamedTuple):
+    """What was looked at, whether it is good, and further words."""
+
+    what: str
+    good: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.what}: {self.detail}" if self.detail else self.what
+        return text if self.good or self.detail else f"no {text}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A host, a tier or the service, with everything that was looked at."""
+
+    name: str
+    roles: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Tell whether all is well."""
+        return all(finding.good for finding in self.findings)
+
+
+def checks(
+    fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+) -> tuple[Check, ...]:
+    """Return what a host looks at, each check once: that of every host, then that of its roles.
+
+    Args:
+        fleet: all hosts.
+        host: the host.
+        definitions: the name of a file in pillar/app -> its content.
+    """
+    days = fleet.settings[TlsSettings].least_days
+    wanted = [
+        Check("system"),
+        Check("firewall"),
+        Check("disk"),
+        Check("certificate", {"days": days}),
+    ]
+    for role in host.roles:
+        wanted += ROLES[role].checks(fleet, host, definitions)
+    return tuple(one for place, one in enumerate(wanted) if one not in wanted[:place])
+
+
+def findings(report: Mapping[str, Any], asked: float, answered: float) -> list[Finding]:
+    """Return what a host has found, and the difference between its clock and this host's.
+
+    Args:
+        report: the host's answer (`salina.health.probes.report`).
+        asked: the time of the question, in seconds.
+        answered: the time of the answer.
+    """
+    found = [Finding(what, good, detail) for what, good, detail in report["checks"]]
+    return [*found, clock(report["clock"], asked, answered)]
+
+
+def clock(shown: float, asked: float, answered: float) -> Finding:
+    """Compare a host's clock, which it read between two moments, with this host's.
+
+    Args:
+        shown: the host's time, in seconds.
+        asked: this host's time at the question.
+        answered: this host's time at the answer.
+    """
+    ahead, behind = shown - answered, asked - shown
+    if max(ahead, behind) <= CLOCK:
+        return Finding("clock", True)
+    words = f"{ahead:.0f} s ahead of" if ahead > behind else f"{behind:.0f} s behind"
+    return Finding("clock", False, f"{words} the master; set the time, see `timedatectl`")
+
+
+def tiers(hosts: Mapping[str, Sequence[str]], rows: Iterable[Row]) -> list[Row]:
+    """Return a row for each role: how many of its hosts are well.
+
+    Args:
+        hosts: the role -> the ids of its hosts.
+        rows: the hosts' rows.
+    """
+    well = {row.name for row in rows if row.good}
+    return [
+        Row(role, "tier", (Finding("hosts", set(ids) <= well, tally(ids, well)),))
+        for role, ids in hosts.items()
+        if ids
+    ]
+
+
+def tally(hosts: Sequence[str], well: set[str]) -> str:
+    """Return how many of the hosts are well."""
+    return f"{len(well.intersection(hosts))} of {len(hosts)} are well"
+
+
+def membership(
+    topology: Topology,
+    members: Mapping[str, Sequence[str]],
+    accepted: Collection[str],
+    changing: Collection[str],
+) -> Finding:
+    """Judge the members of the pools by the keys that the master has accepted.
+
+    A host gets its key before it becomes a member. So a member without a key means that the file of
+    the members is wrong, even if it fits the topology.
+
+    Args:
+        topology: the topology.
+        members: the members of each pool.
+        accepted: the ids whose keys the master has accepted.
+        changing: the hosts that an unfinished change works on.
+    """
+    ids = [host for pool in topology.pools.values() for host in pool.ids()]
+    current = [host for pool in members.values() for host in pool]
+    keyless = [host for host in current if host not in {*accepted, *changing}]
+    others = [host for host in ids if host in accepted and host not in {*current, *changing}]
+    if not keyless:
+        return Finding("members", True, " ".join(current))
+    words = f"the master has accepted no key of {', '.join(keyless)}"
+    if others:
+        words += f", and {', '.join(others)} has a key but is not a member"
+    return Finding("members", False, f"{words}; correct the file of the members")
+
+
+def data(hosts: Iterable[Row], roles: Iterable[Row], **others: Row) -> dict[str, Any]:
+    """Return rows as data for programs.
+
+    Args:
+        hosts: the hosts' rows.
+        roles: the tiers' rows.
+        others: further rows by name.
+    """
+    hosts, roles = list(hosts), list(roles)
+    return {
+        "healthy": all(row.good for row in (*hosts, *roles, *others.values())),
+        "hosts": {row.name: {"roles": row.roles, **_told(row)} for row in hosts},
+        "tiers": {row.name: _told(row) for row in roles},
+        **{name: _told(row) for name, row in others.items()},
+    }
+
+
+def _told(row: Row) -> dict[str, Any]:
+    return {"healthy": row.good, "checks": [finding._asdict() for finding in row.findings]}
+
+
+def text(rows: Sequence[Row]) -> str:
+    """Return rows as lines: the sign, the name, the roles, and what was found; faults first."""
+    names, roles = (max(len(part) for part in parts) for parts in _columns(rows))
+    lines = []
+    for row in rows:
+        found = sorted(row.findings, key=lambda finding: finding.good)
+        words = ", ".join(f"{BAD} {one}" if not one.good else str(one) for one in found)
+        sign = GOOD if row.good else BAD
+        lines.append(f"{sign} {row.name:{names}}  {row.roles:{roles}}  {words}")
+    return "\n".join(lines)
+
+
+def _columns(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    return [row.name for row in rows], [row.roles for row in rows]

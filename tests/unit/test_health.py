@@ -1,0 +1,195 @@
+"""Issue 12: `salt-run fleet.health`, and how the hosts' answers become one picture."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina.health import probes
+from salina_fleet import health, minions, runner
+from salina_fleet.errors import RunnerError
+from salina_fleet.health import Finding, Row
+from salina_fleet.site import Site
+from tests import fleets
+from tests.loading import load
+
+
+class Fleet:
+    """The default fleet, and how its minions answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.fleet = fleets.fleet()
+        self.silent: set[str] = set()
+        """Hosts whose minions are not connected."""
+        self.hanging: set[str] = set()
+        """Hosts whose minions are connected but do not answer."""
+        self.faults: dict[str, Finding] = {}
+        self.late = 0.0
+        self.asked: list[list[str]] = []
+        self.folder = folder
+        (folder / "pki/minions").mkdir(parents=True)
+        for host in self.fleet.hosts:
+            (folder / "pki/minions" / host).touch()
+        definitions = fleets.definitions(self.fleet.topology)
+        site = Site(folder, folder, self.fleet, definitions, fleets.TREE)
+        monkeypatch.setattr(runner, "site", lambda _: site)
+        monkeypatch.setattr(minions, "connected", lambda _: {*self.fleet.hosts} - self.silent)
+        monkeypatch.setattr(minions, "answers", self.answers)
+
+    def answers(
+        self, _: Any, hosts: list[str], function: str, timeout: int, gather: int
+    ) -> dict[str, dict[str, Any]]:
+        assert function == "health.check"
+        self.asked.append(hosts)
+        return {
+            host: {
+                "retcode": 0,
+                "ret": {
+                    "checks": [
+                        ["units", True, ""],
+                        *([self.faults[host]] if host in self.faults else []),
+                    ],
+                    "clock": time.time() - self.late,
+                },
+            }
+            for host in hosts
+            if host not in self.hanging
+        }
+
+    def health(self, **options: Any) -> Any:
+        opts = {"pki_dir": str(self.folder / "pki"), **options}
+        return load("_runners/fleet.py", opts=opts).health()
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fleet:
+    return Fleet(monkeypatch, tmp_path)
+
+
+def test_every_host_and_tier_has_a_line(fleet: Fleet) -> None:
+    """Issue 12: One publish asks all hosts."""
+    lines = fleet.health().splitlines()
+    assert fleet.asked == [sorted(fleet.fleet.hosts)]
+    names = [line.split()[1] for line in lines]
+    tiers = {role for host in fleet.fleet.hosts.values() for role in host.roles}
+    assert names[: len(fleet.fleet.hosts)] == list(fleet.fleet.hosts)
+    assert set(names[len(fleet.fleet.hosts) :]) == tiers
+    assert all(line.startswith("✓") for line in lines)
+    assert "3 of 3 are well" in lines[names.index("app")]
+
+
+def test_a_fault_comes_first_and_ends_with_an_exit_code(fleet: Fleet) -> None:
+    """Issue 12: RunnerError makes salt-run end with exit code 1, and prints the same lines."""
+    fleet.faults["s1"] = Finding("files", False, "/mnt/nas: no answer for 26 s")
+    with pytest.raises(RunnerError) as raised:
+        fleet.health()
+    lines = {line.split()[1]: line for line in str(raised.value).splitlines()}
+    assert lines["s1"].startswith("✗") and "✗ files: /mnt/nas: no answer for 26 s" in lines["s1"]
+    assert lines["app"].startswith("✗") and "2 of 3 are well" in lines["app"]
+    assert lines["nas1"].startswith("✓")
+
+
+def test_silent_minions_are_named(fleet: Fleet) -> None:
+    """Issue 12: The runner does not wait for a minion that is not connected."""
+    fleet.silent, fleet.hanging = {"fw"}, {"bbdd1"}
+    with pytest.raises(RunnerError) as raised:
+        fleet.health()
+    lines = {line.split()[1]: line for line in str(raised.value).splitlines()}
+    assert "✗ minion: silent: it is not connected to the master" in lines["fw"]
+    assert "✗ minion: silent: it is connected but does not answer" in lines["bbdd1"]
+    assert "fw" not in fleet.asked[0] and "bbdd1" in fleet.asked[0]
+
+
+def test_json(fleet: Fleet) -> None:
+    """Issue 12: With --out=json Salt prints the data; `retcode` is the exit code of salt-run."""
+    found = fleet.health(output="json")
+    assert found["outputter"] == "json"
+    assert (found["data"]["healthy"], found["data"]["retcode"]) == (True, 0)
+    fleet.silent = {"fw"}
+    data = fleet.health(output="json")["data"]
+    assert (data["healthy"], data["retcode"]) == (False, 1)
+    assert data["hosts"]["fw"] == {
+        "roles": "firewall",
+        "healthy": False,
+        "checks": [
+            {
+                "what": "minion",
+                "good": False,
+                "detail": "silent: it is not connected to the master",
+            }
+        ],
+    }
+    assert data["tiers"]["firewall"]["healthy"] is False
+    assert data["tiers"]["app"]["healthy"] is True
+
+
+def test_a_wrong_clock_is_a_fault(fleet: Fleet) -> None:
+    """Issue 12: Each answer has the host's time."""
+    fleet.late = 60
+    with pytest.raises(RunnerError, match="clock: 60 s behind the master"):
+        fleet.health()
+
+
+def test_a_minion_without_the_function(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: A minion that was not synchronised yet says so."""
+    said = {"retcode": 254, "ret": "'health.check' is not available."}
+    monkeypatch.setattr(minions, "answers", lambda *_: dict.fromkeys(fleet.fleet.hosts, said))
+    with pytest.raises(RunnerError, match=r"minion: 'health\.check' is not available"):
+        fleet.health()
+
+
+def test_a_wrong_members_file(fleet: Fleet) -> None:
+    """Issue 12: A member whose key the master has never accepted is a fault of the master."""
+    (fleet.folder / "pki/minions/s2").rename(fleet.folder / "pki/minions/s5")
+    with pytest.raises(RunnerError) as raised:
+        fleet.health()
+    lines = {line.split()[1]: line for line in str(raised.value).splitlines()}
+    words = "the master has accepted no key of s2, and s5 has a key but is not a member"
+    assert words in lines["salt"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "changing", "good"),
+    [
+        (["s1", "s2", "s3"], [], True),
+        (["s1", "s2", "s3", "s4"], [], True),  # a host that has not joined yet
+        (["s1", "s3"], ["s2"], True),
+        (["s1", "s3"], [], False),
+    ],
+)
+def test_membership(accepted: list[str], changing: list[str], good: bool) -> None:
+    topology = fleets.topology()
+    found = health.membership(topology, topology.initial(), accepted, changing)
+    assert found.good == good
+    assert good or found.detail.startswith("the master has accepted no key of s2; correct")
+
+
+def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: `health.check` makes the checks that the master prepared."""
+    made: list[Any] = []
+    monkeypatch.setattr(probes, "report", lambda wanted: made.append(wanted) or {"checks": []})
+    pillar = fleets.pillar("nas1")
+    assert load("_modules/health.py", pillar=pillar).check() == {"checks": []}
+    names = [name for name, _ in made[0]]
+    assert names == ["system", "firewall", "disk", "certificate", "gluster", "etcd"]
+    assert made[0][-1] == ("etcd", {"address": "10.1.4.21", "port": 2379})
+    with pytest.raises(CommandExecutionError, match=r"next: salt '\*' saltutil.refresh_pillar"):
+        load("_modules/health.py", pillar={"host": {"id": "nas1"}}).check()
+
+
+def test_both_callers_make_the_same_checks() -> None:
+    """Issue 12: The pillar has the checks that `bin/lab status` sends."""
+    whole = fleets.fleet()
+    for host in whole.hosts.values():
+        sent = health.checks(whole, host, fleets.definitions(whole.topology))
+        held = fleets.pillar(host.id)["host"]["checks"]
+        assert [tuple(one) for one in sent] == [(one["probe"], one["arguments"]) for one in held]
+
+
+def test_lines_show_faults_first() -> None:
+    rows = [Row("s1", "app", (Finding("units", True), Finding("minion", False)))]
+    assert health.text(rows) == "✗ s1  app  ✗ no minion, units"

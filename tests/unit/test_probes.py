@@ -1,0 +1,558 @@
+"""Issue 12: The checks that a host makes of itself (salina.health.probes)."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from salina.health import probes
+from salina_fleet import health
+from tests import fleets
+from tests.conftest import REPOSITORY
+
+DATA = Path(__file__).parent / "data/gluster"
+STATISTICS = """# pxname,svname,status
+web,FRONTEND,OPEN
+web,s1,UP
+web,s2,UP 1/2
+web,s3,DOWN
+web,BACKEND,UP
+"""
+ROUTE = """# pxname,svname,status
+database,FRONTEND,OPEN
+database,bbdd1,{}
+database,bbdd2,DOWN
+database,nobody,no check
+database,BACKEND,UP
+"""
+BRICK = (7, ["/usr/sbin/glusterfsd", "-s", "nas2", "--brick-name", "/nas", "--brick-port", "49152"])
+HEALER = (8, ["/usr/sbin/glusterfs", "-s", "localhost", "--volfile-id", "shd/nas"])
+LAG = 64 * 2**20
+
+
+# Balancer and application
+
+
+def test_balancer_needs_every_server() -> None:
+    assert list(probes.backends(STATISTICS)) == [("haproxy web", False, "2 of 3 up; s3 is DOWN")]
+
+
+def test_database_route_needs_one_server() -> None:
+    """Issue 12: The placeholder, which has no check, does not count; the replica is down on purpose."""
+    assert list(probes.backends(ROUTE.format("UP"))) == [("haproxy database", True, "1 of 2 up")]
+    assert list(probes.backends(ROUTE.format("DOWN"))) == [("haproxy database", False, "0 of 2 up")]
+
+
+def test_the_placeholder_has_no_check() -> None:
+    """Issue 12: The route's file has the placeholder that HAProxy shows as `no check`."""
+    text = (REPOSITORY / "salt/database_route/files/10-database.cfg").read_text()
+    assert "server nobody 127.0.0.1:1 backup no-check" in text
+
+
+def told(**faults: str) -> dict[str, Any]:
+    """Return an agent's answer: 503 with these faults, or 200."""
+    words = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
+    return {
+        "status": 503 if faults else 200,
+        "reason": words or "healthy",
+        "checks": {name: faults.get(name, "") for name in ("files", "database", "disk")},
+        "balancers": {},
+    }
+
+
+def test_an_app_host_says_what_its_agent_says() -> None:
+    """S12: All of the agent's reasons are shown, and its verdict, which the balancers get."""
+    good = [("files", True, ""), ("database", True, ""), ("disk", True, ""), ("app", True, "")]
+    assert list(probes.agreed(told())) == good
+    dead = told(files="/mnt/nas: Transport endpoint is not connected", disk="/ is full")
+    assert list(probes.agreed(dead)) == [
+        ("files", False, "/mnt/nas: Transport endpoint is not connected"),
+        ("database", True, ""),
+        ("disk", False, "/ is full"),
+        ("app", False, "not asked"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "shown"),
+    [(503, "application: status 500", "status 500"), (404, "draining", "draining")],
+)
+def test_an_app_host_that_gets_no_requests(status: int, reason: str, shown: str) -> None:
+    """S12: The application's own fault, and a drain."""
+    found = list(probes.agreed({**told(), "status": status, "reason": reason}))
+    assert found[-1] == ("app", False, shown)
+
+
+def test_the_agent_is_asked_over_its_socket(tmp_path: Path, monkeypatch: Any) -> None:
+    """Issue 12: The question and the answer are HTTP over a Unix socket."""
+    path = str(tmp_path / "agent")
+    monkeypatch.setattr(probes, "AGENT", path)
+    assert probes.made("agent", {}) == [("agent", False, "not deployed (agent is missing)")]
+    body = json.dumps(told())
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(1000).startswith(b"GET / HTTP/1.1\r\n")
+                connection.sendall(f"HTTP/1.1 200 OK\r\nX: y\r\n\r\n{body}\n".encode())
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert probes.made("agent", {})[-1] == ("app", True, "")
+
+
+@pytest.fixture
+def listening() -> Iterator[HTTPServer]:
+    """A process for long requests, which is this test's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path[1:]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_live(listening: HTTPServer, monkeypatch: Any) -> None:
+    """Issue 12: The process for long requests must answer; its age is that of the port's owner."""
+    port = listening.server_port
+    assert probes.listener(port) == os.getpid()
+    monkeypatch.setattr(probes, "age_of", lambda _: 100.0)
+    asked = {"port": port, "domain": "crm.example"}
+    assert probes.made("live", {**asked, "path": "/404"}) == [("live", True, "")]
+    assert probes.made("live", {**asked, "path": "/500"}) == [("live", False, "HTTP 500")]
+    (refused,) = probes.made("live", {**asked, "port": 1, "path": "/"})
+    assert refused[:2] == ("live", False) and "refused" in refused[2]
+
+
+@pytest.mark.parametrize(
+    ("age", "parent", "good"), [(5, 300, False), (5, 20, True), (300, 300, True), (40, 300, True)]
+)
+def test_a_process_that_starts_again_and_again(age: float, parent: float, good: bool) -> None:
+    """Issue 12: It is much younger than its master, which starts it again at once."""
+    found = probes.young(age, parent)
+    assert found[1] == good
+    assert good or found[2] == "its process started again 5 s ago"
+
+
+def test_the_age_of_a_process() -> None:
+    """The age comes from the kernel, in seconds."""
+    process = subprocess.Popen(["sleep", "30"])
+    try:
+        assert 0 <= probes.age_of(process.pid) < 25
+        assert probes.status_of(process.pid)[1] == str(os.getpid())
+    finally:
+        process.kill()
+        process.wait()
+
+
+# Storage
+
+
+def stored(
+    monkeypatch: pytest.MonkeyPatch,
+    running: list[tuple[int, list[str]]],
+    free: int = 400,
+    waiting: int = 0,
+    state: str = "S",
+    replica: str = "3",
+) -> dict[str, tuple[bool, str]]:
+    """Return the checks of nas2: its brick has 1,000 blocks.
+
+    Args:
+        monkeypatch: pytest's.
+        running: the processes of the host.
+        free: the free blocks of the brick.
+        waiting: the entries that wait to be healed.
+        state: the state of each process.
+        replica: the copies of each file.
+    """
+    info = (DATA / "volume-started.xml").read_text()
+    info = info.replace("<replicaCount>3<", f"<replicaCount>{replica}<")
+
+    def command(*argv: str) -> str:
+        peers = "<peers><peer><connected>1</connected></peer></peers>"
+        return {"info": info, "status": peers}[argv[-1]]
+
+    index = ["xattrop-0", *(f"{number}" for number in range(waiting))]
+    usage = SimpleNamespace(f_bavail=free, f_blocks=1000)
+    monkeypatch.setattr(probes, "command", command)
+    monkeypatch.setattr(probes, "processes", lambda: iter(running))
+    monkeypatch.setattr(probes, "status_of", lambda _: [state])
+    monkeypatch.setattr(probes.socket, "gethostname", lambda: "nas2")
+    monkeypatch.setattr(probes.os, "statvfs", lambda _: usage)
+    monkeypatch.setattr(probes.os, "listdir", lambda _: index)
+    return {what: (good, detail) for what, good, detail in probes.gluster()}
+
+
+@pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
+def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each storage host reports its own brick, of 1,000 blocks here."""
+    found = stored(monkeypatch, [BRICK, HEALER], free=free)
+    bricks = {what: one for what, one in found.items() if what.startswith("brick")}
+    assert bricks == {"brick /nas": (good, f"{free // 10} % free")}
+
+
+def test_an_offline_brick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: glusterd is active and the volume is started while the brick's process is dead."""
+    found = stored(monkeypatch, [HEALER])
+    assert found["volume nas"] == (True, "started")
+    assert found["peers"] == (True, "1 of 1 connected")
+    assert found["brick /nas"] == (False, "40 % free, its process does not run")
+    other = (7, [*BRICK[1][:4], "/other"])
+    assert found == stored(monkeypatch, [other, HEALER])
+    stopped = stored(monkeypatch, [BRICK, HEALER], state="T")
+    assert stopped["brick /nas"] == (False, "40 % free, its process is stopped")
+
+
+@pytest.mark.parametrize(("replica", "asked"), [("3", True), ("1", False)])
+def test_only_replicas_have_something_to_heal(
+    replica: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = stored(monkeypatch, [BRICK, HEALER], replica=replica)
+    assert found["volume nas"] == (True, "started")
+    assert ("heal" in found) == asked
+
+
+def test_files_that_wait_to_be_healed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: The index of the brick names them, and something must heal them."""
+    assert stored(monkeypatch, [BRICK, HEALER])["heal"] == (True, "0 entries to heal")
+    assert stored(monkeypatch, [BRICK, HEALER], waiting=2)["heal"] == (False, "2 entries to heal")
+    words = "0 entries to heal, the self-heal daemon does not run"
+    assert stored(monkeypatch, [BRICK])["heal"] == (False, words)
+
+
+def test_an_answer_that_is_not_xml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "command", lambda *_: "Connection failed.")
+    (found,) = probes.made("gluster", {})
+    assert found[:2] == ("gluster", False) and "not XML" in found[2]
+
+
+# Quorum and database
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (200, '{"health":"true"}', (True, "healthy")),
+        (503, '{"health":"false"}\n', (False, 'HTTP 503: {"health":"false"}')),
+    ],
+)
+def test_a_member_without_quorum(
+    status: int, body: str, found: tuple[bool, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 12: The unit of etcd is active, but a read that needs the majority fails."""
+    monkeypatch.setattr(probes, "get", lambda *_, **__: (status, body))
+    assert probes.made("etcd", {"address": "10.1.4.21", "port": 2379}) == [("etcd", *found)]
+
+
+def cluster(**members: tuple[str, str, int | str]) -> list[dict[str, Any]]:
+    """Return the members of a cluster: name -> role, state and lag."""
+    return [
+        {"name": name, "role": role, "state": state, "lag": lag}
+        for name, (role, state, lag) in members.items()
+    ]
+
+
+LEADER = ("leader", "running", 0)
+
+
+@pytest.mark.parametrize(
+    ("replica", "good", "shown"),
+    [
+        (("sync_standby", "streaming", 0), True, "sync_standby streaming"),
+        (("replica", "streaming", LAG), True, f"replica streaming, lag {LAG} bytes"),
+        (
+            ("replica", "streaming", LAG + 1),
+            False,
+            f"replica streaming, lag {LAG + 1} bytes; the lag must be at most {LAG} bytes",
+        ),
+        (
+            ("replica", "running", 1006615520),
+            False,
+            "replica running, lag 1006615520 bytes; it does not stream from the primary",
+        ),
+        (
+            ("replica", "streaming", "unknown"),
+            False,
+            f"replica streaming, lag unknown bytes; the lag must be at most {LAG} bytes",
+        ),
+    ],
+)
+def test_a_stuck_replica(replica: tuple[str, str, int | str], good: bool, shown: str) -> None:
+    """Issue 12: A replica must stream, and its lag has a bound."""
+    found = list(probes.members(cluster(bbdd1=LEADER, bbdd2=replica), "bbdd2", LAG, True))
+    assert found == [("patroni", good, shown)]
+
+
+@pytest.mark.parametrize(
+    ("role", "good", "shown"),
+    [
+        ("sync_standby", True, "bbdd2"),
+        ("replica", False, "none, so a commit is on one host only, or waits"),
+    ],
+)
+def test_no_synchronous_standby(role: str, good: bool, shown: str) -> None:
+    """Issue 12: The primary reports it, if the setting wants one and there is a second host."""
+    members = cluster(bbdd1=LEADER, bbdd2=(role, "streaming", 0))
+    works = ("patroni", True, "leader running")
+    assert list(probes.members(members, "bbdd1", LAG, True)) == [
+        works,
+        ("synchronous standby", good, shown),
+    ]
+    assert list(probes.members(members, "bbdd1", LAG, False)) == [works]
+
+
+def test_no_leader() -> None:
+    """Each member reports that nobody leads, and a host that is not a member."""
+    members = cluster(bbdd2=("replica", "streaming", 0))
+    (alone,) = probes.members(members, "bbdd2", LAG, True)
+    assert alone == ("patroni", False, "replica streaming; there is no leader")
+    (stranger,) = probes.members(members, "bbdd1", LAG, True)
+    assert stranger == ("patroni", False, "not a member; there is no leader")
+
+
+# Every host
+
+
+def block(unit: str, count: int, started: float) -> str:
+    """Return what `systemctl show` prints for a unit."""
+    times = f"ExecMainStartTimestampMonotonic={int(started * 1e6)}"
+    return f"{times}\nId={unit}\nNRestarts={count}\n"
+
+
+def test_a_unit_that_restarts_again_and_again() -> None:
+    """Issue 12: It is active between two restarts; three restarts, one just now, are a fault."""
+    calm = [block("old.service", 9, 900), block("one.service", 2, 995), "Id=x.service\n"]
+    assert probes.restarting("\n".join(calm), 1000) == ""
+    loop = "\n".join([*calm, block("odoo.service", 4, 995)])
+    assert probes.restarting(loop, 1000) == "odoo.service restarted 4 times, the last time 5 s ago"
+
+
+def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed unit and one that restarts are two different lines."""
+    said = {"list-units": "nginx.service loaded failed failed nginx\n", "show": ""}
+    monkeypatch.setattr(probes, "command", lambda *argv: said[argv[1]])
+    assert list(probes.system()) == [("units", False, "failed: nginx.service")]
+    said.update({"list-units": "", "show": block("odoo.service", 3, time.monotonic())})
+    words = "odoo.service restarted 3 times, the last time 0 s ago"
+    assert list(probes.system()) == [("units", True, ""), ("restarts", False, words)]
+
+
+CLOSED = "-P INPUT DROP\n-A INPUT -j ufw-before-logging-input\n-A INPUT -j ufw-before-input\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        (CLOSED, ""),
+        ("-P INPUT ACCEPT\n", "inactive, so every packet is accepted"),
+        (CLOSED.replace("DROP", "ACCEPT"), "inactive, so every packet is accepted"),
+        ("-P INPUT DROP\n", "the chain INPUT does not use ufw-before-input"),
+    ],
+)
+def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: The kernel's rules count; `ufw status` calls a host active whose rules were flushed."""
+    fault = probes.open_to_all(rules, "ufw")
+    assert fault.startswith(found) and bool(fault) == bool(found)
+    monkeypatch.setattr(probes, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(probes, "command", lambda *_: rules)
+    words = f"iptables: {fault}" if fault else "active"
+    assert list(probes.firewall()) == [("ufw", not fault, words)]
+
+
+def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: A host with IPv6 has a second set of rules."""
+    rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}
+    monkeypatch.setattr(probes, "_has_ipv6", lambda: True)
+    monkeypatch.setattr(probes, "command", lambda *argv: rules[argv[0]])
+    assert list(probes.firewall()) == [("ufw", True, "active")]
+    rules["ip6tables"] = "-P INPUT ACCEPT\n"
+    (found,) = probes.firewall()
+    assert found[:2] == ("ufw", False) and found[2].startswith("ip6tables: inactive")
+
+
+def test_a_full_disk() -> None:
+    """Issue 12: Space, inodes, and a file system that the kernel made read-only after an error."""
+    some = {"f_bavail": 10**6, "f_frsize": 4096, "f_files": 10, "f_favail": 5, "f_flag": 0}
+
+    def judged(**other: int) -> str:
+        found: Any = SimpleNamespace(**{**some, **other})
+        return probes.full(found)
+
+    assert judged() == ""
+    assert judged(f_bavail=256) == "has 1 MiB free, of 200 needed"
+    assert judged(f_favail=0) == "has no free inode"
+    assert judged(f_favail=0, f_files=0) == ""  # such a file system creates inodes on demand
+    assert judged(f_flag=os.ST_RDONLY) == "is read-only"
+    ((what, good, detail),) = probes.disk()
+    assert what == "disk" and (good or "MiB free" in detail)
+
+
+@pytest.mark.parametrize(
+    ("left", "good", "shown"),
+    [
+        (20, True, "valid for 20 more days"),
+        (15, True, "valid for 15 more days"),
+        (14, False, "valid for 14 more days; apply the states of this host"),
+        (-3, False, "expired 3 days ago; apply the states of this host"),
+    ],
+)
+def test_an_expired_certificate(left: int, good: bool, shown: str) -> None:
+    """Issue 12: The host's certificate is reported before it expires."""
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    end = (now + timedelta(days=left)).strftime("%b %d %H:%M:%S %Y GMT")
+    assert probes.expiry("certificate", end, 15, now.timestamp()) == ("certificate", good, shown)
+
+
+def test_the_certificate_is_read_with_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "command", lambda *_: "notAfter=Feb 26 07:32:05 2027 GMT\n")
+    monkeypatch.setattr(probes.time, "time", lambda: 1_800_000_000.0)
+    assert list(probes.certificate(15)) == [("certificate", True, "valid for 41 more days")]
+
+
+def test_wrong_clock() -> None:
+    """Issue 12: A host's time must lie between the question and the answer, or near."""
+    assert health.clock(100.0, 99.0, 101.0).good
+    assert health.clock(98.0, 100.0, 103.0).good and health.clock(105.0, 100.0, 103.0).good
+    slow, fast = health.clock(40.0, 100.0, 103.0), health.clock(163.0, 100.0, 103.0)
+    assert not slow.good and slow.detail.startswith("60 s behind the master;")
+    assert not fast.good and fast.detail.startswith("60 s ahead of the master;")
+
+
+# All together
+
+
+def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare() -> Iterator[probes.Check]:
+        raise FileNotFoundError(2, "No such file or directory", "/usr/sbin/gluster")
+        yield
+
+    def refused() -> Iterator[probes.Check]:
+        yield "volume", True, ""
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(probes, "CHECKS", {"gluster": bare, "etcd": refused})
+    assert probes.probe([("gluster", {}), ("etcd", {}), ("eve", {})]) == [
+        ("gluster", False, "not deployed (gluster is missing)"),
+        ("volume", True, ""),
+        ("etcd", False, "refused"),
+        ("eve", False, "this host has no such check; synchronise it with the master"),
+    ]
+
+
+def test_a_check_that_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: The checks run side by side, and together they have a bound."""
+    never = threading.Event()
+
+    def hanging() -> Iterator[probes.Check]:
+        never.wait()
+        yield "hanging", True, ""
+
+    def slow() -> Iterator[probes.Check]:
+        time.sleep(0.2)
+        yield "slow", True, ""
+
+    monkeypatch.setattr(probes, "CHECKS", {"hanging": hanging, "slow": slow})
+    monkeypatch.setattr(probes, "LIMIT", 1.0)
+    begun = time.monotonic()
+    found = probes.probe([("hanging", {}), *[("slow", {})] * 20])
+    assert found == [("hanging", False, "no answer"), *[("slow", True, "")] * 20]
+    assert time.monotonic() - begun < 3
+    never.set()
+
+
+def test_a_report_has_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "CHECKS", {})
+    before = time.time()
+    report = probes.report([])
+    assert report["checks"] == [] and before <= report["clock"] <= time.time()
+
+
+def test_it_runs_by_plain_python_from_its_standard_input() -> None:
+    """Issue 12: `bin/lab status` works on hosts that have neither Salt nor a living minion."""
+    assert probes.__file__
+    text = Path(probes.__file__).read_text()
+    done = subprocess.run(
+        [sys.executable, "-IS", "-", json.dumps([["disk", {}], ["agent", {}]])],
+        input=text,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [check[0] for check in json.loads(done.stdout)["checks"]] == ["disk", "agent"]
+    roots = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert roots <= set(sys.stdlib_module_names)
+
+
+def checks(host: str, topology: str) -> dict[str, Mapping[str, Any]]:
+    """Return what a host looks at: the function of the probes -> its arguments."""
+    wanted = fleets.pillar(host, topology)["host"]["checks"]
+    return {one["probe"]: one["arguments"] for one in wanted}
+
+
+@pytest.mark.parametrize(("topology", "host"), fleets.everyone())
+def test_the_probe_can_make_every_check(topology: str, host: str) -> None:
+    """Each check of a host is a function of the probes, and takes these arguments."""
+    wanted = fleets.pillar(host, topology)["host"]["checks"]
+    assert {"system", "firewall", "disk", "certificate"} <= {one["probe"] for one in wanted}
+    for one in wanted:
+        inspect.signature(probes.CHECKS[one["probe"]]).bind(**one["arguments"])
+        assert wanted.count(one) == 1
+
+
+def test_a_host_is_asked_for_its_own_application() -> None:
+    """Issue 5: by its domain, with its health's path; a host that serves none is asked for none."""
+    known = {name: checks(name, "two-applications") for name in ("s1", "w1", "nas1")}
+    agents = {
+        name: fleets.pillar(name, "two-applications")["app"]["health"]["application"]
+        for name in ("s1", "w1")
+    }
+    assert agents["s1"]["domain"] == "crm.example"
+    assert agents["s1"]["path"] == "/web/health"
+    assert agents["w1"]["domain"] == "shop.example"
+    assert "agent" in known["s1"] and "agent" in known["w1"]
+    assert "agent" not in known["nas1"]
+    assert known["s1"]["live"] == {"port": 8072, "path": "/longpolling", "domain": "crm.example"}
+    for name in ("default", "plain"):
+        assert fleets.pillar("s1", name)["app"]["health"]["directory"].startswith("/mnt/nas/")
+
+
+def test_only_a_second_database_host_can_be_a_standby() -> None:
+    """Issue 12: A fleet with one database host has no synchronous standby."""
+    assert checks("bbdd1", "default")["patroni"]["synchronous"] is True
+    assert checks("all", "one-host")["patroni"]["synchronous"] is False
