@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina.health import probes
 
 __pillar__: dict[str, Any]
@@ -19,18 +17,12 @@ def check() -> dict[str, Any]:
 
     Returns:
         `checks`: a list of what was looked at, whether it is good, and further words. `clock`: the
-        host's time in seconds, for comparison with the master's.
-
-    Raises:
-        CommandExecutionError: the minion's pillar is older than this function.
+        host's time in seconds, for comparison with the master's. `wanted`: the pillar that was
+        used. A minion keeps its pillar until it is refreshed, so this may be an old one.
 
     CLI Example:
         salt s1 health.check
     """
-    try:
-        wanted = __pillar__["host"]["checks"]
-    except KeyError:
-        raise CommandExecutionError(
-            "pillar host.checks is missing\nnext: salt '*' saltutil.refresh_pillar"
-        ) from None
-    return probes.report([(one["probe"], one["arguments"]) for one in wanted])
+    wanted = __pillar__["host"].get("checks", [])
+    found = probes.report([(one["probe"], one["arguments"]) for one in wanted])
+    return {**found, "wanted": wanted}

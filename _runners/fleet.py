@@ -266,9 +266,12 @@ def _site() -> Site:
 
 def _health(site: Site) -> list[Row]:
     """Ask all hosts that are connected, at once, and return a row for every host."""
-    connected = minions.connected(__opts__).intersection(site.fleet.hosts)
-    asked = time.time()
-    answers = minions.answers(__opts__, sorted(connected), "health.check", ANSWER, GATHER)
+    connected = minions.connected(__opts__, site.fleet)
+    asked, answers = time.time(), _answers(sorted(connected), "health.check")
+    outdated = [host for host, one in answers.items() if _outdated(site, host, one)]
+    if outdated:  # only after a change of the repository or of the topology
+        _answers(outdated, "saltutil.refresh_pillar", True)
+        answers |= _answers(outdated, "health.check")
     answered = time.time()
 
     def findings(host: str) -> list[Finding]:
@@ -279,6 +282,8 @@ def _health(site: Site) -> list[Row]:
         answer = answers[host]
         if answer.get("retcode") or not isinstance(answer["ret"], dict):
             return [Finding("minion", False, str(answer["ret"]))]
+        if _outdated(site, host, answer):
+            return [Finding("minion", False, "its pillar is old; see the master's log")]
         return [Finding("minion", True), *healths.findings(answer["ret"], asked, answered)]
 
     return [
@@ -289,6 +294,18 @@ def _health(site: Site) -> list[Row]:
         )
         for host in site.fleet.hosts.values()
     ]
+
+
+def _answers(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, Any]:
+    return minions.answers(__opts__, hosts, function, arguments, ANSWER, GATHER)
+
+
+def _outdated(site: Site, host: str, answer: dict[str, Any]) -> bool:
+    """Tell whether a host made other checks than the master wants: its pillar is an old one."""
+    if not isinstance(answer["ret"], dict):
+        return False
+    wanted = healths.checks(site.fleet, site.fleet.hosts[host], site.definitions)
+    return bool(answer["ret"]["wanted"] != healths.for_pillar(wanted))
 
 
 def _membership(site: Site) -> Finding:

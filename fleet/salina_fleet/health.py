@@ -22,7 +22,7 @@ GOOD, BAD = "✓", "✗"
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it is good, and further words."""
+    """The subject of a check, whether it is good, and further words."""
 
     what: str
     good: bool
@@ -67,6 +67,11 @@ def checks(
     for role in host.roles:
         wanted += ROLES[role].checks(fleet, host, definitions)
     return tuple(one for place, one in enumerate(wanted) if one not in wanted[:place])
+
+
+def for_pillar(wanted: Iterable[Check]) -> list[dict[str, Any]]:
+    """Return checks as a minion's pillar has them (`host.checks`)."""
+    return [{"probe": check.probe, "arguments": dict(check.arguments)} for check in wanted]
 
 
 def findings(report: Mapping[str, Any], asked: float, answered: float) -> list[Finding]:

@@ -4,14 +4,16 @@ say.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 import salt.client
-import salt.utils.minions
 from salt.exceptions import CommandExecutionError, SaltClientError
 
 from salina.common import wait
+from salina_fleet import connections
+from salina_fleet.fleet import Fleet
 
 FIRST, LONGEST = 1, 8
 """Seconds to wait for an answer: the first time, doubled each time, and at most."""
@@ -75,13 +77,26 @@ def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
     return rest
 
 
-def connected(opts: dict[str, Any]) -> set[str]:
-    """Return the ids of the minions that have a connection to the master now."""
-    return set(salt.utils.minions.CkMinions(opts).connected_ids())
+def connected(opts: dict[str, Any], fleet: Fleet) -> set[str]:
+    """Return the hosts whose minions have a connection to the master now.
+
+    Salt's own list needs `minion_data_cache`, which master.d turns off. A connection within this
+    host says nothing about the minion, so it may be that of any host.
+    """
+    names = {fleet.address(host, "management"): host.id for host in fleet.hosts.values()}
+    listing = connections.command(int(opts["publish_port"]))
+    shown = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+    within = connections.peers(shown, dict.fromkeys(("127.0.0.1", "::1"), ""))
+    return set(fleet.hosts) if within else {host for host, _ in connections.peers(shown, names)}
 
 
 def answers(
-    opts: dict[str, Any], hosts: Sequence[str], function: str, timeout: int, gather: int
+    opts: dict[str, Any],
+    hosts: Sequence[str],
+    function: str,
+    arguments: Sequence[Any],
+    timeout: int,
+    gather: int,
 ) -> dict[str, dict[str, Any]]:
     """Call a function on hosts, and return the answer of each host that gives one, with `retcode`.
 
@@ -89,15 +104,16 @@ def answers(
         opts: the master's options.
         hosts: the hosts to ask.
         function: the function.
+        arguments: its arguments.
         timeout: seconds after which the master asks whether a silent host still works on it.
         gather: seconds to wait for the answer to that.
     """
-    asked = client({**opts, "gather_job_timeout": gather})
-    return dict(
-        asked.cmd(list(hosts), function, tgt_type="list", timeout=timeout, full_return=True)
-        if hosts
-        else {}
-    )
+    if not hosts:
+        return {}
+    asked = (list(hosts), function, list(arguments), timeout)
+    salt_client = client(opts, gather_job_timeout=gather)
+    found = salt_client.cmd(*asked, tgt_type="list", full_return=True)
+    return {host: answer for host, answer in found.items() if answer.get("out") != "no_return"}
 
 
 def ask(

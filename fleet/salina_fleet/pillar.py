@@ -33,7 +33,7 @@ KEYS: dict[str, str] = {
     "host.tree": (
         "The digest of the Python that minions receive; a minion synchronises when its own differs."
     ),
-    "host.checks": "What the host looks at to judge its health, besides its minion.",
+    "host.checks": "The checks by which the host judges its health, besides its minion.",
     "host.checks[].probe": "A function of `_utils/salina/health/probes.py`.",
     "host.checks[].arguments": "The arguments of that function.",
     "host.checks[].arguments.NAME": "The value of an argument.",
@@ -101,10 +101,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
             "pool": host.pool,
             "application": host.application,
             "tree": data.tree,
-            "checks": [
-                {"probe": check.probe, "arguments": dict(check.arguments)}
-                for check in health.checks(fleet, host, data.definitions)
-            ],
+            "checks": health.for_pillar(health.checks(fleet, host, data.definitions)),
         },
         "hosts": _hosts(fleet, host),
         "ufw": _ufw(fleet, host),

@@ -1,36 +1,24 @@
 """The lab's minions, as the master sees them: which are connected, and which answer."""
 
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 
 from lab.errors import LabError
 from lab.machines import containers
 from lab.machines.plan import Machine, Plan
 from lab.process import run, wait_until
+from salina_fleet.connections import Connection, peers
+from salina_fleet.connections import command as listing
+from salina_fleet.roles.master import PUBLISH
 
 CONNECT_SECONDS = 180
-
-Connection = tuple[str, str]
-"""A minion's name, and the port from which it is connected."""
 
 
 def connections(wanted: Plan) -> set[Connection]:
     """Return the connections on which minions listen to the master."""
-    ss = ["ss", "-H", "-t", "-n", "state", "established", "( sport = :4505 )"]
-    shown = run(containers.attach(wanted.master, ss), check=False).stdout
+    command = containers.attach(wanted.master, listing(PUBLISH))
+    shown = run(command, check=False).stdout
     return peers(shown, {machine.management or "": machine.name for machine in wanted.minions})
-
-
-def peers(shown: str, names: Mapping[str, str]) -> set[Connection]:
-    """Return the known peers in the output of `ss`.
-
-    Args:
-        shown: Lines with the peer's address:port in the fourth column.
-        names: The minion's name for each address.
-    """
-    ends = [line.split()[3].rpartition(":") for line in shown.splitlines()]
-    addresses = [(end[0].strip("[]").removeprefix("::ffff:"), end[2]) for end in ends]
-    return {(names[address], port) for address, port in addresses if address in names}
 
 
 def wait_until_connected(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from salt.exceptions import CommandExecutionError
 
 from salina.health import probes
 from salina_fleet import health, minions, runner
@@ -29,6 +29,10 @@ class Fleet:
         """Hosts whose minions are connected but do not answer."""
         self.faults: dict[str, Finding] = {}
         self.late = 0.0
+        self.outdated: set[str] = set()
+        """Hosts whose minions have an old pillar, and those that can get a new one."""
+        self.refreshable: set[str] = set()
+        self.refreshed: list[str] = []
         self.asked: list[list[str]] = []
         self.folder = folder
         (folder / "pki/minions").mkdir(parents=True)
@@ -37,12 +41,16 @@ class Fleet:
         definitions = fleets.definitions(self.fleet.topology)
         site = Site(folder, folder, self.fleet, definitions, fleets.TREE)
         monkeypatch.setattr(runner, "site", lambda _: site)
-        monkeypatch.setattr(minions, "connected", lambda _: {*self.fleet.hosts} - self.silent)
+        monkeypatch.setattr(minions, "connected", lambda *_: {*self.fleet.hosts} - self.silent)
         monkeypatch.setattr(minions, "answers", self.answers)
 
     def answers(
-        self, _: Any, hosts: list[str], function: str, timeout: int, gather: int
+        self, _: Any, hosts: list[str], function: str, *rest: Any
     ) -> dict[str, dict[str, Any]]:
+        if function == "saltutil.refresh_pillar":
+            self.refreshed += hosts
+            self.outdated -= self.refreshable
+            return {}
         assert function == "health.check"
         self.asked.append(hosts)
         return {
@@ -54,6 +62,9 @@ class Fleet:
                         *([self.faults[host]] if host in self.faults else []),
                     ],
                     "clock": time.time() - self.late,
+                    "wanted": []
+                    if host in self.outdated
+                    else fleets.pillar(host)["host"]["checks"],
                 },
             }
             for host in hosts
@@ -134,6 +145,16 @@ def test_a_wrong_clock_is_a_fault(fleet: Fleet) -> None:
         fleet.health()
 
 
+def test_an_old_pillar_is_refreshed(fleet: Fleet) -> None:
+    """Issue 12: A minion with an old pillar makes old checks, so it gets a new one first."""
+    fleet.outdated = fleet.refreshable = {"s1", "s2"}
+    assert fleet.health()
+    assert fleet.refreshed == ["s1", "s2"] and fleet.asked[1:] == [["s1", "s2"]]
+    fleet.outdated, fleet.refreshable = {"s1"}, set()
+    with pytest.raises(RunnerError, match="its pillar is old"):
+        fleet.health()
+
+
 def test_a_minion_without_the_function(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Issue 12: A minion that was not synchronised yet says so."""
     said = {"retcode": 254, "ret": "'health.check' is not available."}
@@ -150,6 +171,28 @@ def test_a_wrong_members_file(fleet: Fleet) -> None:
     lines = {line.split()[1]: line for line in str(raised.value).splitlines()}
     words = "the master has accepted no key of s2, and s5 has a key but is not a member"
     assert words in lines["salt"]
+
+
+@pytest.mark.parametrize(
+    ("peers", "hosts"),
+    [
+        (["10.1.5.21:40000", "[::ffff:10.1.5.11]:1", "10.1.9.9:5"], {"nas1", "s1"}),
+        (["10.1.5.21:40000", "127.0.0.1:7"], set(fleets.fleet().hosts)),
+        ([], set()),
+    ],
+)
+def test_connected_minions(
+    peers: list[str], hosts: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 12: The kernel of the master knows which minions are connected."""
+    shown = "".join(f"0 0 10.1.5.2:4505 {peer}\n" for peer in peers)
+
+    def run(argv: list[str], **_: Any) -> Any:
+        assert argv[-1] == "( sport = :4505 )"
+        return SimpleNamespace(stdout=shown)
+
+    monkeypatch.setattr(minions.subprocess, "run", run)
+    assert minions.connected({"publish_port": 4505}, fleets.fleet()) == hosts
 
 
 @pytest.mark.parametrize(
@@ -173,12 +216,13 @@ def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -
     made: list[Any] = []
     monkeypatch.setattr(probes, "report", lambda wanted: made.append(wanted) or {"checks": []})
     pillar = fleets.pillar("nas1")
-    assert load("_modules/health.py", pillar=pillar).check() == {"checks": []}
+    found = load("_modules/health.py", pillar=pillar).check()
+    assert found == {"checks": [], "wanted": pillar["host"]["checks"]}
     names = [name for name, _ in made[0]]
     assert names == ["system", "firewall", "disk", "certificate", "gluster", "etcd"]
     assert made[0][-1] == ("etcd", {"address": "10.1.4.21", "port": 2379})
-    with pytest.raises(CommandExecutionError, match=r"next: salt '\*' saltutil.refresh_pillar"):
-        load("_modules/health.py", pillar={"host": {"id": "nas1"}}).check()
+    old = load("_modules/health.py", pillar={"host": {"id": "nas1"}}).check()
+    assert (made[-1], old["wanted"]) == ([], [])
 
 
 def test_both_callers_make_the_same_checks() -> None:

@@ -11,9 +11,10 @@ from lab import process
 from lab.commands import cli, lifecycle, relay
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts_lock
-from lab.machines import faults, inventory, keys, minions, plan, snapshots, topology_file
+from lab.machines import faults, inventory, keys, plan, snapshots, topology_file
 from lab.machines.plan import Interface, Machine
 from lab.paths import digest
+from salina_fleet import connections
 from tests import fleets
 
 
@@ -98,7 +99,7 @@ def test_connections_of_known_minions() -> None:
         "0 0 10.1.5.2:4505 10.1.5.99:40003\n"
     )
     names = {"10.1.5.11": "s1", "10.1.5.12": "s2", "fd00::13": "s3"}
-    assert minions.peers(shown, names) == {("s1", "40000"), ("s2", "40001"), ("s3", "40002")}
+    assert connections.peers(shown, names) == {("s1", "40000"), ("s2", "40001"), ("s3", "40002")}
 
 
 def test_members_of_another_topology_are_forgotten(

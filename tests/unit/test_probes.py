@@ -53,7 +53,7 @@ def test_balancer_needs_every_server() -> None:
 
 
 def test_database_route_needs_one_server() -> None:
-    """Issue 12: The placeholder, which has no check, does not count; the replica is down on purpose."""
+    """Issue 12: The placeholder without a check does not count; the replica is down on purpose."""
     assert list(probes.backends(ROUTE.format("UP"))) == [("haproxy database", True, "1 of 2 up")]
     assert list(probes.backends(ROUTE.format("DOWN"))) == [("haproxy database", False, "0 of 2 up")]
 
@@ -309,6 +309,26 @@ def test_a_stuck_replica(replica: tuple[str, str, int | str], good: bool, shown:
     assert found == [("patroni", good, shown)]
 
 
+def test_a_replica_that_receives_and_does_not_apply() -> None:
+    """Issue 12: Patroni's `lag` counts what was received; `replay_lag` what was applied."""
+    members = cluster(bbdd1=LEADER, bbdd2=("sync_standby", "streaming", 0))
+    members[1] |= {"receive_lag": 0, "replay_lag": LAG + 1}
+    ((_, good, detail),) = probes.members(members, "bbdd2", LAG, True)
+    assert not good and f"lag {LAG + 1} bytes" in detail
+
+
+@pytest.mark.parametrize("pause", [True, False])
+def test_a_paused_failover(pause: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 12: Everything works, but nothing would replace a dead primary."""
+    members = cluster(bbdd1=LEADER, bbdd2=("sync_standby", "streaming", 0))
+    answer = json.dumps({"members": members, **({"pause": True} if pause else {})})
+    monkeypatch.setattr(probes, "get", lambda *_, **__: (200, answer))
+    monkeypatch.setattr(probes.socket, "gethostname", lambda: "bbdd2")
+    found = list(probes.patroni("10.1.4.32", 8008, LAG, True))
+    assert ("failover" in [what for what, _, _ in found]) == pause
+    assert all(good for _, good, _ in found) != pause
+
+
 @pytest.mark.parametrize(
     ("role", "good", "shown"),
     [
@@ -376,7 +396,7 @@ CLOSED = "-P INPUT DROP\n-A INPUT -j ufw-before-logging-input\n-A INPUT -j ufw-b
     ],
 )
 def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: The kernel's rules count; `ufw status` calls a host active whose rules were flushed."""
+    """Issue 12: The kernel's rules count; `ufw status` is active even if they were flushed."""
     fault = probes.open_to_all(rules, "ufw")
     assert fault.startswith(found) and bool(fault) == bool(found)
     monkeypatch.setattr(probes, "_has_ipv6", lambda: False)

@@ -1,1 +1,1 @@
-"""What runs on a host to judge its health."""
+"""The checks with which a host judges its health."""

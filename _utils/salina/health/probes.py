@@ -5,7 +5,7 @@ They are the only implementation: `salt-run fleet.health` has them run by each m
 must also work on a host whose minion is dead. So the file uses the standard library only. A host
 with little to check must answer soon, so a check imports the larger libraries itself.
 
-What a check misses, and what catches that: docs/health.md.
+docs/health.md lists what each check misses, and what catches that instead.
 
 CLI: python3 - CHECKS < _utils/salina/health/probes.py      prints `report`, as JSON
 CHECKS: a JSON list of [name of a function below, its arguments], as salina_fleet.health gives them
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 Check = tuple[str, bool, str]
-"""What was looked at, whether it is good, and further words."""
+"""The subject of the check, whether it is good, and further words."""
 
 TLS = "/etc/salina/tls"
 HAPROXY = "/run/haproxy/admin.sock"
@@ -399,7 +399,10 @@ def patroni(address: str, port: int, lag: int, synchronous: bool) -> Iterator[Ch
     if status != 200:
         yield "patroni", False, f"HTTP {status}"
         return
-    yield from members(json.loads(body)["members"], socket.gethostname(), lag, synchronous)
+    cluster = json.loads(body)
+    yield from members(cluster["members"], socket.gethostname(), lag, synchronous)
+    if cluster.get("pause"):
+        yield "failover", False, "paused, so a dead primary is not replaced; see patronictl resume"
 
 
 def members(
@@ -410,7 +413,7 @@ def members(
     Args:
         found: the members in Patroni's answer to `GET /cluster`.
         here: the id of this host.
-        lag: the most bytes that a replica may be behind.
+        lag: the most bytes that a replica may be behind, in what it has received or applied.
         synchronous: whether the primary must have a synchronous standby.
     """
     mine = next((one for one in found if one["name"] == here), None)
@@ -421,7 +424,9 @@ def members(
         return
     state = f"{mine['role']} {mine['state']}"
     leader = mine["role"] == "leader"
-    behind = mine.get("lag") or 0
+    lags = [mine[key] for key in ("lag", "replay_lag") if key in mine]
+    known = [one for one in lags if isinstance(one, int)]
+    behind = max(known, default=0) if known == lags else "unknown"
     if behind:
         state += f", lag {behind} bytes"
     if not leader and mine["state"] != "streaming":
