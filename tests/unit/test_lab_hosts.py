@@ -268,16 +268,17 @@ def test_of_a_host_that_is_no_member_nothing_is_expected(
     monkeypatch.setattr(
         status.containers, "existing", lambda: {f"salina-{h}" for h in ("s1", "s2")}
     )
-    monkeypatch.setattr(status.containers, "frozen", lambda: set[str]())
-    monkeypatch.setattr(status.containers, "running", lambda: {"salina-s1", "salina-s2"})
+    states = {f"salina-{host}": "RUNNING" for host in ("s1", "s2")}
+    monkeypatch.setattr(status.containers, "states", lambda: states)
     monkeypatch.setattr(status, "probe", lambda *_: [])
     monkeypatch.setattr(status, "ping", lambda *_: {"s1"})
     monkeypatch.setattr(server, "pid", lambda: None)
-    rows = {row.name: row for row in status.look(inventory.current_plan(), topology_file.read())}
+    hosts, tiers, others = status.look(inventory.current_plan(), topology_file.read())
+    rows = {row.name: row for row in (*hosts, *tiers, *others.values())}
     assert rows["s1"].good
     assert rows["s2"].good and rows["s2"].roles == "app, not a member"
-    assert [check.detail for check in rows["s4"].checks] == ["", "missing"]
-    assert rows["app"].checks[0].detail == "1 of 4 are well"
+    assert [finding.detail for finding in rows["s4"].findings] == ["", "missing"]
+    assert rows["app"].findings[0].detail == "1 of 4 are well"
     assert not rows["cloud"].good
     monkeypatch.setattr(server, "pid", lambda: 1)
     assert status.makes_hosts().good
