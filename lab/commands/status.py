@@ -29,7 +29,8 @@ from salina_fleet.model.topology import Topology
 PROBE = REPOSITORY / "_utils/salina/health/probes.py"
 SETTINGS = REPOSITORY / "pillar/settings"
 PROBE_SECONDS = 20
-PING_SECONDS = 3
+PING_SECONDS = 6
+"""A minion that is connected and answers later counts as silent."""
 
 
 def definitions(topology: Topology) -> dict[str, dict[str, Any]]:

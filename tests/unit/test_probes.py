@@ -145,6 +145,9 @@ def test_live(listening: HTTPServer, monkeypatch: Any) -> None:
     asked = {"port": port, "domain": "crm.example"}
     assert probes.made("live", {**asked, "path": "/404"}) == [("live", True, "")]
     assert probes.made("live", {**asked, "path": "/500"}) == [("live", False, "HTTP 500")]
+    monkeypatch.setattr(probes, "status_of", lambda _: ["S", "1"])
+    monkeypatch.setattr(probes, "young", lambda *_: ("live", False, "asked"))
+    assert probes.made("live", {**asked, "path": "/200"}) == [("live", True, "")]
     (refused,) = probes.made("live", {**asked, "port": 1, "path": "/"})
     assert refused[:2] == ("live", False) and "refused" in refused[2]
 

@@ -510,9 +510,9 @@ def live(port: int, path: str, domain: str) -> Iterator[Check]:
         yield "live", False, f"HTTP {status}"
         return
     process = listener(port)
-    if process:
-        parent = int(status_of(process)[1])
-        yield young(age_of(process), age_of(parent) if parent else 0.0)
+    parent = int(status_of(process)[1]) if process else 0
+    if process and parent > 1:  # systemd counts its own restarts: see `system`
+        yield young(age_of(process), age_of(parent))
     else:
         yield "live", True, ""
 
