@@ -61,10 +61,20 @@ def probe(
 
 
 def service(
-    caller: Machine, wanted: Plan, fleet: Fleet, defined: Mapping[str, Mapping[str, Any]]
+    caller: Machine,
+    trusted: str,
+    fleet: Fleet,
+    defined: Mapping[str, Mapping[str, Any]],
 ) -> Row:
-    """Ask each application as a client does, and verify its certificate."""
-    trusted, published = authority(wanted, fleet), fleet.topology.service
+    """Ask each application as a client does, and verify its certificate.
+
+    Args:
+        caller: a running machine.
+        trusted: the CA's certificate.
+        fleet: all hosts.
+        defined: the applications' definitions.
+    """
+    published = fleet.topology.service
     found = []
     for one in fleet.topology.applications.values():
         asked = defined[one.definition]["health"]
@@ -80,12 +90,15 @@ def service(
 
 
 def authority(wanted: Plan, fleet: Fleet) -> str:
-    """Return the CA's certificate from the host that clients reach; empty where it has none yet."""
+    """Return the CA's certificate from the host that clients reach; empty where it has none yet.
+
+    The file is read from this machine, because a command in a frozen host would never end.
+    """
     for machine in wanted.machines:
         host = fleet.hosts.get(machine.name)
-        if host and policy.published(fleet, host):
-            command = containers.attach(machine, ["cat", "/etc/salina/tls/ca.crt"])
-            return run(command, check=False).stdout
+        file = containers.delta(machine) / "etc/salina/tls/ca.crt"
+        if host and policy.published(fleet, host) and file.exists():
+            return file.read_text()
     return ""
 
 
@@ -130,11 +143,15 @@ def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[s
         return Row(machine.name, roles, tuple(found))
 
     caller = wanted.caller(topology.service.address)
+    asked: dict[str, Future[Row]] = {}
     with ThreadPoolExecutor(len(wanted.machines) + 2) as pool:
         answering = pool.submit(ping, planned, running)
-        asked = pool.submit(service, caller, wanted, fleet, defined)
+        if caller.container in running:  # a command in a frozen host would never end
+            asked["service"] = pool.submit(
+                service, caller, authority(wanted, fleet), fleet, defined
+            )
         rows = list(pool.map(lambda machine: row(machine, answering), wanted.machines))
-    others = {"service": asked.result()} if caller.container in running else {}
+    others = {name: one.result() for name, one in asked.items()}
     roles: dict[str, list[str]] = {}
     for machine in planned.machines:
         for role in machine.roles:

@@ -300,6 +300,11 @@ LEADER = ("leader", "running", 0)
             "replica running, lag 1006615520 bytes; it does not stream from the primary",
         ),
         (
+            ("sync_standby", "in archive recovery", 0),
+            False,
+            "sync_standby in archive recovery; it does not stream from the primary",
+        ),
+        (
             ("replica", "streaming", "unknown"),
             False,
             f"replica streaming, lag unknown bytes; the lag must be at most {LAG} bytes",
@@ -336,7 +341,8 @@ def test_a_paused_failover(pause: bool, monkeypatch: pytest.MonkeyPatch) -> None
     ("role", "good", "shown"),
     [
         ("sync_standby", True, "bbdd2"),
-        ("replica", False, "none, so a commit is on one host only, or waits"),
+        ("quorum_standby", True, "bbdd2"),
+        ("replica", False, "none, so the primary alone stores new commits"),
     ],
 )
 def test_no_synchronous_standby(role: str, good: bool, shown: str) -> None:
@@ -348,6 +354,13 @@ def test_no_synchronous_standby(role: str, good: bool, shown: str) -> None:
         ("synchronous standby", good, shown),
     ]
     assert list(probes.members(members, "bbdd1", LAG, False)) == [works]
+
+
+@pytest.mark.parametrize("state", ["starting", "stopped"])
+def test_a_leader_runs(state: str) -> None:
+    members = cluster(bbdd1=("leader", state, 0), bbdd2=("sync_standby", "streaming", 0))
+    ((what, good, detail), _) = probes.members(members, "bbdd1", LAG, True)
+    assert (what, good) == ("patroni", False) and detail.startswith(f"leader {state}")
 
 
 def test_no_leader() -> None:

@@ -43,6 +43,8 @@ DIRECTORIES = ("/", "/tmp", "/var")
 """A directory of each file system that a host needs."""
 FREE = 200 * 2**20
 """Bytes that each of these file systems must have free."""
+STANDBY = ("sync_standby", "quorum_standby")
+"""Patroni's roles of a replica that has every commit."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -386,13 +388,13 @@ def etcd(address: str, port: int) -> Iterator[Check]:
     )
 
 
-def patroni(address: str, port: int, lag: int, synchronous: bool) -> Iterator[Check]:
+def patroni(address: str, port: int, maximum_lag: int, synchronous: bool) -> Iterator[Check]:
     """Check that this member works, that one member leads, and that commits are on two hosts.
 
     Args:
         address: the address of the member's REST interface.
         port: its port.
-        lag: the most bytes that a replica may be behind.
+        maximum_lag: the most bytes that a replica may be behind.
         synchronous: whether the primary must have a synchronous standby.
     """
     status, body = get(address, port, "/cluster", tls=True)
@@ -400,20 +402,20 @@ def patroni(address: str, port: int, lag: int, synchronous: bool) -> Iterator[Ch
         yield "patroni", False, f"HTTP {status}"
         return
     cluster = json.loads(body)
-    yield from members(cluster["members"], socket.gethostname(), lag, synchronous)
+    yield from members(cluster["members"], socket.gethostname(), maximum_lag, synchronous)
     if cluster.get("pause"):
         yield "failover", False, "paused, so a dead primary is not replaced; see patronictl resume"
 
 
 def members(
-    found: Sequence[Mapping[str, Any]], here: str, lag: int, synchronous: bool
+    found: Sequence[Mapping[str, Any]], here: str, maximum_lag: int, synchronous: bool
 ) -> Iterator[Check]:
     """Judge the members of the cluster from the view of one of them.
 
     Args:
         found: the members in Patroni's answer to `GET /cluster`.
         here: the id of this host.
-        lag: the most bytes that a replica may be behind, in what it has received or applied.
+        maximum_lag: the most bytes that a replica may be behind, received or applied.
         synchronous: whether the primary must have a synchronous standby.
     """
     mine = next((one for one in found if one["name"] == here), None)
@@ -431,16 +433,16 @@ def members(
         state += f", lag {behind} bytes"
     if not leader and mine["state"] != "streaming":
         faults.append("it does not stream from the primary")
-    elif not leader and (not isinstance(behind, int) or behind > lag):
-        faults.append(f"the lag must be at most {lag} bytes")
+    elif not leader and (not isinstance(behind, int) or behind > maximum_lag):
+        faults.append(f"the lag must be at most {maximum_lag} bytes")
     yield (
         "patroni",
         not faults and mine["state"] in ("running", "streaming"),
         "; ".join([state, *faults]),
     )
     if leader and synchronous:
-        standbys = [one["name"] for one in found if one["role"] == "sync_standby"]
-        words = " ".join(standbys) or "none, so a commit is on one host only, or waits"
+        standbys = [one["name"] for one in found if one["role"] in STANDBY]
+        words = " ".join(standbys) or "none, so the primary alone stores new commits"
         yield "synchronous standby", bool(standbys), words
 
 

@@ -34,8 +34,6 @@ CLUSTER = "salina"
 """The cluster's name. It belongs to no application, since applications come and go."""
 NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
-LAG = 64 * 2**20
-"""Bytes: a replica that is further behind is not healthy. That is four files of the WAL."""
 
 KEYS = {
     "database": "PostgreSQL under Patroni.",
@@ -345,7 +343,7 @@ class Database(Role):
                 {
                     "address": fleet.address(host, "data"),
                     "port": settings.rest_port,
-                    "lag": LAG,
+                    "maximum_lag": settings.maximum_lag,
                     "synchronous": settings.synchronous_mode and len(fleet.having(self.name)) > 1,
                 },
             )
