@@ -49,6 +49,7 @@ def ext_pillar(
     CLI Example:
         salt-run pillar.show_pillar nas1
     """
+    if minion_id.endswith(MASTER_ITSELF):
+        return {}  # also if a file has a fault, which an orchestration's first step reports
     configured = __opts__.get("salina", {})
-    known = site.read(root or configured["root"], state or configured["state"])
-    return {} if minion_id.endswith(MASTER_ITSELF) else known.pillar(minion_id)
+    return site.read(root or configured["root"], state or configured["state"]).pillar(minion_id)

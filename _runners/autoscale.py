@@ -8,12 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina.common import file
 from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
+from salina_fleet.errors import RunnerError
 from salina_fleet.model.settings import AutoscaleSettings
 
 __opts__: dict[str, Any]
@@ -33,7 +32,7 @@ def evaluate() -> dict[str, Any]:
         is not `enabled`, or the running change that it `waits for`.
 
     Raises:
-        CommandExecutionError: the rule does not fit the topology, a balancer does not answer, or
+        RunnerError: the rule does not fit the topology, a balancer does not answer, or
             orch.scale failed.
 
     CLI Example:
@@ -46,7 +45,7 @@ def evaluate() -> dict[str, Any]:
     try:
         rule = autoscale.rule(settings, site.fleet.topology)
     except autoscale.RuleError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
     status = __salt__["fleet.status"]()
     if status["running"]:
         return {"waits for": status["running"]}
@@ -78,4 +77,4 @@ def _scale(pool: str, count: int) -> None:
     """Run orch.scale in this process. When the process ends, other changes may begin."""
     done = __salt__["state.orchestrate"]("orch.scale", pillar={"pool": pool, "count": count})
     if done["retcode"]:
-        raise CommandExecutionError(f"orch.scale of {pool} to {count} failed: {done['data']}")
+        raise RunnerError(f"orch.scale of {pool} to {count} failed: {done['data']}")

@@ -1,8 +1,8 @@
 """Take the steps of a change to a pool. orch.scale and orch.join call them in order.
 
 `begin` records the planned members. `drain`, `retire` and `destroy` remove hosts, `create` brings
-new ones, and `done` closes the change. Each step can be repeated after an interruption. An
-operator uses orch.scale, and the runner `fleet` to look at the pools.
+new ones, and `done` closes the change. Each step can be repeated after an interruption. `follow`
+and `ended` show the progress of an orchestration. An operator uses the runner `fleet`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina.common import file, wait
 from salina_fleet import minions, runner
 from salina_fleet.change import absence, exclusive, scale
+from salina_fleet.change import deployment as deploy
+from salina_fleet.change import follow as progress
+from salina_fleet.errors import RunnerError
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.roles.balancer import BalancerSettings
@@ -44,8 +45,8 @@ def begin(**request: Any) -> dict[str, Any]:
         The plan, as `fleet.plan` returns it.
 
     Raises:
-        CommandExecutionError: the request is invalid, another change is running, or a host is down
-            that the change needs. Nothing was recorded then.
+        RunnerError: the request is invalid, another change is running, or a host is down that the
+            change needs. Nothing was recorded then.
 
     CLI Example:
         salt-run change.begin pool=app count=5
@@ -55,7 +56,7 @@ def begin(**request: Any) -> dict[str, Any]:
     try:
         exclusive.take(site.change_file, scale.in_words(runner.plain(request)))
     except exclusive.BusyError as error:
-        raise CommandExecutionError(f"{error}\nnext: salt-run fleet.status") from None
+        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = runner.plan(site, request)
     skipped = runner.absent(__opts__, site, change)
@@ -67,6 +68,49 @@ def begin(**request: Any) -> dict[str, Any]:
         wanted = {**site.fleet.members, change.pool: change.members}
         members.save(site.members_file, wanted, site.fleet.topology)
     return runner.told(_site(), change, skipped)
+
+
+def deployment() -> dict[str, Any]:
+    """Return the steps of orch.deploy.
+
+    Returns:
+        `what`, the change in words, and the `steps`.
+
+    Raises:
+        RunnerError: with every fault of the topology and its companions.
+
+    CLI Example:
+        salt-run change.deployment
+    """
+    return deploy.told(_site().fleet.tiers())
+
+
+def follow(what: str, steps: Sequence[dict[str, Any]]) -> None:
+    """Show the progress of the orchestration that this process runs, until `ended`.
+
+    `salt-run` shows it on its standard error. `fleet.watch` shows it in any other terminal.
+
+    Args:
+        what: the change in a few words.
+        steps: the steps, as `begin` and `deployment` return them.
+
+    CLI Example:
+        salt-run change.follow deployment '[]'
+    """
+    progress.begin(__opts__, _site().state, what, steps)
+
+
+def ended(error: str, results: dict[str, Sequence[Any]]) -> None:
+    """Show the end of the orchestration that this process runs, and record its durations.
+
+    Args:
+        error: what failed; "" for a success.
+        results: whether each step that was taken succeeded, and its seconds.
+
+    CLI Example:
+        salt-run change.ended '' '{}'
+    """
+    progress.end(error, {name: (bool(good), float(took)) for name, (good, took) in results.items()})
 
 
 def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
@@ -83,7 +127,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
         The hosts that were created.
 
     Raises:
-        CommandExecutionError: with the hosts that were removed again, and why.
+        RunnerError: with the hosts that were removed again, and why.
 
     CLI Example:
         salt-run change.create hosts='[s4]'
@@ -91,6 +135,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     known = [host for host in hosts if provisioner.accepted(__opts__, host)]
     there = set(known) - set(minions.silent(__opts__, known, KNOWN_SECONDS))
     absent = [host for host in hosts if host not in there]
+    progress.note(absent, "is being created")
     failed = provisioner.create(__opts__, _site(), absent)
     made = [host for host in absent if host not in failed]
     silent = minions.silent(__opts__, made, timeout)
@@ -101,7 +146,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
         lines += [f"{host} still exists, because {why}" for host, why in left.items()]
         if silent and runner.provisioner(__opts__) is None:
             lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
-        raise CommandExecutionError("\n".join(lines))
+        raise RunnerError("\n".join(lines))
     __salt__["fleet.ready"](sorted(there))  # an interrupted change may have started an apply there
     return absent
 
@@ -118,7 +163,7 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
         The hosts that were drained. A host that the balancers no longer know is not among them.
 
     Raises:
-        CommandExecutionError: a balancer does not answer, or refused.
+        RunnerError: a balancer does not answer, or refused.
 
     CLI Example:
         salt-run change.drain hosts='[s2]'
@@ -135,7 +180,12 @@ def drain(hosts: Sequence[str], timeout: int | None = None) -> list[str]:
 
     def idle() -> bool:
         answers = minions.ask(__opts__, balancers, "balancer.servers").values()
-        return not any(found[one]["sessions"] for found in answers for one in drained & set(found))
+        left = {
+            one: sum(found[one]["sessions"] for found in answers if one in found) for one in drained
+        }
+        for one, requests in left.items():
+            progress.note([one], f"has {requests} requests left", not requests)
+        return not any(left.values())
 
     if drained:
         wait.until(idle, bound)
@@ -161,7 +211,9 @@ def retire(hosts: Sequence[str]) -> list[str]:
     kinds = {str(one["kind"]) for one in site.definitions.values()}
     agent = ("salina-health.socket", "salina-health")
     units = [*agent, "nginx", *sorted(kinds), "pgbouncer", "haproxy"]
+    progress.note(silent, "does not answer, and is skipped", True)
     if alive:
+        progress.note(alive, "stops its services")
         # results do not matter: a unit may be missing, and the host is destroyed next
         client = minions.client(__opts__)
         client.cmd(alive, "cmd.retcode", [["systemctl", "stop", *units]], tgt_type="list")
@@ -180,7 +232,7 @@ def destroy(hosts: Sequence[str]) -> list[str]:
         The hosts.
 
     Raises:
-        CommandExecutionError: a host is still a member, or the provisioner failed.
+        RunnerError: a host is still a member, or the provisioner failed.
 
     CLI Example:
         salt-run change.destroy hosts='[s2]'
@@ -188,12 +240,13 @@ def destroy(hosts: Sequence[str]) -> list[str]:
     staying = [host for host in hosts if host in _site().fleet.hosts]
     if staying:
         advice = "remove it from its pool with orch.scale"
-        raise CommandExecutionError(
+        raise RunnerError(
             "\n".join(f"{host} is still a host of the fleet; {advice}" for host in staying)
         )
+    progress.note(hosts, "is being destroyed")
     failed = provisioner.destroy(__opts__, hosts)
     if failed:
-        raise CommandExecutionError("\n".join(f"{host}: {why}" for host, why in failed.items()))
+        raise RunnerError("\n".join(f"{host}: {why}" for host, why in failed.items()))
     return list(hosts)
 
 

@@ -1,4 +1,4 @@
-"""Show the fleet as a whole, wait for it, and plan how a pool changes.
+"""Show the fleet as a whole, wait for it, deploy it, and plan and make changes to its pools.
 
 These are an operator's commands. The steps of a change are in the runner `change`.
 """
@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina.common import file, wait
 from salina.common.https import host_port
+from salina.common.orchestration import told
 from salina_fleet import health as healths
 from salina_fleet import minions, runner
-from salina_fleet.change import exclusive, join
+from salina_fleet.change import deployment, exclusive, follow, join
 from salina_fleet.errors import RunnerError
 from salina_fleet.health import Finding, Row
 from salina_fleet.provision import provisioner
@@ -62,7 +61,7 @@ def ready(
         The hosts.
 
     Raises:
-        CommandExecutionError: with the hosts that did not answer, or that still apply states.
+        RunnerError: with the hosts that did not answer, or that still apply states.
             (Salt's own `batch` passes over a dead minion without a word.)
 
     CLI Example:
@@ -74,7 +73,7 @@ def ready(
     strangers = [host for host in planned if host not in known]
     if strangers:
         advice = "`salt-run topology.show` lists all hosts"
-        raise CommandExecutionError(
+        raise RunnerError(
             "\n".join(f"{host} is not a host of the fleet; {advice}" for host in strangers)
         )
     _answer(planned, timeout)
@@ -82,7 +81,7 @@ def ready(
     if applying:
         busy = minions.busy(__opts__, applying, patience)
         if busy:
-            raise CommandExecutionError(
+            raise RunnerError(
                 f"states are still being applied on {', '.join(busy)} after {patience} s"
                 f"\nnext: salt {busy[0]} saltutil.running"
             )
@@ -175,8 +174,8 @@ def plan(**request: Any) -> dict[str, Any]:
         catch up when they return), and the `steps`.
 
     Raises:
-        CommandExecutionError: with every fault of the request, or with the hosts that are down and
-            that the change needs.
+        RunnerError: with every fault of the request, or with the hosts that are down and that the
+            change needs.
 
     CLI Example:
         salt-run fleet.plan pool=app count=5
@@ -185,6 +184,64 @@ def plan(**request: Any) -> dict[str, Any]:
     site = _site()
     change = runner.plan(site, request)
     return runner.told(site, change, runner.absent(__opts__, site, change))
+
+
+def scale(**request: Any) -> str:
+    """Run orch.scale and show its progress: steps, hosts, elapsed and usual times.
+
+    The progress is on standard error, in place on a terminal and as lines in a log.
+
+    Args:
+        request: as for `fleet.plan`.
+
+    Returns:
+        The steps that were taken, with their durations and the hosts' changes.
+
+    Raises:
+        RunnerError: the request is invalid, or another change is running. Or a step failed; then
+            the message has the failures, the next command, and the steps until then.
+
+    CLI Example:
+        salt-run fleet.scale pool=app count=5
+        salt-run fleet.scale pool=app add='[s4]' remove='[s2]'
+    """
+    site = _site()
+    change = runner.told(site, runner.plan(site, request), [])  # change.begin asks who is down
+    running = exclusive.holder(site.change_file)
+    if running:
+        raise RunnerError(f"{exclusive.describe(running)}\nnext: salt-run fleet.watch")
+    return _followed("orch.scale", change, runner.plain(request))
+
+
+def deploy() -> str:
+    """Run orch.deploy and show its progress, as `fleet.scale` does.
+
+    Returns:
+        The steps that were taken, with their durations and the hosts' changes.
+
+    Raises:
+        RunnerError: with what failed, the next command, and the steps until then.
+
+    CLI Example:
+        salt-run fleet.deploy
+    """
+    return _followed("orch.deploy", deployment.told(_site().fleet.tiers()), {})
+
+
+def watch(timeout: int = 0) -> str:
+    """Show the progress of the change that is running, whoever started it, until its end.
+
+    Args:
+        timeout: seconds to wait for a change to begin.
+
+    Returns:
+        The text that the change ends with, or that no change is running.
+
+    CLI Example:
+        salt-run fleet.watch
+        salt-run fleet.watch timeout=60
+    """
+    return follow.watch(runner.state(__opts__), timeout)
 
 
 def user_data(host: str, path: str, replace: bool = False) -> str:
@@ -203,8 +260,8 @@ def user_data(host: str, path: str, replace: bool = False) -> str:
         A sentence that says so.
 
     Raises:
-        CommandExecutionError: the topology has no such host, the host has an accepted key and
-            `replace` is false, or the file cannot be written. No key was changed then.
+        RunnerError: the topology has no such host, the host has an accepted key and `replace` is
+            false, or the file cannot be written. No key was changed then.
 
     CLI Example:
         salt-run fleet.user_data s4 /root/s4.yaml
@@ -212,12 +269,12 @@ def user_data(host: str, path: str, replace: bool = False) -> str:
     """
     ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
     if host not in [*ids, *_site().fleet.hosts]:
-        raise CommandExecutionError(
+        raise RunnerError(
             f"host: {host!r} is not in the topology; choose a host or a pool's id from "
             "pillar/topology.yaml, or add it there"
         )
     if provisioner.accepted(__opts__, host) and not replace:
-        raise CommandExecutionError(
+        raise RunnerError(
             f"host: {host} already has an accepted key, and a new key would cut it off if it is "
             "alive. If it is gone, or was never started, add replace=True. For a host that is "
             'alive, see "Give a host its key again" in docs/operations.md'
@@ -240,7 +297,7 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
         The hosts.
 
     Raises:
-        CommandExecutionError: with the last reason, if it took longer.
+        RunnerError: with the last reason, if it took longer.
 
     CLI Example:
         salt-run fleet.probe hosts='[s1, s2]'
@@ -256,12 +313,30 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
             lambda: obstacle(site, balancers, hosts), timeout, f"{', '.join(hosts)} to serve"
         )
     except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
     return list(hosts)
 
 
 def _site() -> Site:
     return runner.site(__opts__)
+
+
+def _followed(orchestration: str, change: dict[str, Any], request: dict[str, Any]) -> str:
+    """Run an orchestration that shows its progress, and return the text of its end.
+
+    The progress begins here, because the orchestration needs seconds to begin.
+    """
+
+    def run() -> str:
+        found = runner.orchestrate(__opts__, orchestration, request)
+        return f"{told(found)}\nnext: {found[0].next}" if found else ""
+
+    if change["steps"]:
+        follow.begin(__opts__, _site().state, change["what"], change["steps"])
+    error, text = follow.returned(run)
+    if error:
+        raise RunnerError(text or error)
+    return text or change["what"]
 
 
 def _health(site: Site) -> list[Row]:
@@ -315,10 +390,10 @@ def _membership(site: Site) -> Finding:
 
 
 def _answer(hosts: Sequence[str], timeout: int) -> None:
-    """Wait until the hosts' minions answer. Raise CommandExecutionError with those that do not."""
+    """Wait until the hosts' minions answer. Raise RunnerError with those that do not."""
     silent = minions.silent(__opts__, hosts, timeout)
     if silent:
-        raise CommandExecutionError(
+        raise RunnerError(
             f"{', '.join(silent)} did not answer within {timeout} s; start each host that is down"
             "\nnext: salt-run fleet.ready"
         )
@@ -333,7 +408,9 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         health = site.definition_of(here)["health"]
         asked = [f"http://{address}{health['path']}", health["cookie"]]
         answers = minions.ask(__opts__, balancers, "application.health", asked)
-        said += [f"{host}: {fault}" for fault in answers.values() if fault]
+        faults = [fault for fault in answers.values() if fault]
+        follow.note([host], faults[0] if faults else "is healthy", not faults)
+        said += [f"{host}: {fault}" for fault in faults]
     return "; ".join(said)
 
 
@@ -342,6 +419,7 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     said = []
     for balancer, servers in minions.ask(__opts__, balancers, "balancer.servers").items():
         waiting = [host for host in hosts if not servers.get(host, {}).get("serving")]
+        follow.note(waiting, f"gets no requests from {balancer} yet")
         said += [f"{balancer} sends no requests to {host} yet" for host in waiting]
     if said:
         return "; ".join(said)
@@ -356,5 +434,7 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         url = f"{service.scheme}://{host_port(service.address, service.port)}{health['path']}"
         asked = [host, url, topology.served_by(here).domain, health["cookie"]]
         answers = minions.ask(__opts__, there, "balancer.answer", asked)
-        said += [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
+        faults = [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
+        follow.note([host], faults[0] if faults else "serves", not faults)
+        said += faults
     return "; ".join(said)

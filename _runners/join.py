@@ -19,12 +19,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import salt.runner
-from salt.exceptions import CommandExecutionError
-
 from salina.common import file, orchestration
 from salina_fleet import minions, runner
 from salina_fleet.change import absence, exclusive, join
+from salina_fleet.errors import RunnerError
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from salina_fleet.site import Site
@@ -124,8 +122,7 @@ def catch_up() -> list[str]:
         The hosts that caught up or joined.
 
     Raises:
-        CommandExecutionError: an apply or the join failed. The master's log and `fleet.status` say
-            so too.
+        RunnerError: an apply or the join failed. The master's log and `fleet.status` say so too.
 
     CLI Example:
         salt-run join.catch_up
@@ -165,7 +162,7 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
         The plan, as `fleet.plan` returns it.
 
     Raises:
-        CommandExecutionError: another change is running, the request is invalid, or a host is
+        RunnerError: another change is running, the request is invalid, or a host is
             being removed or has no accepted key. Nothing was recorded then.
 
     CLI Example:
@@ -178,18 +175,18 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
     pools = {join.pool_of(host, site.fleet.topology) for host in listed}
     pool = next(iter(pools), None)
     if len(pools) != 1 or pool is None or len(given) != 1:
-        raise CommandExecutionError(
+        raise RunnerError(
             'request: must be like {"hosts": ["s4"]}, with hosts of one pool only; '
             f"found: {json.dumps(given)}"
         )
     leaving = {*runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
         if not provisioner.accepted(__opts__, host):
-            raise CommandExecutionError(
+            raise RunnerError(
                 f"{host} has no accepted key\nnext: salt-run fleet.user_data {host} FILE"
             )
         if host in leaving:
-            raise CommandExecutionError(
+            raise RunnerError(
                 f"{host} is being removed by an unfinished change\nnext: salt-run fleet.status"
             )
     change: dict[str, Any] = __salt__["fleet.plan" if test else "change.begin"](
@@ -263,17 +260,17 @@ def _join(site: Site, hosts: list[str]) -> None:
     """Run the orchestration, and record the attempt until it has succeeded."""
     tried = join.Attempt(tuple(hosts), time.time())
     _note(site, tried)
-    error = _orchestrate(ORCHESTRATION, hosts)
+    error = orchestration.told(runner.orchestrate(__opts__, ORCHESTRATION, {"hosts": hosts}))
     if error:
         _note(site, dataclasses.replace(tried, at=time.time(), error=error))
         log.error("%s did not join: %s", ", ".join(hosts), error)
-        raise CommandExecutionError(f"{', '.join(hosts)} did not join: {error}")
+        raise RunnerError(f"{', '.join(hosts)} did not join: {error}")
     (site.state / join.ATTEMPT).unlink(missing_ok=True)
 
 
 def _apply(site: Site, hosts: list[str]) -> None:
     """Apply the states of hosts that are behind. A host that fails stays behind, with the error."""
-    error = _orchestrate(CATCH_UP, hosts)
+    error = orchestration.told(runner.orchestrate(__opts__, CATCH_UP, {"hosts": hosts}))
     behind = runner.behind(site)
     kept = {host: one for host, one in behind.items() if host not in hosts}
     if error:
@@ -287,26 +284,8 @@ def _apply(site: Site, hosts: list[str]) -> None:
     absence.save(site.state / absence.BEHIND, kept)
     if error:
         log.error("%s did not catch up: %s", ", ".join(hosts), error)
-        raise CommandExecutionError(f"{', '.join(hosts)} did not catch up: {error}")
-
-
-def _orchestrate(name: str, hosts: list[str]) -> str:
-    """Run an orchestration for hosts. Return what failed in it, or "" if nothing did."""
-    # as the user who runs this, because minions refuse commands of an unknown user
-    low = {"mods": name, "pillar": {"hosts": hosts}, "__user__": __opts__["user"]}
-    with salt.runner.RunnerClient(__opts__) as client:
-        return _failure(client.low("state.orchestrate", low, print_event=False), name)
+        raise RunnerError(f"{', '.join(hosts)} did not catch up: {error}")
 
 
 def _note(site: Site, tried: join.Attempt) -> None:
     file.put(site.state / join.ATTEMPT, json.dumps(dataclasses.asdict(tried)))
-
-
-def _failure(ran: object, name: str) -> str:
-    """Return what failed in an orchestration, or "" if nothing did."""
-    if not isinstance(ran, dict) or "data" not in ran:
-        return str(ran)
-    found = [
-        failure for steps in ran["data"].values() for failure in orchestration.failures(steps, name)
-    ]
-    return orchestration.told(found) if found or not ran.get("retcode") else str(ran)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina_fleet import runner, secrets
+from salina_fleet.errors import RunnerError
 from salina_fleet.model.settings import TlsSettings
 
 __opts__: dict[str, Any]
@@ -19,7 +18,7 @@ def create() -> dict[str, list[str]]:
         {"made": names of the new secrets}.
 
     Raises:
-        CommandExecutionError: a secret cannot be written.
+        RunnerError: a secret cannot be written.
 
     CLI Example:
         salt-run secrets.create
@@ -29,7 +28,7 @@ def create() -> dict[str, list[str]]:
     try:
         made = secrets.create(site.store, names, days)
     except (OSError, secrets.SecretsError) as error:
-        raise CommandExecutionError(f"secrets were not created: {error}") from None
+        raise RunnerError(f"secrets were not created: {error}") from None
     return {"made": made}
 
 
@@ -40,7 +39,7 @@ def check() -> str:
         A sentence that says where they are.
 
     Raises:
-        CommandExecutionError: with every fault.
+        RunnerError: with every fault.
 
     CLI Example:
         salt-run secrets.check
@@ -48,5 +47,5 @@ def check() -> str:
     site = runner.site(__opts__)
     faults = secrets.check(site.store, site.fleet.topology.applications)
     if faults:
-        raise CommandExecutionError("\n  ".join(["secrets:", *faults]))
+        raise RunnerError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from salina_fleet import policy, runner, site
+from salina_fleet.errors import RunnerError
 from salina_fleet.map import mermaid, svg
 from salina_fleet.model import settings, topology
 from salina_fleet.schema import document
@@ -24,7 +23,7 @@ def check(path: str | None = None) -> str:
         A sentence that says that it is good.
 
     Raises:
-        CommandExecutionError: with every fault.
+        RunnerError: with every fault.
 
     CLI Example:
         salt-run topology.check
@@ -37,7 +36,7 @@ def check(path: str | None = None) -> str:
         tuned = settings.load(f"{__opts__['salina']['root']}/{site.SETTINGS}")
         planned = topology.load(path, tuned)
     except document.DataError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
     return f"{path} is good: {len(planned.fleet())} hosts"
 
 
@@ -73,7 +72,7 @@ def map(format: str = "mermaid") -> str:
         The drawing.
 
     Raises:
-        CommandExecutionError: another format.
+        RunnerError: another format.
 
     CLI Example:
         salt-run topology.map
@@ -82,9 +81,7 @@ def map(format: str = "mermaid") -> str:
     drawings = {"mermaid": mermaid.draw, "svg": svg.draw}
     if format not in drawings:
         # not SaltInvocationError: that is a TypeError, after which a runner's exit code is 0
-        raise CommandExecutionError(
-            f"format: {format!r} is unknown; choose one of: {', '.join(drawings)}"
-        )
+        raise RunnerError(f"format: {format!r} is unknown; choose one of: {', '.join(drawings)}")
     return drawings[format](runner.site(__opts__).fleet)
 
 
@@ -95,7 +92,7 @@ def table() -> str:
         A Markdown table, as in docs/ports.md.
 
     Raises:
-        CommandExecutionError: with every fault of the topology and its companions.
+        RunnerError: with every fault of the topology and its companions.
 
     CLI Example:
         salt-run topology.table --out=raw

@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina_fleet import runner
 from salina_fleet.change import turns
+from salina_fleet.errors import RunnerError
 from salina_fleet.roles import ROLES
 from salina_fleet.site import Site
 
@@ -78,7 +79,7 @@ def show() -> dict[str, list[dict[str, Any]]]:
         and why it was not healthy at the end, if so.
 
     Raises:
-        CommandExecutionError: a file of the repository or of the state has a fault.
+        RunnerError: a file of the repository or of the state has a fault.
 
     CLI Example:
         salt-run turn.show
@@ -108,7 +109,7 @@ def clear(host: str) -> str:
         A sentence that says so.
 
     Raises:
-        CommandExecutionError: a file of the repository or of the state has a fault.
+        RunnerError: a file of the repository or of the state has a fault.
 
     CLI Example:
         salt-run turn.clear s1
@@ -126,10 +127,10 @@ def _caller(role: str) -> tuple[Site, str, str]:
     Hosts of different applications do not stand in for each other: they are different tiers.
 
     Raises:
-        CommandExecutionError: the minion has no such role.
+        RunnerError: the minion has no such role.
     """
     site, name = runner.site(__opts__), __opts__["id"]
     host = site.fleet.hosts.get(name)
     if host is None or role not in host.roles:
-        raise CommandExecutionError(f"{name} is not a host of the fleet with the role {role}")
+        raise RunnerError(f"{name} is not a host of the fleet with the role {role}")
     return site, name, f"{role} of {host.application}" if ROLES[role].serves else role

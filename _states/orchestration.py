@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from salina.common import orchestration, state
@@ -10,9 +11,10 @@ from salina.common import orchestration, state
 __running__: Any
 __low__: Any
 __pillar__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 
-def succeeded(name: str, refused: str = "") -> dict[str, Any]:
+def succeeded(name: str, refused: str = "", followed: bool = False) -> dict[str, Any]:
     """Ensure that every step succeeded. Otherwise name host, state, cause and the next command.
 
     Make it the last step of an orchestration whose steps require one another. After `failhard` Salt
@@ -21,6 +23,7 @@ def succeeded(name: str, refused: str = "") -> dict[str, Any]:
     Args:
         name: free text.
         refused: the error of the runner that plans the steps, if it failed.
+        followed: whether the runner `change` follows the steps and is to show their end.
 
     Returns:
         The state's result. It fails if a step failed.
@@ -30,8 +33,10 @@ def succeeded(name: str, refused: str = "") -> dict[str, Any]:
     """
     # the pillar of an orchestration is the request that it was called with
     request = f" pillar='{json.dumps(dict(__pillar__))}'" if __pillar__ else ""
-    steps = refused or __running__.copy()
-    found = orchestration.failures(steps, __low__["__sls__"] + request)
-    if found:
-        return state.result(name, False, f"{orchestration.told(found)}\nnext: {found[0].next}")
-    return state.result(name, True, "every step succeeded")
+    steps = __running__.copy()
+    found = orchestration.failures(refused or steps, __low__["__sls__"] + request)
+    error = f"{orchestration.told(found)}\nnext: {found[0].next}" if found else ""
+    if followed:
+        end = {"error": error, "results": orchestration.results(steps)}
+        __salt__["saltutil.runner"]("change.ended", kwarg=end)
+    return state.result(name, not found, error or "every step succeeded")

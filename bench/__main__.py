@@ -2,13 +2,16 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench import apply, balance, cold, failover, files, machine, memory, pillar, scale, web
+from bench.restore import interruptible, restoring
 from bench.result import FILE, Result, table, write
 from lab.commands.console import complain, out, step
 from lab.errors import LabError
@@ -37,26 +40,60 @@ def main(
         typer.Argument(help=f"What to measure: {', '.join(NAMES)}. By default all except {COLD}."),
     ] = None,
 ) -> None:
-    """Measure the service on the lab, print a table, and write bench/results.json.
+    """Measure the service on the lab, print each part when it ends, and write bench/results.json.
 
     Exit code 0 means that every result is within its bound.
     """
-    description = machine.describe()
-    results: list[Result] = []
+    out.print(machine.describe())
+    report = Report(FILE)
+    interruptible()
     try:
-        for result in measured(chosen(parts or [])):
-            results.append(result)
-    except (LabError, AssertionError) as error:
-        complain(error if isinstance(error, LabError) else LabError(str(error), "bin/lab status"))
+        measure(chosen(parts or []), report)
+    except (LabError, AssertionError, ExceptionGroup) as error:
+        complain(error if isinstance(error, LabError) else LabError(told(error), "bin/lab status"))
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        out.print("interrupted; the results so far are kept")
+        raise SystemExit(130) from None
     finally:
-        if results:
-            out.print(table(results, description))
-            write(results)
+        if report.results:
             file = FILE.relative_to(FILE.parents[1])
             out.print(f"\n  {file} has the same as JSON; docs/performance.md explains the results")
-    if not all(result.holds for result in results):
+    if not all(result.holds for result in report.results):
         raise SystemExit(1)
+
+
+def told(error: Exception) -> str:
+    """Return the message of an error, or of each error of a group."""
+    if isinstance(error, ExceptionGroup):
+        return "\n".join([error.message, *(f"  {one}" for one in error.exceptions)])
+    return str(error)
+
+
+@dataclass
+class Report:
+    """The results so far. Each part is printed when it ends, and each result is stored at once."""
+
+    path: Path
+    results: list[Result] = field(default_factory=list)
+
+    def take(self, name: str, results: Iterable[Result]) -> None:
+        """Measure a part, and show that it is running.
+
+        Args:
+            name: The part.
+            results: Its results, which are measured while they are read.
+        """
+        found: list[Result] = []
+        try:
+            with step(name):
+                for result in results:
+                    found.append(result)
+                    self.results.append(result)
+                    write(self.results, self.path)
+        finally:
+            if found:
+                out.print(table(found, ""))
 
 
 def chosen(parts: list[str]) -> list[str]:
@@ -81,24 +118,24 @@ def chosen(parts: list[str]) -> list[str]:
     return found
 
 
-def measured(names: list[str]) -> Iterator[Result]:
-    """Measure some parts. If they need the lab and there is none, start it and remove it again."""
+def measure(names: list[str], report: Report) -> None:
+    """Measure some parts. If they need the lab and there is none, start it and remove it again.
+
+    Args:
+        names: The parts.
+        report: It gets the results.
+    """
     for name in names:
         if name in WITHOUT_LAB:
-            yield from shown(name, WITHOUT_LAB[name])
+            report.take(name, WITHOUT_LAB[name]())
     if set(names) - set(WITHOUT_LAB):
-        with running_lab(fresh=COLD in names) as found:
-            yield from found
+        with running_lab(fresh=COLD in names) as started:
+            if started:
+                report.take(COLD, started)
             with exclusive("bench"):
                 for name in names:
                     if name in ON_LAB:
-                        yield from shown(name, ON_LAB[name])
-
-
-def shown(name: str, measure: Measure) -> list[Result]:
-    """Measure a part, and show that it is running."""
-    with step(name):
-        return list(measure())
+                        report.take(name, ON_LAB[name]())
 
 
 @contextmanager
@@ -117,14 +154,11 @@ def running_lab(fresh: bool) -> Iterator[list[Result]]:
     if before and fresh:
         cold.down()
         cold.settle()
-    try:
+    with nullcontext() if before else restoring(cold.down):
         found = [] if before and not fresh else list(cold.measure())
         check_health()
         yield found
         check_health()
-    finally:
-        if not before:
-            cold.down()
 
 
 def check_health() -> None:

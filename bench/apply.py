@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from statistics import median
 
 from bench.repeat import seconds, spread
+from bench.restore import restoring
 from bench.result import Result
 from lab.machines import inventory, minions
 from lab.machines.containers import attach, each
@@ -44,23 +45,23 @@ def shell(machine: Machine, script: str) -> None:
 @contextmanager
 def empty_highstate(wanted: Plan) -> Iterator[None]:
     """Let the master serve an empty highstate in addition to its own."""
-    try:
+
+    def restore() -> None:
+        shell(wanted.master, NO_EMPTY)
+        minions.wait_until_connected(wanted)
+
+    with restoring(restore):
         shell(wanted.master, EMPTY)
         minions.wait_until_connected(wanted)
         yield
-    finally:
-        shell(wanted.master, NO_EMPTY)
-        minions.wait_until_connected(wanted)
 
 
 @contextmanager
 def stock(wanted: Plan) -> Iterator[None]:
     """Let all minions run with Salt's default settings."""
-    try:
+    with restoring(lambda: restarted(wanted, OWN)):
         restarted(wanted, STOCK)
         yield
-    finally:
-        restarted(wanted, OWN)
 
 
 def restarted(wanted: Plan, script: str) -> None:

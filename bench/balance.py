@@ -14,6 +14,7 @@ from functools import partial
 from statistics import median
 
 from bench.repeat import in_turn, percentile
+from bench.restore import restoring
 from bench.result import Result
 from bench.web import LOGIN, PACKAGE, WARM_UP, Way, page, ways
 from lab.commands import preflight
@@ -40,12 +41,9 @@ def measure() -> Iterator[Result]:
         "round robin": partial(turn, connections, balance.whole, False),
         "by load": partial(turn, connections, partial(balance.least_for, slow), True),
     }
-    try:
+    with restoring(lambda: lab.heal(slow), lambda: balance.by_load(False)):
         lab.fault("slow", slow)
         found = in_turn(sides, ROUNDS)
-    finally:
-        lab.heal(slow)
-        balance.by_load(False)
     taken = {name: [one for each in turns for one in each] for name, turns in found.items()}
     robin, load = (percentile(taken[name], 99) for name in sides)
     times = "; ".join(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 from bench.repeat import spread
+from bench.restore import restoring
 from bench.result import Result
 from tests.lab import lab
 from tests.lab.tiers import leader
@@ -29,11 +30,9 @@ def gap(lose: Callable[[str], object]) -> float:
     primary = leader()
     with Writer() as writer:
         wait_for([writer], 30)
-        try:
+        with restoring(lambda: lab.heal(primary)):
             lose(primary)
             wait_for([writer], 90)
-        finally:
-            lab.heal(primary)
         assert not writer.missing(), f"acknowledged writes are lost: {writer.missing()}"
         return writer.gap()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from salina.common import file
+
 FILE = Path(__file__).with_name("results.json")
 
 
@@ -51,7 +53,7 @@ def table(results: Iterable[Result], title: str) -> Table:
 
 
 def write(results: Iterable[Result], path: Path = FILE) -> None:
-    """Write the results as JSON, in the form that tools outside the repository read."""
+    """Replace the file of the results, JSON in the form that tools outside the repository read."""
     kept = [
         {
             "name": result.name,
@@ -62,4 +64,4 @@ def write(results: Iterable[Result], path: Path = FILE) -> None:
         }
         for result in results
     ]
-    path.write_text(json.dumps(kept, indent=2) + "\n")
+    file.put(path, json.dumps(kept, indent=2) + "\n")

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from bench.repeat import in_turn, seconds, spread
+from bench.restore import restoring
 from bench.result import Result
 from lab.commands import status
 from lab.machines import topology_file
@@ -103,14 +104,25 @@ def orchestrated(count: int) -> tuple[Steps, str]:
     return {step["__id__"]: step for step in steps.values()}, failed
 
 
-def unchanged() -> None:
-    """Ask for the pool's present size.
+def sized(count: int) -> None:
+    """Give the pool a size.
 
     Raises:
         AssertionError: The change failed.
     """
-    _, failed = orchestrated(len(fleets.topology().pools[POOL].initial))
+    _, failed = orchestrated(count)
     assert not failed, failed
+
+
+def unchanged() -> None:
+    """Ask for the pool's present size."""
+    sized(len(fleets.topology().pools[POOL].initial))
+
+
+def running() -> str:
+    """Return the change that is running, or "" if there is none."""
+    found = json.loads(lab.salt_run("fleet.status").stdout)["running"]
+    return str(found["what"]) if found else ""
 
 
 def unasked(hosts: Sequence[str]) -> str:
@@ -140,7 +152,12 @@ def grown(more: int) -> Growth:
         "domain": application.domain,
         "path": status.definitions(topology)[application.definition]["health"]["path"],
     }
-    try:
+
+    def restore() -> None:
+        wait.clear(running, PATIENCE, "the interrupted change to end")
+        sized(before)
+
+    with restoring(restore):
         with Background("c1", CLIENT, **asks) as client, ThreadPoolExecutor(1) as one:
             begun = time.perf_counter()
             change = one.submit(orchestrated, before + more)
@@ -156,9 +173,6 @@ def grown(more: int) -> Growth:
         assert not failed, failed
         refused = [line["status"] for line in client.lines() if line["status"] != 200]
         assert not refused, f"{asks['path']}: {refused}"
-    finally:
-        _, failed = orchestrated(before)
-    assert not failed, failed
     kind = fleets.definition(application.definition)["kind"]
     return growth(steps, total, str(kind))
 

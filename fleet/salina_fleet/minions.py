@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import salt.client
-from salt.exceptions import CommandExecutionError, SaltClientError
+from salt.exceptions import SaltClientError
 
 from salina.common import wait
 from salina_fleet import connections
+from salina_fleet.change import follow
+from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 
 FIRST, LONGEST = 1, 8
@@ -49,7 +51,9 @@ def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str
             )
         except SaltClientError:  # the master itself is about to start
             answers = {}
+        follow.note([host for host in rest if answers.get(host) is False], "answers", True)
         rest[:] = [host for host in rest if answers.get(host) is not False]
+        follow.note(rest, "does not answer yet")
         patience = min(2 * patience, LONGEST)
         return not rest
 
@@ -70,7 +74,9 @@ def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
     def all_idle() -> bool:
         asked = ("saltutil.is_running", ["state.*"])
         answers = salt_client.cmd(rest, *asked, tgt_type="list") if rest else {}
+        follow.note([host for host in rest if not answers.get(host)], "is idle", True)
         rest[:] = [host for host in rest if answers.get(host)]
+        follow.note(rest, "still applies states")
         return not rest
 
     wait.until(all_idle, timeout)
@@ -122,7 +128,7 @@ def ask(
     """Call a function on hosts, and return each host's answer.
 
     Raises:
-        CommandExecutionError: the function fails on a host, or a host does not answer.
+        RunnerError: the function fails on a host, or a host does not answer.
     """
     asked = (list(hosts), function, list(arguments))
     answers = client(opts).cmd(*asked, tgt_type="list", full_return=True)
@@ -133,5 +139,5 @@ def ask(
     }
     if failed:
         told = "; ".join(f"{host}: {said}" for host, said in failed.items())
-        raise CommandExecutionError(f"{function} failed on {told}")
+        raise RunnerError(f"{function} failed on {told}")
     return {host: answers[host]["ret"] for host in hosts}

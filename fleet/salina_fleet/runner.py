@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
+import salt.runner
 
 from salina.common import wait
+from salina.common.orchestration import Failure, failures
 from salina_fleet import minions, policy
 from salina_fleet.change import absence, scale
+from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
 from salina_fleet.roles import ROLES
@@ -29,28 +32,34 @@ def site(opts: dict[str, Any]) -> Site:
     """Return everything that the master decides from, as its configuration says (`salina:`).
 
     Raises:
-        CommandExecutionError: some file has a fault; the runner then ends with exit code 1.
+        RunnerError: some file has a fault; the runner then ends with exit code 1.
     """
-    configured = opts.get("salina")
-    if not configured:
-        raise CommandExecutionError("the master's configuration has no `salina: {root, state}`")
     try:
-        return read(configured["root"], configured["state"])
+        return read(_configured(opts)["root"], state(opts))
     except DataError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
+
+
+def state(opts: dict[str, Any]) -> Path:
+    """Return the master's state directory.
+
+    Raises:
+        RunnerError: the master's configuration does not name it.
+    """
+    return Path(_configured(opts)["state"])
 
 
 def unfinished(site: Site) -> dict[str, list[str]]:
     """Return the hosts of each pool that a change has begun with and not finished.
 
     Raises:
-        CommandExecutionError: the file of the unfinished hosts is damaged.
+        RunnerError: the file of the unfinished hosts is damaged.
     """
     file = site.state / members.UNFINISHED
     try:
         return members.unfinished(file, site.fleet.topology)
     except members.MembersError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
 
 
 def plan(site: Site, request: dict[str, Any]) -> scale.Change:
@@ -61,14 +70,14 @@ def plan(site: Site, request: dict[str, Any]) -> scale.Change:
         request: a runner's arguments, with those that Salt adds.
 
     Raises:
-        CommandExecutionError: the request is invalid, with every fault.
+        RunnerError: the request is invalid, with every fault.
     """
     topology, begun = site.fleet.topology, unfinished(site)
     try:
         wanted = scale.parse(plain(request), topology)
         return scale.plan(wanted, topology, site.fleet.members, begun[wanted.pool])
     except scale.RequestError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
 
 
 def followers(site: Site, change: scale.Change) -> list[str]:
@@ -87,7 +96,7 @@ def absent(opts: dict[str, Any], site: Site, change: scale.Change) -> list[str]:
         change: the change.
 
     Raises:
-        CommandExecutionError: the change cannot do without one of the hosts.
+        RunnerError: the change cannot do without one of the hosts.
     """
     silent = minions.silent(opts, followers(site, change), ANSWER_SECONDS)
     if not silent:
@@ -98,7 +107,7 @@ def absent(opts: dict[str, Any], site: Site, change: scale.Change) -> list[str]:
         faults += _indispensable(opts, site.fleet, role, silent)
     if faults:
         lines = "\n".join(faults)
-        raise CommandExecutionError(f"{lines}\nnext: salt-run fleet.ready")
+        raise RunnerError(f"{lines}\nnext: salt-run fleet.ready")
     return silent
 
 
@@ -134,12 +143,12 @@ def behind(site: Site) -> absence.Behinds:
     """Return the hosts that changes skipped because they were down.
 
     Raises:
-        CommandExecutionError: the file of these hosts is damaged.
+        RunnerError: the file of these hosts is damaged.
     """
     try:
         return absence.load(site.state / absence.BEHIND, site.fleet.hosts)
     except absence.BehindError as error:
-        raise CommandExecutionError(str(error)) from None  # the message says it all
+        raise RunnerError(str(error)) from None  # the message says it all
 
 
 def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str, Any]:
@@ -160,6 +169,31 @@ def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str
     )
 
 
+def orchestrate(
+    opts: dict[str, Any], name: str, request: Mapping[str, Any] | None = None
+) -> list[Failure]:
+    """Run an orchestration in this process.
+
+    Args:
+        opts: the master's options.
+        name: the orchestration.
+        request: its pillar.
+
+    Returns:
+        What failed.
+    """
+    # as the user who runs this, because minions refuse commands of an unknown user
+    low: dict[str, Any] = {"mods": name, "__user__": opts["user"]}
+    if request:
+        low["pillar"] = dict(request)
+    with salt.runner.RunnerClient(opts) as client:
+        ran = client.low("state.orchestrate", low, print_event=False)
+    if not isinstance(ran, dict) or "data" not in ran:
+        return failures(str(ran), name)
+    found = [failure for steps in ran["data"].values() for failure in failures(steps, name)]
+    return found or (failures(str(ran), name) if ran.get("retcode") else [])
+
+
 def plain(request: dict[str, Any]) -> dict[str, Any]:
     """Return a runner's arguments without those that Salt adds."""
     return {key: value for key, value in request.items() if not key.startswith("__")}
@@ -173,7 +207,7 @@ def provisioner(opts: dict[str, Any]) -> list[str] | None:
     ID`. A repeated call must succeed.
 
     Raises:
-        CommandExecutionError: the command cannot be called.
+        RunnerError: the command cannot be called.
     """
     path = opts.get("salina", {}).get("provisioner")
     if path is None:
@@ -184,6 +218,11 @@ def provisioner(opts: dict[str, Any]) -> list[str] | None:
         found = "is not an executable file; correct the path"
     else:
         return [path]
-    raise CommandExecutionError(
-        f"the master's configuration: salina.provisioner: {show(path)} {found}"
-    )
+    raise RunnerError(f"the master's configuration: salina.provisioner: {show(path)} {found}")
+
+
+def _configured(opts: dict[str, Any]) -> dict[str, Any]:
+    configured = opts.get("salina")
+    if not configured:
+        raise RunnerError("the master's configuration has no `salina: {root, state}`")
+    return dict(configured)

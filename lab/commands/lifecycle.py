@@ -67,8 +67,9 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
             with step("secrets"):
                 deploy.create_secrets(wanted.master)
             start = time.monotonic()
-            deploy.orchestrate(wanted)
+            ended = deploy.orchestrate(wanted)
             out.print(f"[green]✓[/] deployment [dim]{time.monotonic() - start:.0f} s[/]")
+            out.print(ended.partition("\n")[2], markup=False)
             summary(wanted, topology)
 
 

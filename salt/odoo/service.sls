@@ -34,6 +34,7 @@ odoo-current:
         - /opt/odoo/{{ app.name }}/salina.json
         - /opt/odoo/production/.git/salina-revision
         - /opt/odoo/addons/salina_odoo14/__init__.py
+        - /opt/odoo/addons/salina_odoo14/attachment.py
         - /opt/odoo/addons/salina_odoo14/health.py
         - /opt/odoo/addons/salina_odoo14/signaling.py
     - require:

@@ -1,16 +1,24 @@
-"""The figures of `make bench`: repetitions, percentiles, h2load's log, the results' form."""
+"""The parts of `make bench`: their figures, their order, and their end, whatever ends them."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench import pillar, repeat, web
+from bench import apply, balance, pillar, repeat, restore, web
+from bench.restore import restoring
 from bench.result import Result, table, write
+from lab.commands import console
 from lab.errors import LabError
 from salina_fleet.model import topology
 
@@ -115,3 +123,180 @@ def test_the_parts_keep_their_order() -> None:
         LabError, match=r"unknown part of the benchmark: speed; choose one of: pillar, cold, "
     ):
         bench.chosen(["speed"])
+
+
+# Part by part
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Return a function that returns the text on the screen."""
+    out = Console(width=120, record=True, file=open(os.devnull, "w"), highlight=False)  # noqa: SIM115
+    for module in (console, bench, restore):
+        monkeypatch.setattr(module, "out", out)
+    return lambda: out.export_text(clear=False)
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[str]]:
+    """The names of the results in the file."""
+    file = tmp_path / "bench" / "results.json"
+    file.parent.mkdir()
+    monkeypatch.setattr(bench, "FILE", file)
+    return lambda: [one["name"] for one in json.loads(file.read_text())]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The signals mean afterwards what they meant before."""
+    before = {number: signal.getsignal(number) for number in restore.INTERRUPTIONS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def parts(monkeypatch: pytest.MonkeyPatch, **measures: Callable[[], Iterator[Result]]) -> None:
+    """Have these parts instead of the real ones; none needs the lab."""
+    monkeypatch.setattr(bench, "WITHOUT_LAB", measures)
+    monkeypatch.setattr(bench, "ON_LAB", {})
+    monkeypatch.setattr(bench, "NAMES", tuple(measures))
+
+
+def one() -> Iterator[Result]:
+    """Measure two results."""
+    yield Result("first", 1, "s")
+    yield Result("second", 2, "s")
+
+
+def test_each_part_is_printed_and_stored_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], results: Callable[[], list[str]]
+) -> None:
+    """S12: A part sees the results of the part before it on the screen and in the file."""
+
+    def two() -> Iterator[Result]:
+        assert "second" in printed()
+        assert results() == ["first", "second"]
+        yield Result("third", 3, "s", bound=2)
+
+    parts(monkeypatch, one=one, two=two)
+    with pytest.raises(SystemExit) as ended:
+        bench.main([])
+    assert ended.value.code == 1  # a bound is missed
+    assert results() == ["first", "second", "third"]
+    assert printed().count("second") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130), (0, 1)]
+)
+def test_an_interrupted_benchmark_keeps_its_results_and_restores(
+    monkeypatch: pytest.MonkeyPatch,
+    printed: Callable[[], str],
+    results: Callable[[], list[str]],
+    number: int,
+    code: int,
+) -> None:
+    """S12: After Ctrl-C, a signal or an error, the results so far are there and nothing is left."""
+    restored: list[str] = []
+
+    def two() -> Iterator[Result]:
+        with restoring(lambda: restored.append("two")):
+            yield Result("third", 3, "s")
+            if not number:
+                raise LabError("the lab is gone")
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal has not arrived")
+
+    parts(monkeypatch, one=one, two=two, three=one)
+    with pytest.raises(SystemExit) as ended:
+        bench.main([])
+    assert ended.value.code == code
+    assert results() == ["first", "second", "third"]
+    assert "third" in printed()
+    assert restored == ["two"]
+
+
+def test_ctrl_c_does_not_interrupt_what_restores(printed: Callable[[], str]) -> None:
+    """S12: Neither the actions nor their commands end, and each action is called."""
+    restore.interruptible()
+    restored: list[object] = []
+
+    def first() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise LabError("the host is gone")
+
+    def second() -> None:
+        command = ["sh", "-c", "kill -INT $$; echo restored"]
+        restored.append(subprocess.run(command, capture_output=True, text=True).stdout)
+
+    failed = pytest.raises(ExceptionGroup, match="the lab could not be restored")
+    with failed as caught, restoring(first, second):
+        raise KeyboardInterrupt
+    assert bench.told(caught.value) == "the lab could not be restored\n  the host is gone"
+    assert restored == ["restored\n"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), restoring():
+        raise KeyboardInterrupt
+
+
+def interrupt(*_: object, **__: object) -> None:
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_apply_restores_master_and_minions(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str]
+) -> None:
+    """S12: After an interruption, all hosts have their own settings again."""
+    ran: list[tuple[str, str]] = []
+    machines = [SimpleNamespace(name=name) for name in ("salt", "s1")]
+    plan: Any = SimpleNamespace(master=machines[0], minions=machines)
+    monkeypatch.setattr(apply, "shell", lambda host, script: ran.append((host.name, script)))
+    monkeypatch.setattr(apply, "each", lambda action, hosts: [action(host) for host in hosts])
+    monkeypatch.setattr(apply, "nothing_to_change", lambda _: None)
+    monkeypatch.setattr(apply.minions, "connections", lambda _: {})
+    monkeypatch.setattr(apply.minions, "wait_until_connected", lambda *_, **__: None)
+    monkeypatch.setattr(apply.inventory, "current_plan", lambda: plan)
+    calls = iter([None, interrupt])
+
+    def nothing_to_do(_: object) -> None:
+        call = next(calls)
+        if call:
+            call()
+
+    monkeypatch.setattr(apply, "nothing_to_do", nothing_to_do)
+    with pytest.raises(KeyboardInterrupt):
+        list(apply.measure())
+    both = ["salt", "s1"]
+    assert ran == [
+        ("salt", apply.EMPTY),
+        *((host, apply.STOCK) for host in both),
+        *((host, apply.OWN) for host in both),
+        ("salt", apply.NO_EMPTY),
+    ]
+
+
+@pytest.mark.parametrize("fails", [interrupt, None])
+def test_balance_restores_the_slow_host_and_the_balancer(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], fails: Callable[..., None] | None
+) -> None:
+    """S12: The balancer gets its setting back, even if the host cannot be healed."""
+    done: list[object] = []
+    way = SimpleNamespace(with_header=lambda _: way, load=lambda *_: None, targets=())
+    monkeypatch.setattr(balance.shutil, "which", lambda _: "h2load")
+    monkeypatch.setattr(balance, "ways", lambda: {"through": way})
+    monkeypatch.setattr(balance, "page", lambda _: ("", ""))
+    monkeypatch.setattr(balance, "in_turn", interrupt)
+    monkeypatch.setattr(balance.lab, "fault", lambda kind, host: done.append((kind, host)))
+    monkeypatch.setattr(balance.balance, "by_load", done.append)
+
+    def heal(host: str) -> None:
+        done.append(("heal", host))
+        if not fails:
+            raise LabError("the host is gone")
+
+    monkeypatch.setattr(balance.lab, "heal", heal)
+    with pytest.raises(KeyboardInterrupt if fails else ExceptionGroup):
+        list(balance.measure())
+    slow = balance.APPS[-1]
+    assert done == [("slow", slow), ("heal", slow), False]

@@ -142,7 +142,7 @@ def steps(change: Change) -> list[str]:
     found = []
     for step in scale.told(change, ["nas1", "bbdd1"], ["lb1"])["steps"]:
         given = step.get("arguments", {})
-        hosts = given.get("hosts") or step.get("highstate") or [given["pool"]]
+        hosts = given.get("hosts") or step.get("hosts") or [given["pool"]]
         words = [step["runner"]] if "runner" in step else []
         through = ", through" if given.get("through") else ""
         found.append(f"{step['name']}: {' '.join(words + hosts)}{through}")

@@ -54,6 +54,20 @@ def failures(steps: object, orchestration: str) -> list[Failure]:
     return [one for one in found if not one.cause.startswith(CONSEQUENCE)] or found
 
 
+def results(steps: Mapping[str, Any]) -> dict[str, tuple[bool, float]]:
+    """Return whether each step that was taken succeeded, and how many seconds it took.
+
+    Args:
+        steps: the orchestration's results by Salt's tags.
+    """
+    return {
+        step["__id__"]: (step.get("result") is not False, float(step.get("duration") or 0) / 1000)
+        for step in steps.values()
+        if "proc" not in step  # it still runs in a process of its own
+        and not str(step.get("comment", "")).startswith(CONSEQUENCE)
+    }
+
+
 def told(found: Sequence[Failure]) -> str:
     """Return the failures as text: host and state, and the cause indented below."""
     lines = []

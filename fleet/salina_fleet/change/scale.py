@@ -169,7 +169,7 @@ def told(
 
     def apply(name: str, hosts: Sequence[str]) -> None:
         if hosts and change.touched:
-            steps.append({"name": name, "highstate": list(hosts)})
+            steps.append({"name": name, "hosts": list(hosts)})
 
     if change.touched:
         run("all who follow answer", "fleet.ready", [*neighbours, *balancers])
@@ -186,8 +186,16 @@ def told(
     if steps:
         steps.append({"name": "done", "runner": "change.done", "arguments": {"pool": change.pool}})
     plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
+    plain["what"] = _what(change)
     follow = {"neighbours": [*neighbours], "balancers": [*balancers], "skipped": [*skipped]}
     return plain | follow | {"steps": steps}
+
+
+def _what(change: Change) -> str:
+    """Return a change in a few words: `app: add s4 and remove s2`."""
+    sides = {"add": change.joining, "remove": change.leaving}
+    parts = [f"{word} {', '.join(hosts)}" for word, hosts in sides.items() if hosts]
+    return f"{change.pool}: {' and '.join(parts) or 'nothing to change'}"
 
 
 def _ordered(pool: Pool, ids: Iterable[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import salt.key
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import runner
+from salina_fleet.errors import RunnerError
 from salina_fleet.provision import userdata
 from salina_fleet.site import Site
 
@@ -52,7 +53,7 @@ def create(opts: dict[str, Any], site: Site, hosts: Sequence[str]) -> Failures:
         The hosts that it could not make.
 
     Raises:
-        CommandExecutionError: the provisioner cannot be called at all.
+        RunnerError: the provisioner cannot be called at all.
     """
     command = runner.provisioner(opts)
     if command is None:
@@ -67,7 +68,7 @@ def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:
         The hosts that the provisioner could not remove.
 
     Raises:
-        CommandExecutionError: the provisioner cannot be called at all.
+        RunnerError: the provisioner cannot be called at all.
     """
     command = runner.provisioner(opts)
     failed = _each(lambda host: _call([*command, "destroy", host]), hosts) if command else {}
@@ -101,6 +102,4 @@ def _call(argv: list[str], given: str = "") -> None:
     done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
-        raise CommandExecutionError(
-            f"{' '.join(argv)} ended with exit code {done.returncode}: {said}"
-        )
+        raise RunnerError(f"{' '.join(argv)} ended with exit code {done.returncode}: {said}")
