@@ -21,6 +21,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from _modules import balancer as module
+from salina.application import agent
 from salina.balancer import haproxy, load
 from salina.common import wait
 from tests import fleets
@@ -49,6 +50,7 @@ class Application(ThreadingHTTPServer):
         self.health = 200
         self.delay = 0.0
         self.requests: list[str] = []
+        self.state = ""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, *_: Any) -> None:
@@ -67,7 +69,9 @@ class Handler(BaseHTTPRequestHandler):
         status = self.server.health if self.path == HEALTH else 200
         if self.path == "/502" and self.server.name != "s1":
             status = 502
-        if self.path != HEALTH:
+        if self.path == HEALTH:
+            self.server.state = self.headers.get(agent.STATE_HEADER, "")
+        else:
             self.server.requests.append(f"{self.command} {self.path}")
         body = json.dumps({"server": self.server.name, "headers": dict(self.headers)}).encode()
         self.send_response(status)
@@ -159,6 +163,9 @@ def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
         tls=tls,
         settings={**fleets.pillar("lb1")["balancer"]["settings"], **QUICK},
     )
+    port = "    default-server port 8079\n"
+    assert port in text  # here the servers answer the checks themselves
+    text = text.replace(port, "")
     for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
         text = text.replace(path, str(home))
     control = f"""\
@@ -209,6 +216,24 @@ def two(at_hand: Path) -> Iterator[Balancer]:
 def plain(at_hand: Path) -> Iterator[Balancer]:
     """Plain HTTP, as in the assignment."""
     yield from start(at_hand, False)
+
+
+def test_s4_a_host_drains_itself(balancer: Balancer) -> None:
+    """S4: With 404 a host gets no new requests. Each check tells it how the balancer sees it."""
+
+    def view(name: str) -> agent.View:
+        seen = agent.parse_state(balancer.applications[name].state)
+        assert seen, balancer.applications[name].state
+        return seen[1]
+
+    assert wait.until(lambda: view("s1").serving and view("s1").others, 10, 0.05), view("s1")
+    balancer.applications["s1"].health = 404
+    assert wait.until(lambda: view("s1").state == "NOLB", 10, 0.05), view("s1")
+    assert set(balancer.names(8)) == {"s2", "s3"}
+    assert wait.until(lambda: view("s2").total < 300, 10, 0.05), view("s2")
+    balancer.applications["s1"].health = 200
+    assert wait.until(lambda: view("s1").serving, 10, 0.05), view("s1")
+    assert wait.until(lambda: "s1" in balancer.names(30), 10, 0.05)  # its share grows
 
 
 def test_requests_go_round(balancer: Balancer) -> None:

@@ -67,6 +67,7 @@ def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal() -> None
     assert all(len(kept[name]) == 2 for name in steps)
 
 
+@pytest.mark.proof
 def test_s12_the_commands_of_the_readme_show_it_too() -> None:
     """S12: `state.orchestrate` prints the progress, the end, and then Salt's own summary."""
     for arguments in (["orch.deploy"], ["orch.scale", request(INITIAL + 1)]):
@@ -80,6 +81,7 @@ def test_s12_the_commands_of_the_readme_show_it_too() -> None:
         assert not change.noise()
 
 
+@pytest.mark.proof
 def test_s12_make_up_shows_the_deployment() -> None:
     """S12: `make up` prints the same lines, in a log at least every two seconds."""
     up = Watched([str(lab.LAB), "up"], merged=True)
