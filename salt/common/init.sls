@@ -7,6 +7,14 @@ include:
   - tls
   - ufw
 
+# A minion keeps the pillar that it got when it started. In a new fleet that is none, because the master
+# had no secrets yet. The execution modules need it as soon as they are there.
+pillar-refreshed:
+  module.run:
+    - saltutil.refresh_pillar: []
+    - onchanges:
+        - file: python-loaded
+
 # Whatever restarted in this host's turn has done so by now.
 turn-ended:
   turn.ended:

@@ -35,11 +35,28 @@ database-route-{{ file }}:
         - pkg: database-route-packages
         - file: tls-ca
 {% endfor %}
+# It has effect without a restart: systemd reads it when it stops the service.
+database-route-unit:
+  file.managed:
+    - name: /etc/systemd/system/pgbouncer.service.d/salina.conf
+    - source: salt://database_route/files/pgbouncer.conf
+    - makedirs: True
+    - mode: '0644'
+    - require:
+        - pkg: database-route-packages
+
+database-route-unit-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: database-route-unit
+
 database-route-service:
   service.running:
     - name: pgbouncer
     - enable: True
     - require:
+        - module: database-route-unit-loaded
         - file: database-route-pgbouncer.ini
         - file: database-route-userlist.txt
 

@@ -208,6 +208,7 @@ def refusing(trouble: str) -> Iterator[None]:
         assert taken, "the volume still refuses files"
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_s5_an_upload_that_cannot_be_stored_is_an_error(client: Any, trouble: str) -> None:
@@ -264,6 +265,7 @@ for step in given["steps"]:
 """
 
 
+@pytest.mark.proof
 def test_s9_an_apply_names_modules_that_it_does_not_install() -> None:
     """S9: A new entry of odoo.modules is named with the reason, and the apply succeeds."""
     given = [*fleets.definition("odoo-14.0")["odoo"]["modules"], "note", "sale"]
@@ -329,6 +331,7 @@ print(json.dumps([[headers, len(gzip.decompress(body))] for _, headers, body in 
     assert "HIT" in {headers["x-cache-status"] for headers, _ in found}
 
 
+@pytest.mark.proof
 def test_o6_a_new_revision_has_a_cache_of_its_own() -> None:
     """O6: nginx does not answer with a file that it cached of another revision."""
     path = f"/web/static/src/img/favicon.ico?{uuid.uuid4().hex}"
@@ -395,6 +398,7 @@ def test_o2_o3_service_as_it_should_run() -> None:
         assert "password" not in run(host, "ps", "-eo", "args")
 
 
+@pytest.mark.proof
 def test_o2_settings_that_do_not_fit_the_host_change_nothing() -> None:
     """O2, K5: The apply ends with the setting that does not fit, before it changes anything."""
     huge = {"limit_memory_soft": 999_000, "limit_memory_hard": 1_000_000, "log_level": "debug"}

@@ -149,6 +149,7 @@ def test_s11_patroni_killed_loses_nothing() -> None:
         assert writer.gap() < 15
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_replica_that_can_not_stream_any_more_is_copied_again() -> None:
     """S11: The primary deletes WAL that the stopped replica needs. The missing standby is shown,

@@ -37,6 +37,7 @@ def initial() -> Iterator[None]:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
 
 
+@pytest.mark.proof
 def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal() -> None:
     """S12, B9: Step, host, state, elapsed and expected time are never older than two seconds. The
     end lists what changed and how long each step took, and no warning of Salt appears.
@@ -94,6 +95,7 @@ def test_s12_make_up_shows_the_deployment() -> None:
     assert not up.noise()
 
 
+@pytest.mark.proof
 def test_s12_an_error_comes_first() -> None:
     """S12, K5: A refused request begins with its fault and has no traceback above it."""
     refused = salt_run("fleet.scale", "pool=app", "count=99")

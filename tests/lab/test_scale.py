@@ -244,6 +244,7 @@ def test_s10_a_host_that_never_comes() -> None:
     assert residue(["s4"]) == []
 
 
+@pytest.mark.proof
 def test_s10_while_a_storage_host_and_the_replica_are_down() -> None:
     """S10, S4, S11: The plan names the hosts that are down, the pool grows without them, and they
     catch up when they return.
@@ -274,6 +275,7 @@ def test_s10_while_a_storage_host_and_the_replica_are_down() -> None:
     tiers.leader()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("host", ["lb1", "the primary"])
 def test_s10_a_host_that_the_change_needs_is_down(host: str) -> None:
     """S10, K5: The refusal names the host, and nothing is recorded.

@@ -229,6 +229,7 @@ CLOUD_INIT = """
 """
 
 
+@pytest.mark.proof
 def test_a_boot_restores_the_names() -> None:
     """S4, S15: /etc/hosts is restored at boot, without Salt, before the volume and the database
     need it.

@@ -71,6 +71,7 @@ def test_s5_uploaded_to_the_volume_and_shown() -> None:
     assert not run("all", "ls", "/var/cache/node/uploads").split()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("begin", "end"),
     [
@@ -128,6 +129,7 @@ def test_s8_as_it_should_run() -> None:
     assert not [name for name in SECRETS if run("all", "cat", name).strip() in shown]
 
 
+@pytest.mark.proof
 def test_s8_the_sandbox_lets_it_list_its_network_interfaces() -> None:
     """S8: os.networkInterfaces() works in the unit's sandbox; it opens a netlink socket."""
     name = "RestrictAddressFamilies"
