@@ -292,11 +292,10 @@ class App(Role):
         """The way to the database, the agent's view, and the process for long requests."""
         application = fleet.topology.served_by(host)
         live = definitions[application.definition]["live"]
-        asked = {"path": live["path"], "domain": application.domain} if live else {}
         return [
             Check("haproxy"),
             Check("agent"),
-            *([Check("live", {"port": live["port"], **asked})] if live else []),
+            *([Check("live", {"port": live["port"]})] if live else []),
         ]
 
 
