@@ -57,8 +57,9 @@ def held() -> list[str]:
 def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
     """Take this host's turn among the hosts of a role, and drain the host if it serves requests.
 
-    A host with a health agent that serves no requests needs no turn: nobody would notice. A host
-    that has its turn already renews it.
+    A host of a balanced role that serves no requests needs no turn: nobody would notice. That is
+    also a new host, which does not have its health agent yet. A host that has its turn already
+    renews it.
 
     Args:
         role: one of the host's roles.
@@ -76,7 +77,8 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
         salt s1 turn.take app 'odoo restarts'
     """
     views, given = _views(), _drain()
-    if not given and Path(agent.SOCKET).exists() and not _busy(views):
+    balanced = "health" in __pillar__.get(role, {})
+    if balanced and not given and not _busy(views):
         return "it serves no requests, so it needs no turn"
     _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
     turns = {**given.get("turns", {}), role: what}

@@ -58,7 +58,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture
 def turn(host: Host) -> ModuleType:
-    pillar = {"app": {"others": host.others}}
+    pillar = {"app": {"others": host.others, "health": {}}}
     return load("_modules/turn.py", salt={"publish.runner": host.runner}, pillar=pillar)
 
 
@@ -80,6 +80,20 @@ def test_a_host_that_serves_nobody_needs_no_turn(turn: ModuleType, host: Host) -
     host.view = agent.View("DOWN", 0, 200, 0)
     assert turn.take("app", "odoo") == "it serves no requests, so it needs no turn"
     assert host.asked == [] and turn.held() == []
+
+
+def test_a_new_host_needs_no_turn(turn: ModuleType, host: Host) -> None:
+    """S4: It has no agent yet, so no balancer knows it. Another role of it takes its turn."""
+
+    def ask() -> dict[str, Any]:
+        raise FileNotFoundError(agent.SOCKET)
+
+    host.ask = ask  # type: ignore[method-assign]
+    agent.ask = ask  # type: ignore[assignment]
+    assert turn.take("app", "nginx") == "it serves no requests, so it needs no turn"
+    assert host.asked == [] and turn.held() == []
+    assert turn.take("database", "patroni", wait=0, drain=0) == "it has its turn and no requests"
+    assert host.asked == [("turn.take", "database", "patroni")]
 
 
 def test_without_a_turn_nothing_is_drained(turn: ModuleType, host: Host) -> None:
