@@ -223,6 +223,7 @@ def test_a_rule_added_by_hand_is_removed() -> None:
     assert "99" not in run("fw", "ufw", "show", "added")
 
 
+@pytest.mark.proof
 def test_a_rule_of_the_settings_is_kept() -> None:
     """S7: An apply adds the operator's rules and keeps them, until the settings have them no
     more.
