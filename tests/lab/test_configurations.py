@@ -200,6 +200,7 @@ CHECKS = {
         "s1",
         *("odoo.service", "node.service", "haproxy.service"),
         *("gluster-mountable.service", "gluster-mount-again.service"),
+        *("salina-health.socket", "salina-health.service", "pgbouncer.service"),
         spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "units of database hosts": units(
@@ -228,7 +229,8 @@ OTHERS = (
     *("/etc/hosts", "/etc/salina/", "/etc/salt/", "/etc/odoo/environment", "/etc/node/", "/opt/"),
     "/usr/local/sbin/patroni-initdb",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
-    "/usr/local/lib/salina-load/",
+    *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
+    "/usr/sbin/policy-rc.d",
     *("/usr/local/sbin/gluster-mountable", f"{UNITS}mnt-nas.mount.d/"),  # a boot tries them
 )
 

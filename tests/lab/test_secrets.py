@@ -31,6 +31,7 @@ PLACES = {
     "app": {
         "/etc/odoo/odoo.conf": {"app-crm-database"},
         "/etc/odoo/environment": {"app-crm-database"},
+        "/etc/odoo/health.json": {"app-crm-database"},
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
     "database": {
