@@ -26,7 +26,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/yamllint --strict .
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
-	@.venv/bin/pytest --quiet tests/unit tests/render
+	@.venv/bin/pytest --quiet --numprocesses=auto --dist=loadfile tests/unit tests/render
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 

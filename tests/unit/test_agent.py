@@ -35,7 +35,7 @@ def application() -> Iterator[dict[str, Any]]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield {
             "address": "127.0.0.1",
             "port": server.server_port,
@@ -162,7 +162,7 @@ def test_both_sockets(daemon: agent.Agent, tmp_path: Path) -> None:
     for listening in (inside, outside):
         listening.listen()
         servers.append(agent.Server(listening, daemon))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
     connection = http.client.HTTPConnection(*outside.getsockname(), timeout=5)
     connection.request("GET", "/web/health", headers={agent.STATE_HEADER: UP})
     answer = connection.getresponse()

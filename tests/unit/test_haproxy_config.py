@@ -184,7 +184,7 @@ def running(conf_d: Path) -> Iterator[tuple[int, int]]:
     """HAProxy with the balancer's fragments before one app host: its ports for HTTP and HTTPS."""
     http, https = free_port(), free_port()
     host = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=host.serve_forever, daemon=True).start()
+    threading.Thread(target=host.serve_forever, args=(0.02,), daemon=True).start()
     servers = {"crm": [{"name": "s1", "address": "127.0.0.1", "port": host.server_port}]}
     own = {"address": "127.0.0.1", "http": http, "https": https, "health_port": host.server_port}
     assert judge(conf_d, fragment(servers=servers, **own)).returncode == 0

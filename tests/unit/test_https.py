@@ -75,7 +75,7 @@ def server(identity: Identity) -> Iterator[str]:
     context.verify_mode = ssl.CERT_REQUIRED
     daemon = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     daemon.socket = context.wrap_socket(daemon.socket, server_side=True)
-    threading.Thread(target=daemon.serve_forever, daemon=True).start()
+    threading.Thread(target=daemon.serve_forever, args=(0.02,), daemon=True).start()
     yield f"https://127.0.0.1:{daemon.server_address[1]}"
     daemon.shutdown()
     daemon.server_close()

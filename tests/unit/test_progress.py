@@ -426,7 +426,7 @@ def test_s12_a_watcher_sees_the_whole_change(
     assert "✓ applied" in "\n".join(lines)
 
 
-@pytest.mark.parametrize(("pid", "age"), [(2**22 + 1, 0), (os.getpid(), 60)])
+@pytest.mark.parametrize(("pid", "age"), [(2**22 + 1, 0), (os.getpid(), 60)], ids=["dead", "late"])
 def test_s12_a_watcher_notices_that_a_change_has_died(tmp_path: Path, pid: int, age: float) -> None:
     """S12: A killed change is not shown as a running one."""
     picture = begun()
