@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -30,6 +31,8 @@ GRAINS = {
 
 # Salt keeps early log lines for a handler that a test never sets up, and prints them at the end.
 salt._logging.shutdown_temp_handler()
+# pytest would format each of a hundred thousand lines of the compiler.
+logging.getLogger("salt").setLevel(logging.WARNING)
 
 
 class Minion:
