@@ -132,18 +132,14 @@ def catch_up() -> list[str]:
         return []
     late = _ask(absence.due(runner.behind(site), time.time()), "test.ping")
     if late:
-        try:
-            exclusive.take(site.change_file, f"the states of {', '.join(late)} after an absence")
-        except exclusive.BusyError:
+        if not _claimed(site, f"the states of {', '.join(late)} after an absence"):
             return []
         _apply(site, late)
         return late  # the schedule calls again for the joining hosts
     joining: dict[str, list[str]] = plan()["joining"]
     hosts = next(iter(joining.values()), [])  # the schedule calls again for the other pools
     if hosts:
-        try:
-            exclusive.take(site.change_file, f"the join of {', '.join(hosts)}")
-        except exclusive.BusyError:
+        if not _claimed(site, f"the join of {', '.join(hosts)}"):
             return []
         _join(site, hosts)
     return hosts
@@ -266,6 +262,15 @@ def _join(site: Site, hosts: list[str]) -> None:
         log.error("%s did not join: %s", ", ".join(hosts), error)
         raise RunnerError(f"{', '.join(hosts)} did not join: {error}")
     (site.state / join.ATTEMPT).unlink(missing_ok=True)
+
+
+def _claimed(site: Site, what: str) -> bool:
+    """Start a change in this process; return False if another process is changing the fleet."""
+    try:
+        exclusive.take(site.change_file, what)
+    except exclusive.BusyError:
+        return False
+    return True
 
 
 def _apply(site: Site, hosts: list[str]) -> None:

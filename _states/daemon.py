@@ -34,15 +34,8 @@ def current(
     unread = __salt__["daemon.outdated"](name, files, reloads=not restart)
     if not unread:
         return state.result(name, True, f"{name} has read its files")
-    action = "restart" if restart else "reload"
-    if __opts__["test"]:
-        when = ", in the turn of this host" if turn else ""
-        comment = f"{name} would {action}{when}, because {', '.join(unread)} changed"
-        return state.result(name, None, comment)
-    if turn:
-        __salt__["turn.take"](turn, f"{name} has to {action}")
-    commands.systemctl(__salt__, action, name)
-    return state.result(name, True, f"{name} was {action}ed", {"read": unread})
+    why = f"{', '.join(unread)} changed"
+    return _renewed(name, "restart" if restart else "reload", turn, why, {"read": unread})
 
 
 @state.fails_plainly
@@ -66,15 +59,8 @@ def upgraded(name: str, reload: bool = False, turn: str | None = None) -> dict[s
     replaced = __salt__["daemon.replaced"](name)
     if not replaced:
         return state.result(name, True, f"{name} runs the program on the disk")
-    action = "reload" if reload else "restart"
-    if __opts__["test"]:
-        when = ", in the turn of this host" if turn else ""
-        comment = f"{name} would {action}{when}, because {', '.join(replaced)} was replaced"
-        return state.result(name, None, comment)
-    if turn:
-        __salt__["turn.take"](turn, f"{name} was upgraded")
-    commands.systemctl(__salt__, action, name)
-    return state.result(name, True, f"{name} was {action}ed", {"replaced": replaced})
+    why = f"{', '.join(replaced)} was replaced"
+    return _renewed(name, "reload" if reload else "restart", turn, why, {"replaced": replaced})
 
 
 @state.fails_plainly
@@ -102,3 +88,16 @@ def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]
         return state.result(name, None, comment)
     __salt__["daemon.restart_afterwards"](name, unit)
     return state.result(name, True, f"{name} restarts when this job has ended", {"read": unread})
+
+
+def _renewed(
+    name: str, action: str, turn: str | None, why: str, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Reload or restart a service, in the turn of this host if there are turns for it."""
+    if __opts__["test"]:
+        when = ", in the turn of this host" if turn else ""
+        return state.result(name, None, f"{name} would {action}{when}, because {why}")
+    if turn:
+        __salt__["turn.take"](turn, f"{name} has to {action}")
+    commands.systemctl(__salt__, action, name)
+    return state.result(name, True, f"{name} was {action}ed", changes)

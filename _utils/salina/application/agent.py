@@ -34,7 +34,7 @@ SOCKET = "/run/salina-health.sock"
 DRAIN = "/run/salina/drain"
 """While this file exists and is fresh, the host takes no new requests."""
 LEASE = 120.0
-"""Seconds. A drain whose holder has not renewed it for so long has ended."""
+"""Seconds after which a turn, and with it the drain, has ended unless its holder renewed it."""
 EVERY = 5.0
 """Seconds between two checks of the same thing."""
 PATIENCE = 20.0
@@ -108,7 +108,7 @@ def draining(path: str, now: float) -> bool:
 def files(directory: str) -> str:
     """Return why a file in the shared directory cannot be written and read back, or "".
 
-    O_DIRECT passes by the caches of the kernel, which would answer for a dead mount.
+    The kernel first drops what it has cached, which could answer for a dead mount.
 
     Args:
         directory: the application's directory on the volume.

@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from salina.application.agent import LEASE
 from salina.common import file
-
-LEASE = 120.0
-"""Seconds after which a turn that was not renewed has ended."""
 
 Turns = dict[str, list["Turn"]]
 """The turns of each tier."""
