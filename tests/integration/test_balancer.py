@@ -218,8 +218,8 @@ def plain(at_hand: Path) -> Iterator[Balancer]:
     yield from start(at_hand, False)
 
 
-def test_s4_a_host_drains_itself(balancer: Balancer) -> None:
-    """S4: With 404 a host gets no new requests. Each check tells it how the balancer sees it."""
+def test_s12_a_host_drains_itself(balancer: Balancer) -> None:
+    """S12: With 404 a host gets no new requests. Each check tells it how the balancer sees it."""
 
     def view(name: str) -> agent.View:
         seen = agent.parse_state(balancer.applications[name].state)

@@ -30,7 +30,7 @@ def health(installation: Installation, *options: str) -> tuple[int, str, float]:
 
 
 def test_health(installation: Installation) -> None:
-    """S12: Every host has a line, silent ones too, and the exit code is not 0."""
+    """Every host has a line, silent ones too, and the exit code is not 0."""
     code, text, seconds = health(installation)
     print(text, f"{seconds:.1f} s")
     lines = {line.split()[1]: line for line in text.splitlines() if line[:1] in "✓✗"}
@@ -44,7 +44,7 @@ def test_health(installation: Installation) -> None:
 
 
 def test_health_as_json(installation: Installation) -> None:
-    """S12: Programs get the same, with the same exit code."""
+    """Programs get the same, with the same exit code."""
     code, text, _ = health(installation, "--out=json")
     found = json.loads(text)
     assert (code, found["healthy"], found["retcode"]) == (1, False, 1)

@@ -1,4 +1,4 @@
-"""The progress of a change on a real master: during it, at its end, and after an error (S12)."""
+"""The progress of a change on a real master: during it, at its end, and after an error."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def broken(installation: Installation) -> Iterator[None]:
     (installation.repository / "salt/harmless.sls").write_text(HARMLESS)
 
 
-def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal(
+def test_a_change_shows_its_progress_here_and_in_a_second_terminal(
     installation: Installation, slow: None
 ) -> None:
-    """S12: Step, host, state, elapsed and expected time are never older than two seconds. The end
+    """Step, host, state, elapsed and expected time are never older than two seconds. The end
     lists each step with its duration, and no warning of Salt appears.
     """
     (installation.state / "durations.json").write_text(json.dumps({"app": [40.0]}))
@@ -87,8 +87,8 @@ def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal(
     assert len(durations["app"]) == 2 and 3 <= durations["app"][1] < 40
 
 
-def test_s12_the_orchestration_itself_shows_its_progress(installation: Installation) -> None:
-    """S12: The commands of the README print the progress and the end as well."""
+def test_the_orchestration_itself_shows_its_progress(installation: Installation) -> None:
+    """The commands of the README print the progress and the end as well."""
     change = salt_run(installation, "state.orchestrate", "orch.deploy")
     change.follow()
     assert change.code == 0
@@ -101,8 +101,8 @@ def test_s12_the_orchestration_itself_shows_its_progress(installation: Installat
 
 
 @pytest.mark.parametrize("command", ["fleet.deploy", "state.orchestrate orch.deploy"])
-def test_s12_an_error_comes_first(installation: Installation, broken: None, command: str) -> None:
-    """S12, K5: The end begins with host, state, cause and next command, then lists the steps."""
+def test_an_error_comes_first(installation: Installation, broken: None, command: str) -> None:
+    """K5: The end begins with host, state, cause and next command, then lists the steps."""
     change = salt_run(installation, *command.split())
     change.follow()
     assert change.code == 1
@@ -126,10 +126,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_s12_a_faulty_topology_is_reported_first_and_without_a_traceback(
+def test_a_faulty_topology_is_reported_first_and_without_a_traceback(
     installation: Installation, command: str
 ) -> None:
-    """S12, K5: The output begins with the faults, and has neither tracebacks nor warnings."""
+    """K5: The output begins with the faults, and has neither tracebacks nor warnings."""
     _, content, faults = BAD["several faults"]
     file = installation.repository / "pillar/topology.yaml"
     good = file.read_bytes()
@@ -146,17 +146,15 @@ def test_s12_a_faulty_topology_is_reported_first_and_without_a_traceback(
         assert (refused.lines, refused.printed.splitlines()[0]) == ([], "salina: 3 faults")
 
 
-def test_s12_no_change_is_running(installation: Installation) -> None:
-    """S12: `fleet.watch` says so, and ends."""
+def test_no_change_is_running(installation: Installation) -> None:
+    """`fleet.watch` says so, and ends."""
     watching = salt_run(installation, "fleet.watch")
     watching.follow()
     assert (watching.code, watching.printed.strip()) == (0, "no change is running")
 
 
-def test_s12_a_watcher_notices_that_a_change_was_killed(
-    installation: Installation, slow: None
-) -> None:
-    """S12, K2: The watcher ends, and says that the change has not ended."""
+def test_a_watcher_notices_that_a_change_was_killed(installation: Installation, slow: None) -> None:
+    """K2: The watcher ends, and says that the change has not ended."""
     change = salt_run(installation, "fleet.deploy")
     watching = salt_run(installation, "fleet.watch", "timeout=60")
     assert change.process.stderr

@@ -76,7 +76,7 @@ def repaired(host: str, script: str) -> Iterator[None]:
 
 
 def test_both_commands_agree_and_are_fast() -> None:
-    """S12: Each host says the same to both commands, within a time that fits a busy machine."""
+    """Each host says the same to both commands, within a time that fits a busy machine."""
     well()
     took = {}
     found = {}
@@ -110,7 +110,7 @@ def test_s12_a_mount_that_hangs() -> None:
 
 @pytest.mark.proof
 def test_an_offline_brick() -> None:
-    """S12: glusterd is active, and the other two bricks serve."""
+    """glusterd is active, and the other two bricks serve."""
     with repaired("nas2", "gluster --mode=script volume start nas force"):
         lab.run("nas2", "pkill", "--signal=KILL", "--full", "brick-name /nas")
         said = told("nas2", "brick /nas")
@@ -120,7 +120,7 @@ def test_an_offline_brick() -> None:
 
 @pytest.mark.proof
 def test_an_inactive_firewall() -> None:
-    """S12: `ufw status` still says that the firewall is active."""
+    """`ufw status` still says that the firewall is active."""
     with repaired("fw", "ufw reload"):
         lab.shell("fw", "iptables -P INPUT ACCEPT; iptables -F INPUT")
         assert "active" in lab.run("fw", "ufw", "status")
@@ -129,7 +129,7 @@ def test_an_inactive_firewall() -> None:
 
 @pytest.mark.proof
 def test_a_process_for_long_requests_that_starts_again_and_again() -> None:
-    """S12: Odoo's master starts it again at once, so the unit stays active."""
+    """Odoo's master starts it again at once, so the unit stays active."""
     kill = "pkill --signal=KILL --full 'odoo-bin gevent'; sleep 3"
     for _ in range(2):
         lab.shell("s2", kill, check=False)
@@ -140,7 +140,7 @@ def test_a_process_for_long_requests_that_starts_again_and_again() -> None:
 
 @pytest.mark.proof
 def test_a_stopped_minion() -> None:
-    """S12: It is named at once; the host's own checks still reach `bin/lab status`."""
+    """It is named at once; the host's own checks still reach `bin/lab status`."""
     with repaired("fw", "systemctl start salt-minion"):
         lab.run("fw", "systemctl", "stop", "salt-minion")
         begun = time.monotonic()
@@ -162,7 +162,7 @@ def test_a_stopped_minion() -> None:
     ids=["damaged", "wrong"],
 )
 def test_a_bad_members_file(content: str, named: str) -> None:
-    """S12: It is a fault of the master, and no longer hidden."""
+    """It is a fault of the master, and no longer hidden."""
     before = lab.run("salt", "cat", MEMBERS, check=False)
     restore = f"printf %s '{before}' >{MEMBERS}" if before else f"rm -f {MEMBERS}"
     with repaired("salt", restore):

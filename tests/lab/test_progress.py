@@ -1,4 +1,4 @@
-"""The progress of a change, as its operator and a second terminal see it (S12)."""
+"""The progress of a change, as its operator and a second terminal see it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def initial() -> Iterator[None]:
 
 
 @pytest.mark.proof
-def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal() -> None:
-    """S12, B9: Step, host, state, elapsed and expected time are never older than two seconds. The
+def test_a_change_shows_its_progress_here_and_in_a_second_terminal() -> None:
+    """Step, host, state, elapsed and expected time are never older than two seconds. The
     end lists what changed and how long each step took, and no warning of Salt appears.
     """
     plan = json.loads(lab.salt_run("fleet.plan", "pool=app", f"count={INITIAL + 1}").stdout)
@@ -69,8 +69,8 @@ def test_s12_a_change_shows_its_progress_here_and_in_a_second_terminal() -> None
 
 
 @pytest.mark.proof
-def test_s12_the_commands_of_the_readme_show_it_too() -> None:
-    """S12: `state.orchestrate` prints the progress, the end, and then Salt's own summary."""
+def test_the_commands_of_the_readme_show_it_too() -> None:
+    """`state.orchestrate` prints the progress, the end, and then Salt's own summary."""
     for arguments in (["orch.deploy"], ["orch.scale", request(INITIAL + 1)]):
         change = salt_run("state.orchestrate", *arguments)
         change.follow()
@@ -83,8 +83,8 @@ def test_s12_the_commands_of_the_readme_show_it_too() -> None:
 
 
 @pytest.mark.proof
-def test_s12_make_up_shows_the_deployment() -> None:
-    """S12: `make up` prints the same lines, in a log at least every two seconds."""
+def test_make_up_shows_the_deployment() -> None:
+    """`make up` prints the same lines, in a log at least every two seconds."""
     up = Watched([str(lab.LAB), "up"], merged=True)
     up.follow()
     assert up.code == 0, up.output
@@ -96,8 +96,8 @@ def test_s12_make_up_shows_the_deployment() -> None:
 
 
 @pytest.mark.proof
-def test_s12_an_error_comes_first() -> None:
-    """S12, K5: A refused request begins with its fault and has no traceback above it."""
+def test_an_error_comes_first() -> None:
+    """K5: A refused request begins with its fault and has no traceback above it."""
     refused = salt_run("fleet.scale", "pool=app", "count=99")
     refused.follow()
     assert refused.code == 1

@@ -1,4 +1,4 @@
-"""S4: Changes that users never notice: hosts restart in their turns, under traffic."""
+"""S12: Changes that users never notice: hosts restart in their turns, under traffic."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
-    """S4: A limit of Odoo, and the files of nginx, pgbouncer and the balancer."""
+    """S12: A limit of Odoo, and the files of nginx, pgbouncer and the balancer."""
     before = started("odoo")
     with ExitStack() as changes, nobody_notices():
         for path, script in {
@@ -100,7 +100,7 @@ def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
 
 @pytest.mark.proof
 def test_an_upgraded_package_restarts_in_its_turn() -> None:
-    """S4: apt restarts nothing that would fail a request; the next apply does, in turns.
+    """S12: apt restarts nothing that would fail a request; the next apply does, in turns.
 
     The package of nginx hands over to the new program by itself, without losing a request.
     """

@@ -1,4 +1,4 @@
-"""S4, S12: The health agent of an app host."""
+"""S12: The health agent of an app host."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def daemon(
     ],
 )
 def test_how_a_balancer_sees_the_host(text: str, view: agent.View) -> None:
-    """S4: The header of HAProxy's health check."""
+    """S12: The header of HAProxy's health check."""
     assert agent.parse_state(text) == ("lb1", view)
 
 
@@ -91,7 +91,7 @@ def test_who_serves(view: agent.View, serving: bool, others: bool) -> None:
 
 
 def test_it_passes_the_check_on_to_the_application(daemon: agent.Agent) -> None:
-    """S4: The time of a check is still the time of the application."""
+    """S12: The time of a check is still the time of the application."""
     assert daemon.verdict() == (200, "healthy")
     daemon.application["path"] = "/500"
     assert daemon.verdict() == (503, "application: status 500")
@@ -100,7 +100,7 @@ def test_it_passes_the_check_on_to_the_application(daemon: agent.Agent) -> None:
 
 
 def test_a_drain_comes_first_and_ends_by_itself(daemon: agent.Agent) -> None:
-    """S4: 404 stands for no new requests. A drain that nobody renews has ended."""
+    """S12: 404 stands for no new requests. A drain that nobody renews has ended."""
     drain = Path(agent.DRAIN)
     drain.touch()
     assert daemon.verdict() == (404, "draining")
@@ -153,7 +153,7 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_sockets(daemon: agent.Agent, tmp_path: Path) -> None:
-    """S4: A balancer gets the status; a process of this host gets everything, with the views."""
+    """S12: A balancer gets the status; a process of this host gets everything, with the views."""
     path = str(tmp_path / "socket")
     inside, outside = socket.socket(socket.AF_UNIX), socket.socket()
     inside.bind(path)

@@ -171,7 +171,7 @@ def one() -> Iterator[Result]:
 def test_each_part_is_printed_and_stored_when_it_ends(
     monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], results: Callable[[], list[str]]
 ) -> None:
-    """S12: A part sees the results of the part before it on the screen and in the file."""
+    """A part sees the results of the part before it on the screen and in the file."""
 
     def two() -> Iterator[Result]:
         assert "second" in printed()
@@ -196,7 +196,7 @@ def test_an_interrupted_benchmark_keeps_its_results_and_restores(
     number: int,
     code: int,
 ) -> None:
-    """S12: After Ctrl-C, a signal or an error, the results so far are there and nothing is left."""
+    """After Ctrl-C, a signal or an error, the results so far are there and nothing is left."""
     restored: list[str] = []
 
     def two() -> Iterator[Result]:
@@ -217,7 +217,7 @@ def test_an_interrupted_benchmark_keeps_its_results_and_restores(
 
 
 def test_ctrl_c_does_not_interrupt_what_restores(printed: Callable[[], str]) -> None:
-    """S12: Neither the actions nor their commands end, and each action is called."""
+    """Neither the actions nor their commands end, and each action is called."""
     restore.interruptible()
     restored: list[object] = []
 
@@ -247,7 +247,7 @@ def interrupt(*_: object, **__: object) -> None:
 def test_apply_restores_master_and_minions(
     monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str]
 ) -> None:
-    """S12: After an interruption, all hosts have their own settings again."""
+    """After an interruption, all hosts have their own settings again."""
     ran: list[tuple[str, str]] = []
     machines = [SimpleNamespace(name=name) for name in ("salt", "s1")]
     plan: Any = SimpleNamespace(master=machines[0], minions=machines)
@@ -280,7 +280,7 @@ def test_apply_restores_master_and_minions(
 def test_balance_restores_the_slow_host_and_the_balancer(
     monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], fails: Callable[..., None] | None
 ) -> None:
-    """S12: The balancer gets its setting back, even if the host cannot be healed."""
+    """The balancer gets its setting back, even if the host cannot be healed."""
     done: list[object] = []
     way = SimpleNamespace(with_header=lambda _: way, load=lambda *_: None, targets=())
     monkeypatch.setattr(balance.shutil, "which", lambda _: "h2load")

@@ -1,4 +1,4 @@
-"""Issue 12: `salt-run fleet.health`, and how the hosts' answers become one picture."""
+"""`salt-run fleet.health`, and how the hosts' answers become one picture."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fleet:
 
 
 def test_every_host_and_tier_has_a_line(fleet: Fleet) -> None:
-    """Issue 12: One publish asks all hosts."""
+    """One publish asks all hosts."""
     lines = fleet.health().splitlines()
     assert fleet.asked == [sorted(fleet.fleet.hosts)]
     names = [line.split()[1] for line in lines]
@@ -94,7 +94,7 @@ def test_every_host_and_tier_has_a_line(fleet: Fleet) -> None:
 
 
 def test_a_fault_comes_first_and_ends_with_an_exit_code(fleet: Fleet) -> None:
-    """Issue 12: RunnerError makes salt-run end with exit code 1, and prints the same lines."""
+    """RunnerError makes salt-run end with exit code 1, and prints the same lines."""
     fleet.faults["s1"] = Finding("files", False, "/mnt/nas: no answer for 26 s")
     with pytest.raises(RunnerError) as raised:
         fleet.health()
@@ -105,7 +105,7 @@ def test_a_fault_comes_first_and_ends_with_an_exit_code(fleet: Fleet) -> None:
 
 
 def test_silent_minions_are_named(fleet: Fleet) -> None:
-    """Issue 12: The runner does not wait for a minion that is not connected."""
+    """The runner does not wait for a minion that is not connected."""
     fleet.silent, fleet.hanging = {"fw"}, {"bbdd1"}
     with pytest.raises(RunnerError) as raised:
         fleet.health()
@@ -116,7 +116,7 @@ def test_silent_minions_are_named(fleet: Fleet) -> None:
 
 
 def test_json(fleet: Fleet) -> None:
-    """Issue 12: With --out=json Salt prints the data; `retcode` is the exit code of salt-run."""
+    """With --out=json Salt prints the data; `retcode` is the exit code of salt-run."""
     found = fleet.health(output="json")
     assert found["outputter"] == "json"
     assert (found["data"]["healthy"], found["data"]["retcode"]) == (True, 0)
@@ -139,14 +139,14 @@ def test_json(fleet: Fleet) -> None:
 
 
 def test_a_wrong_clock_is_a_fault(fleet: Fleet) -> None:
-    """Issue 12: Each answer has the host's time."""
+    """Each answer has the host's time."""
     fleet.late = 60
     with pytest.raises(RunnerError, match="clock: 60 s behind the master"):
         fleet.health()
 
 
 def test_an_old_pillar_is_refreshed(fleet: Fleet) -> None:
-    """Issue 12: A minion with an old pillar makes old checks, so it gets a new one first."""
+    """A minion with an old pillar makes old checks, so it gets a new one first."""
     fleet.outdated = fleet.refreshable = {"s1", "s2"}
     assert fleet.health()
     assert fleet.refreshed == ["s1", "s2"] and fleet.asked[1:] == [["s1", "s2"]]
@@ -156,7 +156,7 @@ def test_an_old_pillar_is_refreshed(fleet: Fleet) -> None:
 
 
 def test_a_minion_without_the_function(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: A minion that was not synchronised yet says so."""
+    """A minion that was not synchronised yet says so."""
     said = {"retcode": 254, "ret": "'health.check' is not available."}
     monkeypatch.setattr(minions, "answers", lambda *_: dict.fromkeys(fleet.fleet.hosts, said))
     with pytest.raises(RunnerError, match=r"minion: 'health\.check' is not available"):
@@ -164,7 +164,7 @@ def test_a_minion_without_the_function(fleet: Fleet, monkeypatch: pytest.MonkeyP
 
 
 def test_a_wrong_members_file(fleet: Fleet) -> None:
-    """Issue 12: A member whose key the master has never accepted is a fault of the master."""
+    """A member whose key the master has never accepted is a fault of the master."""
     (fleet.folder / "pki/minions/s2").rename(fleet.folder / "pki/minions/s5")
     with pytest.raises(RunnerError) as raised:
         fleet.health()
@@ -184,7 +184,7 @@ def test_a_wrong_members_file(fleet: Fleet) -> None:
 def test_connected_minions(
     peers: list[str], hosts: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 12: The kernel of the master knows which minions are connected."""
+    """The kernel of the master knows which minions are connected."""
     shown = "".join(f"0 0 10.1.5.2:4505 {peer}\n" for peer in peers)
 
     def run(argv: list[str], **_: Any) -> Any:
@@ -212,7 +212,7 @@ def test_membership(accepted: list[str], changing: list[str], good: bool) -> Non
 
 
 def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: `health.check` makes the checks that the master prepared."""
+    """`health.check` makes the checks that the master prepared."""
     made: list[Any] = []
     monkeypatch.setattr(probes, "report", lambda wanted: made.append(wanted) or {"checks": []})
     pillar = fleets.pillar("nas1")
@@ -226,7 +226,7 @@ def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_both_callers_make_the_same_checks() -> None:
-    """Issue 12: The pillar has the checks that `bin/lab status` sends."""
+    """The pillar has the checks that `bin/lab status` sends."""
     whole = fleets.fleet()
     for host in whole.hosts.values():
         sent = health.checks(whole, host, fleets.definitions(whole.topology))

@@ -57,14 +57,14 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     return stream.getvalue()
 
 
-def test_s12_a_log_gets_every_line_of_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S12: Without a terminal, each line about the present is a plain line."""
+def test_a_log_gets_every_line_of_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, each line about the present is a plain line."""
     found = shown(monkeypatch, terminal=False)
     assert found.splitlines() == [f"  {line}" for line in PROGRESS.splitlines()]
 
 
-def test_s12_a_terminal_keeps_only_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S12: On a terminal, the lines about the present replace one another."""
+def test_a_terminal_keeps_only_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, the lines about the present replace one another."""
     found = shown(monkeypatch, terminal=True)
     assert "3 of 98 states changed ([x], y, z)  9 s" in found
     assert "  … storage" not in found  # only without its mark, in the line that is erased

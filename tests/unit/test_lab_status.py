@@ -90,7 +90,7 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
 
 
 def test_every_host_and_tier_as_json(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Issue 12: Each host makes its own checks; the exit code says whether all is well."""
+    """Each host makes its own checks; the exit code says whether all is well."""
     code, found = lab.look(capsys)
     assert (code, found["healthy"]) == (0, True), found
     assert set(found) == {"healthy", "hosts", "tiers", "service", "cloud", "faults"}
@@ -109,7 +109,7 @@ def test_every_host_and_tier_as_json(lab: Lab, capsys: pytest.CaptureFixture[str
 
 
 def test_dead_hosts_are_not_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Issue 12: A frozen or stopped host would not answer; its tier is not well."""
+    """A frozen or stopped host would not answer; its tier is not well."""
     lab.states |= {"salina-nas1": "FROZEN", "salina-s1": "STOPPED"}
     code, found = lab.look(capsys)
     assert (code, found["healthy"]) == (1, False)
@@ -122,7 +122,7 @@ def test_dead_hosts_are_not_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) 
 def test_a_damaged_members_file_is_a_fault_of_the_master(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Issue 12: Its reason is shown, and the initial members stand in."""
+    """Its reason is shown, and the initial members stand in."""
     lab.members('{"app": ["s1", ')
     code, found = lab.look(capsys)
     last = found["hosts"]["salt"]["checks"][-1]
@@ -133,7 +133,7 @@ def test_a_damaged_members_file_is_a_fault_of_the_master(
 
 
 def test_a_plausible_but_wrong_members_file(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Issue 12: `s2` has become `s5`: the file fits the topology, but s5 never had a key."""
+    """`s2` has become `s5`: the file fits the topology, but s5 never had a key."""
     lab.members('{"app": ["s1", "s5", "s3"]}')
     code, found = lab.look(capsys)
     last = found["hosts"]["salt"]["checks"][-1]
@@ -145,7 +145,7 @@ def test_a_plausible_but_wrong_members_file(lab: Lab, capsys: pytest.CaptureFixt
 
 
 def test_a_change_that_runs_is_no_fault(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Issue 12: While s4 joins, it may be a member before its key exists."""
+    """While s4 joins, it may be a member before its key exists."""
     lab.members('{"app": ["s1", "s2", "s3", "s4"]}')
     (lab.state / "unfinished.json").write_text('{"app": ["s4"]}')
     _, found = lab.look(capsys)
@@ -155,7 +155,7 @@ def test_a_change_that_runs_is_no_fault(lab: Lab, capsys: pytest.CaptureFixture[
 def test_a_silent_minion(
     lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 12: A host whose minion is dead makes its checks all the same."""
+    """A host whose minion is dead makes its checks all the same."""
     monkeypatch.setattr(minions, "answering", lambda _, asked, __: set(asked) - {"fw"})
     code, found = lab.look(capsys)
     assert code == 1 and "fw" in lab.probed

@@ -206,7 +206,7 @@ def test_obstacle(member: dict[str, Any], expected: str) -> None:
 def test_a_cluster_as_its_members_tell(
     members: list[tuple[Any, ...]], incomplete: str, pending: list[str]
 ) -> None:
-    """S4: Which members do not work yet, and in which order they restart."""
+    """S11: Which members do not work yet, and in which order they restart."""
     keys = ("name", "role", "state", "pending_restart")
     cluster = {"members": [dict(zip(keys, one, strict=False)) for one in members]}
     assert patroni.incomplete(cluster, synchronous=True) == incomplete

@@ -387,7 +387,7 @@ TWO = {"members": [{"name": "bbdd1", "role": "leader"}, {"name": "bbdd2", "role"
 
 
 def test_a_parameter_restarts_the_replica_then_the_old_primary() -> None:
-    """S4: The replica first; then it takes over, which restarts the old primary."""
+    """S11: The replica first; then it takes over, which restarts the old primary."""
     pending = Sequence(["bbdd2", "bbdd1"], ["bbdd2", "bbdd1"], [])
     answers = MEMBER | {
         "patroni.drift": {},
@@ -426,7 +426,7 @@ def test_a_restart_for_a_parameter_is_predicted() -> None:
 
 
 def test_a_lower_value_is_left_to_the_operator() -> None:
-    """S4: A replica never has less than its primary, so only a restart in place helps."""
+    """S11: A replica never has less than its primary, so only a restart in place helps."""
     answers = MEMBER | {
         "patroni.drift": {},
         "patroni.pending": ["bbdd2"],
@@ -540,7 +540,7 @@ def test_the_minion_restarts_when_the_job_has_ended() -> None:
 
 
 def test_a_daemon_takes_its_turn_before_it_restarts() -> None:
-    """S4: Without a turn nothing restarts."""
+    """S12: Without a turn nothing restarts."""
     given: Answers = {"daemon.outdated": ["/f"], "turn.take": "it has its turn"}
     module, salt = state("daemon", given)
     assert module.current("nginx", ["/f"], turn="app")["result"] is True
@@ -552,7 +552,7 @@ def test_a_daemon_takes_its_turn_before_it_restarts() -> None:
 
 
 def test_an_upgraded_daemon_restarts_in_its_turn() -> None:
-    """S4: The package restarted nothing; the next apply does."""
+    """S12: The package restarted nothing; the next apply does."""
     given: Answers = {"daemon.replaced": ["/usr/sbin/nginx"], "turn.take": "it has its turn"}
     module, salt = state("daemon", given)
     ret = module.upgraded("nginx", turn="app")

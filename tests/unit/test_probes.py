@@ -1,4 +1,4 @@
-"""Issue 12: The checks that a host makes of itself (salina.health.probes)."""
+"""The checks that a host makes of itself (salina.health.probes)."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_balancer_needs_every_server() -> None:
 
 
 def test_database_route_needs_one_server() -> None:
-    """Issue 12: The placeholder without a check does not count; the replica is down on purpose."""
+    """The placeholder without a check does not count; the replica is down on purpose."""
     assert list(probes.backends(ROUTE.format("UP"))) == [("haproxy database", True, "1 of 2 up")]
     assert list(probes.backends(ROUTE.format("DOWN"))) == [("haproxy database", False, "0 of 2 up")]
 
 
 def test_the_placeholder_has_no_check() -> None:
-    """Issue 12: The route's file has the placeholder that HAProxy shows as `no check`."""
+    """The route's file has the placeholder that HAProxy shows as `no check`."""
     text = (REPOSITORY / "salt/database_route/files/10-database.cfg").read_text()
     assert "server nobody 127.0.0.1:1 backup no-check" in text
 
@@ -99,7 +99,7 @@ def test_an_app_host_that_gets_no_requests(status: int, reason: str, shown: str)
 
 
 def test_the_agent_is_asked_over_its_socket(tmp_path: Path, monkeypatch: Any) -> None:
-    """Issue 12: The question and the answer are HTTP over a Unix socket."""
+    """The question and the answer are HTTP over a Unix socket."""
     path = str(tmp_path / "agent")
     monkeypatch.setattr(probes, "AGENT", path)
     assert probes.made("agent", {}) == [("agent", False, "not deployed (agent is missing)")]
@@ -138,7 +138,7 @@ def listening() -> Iterator[HTTPServer]:
 
 
 def test_live(listening: HTTPServer, monkeypatch: Any) -> None:
-    """Issue 12: The process for long requests must listen; its age is that of the port's owner."""
+    """The process for long requests must listen; its age is that of the port's owner."""
     port = listening.server_port
     assert probes.listener(port) == os.getpid()
     monkeypatch.setattr(probes, "age_of", lambda _: 100.0)
@@ -154,7 +154,7 @@ def test_live(listening: HTTPServer, monkeypatch: Any) -> None:
     ("age", "parent", "good"), [(5, 300, False), (5, 20, True), (300, 300, True), (40, 300, True)]
 )
 def test_a_process_that_starts_again_and_again(age: float, parent: float, good: bool) -> None:
-    """Issue 12: It is much younger than its master, which starts it again at once."""
+    """It is much younger than its master, which starts it again at once."""
     found = probes.young(age, parent)
     assert found[1] == good
     assert good or found[2] == "its process started again 5 s ago"
@@ -219,7 +219,7 @@ def test_full_brick(free: int, good: bool, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_offline_brick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: glusterd is active and the volume is started while the brick's process is dead."""
+    """Glusterd is active and the volume is started while the brick's process is dead."""
     found = stored(monkeypatch, [HEALER])
     assert found["volume nas"] == (True, "started")
     assert found["peers"] == (True, "1 of 1 connected")
@@ -240,7 +240,7 @@ def test_only_replicas_have_something_to_heal(
 
 
 def test_files_that_wait_to_be_healed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: The index of the brick names them, and something must heal them."""
+    """The index of the brick names them, and something must heal them."""
     assert stored(monkeypatch, [BRICK, HEALER])["heal"] == (True, "0 entries to heal")
     assert stored(monkeypatch, [BRICK, HEALER], waiting=2)["heal"] == (False, "2 entries to heal")
     words = "0 entries to heal, the self-heal daemon does not run"
@@ -266,7 +266,7 @@ def test_an_answer_that_is_not_xml(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_member_without_quorum(
     status: int, body: str, found: tuple[bool, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 12: The unit of etcd is active, but a read that needs the majority fails."""
+    """The unit of etcd is active, but a read that needs the majority fails."""
     monkeypatch.setattr(probes, "get", lambda *_, **__: (status, body))
     assert probes.made("etcd", {"address": "10.1.4.21", "port": 2379}) == [("etcd", *found)]
 
@@ -310,13 +310,13 @@ LEADER = ("leader", "running", 0)
     ],
 )
 def test_a_stuck_replica(replica: tuple[str, str, int | str], good: bool, shown: str) -> None:
-    """Issue 12: A replica must stream, and its lag has a bound."""
+    """A replica must stream, and its lag has a bound."""
     found = list(probes.members(cluster(bbdd1=LEADER, bbdd2=replica), "bbdd2", LAG, True))
     assert found == [("patroni", good, shown)]
 
 
 def test_a_replica_that_receives_and_does_not_apply() -> None:
-    """Issue 12: Patroni's `lag` counts what was received; `replay_lag` what was applied."""
+    """Patroni's `lag` counts what was received; `replay_lag` what was applied."""
     members = cluster(bbdd1=LEADER, bbdd2=("sync_standby", "streaming", 0))
     members[1] |= {"receive_lag": 0, "replay_lag": LAG + 1}
     ((_, good, detail),) = probes.members(members, "bbdd2", LAG, True)
@@ -325,7 +325,7 @@ def test_a_replica_that_receives_and_does_not_apply() -> None:
 
 @pytest.mark.parametrize("pause", [True, False])
 def test_a_paused_failover(pause: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: Everything works, but nothing would replace a dead primary."""
+    """Everything works, but nothing would replace a dead primary."""
     members = cluster(bbdd1=LEADER, bbdd2=("sync_standby", "streaming", 0))
     answer = json.dumps({"members": members, **({"pause": True} if pause else {})})
     monkeypatch.setattr(probes, "get", lambda *_, **__: (200, answer))
@@ -344,7 +344,7 @@ def test_a_paused_failover(pause: bool, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_no_synchronous_standby(role: str, good: bool, shown: str) -> None:
-    """Issue 12: The primary reports it, if the setting wants one and there is a second host."""
+    """The primary reports it, if the setting wants one and there is a second host."""
     members = cluster(bbdd1=LEADER, bbdd2=(role, "streaming", 0))
     works = ("patroni", True, "leader running")
     assert list(probes.members(members, "bbdd1", LAG, True)) == [
@@ -380,7 +380,7 @@ def block(unit: str, count: int, started: float) -> str:
 
 
 def test_a_unit_that_restarts_again_and_again() -> None:
-    """Issue 12: It is active between two restarts; three restarts, one just now, are a fault."""
+    """It is active between two restarts; three restarts, one just now, are a fault."""
     calm = [block("old.service", 9, 900), block("one.service", 2, 995), "Id=x.service\n"]
     assert probes.restarting("\n".join(calm), 1000) == ""
     loop = "\n".join([*calm, block("odoo.service", 4, 995)])
@@ -410,7 +410,7 @@ CLOSED = "-P INPUT DROP\n-A INPUT -j ufw-before-logging-input\n-A INPUT -j ufw-b
     ],
 )
 def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: The kernel's rules count; `ufw status` is active even if they were flushed."""
+    """The kernel's rules count; `ufw status` is active even if they were flushed."""
     fault = probes.open_to_all(rules, "ufw")
     assert fault.startswith(found) and bool(fault) == bool(found)
     monkeypatch.setattr(probes, "_has_ipv6", lambda: False)
@@ -420,7 +420,7 @@ def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.Monkey
 
 
 def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: A host with IPv6 has a second set of rules."""
+    """A host with IPv6 has a second set of rules."""
     rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}
     monkeypatch.setattr(probes, "_has_ipv6", lambda: True)
     monkeypatch.setattr(probes, "command", lambda *argv: rules[argv[0]])
@@ -431,7 +431,7 @@ def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_disk() -> None:
-    """Issue 12: Space, inodes, and a file system that the kernel made read-only after an error."""
+    """Space, inodes, and a file system that the kernel made read-only after an error."""
     some = {"f_bavail": 10**6, "f_frsize": 4096, "f_files": 10, "f_favail": 5, "f_flag": 0}
 
     def judged(**other: int) -> str:
@@ -457,7 +457,7 @@ def test_a_full_disk() -> None:
     ],
 )
 def test_an_expired_certificate(left: int, good: bool, shown: str) -> None:
-    """Issue 12: The host's certificate is reported before it expires."""
+    """The host's certificate is reported before it expires."""
     now = datetime(2026, 11, 28, tzinfo=UTC)
     end = (now + timedelta(days=left)).strftime("%b %d %H:%M:%S %Y GMT")
     assert probes.expiry("certificate", end, 15, now.timestamp()) == ("certificate", good, shown)
@@ -470,7 +470,7 @@ def test_the_certificate_is_read_with_openssl(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_wrong_clock() -> None:
-    """Issue 12: A host's time must lie between the question and the answer, or near."""
+    """A host's time must lie between the question and the answer, or near."""
     assert health.clock(100.0, 99.0, 101.0).good
     assert health.clock(98.0, 100.0, 103.0).good and health.clock(105.0, 100.0, 103.0).good
     slow, fast = health.clock(40.0, 100.0, 103.0), health.clock(163.0, 100.0, 103.0)
@@ -500,7 +500,7 @@ def test_check_that_cannot_be_made_is_not_good(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_check_that_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 12: The checks run side by side, and together they have a bound."""
+    """The checks run side by side, and together they have a bound."""
     never = threading.Event()
 
     def hanging() -> Iterator[probes.Check]:
@@ -528,7 +528,7 @@ def test_a_report_has_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_runs_by_plain_python_from_its_standard_input() -> None:
-    """Issue 12: `bin/lab status` works on hosts that have neither Salt nor a living minion."""
+    """`bin/lab status` works on hosts that have neither Salt nor a living minion."""
     assert probes.__file__
     text = Path(probes.__file__).read_text()
     done = subprocess.run(
@@ -587,6 +587,6 @@ def test_a_host_is_asked_for_its_own_application() -> None:
 
 
 def test_only_a_second_database_host_can_be_a_standby() -> None:
-    """Issue 12: A fleet with one database host has no synchronous standby."""
+    """A fleet with one database host has no synchronous standby."""
     assert checks("bbdd1", "default")["patroni"]["synchronous"] is True
     assert checks("all", "one-host")["patroni"]["synchronous"] is False

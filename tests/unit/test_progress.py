@@ -1,4 +1,4 @@
-"""The progress of a change: what events mean, how long steps take, what an operator sees (S12)."""
+"""The progress of a change: what events mean, how long steps take, what an operator sees."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def begun(durations: dict[str, list[float]] | None = None) -> Picture:
     return picture
 
 
-def test_s12_the_present_has_step_host_state_elapsed_and_usual_time() -> None:
-    """S12: Each running step has its hosts, their states, and the elapsed and the usual time."""
+def test_the_present_has_step_host_state_elapsed_and_usual_time() -> None:
+    """Each running step has its hosts, their states, and the elapsed and the usual time."""
     assert begun(EARLIER).live(110) == [
         "… alone  7 s of about 50 s; in all 10 s of about 43 s",
         "    lb1      applies its states  7 s",
@@ -68,8 +68,8 @@ def test_s12_the_present_has_step_host_state_elapsed_and_usual_time() -> None:
     assert first == "… alone  7 s; in all 10 s"
 
 
-def test_s12_what_has_ended_stays_with_its_outcome() -> None:
-    """S12: Each host's line says what changed; each step's line says how long it took."""
+def test_what_has_ended_stays_with_its_outcome() -> None:
+    """Each host's line says what changed; each step's line says how long it took."""
     picture = begun()
     picture.see("salt/job/21/ret/s4", {"retcode": 0, "return": GOOD}, 120)
     picture.see("salt/job/20/ret/lb1", {"retcode": 0, "return": {}}, 121)
@@ -86,8 +86,8 @@ def test_s12_what_has_ended_stays_with_its_outcome() -> None:
     assert picture.live(250) == ["… next: done; in all 2 min 30 s"]
 
 
-def test_s12_a_runner_says_what_its_hosts_do() -> None:
-    """S12: A runner's notes name the hosts that its step still waits for."""
+def test_a_runner_says_what_its_hosts_do() -> None:
+    """A runner's notes name the hosts that its step still waits for."""
     picture = Picture.begin("app: add s4", STEPS, {}, 100, 7)
     picture.see("salt/run/1/args", ready("nas1", "lb1"), 100)
     waits = {"hosts": ["nas1", "lb1"], "state": "does not\x1b[2J answer yet", "done": False}
@@ -119,8 +119,8 @@ def test_other_events_change_nothing(tag: str, data: dict[str, Any]) -> None:
     assert picture == begun()
 
 
-def test_s12_the_end_lists_what_changed_and_how_long_each_step_took() -> None:
-    """S12: Each step has its duration, and each host its changes."""
+def test_the_end_lists_what_changed_and_how_long_each_step_took() -> None:
+    """Each step has its duration, and each host its changes."""
     picture = begun()
     for host, job in (("s4", 21), ("nas1", 21), ("lb1", 20)):
         picture.see(f"salt/job/{job}/ret/{host}", {"retcode": 0, "return": GOOD}, 120)
@@ -138,8 +138,8 @@ def test_s12_the_end_lists_what_changed_and_how_long_each_step_took() -> None:
     ]
 
 
-def test_s12_the_end_begins_with_the_error() -> None:
-    """S12, K5: The error comes first; steps that were not taken are named as such."""
+def test_the_end_begins_with_the_error() -> None:
+    """K5: The error comes first; steps that were not taken are named as such."""
     picture = begun()
     picture.finish("s4: c (pkg.installed)\n  no package\nnext: salt s4 state.apply", {}, 123)
     assert picture.end.splitlines()[:4] == [
@@ -151,8 +151,8 @@ def test_s12_the_end_begins_with_the_error() -> None:
     assert picture.end.splitlines()[-1] == "  - done     not done"
 
 
-def test_s12_expected_times_are_those_of_earlier_changes() -> None:
-    """S12: A step's usual time is the median of its last durations; a failed step has no part."""
+def test_expected_times_are_those_of_earlier_changes() -> None:
+    """A step's usual time is the median of its last durations; a failed step has no part."""
     picture = begun({"answer": [1.0, 9.0, 2.0]})
     assert picture.steps[0].usual == 2.0
     assert picture.usual is None  # because not all steps have been taken before
@@ -229,8 +229,8 @@ def test_results_of_the_steps_that_were_taken() -> None:
 # The screen
 
 
-def test_s12_a_log_is_never_older_than_the_heartbeat() -> None:
-    """S12: A line about the present follows each event, and each second without an event."""
+def test_a_log_is_never_older_than_the_heartbeat() -> None:
+    """A line about the present follows each event, and each second without an event."""
     reading, writing = os.pipe()
     shown = screen.Screen(writing)
     live = ["… applied  6 s", "    s4       applies its states  6 s", "    nas1     x"]
@@ -245,8 +245,8 @@ def test_s12_a_log_is_never_older_than_the_heartbeat() -> None:
     assert screen.HEARTBEAT + follow.TICK < 2
 
 
-def test_s12_a_terminal_shows_the_present_in_place() -> None:
-    """S12: Lines about the present replace one another, and never wrap."""
+def test_a_terminal_shows_the_present_in_place() -> None:
+    """Lines about the present replace one another, and never wrap."""
     outer, inner = pty.openpty()
     termios.tcsetwinsize(inner, (24, 80))
     shown = screen.Screen(inner)
@@ -319,10 +319,10 @@ def seen(state: Path, line: str) -> None:
         time.sleep(0.02)
 
 
-def test_s12_a_change_is_followed_until_its_end(
+def test_a_change_is_followed_until_its_end(
     bus: list[tuple[str, dict[str, Any]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """S12: It is printed, it is there for other processes, and its durations are kept."""
+    """It is printed, it is there for other processes, and its durations are kept."""
     begin(tmp_path, steps=STEPS[1:])
     begin(tmp_path)  # the orchestration says so again, with another step, and nothing begins again
     bus += [
@@ -348,13 +348,13 @@ def test_s12_a_change_is_followed_until_its_end(
     assert sorted(file.name for file in tmp_path.iterdir()) == [follow.DURATIONS, follow.PICTURE]
 
 
-def test_s12_a_busy_disk_does_not_keep_the_screen_waiting(
+def test_a_busy_disk_does_not_keep_the_screen_waiting(
     bus: list[tuple[str, dict[str, Any]]],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """S12: The lines appear while a picture is still being written; then the latest is written."""
+    """The lines appear while a picture is still being written; then the latest is written."""
     free, written = Event(), []
 
     def write(_: Path, text: str) -> None:
@@ -381,10 +381,10 @@ def test_s12_a_busy_disk_does_not_keep_the_screen_waiting(
     assert latest and latest.ended and len(written) <= 3
 
 
-def test_s12_a_failed_change_teaches_nothing(
+def test_a_failed_change_teaches_nothing(
     bus: list[tuple[str, dict[str, Any]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """S12: A runner can return the text of the end; then it is not printed a second time."""
+    """A runner can return the text of the end; then it is not printed a second time."""
     begin(tmp_path)
 
     def fail() -> str:
@@ -396,20 +396,20 @@ def test_s12_a_failed_change_teaches_nothing(
     assert not (tmp_path / follow.DURATIONS).exists()
 
 
-def test_s12_only_an_operator_sees_the_lines(
+def test_only_an_operator_sees_the_lines(
     bus: list[tuple[str, dict[str, Any]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """S12: The reactor and the schedule print nothing, and a watcher sees their changes."""
+    """The reactor and the schedule print nothing, and a watcher sees their changes."""
     begin(tmp_path, cli="salt-master")
     seen(tmp_path, "app: add s4: 4 steps")
     follow.end("", {})
     assert capfd.readouterr().err == ""
 
 
-def test_s12_a_watcher_sees_the_whole_change(
+def test_a_watcher_sees_the_whole_change(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S12: A second terminal shows what has happened, what happens, and the end."""
+    """A second terminal shows what has happened, what happens, and the end."""
     picture = begun(EARLIER)
     picture.pid, picture.at = os.getpid(), time.time()
     follow.write(tmp_path, progress.dumps(picture))
@@ -427,8 +427,8 @@ def test_s12_a_watcher_sees_the_whole_change(
 
 
 @pytest.mark.parametrize(("pid", "age"), [(2**22 + 1, 0), (os.getpid(), 60)], ids=["dead", "late"])
-def test_s12_a_watcher_notices_that_a_change_has_died(tmp_path: Path, pid: int, age: float) -> None:
-    """S12: A killed change is not shown as a running one."""
+def test_a_watcher_notices_that_a_change_has_died(tmp_path: Path, pid: int, age: float) -> None:
+    """A killed change is not shown as a running one."""
     picture = begun()
     picture.pid, picture.at = pid, time.time() - age
     follow.write(tmp_path, progress.dumps(picture))
@@ -482,10 +482,10 @@ def test_k5_an_error_is_printed_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize("failed", [[], [orchestration.Failure("s1", "x", "y", "salt s1 z")]])
-def test_s12_one_command_makes_a_change_and_shows_it(
+def test_one_command_makes_a_change_and_shows_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failed: list[orchestration.Failure]
 ) -> None:
-    """S12: `fleet.deploy` returns the text of the end, or fails with it."""
+    """`fleet.deploy` returns the text of the end, or fails with it."""
     begun: list[str] = []
     monkeypatch.setattr(
         runner, "site", lambda _: type("Site", (), {"fleet": fleets.fleet(), "state": tmp_path})()

@@ -44,7 +44,7 @@ def test_newer(tmp_path: Path) -> None:
 
 
 def test_replaced() -> None:
-    """S4: An upgrade replaced the program and a library; a deleted data file does not count."""
+    """S12: An upgrade replaced the program and a library; a deleted data file does not count."""
     maps = (
         "55d0 r-xp 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"
         "55d1 r--p 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"

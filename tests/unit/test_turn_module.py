@@ -1,4 +1,4 @@
-"""S4: A host takes its turn: the module that drains it, and the state that ends the turn."""
+"""S12: A host takes its turn: the module that drains it, and the state that ends the turn."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def turn(host: Host) -> ModuleType:
 
 
 def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, host: Host) -> None:
-    """S4: Without requests the service restarts; with requests again the next host may."""
+    """S12: Without requests the service restarts; with requests again the next host may."""
     assert turn.serving()
     assert turn.take("app", "odoo", wait=0, drain=0) == "it has its turn and no requests"
     assert turn.held() == ["app"]
@@ -76,14 +76,14 @@ def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, 
 
 
 def test_a_host_that_serves_nobody_needs_no_turn(turn: ModuleType, host: Host) -> None:
-    """S4: So a first deployment is not slower, and a broken host is repaired at once."""
+    """S12: So a first deployment is not slower, and a broken host is repaired at once."""
     host.view = agent.View("DOWN", 0, 200, 0)
     assert turn.take("app", "odoo") == "it serves no requests, so it needs no turn"
     assert host.asked == [] and turn.held() == []
 
 
 def test_a_new_host_needs_no_turn(turn: ModuleType, host: Host) -> None:
-    """S4: It has no agent yet, so no balancer knows it. Another role of it takes its turn."""
+    """S12: It has no agent yet, so no balancer knows it. Another role of it takes its turn."""
 
     def ask() -> dict[str, Any]:
         raise FileNotFoundError(agent.SOCKET)
@@ -97,7 +97,7 @@ def test_a_new_host_needs_no_turn(turn: ModuleType, host: Host) -> None:
 
 
 def test_without_a_turn_nothing_is_drained(turn: ModuleType, host: Host) -> None:
-    """S4: The message names the holder."""
+    """S12: The message names the holder."""
     host.refusals = ["s2 has the turn"]
     with pytest.raises(CommandExecutionError, match="s2 has the turn"):
         turn.take("app", "odoo", wait=0)
@@ -105,7 +105,7 @@ def test_without_a_turn_nothing_is_drained(turn: ModuleType, host: Host) -> None
 
 
 def test_the_last_host_that_serves_does_not_leave(turn: ModuleType, host: Host) -> None:
-    """S4: While no other host of the tier serves, this one stays."""
+    """S12: While no other host of the tier serves, this one stays."""
     host.view = agent.View("UP", 100, 100, 0)
     with pytest.raises(CommandExecutionError, match="lb1 sends requests to no other host now"):
         turn.take("app", "odoo", wait=0)
@@ -119,7 +119,7 @@ def test_long_requests_are_waited_for_with_a_bound(turn: ModuleType, host: Host)
 
 
 def test_an_unhealthy_host_says_so_and_keeps_its_turn(turn: ModuleType, host: Host) -> None:
-    """S4: The next host would meet the same fault."""
+    """S12: The next host would meet the same fault."""
     turn.take("app", "odoo", wait=0, drain=0)
     host.view, host.status = agent.View("DOWN", 0, 200, 0), 503
     failure = turn.end(wait=0)
@@ -128,7 +128,7 @@ def test_an_unhealthy_host_says_so_and_keeps_its_turn(turn: ModuleType, host: Ho
 
 
 def test_the_next_apply_ends_what_a_killed_one_left(turn: ModuleType, host: Host) -> None:
-    """S4, K2: The file of the drain names the turn, also after its lease."""
+    """S12, K2: The file of the drain names the turn, also after its lease."""
     turn.take("app", "odoo", wait=0, drain=0)
     then = time.time() - agent.LEASE - 1
     os.utime(host.drain, (then, then))
@@ -146,7 +146,7 @@ def test_two_roles_of_a_host(turn: ModuleType, host: Host) -> None:
 
 @pytest.mark.parametrize("test", [False, True])
 def test_the_last_state_ends_the_turn(test: bool) -> None:
-    """S4: It fails when the host does not serve, and predicts without a change."""
+    """S12: It fails when the host does not serve, and predicts without a change."""
     for held, failure, result in (([], "", True), (["app"], "", True), (["app"], "dead", False)):
         salt = {"turn_held": lambda held=held: held, "turn_end": lambda failure=failure: failure}
         ret = states("turn", test, **salt).ended("turn")

@@ -1,4 +1,4 @@
-"""S4: The turns of hosts that restart something, as the master keeps them."""
+"""S12: The turns of hosts that restart something, as the master keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def held(host: str = "s1", failure: str = "") -> Turn:
 
 
 def test_one_host_at_a_time() -> None:
-    """S4: The second host waits, and learns who has the turn, since when, and for what."""
+    """S12: The second host waits, and learns who has the turn, since when, and for what."""
     now, refused = turns.take([], "s1", "odoo has to restart", 1, 100)
     assert (now, refused) == ([held()], "")
     assert turns.take(now, "s2", "nginx", 1, 130) == (
@@ -33,14 +33,14 @@ def test_the_holder_renews_its_turn() -> None:
 
 
 def test_a_turn_ends_with_its_holder() -> None:
-    """S4: Nobody renews the turn of a host that died; a host that left the fleet has none."""
+    """S12: Nobody renews the turn of a host that died; a host that left the fleet has none."""
     assert turns.current([held()], HOSTS, 100 + LEASE - 1) == [held()]
     assert turns.current([held()], HOSTS, 100 + LEASE + 1) == []
     assert turns.current([held()], ["s2", "s3"], 101) == []
 
 
 def test_a_host_that_is_not_healthy_afterwards_keeps_the_others_from_the_same() -> None:
-    """S4: A failed turn does not end by itself, and the message says what to do."""
+    """S12: A failed turn does not end by itself, and the message says what to do."""
     failed = turns.end([held()], "s1", "no answer")
     assert failed == [held(failure="no answer")]
     later = turns.current(failed, HOSTS, 10_000)
