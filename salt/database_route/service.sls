@@ -1,0 +1,36 @@
+# pgbouncer restarts in the turn of its host, because the application's connections end with it.
+include:
+  - database_route.configuration
+
+database-route-service:
+  service.running:
+    - name: pgbouncer
+    - enable: True
+    - require:
+        - module: database-route-unit-loaded
+        - file: database-route-pgbouncer.ini
+        - file: database-route-userlist.txt
+
+database-route-upgraded:
+  daemon.upgraded:
+    - name: pgbouncer
+    - turn: app
+    - require:
+        - service: database-route-service
+
+# Only a restart moves pgbouncer to another port.
+database-route-restarted:
+  daemon.current:
+    - name: pgbouncer
+    - files: [/etc/pgbouncer/pgbouncer.ini]
+    - restart: True
+    - turn: app
+    - require:
+        - daemon: database-route-upgraded
+
+database-route-reloaded:
+  daemon.current:
+    - name: pgbouncer
+    - files: [/etc/pgbouncer/userlist.txt, {{ pillar.database_route.ca }}]
+    - require:
+        - daemon: database-route-restarted
