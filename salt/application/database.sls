@@ -8,5 +8,5 @@ application-database:
     - name: {{ app.database.name }}
     - wait: {{ app.settings.wait }}
     - require:
-        - sls: database_route.configuration
-        - sls: database_route.service
+        - daemon: haproxy-reloaded
+        - daemon: database-route-reloaded

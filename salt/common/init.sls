@@ -4,6 +4,7 @@ include:
   - common.packages
   - common.hosts
   - common.minion
+  - common.turn
   - tls
   - ufw
 
@@ -14,8 +15,3 @@ pillar-refreshed:
     - saltutil.refresh_pillar: []
     - onchanges:
         - file: python-loaded
-
-# Whatever restarted in this host's turn has done so by now.
-turn-ended:
-  turn.ended:
-    - order: last

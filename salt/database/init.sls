@@ -6,4 +6,4 @@ database-present:
   database.present:
     - wait: {{ pillar.database.settings.wait }}
     - require:
-        - sls: patroni
+        - patroni: patroni-configured

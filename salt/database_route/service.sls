@@ -1,5 +1,6 @@
 # pgbouncer restarts in the turn of its host, because the application's connections end with it.
 include:
+  - common.turn
   - database_route.configuration
 
 database-route-service:

@@ -2,6 +2,8 @@
 # that nginx can check it as a whole.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set app = pillar.app %}
+include:
+  - common.turn
 
 nginx-packages:
   pkg.installed:

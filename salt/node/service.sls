@@ -1,6 +1,7 @@
 {%- set app = pillar.app %}
 {%- set definition = app.definition %}
 include:
+  - common.turn
   - node.configuration
   - node.production
 

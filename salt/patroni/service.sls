@@ -3,6 +3,7 @@
 {%- set wait = pillar.database.settings.wait %}
 
 include:
+  - common.turn
   - tls
   - patroni.configuration
 

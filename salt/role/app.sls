@@ -6,3 +6,10 @@ include:
   - database_route
   - nginx
   - health
+
+# nginx caches files under the commit of production, so it must see the one of this run.
+extend:
+  nginx-configuration:
+    file:
+      - require:
+          - checkout: application-production

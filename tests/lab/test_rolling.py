@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from salina.common import wait
-from tests.lab.lab import execute, lab, run, salt, salt_run, shell
+from tests import fleets
+from tests.fleets import REPOSITORY
+from tests.lab.lab import changes as changes_of
+from tests.lab.lab import execute, failures, highstate, lab, run, salt, salt_run, shell
 from tests.lab.tiers import APPS
 from tests.lab.traffic import Traffic
 
@@ -41,16 +44,16 @@ def started(unit: str) -> dict[str, float]:
     return {host: int(run(host, *show)) / 1e6 for host in APPS}
 
 
-def applied() -> None:
-    """Apply everything on all app hosts and the balancer at once."""
-    answers = salt("-L", ",".join(HOSTS), "state.apply")
+def applied(target: str = ",".join(HOSTS)) -> None:
+    """Apply everything on hosts at once: the app hosts and the balancer, or others."""
+    answers = salt("-L", target, "state.apply")
     failed = {
         host: [one["comment"] for one in found.values() if one["result"] is False]
         if isinstance(found, dict)
         else found
         for host, found in answers.items()
     }
-    assert failed == {host: [] for host in HOSTS}
+    assert failed == {host: [] for host in target.split(",")}
 
 
 def one_after_the_other(before: dict[str, float], after: dict[str, float]) -> None:
@@ -96,6 +99,39 @@ def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
         applied()
         one_after_the_other(before, started("odoo"))
     assert "limit_time_cpu = 61" in run("s1", "cat", "/etc/odoo/odoo.conf")
+
+
+MANAGED = "s/Managed by Salt/Managed by Salt still/"
+EVERYWHERE = {
+    "renewed certificates": {
+        "pillar/settings/tls.yaml": "s/^days: 90/days: 91/; s/^renew_days: 30/renew_days: 90/"
+    },
+    "a new minion configuration": {"salt/common/files/minion.conf": "$a # changed"},
+    "every file of every host": {
+        str(path.relative_to(REPOSITORY)): MANAGED
+        for path in sorted((REPOSITORY / "salt").glob("*/files/*"))
+        if path.is_file() and "Managed by Salt" in path.read_text()
+    },
+}
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("change", EVERYWHERE)
+def test_a_change_of_the_whole_fleet_reaches_the_users_as_nothing(change: str) -> None:
+    """S12: All hosts apply at once what changes on all of them, and find nothing to do later."""
+    everyone = ",".join(host.id for host in fleets.fleet().hosts.values())
+    serial = "openssl x509 -noout -serial -in /etc/salina/tls/host.crt"
+    before = shell("lb1", serial)
+    with ExitStack() as changes, nobody_notices():
+        for path, script in EVERYWHERE[change].items():
+            changes.enter_context(edited(path, script))
+        applied(everyone)
+        lab("salt-run", "fleet.ready")
+        found = highstate(test=True)
+        assert not failures(found) and not changes_of(found)
+    assert (shell("lb1", serial) != before) == (change == "renewed certificates")
+    applied(everyone)
+    lab("salt-run", "fleet.ready")
 
 
 @pytest.mark.proof

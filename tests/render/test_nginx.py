@@ -48,9 +48,13 @@ def test_o6_without_a_cache_browsers_ask_again(application: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("application", KINDS)
-def test_o6_nginx_follows_the_checkout(application: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fleet", "host"), [("default", "s1"), ("one-host", "all")])
+def test_o6_nginx_follows_the_checkout(
+    fleet: str, host: str, application: str, tmp_path: Path
+) -> None:
     """O6: nginx's file is written after production has its code, because it names the commit."""
-    minion = Minion("s1", fleets.pillar("s1", application=application), tmp_path)
+    pillar = fleets.pillar(host, fleet, application=application)
+    minion = Minion(host, pillar, tmp_path)
     for chunks in (minion.chunks, minion.apply("prepare")):
         names = [chunk["__id__"] for chunk in chunks]
         assert names.index("application-production") < names.index("nginx-configuration")

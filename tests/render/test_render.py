@@ -54,6 +54,12 @@ def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) ->
     assert not {f"{chunk['state']}.{chunk['fun']}" for chunk in prepared} & NOT_ALONE
 
 
+def test_s12_the_turn_ends_after_everything_else(minion: Minion) -> None:
+    """S12: Only the restart of the minion itself comes after the end of the turn."""
+    names = [chunk["__id__"] for chunk in minion.chunks]
+    assert set(names[names.index("turn-ended") :]) <= {"turn-ended", "minion-current"}
+
+
 def test_secrets_stay_out_of_readable_files(minion: Minion) -> None:
     """S6, K4: A file that has a secret is not readable by everyone, and Salt never shows its
     diff.

@@ -1,0 +1,43 @@
+"""The turn of a host ends with the apply that took it, whichever part of the tree was applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import fleets
+from tests.render.minion import Minion
+
+SALT = fleets.REPOSITORY / "salt"
+TAKEN = ("- turn: ", "patroni.working:", "patroni.configured:")
+"""What a state that takes a turn looks like."""
+PARTS = sorted(
+    {
+        ".".join(path.relative_to(SALT).with_suffix("").parts).removesuffix(".init")
+        for path in SALT.rglob("*.sls")
+        if any(sign in path.read_text() for sign in TAKEN)
+    }
+)
+
+
+def test_every_sign_is_found() -> None:
+    """S12: The parts of both kinds of application, nginx, pgbouncer and PostgreSQL take turns."""
+    assert set(PARTS) >= {
+        *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service")
+    }
+
+
+@pytest.mark.parametrize("sls", [*PARTS, "application", "roles"])
+@pytest.mark.parametrize("application", ["odoo-14.0", "sample-crm"])
+def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_path: Path) -> None:
+    """S12: A part whose states take a turn also ends it, as its last state.
+
+    A requisite `sls: X` would wait for everything that X includes, also for the end of the turn.
+    """
+    kind = sls.partition(".")[0]
+    if kind in ("node", "odoo") and not application.startswith({"node": "sample"}.get(kind, kind)):
+        pytest.skip("a part of the other kind of application")
+    host = "bbdd1" if kind == "patroni" else "s1"
+    minion = Minion(host, fleets.pillar(host, application=application), tmp_path)
+    assert [chunk["__id__"] for chunk in minion.apply(sls)][-1] == "turn-ended"
