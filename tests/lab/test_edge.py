@@ -244,7 +244,7 @@ def test_a_rule_of_the_settings_is_kept() -> None:
         assert {*found["open"], *found["closed"]} == {9000, 9010}
     finally:
         changes = apply("s1", "ufw")["s1"]["ufw-rules"]["changes"]
-    assert changes == {"delete": [wanted]}
+    assert changes == {"delete": [f"{wanted} comment 'lab trial'"]}
 
 
 def test_a_bad_fragment_does_not_land() -> None:
