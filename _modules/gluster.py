@@ -23,6 +23,7 @@ __opts__: dict[str, Any]
 PORT = 24007  # glusterd's own
 VOLUMES = Path("/var/lib/glusterd/vols")
 MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
+AGAIN = "gluster-mount-again"  # salt/gluster
 META = ".meta/graphs/active"  # in a mount: the client's own state (translator "meta")
 BRICK = ("remote-host", "remote-subvolume")
 
@@ -343,8 +344,8 @@ def unconnected(path: str) -> list[str]:
 def mount(path: str) -> str:
     """Have systemd mount a volume by its line in /etc/fstab, as a boot does. Do not wait for it.
 
-    So the volume's client has a unit of its own, and does not end with the Salt minion. A mount
-    whose client died is unmounted first.
+    So the volume's client has a unit of its own, and does not end with the Salt minion. The unit
+    that looks after the mount is asked first, because it unmounts what a dead client left.
 
     Args:
         path: a directory such as /mnt/nas.
@@ -358,10 +359,10 @@ def mount(path: str) -> str:
     CLI Example:
         salt s1 gluster.mount /mnt/nas
     """
-    if mounted(path)["fault"]:
-        _run("umount", "--lazy", path)
     unit = _run("systemd-escape", "--path", "--suffix=mount", path)
     _run("systemctl", "daemon-reload")  # reads /etc/fstab
+    if mounted(path)["fault"]:
+        _run("systemctl", "start", AGAIN)
     _run("systemctl", "start", "--no-block", unit)
     return unit
 

@@ -204,7 +204,8 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         if found["source"] and not found["fault"]:
             return ""
         unit = __salt__["gluster.mount"](name)
-        return f"see journalctl -u gluster-mountable -u {unit}"
+        advice = f"see journalctl -u gluster-mountable -u {unit}"
+        return f"{found['fault']}; {advice}" if found["fault"] else advice
 
     waiting.clear(obstacle, wait, f"volume {volume} to be mountable")
     return state.result(name, True, "it was mounted", changes)

@@ -10,30 +10,8 @@ files-directory:
     - name: {{ files.mount }}
 
 {%- else %}
+  - gluster.mountable
 
-{%- set unit = files.mount[1:] | replace('-', '\\x2d') | replace('/', '-') ~ '.mount' %}
-
-# At boot the storage hosts may come up after this host, and systemd tries a mount only once. So a unit
-# waits for the volume with a bound, and another one tries the mount again when it failed.
-files-mountable-script:
-  file.managed:
-    - name: /usr/local/sbin/gluster-mountable
-    - source: salt://gluster/files/gluster-mountable
-    - template: jinja
-    - mode: '0755'
-{% for file, source in [
-    ('gluster-mountable.service', 'gluster-mountable.service'),
-    ('gluster-mount-again.service', 'gluster-mount-again.service'),
-    (unit ~ '.d/salina.conf', 'mount.conf'),
-] %}
-files-{{ source }}:
-  file.managed:
-    - name: {{ ('/etc/systemd/system/' ~ file) | json }}
-    - source: salt://gluster/files/{{ source }}
-    - template: jinja
-    - mode: '0644'
-    - makedirs: True
-{% endfor %}
 files-fstab:
   mount.fstab_present:
     - name: {{ files.servers[0] }}:/{{ files.volume }}
@@ -57,9 +35,6 @@ files-mounted:
     - wait: {{ files.wait }}
     - require:
         - pkg: files-packages
-        - file: files-mountable-script
-        - file: files-gluster-mountable.service
-        - file: files-gluster-mount-again.service
-        - file: files-mount.conf
+        - file: files-units
         - mount: files-fstab
 {%- endif %}

@@ -6,6 +6,7 @@ Each test repairs what it breaks, even when it fails: the next one finds a compl
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -15,8 +16,9 @@ import pytest
 
 from salina.common import wait
 from salina.storage import gluster
-from tests.lab.lab import apply, fault, heal, lab, run, salt, shell
-from tests.lab.tiers import APPS, STORAGE, connected, faults, whole
+from tests.lab.lab import apply, execute, fault, heal, lab, run, salt, shell
+from tests.lab.tiers import APPS, STORAGE, all_serve, connected, faults, servers, whole
+from tests.lab.traffic import Traffic
 
 pytestmark = pytest.mark.lab
 
@@ -247,6 +249,96 @@ def test_a_boot_restores_the_names() -> None:
     finally:
         shell("s3", "systemctl enable --now salt-minion")
         wait.until(lambda: salt("s3", "test.ping").get("s3") is True, 60)
+
+
+CLIENT = "--full 'process-name fuse.* /mnt/nas$'"
+AGAIN = "gluster-mount-again"
+
+
+def works(host: str) -> bool:
+    """Whether the volume answers on an app host."""
+    asked = "grep -q ' /mnt/nas fuse.glusterfs ' /proc/mounts && timeout 10 stat -f /mnt/nas"
+    return execute(host, "sh", "-c", asked).returncode == 0
+
+
+@pytest.fixture
+def looked_after() -> Iterator[None]:
+    """The test breaks the mount of s1, and decides itself when the host looks after it."""
+    whole()
+    connected()
+    run("s1", "systemctl", "stop", f"{AGAIN}.timer")
+    yield
+    run("s1", "systemctl", "start", f"{AGAIN}.timer", "/mnt/nas", "odoo")
+    whole()
+    assert wait.until(lambda: works("s1"), 60)
+    assert wait.until(all_serve, 120), servers()
+
+
+@pytest.mark.proof
+def test_s4_s12_the_mount_of_a_killed_client_comes_back(looked_after: None) -> None:
+    """S4, S12: The host leaves the balance, is mounted again within a minute, says so in the
+    journal, and serves again. Odoo is not restarted.
+    """
+    journal = ["journalctl", "--quiet", "--output", "cat", "--unit", AGAIN]
+    odoo = ["systemctl", "show", "odoo", "--property=InvocationID,MainPID"]
+    before, since = run("s1", *odoo), run("s1", "date", "+%F %T").strip()
+    with Traffic() as traffic:
+        wait.clear(lambda: traffic.obstacle(0), 60, "the traffic to begin")
+        shell("s1", f"pkill --signal KILL {CLIENT}")
+        assert wait.until(lambda: not servers()["s1"]["serving"], 30)
+        assert not works("s1")
+        out = time.time()
+        run("s1", "systemctl", "start", f"{AGAIN}.timer")
+        assert wait.until(lambda: works("s1"), 60)
+        assert wait.until(lambda: servers()["s1"]["serving"], 60)
+        wait.clear(lambda: traffic.obstacle(time.time() - 1), 60, "the traffic to go on")
+        failed = [each for each in traffic.requests() if each.fault and each.begun > out]
+        assert failed == [], traffic.failed()
+    said = run("s1", *journal, "--since", since).splitlines()
+    assert said == ["the volume nas is mounted again at /mnt/nas: its client died"]
+    assert run("s1", *odoo) == before
+    root = "/proc/$(systemctl show odoo --property=MainPID --value)/root/mnt/nas"
+    assert shell("s1", f"timeout 10 ls {root}").split()
+
+
+@pytest.mark.proof
+def test_s4_an_apply_repairs_the_mount_of_a_killed_client_at_once(looked_after: None) -> None:
+    """S4: It asks the same program as the timer, which is stopped here."""
+    shell("s1", f"pkill --signal KILL {CLIENT}")
+    assert wait.until(lambda: not works("s1"), 10)
+    # the SLS starts the timer as well, but its first look is 20 s away
+    result, changes = outcome(apply("s1", "gluster.mount")["s1"]["files-mounted"])
+    assert result is True and changes["/mnt/nas"]["new"] == "nas"
+    assert works("s1")
+
+
+@pytest.mark.proof
+def test_s4_the_mount_is_left_alone_when_an_operator_stopped_it(looked_after: None) -> None:
+    """S4: The application stops with it, and neither comes back by itself."""
+    stop = ("systemctl", "stop", "/mnt/nas")  # fails while the health agent has a file open
+    assert wait.until(lambda: execute("s1", *stop).returncode == 0, 30)
+    run("s1", "systemctl", "start", AGAIN)
+    assert not mounted("s1")
+    assert run("s1", "systemctl", "is-active", "/mnt/nas", "odoo", check=False).split() == [
+        "inactive",
+        "inactive",
+    ]
+
+
+@pytest.mark.proof
+def test_s4_the_mount_is_left_alone_when_all_bricks_are_away(looked_after: None) -> None:
+    """S4: Its client gives the same error as a dead one, but it comes back with the bricks."""
+    before = shell("s1", f"pgrep {CLIENT}")
+    try:
+        for host in STORAGE:
+            shell(host, "pkill --signal KILL --full -- '--brick-name /nas '")
+        assert wait.until(lambda: not works("s1"), 30)
+        run("s1", "systemctl", "start", AGAIN)
+        assert shell("s1", f"pgrep {CLIENT}") == before
+    finally:
+        run("nas1", "gluster", "--mode=script", "volume", "start", "nas", "force")
+    assert wait.until(lambda: works("s1"), 60)
+    assert shell("s1", f"pgrep {CLIENT}") == before
 
 
 TRIES = r"""

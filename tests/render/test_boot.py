@@ -13,7 +13,6 @@ from tests.render.minion import Minion
 
 HOSTS = "/etc/systemd/system/salina-hosts.service"
 SCRIPT = "/usr/local/sbin/gluster-mountable"
-DROP_IN = "/etc/systemd/system/mnt-nas.mount.d/salina.conf"
 
 
 @pytest.fixture(scope="module")
@@ -76,25 +75,6 @@ def test_s4_the_wait_has_a_bound_and_says_what_to_look_at(
         "the volume nas could not be mounted within 1 s. Check the storage hosts nas1, nas2, nas3: "
         "one more attempt follows by itself.\nthe name nas2 is unknown; correct /etc/hosts\n"
     )
-
-
-def test_s4_a_mount_that_failed_is_tried_again(files: dict[str, str]) -> None:
-    """S4: By the unit that the drop-in of the mount names; the application comes with it."""
-    again = files["/etc/systemd/system/gluster-mount-again.service"]
-    assert "OnFailure=gluster-mount-again.service" in files[DROP_IN]
-    assert "ExecStart=/bin/systemctl start --no-block /mnt/nas\n" in again
-    assert "systemctl start --no-block odoo.service" in again
-
-
-def test_s4_a_mount_point_with_a_hyphen_has_its_own_unit(tmp_path: Path) -> None:
-    """S4: The drop-in has the name that systemd gives the mount."""
-    pillar = fleets.pillar("s1")
-    pillar["files"]["mount"] = "/srv/crm-files/all"
-    found = dict(Minion("s1", pillar, tmp_path).files())
-    unit = "srv-crm\\x2dfiles-all.mount"
-    assert f"/etc/systemd/system/{unit}.d/salina.conf" in found
-    again = found["/etc/systemd/system/gluster-mount-again.service"]
-    assert "ExecStart=/bin/systemctl start --no-block /srv/crm-files/all\n" in again
 
 
 @pytest.mark.parametrize("content", ["", "127.0.1.1 s1\n", None])

@@ -432,6 +432,16 @@ def test_mount_whose_client_died_is_made_anew(gluster: Pretended) -> None:
     assert gluster.calls == [("mount", "/mnt/nas")]
 
 
+def test_mount_whose_bricks_are_away_names_its_fault(gluster: Pretended) -> None:
+    """S4: The module leaves such a mount alone, so the state waits for the bricks."""
+    gluster.mount = HERE | {"fault": "Transport endpoint is not connected"}
+    gluster.unmountable = 3
+    assert failure(mounted(gluster, wait=0)) == (
+        "waited 0 s for volume nas to be mountable: Transport endpoint is not connected; "
+        "see journalctl -u gluster-mountable -u mnt-nas.mount"
+    )
+
+
 @pytest.mark.parametrize("test", [False, True])
 @pytest.mark.parametrize(
     "other", [{"source": "nas1:/other"}, {"source": "/dev/sdb1", "type": "ext4"}]
