@@ -132,6 +132,36 @@ def faults(volume: str) -> list[str]:
     ]
 
 
+def restart_obstacle(volume: str, hosts: list[str]) -> str:
+    """Return why no storage host may restart its GlusterFS now, or "".
+
+    After the restart of a host, its peers and the volume's clients need some seconds to connect to
+    it again. If the next host restarted before that, some of them would reach no majority.
+
+    Args:
+        volume: the volume's name.
+        hosts: all storage hosts.
+
+    Returns:
+        The faults: hosts and clients without a connection, and bricks that do not run or must be
+        healed. While gluster refuses to answer, its refusal is the reason.
+
+    CLI Example:
+        salt nas1 gluster.restart_obstacle nas '[nas1, nas2, nas3]'
+    """
+    try:
+        apart = [
+            f"{host} has no connection to {peer['names'][0]}"
+            for host in hosts
+            for peer in pool(host, "localhost" if host == __opts__["id"] else host)
+            if not peer["connected"]
+        ]
+        clients = gluster.parse_clients(_gluster("volume", "status", volume, "clients"))
+        return "; ".join([*apart, *gluster.cut_off(clients), *faults(volume)])
+    except CommandExecutionError as error:
+        return str(error)
+
+
 def probe(peer: str) -> None:
     """Add a host to the trusted pool. A member is left alone.
 

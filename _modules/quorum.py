@@ -68,8 +68,22 @@ def own_obstacle() -> str:
     CLI Example:
         salt nas1 quorum.own_obstacle
     """
-    pillar = _pillar()
-    return obstacle([host_port(pillar["address"], pillar["client_port"])])
+    return obstacle([_own()])
+
+
+def others_obstacle() -> str:
+    """Return why this host's member must not stop now, or "" if all other members serve.
+
+    A member serves only if it has applied what the majority has decided.
+
+    Returns:
+        What each other member that does not serve answered, or "".
+
+    CLI Example:
+        salt nas1 quorum.others_obstacle
+    """
+    others = [endpoint for endpoint in _endpoints() if endpoint != _own()]
+    return "; ".join(filter(None, (obstacle([endpoint]) for endpoint in others)))
 
 
 def members() -> list[dict[str, Any]]:
@@ -185,6 +199,11 @@ def entered() -> None:
 
 def _pillar() -> dict[str, Any]:
     return pillars.section(__pillar__, "quorum")
+
+
+def _own() -> str:
+    pillar = _pillar()
+    return host_port(pillar["address"], pillar["client_port"])
 
 
 def _endpoints() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import state
+from salina.common import commands, state
 from salina.common import wait as waiting
 from salina.storage import gluster
 from salina.storage.gluster import Peer, Volume
@@ -158,6 +158,57 @@ def volume(
 
     waiting.clear(obstacle, wait, f"volume {name}")
     return state.result(name, True, "the volume is started, with its bricks and options", changes)
+
+
+@state.fails_plainly
+def current(
+    name: str,
+    volume: str,
+    hosts: list[str],
+    files: list[str],
+    wait: int,
+    turn: str | None = None,
+) -> dict[str, Any]:
+    """Ensure that GlusterFS runs the program and has read the files that are on the disk.
+
+    Its service and this host's brick restart together, in the turn of this host. They restart only
+    while all storage hosts and clients are connected and nothing has to be healed. The next host
+    gets its turn when all of this is true again.
+
+    Args:
+        name: the service.
+        volume: the volume's name.
+        hosts: all storage hosts.
+        files: the files that the service reads only at its start.
+        wait: seconds to wait for the others, before the restart and after it.
+        turn: the role whose hosts take turns for this.
+
+    Returns:
+        The state's result. It fails if the host gets no turn, or the others are not ready in time.
+
+    CLI Example:
+        See salt/gluster/server.sls.
+    """
+    old = [*__salt__["daemon.outdated"](name, files), *__salt__["daemon.replaced"](name)]
+    if not old:
+        return state.result(name, True, f"{name} has read its files and runs the right program")
+    if __opts__["test"]:
+        when = ", in the turn of this host" if turn else ""
+        comment = f"{name} would restart{when}, because {', '.join(old)} changed"
+        return state.result(name, None, comment)
+
+    def obstacle() -> str:
+        __salt__["turn.renew"]()
+        return str(__salt__["gluster.restart_obstacle"](volume, hosts))
+
+    if turn:
+        __salt__["turn.take"](turn, f"{name} has to restart")
+    waiting.clear(obstacle, wait, f"the storage hosts and clients, before {name} restarts")
+    # Debian's unit allows six starts an hour, and then stays stopped.
+    commands.run(__salt__["cmd.run_all"], ["systemctl", "reset-failed", name])
+    commands.systemctl(__salt__, "restart", name)
+    waiting.clear(obstacle, wait, f"the storage hosts and clients, after {name} has restarted")
+    return state.result(name, True, f"{name} was restarted", {"restarted": old})
 
 
 @state.fails_plainly

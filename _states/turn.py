@@ -23,7 +23,7 @@ def ended(name: str) -> dict[str, Any]:
         The state's result. It fails if the balancers send no requests to the host.
 
     CLI Example:
-        See salt/common/init.sls.
+        See salt/common/turn.sls.
     """
     roles = ", ".join(__salt__["turn.held"]())
     if not roles:

@@ -1,5 +1,7 @@
-# This host's vote in the quorum: an etcd member, over TLS with certificates on both sides.
+# This host's vote in the quorum: an etcd member, over TLS with certificates on both sides. The members
+# restart in turns.
 include:
+  - common.turn
   - tls
   - etcd.program
 
@@ -8,6 +10,7 @@ etcd-member:
     - name: etcd
     - wait: {{ pillar.quorum.wait }}
     - files: [/etc/default/etcd, /etc/systemd/system/etcd.service.d/salina.conf]
+    - turn: quorum
     - require:
         - certificate: tls-certificate
         - user: etcd-user

@@ -22,8 +22,8 @@ gluster-packages:
   pkg.installed:
     - pkgs: {{ packages.storage | json }}
 
-# A change of this file does not restart glusterd, because Debian's unit stops the bricks with it:
-# all hosts together would take the volume away. Existing bricks keep their ports in any case.
+# `gluster-current` restarts glusterd for a change of this file, in the turn of the host, because Debian's
+# unit stops the bricks with it.
 gluster-settings:
   file.managed:
     - name: /etc/glusterfs/glusterd.vol

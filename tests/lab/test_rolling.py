@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -12,10 +12,10 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.fleets import REPOSITORY
+from tests.lab.lab import apply, execute, failures, highstate, lab, run, salt, salt_run, shell
 from tests.lab.lab import changes as changes_of
-from tests.lab.lab import execute, failures, highstate, lab, run, salt, salt_run, shell
-from tests.lab.tiers import APPS
-from tests.lab.traffic import Traffic
+from tests.lab.tiers import APPS, STORAGE, connected, whole
+from tests.lab.traffic import Background, Traffic
 
 pytestmark = pytest.mark.lab
 
@@ -38,10 +38,10 @@ def edited(path: str, script: str) -> Iterator[None]:
         shell("salt", f"umount /srv/salina/{path}; rm {copy}")
 
 
-def started(unit: str) -> dict[str, float]:
-    """Return when a unit started on each app host, in seconds since the machine booted."""
+def started(unit: str, hosts: Sequence[str] = APPS) -> dict[str, float]:
+    """Return when a unit started on each of the hosts, in seconds since the machine booted."""
     show = ["systemctl", "show", unit, "--property=ExecMainStartTimestampMonotonic", "--value"]
-    return {host: int(run(host, *show)) / 1e6 for host in APPS}
+    return {host: int(run(host, *show)) / 1e6 for host in hosts}
 
 
 def applied(target: str = ",".join(HOSTS)) -> None:
@@ -58,7 +58,7 @@ def applied(target: str = ",".join(HOSTS)) -> None:
 
 def one_after_the_other(before: dict[str, float], after: dict[str, float]) -> None:
     """Assert that every host restarted, and none before the last one served again."""
-    assert all(after[host] > before[host] for host in APPS), (before, after)
+    assert all(after[host] > before[host] for host in before), (before, after)
     for earlier, later in itertools.pairwise(sorted(after.values())):
         assert later - earlier > 3, after
 
@@ -154,3 +154,107 @@ def test_an_upgraded_package_restarts_in_its_turn() -> None:
         one_after_the_other(before, started("pgbouncer"))
     for name in packages.split():
         assert salt("s1", "daemon.replaced", name)["s1"] == []
+
+
+VOTERS = """
+import concurrent.futures, ssl, urllib.request
+
+tls = ssl.create_default_context(cafile="/etc/salina/tls/ca.crt")
+tls.load_cert_chain("/etc/salina/tls/host.crt", "/etc/salina/tls/host.key")
+
+def serves(address):
+    try:
+        return urllib.request.urlopen(f"https://{address}:2379/health", timeout=5, context=tls)
+    except OSError:
+        return None
+
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    while not stopped.wait(0.1):
+        answers = list(pool.map(serves, given["voters"].values()))
+        say(away=[host for host, answer in zip(given["voters"], answers) if not answer])
+"""
+"""A database host has no etcdctl, so it asks each member the same question itself."""
+
+
+@contextmanager
+def one_voter_away_at_most() -> Iterator[None]:
+    """Assert that a database host always reached all members of etcd but one, and missed each."""
+    voters = {host: fleets.fleet().hosts[host].addresses["data"] for host in STORAGE}
+    with Background("bbdd1", VOTERS, voters=voters) as watch:
+        wait.clear(lambda: "" if watch.lines() else "no sample", 60, "the watch to begin")
+        yield
+        away = [line["away"] for line in watch.lines()]
+    assert max(map(len, away)) == 1, [found for found in away if len(found) > 1]
+    assert {host for found in away for host in found} == set(STORAGE)
+
+
+@pytest.fixture
+def storage() -> Iterator[None]:
+    """The storage hosts, which also vote, are whole before and after."""
+    whole()
+    connected()
+    yield
+    applied(",".join(STORAGE))
+    whole()
+    connected()
+
+
+@pytest.mark.proof
+def test_s11_s12_a_changed_setting_of_etcd_restarts_one_voter_at_a_time(storage: None) -> None:
+    """S11, S12: All voters apply at once, and never more than one of them is away."""
+    before = started("etcd", STORAGE)
+    change = edited(
+        "pillar/settings/quorum.yaml", "s/^heartbeat_interval:.*/heartbeat_interval: 101/"
+    )
+    with change, one_voter_away_at_most(), nobody_notices():
+        applied(",".join(STORAGE))
+    after = started("etcd", STORAGE)
+    assert all(after[host] > before[host] for host in STORAGE), (before, after)
+    assert 'HEARTBEAT_INTERVAL="101"' in run("nas1", "cat", "/etc/default/etcd")
+
+
+@pytest.mark.proof
+def test_s4_s12_a_changed_setting_of_glusterfs_restarts_one_brick_at_a_time(storage: None) -> None:
+    """S4, S12: All storage hosts apply at once, and users notice nothing."""
+    before = started("glusterd", STORAGE)
+    with edited("salt/gluster/files/glusterd.vol", "1a # changed"), nobody_notices():
+        applied(",".join(STORAGE))
+        one_after_the_other(before, started("glusterd", STORAGE))
+        whole()
+
+
+@pytest.mark.proof
+def test_s11_s12_an_upgraded_package_of_a_storage_host_restarts_in_its_turn(storage: None) -> None:
+    """S11, S12: apt restarts neither etcd nor GlusterFS; the next apply does, in turns."""
+    packages = "etcd-server glusterfs-client glusterfs-common glusterfs-server libglusterfs0"
+    install = f"apt-get install -qq --reinstall -o DPkg::Lock::Timeout=60 {packages}"
+    before = {unit: started(unit, STORAGE) for unit in ("etcd", "glusterd")}
+    with nobody_notices():
+        for host in STORAGE:
+            shell(host, f"DEBIAN_FRONTEND=noninteractive {install}")
+        assert {unit: started(unit, STORAGE) for unit in before} == before
+        assert salt("nas1", "daemon.replaced", "etcd")["nas1"] == ["/usr/bin/etcd"]
+        with one_voter_away_at_most():
+            applied(",".join(STORAGE))
+        one_after_the_other(before["glusterd"], started("glusterd", STORAGE))
+    for unit in before:
+        assert salt("nas1", "daemon.replaced", unit)["nas1"] == []
+
+
+@pytest.mark.proof
+def test_s11_s12_a_voter_does_not_restart_while_another_one_is_away(storage: None) -> None:
+    """S11, S12: The apply says which one, and the database keeps its quorum."""
+    before = started("etcd", STORAGE)
+    run("nas3", "systemctl", "stop", "etcd")
+    try:
+        shell("nas1", "touch /etc/default/etcd")
+        states = apply("nas1", "etcd")["nas1"]
+        assert states["etcd-member"]["result"] is False
+        assert (
+            "the other members of the quorum, before etcd restarts"
+            in (states["etcd-member"]["comment"])
+        )
+        assert fleets.fleet().hosts["nas3"].addresses["data"] in states["etcd-member"]["comment"]
+        assert started("etcd", ["nas1"])["nas1"] == before["nas1"]
+    finally:
+        run("nas3", "systemctl", "start", "etcd")

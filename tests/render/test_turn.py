@@ -11,7 +11,7 @@ from tests.render.minion import Minion
 
 SALT = fleets.REPOSITORY / "salt"
 TAKEN = ("- turn: ", "patroni.working:", "patroni.configured:")
-"""What a state that takes a turn looks like."""
+"""The signs of a state that takes a turn."""
 PARTS = sorted(
     {
         ".".join(path.relative_to(SALT).with_suffix("").parts).removesuffix(".init")
@@ -19,12 +19,17 @@ PARTS = sorted(
         if any(sign in path.read_text() for sign in TAKEN)
     }
 )
+HOSTS = {"patroni": "bbdd1", "etcd": "nas1", "gluster": "nas1"}
+"""The hosts of the parts that an app host does not have."""
 
 
 def test_every_sign_is_found() -> None:
-    """S12: The parts of both kinds of application, nginx, pgbouncer and PostgreSQL take turns."""
+    """S12: The parts of both kinds of application, nginx, pgbouncer, PostgreSQL, etcd and GlusterFS
+    take turns.
+    """
     assert set(PARTS) >= {
-        *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service")
+        *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service"),
+        *("etcd", "gluster.server"),
     }
 
 
@@ -38,6 +43,6 @@ def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_
     kind = sls.partition(".")[0]
     if kind in ("node", "odoo") and not application.startswith({"node": "sample"}.get(kind, kind)):
         pytest.skip("a part of the other kind of application")
-    host = "bbdd1" if kind == "patroni" else "s1"
+    host = HOSTS.get(kind, "s1")
     minion = Minion(host, fleets.pillar(host, application=application), tmp_path)
     assert [chunk["__id__"] for chunk in minion.apply(sls)][-1] == "turn-ended"

@@ -73,6 +73,17 @@ def test_heal_info(name: str, expected: dict[str, int | None]) -> None:
     assert gluster.parse_heal(captured(name)) == expected
 
 
+def test_s12_every_client_has_a_connection_to_every_brick() -> None:
+    """S12: Otherwise the restart of a host could leave a client without a majority."""
+    assert gluster.cut_off(gluster.parse_clients(captured("clients-whole"))) == []
+    found = gluster.parse_clients(captured("clients-missing"))
+    assert found["nas1:/nas"] == {"10.1.4.11", "10.1.4.21"}
+    assert gluster.cut_off(found) == [
+        "nas2:/nas does not run",
+        "10.1.4.11 has no connection to nas3:/nas",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "message", "transient"),
     [

@@ -102,6 +102,42 @@ def test_a_full_brick_is_a_fault(module: ModuleType, monkeypatch: pytest.MonkeyP
     assert module.faults("nas") == ["/ full"]
 
 
+class Answers(Commands):
+    """`cmd.run_all` that answers with a captured file, chosen by the words of the command."""
+
+    def __init__(self, **files: str) -> None:
+        super().__init__()
+        self.files = files
+
+    def __call__(self, command: list[str], **options: Any) -> dict[str, Any]:
+        file = next(name for word, name in self.files.items() if word in command)
+        path = next(DATA.glob(f"{file}.*"))
+        return super().__call__(command, **options) | {"stdout": path.read_text()}
+
+
+@pytest.mark.parametrize(
+    ("pool", "clients", "heal", "obstacle"),
+    [
+        ("pool-three", "clients-whole", "heal-none", ""),
+        ("pool-three", "clients-missing", "heal-none", "nas2:/nas does not run; "),
+        ("pool-three", "clients-whole", "heal-down-pending", "nas1:/nas has 2 entries to heal; "),
+        ("pool-one-down", "clients-whole", "heal-none", "nas1 has no connection to nas"),
+        ("daemon-down", "clients-whole", "heal-none", "`gluster pool list`: Connection failed"),
+    ],
+)
+def test_s12_a_storage_host_restarts_only_in_a_whole_tier(
+    module: ModuleType, pool: str, clients: str, heal: str, obstacle: str
+) -> None:
+    """S12: Hosts, clients and bricks are connected, and nothing has to be healed."""
+    answers = Answers(pool=pool, status=clients, heal=heal, info="volume-started")
+    module.__salt__ = {"cmd.run_all": answers}  # type: ignore[attr-defined]
+    found = module.restart_obstacle("nas", ["nas1", "nas2", "nas3"])
+    assert found.startswith(obstacle) and bool(found) == bool(obstacle)
+    asked = [argv[3] for argv in answers.run if "pool" in argv]
+    assert ["pool", "--remote-host=nas2", "--remote-host=nas3"][: len(asked)] == asked
+    assert obstacle or len(asked) == 3
+
+
 def test_brick_directory(module: ModuleType, tmp_path: Path) -> None:
     assert module.brick_fault(f"nas1:{tmp_path}/absent", "nas") == ""
     assert module.brick_fault(f"nas1:{tmp_path}", "nas") == ""

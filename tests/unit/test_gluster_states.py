@@ -40,6 +40,9 @@ class Pretended:
         self.calls: list[tuple[Any, ...]] = []
         self.refusals: dict[str, list[str]] = {}
         self.later: list[Callable[[], None]] = []
+        self.outdated: list[str] = []
+        self.replaced: list[str] = []
+        self.obstacles: list[str] = []  # before a restart and after it
 
     def pool(self, host: str, server: str = "localhost") -> list[Peer]:
         if server != "localhost":
@@ -105,6 +108,17 @@ class Pretended:
             self.mount = HERE
         return "mnt-nas.mount"
 
+    def take_turn(self, role: str, what: str) -> None:
+        self._do("take", role, what)
+
+    def command(self, argv: list[str], **_: Any) -> dict[str, Any]:
+        self._do(*argv[3:])
+        return {"retcode": 0, "stdout": "", "stderr": ""}
+
+    def restart(self, name: str, **_: Any) -> bool:
+        self._do("restart", name)
+        return True
+
     def salt(self) -> dict[str, Callable[..., Any]]:
         """As `__salt__`."""
         return {
@@ -121,6 +135,15 @@ class Pretended:
             "gluster.mounted": lambda path: self.mount,
             "gluster.mount": self.mount_it,
             "gluster.unconnected": lambda path: self.unconnected,
+            "gluster.restart_obstacle": lambda volume, hosts: (
+                self.obstacles.pop(0) if self.obstacles else ""
+            ),
+            "daemon.outdated": lambda name, files: self.outdated,
+            "daemon.replaced": lambda name: self.replaced,
+            "turn.take": self.take_turn,
+            "turn.renew": lambda: self.calls.append(("renew",)),
+            "service.restart": self.restart,
+            "cmd.run_all": self.command,
             "file.directory_exists": lambda path: bool(self.content),
             "file.readdir": lambda path: [".", "..", *self.content],
         }
@@ -362,6 +385,61 @@ def test_refused_option_names_command_and_answer(gluster: Pretended) -> None:
     refusal = "`gluster volume set nas a 1`: option : a does not exist"
     gluster.refusals["set_options"] = [refusal]
     assert re.search(refusal, failure(volume(gluster)))
+
+
+# Its program and its settings
+
+SETTINGS = "/etc/glusterfs/glusterd.vol"
+RESTART = [
+    ("take", "storage", "glusterd has to restart"),
+    ("systemctl", "reset-failed", "glusterd"),  # Debian's unit allows six starts an hour
+    ("restart", "glusterd"),
+]
+
+
+def current(gluster: Pretended, wait: int = 5, test: bool = False) -> Any:
+    given = {"hosts": HOSTS, "files": [SETTINGS], "wait": wait, "turn": "storage"}
+    return apply(gluster, "current", "glusterd", "nas", test=test, **given)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_s12_a_current_daemon_takes_no_turn(gluster: Pretended, test: bool) -> None:
+    """S12: A first deployment is not slower."""
+    assert outcome(current(gluster, test=test)) == (True, {})
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize(
+    "files", [{"outdated": [SETTINGS]}, {"replaced": ["/usr/sbin/glusterfsd"]}]
+)
+def test_s12_the_daemon_restarts_in_its_turn(gluster: Pretended, files: dict[str, Any]) -> None:
+    """S12: In a whole tier; the state ends when the tier is whole again, and renews the turn."""
+    vars(gluster).update(files)
+    predicted = current(gluster, test=True)
+    assert predicted["result"] is None
+    assert "glusterd would restart, in the turn of this host, because /" in predicted["comment"]
+    assert gluster.calls == []
+    gluster.obstacles = ["nas1 has no connection to nas3", "", "nas2:/nas does not run", ""]
+    [old] = files.values()
+    assert outcome(current(gluster)) == (True, {"restarted": old})
+    assert [call for call in gluster.calls if call != ("renew",)] == RESTART
+    assert gluster.calls.count(("renew",)) == 4
+
+
+def test_s12_the_daemon_does_not_restart_in_a_tier_that_is_not_whole(gluster: Pretended) -> None:
+    """S12: The error says what is missing."""
+    gluster.outdated, gluster.obstacles = [SETTINGS], ["nas3:/nas does not run"]
+    assert failure(current(gluster, wait=0)) == (
+        "waited 0 s for the storage hosts and clients, before glusterd restarts: "
+        "nas3:/nas does not run"
+    )
+    assert RESTART[-1] not in gluster.calls
+
+
+def test_s12_without_a_turn_the_daemon_does_not_restart(gluster: Pretended) -> None:
+    gluster.outdated, gluster.refusals = [SETTINGS], {"take": ["nas1 has the turn"]}
+    assert failure(current(gluster)) == "nas1 has the turn"
+    assert gluster.calls == []
 
 
 # The mount

@@ -79,6 +79,15 @@ def test_why_the_quorum_does_not_serve_is_told_for_each_endpoint() -> None:
     assert module.own_obstacle() == "10.1.4.23:2379: {'health': 'false'}"
 
 
+def test_s12_every_other_member_that_does_not_serve_is_told() -> None:
+    """S12: The state of this host's own member does not matter."""
+    module, _ = quorum({ENDPOINTS[2]: REFUSED, "health": {"health": "true"}})
+    assert module.others_obstacle() == ""
+    down = {ENDPOINTS[0]: SILENT, ENDPOINTS[1]: {"health": "true"}, ENDPOINTS[2]: REFUSED}
+    module, _ = quorum(down)
+    assert module.others_obstacle() == "timed out"
+
+
 @pytest.mark.parametrize("others", [(REFUSED, REFUSED), (REFUSED, SILENT)])
 def test_a_majority_without_etcd_has_no_cluster(data: Path, others: tuple[NoAnswer, ...]) -> None:
     answers = dict(zip(ENDPOINTS, (*others, REFUSED), strict=True))

@@ -19,6 +19,8 @@ class Pretended:
     def __init__(self, answers: Answers) -> None:
         self.answers = {
             "daemon.outdated": [],
+            "daemon.replaced": [],
+            "service.show": Sequence({"InvocationID": "1"}, {"InvocationID": "2"}),
             "service.status": True,
             "service.enabled": True,
             "service.start": True,
@@ -70,6 +72,7 @@ def state(name: str, answers: Answers, test: bool = False) -> tuple[Any, Pretend
 IN: Answers = {
     "quorum.has_data": True,
     "quorum.own_obstacle": "",
+    "quorum.others_obstacle": "",
     "quorum.entered": None,
     "quorum.drift": [],
 }
@@ -121,6 +124,64 @@ def test_a_member_that_runs_since_before_its_settings_is_restarted() -> None:
     module, salt = state("quorum", answers)
     assert module.joined("etcd", 1, [])["changes"] == {"restarted": ["/etc/default/etcd"]}
     assert salt.called("service.restart") == ["service.restart"]
+
+
+OUTDATED = IN | {"daemon.outdated": ["/etc/default/etcd"]}
+TURNS = ("turn.take", "quorum.others_obstacle", "service.restart")
+
+
+def test_s12_a_member_that_serves_restarts_in_its_turn() -> None:
+    """S12, S11: So never more than one is away, for a changed file and for an upgraded program."""
+    for answers in (OUTDATED, IN | {"daemon.replaced": ["/usr/bin/etcd"]}):
+        module, salt = state("quorum", answers)
+        assert module.joined("etcd", 1, [], "quorum")["result"] is True
+        assert salt.called(*TURNS) == list(TURNS)
+        assert ("turn.take", "quorum", "etcd has to restart") in salt.calls
+    predicted = state("quorum", OUTDATED, test=True)[0].joined("etcd", 1, [], "quorum")
+    why = "because /etc/default/etcd changed"
+    assert predicted["comment"] == f"etcd would restart, in the turn of this host, {why}"
+
+
+def test_s12_a_member_does_not_restart_while_another_one_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S12, S11: The error names it; the turn is renewed meanwhile."""
+    module, salt = state("quorum", OUTDATED | {"quorum.others_obstacle": "10.1.4.22: refused"})
+    monkeypatch.setattr(module, "OTHERS", 0)
+    assert failure(module.joined("etcd", 1, [], "quorum")) == (
+        "waited 0 s for the other members of the quorum, before etcd restarts: 10.1.4.22: refused"
+    )
+    assert salt.called("service.restart") == [] and salt.called("turn.renew")
+
+
+def test_s12_without_a_turn_a_member_does_not_restart() -> None:
+    refused = CommandExecutionError("waited 900 s for the turn of this host: nas1 has the turn")
+    module, salt = state("quorum", OUTDATED | {"turn.take": refused})
+    assert failure(module.joined("etcd", 1, [], "quorum")) == str(refused)
+    assert salt.called("service.restart") == []
+
+
+@pytest.mark.parametrize("answers", [IN, OUT])
+def test_s12_a_member_that_does_not_restart_needs_no_turn(answers: Answers) -> None:
+    """S12: The members of a first deployment start together."""
+    module, salt = state("quorum", answers)
+    assert module.joined("etcd", 1, [], "quorum")["result"] is True
+    assert salt.called(*TURNS) == []
+
+
+def test_s12_a_member_that_does_not_serve_is_repaired_at_once() -> None:
+    """S12: Its repair depends neither on a turn nor on the other members."""
+    served = Sequence("connection refused", "")
+    module, salt = state("quorum", OUTDATED | {"quorum.own_obstacle": served})
+    assert module.joined("etcd", 1, [], "quorum")["result"] is True
+    assert salt.called(*TURNS) == ["service.restart"]
+
+
+def test_s12_a_member_serves_again_only_after_it_has_stopped() -> None:
+    """S12: systemd restarts it in the background. Its last answers before that do not count."""
+    module, _ = state("quorum", OUTDATED | {"service.show": {"InvocationID": "1"}})
+    said = failure(module.joined("etcd", 0, [], "quorum"))
+    assert said.endswith("(see journalctl -u etcd): it has not stopped yet")
 
 
 def test_a_refusal_of_the_quorum_is_told() -> None:

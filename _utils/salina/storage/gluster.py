@@ -142,6 +142,41 @@ def parse_heal(text: str) -> dict[str, int | None]:
     }
 
 
+def parse_clients(text: str) -> dict[str, set[str] | None]:
+    """Return the addresses of each brick's clients (`gluster volume status VOLUME clients`).
+
+    A brick whose process does not run has None.
+    """
+    return {
+        f"{node.findtext('hostname')}:{node.findtext('path')}": {
+            client.findtext("hostname", "").rpartition(":")[0] for client in node.iter("client")
+        }
+        if node.findtext("status") == "1"
+        else None
+        for node in answer(text).iter("node")
+    }
+
+
+def cut_off(clients: Mapping[str, set[str] | None]) -> list[str]:
+    """Return a sentence for each brick that does not run, and for each client without a brick.
+
+    Every client of a volume has a connection to each of its bricks.
+
+    Args:
+        clients: the addresses of each brick's clients, or None if the brick does not run.
+    """
+    everyone = set().union(*(found for found in clients.values() if found))
+    return [
+        fault
+        for brick, found in clients.items()
+        for fault in (
+            [f"{brick} does not run"]
+            if found is None
+            else [f"{client} has no connection to {brick}" for client in sorted(everyone - found)]
+        )
+    ]
+
+
 def brick_host(brick: str) -> str:
     """Return the host of a brick: nas1 for nas1:/nas."""
     return brick.partition(":")[0]

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Managed by Salt (salt/common). Packages ask here before they start, restart or stop a service. An
 # upgrade must not restart what serves, because it would take no turn: the next apply does that
-# (`daemon.upgraded`). 101 forbids the action.
+# (`daemon.upgraded`, `quorum.joined`, `gluster.current`). 101 forbids the action.
 while [ "${1#--}" != "$1" ]; do shift; done
 case ${1%.service} in
-haproxy | nginx | pgbouncer)
+etcd | glusterd | haproxy | nginx | pgbouncer)
     case $2 in
     stop | *restart* | *reload*) exit 101 ;;
     esac
