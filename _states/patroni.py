@@ -62,7 +62,9 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     If one of the files changed after the service started, the service restarts. A primary first
     hands over to a replica, so that clients are interrupted only for a moment. An interrupted copy
     of the primary is repeated. A replica that can provably never stream again copies the primary
-    again. The comment of the primary says so if no standby is synchronous.
+    again. While the host does not work, the members' shared configuration is brought to the
+    settings, because a wrong parameter may be the reason. The comment of the primary says so if no
+    standby is synchronous.
 
     Args:
         name: the service, which is running.
@@ -88,6 +90,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
             return state.result(name, None, f"it would copy the primary again: {stuck}")
         return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
+    _until_noticed(ret["changes"].get("configuration") or {})
     if old:
         __salt__["turn.take"](ROLE, f"{name} has to restart")
         ret["changes"] |= {"restarted": old} | _hand_over(name, wait)
@@ -134,10 +137,8 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
         left = __salt__["patroni.drift"]()
         comment = f"it still differs: {left}" if left else "the configuration was changed"
         ret = state.result(name, not left, comment, drift)
-    parameters = list((drift.get("postgresql") or {}).get("parameters") or {})
-    if parameters and not __opts__["test"] and __salt__["patroni.needs_restart"](parameters):
-        # Patroni compares the parameters in its next round
-        waiting.until(__salt__["patroni.pending"], ROUND)
+    if not __opts__["test"]:
+        _until_noticed(drift)
     pending = __salt__["patroni.pending"]()
     if pending and __opts__["test"]:
         comment = f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
@@ -153,6 +154,13 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
                 f"all users for a moment: salt {__opts__['id']} patroni.restart {left[-1]}"
             )
     return ret
+
+
+def _until_noticed(drift: dict[str, Any]) -> None:
+    """Wait until Patroni has compared changed parameters, which it does in its next round."""
+    parameters = list((drift.get("postgresql") or {}).get("parameters") or {})
+    if parameters and __salt__["patroni.needs_restart"](parameters):
+        waiting.until(__salt__["patroni.pending"], ROUND)
 
 
 def _restarted(wait: int) -> list[str]:
@@ -196,9 +204,9 @@ def _handed_over(wait: int, advice: str = "") -> bool:
     return True
 
 
-def _wait_working(name: str, wait: int) -> dict[str, str]:
+def _wait_working(name: str, wait: int) -> dict[str, Any]:
     """Wait until this host works in the cluster; return what was necessary for it."""
-    changes = {}
+    changes: dict[str, Any] = {}
 
     def copy(reason: str) -> str:
         """Copy the primary again; return the refusal, or "" if the copy began."""
@@ -209,6 +217,16 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
         changes["copy"] = reason
         return ""
 
+    def configure() -> None:
+        """Give the cluster the wanted configuration: the current one may be the obstacle."""
+        try:
+            drift = __salt__["patroni.drift"]()
+            if drift:
+                __salt__["patroni.patch"](drift)
+                changes["configuration"] = drift
+        except CommandExecutionError:
+            pass  # the cluster has none yet, or the quorum does not answer
+
     def obstacle() -> str:
         __salt__["turn.renew"]()
         if __salt__["patroni.half_copied"]():
@@ -216,6 +234,8 @@ def _wait_working(name: str, wait: int) -> dict[str, str]:
             if refusal:
                 return refusal
         reason = str(__salt__["patroni.obstacle"]())
+        if reason and "configuration" not in changes:
+            configure()
         stuck = str(__salt__["patroni.stuck"]()) if reason else ""
         return (copy(stuck) if stuck else "") or reason
 

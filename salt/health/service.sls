@@ -18,7 +18,6 @@ health-service:
     - enable: True
     - require:
         - service: health-socket
-        - file: application-data
 
 health-current:
   daemon.current:

@@ -7,6 +7,20 @@ include:
   - tls
   - patroni.configuration
 
+# A running Patroni reads its files before anything waits for another host: a new certificate or another
+# address may be what the quorum needs.
+patroni-current:
+  daemon.current:
+    - name: patroni
+    - files:
+        - /etc/patroni/patroni.yml
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/host.crt
+        - /etc/salina/tls/host.key
+    - require:
+        - file: patroni-settings
+        - certificate: tls-certificate
+
 patroni-quorum:
   quorum.serves:
     - endpoints: {{ pillar.database.quorum | json }}
@@ -29,17 +43,6 @@ patroni-service:
         - file: patroni-settings
         - patroni: patroni-turn
 
-patroni-current:
-  daemon.current:
-    - name: patroni
-    - files:
-        - /etc/patroni/patroni.yml
-        - /etc/salina/tls/ca.crt
-        - /etc/salina/tls/host.crt
-        - /etc/salina/tls/host.key
-    - require:
-        - service: patroni-service
-
 patroni-working:
   patroni.working:
     - name: patroni
@@ -47,6 +50,7 @@ patroni-working:
     - files: [/opt/patroni/salina.json, /etc/systemd/system/patroni.service]
     - require:
         - daemon: patroni-current
+        - service: patroni-service
 
 patroni-configured:
   patroni.configured:

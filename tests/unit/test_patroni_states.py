@@ -32,6 +32,7 @@ class Pretended:
             "patroni.pending": [],
             "patroni.incomplete": "",
             "patroni.needs_restart": False,
+            "patroni.drift": {},
         } | answers
         self.calls: list[tuple[Any, ...]] = []
 
@@ -353,6 +354,37 @@ def test_a_member_that_does_not_work_in_time_is_told_with_the_reason() -> None:
         r"journalctl -u patroni.*creating replica",
         failure(state("patroni", down)[0].working("patroni", 0, [])),
     )
+
+
+def test_s12_a_wrong_parameter_does_not_keep_the_right_one_away() -> None:
+    """S12: A cluster that does not work gets the settings first: they may be its repair."""
+    answers = WHOLE | {
+        "patroni.obstacle": Sequence("PostgreSQL is start failed", ""),
+        "patroni.half_copied": False,
+        "patroni.stuck": "",
+        "patroni.drift": {"postgresql": {"parameters": {"shared_buffers": "128MB"}}},
+        "patroni.patch": None,
+        "patroni.needs_restart": True,
+        "patroni.pending": ["bbdd1"],
+    }
+    module, salt = state("patroni", answers)
+    ret = module.working("patroni", 5, [])
+    assert ret["changes"] == {"configuration": answers["patroni.drift"]}
+    order = salt.called("patroni.obstacle", "patroni.patch", "patroni.pending")
+    assert order == ["patroni.obstacle", "patroni.patch", "patroni.obstacle", "patroni.pending"]
+
+
+@pytest.mark.parametrize("refused", ["patroni.drift", "patroni.patch"])
+def test_s12_a_configuration_that_cannot_be_changed_yet_is_not_the_failure(refused: str) -> None:
+    """S12: A new cluster has none, and without a quorum nobody changes it; the reason is told."""
+    answers = WHOLE | {
+        "patroni.obstacle": "PostgreSQL is starting",
+        "patroni.drift": {"ttl": 20},
+        "patroni.patch": None,
+        refused: CommandExecutionError("502"),
+    }
+    told = failure(state("patroni", answers)[0].working("patroni", 0, []))
+    assert told.endswith("PostgreSQL is starting")
 
 
 OLD: Answers = WHOLE | {"daemon.outdated": ["/opt/patroni/salina.json"]}
