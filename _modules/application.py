@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from salina.application.database import session
 from salina.common import commands, http
-from salina.database.psql import PsqlError, Session, installed
+from salina.database.psql import PsqlError, installed
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -51,10 +53,36 @@ def listening(address: str, port: int) -> bool:
     return where in [line.split()[3] for line in listing.splitlines()]
 
 
+def pending_code(name: str, code: list[str], checkout: str, revision: str, environment: str) -> str:
+    """Return why a restart of a service now would not start the code that it runs, or "".
+
+    Args:
+        name: the service.
+        code: files that are newer than a service which runs older code.
+        checkout: the work tree that the service runs from.
+        revision: the revision that it must have, as `checkout.revision` names it.
+        environment: a file that exists once the environment of the code is complete.
+
+    Returns:
+        The reason, or "".
+
+    CLI Example:
+        salt s1 application.pending_code odoo '[]' /opt/odoo/production 14.0 /opt/odoo/odoo-14.0
+    """
+    found = __salt__["checkout.revision"](checkout)
+    if found != revision:
+        return f"{checkout} will change from {found or 'no revision'} to {revision}"
+    if not Path(environment).exists():
+        return f"{environment} does not exist yet"
+    newer = __salt__["daemon.outdated"](name, code)
+    return f"{', '.join(newer)} changed" if newer else ""
+
+
 def database() -> str:
     """Return why the application's database takes no writes, or "" if it does.
 
-    The question takes the same route as the application's own connections.
+    The question takes a path that the application cannot fill, so it has an answer while
+    pgbouncer's pool is full. The health agent asks on the application's own path.
 
     Returns:
         The reason, or "".
@@ -65,8 +93,8 @@ def database() -> str:
     if not installed():
         return "psql is not installed"
     try:
-        with Session(__pillar__["app"]["database"], "salina: does it answer?") as session:
-            recovering = session.query("SELECT pg_is_in_recovery()") != ["f"]
+        with session(__pillar__, "salina: does it answer?") as opened:
+            recovering = opened.query("SELECT pg_is_in_recovery()") != ["f"]
             return "it is a replica: read-only" if recovering else ""
     except PsqlError as error:
         return str(error)

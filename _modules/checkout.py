@@ -17,6 +17,22 @@ __salt__: dict[str, Any]
 RECORD = ".git/salina-revision"
 
 
+def revision(path: str) -> str:
+    """Return the revision of a complete checkout, as it was requested. This does not run git.
+
+    Args:
+        path: the work tree.
+
+    Returns:
+        The branch, tag or commit, or "" if there is no complete checkout.
+
+    CLI Example:
+        salt s1 checkout.revision /opt/odoo/production
+    """
+    record = Path(path) / RECORD
+    return record.read_text().strip() if record.exists() else ""
+
+
 def status(path: str) -> dict[str, Any]:
     """Return what a directory has checked out.
 
@@ -33,12 +49,11 @@ def status(path: str) -> dict[str, Any]:
     CLI Example:
         salt s1 checkout.status /opt/odoo/production
     """
-    record = Path(path) / RECORD
-    if not record.exists():
+    if not (Path(path) / RECORD).exists():
         return {"revision": "", "commit": "", "changed": []}
     status = _git(path, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
     return {
-        "revision": record.read_text().strip(),
+        "revision": revision(path),
         "commit": next(line.split()[-1] for line in status if line.startswith("# branch.oid")),
         "changed": [line.split()[-1] for line in status if not line.startswith("#")],
     }

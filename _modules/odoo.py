@@ -7,7 +7,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.application import odoo
-from salina.database.psql import PsqlError, Session
+from salina.application.database import session
+from salina.database.psql import PsqlError
 
 __grains__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -50,19 +51,19 @@ def missing_modules() -> list[str]:
     CLI Example:
         salt s1 odoo.missing_modules
     """
-    app = __pillar__["app"]
+    wanted = __pillar__["app"]["definition"]["odoo"]["modules"]
     try:
-        with Session(app["database"], "salina: modules?") as session:
-            if session.query("SELECT to_regclass('ir_module_module') IS NULL") == ["t"]:
+        with session(__pillar__, "salina: modules?") as opened:
+            if opened.query("SELECT to_regclass('ir_module_module') IS NULL") == ["t"]:
                 return []
-            installed = session.query(
+            installed = opened.query(
                 "SELECT name FROM ir_module_module WHERE state IN ('installed', 'to upgrade')"
             )
     except PsqlError as error:
         raise CommandExecutionError(
             f"the database does not say which modules are installed: {error}"
         ) from error
-    return [name for name in app["definition"]["odoo"]["modules"] if name not in installed]
+    return [name for name in wanted if name not in installed]
 
 
 def _workers() -> int:

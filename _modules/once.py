@@ -9,6 +9,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.application.database import session
 from salina.common import commands
 from salina.database.psql import PsqlError, Session, literal
 
@@ -37,8 +38,8 @@ def done(step: str) -> str:
         salt s1 once.done initialise
     """
     try:
-        with Session(_database(), f"salina: {step}?") as session:
-            return _done(session, step)
+        with session(__pillar__, f"salina: {step}?") as opened:
+            return _done(opened, step)
     except PsqlError as error:
         raise CommandExecutionError(
             f"{step}: the database does not say whether this step is done: {error}"
@@ -82,20 +83,20 @@ def run(
         salt s1 once.run greet '[echo, hello]' odoo /
     """
     try:
-        with Session(_database(), f"salina: {step} on {platform.node()}") as session:
-            session.query(f"SET lock_timeout = '{patience}s'")
+        with session(__pillar__, f"salina: {step} on {platform.node()}") as opened:
+            opened.query(f"SET lock_timeout = '{patience}s'")
             key = literal(f"salina once {step}")
-            session.query(f"SELECT pg_advisory_lock(hashtextextended({key}, 0))")
-            session.query(
+            opened.query(f"SELECT pg_advisory_lock(hashtextextended({key}, 0))")
+            opened.query(
                 f"CREATE TABLE IF NOT EXISTS {MARKS} (step text PRIMARY KEY, "
                 "host text NOT NULL, finished timestamptz(0) NOT NULL DEFAULT now())"
             )
-            before = _done(session, step)
+            before = _done(opened, step)
             if before:
                 return before
             environment = _environment(env_file) | dict(env or {})
             _run(step, command, user, cwd, stdin, environment, patience)
-            session.query(
+            opened.query(
                 f"INSERT INTO {MARKS} (step, host) "
                 f"VALUES ({literal(step)}, {literal(platform.node())})"
             )
@@ -104,10 +105,10 @@ def run(
         raise CommandExecutionError(f"{step} is not recorded as done: {error}") from error
 
 
-def _done(session: Session, step: str) -> str:
-    if session.query(f"SELECT to_regclass('{MARKS}') IS NULL") == ["t"]:
+def _done(opened: Session, step: str) -> str:
+    if opened.query(f"SELECT to_regclass('{MARKS}') IS NULL") == ["t"]:
         return ""
-    rows = session.query(
+    rows = opened.query(
         f"SELECT host || ' at ' || finished FROM {MARKS} WHERE step = {literal(step)}"
     )
     return rows[0] if rows else ""
@@ -147,8 +148,3 @@ def _environment(path: str | None) -> dict[str, str]:
     lines = Path(path).read_text().splitlines() if path else []
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     return {name: value.strip('"') for name, value in pairs}
-
-
-def _database() -> dict[str, Any]:
-    found: dict[str, Any] = __pillar__["app"]["database"]
-    return found

@@ -10,11 +10,12 @@ from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
+__states__: dict[str, Any]
 
 
 @state.fails_plainly
 def database_answers(name: str, wait: int) -> dict[str, Any]:
-    """Wait until the application's database takes writes, on the application's own route to it.
+    """Wait until the application's database takes writes.
 
     Args:
         name: the database's name, for the message.
@@ -27,6 +28,47 @@ def database_answers(name: str, wait: int) -> dict[str, Any]:
         See salt/application/database.sls.
     """
     return _wait(name, __salt__["application.database"], wait, f"the database {name}")
+
+
+@state.fails_plainly
+def reconfigured(
+    name: str,
+    settings: list[str],
+    code: list[str],
+    checkout: str,
+    revision: str,
+    environment: str,
+    turn: str,
+) -> dict[str, Any]:
+    """Ensure that a running service has read its settings, before a state waits for another host.
+
+    A service that fills the pool of the database's connections frees it only by its restart, so
+    this restart must not wait for the database.
+
+    The service is left alone if its code is about to change, or has changed since it started: new
+    code must not start before its one-time steps. `daemon.current` restarts it after these.
+
+    Args:
+        name: the service. A stopped service is left alone.
+        settings: the files that it reads when it starts, without its code.
+        code: files that are newer than a service which runs older code.
+        checkout: the work tree that the service runs from.
+        revision: the revision that it must have.
+        environment: a file that exists once the environment of the code is complete.
+        turn: the role whose hosts take turns for the restart.
+
+    Returns:
+        The result of `daemon.current`.
+
+    CLI Example:
+        See salt/odoo/configuration.sls.
+    """
+    pending = __salt__["application.pending_code"](name, code, checkout, revision, environment)
+    if pending:
+        comment = f"{name} takes its settings together with its code, because {pending}"
+        return state.result(name, True, comment)
+    ret: dict[str, Any] = __states__["daemon.current"](name, settings, restart=True, turn=turn)
+    return ret
 
 
 @state.fails_plainly

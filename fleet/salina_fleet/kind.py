@@ -43,6 +43,10 @@ class Kind:
     """The section of a definition that only this kind has."""
     databases: ClassVar[tuple[str, ...]] = ()
     """Databases that it uses besides its own."""
+    steps_through_pgbouncer: ClassVar[bool] = False
+    """Whether its one-time steps need pgbouncer, since its drivers may know neither SCRAM nor TLS.
+    They get a pool of their own. The steps of other kinds connect to the local HAProxy.
+    """
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 

@@ -1,4 +1,5 @@
-# Waits for the database, because its hosts may still be applying their own states.
+# Waits for the database, because its hosts may still be applying their own states. It asks by a path
+# that the application cannot fill.
 {%- set app = pillar.app %}
 include:
   - database_route

@@ -3,15 +3,7 @@
 include:
   - gluster.mount
   - application.user
-
-application-settings:
-  file.directory:
-    - name: /etc/{{ app.kind }}
-    - user: root
-    - group: {{ app.kind }}
-    - mode: '0750'
-    - require:
-        - user: application-user
+  - application.settings
 {% for directory in ['log', 'cache'] %}
 application-{{ directory }}:
   file.directory:

@@ -3,7 +3,7 @@
 # after the kind (`app.kind`).
 include:
   - application.user
+  - {{ pillar.app.kind }} # first: its settings need no other host, and the last two wait for some
   - application.source
-  - {{ pillar.app.kind }} # first, because the next two wait for other hosts
   - application.directories
   - application.database

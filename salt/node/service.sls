@@ -1,9 +1,18 @@
+# New code starts here, after the one-time steps.
+{%- from "node/code.jinja" import code with context %}
 {%- set app = pillar.app %}
 {%- set definition = app.definition %}
 include:
   - common.turn
   - node.configuration
   - node.production
+  - application.directories
+
+# The shell keeps the log file open, so logrotate must copy the file and then empty it.
+extend:
+  application-logrotate:
+    file:
+      - context: {rotation: copytruncate}
 
 node-unit:
   file.managed:
@@ -35,10 +44,12 @@ node-current:
     - files:
         - /etc/systemd/system/node.service
         - /etc/node/environment
-        - /opt/node/production/.git/salina-revision
-        - /opt/node/production/node_modules
+{%- for file in code %}
+        - {{ file }}
+{%- endfor %}
     - require:
         - service: node-service
+        - application: node-reconfigured
 
 node-healthy:
   application.healthy:

@@ -1,20 +1,11 @@
-{%- set odoo = pillar.app.definition.odoo %}
+# Odoo's settings. A running Odoo takes them at once, before any state that waits for another host: the
+# new settings may be what lets such a state succeed.
+{%- from "odoo/code.jinja" import code with context %}
+{%- set app = pillar.app %}
+{%- set odoo = app.definition.odoo %}
 include:
-  - application.directories
-  - application.source
-
-# This project's own addon. Only versions that list it in server_wide_modules load it.
-odoo-addons:
-  file.managed:
-    - names:
-{%- for file in ['__manifest__.py', '__init__.py', 'attachment.py', 'health.py', 'signaling.py'] %}
-        - /opt/odoo/addons/salina_odoo14/{{ file }}:
-            - source: salt://odoo/files/addons/salina_odoo14/{{ file }}
-{%- endfor %}
-    - makedirs: True
-    - mode: '0644'
-    - require:
-        - checkout: application-production
+  - common.turn
+  - application.settings
 
 odoo-configuration:
   odoo.configured:
@@ -33,3 +24,32 @@ odoo-environment-file:
     - show_changes: False
     - require:
         - file: application-settings
+
+odoo-unit:
+  file.managed:
+    - name: /etc/systemd/system/odoo.service
+    - source: salt://application/files/application.service
+    - template: jinja
+    - mode: '0644'
+    - context:
+        description: Odoo ({{ app.name }})
+        directory: /opt/odoo/production
+        command: /opt/odoo/{{ app.name }}/bin/python /opt/odoo/production/odoo-bin --config {{ odoo.configuration }}
+
+odoo-reconfigured:
+  application.reconfigured:
+    - name: odoo
+    - order: 3
+    - turn: app
+    - settings:
+        - /etc/systemd/system/odoo.service
+        - {{ odoo.configuration }}
+        - /etc/odoo/environment
+    - code: {{ code | json }}
+    - checkout: /opt/odoo/production
+    - revision: {{ app.definition.source.revision | json }}
+    - environment: /opt/odoo/{{ app.name }}/salina.json
+    - require:
+        - file: odoo-unit
+        - odoo: odoo-configuration
+        - file: odoo-environment-file

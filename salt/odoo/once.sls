@@ -1,23 +1,30 @@
 # Steps that run once for the service, on the host that comes first. The other hosts wait until they are
-# done.
+# done. They connect to the local HAProxy and not to pgbouncer, whose pool the application can fill.
 {%- set app = pillar.app %}
 {%- set odoo = app.definition.odoo %}
 {%- set python = '/opt/odoo/' ~ app.name ~ '/bin/python' %}
 {%- set program = '/opt/odoo/production/odoo-bin' %}
+{%- set route = pillar.database_route %}
+{%- set options = ['--config', odoo.configuration, '--no-http', '--db_host', route.name,
+                   '--db_port', route.listen | string, '--db_sslmode', 'verify-full'] %}
+{%- set env = {'PGSSLROOTCERT': route.ca} %}
 {%- import_text "odoo/files/login.py" as login %}
 {%- import_text "odoo/files/url.py" as url %}
 include:
   - application.database
-  - odoo.python
+  - application.directories
   - odoo.configuration
+  - odoo.python
+  - odoo.addons
 
 odoo-initialised:
   once.done:
     - name: initialise
-    - command: {{ [python, program, '--config', odoo.configuration, '--init', odoo.modules | join(','), '--stop-after-init', '--no-http'] | json }}
+    - command: {{ ([python, program] + options + ['--init', odoo.modules | join(','), '--stop-after-init']) | json }}
     - user: odoo
     - cwd: /opt/odoo/production
     - env_file: /etc/odoo/environment
+    - env: {{ env | json }}
     - patience: {{ app.settings.wait }}
     - require:
         - application: application-database
@@ -27,13 +34,13 @@ odoo-initialised:
         - file: odoo-addons
         - file: odoo-environment-file
 {% for step, script, variables in [
-    ('set the login', login, {'secrets': {'LOGIN_PASSWORD': 'login_password'}}),
-    ('set the URL ' ~ app.url, url, {'env': {'URL': app.url}}),
+    ('set the login', login, {'secrets': {'LOGIN_PASSWORD': 'login_password'}, 'env': env}),
+    ('set the URL ' ~ app.url, url, {'env': dict(env, URL=app.url)}),
 ] %}
 odoo-once-{{ loop.index }}:
   once.done:
     - name: {{ step }}
-    - command: {{ [python, program, 'shell', '--config', odoo.configuration, '--no-http'] | json }}
+    - command: {{ ([python, program, 'shell'] + options) | json }}
     - stdin: {{ script | json }}
     - user: odoo
     - cwd: /opt/odoo/production

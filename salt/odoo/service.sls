@@ -1,19 +1,10 @@
-{%- set app = pillar.app %}
-{%- set definition = app.definition %}
+# New code starts here, after the one-time steps.
+{%- from "odoo/code.jinja" import code with context %}
+{%- set definition = pillar.app.definition %}
 include:
   - common.turn
+  - odoo.configuration
   - odoo.once
-
-odoo-unit:
-  file.managed:
-    - name: /etc/systemd/system/odoo.service
-    - source: salt://application/files/application.service
-    - template: jinja
-    - mode: '0644'
-    - context:
-        description: Odoo ({{ app.name }})
-        directory: /opt/odoo/production
-        command: /opt/odoo/{{ app.name }}/bin/python /opt/odoo/production/odoo-bin --config {{ definition.odoo.configuration }}
 
 odoo-service:
   service.running:
@@ -32,14 +23,12 @@ odoo-current:
         - /etc/systemd/system/odoo.service
         - {{ definition.odoo.configuration }}
         - /etc/odoo/environment
-        - /opt/odoo/{{ app.name }}/salina.json
-        - /opt/odoo/production/.git/salina-revision
-        - /opt/odoo/addons/salina_odoo14/__init__.py
-        - /opt/odoo/addons/salina_odoo14/attachment.py
-        - /opt/odoo/addons/salina_odoo14/health.py
-        - /opt/odoo/addons/salina_odoo14/signaling.py
+{%- for file in code %}
+        - {{ file }}
+{%- endfor %}
     - require:
         - service: odoo-service
+        - application: odoo-reconfigured
 
 odoo-healthy:
   application.healthy:

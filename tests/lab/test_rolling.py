@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -12,7 +13,19 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.fleets import REPOSITORY
-from tests.lab.lab import apply, execute, failures, highstate, lab, run, salt, salt_run, shell
+from tests.lab.lab import (
+    State,
+    apply,
+    execute,
+    failures,
+    highstate,
+    lab,
+    results,
+    run,
+    salt,
+    salt_run,
+    shell,
+)
 from tests.lab.lab import changes as changes_of
 from tests.lab.tiers import APPS, STORAGE, connected, whole
 from tests.lab.traffic import Background, Traffic
@@ -54,6 +67,13 @@ def applied(target: str = ",".join(HOSTS)) -> None:
         for host, found in answers.items()
     }
     assert failed == {host: [] for host in target.split(",")}
+
+
+def apply_all(host: str) -> dict[str, State]:
+    """Apply everything on one host; assert that no state failed, and return the results."""
+    found = results(salt(host, "state.apply", "queue=True"))
+    assert failures(found) == []
+    return found[host]
 
 
 def one_after_the_other(before: dict[str, float], after: dict[str, float]) -> None:
@@ -132,6 +152,64 @@ def test_a_change_of_the_whole_fleet_reaches_the_users_as_nothing(change: str) -
     assert (shell("lb1", serial) != before) == (change == "renewed certificates")
     applied(everyone)
     lab("salt-run", "fleet.ready")
+
+
+POOL = "host=127.0.0.1 port=6432 user=crm dbname=crm sslmode=disable"
+HELD = f"""
+mkdir /run/salina-test-pool || exit 0  # the restart of Odoo starts this again: only once
+export PGPASSWORD="$(sed -n 's/^db_password = //p' /etc/odoo/odoo.conf)"
+for number in $(seq 60); do
+    (echo 'SELECT 1;'; exec sleep 1200) | psql -XAtq '{POOL}' >/dev/null 2>&1 &
+done
+wait
+"""
+
+
+def pooled() -> bool:
+    """Return whether a session of s1 gets a connection of pgbouncer's pool within 5 seconds."""
+    script = (
+        "PGPASSWORD=\"$(sed -n 's/^db_password = //p' /etc/odoo/odoo.conf)\" "
+        f"timeout 5 psql -XAtq '{POOL}' -c 'SELECT 1'"
+    )
+    return execute("s1", "sh", "-c", script).returncode == 0
+
+
+@contextmanager
+def full_pool() -> Iterator[None]:
+    """Let s1's Odoo hold every connection of its pool until it restarts.
+
+    The sessions belong to a unit that systemd stops together with Odoo.
+    """
+    name = "salina-test-pool"
+    held = ["systemd-run", f"--unit={name}", "--property=PartOf=odoo.service", "sh", "-c", HELD]
+    run("s1", *held)
+    try:
+        wait.clear(lambda: "s1 still gets a connection" if pooled() else "", 60, "a full pool")
+        yield
+    finally:
+        shell("s1", f"systemctl stop {name} || :; systemctl reset-failed {name} || :")
+        shell("s1", f"rmdir /run/{name}")
+
+
+@pytest.mark.proof
+def test_s12_a_changed_limit_frees_a_full_pool() -> None:
+    """S12: No check and no step needs the pool, and Odoo restarts before anything waits."""
+    before = started("odoo")["s1"]
+    with (
+        full_pool(),
+        edited("pillar/settings/app.yaml", "s/^limit_time_cpu:.*/limit_time_cpu: 61/"),
+    ):
+        assert salt("s1", "application.database")["s1"] == ""
+        begun = time.monotonic()
+        found = apply_all("s1")
+        took = time.monotonic() - begun
+        assert took < 300, took
+        assert started("odoo")["s1"] > before
+        assert found["odoo-reconfigured"]["changes"]["read"] == ["/etc/odoo/odoo.conf"]
+        assert not found["odoo-current"]["changes"]
+        order = [found[name]["__run_num__"] for name in ("odoo-reconfigured", "files-mounted")]
+        assert order == sorted(order)
+        assert pooled()
 
 
 @pytest.mark.proof

@@ -121,7 +121,9 @@ def test_s8_as_it_should_run() -> None:
     assert run("all", "ps", "-o", "user=", "-p", pid()).strip() == "node"
     listening = shell("all", "ss -Hltn | awk '{print $4}'").split()
     assert [where for where in listening if where.endswith(":3000")] == ["127.0.0.1:3000"]
-    assert run("all", "stat", "--format=%a %U", "/etc/node/environment").split() == ["600", "root"]
+    for name in ("environment", "steps"):
+        shown = run("all", "stat", "--format=%a %U", f"/etc/node/{name}")
+        assert shown.split() == ["600", "root"]
     inside = ["nsenter", "--target", pid(), "--mount", "--setuid", "871", "--setgid", "871"]
     run("all", *inside, "test", "-w", UPLOADS)
     run("all", *inside, "test", "!", "-w", "/opt/node/production/app.js")

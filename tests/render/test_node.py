@@ -54,7 +54,7 @@ def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) 
     ]  # fmt: skip
     for step in steps:
         assert (step["user"], step["cwd"]) == ("node", "/opt/node/staging")
-        assert step["env_file"] == "/etc/node/environment"
+        assert step["env_file"] == "/etc/node/steps"
         assert step["secrets"] == {"LOGIN_PASSWORD": "login_password"}
         assert step["env"]["PATH"].startswith("/opt/node/staging/node_modules/.bin:")
     assert steps[0]["command"] == [
@@ -76,6 +76,19 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
         "NODE_OPTIONS": '"--max-http-header-size=32768"',
         "NODE_ENV": '"production"',
     }
+
+
+def test_s12_steps_have_a_pool_that_the_application_cannot_fill(crm: Minion) -> None:
+    """S12, S9: A step differs from the service in its pool alone. The database is the same."""
+    service = crm.render(state(crm, "node-environment-file")).splitlines()
+    chunk = state(crm, "node-steps-file")
+    assert (chunk["name"], chunk["mode"]) == ("/etc/node/steps", "0600")
+    steps = crm.render(chunk).splitlines()
+    url = 'DATABASE_URL="postgres://crm:canary-app-crm-database@127.0.0.1:6432/crm-steps"'
+    assert [line for line in steps if line not in service] == [url]
+    assert len(steps) == len(service)
+    conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
+    assert "crm-steps = host=database port=5433 dbname=crm pool_size=3" in conf
 
 
 def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> None:

@@ -49,6 +49,18 @@ def test_newest_odoo_behind_nginx(newest: Minion) -> None:
     assert "set_real_ip_from 10.1.3.1;" in conf
 
 
+def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
+    """S12, S6, S9: The steps go to the local HAProxy, and verify the server by its name."""
+    steps = [chunk for chunk in newest.chunks if chunk["state"] == "once"]
+    assert len(steps) == 3
+    for step in steps:
+        command = step["command"]
+        place = [command[command.index(f"--db_{key}") + 1] for key in ("host", "port", "sslmode")]
+        assert place == ["database", "5433", "verify-full"]
+        assert step["env"]["PGSSLROOTCERT"] == "/etc/salina/tls/ca.crt"
+    assert "-steps" not in dict(newest.files())["/etc/pgbouncer/pgbouncer.ini"]
+
+
 def test_unit(newest: Minion) -> None:
     """O3: The unit has its own user, a sandbox and a restart after failure."""
     unit = dict(newest.files())["/etc/systemd/system/odoo.service"]

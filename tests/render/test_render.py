@@ -11,8 +11,16 @@ from tests.render.minion import Minion
 NOT_ALONE = {
     *("gluster.peers", "gluster.volume", "gluster.mounted", "quorum.joined", "quorum.serves"),
     *("patroni.its_turn", "patroni.working", "patroni.configured", "database.present"),
-    *("application.database_answers", "application.once", "application.healthy"),
+    *("application.database_answers", "once.done", "application.healthy"),
     "daemon.current_afterwards",
+}
+
+#: States by which a running service takes changed settings, and the waits that may stand before
+#: them: on a host with several roles, etcd and GlusterFS come first. Neither needs Patroni.
+REPAIRS: dict[str, set[str]] = {
+    "odoo-reconfigured": set(),
+    "node-reconfigured": set(),
+    "patroni-current": {"quorum.joined", "gluster.peers", "gluster.volume"},
 }
 
 CERTIFICATE = f"canary-{fleets.PUBLIC}"
@@ -58,6 +66,30 @@ def test_s12_the_turn_ends_after_everything_else(minion: Minion) -> None:
     """S12: Only the restart of the minion itself comes after the end of the turn."""
     names = [chunk["__id__"] for chunk in minion.chunks]
     assert set(names[names.index("turn-ended") :]) <= {"turn-ended", "minion-current"}
+
+
+def test_s12_a_repair_waits_for_nobody(minion: Minion) -> None:
+    """S12: A running service takes its settings before any state that waits for another host.
+
+    Such a state may be waiting for what the settings repair. So no such state stands before it,
+    and it requires none, however far before. A state that checks out code does not either.
+    """
+    waits = NOT_ALONE | {"checkout.present"}
+    found = [each for each in minion.chunks if each["__id__"] in REPAIRS]
+    for repair in found:
+        before = minion.chunks[: minion.chunks.index(repair)]
+        waited = {f"{each['state']}.{each['fun']}" for each in before} & waits
+        assert waited <= REPAIRS[repair["__id__"]], repair["__id__"]
+        files = set(repair.get("settings") or repair["files"])
+        written = {each["name"] for each in before}
+        late = files - written - {f"/etc/systemd/system/{repair['name']}.service"}
+        assert not late, repair["__id__"]
+    hosts = {"odoo-configuration", "node-environment-file", "patroni-settings"}
+    assert len(found) == len({each["__id__"] for each in minion.chunks} & hosts)
+    for production in [one for one in minion.chunks if one["__id__"] == "application-production"]:
+        kind = minion.opts["pillar"]["app"]["kind"]
+        for wanted in {"application": f"{kind}-reconfigured"}, {"checkout": "application-staging"}:
+            assert wanted in production["require"]
 
 
 def test_secrets_stay_out_of_readable_files(minion: Minion) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from salina.application import database as own_path
+from salina.database.psql import PsqlError
 from tests import fleets
 from tests.loading import failure, load, refusing, states
 
@@ -51,6 +53,120 @@ def test_listening(application: ModuleType) -> None:
     application.__salt__ = {"cmd.run_all": lambda *_, **__: said}  # type: ignore[attr-defined]
     assert application.listening("fd00::1", 80)
     assert not application.listening("10.1.3.11", 80)
+
+
+# The database
+
+
+class Psql:
+    """A session that answers whether the server is a replica, or is refused."""
+
+    def __init__(self, recovering: str | None) -> None:
+        self.recovering = recovering
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, database: dict[str, Any], name: str, ca: str) -> Psql:
+        """Connect."""
+        self.asked = {**database, "ca": ca}
+        return self
+
+    def __enter__(self) -> Psql:
+        if self.recovering is None:
+            raise PsqlError("timeout expired")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def query(self, sql: str) -> list[str]:
+        """Answer."""
+        return [str(self.recovering)]
+
+
+@pytest.mark.parametrize("fleet", ["default", "one-host", "ipv6"])
+def test_s12_checks_have_a_path_that_the_application_cannot_fill(
+    fleet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S12, S6: Salt's sessions go to the local HAProxy, by TLS to the server's own name."""
+    (host, *_) = fleets.fleet(fleet).having("app")
+    pillar = fleets.pillar(host.id, fleet)
+    psql = Psql("f")
+    monkeypatch.setattr(own_path, "Session", psql)
+    with own_path.session(pillar, "salina: a test"):
+        pass
+    route, database = pillar["database_route"], pillar["app"]["database"]
+    assert (psql.asked["host"], psql.asked["port"]) == ("database", route["listen"])
+    assert route["listen"] != database["port"] == route["pool_port"]
+    assert psql.asked["ca"] == "/etc/salina/tls/ca.crt"
+    assert [psql.asked[key] for key in ("name", "user", "password")] == [
+        database[key] for key in ("name", "user", "password")
+    ]
+    names = {name: one["address"] for one in pillar["hosts"] for name in one["names"]}
+    assert names["database"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("recovering", "obstacle"),
+    [("f", ""), ("t", "it is a replica: read-only"), (None, "timeout expired")],
+)
+def test_s12_why_the_database_takes_no_writes(
+    application: ModuleType, monkeypatch: pytest.MonkeyPatch, recovering: str, obstacle: str
+) -> None:
+    """S12: The check tells a replica and a silent server from a primary."""
+    monkeypatch.setattr(own_path, "Session", Psql(recovering))
+    monkeypatch.setattr(application, "installed", lambda: True)
+    assert application.database() == obstacle
+    monkeypatch.setattr(application, "installed", lambda: False)
+    assert application.database() == "psql is not installed"
+
+
+# New settings and new code
+
+CODE = ["/opt/odoo/odoo-14.0/salina.json", "/opt/odoo/addons/salina_odoo14/health.py"]
+
+
+def pending(application: ModuleType, revision: str, newer: list[str], environment: str) -> str:
+    """Why a restart would start other code, with `revision` in production and "14.0" wanted."""
+    application.__salt__ = {  # type: ignore[attr-defined]
+        "checkout.revision": lambda path: revision,
+        "daemon.outdated": lambda name, files: [one for one in files if one in newer],
+    }
+    place = "/opt/odoo/production"
+    return str(application.pending_code("odoo", CODE, place, "14.0", environment))
+
+
+def test_s12_what_else_a_restart_would_start(application: ModuleType) -> None:
+    """S12: Code on its way, and code that the service does not run yet, are other code."""
+    assert pending(application, "14.0", [], "/") == ""
+    said = pending(application, "13.0", [], "/")
+    assert said == "/opt/odoo/production will change from 13.0 to 14.0"
+    said = pending(application, "", [], "/")
+    assert said == "/opt/odoo/production will change from no revision to 14.0"
+    assert pending(application, "14.0", [], "/none/salina.json") == (
+        "/none/salina.json does not exist yet"
+    )
+    assert pending(application, "14.0", CODE[1:], "/") == f"{CODE[1]} changed"
+
+
+@pytest.mark.parametrize("reason", ["", "/opt/odoo/production will change from 13.0 to 14.0"])
+def test_s12_settings_alone_restart_a_service_at_once(reason: str) -> None:
+    """S12, S9: A restart for settings never starts code before its one-time steps."""
+    calls: list[tuple[Any, ...]] = []
+
+    def current(name: str, files: list[str], restart: bool, turn: str) -> dict[str, Any]:
+        calls.append((name, files, restart, turn))
+        return {"name": name, "result": True, "changes": {"read": files}, "comment": ""}
+
+    found = states("application", application_pending_code=lambda *_: reason)
+    found.__states__ = {"daemon.current": current}  # type: ignore[attr-defined]
+    ret = found.reconfigured("odoo", ["/etc/odoo/odoo.conf"], CODE, "/x", "14.0", "/y", "app")
+    assert ret["result"] is True
+    if not reason:
+        assert calls == [("odoo", ["/etc/odoo/odoo.conf"], True, "app")]
+        assert ret["changes"] == {"read": ["/etc/odoo/odoo.conf"]}
+    else:
+        assert (calls, ret["changes"]) == ([], {})
+        assert ret["comment"] == f"odoo takes its settings together with its code, because {reason}"
 
 
 # The states

@@ -52,6 +52,7 @@ def test_staging_then_production(
     """O1: Staging comes from the source, and production is a clone of staging."""
     staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
     assert checkout.status(staging) == {"revision": "", "commit": "", "changed": []}
+    assert checkout.revision(staging) == ""
     commit = checkout.update(staging, upstream, revision)
     assert checkout.update(production, staging, revision) == commit
     assert Path(production, "file").read_text() == text
@@ -109,6 +110,7 @@ def test_a_checkout_that_was_interrupted_is_made_anew(
     checkout.update(str(staging), upstream, "first")
     assert not unfinished.exists()
     assert checkout.status(str(staging))["revision"] == "first"
+    assert checkout.revision(str(staging)) == "first"
 
 
 @pytest.mark.parametrize("lock", ["index.lock", "shallow.lock", "config.lock", "HEAD.lock"])

@@ -54,7 +54,7 @@ def test_k5_the_defaults_fit_every_host(name: str, cores: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("default", 320), ("two-applications", 620), ("five-apps", 3050), ("one-host", 100)],
+    [("default", 350), ("two-applications", 680), ("five-apps", 3353), ("one-host", 100)],
 )
 def test_s6_max_connections_follow_from_the_pools(name: str, number: int) -> None:
     """S6: PostgreSQL accepts what all app hosts may hold while every pool has its maximum."""
@@ -64,8 +64,8 @@ def test_s6_max_connections_follow_from_the_pools(name: str, number: int) -> Non
     assert parameters["max_connections"] == number
     hosts = [host for host in fleet.topology.everyone() if host.application]
     route = fleet.settings[RouteSettings]
-    pools = route.pool_size + route.postgres_pool_size
-    assert len(hosts) * pools <= number - database.RESERVED
+    each = route.pool_size + route.postgres_pool_size + database.OWN_PATH
+    assert len(hosts) * each <= number - database.RESERVED
 
 
 def test_s6_a_given_number_of_connections_stays() -> None:
@@ -88,22 +88,22 @@ def test_s6_pgbouncer_bounds_both_pools(tmp_path: Any) -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "workers": (
         {"app": {"workers": 13}},
-        f"app.yaml: workers: 13 is not valid; must be at most 9, because pool_size in {ROUTE} is "
-        "25 and each process needs 2 sessions; or set pool_size to at least 33",
+        f"app.yaml: workers: 13 is not valid; must be at most 10, because pool_size in {ROUTE} is "
+        "25 and each process needs 2 sessions; or set pool_size to at least 31",
     ),
     "workers in a larger pool": (
-        {"app": {"workers": 13}, "database_route": {"pool_size": 32}},
+        {"app": {"workers": 13}, "database_route": {"pool_size": 30}},
         f"app.yaml: workers: 13 is not valid; must be at most 12, because pool_size in {ROUTE} is "
-        "32 and each process needs 2 sessions; or set pool_size to at least 33",
+        "30 and each process needs 2 sessions; or set pool_size to at least 31",
     ),
     "no room for a worker": (
         {"database_route": {"pool_size": 4}},
         f"app.yaml: workers: pool_size in {ROUTE} is 4, which is too small for one worker and 1 "
-        "cron_threads; set pool_size to at least 9",
+        "cron_threads; set pool_size to at least 7",
     ),
     "threads": (
         {"app": {"workers": 0, "database_connections": 64}},
-        "app.yaml: database_connections: 64 is not valid; must be at most 21 without workers, "
+        "app.yaml: database_connections: 64 is not valid; must be at most 23 without workers, "
         f"because pool_size in {ROUTE} is 25",
     ),
     "jobs": (
@@ -113,13 +113,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "connections": (
         {"database": {"parameters": {"max_connections": 250}}},
-        "database.yaml: parameters.max_connections: 250 is not valid; must be at least 320, "
+        "database.yaml: parameters.max_connections: 250 is not valid; must be at least 350, "
         f"because there can be 10 app hosts, and pool_size in {ROUTE} is 25; or lower pool_size "
-        "to at most 18",
+        "to at most 15",
     ),
     "far too few connections": (
         {"database": {"parameters": {"max_connections": 50}}},
-        "database.yaml: parameters.max_connections: 50 is not valid; must be at least 320, "
+        "database.yaml: parameters.max_connections: 50 is not valid; must be at least 350, "
         f"because there can be 10 app hosts, and pool_size in {ROUTE} is 25",
     ),
 }
@@ -134,13 +134,13 @@ def test_k5_a_contradiction_has_one_line(given: dict[str, Any], message: str) ->
 def test_k5_the_advice_helps() -> None:
     """K5: With the values that the messages name there is no conflict any more."""
     for given in (
-        {"app": {"workers": 9}},
-        {"app": {"workers": 13}, "database_route": {"pool_size": 33}},
-        {"database_route": {"pool_size": 9}},
-        {"app": {"workers": 0, "database_connections": 21}},
+        {"app": {"workers": 10}},
+        {"app": {"workers": 13}, "database_route": {"pool_size": 31}},
+        {"database_route": {"pool_size": 7}},
+        {"app": {"workers": 0, "database_connections": 23}},
         {"app": {"cron_threads": 2}},
-        {"database": {"parameters": {"max_connections": 320}}},
-        {"database": {"parameters": {"max_connections": 250}}, "database_route": {"pool_size": 18}},
+        {"database": {"parameters": {"max_connections": 350}}},
+        {"database": {"parameters": {"max_connections": 250}}, "database_route": {"pool_size": 15}},
     ):
         assert conflicts(settings.parse(given)) == []
 

@@ -120,6 +120,6 @@ def test_an_upload_that_cannot_be_stored_is_the_users_error(
 
 def test_all_files_of_the_addon_are_installed() -> None:
     """A file that Salt does not place would keep Odoo from starting."""
-    configuration = (REPOSITORY / "salt/odoo/configuration.sls").read_text()
+    configuration = (REPOSITORY / "salt/odoo/addons.sls").read_text()
     for file in FILE.parent.glob("*.py"):
         assert f"'{file.name}'" in configuration

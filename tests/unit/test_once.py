@@ -31,7 +31,7 @@ class Database:
 
         class Session:
             def __init__(self, given: Any, name: str) -> None:
-                assert given == PILLAR["app"]["database"]
+                assert given is PILLAR  # the path of its own: tests/unit/test_application.py
                 self.locked = False
 
             def __enter__(self) -> Session:
@@ -69,7 +69,7 @@ def host(database: Database, name: str, done: list[str], fails: bool = False) ->
         return {"retcode": 3 if fails else 0, "stdout": "the last words" if fails else ""}
 
     module = load("_modules/once.py", salt={"cmd.run_all": run}, pillar=PILLAR)
-    module.Session = database.session(name)  # type: ignore[attr-defined]
+    module.session = database.session(name)  # type: ignore[attr-defined]
     return module
 
 

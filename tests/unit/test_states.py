@@ -24,6 +24,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "application.database_answers": ("crm", 0),
     "application.healthy": ("http://127.0.0.1:8069/web/health", 0),
     "application.listening": ("nginx", "10.1.3.11", 80),
+    "application.reconfigured": ("odoo", [], [], "/opt/odoo/production", "14.0", "/", "app"),
     "apt.release": ("bullseye",),
     "apt.whole": ("packages", 0),
     "certificate.issued": ("/host.crt", "/host.key", "/ca.crt", ["DNS:nas1"]),

@@ -17,8 +17,8 @@ ROUNDS = 25_000
 """Of PBKDF2 with SHA-512, passlib's default. More would not make a random secret any safer."""
 SESSIONS = 2
 """The sessions of one process with the application's database: Odoo's and the session store's."""
-BESIDE = 3
-"""The sessions beside those of Odoo's processes: the health agent's, and two of a one-time step."""
+BESIDE = 1
+"""The sessions in the pool beside those of Odoo's processes: the health agent's."""
 GEVENT = 1
 """The processes for long polling and websockets."""
 LIGHT = 150

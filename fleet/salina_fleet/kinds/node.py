@@ -108,3 +108,4 @@ class Node(Kind):
 
     name = "node"
     section = NodeSection
+    steps_through_pgbouncer = True

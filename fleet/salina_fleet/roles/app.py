@@ -30,6 +30,8 @@ HEALTH_PORT = 8079
 CHECK_SECONDS = 4
 """For the application's answer; the balancers wait a little longer (`check` of their settings)."""
 CA = "/etc/salina/tls/ca.crt"
+STEPS = "-steps"
+"""After an application's name: pgbouncer's pool for one-time steps. No application has a hyphen."""
 
 KEYS = {
     "files": "The shared volume on an app host.",
@@ -52,6 +54,11 @@ KEYS = {
     "database_route.databases[].name": "The database's name.",
     "database_route.databases[].user": "The database's owner, as whom the application logs in.",
     "database_route.databases[].password": "The owner's password.",
+    "database_route.steps": (
+        "pgbouncer's pool for one-time steps, null for a kind whose steps do not need pgbouncer."
+    ),
+    "database_route.steps.name": "The name by which a step connects to it.",
+    "database_route.steps.size": "The most connections of a step.",
     "database_route.settings": "pillar/settings/database_route.yaml, except the two ports.",
     "app": "The application on an app host, and nginx before it.",
     "app.kind": "The kind of the application: `odoo` or `node`.",
@@ -201,6 +208,7 @@ class App(Role):
         fleet, settings = data.fleet, data.fleet.settings
         application = fleet.topology.served_by(host)
         name, definition = application.name, data.definitions[application.definition]
+        kind = KINDS[definition["kind"]]
         password = data.secrets.get(secrets.own(name, "database"))
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         servers = [peer.id for peer in fleet.having("storage")]
@@ -224,6 +232,7 @@ class App(Role):
                 "ca": CA,
                 "name": database.NAME,
                 "databases": [{"name": name, "user": name, "password": password}],
+                "steps": steps_pool(name) if kind.steps_through_pgbouncer else None,
                 "settings": route,
             },
             "app": {
@@ -297,6 +306,11 @@ class App(Role):
             Check("agent"),
             *([Check("live", {"port": live["port"]})] if live else []),
         ]
+
+
+def steps_pool(name: str) -> Pillar:
+    """Return pgbouncer's pool for the one-time steps of an application."""
+    return {"name": f"{name}{STEPS}", "size": database.STEP}
 
 
 def address(fleet: Fleet, host: Host) -> str:

@@ -94,8 +94,10 @@ RESERVED = 20
 3 for superusers (superuser_reserved_connections), 3 for Patroni, 2 for pg_rewind and a new copy,
 4 for a backup, 8 for operators and monitoring. Replication uses max_wal_senders instead.
 """
-OWN_PATH = 1
-"""The connections of Salt's checks that one app host may hold beside the pool."""
+STEP = 3
+"""The connections of a one-time step's command: two to its database, and one to `postgres`."""
+OWN_PATH = 1 + STEP
+"""The connections that one app host may hold beside the pools: Salt's check or lock, and a step."""
 
 
 @dataclass(frozen=True)
