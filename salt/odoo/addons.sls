@@ -5,7 +5,7 @@ include:
 odoo-addons:
   file.managed:
     - names:
-{%- for file in ['__manifest__.py', '__init__.py', 'attachment.py', 'health.py', 'signaling.py'] %}
+{%- for file in ['__manifest__.py', '__init__.py', 'attachment.py', 'health.py', 'retry.py', 'signaling.py'] %}
         - /opt/odoo/addons/salina_odoo14/{{ file }}:
             - source: salt://odoo/files/addons/salina_odoo14/{{ file }}
 {%- endfor %}

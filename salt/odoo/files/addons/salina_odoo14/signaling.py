@@ -1,18 +1,24 @@
 import psycopg2
 from odoo.modules.registry import Registry
 
+from . import retry
+
 # Each request begins with this query. Odoo 14 logs a user out when the database goes away during
-# it. A repeated query waits in pgbouncer for the new primary.
+# it. A repeated query waits in pgbouncer for the new primary. Before a repeat, a request also waits
+# while pgbouncer refuses, which it does for a moment when the old primary has refused a login.
 check_signaling = Registry.check_signaling
 
 
 def patient(self):
-    for _attempt in range(4):
-        try:
-            return check_signaling(self)
-        except psycopg2.OperationalError:
-            continue
-    return check_signaling(self)
+    request = retry.record()
+    with retry.recovering():
+        for _attempt in range(4):
+            try:
+                return check_signaling(self)
+            except psycopg2.OperationalError:
+                if request and not retry.primary(request.deadline):
+                    raise
+        return check_signaling(self)
 
 
 Registry.check_signaling = patient

@@ -1,0 +1,246 @@
+import contextlib
+import logging
+import tempfile
+import threading
+import time
+
+import psycopg2
+from odoo import sql_db
+from odoo.addons.session_db.pg_session_store import PGSessionStore
+from odoo.service import wsgi_server
+from odoo.tools import config
+from psycopg2 import errorcodes, extensions
+
+_logger = logging.getLogger(__name__)
+
+# A new primary cuts the requests that have a transaction. Here such a request begins again, if the
+# database kept nothing of it. As with Odoo's own retry after a conflict, what it did elsewhere (a
+# mail that it sent at once, a call of another service) happens twice.
+
+PATIENCE = 60  # seconds from its arrival in which a request can begin again; Odoo ends it after 120
+TRIES = 3
+LARGEST = 64 * 2**20  # bytes of a request that can begin again
+IN_MEMORY = 2**20  # bytes of a request that need no temporary file
+HEALTH = "/web/health"  # it must tell at once what it finds
+
+# The server ends the session, or is a replica. pgbouncer says "protocol violation".
+CODES = {
+    errorcodes.ADMIN_SHUTDOWN,
+    errorcodes.CRASH_SHUTDOWN,
+    errorcodes.CANNOT_CONNECT_NOW,
+    errorcodes.READ_ONLY_SQL_TRANSACTION,
+    errorcodes.PROTOCOL_VIOLATION,
+}
+current = threading.local()
+
+
+class Record:
+    """What happened to the database's connections in one request."""
+
+    def __init__(self):
+        self.deadline = time.monotonic() + PATIENCE
+        self.lost = False  # in this try
+        self.kept = False  # the database has, or may have, something of the request
+
+
+def record():
+    return getattr(current, "record", None)
+
+
+@contextlib.contextmanager
+def recording(new):
+    before = record()
+    current.record = new
+    try:
+        yield
+    finally:
+        current.record = before
+
+
+@contextlib.contextmanager
+def recovering():
+    """A loss counts only if the caller does not recover from it by itself."""
+    try:
+        with recording(None):
+            yield
+    except psycopg2.Error:
+        lost()
+        raise
+
+
+def lost():
+    if record():
+        record().lost = True
+
+
+class Cursor(extensions.cursor):
+    def execute(self, query, *args):
+        if record() and self.connection.autocommit and statement(query) != "SELECT":
+            record().kept = True
+        try:
+            return super().execute(query, *args)
+        except psycopg2.Error as error:
+            if self.connection.ended(error):
+                lost()
+            raise
+
+
+class Connection(sql_db.PsycoConnection):
+    def __init__(self, *args, **kwargs):
+        try:
+            super().__init__(*args, **kwargs)
+        except psycopg2.OperationalError:
+            lost()
+            raise
+        self.cursor_factory = Cursor
+
+    def ended(self, error):
+        """Return whether the error is the connection's end. Then Odoo's pool forgets it."""
+        if not self.closed and error.pgcode not in CODES:
+            return False
+        self.close()
+        return True
+
+    def commit(self):
+        if not record() or self.get_transaction_status() != extensions.TRANSACTION_STATUS_INTRANS:
+            return super().commit()
+        with self.cursor() as cursor:
+            # This also notices that the connection ended while it was idle, before COMMIT is sent.
+            cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
+            number = cursor.fetchone()[0]  # None: the transaction wrote nothing
+        try:
+            super().commit()
+        except psycopg2.Error as error:
+            if not self.ended(error):
+                raise
+            became = outcome(number, record().deadline) if number else "aborted"
+            if became == "aborted":
+                lost()
+                raise
+            record().kept = True
+            if became == "unknown":
+                raise
+            _logger.warning("the answer to a COMMIT was lost, but the transaction was not")
+        record().kept = record().kept or number is not None
+
+    def rollback(self):
+        # The server rolls back what it loses. An error here would hide the one before.
+        if self.closed:
+            return
+        try:
+            super().rollback()
+        except psycopg2.Error as error:
+            if not self.ended(error):
+                raise
+
+
+def statement(query):
+    text = query.decode() if isinstance(query, bytes) else str(query)
+    return (text.split(None, 1) or [""])[0].upper()
+
+
+def ask(deadline, query, *args):
+    """Return the primary's answer as soon as there is a primary, or None after the deadline."""
+    _, address = sql_db.connection_info_for(config["db_name"])
+    while True:
+        try:
+            with contextlib.closing(psycopg2.connect(**address)) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_is_in_recovery()")
+                    if not cursor.fetchone()[0]:
+                        cursor.execute(query, args)
+                        return cursor.fetchone()[0]
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            pass
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+
+
+def primary(deadline):
+    """Return whether there is a primary before the deadline."""
+    return bool(ask(deadline, "SELECT true")) and time.monotonic() < deadline
+
+
+def outcome(number, deadline):
+    """Return what the primary knows of a transaction: "committed", "aborted" or "unknown"."""
+    while True:
+        try:
+            found = ask(deadline, "SELECT pg_xact_status(%s::xid8)", number)
+        except psycopg2.errors.InvalidParameterValue:
+            return "aborted"  # a number of the future: this primary has never had the transaction
+        # A server that is only out of reach still ends what it has received.
+        if found != "in progress" or time.monotonic() > deadline:
+            return found if found in ("committed", "aborted") else "unknown"
+        time.sleep(0.1)
+
+
+def body(environ):
+    """Return the content of a request as a file, or None if it is too large to be kept."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in environ or not length.isdigit() or int(length) > LARGEST:
+        return None
+    file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (it goes with the request)
+    left = int(length)
+    while left:
+        part = environ["wsgi.input"].read(min(left, IN_MEMORY))
+        if not part:
+            break
+        file.write(part)
+        left -= len(part)
+    return file
+
+
+def application(environ, start_response, once=wsgi_server.application):
+    content = None if environ.get("PATH_INFO") == HEALTH else body(environ)
+    if content is None:
+        return once(environ, start_response)
+    noted = Record()
+    for number in range(1, TRIES + 1):
+        noted.lost = False
+        content.seek(0)
+        answer = failed = None
+        # Odoo turns most errors into answers, so only the record tells that a connection was lost.
+        with recording(noted):
+            try:
+                head, answer = tried(once, {**environ, "wsgi.input": content})
+            except Exception as error:
+                failed = error
+        again = noted.lost and not noted.kept and number < TRIES
+        if not again or not primary(noted.deadline):
+            break
+        what = environ.get("REQUEST_METHOD"), environ.get("PATH_INFO")
+        _logger.warning("%s %s lost the database and begins again", *what)
+        if hasattr(answer, "close"):
+            answer.close()
+    if failed:
+        raise failed
+    start_response(*head)
+    return answer
+
+
+def tried(once, environ):
+    """Return the head and the content of an answer. Nothing of it has been sent."""
+    heads = []
+    content = once(environ, lambda *head: heads.append(head))
+    return heads[-1], content
+
+
+def repeatable(name):
+    method = getattr(PGSessionStore, name)
+
+    def wrapper(*args):
+        # The next try can do all of this again, but it would miss a deleted session.
+        if name == "delete" and record():
+            record().kept = True
+        with recovering():
+            return method(*args)
+
+    return wrapper
+
+
+for _name in ("_setup_db", "delete", "gc", "get", "save"):
+    setattr(PGSessionStore, _name, repeatable(_name))
+sql_db.PsycoConnection = Connection
+wsgi_server.application = application
