@@ -27,7 +27,7 @@ from tests.lab.lab import (
     shell,
 )
 from tests.lab.lab import changes as changes_of
-from tests.lab.tiers import APPS, STORAGE, connected, whole
+from tests.lab.tiers import APPS, DATABASES, STORAGE, connected, leader, sql, whole
 from tests.lab.traffic import Background, Traffic
 
 pytestmark = pytest.mark.lab
@@ -336,3 +336,25 @@ def test_s11_s12_a_voter_does_not_restart_while_another_one_is_away(storage: Non
         assert started("etcd", ["nas1"])["nas1"] == before["nas1"]
     finally:
         run("nas3", "systemctl", "start", "etcd")
+
+
+@pytest.mark.proof
+def test_a_parameter_that_needs_a_restart_fails_no_request() -> None:
+    """S12: The replica restarts and takes over, the old primary restarts; and all of it again.
+
+    A request that has a transaction at that moment begins again. Unlike `max_connections`, a lower
+    `shared_buffers` takes effect in this way, too, so the test can restore it.
+    """
+    show = "SHOW shared_buffers"
+    before, first = sql(leader(), show), leader()
+    larger = "s/shared_buffers: 128MB/shared_buffers: 136MB/"
+    with nobody_notices():
+        try:
+            with edited("pillar/settings/database.yaml", larger):
+                applied(",".join(DATABASES))
+            assert leader() != first
+            assert {sql(host, show) for host in DATABASES} == {"136MB"} != {before}
+        finally:
+            applied(",".join(DATABASES))
+        assert leader() == first
+    assert {sql(host, show) for host in DATABASES} == {before}

@@ -31,6 +31,17 @@ CODES = {
     errorcodes.READ_ONLY_SQL_TRANSACTION,
     errorcodes.PROTOCOL_VIOLATION,
 }
+# A transaction's number (none: it wrote nothing), where in the log it is, and which server this is.
+TRANSACTION = """
+    SELECT pg_current_xact_id_if_assigned()::text, pg_current_wal_insert_lsn()::text,
+           extract(epoch FROM pg_postmaster_start_time())::text
+"""
+# What became of it, and whether the number is still that transaction's: a new primary that never
+# had this part of the log gives the number to another one.
+OUTCOME = """
+    SELECT pg_xact_status(%s::xid8), coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true)
+           OR extract(epoch FROM pg_postmaster_start_time())::text = %s
+"""
 current = threading.local()
 
 
@@ -106,14 +117,14 @@ class Connection(sql_db.PsycoConnection):
             return super().commit()
         with self.cursor() as cursor:
             # This also notices that the connection ended while it was idle, before COMMIT is sent.
-            cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
-            number = cursor.fetchone()[0]  # None: the transaction wrote nothing
+            cursor.execute(TRANSACTION)
+            transaction = cursor.fetchone()
         try:
             super().commit()
         except psycopg2.Error as error:
             if not self.ended(error):
                 raise
-            became = outcome(number, record().deadline) if number else "aborted"
+            became = outcome(transaction, record().deadline)
             if became == "aborted":
                 lost()
                 raise
@@ -121,7 +132,7 @@ class Connection(sql_db.PsycoConnection):
             if became == "unknown":
                 raise
             _logger.warning("the answer to a COMMIT was lost, but the transaction was not")
-        record().kept = record().kept or number is not None
+        record().kept = record().kept or transaction[0] is not None
 
     def rollback(self):
         # The server rolls back what it loses. An error here would hide the one before.
@@ -140,7 +151,7 @@ def statement(query):
 
 
 def ask(deadline, query, *args):
-    """Return the primary's answer as soon as there is a primary, or None after the deadline."""
+    """Return the primary's row as soon as there is a primary, or None after the deadline."""
     _, address = sql_db.connection_info_for(config["db_name"])
     while True:
         try:
@@ -150,7 +161,7 @@ def ask(deadline, query, *args):
                     cursor.execute("SELECT pg_is_in_recovery()")
                     if not cursor.fetchone()[0]:
                         cursor.execute(query, args)
-                        return cursor.fetchone()[0]
+                        return cursor.fetchone()
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             pass
         if time.monotonic() > deadline:
@@ -160,20 +171,25 @@ def ask(deadline, query, *args):
 
 def primary(deadline):
     """Return whether there is a primary before the deadline."""
-    return bool(ask(deadline, "SELECT true")) and time.monotonic() < deadline
+    return ask(deadline, "SELECT true") is not None and time.monotonic() < deadline
 
 
-def outcome(number, deadline):
+def outcome(transaction, deadline):
     """Return what the primary knows of a transaction: "committed", "aborted" or "unknown"."""
+    if transaction[0] is None:
+        return "aborted"
     while True:
         try:
-            found = ask(deadline, "SELECT pg_xact_status(%s::xid8)", number)
+            found, same = ask(deadline, OUTCOME, *transaction) or (None, False)
         except psycopg2.errors.InvalidParameterValue:
             return "aborted"  # a number of the future: this primary has never had the transaction
         # A server that is only out of reach still ends what it has received.
         if found != "in progress" or time.monotonic() > deadline:
-            return found if found in ("committed", "aborted") else "unknown"
+            break
         time.sleep(0.1)
+    if found == "aborted" or (found == "committed" and same):
+        return found
+    return "unknown"
 
 
 def body(environ):
