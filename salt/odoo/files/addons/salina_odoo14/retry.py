@@ -31,16 +31,18 @@ CODES = {
     errorcodes.READ_ONLY_SQL_TRANSACTION,
     errorcodes.PROTOCOL_VIOLATION,
 }
-# A transaction's number (none: it wrote nothing), where in the log it is, and which server this is.
-TRANSACTION = """
-    SELECT pg_current_xact_id_if_assigned()::text, pg_current_wal_insert_lsn()::text,
-           extract(epoch FROM pg_postmaster_start_time())::text
+# The end of a server's last recovery says which part of the log it has; it is null after a clean
+# start. It and the time of the start say whether the server is the same as before, without a crash.
+RUN = "concat(extract(epoch FROM pg_postmaster_start_time()), ' ', pg_last_wal_replay_lsn())"
+# A transaction's number (null: it wrote nothing), its place in the log, and its server.
+TRANSACTION = f"""
+    SELECT pg_current_xact_id_if_assigned()::text, pg_current_wal_insert_lsn()::text, {RUN}
 """
 # What became of it, and whether the number is still that transaction's: a new primary that never
 # had this part of the log gives the number to another one.
-OUTCOME = """
-    SELECT pg_xact_status(%s::xid8), coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true)
-           OR extract(epoch FROM pg_postmaster_start_time())::text = %s
+OUTCOME = f"""
+    SELECT pg_xact_status(%s::xid8),
+           coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true) OR {RUN} = %s
 """
 current = threading.local()
 
