@@ -38,8 +38,8 @@ RUN = "concat(extract(epoch FROM pg_postmaster_start_time()), ' ', pg_last_wal_r
 TRANSACTION = f"""
     SELECT pg_current_xact_id_if_assigned()::text, pg_current_wal_insert_lsn()::text, {RUN}
 """
-# What became of it, and whether the number is still that transaction's: a new primary that never
-# had this part of the log gives the number to another one.
+# The transaction's state, and whether the number is still its own: a new primary that never had
+# this part of the log gives the number to another transaction.
 OUTCOME = f"""
     SELECT pg_xact_status(%s::xid8),
            coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true) OR {RUN} = %s
@@ -48,7 +48,7 @@ current = threading.local()
 
 
 class Record:
-    """What happened to the database's connections in one request."""
+    """The fate of the database's connections in one request."""
 
     def __init__(self):
         self.deadline = time.monotonic() + PATIENCE
