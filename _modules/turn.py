@@ -54,11 +54,26 @@ def held() -> list[str]:
     return sorted(_drain().get("turns", {}))
 
 
+def needed(role: str) -> bool:
+    """Return whether this host must take its turn before it restarts something.
+
+    Args:
+        role: one of the host's roles.
+
+    Returns:
+        False on a host of a balanced role that serves no requests, because nobody would notice.
+        That is also a new host, which does not have its health agent yet.
+
+    CLI Example:
+        salt s1 turn.needed app
+    """
+    return _needed(role, _views(), _drain())
+
+
 def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
     """Take this host's turn among the hosts of a role, and drain the host if it serves requests.
 
-    A host of a balanced role that serves no requests needs no turn: nobody would notice. That is
-    also a new host, which does not have its health agent yet. A host that has its turn already
+    A host that serves no requests needs no turn (`turn.needed`). A host that has its turn already
     renews it.
 
     Args:
@@ -77,8 +92,7 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
         salt s1 turn.take app 'odoo restarts'
     """
     views, given = _views(), _drain()
-    balanced = "health" in __pillar__.get(role, {})
-    if balanced and not given and not _busy(views):
+    if not _needed(role, views, given):
         return "it serves no requests, so it needs no turn"
     _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
     turns = {**given.get("turns", {}), role: what}
@@ -154,6 +168,11 @@ def end(wait: int = 120) -> str:
         failure = str(error)
     _release(turns, failure)
     return failure
+
+
+def _needed(role: str, views: Mapping[str, agent.View], given: Mapping[str, Any]) -> bool:
+    balanced = "health" in __pillar__.get(role, {})
+    return not balanced or bool(given) or bool(_busy(views))
 
 
 def _obstacle(role: str, what: str) -> str:

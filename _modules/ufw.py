@@ -136,6 +136,18 @@ def status() -> dict[str, Any]:
     return {"boot": boot is not None, **dataclasses.asdict(ufw.status(said))}
 
 
+def files() -> list[str]:
+    """Return ufw's files, which the kernel has to have.
+
+    Returns:
+        The files' paths.
+
+    CLI Example:
+        salt fw ufw.files
+    """
+    return list(FILES)
+
+
 def unloaded() -> list[str]:
     """Return ufw's files that the kernel may not have: all of them, if loading was interrupted.
 

@@ -17,6 +17,9 @@ from salina.common.orchestration import told
 from salina_fleet import health as healths
 from salina_fleet import minions, runner
 from salina_fleet.change import deployment, exclusive, follow, join
+from salina_fleet.change import plan as plans
+from salina_fleet.change.progress import seconds
+from salina_fleet.change.screen import HEARTBEAT, Screen
 from salina_fleet.errors import RunnerError
 from salina_fleet.health import Finding, Row
 from salina_fleet.provision import provisioner
@@ -29,6 +32,8 @@ PATIENCE = 900
 """Seconds to wait for minions that apply states."""
 ANSWER, GATHER = 4, 2
 """Seconds to wait for a connected minion's health, and whether it still works on the answer."""
+PREDICT, PREDICTION = 15, 600
+"""Seconds until the master asks a silent minion whether it still predicts, and for all together."""
 
 
 def members() -> dict[str, list[str]]:
@@ -68,14 +73,7 @@ def ready(
         salt-run fleet.ready
         salt-run fleet.ready hosts='[s1, s2]' timeout=30
     """
-    known = _site().fleet.hosts
-    planned = list(known) if hosts is None else list(hosts)
-    strangers = [host for host in planned if host not in known]
-    if strangers:
-        advice = "`salt-run topology.show` lists all hosts"
-        raise RunnerError(
-            "\n".join(f"{host} is not a host of the fleet; {advice}" for host in strangers)
-        )
+    planned = _chosen(_site(), hosts)
     _answer(planned, timeout)
     applying = minions.busy(__opts__, planned, 0)
     if applying:
@@ -162,28 +160,59 @@ def health() -> Any:
     return text
 
 
-def plan(**request: Any) -> dict[str, Any]:
-    """Show what orch.scale with the same arguments would change. This changes nothing.
+def plan(hosts: Sequence[str] | None = None, **request: Any) -> Any:
+    """Show what would change. This changes nothing.
+
+    Without a pool: what an apply or a deployment would change on each host now. Every host predicts
+    it with `state.apply test=True`, all at the same time: the differences of files (except of those
+    with secrets), packages, services, restarts and reloads, and whether a restart takes a turn.
+    A host that predicts cannot apply states meanwhile.
+
+    With a pool: what `fleet.scale` with the same arguments would do.
 
     Args:
+        hosts: ids of the hosts that predict; the whole fleet by default. Not with a pool.
         request: `pool`, and either `count` or lists of ids to `add` and to `remove`.
 
     Returns:
-        `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the change
-        (`neighbours` and `balancers`), the hosts that would follow but are down (`skipped`; they
-        catch up when they return), and the `steps`.
+        Without a pool: lines for people, hosts with the same changes together, in the order of a
+        deployment. With `--out=json` (or another format) a mapping of the same facts: `complete`,
+        `summary`, and `hosts`, each with `changes`, `unknown` (states that cannot be predicted
+        now), `failures` (states that would fail) and `obstacle` (why it predicted nothing).
+
+        With a pool: `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the
+        change (`neighbours` and `balancers`), the hosts that would follow but are down (`skipped`;
+        they catch up when they return), and the `steps`.
 
     Raises:
-        RunnerError: with every fault of the request, or with the hosts that are down and that the
-            change needs.
+        RunnerError: the request is invalid, with every fault; or hosts are down that the change of
+            a pool needs. Or the plan is incomplete, because a host is down or applies states
+            already, or a state would fail: then the message is the plan. With `--out` the exit code
+            alone says so.
 
     CLI Example:
+        salt-run fleet.plan
+        salt-run fleet.plan hosts='[s1, lb1]'
+        salt-run fleet.plan --out=json
         salt-run fleet.plan pool=app count=5
         salt-run fleet.plan pool=app add='[s4]' remove='[s2]'
     """
     site = _site()
-    change = runner.plan(site, request)
-    return runner.told(site, change, runner.absent(__opts__, site, change))
+    if runner.plain(request):
+        if hosts is not None:
+            raise RunnerError(
+                "hosts: is not valid with a pool, whose change concerns the hosts that follow it; "
+                "remove hosts or the pool"
+            )
+        change = runner.plan(site, request)
+        return runner.told(site, change, runner.absent(__opts__, site, change))
+    found = _predicted(site, _chosen(site, hosts))
+    whole = plans.whole(found)
+    if __opts__.get("output"):
+        return {"data": {**plans.data(found), "retcode": int(not whole)}, "outputter": "json"}
+    if not whole:
+        raise RunnerError(plans.text(found))
+    return plans.text(found)
 
 
 def scale(**request: Any) -> str:
@@ -319,6 +348,49 @@ def probe(hosts: Sequence[str], through: bool = False, timeout: int = 120) -> li
 
 def _site() -> Site:
     return runner.site(__opts__)
+
+
+def _chosen(site: Site, hosts: Sequence[str] | None) -> list[str]:
+    """Return the hosts that an operator names, or all. Raise RunnerError for an unknown one."""
+    known = site.fleet.hosts
+    chosen = list(known) if hosts is None else list(hosts)
+    strangers = [host for host in chosen if host not in known]
+    if strangers:
+        advice = "`salt-run topology.show` lists all hosts"
+        raise RunnerError(
+            "\n".join(f"{host} is not a host of the fleet; {advice}" for host in strangers)
+        )
+    return chosen
+
+
+def _predicted(site: Site, hosts: Sequence[str]) -> dict[str, plans.Expected]:
+    """Let hosts predict their changes, show which of them still do, and return the plan."""
+    connected = minions.connected(__opts__, site.fleet)
+    screen = Screen(follow.STDERR) if __opts__.get("__cli") == "salt-run" else None
+    begun = shown = time.time()
+
+    def heard(waiting: Sequence[str]) -> None:
+        nonlocal shown
+        now = time.time()
+        if screen and waiting and now - shown >= HEARTBEAT:
+            working = f"{', '.join(waiting)} predict their changes"
+            screen.show([], [f"… plan  {seconds(now - begun)}", working], now)
+            shown = now
+
+    asked = [host for host in hosts if host in connected]
+    answers = minions.predictions(__opts__, asked, PREDICT, PREDICTION, heard)
+    if screen:
+        screen.show([], [], time.time())
+
+    def one(host: str) -> plans.Expected:
+        if host not in connected:
+            return plans.Expected(obstacle="it is down: its minion is not connected to the master")
+        if host not in answers:
+            return plans.Expected(obstacle="its minion is connected but does not answer")
+        return plans.expected(host, answers[host])
+
+    order = [host for _, tier in site.fleet.tiers() for host in tier]
+    return {host: one(host) for host in order if host in hosts}
 
 
 def _followed(orchestration: str, change: dict[str, Any], request: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from salina.common import commands, state
+from salina.common import commands, prediction, state
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
@@ -98,7 +98,8 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
 def listening(name: str, address: str, port: int) -> dict[str, Any]:
     """Ensure that a service listens on an address, and restart it if it does not.
 
-    Use it for a service that does not change its address at a reload.
+    Use it for a service that does not change its address at a reload, before `service.running`,
+    which starts a stopped one.
 
     Args:
         name: the service.
@@ -114,7 +115,9 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
     where = f"{address} port {port}"
     if __salt__["application.listening"](address, port):
         return state.result(name, True, f"it listens on {where}")
-    changes = {"listening": {"old": None, "new": where}}
+    if not __salt__["service.status"](name):
+        return state.result(name, True, f"{name} is stopped, and will listen on {where}")
+    changes = {prediction.RESTART: name, "listening": {"old": None, "new": where}}
     if __opts__["test"]:
         return state.result(name, None, f"it would be restarted to listen on {where}", changes)
     commands.systemctl(__salt__, "restart", name)
@@ -131,5 +134,5 @@ def _wait(name: str, obstacle: Callable[[], str], wait: int, what: str) -> dict[
         return state.result(name, True, f"{what} answers")
     found = obstacle()
     if found:
-        return state.result(name, None, f"it would wait for {what}: {found}")
+        return state.unknown(name, f"it would wait for {what}: {found}")
     return state.result(name, True, f"{what} answers")

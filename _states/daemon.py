@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import commands, state
+from salina.common import commands, prediction, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -31,11 +31,12 @@ def current(
     CLI Example:
         See salt/patroni/service.sls.
     """
-    unread = __salt__["daemon.outdated"](name, files, reloads=not restart)
+    unread = prediction.unread(__salt__, name, files, reloads=not restart)
     if not unread:
         return state.result(name, True, f"{name} has read its files")
     why = f"{', '.join(unread)} changed"
-    return _renewed(name, "restart" if restart else "reload", turn, why, {"read": unread})
+    action = prediction.RESTART if restart else prediction.RELOAD
+    return _renewed(name, action, turn, why, {"read": unread})
 
 
 @state.fails_plainly
@@ -60,7 +61,8 @@ def upgraded(name: str, reload: bool = False, turn: str | None = None) -> dict[s
     if not replaced:
         return state.result(name, True, f"{name} runs the program on the disk")
     why = f"{', '.join(replaced)} was replaced"
-    return _renewed(name, "reload" if reload else "restart", turn, why, {"replaced": replaced})
+    action = prediction.RELOAD if reload else prediction.RESTART
+    return _renewed(name, action, turn, why, {"replaced": replaced})
 
 
 @state.fails_plainly
@@ -80,23 +82,27 @@ def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]
     CLI Example:
         See salt/common/minion.sls.
     """
-    unread = __salt__["daemon.outdated"](name, files)
+    unread = prediction.unread(__salt__, name, files)
     if not unread:
         return state.result(name, True, f"{name} has read its files")
+    changes = {prediction.RESTART: name, "read": unread}
     if __opts__["test"]:
         comment = f"{name} would restart, because {', '.join(unread)} changed"
-        return state.result(name, None, comment)
+        return state.result(name, None, comment, changes)
     __salt__["daemon.restart_afterwards"](name, unit)
-    return state.result(name, True, f"{name} restarts when this job has ended", {"read": unread})
+    return state.result(name, True, f"{name} restarts when this job has ended", changes)
 
 
 def _renewed(
-    name: str, action: str, turn: str | None, why: str, changes: dict[str, Any]
+    name: str, action: str, turn: str | None, why: str, cause: dict[str, Any]
 ) -> dict[str, Any]:
     """Reload or restart a service, in the turn of this host if there are turns for it."""
+    changes = {action: name, **cause}
     if __opts__["test"]:
-        when = ", in the turn of this host" if turn else ""
-        return state.result(name, None, f"{name} would {action}{when}, because {why}")
+        needed = turn is not None and __salt__["turn.needed"](turn)
+        changes |= {prediction.TURN: turn} if needed else {}
+        when = ", in the turn of this host" if needed else ""
+        return state.result(name, None, f"{name} would {action}{when}, because {why}", changes)
     if turn:
         __salt__["turn.take"](turn, f"{name} has to {action}")
     commands.systemctl(__salt__, action, name)

@@ -44,8 +44,10 @@ def done(
     """
     changes = {"once": {"old": None, "new": name}}
     if __opts__["test"]:
-        unknown = __salt__["application.database"]()
-        before = "" if unknown else __salt__["once.done"](name)
+        obstacle = __salt__["application.database"]()
+        if obstacle:
+            return state.unknown(name, f"it would be done, unless it was already: {obstacle}")
+        before = __salt__["once.done"](name)
         if before:
             return state.result(name, True, f"done by {before}")
         comment = "this host would do it, unless another one does it before"

@@ -6,7 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import commands, state
+from salina.common import commands, prediction, state
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
@@ -48,7 +48,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
 
     if __opts__["test"]:
         found = no_primary()
-        return state.result(name, None, f"it would wait for a primary: {found}") if found else ret
+        return state.unknown(name, f"it would wait for a primary: {found}") if found else ret
     waiting.clear(no_primary, wait, "a primary")
     if first and __salt__["patroni.initialise_again"]():
         ret["changes"] = {"initialisation": "it was interrupted and begins again"}
@@ -79,16 +79,18 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         See salt/patroni/service.sls.
     """
     ret = state.result(name, True, "this host works in the cluster")
-    old = __salt__["daemon.outdated"](name, files)
+    old = prediction.unread(__salt__, name, files)
     if __opts__["test"]:
         obstacle = __salt__["patroni.obstacle"]()
         if old:
             comment = f"{name} would restart, because {', '.join(old)} changed"
-            return state.result(name, None, comment)
+            changes = {prediction.RESTART: name, prediction.TURN: ROLE, "read": old}
+            return state.result(name, None, comment, changes)
         stuck = __salt__["patroni.stuck"]() if obstacle else ""
         if stuck:
-            return state.result(name, None, f"it would copy the primary again: {stuck}")
-        return state.result(name, None, f"it would wait: {obstacle}") if obstacle else ret
+            changes = {"copy": stuck}
+            return state.result(name, None, f"it would copy the primary again: {stuck}", changes)
+        return state.unknown(name, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     _until_noticed(ret["changes"].get("configuration") or {})
     if old:
@@ -128,21 +130,17 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
     """
     ret = state.result(name, True, "the configuration is up to date")
     if __opts__["test"] and __salt__["patroni.obstacle"]():
-        return state.result(name, None, "it would be compared when the cluster works")
+        return state.unknown(name, "it would be compared when the cluster works")
     drift = __salt__["patroni.drift"]()
-    if drift and __opts__["test"]:
-        return state.result(name, None, "the configuration would be changed", drift)
+    if __opts__["test"]:
+        return _predicted(name, drift) or ret
     if drift:
         __salt__["patroni.patch"](drift)
         left = __salt__["patroni.drift"]()
         comment = f"it still differs: {left}" if left else "the configuration was changed"
         ret = state.result(name, not left, comment, drift)
-    if not __opts__["test"]:
-        _until_noticed(drift)
+    _until_noticed(drift)
     pending = __salt__["patroni.pending"]()
-    if pending and __opts__["test"]:
-        comment = f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
-        return state.result(name, None, comment)
     if pending and ret["result"]:
         restarted = _restarted(wait)
         if restarted:
@@ -158,9 +156,32 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
 
 def _until_noticed(drift: dict[str, Any]) -> None:
     """Wait until Patroni has compared changed parameters, which it does in its next round."""
-    parameters = list((drift.get("postgresql") or {}).get("parameters") or {})
+    parameters = _parameters(drift)
     if parameters and __salt__["patroni.needs_restart"](parameters):
         waiting.until(__salt__["patroni.pending"], ROUND)
+
+
+def _parameters(drift: dict[str, Any]) -> list[str]:
+    """Return the names of the PostgreSQL parameters that would change."""
+    return list((drift.get("postgresql") or {}).get("parameters") or {})
+
+
+def _predicted(name: str, drift: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the prediction of changes, and of the restarts that they need; None for no change."""
+    pending = __salt__["patroni.pending"]()
+    parameters = _parameters(drift)
+    if parameters and __salt__["patroni.needs_restart"](parameters):
+        pending = [one["name"] for one in __salt__["patroni.cluster"]()["members"]]
+    if not drift and not pending:
+        return None
+    changes = dict(drift)
+    comment = ["the configuration would be changed"] if drift else []
+    if pending:
+        changes |= {prediction.RESTART: "PostgreSQL", prediction.TURN: ROLE}
+        comment.append(
+            f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
+        )
+    return state.result(name, None, "; ".join(comment), changes)
 
 
 def _restarted(wait: int) -> list[str]:

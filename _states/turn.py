@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import state
+from salina.common import prediction, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -25,7 +25,10 @@ def ended(name: str) -> dict[str, Any]:
     CLI Example:
         See salt/common/turn.sls.
     """
-    roles = ", ".join(__salt__["turn.held"]())
+    # a predicted restart takes its turn only in the real run
+    taken = [one["changes"].get(prediction.TURN) for one in state.before().values()]
+    predicted = filter(None, taken) if __opts__["test"] else ()
+    roles = ", ".join(sorted({*__salt__["turn.held"](), *predicted}))
     if not roles:
         return state.result(name, True, "this host has no turn")
     changes = {"turn": {"old": roles, "new": None}}

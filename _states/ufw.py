@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import state
+from salina.common import prediction, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -64,6 +64,9 @@ def enabled(name: str, forward: bool, logging: str) -> dict[str, Any]:
             name, None, "the firewall would be loaded", {"active": {"old": None, "new": True}}
         )
     unloaded = __salt__["ufw.unloaded"]()
+    if __opts__["test"]:  # the states before this one would write some of the files
+        files = __salt__["ufw.files"]()
+        unloaded = prediction.expected(state.before(), name, files, unloaded, reloads=False)
     changes = {"loaded": unloaded} if unloaded else _differences(__salt__["ufw.status"](), want)
     if not changes:
         return state.result(name, True, "the firewall is active")

@@ -5,7 +5,8 @@ say.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import salt.client
@@ -120,6 +121,36 @@ def answers(
     salt_client = client(opts, gather_job_timeout=gather)
     found = salt_client.cmd(*asked, tgt_type="list", full_return=True)
     return {host: answer for host, answer in found.items() if answer.get("out") != "no_return"}
+
+
+def predictions(
+    opts: dict[str, Any],
+    hosts: Sequence[str],
+    timeout: int,
+    patience: float,
+    heard: Callable[[Sequence[str]], None],
+) -> dict[str, Any]:
+    """Let hosts predict what an apply would change, and return what each of them returns.
+
+    Args:
+        opts: the master's options.
+        hosts: the hosts to ask.
+        timeout: seconds after which the master asks whether a silent host still works on it.
+        patience: seconds after which a host that still works on it is given up.
+        heard: called again and again while hosts work, with those that have not returned yet.
+    """
+    if not hosts:
+        return {}
+    limit, found = time.monotonic() + patience, dict[str, Any]()
+    asked = (list(hosts), "state.apply", (), timeout, "list")
+    for returned in client(opts).cmd_iter_no_block(*asked, kwarg={"test": True}):
+        for host, answer in (returned or {}).items():
+            if host in hosts and "ret" in answer and not answer.get("failed"):
+                found[host] = answer["ret"]
+        heard([host for host in hosts if host not in found])
+        if time.monotonic() > limit:
+            break
+    return found
 
 
 def ask(

@@ -28,6 +28,7 @@ class Pretended:
             "service.restart": True,
             "service.reload": True,
             "turn.take": "it has its turn",
+            "turn.needed": True,
             "turn.renew": None,
             "patroni.pending": [],
             "patroni.incomplete": "",
@@ -601,7 +602,8 @@ def test_a_daemon_that_has_read_its_files_is_left_alone() -> None:
 
 def test_a_daemon_is_reloaded_after_a_change() -> None:
     changed = {"daemon.outdated": ["/f"]}
-    assert state("daemon", changed)[0].current("patroni", ["/f"])["changes"] == {"read": ["/f"]}
+    ret = state("daemon", changed)[0].current("patroni", ["/f"])
+    assert ret["changes"] == {"reload": "patroni", "read": ["/f"]}
     module, salt = state("daemon", changed, test=True)
     assert module.current("patroni", ["/f"])["result"] is None
     assert salt.called("service.reload") == []
@@ -612,7 +614,8 @@ def test_a_daemon_is_reloaded_after_a_change() -> None:
 def test_a_daemon_that_reads_at_its_start_only_is_restarted() -> None:
     module, salt = state("daemon", {"daemon.outdated": ["/f"]})
     ret = module.current("etcd", ["/f"], restart=True)
-    assert (ret["changes"], ret["comment"]) == ({"read": ["/f"]}, "etcd was restarted")
+    changes = {"restart": "etcd", "read": ["/f"]}
+    assert (ret["changes"], ret["comment"]) == (changes, "etcd was restarted")
     assert salt.called("service.reload", "service.restart") == ["service.restart"]
 
 
@@ -620,7 +623,8 @@ def test_the_minion_restarts_when_the_job_has_ended() -> None:
     unread: Answers = {"daemon.outdated": ["/f"], "daemon.restart_afterwards": None}
     arguments = ("salt-minion", ["/f"], "unit")
     module, salt = state("daemon", unread)
-    assert module.current_afterwards(*arguments)["changes"] == {"read": ["/f"]}
+    changes = {"restart": "salt-minion", "read": ["/f"]}
+    assert module.current_afterwards(*arguments)["changes"] == changes
     assert ("daemon.restart_afterwards", "salt-minion", "unit") in salt.calls
     module, salt = state("daemon", unread, test=True)
     assert module.current_afterwards(*arguments)["result"] is None
@@ -650,7 +654,7 @@ def test_an_upgraded_daemon_restarts_in_its_turn() -> None:
     module, salt = state("daemon", given)
     ret = module.upgraded("nginx", turn="app")
     assert (ret["changes"], ret["comment"]) == (
-        {"replaced": ["/usr/sbin/nginx"]},
+        {"restart": "nginx", "replaced": ["/usr/sbin/nginx"]},
         "nginx was restarted",
     )
     assert salt.called("turn.take", "service.restart") == ["turn.take", "service.restart"]

@@ -88,13 +88,13 @@ def _of_step(tag: str, step: Mapping[str, Any], again: str) -> Iterable[Failure]
     found = [
         failure
         for host, returned in (hosts.items() if isinstance(hosts, Mapping) else ())
-        for failure in _of_host(host, returned, function)
+        for failure in of_host(host, returned, function)
     ]
     said = changes.get("return") or step.get("comment", "")
     return found or [_failure(MASTER, _identifier(tag, step), _plain(said), again)]
 
 
-def _of_host(host: str, returned: object, function: str) -> Iterator[Failure]:
+def of_host(host: str, returned: object, function: str) -> Iterator[Failure]:
     """Return the failed states of a host, which may have returned nothing, or only errors."""
     again = f"salt {host} {function}"
     if isinstance(returned, Mapping):

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
+
+__running__: Mapping[str, Mapping[str, Any]] = {}
+"""The results of the states before, by Salt's tags. Salt sets this in the globals of the function
+that it calls, which is the wrapper of `fails_plainly`.
+"""
+
+
+def before() -> Mapping[str, Mapping[str, Any]]:
+    """Return the results of the states that came before the current one, by Salt's tags."""
+    return __running__
 
 
 def result(
@@ -21,6 +31,18 @@ def result(
         changes: what it changed, or would change.
     """
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+
+
+def unknown(name: str, comment: str) -> dict[str, Any]:
+    """Return a prediction that cannot be made yet, because something does not answer.
+
+    The plan shows it apart from the changes (`salt-run fleet.plan`).
+
+    Args:
+        name: the state's name.
+        comment: one sentence with the reason.
+    """
+    return {**result(name, None, comment), "unknown": True}
 
 
 def fails_plainly(state: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

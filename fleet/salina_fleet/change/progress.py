@@ -205,7 +205,7 @@ class Picture:
                     self._end(step, now)
 
     def _note(self, data: Mapping[str, Any], now: float) -> None:
-        text = _printable(str(data["state"]))
+        text = printable(str(data["state"]))
         for step in self.steps:
             if step.running and step.runner:
                 for host in data["hosts"]:
@@ -264,7 +264,7 @@ def outcome(states: object) -> str:
     words = f"{len(changed)} of {len(results)} states changed"
     if changed:
         more = f", and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-        words += f" ({_printable(', '.join(changed[:NAMED]))}{more})"
+        words += f" ({printable(', '.join(changed[:NAMED]))}{more})"
     return f"{words}, {failed} failed" if failed else words
 
 
@@ -300,7 +300,7 @@ def load_durations(text: str | bytes) -> dict[str, list[float]]:
         return {}
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return text from a host without the characters that control a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
