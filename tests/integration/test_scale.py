@@ -244,3 +244,14 @@ def test_s10_two_at_once(installation: Installation) -> None:
         holder.kill()
         holder.wait()
     assert installation.run("change.begin", "pool=app", "count=4").returncode == 0
+
+
+def test_s10_an_orchestration_without_a_request_changes_nothing(
+    installation: Installation,
+) -> None:
+    """S10, K5: The prediction names the missing pool, too, and does not plan an apply instead."""
+    for options in ([], ["test=True"]):
+        told = installation.run("state.orchestrate", "orch.scale", *options)
+        assert told.returncode == 1
+        assert "pool: null is not a pool; choose one of: app" in told.stdout
+    assert recorded(installation) == [None, None]

@@ -14,7 +14,7 @@ SECRET = "s3cret"
 
 
 def states(*results: dict[str, Any]) -> dict[str, Any]:
-    """What `state.apply test=True` returns."""
+    """The return of `state.apply test=True`."""
     found = {}
     for number, one in enumerate(results):
         module, function = one.pop("fun").split(".")
@@ -108,11 +108,9 @@ def test_hosts_with_the_same_plan_are_shown_together() -> None:
         "      +workers = 5\n"
         "       same\n"
         "      mode: 0640\n"
-        "  restart odoo in turn: odoo would restart, in the turn of this host, because "
-        "/etc/odoo.conf changed (odoo-current)\n"
+        "  restart odoo in turn: /etc/odoo.conf changed (odoo-current)\n"
         "lb1:\n"
-        "  reload haproxy: haproxy would reload, because /etc/haproxy.cfg changed "
-        "(haproxy-reloaded)\n"
+        "  reload haproxy: /etc/haproxy.cfg changed (haproxy-reloaded)\n"
         "no changes: fw\n"
         "3 hosts change, 2 restart odoo in turn, 1 reloads haproxy"
     )
@@ -125,6 +123,14 @@ def test_packages_services_and_what_one_host_does_for_all() -> None:
     assert "Service nginx is set to start (nginx-service)" in text
     assert "; one of these hosts does it for all (patroni-configured)" in text
     assert text.endswith("2 hosts change, 2 restart PostgreSQL in turn")
+
+
+def test_a_turn_for_what_one_host_does_for_all_is_taken_by_one_host() -> None:
+    """So its end is a change of that host only."""
+    end = {"fun": "turn.ended", "__id__": "turn-ended", "changes": {"turn": {"new": None}}}
+    for before, once in (([ONCE], True), ([ONCE, RESTART], False), ([RELOAD], False)):
+        found = planned(bbdd1=states(*(one.copy() for one in [*before, end])))["bbdd1"]
+        assert [one.once for one in found.changes if one.state == "turn-ended"] == [once]
 
 
 def test_files_with_secrets_show_no_difference() -> None:

@@ -1,4 +1,4 @@
-"""What a prediction (`test=True`) cannot read from the disk: the changes of the states before.
+"""Predictions (`test=True`) of restarts, which follow from the predictions of the states before.
 
 A service restarts because a file has changed. A prediction changes no file, so the state of the
 service asks here which files the states before it would write.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from salina.common import orchestration, prediction
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a host would do.
+    """The changes of one host.
 
     `unknown` are states that cannot be predicted now, with the reason, and `failures` are states
     that would fail. `obstacle` is why the host predicted nothing.
@@ -79,12 +79,17 @@ def expected(host: str, returned: object) -> Expected:
     first = [one for one in failed if not one.cause.startswith(orchestration.CONSEQUENCE)]
     ordered = sorted(returned.items(), key=lambda item: int(item[1].get("__run_num__", 0)))
     predicted = [(tag, state) for tag, state in ordered if state["result"] is not False]
+    changes = {
+        tag: _change(tag, state)
+        for tag, state in predicted
+        if not state.get("unknown") and (state["result"] is None or state["changes"])
+    }
+    turns = [one.once for one in changes.values() if one.turn]
+    if turns and all(turns):  # only the host that does it for all takes a turn, and ends it
+        ends = {tag: one for tag, one in changes.items() if tag.startswith("turn_|-")}
+        changes |= {tag: replace(one, once=True) for tag, one in ends.items()}
     return Expected(
-        tuple(
-            _change(tag, state)
-            for tag, state in predicted
-            if not state.get("unknown") and (state["result"] is None or state["changes"])
-        ),
+        tuple(changes.values()),
         tuple(
             (state["__id__"], _line(state["comment"]))
             for _, state in predicted
@@ -179,12 +184,19 @@ def _change(tag: str, state: Mapping[str, Any]) -> Change:
     for action in (prediction.RESTART, prediction.RELOAD):
         if action in changes:
             service, turn = str(changes[action]), str(changes.get(prediction.TURN, ""))
-            what = f"{action} {service}{' in turn' if turn else ''}: {comment}"
+            what = f"{action} {service}{' in turn' if turn else ''}: {_cause(changes) or comment}"
             return Change(identifier, action, what, (), service, turn, once)
     if module == "file" or CONTENT & changes.keys():
         return Change(identifier, "file", f"file {printable(name)}", _file(changes), once=once)
     kind = {"pkg": "package", "service": "service"}.get(module, "other")
     return Change(identifier, kind, comment, tuple(_differences(changes)), once=once)
+
+
+def _cause(changes: Mapping[str, Any]) -> str:
+    """Return why something restarts or reloads, or "" if only the state's comment says so."""
+    verbs = {"read": "changed", "replaced": "was replaced"}
+    said = [f"{_shown(changes[key])} {verb}" for key, verb in verbs.items() if key in changes]
+    return _line("; ".join(said))
 
 
 def _file(changes: Mapping[str, Any]) -> tuple[str, ...]:
