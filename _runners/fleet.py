@@ -177,8 +177,9 @@ def plan(hosts: Sequence[str] | None = None, **request: Any) -> Any:
     Returns:
         Without a pool: lines for people, hosts with the same changes together, in the order of a
         deployment. With `--out=json` (or another format) a mapping of the same facts: `complete`,
-        `summary`, and `hosts`, each with `changes`, `unknown` (states that cannot be predicted
-        now), `failures` (states that would fail) and `obstacle` (why it predicted nothing).
+        `summary`, and `hosts`, each with `changes`, `notes` (mostly of states that cannot predict
+        anything now), `failures` (states that would fail) and `obstacle` (why it predicted
+        nothing).
 
         With a pool: `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the
         change (`neighbours` and `balancers`), the hosts that would follow but are down (`skipped`;

@@ -134,5 +134,5 @@ def _wait(name: str, obstacle: Callable[[], str], wait: int, what: str) -> dict[
         return state.result(name, True, f"{what} answers")
     found = obstacle()
     if found:
-        return state.unknown(name, f"it would wait for {what}: {found}")
+        return state.note(name, f"it would wait for {what}: {found}")
     return state.result(name, True, f"{what} answers")

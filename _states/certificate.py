@@ -33,7 +33,8 @@ def key_made(name: str, group: str = "root") -> dict[str, Any]:
         faults = __salt__["certificate.key_faults"](name, group)
     if not faults:
         return state.result(name, True, "the key exists")
-    changes = {"key": {"old": "; ".join(faults), "new": f"for root and {group}"}}
+    change = {"old": "; ".join(faults), "new": f"for root and {group}"}
+    changes = {"mode" if __salt__["file.file_exists"](name) else "key": change}
     if __opts__["test"]:
         return state.result(name, None, "the key would be created", changes)
     __salt__["certificate.make_key"](name, group)

@@ -51,7 +51,7 @@ def _predicted(name: str) -> dict[str, Any]:
         plan = __salt__["database.plan"]()
     except CommandExecutionError as error:
         comment = f"they would be compared when PostgreSQL runs: {error}"
-        return state.unknown(name, comment)
+        return state.note(name, comment)
     if plan["steps"]:
         return state.result(name, None, "they would be changed", dict(plan["steps"]))
     return state.result(name, True, "roles and databases are up to date")

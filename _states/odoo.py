@@ -75,9 +75,8 @@ def modules(name: str) -> dict[str, Any]:
     missing = __salt__["odoo.missing_modules"]()
     if not missing:
         return state.result(name, True, "every module of odoo.modules is installed")
-    return state.result(
+    return state.note(
         name,
-        None,
         f"odoo.modules: {', '.join(missing)}: not installed, because this release of Salina "
         "installs modules only when it initialises the database. A later release will install "
         "them; until then install them in Odoo's menu Apps",

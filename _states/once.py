@@ -46,7 +46,7 @@ def done(
     if __opts__["test"]:
         obstacle = __salt__["application.database"]()
         if obstacle:
-            return state.unknown(name, f"it would be done, unless it was already: {obstacle}")
+            return state.note(name, f"it would be done, unless it was already: {obstacle}")
         before = __salt__["once.done"](name)
         if before:
             return state.result(name, True, f"done by {before}")

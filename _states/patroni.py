@@ -48,7 +48,7 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
 
     if __opts__["test"]:
         found = no_primary()
-        return state.unknown(name, f"it would wait for a primary: {found}") if found else ret
+        return state.note(name, f"it would wait for a primary: {found}") if found else ret
     waiting.clear(no_primary, wait, "a primary")
     if first and __salt__["patroni.initialise_again"]():
         ret["changes"] = {"initialisation": "it was interrupted and begins again"}
@@ -90,7 +90,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         if stuck:
             changes = {"copy": stuck}
             return state.result(name, None, f"it would copy the primary again: {stuck}", changes)
-        return state.unknown(name, f"it would wait: {obstacle}") if obstacle else ret
+        return state.note(name, f"it would wait: {obstacle}") if obstacle else ret
     ret["changes"] = _wait_working(name, wait)
     _until_noticed(ret["changes"].get("configuration") or {})
     if old:
@@ -130,7 +130,7 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
     """
     ret = state.result(name, True, "the configuration is up to date")
     if __opts__["test"] and __salt__["patroni.obstacle"]():
-        return state.unknown(name, "it would be compared when the cluster works")
+        return state.note(name, "it would be compared when the cluster works")
     drift = __salt__["patroni.drift"]()
     if __opts__["test"]:
         return _predicted(name, drift) or ret

@@ -324,7 +324,7 @@ def planned(installation: Installation) -> tuple[dict[str, States], dict[str, An
     states = {
         host: {change["state"] for change in one["changes"]} for host, one in plan["hosts"].items()
     }
-    assert not any(one["unknown"] or one["failures"] for one in plan["hosts"].values()), text
+    assert not any(one["notes"] or one["failures"] for one in plan["hosts"].values()), text
     return states, plan
 
 

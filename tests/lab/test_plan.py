@@ -182,7 +182,7 @@ def planned(expected: int) -> dict[str, Any]:
     wrong = {
         host: one
         for host, one in plan["hosts"].items()
-        if one["unknown"] or one["failures"] or (one["obstacle"] and host != GONE)
+        if one["notes"] or one["failures"] or (one["obstacle"] and host != GONE)
     }
     assert not wrong, wrong
     return plan

@@ -61,10 +61,19 @@ def test_what_is_good_stays(what: str, test: bool) -> None:
 @pytest.mark.parametrize("test", [False, True])
 def test_a_key_is_made(test: bool) -> None:
     host = Host("the key is missing", test=test)
+    host.has_key = False
     ret = host.key()
     assert ret["result"] is (None if test else True)
     assert ret["changes"] == {"key": {"old": "the key is missing", "new": "for root and ssl-cert"}}
     assert host.made == ([] if test else [("/host.key", "ssl-cert")])
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_other_rights_are_no_new_key(test: bool) -> None:
+    """K3: So the prediction does not restart the services that read it."""
+    fault = "its owner or mode is wrong"
+    changes = Host(fault, test=test).key()["changes"]
+    assert changes == {"mode": {"old": fault, "new": "for root and ssl-cert"}}
 
 
 @pytest.mark.parametrize("test", [False, True])

@@ -519,6 +519,28 @@ def test_a_restart_for_a_parameter_is_predicted() -> None:
     assert salt.called("turn.take") == []
 
 
+def test_a_parameter_that_will_need_a_restart_is_predicted() -> None:
+    """K3: The prediction names the restarts before the parameter is changed."""
+    drift = {"postgresql": {"parameters": {"shared_buffers": "136MB"}}}
+    answers = {
+        "patroni.obstacle": "",
+        "patroni.drift": drift,
+        "patroni.needs_restart": True,
+        "patroni.cluster": TWO,
+    }
+    module, salt = state("patroni", answers, test=True)
+    ret = module.configured("c")
+    assert (ret["result"], ret["changes"]) == (
+        None,
+        {**drift, "restart": "PostgreSQL", "turn": "database"},
+    )
+    assert ret["comment"] == (
+        "the configuration would be changed; "
+        "PostgreSQL would restart on bbdd1, bbdd2, one host after the other"
+    )
+    assert salt.called("turn.take", "patroni.patch") == []
+
+
 def test_a_lower_value_is_left_to_the_operator() -> None:
     """S11: A replica never has less than its primary, so only a restart in place helps."""
     answers = MEMBER | {

@@ -72,7 +72,7 @@ WAITS = {
     "fun": "application.database_answers",
     "__id__": "application-database",
     "comment": "it would wait for the database crm: refused",
-    "unknown": True,
+    "note": True,
 }
 FAILED = {
     "fun": "odoo.fits",
@@ -180,11 +180,11 @@ def test_failures_are_named_without_their_consequences() -> None:
     assert text.endswith("no host changes, states would fail on 1 host")
 
 
-def test_states_that_cannot_be_predicted_are_no_changes() -> None:
+def test_notes_are_no_changes() -> None:
     found = planned(s1=states(WAITS.copy()))
     text = plan.text(found)
-    reason = "cannot be predicted: it would wait for the database crm: refused"
-    assert f"  {reason} (application-database)" in text.splitlines()
+    said = "note: it would wait for the database crm: refused"
+    assert f"  {said} (application-database)" in text.splitlines()
     assert text.endswith("no host changes")
     assert plan.whole(found)
 
@@ -200,7 +200,7 @@ def test_the_data_has_the_same_facts() -> None:
     assert [one["kind"] for one in changes] == ["file", "restart"]
     assert "+workers = 5" in changes[0]["lines"]
     assert (changes[1]["service"], changes[1]["turn"]) == ("odoo", "app")
-    assert list(data["hosts"]["s1"]["unknown"]) == ["application-database"]
+    assert list(data["hosts"]["s1"]["notes"]) == ["application-database"]
 
 
 def test_hosts_cannot_control_the_terminal() -> None:

@@ -77,7 +77,9 @@ def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, 
 
 def test_a_host_that_serves_nobody_needs_no_turn(turn: ModuleType, host: Host) -> None:
     """S12: So a first deployment is not slower, and a broken host is repaired at once."""
+    assert turn.needed("app")
     host.view = agent.View("DOWN", 0, 200, 0)
+    assert not turn.needed("app") and turn.needed("database")
     assert turn.take("app", "odoo") == "it serves no requests, so it needs no turn"
     assert host.asked == [] and turn.held() == []
 

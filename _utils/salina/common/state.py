@@ -33,16 +33,17 @@ def result(
     return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
 
 
-def unknown(name: str, comment: str) -> dict[str, Any]:
-    """Return a prediction that cannot be made yet, because something does not answer.
+def note(name: str, comment: str) -> dict[str, Any]:
+    """Return a result that announces no change, and that an operator should read.
 
-    The plan shows it apart from the changes (`salt-run fleet.plan`).
+    Mostly a prediction that cannot be made yet, because something does not answer. Salt prints
+    results of None. The plan shows this one apart from the changes (`salt-run fleet.plan`).
 
     Args:
         name: the state's name.
-        comment: one sentence with the reason.
+        comment: one sentence about it.
     """
-    return {**result(name, None, comment), "unknown": True}
+    return {**result(name, None, comment), "note": True}
 
 
 def fails_plainly(state: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

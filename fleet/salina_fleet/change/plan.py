@@ -50,12 +50,13 @@ class Change:
 class Expected:
     """The changes of one host.
 
-    `unknown` are states that cannot be predicted now, with the reason, and `failures` are states
-    that would fail. `obstacle` is why the host predicted nothing.
+    `notes` are states that announce no change and say something, mostly that they cannot predict
+    anything now. `failures` are states that would fail. `obstacle` is why the host predicted
+    nothing.
     """
 
     changes: tuple[Change, ...] = ()
-    unknown: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
     failures: tuple[str, ...] = ()
     obstacle: str = ""
 
@@ -82,7 +83,7 @@ def expected(host: str, returned: object) -> Expected:
     changes = {
         tag: _change(tag, state)
         for tag, state in predicted
-        if not state.get("unknown") and (state["result"] is None or state["changes"])
+        if not state.get("note") and (state["result"] is None or state["changes"])
     }
     turns = [one.once for one in changes.values() if one.turn]
     if turns and all(turns):  # only the host that does it for all takes a turn, and ends it
@@ -93,7 +94,7 @@ def expected(host: str, returned: object) -> Expected:
         tuple(
             (state["__id__"], _line(state["comment"]))
             for _, state in predicted
-            if state.get("unknown")
+            if state.get("note")
         ),
         tuple(f"{one.state}: {_line(one.cause)}" for one in first or failed),
     )
@@ -114,7 +115,7 @@ def data(plan: Plan) -> dict[str, Any]:
                 "changes": [
                     {**asdict(change), "lines": list(change.lines)} for change in one.changes
                 ],
-                "unknown": dict(one.unknown),
+                "notes": dict(one.notes),
                 "failures": list(one.failures),
                 "obstacle": one.obstacle or None,
             }
@@ -171,8 +172,8 @@ def _group(hosts: Sequence[str], one: Expected) -> Iterator[str]:
         yield f"  {change.what}{once} ({change.state})"
         for line in change.lines:
             yield f"      {line}"
-    for state, reason in one.unknown:
-        yield f"  cannot be predicted: {reason} ({state})"
+    for state, said in one.notes:
+        yield f"  note: {said} ({state})"
     for failure in one.failures:
         yield f"  would fail: {failure}"
 
