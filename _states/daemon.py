@@ -97,13 +97,11 @@ def _renewed(
     name: str, action: str, turn: str | None, why: str, cause: dict[str, Any]
 ) -> dict[str, Any]:
     """Reload or restart a service, in the turn of this host if there are turns for it."""
-    changes = {action: name, **cause}
     if __opts__["test"]:
-        needed = turn is not None and __salt__["turn.needed"](turn)
-        changes |= {prediction.TURN: turn} if needed else {}
-        when = ", in the turn of this host" if needed else ""
+        changes = prediction.renewal(__salt__, action, name, turn) | cause
+        when = ", in the turn of this host" if prediction.TURN in changes else ""
         return state.result(name, None, f"{name} would {action}{when}, because {why}", changes)
     if turn:
         __salt__["turn.take"](turn, f"{name} has to {action}")
     commands.systemctl(__salt__, action, name)
-    return state.result(name, True, f"{name} was {action}ed", changes)
+    return state.result(name, True, f"{name} was {action}ed", {action: name, **cause})

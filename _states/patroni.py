@@ -84,8 +84,8 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         obstacle = __salt__["patroni.obstacle"]()
         if old:
             comment = f"{name} would restart, because {', '.join(old)} changed"
-            changes = {prediction.RESTART: name, prediction.TURN: ROLE, "read": old}
-            return state.result(name, None, comment, changes)
+            changes = prediction.renewal(__salt__, prediction.RESTART, name, ROLE)
+            return state.result(name, None, comment, {**changes, "read": old})
         stuck = __salt__["patroni.stuck"]() if obstacle else ""
         if stuck:
             changes = {"copy": stuck}
@@ -177,7 +177,7 @@ def _predicted(name: str, drift: dict[str, Any]) -> dict[str, Any] | None:
     changes = dict(drift)
     comment = ["the configuration would be changed"] if drift else []
     if pending:
-        changes |= {prediction.RESTART: "PostgreSQL", prediction.TURN: ROLE}
+        changes |= prediction.renewal(__salt__, prediction.RESTART, "PostgreSQL", ROLE)
         comment.append(
             f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
         )

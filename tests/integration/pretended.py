@@ -78,7 +78,7 @@ def restart(name, **_):
 
 
 def reload(name, **_):
-    return note(name, read=time.time())
+    return note(name, read=time.time(), replaced=[])
 
 
 def systemctl_reload():

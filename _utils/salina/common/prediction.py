@@ -63,6 +63,18 @@ def expected(
     return list(left)
 
 
+def renewal(salt: Mapping[str, Any], action: str, name: str, turn: str | None) -> dict[str, str]:
+    """Return the predicted `changes` of a state that restarts or reloads a service.
+
+    Args:
+        salt: Salt's functions.
+        action: RESTART or RELOAD.
+        name: the service.
+        turn: the role whose hosts take turns for it. It is named only if this host needs its turn.
+    """
+    return {action: name, **({TURN: turn} if turn and salt["turn.needed"](turn) else {})}
+
+
 def _writes(tag: str, result: Mapping[str, Any], path: str) -> bool:
     """Tell whether a state writes a file. Its name is the file, or the directory of its files.
 
