@@ -327,23 +327,47 @@ def pending() -> list[str]:
     return patroni.pending(cluster())
 
 
-def needs_restart(parameters: list[str]) -> bool:
-    """Return whether PostgreSQL reads one of the parameters only when it starts.
-
-    Args:
-        parameters: their names.
+def lowered() -> list[str]:
+    """Return the hosts with a lower value of a parameter that only a restart in place brings into
+    effect, the primary last.
 
     Returns:
-        Whether a change of one of them needs a restart.
+        The hosts' ids.
+
+    Raises:
+        CommandExecutionError: no member answers.
+
+    CLI Example:
+        salt bbdd1 patroni.lowered
+    """
+    return patroni.lowered(cluster())
+
+
+def read_at_start(parameters: dict[str, Any]) -> dict[str, bool]:
+    """Return which of some changed parameters PostgreSQL reads only when it starts.
+
+    Args:
+        parameters: their new values.
+
+    Returns:
+        Their names, and for each of them whether it has effect when the hosts restart one after
+        the other. If not, the primary must restart in its place.
 
     Raises:
         CommandExecutionError: PostgreSQL does not answer.
 
     CLI Example:
-        salt bbdd1 patroni.needs_restart '[max_connections]'
+        salt bbdd1 patroni.read_at_start '{max_connections: 400}'
     """
-    sql = "SELECT name FROM pg_settings WHERE context = 'postmaster'"
-    return bool({*__salt__["database.query"](sql).split()} & {*parameters})
+    if not parameters:
+        return {}  # PostgreSQL may be down
+    sql = "SELECT name || '=' || setting FROM pg_settings WHERE context = 'postmaster'"
+    now = dict(line.split("=", 1) for line in __salt__["database.query"](sql).splitlines())
+    return {
+        name: not patroni.only_in_place(name, now[name], new)
+        for name, new in parameters.items()
+        if name in now
+    }
 
 
 def restart(host: str) -> None:

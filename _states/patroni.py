@@ -133,51 +133,53 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
         return state.note(name, "it would be compared when the cluster works")
     drift = __salt__["patroni.drift"]()
     if __opts__["test"]:
-        return _predicted(name, drift) or ret
+        return _predicted(name, drift) or _with_lowered(ret)
     if drift:
         __salt__["patroni.patch"](drift)
         left = __salt__["patroni.drift"]()
         comment = f"it still differs: {left}" if left else "the configuration was changed"
         ret = state.result(name, not left, comment, drift)
     _until_noticed(drift)
-    pending = __salt__["patroni.pending"]()
-    if pending and ret["result"]:
+    if ret["result"] and __salt__["patroni.pending"]():
         restarted = _restarted(wait)
         if restarted:
             ret["changes"] = {**ret["changes"], "restarted": restarted}
-        left = __salt__["patroni.pending"]()
-        if left:
-            ret["comment"] += (
-                f"; {', '.join(left)} must restart in place for a lower value, which interrupts "
-                f"all users for a moment: salt {__opts__['id']} patroni.restart {left[-1]}"
-            )
-    return ret
+    return _with_lowered(ret)
 
 
 def _until_noticed(drift: dict[str, Any]) -> None:
     """Wait until Patroni has compared changed parameters, which it does in its next round."""
-    parameters = _parameters(drift)
-    if parameters and __salt__["patroni.needs_restart"](parameters):
-        waiting.until(__salt__["patroni.pending"], ROUND)
+    if __salt__["patroni.read_at_start"](_parameters(drift)):
+        waiting.until(lambda: __salt__["patroni.pending"]() or __salt__["patroni.lowered"](), ROUND)
 
 
-def _parameters(drift: dict[str, Any]) -> list[str]:
-    """Return the names of the PostgreSQL parameters that would change."""
-    return list((drift.get("postgresql") or {}).get("parameters") or {})
+def _parameters(drift: dict[str, Any]) -> dict[str, Any]:
+    """Return PostgreSQL's own parameters that would change."""
+    return dict((drift.get("postgresql") or {}).get("parameters") or {})
+
+
+def _with_lowered(ret: dict[str, Any]) -> dict[str, Any]:
+    """Add to a result what the operator has to restart for a lower value."""
+    left = __salt__["patroni.lowered"]()
+    if left:
+        ret["comment"] += (
+            f"; {', '.join(left)} must restart in place for a lower value, which interrupts "
+            f"all users for a moment: salt {__opts__['id']} patroni.restart {left[-1]}"
+        )
+    return ret
 
 
 def _predicted(name: str, drift: dict[str, Any]) -> dict[str, Any] | None:
     """Return the prediction of changes, and of the restarts that they need; None for no change."""
     pending = __salt__["patroni.pending"]()
-    parameters = _parameters(drift)
-    if parameters and __salt__["patroni.needs_restart"](parameters):
+    if any(__salt__["patroni.read_at_start"](_parameters(drift)).values()):
         pending = [one["name"] for one in __salt__["patroni.cluster"]()["members"]]
     if not drift and not pending:
         return None
     changes = dict(drift)
     comment = ["the configuration would be changed"] if drift else []
     if pending:
-        changes |= prediction.renewal(__salt__, prediction.RESTART, "PostgreSQL", ROLE)
+        changes |= {prediction.RESTART: "PostgreSQL", prediction.TURN: ROLE}
         comment.append(
             f"PostgreSQL would restart on {', '.join(pending)}, one host after the other"
         )

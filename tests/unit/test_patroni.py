@@ -180,6 +180,27 @@ def test_obstacle(member: dict[str, Any], expected: str) -> None:
     assert patroni.obstacle(member) == expected
 
 
+HIGHER = {"max_connections": {"old_value": "320", "new_value": "620"}}
+LOWER = {"max_connections": {"old_value": "620", "new_value": "320"}}
+OTHER = {"shared_buffers": {"old_value": "136MB", "new_value": "128MB"}}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "in_turn"),
+    [(HIGHER, True), (LOWER, False), (OTHER, True), (LOWER | OTHER, True), ({}, True)],
+)
+def test_a_lower_value_needs_a_restart_in_place(reasons: dict[str, Any], in_turn: bool) -> None:
+    """S11: A restart of one host after the other would change nothing for it."""
+    members = [
+        {"name": "bbdd1", "role": "leader", "pending_restart": True},
+        {"name": "bbdd2", "role": "sync_standby", "pending_restart": True},
+    ]
+    cluster = {"members": [{**one, "pending_restart_reason": reasons} for one in members]}
+    both = ["bbdd2", "bbdd1"]
+    assert patroni.pending(cluster) == (both if in_turn else [])
+    assert patroni.lowered(cluster) == ([] if in_turn else both)
+
+
 @pytest.mark.parametrize(
     ("members", "incomplete", "pending"),
     [

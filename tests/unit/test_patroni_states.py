@@ -31,8 +31,9 @@ class Pretended:
             "turn.needed": True,
             "turn.renew": None,
             "patroni.pending": [],
+            "patroni.lowered": [],
+            "patroni.read_at_start": {},
             "patroni.incomplete": "",
-            "patroni.needs_restart": False,
             "patroni.drift": {},
         } | answers
         self.calls: list[tuple[Any, ...]] = []
@@ -365,7 +366,7 @@ def test_s12_a_wrong_parameter_does_not_keep_the_right_one_away() -> None:
         "patroni.stuck": "",
         "patroni.drift": {"postgresql": {"parameters": {"shared_buffers": "128MB"}}},
         "patroni.patch": None,
-        "patroni.needs_restart": True,
+        "patroni.read_at_start": {"shared_buffers": True},
         "patroni.pending": ["bbdd1"],
     }
     module, salt = state("patroni", answers)
@@ -525,7 +526,7 @@ def test_a_parameter_that_will_need_a_restart_is_predicted() -> None:
     answers = {
         "patroni.obstacle": "",
         "patroni.drift": drift,
-        "patroni.needs_restart": True,
+        "patroni.read_at_start": {"shared_buffers": True},
         "patroni.cluster": TWO,
     }
     module, salt = state("patroni", answers, test=True)
@@ -541,16 +542,21 @@ def test_a_parameter_that_will_need_a_restart_is_predicted() -> None:
     assert salt.called("turn.take", "patroni.patch") == []
 
 
-def test_a_lower_value_is_left_to_the_operator() -> None:
-    """S11: A replica never has less than its primary, so only a restart in place helps."""
+@pytest.mark.parametrize("test", [False, True])
+def test_a_lower_value_is_left_to_the_operator(test: bool) -> None:
+    """S11, K1: A replica never has less than its primary, so only a restart in place helps, and an
+    apply restarts nothing.
+    """
     answers = MEMBER | {
+        "patroni.obstacle": "",
         "patroni.drift": {},
-        "patroni.pending": ["bbdd2"],
-        "patroni.leader": "bbdd1",
-        "patroni.restart": None,
+        "patroni.lowered": ["bbdd2", "bbdd1"],
     }
-    comment = state("patroni", answers)[0].configured("c")["comment"]
-    assert comment.endswith("for a moment: salt bbdd1 patroni.restart bbdd2")
+    module, salt = state("patroni", answers, test=test)
+    ret = module.configured("c")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert ret["comment"].endswith("for a moment: salt bbdd1 patroni.restart bbdd1")
+    assert salt.called("turn.take", "patroni.restart") == []
 
 
 # database

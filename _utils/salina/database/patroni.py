@@ -216,14 +216,58 @@ def incomplete(cluster: dict[str, Any], synchronous: bool) -> str:
     return ", ".join(waiting)
 
 
+IN_PLACE = {
+    *("max_connections", "max_locks_per_transaction", "max_prepared_transactions"),
+    *("max_wal_senders", "max_worker_processes"),
+}
+"""Parameters that a standby must not have lower than its primary. So a lower value has effect only
+after the primary has restarted in its place.
+
+https://www.postgresql.org/docs/15/hot-standby.html#HOT-STANDBY-ADMIN
+"""
+
+
+def only_in_place(name: str, old: Any, new: Any) -> bool:
+    """Return whether a parameter's new value has effect only after the primary restarts in place.
+
+    Args:
+        name: the parameter.
+        old: its value now.
+        new: its value after a restart.
+    """
+    return name in IN_PLACE and int(new) < int(old)
+
+
 def pending(cluster: dict[str, Any]) -> list[str]:
-    """Return the hosts that need a restart of PostgreSQL, the primary last.
+    """Return the hosts whose PostgreSQL has to restart, one host after the other, the primary last.
 
     Args:
         cluster: Patroni's answer to ``GET /cluster``.
     """
+    return [one["name"] for one in _waiting(cluster) if not _lowered(one)]
+
+
+def lowered(cluster: dict[str, Any]) -> list[str]:
+    """Return the hosts with a lower value that only a restart in place brings into effect, the
+    primary last.
+
+    Args:
+        cluster: Patroni's answer to ``GET /cluster``.
+    """
+    return [one["name"] for one in _waiting(cluster) if _lowered(one)]
+
+
+def _waiting(cluster: dict[str, Any]) -> list[dict[str, Any]]:
     found = [one for one in cluster["members"] if one.get("pending_restart")]
-    return [one["name"] for one in sorted(found, key=lambda one: one.get("role") == "leader")]
+    return sorted(found, key=lambda one: one.get("role") == "leader")
+
+
+def _lowered(member: dict[str, Any]) -> bool:
+    """Return whether nothing but a restart in place would help."""
+    reasons = member.get("pending_restart_reason") or {}
+    return bool(reasons) and all(
+        only_in_place(name, one["old_value"], one["new_value"]) for name, one in reasons.items()
+    )
 
 
 def obstacle(member: dict[str, Any]) -> str:
