@@ -328,8 +328,7 @@ def pending() -> list[str]:
 
 
 def lowered() -> list[str]:
-    """Return the hosts with a lower value of a parameter that only a restart in place brings into
-    effect, the primary last.
+    """Return the hosts with a lower value that waits for a restart in place, the primary last.
 
     Returns:
         The hosts' ids.

@@ -127,6 +127,6 @@ def test_all_files_of_the_addon_are_installed() -> None:
 
 def test_odoo_restarts_for_every_file_of_the_addon() -> None:
     """Odoo reads the addon only when it starts, and the manifest has nothing that it would need."""
-    service = (REPOSITORY / "salt/odoo/service.sls").read_text()
+    code = (REPOSITORY / "salt/odoo/code.jinja").read_text()
     for file in {*FILE.parent.glob("*.py")} - {FILE.parent / "__manifest__.py"}:
-        assert f"- /opt/odoo/addons/salina_odoo14/{file.name}\n" in service
+        assert f"'/opt/odoo/addons/salina_odoo14/{file.name}'" in code

@@ -248,8 +248,7 @@ def pending(cluster: dict[str, Any]) -> list[str]:
 
 
 def lowered(cluster: dict[str, Any]) -> list[str]:
-    """Return the hosts with a lower value that only a restart in place brings into effect, the
-    primary last.
+    """Return the hosts with a lower value that waits for a restart in place, the primary last.
 
     Args:
         cluster: Patroni's answer to ``GET /cluster``.
