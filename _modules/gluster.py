@@ -156,8 +156,10 @@ def restart_obstacle(volume: str, hosts: list[str]) -> str:
             for peer in pool(host, "localhost" if host == __opts__["id"] else host)
             if not peer["connected"]
         ]
+        wrong = faults(volume)
+        bricks = volumes().get(volume, {"bricks": []})["bricks"]
         clients = gluster.parse_clients(_gluster("volume", "status", volume, "clients"))
-        return "; ".join([*apart, *gluster.cut_off(clients), *faults(volume)])
+        return "; ".join([*apart, *wrong, *gluster.cut_off(bricks, clients)])
     except CommandExecutionError as error:
         return str(error)
 

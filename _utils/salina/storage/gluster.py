@@ -157,24 +157,26 @@ def parse_clients(text: str) -> dict[str, set[str] | None]:
     }
 
 
-def cut_off(clients: Mapping[str, set[str] | None]) -> list[str]:
+def cut_off(bricks: Sequence[str], clients: Mapping[str, set[str] | None]) -> list[str]:
     """Return a sentence for each brick that does not run, and for each client without a brick.
 
     Every client of a volume has a connection to each of its bricks.
 
     Args:
-        clients: the addresses of each brick's clients, or None if the brick does not run.
+        bricks: the bricks of the volume.
+        clients: the addresses of each brick's clients. A brick that does not run has None, or is
+            missing.
     """
     everyone = set().union(*(found for found in clients.values() if found))
-    return [
-        fault
-        for brick, found in clients.items()
-        for fault in (
-            [f"{brick} does not run"]
-            if found is None
-            else [f"{client} has no connection to {brick}" for client in sorted(everyone - found)]
-        )
-    ]
+    faults = []
+    for brick in bricks:
+        found = clients.get(brick)
+        if found is None:
+            faults.append(f"{brick} does not run")
+        else:
+            lonely = sorted(everyone - found)
+            faults += [f"{client} has no connection to {brick}" for client in lonely]
+    return faults
 
 
 def brick_host(brick: str) -> str:
