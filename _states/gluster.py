@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import commands, state
+from salina.common import commands, prediction, state
 from salina.common import wait as waiting
 from salina.storage import gluster
 from salina.storage.gluster import Peer, Volume
@@ -189,13 +189,14 @@ def current(
     CLI Example:
         See salt/gluster/server.sls.
     """
-    old = [*__salt__["daemon.outdated"](name, files), *__salt__["daemon.replaced"](name)]
+    old = [*prediction.unread(__salt__, name, files), *__salt__["daemon.replaced"](name)]
     if not old:
         return state.result(name, True, f"{name} has read its files and runs the right program")
     if __opts__["test"]:
-        when = ", in the turn of this host" if turn else ""
+        predicted = prediction.renewal(__salt__, prediction.RESTART, name, turn)
+        when = ", in the turn of this host" if prediction.TURN in predicted else ""
         comment = f"{name} would restart{when}, because {', '.join(old)} changed"
-        return state.result(name, None, comment)
+        return state.result(name, None, comment, {**predicted, "read": old})
 
     def obstacle() -> str:
         __salt__["turn.renew"]()

@@ -6,7 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import commands, state
+from salina.common import commands, prediction, state
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
@@ -44,14 +44,16 @@ def joined(name: str, wait: int, files: list[str], turn: str | None = None) -> d
     changes: dict[str, Any] = {}
     data, running = __salt__["quorum.has_data"](), __salt__["service.status"](name)
     enabled = __salt__["service.enabled"](name)
-    old = [*__salt__["daemon.outdated"](name, files), *__salt__["daemon.replaced"](name)]
+    old = [*prediction.unread(__salt__, name, files), *__salt__["daemon.replaced"](name)]
     if __opts__["test"]:
         if data and running and enabled and not old:
             return state.result(name, True, "this host is a member")
         if data and running and enabled:
-            when = ", in the turn of this host" if turn else ""
+            taken = None if __salt__["quorum.own_obstacle"]() else turn
+            predicted = prediction.renewal(__salt__, prediction.RESTART, name, taken)
+            when = ", in the turn of this host" if prediction.TURN in predicted else ""
             comment = f"{name} would restart{when}, because {', '.join(old)} changed"
-            return state.result(name, None, comment)
+            return state.result(name, None, comment, {**predicted, "read": old})
         return state.result(name, None, f"{name} would start or restart, and this host would join")
     if not enabled:
         commands.systemctl(__salt__, "enable", name)

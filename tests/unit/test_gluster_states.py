@@ -138,7 +138,9 @@ class Pretended:
             "gluster.restart_obstacle": lambda volume, hosts: (
                 self.obstacles.pop(0) if self.obstacles else ""
             ),
-            "daemon.outdated": lambda name, files: self.outdated,
+            "daemon.outdated": lambda name, files, reloads: self.outdated,
+            "service.status": lambda name: True,
+            "turn.needed": lambda role: True,
             "daemon.replaced": lambda name: self.replaced,
             "turn.take": self.take_turn,
             "turn.renew": lambda: self.calls.append(("renew",)),
@@ -418,6 +420,7 @@ def test_s12_the_daemon_restarts_in_its_turn(gluster: Pretended, files: dict[str
     predicted = current(gluster, test=True)
     assert predicted["result"] is None
     assert "glusterd would restart, in the turn of this host, because /" in predicted["comment"]
+    assert predicted["changes"].items() >= {"restart": "glusterd", "turn": "storage"}.items()
     assert gluster.calls == []
     gluster.obstacles = ["nas1 has no connection to nas3", "", "nas2:/nas does not run", ""]
     [old] = files.values()

@@ -143,6 +143,11 @@ def test_s12_a_member_that_serves_restarts_in_its_turn() -> None:
     predicted = state("quorum", OUTDATED, test=True)[0].joined("etcd", 1, [], "quorum")
     why = "because /etc/default/etcd changed"
     assert predicted["comment"] == f"etcd would restart, in the turn of this host, {why}"
+    assert predicted["changes"].items() >= {"restart": "etcd", "turn": "quorum"}.items()
+    broken = OUTDATED | {"quorum.own_obstacle": "connection refused"}
+    predicted = state("quorum", broken, test=True)[0].joined("etcd", 1, [], "quorum")
+    assert predicted["comment"] == f"etcd would restart, {why}"
+    assert predicted["changes"] == {"restart": "etcd", "read": ["/etc/default/etcd"]}
 
 
 def test_s12_a_member_does_not_restart_while_another_one_is_away(
