@@ -24,6 +24,8 @@ from tests.integration.test_failures import BAD, HARMLESS, harmless
 
 __all__ = ["harmless"]  # this file's tests need the fixture of three hosts, too
 
+pytestmark = pytest.mark.slow
+
 SECRET = "4bUW2Q-secret"
 PRETENDED = Path(__file__).with_name("pretended.py")
 SLS = """\
