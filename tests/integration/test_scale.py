@@ -253,5 +253,5 @@ def test_s10_an_orchestration_without_a_request_changes_nothing(
     for options in ([], ["test=True"]):
         told = installation.run("state.orchestrate", "orch.scale", *options)
         assert told.returncode == 1
-        assert "pool: null is not a pool; choose one of: app" in told.stdout
+        assert "pool: empty; choose one of: app" in told.stdout
     assert recorded(installation) == [None, None]
