@@ -64,6 +64,8 @@ def reconfigured(
         See salt/odoo/configuration.sls.
     """
     pending = __salt__["application.pending_code"](name, code, checkout, revision, environment)
+    predicted = prediction.expected(state.before(), name, code, [], reloads=False)
+    pending = pending or (f"{', '.join(predicted)} would change" if predicted else "")
     if pending:
         comment = f"{name} takes its settings together with its code, because {pending}"
         return state.result(name, True, comment)

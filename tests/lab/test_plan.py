@@ -67,13 +67,13 @@ def member() -> Iterator[None]:
 INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install -qq -o DPkg::Lock::Timeout=60"
 CHANGES: dict[str, tuple[Callable[[], AbstractContextManager[None]], tuple[str, str]]] = {
     # name -> the change, and a host and a state that it must reach
-    "a limit of Odoo": (setting("app", "limit_time_cpu", "61"), ("s1", "odoo-current")),
+    "a limit of Odoo": (setting("app", "limit_time_cpu", "61"), ("s1", "odoo-reconfigured")),
     "an option of Odoo": (
         source(
             "pillar/app/odoo-14.0.yaml",
             "s/{without_demo: all}/{without_demo: all, email_from: a@example}/",
         ),
-        ("s2", "odoo-current"),
+        ("s2", "odoo-reconfigured"),
     ),
     "a setting of pgbouncer": (
         setting("database_route", "query_wait_timeout", "61"),
@@ -121,7 +121,7 @@ CHANGES: dict[str, tuple[Callable[[], AbstractContextManager[None]], tuple[str, 
     ),
     "the unit of the application": (
         source("salt/application/files/application.service", "1a # changed"),
-        ("s1", "odoo-current"),
+        ("s1", "odoo-reconfigured"),
     ),
     "the health agent": (
         source("_utils/salina/application/agent.py", "$a # changed"),

@@ -113,3 +113,13 @@ def test_the_firewall_loads_a_file_that_would_change(monkeypatch: pytest.MonkeyP
     }
     ret = states("ufw", True, **asked).enabled("firewall", False, "low")
     assert (ret["result"], ret["changes"]) == (None, {"loaded": [rules]})
+
+
+def test_settings_wait_for_code_that_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K3: The real run writes the code first, and leaves the restart to a later state."""
+    code = "/opt/odoo/addons/salina_odoo14/health.py"
+    monkeypatch.setattr(state, "__running__", result("file", code, {"diff": "x"}))
+    found = states("application", True, application_pending_code=lambda *_: "")
+    ret = found.reconfigured("odoo", [CONF], [code], "/x", "14.0", "/y", "app")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert f"because {code} would change" in ret["comment"]
