@@ -7,7 +7,8 @@
 {%- set route = pillar.database_route %}
 {%- set options = ['--config', odoo.configuration, '--no-http', '--db_host', route.name,
                    '--db_port', route.listen | string, '--db_sslmode', 'verify-full'] %}
-{%- set env = {'PGSSLROOTCERT': route.ca} %}
+{#- libpq looks for a certificate in HOME, which Salt leaves at root's, where odoo may not look. -#}
+{%- set env = {'HOME': '/opt/odoo', 'PGSSLROOTCERT': route.ca} %}
 {%- import_text "odoo/files/login.py" as login %}
 {%- import_text "odoo/files/url.py" as url %}
 include:

@@ -58,6 +58,7 @@ def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
         place = [command[command.index(f"--db_{key}") + 1] for key in ("host", "port", "sslmode")]
         assert place == ["database", "5433", "verify-full"]
         assert step["env"]["PGSSLROOTCERT"] == "/etc/salina/tls/ca.crt"
+        assert step["env"]["HOME"] == "/opt/odoo"
     assert "-steps" not in dict(newest.files())["/etc/pgbouncer/pgbouncer.ini"]
 
 
