@@ -349,9 +349,17 @@ def apply(installation: Installation) -> dict[str, States]:
 
 NAMES = list(CASES)
 ROUNDS = [NAMES[at : at + 3] for at in range(0, len(NAMES), 3)]
+SOME = 2
+"""Rounds of `make test`. All of them take minutes."""
 
 
-@pytest.mark.parametrize("names", ROUNDS, ids="; ".join)
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(names, marks=pytest.mark.proof if at >= SOME else (), id="; ".join(names))
+        for at, names in enumerate(ROUNDS)
+    ],
+)
 def test_the_apply_does_what_the_plan_says(
     installation: Installation, hosts: dict[str, Host], names: list[str]
 ) -> None:
