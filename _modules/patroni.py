@@ -12,6 +12,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import pillars
+from salina.common import wait as waiting
 from salina.common.https import Identity, NoAnswer, call
 from salina.database import patroni
 from salina.database.psql import PsqlError, Session
@@ -21,6 +22,10 @@ __pillar__: dict[str, Any]
 
 IDENTITY = Identity()
 
+CONFLICT = 409
+"""Patroni's answer while another host changes the same."""
+AGREEMENT = 15
+"""Seconds for all hosts to make the same change of the shared configuration."""
 STILL_SECONDS = 30
 """Seconds without replay after which a replica has no more WAL of its own to replay."""
 
@@ -280,6 +285,9 @@ def drift() -> dict[str, Any]:
 def patch(changes: dict[str, Any]) -> None:
     """Change the cluster's shared configuration.
 
+    Several hosts may do this at the same moment. Patroni refuses those that come second (409), and
+    they repeat it. A change that is there already is no fault.
+
     Args:
         changes: a JSON patch as `patroni.drift` returns it; null removes a key.
 
@@ -289,11 +297,17 @@ def patch(changes: dict[str, Any]) -> None:
     CLI Example:
         salt bbdd1 patroni.patch '{"ttl": 30}'
     """
-    status, answer = _own("PATCH", "config", changes)
-    if status != 200:
-        raise CommandExecutionError(
-            f"Patroni refused the change {changes} (HTTP {status}): {answer}"
-        )
+    refusal = ""
+
+    def done() -> bool:
+        nonlocal refusal
+        status, answer = _own("PATCH", "config", changes)
+        refusal = "" if status == 200 else f"(HTTP {status}): {answer}"
+        return status != CONFLICT
+
+    waiting.until(done, AGREEMENT)
+    if refusal:
+        raise CommandExecutionError(f"Patroni refused the change {changes} {refusal}")
 
 
 def incomplete() -> str:

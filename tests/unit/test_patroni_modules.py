@@ -200,6 +200,26 @@ def test_the_login_goes_with_changes_only() -> None:
     ]
 
 
+def test_hosts_that_change_the_same_at_once_all_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K2: Patroni refuses the one that comes second, which repeats its change."""
+    module, interface = patroni({"config": (409, "conflict")})
+
+    def settled(_: float) -> None:
+        interface.answers["config"] = {}
+
+    monkeypatch.setattr("time.sleep", settled)
+    module.patch({"ttl": 20})
+    assert [body for _, _, body, _ in interface.sent] == [{"ttl": 20}] * 2
+
+
+@pytest.mark.parametrize("status", [409, 400])
+def test_a_refused_change_is_told(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _ = patroni({"config": (status, "no")})
+    monkeypatch.setattr(module, "AGREEMENT", 0)
+    with pytest.raises(CommandExecutionError, match=rf"'ttl': 20.* \(HTTP {status}\): no"):
+        module.patch({"ttl": 20})
+
+
 def test_a_refused_switchover_is_told_without_the_login() -> None:
     module, _ = patroni({"cluster": {"members": []}, "switchover": (412, "no good candidates")})
     with pytest.raises(CommandExecutionError, match=r"\(HTTP 412\): no good candidates") as caught:
