@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import pillars
+from salina.common import pillars, service
 from salina.common import wait as waiting
 from salina.common.https import Identity, NoAnswer, call
 from salina.database import patroni
@@ -21,6 +21,7 @@ __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 IDENTITY = Identity()
+PROCESSES = Path("/proc")
 
 CONFLICT = 409
 """Patroni's answer while another host changes the same."""
@@ -286,7 +287,7 @@ def patch(changes: dict[str, Any]) -> None:
     """Change the cluster's shared configuration.
 
     Several hosts may do this at the same moment. Patroni refuses those that come second (409), and
-    they repeat it. A change that is there already is no fault.
+    they repeat it. The same change twice does no harm.
 
     Args:
         changes: a JSON patch as `patroni.drift` returns it; null removes a key.
@@ -339,6 +340,32 @@ def pending() -> list[str]:
         salt bbdd1 patroni.pending
     """
     return patroni.pending(cluster())
+
+
+def replaced() -> list[str]:
+    """Return the programs and libraries of Patroni and PostgreSQL that an upgrade has replaced.
+
+    Debian's package of PostgreSQL restarts only the clusters in /etc/postgresql, where Patroni has
+    none.
+
+    Returns:
+        The files that one of them still uses, although others are in their places.
+
+    Raises:
+        CommandExecutionError: systemd does not name Patroni's process.
+
+    CLI Example:
+        salt bbdd1 patroni.replaced
+    """
+    found = set(__salt__["daemon.replaced"]("patroni"))
+    try:
+        file = Path(patroni.data_directory(_pillar()), "postmaster.pid")
+        process = PROCESSES / file.read_text().split()[0]
+        if (process / "comm").read_text().strip() == "postgres":
+            found |= {*service.replaced((process / "maps").read_text())}
+    except FileNotFoundError:
+        pass  # PostgreSQL does not run
+    return sorted(found)
 
 
 def lowered() -> list[str]:

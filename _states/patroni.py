@@ -59,8 +59,9 @@ def its_turn(name: str, first: bool, wait: int) -> dict[str, Any]:
 def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
     """Ensure that this host works in the cluster, as the primary or as a streaming replica.
 
-    If one of the files changed after the service started, the service restarts. A primary first
-    hands over to a replica, so that clients are interrupted only for a moment. An interrupted copy
+    If one of the files changed after the service started, or an upgrade replaced a program, the
+    service restarts, and PostgreSQL with it. A primary first hands over to a replica, so that
+    clients are interrupted only for a moment. An interrupted copy
     of the primary is repeated. A replica that can provably never stream again copies the primary
     again. While the host does not work, the members' shared configuration is brought to the
     settings, because a wrong parameter may be the reason. The comment of the primary says so if no
@@ -79,7 +80,7 @@ def working(name: str, wait: int, files: list[str]) -> dict[str, Any]:
         See salt/patroni/service.sls.
     """
     ret = state.result(name, True, "this host works in the cluster")
-    old = prediction.unread(__salt__, name, files)
+    old = [*prediction.unread(__salt__, name, files), *__salt__["patroni.replaced"]()]
     if __opts__["test"]:
         obstacle = __salt__["patroni.obstacle"]()
         if old:

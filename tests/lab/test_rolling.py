@@ -358,3 +358,21 @@ def test_a_parameter_that_needs_a_restart_fails_no_request() -> None:
             applied(",".join(DATABASES))
         assert leader() == first
     assert {sql(host, show) for host in DATABASES} == {before}
+
+
+@pytest.mark.proof
+def test_s11_s12_an_upgraded_postgresql_restarts_in_turns() -> None:
+    """S11, S12: apt does not restart PostgreSQL; the next apply does, one host after the other."""
+    began = "SELECT pg_postmaster_start_time()"
+    install = "apt-get install -qq --reinstall -o DPkg::Lock::Timeout=60 postgresql-15"
+    before = {host: sql(host, began) for host in DATABASES}
+    with nobody_notices():
+        for host in DATABASES:
+            shell(host, f"DEBIAN_FRONTEND=noninteractive {install}")
+        assert {host: sql(host, began) for host in DATABASES} == before
+        replaced = salt("bbdd1", "patroni.replaced")["bbdd1"]
+        assert "/usr/lib/postgresql/15/bin/postgres" in replaced
+        applied(",".join(DATABASES))
+    leader()
+    assert not {sql(host, began) for host in DATABASES} & {*before.values()}
+    assert salt("-L", ",".join(DATABASES), "patroni.replaced") == {host: [] for host in DATABASES}

@@ -240,6 +240,31 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("postgres", ["/opt/patroni/bin/python3", "/usr/lib/postgresql/15/bin/postgres"]),
+        ("cron", ["/opt/patroni/bin/python3"]),  # another process has the id of one that died
+        (None, ["/opt/patroni/bin/python3"]),
+    ],
+)
+def test_an_upgrade_of_postgresql_is_noticed(
+    name: str | None, expected: list[str], directory: Path, tmp_path: Path
+) -> None:
+    """S12: Neither Patroni nor PostgreSQL restarts by itself for its new program."""
+    module, _ = patroni({})
+    module.__salt__ = {"daemon.replaced": lambda _: ["/opt/patroni/bin/python3"]}
+    module.PROCESSES = tmp_path / "proc"
+    (directory / "postmaster.pid").write_text("77\n/var/lib/postgresql\n")
+    if name:
+        process = module.PROCESSES / "77"
+        process.mkdir(parents=True)
+        (process / "comm").write_text(f"{name}\n")
+        program = "/usr/lib/postgresql/15/bin/postgres (deleted)"
+        (process / "maps").write_text(f"5581-5582 r-xp 00000000 fe:01 1443 {program}\n")
+    assert module.replaced() == expected
+
+
+@pytest.mark.parametrize(
     ("answer", "expected"),
     [(IDLE, True), (IDLE | {"state": "creating replica"}, False), (REFUSED, False)],
 )

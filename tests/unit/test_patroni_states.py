@@ -31,6 +31,7 @@ class Pretended:
             "turn.needed": True,
             "turn.renew": None,
             "patroni.pending": [],
+            "patroni.replaced": [],
             "patroni.lowered": [],
             "patroni.read_at_start": {},
             "patroni.incomplete": "",
@@ -416,6 +417,22 @@ def test_a_primary_hands_over_before_its_restart(role: str, members: Answers, ha
     assert changes.get("handed over to") == ("bbdd2" if handed else None)
     order = ["patroni.switchover", "service.restart"] if handed else ["service.restart"]
     assert salt.called("patroni.switchover", "service.restart") == order
+
+
+def test_an_upgraded_postgresql_restarts_in_its_turn() -> None:
+    """S11, S12: Its package restarts nothing, so the next apply does, and predicts it."""
+    program = "/usr/lib/postgresql/15/bin/postgres"
+    answers = OLD | {
+        "daemon.outdated": [],
+        "patroni.replaced": [program],
+        "patroni.member": {"role": "replica"},
+    }
+    module, salt = state("patroni", answers)
+    assert module.working("patroni", 1, [])["changes"] == {"restarted": [program]}
+    assert salt.called("turn.take", "service.restart") == ["turn.take", "service.restart"]
+    module, salt = state("patroni", answers, test=True)
+    ret = module.working("patroni", 1, [])
+    assert (ret["result"], ret["changes"]["restart"]) == (None, "patroni")
 
 
 def test_a_primary_without_a_replica_to_hand_over_to_is_not_restarted() -> None:
