@@ -13,6 +13,13 @@ __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 
+PASSING = (
+    *("connection to server", "server closed the connection", "terminating connection"),
+    *("read-only transaction", "this host is a replica"),
+)
+"""What is said while another host restarts this PostgreSQL, or makes another one the primary."""
+
+
 @state.fails_plainly
 def present(name: str, wait: int) -> dict[str, Any]:
     """Ensure that the roles and databases exist, with their passwords, rights and owners.
@@ -25,8 +32,8 @@ def present(name: str, wait: int) -> dict[str, Any]:
         wait: seconds for a replica to wait.
 
     Returns:
-        The state's result. It fails if PostgreSQL refuses or does not answer, or if nothing arrives
-        in time.
+        The state's result. It fails if PostgreSQL refuses, or if it does not answer or nothing
+        arrives in time.
 
     CLI Example:
         See salt/database/init.sls.
@@ -36,10 +43,15 @@ def present(name: str, wait: int) -> dict[str, Any]:
     ret = state.result(name, True, "roles and databases are up to date")
 
     def missing() -> str:
-        plan = __salt__["database.plan"]()
-        if plan["steps"] and not plan["replica"]:
-            ret["changes"] = __salt__["database.apply"]()
+        try:
             plan = __salt__["database.plan"]()
+            if plan["steps"] and not plan["replica"]:
+                ret["changes"] = __salt__["database.apply"]()
+                plan = __salt__["database.plan"]()
+        except CommandExecutionError as error:
+            if any(words in str(error) for words in PASSING):
+                return str(error)
+            raise
         return "; ".join(f"{subject} is not {change}" for subject, change in plan["steps"])
 
     waiting.clear(missing, wait, "roles and databases to arrive from the primary")

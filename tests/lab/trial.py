@@ -61,7 +61,7 @@ def prepare(case):
             file.write(text)
     run("ip", "link", "set", "lo", "up")
     for address in case["addresses"]:
-        run("ip", "address", "add", address, "dev", "lo")
+        run("ip", "address", "add", address, "dev", "lo", *(["nodad"] if ":" in address else []))
 
 
 def serve(argv, wanted):

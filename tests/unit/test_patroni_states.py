@@ -626,6 +626,19 @@ def test_nothing_arrives_in_time() -> None:
     assert re.search(r"waited 0 s .* role crm is not created", failure(module.present("d", 0)))
 
 
+def test_a_database_that_restarts_meanwhile_is_waited_for() -> None:
+    """S11: Another host may restart this PostgreSQL, or hand the primary over, at any moment."""
+    away = CommandExecutionError("psql: error: connection to server on socket failed")
+    demoted = CommandExecutionError("this host is a replica: change roles on the primary")
+    answers = {
+        "database.plan": Sequence(away, plan(False, STEPS), plan(False, STEPS), plan(True, [])),
+        "database.apply": Sequence(demoted),
+    }
+    ret = state("database", answers)[0].present("d", 5)
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert str(away) in failure(state("database", {"database.plan": away})[0].present("d", 0))
+
+
 def test_a_refusal_of_postgresql_fails_the_state() -> None:
     refused = CommandExecutionError("runuser -u postgres -- psql: ERROR:  permission denied")
     answers = {"database.plan": plan(False, STEPS), "database.apply": refused}
