@@ -5,11 +5,5 @@ include:
   - gluster.mount
   - database_route
   - nginx
+  - nginx.commit
   - health
-
-# nginx caches files under the commit of production, so it must see the one of this run.
-extend:
-  nginx-configuration:
-    file:
-      - require:
-          - checkout: application-production
