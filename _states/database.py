@@ -17,7 +17,7 @@ PASSING = (
     *("connection to server", "server closed the connection", "terminating connection"),
     *("read-only transaction", "this host is a replica"),
 )
-"""What is said while another host restarts this PostgreSQL, or makes another one the primary."""
+"""Words of an error while another host restarts this PostgreSQL, or moves the primary."""
 
 
 @state.fails_plainly
