@@ -20,6 +20,8 @@ __salt__: dict[str, Any]
 CONFIGURATION = Path("/etc/ufw/ufw.conf")
 DEFAULTS = "/etc/default/ufw"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+#: A part of ufw, which can also remove its chains.
+INIT = "/usr/lib/ufw/ufw-init"
 #: ufw's files of rules.
 RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
 #: All files from which ufw loads the kernel.
@@ -121,7 +123,8 @@ def status() -> dict[str, Any]:
 
     Returns:
         `active`, `boot` (whether a boot activates it), `logging`, and the policies `incoming`,
-        `outgoing` and `routed`. `routed` is `disabled` if the kernel does not forward packets.
+        `outgoing` and `routed`. `routed` is `disabled` if the kernel does not forward packets. A
+        firewall is not active if somebody took its rules out of the kernel, whatever ufw says.
 
     Raises:
         CommandExecutionError: ufw failed.
@@ -129,11 +132,12 @@ def status() -> dict[str, Any]:
     CLI Example:
         salt '*' ufw.status
     """
-    kernel = __salt__["cmd.run_all"](["iptables", "--list-rules", "INPUT"], python_shell=False)
+    kernel = _kernel()
     files = _contents(str(CONFIGURATION), DEFAULTS, FORWARDING)
-    said = _said(f"{kernel['retcode']} {kernel['stdout']}\n{files}", "status", "verbose")
+    found = ufw.status(_said("\n".join([*kernel, files]), "status", "verbose"))
+    used = all(ufw.closed(rules) and not ufw.unused(rules) for rules in kernel)
     boot = re.search(r"^ENABLED=yes$", CONFIGURATION.read_text(encoding="utf-8"), re.MULTILINE)
-    return {"boot": boot is not None, **dataclasses.asdict(ufw.status(said))}
+    return {"boot": boot is not None, **dataclasses.asdict(found), "active": found.active and used}
 
 
 def files() -> list[str]:
@@ -181,6 +185,8 @@ def load(logging: str = "low") -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
     file.put(CONFIGURATION, text)
+    if any(ufw.unused(rules) for rules in _kernel()):
+        _run(INIT, "flush-all")  # ufw would load its chains, and leave them unused
     _ufw("reload")  # unlike `ufw enable`, this completes a half loaded firewall
     _ufw("logging", logging)
     LOADED.touch()
@@ -188,6 +194,16 @@ def load(logging: str = "low") -> None:
 
 def _rules() -> list[ufw.Rule]:
     return ufw.added(_said(_contents(*RULES), "show", "added"))
+
+
+def _kernel() -> list[str]:
+    """Return the kernel's rules for IPv4, and for IPv6 if it has that."""
+    tools = ("iptables", "ip6tables")
+    found = [
+        __salt__["cmd.run_all"]([tool, "--list-rules"], python_shell=False, ignore_retcode=True)
+        for tool in tools
+    ]
+    return [one["stdout"] for one in found if one["retcode"] == 0]
 
 
 def _contents(*names: str) -> str:
@@ -226,8 +242,12 @@ def _parse(rule: str) -> ufw.Rule:
 
 def _ufw(*arguments: str) -> str:
     """Run ufw in English and return its output."""
-    command = ["ufw", *arguments]
-    result = __salt__["cmd.run_all"](command, python_shell=False, env={"LC_ALL": "C"})
+    return _run("ufw", *arguments)
+
+
+def _run(*command: str) -> str:
+    """Run a command in English and return its output."""
+    result = __salt__["cmd.run_all"](list(command), python_shell=False, env={"LC_ALL": "C"})
     if result["retcode"] != 0:
         said = result["stderr"] or result["stdout"]
         raise CommandExecutionError(f"{shlex.join(command)}: {said}")

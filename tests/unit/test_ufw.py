@@ -38,6 +38,17 @@ New profiles: skip
 
 To                         Action      From
 """
+KERNEL = """\
+-P INPUT {policy}
+-P FORWARD DROP
+-P OUTPUT ACCEPT
+-N ufw-before-forward
+-N ufw-before-input
+-N ufw-before-output
+-A INPUT -j ufw-before-input
+-A FORWARD -j ufw-before-forward
+-A OUTPUT -j ufw-before-output
+"""
 SSH = {"comment": "SSH", "proto": "tcp", "ports": "22", "from": "10.1.5.0/24", "to": "10.1.5.1"}
 WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to": "10.1.2.2"}
 
@@ -148,14 +159,29 @@ class Ufw:
         self.configuration = configuration
         configuration.write_text("# boot?\nENABLED=no\n")
         self.booted = False  # since ufw was enabled
+        self.jumps = True  # ufw adds them only when it adds its chains
+        self.policy = "DROP"
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
-        if command[0] == "iptables":
-            return {"retcode": 0, "stdout": f"{self.active}{self.routed}{self.logging}"}
+        if command[0].endswith("tables"):
+            return {"retcode": 0, "stdout": self.kernel(command[0]), "stderr": ""}
+        if command == [module.INIT, "flush-all"]:
+            self.active, self.jumps = False, True
+            return {"retcode": 0, "stdout": "", "stderr": ""}
         if self.fails and self.fails in command:
             return {"retcode": 1, "stdout": "", "stderr": "ERROR: Bad port"}
         return {"retcode": 0, "stdout": self.run(command[1:]), "stderr": ""}
+
+    def kernel(self, tool: str) -> str:
+        """The kernel's rules; a comment stands for those that are not looked at."""
+        if not self.active:
+            return "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT"
+        name = "ufw" if tool == "iptables" else "ufw6"
+        rules = KERNEL.replace("ufw-", f"{name}-").format(policy=self.policy)
+        if not self.jumps:
+            rules = "\n".join(line for line in rules.splitlines() if " -j " not in line)
+        return f"{rules}# {self.routed} {self.logging}"
 
     def run(self, words: list[str]) -> str:
         answer = self.answer(words)
@@ -174,6 +200,7 @@ class Ufw:
                 )
             case ["reload"]:
                 self.active = self.configuration.read_text() == "# boot?\nENABLED=yes\n"
+                self.policy = "DROP"
                 self.routed = "deny" if self.forward else "disabled"
             case ["logging", level]:
                 self.logging = level
@@ -231,7 +258,7 @@ def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
     ufw.calls.clear()
     assert not state.rules("r", [SSH], [])["changes"]
     assert not state.enabled("e", False, "low")["changes"]
-    assert {command[0] for command in ufw.calls} == {"iptables"}
+    assert {command[0] for command in ufw.calls} == {"iptables", "ip6tables"}
     ufw(["ufw", "allow", "99/tcp"])  # by hand
     assert state.rules("r", [SSH], [])["changes"] == {"delete": ["allow 99/tcp"]}
     ufw.active = False
@@ -294,6 +321,34 @@ def test_forwarding_switched_off_by_hand_is_put_right(ufw: Ufw) -> None:
     ufw.routed = "disabled"
     again = state.enabled("e", True, "low")
     assert again["changes"] == {"routed": {"old": "disabled", "new": "deny"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("jumps", False), ("policy", "ACCEPT")], ids=["flushed", "opened"]
+)
+def test_rules_that_were_taken_out_of_the_kernel_are_loaded(
+    ufw: Ufw, name: str, value: object
+) -> None:
+    """S7: ufw says that it is active, but the kernel has none of its rules."""
+    state.enabled("e", False, "low")
+    setattr(ufw, name, value)
+    again = state.enabled("e", False, "low")
+    assert again["result"] is True
+    assert again["changes"] == {"active": {"old": False, "new": True}}
+    assert ufw.active and ufw.jumps and ufw.policy == "DROP"
+    assert not state.enabled("e", False, "low")["changes"]
+
+
+def test_chains_that_the_kernel_does_not_use() -> None:
+    """A chain that is not there is not missed: ufw has not been loaded yet."""
+    rules = KERNEL.format(policy="DROP")
+    assert firewall.unused(rules) == firewall.unused("") == []
+    assert firewall.unused(rules.replace("-A FORWARD -j ufw-before-forward\n", "")) == ["FORWARD"]
+    assert firewall.unused(rules.replace("-A", "#").replace("ufw-", "ufw6-")) == [
+        "INPUT",
+        "OUTPUT",
+        "FORWARD",
+    ]
 
 
 def test_what_loading_does_not_mend_is_an_error(ufw: Ufw) -> None:

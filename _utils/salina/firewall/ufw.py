@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 ANYWHERE = ("any", "0.0.0.0/0", "::/0")
+BUILTINS = ("INPUT", "OUTPUT", "FORWARD")
+"""The kernel's own chains. Each begins with a jump to a chain of ufw."""
+CLOSED = ("INPUT", "FORWARD")
+"""Those that drop a packet which no rule accepts."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,36 @@ def status(text: str) -> Status:
         raise ValueError(f"`ufw status verbose` printed something unexpected: {text!r}")
     logging, incoming, outgoing, routed = found.groups()
     return Status(True, logging or "off", incoming, outgoing, routed)
+
+
+def unused(rules: str) -> list[str]:
+    """Return the chains of the kernel that do not use ufw's rules, although ufw has loaded them.
+
+    Loading them again does not help: ufw adds its jumps only together with its chains.
+    Source: ``ufw_start`` in ``ufw-init-functions`` of ufw 0.36.2.
+
+    Args:
+        rules: the kernel's rules, as ``iptables --list-rules`` or ``ip6tables --list-rules`` prints
+            them.
+    """
+    lines = set(rules.splitlines())
+    return [
+        chain
+        for chain in BUILTINS
+        for name in ("ufw", "ufw6")
+        if f"-N {name}-before-{chain.lower()}" in lines
+        and f"-A {chain} -j {name}-before-{chain.lower()}" not in lines
+    ]
+
+
+def closed(rules: str) -> bool:
+    """Tell whether the kernel drops a packet that no rule accepts.
+
+    Args:
+        rules: as for ``unused``.
+    """
+    lines = set(rules.splitlines())
+    return not lines.intersection(f"-P {chain} ACCEPT" for chain in CLOSED)
 
 
 def plan(have: Iterable[Rule], want: Iterable[Rule]) -> tuple[list[Rule], list[Rule]]:
