@@ -230,18 +230,26 @@ def test_results_of_the_steps_that_were_taken() -> None:
 
 
 def test_a_log_is_never_older_than_the_heartbeat() -> None:
-    """A line about the present follows each event, and each second without an event."""
+    """A line about the present follows each event, and each second without an event. It
+    repeats what it said about the hosts only when that has changed.
+    """
     reading, writing = os.pipe()
     shown = screen.Screen(writing)
     live = ["… applied  6 s", "    s4       applies its states  6 s", "    nas1     x"]
     shown.show(["✓ answer  2 s"], live, 10.0)
     shown.show([], live, 10.5)
-    shown.show([], live, 11.1)
-    shown.show(["end"], [], 11.2)
+    shown.show([], [*live[:1], *(line.replace("6 s", "7 s") for line in live[1:])], 11.1)
+    shown.show([], live[:2], 12.2)
+    shown.show(["end"], [], 12.3)
     os.close(writing)
     with open(reading, encoding="utf-8") as file:
         told = "… applied  6 s: s4 applies its states 6 s; nas1 x"
-        assert file.read().splitlines() == ["✓ answer  2 s", told, told, "end"]
+        assert file.read().splitlines() == [
+            *("✓ answer  2 s", told),
+            "… applied  6 s",
+            "… applied  6 s: s4 applies its states 6 s",
+            "end",
+        ]
     assert screen.HEARTBEAT + follow.TICK < 2
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from salina_fleet.change.progress import BAD, GOOD
 
 HEARTBEAT = 1.0
 """Seconds after which a log gets a new line about the present, even if nothing has happened."""
+TIME = re.compile(r"(?:\d+ min )?\d+ s$")
 UP_AND_CLEAR = "\x1b[{}F\x1b[J"
 COLOURS = {GOOD: f"\x1b[32m{GOOD}\x1b[0m", BAD: f"\x1b[31m{BAD}\x1b[0m"}
 
@@ -22,13 +24,16 @@ class Screen:
         self.drawn = 0
         """How many lines about the present a terminal shows now."""
         self.last = 0.0
+        self.said: list[str] = []
+        """What a log last said about the hosts, without the times."""
 
     def show(self, lasting: Sequence[str], present: Sequence[str], now: float) -> None:
         """Show further lines that stay, and the present ones instead of the last present ones.
 
         Args:
             lasting: the lines that stay.
-            present: the first line is about a step, and the others are about its hosts.
+            present: the first line is about a step, and the others are about its hosts. A log
+                repeats these only when more than their times has changed.
             now: seconds.
         """
         if self.terminal:
@@ -36,8 +41,11 @@ class Screen:
             return
         lines = list(lasting)
         if present and (lasting or now - self.last >= HEARTBEAT):
-            rest = "; ".join(" ".join(line.split()) for line in present[1:])
-            lines.append(": ".join(filter(None, (present[0], rest))))
+            hosts = [" ".join(line.split()) for line in present[1:]]
+            said = [TIME.sub("", line) for line in hosts]
+            news = hosts if said != self.said else []  # a log keeps every line, so say it once
+            self.said = said
+            lines.append(": ".join(filter(None, (present[0], "; ".join(news)))))
         if lines:
             self._write("".join(f"{line}\n" for line in lines))
             self.last = now
