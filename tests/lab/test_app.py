@@ -165,7 +165,8 @@ model("ir.attachment", "unlink", [number])
 
 
 TROUBLES = {
-    "full": ("set nas storage.reserve 100", "reset nas storage.reserve"),
+    # from 100 on, the reserve is a number of bytes
+    "full": ("set nas storage.reserve 99", "reset nas storage.reserve"),
     "read-only": ("set nas features.read-only on", "reset nas features.read-only"),
     "no quorum": ("", "start nas force"),
 }
