@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -22,12 +23,13 @@ class Watched:
             command: the command.
             merged: whether it prints its progress on standard output as well.
         """
-        errors = subprocess.STDOUT if merged else subprocess.PIPE
+        # A pipe that nobody reads yet would stop a command that prints more than it holds.
+        self.result = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (follow closes it)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
+            stdout=subprocess.PIPE if merged else self.result,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             encoding="utf-8",
         )
         self.stream = self.process.stdout if merged else self.process.stderr
@@ -39,15 +41,17 @@ class Watched:
 
     def follow(self) -> None:
         """Read the lines until the end."""
-        assert self.stream and self.process.stdout
+        assert self.stream
         last = 0.0
         for line in self.stream:
             now = time.monotonic()
             self.ages += [now - last] if last else []
             self.lines.append(line.rstrip())
             last = now
-        self.printed = self.process.stdout.read()
         self.code = self.process.wait()
+        with self.result:
+            self.result.seek(0)
+            self.printed = self.result.read()
 
     @property
     def output(self) -> str:
