@@ -349,7 +349,7 @@ def apply(installation: Installation) -> dict[str, States]:
 
 NAMES = list(CASES)
 ROUNDS = [NAMES[at : at + 3] for at in range(0, len(NAMES), 3)]
-SOME = 2
+SOME = 1
 """Rounds of `make test`. All of them take minutes."""
 
 

@@ -87,6 +87,7 @@ def test_a_change_shows_its_progress_here_and_in_a_second_terminal(
     assert len(durations["app"]) == 2 and 3 <= durations["app"][1] < 40
 
 
+@pytest.mark.proof
 def test_the_orchestration_itself_shows_its_progress(installation: Installation) -> None:
     """The commands of the README print the progress and the end as well."""
     change = salt_run(installation, "state.orchestrate", "orch.deploy")

@@ -155,7 +155,7 @@ def initial() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{5: [SLOW], 2: []}, pytest.param(CHANGES, marks=pytest.mark.proof)],
+    [{4: [SLOW], 2: []}, pytest.param(CHANGES, marks=pytest.mark.proof)],
     ids=["killed once", "killed at each step"],
 )
 def test_s10_out_and_in_under_traffic(changes: dict[int, list[str]]) -> None:

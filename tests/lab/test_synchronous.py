@@ -31,7 +31,7 @@ PROMOTED = 6
 Patroni.
 """
 
-DELETE = """
+KEY = """
 import json, subprocess, sys, time
 
 given = json.loads(sys.stdin.readline())
@@ -42,11 +42,10 @@ def delete_leader_key():
     command = ["curl", "-sSf", *files, "-d", body, given["url"]]
     subprocess.run(command, cwd="/etc/salina/tls", check=True, stdout=subprocess.DEVNULL)
 
-delete_leader_key()
 """
 
 TRIAL = (
-    DELETE
+    KEY
     + """
 psql = ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-v", "ON_ERROR_STOP=1"]
 session = subprocess.Popen(psql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -67,7 +66,7 @@ def write():
     alone += standby == "\\n"
     return standby == "\\n"
 
-begun = deleted = time.monotonic()
+begun, deleted = time.monotonic(), 0.0
 while not write() and given["delay"] is not None:
     now = time.monotonic()
     if now - begun > 90:
@@ -132,7 +131,7 @@ class Rounds:
         finally:
             if frozen:
                 run(other, "kill", "-CONT", receiver, check=False)
-        python(other, DELETE)
+        python(other, KEY + "delete_leader_key()")
         promoted = wait.until(lambda: leads(other), PROMOTED)
         shell(first, "systemctl start patroni")
         kept = set(sql(leader(), "SELECT n FROM salina_window").split())
