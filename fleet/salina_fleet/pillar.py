@@ -19,6 +19,8 @@ from salina_fleet.roles import ROLES
 
 STATE = "/var/lib/salina"
 """The master's state directory, unless its configuration names another."""
+REVERSE_PATH = {"none": 0, "strict": 1, "loose": 2}
+"""The kernel's numbers for rp_filter (Documentation/networking/ip-sysctl.rst)."""
 ADDRESSED_ON = ("data", "web", "edge", "management")
 """A host's own name stands for its address on the first of these links that it is on."""
 
@@ -66,7 +68,12 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].address": "The address of the daemon.",
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
-    "ufw.settings": "The keys of pillar/settings/firewall.yaml that are neither rules nor ports.",
+    "ufw.elsewhere": (
+        "The fleet's networks that the firewall host has no part in, so nobody sends it packets "
+        "from there; empty on every other host."
+    ),
+    "ufw.reverse_path": "The kernel's number for `reverse_path` in pillar/settings/firewall.yaml.",
+    "ufw.settings": "The other keys of pillar/settings/firewall.yaml.",
     "tls": "The host's certificate, which the CA on the master signs.",
     "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
     "tls.common_name": "The common name of the certificate: the host's id.",
@@ -150,6 +157,7 @@ def _own_address(fleet: Fleet, host: Host) -> str:
 
 def _ufw(fleet: Fleet, host: Host) -> Pillar:
     forward = policy.forwards(fleet, host)
+    settings = fleet.settings[FirewallSettings]
     return {
         "rules": policy.rules(fleet, host),
         "routes": policy.routes(fleet, host),
@@ -162,7 +170,12 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             for peer in fleet.having(name)
         ],
         "forward_ping": [fleet.topology.service.address] if forward else [],
-        "settings": {"logging": fleet.settings[FirewallSettings].logging},
+        "elsewhere": policy.elsewhere(fleet, host) if forward else [],
+        "reverse_path": REVERSE_PATH[settings.reverse_path],
+        "settings": {
+            "logging": settings.logging,
+            "router_advertisements": settings.router_advertisements,
+        },
     }
 
 

@@ -118,6 +118,12 @@ def forwards(fleet: Fleet, host: Host) -> bool:
     return any(ROLES[role].forwards for role in host.roles) and not published(fleet, host)
 
 
+def elsewhere(fleet: Fleet, host: Host) -> list[str]:
+    """Return the fleet's networks in which a host has no address, as CIDR."""
+    networks = fleet.topology.networks
+    return [one.cidr for name, one in networks.items() if name not in host.addresses]
+
+
 def routes(fleet: Fleet, host: Host) -> list[dict[str, str]]:
     """Return what a host forwards: the published ports of the service's address."""
     if not forwards(fleet, host):

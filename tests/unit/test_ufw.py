@@ -444,3 +444,40 @@ def test_nothing_new_is_let_through_before_the_rules(
             assert "RELATED,ESTABLISHED" in line or "echo-request -d" in line
         if "--sports 4505,4506" in line:
             assert "! --syn -s " in line
+
+
+def test_nobody_sends_through_the_firewall_from_a_network_behind_it(repository: Path) -> None:
+    """S7: A client can not send packets in the name of an inner host."""
+    lines = before_rules(repository, "fw").splitlines()
+    dropped = [f"-A ufw-before-forward -s 10.1.{number}.0/24 -j DROP" for number in (3, 4)]
+    assert [line for line in lines if " -s " in line and line.endswith("DROP")] == dropped
+    accepted = [n for n, line in enumerate(lines) if "forward" in line and "ACCEPT" in line]
+    assert lines.index(dropped[-1]) < min(accepted)
+    assert "-j DROP" not in "".join(
+        line for line in before_rules(repository, "s1").splitlines() if "forward -s" in line
+    )
+
+
+def kernel_settings(repository: Path, ufw: dict[str, Any]) -> dict[str, str]:
+    """The settings in ufw's sysctl.conf, with the asterisk that stands for every interface."""
+    template = jinja2.Template((repository / "salt/ufw/files/sysctl.conf").read_text())
+    lines = template.render(pillar={"ufw": ufw}).splitlines()
+    return dict(line.split("=") for line in lines if line and not line.startswith("#"))
+
+
+def test_the_kernel_believes_no_packet_about_routes(repository: Path) -> None:
+    """S7: Each interface drops packets with a source that lies elsewhere, and takes no routes."""
+    ufw = fleets.pillar("s1")["ufw"]
+    found = kernel_settings(repository, ufw)
+    assert found["net/ipv4/conf/*/rp_filter"] == "1"
+    refused = ("accept_redirects", "accept_source_route", "accept_ra")
+    names = {name for name in found if name.endswith(refused)}
+    assert {found[name] for name in names} == {"0"} and len(names) == 5
+    assert "router-advertisement" not in before_rules(repository, "s1")
+    given = ufw | {"reverse_path": 2, "settings": {"router_advertisements": True}}
+    changed = kernel_settings(repository, given)
+    assert changed["net/ipv4/conf/*/rp_filter"] == "2"
+    assert changed["net/ipv6/conf/*/accept_ra"] == "1"
+    text = (repository / "salt/ufw/files/before6.rules").read_text()
+    rules = jinja2.Template(text).render(pillar={"ufw": given})
+    assert "--icmpv6-type router-advertisement -m hl --hl-eq 255 -j ACCEPT" in rules

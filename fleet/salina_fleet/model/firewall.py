@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from salina_fleet.model import addresses
 from salina_fleet.role import ANY, Tuning
 from salina_fleet.roles import ROLES
-from salina_fleet.schema.declare import given, number, record, text
+from salina_fleet.schema.declare import flag, given, number, record, text
 from salina_fleet.schema.faults import choose, invalid, not_among
 from salina_fleet.schema.rules import Choice, ListOf, Nullable, Parsed, Rule, Text, Unfit
 
@@ -108,6 +108,16 @@ class FirewallSettings(Tuning):
     )
     ssh_port: int = number(
         22, 1, 65535, "The port of sshd, which is open on the management network of every host."
+    )
+    reverse_path: Literal["strict", "loose", "none"] = given(
+        default="strict",
+        about=(
+            "Which packets the kernel drops for their source: `strict` drops those whose answer "
+            "would leave through another interface, `loose` those that have no route back."
+        ),
+    )
+    router_advertisements: bool = flag(
+        False, "Whether a host takes its IPv6 routes and addresses from routers."
     )
     added: tuple[OperatorRule, ...] = given(
         ListOf(record(OperatorRule), least=0),
