@@ -25,7 +25,7 @@ class Screen:
         """How many lines about the present a terminal shows now."""
         self.last = 0.0
         self.said: list[str] = []
-        """What a log last said about the hosts, without the times."""
+        """The last lines of a log about the hosts, without the times."""
 
     def show(self, lasting: Sequence[str], present: Sequence[str], now: float) -> None:
         """Show further lines that stay, and the present ones instead of the last present ones.
