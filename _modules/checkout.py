@@ -9,6 +9,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.application import commits
 from salina.common import commands, file
 
 __salt__: dict[str, Any]
@@ -73,12 +74,14 @@ def update(path: str, repository: str, revision: str) -> str:
         path: the work tree.
         repository: a git URL, or the path of another checkout on this host.
         revision: a branch, tag or commit. It is recorded, so `checkout.status` needs no network.
+            The states give a commit, which the master has looked up for all hosts.
 
     Returns:
         The commit.
 
     Raises:
-        CommandExecutionError: git failed, or the path holds something else.
+        CommandExecutionError: git failed, the path holds something else, or a path as repository
+            has another commit than the requested one.
 
     CLI Example:
         salt s1 checkout.update /opt/odoo/staging https://git.example/odoo.git 19.0
@@ -92,7 +95,13 @@ def update(path: str, repository: str, revision: str) -> str:
     if local:
         _share(Path(repository, ".git"), place / ".git")
     _git(place, "fetch", "--quiet", option, "origin", wanted)
-    _git(place, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    commit = _git(place, "rev-parse", "FETCH_HEAD^{commit}")
+    if commits.is_full(revision) and commit != revision:
+        raise CommandExecutionError(
+            f"{repository} has commit {commit} checked out, but must have {revision}; delete it, "
+            "then apply again"
+        )
+    _git(place, "checkout", "--quiet", "--force", "--detach", commit)
     _date(place)
     file.put(place / RECORD, f"{revision}\n")
     try:
@@ -102,7 +111,7 @@ def update(path: str, repository: str, revision: str) -> str:
             f"{path} is not a checkout that Salina made ({error.strerror}); move it away, then "
             "apply again"
         ) from error
-    return _git(home, "rev-parse", "HEAD")
+    return commit
 
 
 def _begin(home: Path) -> Path:

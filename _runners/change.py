@@ -45,8 +45,8 @@ def begin(**request: Any) -> dict[str, Any]:
         The plan, as `fleet.plan` returns it.
 
     Raises:
-        RunnerError: the request is invalid, another change is running, or a host is down that the
-            change needs. Nothing was recorded then.
+        RunnerError: the request is invalid, another change is running, the application's revision
+            cannot be looked up, or a host is down that the change needs. Nothing was recorded then.
 
     CLI Example:
         salt-run change.begin pool=app count=5
@@ -59,6 +59,8 @@ def begin(**request: Any) -> dict[str, Any]:
         raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
     site = _site()  # another change may have ended meanwhile
     change = runner.plan(site, request)
+    application = site.fleet.topology.pools[change.pool].application
+    runner.resolved(site, [application] if application and change.joining else [])
     skipped = runner.absent(__opts__, site, change)
     if change.touched:
         following = {*runner.followers(site, change)} - {*skipped}
@@ -71,18 +73,21 @@ def begin(**request: Any) -> dict[str, Any]:
 
 
 def deployment() -> dict[str, Any]:
-    """Return the steps of orch.deploy.
+    """Return the steps of orch.deploy, and record the commits that have no record yet.
 
     Returns:
         `what`, the change in words, and the `steps`.
 
     Raises:
-        RunnerError: with every fault of the topology and its companions.
+        RunnerError: with every fault of the topology and its companions, or with every revision
+            that cannot be looked up.
 
     CLI Example:
         salt-run change.deployment
     """
-    return deploy.told(_site().fleet.tiers())
+    site = _site()
+    runner.resolved(site, site.fleet.topology.applications)
+    return deploy.told(site.fleet.tiers())
 
 
 def follow(what: str, steps: Sequence[dict[str, Any]]) -> None:

@@ -23,7 +23,9 @@ from salina_fleet.change.screen import HEARTBEAT, Screen
 from salina_fleet.errors import RunnerError
 from salina_fleet.health import Finding, Row
 from salina_fleet.provision import provisioner
+from salina_fleet.revisions import RevisionError
 from salina_fleet.roles import ROLES, app
+from salina_fleet.schema.faults import not_among
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
@@ -250,12 +252,81 @@ def deploy() -> str:
         The steps that were taken, with their durations and the hosts' changes.
 
     Raises:
-        RunnerError: with what failed, the next command, and the steps until then.
+        RunnerError: a revision cannot be looked up; no host was changed then. Or a step failed;
+            then the message has the failures, the next command, and the steps until then.
 
     CLI Example:
         salt-run fleet.deploy
     """
-    return _followed("orch.deploy", deployment.told(_site().fleet.tiers()), {})
+    site = _site()
+    runner.resolved(site, site.fleet.topology.applications)
+    return _followed("orch.deploy", deployment.told(site.fleet.tiers()), {})
+
+
+def revisions() -> dict[str, dict[str, str]]:
+    """Return the commit that every host runs of each application. This asks no repository.
+
+    Returns:
+        Each definition's name with its record: `repository`, `revision` and `commit`. A definition
+        that names a full commit needs no record. The record of a definition whose source was
+        changed is the old one until the first use of the new one.
+
+    Raises:
+        RunnerError: the file of the records is damaged.
+
+    CLI Example:
+        salt-run fleet.revisions
+    """
+    try:
+        return _site().revisions.recorded()
+    except RevisionError as error:
+        raise RunnerError(str(error)) from None  # the message says it all
+
+
+def resolve(application: str | None = None) -> dict[str, dict[str, str | None]]:
+    """Record the newest commit of each application's branch. This changes no host.
+
+    A branch that moves changes no host by itself: hosts run the recorded commit. Apply or deploy
+    afterwards, so that all hosts get the new one.
+
+    Args:
+        application: an application of the topology; all of them by default.
+
+    Returns:
+        Each definition's name with its `revision`, the commit `before` (None without a record), and
+        the `commit` now.
+
+    Raises:
+        RunnerError: there is no such application, another change is running, or a revision cannot
+            be looked up. Nothing was recorded then.
+
+    CLI Example:
+        salt-run fleet.resolve
+        salt-run fleet.resolve crm
+    """
+    site = _site()
+    known = site.fleet.topology.applications
+    if application is not None and application not in known:
+        wrong = not_among(application, known, "an application")
+        raise RunnerError(f"application: {wrong}")
+    try:
+        exclusive.take(site.change_file, "look up revisions")
+    except exclusive.BusyError as error:
+        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
+    sources = runner.sources(site, known if application is None else [application])
+    try:
+        before = site.revisions.recorded()
+        commits = site.revisions.renew(sources)
+    except RevisionError as error:
+        raise RunnerError(str(error)) from None  # the message says it all
+    return {
+        name: {
+            "revision": sources[name]["revision"],
+            "before": before[name]["commit"] if name in before else None,
+            "commit": commit,
+        }
+        for name, commit in commits.items()
+    }
 
 
 def watch(timeout: int = 0) -> str:

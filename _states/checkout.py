@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from salina.application import commits
 from salina.common import state
 
 __salt__: dict[str, Any]
@@ -14,8 +15,8 @@ __opts__: dict[str, Any]
 def present(name: str, repository: str, revision: str) -> dict[str, Any]:
     """Ensure that a directory has a revision of a git repository checked out.
 
-    A revision's name is looked up when the checkout is created, and when the name changes. So a
-    branch that moves upstream does not change the code under a running service.
+    The pillar gives a full commit, so all hosts have the same one, also after its branch has moved.
+    The state itself looks a name up only when the checkout is created, and when the name changes.
 
     Args:
         name: the work tree.
@@ -30,7 +31,8 @@ def present(name: str, repository: str, revision: str) -> dict[str, Any]:
         See salt/application/source.sls.
     """
     found = __salt__["checkout.status"](name)
-    if found["revision"] == revision:
+    moved = commits.is_full(revision) and found["commit"] != revision  # by hand
+    if found["revision"] == revision and not moved:
         if found["changed"]:
             listed = ", ".join(found["changed"][:5])
             return state.result(

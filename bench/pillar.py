@@ -74,6 +74,7 @@ class Site:
         data = topology(count)
         (root / "pillar/topology.yaml").write_text(yaml.safe_dump(data))
         secrets.create(secrets.open_store(state), [*data["applications"]], 1)
+        fleets.record(state)
         self.place = place
         self.opts = dict(salt.config.master_config(None)) | {
             "root_dir": str(place),

@@ -5,6 +5,7 @@ Secrets read `canary-NAME`, so that a test can look for them where they must not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -19,6 +20,8 @@ from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Topology
+from salina_fleet.revisions import FILE as REVISIONS
+from salina_fleet.revisions import Source
 from salina_fleet.role import MasterData
 from salina_fleet.roles.balancer import BalancerSettings
 from salina_fleet.schema import document
@@ -29,6 +32,7 @@ OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies
 """name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications."""
 APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
 TREE = "0" * 64
+COMMIT = "c0ffee" + "0" * 34
 PUBLIC = "ca.crt"
 """Kept with the secrets, but for everyone to read."""
 
@@ -88,7 +92,22 @@ def pillar(
 def master_data(whole: Fleet, store: salina_secrets.FakeStore | None = None) -> MasterData:
     """Return the data for a pillar, with fake secrets."""
     kept = store or salina_secrets.FakeStore()
-    return MasterData(whole, definitions(whole.topology), kept, TREE, pillars.STATE)
+    return MasterData(whole, definitions(whole.topology), Recorded(), kept, TREE, pillars.STATE)
+
+
+class Recorded:
+    """The commits of all definitions, none of them from a repository."""
+
+    def commit(self, name: str, source: Source) -> str:
+        """Return the same commit always."""
+        return COMMIT
+
+
+def record(state: Path) -> None:
+    """Record a commit for each file of pillar/app, so that no repository is asked."""
+    state.mkdir(parents=True, exist_ok=True)
+    records = {name: {**definition(name)["source"], "commit": COMMIT} for name in APPLICATIONS}
+    (state / REVISIONS).write_text(json.dumps(records))
 
 
 def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:

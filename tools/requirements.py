@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-ROW = r"[SOK][1-9][0-9]?"
-IN_NAME = re.compile(r"test_((?:[sok][1-9][0-9]?_)+)")
+ROW = r"[SOKX][1-9][0-9]?"
+IN_NAME = re.compile(r"test_((?:[sokx][1-9][0-9]?_)+)")
 IN_DOCSTRING = re.compile(rf"({ROW}(?:, {ROW})*): ")
 DATA = "docs/requirements.yaml"
 

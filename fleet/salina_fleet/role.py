@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
+    from salina_fleet.revisions import Commits
     from salina_fleet.secrets import Source
 
 Pillar = dict[str, Any]
@@ -62,12 +63,14 @@ class Check(NamedTuple):
 class MasterData:
     """The data from which the master makes a pillar.
 
-    `definitions`: the name of a file in pillar/app -> its content. `tree`: the digest of the Python
-    that minions are served. `state`: the master's state directory.
+    `definitions`: the name of a file in pillar/app -> its content. `revisions`: the commits of
+    their sources. `tree`: the digest of the Python that minions are served. `state`: the master's
+    state directory.
     """
 
     fleet: Fleet
     definitions: Mapping[str, Mapping[str, Any]]
+    revisions: Commits
     secrets: Source
     tree: str
     state: str

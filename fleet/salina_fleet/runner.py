@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from salina_fleet.change import absence, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
+from salina_fleet.revisions import RevisionError, Source
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError, show
 from salina_fleet.site import Site, read
@@ -47,6 +48,33 @@ def state(opts: dict[str, Any]) -> Path:
         RunnerError: the master's configuration does not name it.
     """
     return Path(_configured(opts)["state"])
+
+
+def sources(site: Site, applications: Iterable[str]) -> dict[str, Source]:
+    """Return the key `source` of each definition that applications have.
+
+    Args:
+        site: the master's view.
+        applications: names of applications of the topology.
+    """
+    names = {site.fleet.topology.applications[one].definition: None for one in applications}
+    return {name: site.definitions[name]["source"] for name in names}
+
+
+def resolved(site: Site, applications: Iterable[str]) -> None:
+    """Make sure that the commit of each application is recorded, before a change begins.
+
+    Args:
+        site: the master's view.
+        applications: names of applications of the topology.
+
+    Raises:
+        RunnerError: a revision cannot be looked up; nothing was recorded then.
+    """
+    try:
+        site.revisions.ensure(sources(site, applications))
+    except RevisionError as error:
+        raise RunnerError(str(error)) from None  # the message says it all
 
 
 def unfinished(site: Site) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from salina_fleet.model import definition, members, settings, topology
 from salina_fleet.model.members import Members
 from salina_fleet.model.settings import COMPONENTS, Settings
 from salina_fleet.model.topology import Application, Host, Topology
+from salina_fleet.revisions import Revisions
 from salina_fleet.role import MasterData
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError
@@ -64,6 +65,11 @@ class Site:
         return secrets.open_store(self.state)
 
     @property
+    def revisions(self) -> Revisions:
+        """Return the records of the commits."""
+        return Revisions(self.state)
+
+    @property
     def members_file(self) -> Path:
         """Return the file of the pools' active members."""
         return self.state / members.FILE
@@ -79,7 +85,9 @@ class Site:
 
     def pillar(self, minion_id: str) -> dict[str, Any]:
         """Return one minion's pillar; raises as `salina_fleet.pillar.select` does."""
-        data = MasterData(self.fleet, self.definitions, self.store, self.tree, str(self.state))
+        data = MasterData(
+            self.fleet, self.definitions, self.revisions, self.store, self.tree, str(self.state)
+        )
         return pillar.select(data, minion_id)
 
 

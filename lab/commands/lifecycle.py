@@ -101,6 +101,7 @@ def bring_up(topology: Topology, base: Path, own: bool) -> None:
         with step("master"):
             salt_master.ensure(wanted, topology, own)
             forgotten = inventory.forget_members(wanted.master, topology)
+            inventory.forget_commits(wanted.master, topology)
     for fault in forgotten:
         out.print(f"  the pools have their initial members again, because {fault}")
     with step(f"{len(wanted.minions)} minions"):

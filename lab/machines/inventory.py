@@ -1,16 +1,18 @@
 """Which hosts the lab has, and which it should have: the topology and its pools' members."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from lab.errors import LabError
 from lab.machines import containers, plan, provision, topology_file
 from lab.machines.plan import Machine, Plan
-from lab.paths import CONTAINERS
+from lab.paths import CONTAINERS, MIRROR
 from lab.process import run
+from salina_fleet import revisions
 from salina_fleet.model import members
 from salina_fleet.model.members import Members
 from salina_fleet.model.topology import Topology
+from salina_fleet.revisions import RevisionError, Revisions
 
 MASTER_STATE = "var/lib/salina"  # on the master
 
@@ -73,6 +75,31 @@ def forget_members(master: Machine, topology: Topology) -> list[str]:
             run(containers.attach(master, ["rm", "--force", f"/{MASTER_STATE}/{name}"]))
             faults.append(str(error))
     return faults
+
+
+def forget_commits(master: Machine, topology: Topology) -> None:
+    """Delete the running master's records of commits, if the mirror does not have one of them.
+
+    A rebuilt mirror has new repositories, without the old commits.
+    """
+    records = Revisions(master_state(topology))
+    try:
+        found = records.recorded().values()
+    except RevisionError:
+        pass  # the next lines delete the damaged file
+    else:
+        if all(map(_in_mirror, found)):
+            return
+    run(containers.attach(master, ["rm", "--force", f"/{MASTER_STATE}/{revisions.FILE}"]))
+
+
+def _in_mirror(record: Mapping[str, str]) -> bool:
+    """Tell whether the mirror has a recorded commit, or has nothing to do with it."""
+    before, there, name = record["repository"].partition("file:///srv/mirror/")
+    if before or not there:
+        return True
+    argv = ["git", f"--git-dir={MIRROR / name}", "cat-file", "-e", record["commit"]]
+    return run(argv, check=False).returncode == 0
 
 
 def master_state(topology: Topology) -> Path:

@@ -12,6 +12,7 @@ CONFIGURATIONS = ("master.d/*.conf", "lab/master.conf")
 MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "fleet/**/*.py", "_utils/**/*.py")
 UNIT = "salt-master"
 LOADED = STATE / "master-loaded"
+GIT = "command -v git || { apt-get --quiet update && apt-get --quiet --yes install git; }"
 FILE_LISTS = "/var/cache/salt/master/file_lists/roots"
 
 
@@ -45,6 +46,9 @@ def ensure(wanted: Plan, topology: Topology, own: bool) -> None:
     # answered with an empty list (salt/fileserver/roots.py, _file_lists), and the minion of a new
     # master then had no states.
     run(containers.attach(master, ["mkdir", "--parents", FILE_LISTS]))
+    # An operator has git on the master, from which it gets this repository. The master looks up the
+    # commits of the applications with it.
+    run(containers.attach(master, ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", GIT]))
     accepted = run(containers.attach(master, ["ls", provision.ACCEPTED])).stdout.split()
     forget_keys(master, set(accepted) - inventory.expected_hosts(topology))
     show_topology(master, own)

@@ -1,3 +1,4 @@
+# The master has recorded the commit, so it is the same on all hosts.
 # Staging comes from upstream and production from staging, so production gets exactly what was tried.
 # Both belong to root, so the service cannot change its own code.
 {%- import_yaml "packages.yaml" as packages %}
@@ -13,7 +14,7 @@ application-staging:
   checkout.present:
     - name: /opt/{{ app.kind }}/staging
     - repository: {{ source.repository | json }}
-    - revision: {{ source.revision | json }}
+    - revision: {{ source.commit | json }}
     - require:
         - pkg: application-packages
 
@@ -21,6 +22,6 @@ application-production:
   checkout.present:
     - name: /opt/{{ app.kind }}/production
     - repository: /opt/{{ app.kind }}/staging
-    - revision: {{ source.revision | json }}
+    - revision: {{ source.commit | json }}
     - require:
         - checkout: application-staging

@@ -1,5 +1,5 @@
-# The directory of the master's state, outside the repository: secrets (salt-run secrets.create) and
-# active members.
+# The directory of the master's state, outside the repository: secrets (salt-run secrets.create), active
+# members, and the applications' commits.
 state-directory:
   file.directory:
     - name: {{ pillar.master.state }}

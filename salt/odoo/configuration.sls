@@ -47,7 +47,7 @@ odoo-reconfigured:
         - /etc/odoo/environment
     - code: {{ code | json }}
     - checkout: /opt/odoo/production
-    - revision: {{ app.definition.source.revision | json }}
+    - revision: {{ app.definition.source.commit | json }}
     - environment: /opt/odoo/{{ app.name }}/salina.json
     - require:
         - file: odoo-unit

@@ -24,6 +24,8 @@ from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 from saltfactories.manager import FactoriesManager
 
+from tests import fleets
+
 # The daemons' last words come when pytest has closed its output: nobody wants to read of that.
 logging.raiseExceptions = False
 
@@ -111,7 +113,10 @@ def installation(
 
 
 def lay_out(repository: Path, master: SaltMaster, site: Path, state: Path) -> None:
-    """Give a master that has not started the repository's copy and the files of master.d."""
+    """Give a master that has not started the repository's copy and the files of master.d.
+
+    The applications' commits are recorded, because their repositories are elsewhere.
+    """
     for name in COPIED:
         shutil.copytree(
             repository / name,
@@ -124,6 +129,7 @@ def lay_out(repository: Path, master: SaltMaster, site: Path, state: Path) -> No
     for file in sorted((repository / "master.d").glob("*.conf")):
         text = file.read_text().replace("/srv/salina", str(site))
         (drop_ins / file.name).write_text(text.replace("/var/lib/salina", str(state)))
+    fleets.record(state)
 
 
 def _with_minions(installation: Installation) -> Iterator[Installation]:

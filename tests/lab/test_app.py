@@ -347,7 +347,7 @@ def test_o6_a_new_revision_has_a_cache_of_its_own() -> None:
 
     assert [cached() for _ in range(2)] == ["MISS", "HIT"]
     try:
-        changed = apply("s1", "nginx", source={"revision": "another"})["s1"]
+        changed = apply("s1", "nginx", source={"commit": "another"})["s1"]
         assert changed["nginx-configuration"]["changes"]
         assert [cached() for _ in range(2)] == ["MISS", "HIT"]
     finally:

@@ -251,6 +251,7 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     """
     [victim, *others], before = HOSTS["shop"], processes()
     name = f"trial {uuid.uuid4().hex[:8]}"
+    at = f"{name} at {lab.run(victim, 'cat', '/opt/node/production/.git/salina-revision').strip()}"
     command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
     step = {"name": name, "command": command, "each_revision": True}
     found = lab.apply(victim, "application", node={"once": [step]})[victim]
@@ -265,10 +266,10 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
         found |= lab.apply(victim, "application", node={"once": [step]})
         assert not lab.failures(found)
         [line] = lab.changes(found)
-        assert line.startswith(f"{done(f'{name} at main')}: node-once-1: ")
+        assert line.startswith(f"{done(at)}: node-once-1: ")
         assert processes() == before
     finally:
-        undo(f"{name} at main")
+        undo(at)
 
 
 def test_s8_a_new_revision_and_back() -> None:
@@ -279,7 +280,7 @@ def test_s8_a_new_revision_and_back() -> None:
         list(pool.map(lambda host: shell(host, SECOND), HOSTS["shop"]))
     before, shop = processes(), ",".join(HOSTS["shop"])
     style = "/style.css"
-    source = {"repository": "file:///root/second.git", "revision": "second"}
+    source = {"repository": "file:///root/second.git", "commit": "second"}
     try:
         found = lab.apply(shop, "application", source=source)
         assert not lab.failures(found)

@@ -184,7 +184,7 @@ def step(*command: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("definition", "state", "said"),
     [
-        ({"source": {"revision": NOWHERE}}, "application-staging", NOWHERE),
+        ({"source": {"commit": NOWHERE}}, "application-staging", NOWHERE),
         (
             {"node": {"runtime": {"integrity": HASH}}},
             "node-runtime",

@@ -34,9 +34,8 @@ def test_o6_nginx_and_browsers_keep_them_for_the_same_time(
     lines = static(application, minutes, tmp_path)
     assert f"proxy_cache_valid 200 {minutes}m;" in lines
     assert f"expires {minutes}m;" in lines
-    revision = fleets.definition(application)["source"]["revision"]
     (key,) = [line for line in lines if line.startswith("proxy_cache_key ")]
-    assert key == f'proxy_cache_key "{revision} $commit $request_uri";'
+    assert key == f'proxy_cache_key "{fleets.COMMIT} $commit $request_uri";'
 
 
 @pytest.mark.parametrize("application", KINDS)

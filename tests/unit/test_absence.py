@@ -13,7 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import wait
 from salina.common.orchestration import Failure
-from salina_fleet import minions, policy, runner
+from salina_fleet import minions, policy, revisions, runner
 from salina_fleet.change import absence, exclusive
 from salina_fleet.change.absence import RETRY, Behind
 from salina_fleet.model import members
@@ -105,6 +105,7 @@ class Master:
         self.asked: list[str] = []
         definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
         self.site = Site(state, state, FLEET, definitions, fleets.TREE)
+        fleets.record(state)
         monkeypatch.setattr(runner, "site", self.read)
         monkeypatch.setattr(minions, "silent", self.quiet)
         monkeypatch.setattr(minions, "client", lambda _: self)
@@ -134,8 +135,9 @@ class Master:
         return found
 
     def recorded(self) -> list[str]:
-        """Return the files that the master has written, except the lock."""
-        return sorted(file.name for file in self.site.state.glob("*.json"))
+        """Return the files that the master has written, except the lock and the commits."""
+        files = {file.name for file in self.site.state.glob("*.json")}
+        return sorted(files - {revisions.FILE})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import guide
+from tests import fleets, guide
 from tests.conftest import REPOSITORY
 
 ASK = """
@@ -50,8 +50,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The answers of the copy's own Python about the fleet."""
+    state = tmp_path_factory.mktemp("state")
+    fleets.record(state)
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(tree), str(tmp_path_factory.mktemp("state"))],
+        [sys.executable, "-c", ASK, str(tree), str(state)],
         env={"PYTHONPATH": f"{tree}/fleet:{tree}/_utils"},
         capture_output=True,
         text=True,

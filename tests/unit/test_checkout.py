@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from tests import fleets
 from tests.loading import failure, load, never, refusing, states
+from tests.upstream import Upstream
 
 DATES = {"one": "2021-01-01T00:00:00Z", "two": "2022-02-02T00:00:00Z"}
 
@@ -68,6 +70,36 @@ def test_a_commit_by_its_hash(checkout: ModuleType, tmp_path: Path, upstream: st
     staging = str(tmp_path / "staging")
     commit = checkout.update(staging, upstream, "first")
     assert checkout.update(str(tmp_path / "other"), upstream, commit) == commit
+
+
+def test_x10_the_recorded_commit_after_its_branch_has_moved(
+    checkout: ModuleType, tmp_path: Path
+) -> None:
+    """X10: A host that joins later gets the commit, also if a forced push replaced it."""
+    upstream = Upstream(tmp_path / "up.git")
+    wanted = upstream.commit("wanted", parent=upstream.first)
+    upstream.commit("newer", parent=wanted)
+    assert checkout.update(str(tmp_path / "joined"), upstream.url, wanted) == wanted
+    upstream.commit("forced")
+    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    assert checkout.update(staging, upstream.url, wanted) == wanted
+    assert checkout.update(production, staging, wanted) == wanted
+    assert Path(production, "file").read_text() == "wanted"
+    upstream.tag("v1", wanted)
+    assert checkout.update(str(tmp_path / "by-tag"), upstream.url, "v1") == wanted
+
+
+def test_x10_staging_with_another_commit_does_not_become_production(
+    checkout: ModuleType, tmp_path: Path
+) -> None:
+    """X10, O1: Production takes the commit that was tried, or nothing."""
+    upstream = Upstream(tmp_path / "up.git")
+    other = upstream.commit("other", parent=upstream.first)
+    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    checkout.update(staging, upstream.url, other)
+    with pytest.raises(CommandExecutionError, match=f"has commit {other} checked out, but must"):
+        checkout.update(production, staging, upstream.first)
+    assert checkout.revision(production) == ""
 
 
 def test_another_revision(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
@@ -164,6 +196,16 @@ def test_checked_out_at_another_revision(test: bool) -> None:
     ret = found.present("/x", "url", "15.0")
     assert ret["result"] is (None if test else True)
     assert ret["changes"]["revision"] == {"old": "14.0", "new": "15.0"}
+
+
+def test_x10_a_commit_that_was_checked_out_by_hand_is_replaced() -> None:
+    """X10: The record alone does not count: the work tree must be at the commit."""
+    at = {"revision": fleets.COMMIT, "commit": "f" * 40, "changed": list[str]()}
+    update = {"checkout_status": lambda name: at, "checkout_update": lambda *_: fleets.COMMIT}
+    ret = states("checkout", **update).present("/x", "url", fleets.COMMIT)
+    assert ret["changes"]["commit"] == {"old": "f" * 40, "new": fleets.COMMIT}
+    at["commit"] = fleets.COMMIT
+    assert states("checkout", **update).present("/x", "url", fleets.COMMIT)["changes"] == {}
 
 
 def test_checked_out_with_changes_by_hand() -> None:

@@ -1,6 +1,7 @@
 """The parts of the lab that need no running lab."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lab.machines.plan import Interface, Machine
 from lab.paths import digest
 from salina_fleet import connections
 from tests import fleets
+from tests.upstream import Upstream
 
 
 def test_topology_of_the_repository_is_its_own() -> None:
@@ -122,6 +124,40 @@ def test_members_of_another_topology_are_forgotten(
     [fault] = inventory.forget_members(master, topology)
     assert "web: unknown pool; choose one of: app" in fault
     assert asked == [["rm", "--force", "/var/lib/salina/members.json"]]
+
+
+def test_commits_that_the_mirror_does_not_have_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X10: A rebuilt mirror has other commits, which the master looks up then."""
+    monkeypatch.setattr(inventory, "CONTAINERS", tmp_path)
+    monkeypatch.setattr(inventory, "MIRROR", tmp_path)
+    monkeypatch.setattr(inventory.containers, "attach", lambda _, command: ["echo", *command])
+    ran: list[list[str]] = []
+
+    def run(argv: list[str], **options: bool) -> object:
+        ran.append(argv)
+        return process.run(argv, **options)
+
+    monkeypatch.setattr(inventory, "run", run)
+    upstream = Upstream(tmp_path / "git/crm.git")
+    topology = topology_file.parse(topology_file.choose(None, None)[0])
+    master = plan.make(topology, {}).master
+    file = tmp_path / "salina-salt/delta/var/lib/salina/revisions.json"
+
+    def forgotten(repository: str, commit: str) -> bool:
+        record = {"repository": repository, "revision": "main", "commit": commit}
+        file.write_text(json.dumps({"crm": record}))
+        ran.clear()
+        inventory.forget_commits(master, topology)
+        return ["echo", "rm", "--force", "/var/lib/salina/revisions.json"] in ran
+
+    file.parent.mkdir(parents=True)
+    mirrored = "file:///srv/mirror/git/crm.git"
+    assert not forgotten(mirrored, upstream.first)
+    assert not forgotten("https://git.example/crm.git", fleets.COMMIT)
+    assert forgotten(mirrored, fleets.COMMIT)
+    assert forgotten(mirrored, "damaged")
 
 
 def test_topology_file_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

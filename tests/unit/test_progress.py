@@ -20,6 +20,7 @@ from salina_fleet import runner
 from salina_fleet.change import deployment, follow, progress, scale, screen
 from salina_fleet.change.progress import NOTE, Picture, loads
 from salina_fleet.errors import RunnerError
+from salina_fleet.site import Site
 from tests import fleets
 from tests.loading import load
 
@@ -495,9 +496,10 @@ def test_one_command_makes_a_change_and_shows_it(
 ) -> None:
     """`fleet.deploy` returns the text of the end, or fails with it."""
     begun: list[str] = []
-    monkeypatch.setattr(
-        runner, "site", lambda _: type("Site", (), {"fleet": fleets.fleet(), "state": tmp_path})()
-    )
+    fleet = fleets.fleet()
+    site = Site(tmp_path, tmp_path, fleet, fleets.definitions(fleet.topology), fleets.TREE)
+    fleets.record(tmp_path)
+    monkeypatch.setattr(runner, "site", lambda _: site)
     monkeypatch.setattr(runner, "orchestrate", lambda *_: failed)
     monkeypatch.setattr(follow, "begin", lambda *given: begun.append(given[2]))
     deploy = load("_runners/fleet.py", opts={}).deploy

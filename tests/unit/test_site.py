@@ -23,6 +23,7 @@ def site(tmp_path: Any) -> Any:
         shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
     found = read(root, tmp_path / "state")
     secrets.create(found.store, ["crm"], 3650)
+    fleets.record(found.state)
     return found
 
 

@@ -38,7 +38,13 @@ class Source:
     """Where the code comes from: a git repository, and a branch, tag or commit in it."""
 
     repository: str = given(REPOSITORY, about="The git repository of the code.")
-    revision: str = given(REVISION, about="The branch, tag or commit that the hosts run.")
+    revision: str = given(
+        REVISION,
+        about=(
+            "The branch, tag or full commit that the hosts run. The master looks a branch or tag "
+            "up once, and records the commit."
+        ),
+    )
 
 
 @dataclass(frozen=True)

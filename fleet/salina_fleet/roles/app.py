@@ -63,7 +63,10 @@ KEYS = {
     "app": "The application on an app host, and nginx before it.",
     "app.kind": "The kind of the application: `odoo` or `node`.",
     "app.name": "The name of the application's file in pillar/app.",
-    "app.definition": "The content of that file with its defaults.",
+    "app.definition": (
+        "The content of that file with its defaults, and `source.commit`: the commit that the "
+        "master has recorded for `source.revision`, and that every host runs."
+    ),
     "app.definition.NAME": "One key of the file; docs/settings.md explains them.",
     "app.address": "The address at which nginx listens.",
     "app.port": "The port at which nginx listens.",
@@ -208,7 +211,8 @@ class App(Role):
         fleet, settings = data.fleet, data.fleet.settings
         application = fleet.topology.served_by(host)
         name, definition = application.name, data.definitions[application.definition]
-        kind = KINDS[definition["kind"]]
+        kind, source = KINDS[definition["kind"]], definition["source"]
+        commit = data.revisions.commit(application.definition, source)
         password = data.secrets.get(secrets.own(name, "database"))
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         servers = [peer.id for peer in fleet.having("storage")]
@@ -238,7 +242,7 @@ class App(Role):
             "app": {
                 "kind": definition["kind"],
                 "name": application.definition,
-                "definition": dict(definition),
+                "definition": {**definition, "source": {**source, "commit": commit}},
                 "address": address(fleet, host),
                 "port": PORT,
                 "balancers": [

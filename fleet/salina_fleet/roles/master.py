@@ -27,7 +27,9 @@ class Master(Role):
     connected_before = (PUBLISH, ANSWER)  # the minion's connections
     keys: ClassVar[Mapping[str, str]] = {
         "master": "The master's own directories.",
-        "master.state": "The directory in which the master keeps members, changes and secrets.",
+        "master.state": (
+            "The directory in which the master keeps members, changes, commits and secrets."
+        ),
         "master.secrets": "The directory of the secrets, which only root can read.",
     }
 
