@@ -18,7 +18,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import node
+from salina.application import builder, node
 from salina.common import commands, file
 
 __salt__: dict[str, Any]
@@ -133,7 +133,8 @@ def install(
 ) -> None:
     """Install the packages that a checkout needs, unless they are installed, and link to them.
 
-    Installations that no checkout in the same directory links to are deleted first.
+    Installations that no checkout in the same directory links to are deleted first. The command
+    runs as an unprivileged user, and the packages belong to root afterwards.
 
     Args:
         checkout: a directory with package.json.
@@ -184,7 +185,7 @@ def link(checkout: str, home: str) -> None:
 
 
 def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
-    """Run the command that installs, with `node` and `npm` on its path.
+    """Run the command that installs as an unprivileged user, with `node` and `npm` on its path.
 
     It reads the host's npm configuration and no user's. Its cache and its home are deleted
     afterwards. Node is linked beside the packages' programs: a path that has these programs has
@@ -202,7 +203,8 @@ def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
         "NPM_CONFIG_CACHE": str(home / "cache"),
         "NPM_CONFIG_UPDATE_NOTIFIER": "false",
     }
-    _command(command, cwd=str(aside), env=env)
+    results = [programs.parent, programs, home]
+    builder.run(__salt__["cmd.run_all"], aside, command, results, env=env)
     programs.mkdir(parents=True, exist_ok=True)
     (programs / "node").unlink(missing_ok=True)
     (programs / "node").symlink_to(runtime / "bin/node")

@@ -1,6 +1,7 @@
 {%- set node = pillar.app.definition.node %}
 include:
   - application.source
+  - common.builder
   - node.runtime
 
 node-dependencies:
@@ -15,5 +16,6 @@ node-dependencies:
         - node_environment: node-runtime
         - node_environment: node-npm
         - checkout: application-staging
+        - user: builder
     - require_in:
         - checkout: application-production

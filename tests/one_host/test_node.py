@@ -219,6 +219,19 @@ def test_what_fails_is_told_and_the_service_goes_on(
     assert run("all", "curl", "-s", HEALTH) == "pass"
 
 
+@pytest.mark.proof
+@pytest.mark.usefixtures("mended")
+def test_x10_what_npm_runs_is_not_root_and_reads_no_secret() -> None:
+    """X10, K4: Install scripts belong to a user of their own; the packages belong to root."""
+    script = "id -un >&2; cat /etc/node/environment; exit 3"
+    found = applied(node={"install": ["sh", "-c", script]})["node-dependencies"]
+    assert found["result"] is False
+    assert "salina-build" in found["comment"]
+    assert "Permission denied" in found["comment"]
+    others = "find /opt/node/modules ! -type l \\( ! -user root -o -perm /6022 \\)"
+    assert not shell("all", f"{others} -printf '%M %u %p\\n'")
+
+
 @pytest.mark.usefixtures("mended")
 def test_s9_a_step_that_failed_is_tried_by_the_next_apply() -> None:
     """S9, K2: The next apply does a step that failed."""
