@@ -18,8 +18,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import builder, node
-from salina.common import commands, file
+from salina.application import node
+from salina.common import builder, commands, file
 
 __salt__: dict[str, Any]
 

@@ -3,18 +3,23 @@
 An environment for the host's own interpreter is built with the minion's pip, because a pip of its
 own would cost ten seconds. The minion's pip does not run on the older interpreters of older
 applications (pip 26 needs Python 3.10). So their environments get the pip of Debian's virtualenv.
+
+A distribution without a wheel is built by code of its own, such as setup.py. So pip first makes
+wheels of all distributions, as an unprivileged user (`salina.common.builder`). Then root
+installs exactly these wheels, which runs no code of theirs.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import commands, file
+from salina.common import builder, commands, file
 
 __salt__: dict[str, Any]
 
@@ -22,6 +27,9 @@ __salt__: dict[str, Any]
 OWN = "python3"
 #: A file in a complete environment. It holds what the environment was built from; written last.
 RECORD = "salina.json"
+#: The file system of the builds. The wheels are deleted afterwards.
+BUILDS = "/var/tmp"
+QUIET = ("--quiet", "--disable-pip-version-check")
 #: pip 23 on Python 3.9 imports distutils, which Debian has removed. This makes it use sysconfig.
 WITHOUT_DISTUTILS = "import sysconfig; sysconfig._PIP_USE_SYSCONFIG = True\n"
 
@@ -109,27 +117,38 @@ def install(path: str, wanted: dict[str, Any]) -> None:
     file.put(requirements, "\n".join([*wanted["requirements"], ""]))
     options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
     constraint = {"PIP_CONSTRAINT": str(requirements)} if wanted["lock"] else {}
-    _run([*pip, *options, "-r", str(requirements)], constraint)
-    if wanted["without_dependencies"]:
-        _run([*pip, "--no-deps", *wanted["without_dependencies"]])
+    with tempfile.TemporaryDirectory(prefix="salina-build-", dir=BUILDS) as place:
+        _build(Path(place), pip, [*options, "-r", str(requirements)], constraint)
+        if wanted["without_dependencies"]:
+            _build(Path(place), pip, ["--no-deps", *wanted["without_dependencies"]], {})
+        wheels = sorted(str(wheel) for wheel in Path(place, "wheels").glob("*.whl"))
+        # no bytecode for an older interpreter: the service keeps it in PYTHONPYCACHEPREFIX
+        compiled = [] if wanted["interpreter"] == OWN else ["--no-compile"]
+        _run([*pip, "install", *QUIET, *compiled, "--no-index", "--no-deps", *wheels])
     file.put(home / RECORD, json.dumps(wanted))
 
 
+def _build(place: Path, pip: list[str], arguments: list[str], env: dict[str, str]) -> None:
+    """Make wheels in a directory, as an unprivileged user."""
+    wheels = place / "wheels"
+    argv = [*pip, "wheel", *QUIET, f"--wheel-dir={wheels}", *arguments]
+    env = {"HOME": str(place), "PIP_NO_CACHE_DIR": "1", **env}
+    builder.run(__salt__["cmd.run_all"], place, argv, [wheels], env=env)
+
+
 def _with_the_minions_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
-    """Create an environment without pip; return the command that installs into it."""
+    """Create an environment without pip; return the command that is pip for it."""
     _run([interpreter, "-m", "venv", "--without-pip", *(["--clear"] if clear else []), str(home)])
-    pip = [sys.executable, "-m", "pip", "--python", f"{home}/bin/{interpreter}", "install"]
-    return [*pip, "--quiet", "--disable-pip-version-check"]
+    return [sys.executable, "-m", "pip", "--python", f"{home}/bin/{interpreter}"]
 
 
 def _with_its_own_pip(home: Path, interpreter: str, clear: bool) -> list[str]:
-    """Create an environment with a pip of its own; return the command that installs into it."""
+    """Create an environment with a pip of its own; return the command that is pip for it."""
     clean = ["--clear", "--reset-app-data"] if clear else []
     _run(["virtualenv", "--quiet", *clean, "--python", interpreter, str(home)])
     file.put(home / "lib" / interpreter / "site-packages/salina.pth", WITHOUT_DISTUTILS)
-    # no bytecode: the service keeps it elsewhere (PYTHONPYCACHEPREFIX)
-    return [f"{home}/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    return [f"{home}/bin/pip"]
 
 
-def _run(argv: list[str], env: dict[str, str] | None = None) -> None:
-    commands.run(__salt__["cmd.run_all"], argv, env=env or {})
+def _run(argv: list[str]) -> None:
+    commands.run(__salt__["cmd.run_all"], argv)

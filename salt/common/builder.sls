@@ -1,4 +1,4 @@
-# The user that runs the code of packages while they are installed (_utils/salina/application/builder.py).
+# The user that runs the code of packages while they are installed (_utils/salina/common/builder.py).
 # It owns nothing, and no daemon runs as this user.
 builder:
   user.present:

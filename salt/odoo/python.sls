@@ -3,6 +3,7 @@
 {%- set python = pillar.app.definition.odoo.python %}
 include:
   - application.source
+  - common.builder
 {% if python.release %}
 odoo-release:
   apt.release:
@@ -27,4 +28,5 @@ odoo-environment:
 {%- endif %}
     - require:
         - pkg: odoo-packages
+        - user: builder
         - checkout: application-production

@@ -1,5 +1,7 @@
 # PostgreSQL from Debian without Debian's own cluster, and Patroni from PyPI in its own environment.
 {%- import_yaml "packages.yaml" as packages %}
+include:
+  - common.builder
 
 # Before the packages, because they must not create a cluster.
 patroni-no-stray-cluster:
@@ -28,6 +30,7 @@ patroni-environment:
     - interpreter: python3
     - requirements: salt://locks/patroni.txt
     - require:
+        - user: builder
         - pkg: patroni-packages
 
 patroni-check:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina.application import builder
+from salina.common import builder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 

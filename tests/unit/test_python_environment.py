@@ -12,6 +12,13 @@ import pytest
 
 from tests.loading import failure, load
 
+BUILDER = (
+    "setpriv --reuid=salina-build --regid=salina-build --clear-groups --no-new-privs "
+    "--pdeathsig=KILL -- "
+)
+"""Before a command that runs the code of a distribution."""
+QUIET = "--quiet --disable-pip-version-check"
+
 
 class Pip:
     """The module `python_environment` with commands that are only noted."""
@@ -32,8 +39,21 @@ class Pip:
         )
 
     def run(self, argv: list[str], **options: Any) -> dict[str, Any]:
+        if argv[0] == "pkill":
+            return {"retcode": 1, "stdout": "", "stderr": ""}
         assert argv[:3] == ["setpriv", "--pdeathsig=KILL", "--"]
-        self.commands.append(" ".join(argv[3:]))
+        command = " ".join(argv[3:]).replace(str(options.get("cwd")), "BUILD")
+        command = re.sub(r"/var/tmp/salina-build-[^/]*", "BUILD", command)
+        if argv[3] in ("chown", "chmod"):
+            return {"retcode": 0, "stdout": "", "stderr": ""}
+        if "wheel" in argv:
+            assert command.startswith(BUILDER), command
+            command = command.removeprefix(BUILDER)
+            assert options["env"]["HOME"] == options["cwd"]
+            wheels = Path(options["cwd"], "wheels")
+            wheels.mkdir(exist_ok=True)
+            (wheels / f"{len(self.commands)}.whl").touch()
+        self.commands.append(command)
         if not {"venv", "virtualenv"}.isdisjoint(argv):
             (self.home / "lib/python3.9/site-packages").mkdir(parents=True, exist_ok=True)
         return {"retcode": int(self.fails in argv), "stdout": "", "stderr": "no such version"}
@@ -59,7 +79,12 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
     assert ret["changes"] == {"distributions": {"old": [], "new": ["six==1.17.0"]}}
     anew = "--clear --reset-app-data"
     assert pip.commands[0] == f"virtualenv --quiet {anew} --python python3.9 {tmp_path}/env"
-    assert "--no-deps" in pip.commands[1]
+    home = tmp_path / "env"
+    assert pip.commands[1:] == [
+        f"{home}/bin/pip wheel {QUIET} --wheel-dir=BUILD/wheels --no-deps --use-pep517 "
+        f"-r {home}/requirements.txt",
+        f"{home}/bin/pip install {QUIET} --no-compile --no-index --no-deps BUILD/wheels/1.whl",
+    ]
     pip.commands.clear()
     assert pip.apply()["changes"] == {}
     assert pip.commands == []
@@ -74,8 +99,8 @@ def test_environment_is_made_once(lock: Path, tmp_path: Path) -> None:
 def test_interrupted_environment_is_made_again(lock: Path, tmp_path: Path) -> None:
     """K2: An interrupted environment is built again."""
     pip = Pip(tmp_path / "env", fails="-r")
-    said = f"{tmp_path}/env/bin/pip install .* -r {tmp_path}/env/requirements.txt: no such version"
-    assert re.fullmatch(said, failure(pip.apply()))
+    said = f"{tmp_path}/env/bin/pip wheel .* -r {tmp_path}/env/requirements.txt: no such version"
+    assert re.fullmatch(BUILDER + said, failure(pip.apply()))
     assert pip.module.installed(str(tmp_path / "env")) == {}
     pip.fails = "never"
     pip.commands.clear()
@@ -95,6 +120,7 @@ def test_requirements_with_dependencies(lock: Path, tmp_path: Path) -> None:
     pip.apply(lock=False, without_dependencies=["addon==1"])
     assert "--no-deps" not in pip.commands[1]
     assert pip.commands[2].endswith("--no-deps addon==1")
+    assert pip.commands[3].endswith("--no-deps BUILD/wheels/1.whl BUILD/wheels/2.whl")
     record = json.loads((tmp_path / "env/salina.json").read_text())
     assert record["without_dependencies"] == ["addon==1"]
 
@@ -123,11 +149,12 @@ def test_the_minions_pip_installs_for_the_hosts_own_interpreter(lock: Path, tmp_
     pip, home = Pip(tmp_path / "env"), tmp_path / "env"
     changes = {"distributions": {"old": [], "new": ["six==1.17.0"]}}
     assert pip.apply("python3")["changes"] == changes
-    options = "--quiet --disable-pip-version-check --no-deps --use-pep517"
-    install = f"{sys.executable} -m pip --python {home}/bin/python3 install {options}"
+    command = f"{sys.executable} -m pip --python {home}/bin/python3"
     assert pip.commands == [
         f"python3 -m venv --without-pip --clear {home}",
-        f"{install} -r {home}/requirements.txt",
+        f"{command} wheel {QUIET} --wheel-dir=BUILD/wheels --no-deps --use-pep517 "
+        f"-r {home}/requirements.txt",
+        f"{command} install {QUIET} --no-index --no-deps BUILD/wheels/1.whl",
     ]
     pip.commands.clear()
     assert pip.apply("python3")["changes"] == {}
