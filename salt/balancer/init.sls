@@ -4,14 +4,17 @@ include:
   - load
   - tls
 
-balancer-error-page:
+{% for target, source in [('503-balancer.http', '503.http'), ('429-balancer.html', '429.html')] %}
+balancer-{{ source }}:
   file.managed:
-    - name: /etc/haproxy/errors/503-balancer.http
-    - source: salt://balancer/files/503.http
+    - name: /etc/haproxy/errors/{{ target }}
+    - source: salt://balancer/files/{{ source }}
     - mode: '0644'
     - require:
         - pkg: haproxy-packages
-
+    - require_in:
+        - file: balancer-fragment
+{% endfor %}
 balancer-fragment:
   file.managed:
     - name: /etc/haproxy/conf.d/20-balancer.cfg
@@ -21,7 +24,6 @@ balancer-fragment:
     - check_cmd: /usr/local/sbin/haproxy-check 20-balancer.cfg
     - require:
         - file: haproxy-global
-        - file: balancer-error-page
         - certificate: tls-certificate
     - require_in:
         - service: haproxy-service

@@ -41,6 +41,7 @@ haproxy-reloaded:
         - /etc/haproxy/conf.d/00-global.cfg
         - /etc/haproxy/conf.d/10-database.cfg
         - /etc/haproxy/conf.d/20-balancer.cfg
+        - /etc/haproxy/errors/429-balancer.html
         - /etc/haproxy/errors/503-balancer.http
         - /etc/salina/tls/ca.crt
         - /etc/salina/tls/host.crt

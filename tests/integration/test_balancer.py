@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 import ssl
 import subprocess
@@ -25,7 +24,7 @@ from salina.application import agent
 from salina.balancer import haproxy, load
 from salina.common import wait
 from tests import fleets
-from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment
+from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment, pages
 
 SERVERS = ("s1", "s2", "s3")
 SHOPS = ("w1", "w2")
@@ -143,7 +142,7 @@ def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
     `shops`: those of the second application, in a fleet that has two.
     """
     certificate(home)
-    shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
+    pages(home)
     plain, secure = free_ports(2)
     applications = {name: Application(name) for name in (*SERVERS, *shops)}
     known = {
@@ -249,9 +248,11 @@ def test_each_application_by_its_name(two: Balancer, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "www.shop.example", "shop.example.org"])
-def test_other_names_are_the_first_applications(two: Balancer, host: str) -> None:
-    """S2: The first application also answers requests for any unknown host name."""
-    assert two.names(30, Host=host) == dict.fromkeys(SERVERS, 10)
+def test_x5_other_names_are_no_applications(two: Balancer, host: str) -> None:
+    """X5: A request for an unknown host name is misdirected, and no application gets it."""
+    assert two.ask(Host=host)[0] == 421
+    assert not any(one.requests for one in two.applications.values())
+    assert two.names(30, Host="crm.example") == dict.fromkeys(SERVERS, 10)
 
 
 def test_an_application_in_need_does_not_fall_to_the_other(two: Balancer) -> None:

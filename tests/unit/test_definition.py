@@ -100,6 +100,47 @@ def test_versions_differ_in_data_only() -> None:
             'static: "^/x { evil; }" is not valid; must be a regular expression such as '
             "^/[^/]+/static/, or null",
         ),
+        (
+            "static",
+            "^/(x",
+            'static: "^/(x" is not a regular expression: missing ), unterminated subpattern at '
+            "position 2; correct it",
+        ),
+        (
+            "logins",
+            [{"path": "^/login[$"}],
+            'logins[0].path: "^/login[$" is not a regular expression: unterminated character set '
+            "at position 7; correct it",
+        ),
+        (
+            "logins",
+            [{"path": "login"}],
+            'logins[0].path: "login" is not valid; must be a regular expression such as '
+            "^/[^/]+/static/",
+        ),
+        (
+            "logins",
+            [{"path": "^/login$", "status": "403"}],
+            'logins[0].status: "403" is not valid; must be a number from 200 to 599, or null',
+        ),
+        (
+            "closed",
+            ["web/database"],
+            'closed[0]: "web/database" is not valid; must be a path such as /web/database',
+        ),
+        ("rpc", ["/x y"], 'rpc[0]: "/x y" is not valid; must be a path such as /web/database'),
+        (
+            "session.parameters",
+            ["session_id="],
+            'session.parameters[0]: "session_id=" is not valid; must be the name of a parameter',
+        ),
+        (
+            "headers",
+            {"X-Frame-Options": 'DENY"'},
+            'headers.X-Frame-Options: "DENY\\"" is not valid; must be one line of text without '
+            "quotation marks and without \\, % and $, or null",
+        ),
+        ("same_site", "none", 'same_site: "none" is not valid; choose one of: Lax, Strict, None'),
         ("uid", 0, "uid: 0 is not valid; must be a number from 100 to 65533"),
         (
             "odoo.python.interpreter",
@@ -159,7 +200,7 @@ def test_versions_differ_in_data_only() -> None:
             "nodejs",
             "10",
             "nodejs: unknown key; choose one of: kind, source, port, live, health, static, uid, "
-            "database_login, odoo",
+            "database_login, logins, session, closed, rpc, same_site, headers, odoo",
         ),
     ],
 )

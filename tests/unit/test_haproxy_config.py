@@ -42,9 +42,19 @@ def fragment(
         application["servers"] = (servers or {}).get(application["name"], application["servers"])
         application["health"] = health or application["health"]
     pillar["balancer"].update(balancer)
-    source = (fleets.REPOSITORY / "salt/balancer/files/20-balancer.cfg").read_text()
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(source).render(pillar=pillar)
+    for application in pillar["balancer"]["applications"]:
+        application["url"] = url(application["domain"], pillar["balancer"])
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        loader=jinja2.FileSystemLoader(fleets.REPOSITORY / "salt"),
+    )
+    return environment.get_template("balancer/files/20-balancer.cfg").render(pillar=pillar)
+
+
+def url(domain: str, balancer: Mapping[str, Any]) -> str:
+    """Return an application's URL with the port of a changed pillar `balancer`."""
+    return f"https://{domain}{'' if balancer['https'] == 443 else ':%d' % balancer['https']}"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of fragments with the global one in it, and beside it what they name."""
     home = tmp_path_factory.mktemp("haproxy")
     certificate(home)
-    shutil.copy(fleets.REPOSITORY / "salt/balancer/files/503.http", home / "503-balancer.http")
+    pages(home)
     directory = home / "conf.d"
     directory.mkdir()
     text = (fleets.REPOSITORY / "salt/haproxy/files/00-global.cfg").read_text()
@@ -62,6 +72,12 @@ def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = text.replace(f"{own}\n", f"{anyone}\n")
     (directory / "00-global.cfg").write_text(text)
     return directory
+
+
+def pages(directory: Path) -> None:
+    """Put the balancer's own pages where its configuration finds them."""
+    for source, target in (("503.http", "503-balancer.http"), ("429.html", "429-balancer.html")):
+        shutil.copy(fleets.REPOSITORY / "salt/balancer/files" / source, directory / target)
 
 
 def certificate(directory: Path) -> None:
@@ -109,7 +125,7 @@ def test_tls_redirects_and_pins() -> None:
 
 def test_redirect_names_another_port() -> None:
     """O5: The redirect names an HTTPS port other than 443."""
-    assert "regsub(:[0-9]+$,)]:8443%[pathq]" in fragment(https=8443)
+    assert "location https://crm.example:8443%[pathq]" in fragment(https=8443)
 
 
 def test_plain_http_as_in_the_assignment() -> None:
@@ -139,7 +155,9 @@ def test_two_applications_have_their_own_servers_and_checks() -> None:
     for one in fleets.topology("two-applications").applications.values():
         path = fleets.definition(one.definition)["health"]["path"]
         assert f"uri {path} ver HTTP/1.1 hdr Host {one.domain}" in text
-    assert "default_backend crm\n" in text
+    for name in ("crm", "shop"):
+        assert f"use_backend {name} if {name}\n" in text
+    assert "default_backend" not in text
 
 
 def test_both_backends_have_every_server() -> None:

@@ -6,17 +6,31 @@ with the kind's name, which the kind's file declares (`salina_fleet/kinds`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from salina_fleet.kind import Section
 from salina_fleet.kinds import KINDS
 from salina_fleet.schema import document
 from salina_fleet.schema.declare import derived, given, number, record
 from salina_fleet.schema.faults import Faults
-from salina_fleet.schema.rules import REQUIRED, Choice, Key, Nullable, Reading, Record, Text
+from salina_fleet.schema.rules import (
+    REQUIRED,
+    Choice,
+    Key,
+    ListOf,
+    MappingOf,
+    Nullable,
+    Number,
+    Parsed,
+    Reading,
+    Record,
+    Text,
+    Unfit,
+)
 
 REVISION = Text(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", "a branch, a tag or a commit")
 REPOSITORY = Text(
@@ -24,7 +38,27 @@ REPOSITORY = Text(
     "a git URL: https://, ssh://, file:/// or USER@HOST:PATH",
 )
 URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
-LOCATION = Text(r"\^/[^\s'\"{};]*", "a regular expression such as ^/[^/]+/static/")
+
+
+def _pattern(text: str) -> str:
+    """Return a regular expression for paths, which nginx and HAProxy can have without quotes."""
+    if not re.fullmatch(r"\^/[^\s'\"{};]*", text):
+        raise Unfit
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise Unfit(f"is not a regular expression: {error}; correct it") from None
+    return text
+
+
+LOCATION = Parsed(_pattern, "a regular expression such as ^/[^/]+/static/")
+PREFIX = Text(r"(/[A-Za-z0-9._-]+)+", "a path such as /web/database")
+PARAMETER = Text(r"[A-Za-z0-9_-]{1,60}", "the name of a parameter")
+HEADER = Text(r"[A-Za-z][A-Za-z0-9-]{0,60}", "the name of a header")
+HEADER_VALUE = Text(
+    r"[^\"\\%$\x00-\x1f]{1,500}", "one line of text without quotation marks and without \\, % and $"
+)
+COOKIE_NAME = Text(r"[A-Za-z0-9._-]{1,60}", "the name of a cookie")
 COOKIE = Text(r"[A-Za-z0-9._-]+=[A-Za-z0-9._:/+=-]+", "NAME=VALUE")
 LOGINS = ("scram-sha-256", "md5")
 
@@ -67,6 +101,44 @@ class Health:
     )
 
 
+@dataclass(frozen=True)
+class Login:
+    """A request by which somebody logs in, and the answer that tells that it failed.
+
+    Without `status` and without `location` the answer does not tell, and every attempt counts.
+    """
+
+    path: str = given(LOCATION, about="The paths of the request; upper and lower case are equal.")
+    method: Literal["POST", "PUT", "GET"] = given(
+        default="POST", about="The method of the request."
+    )
+    status: int | None = given(
+        Nullable(Number(200, 599)), None, about="The status of the answer to a failed login."
+    )
+    location: str | None = given(
+        Nullable(LOCATION), None, about="Where the answer to a failed login redirects."
+    )
+
+
+@dataclass(frozen=True)
+class Session:
+    """How the application recognises a session: by a cookie, and by nothing else from outside."""
+
+    cookie: str | None = given(
+        Nullable(COOKIE_NAME), None, about="The cookie that scripts in a browser must not read."
+    )
+    parameters: tuple[str, ...] = given(
+        ListOf(PARAMETER, least=0),
+        (),
+        about="Parameters of the address that name a session; the balancer removes them.",
+    )
+    headers: tuple[str, ...] = given(
+        ListOf(HEADER, least=0),
+        (),
+        about="Headers of a request that name a session; the balancer removes them.",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """An application: the keys of every kind, and the section of its own kind."""
@@ -91,6 +163,33 @@ class Definition:
         LOGINS[0],
         about=(
             "How the application's driver logs in at pgbouncer; pgbouncer itself always uses SCRAM."
+        ),
+    )
+    logins: tuple[Login, ...] = given(
+        ListOf(record(Login), least=0, once=False),
+        (),
+        about="The requests by which somebody logs in; the balancer limits those that fail.",
+    )
+    session: Session = given(default=Session(), about="How the application recognises a session.")
+    closed: tuple[str, ...] = given(
+        ListOf(PREFIX, least=0),
+        (),
+        about="Paths that nobody reaches through nginx, with everything below them.",
+    )
+    rpc: tuple[str, ...] = given(
+        ListOf(PREFIX, least=0),
+        (),
+        about="The same, unless `rpc` in pillar/settings/app.yaml is true: calls by programs.",
+    )
+    same_site: Literal["Lax", "Strict", "None"] = given(
+        default="Lax", about="The SameSite of cookies to which the application gives none."
+    )
+    headers: Mapping[str, str | None] = given(
+        MappingOf(HEADER, Nullable(HEADER_VALUE), "a mapping of headers to values"),
+        {},
+        about=(
+            "Headers that the balancer adds to an answer without them, in place of its own values; "
+            "null stands for none."
         ),
     )
     section: Section | None = derived(None)

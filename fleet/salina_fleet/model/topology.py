@@ -260,7 +260,7 @@ class Topology:
 
     @property
     def default(self) -> Application:
-        """The first application: it also answers requests that name no application's domain."""
+        """The first application, which a host serves when the topology names no other one."""
         return next(iter(self.applications.values()))
 
     def served_by(self, host: Host) -> Application:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina.application.odoo import LEAST_LIMIT
 from salina.storage import gluster
-from salina_fleet import secrets
+from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import database, storage
 from salina_fleet.roles.database import DatabaseSettings, RouteSettings
 from salina_fleet.roles.storage import StorageSettings
-from salina_fleet.schema.declare import given, number, text
+from salina_fleet.schema.declare import flag, given, number, text
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -86,6 +86,9 @@ KEYS = {
         "The balancers' addresses; nginx believes only them when they name the client."
     ),
     "app.domain": "The host name by which clients call the application.",
+    "app.closed": (
+        "A regular expression for the paths that nobody reaches through nginx, or null."
+    ),
     "app.url": "The URL by which clients call the application.",
     "app.database": "The application's database, as the application reaches it.",
     "app.database.name": "The database's name.",
@@ -146,6 +149,9 @@ class AppSettings(Tuning):
         r"[0-9]{1,6}[km]",
         "a size such as 128m",
         about="The largest upload that nginx accepts.",
+    )
+    rpc: bool = flag(
+        False, "Whether clients reach the paths by which programs call an application."
     )
     static_cache: int = number(
         60,
@@ -250,6 +256,7 @@ class App(Role):
                     for balancer in fleet.having("balancer")
                 ],
                 "domain": application.domain,
+                "closed": edge.closed(definition, settings[AppSettings].rpc),
                 "url": fleet.topology.url(application),
                 "database": {
                     "name": name,

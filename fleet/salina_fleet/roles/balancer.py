@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from salina_fleet import edge
+from salina_fleet.model import addresses
 from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import app
 from salina_fleet.schema.declare import duration, given, number, seconds
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
+from salina_fleet.schema.rules import ListOf, Parsed
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -26,9 +29,10 @@ KEYS = {
     "balancer.balance": "HAProxy's algorithm: `roundrobin` or `leastconn`.",
     "balancer.load": "The daemon that sets the weights by load, null while the setting is off.",
     "balancer.load.every": "The seconds between two rounds of the daemon.",
-    "balancer.applications": "The applications; the first one also answers unknown host names.",
+    "balancer.applications": "The applications.",
     "balancer.applications[].name": "The application's name, which is also its backend's name.",
     "balancer.applications[].domain": "The host name by which clients call the application.",
+    "balancer.applications[].url": "The URL by which clients call the application.",
     "balancer.applications[].health": "The health check of the application.",
     "balancer.applications[].health.path": (
         "The path that answers 200 while an app host is healthy."
@@ -39,7 +43,8 @@ KEYS = {
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
     "balancer.applications[].servers[].port": "The port of the app host's web server.",
     "balancer.health_port": "The port at which an app host's agent answers health checks.",
-    "balancer.settings": "pillar/settings/balancer.yaml, except `balance`.",
+    "balancer.settings": "pillar/settings/balancer.yaml, except `balance` and the limits.",
+    **edge.KEYS,
 }
 """The meanings of the keys of its pillar."""
 
@@ -59,7 +64,23 @@ class BalancerSettings(Tuning):
         4096, 10, 30_000, "The most connections that HAProxy accepts at the same time."
     )
     connect: str = duration("3s", "The longest wait for a connection to an app host.")
-    client: str = duration("60s", "The longest silence of a client.")
+    connections: int = number(
+        400, 1, 15_000, "The most connections of one client address at the same time."
+    )
+    requests: int = number(
+        2000, 10, 1_000_000, "The most requests of one client address in 10 seconds."
+    )
+    logins: int = number(
+        30, 1, 100_000, "The most failed logins of one client address in a minute."
+    )
+    exempt: tuple[str, ...] = given(
+        ListOf(Parsed(addresses.network, "a range such as 192.0.2.0/24"), least=0),
+        (),
+        about="The networks whose clients have no limits.",
+    )
+    client: str = duration(
+        "30s", "The longest silence of a client, also of one that has not sent a request yet."
+    )
     server: str = duration("300s", "The longest wait for an answer of an app host.")
     tunnel: str = duration("1h", "The longest silence of an open tunnel, such as a websocket.")
     queue: str = duration("30s", "The longest wait of a request for a free app host.")
@@ -86,6 +107,14 @@ class BalancerSettings(Tuning):
     )
 
 
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """One address never holds more than half of the connections."""
+        if edge.most_connections(self.connections) > self.maxconn // 2:
+            most = f"{self.maxconn // 2}, which is half of maxconn: {self.maxconn}"
+            found = f"{self.connections} with a tenth for answers is more than {most}"
+            yield "connections", f"{found}; lower it, or raise maxconn"
+
+
 class Balancer(Role):
     """The host that clients reach."""
 
@@ -109,6 +138,8 @@ class Balancer(Role):
         service = fleet.topology.service
         settings = asdict(fleet.settings[BalancerSettings])
         balance = settings.pop("balance")
+        limited = ("connections", "requests", "logins", "exempt")
+        limits = {name: settings.pop(name) for name in limited}
         by_load = balance == "load"  # the daemon of salt/load sets the servers' weights
         inter = fleet.settings[BalancerSettings].inter
         return {
@@ -123,6 +154,8 @@ class Balancer(Role):
                     {
                         "name": one.name,
                         "domain": one.domain,
+                        "url": fleet.topology.url(one),
+                        "edge": edge.application(one.name, data.definitions[one.definition]),
                         "health": dict(data.definitions[one.definition]["health"]),
                         "servers": [
                             {
@@ -136,6 +169,8 @@ class Balancer(Role):
                     for one in fleet.topology.applications.values()
                 ],
                 "health_port": app.HEALTH_PORT,
+                "limits": edge.limits(**limits, own=service.address),
+                "headers": edge.headers({}),
                 "settings": settings,
             }
         }
