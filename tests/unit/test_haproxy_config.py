@@ -31,15 +31,17 @@ def fragment(
     name: str = "default",
     servers: Mapping[str, list[dict[str, Any]]] | None = None,
     health: Mapping[str, Any] | None = None,
+    edges: Mapping[str, Mapping[str, Any]] | None = None,
     **balancer: Any,
 ) -> str:
     """20-balancer.cfg of a fleet, with parts of pillar `balancer` replaced.
 
-    `servers`: those of some applications by their names. `health`: of all of them.
+    `servers` and `edges`: those of some applications by their names. `health`: of all of them.
     """
     pillar = copy.deepcopy(fleets.pillar("lb1", name))
     for application in pillar["balancer"]["applications"]:
         application["servers"] = (servers or {}).get(application["name"], application["servers"])
+        application["edge"] = (edges or {}).get(application["name"], application["edge"])
         application["health"] = health or application["health"]
     pillar["balancer"].update(balancer)
     for application in pillar["balancer"]["applications"]:
@@ -54,7 +56,8 @@ def fragment(
 
 def url(domain: str, balancer: Mapping[str, Any]) -> str:
     """Return an application's URL with the port of a changed pillar `balancer`."""
-    return f"https://{domain}{'' if balancer['https'] == 443 else ':%d' % balancer['https']}"
+    port = balancer["https"]
+    return f"https://{domain}" if port == 443 else f"https://{domain}:{port}"
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,6 @@ class BalancerSettings(Tuning):
         "The seconds for which browsers insist on HTTPS; 0 tells them to stop.",
     )
 
-
     def rules(self) -> Iterator[tuple[str, str]]:
         """One address never holds more than half of the connections."""
         if edge.most_connections(self.connections) > self.maxconn // 2:
