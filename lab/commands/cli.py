@@ -248,7 +248,8 @@ def salt_run(context: typer.Context) -> None:
 def forward() -> None:
     """Serve the CRM on this machine, for a browser.
 
-    The service is at 127.0.0.1:8443 (HTTPS) and 127.0.0.1:8080 (HTTP) until Ctrl-C.
+    The service is at 127.0.0.1:8443 (HTTPS) and 127.0.0.1:8080 (HTTP) until Ctrl-C. It answers to
+    the applications' domains only, so /etc/hosts must name them.
     """
     lifecycle.forward()
 

@@ -125,9 +125,8 @@ def summary(wanted: Plan, topology: Topology) -> None:
         out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
     scheme, port = ("https", HTTPS) if topology.service.tls else ("http", HTTP)
     for one in topology.applications.values():
-        first = one is topology.default  # it answers to any name
-        here = f"{scheme}://{'127.0.0.1' if first else one.domain}:{port}/"
-        known = "" if first else f"; needs the line `127.0.0.1 {one.domain}` in /etc/hosts"
+        here = f"{scheme}://{one.domain}:{port}/"  # it answers to no other name
+        known = f"; needs the line `127.0.0.1 {one.domain}` in /etc/hosts"
         password = f"{SECRETS}/{secrets.own(one.name, 'login')}"
         out.print(f"\n  {topology.url(one)}/ for {clients(wanted)}")
         out.print(f"  {here} on this machine, while `bin/lab forward` runs{known}")
@@ -251,7 +250,8 @@ def start_again() -> None:
 
 def forward() -> None:
     """Relay this machine's loopback address to the service, until interrupted."""
-    wanted, service = inventory.current_plan(), topology_file.read().service
+    wanted, topology = inventory.current_plan(), topology_file.read()
+    service = topology.service
     caller = wanted.caller(service.address)
     routes = [relay.Route(HTTP, service.address, service.http)]
     if service.tls:
@@ -262,6 +262,8 @@ def forward() -> None:
 
     with only_relay():
         out.print(", ".join(f"127.0.0.1:{route.port}" for route in routes), "(Ctrl-C to stop)")
+        names = " ".join(one.domain for one in topology.applications.values())
+        out.print(f"  /etc/hosts on this machine needs the line: 127.0.0.1 {names}")
         asyncio.run(relay.serve(routes, namespace))
 
 

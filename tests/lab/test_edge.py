@@ -1,4 +1,4 @@
-"""The edge of the running lab as a client beyond the firewall sees it: S1, S2, S7, O5."""
+"""The edge of the running lab as a client beyond the firewall sees it: S1, S2, S7, O5, X5."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from salina_fleet.model.firewall import FirewallSettings
 from tests import fleets
 from tests.lab.lab import apply, results, run, salt, shell
 from tests.lab.tiers import APPS, all_serve, servers
+from tests.lab.traffic import Background
 
 pytestmark = pytest.mark.lab
 
@@ -79,12 +80,14 @@ def test_a_client_reaches_the_service_by_name() -> None:
     the CA.
     """
     authority = run("salt", "cat", "/var/lib/salina/secrets/ca.crt")
-    url = f"https://{DOMAIN}{HEALTH}"
     names = f"--resolve {DOMAIN}:443:{SERVICE.address}"
-    script = f"cat >/tmp/ca.crt; curl -sSf {names} --cacert /tmp/ca.crt -o /dev/null"
-    for address in (url, f"https://{SERVICE.address}{HEALTH}"):
-        run("c1", "sh", "-ec", f"{script} -w '%{{http_code}}' {address}", given=authority)
+    script = f"cat >/tmp/ca.crt; curl -sS {names} --cacert /tmp/ca.crt -o /dev/null"
+    found = {}
+    for host in (DOMAIN, SERVICE.address):
+        command = f"{script} -w '%{{http_code}}' https://{host}{HEALTH}"
+        found[host] = run("c1", "sh", "-ec", command, given=authority)
     run("c1", "rm", "/tmp/ca.crt")
+    assert found == {DOMAIN: "200", SERVICE.address: "421"}  # by address the TLS is good as well
 
 
 def test_plain_http_is_redirected_and_https_pinned() -> None:
@@ -261,3 +264,201 @@ def test_a_bad_fragment_does_not_land() -> None:
     assert state["result"] is False and "port" in state["comment"]
     assert "backend crm.any" in run("lb1", "cat", "/etc/haproxy/conf.d/20-balancer.cfg")
     assert run("lb1", "systemctl", "show", "haproxy", "--property=MainPID") == before
+
+
+# The attacks come from c1 and use up its limits. c2 is a user at the same time. A limit of c1 ends
+# within a minute.
+HOLD = """
+import socket
+
+held = []
+for _ in range(given["count"]):
+    try:
+        held.append(socket.create_connection((given["address"], given["port"]), 5))
+    except OSError:
+        pass
+
+def alive(one):
+    one.settimeout(0.01)
+    try:
+        return one.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+say(held=sum(map(alive, held)))
+stopped.wait(given["seconds"])
+say(after=sum(map(alive, held)))
+"""
+GUESS = """
+import http.client, ssl
+
+tls = ssl._create_unverified_context()
+statuses = []
+for number in range(given["count"]):
+    connection = http.client.HTTPSConnection(given["address"], timeout=30, context=tls)
+    body = json.dumps({"params": {"db": "crm", "login": "admin", "password": f"wrong{number}"}})
+    headers = {"Host": given["domain"], "Content-Type": "application/json"}
+    connection.request("POST", "/web/session/authenticate", body, headers)
+    answer = connection.getresponse()
+    statuses.append([answer.status, answer.headers.get("Retry-After")])
+    connection.close()
+say(statuses=statuses)
+"""
+LIMITS = fleets.pillar("lb1")["balancer"]["limits"]
+
+
+def status(*arguments: str, host: str = "c2") -> str:
+    """The status of an answer; 000 without one."""
+    asked = ["--insecure", "--output", "/dev/null", "--write-out", "%{http_code}"]
+    return curl(*asked, *arguments, host=host)
+
+
+def refused(since: str, reason: str) -> list[str]:
+    """The lines of the balancer's log about requests that it refused for a reason."""
+    log = run("lb1", "journalctl", "--unit=haproxy", "--identifier=haproxy", f"--since=@{since}")
+    return [line for line in log.splitlines() if line.endswith(f" {reason}")]
+
+
+def moment() -> str:
+    """The time on the balancer, as journalctl takes it."""
+    return run("lb1", "date", "+%s").strip()
+
+
+@pytest.fixture
+def attacker() -> Iterator[None]:
+    """See that c1 is served before and after it attacks."""
+
+    def served() -> bool:
+        return status(f"https://{DOMAIN}{HEALTH}", host="c1") == "200"
+
+    assert wait.until(served, 90)
+    yield
+    assert wait.until(served, 90)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("port", SERVICE.ports)
+def test_x5_idle_connections_of_one_client_lock_nobody_out(attacker: None, port: int) -> None:
+    """X5: Of 4,300 idle connections of c1 the balancer keeps few, and none for long; c2 works."""
+    attack = {"address": SERVICE.address, "port": port, "count": 4300, "seconds": 45}
+    with Background("c1", HOLD, **attack) as attacking:
+        assert wait.until(attacking.lines, 120)
+        (found,) = attacking.lines()
+        assert found["held"] <= LIMITS["closed_above"], found
+        statuses = [status(f"https://{DOMAIN}{HEALTH}") for _ in range(20)]
+        assert statuses == ["200"] * 20
+        assert wait.until(lambda: len(attacking.lines()) == 2, 90)
+        assert attacking.lines()[1] == {"after": 0}
+
+
+@pytest.mark.proof
+def test_x5_passwords_cannot_be_guessed(attacker: None) -> None:
+    """X5: c1's wrong passwords meet the limit, while c1 still browses and c2 logs in."""
+    since = moment()
+    count = LIMITS["logins"] * 2
+    asked = {"address": SERVICE.address, "domain": DOMAIN, "count": count}
+    with Background("c1", GUESS, **asked) as attacking:
+        assert wait.until(attacking.lines, 120)
+    (found,) = attacking.lines()
+    passed = [one for one in found["statuses"] if one[0] == 200]
+    limited = [one for one in found["statuses"] if one == [429, "60"]]
+    assert len(passed) + len(limited) == count
+    assert len(passed) <= LIMITS["logins"] + 2  # the rate is an estimate of a sliding minute
+    assert wait.until(lambda: len(refused(since, "logins")) == len(limited), 10)
+    assert status(f"https://{DOMAIN}/web/login", host="c1") == "200"
+    password = run("salt", "cat", "/var/lib/salina/secrets/app-crm-login").strip()
+    call = json.dumps({"params": {"db": "crm", "login": "admin", "password": password}})
+    command = ["--insecure", "--header", "Content-Type: application/json", "--data", call]
+    answer = json.loads(curl(*command, f"https://{DOMAIN}/web/session/authenticate", host="c2"))
+    assert answer["result"]["uid"]
+
+
+@pytest.mark.proof
+def test_x5_a_flood_of_requests_gets_429(attacker: None) -> None:
+    """X5: Beyond the limit c1 gets 429 with Retry-After, and c2 works."""
+    since = moment()
+    number = LIMITS["requests"] * 2
+    url = f"https://{DOMAIN}/web/static/src/img/favicon.ico?[1-{number}]"
+    asked = ["--insecure", "--http1.1", "--parallel", "--parallel-max", "20", "--output"]
+    shown = ["--write-out", "%{http_code}\\n", "--max-time", "120"]
+    statuses = curl(*asked, "/dev/null", *shown, url).split()
+    assert "429" in statuses and status(f"https://{DOMAIN}{HEALTH}") == "200"
+    limited = statuses.count("429")
+    assert wait.until(lambda: len(refused(since, "requests")) >= limited, 30)
+    assert headers(f"https://{DOMAIN}{HEALTH}")["retry-after"] == "10"
+
+
+@pytest.mark.proof
+def test_x5_only_the_domain_is_served() -> None:
+    """X5: 421 for another host name over HTTP and HTTPS, with a line of the log for each."""
+    since = moment()
+    for url in (f"http://{DOMAIN}/", f"https://{DOMAIN}{HEALTH}"):
+        for name in ("evil.test", SERVICE.address, "salina"):
+            assert status("--header", f"Host: {name}", url) == "421"
+    assert wait.until(lambda: len(refused(since, "host")) == 6, 10), refused(since, "host")
+    assert status(f"https://{DOMAIN}{HEALTH}") == "200"
+    assert status("--http1.1", "--header", f"Host: {DOMAIN.upper()}:443",
+                  f"https://{DOMAIN}{HEALTH}") == "200"  # fmt: skip
+
+
+CLOSED = (
+    *("/web/database/manager", "/web/database/selector", "/web/database/list", "/xmlrpc/2/common"),
+    *("/xmlrpc/common", "/jsonrpc", "/web/./database/manager", "/%77eb/database/manager"),
+    *("//web/database/manager", "/web//database/manager", "/web/static/../database/manager"),
+    *("/web%2fdatabase/manager", "/web/database;x", "/WEB/DATABASE/manager"),
+)
+
+
+@pytest.mark.proof
+def test_x5_the_database_manager_and_rpc_are_closed() -> None:
+    """X5: No spelling reaches them, by GET or POST; the web client's own calls work."""
+    call = ["--header", "Content-Type: application/json", "--data", "{}"]
+    for path in CLOSED:
+        for more in ([], call):
+            found = status("--path-as-is", *more, f"https://{DOMAIN}{path}")
+            assert found in ("400", "403"), (path, found)
+    url = f"https://{DOMAIN}/web/webclient/version_info"
+    assert "result" in json.loads(curl("--insecure", *call, url))
+
+
+@pytest.mark.proof
+def test_x5_a_session_comes_in_its_cookie_only() -> None:
+    """X5: The session of a user works as a cookie, and neither in the address nor in a header."""
+    password = run("salt", "cat", "/var/lib/salina/secrets/app-crm-login").strip()
+    body = {"params": {"db": "crm", "login": "admin", "password": password}}
+    kind = ["--insecure", "--header", "Content-Type: application/json", "--data"]
+    shown = ["--dump-header", "-", "--output", "/dev/null"]
+    url = f"https://{DOMAIN}/web/session"
+    answer = curl(*kind, json.dumps(body), *shown, f"{url}/authenticate").lower()
+    (cookie,) = [line for line in answer.splitlines() if line.startswith("set-cookie: session_id=")]
+    for attribute in ("httponly", "samesite=lax", "secure"):
+        assert cookie.count(attribute) == 1, cookie
+    session = cookie.split("session_id=")[1].split(";")[0]
+    info = [*kind, "{}"]
+
+    def user(address: str, *more: str) -> object:
+        return json.loads(curl(*info, *more, address)).get("result", {}).get("uid")
+
+    asked = f"{url}/get_session_info"
+    assert user(asked, "--cookie", f"session_id={session}")
+    assert not user(f"{asked}?session_id={session}")
+    assert not user(f"{asked}?session%5Fid={session}")
+    assert not user(asked, "--header", f"X-Openerp-Session-Id: {session}")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("name", ["application", "redirect", "refusal"])
+def test_x5_every_answer_has_the_headers(name: str) -> None:
+    """X5: The application's answers and the balancer's own have the headers that protect."""
+    asked = {
+        "application": [f"https://{DOMAIN}/web/login"],
+        "redirect": [f"http://{DOMAIN}/web/login"],
+        "refusal": ["--header", "Host: evil.test", f"https://{DOMAIN}/"],
+    }
+    found = headers(*asked[name])
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["referrer-policy"] and found["x-frame-options"]
+    assert "frame-ancestors" in found["content-security-policy"]
+    assert not {"server", "x-powered-by"} & found.keys()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from salina.balancer import haproxy as haproxy_socket
 from salina.common import wait
 from salina_fleet import edge
 from salina_fleet.model import settings
@@ -106,6 +107,7 @@ class Edge:
     https: int
     applications: dict[str, Application]
     log: Log
+    control: str
     context: ssl.SSLContext = field(default_factory=ssl._create_unverified_context)
 
     def connect(self, tls: bool = True, source: str = "", timeout: float = 10) -> socket.socket:
@@ -206,11 +208,11 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             ends.callback(process.wait, 10)
             ends.callback(process.kill)
             ends.enter_context(closing(log.socket))
-            found = Edge(address, plain, secure, applications, log)
+            found = Edge(address, plain, secure, applications, log, f"{tmp_path}/admin.sock")
 
             def answers() -> bool:
                 with socket.socket(socket.AF_UNIX) as control:  # which counts for no client
-                    return control.connect_ex(f"{tmp_path}/admin.sock") == 0
+                    return control.connect_ex(found.control) == 0
 
             assert wait.until(lambda: process.poll() is not None or answers(), 10, 0.05)
             assert process.poll() is None
@@ -243,6 +245,12 @@ def test_x5_one_client_cannot_hold_all_connections(start: Any, family: str) -> N
             except ConnectionResetError:
                 closed += 1
         assert len(held) <= 12 and closed >= 28
+        # HAProxy logs none of those that it closed, but counts them
+        stats = haproxy_socket.statistics(haproxy_socket.ask("show stat", here.control))
+        (row,) = [one for one in stats if (one["pxname"], one["svname"]) == ("service", "FRONTEND")]
+        assert int(row["dcon"]) == closed
+        key = "::ffff:127.0.0.1" if family == "127.0.0.1" else "::"
+        assert f"key={key} " in haproxy_socket.ask("show table service", here.control)
         # the last ones that are held get an answer, and a line of the log
         held[-1].settimeout(5)
         held[-1].sendall(b"GET / HTTP/1.1\r\nHost: crm.example\r\n\r\n")

@@ -74,9 +74,10 @@ def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> No
     topology = fleets.topology("two-applications")
     lifecycle.summary(plan.make(topology, {}), topology)
     text = "\n".join(said)
-    for name, here in (("crm", "127.0.0.1"), ("shop", "shop.example")):
+    for name, here in (("crm", "crm.example"), ("shop", "shop.example")):
         assert f"https://{name}.example/ for the clients c1 and c2" in text
         assert f"https://{here}:8443/ on this machine" in text
+        assert f"needs the line `127.0.0.1 {here}` in /etc/hosts" in text
         assert f"exec salt -- cat /var/lib/salina/secrets/app-{name}-login" in text
 
 
