@@ -1,4 +1,4 @@
-"""What the balancer lets through, and what it adds to answers: its rules as prepared data.
+"""The balancer's rules about requests and answers, as prepared data.
 
 salt/balancer/files/edge.cfg turns the data into HAProxy's configuration.
 """
@@ -15,7 +15,7 @@ HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Content-Security-Policy": "frame-ancestors 'self'",
 }
-"""What every answer has, unless the application gives the header or its definition an exception."""
+"""The headers of every answer, unless the application gives one or its definition an exception."""
 ATTEMPTS = 10
 """Successful and failed logins together may be so many times as many as failed ones. A limit on
 attempts stops a client that sends many passwords before the first answer arrives."""
@@ -23,7 +23,7 @@ SPARE = 10
 """The first connections beyond the limit are answered and logged: one for each ten allowed ones."""
 
 KEYS = {
-    "balancer.limits": "What one client address may do; an IPv6 client is its /64 network.",
+    "balancer.limits": "The limits for one client address; an IPv6 client is its /64 network.",
     "balancer.limits.connections": "The most connections at the same time.",
     "balancer.limits.closed_above": (
         "The connections above which a further one is closed without an answer."
@@ -35,7 +35,7 @@ KEYS = {
     "balancer.headers": "The headers that an answer has which belongs to no application.",
     "balancer.headers[].name": "The header's name.",
     "balancer.headers[].value": "The header's value.",
-    "balancer.applications[].edge": "What the balancer removes, counts and adds.",
+    "balancer.applications[].edge": "The balancer's rules for the application.",
     "balancer.applications[].edge.logins": "The requests by which somebody logs in.",
     "balancer.applications[].edge.logins[].name": "The login's name in HAProxy's variables.",
     "balancer.applications[].edge.logins[].path": "A regular expression for the path.",

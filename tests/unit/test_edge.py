@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Log:
-    """What HAProxy logs, as a syslog daemon gets it."""
+    """HAProxy's log, as a syslog daemon gets it."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

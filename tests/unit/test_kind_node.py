@@ -42,7 +42,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("node", None, "missing; must be a mapping"),
         ("odoo", {}, "unknown key; choose one of: kind, source, port, live, health, static, uid, "
-         "database_login, node"),
+         "database_login, logins, session, closed, rpc, same_site, headers, "
+         "node"),
         ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),
         ("node.runtime", None, "missing; must be a mapping"),
