@@ -94,8 +94,9 @@ class Log:
                 self.lines.append(data.decode().strip())
 
     def reasons(self) -> Counter[str]:
-        """How many lines end with each reason of a refusal."""
-        return Counter(line.split()[-1] for line in self.lines if not line.endswith(" -"))
+        """How many requests were refused for each reason; servers have lines of the log, too."""
+        requests = [line for line in self.lines if '" ' in line]
+        return Counter(line.split()[-1] for line in requests if not line.endswith(" -"))
 
 
 @dataclass
