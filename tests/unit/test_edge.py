@@ -1,8 +1,7 @@
-"""X5: the edge's rules in a real HAProxy and a real nginx, attacked over IPv4 and IPv6."""
+"""X5: the edge's rules in a real HAProxy, attacked over IPv4 and IPv6."""
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 import subprocess
@@ -12,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,61 +21,13 @@ from salina.common import wait
 from salina_fleet import edge
 from salina_fleet.model import settings
 from salina_fleet.roles.balancer import BalancerSettings
-from tests import fleets, nginx
-from tests.render.minion import Minion
+from tests import fleets
+from tests.backend import Application, Headers
 from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment, free_port, pages
 
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
-needs_nginx = pytest.mark.skipif(nginx.program() is None, reason="no nginx: see tests/nginx.py")
 BOTH = pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
-Headers = list[tuple[str, str]]
 WIDE = {"connections": 100, "closed_above": 110, "requests": 100_000, "logins": 1000}
-
-
-class Application(ThreadingHTTPServer):
-    """An application behind the balancer: it answers as the test says, and keeps the requests."""
-
-    daemon_threads = True
-    request_queue_size = 100
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.status = 200
-        self.headers: Headers = []
-        self.delay = 0.0
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Application
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if "X-Haproxy-Server-State" not in self.headers:
-            asked = (self.path, {key.lower(): value for key, value in self.headers.items()})
-            self.server.requests.append(asked)
-            time.sleep(self.server.delay)
-        if self.headers.get("Upgrade"):
-            self.send_response_only(101)
-            self.send_header("Upgrade", "websocket")
-            self.send_header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-            self.send_header("Connection", "Upgrade")
-            self.end_headers()
-            self.wfile.write(self.rfile.readline())
-            self.close_connection = True
-            return
-        self.send_response_only(self.server.status)
-        for name, value in self.server.headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    do_POST = do_PUT = do_GET
-
-    def log_message(self, *_: Any) -> None: ...
 
 
 class Log:
@@ -512,95 +462,6 @@ def test_x5_paths_that_no_browser_sends_are_refused(start: Any) -> None:
     assert wait.until(lambda: here.log.reasons() == {"path": len(bad)}, 5, 0.05)
     for good in ("/web/a.b", "/.well-known/x", "/web/...", "/web//x", "/web/content/a..b?x=/../"):
         assert here.ask(good)[0] == 200, good
-
-
-ODOO = ("/web/database/manager", "/web/database", "/xmlrpc/2/common", "/xmlrpc", "/jsonrpc")
-TRICKS = (
-    *("/web/./database/manager", "/%77eb/database", "//web/database", "/web/database;x"),
-    *("/WEB/DataBase/manager", "/web//database/manager", "/web%2fdatabase/manager"),
-    *("/web/static/../database/manager", "/web/static/%2e%2e/database/manager"),
-    *("/web/database/", "/web/database?x=1", "/web/database%2Fmanager", "/web/database/manager%00"),
-    *("/web/database/x/static/y.js", "/longpolling/../web/database/manager", "/jsonrpc/"),
-    *("/%6asonrpc", "/xmlrpc/2/object?a=/web", "/web/database#x", "http://x/web/database/manager"),
-)
-OPEN = ("/web", "/web/login", "/web/databases", "/jsonrpcx", "/web/dataset/call_kw/x", "/a/jsonrpc",
-        "/web/static/x.js", "/longpolling/poll")  # fmt: skip
-
-
-@pytest.fixture
-def reverse_proxy(tmp_path: Path) -> Iterator[Any]:
-    """A function that runs nginx with an app host's configuration: its port, and the requests."""
-    with ExitStack() as ends:
-
-        def run(application: str = "odoo-14.0", rpc: bool = False) -> tuple[int, Application]:
-            pillar = fleets.pillar("s1", application=application)
-            pillar["app"]["closed"] = edge.closed(pillar["app"]["definition"], rpc)
-            behind, port = Application(), free_port()
-            ends.callback(behind.server_close)
-            ends.callback(behind.shutdown)
-            definition = pillar["app"]["definition"]
-            pillar["app"] |= {"address": "127.0.0.1", "port": port, "balancers": ["127.0.0.1"]}
-            definition |= {"port": behind.server_port}
-            if definition["live"]:
-                definition["live"] = {**definition["live"], "port": behind.server_port}
-            text = dict(Minion("s1", pillar, tmp_path / "minion").files())["/etc/nginx/nginx.conf"]
-            ends.enter_context(nginx.running(text, tmp_path, port))
-            return port, behind
-
-        yield run
-
-
-def status(port: int, path: str, **headers: str) -> int:
-    """The status of nginx's answer to exactly this path."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"GET {path} HTTP/1.1\r\nHost: crm.example\r\n{lines}Connection: close\r\n\r\n"
-        connection.sendall(head.encode())
-        return int(connection.makefile("rb").readline().split()[1])
-
-
-@needs_nginx
-def test_x5_odoo_is_closed_to_programs_and_its_database_manager_to_all(
-    reverse_proxy: Any, tmp_path: Path
-) -> None:
-    """X5: No spelling of a closed path reaches Odoo; every refusal has one line in the log."""
-    port, odoo = reverse_proxy()
-    paths = (*ODOO, *TRICKS)
-    found = {path: status(port, path) for path in paths}
-    assert set(found.values()) <= {400, 403}, found
-    assert [found[path] for path in ODOO] == [403] * len(ODOO)
-    assert odoo.requests == []
-    log = tmp_path / "odoo-access.log"
-
-    def refused() -> int:
-        """Count the lines; nginx writes one after it has answered."""
-        return len(re.findall(r'" 40[03] ', log.read_text()))
-
-    assert wait.until(lambda: refused() == len(paths), 10), log.read_text()
-    assert {path: status(port, path) for path in OPEN} == dict.fromkeys(OPEN, 200)
-
-
-@needs_nginx
-def test_x5_a_setting_opens_rpc_and_nothing_else(reverse_proxy: Any) -> None:
-    """X5: With `rpc: true` programs reach Odoo, and the database manager stays closed."""
-    port, _ = reverse_proxy(rpc=True)
-    assert [status(port, path) for path in ODOO] == [403, 403, 200, 200, 200]
-
-
-@needs_nginx
-def test_x5_a_node_application_has_nothing_closed(reverse_proxy: Any) -> None:
-    """X5: A definition without closed paths closes none."""
-    port, _ = reverse_proxy("sample-crm", rpc=False)
-    assert status(port, "/jsonrpc") == status(port, "/") == 200
-
-
-@needs_nginx
-def test_x5_nginx_ignores_headers_with_underscores(reverse_proxy: Any) -> None:
-    """X5: X_Openerp_Session_Id would be the same header to Odoo; nginx does not pass it on."""
-    port, odoo = reverse_proxy()
-    assert status(port, "/web", X_Openerp_Session_Id="stolen", Accept="x") == 200
-    ((_, headers),) = odoo.requests
-    assert "accept" in headers and "stolen" not in headers.values()
 
 
 # Sessions
