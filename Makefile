@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
+# Many tests wait for a process of their own, so one worker more than there are processors keeps all busy.
+workers = $(shell echo $$(($$(nproc) + 1)))
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
@@ -26,7 +28,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/yamllint --strict .
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
-	@.venv/bin/pytest --quiet --numprocesses=auto --dist=loadfile tests/unit tests/render
+	@.venv/bin/pytest --quiet --numprocesses=$(workers) --dist=loadfile tests/unit tests/render
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 

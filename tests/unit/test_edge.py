@@ -242,9 +242,6 @@ def test_x5_an_idle_connection_ends_soon(start: Any, tls: bool) -> None:
 def test_x5_long_polls_and_websockets_outlive_the_silence(start: Any) -> None:
     """X5: A client that waits for an answer, or has a websocket, may be silent for longer."""
     here: Edge = start(quick=True)
-    here.applications["crm"].delay = 4
-    assert here.ask("/longpolling/poll", "POST")[0] == 200
-    here.applications["crm"].delay = 0
     with here.connect() as socket_:
         socket_.sendall(
             b"GET /websocket HTTP/1.1\r\nHost: crm.example\r\nConnection: Upgrade\r\n"
@@ -252,7 +249,8 @@ def test_x5_long_polls_and_websockets_outlive_the_silence(start: Any) -> None:
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         assert socket_.recv(4096).startswith(b"HTTP/1.1 101 ")
-        time.sleep(3)
+        here.applications["crm"].delay = 4  # the websocket is as silent meanwhile
+        assert here.ask("/longpolling/poll", "POST")[0] == 200
         socket_.sendall(b"still here\n")
         assert socket_.recv(4096) == b"still here\n"
 
