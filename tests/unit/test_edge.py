@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -410,6 +411,19 @@ def test_x5_foreign_names_are_misdirected(start: Any, family: str) -> None:
         assert found == 421 and "location" not in dict(headers), host
     assert not here.applications["crm"].requests
     assert wait.until(lambda: here.log.reasons() == {"host": 2 * len(names) + 2}, 5, 0.05)
+
+
+@needs_haproxy
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl, which speaks HTTP/2")
+def test_x5_a_refusal_with_content_arrives_over_http_2(start: Any) -> None:
+    """X5: HTTP/2 would end the request without an answer if its content came too late."""
+    here: Edge = start()
+    shown = ["--output", "/dev/null", "--write-out", "%{http_code} %{http_version}"]
+    for number in range(5):
+        asked = ["--header", f"Host: evil{number}.test", f"https://127.0.0.1:{here.https}/"]
+        argv = ["curl", "--silent", "--insecure", "--http2", "--data", "{}", *shown, *asked]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "421 2")
 
 
 HEADS = (
