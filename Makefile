@@ -22,6 +22,9 @@ clean: ## stop and remove the lab, its caches and the virtual environment
 	@bin/lab clean
 	@rm -rf .venv
 
+# Compiled Python is kept: otherwise each worker compiles every test and all of Salt again.
+check: export PYTHONDONTWRITEBYTECODE :=
+check: export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 check: venv ## run the quick checks without root: lint, types, unit and render tests
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --check --quiet
