@@ -137,6 +137,8 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
         return _predicted(name, drift) or _with_lowered(ret)
     if drift:
         __salt__["patroni.patch"](drift)
+        # Patroni shows what its last round found, whichever host made the change.
+        waiting.until(lambda: not __salt__["patroni.drift"](), ROUND)
         left = __salt__["patroni.drift"]()
         comment = f"it still differs: {left}" if left else "the configuration was changed"
         ret = state.result(name, not left, comment, drift)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,14 @@ def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Re
     return results(salt(*hosts, "state.apply", sls, *options))
 
 
-def highstate(*, test: bool = False) -> Results:
-    """Apply the highstate on every host of the fleet; return the results."""
+def highstate(*, test: bool = False, absent: Collection[str] = ()) -> Results:
+    """Apply the highstate on every host of the fleet; return the results.
+
+    `absent`: hosts that the fleet expects, but that do not exist.
+    """
     found = results(salt("*", "state.apply", f"test={test}", "queue=True"))
     planned = {machine.name for machine in inventory.current_plan().minions}
-    silent = planned - set(found)
+    silent = planned - set(found) - set(absent)
     assert not silent, f"no answer from {sorted(silent)}"
     return found
 
@@ -99,10 +102,18 @@ def results(answer: dict[str, Any]) -> Results:
         assert isinstance(states, dict), f"{host}: {states}"
         none = {key: state for key, state in states.items() if "__id__" not in state}
         assert not none, f"{host}: {none}"  # for instance that no states were found
-    return {
-        host: {state["__id__"]: state for state in states.values()}
-        for host, states in answer.items()
-    }
+    return {host: _by_id(states) for host, states in answer.items()}
+
+
+def _weight(state: dict[str, Any]) -> tuple[bool, bool]:
+    return state["result"] is False, bool(state["changes"])
+
+
+def _by_id(states: dict[str, Any]) -> dict[str, Any]:
+    """Return states by their ids. A failed one, or else a changed one, stands for all that share
+    an id (`names`).
+    """
+    return {state["__id__"]: state for state in sorted(states.values(), key=_weight)}
 
 
 def changes(found: Results) -> list[str]:
