@@ -1,4 +1,4 @@
-"""Check this host's certificate locally, and request a new one from the project's CA.
+"""Check this host's certificates locally, and request new ones from the project's CA.
 
 Salt's own `x509.certificate_managed` asks the CA in every run, even if nothing changes. In a fleet
 that is a message from each host to one process, each time.
@@ -20,10 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-from salina.common import certificate, file
+from salina.common import certificate, commands, file, pillars
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+FOLDER = "/etc/salina/tls"
 
 
 def key_faults(path: str, group: str) -> list[str]:
@@ -40,7 +43,7 @@ def key_faults(path: str, group: str) -> list[str]:
         CommandExecutionError: there is no such group.
 
     CLI Example:
-        salt nas1 certificate.key_faults /etc/salina/tls/host.key ssl-cert
+        salt nas1 certificate.key_faults /etc/salina/tls/etcd.key ssl-cert
     """
     try:
         found = os.stat(path)
@@ -62,7 +65,7 @@ def make_key(path: str, group: str) -> None:
         CommandExecutionError: there is no such group.
 
     CLI Example:
-        salt nas1 certificate.make_key /etc/salina/tls/host.key ssl-cert
+        salt nas1 certificate.make_key /etc/salina/tls/etcd.key ssl-cert
     """
     mode, owner = _access(group)
     if not os.path.exists(path):
@@ -79,43 +82,39 @@ def _access(group: str) -> tuple[int, tuple[int, int]]:
         raise CommandExecutionError(f"group: {group} does not exist on this host") from error
 
 
-def faults(path: str, key: str, ca: str, names: list[str], days_remaining: int = 30) -> list[str]:
+def faults(name: str, remaining: int | None = None, folder: str = FOLDER) -> list[str]:
     """Return why a certificate must be replaced.
 
     Args:
-        path: the certificate, PEM.
-        key: the host's private key, PEM.
-        ca: the CA's certificate, PEM.
-        names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
-        days_remaining: the days for which it must still be valid.
+        name: the name of one of this host's certificates, as the pillar `tls` has them.
+        remaining: the seconds for which it must still be valid; the pillar's `renew` by default.
+        folder: the directory of the certificates, their keys and the CA's certificate.
 
     Returns:
         A sentence per fault; none if the certificate is good.
 
     Raises:
-        CommandExecutionError: the key or the CA's certificate is missing or unreadable.
+        CommandExecutionError: this host has no certificate of that name, or its key or the CA's
+            certificate is missing or unreadable.
 
     CLI Example:
-        salt nas1 certificate.faults /etc/salina/tls/host.crt /etc/salina/tls/host.key \
-            /etc/salina/tls/ca.crt '["DNS:nas1"]'
+        salt nas1 certificate.faults etcd
     """
-    stored = Path(path)
-    found = stored.read_bytes() if stored.exists() else None
-    return _judge(found, key, ca, names, days_remaining)
+    path = Path(folder, f"{name}.crt")
+    wait = _pillar()["renew"] if remaining is None else remaining
+    return _judge(path.read_bytes() if path.exists() else None, name, wait, folder)
 
 
-def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> str:
-    """Have the CA sign a certificate for a key, in this host's name, and write it to a file.
+def request(name: str, wait: int = 60, folder: str = FOLDER) -> str:
+    """Have the CA sign a certificate of this host, and write it to its file.
 
-    Only the public key leaves the host. The CA decides on the names, and this function compares
-    them with `names`. It asks again while the master restarts.
+    Only the public key leaves the host. The CA decides what it certifies, and this function
+    compares that with the pillar. It asks again while the master restarts.
 
     Args:
-        path: the certificate, PEM.
-        key: the host's private key, PEM.
-        ca: the CA's certificate, PEM.
-        names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
+        name: the name of one of this host's certificates, as the pillar `tls` has them.
         wait: seconds to ask again at most.
+        folder: the directory of the certificates, their keys and the CA's certificate.
 
     Returns:
         The certificate's serial number in hexadecimal.
@@ -124,36 +123,75 @@ def request(path: str, key: str, ca: str, names: list[str], wait: int = 60) -> s
         CommandExecutionError: the CA issued no good certificate in time; the message says why.
 
     CLI Example:
-        salt nas1 certificate.request /etc/salina/tls/host.crt /etc/salina/tls/host.key \
-            /etc/salina/tls/ca.crt '["DNS:nas1"]'
+        salt nas1 certificate.request etcd
     """
-    public_key = (
-        load_pem_private_key(Path(key).read_bytes(), password=None)
-        .public_key()
-        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
+    key = Path(folder, f"{name}.key").read_bytes()
+    public_key = load_pem_private_key(key, password=None).public_key()
+    der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = b""
 
     def obstacle() -> str:
         nonlocal pem
-        answer = __salt__["publish.runner"]("certificates.sign", arg=[public_key])
+        answer = __salt__["publish.runner"]("certificates.sign", arg=[der, name])
         if not isinstance(answer, dict) or "certificate" not in answer:
             return str(answer.get("error") if isinstance(answer, dict) else answer) or "no answer"
         pem = answer["certificate"].encode()
-        return "; ".join(_judge(pem, key, ca, names, 0))
+        return "; ".join(_judge(pem, name, 0, folder))
 
     try:
         waiting.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
-    file.put(path, pem)
+    file.put(Path(folder, f"{name}.crt"), pem)
     return certificate.serial(pem)
 
 
-def _judge(found: bytes | None, key: str, ca: str, names: list[str], days: int) -> list[str]:
+def renew() -> dict[str, str]:
+    """Renew every certificate of this host that is due, and have its readers reload.
+
+    A timer calls this on each host (salt/tls). A daemon that reads its certificate for each
+    connection needs no reload. An apply does the rest: it makes keys, and restarts for them.
+
+    Returns:
+        The name of each renewed certificate, with its new serial number.
+
+    Raises:
+        CommandExecutionError: a certificate could not be renewed, or a reader did not reload. The
+            other certificates are renewed all the same.
+
+    CLI Example:
+        salt nas1 certificate.renew
+    """
+    renewed, failed, readers = {}, [], set()
+    for wanted in _pillar()["certificates"]:
+        name = wanted["name"]
+        try:
+            if faults(name):
+                renewed[name] = request(name)
+                readers.update(wanted["readers"])
+        except CommandExecutionError as error:
+            failed.append(f"{name}: {error}")
+    for unit in sorted(readers):
+        try:
+            commands.systemctl(__salt__, "reload", unit)
+        except CommandExecutionError as error:
+            failed.append(str(error))
+    if failed:
+        raise CommandExecutionError("; ".join(failed))
+    return renewed
+
+
+def _judge(found: bytes | None, name: str, remaining: int, folder: str) -> list[str]:
+    wanted = [one for one in _pillar()["certificates"] if one["name"] == name]
+    if not wanted:
+        raise CommandExecutionError(f"{name} is not a certificate of this host")
     try:
-        own, authority = Path(key).read_bytes(), Path(ca).read_bytes()
+        own, authority = (Path(folder, file).read_bytes() for file in (f"{name}.key", "ca.crt"))
         now = datetime.now(UTC)
-        return list(certificate.faults(found, own, authority, names, now, days))
+        return list(certificate.faults(found, own, authority, wanted[0], now, remaining))
     except (OSError, ValueError) as error:
-        raise CommandExecutionError(f"the certificate cannot be checked: {error}") from error
+        raise CommandExecutionError(f"the certificate {name} cannot be checked: {error}") from error
+
+
+def _pillar() -> dict[str, Any]:
+    return pillars.section(__pillar__, "tls")

@@ -13,14 +13,15 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import pillars, service
 from salina.common import wait as waiting
-from salina.common.https import Identity, NoAnswer, call
+from salina.common.https import NoAnswer, call, identity, with_login
 from salina.database import patroni
 from salina.database.psql import PsqlError, Session
+from salina.quorum import client
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
-IDENTITY = Identity()
+SERVER, CLIENT = identity("database"), identity("host")
 PROCESSES = Path("/proc")
 
 CONFLICT = 409
@@ -40,7 +41,7 @@ def configuration_file() -> str:
     CLI Example:
         salt bbdd1 patroni.configuration_file
     """
-    return patroni.configuration_file(_pillar(), IDENTITY)
+    return patroni.configuration_file(_pillar(), SERVER, CLIENT)
 
 
 def member() -> dict[str, Any]:
@@ -106,7 +107,7 @@ def cluster() -> dict[str, Any]:
     for address in [pillar["address"], *others]:
         url = patroni.rest_url(pillar, address, "cluster")
         try:
-            status, answer = call("GET", url, IDENTITY)
+            status, answer = call("GET", url, CLIENT)
         except NoAnswer as error:
             reasons.append(str(error))
             continue
@@ -167,22 +168,14 @@ def initialise_again() -> bool:
             return False
     except CommandExecutionError:
         pass  # Patroni does not run yet
-    reasons = []
-    for endpoint in pillar["quorum"]:
-        try:
-            status, answer = call(
-                "POST", f"https://{endpoint}/v3/kv/txn", IDENTITY, patroni.unfounded(pillar)
-            )
-        except NoAnswer as error:
-            reasons.append(str(error))
-            continue
-        if status == 200:
-            return bool(answer.get("succeeded"))
-        reasons.append(f"{endpoint}: {answer}")
-    raise CommandExecutionError(
-        "no etcd member answered the question whether the cluster ever had a primary: "
-        + "; ".join(reasons)
-    )
+    user = {"name": pillar["etcd"]["username"], "password": pillar["etcd"]["password"]}
+    try:
+        answer = client.ask(pillar["quorum"], CLIENT, user, "kv/txn", patroni.unfounded(pillar))
+    except client.Refused as error:
+        raise CommandExecutionError(
+            f"no etcd member answered the question whether the cluster ever had a primary: {error}"
+        ) from error
+    return bool(answer.get("succeeded"))
 
 
 def half_copied() -> bool:
@@ -481,7 +474,7 @@ def _deleted(position: int) -> str:
     }
     program = f"/usr/lib/postgresql/{pillar['version']}/bin/psql"
     try:
-        with Session(database, "oldest WAL", program=program, ca=IDENTITY.ca) as session:
+        with Session(database, "oldest WAL", program=program, ca=CLIENT.ca) as session:
             (answer,) = session.query(patroni.oldest_segment_query(position))
     except (OSError, PsqlError) as error:
         raise CommandExecutionError(str(error)) from error
@@ -503,8 +496,9 @@ def _ask(
     """Send a request to a member, with a login if the request changes something."""
     pillar = _pillar()
     url = patroni.rest_url(pillar, address, path)
-    login = None if method == "GET" else ("patroni", pillar["passwords"]["rest"])
+    password = pillar["passwords"]["rest"]
+    caller = CLIENT if method == "GET" else with_login(CLIENT, "patroni", password)
     try:
-        return call(method, url, Identity(login=login), body, timeout)
+        return call(method, url, caller, body, timeout)
     except NoAnswer as error:
         raise CommandExecutionError(str(error)) from error

@@ -12,13 +12,15 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import file, pillars
-from salina.common.https import Identity, NoAnswer, call, host_port
-from salina.quorum import etcd
+from salina.common.https import Identity, NoAnswer, call, host_port, identity
+from salina.quorum import client, etcd
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
-IDENTITY = Identity()
+SETTINGS = "/etc/default/etcd"
+CLIENT_OF = {"quorum": "etcd", "database": "host"}
+"""The certificate with which a host of each role asks etcd."""
 
 
 def environment_file() -> str:
@@ -30,7 +32,8 @@ def environment_file() -> str:
     CLI Example:
         salt nas1 quorum.environment_file
     """
-    return etcd.environment_file(etcd.environment(_pillar(), IDENTITY))
+    server, peer = identity("etcd"), identity("etcd-peer")
+    return etcd.environment_file(etcd.environment(_pillar(), server, peer, _by_name()))
 
 
 def obstacle(endpoints: list[str] | None = None) -> str:
@@ -49,7 +52,7 @@ def obstacle(endpoints: list[str] | None = None) -> str:
     reasons = []
     for endpoint in endpoints or _endpoints():
         try:
-            status, answer = call("GET", f"https://{endpoint}/health", IDENTITY)
+            status, answer = call("GET", f"https://{endpoint}/health", _caller())
         except NoAnswer as error:
             reasons.append(str(error))
             continue
@@ -226,7 +229,7 @@ def _known() -> tuple[etcd.Member, ...] | None:
     for endpoint in endpoints:
         url = f"https://{endpoint}/v3/cluster/member/list"
         try:
-            status, answer = call("POST", url, IDENTITY, {}, timeout=2)
+            status, answer = call("POST", url, _caller(), {}, timeout=2)
         except NoAnswer as error:
             reasons.append(str(error))
             refused += error.refused
@@ -241,16 +244,33 @@ def _known() -> tuple[etcd.Member, ...] | None:
 
 def _ask(what: str, body: dict[str, Any]) -> Any:
     """Have the first answering planned member change the cluster."""
-    reasons = []
-    for endpoint in _endpoints():
-        try:
-            status, answer = call("POST", f"https://{endpoint}/v3/cluster/{what}", IDENTITY, body)
-        except NoAnswer as error:
-            reasons.append(str(error))
-            continue
-        if status == 200:
-            return answer
-        reasons.append(f"{endpoint}: {answer}")
-    raise CommandExecutionError(
-        f"no etcd member accepted the request `{what}` with {body}: {'; '.join(reasons)}"
-    )
+    root = {"name": "root", "password": _pillar()["passwords"]["root"]}
+    try:
+        return client.ask(_endpoints(), _caller(), root, f"cluster/{what}", body)
+    except client.Refused as error:
+        raise CommandExecutionError(
+            f"no etcd member accepted the request `{what}` with {body}: {error}"
+        ) from error
+
+
+def _caller() -> Identity:
+    """Return the certificate with which this host asks etcd."""
+    return identity(next(name for role, name in CLIENT_OF.items() if role in __pillar__))
+
+
+def _by_name() -> bool:
+    """Return whether etcd may insist on the clients' name: every client's certificate has it.
+
+    This is so in a new cluster, and after etcd wants a login, because the same apply of a database
+    host brings both. Once it is so, it stays.
+    """
+    if not has_data():
+        return True
+    if Path(SETTINGS).exists() and etcd.CLIENTS_BY_NAME in Path(SETTINGS).read_text():
+        return True
+    root = {"name": "root", "password": _pillar()["passwords"]["root"]}
+    try:
+        known, answer = client.login(_own(), _caller(), root)
+    except NoAnswer:
+        return False
+    return known is not None and not etcd.unguarded(answer)

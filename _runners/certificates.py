@@ -8,6 +8,7 @@ docs/decisions/0011-the-master-signs-certificates.md.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import salt.utils.x509 as salt_x509
@@ -19,34 +20,35 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-from salina_fleet import pillar, runner, secrets
+from salina_fleet import certificates, runner, secrets
 
 __opts__: dict[str, Any]
 
 
-def sign(public_key: bytes) -> dict[str, str]:
+def sign(public_key: bytes, name: str) -> dict[str, str]:
     """Sign a certificate for the calling minion, in its own name and by its own policy.
 
-    Salt has authenticated the minion's id. The minion chooses only the public key. The rest comes
-    from its policy, which follows from the topology at this moment.
+    Salt has authenticated the minion's id. The minion chooses only the public key, and which of its
+    certificates it is for. The rest comes from its policy, which follows from the topology at this
+    moment.
 
     Args:
         public_key: DER.
+        name: the name of one of the host's certificates.
 
     Returns:
         {"certificate": PEM}, or {"error": reason}. Salt passes a runner's result to the minion, but
         not the exception that it raises.
 
     CLI Example:
-        salt nas1 certificate.request /etc/salina/tls/host.crt /etc/salina/tls/host.key \
-/etc/salina/tls/ca.crt '["DNS:nas1"]'
+        salt nas1 certificate.request etcd
     """
     try:
         site = runner.site(__opts__)
         host = site.fleet.hosts.get(__opts__["id"])
         if host is None:
             return {"error": f"{__opts__['id']} is not a host of the fleet"}
-        policy = pillar.signing_policy(site.fleet, host)
+        policy = certificates.signing_policy(site.fleet, host, str(name), datetime.now(UTC))
         builder, key, *_ = salt_x509.build_crt(
             site.store.get(secrets.CA_KEY),
             signing_cert=site.store.get(secrets.CA_CERT),

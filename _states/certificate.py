@@ -1,4 +1,4 @@
-"""Ensure that a host has a private key and a good certificate of the project's CA."""
+"""Ensure that a host has its private keys and good certificates of the project's CA."""
 
 from __future__ import annotations
 
@@ -42,19 +42,14 @@ def key_made(name: str, group: str = "root") -> dict[str, Any]:
 
 
 @state.fails_plainly
-def issued(
-    name: str, key: str, ca: str, alt_names: list[str], days_remaining: int = 30
-) -> dict[str, Any]:
-    """Ensure that a certificate fits its key, CA and names, and does not expire soon.
+def issued(name: str, certificate: str) -> dict[str, Any]:
+    """Ensure that a certificate fits its key, the CA and the pillar, and does not expire soon.
 
     The state asks the CA only for a missing or bad certificate.
 
     Args:
         name: the certificate's file.
-        key: the file of the host's private key.
-        ca: the file of the CA's certificate.
-        alt_names: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21.
-        days_remaining: the days for which it must still be valid.
+        certificate: its name in the pillar `tls`.
 
     Returns:
         The state's result. It fails if the CA issues no good certificate in time.
@@ -62,16 +57,16 @@ def issued(
     CLI Example:
         See salt/tls/init.sls.
     """
-    if __opts__["test"] and not __salt__["file.file_exists"](key):
+    if __opts__["test"] and not __salt__["file.file_exists"](name.removesuffix(".crt") + ".key"):
         faults = ["the key does not exist yet"]
     else:
-        faults = __salt__["certificate.faults"](name, key, ca, alt_names, days_remaining)
+        faults = __salt__["certificate.faults"](certificate)
     if not faults:
         return state.result(name, True, "the certificate is good")
     old = "; ".join(faults)
     if __opts__["test"]:
         changes = {"certificate": {"old": old, "new": "issued"}}
         return state.result(name, None, "the CA would issue a certificate", changes)
-    serial = __salt__["certificate.request"](name, key, ca, alt_names)
+    serial = __salt__["certificate.request"](certificate)
     changes = {"certificate": {"old": old, "new": f"serial {serial}"}}
     return state.result(name, True, "the CA issued a certificate", changes)

@@ -143,6 +143,9 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
     if "database" in here.roles:
         passwords = {own(application, "database") for application in topology(name).applications}
         found |= {*salina_secrets.DATABASE, *passwords}
+        found.add(salina_secrets.ETCD_PATRONI)
+    if "quorum" in here.roles:
+        found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
     if here.application:
         found |= {own(here.application, purpose) for purpose in salina_secrets.APPLICATION}
     return found

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.settings import TlsSettings
 from salina_fleet.model.topology import Host, Topology
@@ -57,13 +58,15 @@ def checks(
         host: the host.
         definitions: the name of a file in pillar/app -> its content.
     """
-    days = fleet.settings[TlsSettings].least_days
+    least = fleet.settings[TlsSettings].least
+    own = [one.name for one in certificates(fleet, host)]
     wanted = [
         Check("system"),
         Check("firewall"),
         Check("disk"),
-        Check("certificate", {"days": days}),
     ]
+    if own:
+        wanted.append(Check("certificates", {"names": own, "least": least}))
     for role in host.roles:
         wanted += ROLES[role].checks(fleet, host, definitions)
     return tuple(one for place, one in enumerate(wanted) if one not in wanted[:place])

@@ -7,12 +7,9 @@ knowledge nor the cost of its pillar grows with the fleet beyond that. All keys:
 
 from __future__ import annotations
 
-from typing import Any
-
-from salina_fleet import health, policy, secrets
+from salina_fleet import certificates, health, policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings
-from salina_fleet.model.settings import TlsSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.role import MasterData, Pillar
 from salina_fleet.roles import ROLES
@@ -74,11 +71,7 @@ KEYS: dict[str, str] = {
     ),
     "ufw.reverse_path": "The kernel's number for `reverse_path` in pillar/settings/firewall.yaml.",
     "ufw.settings": "The other keys of pillar/settings/firewall.yaml.",
-    "tls": "The host's certificate, which the CA on the master signs.",
-    "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
-    "tls.common_name": "The common name of the certificate: the host's id.",
-    "tls.names": "The subject alternative names that the certificate must have.",
-    "tls.group": "The group that may read the private key.",
+    **certificates.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
@@ -112,7 +105,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         },
         "hosts": _hosts(fleet, host),
         "ufw": _ufw(fleet, host),
-        "tls": _tls(data, host),
+        "tls": certificates.pillar(data, host),
     }
     for role in host.roles:
         pillar.update(ROLES[role].pillar(data, host))
@@ -176,40 +169,4 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             "logging": settings.logging,
             "router_advertisements": settings.router_advertisements,
         },
-    }
-
-
-# Certificates
-
-
-def _tls(data: MasterData, host: Host) -> Pillar:
-    return {
-        "ca": data.secrets.get(secrets.CA_CERT),
-        "common_name": host.id,
-        "names": certificate_names(data.fleet, host),
-        "renew_days": data.fleet.settings[TlsSettings].renew_days,
-        "group": "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root",
-    }
-
-
-def certificate_names(fleet: Fleet, host: Host) -> list[str]:
-    """Return the names in a host's certificate: itself, what its roles serve, its addresses."""
-    found = [f"DNS:{host.id}"]
-    for role in host.roles:
-        found += ROLES[role].certificate_names(fleet, host)
-    found += [f"IP:{address}" for address in host.addresses.values()]
-    return list(dict.fromkeys(found))
-
-
-def signing_policy(fleet: Fleet, host: Host) -> dict[str, Any]:
-    """Return what the CA certifies of a host, in x509_v2's terms; the minion chooses nothing."""
-    return {
-        "CN": host.id,
-        "subjectAltName": certificate_names(fleet, host),
-        "basicConstraints": "critical, CA:false",
-        "keyUsage": "critical, digitalSignature",
-        "extendedKeyUsage": "serverAuth, clientAuth",
-        "subjectKeyIdentifier": "hash",
-        "authorityKeyIdentifier": "keyid",
-        "days_valid": fleet.settings[TlsSettings].days,
     }

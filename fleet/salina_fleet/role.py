@@ -30,6 +30,9 @@ ALL = "all"
 """A row's target: every host."""
 LOOPBACK = "127.0.0.1"
 
+SERVER, CLIENT = "serverAuth", "clientAuth"
+"""The purposes of a certificate, as X.509's extended key usage names them."""
+
 EXACTLY_ONE = ((1,), "exactly one host must have it")
 AT_LEAST_ONE = (range(1, 10**9), "at least one host must have it")
 ANY_NUMBER = (range(10**9), "any number of hosts may have it")
@@ -46,6 +49,21 @@ class Row(NamedTuple):
     ports: str
     comment: str
     proto: str = "tcp"
+
+
+class Certificate(NamedTuple):
+    """A certificate that a host has for one purpose: /etc/salina/tls/NAME.crt, and NAME.key.
+
+    `names`: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21. `uses`: of SERVER and
+    CLIENT. `common_name`: null stands for the host's id. `readers`: the units that read a renewed
+    certificate when they reload; a daemon that reads it for each connection is not among them.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    uses: tuple[str, ...]
+    readers: tuple[str, ...] = ()
+    common_name: str | None = None
 
 
 class Check(NamedTuple):
@@ -124,7 +142,7 @@ class Role:
     forwards: ClassVar[bool] = False
     """Whether its hosts forward the clients' packets to the service."""
     reads_key: ClassVar[bool] = False
-    """Whether a daemon reads the host's private key itself, not as root."""
+    """Whether a daemon reads its private keys itself, not as root."""
     connected_before: ClassVar[tuple[int, ...]] = ()
     """Its ports to which other hosts are connected before their firewall is switched on."""
     alias: ClassVar[str | None] = None
@@ -162,9 +180,9 @@ class Role:
         """
         return 0
 
-    def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
-        """Return further names in the host's certificate: `DNS:crm.example`, `IP:127.0.0.1`."""
-        return []
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """Return the certificates that the role's daemons on a host need."""
+        return ()
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """Return further names that only this host has in /etc/hosts: name -> address."""

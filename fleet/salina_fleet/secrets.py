@@ -21,6 +21,8 @@ CA_KEY = "ca.key"
 CA_CERT = "ca.crt"
 DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
 """The passwords of the database hosts, by what they open."""
+ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
+"""The passwords of etcd's users."""
 APPLICATION = ("database", "admin", "login")
 """The purposes for which each application has a password of its own."""
 
@@ -36,7 +38,8 @@ def own(application: str, purpose: str) -> str:
 
 def passwords(applications: Iterable[str]) -> list[str]:
     """Return the names of all passwords of a fleet with these applications."""
-    return [*DATABASE, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
+    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI)
+    return [*shared, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
 
 
 class Source(Protocol):

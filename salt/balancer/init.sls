@@ -24,6 +24,6 @@ balancer-fragment:
     - check_cmd: /usr/local/sbin/haproxy-check 20-balancer.cfg
     - require:
         - file: haproxy-global
-        - certificate: tls-certificate
+        - sls: tls
     - require_in:
         - service: haproxy-service

@@ -12,6 +12,11 @@ etcd-member:
     - files: [/etc/default/etcd, /etc/systemd/system/etcd.service.d/salina.conf]
     - turn: quorum
     - require:
-        - certificate: tls-certificate
+        - sls: tls
         - user: etcd-user
         - file: etcd-settings
+
+etcd-users:
+  quorum_users.present:
+    - require:
+        - quorum: etcd-member

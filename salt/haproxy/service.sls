@@ -44,6 +44,8 @@ haproxy-reloaded:
         - /etc/haproxy/errors/429-balancer.html
         - /etc/haproxy/errors/503-balancer.http
         - /etc/salina/tls/ca.crt
-        - /etc/salina/tls/host.crt
+{%- for certificate in pillar.tls.certificates if 'haproxy' in certificate.readers %}
+        - /etc/salina/tls/{{ certificate.name }}.crt
+{%- endfor %}
     - require:
         - daemon: haproxy-upgraded

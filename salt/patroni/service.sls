@@ -15,18 +15,20 @@ patroni-current:
     - files:
         - /etc/patroni/patroni.yml
         - /etc/salina/tls/ca.crt
-        - /etc/salina/tls/host.crt
-        - /etc/salina/tls/host.key
+{%- for certificate in pillar.tls.certificates if 'patroni' in certificate.readers %}
+        - /etc/salina/tls/{{ certificate.name }}.crt
+        - /etc/salina/tls/{{ certificate.name }}.key
+{%- endfor %}
     - require:
         - file: patroni-settings
-        - certificate: tls-certificate
+        - sls: tls
 
 patroni-quorum:
   quorum.serves:
     - endpoints: {{ pillar.database.quorum | json }}
     - wait: {{ wait }}
     - require:
-        - certificate: tls-certificate
+        - sls: tls
 
 patroni-turn:
   patroni.its_turn:
@@ -51,6 +53,12 @@ patroni-working:
     - require:
         - daemon: patroni-current
         - service: patroni-service
+
+patroni-login:
+  quorum_users.required:
+    - wait: {{ wait }}
+    - require:
+        - patroni: patroni-working
 
 patroni-configured:
   patroni.configured:

@@ -1,4 +1,5 @@
-# This host's certificate. States of daemons that use it require `certificate: tls-certificate`.
+# This host's certificates, one for each purpose, and the timer that renews them. States of daemons that
+# use one require `sls: tls`.
 include:
   - common.packages
 
@@ -15,22 +16,47 @@ tls-ca:
     - mode: '0644'
     - require:
         - file: tls-directory
+{%- for certificate in pillar.tls.certificates %}
 
-tls-key:
+tls-{{ certificate.name }}-key:
   certificate.key_made:
-    - name: /etc/salina/tls/host.key
+    - name: /etc/salina/tls/{{ certificate.name }}.key
     - group: {{ pillar.tls.group }}
     - require:
         - file: tls-directory
         - pkg: common-packages
 
-tls-certificate:
+tls-{{ certificate.name }}:
   certificate.issued:
-    - name: /etc/salina/tls/host.crt
-    - key: /etc/salina/tls/host.key
-    - ca: /etc/salina/tls/ca.crt
-    - alt_names: {{ pillar.tls.names | json }}
-    - days_remaining: {{ pillar.tls.renew_days }}
+    - name: /etc/salina/tls/{{ certificate.name }}.crt
+    - certificate: {{ certificate.name }}
     - require:
         - file: tls-ca
-        - certificate: tls-key
+        - certificate: tls-{{ certificate.name }}-key
+{%- endfor %}
+{%- if pillar.tls.certificates %}
+
+tls-renewal:
+  file.managed:
+    - names:
+{%- for unit in ['salina-certificates.service', 'salina-certificates.timer'] %}
+        - /etc/systemd/system/{{ unit }}:
+            - source: salt://tls/files/{{ unit }}
+{%- endfor %}
+    - template: jinja
+
+tls-renewal-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: tls-renewal
+
+tls-renewal-timer:
+  service.running:
+    - name: salina-certificates.timer
+    - enable: True
+    - watch:
+        - file: tls-renewal
+    - require:
+        - module: tls-renewal-loaded
+{%- endif %}

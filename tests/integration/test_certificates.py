@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,91 +16,83 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from salina.common.certificate import new_key
-from salina_fleet import site
-from tests.integration.conftest import MINIONS, Installation
+from tests.integration.conftest import Installation
 
 
 @pytest.fixture(scope="module")
-def keys(installation: Installation, place: Path) -> dict[str, list[str]]:
-    """For each minion: where its certificate goes, its key and the CA's certificate."""
+def folder(installation: Installation, place: Path) -> Path:
+    """A directory on nas1 for its certificates, with its keys and the CA's certificate."""
     installation.salt("*", "state.apply", "common.python")
-    found = {}
-    for minion in MINIONS:
-        folder = place / "tls" / minion
-        folder.mkdir(parents=True)
-        (folder / "host.key").write_text(new_key())
-        (folder / "ca.crt").write_text((installation.state / "secrets/ca.crt").read_text())
-        found[minion] = [f"{folder}/host.crt", f"{folder}/host.key", f"{folder}/ca.crt"]
+    found = place / "tls"
+    found.mkdir()
+    for name in ("etcd", "etcd-peer"):
+        (found / f"{name}.key").write_text(new_key())
+    (found / "ca.crt").write_text((installation.state / "secrets/ca.crt").read_text())
     return found
 
 
-def names(installation: Installation, minion: str) -> str:
-    """The names a minion's certificate is to have, as an argument."""
-    return json.dumps(
-        site.read(installation.repository, installation.state).pillar(minion)["tls"]["names"]
-    )
-
-
-def request(
-    installation: Installation, keys: dict[str, list[str]], minion: str, wanted: str
-) -> Any:
-    """Have a minion ask for a certificate, expecting some names."""
-    return installation.salt(minion, "certificate.request", *keys[minion], wanted, "wait=2")
-
-
-def test_all_at_once(installation: Installation, keys: dict[str, list[str]]) -> None:
-    """S6: Every host gets a certificate, even when more hosts ask at once than the master has
+def test_all_at_once(installation: Installation, folder: Path) -> None:
+    """S6, X6: A host gets its certificates, even when more ask at once than the master has
     workers.
     """
+
+    def request(name: str) -> Any:
+        return installation.salt("nas1", "certificate.request", name, "wait=2", f"folder={folder}")
+
     with ThreadPoolExecutor() as pool:
-        minions = MINIONS * 2
-        wanted = [names(installation, minion) for minion in MINIONS] * 2
-        for answer in pool.map(partial(request, installation, keys), minions, wanted):
+        for answer in pool.map(request, ["etcd", "etcd-peer"] * 3):
             assert answer.returncode == 0, answer
-    for minion in MINIONS:
-        good = installation.salt(
-            minion, "certificate.faults", *keys[minion], names(installation, minion)
-        )
+    for name, subject in (("etcd", "nas1"), ("etcd-peer", "etcd-peer")):
+        good = installation.salt("nas1", "certificate.faults", name, f"folder={folder}")
         assert good.data == []
-        certificate = x509.load_pem_x509_certificate(Path(keys[minion][0]).read_bytes())
-        assert certificate.subject.rfc4514_string() == f"CN={minion}"
+        certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+        assert certificate.subject.rfc4514_string() == f"CN={subject}"
+        age = datetime.now(UTC) - certificate.not_valid_before_utc
+        assert timedelta(minutes=5) <= age < timedelta(minutes=10)
 
 
-def test_renewal(installation: Installation, keys: dict[str, list[str]]) -> None:
-    """S6: A certificate is renewed before it expires, or when the topology changes its names."""
+def test_renewal(installation: Installation, folder: Path) -> None:
+    """S6: A certificate is renewed before it expires."""
     late = installation.salt(
-        "s1", "certificate.faults", *keys["s1"], names(installation, "s1"), "9999"
-    ).data
-    assert "expires" in late[0]
-    other = installation.salt("s1", "certificate.faults", *keys["s1"], '["DNS:s2"]').data
-    assert "its names are" in other[0]
+        "nas1", "certificate.faults", "etcd", "remaining=99999999", f"folder={folder}"
+    )
+    assert "expires" in late.data[0]
 
 
-def test_no_other_name(installation: Installation, keys: dict[str, list[str]]) -> None:
-    """S6: nas1 cannot have bbdd1's certificate: it gets its own, and refuses it."""
-    before = Path(keys["nas1"][0]).read_bytes()
-    answer = request(installation, keys, "nas1", names(installation, "bbdd1"))
-    assert answer.returncode != 0
-    assert "its names are DNS:localhost, DNS:nas1" in answer.stdout
-    assert Path(keys["nas1"][0]).read_bytes() == before
+@pytest.mark.parametrize(
+    ("minion", "name", "words"),
+    [
+        ("nas1", "database", "database is not a certificate of nas1; choose one of: etcd, "),
+        ("s1", "host", "host is not a certificate of s1; choose one of: it has none"),
+    ],
+)
+def test_x6_no_other_purpose(
+    installation: Installation, folder: Path, minion: str, name: str, words: str
+) -> None:
+    """S6, X6: The CA signs for a host what its roles need, whatever the host asks for."""
+    load = {"cmd": "minion_runner", "fun": "certificates.sign", "arg": [public(), name]}
+    answer = str(installation.ask(minion, load | {"id": minion}))
+    assert words in answer and "BEGIN CERTIFICATE" not in answer
+
+
+def public() -> bytes:
+    """A new public key, DER."""
+    key = load_pem_private_key(new_key().encode(), None).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 @pytest.mark.parametrize("forged", ["id=bbdd1", "/etc/passwd"])
-def test_forged_request(
-    installation: Installation, keys: dict[str, list[str]], forged: str
-) -> None:
+def test_forged_request(installation: Installation, folder: Path, forged: str) -> None:
     """S6: The runner takes a public key and nothing else from a minion."""
     answer = installation.call("nas1", "publish.runner", "certificates.sign", forged)
     assert "BEGIN CERTIFICATE" not in answer.stdout
 
 
 @pytest.mark.parametrize("claimed", ["nas1", "bbdd1"])
-def test_forged_id(installation: Installation, keys: dict[str, list[str]], claimed: str) -> None:
+def test_forged_id(installation: Installation, folder: Path, claimed: str) -> None:
     """S6: The master does not answer a request in another host's name with nas1's own session."""
-    public_key = load_pem_private_key(Path(keys["nas1"][1]).read_bytes(), None).public_key()
-    der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    load = {"cmd": "minion_runner", "fun": "certificates.sign", "arg": [der], "id": claimed}
-    answer = installation.ask("nas1", load)
+    load = {"cmd": "minion_runner", "fun": "certificates.sign", "arg": [public(), "etcd"]}
+    answer = installation.ask("nas1", load | {"id": claimed})
     assert ("BEGIN CERTIFICATE" in str(answer)) == (claimed == "nas1")
 
 

@@ -45,7 +45,7 @@ class Host:
         return ret
 
     def certificate(self) -> dict[str, Any]:
-        ret: dict[str, Any] = self.states.issued("/host.crt", "/host.key", "/ca.crt", ["DNS:nas1"])
+        ret: dict[str, Any] = self.states.issued("/tls/etcd.crt", "etcd")
         return ret
 
 
@@ -87,7 +87,7 @@ def test_a_certificate_is_requested(test: bool) -> None:
             "new": "issued" if test else "serial 0a1b",
         }
     }
-    assert host.made == ([] if test else [("/host.crt", "/host.key", "/ca.crt", ["DNS:nas1"])])
+    assert host.made == ([] if test else [("etcd",)])
 
 
 def test_a_bare_host_is_predicted() -> None:

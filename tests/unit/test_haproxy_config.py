@@ -84,12 +84,14 @@ def pages(directory: Path) -> None:
 
 
 def certificate(directory: Path) -> None:
-    """Make host.crt and host.key, as the component tls does."""
+    """Make the certificates and keys of two applications, as the component tls does."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
-    names = "-subj /CN=lb1 -keyout host.key -out host.crt"
+    names = "-subj /CN=crm.example -keyout public-crm.key -out public-crm.crt"
     subprocess.run(
         [*command.split(), *names.split()], cwd=directory, check=True, capture_output=True
     )
+    for end in ("key", "crt"):
+        shutil.copy(directory / f"public-crm.{end}", directory / f"public-shop.{end}")
 
 
 def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
@@ -121,7 +123,7 @@ def test_tls_redirects_and_pins() -> None:
     """O5: Port 80 redirects permanently, and HSTS is on."""
     text = fragment()
     assert "bind 10.1.2.2:80\n" in text
-    assert "bind 10.1.2.2:443 ssl crt /etc/salina/tls/host.crt" in text
+    assert "bind 10.1.2.2:443 ssl crt /etc/salina/tls/public-crm.crt alpn" in text
     assert "http-request redirect code 301 location https://" in text
     assert 'Strict-Transport-Security "max-age=31536000" if { ssl_fc }' in text
 

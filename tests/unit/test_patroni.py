@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from salina.common.https import Identity
+from salina.common.https import identity
 from salina.database import patroni
 
 DATABASE: dict[str, Any] = {
@@ -37,6 +37,7 @@ DATABASE: dict[str, Any] = {
         "check_timeline": True,
         "wait": 300,
     },
+    "etcd": {"username": "patroni", "password": "canary-etcd"},
     "passwords": {
         name: f"canary-{name}" for name in ("superuser", "replication", "rewind", "rest")
     },
@@ -59,8 +60,11 @@ DATABASE: dict[str, Any] = {
 }
 
 
+SERVER, CLIENT = identity("database"), identity("host")
+
+
 def configuration(**other: Any) -> dict[str, Any]:
-    return patroni.configuration(DATABASE | other, Identity())
+    return patroni.configuration(DATABASE | other, SERVER, CLIENT)
 
 
 def test_the_shared_configuration_is_the_measured_one() -> None:
@@ -110,6 +114,10 @@ def test_every_connection_in_and_out_is_verified() -> None:
     assert made["restapi"]["verify_client"] == "optional"
     assert made["restapi"]["authentication"]["password"] == "canary-rest"
     assert made["etcd3"]["protocol"] == "https"
+    assert made["etcd3"]["cert"] == "/etc/salina/tls/host.crt"
+    assert made["ctl"]["certfile"] == "/etc/salina/tls/host.crt"
+    assert made["restapi"]["certfile"] == "/etc/salina/tls/database.crt"
+    assert made["postgresql"]["parameters"]["ssl_cert_file"] == "/etc/salina/tls/database.crt"
     for role in ("replication", "rewind"):
         login = made["postgresql"]["authentication"][role]
         assert (login["sslmode"], login["sslrootcert"]) == ("verify-full", "/etc/salina/tls/ca.crt")
@@ -117,9 +125,15 @@ def test_every_connection_in_and_out_is_verified() -> None:
     assert "data-checksums" in made["bootstrap"]["initdb"]
 
 
+def test_x3_patroni_logs_in_at_the_quorum() -> None:
+    """X3: Patroni has a user of its own in etcd."""
+    etcd = configuration()["etcd3"]
+    assert (etcd["username"], etcd["password"]) == ("patroni", "canary-etcd")
+
+
 def test_the_application_s_password_is_not_in_the_file() -> None:
     """S6, K4: The file has no application's password."""
-    text = patroni.configuration_file(DATABASE, Identity())
+    text = patroni.configuration_file(DATABASE, SERVER, CLIENT)
     assert "canary-application" not in text
     assert yaml.safe_load(text) == configuration()
 

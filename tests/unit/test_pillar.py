@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from salina_fleet import secrets
+from salina_fleet.certificates import signing_policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import settings, topology
-from salina_fleet.pillar import UnknownMinion, select, signing_policy
+from salina_fleet.pillar import UnknownMinion, select
 from tests import fleets
 
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECTIONS = {
     "master": {"master"},
     "balancer": {"balancer"},
@@ -39,7 +42,7 @@ def test_scope(name: str, host: str) -> None:
 def test_only_secrets_in_use_are_read() -> None:
     """K4: The store is asked for no other secret: it may keep them where only some may read."""
     fleet, store = fleets.fleet(), secrets.FakeStore()
-    select(fleets.master_data(fleet, store), "nas1")
+    select(fleets.master_data(fleet, store), "fw")
     assert store.asked == ["ca.crt"]
     with pytest.raises(secrets.SecretsError, match="database-rest"):
         without = secrets.FakeStore(without=["database-rest"])
@@ -218,17 +221,64 @@ def test_app_on_the_balancers_host() -> None:
 def test_certificate(name: str, host: str) -> None:
     """A host expects exactly the certificate that the CA's policy for it grants."""
     fleet, tls = fleets.fleet(name), fleets.pillar(host, name)["tls"]
-    policy = signing_policy(fleet, fleet.hosts[host])
-    assert (tls["names"], tls["common_name"]) == (policy["subjectAltName"], policy["CN"])
-    assert policy["basicConstraints"] == "critical, CA:false"
+    for one in tls["certificates"]:
+        policy = signing_policy(fleet, fleet.hosts[host], one["name"], NOW)
+        assert (one["names"], one["common_name"]) == (policy["subjectAltName"], policy["CN"])
+        assert ", ".join(one["uses"]) == policy["extendedKeyUsage"]
+        assert policy["basicConstraints"] == "critical, CA:false"
+        assert (policy["not_before"], policy["not_after"]) == (
+            "2026-11-28 11:55:00",
+            "2027-02-26 12:00:00",
+        )
+    with pytest.raises(ValueError, match=f"ca is not a certificate of {host}; choose one of: "):
+        signing_policy(fleet, fleet.hosts[host], "ca", NOW)
 
 
 def test_names_of_a_certificate() -> None:
     """A database host also bears the service's name, the balancer the domain, nobody else does."""
-    names = {host: fleets.pillar(host)["tls"]["names"] for host in fleets.fleet().hosts}
-    assert names["bbdd2"] == ["DNS:bbdd2", "DNS:database", "IP:10.1.4.32", "IP:10.1.5.32"]
-    assert [host for host, found in names.items() if "DNS:crm.example" in found] == ["lb1"]
-    assert [host for host, found in names.items() if "DNS:database" in found] == ["bbdd1", "bbdd2"]
+    names = {
+        (host, one["name"]): one["names"]
+        for host in fleets.fleet().hosts
+        for one in fleets.pillar(host)["tls"]["certificates"]
+    }
+    assert names["bbdd2", "database"] == ["DNS:bbdd2", "IP:10.1.4.32", "DNS:database"]
+    bearers = {
+        name: [place for place, found in names.items() if f"DNS:{name}" in found]
+        for name in ("crm.example", "database", "etcd-client")
+    }
+    assert bearers == {
+        "crm.example": [("lb1", "public-crm")],
+        "database": [("bbdd1", "database"), ("bbdd2", "database")],
+        "etcd-client": [
+            *((f"nas{number}", "etcd") for number in (1, 2, 3)),
+            *((f"bbdd{number}", "host") for number in (1, 2)),
+        ],
+    }
+
+
+def test_x6_each_certificate_has_one_purpose() -> None:
+    """X6: A server cannot pose as a client with its certificate; only etcd calls itself with it.
+
+    The published certificate says nothing of the fleet. App hosts and the firewall need none.
+    """
+    uses = {
+        (host, one["name"]): (one["uses"], one["common_name"])
+        for host in fleets.fleet().hosts
+        for one in fleets.pillar(host)["tls"]["certificates"]
+    }
+    both = ["serverAuth", "clientAuth"]
+    voters = [f"nas{number}" for number in (1, 2, 3)]
+    expected: dict[tuple[str, str], tuple[list[str], str]] = {
+        ("lb1", "public-crm"): (["serverAuth"], "crm.example")
+    }
+    expected |= {(host, "etcd"): (both, host) for host in voters}
+    expected |= {(host, "etcd-peer"): (both, "etcd-peer") for host in voters}
+    for host in ("bbdd1", "bbdd2"):
+        expected[host, "database"] = (["serverAuth"], host)
+        expected[host, "host"] = (["clientAuth"], host)
+    assert uses == expected
+    [public] = fleets.pillar("lb1")["tls"]["certificates"]
+    assert public["names"] == ["DNS:crm.example"]
 
 
 # Two applications
@@ -272,7 +322,9 @@ def test_two_applications_at_the_balancer() -> None:
         "crm.example": ["s1", "s2", "s3"],
         "shop.example": ["w1", "w2", "w3"],
     }
-    assert {"DNS:crm.example", "DNS:shop.example"} <= set(pillar["tls"]["names"])
+    found = {one["name"]: one["names"] for one in pillar["tls"]["certificates"]}
+    assert found["public-crm"] == ["DNS:crm.example"]
+    assert found["public-shop"] == ["DNS:shop.example"]
 
 
 def test_names_of_the_cluster_are_no_applications() -> None:

@@ -447,26 +447,38 @@ def test_a_full_disk() -> None:
     assert what == "disk" and (good or "MiB free" in detail)
 
 
+FAILS = "its renewal fails: systemctl status salina-certificates"
+
+
 @pytest.mark.parametrize(
     ("left", "good", "shown"),
     [
-        (20, True, "valid for 20 more days"),
-        (15, True, "valid for 15 more days"),
-        (14, False, "valid for 14 more days; apply the states of this host"),
-        (-3, False, "expired 3 days ago; apply the states of this host"),
+        (20.0, True, "valid for 20 days more"),
+        (15.0, True, "valid for 15 days more"),
+        (14.0, False, f"valid for 14 days more; {FAILS}"),
+        (-3.0, False, f"expired 3 days ago; {FAILS}"),
+        (0.125, False, f"valid for 180 minutes more; {FAILS}"),
     ],
 )
-def test_an_expired_certificate(left: int, good: bool, shown: str) -> None:
+def test_an_expired_certificate(left: float, good: bool, shown: str) -> None:
     """The host's certificate is reported before it expires."""
     now = datetime(2026, 11, 28, tzinfo=UTC)
     end = (now + timedelta(days=left)).strftime("%b %d %H:%M:%S %Y GMT")
-    assert probes.expiry("certificate", end, 15, now.timestamp()) == ("certificate", good, shown)
+    assert probes.expiry("certificate", end, 15 * 86_400, now.timestamp()) == (
+        "certificate",
+        good,
+        shown,
+    )
 
 
 def test_the_certificate_is_read_with_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "command", lambda *_: "notAfter=Feb 26 07:32:05 2027 GMT\n")
     monkeypatch.setattr(probes.time, "time", lambda: 1_800_000_000.0)
-    assert list(probes.certificate(15)) == [("certificate", True, "valid for 41 more days")]
+    found = list(probes.certificates(["etcd", "etcd-peer"], 15 * 86_400))
+    assert found == [
+        ("certificate etcd", True, "valid for 41 days more"),
+        ("certificate etcd-peer", True, "valid for 41 days more"),
+    ]
 
 
 def test_wrong_clock() -> None:
@@ -563,7 +575,7 @@ def checks(host: str, topology: str) -> dict[str, Mapping[str, Any]]:
 def test_the_probe_can_make_every_check(topology: str, host: str) -> None:
     """Each check of a host is a function of the probes, and takes these arguments."""
     wanted = fleets.pillar(host, topology)["host"]["checks"]
-    assert {"system", "firewall", "disk", "certificate"} <= {one["probe"] for one in wanted}
+    assert {"system", "firewall", "disk"} <= {one["probe"] for one in wanted}
     for one in wanted:
         inspect.signature(probes.CHECKS[one["probe"]]).bind(**one["arguments"])
         assert wanted.count(one) == 1

@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (
         {"tls": {"dais": 9}},
-        "tls.yaml: dais: unknown key; choose one of: days, renew_days, ca_days",
+        "tls.yaml: dais: unknown key; choose one of: lifetime, renew, ca_days",
     ),
     "number": (
         {"storage": {"ping_timeout": "five"}},
@@ -121,8 +121,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "storage.yaml: options.b: a list is not valid; must be a plain value",
     ),
     "renewal": (
-        {"tls": {"days": 20, "renew_days": 20}},
-        "tls.yaml: renew_days: 20 is not valid; must be less than days: 20",
+        {"tls": {"lifetime": "20d", "renew": "480h"}},
+        'tls.yaml: renew: "480h" is not valid; must be between 1m and lifetime: 20d',
+    ),
+    "lifetime": (
+        {"tls": {"lifetime": "826d"}},
+        'tls.yaml: lifetime: "826d" is not valid; must be between 2m and 825d',
     ),
     "memory": (
         {"app": {"limit_memory_soft": 4096}},
@@ -164,8 +168,8 @@ def test_all_files_together(tmp_path: Path) -> None:
     (tmp_path / "database.yaml").mkdir()
     (tmp_path / "firewall.yaml").write_text("logging: !secret low\n")
     (tmp_path / "quorum.yaml").write_text("a: [\n")
-    (tmp_path / "tls.yaml").write_text("days: 1\n")
-    (tmp_path / "tsl.yaml").write_text("days: 1\n")
+    (tmp_path / "tls.yaml").write_text("lifetime: 1\n")
+    (tmp_path / "tsl.yaml").write_text("lifetime: 1\n")
     with pytest.raises(SettingsError) as caught:
         settings.load(tmp_path)
     names = ", ".join(f"{name}.yaml" for name in settings.COMPONENTS)
@@ -178,12 +182,12 @@ def test_all_files_together(tmp_path: Path) -> None:
         "but found '<stream end>'",
         f"tsl.yaml: unknown file; choose one of: {names}",
         "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",
-        "tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
+        "tls.yaml: lifetime: 1 is not valid; must be a duration such as 90d, 12h or 30m",
     )
 
 
 @pytest.mark.parametrize(
-    ("duration", "seconds"), [("500ms", 0.5), ("2s", 2), ("3m", 180), ("1h", 3600)]
+    ("duration", "seconds"), [("500ms", 0.5), ("2s", 2), ("3m", 180), ("1h", 3600), ("2d", 172_800)]
 )
 def test_seconds(duration: str, seconds: float) -> None:
     assert declare.seconds(duration) == seconds

@@ -56,7 +56,7 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
 
 def test_site_tells_all_faults(site: Any) -> None:
     """K5: The errors of settings, topology, members and application come together."""
-    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
+    (site.root / "pillar/settings/tls.yaml").write_text("lifetime: never\n")
     site.members_file.write_text("[]")
     file = site.root / "pillar/topology.yaml"
     file.write_text(file.read_text().replace("odoo-14.0 ", "odoo-99 "))
@@ -64,12 +64,13 @@ def test_site_tells_all_faults(site: Any) -> None:
         read(site.root, site.state)
     there = ", ".join(sorted(path.stem for path in (site.root / "pillar/app").glob("*.yaml")))
     assert caught.value.faults == (
-        'pillar/settings/tls.yaml: days: "never" is not valid; must be a number from 2 to 825',
+        'pillar/settings/tls.yaml: lifetime: "never" is not valid; must be a duration such as '
+        "90d, 12h or 30m",
         f"{site.members_file}: an empty list is not valid; must be a mapping of pools",
         'pillar/topology.yaml: applications.crm.definition: "odoo-99" is not a file of '
         f"pillar/app; choose one of: {there}",
     )
-    assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: days")
+    assert str(caught.value).startswith("salina: 3 faults\n  pillar/settings/tls.yaml: lifetime")
     assert str(caught.value).endswith("\nnext: salt-run topology.check")
     file.write_text(file.read_text().replace("10.1.4.22", "10.1.4.21"))
     with pytest.raises(SiteError) as caught:
@@ -90,7 +91,7 @@ def test_settings_that_do_not_fit_the_other_files(site: Any) -> None:
     assert fault.startswith(
         'pillar/settings/firewall.yaml: rules[0].host: "s99" is not a host; choose one of: salt, '
     )
-    (site.root / "pillar/settings/tls.yaml").write_text("days: never\n")
+    (site.root / "pillar/settings/tls.yaml").write_text("lifetime: never\n")
     with pytest.raises(SiteError) as caught:
         read(site.root, site.state)
     assert [fault.partition(":")[0] for fault in caught.value.faults] == [

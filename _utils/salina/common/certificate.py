@@ -1,9 +1,10 @@
-"""A host's key, and whether its certificate is good, judged without a question to the CA."""
+"""A host's keys, and whether a certificate is good, judged without a question to the CA."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 
 def new_key() -> str:
@@ -35,6 +37,17 @@ def names(certificate: x509.Certificate) -> frozenset[str]:
     )
 
 
+def uses(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the purposes of a certificate: `serverAuth`, `clientAuth`."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    known = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth"}
+    known[ExtendedKeyUsageOID.CLIENT_AUTH] = "clientAuth"
+    return frozenset(known.get(use, use.dotted_string) for use in found)
+
+
 def serial(certificate: bytes) -> str:
     """Return a PEM certificate's serial number in hexadecimal."""
     return f"{x509.load_pem_x509_certificate(certificate).serial_number:x}"
@@ -44,9 +57,9 @@ def faults(
     certificate: bytes | None,
     key: bytes,
     ca: bytes,
-    wanted: Collection[str],
+    wanted: Mapping[str, Any],
     now: datetime,
-    days_remaining: int,
+    remaining: int,
 ) -> tuple[str, ...]:
     """Return the reasons for which a certificate must be replaced.
 
@@ -54,9 +67,10 @@ def faults(
         certificate: PEM, or None when there is none.
         key: the host's private key, PEM.
         ca: the CA's certificate, PEM.
-        wanted: the subject alternative names that it must have, exactly these: ``DNS:nas1``.
+        wanted: its `common_name`, its subject alternative `names`, exactly these: ``DNS:nas1``, and
+            its `uses`: ``serverAuth``, ``clientAuth``.
         now: the time, with a time zone.
-        days_remaining: the days for which it must still be valid.
+        remaining: the seconds for which it must still be valid.
 
     Returns:
         One sentence for each fault; empty for a good certificate.
@@ -80,10 +94,14 @@ def faults(
     own = load_pem_private_key(key, password=None).public_key()
     if found.public_key().public_bytes(*public) != own.public_bytes(*public):
         reasons.append("it is for another key")
-    if names(found) != frozenset(wanted):
-        reasons.append(f"its names are {_list(names(found))}; they must be {_list(wanted)}")
-    if found.not_valid_after_utc < now + timedelta(days=days_remaining):
-        reasons.append(f"it expires on {found.not_valid_after_utc:%Y-%m-%d}")
+    if found.subject.rfc4514_string() != f"CN={wanted['common_name']}":
+        subject = found.subject.rfc4514_string()
+        reasons.append(f"it is for {subject}; it must be for CN={wanted['common_name']}")
+    for what, actual in (("names", names(found)), ("uses", uses(found))):
+        if actual != frozenset(wanted[what]):
+            reasons.append(f"its {what} are {_list(actual)}; they must be {_list(wanted[what])}")
+    if found.not_valid_after_utc < now + timedelta(seconds=remaining):
+        reasons.append(f"it expires on {found.not_valid_after_utc:%Y-%m-%d at %H:%M} UTC")
     return tuple(reasons)
 
 

@@ -9,7 +9,7 @@ import base64
 import http.client
 import json
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -26,16 +26,30 @@ class NoAnswer(Exception):
         self.refused = refused
 
 
+FOLDER = "/etc/salina/tls"
+
+
 @dataclass(frozen=True)
 class Identity:
-    """The caller: the files of the CA and of this host's certificate and key, and perhaps a
-    login.
+    """The caller: the files of the CA, of one of this host's certificates and of its key, and
+    perhaps what it sends as `Authorization`.
     """
 
-    ca: str = "/etc/salina/tls/ca.crt"
-    certificate: str = "/etc/salina/tls/host.crt"
-    key: str = "/etc/salina/tls/host.key"
-    login: tuple[str, str] | None = field(default=None, repr=False)
+    ca: str
+    certificate: str
+    key: str
+    authorization: str = field(default="", repr=False)
+
+
+def identity(name: str) -> Identity:
+    """Return the identity that a certificate of this host gives, by its name in the pillar."""
+    return Identity(f"{FOLDER}/ca.crt", f"{FOLDER}/{name}.crt", f"{FOLDER}/{name}.key")
+
+
+def with_login(caller: Identity, name: str, password: str) -> Identity:
+    """Return a caller that logs in by HTTP's basic authentication."""
+    token = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return replace(caller, authorization=f"Basic {token}")
 
 
 def host_port(address: str, port: int) -> str:
@@ -61,9 +75,8 @@ def call(
         NoAnswer: refused, timed out, a certificate missing or not trusted, an interrupted answer.
     """
     headers = {"Content-Type": "application/json"}
-    if identity.login:
-        token = base64.b64encode(":".join(identity.login).encode()).decode()
-        headers["Authorization"] = f"Basic {token}"
+    if identity.authorization:
+        headers["Authorization"] = identity.authorization
     data = None if body is None else json.dumps(body).encode()
     request = Request(url, data=data, headers=headers, method=method)
     try:

@@ -6,12 +6,12 @@ configuration settings" and "REST API".
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import yaml
 
 from salina.common.https import Identity, host_port
+from salina.quorum.etcd import base64_of
 
 INITDB = "/usr/local/sbin/patroni-initdb"
 """Makes a data directory that is complete or not there at all."""
@@ -44,7 +44,7 @@ def unfounded(database: dict[str, Any]) -> dict[str, Any]:
 
     Patroni writes an empty key before it founds the cluster, and fills it afterwards.
     """
-    key = _base64(f"/service/{database['scope']}/initialize")
+    key = base64_of(f"/service/{database['scope']}/initialize")
     return {
         "compare": [{"key": key, "target": "VALUE", "result": "EQUAL", "value": ""}],
         "success": [{"request_delete_range": {"key": key}}],
@@ -87,16 +87,17 @@ def access_rules(database: dict[str, Any]) -> list[str]:
     return rules
 
 
-def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any]:
+def configuration(database: dict[str, Any], server: Identity, client: Identity) -> dict[str, Any]:
     """Return the whole content of ``patroni.yml`` for one member.
 
     Args:
         database: the pillar of that name.
-        identity: the files of the host's certificate, for every connection in and out.
+        server: the files of the certificate with which PostgreSQL and Patroni serve.
+        client: the files of the certificate with which Patroni asks etcd and other members.
     """
     address, passwords = database["address"], database["passwords"]
     rest, postgresql = (host_port(address, database[key]) for key in ("rest_port", "port"))
-    verified = {"sslmode": "verify-full", "sslrootcert": identity.ca}
+    verified = {"sslmode": "verify-full", "sslrootcert": server.ca}
     return {
         "scope": database["scope"],
         "name": database["name"],
@@ -104,23 +105,24 @@ def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any
         "restapi": {
             "listen": rest,
             "connect_address": rest,
-            "certfile": identity.certificate,
-            "keyfile": identity.key,
-            "cafile": identity.ca,
+            "certfile": server.certificate,
+            "keyfile": server.key,
+            "cafile": server.ca,
             "verify_client": "optional",
             "authentication": {"username": "patroni", "password": passwords["rest"]},
         },
         "ctl": {
-            "cacert": identity.ca,
-            "certfile": identity.certificate,
-            "keyfile": identity.key,
+            "cacert": client.ca,
+            "certfile": client.certificate,
+            "keyfile": client.key,
         },
         "etcd3": {
             "hosts": list(database["quorum"]),
             "protocol": "https",
-            "cacert": identity.ca,
-            "cert": identity.certificate,
-            "key": identity.key,
+            "cacert": client.ca,
+            "cert": client.certificate,
+            "key": client.key,
+            **database["etcd"],
         },
         "bootstrap": {
             "dcs": dynamic(database),
@@ -155,18 +157,18 @@ def configuration(database: dict[str, Any], identity: Identity) -> dict[str, Any
             "parameters": {
                 "unix_socket_directories": "/run/postgresql",
                 "ssl": True,
-                "ssl_ca_file": identity.ca,
-                "ssl_cert_file": identity.certificate,
-                "ssl_key_file": identity.key,
+                "ssl_ca_file": server.ca,
+                "ssl_cert_file": server.certificate,
+                "ssl_key_file": server.key,
             },
             "pg_hba": access_rules(database),
         },
     }
 
 
-def configuration_file(database: dict[str, Any], identity: Identity) -> str:
+def configuration_file(database: dict[str, Any], server: Identity, client: Identity) -> str:
     """Return `configuration` as YAML."""
-    return yaml.safe_dump(configuration(database, identity), sort_keys=False)
+    return yaml.safe_dump(configuration(database, server, client), sort_keys=False)
 
 
 def patch(actual: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -351,10 +353,6 @@ def deleted(answer: str) -> str:
 def idle(member: dict[str, Any]) -> bool:
     """Tell whether a member has no data to start, and makes none, from ``GET /patroni``."""
     return member.get("state") == "stopped" and member.get("role") == "uninitialized"
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def _single(address: str) -> str:

@@ -84,18 +84,25 @@ def ask(path: str, question: str) -> str:
 
 
 def get(
-    address: str, port: int, path: str, headers: Mapping[str, str] | None = None, tls: bool = False
+    address: str, port: int, path: str, headers: Mapping[str, str] | None = None, caller: str = ""
 ) -> tuple[int, str]:
     """Return status and body of a request; with TLS both sides show certificates of the CA.
+
+    Args:
+        address: the server's address.
+        port: its port.
+        path: the path to ask for.
+        headers: what to send besides.
+        caller: the name of this host's certificate for TLS, "" for plain HTTP.
 
     Raises:
         OSError: there is no answer, or the certificate is not valid.
     """
     import http.client
 
-    if tls:
+    if caller:
         context = trusting()
-        context.load_cert_chain(f"{TLS}/host.crt", f"{TLS}/host.key")
+        context.load_cert_chain(f"{TLS}/{caller}.crt", f"{TLS}/{caller}.key")
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             address, port, timeout=WAIT, context=context
         )
@@ -237,19 +244,20 @@ def full(found: os.statvfs_result) -> str:
     return ""
 
 
-def certificate(days: int) -> Iterator[Check]:
-    """Check that the host's own certificate is valid long enough.
+def certificates(names: Sequence[str], least: int) -> Iterator[Check]:
+    """Check that each of the host's own certificates is valid long enough.
 
     Args:
-        days: the fewest days that it must still be valid.
+        names: the names of the certificates.
+        least: the fewest seconds that they must still be valid.
     """
-    path = f"{TLS}/host.crt"
-    end = command("openssl", "x509", "-noout", "-enddate", "-in", path).strip()
-    yield expiry("certificate", end.removeprefix("notAfter="), days, time.time())
+    for name in names:
+        end = command("openssl", "x509", "-noout", "-enddate", "-in", f"{TLS}/{name}.crt").strip()
+        yield expiry(f"certificate {name}", end.removeprefix("notAfter="), least, time.time())
 
 
-def served(address: str, port: int, domain: str) -> Iterator[Check]:
-    """Check that a daemon serves the host's own certificate, which is valid and bears the domain.
+def served(address: str, port: int, domain: str, certificate: str) -> Iterator[Check]:
+    """Check that a daemon serves a certificate of the host, which is valid and bears the domain.
 
     A daemon that has not read the renewed certificate serves the old one.
 
@@ -257,6 +265,7 @@ def served(address: str, port: int, domain: str) -> Iterator[Check]:
         address: the daemon's address.
         port: the daemon's port.
         domain: the name that clients use.
+        certificate: the name of the certificate.
     """
     import ssl
 
@@ -265,26 +274,30 @@ def served(address: str, port: int, domain: str) -> Iterator[Check]:
         trusting().wrap_socket(connection, server_hostname=domain) as secure,
     ):
         shown = secure.getpeercert(binary_form=True)
-    path = f"{TLS}/host.crt"
+    path = f"{TLS}/{certificate}.crt"
     good = shown == ssl.PEM_cert_to_DER_cert(Path(path).read_text())
     words = "" if good else f"an older certificate than {path}; apply the states of this host"
     yield f"served to {domain}", good, words
 
 
-def expiry(what: str, end: str, days: int, now: float) -> Check:
-    """Judge the last day of a certificate.
+def expiry(what: str, end: str, least: int, now: float) -> Check:
+    """Judge the end of a certificate.
 
     Args:
         what: the name of the check.
         end: the end of the validity, as OpenSSL prints it: "Feb 26 07:32:05 2027 GMT".
-        days: the fewest days that it must still be valid.
+        least: the fewest seconds that it must still be valid.
         now: the time, in seconds.
     """
     import ssl
 
-    left = int((ssl.cert_time_to_seconds(end) - now) // 86_400)
-    words = f"valid for {left} more days" if left >= 0 else f"expired {-left} days ago"
-    return what, left >= days, words if left >= days else f"{words}; apply the states of this host"
+    left = ssl.cert_time_to_seconds(end) - now
+    number = abs(left) / 86_400
+    period = f"{int(number)} days" if number >= 2 else f"{int(abs(left) // 60)} minutes"
+    words = f"valid for {period} more" if left >= 0 else f"expired {period} ago"
+    if left >= least:
+        return what, True, words
+    return what, False, f"{words}; its renewal fails: systemctl status salina-certificates"
 
 
 def unit(name: str) -> Iterator[Check]:
@@ -380,7 +393,7 @@ def etcd(address: str, port: int) -> Iterator[Check]:
     etcd answers 200 only if there is a leader, no alarm (such as a full database), and if a read
     that needs the majority succeeds.
     """
-    status, body = get(address, port, "/health", tls=True)
+    status, body = get(address, port, "/health", caller="etcd")
     yield (
         "etcd",
         status == 200,
@@ -397,7 +410,7 @@ def patroni(address: str, port: int, maximum_lag: int, synchronous: bool) -> Ite
         maximum_lag: the most bytes that a replica may be behind.
         synchronous: whether the primary must have a synchronous standby.
     """
-    status, body = get(address, port, "/cluster", tls=True)
+    status, body = get(address, port, "/cluster", caller="host")
     if status != 200:
         yield "patroni", False, f"HTTP {status}"
         return
@@ -548,7 +561,7 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, disk, certificate, served, unit),
+        *(system, firewall, disk, certificates, served, unit),
         *(gluster, etcd, patroni, haproxy, agent, live),
     )
 }

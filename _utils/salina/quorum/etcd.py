@@ -8,12 +8,16 @@ voted for data that it has forgotten.
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from salina.common.https import Identity, host_port
 
 DATA = "/var/lib/etcd/default"
+CLIENTS_BY_NAME = "ETCD_CLIENT_CERT_ALLOWED_HOSTNAME"
+NO_LOGIN = "etcdserver: authentication is not enabled"
 JOIN = "/var/lib/etcd/join.env"
 """Exists only while this host joins: without data and without it, etcd does not start."""
 
@@ -49,24 +53,25 @@ def peer_url(quorum: dict[str, Any], address: str) -> str:
     return f"https://{host_port(address, quorum['peer_port'])}"
 
 
-def environment(quorum: dict[str, Any], identity: Identity) -> dict[str, str]:
+def environment(
+    quorum: dict[str, Any], server: Identity, peer: Identity, by_name: bool
+) -> dict[str, str]:
     """Return etcd's settings for one member, as environment variables.
 
-    Clients and peers need a certificate of the CA. Old revisions are compacted, because Patroni
-    writes one in each round and etcd would keep them all.
+    Peers need a certificate with the peers' common name, and clients one with the clients' name.
+    Old revisions are compacted, because Patroni writes one in each round and etcd would keep them
+    all.
 
     Args:
         quorum: the pillar of that name.
-        identity: the files of the host's certificate.
+        server: the files of the certificate for clients.
+        peer: the files of the certificate for the other members.
+        by_name: whether clients must have their name yet. In a fleet from before they get it with
+            the next apply of their hosts.
     """
     clients = client_url(quorum["address"], quorum["client_port"])
     peers = peer_url(quorum, quorum["address"])
-    files = {
-        "CLIENT_CERT_AUTH": "true",
-        "TRUSTED_CA_FILE": identity.ca,
-        "CERT_FILE": identity.certificate,
-        "KEY_FILE": identity.key,
-    }
+    allowed = {CLIENTS_BY_NAME: quorum["client_name"]} if by_name else {}
     return {
         "ETCD_NAME": quorum["name"],
         "ETCD_DATA_DIR": DATA,
@@ -74,13 +79,52 @@ def environment(quorum: dict[str, Any], identity: Identity) -> dict[str, str]:
         "ETCD_ADVERTISE_CLIENT_URLS": clients,
         "ETCD_LISTEN_PEER_URLS": peers,
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": peers,
-        **{f"ETCD_{key}": value for key, value in files.items()},
-        **{f"ETCD_PEER_{key}": value for key, value in files.items()},
+        **{f"ETCD_{key}": value for key, value in _files(server).items()},
+        **allowed,
+        **{f"ETCD_PEER_{key}": value for key, value in _files(peer).items()},
+        "ETCD_PEER_CERT_ALLOWED_CN": quorum["peer_name"],
         "ETCD_HEARTBEAT_INTERVAL": str(quorum["heartbeat_interval"]),
         "ETCD_ELECTION_TIMEOUT": str(quorum["election_timeout"]),
         "ETCD_AUTO_COMPACTION_MODE": "periodic",
         "ETCD_AUTO_COMPACTION_RETENTION": "1h",
     }
+
+
+def _files(identity: Identity) -> dict[str, str]:
+    return {
+        "CLIENT_CERT_AUTH": "true",
+        "TRUSTED_CA_FILE": identity.ca,
+        "CERT_FILE": identity.certificate,
+        "KEY_FILE": identity.key,
+    }
+
+
+def role_of(keys: str) -> dict[str, Any]:
+    """Return the permission to read and write all keys that begin with a text.
+
+    Source: etcd's API, `AuthRoleGrantPermissionRequest`. A range ends before the first key that
+    does not begin so.
+
+    Args:
+        keys: the text, which ends with `/`.
+    """
+    end = keys[:-1] + chr(ord(keys[-1]) + 1)
+    return {"permType": "READWRITE", "key": base64_of(keys), "range_end": base64_of(end)}
+
+
+def marks(scope: str, members: Iterable[str]) -> dict[str, str]:
+    """Return the keys with which database hosts say that their Patroni logs in: host -> key."""
+    return {member: f"/service/{scope}/login/{member}" for member in members}
+
+
+def unguarded(answer: Any) -> bool:
+    """Tell from etcd's answer to a login whether it wants none."""
+    return isinstance(answer, dict) and answer.get("error") == NO_LOGIN
+
+
+def base64_of(text: str) -> str:
+    """Return a text as etcd's JSON interface wants its keys and values."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def members(answer: Any) -> tuple[Member, ...]:

@@ -16,11 +16,16 @@ from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import NAME, flag, number, read, text
+from salina_fleet.schema.declare import NAME, flag, number, read, seconds, text
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import invalid, unknown
 
 T = TypeVar("T", bound=Tuning)
+
+
+LONG, LONG_WORDS = r"[0-9]{1,5}[mhd]", "a duration such as 90d, 12h or 30m"
+SHORTEST, LONGEST = 120.0, 825 * 86_400.0
+"""Seconds that a certificate may be valid; browsers accept no longer time."""
 
 
 class SettingsError(DataError):
@@ -68,21 +73,31 @@ class AutoscaleSettings(Tuning):
 class TlsSettings(Tuning):
     """The certificates of the hosts, which the fleet's own CA signs."""
 
-    days: int = number(90, 2, 825, "The days for which a host's certificate is valid.")
-    renew_days: int = number(
-        30, 1, 400, "A host renews its certificate when it is valid for fewer days."
+    lifetime: str = text(
+        "90d", LONG, LONG_WORDS, about="The time for which a host's certificate is valid."
+    )
+    renew: str = text(
+        "30d", LONG, LONG_WORDS, about="The time before its end at which a certificate is renewed."
     )
     ca_days: int = number(3650, 30, 7300, "The days for which the CA's certificate is valid.")
 
     @property
-    def least_days(self) -> int:
-        """Return the fewest days of a healthy host: half the time for a renewal is over."""
-        return max(1, self.renew_days // 2)
+    def least(self) -> int:
+        """Return the fewest seconds of a healthy host: half the time for a renewal is over."""
+        return int(seconds(self.renew) / 2)
+
+    @property
+    def every(self) -> int:
+        """Return the seconds between two looks at the certificates: five while one is due."""
+        return max(10, min(86_400, int(seconds(self.renew) / 10)))
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """A certificate is not due for renewal on the day it is issued."""
-        if self.renew_days >= self.days:
-            yield "renew_days", invalid(self.renew_days, f"less than days: {self.days}")
+        """A certificate is not due for renewal when it is issued."""
+        lifetime, renew = seconds(self.lifetime), seconds(self.renew)
+        if not SHORTEST <= lifetime <= LONGEST:
+            yield "lifetime", invalid(self.lifetime, "between 2m and 825d")
+        elif not SHORTEST / 2 <= renew < lifetime:
+            yield "renew", invalid(self.renew, f"between 1m and lifetime: {self.lifetime}")
 
 
 COMPONENTS: Mapping[str, type[Tuning]] = {

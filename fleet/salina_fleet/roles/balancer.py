@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina_fleet import edge
 from salina_fleet.model import addresses
-from salina_fleet.role import ANY, EXACTLY_ONE, Check, MasterData, Pillar, Role, Row, Tuning
+from salina_fleet.role import (
+    ANY,
+    EXACTLY_ONE,
+    SERVER,
+    Certificate,
+    Check,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+    Tuning,
+)
 from salina_fleet.roles import app
 from salina_fleet.schema.declare import duration, given, number, seconds
 from salina_fleet.schema.document import join
@@ -19,6 +30,8 @@ if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
+
+UNIT = "haproxy"
 
 KEYS = {
     "balancer": "HAProxy before the app hosts.",
@@ -32,6 +45,9 @@ KEYS = {
     "balancer.applications": "The applications.",
     "balancer.applications[].name": "The application's name, which is also its backend's name.",
     "balancer.applications[].domain": "The host name by which clients call the application.",
+    "balancer.applications[].certificate": (
+        "The name of its certificate in /etc/salina/tls, null without HTTPS."
+    ),
     "balancer.applications[].url": "The URL by which clients call the application.",
     "balancer.applications[].health": "The health check of the application.",
     "balancer.applications[].health.path": (
@@ -154,6 +170,7 @@ class Balancer(Role):
                         "name": one.name,
                         "domain": one.domain,
                         "url": fleet.topology.url(one),
+                        "certificate": public(one.name) if service.tls else None,
                         "edge": edge.application(one.name, data.definitions[one.definition]),
                         "health": dict(data.definitions[one.definition]["health"]),
                         "servers": [
@@ -178,9 +195,11 @@ class Balancer(Role):
         """All but one: the balancers that are up have all of the traffic."""
         return len(fleet.having(self.name)) - 1
 
-    def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
-        """Return the applications' domains: clients verify these."""
-        return [f"DNS:{one.domain}" for one in fleet.topology.applications.values()]
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """One for each domain; it tells clients nothing of the fleet or of other applications."""
+        for one in fleet.topology.applications.values() if fleet.topology.service.tls else ():
+            names = (f"DNS:{one.domain}",)
+            yield Certificate(public(one.name), names, (SERVER,), (UNIT,), common_name=one.domain)
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
@@ -208,8 +227,14 @@ class Balancer(Role):
         """Every server of every backend is up, and clients get the current certificate."""
         service = fleet.topology.service
         where = {"address": service.address, "port": service.https}
-        domains = (
-            [one.domain for one in fleet.topology.applications.values()] if service.tls else []
-        )
-        served = [Check("served", {**where, "domain": domain}) for domain in domains]
+        served = [
+            Check("served", {**where, "domain": one.domain, "certificate": public(one.name)})
+            for one in fleet.topology.applications.values()
+            if service.tls
+        ]
         return [Check("haproxy"), *served]
+
+
+def public(application: str) -> str:
+    """Return the name of the certificate with which clients reach an application."""
+    return f"public-{application}"

@@ -11,6 +11,9 @@ from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.role import (
     AT_LEAST_ONE,
+    CLIENT,
+    SERVER,
+    Certificate,
     Check,
     MasterData,
     Pillar,
@@ -20,7 +23,7 @@ from salina_fleet.role import (
     named,
     without,
 )
-from salina_fleet.roles.quorum import QuorumSettings
+from salina_fleet.roles.quorum import CLIENT_NAME, PATRONI, QuorumSettings
 from salina_fleet.schema.declare import Scalar, duration, flag, number, values
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
@@ -35,6 +38,9 @@ CLUSTER = "salina"
 NAME = "database"
 """The name by which an app host reaches the primary; every database certificate carries it."""
 
+UNIT = "patroni"
+"""The unit that holds PostgreSQL as well."""
+
 KEYS = {
     "database": "PostgreSQL under Patroni.",
     "database.scope": "The cluster's name.",
@@ -47,6 +53,9 @@ KEYS = {
     "database.quorum": "Address and port of every voter's etcd.",
     "database.parameters.NAME": "The value of the parameter, as PostgreSQL documents it.",
     "database.settings": "The other keys of pillar/settings/database.yaml.",
+    "database.etcd": "Patroni's login at the quorum.",
+    "database.etcd.username": "The name of its user.",
+    "database.etcd.password": "The password of its user.",
     "database.passwords": "The passwords of the cluster's own roles.",
     "database.passwords.superuser": "The password of the role `postgres`.",
     "database.passwords.replication": "The password of the role that replicas log in as.",
@@ -292,6 +301,10 @@ class Database(Role):
                 ],
                 **top,
                 "settings": settings,
+                "etcd": {
+                    "username": PATRONI,
+                    "password": data.secrets.get(secrets.ETCD_PATRONI),
+                },
                 "passwords": {
                     name: data.secrets.get(f"database-{name}")
                     for name in ("superuser", "replication", "rewind", "rest")
@@ -316,9 +329,14 @@ class Database(Role):
         """The replicas. Which host is the primary, the hosts say themselves."""
         return len(fleet.having(self.name)) - 1
 
-    def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
-        """Return the name under which app hosts verify the primary, whichever host it is."""
-        return [f"DNS:{NAME}"]
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """One with which PostgreSQL and Patroni serve, and one with which Patroni asks.
+
+        App hosts verify the primary by its role's name, whichever host it is.
+        """
+        here = (f"DNS:{host.id}", f"IP:{fleet.address(host, 'data')}")
+        yield Certificate("database", (*here, f"DNS:{NAME}"), (SERVER,), (UNIT,))
+        yield Certificate("host", (*here, f"DNS:{CLIENT_NAME}"), (CLIENT,), (UNIT,))
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
+from salina_fleet import secrets
+from salina_fleet.role import (
+    CLIENT,
+    LOOPBACK,
+    SERVER,
+    Certificate,
+    Check,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+    Tuning,
+)
 from salina_fleet.schema.declare import number
 from salina_fleet.schema.faults import invalid
 
@@ -17,6 +29,10 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Topology
 
 CLUSTER = "salina"
+CLIENT_NAME, PEER_NAME = "etcd-client", "etcd-peer"
+"""The names by which etcd recognises the certificates of its clients and of its peers."""
+PATRONI = "patroni"
+"""Patroni's user of etcd."""
 
 KEYS = {
     "quorum": "etcd, in which Patroni keeps who the primary is.",
@@ -25,6 +41,13 @@ KEYS = {
     "quorum.members": "All voters.",
     "quorum.members[].name": "The voter's id.",
     "quorum.members[].address": "The voter's address.",
+    "quorum.client_name": "The name in the certificates of etcd's clients.",
+    "quorum.peer_name": "The common name in the certificates of the voters.",
+    "quorum.passwords": "The passwords of etcd's users.",
+    "quorum.passwords.root": "The password of the user that manages etcd itself.",
+    "quorum.passwords.patroni": "The password of Patroni's user.",
+    "quorum.keys": "The keys that each of the other users may read and write.",
+    "quorum.keys.patroni": "The beginning of Patroni's keys.",
     "quorum.token": "A text that keeps two clusters apart which meet by mistake; it is not secret.",
 }
 """The meanings of the keys of its pillar."""
@@ -62,6 +85,7 @@ class Quorum(Role):
     links = ("data",)
     count = ((1, 3, 5), "the number of hosts with role quorum must be 1, 3 or 5")
     reads_key = True
+    reserved_ids = (CLIENT_NAME, PEER_NAME)
     settings: ClassVar = {"quorum": QuorumSettings}
     keys = KEYS
 
@@ -87,6 +111,13 @@ class Quorum(Role):
                 "address": fleet.address(host, "data"),
                 "members": fleet.listed(self.name, "data"),
                 # not a secret: it keeps two clusters apart that reach each other by mistake
+                "client_name": CLIENT_NAME,
+                "peer_name": PEER_NAME,
+                "passwords": {
+                    "root": data.secrets.get(secrets.ETCD_ROOT),
+                    PATRONI: data.secrets.get(secrets.ETCD_PATRONI),
+                },
+                "keys": {PATRONI: f"/service/{CLUSTER}/"},
                 "token": hashlib.sha256(own.encode()).hexdigest()[:16],
                 **asdict(fleet.settings[QuorumSettings]),
             }
@@ -96,9 +127,16 @@ class Quorum(Role):
         """A minority, since the voters decide by majority."""
         return (len(fleet.having(self.name)) - 1) // 2
 
-    def certificate_names(self, fleet: Fleet, host: Host) -> list[str]:
-        """Return the names by which etcdctl reaches the member on its own host."""
-        return ["DNS:localhost", f"IP:{LOOPBACK}"]
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """One for clients of the member, one for the other members; etcd reads both all the time.
+
+        The first is a client's as well, because etcd's JSON interface calls etcd itself with it.
+        """
+        address = f"IP:{fleet.address(host, 'data')}"
+        names = (f"DNS:{host.id}", "DNS:localhost", f"IP:{LOOPBACK}", address)
+        yield Certificate("etcd", (*names, f"DNS:{CLIENT_NAME}"), (SERVER, CLIENT))
+        peer = (f"DNS:{host.id}", address)
+        yield Certificate("etcd-peer", peer, (SERVER, CLIENT), common_name=PEER_NAME)
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

@@ -98,6 +98,10 @@ def text(default: str | None, pattern: str, words: str, about: str = "") -> Any:
     return given(_or_null(Text(pattern, words), default), default, about=about)
 
 
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+"""The seconds of each unit of a duration."""
+
+
 def duration(default: str, about: str = "") -> Any:
     """Return a field: a duration such as 500ms or 5s."""
     return text(default, DURATION, "a duration such as 500ms or 5s", about)
@@ -106,7 +110,7 @@ def duration(default: str, about: str = "") -> Any:
 def seconds(duration: str) -> float:
     """Return a duration in seconds: 0.5 for 500ms."""
     unit = duration.lstrip("0123456789")
-    return int(duration.removesuffix(unit)) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
+    return int(duration.removesuffix(unit)) * SECONDS[unit]
 
 
 def path(default: str, about: str = "") -> Any:

@@ -1,0 +1,91 @@
+"""The hosts' certificates: one for each purpose, and what the CA certifies in it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from salina_fleet import secrets
+from salina_fleet.fleet import Fleet
+from salina_fleet.model.settings import TlsSettings
+from salina_fleet.model.topology import Host
+from salina_fleet.role import Certificate, MasterData, Pillar
+from salina_fleet.roles import ROLES
+from salina_fleet.schema.declare import seconds
+
+EARLIER = timedelta(minutes=5)
+"""A certificate begins so long before it is signed, for a host whose clock is late."""
+TIME = "%Y-%m-%d %H:%M:%S"
+"""The form of x509_v2's times, which are in UTC."""
+
+KEYS = {
+    "tls": "The host's certificates, which the CA on the master signs.",
+    "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
+    "tls.certificates": "The certificates of the host, one for each purpose.",
+    "tls.certificates[].name": "The name of its files in /etc/salina/tls.",
+    "tls.certificates[].common_name": "Its common name.",
+    "tls.certificates[].names": "The subject alternative names that it must have.",
+    "tls.certificates[].uses": "Its purposes: `serverAuth` and `clientAuth`.",
+    "tls.certificates[].readers": "The units that reload when it is renewed.",
+    "tls.renew": "The seconds before its end at which a certificate is renewed.",
+    "tls.every": "The seconds between two looks at the certificates.",
+    "tls.group": "The group that may read the private keys.",
+}
+"""The meanings of the keys of the section, for docs/pillar.md."""
+
+
+def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
+    """Return the certificates of a host: those that the daemons of its roles need."""
+    return [one for role in host.roles for one in ROLES[role].certificates(fleet, host)]
+
+
+def pillar(data: MasterData, host: Host) -> Pillar:
+    """Return the section `tls` of a host's pillar."""
+    settings = data.fleet.settings[TlsSettings]
+    return {
+        "ca": data.secrets.get(secrets.CA_CERT),
+        "certificates": [
+            {
+                "name": one.name,
+                "common_name": one.common_name or host.id,
+                "names": list(one.names),
+                "uses": list(one.uses),
+                "readers": list(one.readers),
+            }
+            for one in certificates(data.fleet, host)
+        ],
+        "renew": int(seconds(settings.renew)),
+        "every": settings.every,
+        "group": "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root",
+    }
+
+
+def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[str, Any]:
+    """Return what the CA certifies of a host, in x509_v2's terms; the minion chooses nothing else.
+
+    Args:
+        fleet: all hosts.
+        host: the host.
+        name: the name of one of its certificates.
+        now: the time, in UTC.
+
+    Raises:
+        ValueError: the host has no such certificate.
+    """
+    found = {one.name: one for one in certificates(fleet, host)}
+    if name not in found:
+        known = ", ".join(found) or "it has none"
+        raise ValueError(f"{name} is not a certificate of {host.id}; choose one of: {known}")
+    wanted = found[name]
+    end = now + timedelta(seconds=seconds(fleet.settings[TlsSettings].lifetime))
+    return {
+        "CN": wanted.common_name or host.id,
+        "subjectAltName": list(wanted.names),
+        "basicConstraints": "critical, CA:false",
+        "keyUsage": "critical, digitalSignature",
+        "extendedKeyUsage": ", ".join(wanted.uses),
+        "subjectKeyIdentifier": "hash",
+        "authorityKeyIdentifier": "keyid",
+        "not_before": format(now - EARLIER, TIME),
+        "not_after": format(end, TIME),
+    }
