@@ -12,7 +12,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.common import file, pillars
-from salina.common.https import Identity, NoAnswer, call, host_port, identity
+from salina.common.https import Identity, NoAnswer, call, common_name, host_port, identity
 from salina.quorum import client, etcd
 
 __salt__: dict[str, Any]
@@ -258,19 +258,36 @@ def _caller() -> Identity:
     return identity(next(name for role, name in CLIENT_OF.items() if role in __pillar__))
 
 
-def _by_name() -> bool:
-    """Return whether etcd may insist on the clients' name: every client's certificate has it.
+def _by_name() -> list[str]:
+    """Return the settings by which etcd insists on the names of its clients and of its peers.
 
-    This is so in a new cluster, and after etcd wants a login, because the same apply of a database
-    host brings both. Once it is so, it stays.
+    In a new cluster it insists on both. A member from before insists on its peers' name when all of
+    them show it, because it refuses the others in both directions. It insists on its clients' name
+    when etcd wants a login, because the same apply of a database host brings both. Once it
+    insists, it goes on.
     """
+    both = [etcd.CLIENTS_BY_NAME, etcd.PEERS_BY_NAME]
     if not has_data():
-        return True
-    if Path(SETTINGS).exists() and etcd.CLIENTS_BY_NAME in Path(SETTINGS).read_text():
-        return True
+        return both
+    written = Path(SETTINGS).read_text() if Path(SETTINGS).exists() else ""
+    ready = {etcd.CLIENTS_BY_NAME: _wants_login, etcd.PEERS_BY_NAME: _peers_are_named}
+    return [setting for setting in both if setting in written or ready[setting]()]
+
+
+def _wants_login() -> bool:
     root = {"name": "root", "password": _pillar()["passwords"]["root"]}
     try:
         known, answer = client.login(_own(), _caller(), root)
     except NoAnswer:
         return False
     return known is not None and not etcd.unguarded(answer)
+
+
+def _peers_are_named() -> bool:
+    pillar = _pillar()
+    return all(
+        common_name(one["address"], pillar["peer_port"], identity("etcd-peer"))
+        == pillar["peer_name"]
+        for one in pillar["members"]
+        if one["name"] != pillar["name"]
+    )

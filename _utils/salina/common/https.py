@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import ssl
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,6 +51,28 @@ def with_login(caller: Identity, name: str, password: str) -> Identity:
     """Return a caller that logs in by HTTP's basic authentication."""
     token = base64.b64encode(f"{name}:{password}".encode()).decode()
     return replace(caller, authorization=f"Basic {token}")
+
+
+def common_name(address: str, port: int, caller: Identity, timeout: float = 5) -> str:
+    """Return the common name in the certificate that a server shows, or "" without an answer.
+
+    Args:
+        address: the server's address, which its certificate must bear.
+        port: its port.
+        caller: the certificate to show.
+        timeout: seconds for each step of the connection.
+    """
+    try:
+        context = ssl.create_default_context(cafile=caller.ca)
+        context.load_cert_chain(caller.certificate, caller.key)
+        with (
+            socket.create_connection((address, port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=address) as secure,
+        ):
+            shown: Any = secure.getpeercert() or {}
+    except OSError:
+        return ""
+    return str(dict(pair for part in shown.get("subject", ()) for pair in part)["commonName"])
 
 
 def host_port(address: str, port: int) -> str:

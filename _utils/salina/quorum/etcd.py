@@ -9,7 +9,7 @@ voted for data that it has forgotten.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from salina.common.https import Identity, host_port
 
 DATA = "/var/lib/etcd/default"
 CLIENTS_BY_NAME = "ETCD_CLIENT_CERT_ALLOWED_HOSTNAME"
+PEERS_BY_NAME = "ETCD_PEER_CERT_ALLOWED_CN"
 NO_LOGIN = "etcdserver: authentication is not enabled"
 JOIN = "/var/lib/etcd/join.env"
 """Exists only while this host joins: without data and without it, etcd does not start."""
@@ -54,7 +55,7 @@ def peer_url(quorum: dict[str, Any], address: str) -> str:
 
 
 def environment(
-    quorum: dict[str, Any], server: Identity, peer: Identity, by_name: bool
+    quorum: dict[str, Any], server: Identity, peer: Identity, by_name: Container[str]
 ) -> dict[str, str]:
     """Return etcd's settings for one member, as environment variables.
 
@@ -66,12 +67,12 @@ def environment(
         quorum: the pillar of that name.
         server: the files of the certificate for clients.
         peer: the files of the certificate for the other members.
-        by_name: whether clients must have their name yet. In a fleet from before they get it with
-            the next apply of their hosts.
+        by_name: which of CLIENTS_BY_NAME and PEERS_BY_NAME etcd insists on. In a fleet from before
+            the others get their names first.
     """
     clients = client_url(quorum["address"], quorum["client_port"])
     peers = peer_url(quorum, quorum["address"])
-    allowed = {CLIENTS_BY_NAME: quorum["client_name"]} if by_name else {}
+    allowed = {CLIENTS_BY_NAME: quorum["client_name"], PEERS_BY_NAME: quorum["peer_name"]}
     return {
         "ETCD_NAME": quorum["name"],
         "ETCD_DATA_DIR": DATA,
@@ -80,9 +81,8 @@ def environment(
         "ETCD_LISTEN_PEER_URLS": peers,
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": peers,
         **{f"ETCD_{key}": value for key, value in _files(server).items()},
-        **allowed,
         **{f"ETCD_PEER_{key}": value for key, value in _files(peer).items()},
-        "ETCD_PEER_CERT_ALLOWED_CN": quorum["peer_name"],
+        **{key: name for key, name in allowed.items() if key in by_name},
         "ETCD_HEARTBEAT_INTERVAL": str(quorum["heartbeat_interval"]),
         "ETCD_ELECTION_TIMEOUT": str(quorum["election_timeout"]),
         "ETCD_AUTO_COMPACTION_MODE": "periodic",
