@@ -128,7 +128,7 @@ def test_tls_of_today() -> None:
 
 def test_the_key_is_roots_alone() -> None:
     """O5: Only root can read the private key of the service."""
-    found = run("lb1", "stat", "-c", "%U:%G %a", "/etc/salina/tls/host.key")
+    found = run("lb1", "stat", "-c", "%U:%G %a", "/etc/salina/tls/public-crm.key")
     assert found.strip() == "root:root 600"
 
 

@@ -227,7 +227,7 @@ def test_s11_the_primary_lost_and_back(scene: Scene, how: str, bound: float) -> 
 
 def etcd_leader() -> str:
     """The host whose member leads the quorum."""
-    files = ["--cacert", "ca.crt", "--cert", "host.crt", "--key", "host.key"]
+    files = ["--cacert", "ca.crt", "--cert", "etcd.crt", "--key", "etcd.key"]
     for host in fleets.fleet().having("quorum"):
         url = f"https://{host.addresses['data']}:2379/v3/maintenance/status"
         command = ["env", "--chdir=/etc/salina/tls", "curl", "-s", *files, "-d", "{}", url]

@@ -124,7 +124,7 @@ def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
 MANAGED = "s/Managed by Salt/Managed by Salt still/"
 EVERYWHERE = {
     "renewed certificates": {
-        "pillar/settings/tls.yaml": "s/^days: 90/days: 91/; s/^renew_days: 30/renew_days: 90/"
+        "pillar/settings/tls.yaml": "s/^lifetime: 90d/lifetime: 91d/; s/^renew: 30d/renew: 90d/"
     },
     "a new minion configuration": {"salt/common/files/minion.conf": "$a # changed"},
     "every file of every host": {
@@ -140,7 +140,7 @@ EVERYWHERE = {
 def test_a_change_of_the_whole_fleet_reaches_the_users_as_nothing(change: str) -> None:
     """S12: All hosts apply at once what changes on all of them, and find nothing to do later."""
     everyone = ",".join(host.id for host in fleets.fleet().hosts.values())
-    serial = "openssl x509 -noout -serial -in /etc/salina/tls/host.crt"
+    serial = "openssl x509 -noout -serial -in /etc/salina/tls/public-crm.crt"
     before = shell("lb1", serial)
     with ExitStack() as changes, nobody_notices():
         for path, script in EVERYWHERE[change].items():

@@ -17,6 +17,7 @@ import pytest
 
 from lab.paths import CONTAINERS
 from salina_fleet import secrets
+from salina_fleet.certificates import certificates
 from tests import fleets
 from tests.lab import lab, tiers
 
@@ -25,7 +26,14 @@ pytestmark = pytest.mark.lab
 HOSTS = fleets.fleet().hosts
 [MASTER] = [host.id for host in fleets.fleet().having("master")]
 STORE = "/var/lib/salina/secrets"
-KEYS = ("/etc/salina/tls/host.key", "/etc/salt/pki/minion/minion.pem")
+#: host -> the files of its private keys
+KEYS = {
+    host.id: (
+        "/etc/salt/pki/minion/minion.pem",
+        *(f"/etc/salina/tls/{one.name}.key" for one in certificates(fleets.fleet(), host)),
+    )
+    for host in HOSTS.values()
+}
 #: role -> the files that hold secrets, and which.
 PLACES = {
     "app": {
@@ -35,7 +43,7 @@ PLACES = {
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
     "database": {
-        "/etc/patroni/patroni.yml": set(secrets.DATABASE),
+        "/etc/patroni/patroni.yml": {*secrets.DATABASE, secrets.ETCD_PATRONI},
         # written by Patroni for the replica's connection
         "/var/lib/postgresql/.pgpass-patroni": {"database-replication"},
     },
@@ -84,7 +92,9 @@ def canaries() -> Canaries:
     stored = (*fleets.secrets(), secrets.CA_KEY)
     values = {name: written(MASTER, f"{STORE}/{name}").read_text().strip() for name in stored}
     for host in HOSTS:
-        values |= {f"{path} of {host}": written(host, path).read_text().strip() for path in KEYS}
+        values |= {
+            f"{path} of {host}": written(host, path).read_text().strip() for path in KEYS[host]
+        }
     return Canaries(values)
 
 
@@ -115,7 +125,7 @@ def on_disk(host: str, canaries: Canaries) -> Found:
 
 def homes(host: str) -> Found:
     """The files of a host in which secrets belong."""
-    expected = {path: {f"{path} of {host}"} for path in KEYS}
+    expected = {path: {f"{path} of {host}"} for path in KEYS[host]}
     for role in HOSTS[host].roles:
         expected |= PLACES.get(role, {})
     if host == MASTER:
@@ -143,7 +153,7 @@ def test_s6_their_files_are_not_for_everyone() -> None:
     """S6, K4: Only the owner and at most one group can read a file that has a secret."""
     files = [written(host, path) for host in HOSTS for path in homes(host)]
     modes = {path: path.stat().st_mode for path in files if path.exists()}
-    assert len(modes) > len(KEYS) * len(HOSTS)
+    assert len(modes) > sum(map(len, KEYS.values()))
     assert [path for path, mode in modes.items() if mode & 0o007] == []
 
 

@@ -19,7 +19,7 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.lab.lab import run, shell
-from tests.lab.tiers import DATABASES, cluster, leader, sql
+from tests.lab.tiers import DATABASES, cluster, leader, secret, sql
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.proof]
 
@@ -32,15 +32,21 @@ Patroni.
 """
 
 KEY = """
-import json, subprocess, sys, time
+import json, ssl, subprocess, sys, time, urllib.request
 
 given = json.loads(sys.stdin.readline())
+tls = ssl.create_default_context(cafile="/etc/salina/tls/ca.crt")
+tls.load_cert_chain("/etc/salina/tls/host.crt", "/etc/salina/tls/host.key")
+
+def ask(path, body, **headers):
+    url, data = f"{given['url']}/{path}", json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)
+    return json.load(urllib.request.urlopen(request, timeout=10, context=tls))
 
 def delete_leader_key():
-    files = ["--cacert", "ca.crt", "--cert", "host.crt", "--key", "host.key"]
-    body = json.dumps({"key": "L3NlcnZpY2Uvc2FsaW5hL2xlYWRlcg=="})  # /service/salina/leader
-    command = ["curl", "-sSf", *files, "-d", body, given["url"]]
-    subprocess.run(command, cwd="/etc/salina/tls", check=True, stdout=subprocess.DEVNULL)
+    token = ask("auth/authenticate", given["login"])["token"]
+    key = "L3NlcnZpY2Uvc2FsaW5hL2xlYWRlcg=="  # /service/salina/leader
+    ask("kv/deleterange", {"key": key}, Authorization=token)
 
 """
 
@@ -87,7 +93,8 @@ print(json.dumps({"rows": rows, "alone": alone}))
 def python(host: str, script: str, **given: Any) -> str:
     """Run a script on a host, and return what it prints."""
     voter = fleets.fleet().having("quorum")[0].addresses["data"]
-    given["url"] = f"https://{voter}:2379/v3/kv/deleterange"
+    given["url"] = f"https://{voter}:2379/v3"
+    given["login"] = {"name": "patroni", "password": secret("etcd-patroni")}
     return run(host, "python3", "-c", script, given=json.dumps(given) + "\n")
 
 
