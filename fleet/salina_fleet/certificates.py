@@ -23,7 +23,7 @@ KEYS = {
     "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
     "tls.certificates": "The certificates of the host, one for each purpose.",
     "tls.certificates[].name": "The name of its files in /etc/salina/tls.",
-    "tls.certificates[].common_name": "Its common name.",
+    "tls.certificates[].common_name": "Its common name, or empty for none.",
     "tls.certificates[].names": "The subject alternative names that it must have.",
     "tls.certificates[].uses": "Its purposes: `serverAuth` and `clientAuth`.",
     "tls.certificates[].readers": "The units that reload when it is renewed.",
@@ -47,7 +47,7 @@ def pillar(data: MasterData, host: Host) -> Pillar:
         "certificates": [
             {
                 "name": one.name,
-                "common_name": one.common_name or host.id,
+                "common_name": _common_name(one, host),
                 "names": list(one.names),
                 "uses": list(one.uses),
                 "readers": list(one.readers),
@@ -78,9 +78,10 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
         raise ValueError(f"{name} is not a certificate of {host.id}; choose one of: {known}")
     wanted = found[name]
     end = now + timedelta(seconds=seconds(fleet.settings[TlsSettings].lifetime))
+    common_name = _common_name(wanted, host)
     return {
-        "CN": wanted.common_name or host.id,
-        "subjectAltName": list(wanted.names),
+        **({"CN": common_name} if common_name else {}),
+        "subjectAltName": [*([] if common_name else ["critical"]), *wanted.names],
         "basicConstraints": "critical, CA:false",
         "keyUsage": "critical, digitalSignature",
         "extendedKeyUsage": ", ".join(wanted.uses),
@@ -89,3 +90,7 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
         "not_before": format(now - EARLIER, TIME),
         "not_after": format(end, TIME),
     }
+
+
+def _common_name(certificate: Certificate, host: Host) -> str:
+    return host.id if certificate.common_name is None else certificate.common_name

@@ -55,8 +55,9 @@ class Certificate(NamedTuple):
     """A certificate that a host has for one purpose: /etc/salina/tls/NAME.crt, and NAME.key.
 
     `names`: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21. `uses`: of SERVER and
-    CLIENT. `common_name`: null stands for the host's id. `readers`: the units that read a renewed
-    certificate when they reload; a daemon that reads it for each connection is not among them.
+    CLIENT. `common_name`: None stands for the host's id, "" for none. `readers`: the units that
+    read a renewed certificate when they reload; a daemon that reads it for each connection is not
+    among them.
     """
 
     name: str

@@ -65,7 +65,8 @@ def signed(key: str = KEY, days: int = 90) -> bytes:
             {"names": [*NAMES, "IP:10.1.4.21"]},
             "they must be DNS:localhost, DNS:nas1, IP:10.1.4.21",
         ),
-        (signed(), CA, {"common_name": "s1"}, "it is for CN=nas1; it must be for CN=s1"),
+        (signed(), CA, {"common_name": ""}, "its subject is CN=nas1; it must be empty"),
+        (signed(), CA, {"common_name": "s1"}, "its subject is CN=nas1; it must be CN=s1"),
         (
             signed(),
             CA,

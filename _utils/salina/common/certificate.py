@@ -67,8 +67,8 @@ def faults(
         certificate: PEM, or None when there is none.
         key: the host's private key, PEM.
         ca: the CA's certificate, PEM.
-        wanted: its `common_name`, its subject alternative `names`, exactly these: ``DNS:nas1``, and
-            its `uses`: ``serverAuth``, ``clientAuth``.
+        wanted: its `common_name`, "" for none; its subject alternative `names`, exactly these:
+            ``DNS:nas1``; and its `uses`: ``serverAuth``, ``clientAuth``.
         now: the time, with a time zone.
         remaining: the seconds for which it must still be valid.
 
@@ -94,9 +94,10 @@ def faults(
     own = load_pem_private_key(key, password=None).public_key()
     if found.public_key().public_bytes(*public) != own.public_bytes(*public):
         reasons.append("it is for another key")
-    if found.subject.rfc4514_string() != f"CN={wanted['common_name']}":
-        subject = found.subject.rfc4514_string()
-        reasons.append(f"it is for {subject}; it must be for CN={wanted['common_name']}")
+    subject = f"CN={wanted['common_name']}" if wanted["common_name"] else ""
+    if found.subject.rfc4514_string() != subject:
+        actually = found.subject.rfc4514_string()
+        reasons.append(f"its subject is {actually or 'empty'}; it must be {subject or 'empty'}")
     for what, actual in (("names", names(found)), ("uses", uses(found))):
         if actual != frozenset(wanted[what]):
             reasons.append(f"its {what} are {_list(actual)}; they must be {_list(wanted[what])}")

@@ -332,11 +332,12 @@ class Database(Role):
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """One with which PostgreSQL and Patroni serve, and one with which Patroni asks.
 
-        App hosts verify the primary by its role's name, whichever host it is.
+        App hosts verify the primary by its role's name, whichever host it is. The second has no
+        common name: see the role quorum.
         """
         here = (f"DNS:{host.id}", f"IP:{fleet.address(host, 'data')}")
         yield Certificate("database", (*here, f"DNS:{NAME}"), (SERVER,), (UNIT,))
-        yield Certificate("host", (*here, f"DNS:{CLIENT_NAME}"), (CLIENT,), (UNIT,))
+        yield Certificate("host", (*here, f"DNS:{CLIENT_NAME}"), (CLIENT,), (UNIT,), common_name="")
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]

@@ -131,10 +131,12 @@ class Quorum(Role):
         """One for clients of the member, one for the other members; etcd reads both all the time.
 
         The first is a client's as well, because etcd's JSON interface calls etcd itself with it.
+        That interface refuses every client whose certificate has a common name, once it wants a
+        login: the name could be taken for the user's.
         """
         address = f"IP:{fleet.address(host, 'data')}"
         names = (f"DNS:{host.id}", "DNS:localhost", f"IP:{LOOPBACK}", address)
-        yield Certificate("etcd", (*names, f"DNS:{CLIENT_NAME}"), (SERVER, CLIENT))
+        yield Certificate("etcd", (*names, f"DNS:{CLIENT_NAME}"), (SERVER, CLIENT), common_name="")
         peer = (f"DNS:{host.id}", address)
         yield Certificate("etcd-peer", peer, (SERVER, CLIENT), common_name=PEER_NAME)
 
