@@ -29,6 +29,11 @@ NETWORK = "network"
 ALL = "all"
 """A row's target: every host."""
 LOOPBACK = "127.0.0.1"
+RESERVED_BELOW = 32768
+"""An app host reserves the ports below it for its services (decision 34).
+
+The kernel's own range for outgoing connections begins here (ip_local_port_range).
+"""
 
 SERVER, CLIENT = "serverAuth", "clientAuth"
 """The purposes of a certificate, as X.509's extended key usage names them."""

@@ -7,3 +7,4 @@ include:
   - application.source
   - application.directories
   - application.database
+  - application.ports

@@ -35,7 +35,6 @@ database-route-{{ file }}:
         - pkg: database-route-packages
         - file: tls-ca
 {% endfor %}
-# It has effect without a restart: systemd reads it when it stops the service.
 database-route-unit:
   file.managed:
     - name: /etc/systemd/system/pgbouncer.service.d/salina.conf

@@ -19,11 +19,11 @@ database-route-upgraded:
     - require:
         - service: database-route-service
 
-# Only a restart moves pgbouncer to another port.
+# Only a restart moves pgbouncer to another port, or gives it the capability to bind one.
 database-route-restarted:
   daemon.current:
     - name: pgbouncer
-    - files: [/etc/pgbouncer/pgbouncer.ini]
+    - files: [/etc/pgbouncer/pgbouncer.ini, /etc/systemd/system/pgbouncer.service.d/salina.conf]
     - restart: True
     - turn: app
     - require:

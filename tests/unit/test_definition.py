@@ -78,8 +78,9 @@ def test_versions_differ_in_data_only() -> None:
             'source.repository: "ext::sh -c evil" is not valid; must be a git URL: '
             "https://, ssh://, file:/// or USER@HOST:PATH",
         ),
-        ("port", True, "port: true is not valid; must be a number from 1 to 65535"),
-        ("live.port", 0, "live.port: 0 is not valid; must be a number from 1 to 65535"),
+        ("port", True, "port: true is not valid; must be a number from 1 to 32767"),
+        ("port", 32768, "port: 32768 is not valid; must be a number from 1 to 32767"),  # X8
+        ("live.port", 0, "live.port: 0 is not valid; must be a number from 1 to 32767"),
         ("live.path", None, "live.path: missing; must be a path such as /web/health"),
         ("health", None, "health: missing; must be a mapping"),
         ("uid", None, "uid: missing; must be a number from 100 to 65533"),
@@ -234,7 +235,7 @@ TEXTS: dict[str, tuple[bytes, tuple[str, ...]]] = {
         FILE.replace(b"port: 8069", b"port: 0\nport: 1"),
         (
             "port: is given twice (lines 8 and 9); remove one",
-            "port: 0 is not valid; must be a number from 1 to 65535",
+            "port: 0 is not valid; must be a number from 1 to 32767",
         ),
     ),
 }

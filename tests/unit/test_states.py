@@ -54,6 +54,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "quorum_users.required": ("login", 0),
     "quorum.joined": ("etcd", 0, []),
     "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
+    "reserved_ports.reserved": ("ports", 32768),
     "turn.ended": ("turn",),
     "ufw.enabled": ("firewall", True, "low"),
     "ufw.rules": ("rules", [], []),

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from salina_fleet.kind import Section
 from salina_fleet.kinds import KINDS
+from salina_fleet.role import RESERVED_BELOW
 from salina_fleet.schema import document
 from salina_fleet.schema.declare import derived, given, number, record
 from salina_fleet.schema.faults import Faults
@@ -86,7 +87,9 @@ class Live:
     """Long polling or websocket: requests below `path` go to `port` of the application."""
 
     path: str = given(URL_PATH, about="The path below which nginx sends requests to `live.port`.")
-    port: int = number(REQUIRED, 1, 65535, "The port of the application for these requests.")
+    port: int = number(
+        REQUIRED, 1, RESERVED_BELOW - 1, "The port of the application for these requests."
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ class Definition:
 
     kind: str = given(Choice(KINDS, "a kind"), about="The kind of the application.")
     source: Source = given(about="The origin of the code.")
-    port: int = number(REQUIRED, 1, 65535, "The port on which the application listens.")
+    port: int = number(
+        REQUIRED, 1, RESERVED_BELOW - 1, "The port on which the application listens."
+    )
     live: Live | None = given(
         Nullable(record(Live)),
         None,

@@ -10,7 +10,7 @@ from salina.application.odoo import LEAST_LIMIT
 from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
-from salina_fleet.role import LOOPBACK, Check, MasterData, Pillar, Role, Row, Tuning
+from salina_fleet.role import LOOPBACK, RESERVED_BELOW, Check, MasterData, Pillar, Role, Row, Tuning
 from salina_fleet.roles import database, storage
 from salina_fleet.roles.database import DatabaseSettings, RouteSettings
 from salina_fleet.roles.storage import StorageSettings
@@ -99,6 +99,9 @@ KEYS = {
     "app.secrets": "The application's own secrets.",
     "app.secrets.admin_password": "The password for Odoo's own administration of its databases.",
     "app.secrets.login_password": "The password of the first user, `admin`.",
+    "app.reserved_below": (
+        "The first port that every process may bind; those below it are for services only."
+    ),
     "app.data": "The application's directory on the shared volume.",
     "app.settings": "pillar/settings/app.yaml.",
 }
@@ -278,6 +281,7 @@ class App(Role):
                     "disks": ["/", "/tmp", "/var"],
                 },
                 "health_port": HEALTH_PORT,
+                "reserved_below": RESERVED_BELOW,
                 "others": len(fleet.serving(name)) > 1,
                 "secrets": {
                     "admin_password": data.secrets.get(secrets.own(name, "admin")),

@@ -14,6 +14,7 @@ from salina_fleet.role import (
     CLIENT,
     SERVER,
     Certificate,
+    RESERVED_BELOW,
     Check,
     MasterData,
     Pillar,
@@ -194,9 +195,12 @@ class RouteSettings(Tuning):
     last longer than `query_wait_timeout`, the time for which pgbouncer lets its clients wait.
     """
 
-    listen: int = number(5433, 1, 65535, "HAProxy's port on loopback.")
+    listen: int = number(5433, 1, RESERVED_BELOW - 1, "HAProxy's port on loopback.")
     pool_port: int = number(
-        6432, 1, 65535, "pgbouncer's port on loopback, to which the application connects."
+        6432,
+        1,
+        RESERVED_BELOW - 1,
+        "pgbouncer's port on loopback, to which the application connects.",
     )
     pool_size: int = number(
         25, 1, 1000, "The most connections to each database that one app host holds."

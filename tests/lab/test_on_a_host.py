@@ -1,0 +1,68 @@
+"""X8: what a user, or a daemon that was broken into, cannot do on a host of the running lab."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from salina.common import wait
+from tests import fleets
+from tests.lab.lab import run, shell
+from tests.lab.tiers import APPS, all_serve
+
+pytestmark = [pytest.mark.lab, pytest.mark.proof]
+
+ROUTE = fleets.pillar("s1")["database_route"]
+APP = fleets.pillar("s1")["app"]
+PORTS = [
+    *(APP["definition"]["port"], APP["definition"]["live"]["port"]),
+    *(ROUTE["listen"], ROUTE["pool_port"], APP["health_port"]),
+]
+"""The ports of an app host's services that are not below 1024."""
+
+BIND = """
+import json, socket, sys
+bound = []
+for port in json.loads(sys.argv[1]):
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind((address, port))
+                bound.append(f"{address} port {port}")
+            except PermissionError:
+                pass
+print(json.dumps(bound))
+"""
+
+
+def bound(host: str, ports: list[int], user: str = "nobody") -> list[str]:
+    """The ports that a user of a host gets."""
+    command = ["runuser", "-u", user, "--", "python3", "-", json.dumps(ports)]
+    found: list[str] = json.loads(run(host, *command, given=BIND))
+    return found
+
+
+@pytest.mark.parametrize("user", ["nobody", "www-data", "odoo"])
+def test_x8_nobody_takes_a_port_while_its_service_is_down(user: str) -> None:
+    """X8: While Odoo and pgbouncer are stopped, another user cannot listen at their ports.
+
+    Not even a process of their own users that systemd did not start.
+    """
+    host = APPS[-1]
+    run(host, "systemctl", "stop", "odoo", "pgbouncer")
+    try:
+        assert bound(host, PORTS, user) == []
+        assert bound(host, [40000], user)  # the attack works where nothing is reserved
+    finally:
+        run(host, "systemctl", "start", "pgbouncer", "odoo")
+    assert wait.until(all_serve, 120), "not all app hosts serve again"
+
+
+def test_x8_ports_stay_reserved_after_a_boot() -> None:
+    """X8: The boot's own service reserves the ports again."""
+    host, first = APPS[0], "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    shell(host, f"echo 1024 >{first}; systemctl restart systemd-sysctl")
+    assert run(host, "cat", first).strip() == "32768"
+    assert bound(host, PORTS) == []
