@@ -20,6 +20,34 @@ nginx-configuration:
     - require:
         - pkg: nginx-packages
 
+nginx-unit:
+  file.managed:
+    - name: /etc/systemd/system/nginx.service.d/salina.conf
+    - source: salt://nginx/files/unit.conf
+    - makedirs: True
+    - mode: '0644'
+    - require:
+        - pkg: nginx-packages
+
+nginx-unit-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: nginx-unit
+
+# Debian's logrotate creates files with this mode. nginx does it because of its unit, but its check by the
+# minion does not. The directory belongs to root: www-data must not replace a file by a link.
+nginx-logs:
+  file.directory:
+    - name: /var/log/nginx
+    - user: root
+    - group: adm
+    - dir_mode: '0755'
+    - file_mode: '0640'
+    - recurse: [mode, silent]
+    - require:
+        - file: nginx-configuration
+
 # Debian's first configuration listens on all addresses, and only a restart moves nginx to one address.
 nginx-listening:
   application.listening:
@@ -28,6 +56,7 @@ nginx-listening:
     - port: {{ app.port }}
     - require:
         - file: nginx-configuration
+        - module: nginx-unit-loaded
 
 nginx-service:
   service.running:
@@ -35,6 +64,8 @@ nginx-service:
     - enable: True
     - require:
         - application: nginx-listening
+        - module: nginx-unit-loaded
+        - file: nginx-logs
 
 nginx-upgraded:
   daemon.upgraded:
@@ -43,10 +74,20 @@ nginx-upgraded:
     - require:
         - service: nginx-service
 
+# nginx gets the settings of its unit only when it starts.
+nginx-restarted:
+  daemon.current:
+    - name: nginx
+    - restart: True
+    - turn: app
+    - files: [/etc/systemd/system/nginx.service.d/salina.conf]
+    - require:
+        - daemon: nginx-upgraded
+
 nginx-current:
   daemon.current:
     - name: nginx
     - turn: app
     - files: [/etc/nginx/nginx.conf]
     - require:
-        - daemon: nginx-upgraded
+        - daemon: nginx-restarted

@@ -66,3 +66,19 @@ def test_x8_ports_stay_reserved_after_a_boot() -> None:
     shell(host, f"echo 1024 >{first}; systemctl restart systemd-sysctl")
     assert run(host, "cat", first).strip() == "32768"
     assert bound(host, PORTS) == []
+
+
+def test_x8_nobody_reads_the_logs_of_nginx() -> None:
+    """X8: Another user reads no log of nginx, also after logrotate has begun new files."""
+    host = APPS[0]
+    for _ in range(2):
+        read = shell(
+            host,
+            "runuser -u nobody -- find /var/log/nginx -type f -readable; "
+            "runuser -u root -- find /var/log/nginx -type f -name '*-access.log' -readable",
+        )
+        assert read.splitlines() == [f"/var/log/nginx/{APP['kind']}-access.log"]  # root's own
+        run(host, "logrotate", "--force", "/etc/logrotate.d/nginx")
+        run(host, "curl", "-s", "-o", "/dev/null", f"http://{APP['address']}/")
+    written = f"test -s /var/log/nginx/{APP['kind']}-access.log"
+    assert wait.until(lambda: shell(host, f"{written} && echo yes", check=False) == "yes\n", 10)

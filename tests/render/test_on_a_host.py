@@ -72,3 +72,21 @@ def test_x8_other_roles_of_the_same_host_may_bind(whole: Minion) -> None:
     files = dict(whole.files())
     for unit in ("patroni.service", "etcd.service.d/salina.conf"):
         assert directives(files[f"/etc/systemd/system/{unit}"])["AmbientCapabilities"] == [BIND]
+
+
+def test_x8_nobody_else_reads_the_logs_of_nginx(app: Minion) -> None:
+    """X8: Existing files and those that nginx creates are closed; nginx restarts for its umask."""
+    files = dict(app.files())
+    assert directives(files["/etc/systemd/system/nginx.service.d/salina.conf"])["UMask"] == ["0027"]
+    logs = state(app, "nginx-logs")
+    assert (logs["name"], logs["file_mode"], logs["recurse"]) == (
+        *("/var/log/nginx", "0640"),
+        ["mode", "silent"],
+    )
+    assert (logs["user"], logs["group"], logs["dir_mode"]) == ("root", "adm", "0755")
+    restarted = state(app, "nginx-restarted")
+    assert restarted["files"] == ["/etc/systemd/system/nginx.service.d/salina.conf"]
+    assert (restarted["restart"], restarted["turn"]) == (True, "app")
+    names = [chunk["__id__"] for chunk in app.chunks]
+    assert names.index("nginx-configuration") < names.index("nginx-logs")
+    assert names.index("nginx-logs") < names.index("nginx-service")
