@@ -15,6 +15,7 @@ from typing import Any
 from salina_fleet import pillar as pillars
 from salina_fleet import secrets as salina_secrets
 from salina_fleet.fleet import Fleet
+from salina_fleet.kinds import KINDS
 from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
@@ -147,7 +148,9 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
     if "quorum" in here.roles:
         found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
     if here.application:
-        found |= {own(here.application, purpose) for purpose in salina_secrets.APPLICATION}
+        used = definition(topology(name).applications[here.application].definition)
+        purposes = ("database", *KINDS[used["kind"]].passwords(used))
+        found |= {own(here.application, purpose) for purpose in purposes}
     return found
 
 

@@ -7,7 +7,7 @@ docs/guides/add-an-application-kind.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet.schema.rules import Text
 
@@ -49,6 +49,17 @@ class Kind:
     """
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
+
+    def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the purposes of the passwords that its hosts need, besides the database's.
+
+        Args:
+            definition: the content of the application's file.
+
+        Returns:
+            Some of `salina_fleet.secrets.APPLICATION`.
+        """
+        return ()
 
     def conflicts(self, app: AppSettings, route: RouteSettings) -> Iterator[tuple[str, str]]:
         """Yield the faults of pillar/settings/app.yaml beside those of the way to the database.

@@ -14,7 +14,9 @@ node-once-{{ loop.index }}:
     - cwd: /opt/node/staging
     - env_file: /etc/node/steps
     - env: {PATH: '/opt/node/staging/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
+{%- if step.login_password %}
     - secrets: {LOGIN_PASSWORD: login_password}
+{%- endif %}
     - patience: {{ app.settings.wait }}
     - require:
         - application: application-database

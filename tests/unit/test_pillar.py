@@ -13,6 +13,7 @@ import pytest
 from salina_fleet import secrets
 from salina_fleet.certificates import signing_policy
 from salina_fleet.fleet import Fleet
+from salina_fleet.kinds import KINDS
 from salina_fleet.model import settings, topology
 from salina_fleet.pillar import UnknownMinion, select
 from tests import fleets
@@ -285,6 +286,33 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     assert public["names"] == ["DNS:crm.example"]
 
 
+@pytest.mark.parametrize(
+    ("application", "purposes"),
+    [
+        ("odoo-14.0", {"admin", "login"}),
+        ("odoo-19.0", {"admin", "login"}),
+        ("crm-2017", {"login"}),
+        ("sample-crm", {"login"}),
+    ],
+)
+def test_x8_an_app_host_has_no_password_that_it_does_not_use(
+    application: str, purposes: set[str]
+) -> None:
+    """X8, K4: A Node application has no administration of its own."""
+    pillar = fleets.pillar("s1", application=application)
+    assert set(pillar["app"]["secrets"]) == {f"{purpose}_password" for purpose in purposes}
+    own = {secrets.own("crm", purpose) for purpose in {"database", *purposes}}
+    assert set(re.findall(r"canary-(app-[a-z-]+)", json.dumps(pillar))) == own
+
+
+def test_x8_without_a_step_that_sets_it_a_host_has_no_login_password() -> None:
+    """X8, K4: The steps of a Node application say whether they set the login."""
+    content = fleets.definition("crm-2017")
+    steps = [{**step, "login_password": False} for step in content["node"]["once"]]
+    assert KINDS["node"].passwords(content) == ("login",)
+    assert KINDS["node"].passwords({"node": {"once": steps}}) == ()
+
+
 # Two applications
 
 
@@ -299,10 +327,8 @@ def test_two_applications_are_apart() -> None:
         assert (app["database"]["name"], app["database"]["user"]) == (name, name)
         assert app["data"] == f"/mnt/nas/{name}"
         assert [one["name"] for one in route["databases"]] == [name]
-        assert app["secrets"] == {
-            "admin_password": f"canary-app-{name}-admin",
-            "login_password": f"canary-app-{name}-login",
-        }
+        used = {"crm": ("admin", "login"), "shop": ("login",)}[name]
+        assert app["secrets"] == {f"{one}_password": f"canary-app-{name}-{one}" for one in used}
 
 
 def test_two_applications_at_the_database() -> None:

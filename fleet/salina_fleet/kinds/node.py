@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import flag, given, record
@@ -47,6 +48,11 @@ class Step:
         ListOf(ARGUMENT, once=False), about="The program and its arguments; no shell reads them."
     )
     each_revision: bool = flag(False, "Whether the step runs again for each revision.")
+    login_password: bool = flag(
+        False,
+        "Whether the step gets the generated password of the first user, as LOGIN_PASSWORD in its "
+        "environment.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +115,8 @@ class Node(Kind):
     name = "node"
     section = NodeSection
     steps_through_pgbouncer = True
+
+    def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
+        """The password of the first user, if a step sets it."""
+        steps = definition[self.name]["once"]
+        return ("login",) if any(step["login_password"] for step in steps) else ()

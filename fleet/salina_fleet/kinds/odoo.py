@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.application import odoo
 from salina_fleet.kind import LOCK, Kind, Section
@@ -112,6 +112,10 @@ class Odoo(Kind):
     section = OdooSection
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
+
+    def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its configuration has the first one, and a one-time step sets the second."""
+        return ("admin", "login")
 
     def conflicts(self, app: AppSettings, route: RouteSettings) -> Iterator[tuple[str, str]]:
         """Every process gets its sessions from pgbouncer, however many of them are busy."""

@@ -96,7 +96,7 @@ KEYS = {
     "app.database.password": "The role's password.",
     "app.database.host": "The address of pgbouncer: loopback.",
     "app.database.port": "The port of pgbouncer.",
-    "app.secrets": "The application's own secrets.",
+    "app.secrets": "The application's own secrets, if its kind and its steps use them.",
     "app.secrets.admin_password": "The password for Odoo's own administration of its databases.",
     "app.secrets.login_password": "The password of the first user, `admin`.",
     "app.reserved_below": (
@@ -284,8 +284,8 @@ class App(Role):
                 "reserved_below": RESERVED_BELOW,
                 "others": len(fleet.serving(name)) > 1,
                 "secrets": {
-                    "admin_password": data.secrets.get(secrets.own(name, "admin")),
-                    "login_password": data.secrets.get(secrets.own(name, "login")),
+                    f"{purpose}_password": data.secrets.get(secrets.own(name, purpose))
+                    for purpose in kind.passwords(definition)
                 },
                 "data": data_directory,
                 "settings": asdict(settings[AppSettings]),
