@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from salina.common import wait
 from tests import fleets
-from tests.lab.lab import run, shell
+from tests.lab import tiers
+from tests.lab.lab import apply, execute, run, shell
 from tests.lab.tiers import APPS, all_serve
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -82,3 +84,44 @@ def test_x8_nobody_reads_the_logs_of_nginx() -> None:
         run(host, "curl", "-s", "-o", "/dev/null", f"http://{APP['address']}/")
     written = f"test -s /var/log/nginx/{APP['kind']}-access.log"
     assert wait.until(lambda: shell(host, f"{written} && echo yes", check=False) == "yes\n", 10)
+
+
+def connected(host: str) -> subprocess.CompletedProcess[str]:
+    """Connect to the database with the application's password, past pgbouncer."""
+    server = f"host={ROUTE['name']} port={ROUTE['listen']} sslmode=verify-full"
+    place = f"{server} sslrootcert={ROUTE['ca']} user=crm dbname=crm"
+    script = f"read -r PGPASSWORD; export PGPASSWORD; psql -XAtqc 'SELECT 1' '{place}'"
+    return execute(host, "sh", "-ec", script, given=tiers.secret("app-crm-database") + "\n")
+
+
+def test_x8_a_role_cannot_use_up_postgresql() -> None:
+    """X8: A program with the application's password gets no more than the role's connections.
+
+    The test takes away all connections in place of opening hundreds. An apply gives them back.
+    """
+    primary = tiers.leader()
+    limit = fleets.pillar(primary)["database"]["applications"][0]["connections"]
+    shown = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'crm'"
+    assert tiers.sql(primary, shown) == str(limit)
+    assert connected(APPS[0]).stdout == "1\n"
+    tiers.sql(primary, "ALTER ROLE crm CONNECTION LIMIT 0")
+    try:
+        refused = connected(APPS[0])
+        assert refused.returncode and 'too many connections for role "crm"' in refused.stderr
+    finally:
+        apply(primary, "database")
+    assert tiers.sql(primary, shown) == str(limit)
+    assert connected(APPS[0]).stdout == "1\n"
+
+
+def test_x8_postgresql_logs_connections() -> None:
+    """X8: The journal says who connected, and for how long."""
+    primary = tiers.leader()
+    assert connected(APPS[0]).stdout == "1\n"
+
+    def logged() -> bool:
+        text = run(primary, "journalctl", "--unit", "patroni", "--since", "-2min", "--no-pager")
+        begun = "connection authorized: user=crm database=crm" in text
+        return begun and "disconnection: session time:" in text
+
+    assert wait.until(logged, 20)

@@ -68,6 +68,32 @@ def test_s6_max_connections_follow_from_the_pools(name: str, number: int) -> Non
     assert len(hosts) * each <= number - database.RESERVED
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_x8_one_role_leaves_the_others_their_connections(name: str) -> None:
+    """X8: A role has what its hosts' pools need, and never what the cluster reserves."""
+    fleet = fleets.fleet(name)
+    (first, *_) = fleet.having("database")
+    pillar = fleets.pillar(first.id, name)["database"]
+    route = fleet.settings[RouteSettings]
+    each = route.pool_size + route.postgres_pool_size + database.OWN_PATH
+    limits = {one["name"]: one["connections"] for one in pillar["applications"]}
+    for application, limit in limits.items():
+        hosts = [one for one in fleet.topology.everyone() if one.application == application]
+        assert limit == len(hosts) * each + database.ROLE_RESERVED
+    one_too_many = max(limits.values())
+    left = pillar["parameters"]["max_connections"] - one_too_many
+    others = sum(limit - database.ROLE_RESERVED for limit in limits.values())
+    others -= one_too_many - database.ROLE_RESERVED
+    assert left - others >= database.RESERVED - database.ROLE_RESERVED
+
+
+def test_x8_connections_are_logged_and_statements_are_not() -> None:
+    """X8: PostgreSQL logs who connects; the data of statements stay out of the log."""
+    parameters = fleets.pillar("bbdd1")["database"]["parameters"]
+    assert parameters["log_connections"] is parameters["log_disconnections"] is True
+    assert "log_statement" not in parameters
+
+
 def test_s6_a_given_number_of_connections_stays() -> None:
     """S6: The operator's own max_connections is the pillar's, if it is enough."""
     own = settings.parse({"database": {"parameters": {"max_connections": 500}}})

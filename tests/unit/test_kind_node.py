@@ -71,7 +71,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          f"{TEXT}"),
         ("node.once[0].command[1]", 3, f"3 is not valid; must be {TEXT}"),
         ("node.once[0].each_revision", "yes", '"yes" is not valid; must be true or false'),
-        ("node.once[0].user", "root", "unknown key; choose one of: name, command, each_revision, login_password"),
+        ("node.once[0].user", "root", "unknown key; choose one of: name, command, each_revision, "
+         "login_password"),
         ("node.once[1].name", "migrate", '"migrate" is repeated; must be listed once'),
         ("node.once[1].name", "Seed!", '"Seed!" is not valid; must be a name of small letters, '
          "digits and spaces"),

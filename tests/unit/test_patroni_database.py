@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from salina.database import roles, scram
 from salina.database.roles import Role
 
-APPLICATION = {"name": "crm", "user": "crm", "password": "canary-application", "clients": []}
-ROLE = Role("crm", "canary-application", frozenset({"rolcanlogin"}))
+APPLICATION = {
+    **{"name": "crm", "user": "crm", "password": "canary-application", "clients": []},
+    "connections": 105,
+}
+ROLE = Role("crm", "canary-application", frozenset({"rolcanlogin"}), 105)
 DONE = {"owner": "crm", "encoding": "UTF8", "collate": "C", "public": False}
 
 
-def present(password: str = "canary-application", **attributes: bool) -> dict[str, Any]:
+def present(
+    password: str = "canary-application", connections: int = 105, **attributes: bool
+) -> dict[str, Any]:
     columns = dict.fromkeys(roles.ATTRIBUTES, False) | {"rolcanlogin": True}
-    verifier = scram.verifier(password, iterations=1)
-    return {"crm": {"verifier": verifier} | columns | attributes}
+    known = {"verifier": scram.verifier(password, iterations=1), "connections": connections}
+    return {"crm": known | columns | attributes}
 
 
 def test_a_role_that_is_as_wanted_needs_nothing() -> None:
@@ -33,7 +38,7 @@ def test_a_new_role_may_log_in_and_nothing_else() -> None:
     assert (step.subject, step.change) == ("role crm", "created")
     assert step.sql.startswith(
         'CREATE ROLE "crm" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS '
-        "PASSWORD 'SCRAM-SHA-256$4096:"
+        "CONNECTION LIMIT 105 PASSWORD 'SCRAM-SHA-256$4096:"
     )
     assert "canary" not in step.sql
 
@@ -42,6 +47,29 @@ def test_a_role_that_may_too_much_is_put_right() -> None:
     """S6: A role that has too many privileges loses them."""
     [step] = roles.role_steps(present(rolsuper=True), [ROLE])
     assert "NOSUPERUSER" in step.sql and "PASSWORD" not in step.sql
+
+
+@pytest.mark.parametrize("limit", [-1, 70])
+def test_x8_a_role_gets_its_limit_of_connections(limit: int) -> None:
+    """X8: A role without a limit gets one, and a changed pool changes it."""
+    [step] = roles.role_steps(present(connections=limit), [ROLE])
+    assert step == (
+        "role crm",
+        "made CONNECTION LIMIT 105",
+        'ALTER ROLE "crm" CONNECTION LIMIT 105',
+    )
+
+
+def test_x8_the_clusters_own_roles_have_no_limit() -> None:
+    """X8: Replication and repair never wait for a free place."""
+    database = {
+        "passwords": dict.fromkeys(("superuser", "replication", "rewind"), "canary"),
+        "applications": [APPLICATION],
+    }
+    found = {role.name: role.connections for role in roles.roles(database)}
+    assert found == {"postgres": None, "replicator": None, "rewinder": None, "crm": 105}
+    sql = roles.state_query(list(found))
+    assert "'connections', rolconnlimit" in sql
 
 
 def test_a_changed_password_is_set_without_being_seen() -> None:

@@ -24,11 +24,16 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Role:
-    """A role: `attributes` are the true columns of `ATTRIBUTES`; None leaves them as they are."""
+    """A role of the cluster.
+
+    `attributes` are the true columns of `ATTRIBUTES`; None leaves them as they are. `connections`
+    is the most sessions that it has at the same time; None leaves them as they are.
+    """
 
     name: str
     password: str
     attributes: frozenset[str] | None
+    connections: int | None = None
 
 
 class Step(NamedTuple):
@@ -72,7 +77,12 @@ def roles(database: dict[str, Any]) -> list[Role]:
         Role("rewinder", passwords["rewind"], None),
     ]
     return own + [
-        Role(application["user"], application["password"], frozenset({"rolcanlogin"}))
+        Role(
+            application["user"],
+            application["password"],
+            frozenset({"rolcanlogin"}),
+            application["connections"],
+        )
         for application in database["applications"]
     ]
 
@@ -85,7 +95,8 @@ def state_query(names: list[str]) -> str:
         "SELECT json_build_object("
         "'replica', pg_is_in_recovery(), "
         "'roles', (SELECT coalesce(json_object_agg(rolname, json_build_object("
-        f"'verifier', rolpassword, {columns})), '{{}}') FROM pg_authid "
+        f"'verifier', rolpassword, 'connections', rolconnlimit, {columns})), '{{}}') "
+        "FROM pg_authid "
         f"WHERE rolname IN ({wanted})), "
         "'databases', (SELECT coalesce(json_object_agg(datname, json_build_object("
         "'owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding), "
@@ -111,12 +122,16 @@ def role_steps(current: dict[str, dict[str, Any]], wanted: list[Role]) -> list[S
         present = current.get(role.name)
         if present is None:
             flags = _flags(role.attributes or frozenset())
-            sql = f"CREATE ROLE {name} {flags} PASSWORD {_verifier(role)}"
+            limit = "" if role.connections is None else f"{_limit(role.connections)} "
+            sql = f"CREATE ROLE {name} {flags} {limit}PASSWORD {_verifier(role)}"
             steps.append(Step(subject, "created", sql))
             continue
         if not scram.matches(present["verifier"], role.password):
             sql = f"ALTER ROLE {name} PASSWORD {_verifier(role)}"
             steps.append(Step(subject, "password set", sql))
+        if role.connections not in (None, present["connections"]):
+            limit = _limit(role.connections)
+            steps.append(Step(subject, f"made {limit}", f"ALTER ROLE {name} {limit}"))
         if role.attributes is None:
             continue
         has = frozenset(column for column in ATTRIBUTES if present[column])
@@ -176,6 +191,10 @@ def script(steps: list[Step]) -> str:
 
 def _verifier(role: Role) -> str:
     return literal(scram.verifier(role.password))
+
+
+def _limit(connections: int | None) -> str:
+    return f"CONNECTION LIMIT {connections}"
 
 
 def _flags(attributes: frozenset[str]) -> str:

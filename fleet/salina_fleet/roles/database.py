@@ -66,6 +66,9 @@ KEYS = {
     "database.applications[].name": "The name of the application and of its database.",
     "database.applications[].user": "The role that owns the database.",
     "database.applications[].password": "The role's password.",
+    "database.applications[].connections": (
+        "The most connections that the role has at the same time."
+    ),
     "database.applications[].reaches": "The databases that the role may connect to.",
     "database.applications[].clients": (
         "The addresses of the app hosts from which the role logs in."
@@ -89,6 +92,9 @@ PARAMETERS: Mapping[str, Scalar] = {
     "wal_receiver_timeout": "5s",
     "password_encryption": "scram-sha-256",
     "log_min_duration_statement": 1000,
+    # who connects, from where, for how long; statements have data, so log_statement stays off
+    "log_connections": True,
+    "log_disconnections": True,
     "idle_in_transaction_session_timeout": "10min",
     # an app host that lost its power says nothing: its sessions, and their locks, end in 25 s
     "tcp_keepalives_idle": 10,
@@ -104,6 +110,8 @@ RESERVED = 20
 3 for superusers (superuser_reserved_connections), 3 for Patroni, 2 for pg_rewind and a new copy,
 4 for a backup, 8 for operators and monitoring. Replication uses max_wal_senders instead.
 """
+ROLE_RESERVED = 5
+"""The connections of an application's role beside those of its app hosts, for operators."""
 STEP = 3
 """The connections of a one-time step's command: two to its database, and one to `postgres`."""
 OWN_PATH = 1 + STEP
@@ -241,9 +249,23 @@ class RouteSettings(Tuning):
 
 def connections(topology: Topology, settings: Settings) -> int:
     """Return the connections that PostgreSQL needs while every pool is as large as it can be."""
+    return len(_clients(topology)) * _each(settings) + RESERVED
+
+
+def role_connections(topology: Topology, settings: Settings, application: str) -> int:
+    """Return the most connections of an application's role: those of its own hosts, and a few.
+
+    So an application that asks for more than its hosts' pools, or somebody with its password,
+    leaves the others and the cluster's own roles theirs.
+    """
+    own = [host for host in _clients(topology) if host.application == application]
+    return len(own) * _each(settings) + ROLE_RESERVED
+
+
+def _each(settings: Settings) -> int:
+    """Return the connections that one app host may hold."""
     route = settings[RouteSettings]
-    each = route.pool_size + route.postgres_pool_size + OWN_PATH
-    return len(_clients(topology)) * each + RESERVED
+    return route.pool_size + route.postgres_pool_size + OWN_PATH
 
 
 def _clients(topology: Topology) -> list[Host]:
@@ -318,6 +340,7 @@ class Database(Role):
                         "name": one.name,
                         "user": one.name,
                         "password": data.secrets.get(secrets.own(one.name, "database")),
+                        "connections": role_connections(fleet.topology, fleet.settings, one.name),
                         "reaches": [
                             one.name,
                             *KINDS[data.definitions[one.definition]["kind"]].databases,
