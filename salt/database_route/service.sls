@@ -19,6 +19,23 @@ database-route-upgraded:
     - require:
         - service: database-route-service
 
+{%- if 'balancer' not in pillar.host.roles %}
+
+# HAProxy gets the settings of its unit only when it starts. This host serves nobody in its turn. On a
+# balancer, where a restart would end the connections of users, it gets them at the next boot.
+database-route-haproxy:
+  daemon.current:
+    - name: haproxy
+    - restart: True
+    - turn: app
+    - files: [/etc/systemd/system/haproxy.service.d/salina.conf]
+    - require:
+        - daemon: haproxy-reloaded
+        - daemon: database-route-upgraded
+    - require_in:
+        - daemon: database-route-restarted
+{%- endif %}
+
 # Only a restart moves pgbouncer to another port, or gives it the capability to bind one.
 database-route-restarted:
   daemon.current:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -125,3 +126,79 @@ def test_x8_postgresql_logs_connections() -> None:
         return begun and "disconnection: session time:" in text
 
     assert wait.until(logged, 20)
+
+
+DAEMONS = {
+    "nginx": APPS[0],
+    "pgbouncer": APPS[0],
+    "odoo": APPS[0],
+    "haproxy": APPS[0],
+    "etcd": "nas1",
+    "patroni": "bbdd1",
+}
+"""A daemon -> a host that runs it."""
+WRITE = """
+for path in /etc /usr/local /opt /root /var/spool; do
+    if touch "$path/salina-attack" 2>/dev/null; then
+        rm "$path/salina-attack"; echo "$path"
+    fi
+done
+"""
+
+
+def main_pid(daemon: str, host: str) -> str:
+    """The main process of a daemon."""
+    return run(host, "systemctl", "show", "--property=MainPID", "--value", daemon).strip()
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_x8_a_daemon_reaches_only_what_it_needs(daemon: str) -> None:
+    """X8: Even root in a daemon's place writes no program and no configuration of the host."""
+    host = DAEMONS[daemon]
+    pid = main_pid(daemon, host)
+    status = run(host, "cat", f"/proc/{pid}/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
+    inside = run(host, "nsenter", "--target", pid, "--mount", "sh", "-es", given=WRITE)
+    assert inside.split() == []
+    assert run(host, "sh", "-es", given=WRITE).split()  # the attack works outside
+
+
+def test_x8_the_exposure_is_printed() -> None:
+    """X8: `systemd-analyze security` finds every daemon less exposed than 4 of 10."""
+    for daemon, host in DAEMONS.items():
+        said = run(host, "systemd-analyze", "security", "--no-pager", f"{daemon}.service")
+        summary = said.strip().splitlines()[-1]
+        print(f"{host}: {summary}")
+        assert float(re.search(r": ([0-9.]+) ", summary)[1]) < 4  # type: ignore[index]
+
+
+@pytest.mark.parametrize("host", [APPS[0], "lb1"])
+def test_x8_haproxy_reloads_in_its_sandbox(host: str) -> None:
+    """X8, S2: A reload starts a new worker of the same master, which keeps its sandbox."""
+    before = main_pid("haproxy", host)
+    run(host, "systemctl", "reload", "haproxy")
+    assert main_pid("haproxy", host) == before
+    assert run(host, "systemctl", "is-active", "haproxy").strip() == "active"
+    assert run(host, "journalctl", "-u", "haproxy", "-n", "50", "--no-pager")  # it still logs
+
+
+def test_x8_nginx_replaces_its_program_in_its_sandbox() -> None:
+    """X8, S12: An upgrade of the package hands over to a new master process."""
+    host = APPS[0]
+    before = main_pid("nginx", host)
+    run(host, "sh", "-ec", f"kill -USR2 {before}; sleep 1; kill -QUIT {before}")
+    assert wait.until(lambda: main_pid("nginx", host) not in ("0", before), 20)
+    url = f"http://{APP['address']}{APP['definition']['health']['path']}"
+    code = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {APP['domain']}"]
+    assert run(host, *code, url) == "200"
+    run(host, "systemctl", "restart", "nginx")
+
+
+def test_x8_pgbouncer_restarts_in_its_sandbox() -> None:
+    """X8, S12: It opens its port and its log again."""
+    host = APPS[-1]
+    run(host, "systemctl", "restart", "pgbouncer")
+    mode = run(host, "stat", "--format=%U", "/var/log/postgresql/pgbouncer.log").strip()
+    assert mode == "postgres"
+    assert wait.until(all_serve, 120), "not all app hosts serve again"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +93,82 @@ def test_x8_nobody_else_reads_the_logs_of_nginx(app: Minion) -> None:
     names = [chunk["__id__"] for chunk in app.chunks]
     assert names.index("nginx-configuration") < names.index("nginx-logs")
     assert names.index("nginx-logs") < names.index("nginx-service")
+
+
+#: A daemon -> its unit or drop-in, its capabilities, and the directories that it may write.
+SANDBOXES: dict[str, tuple[str, set[str], str]] = {
+    "nginx": (
+        "nginx.service.d/salina.conf",
+        {BIND, "CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL"},
+        "/run /var/cache /var/lib/nginx /var/log/nginx",
+    ),
+    "haproxy": (
+        "haproxy.service.d/salina.conf",
+        {BIND, "CAP_SETUID", "CAP_SETGID", "CAP_SYS_CHROOT", "CAP_DAC_OVERRIDE", "CAP_KILL"},
+        "/run",
+    ),
+    "pgbouncer": (
+        "pgbouncer.service.d/salina.conf",
+        {BIND},
+        "/run/postgresql /var/log/postgresql",
+    ),
+    "etcd": ("etcd.service.d/salina.conf", {BIND}, "/var/lib/etcd"),
+    "patroni": (
+        "patroni.service",
+        {BIND},
+        "/var/lib/postgresql /run/postgresql /var/log/postgresql",
+    ),
+}
+#: Directives that each of them has with the same value as the application.
+SHARED = (
+    *("LockPersonality", "NoNewPrivileges", "PrivateTmp", "ProtectClock", "ProtectControlGroups"),
+    *("ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "ProtectSystem", "RestrictAddressFamilies", "RestrictNamespaces"),
+    *("RestrictRealtime", "RestrictSUIDSGID", "SystemCallArchitectures"),
+)
+EXPOSURE = 3.5
+"""The greatest exposure that `systemd-analyze security` may find; without a sandbox it is 9.6."""
+
+
+@pytest.mark.parametrize("daemon", SANDBOXES)
+def test_x8_daemons_have_the_applications_sandbox(daemon: str, whole: Minion) -> None:
+    """X8: A daemon that was broken into has few capabilities and writes few directories."""
+    files = dict(whole.files())
+    place, capabilities, written = SANDBOXES[daemon]
+    application = directives(files["/etc/systemd/system/node.service"])
+    found = directives(files[f"/etc/systemd/system/{place}"])
+    assert {name: found.get(name) for name in SHARED} == {
+        name: application[name] for name in SHARED
+    }
+    assert set(found["CapabilityBoundingSet"][0].split()) == capabilities
+    assert found["ReadWritePaths"] == [written]
+    assert found["SystemCallFilter"][0].split()[0] == "@system-service"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")
+@pytest.mark.parametrize("daemon", SANDBOXES)
+def test_x8_systemd_finds_them_little_exposed(daemon: str, whole: Minion, tmp_path: Path) -> None:
+    """X8: `systemd-analyze security` says how much a unit may do, from 0 to 10."""
+    place, capabilities, _ = SANDBOXES[daemon]
+    unit = tmp_path / "etc/systemd/system" / place
+    unit.parent.mkdir(parents=True)
+    text = dict(whole.files())[f"/etc/systemd/system/{place}"]
+    user = "User=nobody\n" if capabilities == {BIND} else ""
+    if not place.endswith(".service"):  # the package's own unit sets a user and a command
+        base = tmp_path / f"etc/systemd/system/{daemon}.service"
+        base.write_text(f"[Service]\n{user}ExecStart=/bin/true\n")
+    unit.write_text(text)
+    ask = ["systemd-analyze", "security", "--offline=yes", f"--root={tmp_path}", "--no-pager"]
+    said = subprocess.run([*ask, f"{daemon}.service"], capture_output=True, text=True, check=True)
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", said.stdout)
+    assert found and float(found[1]) <= EXPOSURE, said.stdout
+
+
+def test_x8_haproxy_restarts_for_its_sandbox_where_nobody_notices(
+    app: Minion, whole: Minion
+) -> None:
+    """X8: An app host restarts HAProxy in its turn; a balancer reloads it and never restarts it."""
+    restarted = state(app, "database-route-haproxy")
+    assert (restarted["restart"], restarted["turn"]) == (True, "app")
+    assert restarted["files"] == ["/etc/systemd/system/haproxy.service.d/salina.conf"]
+    assert not [one for one in whole.chunks if one["__id__"] == "database-route-haproxy"]
