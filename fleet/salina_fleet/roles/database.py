@@ -12,9 +12,9 @@ from salina_fleet.kinds import KINDS
 from salina_fleet.role import (
     AT_LEAST_ONE,
     CLIENT,
+    RESERVED_BELOW,
     SERVER,
     Certificate,
-    RESERVED_BELOW,
     Check,
     MasterData,
     Pillar,
