@@ -185,8 +185,8 @@ def load(logging: str = "low") -> None:
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
     file.put(CONFIGURATION, text)
-    if any(ufw.unused(rules) for rules in _kernel()):
-        _run(INIT, "flush-all")  # ufw would load its chains, and leave them unused
+    if any(ufw.unused(rules) or ufw.closed_by_boot(rules) for rules in _kernel()):
+        _run(INIT, "flush-all")  # ufw would load its chains, and leave them unused or behind others
     _ufw("reload")  # unlike `ufw enable`, this completes a half loaded firewall
     _ufw("logging", logging)
     LOADED.touch()

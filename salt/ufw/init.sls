@@ -43,3 +43,23 @@ ufw-service:
     - name: ufw
     - require:
         - ufw: ufw-enabled
+
+# After that a boot looks whether the host is closed, and closes it if ufw did not.
+ufw-closed-program:
+  file.managed:
+    - name: /usr/local/sbin/salina-closed
+    - source: salt://ufw/files/closed
+    - mode: '0755'
+
+ufw-closed-unit:
+  file.managed:
+    - name: /etc/systemd/system/salina-closed.service
+    - source: salt://ufw/files/salina-closed.service
+    - mode: '0644'
+
+ufw-closed-at-boot:
+  service.enabled:
+    - name: salina-closed
+    - require:
+        - file: ufw-closed-program
+        - file: ufw-closed-unit

@@ -11,11 +11,12 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.lab import tiers
-from tests.lab.lab import apply, execute, run, shell
+from tests.lab.lab import apply, changes, execute, failures, run, salt, shell
 from tests.lab.tiers import APPS, all_serve
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
+HOSTS = fleets.fleet().hosts
 ROUTE = fleets.pillar("s1")["database_route"]
 APP = fleets.pillar("s1")["app"]
 PORTS = [
@@ -201,4 +202,39 @@ def test_x8_pgbouncer_restarts_in_its_sandbox() -> None:
     run(host, "systemctl", "restart", "pgbouncer")
     mode = run(host, "stat", "--format=%U", "/var/log/postgresql/pgbouncer.log").strip()
     assert mode == "postgres"
+    assert wait.until(all_serve, 120), "not all app hosts serve again"
+
+
+BROKEN = "/etc/systemd/system/ufw.service.d/attack.conf"
+
+
+def test_x8_a_host_whose_firewall_does_not_start_is_closed() -> None:
+    """X8, S7: Nobody reaches its daemons, the minion goes on, and an apply repairs the firewall."""
+    host, port = APPS[-1], "http://{}/".format(HOSTS[APPS[-1]].addresses["web"])
+
+    def reaches() -> bool:
+        asked = execute("lb1", "curl", "-s", "-o", "/dev/null", "--max-time", "2", port)
+        return asked.returncode == 0
+
+    broken = "[Service]\nExecStart=\nExecStart=/bin/false\n"
+    script = f"""
+        mkdir -p $(dirname {BROKEN}); cat >{BROKEN} <<EOF
+{broken}EOF
+        systemctl daemon-reload
+        systemctl stop ufw; /usr/lib/ufw/ufw-init flush-all
+        systemctl start ufw || true
+        systemctl restart salina-closed
+        rm -f /run/salina-ufw-loaded
+    """
+    assert reaches()
+    try:
+        shell(host, script)
+        assert not reaches()
+        assert salt(host, "test.ping") == {host: True}
+    finally:
+        shell(host, f"rm -f {BROKEN}; systemctl daemon-reload; systemctl reset-failed ufw")
+        found = apply(host, "ufw")
+    assert changes(found) and not failures(found)
+    assert reaches()
+    assert "salina-closed" not in run(host, "iptables", "-S")
     assert wait.until(all_serve, 120), "not all app hosts serve again"

@@ -57,6 +57,49 @@ def wait_for_volume(
     )
 
 
+@pytest.mark.parametrize(
+    ("policy", "failed", "rules"),
+    [("DROP", 1, 0), ("DROP", 0, 1), ("ACCEPT", 1, 1), ("ACCEPT", 0, 1)],
+)
+def test_x8_a_boot_closes_the_host_if_ufw_does_not(
+    files: dict[str, str], tmp_path: Path, policy: str, failed: int, rules: int
+) -> None:
+    """X8, S7: Not if ufw did; but if it failed half-way, or is not enabled at all.
+
+    `failed` is the exit code of `systemctl is-failed`, so 0 stands for a failure.
+    """
+    programs, given = tmp_path / "bin", tmp_path / "given"
+    programs.mkdir()
+    scripts = {"systemctl": f"exit {failed}"}
+    for tool in ("iptables", "ip6tables"):
+        scripts[tool] = f"echo '-P INPUT {policy}'"
+        scripts[f"{tool}-restore"] = f"cat >>{given}"
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", files["/usr/local/sbin/salina-closed"]],
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text = given.read_text() if given.exists() else ""
+    families = 2 if Path("/proc/net/if_inet6").exists() else 1
+    assert text.count(":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n") == rules * families
+    assert text.count("-A salina-closed -m conntrack --ctstate RELATED,ESTABLISHED") == (
+        rules * families
+    )
+    assert done.stderr.count("This host is closed") == rules * families
+
+
+def test_x8_a_boot_looks_after_ufw_and_before_the_network(files: dict[str, str]) -> None:
+    """X8: It waits for ufw and does not need it, so a restart of ufw stops nothing."""
+    unit = files["/etc/systemd/system/salina-closed.service"]
+    assert "\nAfter=ufw.service\n" in unit and "\nBefore=network-pre.target\n" in unit
+    assert not [word for word in ("Requires=", "BindsTo=", "PartOf=") if word in unit]
+
+
 def test_s4_the_wait_ends_when_the_volume_can_be_mounted(
     files: dict[str, str], programs: Path
 ) -> None:

@@ -145,6 +145,18 @@ def test_status() -> None:
         firewall.status("ERROR: problem running iptables")
 
 
+CLOSED = """\
+-P INPUT DROP
+-P FORWARD DROP
+-P OUTPUT ACCEPT
+-N salina-closed
+-A INPUT -j salina-closed
+-A salina-closed -i lo -j ACCEPT
+-A salina-closed -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+"""
+"""As iptables prints the rules of salt/ufw/files/closed."""
+
+
 class Ufw:
     """A ufw that remembers, in place of the command."""
 
@@ -161,13 +173,14 @@ class Ufw:
         self.booted = False  # since ufw was enabled
         self.jumps = True  # ufw adds them only when it adds its chains
         self.policy = "DROP"
+        self.closed = False  # by a boot, at which ufw did not start
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
         if command[0].endswith("tables"):
             return {"retcode": 0, "stdout": self.kernel(command[0]), "stderr": ""}
         if command == [module.INIT, "flush-all"]:
-            self.active, self.jumps = False, True
+            self.active, self.jumps, self.closed = False, True, False
             return {"retcode": 0, "stdout": "", "stderr": ""}
         if self.fails and self.fails in command:
             return {"retcode": 1, "stdout": "", "stderr": "ERROR: Bad port"}
@@ -175,6 +188,8 @@ class Ufw:
 
     def kernel(self, tool: str) -> str:
         """The kernel's rules; a comment stands for those that are not looked at."""
+        if self.closed:
+            return CLOSED
         if not self.active:
             return "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT"
         name = "ufw" if tool == "iptables" else "ufw6"
@@ -337,6 +352,18 @@ def test_rules_that_were_taken_out_of_the_kernel_are_loaded(
     assert again["changes"] == {"active": {"old": False, "new": True}}
     assert ufw.active and ufw.jumps and ufw.policy == "DROP"
     assert not state.enabled("e", False, "low")["changes"]
+
+
+def test_x8_an_apply_opens_a_host_that_a_boot_has_closed(ufw: Ufw) -> None:
+    """X8, K2: ufw replaces the rules of the boot, and does not stand behind them."""
+    state.enabled("e", False, "low")
+    ufw.active, ufw.closed = False, True
+    module.LOADED.unlink()  # as at each boot
+    again = state.enabled("e", False, "low")
+    assert again["result"] is True and again["changes"]
+    assert ufw.active and not ufw.closed
+    assert not state.enabled("e", False, "low")["changes"]
+    assert firewall.closed_by_boot(CLOSED) and not firewall.closed_by_boot(KERNEL)
 
 
 def test_chains_that_the_kernel_does_not_use() -> None:

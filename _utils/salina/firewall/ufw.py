@@ -15,6 +15,8 @@ from ipaddress import ip_network
 ANYWHERE = ("any", "0.0.0.0/0", "::/0")
 BUILTINS = ("INPUT", "OUTPUT", "FORWARD")
 """The kernel's own chains. Each begins with a jump to a chain of ufw."""
+BOOT = "salina-closed"
+"""The chain by which a boot closes the host while ufw does not."""
 CLOSED = ("INPUT", "FORWARD")
 """Those that drop a packet which no rule accepts."""
 
@@ -135,6 +137,15 @@ def unused(rules: str) -> list[str]:
         if f"-N {name}-before-{chain.lower()}" in lines
         and f"-A {chain} -j {name}-before-{chain.lower()}" not in lines
     ]
+
+
+def closed_by_boot(rules: str) -> bool:
+    """Tell whether a boot closed the host because ufw did not start (salt/ufw/files/closed).
+
+    Args:
+        rules: as for ``unused``.
+    """
+    return f"-N {BOOT}" in rules.splitlines()
 
 
 def closed(rules: str) -> bool:
