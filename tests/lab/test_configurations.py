@@ -26,6 +26,7 @@ UNITS = "/etc/systemd/system/"
 LOGROTATE = "/etc/logrotate.d/odoo"
 TMPFILES = "/etc/tmpfiles.d/salina-minion.conf"
 RULES = "/etc/ufw/before.rules"
+SYSCTL = "/etc/sysctl.d/60-salina-ports.conf"
 
 
 Files = Mapping[str, str]
@@ -196,9 +197,15 @@ CHECKS = {
         on_each("/etc/tmpfiles.d/", "systemd-tmpfiles", "--create", "--boot", "--prefix=/nowhere"),
         (TMPFILES, "r! ", "?! ", "Unknown command type '?'"),
     ),
+    "sysctl": Check(
+        "s1",
+        ("/etc/sysctl.d/",),
+        on_each("/etc/sysctl.d/", "sysctl", "--load"),
+        (SYSCTL, "port_start", "port_begin", "port_begin"),
+    ),
     "units of app hosts": units(
         "s1",
-        *("odoo.service", "node.service", "haproxy.service"),
+        *("odoo.service", "node.service", "haproxy.service", "nginx.service"),
         *("gluster-mountable.service", "gluster-mount-again.service"),
         "gluster-mount-again.timer",
         *("salina-health.socket", "salina-health.service", "pgbouncer.service"),
@@ -212,6 +219,7 @@ CHECKS = {
     "units of balancers": units(
         "lb1",
         *("salina-load.service", "haproxy.service", "salina-hosts.service"),
+        "salina-closed.service",
         spoilt=(
             f"{UNITS}salina-load.service",
             "Restart=always",
@@ -232,6 +240,7 @@ OTHERS = (
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
     "/usr/sbin/policy-rc.d",
+    "/usr/local/sbin/salina-closed",  # tests/render runs it
     "/usr/local/sbin/gluster-mount",  # tests/render and test_storage run these
 )
 

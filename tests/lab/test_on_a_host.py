@@ -26,7 +26,7 @@ PORTS = [
 """The ports of an app host's services that are not below 1024."""
 
 BIND = """
-import json, socket, sys
+import errno, json, socket, sys
 bound = []
 for port in json.loads(sys.argv[1]):
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
@@ -35,8 +35,9 @@ for port in json.loads(sys.argv[1]):
             try:
                 one.bind((address, port))
                 bound.append(f"{address} port {port}")
-            except PermissionError:
-                pass
+            except OSError as error:  # a host may have no IPv6
+                if error.errno not in (errno.EACCES, errno.EADDRNOTAVAIL):
+                    raise
 print(json.dumps(bound))
 """
 

@@ -116,7 +116,7 @@ SANDBOXES: dict[str, tuple[str, set[str], str]] = {
     "patroni": (
         "patroni.service",
         {BIND},
-        "/var/lib/postgresql /run/postgresql /var/log/postgresql",
+        "/var/lib/postgresql /run/postgresql -/var/log/postgresql",
     ),
 }
 #: Directives that each of them has with the same value as the application.
