@@ -255,7 +255,8 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     name = f"trial {uuid.uuid4().hex[:8]}"
     at = f"{name} at {lab.run(victim, 'cat', '/opt/node/production/.git/salina-revision').strip()}"
     command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
-    step = {"name": name, "command": command, "each_revision": True}
+    flags = {"each_revision": True, "login_password": False}
+    step = {"name": name, "command": command, **flags}
     found = lab.apply(victim, "application", node={"once": [step]})[victim]
     assert found["node-once-1"]["result"] is False
     assert "is not done" in found["node-once-1"]["comment"]

@@ -178,7 +178,8 @@ def mended() -> Iterator[None]:
 
 def step(*command: str) -> dict[str, Any]:
     """The file with one step."""
-    return {"node": {"once": [{"name": STEP, "command": list(command), "each_revision": False}]}}
+    flags = dict.fromkeys(("each_revision", "login_password"), False)
+    return {"node": {"once": [{"name": STEP, "command": list(command), **flags}]}}
 
 
 @pytest.mark.usefixtures("mended")
@@ -239,3 +240,30 @@ def test_s9_a_step_that_failed_is_tried_by_the_next_apply() -> None:
     assert applied(**step("false"))["node-once-1"]["result"] is False
     done = applied(**step("true"))["node-once-1"]
     assert (done["result"], done["changes"]) == (True, {"once": {"old": None, "new": STEP}})
+
+
+@pytest.mark.proof
+def test_x8_services_of_every_role_keep_their_ports() -> None:
+    """X8: With all roles on one host, each daemon opens its port again, and nobody else can."""
+    pillar = fleets.pillar("all", "one-host")
+    quorum, database, route = (pillar[name] for name in ("quorum", "database", "database_route"))
+    ports = {
+        "etcd": [quorum["client_port"], quorum["peer_port"]],
+        "patroni": [database["rest_port"], database["port"]],
+        "pgbouncer": [route["pool_port"]],
+        "node": [pillar["app"]["definition"]["port"]],
+    }
+
+    def silent(daemon: str) -> str:
+        listening = shell("all", "ss -Hltn | awk '{print $4}'").split()
+        found = {int(where.rpartition(":")[2]) for where in listening}
+        return "" if found >= set(ports[daemon]) else f"{daemon} does not listen at all its ports"
+
+    for daemon, numbers in ports.items():
+        run("all", "systemctl", "restart", daemon)
+        wait.clear(lambda daemon=daemon: silent(daemon), 120, daemon)  # type: ignore[misc]
+        for number in numbers:
+            bind = f"import socket; socket.socket().bind(('127.0.0.2', {number}))"
+            refused = lab.execute("all", "runuser", "-u", "nobody", "--", "python3", "-c", bind)
+            assert "PermissionError" in refused.stderr, (daemon, number)
+    wait.clear(lambda: "" if run("all", "curl", "-s", HEALTH) == "pass" else "no", 120, "the CRM")
