@@ -29,6 +29,8 @@ NETWORK = "network"
 ALL = "all"
 """A row's target: every host."""
 LOOPBACK = "127.0.0.1"
+UNPRIVILEGED = 1024
+"""The first port that every process may bind, unless the kernel is told another."""
 RESERVED_BELOW = 32768
 """An app host reserves the ports below it for its services (decision 34).
 

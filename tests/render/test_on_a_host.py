@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from salina_fleet.model import settings
 from tests import fleets
 from tests.render.minion import Minion
 
@@ -68,6 +69,15 @@ def test_x8_ports_are_reserved_after_the_services_may_bind_them(app: Minion) -> 
     assert names.index("ports-reserved") < names.index("ports-at-boot")
     boot = dict(app.files())["/etc/sysctl.d/60-salina-ports.conf"]
     assert re.search(r"^net\.ipv4\.ip_unprivileged_port_start = 32768$", boot, re.M)
+
+
+def test_x8_the_ports_can_be_given_back(tmp_path: Path) -> None:
+    """X8: A setting is for hosts with daemons that cannot get the capability."""
+    own = settings.parse({"app": {"reserve_ports": False}})
+    minion = Minion("s1", fleets.pillar("s1", own=own), tmp_path)
+    assert state(minion, "ports-reserved")["below"] == 1024
+    boot = dict(minion.files())["/etc/sysctl.d/60-salina-ports.conf"]
+    assert "net.ipv4.ip_unprivileged_port_start = 1024\n" in boot
 
 
 def test_x8_other_roles_of_the_same_host_may_bind(whole: Minion) -> None:

@@ -75,6 +75,19 @@ def reserved(test: bool = False, first: int = 1024, **modules: Any) -> dict[str,
     return ret
 
 
+def test_x8_given_back() -> None:
+    """X8: Without the setting, the kernel's own limit applies again."""
+    asked: list[int] = []
+    known: dict[str, Any] = {
+        "reserved_ports.first": lambda: 32768,
+        "reserved_ports.obstacles": lambda below: [],
+        "reserved_ports.reserve": asked.append,
+    }
+    found: Any = states("reserved_ports")
+    found.__salt__ = known
+    assert (found.reserved("ports", below=1024)["result"], asked) == (True, [1024])
+
+
 def test_k1_nothing_is_asked_when_the_ports_are_reserved() -> None:
     """X8, K1: The second apply looks at one number."""
     ret = reserved(first=32768)

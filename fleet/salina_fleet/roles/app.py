@@ -10,7 +10,17 @@ from salina.application.odoo import LEAST_LIMIT
 from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
-from salina_fleet.role import LOOPBACK, RESERVED_BELOW, Check, MasterData, Pillar, Role, Row, Tuning
+from salina_fleet.role import (
+    LOOPBACK,
+    RESERVED_BELOW,
+    UNPRIVILEGED,
+    Check,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+    Tuning,
+)
 from salina_fleet.roles import database, storage
 from salina_fleet.roles.database import DatabaseSettings, RouteSettings
 from salina_fleet.roles.storage import StorageSettings
@@ -156,6 +166,11 @@ class AppSettings(Tuning):
     rpc: bool = flag(
         False, "Whether clients reach the paths by which programs call an application."
     )
+    reserve_ports: bool = flag(
+        True,
+        f"Whether only services can listen on the ports below {RESERVED_BELOW} of an app host; "
+        f"otherwise every user can from {UNPRIVILEGED} on.",
+    )
     static_cache: int = number(
         60,
         0,
@@ -223,6 +238,7 @@ class App(Role):
         kind, source = KINDS[definition["kind"]], definition["source"]
         commit = data.revisions.commit(application.definition, source)
         password = data.secrets.get(secrets.own(name, "database"))
+        own = settings[AppSettings]
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         servers = [peer.id for peer in fleet.having("storage")]
         data_directory = f"{files.mount}/{name}"
@@ -281,7 +297,7 @@ class App(Role):
                     "disks": ["/", "/tmp", "/var"],
                 },
                 "health_port": HEALTH_PORT,
-                "reserved_below": RESERVED_BELOW,
+                "reserved_below": RESERVED_BELOW if own.reserve_ports else UNPRIVILEGED,
                 "others": len(fleet.serving(name)) > 1,
                 "secrets": {
                     f"{purpose}_password": data.secrets.get(secrets.own(name, purpose))
