@@ -52,6 +52,10 @@ KEYS = {
         "A regular expression for the name of the session's cookie, or null."
     ),
     "balancer.applications[].edge.same_site": "SameSite of cookies that have none.",
+    "balancer.applications[].edge.user_files": (
+        "A regular expression for the paths of users' files, in which browsers run nothing, or "
+        "null."
+    ),
     "balancer.applications[].edge.headers": "The headers to add to answers without them.",
     "balancer.applications[].edge.headers[].name": "The header's name.",
     "balancer.applications[].edge.headers[].value": "The header's value.",
@@ -104,6 +108,7 @@ def application(name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
         "request_headers": list(session["headers"]),
         "cookie": re.escape(cookie) if cookie else None,
         "same_site": definition["same_site"],
+        "user_files": "|".join(f"({path})" for path in definition["user_files"]) or None,
         "headers": headers(definition["headers"]),
     }
 

@@ -6,6 +6,7 @@
 include:
   - common.turn
   - application.settings
+  - odoo.data
 
 odoo-configuration:
   odoo.configured:
@@ -13,6 +14,7 @@ odoo-configuration:
     - user: odoo
     - require:
         - file: application-settings
+        - file: odoo-filestore
 
 # Only root may read this file: systemd reads it before it becomes the user odoo.
 odoo-environment-file:

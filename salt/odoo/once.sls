@@ -31,7 +31,7 @@ odoo-initialised:
         - application: application-database
         - odoo: odoo-configuration
         - python_environment: odoo-environment
-        - file: application-data
+        - file: odoo-files
         - file: odoo-addons
         - file: odoo-environment-file
 {% for step, script, variables in [

@@ -454,6 +454,7 @@ def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
 def test_uploads_are_on_the_volume(host: str) -> None:
     """S5: The directory into which the application writes uploads is on the shared volume."""
     data = shell(host, "sed -n 's/^data_dir *= *//p' /etc/odoo/odoo.conf").strip()
-    kind = run(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--target", data)
-    assert data.startswith("/mnt/nas/")
+    files = run(host, "readlink", "--canonicalize-existing", f"{data}/filestore").strip()
+    kind = run(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--target", files)
+    assert files.startswith("/mnt/nas/")
     assert kind.strip() == "fuse.glusterfs"

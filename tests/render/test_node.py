@@ -134,6 +134,27 @@ def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
     assert "e /var/cache/node/uploads - - - 1d" in cleaned
 
 
+@pytest.mark.parametrize("definition", ["crm-2017", "sample-crm"])
+def test_x2_nothing_that_node_loads_is_on_the_volume(
+    definition: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """X2: Only the uploads lead to the volume. A link never takes the place of a directory of the
+    checkout, because `file.symlink` replaces none without `force`.
+    """
+    pillar = fleets.pillar("s1", application=definition)
+    minion = Minion("s1", pillar, tmp_path_factory.mktemp(definition))
+    mount = pillar["files"]["mount"]
+    links = [chunk for chunk in minion.chunks if chunk["fun"] == "symlink"]
+    shared = [chunk for chunk in links if chunk["target"].startswith(mount)]
+    uploads = pillar["app"]["definition"]["node"]["uploads"]
+    assert [chunk["name"] for chunk in shared] == [f"/opt/node/production/{one}" for one in uploads]
+    assert not [chunk for chunk in links if chunk.get("force")]
+    unit = dict(minion.files())["/etc/systemd/system/node.service"]
+    [line] = [line for line in unit.splitlines() if line.startswith("WorkingDirectory=")]
+    assert mount not in line
+    assert mount not in minion.render(state(minion, "node-environment-file"))
+
+
 def test_the_lock_is_the_projects_or_the_checkouts_own(
     crm: Minion, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from salina.application import odoo
 from tests import fleets
 from tests.render.minion import Minion
 
@@ -60,6 +61,37 @@ def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
         assert step["env"]["PGSSLROOTCERT"] == "/etc/salina/tls/ca.crt"
         assert step["env"]["HOME"] == "/opt/odoo"
     assert "-steps" not in dict(newest.files())["/etc/pgbouncer/pgbouncer.ini"]
+
+
+@pytest.mark.parametrize("version", ["odoo-14.0", "odoo-19.0"])
+def test_x2_nothing_that_odoo_loads_is_on_the_volume(
+    version: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """X2: Odoo loads code from its addons and from `addons` of its data directory. The directory is
+    root's, and only the filestore in it leads to the volume.
+    """
+    pillar = fleets.pillar("s1", application=version)
+    minion = Minion("s1", pillar, tmp_path_factory.mktemp(version))
+    options = odoo.options(pillar["app"], 5)
+    data = state(minion, "odoo-data")
+    assert options["data_dir"] == data["name"] == "/var/lib/odoo"
+    assert (data["user"], data["group"], data["mode"]) == ("root", "odoo", "0750")
+    loaded = [*str(options["addons_path"]).split(","), data["name"]]
+    assert not [path for path in loaded if path.startswith(pillar["files"]["mount"])]
+    links = {chunk["name"]: chunk["target"] for chunk in minion.chunks if chunk["fun"] == "symlink"}
+    assert links == {"/var/lib/odoo/filestore": f"{pillar['app']['data']}/filestore"}
+    unit = dict(minion.files())["/etc/systemd/system/odoo.service"]
+    [writable] = [line for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
+    assert "/var/lib/odoo" not in writable
+
+
+def test_x2_a_running_odoo_finds_its_files_before_it_takes_its_settings(newest: Minion) -> None:
+    """X2, S5: An apply on a deployed host makes the link before Odoo restarts with it."""
+    names = [chunk["__id__"] for chunk in newest.chunks]
+    assert names.index("odoo-filestore") < names.index("odoo-configuration")
+    assert names.index("odoo-configuration") < names.index("odoo-reconfigured")
+    assert names.index("odoo-reconfigured") < names.index("application-data")
+    assert names.index("odoo-files") < names.index("odoo-initialised")
 
 
 def test_unit(newest: Minion) -> None:

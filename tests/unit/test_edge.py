@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import socket
 import ssl
@@ -593,3 +594,48 @@ def test_x5_a_definition_has_exceptions() -> None:
         "Content-Security-Policy": "frame-ancestors 'self'",
         "Permissions-Policy": "a=()",
     }
+
+
+UPLOADS = {
+    "odoo-14.0": ["/web/content/7", "/web/image/7/a.svg", "/WEB//%63ontent?id=7"],
+    "sample-crm": ["/uploads/a.html", "/%75ploads/a.svg"],
+}
+
+
+def test_x2_every_definition_names_the_uploads() -> None:
+    """X2: The definitions of one kind of application name the same paths."""
+    for name, paths in (("odoo-19.0", "odoo-14.0"), ("crm-2017", "sample-crm")):
+        found, same = (fleets.definition(one)["user_files"] for one in (name, paths))
+        assert found == same != []
+
+
+@needs_haproxy
+@pytest.mark.parametrize("definition", UPLOADS)
+def test_x2_a_browser_runs_nothing_in_an_upload(start: Any, definition: str) -> None:
+    """X2: A page is stored and not shown, and no script of it runs, whatever the application
+    says. Images are shown, and the application's own pages stay as they are.
+    """
+    here: Edge = start(definition=definition)
+    application = here.applications["crm"]
+    pages = ("text/html; charset=utf-8", "image/svg+xml", "application/xml")
+    dispositions = {
+        "": "attachment",
+        "inline; filename=a.html": "attachment; filename=a.html",
+        "attachment; filename=a.html": "attachment; filename=a.html",
+    }
+    for path, page, own in itertools.product(UPLOADS[definition], pages, dispositions):
+        application.headers = [("Content-Type", page), ("Content-Security-Policy", "script-src *")]
+        application.headers += [("Content-Disposition", own)] if own else []
+        headers = here.ask(path)[1]
+        found = dict(headers)
+        assert found["content-security-policy"].startswith("default-src 'none';")
+        assert Counter(name for name, _ in headers)["content-security-policy"] == 1
+        assert found["content-disposition"] == dispositions[own]
+        assert found["x-content-type-options"] == "nosniff"
+    application.headers = [("Content-Type", "image/png")]
+    assert "content-disposition" not in dict(here.ask(UPLOADS[definition][0])[1])
+    application.headers = [("Content-Type", "text/html")]
+    for path in ("/", "/web", "/web/binary/upload_attachment", "/web/contents", "/upload"):
+        found = dict(here.ask(path)[1])
+        assert "content-disposition" not in found
+        assert found["content-security-policy"] == "frame-ancestors 'self'"

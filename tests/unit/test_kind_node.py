@@ -43,7 +43,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node", None, "missing; must be a mapping"),
         ("odoo", {}, "unknown key; choose one of: kind, source, port, live, health, static, uid, "
          "database_login, logins, session, closed, rpc, same_site, headers, "
-         "node"),
+         "user_files, node"),
         ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),
         ("node.runtime", None, "missing; must be a mapping"),
@@ -90,6 +90,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.uploads[0]", "x/", '"x/" is not valid; must be a directory inside the checkout'),
         ("node.scratch[0]", "public/uploads", '"public/uploads" is also listed in uploads; choose '
          "another directory"),
+        ("node.uploads[0]", "node_modules", '"node_modules" contains code; choose a directory '
+         "without code"),
+        ("node.uploads[0]", "lib/node_modules/x", '"lib/node_modules/x" contains code; choose a '
+         "directory without code"),
+        ("node.scratch[0]", "bin", '"bin" contains code; choose a directory without code'),
         ("node.upload", "x", f"unknown key; choose one of: {KEYS}"),
     ],
 )  # fmt: skip

@@ -39,7 +39,7 @@ def test_o2_complete() -> None:
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
         "/opt/odoo/addons",
         "server_wide_modules": "base,web,salina_odoo14",
-        "data_dir": "/mnt/nas/crm",
+        "data_dir": "/var/lib/odoo",
         "db_host": "127.0.0.1",
         "db_port": "6432",
         "db_user": "crm",

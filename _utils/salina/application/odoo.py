@@ -13,6 +13,10 @@ from typing import Any
 
 HOME = "/opt/odoo"
 LOG = "/var/log/odoo/odoo.log"
+DATA = "/var/lib/odoo"
+"""Odoo imports modules from `addons` in this directory. So it is on the host itself and belongs to
+root; only its `filestore` leads to the volume (salt/odoo/data.sls).
+"""
 ROUNDS = 25_000
 """Of PBKDF2 with SHA-512, passlib's default. More would not make a random secret any safer."""
 SESSIONS = 2
@@ -56,7 +60,7 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     return {
         "addons_path": ",".join(addons_path(odoo["addons"])),
         "server_wide_modules": ",".join(odoo["server_wide_modules"]),
-        "data_dir": app["data"],
+        "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
         "db_host": database["host"],
         "db_port": database["port"],

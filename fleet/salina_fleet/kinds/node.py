@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from salina_fleet.kind import LOCK, Kind, Section
@@ -27,6 +28,8 @@ VARIABLE = Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")
 VALUE = Text(
     r"[^\"\\\x00\r\n]*", 'one line of text without " and \\, or a number', others=(int, float)
 )
+MODULES = "node_modules"
+"""The directories from which Node.js loads packages."""
 OURS = ("DATABASE_URL", "PATH", "PORT")
 """Variables of a Node application that this project sets."""
 
@@ -95,7 +98,7 @@ class NodeSection(Section):
     )
 
     def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        """Steps have different names; this project's variables and directories stay its own."""
+        """Steps differ in their names, no variable is one of ours, no shared directory has code."""
         names = [step.name for step in self.once]
         for place, name in enumerate(names):
             if name and name in names[:place]:
@@ -103,6 +106,13 @@ class NodeSection(Section):
         for name in OURS:
             if name in self.environment:
                 yield join("environment", name), "Salina sets this variable; remove it"
+        programs = {PurePosixPath(word) for word in self.start} if sound("start") else set()
+        for key, directories in (("uploads", self.uploads), ("scratch", self.scratch)):
+            for place, directory in enumerate(directories if sound(key) else ()):
+                path = PurePosixPath(directory)
+                if MODULES in path.parts or any(path in program.parents for program in programs):
+                    message = f"{show(directory)} contains code; choose a directory without code"
+                    yield f"{key}[{place}]", message
         for place, directory in enumerate(self.scratch):
             if directory in self.uploads and sound("scratch"):
                 message = f"{show(directory)} is also listed in uploads; choose another directory"

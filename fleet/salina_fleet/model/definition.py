@@ -197,6 +197,14 @@ class Definition:
             "null stands for none."
         ),
     )
+    user_files: tuple[str, ...] = given(
+        ListOf(LOCATION, least=0),
+        (),
+        about=(
+            "The paths of files that users have uploaded. Browsers run nothing in them; upper and "
+            "lower case are equal."
+        ),
+    )
     section: Section | None = derived(None)
 
     def to_dict(self) -> dict[str, Any]:
