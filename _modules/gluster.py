@@ -132,14 +132,14 @@ def faults(volume: str) -> list[str]:
     ]
 
 
-def restart_obstacle(volume: str, hosts: list[str]) -> str:
+def restart_obstacle(names: list[str], hosts: list[str]) -> str:
     """Return why no storage host may restart its GlusterFS now, or "".
 
-    After the restart of a host, its peers and the volume's clients need some seconds to connect to
+    After the restart of a host, its peers and the volumes' clients need some seconds to connect to
     it again. If the next host restarted before that, some of them would reach no majority.
 
     Args:
-        volume: the volume's name.
+        names: the volumes.
         hosts: all storage hosts.
 
     Returns:
@@ -147,7 +147,7 @@ def restart_obstacle(volume: str, hosts: list[str]) -> str:
         healed. While gluster refuses to answer, its refusal is the reason.
 
     CLI Example:
-        salt nas1 gluster.restart_obstacle nas '[nas1, nas2, nas3]'
+        salt nas1 gluster.restart_obstacle '[nas]' '[nas1, nas2, nas3]'
     """
     try:
         apart = [
@@ -156,10 +156,8 @@ def restart_obstacle(volume: str, hosts: list[str]) -> str:
             for peer in pool(host, "localhost" if host == __opts__["id"] else host)
             if not peer["connected"]
         ]
-        wrong = faults(volume)
-        bricks = volumes().get(volume, {"bricks": []})["bricks"]
-        clients = gluster.parse_clients(_gluster("volume", "status", volume, "clients"))
-        return "; ".join([*apart, *wrong, *gluster.cut_off(bricks, clients)])
+        wrong = [fault for name in names for fault in (*faults(name), *_cut_off(name))]
+        return "; ".join([*apart, *wrong])
     except CommandExecutionError as error:
         return str(error)
 
@@ -282,6 +280,13 @@ def brick_fault(brick: str, volume: str) -> str:
     return fault or _space_fault(path)
 
 
+def _cut_off(volume: str) -> list[str]:
+    """Return the faults between a volume's bricks and its clients."""
+    bricks = volumes().get(volume, {"bricks": []})["bricks"]
+    clients = gluster.parse_clients(_gluster("volume", "status", volume, "clients"))
+    return gluster.cut_off(bricks, clients)
+
+
 def _space_fault(path: Path) -> str:
     """Return that the file system of a brick's directory is full, or "" if it is not."""
     if not path.is_dir():
@@ -320,20 +325,20 @@ def mounted(path: str) -> dict[str, str]:
         path: a directory such as /mnt/nas.
 
     Returns:
-        `source`, `type`, and the `fault` that makes the mount unusable. The texts are empty if
-        nothing is mounted.
+        `source`, `type`, `options`, and the `fault` that makes the mount unusable. The texts are
+        empty if nothing is mounted.
 
     CLI Example:
         salt s1 gluster.mounted /mnt/nas
     """
-    source, kind = gluster.mounted(Path("/proc/mounts").read_text(), path)
+    source, kind, options = gluster.mounted(Path("/proc/mounts").read_text(), path)
     fault = ""
     if source:
         try:
             os.stat(path)
         except OSError as error:  # the client's process died: ENOTCONN
             fault = str(error)
-    return {"source": source, "type": kind, "fault": fault}
+    return {"source": source, "type": kind, "options": options, "fault": fault}
 
 
 def unconnected(path: str) -> list[str]:
@@ -397,6 +402,21 @@ def mount(path: str) -> str:
         _run("systemctl", "start", AGAIN)
     _run("systemctl", "start", "--no-block", unit)
     return unit
+
+
+def restrict(path: str) -> None:
+    """Give a mount the options `nosuid`, `nodev` and `noexec`. Its users notice nothing.
+
+    Args:
+        path: a directory such as /mnt/nas.
+
+    Raises:
+        CommandExecutionError: the kernel refused.
+
+    CLI Example:
+        salt s1 gluster.restrict /mnt/nas
+    """
+    _run("mount", "-o", ",".join(["remount", "bind", *gluster.FLAGS]), path)
 
 
 def _gluster(*words: str, server: str = "localhost") -> str:

@@ -163,7 +163,7 @@ def volume(
 @state.fails_plainly
 def current(
     name: str,
-    volume: str,
+    volumes: list[str],
     hosts: list[str],
     files: list[str],
     wait: int,
@@ -171,13 +171,13 @@ def current(
 ) -> dict[str, Any]:
     """Ensure that GlusterFS runs the program and has read the files that are on the disk.
 
-    Its service and this host's brick restart together, in the turn of this host. They restart only
+    Its service and this host's bricks restart together, in the turn of this host. They restart only
     while all storage hosts and clients are connected and nothing has to be healed. The next host
     gets its turn when all of this is true again.
 
     Args:
         name: the service.
-        volume: the volume's name.
+        volumes: the volumes' names.
         hosts: all storage hosts.
         files: the files that the service reads only at its start.
         wait: seconds to wait for the others, before the restart and after it.
@@ -200,7 +200,7 @@ def current(
 
     def obstacle() -> str:
         __salt__["turn.renew"]()
-        return str(__salt__["gluster.restart_obstacle"](volume, hosts))
+        return str(__salt__["gluster.restart_obstacle"](volumes, hosts))
 
     if turn:
         __salt__["turn.take"](turn, f"{name} has to restart")
@@ -216,8 +216,9 @@ def current(
 def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, Any]:
     """Ensure that a volume is mounted here, by its line in /etc/fstab. Wait until that is possible.
 
-    Salt's own `mount.mounted` mounts again whenever an option differs, and a mount does not show
-    the options of GlusterFS. So it would take the volume away from running applications.
+    A mount without `nosuid`, `nodev` and `noexec` gets these options at once, and its users notice
+    nothing. Salt's own `mount.mounted` mounts again whenever an option differs, and a mount does
+    not show the options of GlusterFS. So it would take the volume away from running applications.
 
     Args:
         name: the directory; systemd creates it.
@@ -237,9 +238,7 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         fault = f"{name}: {found['source']} is mounted here instead of volume {volume}"
         return state.result(name, False, f"{fault}; unmount it, then apply again")
     if found["source"] and not found["fault"]:
-        away = ", ".join(__salt__["gluster.unconnected"](name))
-        comment = f"{found['source']} is mounted" + (f"; not connected to {away}" if away else "")
-        return state.result(name, True, comment)
+        return _restricted(name, found)
     if not found["source"] and __salt__["file.directory_exists"](name):
         hidden = sorted(set(__salt__["file.readdir"](name)) - {".", ".."})
         if hidden:
@@ -261,6 +260,20 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
 
     waiting.clear(obstacle, wait, f"volume {volume} to be mountable")
     return state.result(name, True, "it was mounted", changes)
+
+
+def _restricted(name: str, found: dict[str, str]) -> dict[str, Any]:
+    """Return a state's result for a mounted volume, after it has got its restrictions."""
+    away = ", ".join(__salt__["gluster.unconnected"](name))
+    comment = f"{found['source']} is mounted" + (f"; not connected to {away}" if away else "")
+    loose = ",".join(gluster.loose(found["options"]))
+    if not loose:
+        return state.result(name, True, comment)
+    changes = {name: {"old": found["options"], "new": f"{found['options']},{loose}"}}
+    if __opts__["test"]:
+        return state.result(name, None, f"{comment}; it would get {loose}", changes)
+    __salt__["gluster.restrict"](name)
+    return state.result(name, True, f"{comment}; it got {loose}", changes)
 
 
 def _volume_plan(name: str, host: str, wanted: Volume) -> tuple[Volume | None, gluster.VolumePlan]:

@@ -1,11 +1,10 @@
-# The part of a storage host that needs no other host: its brick and its daemon.
+# The part of a storage host that needs no other host: its bricks and its daemon.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set storage = pillar.storage %}
-{%- set brick = storage.name ~ ":" ~ storage.brick %}
 
 gluster-brick-directory:
   file.directory:
-    - name: {{ storage.brick }}
+    - names: {{ storage.volumes | map(attribute='brick') | list | json }}
     - user: root
     - group: root
     - mode: '0755'
@@ -13,8 +12,11 @@ gluster-brick-directory:
 # Before glusterd starts, so that a host with an unusable directory never offers itself to the pool.
 gluster-brick:
   gluster.brick:
-    - name: {{ brick }}
-    - volume: {{ storage.volume.name }}
+    - names:
+{%- for volume in storage.volumes %}
+        - {{ storage.name }}:{{ volume.brick }}:
+            - volume: {{ volume.name }}
+{%- endfor %}
     - require:
         - file: gluster-brick-directory
 

@@ -1,4 +1,4 @@
-# A storage host: its brick, its membership of the trusted pool, and the volume over all bricks.
+# A storage host: its bricks, its membership of the trusted pool, and the volumes over all bricks.
 {%- set storage = pillar.storage %}
 include:
   - common.turn
@@ -14,20 +14,23 @@ gluster-pool:
 
 gluster-volume:
   gluster.volume:
-    - name: {{ storage.volume.name }}
+    - names:
+{%- for volume in storage.volumes %}
+        - {{ volume.name }}:
+            - replica: {{ volume.replica }}
+            - bricks: {{ volume.bricks | json }}
+            - options: {{ volume.options | json }}
+{%- endfor %}
     - host: {{ storage.name }}
-    - replica: {{ storage.volume.replica }}
-    - bricks: {{ storage.volume.bricks | json }}
-    - options: {{ storage.volume.options | json }}
     - wait: {{ storage.wait }}
     - require:
         - gluster: gluster-pool
 
-# It does not require the volume, whose own error already says what an operator must do.
+# It does not require the volumes, whose own error already says what an operator must do.
 gluster-current:
   gluster.current:
     - name: glusterd
-    - volume: {{ storage.volume.name }}
+    - volumes: {{ storage.volumes | map(attribute='name') | list | json }}
     - hosts: {{ storage.peers | json }}
     - files: [/etc/glusterfs/glusterd.vol]
     - wait: {{ storage.wait }}

@@ -1,4 +1,4 @@
-"""X2: attacks through the files that the app hosts share. All of them fail.
+"""X1, X2: attacks through the files that the app hosts share. All of them fail.
 
 Each test acts as a host, or as a process of the application, that an attacker has taken.
 """
@@ -11,8 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from salina.common import wait
+from salina.storage import gluster
 from tests import fleets
-from tests.lab.lab import execute, run, shell
+from tests.lab.lab import apply, execute, run, shell
+from tests.lab.traffic import Traffic
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
@@ -87,3 +90,58 @@ def test_s5_x2_every_host_works_on_the_same_files() -> None:
         assert shell("s2", f"{INSIDE} cat {file}").strip() == content
     finally:
         run("s1", "rm", "--force", file)
+
+
+@pytest.fixture
+def program() -> Iterator[str]:
+    """A program of root that s1 plants on the volume, with the right to become root."""
+    file = f"{PILLAR['files']['mount']}/{uuid.uuid4().hex}"
+    shell("s1", f"cp /usr/bin/id {file}; chown root:root {file}; chmod 4755 {file}")
+    yield file
+    run("s1", "rm", "--force", file)
+
+
+@pytest.mark.parametrize("host", ["s1", "s2"])
+def test_x1_a_planted_program_makes_nobody_root(host: str, program: str) -> None:
+    """X1: Nothing on the volume runs as a program, on no host and also not for the service."""
+    for user in ("nobody", KIND, "root"):
+        done = execute(host, "runuser", "-u", user, "--", program)
+        assert done.returncode and not done.stdout, done.stdout
+    inside = execute(host, "sh", "-c", f"{INSIDE} {program}")
+    assert inside.returncode and not inside.stdout, inside.stdout
+
+
+def test_x1_a_planted_device_opens_nothing() -> None:
+    """X1: Nobody can open a device file on the volume."""
+    device = f"{PILLAR['files']['mount']}/{uuid.uuid4().hex}"
+    try:
+        shell("s1", f"mknod {device} c 1 5; chmod 666 {device}")  # /dev/zero
+        assert execute("s2", "head", "--bytes=1", device).returncode
+    finally:
+        run("s1", "rm", "--force", device)
+
+
+def test_x1_a_mount_gets_its_restrictions_while_it_is_in_use() -> None:
+    """X1, S12: An apply restricts the mount of a deployed host, and no request fails."""
+    mount = PILLAR["files"]["mount"]
+    with Traffic() as traffic:
+        wait.clear(lambda: traffic.obstacle(0), 60, "the traffic to begin")
+        run("s1", "mount", "-o", "remount,bind,suid,dev,exec", mount)
+        states = apply("s1", "gluster.mount")["s1"]
+        begun = max(each.begun for each in traffic.requests())
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
+        assert traffic.failed() == []
+    assert states["files-mounted"]["result"] is True
+    assert states["files-mounted"]["changes"]
+    options = run("s1", "findmnt", "--noheadings", "--output", "OPTIONS", mount).strip()
+    assert {*gluster.FLAGS} <= {*options.split(",")}
+
+
+def test_x1_the_volume_knows_the_hosts_of_its_application() -> None:
+    """X1: GlusterFS itself refuses every other address, also where a firewall is open."""
+    volume = PILLAR["files"]["volume"]
+    allowed = run("nas1", "gluster", "--mode=script", "volume", "get", volume, "auth.allow")
+    hosts = fleets.fleet().hosts
+    assert hosts["s1"].addresses["data"] in allowed
+    assert hosts["bbdd1"].addresses["data"] not in allowed
+    assert "*" not in allowed.split()

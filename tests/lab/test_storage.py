@@ -162,6 +162,7 @@ def test_mounted_by_fstab(host: str) -> None:
     source, target, kind, options, *_ = line.split()
     assert (source, target, kind) == ("nas1:/nas", "/mnt/nas", "glusterfs")
     assert {"_netdev", "nofail", "backup-volfile-servers=nas2:nas3"} <= set(options.split(","))
+    assert {*gluster.FLAGS} <= set(options.split(","))
 
 
 def mounted(host: str) -> bool:

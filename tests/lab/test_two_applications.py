@@ -36,6 +36,7 @@ ADDRESS = fleets.topology(TOPOLOGY).service.address
 [POOL] = [pool for pool in fleets.topology(TOPOLOGY).pools.values() if pool.application == "shop"]
 NEW = "w4"
 VOLUME = "/mnt/nas/shop/public/uploads"
+VOLUMES = {"crm": "nas", "shop": "shop"}
 ASK = """
 import http.client, ssl
 
@@ -63,7 +64,7 @@ git push --quiet origin HEAD:refs/heads/second
 def failed() -> Iterator[list[str]]:
     """The fleet with a second application: what failed for the first one's users meanwhile.
 
-    A lab that stays afterwards is the first one's again; the database and the files remain.
+    A lab that stays afterwards is the first one's again; the database remains.
     """
     with Traffic() as traffic:
         wait_for([traffic], 60)
@@ -73,6 +74,10 @@ def failed() -> Iterator[list[str]]:
     yield traffic.failed()
     if not lab.OWN:
         up()
+        volume = "gluster --mode=script volume"
+        shell("nas1", f"{volume} stop shop force; {volume} delete shop")
+        for host in tiers.STORAGE:
+            shell(host, "rm -r /nas-shop")
 
 
 def definition(name: str) -> str:
@@ -158,10 +163,12 @@ def test_s6_a_role_may_nothing_in_the_other_database(name: str, other: str) -> N
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_s5_files_are_in_a_directory_of_its_own(name: str) -> None:
-    """S5: The application's hosts share its files, and the volume has the two directories only."""
+def test_s5_files_are_on_a_volume_of_its_own(name: str) -> None:
+    """S5: The application's hosts share its files, and see no others."""
     user, [one, other, *_] = fleets.definition(definition(name))["kind"], HOSTS[name]
-    assert set(lab.run(one, "ls", "/mnt/nas").split()) == set(HOSTS)
+    source = lab.run(one, "findmnt", "--noheadings", "--output", "SOURCE", "/mnt/nas").strip()
+    assert source.partition(":")[2] == f"/{VOLUMES[name]}"
+    assert lab.run(one, "ls", "/mnt/nas").split() == [name]
     assert lab.run(one, "stat", "--format=%U %a", f"/mnt/nas/{name}").split() == [user, "750"]
     file, content = f"/mnt/nas/{name}/test-{uuid.uuid4().hex}", uuid.uuid4().hex
     try:
@@ -169,6 +176,24 @@ def test_s5_files_are_in_a_directory_of_its_own(name: str) -> None:
         assert lab.run(other, "runuser", "-u", user, "--", "cat", file) == content
     finally:
         lab.run(one, "rm", "--force", file)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+def test_x1_a_host_cannot_mount_the_volume_of_another_application(name: str, other: str) -> None:
+    """X1: Root on a host of one application reads no file of the other, by no storage host."""
+    client, directory = HOSTS[name][0], "/run/salina-attack"
+    attack = f"""
+    mkdir -p {directory}
+    mount -t glusterfs nas1:/{VOLUMES[other]} {directory} || exit 0
+    ! mountpoint --quiet {directory} || ls -A {directory}
+    """
+    private = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    done = lab.execute(client, "timeout", "60", *private, "sh", "-c", attack)
+    assert done.stdout.strip() == "", done.stdout
+    for volume in VOLUMES.values():
+        options = lab.salt("nas1", "gluster.volumes")["nas1"][volume]["options"]
+        assert "auth.allow" in options
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -350,13 +350,22 @@ def test_volume_id() -> None:
 
 def test_mounted() -> None:
     mounts = "overlay / overlay rw 0 0\nnas1:/nas /mnt/nas fuse.glusterfs rw,relatime 0 0\n"
-    assert gluster.mounted(mounts, "/mnt/nas") == ("nas1:/nas", "fuse.glusterfs")
-    assert gluster.mounted(mounts, "/mnt") == ("", "")
+    assert gluster.mounted(mounts, "/mnt/nas") == ("nas1:/nas", "fuse.glusterfs", "rw,relatime")
+    assert gluster.mounted(mounts, "/mnt") == ("", "", "")
+
+
+def test_x1_a_mount_gives_nobody_rights() -> None:
+    """X1: Every mount has the three options, and a mount without one of them is known."""
+    assert {"nosuid", "nodev", "noexec"} == set(gluster.FLAGS)
+    assert gluster.loose("rw,nosuid,nodev,noexec,relatime") == []
+    assert gluster.loose("rw,nodev,relatime") == ["nosuid", "noexec"]
 
 
 def test_mount_options() -> None:
-    assert gluster.mount_options(HOSTS, "inet") == ["backup-volfile-servers=nas2:nas3"]
-    assert gluster.mount_options(["all"], "inet") == []
+    flags = [*gluster.FLAGS]
+    assert gluster.mount_options(HOSTS, "inet") == [*flags, "backup-volfile-servers=nas2:nas3"]
+    assert gluster.mount_options(["all"], "inet") == flags
     assert gluster.mount_options(["all"], "inet6") == [
-        "xlator-option=transport.address-family=inet6"
+        *flags,
+        "xlator-option=transport.address-family=inet6",
     ]

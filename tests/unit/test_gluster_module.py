@@ -131,11 +131,25 @@ def test_s12_a_storage_host_restarts_only_in_a_whole_tier(
     """S12: Hosts, clients and bricks are connected, and nothing has to be healed."""
     answers = Answers(pool=pool, status=clients, heal=heal, info="volume-started")
     module.__salt__ = {"cmd.run_all": answers}  # type: ignore[attr-defined]
-    found = module.restart_obstacle("nas", ["nas1", "nas2", "nas3"])
+    found = module.restart_obstacle(["nas"], ["nas1", "nas2", "nas3"])
     assert found.startswith(obstacle) and bool(found) == bool(obstacle)
     asked = [argv[3] for argv in answers.run if "pool" in argv]
     assert ["pool", "--remote-host=nas2", "--remote-host=nas3"][: len(asked)] == asked
     assert obstacle or len(asked) == 3
+
+
+def test_x1_a_mount_is_restricted_while_it_is_in_use(module: ModuleType) -> None:
+    """X1: The kernel changes the options of this mount, and GlusterFS does not mount it again."""
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> dict[str, Any]:
+        asked.append(argv)
+        return {"retcode": 0, "stdout": "", "stderr": ""}
+
+    module.__salt__ = {"cmd.run_all": run}  # type: ignore[attr-defined]
+    module.restrict("/mnt/nas")
+    [command] = asked
+    assert command[-4:] == ["mount", "-o", "remount,bind,nosuid,nodev,noexec", "/mnt/nas"]
 
 
 def test_brick_directory(module: ModuleType, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Pretended:
         self.listening = {"nas2", "nas3"}
         self.found: dict[str, Volume] = {}
         self.brick = ""
-        self.mount = {"source": "", "type": "", "fault": ""}
+        self.mount = {"source": "", "type": "", "options": "", "fault": ""}
         self.unconnected: list[str] = []
         self.unmountable = 0  # for how many tries
         self.content: list[str] = []
@@ -135,7 +135,8 @@ class Pretended:
             "gluster.mounted": lambda path: self.mount,
             "gluster.mount": self.mount_it,
             "gluster.unconnected": lambda path: self.unconnected,
-            "gluster.restart_obstacle": lambda volume, hosts: (
+            "gluster.restrict": lambda path: self._do("restrict", path),
+            "gluster.restart_obstacle": lambda volumes, hosts: (
                 self.obstacles.pop(0) if self.obstacles else ""
             ),
             "daemon.outdated": lambda name, files, reloads: self.outdated,
@@ -401,7 +402,7 @@ RESTART = [
 
 def current(gluster: Pretended, wait: int = 5, test: bool = False) -> Any:
     given = {"hosts": HOSTS, "files": [SETTINGS], "wait": wait, "turn": "storage"}
-    return apply(gluster, "current", "glusterd", "nas", test=test, **given)
+    return apply(gluster, "current", "glusterd", ["nas"], test=test, **given)
 
 
 @pytest.mark.parametrize("test", [False, True])
@@ -447,7 +448,9 @@ def test_s12_without_a_turn_the_daemon_does_not_restart(gluster: Pretended) -> N
 
 # The mount
 
-HERE = {"source": "nas1:/nas", "type": "fuse.glusterfs", "fault": ""}
+OPEN = "rw,relatime,user_id=0"
+CLOSED = f"{OPEN},nosuid,nodev,noexec"
+HERE = {"source": "nas1:/nas", "type": "fuse.glusterfs", "options": CLOSED, "fault": ""}
 
 
 def mounted(gluster: Pretended, wait: int = 5, test: bool = False) -> Any:
@@ -461,6 +464,16 @@ def test_mounted(gluster: Pretended, source: str, test: bool) -> None:
     gluster.mount = HERE | {"source": source}
     assert outcome(mounted(gluster, test=test)) == (True, {})
     assert gluster.calls == []
+
+
+def test_x1_a_mount_without_its_restrictions_gets_them(gluster: Pretended) -> None:
+    """X1, K3: At once, because nobody notices. A prediction changes nothing."""
+    gluster.mount = HERE | {"options": OPEN}
+    changes = {"/mnt/nas": {"old": OPEN, "new": CLOSED}}
+    assert outcome(mounted(gluster, test=True)) == (None, changes)
+    assert gluster.calls == []
+    assert outcome(mounted(gluster)) == (True, changes)
+    assert gluster.calls == [("restrict", "/mnt/nas")]
 
 
 def test_mounted_without_one_of_its_bricks(gluster: Pretended) -> None:

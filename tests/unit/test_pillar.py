@@ -16,6 +16,7 @@ from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import settings, topology
 from salina_fleet.pillar import UnknownMinion, select
+from salina_fleet.roles import storage as storage_role
 from tests import fleets
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -139,11 +140,14 @@ def test_storage() -> None:
     """S3: One volume `nas` over nas1 to nas3, replica 3, brick /nas, ping-timeout 5."""
     storage = fleets.pillar("nas2")["storage"]
     assert storage["name"] == "nas2"
-    assert storage["volume"] == {
+    [volume] = storage["volumes"]
+    assert volume == {
         "name": "nas",
+        "brick": "/nas",
         "replica": 3,
         "bricks": ["nas1:/nas", "nas2:/nas", "nas3:/nas"],
         "options": {
+            "auth.allow": ",".join(f"10.1.4.{n}" for n in (21, 22, 23, *range(11, 21))),
             "network.ping-timeout": "5",
             "performance.flush-behind": "off",
             "cluster.quorum-type": "auto",
@@ -156,11 +160,46 @@ def test_storage() -> None:
 def test_volume_options() -> None:
     """Options of the settings join the project's own, written as Gluster shows them."""
     own = settings.parse({"storage": {"options": {"performance.stat-prefetch": False}}})
-    options = fleets.pillar("nas1", own=own)["storage"]["volume"]["options"]
+    options = fleets.pillar("nas1", own=own)["storage"]["volumes"][0]["options"]
     assert options["performance.stat-prefetch"] == "off"
-    alone = fleets.pillar("all", "one-host")["storage"]["volume"]
+    [alone] = fleets.pillar("all", "one-host")["storage"]["volumes"]
+    address = fleets.fleet("one-host").hosts["all"].addresses["lan"]
     always = {"network.ping-timeout": "5", "performance.flush-behind": "off"}
-    assert (alone["replica"], alone["options"]) == (1, always)
+    assert (alone["replica"], alone["options"]) == (1, {**always, "auth.allow": address})
+
+
+def test_x1_each_application_has_a_volume_that_only_its_own_hosts_can_mount() -> None:
+    """X1: A volume names the storage hosts, and all hosts that its application can have."""
+    crm, shop = fleets.pillar("nas1", "two-applications")["storage"]["volumes"]
+    storage = [f"10.1.4.{n}" for n in (21, 22, 23)]
+    assert (crm["name"], crm["brick"]) == ("nas", "/nas")
+    assert (shop["name"], shop["brick"]) == ("shop", "/nas-shop")
+    assert shop["bricks"] == ["nas1:/nas-shop", "nas2:/nas-shop", "nas3:/nas-shop"]
+    for volume, first in ((crm, 11), (shop, 41)):
+        own = [f"10.1.4.{n}" for n in range(first, first + 10)]
+        assert volume["options"]["auth.allow"].split(",") == [*storage, *own]
+    assert fleets.pillar("s1", "two-applications")["files"]["volume"] == "nas"
+    assert fleets.pillar("w1", "two-applications")["files"]["volume"] == "shop"
+
+
+def test_x1_over_ipv6_a_volume_names_addresses_of_ipv6() -> None:
+    """X1: The same for IPv6."""
+    [volume] = fleets.pillar("nas1", "ipv6")["storage"]["volumes"]
+    addresses = volume["options"]["auth.allow"].split(",")
+    fleet = fleets.fleet("ipv6")
+    assert {fleet.address(host, "data") for host in fleet.having("app")} <= {*addresses}
+    assert all(":" in address for address in addresses)
+
+
+def test_x1_a_change_of_a_pool_changes_no_volume() -> None:
+    """X1, S10: The storage hosts judge no running client again when a host joins or leaves."""
+    fleet = fleets.fleet()
+    for members in (["s1"], ["s1", "s2", "s9"]):
+        changed = replace(fleet, members={"app": members})
+        application = changed.topology.default
+        assert storage_role.clients(changed, application) == storage_role.clients(
+            fleet, application
+        )
 
 
 def test_without_storage() -> None:

@@ -35,7 +35,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "daemon.upgraded": ("nginx",),
     "database.present": ("roles", 0),
     "gluster.brick": ("nas1:/nas", "nas"),
-    "gluster.current": ("glusterd", "nas", HOSTS, [], 0),
+    "gluster.current": ("glusterd", ["nas"], HOSTS, [], 0),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
     "gluster.peers": ("pool", "nas1", HOSTS, 0),
     "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),

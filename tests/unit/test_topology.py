@@ -163,7 +163,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application with an unknown key": (
         put("applications.crm.port", 80),
-        "applications.crm.port: unknown key; choose one of: domain, definition",
+        "applications.crm.port: unknown key; choose one of: domain, definition, volume",
     ),
     "domain with a slash": (
         put("applications.crm.domain", "crm/example"),
@@ -464,6 +464,16 @@ SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
     "domains are the same": (
         put("applications.shop.domain", "crm.example"),
         "applications.shop.domain: crm.example is already used by crm; choose another domain",
+    ),
+    "volumes are the same": (
+        drop("applications.shop.volume"),
+        "applications.shop.volume: nas is already used by crm; give shop a volume of its own: "
+        "`volume: NAME`",
+    ),
+    "volume is no name": (
+        put("applications.shop.volume", "a/b"),
+        'applications.shop.volume: "a/b" is not valid; must be a name of letters, digits and _, '
+        "or null",
     ),
     "pool does not say which": (
         drop("pools.shop.application"),
@@ -1039,8 +1049,9 @@ def good(draw: st.DrawFn) -> Data:
             name: {
                 "domain": f"{name.replace('_', '-')}x.{draw(domains)}",
                 "definition": draw(st.sampled_from(["odoo-14.0", "odoo-19.0", "crm"])),
+                **({"volume": name} if number else {}),
             }
-            for name in applications
+            for number, name in enumerate(applications)
         },
         "networks": {name: cidr.format(place) for name, place in places.items()},
         "links": links,

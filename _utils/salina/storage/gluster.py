@@ -16,6 +16,8 @@ JOINED, REJECTED = (
     6,
 )  # states of a peer (glusterd-sm.h); all others are on the way to one of them
 
+FLAGS = ("nosuid", "nodev", "noexec")
+"""Options of every mount: what one app host writes must give nobody rights on another host."""
 NO_REASON = "gluster gave no reason"
 
 # Refusals that pass by themselves: another host's command holds the lock, or the hosts don't all
@@ -456,14 +458,23 @@ def parse_volume_id(text: str) -> str:
     return ""
 
 
-def mounted(mounts: str, path: str) -> tuple[str, str]:
-    """Return the source and the type of the last mount at a path in /proc/mounts, or two ""."""
-    found = ("", "")
+def mounted(mounts: str, path: str) -> tuple[str, str, str]:
+    """Return the source, type and options of the last mount at a path in /proc/mounts, or ""."""
+    found = ("", "", "")
     for line in mounts.splitlines():
-        source, target, kind = line.split()[:3]
+        source, target, kind, options = line.split()[:4]
         if target == path:
-            found = (source, kind)
+            found = (source, kind, options)
     return found
+
+
+def loose(options: str) -> list[str]:
+    """Return which of `FLAGS` a mount does not have.
+
+    Args:
+        options: the mount's options in /proc/mounts.
+    """
+    return [flag for flag in FLAGS if flag not in options.split(",")]
 
 
 def connected(text: str) -> bool:
@@ -480,4 +491,5 @@ def mount_options(servers: Sequence[str], family: str) -> list[str]:
         family: ``inet`` or ``inet6``.
     """
     backups = [f"backup-volfile-servers={':'.join(servers[1:])}"] if servers[1:] else []
-    return backups + (["xlator-option=transport.address-family=inet6"] if family == "inet6" else [])
+    family_options = ["xlator-option=transport.address-family=inet6"] if family == "inet6" else []
+    return [*FLAGS, *backups, *family_options]

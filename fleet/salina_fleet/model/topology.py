@@ -19,7 +19,7 @@ from salina_fleet.model import addresses, rules
 from salina_fleet.model.addresses import MAX_POOL
 from salina_fleet.model.settings import Settings
 from salina_fleet.roles import ROLES
-from salina_fleet.schema import document
+from salina_fleet.schema import declare, document
 from salina_fleet.schema.declare import derived, flag, given, named, number, read, record
 from salina_fleet.schema.document import join
 from salina_fleet.schema.rules import (
@@ -28,6 +28,7 @@ from salina_fleet.schema.rules import (
     Key,
     ListOf,
     MappingOf,
+    Nullable,
     Parsed,
     Record,
     Reference,
@@ -67,6 +68,7 @@ DOMAIN = Text(
     "a lower-case domain name of at most 253 characters",
 )
 DEFINITION = Text(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "the name of a file of pillar/app")
+VOLUME = Text(declare.NAME, "a name of letters, digits and _")
 MEMBER = Text(r"[\s\S]*", "the id of a member, such as s1")
 NUMBERED = Text(
     r"(?=.{3,62}\Z)(?!-)[a-z0-9-]*\{n\}[a-z0-9-]*(?<!-)",
@@ -208,13 +210,21 @@ class Service:
 class Application:
     """An application: `definition` is the name of its file in pillar/app.
 
-    Its own name is also that of its database and of the role that owns it, of its directory on the
+    Its own name is also that of its database and of the role that owns it, of its directory on its
     volume, and of its backend at the balancer.
     """
 
     name: str = named()
     domain: str = given(DOMAIN, about="The host name by which clients call the application.")
     definition: str = given(DEFINITION, about="The file of pillar/app that defines it.")
+    volume: str | None = given(
+        Nullable(VOLUME),
+        None,
+        about=(
+            "The volume for its files; null stands for `volume` of storage.yaml, which only one "
+            "application can use."
+        ),
+    )
 
 
 def _networks(ranges: dict[str, str]) -> dict[str, Network]:
@@ -316,7 +326,11 @@ class Topology:
         return {
             "service": asdict(self.service),
             "applications": {
-                one.name: {"domain": one.domain, "definition": one.definition}
+                one.name: {
+                    "domain": one.domain,
+                    "definition": one.definition,
+                    **({"volume": one.volume} if one.volume else {}),
+                }
                 for one in self.applications.values()
             },
             "networks": {network.name: network.cidr for network in self.networks.values()},

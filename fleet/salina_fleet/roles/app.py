@@ -247,7 +247,7 @@ class App(Role):
         return {
             "files": {
                 "mount": files.mount,
-                "volume": files.volume if servers else None,
+                "volume": storage.volume(application, files) if servers else None,
                 "servers": servers,
                 "options": gluster.mount_options(servers, storage.family(fleet)),
                 "wait": files.wait,

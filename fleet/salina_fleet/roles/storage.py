@@ -1,4 +1,4 @@
-"""GlusterFS: one volume over all storage hosts, which holds the applications' files."""
+"""GlusterFS: a volume for each application's files, over all storage hosts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet.role import Check, MasterData, Pillar, Role, Row, Tuning, named
 from salina_fleet.schema.declare import NAME, Scalar, number, path, text, values
+from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
-    from salina_fleet.model.topology import Host, Topology
+    from salina_fleet.model.topology import Application, Host, Topology
 
 GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
@@ -21,12 +22,13 @@ KEYS = {
     "storage": "GlusterFS on a storage host.",
     "storage.name": "The host's own name in the pool.",
     "storage.peers": "All storage hosts, which form the pool.",
-    "storage.volume": "The volume that all storage hosts share.",
-    "storage.volume.name": "The volume's name.",
-    "storage.volume.replica": "The copies of each file.",
-    "storage.volume.bricks": "The bricks in their order: host and directory.",
-    "storage.volume.options": "The options that every apply restores.",
-    "storage.volume.options.NAME": "The value of the option, as `gluster volume get` shows it.",
+    "storage.volumes": "The volumes that all storage hosts share: one for each application.",
+    "storage.volumes[].name": "The volume's name.",
+    "storage.volumes[].brick": "The directory of the host's own brick.",
+    "storage.volumes[].replica": "The copies of each file.",
+    "storage.volumes[].bricks": "The bricks in their order: host and directory.",
+    "storage.volumes[].options": "The options that every apply restores.",
+    "storage.volumes[].options.NAME": "The value of the option, as `gluster volume get` shows it.",
     "storage.family": "The address family of the storage hosts: `inet` or `inet6`.",
 }
 """The meanings of the keys of its pillar."""
@@ -34,16 +36,23 @@ KEYS = {
 
 @dataclass(frozen=True)
 class StorageSettings(Tuning):
-    """GlusterFS: one volume over all storage hosts, mounted on the app hosts."""
+    """GlusterFS: volumes over all storage hosts, mounted on the app hosts."""
 
     replica: int | None = number(
         None, 1, 9, "The copies of each file; null stands for one on each host, at most three."
     )
     volume: str = text(
-        "nas", NAME, "a name of letters, digits and _", about="The name of the volume."
+        "nas",
+        NAME,
+        "a name of letters, digits and _",
+        about="The volume of the application to which the topology gives no other one.",
     )
-    brick: str = path("/nas", "The directory of the brick on each storage host.")
-    mount: str = path("/mnt/nas", "The directory at which an app host mounts the volume.")
+    brick: str = path(
+        "/nas",
+        "The directory of this volume's brick on each storage host; another volume's name is "
+        "added to it, such as /nas-shop.",
+    )
+    mount: str = path("/mnt/nas", "The directory at which an app host mounts its volume.")
     ping_timeout: int = number(
         5, 1, 600, "The seconds after which clients stop waiting for a silent storage host."
     )
@@ -53,11 +62,11 @@ class StorageSettings(Tuning):
     wait: int = number(
         300, 1, 3600, "The seconds that a state or a boot waits for other hosts or the volume."
     )
-    options: dict[str, Scalar] = values({}, "Further options of the volume.")
+    options: dict[str, Scalar] = values({}, "Further options of every volume.")
 
 
 class Storage(Role):
-    """A host with a brick of the volume."""
+    """A host with a brick of every volume."""
 
     name = "storage"
     order = 30
@@ -68,7 +77,7 @@ class Storage(Role):
     keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """App hosts mount the volume; storage hosts form the pool."""
+        """App hosts mount their volume; storage hosts form the pool."""
         bricks = f"{FIRST_BRICK}:{settings[StorageSettings].max_port}"
         yield Row("app", self.name, "data", f"{GLUSTERD},{bricks}", "the volume")
         pool = f"{GLUSTERD}:{PEERS},{bricks}"
@@ -79,9 +88,9 @@ class Storage(Role):
         return {GLUSTERD: "GlusterFS", PEERS: "GlusterFS"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
-        """Return the pool and the volume as they must be."""
-        settings = data.fleet.settings[StorageSettings]
-        peers = [peer.id for peer in data.fleet.having(self.name)]
+        """Return the pool and the volumes as they must be."""
+        fleet, settings = data.fleet, data.fleet.settings[StorageSettings]
+        peers = [peer.id for peer in fleet.having(self.name)]
         replica = copies(len(peers), settings.replica)
         options = {
             "network.ping-timeout": str(settings.ping_timeout),
@@ -97,19 +106,27 @@ class Storage(Role):
         if len(peers) > 2:
             # a minority that changed the volume would be rejected when it comes back
             options["cluster.server-quorum-type"] = "server"
-        options.update({key: _option(value) for key, value in settings.options.items()})
+        volumes = []
+        for application in fleet.topology.applications.values():
+            name = volume(application, settings)
+            brick = settings.brick if name == settings.volume else f"{settings.brick}-{name}"
+            own = {"auth.allow": ",".join(clients(fleet, application))}
+            own |= {key: _option(value) for key, value in settings.options.items()}
+            volumes.append(
+                {
+                    "name": name,
+                    "brick": brick,
+                    "replica": replica,
+                    "bricks": [f"{peer}:{brick}" for peer in peers],
+                    "options": options | own,
+                }
+            )
         return {
             "storage": {
                 "name": host.id,
                 "peers": peers,
-                "volume": {
-                    "name": settings.volume,
-                    "replica": replica,
-                    "bricks": [f"{peer}:{settings.brick}" for peer in peers],
-                    "options": options,
-                },
-                "brick": settings.brick,
-                "family": family(data.fleet),
+                "volumes": volumes,
+                "family": family(fleet),
                 "max_port": settings.max_port,
                 "wait": settings.wait,
             }
@@ -123,7 +140,7 @@ class Storage(Role):
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:
-        """The storage hosts hold whole sets of copies."""
+        """The storage hosts hold whole sets of copies, and no applications share a volume."""
         hosts = topology.having(self.name)
         count = copies(len(hosts), settings[StorageSettings].replica)
         if hosts and len(hosts) % count:
@@ -131,6 +148,14 @@ class Storage(Role):
                 f"hosts: {named(hosts)} role {self.name}; the number must be a multiple of "
                 f"{count}, the number of copies (`replica` in pillar/settings/storage.yaml)"
             )
+        owners: dict[str, str] = {}
+        for application in topology.applications.values() if hosts else ():
+            name = volume(application, settings[StorageSettings])
+            owner = owners.setdefault(name, application.name)
+            path = join(join("applications", application.name), "volume")
+            if owner != application.name and sound(path):
+                advice = f"give {application.name} a volume of its own: `volume: NAME`"
+                yield f"{path}: {name} is already used by {owner}; {advice}"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
@@ -142,6 +167,24 @@ class Storage(Role):
 def copies(storage_hosts: int, replica: int | None) -> int:
     """Return the volume's replica count: the setting's, or one copy a host up to three."""
     return replica if replica is not None else min(3, storage_hosts)
+
+
+def volume(application: Application, settings: StorageSettings) -> str:
+    """Return the name of an application's volume."""
+    return application.volume or settings.volume
+
+
+def clients(fleet: Fleet, application: Application) -> list[str]:
+    """Return the addresses that may mount an application's volume.
+
+    They include those of hosts that its pools do not have now, to which the firewall is closed. So
+    a change of a pool changes no volume, and the storage hosts judge no running client again.
+    """
+    hosts = [
+        *fleet.having(Storage.name),
+        *(host for host in fleet.topology.everyone() if host.application == application.name),
+    ]
+    return list(dict.fromkeys(fleet.address(host, "data") for host in hosts))
 
 
 def family(fleet: Fleet) -> str:
