@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from salina.common import commands, service
+from salina.health import probes
 
 __salt__: dict[str, Any]
 
@@ -49,20 +49,28 @@ def replaced(name: str) -> list[str]:
         name: the service.
 
     Returns:
-        The files that the service's main process still uses, although others are in their places.
-
-    Raises:
-        CommandExecutionError: systemd does not name the process.
+        The files that the service still uses, although others are in their places. Of its processes
+        only those count that no other one of them has started.
 
     CLI Example:
         salt s1 daemon.replaced nginx
     """
-    command = ["systemctl", "show", name, "--property=MainPID", "--value"]
-    pid = commands.run(__salt__["cmd.run_all"], command).strip()
-    try:
-        return service.replaced(Path(f"/proc/{pid}/maps").read_text()) if pid != "0" else []
-    except FileNotFoundError:
-        return []  # it has just ended
+    return probes.outdated(name).get(name, [])
+
+
+def outdated_among(names: list[str]) -> list[str]:
+    """Return the services that still use program files which an upgrade has replaced.
+
+    Args:
+        names: the services to look at.
+
+    Returns:
+        Those of them that run and use such files.
+
+    CLI Example:
+        salt s1 daemon.outdated_among '[cron, ssh]'
+    """
+    return [name for name in probes.outdated() if name in names]
 
 
 def restart_afterwards(name: str, unit: str) -> None:

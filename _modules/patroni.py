@@ -11,11 +11,12 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import pillars, service
+from salina.common import pillars
 from salina.common import wait as waiting
 from salina.common.https import NoAnswer, call, identity, with_login
 from salina.database import patroni
 from salina.database.psql import PsqlError, Session
+from salina.health import probes
 from salina.quorum import client
 
 __salt__: dict[str, Any]
@@ -355,7 +356,7 @@ def replaced() -> list[str]:
         file = Path(patroni.data_directory(_pillar()), "postmaster.pid")
         process = PROCESSES / file.read_text().split()[0]
         if (process / "comm").read_text().strip() == "postgres":
-            found |= {*service.replaced((process / "maps").read_text())}
+            found |= {*probes.replaced((process / "maps").read_text())}
     except FileNotFoundError:
         pass  # PostgreSQL does not run
     return sorted(found)

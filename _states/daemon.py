@@ -66,10 +66,39 @@ def upgraded(name: str, reload: bool = False, turn: str | None = None) -> dict[s
 
 
 @state.fails_plainly
+def all_upgraded(name: str, services: list[str]) -> dict[str, Any]:
+    """Ensure that several services run the programs and the libraries that are on the disk.
+
+    They restart without a turn, so nobody may notice a restart of them. One that is stopped, or
+    not installed, is left alone.
+
+    Args:
+        name: free text.
+        services: the services.
+
+    Returns:
+        The state's result. It fails if a restart fails.
+
+    CLI Example:
+        See salt/updates/init.sls.
+    """
+    old = __salt__["daemon.outdated_among"](services)
+    if not old:
+        return state.result(name, True, "they run the programs on the disk")
+    words = ", ".join(old)
+    if __opts__["test"]:
+        return state.result(name, None, f"{words} would restart", {"restart": words})
+    for one in old:
+        commands.systemctl(__salt__, prediction.RESTART, one)
+    return state.result(name, True, f"{words} restarted", {"restart": words})
+
+
+@state.fails_plainly
 def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]:
     """Ensure that the minion itself has read its files, with a restart after this job.
 
-    A job cannot survive a restart of its own minion.
+    A job cannot survive a restart of its own minion. The minion restarts for an upgraded program,
+    too.
 
     Args:
         name: the minion's service.
@@ -82,7 +111,7 @@ def current_afterwards(name: str, files: list[str], unit: str) -> dict[str, Any]
     CLI Example:
         See salt/common/minion.sls.
     """
-    unread = prediction.unread(__salt__, name, files)
+    unread = [*prediction.unread(__salt__, name, files), *__salt__["daemon.replaced"](name)]
     if not unread:
         return state.result(name, True, f"{name} has read its files")
     changes = {prediction.RESTART: name, "read": unread}

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model import updates
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Host, Topology
-from salina_fleet.role import ALL, NETWORK, Row
+from salina_fleet.role import Row
 from salina_fleet.roles import ROLES
 
 
@@ -60,9 +60,12 @@ class Fleet:
     def rows(self) -> tuple[Row, ...]:
         """The one table of who talks to whom, from the clients inwards."""
         inwards = sorted(ROLES.values(), key=lambda role: role.column)
-        rows = (row for role in inwards for row in role.rows(self.topology, self.settings))
-        port = str(self.settings[FirewallSettings].ssh_port)
-        return (Row(NETWORK, ALL, "management", port, "SSH"), *rows)
+        return tuple(row for role in inwards for row in role.rows(self.topology, self.settings))
+
+    @cached_property
+    def update_minutes(self) -> dict[str, int]:
+        """For each host that there can be: the minutes from the first host's updates to its own."""
+        return updates.minutes(self.topology.everyone())
 
     def tiers(self) -> list[tuple[str, list[str]]]:
         """Return a deployment's order: each tier's roles, and its hosts' ids, each host once."""

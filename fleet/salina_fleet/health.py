@@ -12,22 +12,28 @@ from typing import Any, NamedTuple
 
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
+from salina_fleet.model import updates
 from salina_fleet.model.settings import TlsSettings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import Check
 from salina_fleet.roles import ROLES
 
+MINION = "salt-minion"
 CLOCK = 2.0
 """Seconds by which a host's clock may differ from the master's."""
-GOOD, BAD = "✓", "✗"
+GOOD, BAD, NOTE = "✓", "✗", "!"
 
 
 class Finding(NamedTuple):
-    """The subject of a check, whether it is good, and further words."""
+    """The subject of a check, whether it is good, and further words.
+
+    `notice`: an operator has something to do, although all is well.
+    """
 
     what: str
     good: bool
     detail: str = ""
+    notice: bool = False
 
     def __str__(self) -> str:
         text = f"{self.what}: {self.detail}" if self.detail else self.what
@@ -64,12 +70,19 @@ def checks(
         Check("system"),
         Check("firewall"),
         Check("disk"),
+        Check("waiting", {"applied": restarted(host)}),
     ]
     if own:
         wanted.append(Check("certificates", {"names": own, "least": least}))
     for role in host.roles:
         wanted += ROLES[role].checks(fleet, host, definitions)
     return tuple(one for place, one in enumerate(wanted) if one not in wanted[:place])
+
+
+def restarted(host: Host) -> list[str]:
+    """Return the services that an apply restarts when an update has replaced their files."""
+    own = [daemon for role in host.roles for daemon in ROLES[role].daemons]
+    return list(dict.fromkeys([*own, MINION, *updates.SYSTEM]))
 
 
 def for_pillar(wanted: Iterable[Check]) -> list[dict[str, Any]]:
@@ -85,7 +98,7 @@ def findings(report: Mapping[str, Any], asked: float, answered: float) -> list[F
         asked: the time of the question, in seconds.
         answered: the time of the answer.
     """
-    found = [Finding(what, good, detail) for what, good, detail in report["checks"]]
+    found = [Finding(*check) for check in report["checks"]]
     return [*found, clock(report["clock"], asked, answered)]
 
 
@@ -175,15 +188,25 @@ def _told(row: Row) -> dict[str, Any]:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """Return rows as lines: the sign, the name, the roles, and what was found; faults first."""
+    """Return rows as lines: the sign, the name, the roles, and what was found.
+
+    Faults are first, then notices.
+    """
     names, roles = (max(len(part) for part in parts) for parts in _columns(rows))
     lines = []
     for row in rows:
-        found = sorted(row.findings, key=lambda finding: finding.good)
-        words = ", ".join(f"{BAD} {one}" if not one.good else str(one) for one in found)
+        found = sorted(row.findings, key=lambda one: (one.good, not one.notice))
+        words = ", ".join(f"{mark(one)}{one}" for one in found)
         sign = GOOD if row.good else BAD
         lines.append(f"{sign} {row.name:{names}}  {row.roles:{roles}}  {words}")
     return "\n".join(lines)
+
+
+def mark(finding: Finding) -> str:
+    """Return the mark before a finding that needs attention, with a space; "" for any other."""
+    if not finding.good:
+        return f"{BAD} "
+    return f"{NOTE} " if finding.notice else ""
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[str], list[str]]:

@@ -7,10 +7,15 @@ knowledge nor the cost of its pillar grows with the fleet beyond that. All keys:
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from salina_fleet import certificates, health, policy
 from salina_fleet.fleet import Fleet
+from salina_fleet.model import updates
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
+from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.role import MasterData, Pillar
 from salina_fleet.roles import ROLES
 
@@ -71,6 +76,14 @@ KEYS: dict[str, str] = {
     ),
     "ufw.reverse_path": "The kernel's number for `reverse_path` in pillar/settings/firewall.yaml.",
     "ufw.settings": "The other keys of pillar/settings/firewall.yaml.",
+    "ssh": "sshd, if it is installed.",
+    "updates": "Debian's security updates, which the host installs by itself.",
+    "updates.download": "When the host downloads its updates, by its own clock.",
+    "updates.install": "When the host installs its updates; no other host has the same time.",
+    "updates.restarted": (
+        "The services of Debian itself that an apply restarts when an update has replaced their "
+        "files."
+    ),
     **certificates.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
@@ -105,6 +118,8 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         },
         "hosts": _hosts(fleet, host),
         "ufw": _ufw(fleet, host),
+        "ssh": asdict(fleet.settings[SshSettings]),
+        "updates": _updates(fleet, host),
         "tls": certificates.pillar(data, host),
     }
     for role in host.roles:
@@ -169,4 +184,15 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             "logging": settings.logging,
             "router_advertisements": settings.router_advertisements,
         },
+    }
+
+
+def _updates(fleet: Fleet, host: Host) -> Pillar:
+    settings = fleet.settings[UpdateSettings]
+    download, install = updates.times(settings.hour, fleet.update_minutes[host.id])
+    return {
+        "enabled": settings.enabled,
+        "download": download,
+        "install": install,
+        "restarted": list(updates.SYSTEM),
     }

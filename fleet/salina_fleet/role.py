@@ -151,6 +151,8 @@ class Role:
     """Whether its hosts forward the clients' packets to the service."""
     reads_key: ClassVar[bool] = False
     """Whether a daemon reads its private keys itself, not as root."""
+    daemons: ClassVar[tuple[str, ...]] = ()
+    """The services that an apply restarts when an update has replaced a file that they use."""
     connected_before: ClassVar[tuple[int, ...]] = ()
     """Its ports to which other hosts are connected before their firewall is switched on."""
     alias: ClassVar[str | None] = None

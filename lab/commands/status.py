@@ -190,5 +190,8 @@ def table(rows: list[Row], injected: list[faults.Fault]) -> Table:
 
 
 def describe(finding: Finding) -> str:
-    """Return a finding in a few words; red where it isn't good."""
-    return escape(str(finding)) if finding.good else f"[red]{escape(str(finding))}[/]"
+    """Return a finding in a few words; red where it isn't good, yellow where it is a notice."""
+    words = escape(str(finding))
+    if not finding.good:
+        return f"[red]{words}[/]"
+    return f"[yellow]{health.NOTE} {words}[/]" if finding.notice else words

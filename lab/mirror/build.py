@@ -3,7 +3,8 @@
 Each host sees it at /srv/mirror:
 
     apt/     a repository with dists/bookworm and dists/bullseye: every package that
-             salt/packages.yaml names, and the dependencies that the base image does not have
+             salt/packages.yaml names, those of the lab's tests, and the dependencies that the
+             base image does not have
     wheels/  the wheels of every lock that a host installs
     npm/     Node, npm, and the packages of the sample Node application
     git/     the applications' upstreams: Debian's Odoo, and the sample
@@ -41,6 +42,9 @@ HOST_PACKAGES = ("apt-utils", "git")
 
 SUITE, OLDER = "bookworm", "bullseye"
 STORE = MIRROR / ".store"
+
+# Debian packages that a test installs on a host. No state installs them.
+TESTED = {"tests": ["openssh-server"]}
 
 # Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
 ELSEWHERE = ("tools", "minion")
@@ -142,9 +146,9 @@ def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
 
 
 def read_packages() -> dict[str, list[str]]:
-    """Return the content of salt/packages.yaml: the packages of each component."""
+    """Return the packages of each component: the content of salt/packages.yaml, and TESTED."""
     components: dict[str, list[str]] = yaml.safe_load(PACKAGES.read_text())
-    return components
+    return components | TESTED
 
 
 # --- wheels

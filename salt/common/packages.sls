@@ -1,4 +1,5 @@
 {%- import_yaml "packages.yaml" as packages %}
+{%- set wanted = packages.common + (packages.updates if pillar.updates.enabled else []) %}
 
 # Before any package is installed: repair what a killed apply or a power cut left half done.
 packages-whole:
@@ -13,7 +14,7 @@ packages-restart-nothing:
 
 common-packages:
   pkg.installed:
-    - pkgs: {{ packages.common | json }}
+    - pkgs: {{ wanted | json }}
     - require:
         - apt: packages-whole
         - file: packages-restart-nothing

@@ -19,6 +19,12 @@ health-service:
     - require:
         - service: health-socket
 
+health-upgraded:
+  daemon.upgraded:
+    - name: salina-health
+    - require:
+        - service: health-service
+
 health-current:
   daemon.current:
     - name: salina-health
@@ -29,4 +35,4 @@ health-current:
         - /usr/local/lib/salina-health/salina/application/agent.py
         - /usr/local/lib/salina-health/salina/database/psql.py
     - require:
-        - service: health-service
+        - daemon: health-upgraded

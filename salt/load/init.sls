@@ -31,6 +31,12 @@ load-service:
         - file: load-unit
         - service: haproxy-service
 
+load-upgraded:
+  daemon.upgraded:
+    - name: salina-load
+    - require:
+        - service: load-service
+
 load-current:
   daemon.current:
     - name: salina-load
@@ -40,7 +46,7 @@ load-current:
         - /usr/local/lib/salina-load/salina/balancer/load.py
         - /usr/local/lib/salina-load/salina/balancer/haproxy.py
     - require:
-        - service: load-service
+        - daemon: load-upgraded
 {%- else %}
 load-stopped:
   service.dead:

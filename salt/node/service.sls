@@ -36,6 +36,15 @@ node-service:
         - file: node-environment-file
         - file: application-log
 
+# An update may replace a library.
+node-upgraded:
+  daemon.upgraded:
+    - name: node
+    - turn: app
+    - require:
+        - service: node-service
+        - application: node-reconfigured
+
 node-current:
   daemon.current:
     - name: node
@@ -48,8 +57,7 @@ node-current:
         - {{ file }}
 {%- endfor %}
     - require:
-        - service: node-service
-        - application: node-reconfigured
+        - daemon: node-upgraded
 
 node-healthy:
   application.healthy:

@@ -14,6 +14,15 @@ odoo-service:
         - once: odoo-initialised
         - file: odoo-unit
 
+# An update may replace Python, or a library.
+odoo-upgraded:
+  daemon.upgraded:
+    - name: odoo
+    - turn: app
+    - require:
+        - service: odoo-service
+        - application: odoo-reconfigured
+
 odoo-current:
   daemon.current:
     - name: odoo
@@ -27,8 +36,7 @@ odoo-current:
         - {{ file }}
 {%- endfor %}
     - require:
-        - service: odoo-service
-        - application: odoo-reconfigured
+        - daemon: odoo-upgraded
 
 odoo-healthy:
   application.healthy:

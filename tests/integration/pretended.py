@@ -5,6 +5,7 @@ The tests of the plan serve it to minions under the name of Salt's own module. T
 """
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def outdated(name, files, reloads=False):
     if not service["running"]:
         return []
     moment = service["read" if reloads else "started"]
-    return [path for path in files if Path(path).exists() and Path(path).stat().st_mtime > moment]
+    return [path for path in files if os.path.exists(path) and os.path.getmtime(path) > moment]
 
 
 def replaced(name):

@@ -203,6 +203,23 @@ CHECKS = {
         on_each("/etc/sysctl.d/", "sysctl", "--load"),
         (SYSCTL, "port_start", "port_begin", "port_begin"),
     ),
+    "apt": Check(
+        "nas1",
+        ("/etc/apt/apt.conf.d/51salina",),
+        commands("apt-config", "dump"),
+        ("/etc/apt/apt.conf.d/51salina", 'Reboot "false";', 'Reboot "false"', "Syntax error"),
+    ),
+    "units of every host": units(
+        "nas1",
+        *("apt-daily.timer", "apt-daily-upgrade.timer"),
+        *("salina-certificates.service", "salina-certificates.timer"),
+        spoilt=(
+            f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
+            "OnCalendar=*-",
+            "OnCalendar=often-",
+            "often-",
+        ),
+    ),
     "units of app hosts": units(
         "s1",
         *("odoo.service", "node.service", "haproxy.service", "nginx.service"),
@@ -241,6 +258,7 @@ OTHERS = (
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
     "/usr/sbin/policy-rc.d",
     "/usr/local/sbin/salina-closed",  # tests/render runs it
+    "/etc/needrestart/",  # no host of the lab has it; tests/render reads the file
     "/usr/local/sbin/gluster-mount",  # tests/render and test_storage run these
 )
 

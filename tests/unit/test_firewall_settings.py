@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from salina_fleet.fleet import Fleet
 from salina_fleet.model import settings, topology
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.settings import SettingsError
+from salina_fleet.model.ssh import SshSettings
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -116,10 +118,12 @@ def test_s7_a_new_member_of_a_pool_has_the_rules() -> None:
 
 
 def test_s7_ssh_on_another_port() -> None:
-    """S7: Where sshd listens elsewhere, that port is open on every host, and 22 is closed."""
-    fleet = fleet_with(ssh_port=2222)
+    """S7, X9: Where sshd listens elsewhere, that port is open on every host, and 22 is closed."""
+    whole = fleets.fleet()
+    fleet = replace(whole, settings=whole.settings.but(SshSettings(port=2222)))
     for host in fleet.hosts.values():
-        ports = {rule["ports"] for rule in policy.rules(fleet, host) if rule["comment"] == "SSH"}
+        rules = policy.rules(fleet, host)
+        ports = {rule["ports"] for rule in rules if rule["comment"].endswith("SSH")}
         assert ports == {"2222"}
         assert "22" not in {rule["ports"] for rule in policy.rules(fleet, host)}
     data = fleets.data()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ class Fleet:
         self.hanging: set[str] = set()
         """Hosts whose minions are connected but do not answer."""
         self.faults: dict[str, Finding] = {}
+        self.notices: dict[str, list[Any]] = {}
         self.late = 0.0
         self.outdated: set[str] = set()
         """Hosts whose minions have an old pillar, and those that can get a new one."""
@@ -60,6 +62,7 @@ class Fleet:
                     "checks": [
                         ["units", True, ""],
                         *([self.faults[host]] if host in self.faults else []),
+                        *([self.notices[host]] if host in self.notices else []),
                     ],
                     "clock": time.time() - self.late,
                     "wanted": []
@@ -131,6 +134,7 @@ def test_json(fleet: Fleet) -> None:
                 "what": "minion",
                 "good": False,
                 "detail": "silent: it is not connected to the master",
+                "notice": False,
             }
         ],
     }
@@ -219,7 +223,7 @@ def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -
     found = load("_modules/health.py", pillar=pillar).check()
     assert found == {"checks": [], "wanted": pillar["host"]["checks"]}
     names = [name for name, _ in made[0]]
-    assert names == ["system", "firewall", "disk", "certificates", "gluster", "etcd"]
+    assert names == ["system", "firewall", "disk", "waiting", "certificates", "gluster", "etcd"]
     assert made[0][-1] == ("etcd", {"address": "10.1.4.21", "port": 2379})
     old = load("_modules/health.py", pillar={"host": {"id": "nas1"}}).check()
     assert (made[-1], old["wanted"]) == ([], [])
@@ -237,3 +241,19 @@ def test_both_callers_make_the_same_checks() -> None:
 def test_lines_show_faults_first() -> None:
     rows = [Row("s1", "app", (Finding("units", True), Finding("minion", False)))]
     assert health.text(rows) == "✗ s1  app  ✗ no minion, units"
+
+
+def test_x11_a_restart_that_waits_is_a_notice_and_no_fault(fleet: Fleet) -> None:
+    """X11: It comes before what is well, the exit code is 0, and the tier is well."""
+    fleet.notices["s1"] = ["restart waits", True, "odoo; next: salt s1 state.apply", True]
+    lines = {line.split()[1]: line for line in fleet.health().splitlines()}
+    assert re.fullmatch(
+        r"✓ s1 +app +! restart waits: odoo; next: salt s1 state.apply, minion, units, clock",
+        lines["s1"],
+    )
+    assert "3 of 3 are well" in lines["app"]
+    data = fleet.health(output="json")["data"]
+    assert (data["healthy"], data["retcode"]) == (True, 0)
+    assert [one["what"] for one in data["hosts"]["s1"]["checks"] if one["notice"]] == [
+        "restart waits"
+    ]

@@ -39,6 +39,13 @@ def test_table_tells_what_is_wrong_and_what_was_injected() -> None:
     assert "service-kill nginx s1" in text
 
 
+def test_x11_a_notice_is_shown_and_is_no_fault() -> None:
+    """X11: The host stays well."""
+    row = Row("s1", "app", (Finding("restart waits", True, "odoo; next: …", True),))
+    assert row.good
+    assert "✓  s1" in shown([row], []) and "! restart waits: odoo; next: …" in shown([row], [])
+
+
 class Lab:
     """A lab of the default topology, without containers: what LXC and the hosts would say."""
 
@@ -100,12 +107,13 @@ def test_every_host_and_tier_as_json(lab: Lab, capsys: pytest.CaptureFixture[str
         "roles": "storage quorum",
         "healthy": True,
         "checks": [
-            {"what": "minion", "good": True, "detail": ""},
-            {"what": "units", "good": True, "detail": ""},
+            {"what": "minion", "good": True, "detail": "", "notice": False},
+            {"what": "units", "good": True, "detail": "", "notice": False},
         ],
     }
     tiers = found["tiers"]["app"]["checks"]
-    assert tiers == [{"what": "hosts", "good": True, "detail": "3 of 3 are well"}]
+    well = {"what": "hosts", "good": True, "detail": "3 of 3 are well", "notice": False}
+    assert tiers == [well]
 
 
 def test_dead_hosts_are_not_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +167,8 @@ def test_a_silent_minion(
     monkeypatch.setattr(minions, "answering", lambda _, asked, __: set(asked) - {"fw"})
     code, found = lab.look(capsys)
     assert code == 1 and "fw" in lab.probed
-    assert found["hosts"]["fw"]["checks"][0] == {"what": "minion", "good": False, "detail": ""}
+    first = {"what": "minion", "good": False, "detail": "", "notice": False}
+    assert found["hosts"]["fw"]["checks"][0] == first
 
 
 def test_the_states_of_all_containers(monkeypatch: pytest.MonkeyPatch) -> None:

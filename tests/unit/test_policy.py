@@ -17,24 +17,26 @@ MATRIX = {
     ("clients", "fw"): set(),
     ("clients", "s1"): set(),
     ("clients", "salt"): set(),
-    ("fw", "lb1"): {("10.1.2.2", "80,443"), ("10.1.5.3", "22")},
-    ("lb1", "s1"): {("10.1.3.11", "80,8079"), ("10.1.5.11", "22")},
-    ("s1", "lb1"): {("10.1.5.3", "22")},
-    ("s1", "s2"): {("10.1.5.12", "22")},
-    ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251"), ("10.1.5.21", "22")},
-    ("s1", "bbdd1"): {("10.1.4.31", "5432,8008"), ("10.1.5.31", "22")},
+    ("fw", "lb1"): {("10.1.2.2", "80,443")},
+    ("lb1", "s1"): {("10.1.3.11", "80,8079")},
+    ("s1", "lb1"): set(),
+    ("s1", "s2"): set(),
+    ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251")},
+    ("s1", "bbdd1"): {("10.1.4.31", "5432,8008")},
     ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506")},
     ("nas1", "nas2"): {
         ("10.1.4.22", "24007:24008,49152:49251"),
         ("10.1.4.22", "2379,2380"),
-        ("10.1.5.22", "22"),
     },
-    ("nas1", "s1"): {("10.1.5.11", "22")},
-    ("nas1", "bbdd1"): {("10.1.5.31", "22")},
-    ("bbdd1", "bbdd2"): {("10.1.4.32", "5432,8008"), ("10.1.5.32", "22")},
-    ("bbdd1", "nas1"): {("10.1.4.21", "2379"), ("10.1.5.21", "22")},
-    ("lb1", "bbdd1"): {("10.1.5.31", "22")},
+    ("nas1", "s1"): set(),
+    ("nas1", "bbdd1"): set(),
+    ("bbdd1", "bbdd2"): {("10.1.4.32", "5432,8008")},
+    ("bbdd1", "nas1"): {("10.1.4.21", "2379")},
+    ("lb1", "bbdd1"): set(),
     ("lb1", "lb1"): set(),
+    ("salt", "s1"): {("10.1.5.11", "22")},
+    ("salt", "bbdd1"): {("10.1.5.31", "22")},
+    ("salt", "fw"): {("10.1.5.1", "22")},
 }
 
 
@@ -70,8 +72,8 @@ def matches(source: str, address: str) -> bool:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_rules_are_exact(name: str, host: str) -> None:
-    """S7: Each rule leads to an address of the host, and only Salt and SSH accept a whole
-    network.
+    """S7: Each rule leads to an address of the host, and only the master's Salt and SSH accept a
+    whole network.
     """
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
@@ -86,6 +88,28 @@ def test_rules_are_exact(name: str, host: str) -> None:
             assert rule["to"] == fleet.topology.service.address
         elif "/" in rule["from"]:
             assert rule["ports"] in ("22", "4505,4506")
+            assert "master" in here.roles
+
+
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_x9_ssh_leads_from_the_master_alone(name: str) -> None:
+    """X9: No host reaches the sshd of another one, except for the master, and the master's own."""
+    fleet = fleets.fleet(name)
+    (master,) = fleet.having("master")
+    for target in fleet.hosts.values():
+        open_to = {
+            source
+            for source in ("clients", *fleet.hosts)
+            for one in policy.allowed(fleet, source, target.id)
+            if one.ports == "22"
+        }
+        others = {*fleet.hosts} - {master.id}
+        near = (
+            {"clients"}
+            if fleet.topology.links["clients"] == fleet.topology.links["management"]
+            else set()
+        )
+        assert open_to == (others | near if target is master else {master.id}), target.id
 
 
 def test_only_the_firewall_forwards() -> None:

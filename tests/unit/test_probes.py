@@ -370,6 +370,119 @@ def test_no_leader() -> None:
     assert stranger == ("patroni", False, "not a member; there is no leader")
 
 
+# Updates
+
+
+class Processes:
+    """A pretended /proc."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, process: int, parent: int, unit: str, *replaced: str) -> None:
+        """Add a process of a unit that uses replaced files, and a library that is on the disk."""
+        place = self.folder / str(process)
+        place.mkdir()
+        (place / "stat").write_text(f"{process} (a name) S {parent} 1 1 0\n")
+        (place / "cgroup").write_text(f"2:cpu:/lxc.payload.s1\n0::/lxc.payload.s1{unit}\n")
+        lines = [f"7f00 r-xp 00 08:01 1 {path} (deleted)\n" for path in replaced]
+        (place / "maps").write_text("".join([*lines, "7f01 r-xp 00 08:01 2 /usr/lib/libc.so.6\n"]))
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
+    """A host without an update: a service with a worker, the volume's client, a shell."""
+    monkeypatch.setattr(probes, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(probes, "REBOOT", tmp_path / "reboot-required")
+    monkeypatch.setattr(socket, "gethostname", lambda: "s1")
+    (tmp_path / "proc").mkdir()
+    found = Processes(tmp_path / "proc")
+    found.add(1, 0, "/init.scope")
+    found.add(7, 1, "/system.slice/nginx.service")
+    found.add(70, 1, "/user.slice/user-0.slice/session-3.scope", "/usr/bin/bash")
+    return found
+
+
+def test_x11_a_host_without_an_update_says_nothing(host: Processes) -> None:
+    """X11: Neither does a worker of an old program, nor an operator's shell."""
+    host.add(8, 7, "/system.slice/nginx.service", "/usr/sbin/nginx")
+    assert list(probes.waiting(["nginx"])) == []
+
+
+def test_x11_what_waits_is_named_with_the_next_step(host: Processes) -> None:
+    """X11: An apply restarts this project's services, an operator restarts the others."""
+    host.add(9, 1, "/system.slice/odoo.service", "/usr/bin/python3.11", "/usr/lib/libssl.so.3")
+    host.add(10, 1, "/system.slice/exporter.service", "/usr/lib/libssl.so.3")
+    why = "still use files that an update has replaced; next"
+    assert list(probes.waiting(["nginx", "odoo"])) == [
+        ("restart waits", True, f"odoo {why}: salt s1 state.apply", True),
+        ("restart waits", True, f"exporter {why}, on s1: systemctl restart exporter", True),
+    ]
+    assert probes.outdated() == {
+        "odoo": ["/usr/bin/python3.11", "/usr/lib/libssl.so.3"],
+        "exporter": ["/usr/lib/libssl.so.3"],
+    }
+    assert probes.outdated("odoo").keys() == {"odoo"}
+    assert probes.outdated("nginx") == {}
+
+
+def test_x11_a_process_that_left_its_parent_counts(host: Processes) -> None:
+    """X11: Bricks and PostgreSQL are in the unit of the daemon that started them."""
+    host.add(11, 1, "/system.slice/patroni.service")
+    host.add(12, 1, "/system.slice/patroni.service", "/usr/lib/postgresql/15/bin/postgres")
+    host.add(13, 12, "/system.slice/patroni.service", "/usr/lib/postgresql/15/bin/postgres")
+    assert probes.outdated("patroni") == {"patroni": ["/usr/lib/postgresql/15/bin/postgres"]}
+
+
+def test_x11_a_reboot_that_waits(host: Processes) -> None:
+    """X11: A new kernel, the volume's client, and services that nobody can restart alone."""
+    step = 'next: reboot s1, see "Reboot a host" in docs/operations.md'
+    probes.REBOOT.touch()
+    assert list(probes.waiting([])) == [
+        ("reboot waits", True, f"a package needs it; {step}", True),
+    ]
+    probes.REBOOT.with_name("reboot-required.pkgs").write_text("linux-image-6\nlinux-base\n")
+    host.add(14, 1, "/system.slice/mnt-nas.mount", "/usr/lib/libglusterfs.so.0")
+    host.add(15, 1, "/system.slice/dbus.service", "/usr/lib/libc.so.6")
+    words = "dbus mnt-nas.mount still use files that an update has replaced"
+    assert list(probes.waiting([])) == [
+        ("reboot waits", True, f"linux-base linux-image-6 needs it, and {words}; {step}", True),
+    ]
+
+
+def test_x11_a_process_that_ends_meanwhile_is_skipped(host: Processes) -> None:
+    host.add(16, 1, "/system.slice/odoo.service", "/usr/bin/python3.11")
+    (host.folder / "16/maps").unlink()
+    (host.folder / "17").mkdir()
+    assert probes.outdated() == {}
+
+
+def test_x11_the_look_is_cheap() -> None:
+    """X11: Less than 50 ms of a processor for each 100 processes of this machine."""
+    count = len([entry for entry in os.listdir("/proc") if entry.isdigit()])
+    took = []
+    for _ in range(3):
+        begun = time.process_time()
+        probes.outdated()
+        took.append(time.process_time() - begun)
+    assert min(took) * 100 / max(count, 100) < 0.05
+
+
+def test_replaced() -> None:
+    """S12: An upgrade replaced the program and a library; a deleted data file does not count."""
+    maps = (
+        "55d0 r-xp 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"
+        "55d1 r--p 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"
+        "7f00 r-xp 00000000 08:01 12 /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)\n"
+        "7f01 r-xp 00000000 08:01 13 /usr/lib/x86_64-linux-gnu/libc.so.6\n"
+        "7f02 rwxp 00000000 00:01 14 /dev/zero (deleted)\n"
+        "7f03 r-xp 00000000 00:00 0\n"
+    )
+    found = ["/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/sbin/nginx"]
+    assert probes.replaced(maps) == found
+    assert probes.replaced("") == []
+
+
 # Every host
 
 

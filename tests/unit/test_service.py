@@ -41,18 +41,3 @@ def test_newer(tmp_path: Path) -> None:
         os.utime(path, (1000 - age, 1000 - age))
     assert service.newer([old, new, missing], 90_000_000, 100.0, 1000.0) == [new]
     assert service.newer([new], 0, 100.0, 1000.0) == []
-
-
-def test_replaced() -> None:
-    """S12: An upgrade replaced the program and a library; a deleted data file does not count."""
-    maps = (
-        "55d0 r-xp 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"
-        "55d1 r--p 00000000 08:01 11 /usr/sbin/nginx (deleted)\n"
-        "7f00 r-xp 00000000 08:01 12 /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)\n"
-        "7f01 r-xp 00000000 08:01 13 /usr/lib/x86_64-linux-gnu/libc.so.6\n"
-        "7f02 rwxp 00000000 00:01 14 /dev/zero (deleted)\n"
-        "7f03 r-xp 00000000 00:00 0\n"
-    )
-    found = ["/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/sbin/nginx"]
-    assert service.replaced(maps) == found
-    assert service.replaced("") == []

@@ -1,4 +1,4 @@
-"""Whether a running service has read the files that are on the disk, and runs the program there.
+"""Whether a running service has read the files that are on the disk.
 
 A ``watch`` forgets: when a run is killed between writing the file and restarting the service, the
 next run sees no change. A comparison of times does not forget.
@@ -42,20 +42,3 @@ def newer(files: Iterable[str], moment: int, now_monotonic: float, now: float) -
         return []
     then = now - (now_monotonic - moment / 1e6)
     return [path for path in files if Path(path).exists() and Path(path).stat().st_mtime > then]
-
-
-def replaced(maps: str) -> list[str]:
-    """Return the program files of a process that were replaced since it began, as an upgrade does.
-
-    Source: proc(5), /proc/PID/maps.
-
-    Args:
-        maps: the content of that file.
-    """
-    mapped = [line.split(maxsplit=5) for line in maps.splitlines()]
-    gone = [
-        fields[5].removesuffix(" (deleted)")
-        for fields in mapped
-        if len(fields) == 6 and "x" in fields[1] and fields[5].endswith(" (deleted)")
-    ]
-    return sorted({path for path in gone if path.startswith(("/usr/", "/lib", "/opt/"))})

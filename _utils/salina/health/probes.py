@@ -17,6 +17,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 Check = tuple[str, bool, str]
 """The subject of the check, whether it is good, and further words."""
+Notice = tuple[str, bool, str, bool]
+"""The same, and that an operator has something to do, although the host is healthy."""
 
 TLS = "/etc/salina/tls"
 HAPROXY = "/run/haproxy/admin.sock"
@@ -45,6 +48,16 @@ FREE = 200 * 2**20
 """Bytes that each of these file systems must have free."""
 STANDBY = ("sync_standby", "quorum_standby")
 """Patroni's roles of a replica that has every commit."""
+PROC = Path("/proc")
+"""The processes of this host."""
+PROGRAMS = ("/usr/", "/lib", "/opt/")
+"""The beginnings of the paths of programs and libraries."""
+UNIT = re.compile(r"/([^/\n]+)\.(service|mount)$", re.MULTILINE)
+"""In /proc/PID/cgroup, the innermost unit of systemd that the process belongs to."""
+REBOOT = Path("/run/reboot-required")
+"""Debian's kernels create this file, and a second one with the names of the packages."""
+LASTING = ("dbus", "systemd-logind", "user", "getty", "serial-getty", "console-getty")
+"""Services that end sessions or break others when they restart. A reboot renews them."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -127,10 +140,10 @@ def trusting() -> Any:
 
 def processes() -> Iterator[tuple[int, list[str]]]:
     """Return the id and the command line of each process of this host."""
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir(PROC):
         if entry.isdigit():
             try:
-                line = Path("/proc", entry, "cmdline").read_bytes()
+                line = Path(PROC, entry, "cmdline").read_bytes()
             except OSError:
                 continue  # it has ended
             yield int(entry), line.decode(errors="replace").rstrip("\0").split("\0")
@@ -138,7 +151,7 @@ def processes() -> Iterator[tuple[int, list[str]]]:
 
 def status_of(process: int) -> list[str]:
     """Return the fields of /proc/PID/stat that follow the command's name: state, parent, others."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return Path(PROC, str(process), "stat").read_text().rpartition(")")[2].split()
 
 
 def age_of(process: int) -> float:
@@ -298,6 +311,91 @@ def expiry(what: str, end: str, least: int, now: float) -> Check:
     if left >= least:
         return what, True, words
     return what, False, f"{words}; its renewal fails: systemctl status salina-certificates"
+
+
+def waiting(applied: Sequence[str]) -> Iterator[Notice]:
+    """Tell which services run files that an update has replaced, and whether a reboot is due.
+
+    The host serves as before, so this is not a fault. Each notice names the next step.
+
+    Args:
+        applied: the services that an apply restarts for this reason, in the turn of the host.
+    """
+    host, old = socket.gethostname(), sorted(outdated())
+    lasting = [unit for unit in old if unit.partition("@")[0] in LASTING or "." in unit]
+    turns = [unit for unit in old if unit in applied]
+    others = [unit for unit in old if unit not in (*turns, *lasting)]
+    why = "files that an update has replaced"
+    if turns:
+        yield _notice(
+            "restart", f"{' '.join(turns)} still use {why}; next: salt {host} state.apply"
+        )
+    if others:
+        step = f"next, on {host}: systemctl restart {' '.join(others)}"
+        yield _notice("restart", f"{' '.join(others)} still use {why}; {step}")
+    causes = [f"{' '.join(lasting)} still use {why}"] if lasting else []
+    if REBOOT.exists():
+        names = REBOOT.with_name(f"{REBOOT.name}.pkgs")
+        packages = sorted({*names.read_text().split()}) if names.exists() else []
+        causes.insert(0, f"{' '.join(packages) or 'a package'} needs it")
+    if causes:
+        step = f'next: reboot {host}, see "Reboot a host" in docs/operations.md'
+        yield _notice("reboot", f"{', and '.join(causes)}; {step}")
+
+
+def _notice(what: str, words: str) -> Notice:
+    return f"{what} waits", True, words, True
+
+
+def outdated(name: str = "") -> dict[str, list[str]]:
+    """Return the units that still use program files which others have replaced, and these files.
+
+    A process counts unless another process of its unit has started it: workers end with the process
+    that started them, or soon after it, as after a reload.
+
+    Args:
+        name: the only unit to look at, without `.service`; all of them by default.
+    """
+    entries = [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+    units = {entry: unit for entry in entries if (unit := unit_of(entry)) and name in ("", unit)}
+    found: dict[str, set[str]] = {}
+    for process, unit in units.items():
+        try:
+            if units.get(int(status_of(process)[1])) != unit:
+                files = replaced(Path(PROC, str(process), "maps").read_text())
+                found.setdefault(unit, set()).update(files)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+    return {unit: sorted(files) for unit, files in found.items() if files}
+
+
+def unit_of(process: int) -> str:
+    """Return the unit of a process: `nginx`, `mnt-nas.mount`, or "" outside of a service."""
+    try:
+        found = UNIT.search(Path(PROC, str(process), "cgroup").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has ended
+    if not found:
+        return ""
+    return found[1] if found[2] == "service" else f"{found[1]}.{found[2]}"
+
+
+def replaced(maps: str) -> list[str]:
+    """Return the program files of a process that were replaced since it began, as an upgrade does.
+
+    Source: proc(5), /proc/PID/maps.
+
+    Args:
+        maps: the content of that file.
+    """
+    gone = [
+        fields[5].removesuffix(" (deleted)")
+        for line in maps.splitlines()
+        if line.endswith(" (deleted)")
+        and len(fields := line.split(maxsplit=5)) == 6
+        and "x" in fields[1]
+    ]
+    return sorted({path for path in gone if path.startswith(PROGRAMS)})
 
 
 def unit(name: str) -> Iterator[Check]:
@@ -558,16 +656,16 @@ def listener(port: int) -> int | None:
     return max(found)[1] if found else None
 
 
-CHECKS: Mapping[str, Callable[..., Iterator[Check]]] = {
+CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, disk, certificates, served, unit),
+        *(system, firewall, disk, certificates, served, unit, waiting),
         *(gluster, etcd, patroni, haproxy, agent, live),
     )
 }
 
 
-def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check]:
+def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check | Notice]:
     """Return the results of these checks, which run side by side.
 
     A check that cannot be made counts as failed.
@@ -575,7 +673,7 @@ def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check]:
     Args:
         wanted: the name of each check, and its arguments.
     """
-    results: list[list[Check]] = [[(name, False, "no answer")] for name, _ in wanted]
+    results: list[list[Check | Notice]] = [[(name, False, "no answer")] for name, _ in wanted]
 
     def run(place: int) -> None:
         name, arguments = wanted[place]
@@ -592,11 +690,11 @@ def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check]:
     return [check for found in list(results) for check in found]
 
 
-def made(name: str, arguments: Mapping[str, Any]) -> list[Check]:
+def made(name: str, arguments: Mapping[str, Any]) -> list[Check | Notice]:
     """Return the results of one check."""
     if name not in CHECKS:
         return [(name, False, "this host has no such check; synchronise it with the master")]
-    found: list[Check] = []
+    found: list[Check | Notice] = []
     try:
         found += CHECKS[name](**arguments)
     except Exception as error:  # whatever it is, the host cannot be called healthy

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from salina_fleet.model import addresses
 from salina_fleet.role import ANY, Tuning
 from salina_fleet.roles import ROLES
-from salina_fleet.schema.declare import flag, given, number, record, text
+from salina_fleet.schema.declare import flag, given, record, text
 from salina_fleet.schema.faults import choose, invalid, not_among
 from salina_fleet.schema.rules import Choice, ListOf, Nullable, Parsed, Rule, Text, Unfit
 
@@ -105,9 +105,6 @@ class FirewallSettings(Tuning):
 
     logging: Literal["off", "low", "medium", "high", "full"] = given(
         default="low", about="How much ufw logs."
-    )
-    ssh_port: int = number(
-        22, 1, 65535, "The port of sshd, which is open on the management network of every host."
     )
     reverse_path: Literal["strict", "loose", "none"] = given(
         default="strict",

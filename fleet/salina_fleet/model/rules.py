@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from salina_fleet.kinds import KINDS
 from salina_fleet.model.addresses import IPNetwork, misfit
-from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.ssh import SshSettings
 from salina_fleet.role import named, without
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import join
@@ -108,7 +108,7 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
 
 def own_ports(settings: Settings) -> dict[int, str]:
     """Return the ports that the fleet's own daemons use, each with the daemon's name."""
-    found = {settings[FirewallSettings].ssh_port: "SSH"}
+    found = {settings[SshSettings].port: "SSH"}
     for kind in KINDS.values():
         found |= kind.ports
     for role in ROLES.values():

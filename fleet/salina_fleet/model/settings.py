@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.ssh import SshSettings
+from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
@@ -104,7 +106,9 @@ COMPONENTS: Mapping[str, type[Tuning]] = {
     **{name: kind for role in ROLES.values() for name, kind in role.settings.items()},
     "autoscale": AutoscaleSettings,
     "firewall": FirewallSettings,
+    "ssh": SshSettings,
     "tls": TlsSettings,
+    "updates": UpdateSettings,
 }
 """The files of pillar/settings (without .yaml): those of the roles, and the whole fleet's."""
 

@@ -212,6 +212,7 @@ class App(Role):
     name = "app"
     order = 60
     tier = 4
+    daemons = ("haproxy", "pgbouncer", "nginx", "salina-health", *KINDS)
     column = 3
     links = ("web", "data")
     count = (range(1, 10**9), "at least one host or pool must have it")

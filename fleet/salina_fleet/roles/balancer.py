@@ -136,6 +136,7 @@ class Balancer(Role):
     name = "balancer"
     order = 70
     tier = 4
+    daemons = ("haproxy", "salina-load")
     column = 2
     links = ("edge", "web")
     count = EXACTLY_ONE

@@ -279,6 +279,7 @@ class Database(Role):
     name = "database"
     order = 50
     tier = 3
+    daemons = ("patroni",)
     column = 4
     links = ("data",)
     count = AT_LEAST_ONE

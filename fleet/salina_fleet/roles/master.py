@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet import secrets
-from salina_fleet.role import EXACTLY_ONE, NETWORK, Check, MasterData, Pillar, Role, Row
+from salina_fleet.model.ssh import SshSettings
+from salina_fleet.role import ALL, EXACTLY_ONE, NETWORK, Check, MasterData, Pillar, Role, Row
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -34,7 +35,14 @@ class Master(Role):
     }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """Any host of the management network reaches Salt: a new one is let in by its key."""
+        """Any host of the management network reaches Salt: a new one is let in by its key.
+
+        SSH leads from the master to every other host. The master itself is the operators' way in,
+        as long as no host has a role for that.
+        """
+        port = str(settings[SshSettings].port)
+        yield Row(self.name, ALL, "management", port, "SSH")
+        yield Row(NETWORK, self.name, "management", port, "SSH")
         yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:

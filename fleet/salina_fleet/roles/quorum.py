@@ -81,6 +81,7 @@ class Quorum(Role):
     name = "quorum"
     order = 40
     tier = 2
+    daemons = ("etcd",)
     column = 4
     links = ("data",)
     count = ((1, 3, 5), "the number of hosts with role quorum must be 1, 3 or 5")

@@ -71,6 +71,7 @@ class Storage(Role):
     name = "storage"
     order = 30
     tier = 2
+    daemons = ("glusterd",)
     column = 4
     links = ("data",)
     settings: ClassVar = {"storage": StorageSettings}

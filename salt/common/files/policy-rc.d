@@ -1,7 +1,8 @@
 #!/bin/sh
-# Managed by Salt (salt/common). Packages ask here before they start, restart or stop a service. An
-# upgrade must not restart what serves, because it would take no turn: the next apply does that
-# (`daemon.upgraded`, `quorum.joined`, `gluster.current`). 101 forbids the action.
+# Managed by Salt (salt/common). Packages ask here before they start, restart or stop a service, whoever
+# installs them: an apply, an operator, or unattended-upgrades. An upgrade must not restart what serves,
+# because it would take no turn: the next apply does that (`daemon.upgraded`, `quorum.joined`,
+# `gluster.current`). 101 forbids the action.
 while [ "${1#--}" != "$1" ]; do shift; done
 case ${1%.service} in
 etcd | glusterd | haproxy | nginx | pgbouncer)

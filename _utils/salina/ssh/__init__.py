@@ -1,0 +1,1 @@
+"""sshd, on the hosts where it is installed."""

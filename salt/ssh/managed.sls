@@ -1,0 +1,39 @@
+# The settings are in a file that sshd reads before all others. An operator's own files keep their effect for
+# everything else, such as the port or the users that may log in.
+{%- set file = '/etc/ssh/sshd_config.d/00-salina.conf' %}
+
+ssh-check:
+  file.managed:
+    - name: /usr/local/sbin/sshd-check
+    - source: salt://ssh/files/sshd-check
+    - mode: '0755'
+
+ssh-open:
+  sshd.open_to_somebody:
+    - name: {{ file }}
+
+ssh-settings:
+  file.managed:
+    - name: {{ file }}
+    - source: salt://ssh/files/sshd.conf
+    - makedirs: True
+    - mode: '0644'
+    - check_cmd: /usr/local/sbin/sshd-check
+    - require:
+        - file: ssh-check
+        - sshd: ssh-open
+
+# A reload ends no session.
+ssh-current:
+  daemon.current:
+    - name: ssh
+    - files: [{{ file }}]
+    - require:
+        - file: ssh-settings
+
+ssh-in-force:
+  sshd.in_force:
+    - name: {{ file }}
+    - port: {{ pillar.ssh.port }}
+    - require:
+        - daemon: ssh-current

@@ -1,0 +1,93 @@
+"""sshd on a host of the lab, which has none by itself (X9)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests import fleets
+from tests.lab import lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.proof]
+
+HOST = "s1"
+ADDRESS = fleets.fleet().hosts[HOST].addresses["management"]
+FILE = "/etc/ssh/sshd_config.d/00-salina.conf"
+KEY = "/root/salina-test-key"
+PACKAGES = {HOST: "openssh-server", "salt": "openssh-client", "s2": "openssh-client"}
+
+
+def ssh(source: str, user: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Log in to the host from another one, and print the name of the account there."""
+    command = ["ssh", "-i", KEY, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+    command += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    return lab.execute(source, *command, *options, f"{user}@{ADDRESS}", "id", "--user", "--name")
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[None]:
+    """sshd on the host, clients on two others, and a key with which root can log in."""
+    for host, package in PACKAGES.items():
+        lab.shell(
+            host,
+            f"apt-get update -qq\nDEBIAN_FRONTEND=noninteractive apt-get install -qq {package}",
+        )
+    lab.run("salt", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY)
+    private, public = (lab.run("salt", "cat", f"{KEY}{end}") for end in ("", ".pub"))
+    lab.shell("s2", f"umask 077; cat >{KEY} <<'END'\n{private}END\n")
+    lab.shell(HOST, f"umask 077; mkdir -p /root/.ssh; echo '{public}' >/root/.ssh/authorized_keys")
+    yield
+    for host, package in PACKAGES.items():
+        lab.shell(
+            host,
+            f"DEBIAN_FRONTEND=noninteractive apt-get purge -qq --autoremove {package}\n"
+            f"rm -rf {KEY} {KEY}.pub {FILE} /usr/local/sbin/sshd-check /root/.ssh",
+        )
+    lab.shell(HOST, "userdel --remove operator 2>/dev/null || true")
+
+
+def test_x9_sshd_where_it_is_installed(installed: None) -> None:
+    """X9: An apply locks nobody out; then keys only, no root, no old algorithms, and the master
+    alone reaches it.
+    """
+    assert ssh("salt", "root").stdout == "root\n"
+    states = lab.apply(HOST, "ssh")[HOST]
+    assert states["ssh-open"]["result"] is False
+    assert "root (with a key)" in states["ssh-open"]["comment"]
+    assert lab.execute(HOST, "test", "-e", FILE).returncode == 1
+    assert ssh("salt", "root").stdout == "root\n"
+
+    lab.shell(
+        HOST,
+        "useradd --create-home --shell /bin/sh operator\n"
+        "install -d -m 700 -o operator -g operator ~operator/.ssh\n"
+        "install -m 600 -o operator -g operator /root/.ssh/authorized_keys ~operator/.ssh/\n"
+        "echo operator:secret | chpasswd",
+    )
+    found = lab.apply(HOST, "ssh")
+    assert lab.failures(found) == []
+    assert found[HOST]["ssh-current"]["changes"]["reload"] == "ssh"
+    assert lab.changes(lab.apply(HOST, "ssh")) == []
+
+    assert ssh("salt", "operator").stdout == "operator\n"
+    assert "Permission denied (publickey)" in ssh("salt", "root").stderr
+    password = ssh("salt", "operator", "-o", "PubkeyAuthentication=no")
+    assert "Permission denied (publickey)" in password.stderr
+    for old in ("KexAlgorithms=diffie-hellman-group14-sha256", "Ciphers=aes256-ctr"):
+        assert "no matching" in ssh("salt", "operator", "-o", old).stderr
+    assert "timed out" in ssh("s2", "operator").stderr
+
+
+def test_x9_a_configuration_that_does_not_include_the_file(installed: None) -> None:
+    """X9, K5: The apply says that the settings are not in force, and what to do."""
+    include = "Include /etc/ssh/sshd_config.d/*.conf"
+    lab.shell(HOST, f"sed -i 's|^{include}|# &|' /etc/ssh/sshd_config")
+    try:
+        state = lab.apply(HOST, "ssh")[HOST]["ssh-in-force"]
+        assert state["result"] is False
+        assert "PermitRootLogin is " in state["comment"] and include in state["comment"]
+    finally:
+        lab.shell(HOST, f"sed -i 's|^# {include}|{include}|' /etc/ssh/sshd_config")
+    assert lab.failures(lab.apply(HOST, "ssh")) == []

@@ -1,0 +1,49 @@
+"""The states of sshd (X9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from salina_fleet.model.ssh import SshSettings
+from tests import fleets
+from tests.render.minion import Minion
+
+FILE = "/etc/ssh/sshd_config.d/00-salina.conf"
+
+
+def test_x9_sshd_is_checked_before_and_after(tmp_path: Path) -> None:
+    """X9: First whether somebody can still log in, then the file, the reload, and the result."""
+    chunks = Minion("s1", fleets.pillar("s1"), tmp_path).apply("ssh.managed")
+    order = [chunk["__id__"] for chunk in chunks]
+    wanted = ["ssh-open", "ssh-settings", "ssh-current", "ssh-in-force"]
+    assert [name for name in order if name in wanted] == wanted
+    states = {chunk["__id__"]: chunk for chunk in chunks}
+    assert {"sshd": "ssh-open"} in states["ssh-settings"]["require"]
+    assert states["ssh-settings"]["check_cmd"] == "/usr/local/sbin/sshd-check"
+    assert {states[name]["name"] for name in wanted} == {FILE, "ssh"}
+    assert "restart" not in states["ssh-current"]  # a reload ends no session
+    assert states["ssh-in-force"]["port"] == 22
+
+
+@pytest.mark.parametrize(("managed", "installed"), [(True, True), (True, False), (False, True)])
+def test_x9_a_host_without_sshd_has_no_state_of_it(
+    managed: bool, installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X9: Neither has a host whose operator configures sshd."""
+    own = fleets.settings().but(SshSettings(managed=managed))
+    source = fleets.REPOSITORY / "salt/ssh/init.sls"
+    minion = Minion("s1", fleets.pillar("s1", own=own), tmp_path)
+    chunk = {"source": "salt://ssh/init.sls", "template": "jinja"}
+    functions = minion.highstate.state.functions
+    asked: list[str] = []
+
+    def exists(path: str) -> bool:
+        asked.append(path)
+        return installed
+
+    monkeypatch.setitem(functions, "file.file_exists", exists)
+    text = minion.render(chunk)
+    assert source.exists() and asked in ([], ["/usr/sbin/sshd"])
+    assert ("ssh.managed" in text) == (managed and installed)
