@@ -14,8 +14,8 @@ from typing import NamedTuple
 from tests.conftest import REPOSITORY
 
 PLACES = (
-    *("_modules", "_pillar", "_runners", "_states", "_utils", "bench", "bin", "docs", "fleet"),
-    *("lab", "master.d", "pillar", "salt", "tests", "tools"),
+    *("_guard", "_modules", "_pillar", "_runners", "_states", "_utils", "bench", "bin", "docs"),
+    *("fleet", "lab", "master.d", "pillar", "salt", "tests", "tools"),
 )
 """The top-level folders."""
 PYTHON = {".py"}

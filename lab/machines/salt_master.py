@@ -9,7 +9,13 @@ from lab.process import run
 from salina_fleet.model.topology import Topology
 
 CONFIGURATIONS = ("master.d/*.conf", "lab/master.conf")
-MASTER_LOADS = (*CONFIGURATIONS, "_pillar/*.py", "fleet/**/*.py", "_utils/**/*.py")
+MASTER_LOADS = (
+    *CONFIGURATIONS,
+    "_guard/*.py",
+    "_pillar/*.py",
+    "fleet/**/*.py",
+    "_utils/**/*.py",
+)
 UNIT = "salt-master"
 LOADED = STATE / "master-loaded"
 GIT = "command -v git || { apt-get --quiet update && apt-get --quiet --yes install git; }"

@@ -31,7 +31,10 @@ logging.raiseExceptions = False
 
 #: The master's own minion, one that must see no secret of the database, one that may see the app's.
 MINIONS = ("salt", "nas1", "s1")
-COPIED = ("salt", "pillar", "_modules", "_states", "_utils", "fleet", "_runners", "_pillar")
+COPIED = (
+    *("salt", "pillar", "fleet"),
+    *("_guard", "_modules", "_states", "_utils", "_runners", "_pillar"),
+)
 
 
 class Forged(dict[str, Any]):

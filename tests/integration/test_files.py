@@ -9,7 +9,7 @@ def test_python_through_links(installation: Installation) -> None:
     """The file server follows the links in salt/: it serves modules, states and utilities."""
     listed = installation.call("nas1", "cp.list_master").data
     assert {"_utils/salina/storage/gluster.py", "_modules/certificate.py", "top.sls"} <= set(listed)
-    hidden = {"__pycache__", "pillar", "_pillar", "fleet", "salina_fleet"}
+    hidden = {"__pycache__", "pillar", "_guard", "_pillar", "fleet", "salina_fleet"}
     assert not [name for name in listed if hidden & {*name.split("/")}]
     assert not [name for name in listed if "topology" in name]
 

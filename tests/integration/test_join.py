@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,10 +205,18 @@ def fire(pool: Installation, host: str, tag: str) -> None:
     assert pool.salt(host, "event.send", tag).data is True
 
 
-def forge(pool: Installation, tag: str, data: dict[str, Any]) -> None:
-    """s1 sends an event with data that it chooses freely, the id too."""
+def forge(pool: Installation, minion: str, tag: str, data: dict[str, Any]) -> None:
+    """A minion sends an event with data that it chooses freely, the id too."""
     events = [{"tag": tag, "data": data}]
-    pool.ask("s1", {"cmd": "_minion_event", "id": "s1", "events": events})
+    pool.ask(minion, {"cmd": "_minion_event", "id": minion, "events": events})
+
+
+def refused(pool: Installation, minion: str) -> int:
+    """Return how many requests of a minion the master has refused, for the reasons of `forge`."""
+    found = re.findall(
+        rf"Refused a request of {minion}: it fires an event whose (tag|data)", log(pool)
+    )
+    return len(found)
 
 
 def test_s10_a_host_that_starts_joins(pool: Installation, event_listener: EventListener) -> None:
@@ -238,7 +247,7 @@ def test_s10_events_in_quick_succession_are_one(
     assert (members(pool), came(pool)) == (["s1"], [])
     since = time.time()
     for _ in range(5):
-        forge(pool, START, {"id": "s4"})
+        forge(pool, "s4", START, {"id": "s4"})
     answers = decided(pool, event_listener, since, 5)
     joins(pool, "s4")
     assert sum(one.startswith("s4: it joins") for one in answers) == 1, answers
@@ -250,9 +259,14 @@ def test_s10_a_forged_event_does_nothing(pool: Installation, event_listener: Eve
     since = time.time()
     fire(pool, "s1", START)
     for minion in ("s6", "eve", "salt", ["s4"], "{{ 1 / 0 }}"):
-        forge(pool, f"salt/minion/{minion}/start", {"id": minion})
-    forge(pool, START, {"other": "no id"})
-    assert decided(pool, event_listener, since, 7) == ["nothing"] * 7
+        forge(pool, "s1", f"salt/minion/{minion}/start", {"id": minion})
+    forge(pool, "s1", START, {"other": "no id"})
+    forge(pool, "s1", "salt/minion/s1/start", {"id": "s4"})
+    assert refused(pool, "s1") >= 2, "each reason once for each worker"
+    for tag in ("salt/minion/s1/{{ 1 / 0 }}/start", "salt/minion/s1/s4/start"):
+        forge(pool, "s1", tag, {"id": "s1"})
+    forge(pool, "s1", "salt/minion/s1/x/start", {"other": "no id"})
+    assert decided(pool, event_listener, since, 3) == ["nothing"] * 3
     fault = "s6 has no accepted key\nnext: salt-run fleet.user_data s6 FILE"
     told = pool.run("join.begin", "hosts=[s6]")
     assert told.returncode == 1 and fault in told.stdout + told.stderr
