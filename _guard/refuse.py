@@ -26,6 +26,8 @@ EVENTS, PERIOD = 10, 60.0
 """Events that each worker of the master passes on for one minion, in so many seconds."""
 OWN_TAG = r"salt/(minion|beacon)/{}/.+|_salt_error"
 """The tags that a minion may use: they name it."""
+CHECK = "it asks whether the master refuses it"
+"""The request of `salina_fleet.guard`."""
 NOBODY = "somebody without a key"
 FLOOD = f"more than {EVENTS} events in {PERIOD:.0f} s"
 
@@ -89,7 +91,8 @@ class Gate:
             return
         self._told[sender, found] = (now, 0)
         again = f" ({more} more since the last message)" if more else ""
-        log.warning("Refused a request of %s: %s%s", sender, found, again)
+        level = logging.DEBUG if found == CHECK else logging.WARNING
+        log.log(level, "Refused a request of %s: %s%s", sender, found, again)
 
 
 def _sender(payload: Mapping[str, Any]) -> str:
@@ -109,7 +112,7 @@ def fault(payload: Mapping[str, Any]) -> str:
     if kind == "clear":  # from the master's own commands, with the master's key
         return ""
     if kind != "aes":
-        return "its sender is not authenticated"
+        return "its sender is not authenticated" if load else CHECK
     if not isinstance(load, dict) or not isinstance(load.get("id"), str) or "cmd" not in load:
         return "it has no id or no command"
     command = load["cmd"]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from salina.common import file, wait
-from salina_fleet import minions, runner
+from salina_fleet import guard, minions, runner
 from salina_fleet.change import absence, exclusive, scale
 from salina_fleet.change import deployment as deploy
 from salina_fleet.change import follow as progress
@@ -45,8 +45,9 @@ def begin(**request: Any) -> dict[str, Any]:
         The plan, as `fleet.plan` returns it.
 
     Raises:
-        RunnerError: the request is invalid, another change is running, the application's revision
-            cannot be looked up, or a host is down that the change needs. Nothing was recorded then.
+        RunnerError: the request is invalid, another change is running, the master accepts forged
+            returns, the application's revision cannot be looked up, or a host is down that the
+            change needs. Nothing was recorded then.
 
     CLI Example:
         salt-run change.begin pool=app count=5
@@ -57,6 +58,7 @@ def begin(**request: Any) -> dict[str, Any]:
         exclusive.take(site.change_file, scale.in_words(runner.plain(request)))
     except exclusive.BusyError as error:
         raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
+    guard.ensure(__opts__)
     site = _site()  # another change may have ended meanwhile
     change = runner.plan(site, request)
     application = site.fleet.topology.pools[change.pool].application
@@ -237,7 +239,8 @@ def destroy(hosts: Sequence[str]) -> list[str]:
         The hosts.
 
     Raises:
-        RunnerError: a host is still a member, or the provisioner failed.
+        RunnerError: a host is still a member, the master accepts forged returns, or the provisioner
+            failed.
 
     CLI Example:
         salt-run change.destroy hosts='[s2]'
@@ -248,6 +251,7 @@ def destroy(hosts: Sequence[str]) -> list[str]:
         raise RunnerError(
             "\n".join(f"{host} is still a host of the fleet; {advice}" for host in staying)
         )
+    guard.ensure(__opts__)
     progress.note(hosts, "is being destroyed")
     failed = provisioner.destroy(__opts__, hosts)
     if failed:

@@ -46,7 +46,7 @@ _awake: list[subprocess.Popen[bytes]] = []
 def started(minion: object = None, tag: object = None) -> str:
     """Look after a minion that has just started, if it may join or has to catch up.
 
-    The reactor calls it. For any other member, or a forged event, nothing follows.
+    The reactor calls it. For any other member, or another host's event, nothing follows.
 
     Args:
         minion: the id in the event.
@@ -58,9 +58,9 @@ def started(minion: object = None, tag: object = None) -> str:
     CLI Example:
         salt-run join.started s4 salt/minion/s4/start
     """
-    site = _site()
     if not join.starts(minion, tag):
         return NOTHING
+    site = _site()
     if minion in runner.behind(site):
         return f"{minion}: {_wake(site, 'it catches up')}"
     if _obstacles(site).get(str(minion)) == "":

@@ -13,7 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import wait
 from salina.common.orchestration import Failure
-from salina_fleet import minions, policy, revisions, runner
+from salina_fleet import guard, minions, policy, revisions, runner
 from salina_fleet.change import absence, exclusive
 from salina_fleet.change.absence import RETRY, Behind
 from salina_fleet.model import members
@@ -112,6 +112,7 @@ class Master:
         monkeypatch.setattr(wait, "until", lambda probe, _: probe())
         monkeypatch.setattr(exclusive, "take", lambda *_: None)
         monkeypatch.setattr(exclusive, "holder", lambda _: {})
+        monkeypatch.setattr(guard, "ensure", lambda _: None)
 
     def read(self, _: Any) -> Site:
         """Return the master's view with the members that it has recorded."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from salina_fleet import guard
 from tests.loading import load
 
 REFUSE = load("_guard/refuse.py")
@@ -100,6 +101,14 @@ def test_x4_a_forged_request_is_refused(payload: dict[str, Any], fault: str) -> 
     """X4: In every way in which a request can name another host."""
     assert REFUSE.fault(payload) == fault
     assert REFUSE.Gate().refuses(payload, 0.0)
+
+
+def test_x4_the_masters_own_check_is_refused_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """X4: A change asks for it each time."""
+    assert REFUSE.Gate().refuses({**guard.CHECK}, 0.0)
+    assert [record.levelno for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_x4_an_id_is_no_pattern() -> None:

@@ -229,6 +229,7 @@ def test_x10_a_deployment_and_a_change_begin_with_the_commit(
     upstream.git("update-ref", "-d", "refs/heads/main")
     monkeypatch.setattr(runner, "absent", never)
     monkeypatch.setattr("salina_fleet.change.exclusive.take", lambda *_: None)
+    monkeypatch.setattr("salina_fleet.guard.ensure", lambda _: None)
     for begin in (
         fleet().deploy,
         change.deployment,
