@@ -1,10 +1,10 @@
-"""Refuse what a minion sends in another minion's name, or sends too often.
+"""Refuse requests in another minion's name, and floods of events.
 
 Salt 3008 checks who sends a request, but then lets the sender name another host inside of it: in a
 `_syndic_return`, in the `resource_id` of a `_return`, and in the tag and the data of an event. It
 also handles a request whose encryption has an unknown name as if it had checked the sender. No
 option of Salt closes these ways, so this module wraps the one method of a worker through which
-every request passes (docs/decisions/0032-the-master-refuses-forged-requests.md).
+every request passes (docs/decisions/0039-the-master-refuses-forged-requests.md).
 
 Salt loads it as a log handler (master.d/20-security.conf), because the master sets up its log
 before it starts any worker. A master that cannot set up the refusals does not start.
@@ -55,7 +55,7 @@ def setup_handlers() -> bool:
 
 
 class Gate:
-    """What a worker refuses. It counts the events of each minion, and logs each fault once."""
+    """The refusals of a worker: it counts the events of each minion, and logs each fault once."""
 
     def __init__(self) -> None:
         self._events: dict[str, tuple[float, int]] = {}

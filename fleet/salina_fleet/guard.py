@@ -11,7 +11,7 @@ from typing import Any
 
 import salt.payload
 import zmq
-from salt.utils.zeromq import ip_bracket
+from salt.utils.network import ip_bracket
 
 from salina_fleet.errors import RunnerError
 

@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 import salt.payload
 import zmq
+from salt.exceptions import CommandExecutionError
 from salt.utils.jid import jid_dir
+from saltfactories.manager import FactoriesManager
 from saltfactories.plugins.event_listener import EventListener
 
 from salina.common import wait
-from tests.integration.conftest import Installation
+from salina_fleet import guard
+from tests.integration.conftest import Installation, lay_out
 
 Send = Callable[[Installation, str], Any]
 FORGED = {"fun": "test.ping", "fun_args": [], "return": "forged", "retcode": 0, "success": True}
@@ -210,3 +213,24 @@ def test_x4_a_flood_of_events_ends_at_the_workers(
     assert 0 < heard("s1") <= 2 * EVENTS * workers  # a new period may begin meanwhile
     flood = "Refused a request of s1: more than 10 events in 60 s"
     assert 1 <= log(installation).count(flood) <= 2 * workers
+
+
+def test_x4_a_change_needs_a_master_that_refuses(
+    installation: Installation,
+    place: Path,
+    repository: Path,
+    salt_factories: FactoriesManager,
+) -> None:
+    """X4: Salt as it is answers the check in another way, and so no change begins."""
+    guard.ensure(installation.master.config)
+    bare = salt_factories.salt_master_daemon("bare_master")
+    lay_out(repository, bare, place / "bare", place / "bare-state")
+    drop_ins = Path(bare.config["conf_file"]).parent / "master.d"
+    (drop_ins / "20-security.conf").unlink()
+    with bare.started():
+        with pytest.raises(CommandExecutionError, match="would accept forged returns"):
+            guard.ensure(bare.config)
+        told = bare.salt_run_cli(timeout=120).run("change.begin", "pool=app", "count=4")
+        assert told.returncode == 1
+        assert "link master.d/20-security.conf into /etc/salt/master.d" in told.stdout + told.stderr
+    assert not (place / "bare-state/members.json").exists()

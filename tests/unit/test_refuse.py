@@ -1,4 +1,4 @@
-"""What the master refuses of a minion's requests: _guard/refuse.py (X4)."""
+"""The requests that the master refuses: _guard/refuse.py (X4)."""
 
 from __future__ import annotations
 
