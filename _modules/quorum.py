@@ -258,32 +258,16 @@ def _caller() -> Identity:
     return identity(next(name for role, name in CLIENT_OF.items() if role in __pillar__))
 
 
-def _by_name() -> list[str]:
-    """Return the settings by which etcd insists on the names of its clients and of its peers.
+def _by_name() -> bool:
+    """Return whether etcd may insist on its peers' name.
 
-    In a new cluster it insists on both. A member from before insists on its peers' name when all of
-    them show it, because it refuses the others in both directions. It insists on its clients' name
-    when etcd wants a login, because the same apply of a database host brings both. Once it
-    insists, it goes on.
+    In a new cluster it insists on it. A member from before does so when all others show the name,
+    because it refuses the others in both directions. Once it insists, it goes on.
     """
-    both = [etcd.CLIENTS_BY_NAME, etcd.PEERS_BY_NAME]
     if not has_data():
-        return both
-    written = Path(SETTINGS).read_text() if Path(SETTINGS).exists() else ""
-    ready = {etcd.CLIENTS_BY_NAME: _wants_login, etcd.PEERS_BY_NAME: _peers_are_named}
-    return [setting for setting in both if setting in written or ready[setting]()]
-
-
-def _wants_login() -> bool:
-    root = {"name": "root", "password": _pillar()["passwords"]["root"]}
-    try:
-        known, answer = client.login(_own(), _caller(), root)
-    except NoAnswer:
-        return False
-    return known is not None and not etcd.unguarded(answer)
-
-
-def _peers_are_named() -> bool:
+        return True
+    if Path(SETTINGS).exists() and etcd.PEERS_BY_NAME in Path(SETTINGS).read_text():
+        return True
     pillar = _pillar()
     return all(
         common_name(one["address"], pillar["peer_port"], identity("etcd-peer"))

@@ -16,7 +16,6 @@ QUORUM: dict[str, Any] = {
     "address": "10.1.4.23",
     "members": [{"name": f"nas{n}", "address": f"10.1.4.2{n}"} for n in (1, 2, 3)],
     "token": "crm",
-    "client_name": "etcd-client",
     "peer_name": "etcd-peer",
     "passwords": {"root": "canary-root", "patroni": "canary-patroni"},
     "keys": {"patroni": "/service/salina/"},
@@ -25,7 +24,6 @@ QUORUM: dict[str, Any] = {
     "heartbeat_interval": 100,
     "election_timeout": 1000,
 }
-BOTH = (etcd.CLIENTS_BY_NAME, etcd.PEERS_BY_NAME)
 SERVER, PEER = identity("etcd"), identity("etcd-peer")
 OWN = "https://10.1.4.23:2380"
 FIRST = Member("1", "nas1", ("https://10.1.4.21:2380",), True)
@@ -97,22 +95,21 @@ def test_another_answer_is_an_error(answer: object) -> None:
 
 def test_clients_and_peers_need_certificates_and_nothing_listens_without_tls() -> None:
     """S6: etcd listens with TLS only, and asks clients and peers for certificates."""
-    settings = etcd.environment(QUORUM, SERVER, PEER, BOTH)
+    settings = etcd.environment(QUORUM, SERVER, PEER, by_name=True)
     assert settings["ETCD_CLIENT_CERT_AUTH"] == settings["ETCD_PEER_CLIENT_CERT_AUTH"] == "true"
     urls = [value for key, value in settings.items() if key.endswith("_URLS")]
     assert len(urls) == 4
     assert all(url.startswith("https://10.1.4.23:") for url in urls)
 
 
-def test_x3_clients_and_peers_are_known_by_name() -> None:
-    """X3: A certificate of the fleet's CA is not enough for etcd: it must have the right name."""
-    settings = etcd.environment(QUORUM, SERVER, PEER, BOTH)
-    assert settings["ETCD_CLIENT_CERT_ALLOWED_HOSTNAME"] == "etcd-client"
+def test_x3_peers_are_known_by_name() -> None:
+    """X3: A certificate of the fleet's CA is not enough for a peer: it must have the right name."""
+    settings = etcd.environment(QUORUM, SERVER, PEER, by_name=True)
     assert settings["ETCD_PEER_CERT_ALLOWED_CN"] == "etcd-peer"
     assert settings["ETCD_CERT_FILE"] == "/etc/salina/tls/etcd.crt"
     assert settings["ETCD_PEER_CERT_FILE"] == "/etc/salina/tls/etcd-peer.crt"
-    before = etcd.environment(QUORUM, SERVER, PEER, ())
-    assert set(settings) - set(before) == set(BOTH)
+    before = etcd.environment(QUORUM, SERVER, PEER, by_name=False)
+    assert set(settings) - set(before) == {etcd.PEERS_BY_NAME}
 
 
 def test_x3_a_role_has_the_keys_of_one_cluster() -> None:
@@ -130,7 +127,7 @@ def test_x3_a_role_has_the_keys_of_one_cluster() -> None:
 
 def test_ipv6_addresses_get_brackets() -> None:
     quorum = QUORUM | {"address": "fd00:4::23", "members": [{"name": "q", "address": "fd00:4::23"}]}
-    settings = etcd.environment(quorum, SERVER, PEER, BOTH)
+    settings = etcd.environment(quorum, SERVER, PEER, by_name=True)
     assert settings["ETCD_LISTEN_CLIENT_URLS"] == "https://[fd00:4::23]:2379"
     cluster = etcd.join_environment(quorum, "new", ())["ETCD_INITIAL_CLUSTER"]
     assert cluster == "q=https://[fd00:4::23]:2380"

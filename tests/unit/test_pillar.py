@@ -289,15 +289,11 @@ def test_names_of_a_certificate() -> None:
     assert names["bbdd2", "database"] == ["DNS:bbdd2", "IP:10.1.4.32", "DNS:database"]
     bearers = {
         name: [place for place, found in names.items() if f"DNS:{name}" in found]
-        for name in ("crm.example", "database", "etcd-client")
+        for name in ("crm.example", "database")
     }
     assert bearers == {
         "crm.example": [("lb1", "public-crm")],
         "database": [("bbdd1", "database"), ("bbdd2", "database")],
-        "etcd-client": [
-            *((f"nas{number}", "etcd") for number in (1, 2, 3)),
-            *((f"bbdd{number}", "host") for number in (1, 2)),
-        ],
     }
 
 

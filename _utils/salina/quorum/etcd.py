@@ -9,14 +9,13 @@ voted for data that it has forgotten.
 from __future__ import annotations
 
 import base64
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from salina.common.https import Identity, host_port
 
 DATA = "/var/lib/etcd/default"
-CLIENTS_BY_NAME = "ETCD_CLIENT_CERT_ALLOWED_HOSTNAME"
 PEERS_BY_NAME = "ETCD_PEER_CERT_ALLOWED_CN"
 NO_LOGIN = "etcdserver: authentication is not enabled"
 JOIN = "/var/lib/etcd/join.env"
@@ -55,24 +54,21 @@ def peer_url(quorum: dict[str, Any], address: str) -> str:
 
 
 def environment(
-    quorum: dict[str, Any], server: Identity, peer: Identity, by_name: Container[str]
+    quorum: dict[str, Any], server: Identity, peer: Identity, by_name: bool
 ) -> dict[str, str]:
     """Return etcd's settings for one member, as environment variables.
 
-    Peers need a certificate with the peers' common name, and clients one with the clients' name.
-    Old revisions are compacted, because Patroni writes one in each round and etcd would keep them
-    all.
+    Clients need a certificate of the CA, and peers one with the peers' common name. Old revisions
+    are compacted, because Patroni writes one in each round and etcd would keep them all.
 
     Args:
         quorum: the pillar of that name.
         server: the files of the certificate for clients.
         peer: the files of the certificate for the other members.
-        by_name: which of CLIENTS_BY_NAME and PEERS_BY_NAME etcd insists on. In a fleet from before
-            the others get their names first.
+        by_name: whether peers must have their name yet. In a fleet from before they get it first.
     """
     clients = client_url(quorum["address"], quorum["client_port"])
     peers = peer_url(quorum, quorum["address"])
-    allowed = {CLIENTS_BY_NAME: quorum["client_name"], PEERS_BY_NAME: quorum["peer_name"]}
     return {
         "ETCD_NAME": quorum["name"],
         "ETCD_DATA_DIR": DATA,
@@ -82,7 +78,7 @@ def environment(
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": peers,
         **{f"ETCD_{key}": value for key, value in _files(server).items()},
         **{f"ETCD_PEER_{key}": value for key, value in _files(peer).items()},
-        **{key: name for key, name in allowed.items() if key in by_name},
+        **({PEERS_BY_NAME: quorum["peer_name"]} if by_name else {}),
         "ETCD_HEARTBEAT_INTERVAL": str(quorum["heartbeat_interval"]),
         "ETCD_ELECTION_TIMEOUT": str(quorum["election_timeout"]),
         "ETCD_AUTO_COMPACTION_MODE": "periodic",

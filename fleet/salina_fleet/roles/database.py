@@ -24,7 +24,7 @@ from salina_fleet.role import (
     named,
     without,
 )
-from salina_fleet.roles.quorum import CLIENT_NAME, PATRONI, QuorumSettings
+from salina_fleet.roles.quorum import PATRONI, QuorumSettings
 from salina_fleet.schema.declare import Scalar, duration, flag, number, values
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
@@ -365,7 +365,7 @@ class Database(Role):
         """
         here = (f"DNS:{host.id}", f"IP:{fleet.address(host, 'data')}")
         yield Certificate("database", (*here, f"DNS:{NAME}"), (SERVER,), (UNIT,))
-        yield Certificate("host", (*here, f"DNS:{CLIENT_NAME}"), (CLIENT,), (UNIT,), common_name="")
+        yield Certificate("host", here, (CLIENT,), (UNIT,), common_name="")
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]

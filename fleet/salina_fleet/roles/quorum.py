@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Topology
 
 CLUSTER = "salina"
-CLIENT_NAME, PEER_NAME = "etcd-client", "etcd-peer"
-"""The names by which etcd recognises the certificates of its clients and of its peers."""
+PEER_NAME = "etcd-peer"
+"""The name by which etcd recognises the certificates of its peers."""
 PATRONI = "patroni"
 """Patroni's user of etcd."""
 
@@ -41,7 +41,6 @@ KEYS = {
     "quorum.members": "All voters.",
     "quorum.members[].name": "The voter's id.",
     "quorum.members[].address": "The voter's address.",
-    "quorum.client_name": "The name in the certificates of etcd's clients.",
     "quorum.peer_name": "The common name in the certificates of the voters.",
     "quorum.passwords": "The passwords of etcd's users.",
     "quorum.passwords.root": "The password of the user that manages etcd itself.",
@@ -86,7 +85,7 @@ class Quorum(Role):
     links = ("data",)
     count = ((1, 3, 5), "the number of hosts with role quorum must be 1, 3 or 5")
     reads_key = True
-    reserved_ids = (CLIENT_NAME, PEER_NAME)
+    reserved_ids = (PEER_NAME,)
     settings: ClassVar = {"quorum": QuorumSettings}
     keys = KEYS
 
@@ -112,7 +111,6 @@ class Quorum(Role):
                 "address": fleet.address(host, "data"),
                 "members": fleet.listed(self.name, "data"),
                 # not a secret: it keeps two clusters apart that reach each other by mistake
-                "client_name": CLIENT_NAME,
                 "peer_name": PEER_NAME,
                 "passwords": {
                     "root": data.secrets.get(secrets.ETCD_ROOT),
@@ -137,7 +135,7 @@ class Quorum(Role):
         """
         address = f"IP:{fleet.address(host, 'data')}"
         names = (f"DNS:{host.id}", "DNS:localhost", f"IP:{LOOPBACK}", address)
-        yield Certificate("etcd", (*names, f"DNS:{CLIENT_NAME}"), (SERVER, CLIENT), common_name="")
+        yield Certificate("etcd", names, (SERVER, CLIENT), common_name="")
         peer = (f"DNS:{host.id}", address)
         yield Certificate("etcd-peer", peer, (SERVER, CLIENT), common_name=PEER_NAME)
 
