@@ -71,8 +71,14 @@ def reserve(below: int) -> None:
 
 
 def _may_bind(pid: int) -> bool:
-    """Tell whether a process may bind reserved ports; one that has just ended holds none."""
+    """Tell whether a process, or the one that starts its successors, may bind reserved ports.
+
+    HAProxy's worker has no capability: its master binds for it. A process that has just ended
+    holds no port.
+    """
     try:
-        return listeners.may_bind((PROCESSES / str(pid) / "status").read_text())
+        status = (PROCESSES / str(pid) / "status").read_text()
+        parent = listeners.parent(status)
+        return listeners.may_bind(status) or (parent > 1 and _may_bind(parent))
     except FileNotFoundError:
         return True

@@ -35,10 +35,11 @@ def module(tmp_path: Path) -> ModuleType:
     return loaded
 
 
-def process(proc: Path, pid: int, capabilities: int) -> None:
+def process(proc: Path, pid: int, capabilities: int, parent: int = 1) -> None:
     """Write the status of a process into a directory that stands for /proc."""
     (proc / str(pid)).mkdir(exist_ok=True)
-    (proc / str(pid) / "status").write_text(f"Name:\tx\nCapPrm:\t{capabilities:016x}\n")
+    status = f"Name:\tx\nPPid:\t{parent}\nCapPrm:\t{capabilities:016x}\n"
+    (proc / str(pid) / "status").write_text(status)
 
 
 def test_sockets_and_their_processes() -> None:
@@ -57,6 +58,16 @@ def test_x8_a_service_that_could_not_listen_again_is_named(module: Any, tmp_path
     assert module.obstacles(32768) == [exporter]
     (tmp_path / "40" / "status").unlink()  # it has ended meanwhile
     assert module.obstacles(32768) == []
+
+
+def test_x8_a_master_that_binds_for_its_worker_is_enough(module: Any, tmp_path: Path) -> None:
+    """X8: HAProxy's worker has no capability. The first process of a host does not count."""
+    assert len(module.obstacles(32768)) == 2
+    process(tmp_path, 1, (1 << 41) - 1, parent=0)
+    assert len(module.obstacles(32768)) == 2
+    process(tmp_path, 39, WITH)
+    process(tmp_path, 40, WITHOUT, parent=39)
+    assert [one.split()[0] for one in module.obstacles(32768)] == ["python"]
 
 
 def test_x8_the_limit_is_the_kernels(module: Any) -> None:

@@ -44,3 +44,13 @@ def may_bind(status: str) -> bool:
     """
     found = re.search(r"^CapPrm:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return found is not None and bool(int(found[1], 16) & BIND_SERVICE)
+
+
+def parent(status: str) -> int:
+    """Return the id of a process's parent, or 0.
+
+    Args:
+        status: the content of /proc/PID/status.
+    """
+    found = re.search(r"^PPid:\s*(\d+)$", status, re.MULTILINE)
+    return int(found[1]) if found else 0
