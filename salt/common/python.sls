@@ -19,7 +19,7 @@ KINDS = ("utils", "modules", "states")
 
 
 def run():
-    """Synchronise if the digest differs, and return the state that reloads the modules."""
+    """Synchronise if the digest differs, and return the states that reload the modules and the pillar."""
     forget()
     wanted = __pillar__["host"]["tree"]
     record = Path(__opts__["cachedir"]) / "salina-tree"
@@ -34,7 +34,15 @@ def run():
                 {"order": 1},
                 {"reload_modules": True},
             ]
-        }
+        },
+        # A minion keeps the pillar that it got when it started. In a new fleet that is none, because
+        # the master had no secrets yet. The execution modules need it as soon as they are there.
+        "pillar-refreshed": {
+            "module.run": [
+                {"saltutil.refresh_pillar": []},
+                {"onchanges": [{"file": "python-loaded"}]},
+            ]
+        },
     }
 
 

