@@ -42,6 +42,13 @@ PLACES = {
         "/etc/odoo/health.json": {"app-crm-database"},
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
+    "quorum": {
+        # etcd's log of what it has decided, which has the passwords of new users
+        "/var/lib/etcd/default/member/wal/0000000000000000-0000000000000000.wal": {
+            secrets.ETCD_ROOT,
+            secrets.ETCD_PATRONI,
+        },
+    },
     "database": {
         "/etc/patroni/patroni.yml": {*secrets.DATABASE, secrets.ETCD_PATRONI},
         # written by Patroni for the replica's connection

@@ -45,7 +45,7 @@ def installed() -> Iterator[None]:
             f"DEBIAN_FRONTEND=noninteractive apt-get purge -qq --autoremove {package}\n"
             f"rm -rf {KEY} {KEY}.pub {FILE} /usr/local/sbin/sshd-check /root/.ssh",
         )
-    lab.shell(HOST, "userdel --remove operator 2>/dev/null || true")
+    lab.shell(HOST, "userdel --remove olga 2>/dev/null || true")
 
 
 def test_x9_sshd_where_it_is_installed(installed: None) -> None:
@@ -61,23 +61,23 @@ def test_x9_sshd_where_it_is_installed(installed: None) -> None:
 
     lab.shell(
         HOST,
-        "useradd --create-home --shell /bin/sh operator\n"
-        "install -d -m 700 -o operator -g operator ~operator/.ssh\n"
-        "install -m 600 -o operator -g operator /root/.ssh/authorized_keys ~operator/.ssh/\n"
-        "echo operator:secret | chpasswd",
+        "useradd --create-home --shell /bin/sh olga\n"
+        "install -d -m 700 -o olga -g olga ~olga/.ssh\n"
+        "install -m 600 -o olga -g olga /root/.ssh/authorized_keys ~olga/.ssh/\n"
+        "echo olga:secret | chpasswd",
     )
     found = lab.apply(HOST, "ssh")
     assert lab.failures(found) == []
     assert found[HOST]["ssh-current"]["changes"]["reload"] == "ssh"
     assert lab.changes(lab.apply(HOST, "ssh")) == []
 
-    assert ssh("salt", "operator").stdout == "operator\n"
+    assert ssh("salt", "olga").stdout == "olga\n"
     assert "Permission denied (publickey)" in ssh("salt", "root").stderr
-    password = ssh("salt", "operator", "-o", "PubkeyAuthentication=no")
+    password = ssh("salt", "olga", "-o", "PubkeyAuthentication=no")
     assert "Permission denied (publickey)" in password.stderr
     for old in ("KexAlgorithms=diffie-hellman-group14-sha256", "Ciphers=aes256-ctr"):
-        assert "no matching" in ssh("salt", "operator", "-o", old).stderr
-    assert "timed out" in ssh("s2", "operator").stderr
+        assert "no matching" in ssh("salt", "olga", "-o", old).stderr
+    assert "timed out" in ssh("s2", "olga").stderr
 
 
 def test_x9_a_configuration_that_does_not_include_the_file(installed: None) -> None:
