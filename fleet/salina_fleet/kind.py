@@ -47,6 +47,8 @@ class Kind:
     """Whether its one-time steps need pgbouncer, since its drivers may know neither SCRAM nor TLS.
     They get a pool of their own. The steps of other kinds connect to the local HAProxy.
     """
+    code: ClassVar[tuple[str, ...]] = ()
+    """Places from which it loads code, which therefore are on the host's own disk."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 

@@ -85,6 +85,18 @@ class Check(NamedTuple):
     arguments: Mapping[str, Any] = {}
 
 
+class Look(NamedTuple):
+    """Something that a host can show of a row of docs/requirements.md while it runs.
+
+    `look` is a function of _utils/salina/verify/evidence.py, which runs on the host with these
+    `arguments`.
+    """
+
+    row: str
+    look: str
+    arguments: Mapping[str, Any] = {}
+
+
 @dataclass(frozen=True)
 class MasterData:
     """The data from which the master makes a pillar.
@@ -215,6 +227,10 @@ class Role:
     ) -> list[Check]:
         """Return what a host with this role looks at to judge its health."""
         return []
+
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """Return what a host with this role can show of the requirements while it runs."""
+        return ()
 
 
 def named(hosts: Iterable[Host]) -> str:

@@ -83,12 +83,16 @@ class Site:
         """Return the definition of the application that an app host serves."""
         return self.definitions[self.fleet.topology.served_by(host).definition]
 
-    def pillar(self, minion_id: str) -> dict[str, Any]:
-        """Return one minion's pillar; raises as `salina_fleet.pillar.select` does."""
-        data = MasterData(
+    @property
+    def data(self) -> MasterData:
+        """Return the data from which the master makes a pillar."""
+        return MasterData(
             self.fleet, self.definitions, self.revisions, self.store, self.tree, str(self.state)
         )
-        return pillar.select(data, minion_id)
+
+    def pillar(self, minion_id: str) -> dict[str, Any]:
+        """Return one minion's pillar; raises as `salina_fleet.pillar.select` does."""
+        return pillar.select(self.data, minion_id)
 
 
 _known: dict[tuple[str, str], tuple[Signature, Site]] = {}

@@ -43,7 +43,7 @@ def arrived(host: str, source: str) -> int:
 
 
 def test_a_client_cannot_send_in_the_name_of_an_inner_host(lie: str) -> None:
-    """S7: fw drops the packets, whether it has a part in the network or not."""
+    """S7, X7: fw drops the packets, whether it has a part in the network or not."""
     honest = f"ping -c {SENT} -i 0.2 -W 2 {SERVICE.address}"
     assert f"{SENT} received" in shell("c1", honest)  # fw answers no ARP in the name of another
     watch = f"PREROUTING -s {lie} -j ACCEPT"
@@ -61,7 +61,7 @@ def test_a_client_cannot_send_in_the_name_of_an_inner_host(lie: str) -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_each_interface_checks_sources_and_takes_no_routes(host: str) -> None:
-    """S7: Also the interfaces that existed before the first apply."""
+    """S7, X7: Also the interfaces that existed before the first apply."""
     script = """
 cd /proc/sys/net
 for name in ipv4/conf/*/rp_filter ipv?/conf/*/accept_redirects ipv?/conf/*/accept_source_route \\

@@ -123,6 +123,7 @@ class Node(Kind):
     """A Node.js application from a git checkout."""
 
     name = "node"
+    code = ("/opt/node/production",)
     section = NodeSection
     steps_through_pgbouncer = True
 

@@ -110,6 +110,7 @@ class Odoo(Kind):
 
     name = "odoo"
     section = OdooSection
+    code = ("/opt/odoo/production", odoo.DATA)
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 

@@ -15,6 +15,7 @@ from salina_fleet.role import (
     RESERVED_BELOW,
     UNPRIVILEGED,
     Check,
+    Look,
     MasterData,
     Pillar,
     Role,
@@ -338,6 +339,21 @@ class App(Role):
             Check("agent"),
             *([Check("live", {"port": live["port"]})] if live else []),
         ]
+
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """The mount, the places of code, the ports, the logs, and the commit that runs."""
+        fleet, application = data.fleet, data.fleet.topology.served_by(host)
+        definition = data.definitions[application.definition]
+        volume = fleet.settings[StorageSettings].mount
+        if fleet.having("storage"):
+            yield Look("X1", "mount", {"path": volume})
+        code = list(KINDS[definition["kind"]].code)
+        yield Look("X2", "local", {"paths": code, "volume": volume})
+        if fleet.settings[AppSettings].reserve_ports:
+            yield Look("X8", "ports", {"below": RESERVED_BELOW})
+        yield Look("X8", "logs", {"folder": "/var/log/nginx"})
+        commit = data.revisions.commit(application.definition, definition["source"])
+        yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})
 
 
 def steps_pool(name: str) -> Pillar:

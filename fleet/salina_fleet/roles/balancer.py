@@ -14,6 +14,7 @@ from salina_fleet.role import (
     SERVER,
     Certificate,
     Check,
+    Look,
     MasterData,
     Pillar,
     Role,
@@ -234,6 +235,18 @@ class Balancer(Role):
             if service.tls
         ]
         return [Check("haproxy"), *served]
+
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """A client's view of each application, and the certificate that it gets."""
+        topology = data.fleet.topology
+        service = topology.service
+        where = {"address": service.address, "port": service.port}
+        for one in topology.applications.values():
+            path = data.definitions[one.definition]["health"]["path"]
+            asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
+            yield Look("X5", "edge", asked)
+            if service.tls:
+                yield Look("X6", "shown", {**where, "domain": one.domain})
 
 
 def public(application: str) -> str:

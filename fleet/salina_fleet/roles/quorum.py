@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from salina.common.https import host_port
 from salina_fleet import secrets
 from salina_fleet.role import (
     CLIENT,
@@ -14,6 +15,7 @@ from salina_fleet.role import (
     SERVER,
     Certificate,
     Check,
+    Look,
     MasterData,
     Pillar,
     Role,
@@ -145,3 +147,10 @@ class Quorum(Role):
         """The member has a quorum."""
         port = fleet.settings[QuorumSettings].client_port
         return [Check("etcd", {"address": fleet.address(host, "data"), "port": port})]
+
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """Its own member wants a login, and knows its peers by name."""
+        port = data.fleet.settings[QuorumSettings].client_port
+        endpoint = host_port(data.fleet.address(host, "data"), port)
+        yield Look("X3", "login", {"endpoint": endpoint, "certificate": "etcd"})
+        yield Look("X3", "peers", {"name": PEER_NAME})

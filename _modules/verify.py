@@ -1,0 +1,25 @@
+"""Show what this host can show of the requirements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salina.verify import evidence
+
+__opts__: dict[str, Any]
+
+
+def look(wanted: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return what was seen on this host. This changes nothing.
+
+    Args:
+        wanted: for each host a list of looks: `row`, `look` (a function of
+            _utils/salina/verify/evidence.py) and `arguments`.
+
+    Returns:
+        For each thing `row`, `what`, whether it is `good`, and what was `seen`.
+
+    CLI Example:
+        salt s1 verify.look '{"s1": [{"row": "X9", "look": "sshd", "arguments": {}}]}'
+    """
+    return evidence.gather(wanted[__opts__["id"]])

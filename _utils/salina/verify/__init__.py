@@ -1,0 +1,1 @@
+"""The rows of docs/requirements.md, as a running host shows them."""

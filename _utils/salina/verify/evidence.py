@@ -1,0 +1,326 @@
+"""Evidence: what a host can show of a requirement while it runs. Nothing here changes anything.
+
+`salt-run verify.security` has these functions called on each host (_modules/verify.py). The files
+of fleet/salina_fleet/roles say which ones a host calls, and with which arguments.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import ssl
+import stat
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from salina.common.https import NoAnswer, call, identity
+
+WAIT = 10
+"""Seconds for one answer."""
+TLS = "/etc/salina/tls"
+SSHD = "/usr/sbin/sshd"
+KEYS_ONLY = {
+    "permitrootlogin": "no",
+    "passwordauthentication": "no",
+    "kbdinteractiveauthentication": "no",
+}
+"""Settings of sshd, as `sshd -T` shows them."""
+RESTRICTIONS = ("nosuid", "nodev", "noexec")
+NAMES = {
+    "TLS Web Server Authentication": "serverAuth",
+    "TLS Web Client Authentication": "clientAuth",
+}
+"""OpenSSL's words for the purposes of a certificate."""
+
+
+class Seen(NamedTuple):
+    """The subject of a look, whether it is as it must be, and what was seen."""
+
+    what: str
+    good: bool
+    seen: str
+
+
+def command(*argv: str) -> str:
+    """Return the output of a command.
+
+    Raises:
+        OSError: it is not installed, fails, or does not end.
+    """
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{argv[0]} does not end") from error
+    if done.returncode:
+        raise OSError((done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
+    return done.stdout
+
+
+# Every host
+
+
+def kernel(reverse_path: int) -> Iterator[Seen]:
+    """Look at the kernel's settings for addresses that somebody forges.
+
+    Args:
+        reverse_path: the number that rp_filter must have on each interface.
+    """
+    ipv4, ipv6 = Path("/proc/sys/net/ipv4/conf"), Path("/proc/sys/net/ipv6/conf")
+    wanted = [(ipv4, "rp_filter", reverse_path), (ipv4, "accept_redirects", 0)]
+    wanted += [(ipv6, "accept_redirects", 0), (ipv6, "accept_ra", 0)]
+    for folder, name, value in wanted:
+        if not folder.exists():
+            continue  # the host has no IPv6
+        others = sorted(
+            f"{one.name}: {found}"
+            for one in folder.iterdir()
+            if one.name not in ("all", "default", "lo")
+            and (found := (one / name).read_text().strip()) != str(value)
+        )
+        yield Seen(f"{folder.parent.name} {name}", not others, ", ".join(others) or str(value))
+
+
+def updates(enabled: bool) -> Iterator[Seen]:
+    """Look whether security updates install themselves.
+
+    Args:
+        enabled: whether the settings say so.
+    """
+    state = subprocess.run(
+        ["systemctl", "is-active", "apt-daily-upgrade.timer"],
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    ).stdout.strip()
+    shown = command("apt-config", "dump", "APT::Periodic::Unattended-Upgrade")
+    number = shown.partition('"')[2].partition('"')[0]
+    good = enabled and state == "active" and number == "1"
+    words = f"the timer is {state}, Unattended-Upgrade is {number or 'not set'}"
+    yield Seen("security updates", good, words if enabled else "the settings switch them off")
+
+
+def sshd() -> Iterator[Seen]:
+    """Look whether sshd, where it is installed, takes keys only and no root."""
+    if not Path(SSHD).exists():
+        yield Seen("sshd", True, "not installed")
+        return
+    found = dict(line.partition(" ")[::2] for line in command(SSHD, "-T").splitlines())
+    wrong = [
+        f"{name} {found.get(name, 'not set')}"
+        for name, value in KEYS_ONLY.items()
+        if found.get(name) != value
+    ]
+    yield Seen("sshd", not wrong, ", ".join(wrong) or "keys only, no root")
+
+
+def certificates(wanted: Sequence[Mapping[str, Any]]) -> Iterator[Seen]:
+    """Look whether each certificate has its purposes and no others, and renews by itself.
+
+    Args:
+        wanted: the certificates, as the pillar `tls` has them.
+    """
+    for one in wanted:
+        shown = command(
+            *("openssl", "x509", "-noout", "-ext", "extendedKeyUsage"),
+            *("-in", f"{TLS}/{one['name']}.crt"),
+        )
+        words = [word.strip() for word in shown.splitlines()[-1].split(",")]
+        uses = [NAMES.get(word, word) for word in words]
+        mode = stat.S_IMODE(os.stat(f"{TLS}/{one['name']}.key").st_mode)
+        good = sorted(uses) == sorted(one["uses"]) and not mode & 0o007
+        yield Seen(f"certificate {one['name']}", good, f"{', '.join(uses)}; the key is {mode:o}")
+    state = command("systemctl", "is-active", "salina-certificates.timer").strip()
+    yield Seen("renewal", state == "active", f"the timer is {state}")
+
+
+# App hosts
+
+
+def mount(path: str) -> Iterator[Seen]:
+    """Look whether the volume is mounted without rights for programs and devices.
+
+    Args:
+        path: where it is mounted.
+    """
+    rows = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    options = [row[3].split(",") for row in rows if row[1] == path]
+    if not options:
+        yield Seen(path, False, "not mounted")
+        return
+    missing = [name for name in RESTRICTIONS if name not in options[-1]]
+    words = f"without {', '.join(missing)}" if missing else ", ".join(RESTRICTIONS)
+    yield Seen(path, not missing, words)
+
+
+def local(paths: Sequence[str], volume: str) -> Iterator[Seen]:
+    """Look whether places that programs load code from are on the host's own disk.
+
+    Args:
+        paths: the places.
+        volume: where the volume is mounted.
+    """
+    for path in paths:
+        real = os.path.realpath(path)
+        good = os.path.exists(real) and not f"{real}/".startswith(f"{volume}/")
+        yield Seen(path, good, real if os.path.exists(real) else "does not exist")
+
+
+def ports(below: int) -> Iterator[Seen]:
+    """Look whether the kernel reserves the ports of services.
+
+    Args:
+        below: the first port that every process may bind.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    yield Seen("reserved ports", first >= below, f"the ports below {first}")
+
+
+def logs(folder: str) -> Iterator[Seen]:
+    """Look whether nobody but a daemon's own users can read its logs.
+
+    Args:
+        folder: the directory of the logs.
+    """
+    opened = [one.name for one in Path(folder).iterdir() if one.stat().st_mode & 0o007]
+    yield Seen(
+        folder, not opened, f"everybody reads {', '.join(sorted(opened))}" if opened else "closed"
+    )
+
+
+def commit(checkout: str, wanted: str) -> Iterator[Seen]:
+    """Look whether the application is at the recorded commit.
+
+    Args:
+        checkout: the directory of the code.
+        wanted: the commit.
+    """
+    safe = f"safe.directory={os.path.realpath(checkout)}"
+    found = command("git", "-c", safe, "-C", checkout, "rev-parse", "HEAD").strip()
+    yield Seen(checkout, found == wanted, found[:12])
+
+
+# etcd
+
+
+def login(endpoint: str, certificate: str) -> Iterator[Seen]:
+    """Look whether etcd refuses a request without a login.
+
+    Args:
+        endpoint: the address and the port of a voter.
+        certificate: the name of the certificate with which this host asks etcd.
+    """
+    url = f"https://{endpoint}/v3/kv/range"
+    try:
+        status, answer = call("POST", url, identity(certificate), {"key": "AA=="}, timeout=WAIT)
+    except NoAnswer as error:
+        raise OSError(str(error)) from error
+    words = answer.get("error", "") if isinstance(answer, dict) else str(answer)
+    yield Seen(f"{endpoint} without a login", status != 200, words or "it answered")
+
+
+def peers(name: str) -> Iterator[Seen]:
+    """Look whether the running etcd accepts peers by their name only.
+
+    Args:
+        name: the common name of a peer's certificate.
+    """
+    process = command("systemctl", "show", "etcd", "--property=MainPID", "--value").strip()
+    variables = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    found = dict(one.partition("=")[::2] for one in variables).get("ETCD_PEER_CERT_ALLOWED_CN", "")
+    yield Seen("peers of etcd", found == name, f"must be {found}" if found else "any certificate")
+
+
+# The balancer
+
+
+def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator[Seen]:
+    """Ask the published service as a client would.
+
+    Args:
+        address: its address.
+        port: its port.
+        tls: whether it uses HTTPS.
+        domain: the host name of an application.
+        path: a path that the application answers.
+    """
+    status, _ = _get(address, port, tls, "foreign.invalid", path)
+    yield Seen("a foreign host name", status == 421, f"HTTP {status}")
+    status, headers = _get(address, port, tls, domain, path)
+    wanted = ["x-content-type-options", "referrer-policy", "x-frame-options"]
+    wanted += ["strict-transport-security"] if tls else []
+    missing = [name for name in wanted if name not in headers]
+    words = f"no {', '.join(missing)}" if missing else f"HTTP {status}, all headers"
+    yield Seen(f"the headers of {domain}", not missing, words)
+
+
+def shown(address: str, port: int, domain: str) -> Iterator[Seen]:
+    """Look whether the certificate that clients see names nothing but their domain.
+
+    Args:
+        address: the service's address.
+        port: its port.
+        domain: the host name of an application.
+    """
+    context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+    with (
+        socket.create_connection((address, port), WAIT) as plain,
+        context.wrap_socket(plain, server_hostname=domain) as secure,
+    ):
+        certificate: Any = secure.getpeercert()
+    names = [value for _, value in certificate["subjectAltName"]]
+    yield Seen(f"the certificate of {domain}", names == [domain], ", ".join(names))
+
+
+def _get(
+    address: str, port: int, tls: bool, domain: str, path: str
+) -> tuple[int, Mapping[str, str]]:
+    """Return status and headers (in lower case) of a request."""
+    if tls:
+        context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+        context.check_hostname = False  # of a foreign name there is no certificate
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address, port, timeout=WAIT, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=WAIT)
+    try:
+        connection.request("GET", path, headers={"Host": domain})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP: {error!r}") from error
+    finally:
+        connection.close()
+
+
+LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
+    look.__name__: look
+    for look in (
+        *(kernel, updates, sshd, certificates),
+        *(mount, local, ports, logs, commit),
+        *(login, peers, edge, shown),
+    )
+}
+
+
+def gather(wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was seen, in the order in which it was wanted.
+
+    Args:
+        wanted: for each look `row`, `look` (a function above) and `arguments`.
+
+    Returns:
+        For each thing `row`, `what`, `good` and `seen`.
+    """
+    found = []
+    for one in wanted:
+        try:
+            seen = list(LOOKS[one["look"]](**one["arguments"]))
+        except (OSError, ValueError) as error:
+            seen = [Seen(one["look"], False, str(error))]
+        found += [{"row": one["row"], **each._asdict()} for each in seen]
+    return found

@@ -1,0 +1,222 @@
+"""verify.security: what hosts look at, how they judge it, and how the rows are shown."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from salina.common.https import NoAnswer
+from salina.verify import evidence
+from salina.verify.evidence import Seen
+from salina_fleet import secrets, verify
+from salina_fleet.role import Look
+from tests import fleets
+from tests.loading import load
+
+ROWS = {f"X{number}" for number in range(1, 12)}
+
+
+def looks(host: str, name: str = "default") -> list[Look]:
+    """The looks that a host is asked for."""
+    fleet = fleets.fleet(name)
+    return verify.looks(fleets.master_data(fleet, secrets.FakeStore()), fleet.hosts[host])
+
+
+def test_every_row_has_evidence() -> None:
+    """X1, X2, X3, X5, X6, X7, X8, X9, X10, X11: Some host looks at each row; X4 is the master's."""
+    asked = {look.row for host in fleets.fleet().hosts for look in looks(host)}
+    assert asked == ROWS - {"X4"}
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.everyone())
+def test_every_look_exists_and_holds_no_secret(name: str, host: str) -> None:
+    """K4: The looks go into the job cache."""
+    for look in looks(host, name):
+        assert look.look in evidence.LOOKS
+        assert "canary" not in str(look.arguments)
+
+
+def test_a_host_looks_at_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job carries what all hosts look at; a look that fails is a finding."""
+
+    def broken() -> Iterator[Seen]:
+        raise OSError("no such file")
+
+    found = {"good": lambda: iter([Seen("a", True, "b")]), "broken": broken}
+    monkeypatch.setattr(evidence, "LOOKS", found)
+    module = load("_modules/verify.py", opts={"id": "s1"})
+    wanted = [{"row": "X1", "look": name, "arguments": {}} for name in found]
+    assert module.look({"s1": wanted, "s2": []}) == [
+        {"row": "X1", "what": "a", "good": True, "seen": "b"},
+        {"row": "X1", "what": "broken", "good": False, "seen": "no such file"},
+    ]
+
+
+def test_the_rows_that_do_not_hold_come_last() -> None:
+    """K5: The operator reads the end first. A silent host leaves its rows open."""
+    wanted = [Look("X2", "local"), Look("X10", "commit"), Look("X10", "commit")]
+    found = [
+        *verify.findings("s1", wanted, "it is connected but does not answer"),
+        *verify.findings("s2", wanted, [{"row": "X2", "what": "/opt", "good": True, "seen": "/o"}]),
+    ]
+    assert verify.text(found).splitlines() == [
+        "✓ X2   s2         /opt: /o",
+        "✗ X2   s1         the host: it is connected but does not answer",
+        "✗ X10  s1         the host: it is connected but does not answer",
+        "0 of 2 rows hold; not: X2, X10",
+    ]
+    told = verify.told(found)
+    assert (told["good"], [row["good"] for row in told["rows"].values()]) == (False, [False, False])
+    assert verify.text(found[2:]).endswith("1 of 1 rows hold")
+
+
+# The looks
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that sets what commands print, by their first words."""
+
+    def give(**answers: str) -> None:
+        def command(*argv: str) -> str:
+            return answers[Path(argv[0]).name.replace("-", "_")]
+
+        monkeypatch.setattr(evidence, "command", command)
+
+    return give
+
+
+def only(look: str, **arguments: Any) -> Seen:
+    [seen] = evidence.LOOKS[look](**arguments)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("mode", "uses", "good"),
+    [
+        (0o640, "TLS Web Server Authentication", True),
+        (0o644, "TLS Web Server Authentication", False),
+        (0o600, "TLS Web Server Authentication, TLS Web Client Authentication", False),
+    ],
+)
+def test_x6_a_certificate(
+    says: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, uses: str, good: bool
+) -> None:
+    """X6: Its purposes are exactly the wanted ones, and others do not read its key."""
+    monkeypatch.setattr(evidence, "TLS", str(tmp_path))
+    (tmp_path / "database.key").touch(mode)
+    (tmp_path / "database.key").chmod(mode)
+    says(openssl=f"X509v3 Extended Key Usage: \n    {uses}\n", systemctl="active\n")
+    wanted = [{"name": "database", "uses": ["serverAuth"]}]
+    own, renewal = evidence.certificates(wanted)
+    assert (own.good, renewal) == (good, Seen("renewal", True, "the timer is active"))
+
+
+def test_x9_sshd(says: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """X9: Passwords, root, and a host without sshd."""
+    monkeypatch.setattr(evidence, "SSHD", str(tmp_path / "sshd"))
+    assert only("sshd") == Seen("sshd", True, "not installed")
+    (tmp_path / "sshd").touch()
+    keys = "permitrootlogin no\npasswordauthentication no\nkbdinteractiveauthentication no\n"
+    says(sshd=keys)
+    assert only("sshd").good
+    says(sshd=keys.replace("permitrootlogin no", "permitrootlogin without-password"))
+    assert only("sshd") == Seen("sshd", False, "permitrootlogin without-password")
+
+
+def test_x2_code_on_the_volume(tmp_path: Path) -> None:
+    """X2: A link to the volume counts as the volume, and a name that begins like it does not."""
+    volume = tmp_path / "nas"
+    for folder in (volume / "crm", tmp_path / "nas-local"):
+        folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(volume / "crm")
+    judged = {
+        path.name: good
+        for path in (tmp_path / "nas-local", tmp_path / "link", tmp_path / "absent")
+        for _, good, _ in evidence.local([str(path)], str(volume))
+    }
+    assert judged == {"nas-local": True, "link": False, "absent": False}
+
+
+def test_x8_logs(tmp_path: Path) -> None:
+    """X8: Every file counts, the rotated ones too."""
+    for name, mode in (("access.log", 0o640), ("access.log.1", 0o640)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    assert only("logs", folder=str(tmp_path)).good
+    (tmp_path / "access.log.1").chmod(0o644)
+    assert only("logs", folder=str(tmp_path)) == Seen(
+        str(tmp_path), False, "everybody reads access.log.1"
+    )
+
+
+def test_x10_a_commit(tmp_path: Path) -> None:
+    """X10: The checkout's own commit, whoever owns it."""
+    run = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example"]
+    subprocess.run([*run, "init", "-q"], check=True)
+    subprocess.run([*run, "commit", "-q", "--allow-empty", "-m", "a"], check=True)
+    head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    assert only("commit", checkout=str(tmp_path), wanted=head.strip()).good
+    assert not only("commit", checkout=str(tmp_path), wanted="0" * 40).good
+
+
+@pytest.mark.parametrize(
+    ("answer", "good", "words"),
+    [
+        ((400, {"error": "etcdserver: user name is empty"}), True, "user name is empty"),
+        ((200, {"kvs": []}), False, "it answered"),
+        (NoAnswer("timed out"), False, "timed out"),
+    ],
+)
+def test_x3_a_request_without_a_login(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, good: bool, words: str
+) -> None:
+    """X3: An answer is a fault, and so is silence."""
+
+    def call(*_: Any, **__: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(evidence, "call", call)
+    arguments = {"endpoint": "10.1.4.21:2379", "certificate": "etcd"}
+    [seen] = evidence.gather([{"row": "X3", "look": "login", "arguments": arguments}])
+    assert (seen["good"], words in seen["seen"]) == (good, True)
+
+
+class Site(BaseHTTPRequestHandler):
+    """An application behind a balancer that refuses foreign names."""
+
+    headers_sent = ("X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options")
+
+    def do_GET(self) -> None:
+        known = self.headers["Host"] == "crm.example"
+        self.send_response(200 if known else 421)
+        for name in self.headers_sent:
+            self.send_header(name, "x")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_x5_the_published_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X5: A foreign name is refused, and the headers are there, or named."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        asked = {"address": "127.0.0.1", "port": server.server_port, "tls": False, "path": "/"}
+        first, second = evidence.edge(domain="crm.example", **asked)
+        assert (first, second.good) == (Seen("a foreign host name", True, "HTTP 421"), True)
+        monkeypatch.setattr(Site, "headers_sent", ("Referrer-Policy",))
+        _, second = evidence.edge(domain="crm.example", **asked)
+        assert second.seen == "no x-content-type-options, x-frame-options"
+    finally:
+        server.shutdown()
+        server.server_close()
