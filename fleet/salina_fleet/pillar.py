@@ -70,6 +70,10 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].address": "The address of the daemon.",
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
+    "ufw.by_root": "The openings on other hosts that only root of this host may use.",
+    "ufw.by_root[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.by_root[].ports": "The ports, in ufw's words.",
+    "ufw.by_root[].to": "The address of the other host.",
     "ufw.elsewhere": (
         "The fleet's networks that the firewall host has no part in, so nobody sends it packets "
         "from there; empty on every other host."
@@ -178,6 +182,7 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             for peer in fleet.having(name)
         ],
         "forward_ping": [fleet.topology.service.address] if forward else [],
+        "by_root": policy.by_root(fleet, host),
         "elsewhere": policy.elsewhere(fleet, host) if forward else [],
         "reverse_path": REVERSE_PATH[settings.reverse_path],
         "settings": {

@@ -40,7 +40,7 @@ def markdown(fleet: Fleet) -> str:
             f"{network.name} ({network.cidr})",
             row.ports.replace(",", ", ").replace(":", "-"),
             row.proto.upper(),
-            row.comment,
+            f"{row.comment}, by root only" if row.by_root else row.comment,
         )
         lines.append(f"| {' | '.join(cells)} |")
     for rule in fleet.settings[FirewallSettings].added:
@@ -122,6 +122,18 @@ def elsewhere(fleet: Fleet, host: Host) -> list[str]:
     """Return the fleet's networks in which a host has no address, as CIDR."""
     networks = fleet.topology.networks
     return [one.cidr for name, one in networks.items() if name not in host.addresses]
+
+
+def by_root(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+    """Return the openings on other hosts that only root of a host may use."""
+    found = [
+        {"proto": row.proto, "ports": row.ports, "to": fleet.address(peer, row.link)}
+        for row in fleet.rows
+        if row.by_root and row.source in host.roles
+        for peer in fleet.having(row.target)
+        if peer.id != host.id
+    ]
+    return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
 def routes(fleet: Fleet, host: Host) -> list[dict[str, str]]:

@@ -47,7 +47,7 @@ ANY_NUMBER = (range(10**9), "any number of hosts may have it")
 
 class Row(NamedTuple):
     """A line of the table of who talks to whom: hosts with role `source` may open `ports` of hosts
-    with role `target` over the network that carries `link`.
+    with role `target` over the network that carries `link`. With `by_root`, only their root may.
     """
 
     source: str
@@ -56,6 +56,7 @@ class Row(NamedTuple):
     ports: str
     comment: str
     proto: str = "tcp"
+    by_root: bool = False
 
 
 class Certificate(NamedTuple):

@@ -145,3 +145,23 @@ def test_x1_the_volume_knows_the_hosts_of_its_application() -> None:
     assert hosts["s1"].addresses["data"] in allowed
     assert hosts["bbdd1"].addresses["data"] not in allowed
     assert "*" not in allowed.split()
+
+
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 24007), 5).close()
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("host", ["s1", "nas2"])
+def test_x1_only_root_reaches_the_daemons_of_the_volume(host: str) -> None:
+    """X1: A process that is not root cannot speak to GlusterFS, whatever it claims to be."""
+    address = fleets.fleet().hosts["nas1"].addresses["data"]
+    ask = ["python3", "-c", CONNECT, address]
+    assert run(host, *ask).strip() == "connected"
+    other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *ask]
+    assert run(host, *other).strip() == "ConnectionRefusedError"

@@ -112,6 +112,23 @@ def test_x9_ssh_leads_from_the_master_alone(name: str) -> None:
         assert open_to == (others | near if target is master else {master.id}), target.id
 
 
+def test_x1_only_root_opens_the_ports_of_the_volume() -> None:
+    """X1: GlusterFS believes a client that says it is root, so no other process reaches it."""
+    fleet = fleets.fleet()
+    opened = {
+        host: {(one["to"], one["ports"]) for one in policy.by_root(fleet, fleet.hosts[host])}
+        for host in ("s1", "nas1", "bbdd1", "lb1")
+    }
+    volume, pool = "24007,49152:49251", "24007:24008,49152:49251"
+    assert opened == {
+        "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)},
+        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)},
+        "bbdd1": set(),
+        "lb1": set(),
+    }
+    assert "| the volume, by root only |" in policy.markdown(fleet)
+
+
 def test_only_the_firewall_forwards() -> None:
     """S7: The firewall forwards only the published ports of the service's address."""
     fleet = fleets.fleet()

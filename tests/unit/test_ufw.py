@@ -508,3 +508,19 @@ def test_the_kernel_believes_no_packet_about_routes(repository: Path) -> None:
     text = (repository / "salt/ufw/files/before6.rules").read_text()
     rules = jinja2.Template(text).render(pillar={"ufw": given})
     assert "--icmpv6-type router-advertisement -m hl --hl-eq 255 -j ACCEPT" in rules
+
+
+@pytest.mark.parametrize(
+    ("file", "address"), [("before.rules", "10.1.4.21"), ("before6.rules", "fd00::1")]
+)
+def test_x1_other_users_are_refused_at_once(repository: Path, file: str, address: str) -> None:
+    """X1: Only a new connection is judged, and the process gets an error instead of a silence."""
+    opening = {"proto": "tcp", "ports": "24007,49152:49251", "to": address}
+    text = (repository / "salt/ufw/files" / file).read_text()
+    ufw = fleets.pillar("s1")["ufw"] | {"by_root": [opening]}
+    lines = jinja2.Template(text).render(pillar={"ufw": ufw}).splitlines()
+    [rule] = [line for line in lines if "--uid-owner" in line]
+    assert f"-d {address} -m multiport --dports 24007,49152:49251" in rule
+    assert rule.endswith("--ctstate NEW -m owner ! --uid-owner 0 -j REJECT")
+    accept = next(line for line in lines if "ESTABLISHED" in line)
+    assert lines.index(rule) < lines.index(accept)

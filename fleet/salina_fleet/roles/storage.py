@@ -80,9 +80,10 @@ class Storage(Role):
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts mount their volume; storage hosts form the pool."""
         bricks = f"{FIRST_BRICK}:{settings[StorageSettings].max_port}"
-        yield Row("app", self.name, "data", f"{GLUSTERD},{bricks}", "the volume")
+        volume = f"{GLUSTERD},{bricks}"
+        yield Row("app", self.name, "data", volume, "the volume", by_root=True)
         pool = f"{GLUSTERD}:{PEERS},{bricks}"
-        yield Row(self.name, self.name, "data", pool, "GlusterFS peers")
+        yield Row(self.name, self.name, "data", pool, "GlusterFS peers", by_root=True)
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """The ports of GlusterFS's management daemon."""
