@@ -69,10 +69,12 @@ def haproxy(rendered: Rendered) -> dict[str, Any]:
 
 
 def pgbouncer(rendered: Rendered) -> dict[str, Any]:
-    """It has no check of its own, so it is started."""
+    """It has no check of its own, so it is started, with the capability that its unit gives it."""
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+    capability = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
     return {
         "empty": ["/run/postgresql", "/var/log/postgresql"],
-        "daemon": ["runuser", "-u", "postgres", "--", "pgbouncer", PGBOUNCER],
+        "daemon": [*user, *capability, "pgbouncer", PGBOUNCER],
         "listens": [("127.0.0.1", rendered.pillar["database_route"]["pool_port"])],
     }
 
