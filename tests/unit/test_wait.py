@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,10 +12,13 @@ from salina.common import wait
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """A clock that only sleeping moves."""
+    """A clock of this module alone, which only sleeping moves: other threads sleep, too."""
     now = [0.0]
-    monkeypatch.setattr(wait.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(wait.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(wait, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
     yield now
 
 
