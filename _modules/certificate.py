@@ -165,6 +165,8 @@ def renew() -> dict[str, str]:
     renewed, failed, readers = {}, [], set()
     for wanted in _pillar()["certificates"]:
         name = wanted["name"]
+        if wanted["pair"]:  # the operator's own
+            continue
         try:
             if faults(name):
                 renewed[name] = request(name)

@@ -1,4 +1,4 @@
-"""Sign the fleet's certificates with Salt's x509_v2, by one signing policy per host.
+"""Sign the fleet's certificates with Salt's x509_v2, or take the operator's own ones.
 
 Minions call this runner through `peer_run` (master.d/20-security.conf). x509's own `ca_server` asks
 another minion to sign. That keeps a worker of the master busy until another worker has published
@@ -9,6 +9,7 @@ docs/decisions/0011-the-master-signs-certificates.md.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import salt.utils.x509 as salt_x509
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import certificates, runner, secrets
+from salina_fleet.errors import RunnerError
+from salina_fleet.model.tls import TlsSettings
+from salina_fleet.roles.balancer import public
 
 __opts__: dict[str, Any]
 
@@ -59,6 +63,47 @@ def sign(public_key: bytes, name: str) -> dict[str, str]:
     except (CommandExecutionError, secrets.SecretsError, ValueError, TypeError) as error:
         return {"error": str(error)}
     return {"certificate": signed.public_bytes(Encoding.PEM).decode()}
+
+
+def own(application: str, certificate: str, key: str) -> str:
+    """Take the operator's own certificate for an application, with `public: own`.
+
+    Both are checked, and kept with the secrets. A newer pair replaces an older one in the same way,
+    before the older one expires.
+
+    Args:
+        application: its name in the topology.
+        certificate: a file on the master: the certificate, then those that lead to its CA, PEM.
+        key: a file on the master: the private key, PEM, without a password.
+
+    Returns:
+        A sentence with the next command.
+
+    Raises:
+        RunnerError: the pair does not fit the application's domain, or cannot be read.
+
+    CLI Example:
+        salt-run certificates.own crm /root/crm.example.pem /root/crm.example.key
+    """
+    site = runner.site(__opts__)
+    known, settings = site.fleet.topology.applications, site.fleet.settings[TlsSettings]
+    if application not in known:
+        choice = ", ".join(known)
+        raise RunnerError(f"application: {application!r} is unknown; choose one of: {choice}")
+    try:
+        pem, private = Path(certificate).read_bytes(), Path(key).read_bytes()
+    except OSError as error:
+        raise RunnerError(f"{error.filename}: {error.strerror}") from None
+    domain, now = known[application].domain, datetime.now(UTC)
+    faults = certificates.pair_faults(pem, private, domain, now, settings.least)
+    if faults:
+        raise RunnerError("\n  ".join([f"{certificate} with {key} for {domain}:", *faults]))
+    name = public(application)
+    site.store.replace(f"{name}.crt", pem.decode("ascii"))
+    site.store.replace(f"{name}.key", private.decode("ascii"))
+    hosts = ",".join(host.id for host in site.fleet.having("balancer"))
+    unset = "" if settings.public == "own" else "\nset `public: own` in pillar/settings/tls.yaml"
+    return f"{name} is kept with the secrets{unset}\nnext: salt -L {hosts} state.apply"
 
 
 def _pem(public_key: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
-from salina_fleet.model.settings import TlsSettings
+from salina_fleet.model.tls import TlsSettings
 
 __opts__: dict[str, Any]
 

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
-from salina_fleet.model.settings import TlsSettings
+from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import Check
 from salina_fleet.roles import ROLES
 
 MINION = "salt-minion"
+RENEWAL_FAILS = "its renewal fails: systemctl status salina-certificates"
+GIVE_ANOTHER = "give a newer one: salt-run certificates.own"
 CLOCK = 2.0
 """Seconds by which a host's clock may differ from the master's."""
 GOOD, BAD, NOTE = "✓", "✗", "!"
@@ -65,7 +67,9 @@ def checks(
         definitions: the name of a file in pillar/app -> its content.
     """
     least = fleet.settings[TlsSettings].least
-    own = [one.name for one in certificates(fleet, host)]
+    own = {
+        one.name: GIVE_ANOTHER if one.own else RENEWAL_FAILS for one in certificates(fleet, host)
+    }
     wanted = [
         Check("system"),
         Check("firewall"),

@@ -65,7 +65,7 @@ class Certificate(NamedTuple):
     `names`: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21. `uses`: of SERVER and
     CLIENT. `common_name`: None stands for the host's id, "" for none. `readers`: the units that
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
-    among them.
+    among them. `own`: whether the operator has given it, with its key, instead of the CA.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Certificate(NamedTuple):
     uses: tuple[str, ...]
     readers: tuple[str, ...] = ()
     common_name: str | None = None
+    own: bool = False
 
 
 class Check(NamedTuple):

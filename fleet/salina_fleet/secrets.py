@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -89,8 +89,15 @@ class Store:
         """Write a new secret.
 
         Raises:
-            FileExistsError: the secret exists; no secret is ever overwritten.
+            FileExistsError: the secret exists; this never overwrites one.
         """
+        self._write(name, value, os.link)  # atomic, and fails when the secret exists
+
+    def replace(self, name: str, value: str) -> None:
+        """Write a secret that the operator gives, over an older one."""
+        self._write(name, value, os.replace)
+
+    def _write(self, name: str, value: str, place: Callable[[Path, Path], object]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         temporary = self.folder / f".{name}.{os.getpid()}"
@@ -101,9 +108,9 @@ class Store:
                 stream.write(value.rstrip("\n") + "\n")
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.link(temporary, self.path(name))  # atomic, and fails when the secret exists
+            place(temporary, self.path(name))
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
 
 
 def open_store(state: str | Path) -> Store:

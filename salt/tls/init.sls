@@ -17,6 +17,21 @@ tls-ca:
     - require:
         - file: tls-directory
 {%- for certificate in pillar.tls.certificates %}
+{%- if certificate.pair %}
+
+tls-{{ certificate.name }}:
+  file.managed:
+    - names:
+        - /etc/salina/tls/{{ certificate.name }}.key:
+            - contents: {{ certificate.pair.key | json }}
+            - mode: '0600'
+        - /etc/salina/tls/{{ certificate.name }}.crt:
+            - contents: {{ certificate.pair.certificate | json }}
+            - mode: '0644'
+    - show_changes: False
+    - require:
+        - file: tls-directory
+{%- else %}
 
 tls-{{ certificate.name }}-key:
   certificate.key_made:
@@ -33,6 +48,7 @@ tls-{{ certificate.name }}:
     - require:
         - file: tls-ca
         - certificate: tls-{{ certificate.name }}-key
+{%- endif %}
 {%- endfor %}
 {%- if pillar.tls.certificates %}
 

@@ -11,7 +11,7 @@ import pytest
 from salina.common import wait
 from salina_fleet.certificates import certificates
 from tests import fleets
-from tests.lab.lab import salt, salt_run, shell
+from tests.lab.lab import execute, salt, salt_run, shell
 from tests.lab.test_rolling import applied, edited, nobody_notices
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.proof]
@@ -88,3 +88,41 @@ def test_x6_certificates_of_five_minutes_renew_under_traffic(five_minutes: None)
     begun = time.time()
     wait.clear(lambda: "; ".join(faults("nas3")), 120, "nas3 to renew its certificates")
     assert time.time() - begun < 120
+
+
+ISSUE = """
+umask 077; mkdir -p {place}; cd {place}
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj '/CN=public' \\
+    -keyout ca.key -out ca.pem 2>/dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=crm.example' \\
+    -keyout crm.key -out crm.csr 2>/dev/null
+printf 'subjectAltName=DNS:crm.example' >names
+openssl x509 -req -in crm.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 90 -extfile names \\
+    -out crm.pem 2>/dev/null
+cat ca.pem >>crm.pem
+"""
+ISSUER = "openssl s_client -connect 10.1.2.2:443 -servername crm.example </dev/null 2>/dev/null |"
+ISSUER += " openssl x509 -noout -issuer"
+
+
+def test_x6_the_operators_own_certificate() -> None:
+    """X6, O5: It is served, judged by the health report, and leaves no trace afterwards."""
+    place = "/root/salina-test-pair"
+    shell("salt", ISSUE.format(place=place))
+    before = shell("c1", ISSUER)
+    try:
+        told = execute(
+            "salt", "salt-run", "certificates.own", "crm", f"{place}/crm.pem", f"{place}/crm.key"
+        )
+        assert told.returncode == 0, told.stdout
+        with edited("pillar/settings/tls.yaml", "s/^public: ca/public: own/"):
+            applied("lb1")
+            assert shell("c1", ISSUER).strip() == "issuer=CN = public"
+            assert faults("lb1") == []
+            mode = shell("lb1", f"stat -c '%U %a' {TLS}/public-crm.key").strip()
+            assert mode == "root 600"
+    finally:
+        applied("lb1")
+        shell("salt", f"rm -rf {place} /var/lib/salina/secrets/public-crm.*")
+    assert shell("c1", ISSUER) == before
+    assert faults("lb1") == []

@@ -577,7 +577,7 @@ def test_an_expired_certificate(left: float, good: bool, shown: str) -> None:
     """The host's certificate is reported before it expires."""
     now = datetime(2026, 11, 28, tzinfo=UTC)
     end = (now + timedelta(days=left)).strftime("%b %d %H:%M:%S %Y GMT")
-    assert probes.expiry("certificate", end, 15 * 86_400, now.timestamp()) == (
+    assert probes.expiry("certificate", end, 15 * 86_400, now.timestamp(), FAILS) == (
         "certificate",
         good,
         shown,
@@ -587,7 +587,7 @@ def test_an_expired_certificate(left: float, good: bool, shown: str) -> None:
 def test_the_certificate_is_read_with_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "command", lambda *_: "notAfter=Feb 26 07:32:05 2027 GMT\n")
     monkeypatch.setattr(probes.time, "time", lambda: 1_800_000_000.0)
-    found = list(probes.certificates(["etcd", "etcd-peer"], 15 * 86_400))
+    found = list(probes.certificates({"etcd": FAILS, "etcd-peer": FAILS}, 15 * 86_400))
     assert found == [
         ("certificate etcd", True, "valid for 41 days more"),
         ("certificate etcd-peer", True, "valid for 41 days more"),

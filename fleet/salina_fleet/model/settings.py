@@ -14,20 +14,16 @@ from typing import TypeVar, cast
 
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
+from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import NAME, flag, number, read, seconds, text
+from salina_fleet.schema.declare import NAME, flag, number, read, text
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import invalid, unknown
 
 T = TypeVar("T", bound=Tuning)
-
-
-LONG, LONG_WORDS = r"[0-9]{1,5}[mhd]", "a duration such as 90d, 12h or 30m"
-SHORTEST, LONGEST = 120.0, 825 * 86_400.0
-"""Seconds that a certificate may be valid; browsers accept no longer time."""
 
 
 class SettingsError(DataError):
@@ -69,37 +65,6 @@ class AutoscaleSettings(Tuning):
         """Between the two loads the pool stays as it is."""
         if self.below >= self.above:
             yield "below", invalid(self.below, f"less than above: {self.above}")
-
-
-@dataclass(frozen=True)
-class TlsSettings(Tuning):
-    """The certificates of the hosts, which the fleet's own CA signs."""
-
-    lifetime: str = text(
-        "90d", LONG, LONG_WORDS, about="The time for which a host's certificate is valid."
-    )
-    renew: str = text(
-        "30d", LONG, LONG_WORDS, about="The time before its end at which a certificate is renewed."
-    )
-    ca_days: int = number(3650, 30, 7300, "The days for which the CA's certificate is valid.")
-
-    @property
-    def least(self) -> int:
-        """Return the fewest seconds of a healthy host: half the time for a renewal is over."""
-        return int(seconds(self.renew) / 2)
-
-    @property
-    def every(self) -> int:
-        """Return the seconds between two looks at the certificates: five while one is due."""
-        return max(10, min(86_400, int(seconds(self.renew) / 10)))
-
-    def rules(self) -> Iterator[tuple[str, str]]:
-        """A certificate is not due for renewal when it is issued."""
-        lifetime, renew = seconds(self.lifetime), seconds(self.renew)
-        if not SHORTEST <= lifetime <= LONGEST:
-            yield "lifetime", invalid(self.lifetime, "between 2m and 825d")
-        elif not SHORTEST / 2 <= renew < lifetime:
-            yield "renew", invalid(self.renew, f"between 1m and lifetime: {self.lifetime}")
 
 
 COMPONENTS: Mapping[str, type[Tuning]] = {

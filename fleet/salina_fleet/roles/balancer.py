@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina_fleet import edge
 from salina_fleet.model import addresses
+from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import (
     ANY,
     EXACTLY_ONE,
@@ -199,9 +200,10 @@ class Balancer(Role):
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """One for each domain; it tells clients nothing of the fleet or of other applications."""
+        own = fleet.settings[TlsSettings].public == "own"
         for one in fleet.topology.applications.values() if fleet.topology.service.tls else ():
             names = (f"DNS:{one.domain}",)
-            yield Certificate(public(one.name), names, (SERVER,), (UNIT,), common_name=one.domain)
+            yield Certificate(public(one.name), names, (SERVER,), (UNIT,), one.domain, own)
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
@@ -229,8 +231,12 @@ class Balancer(Role):
         """Every server of every backend is up, and clients get the current certificate."""
         service = fleet.topology.service
         where = {"address": service.address, "port": service.https}
+        own = fleet.settings[TlsSettings].public == "own"
         served = [
-            Check("served", {**where, "domain": one.domain, "certificate": public(one.name)})
+            Check(
+                "served",
+                {**where, "domain": one.domain, "certificate": public(one.name), "own": own},
+            )
             for one in fleet.topology.applications.values()
             if service.tls
         ]
@@ -245,7 +251,7 @@ class Balancer(Role):
             path = data.definitions[one.definition]["health"]["path"]
             asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
             yield Look("X5", "edge", asked)
-            if service.tls:
+            if service.tls and data.fleet.settings[TlsSettings].public == "ca":
                 yield Look("X6", "shown", {**where, "domain": one.domain})
 
 
