@@ -16,7 +16,7 @@ from salina_fleet import policy
 from salina_fleet.model import settings
 from salina_fleet.model.firewall import FirewallSettings
 from tests import fleets
-from tests.lab.lab import apply, results, run, salt, shell
+from tests.lab.lab import apply, execute, results, run, salt, shell
 from tests.lab.tiers import APPS, all_serve, servers
 from tests.lab.traffic import Background
 
@@ -76,18 +76,23 @@ def numbers(text: str) -> set[int]:
 
 
 def test_a_client_reaches_the_service_by_name() -> None:
-    """S1: A client reaches the service through firewall and balancer, with a certificate of
-    the CA.
+    """S1, X6: A client reaches the service through firewall and balancer, with a certificate of the
+    CA, which names the domain and nothing else.
     """
     authority = run("salt", "cat", "/var/lib/salina/secrets/ca.crt")
     names = f"--resolve {DOMAIN}:443:{SERVICE.address}"
     script = f"cat >/tmp/ca.crt; curl -sS {names} --cacert /tmp/ca.crt -o /dev/null"
-    found = {}
-    for host in (DOMAIN, SERVICE.address):
-        command = f"{script} -w '%{{http_code}}' https://{host}{HEALTH}"
-        found[host] = run("c1", "sh", "-ec", command, given=authority)
+    script += " -w '%{http_code}' https://"
+    found = run("c1", "sh", "-ec", f"{script}{DOMAIN}{HEALTH}", given=authority)
+    by_address = execute("c1", "sh", "-ec", f"{script}{SERVICE.address}{HEALTH}", given=authority)
     run("c1", "rm", "/tmp/ca.crt")
-    assert found == {DOMAIN: "200", SERVICE.address: "421"}  # by address the TLS is good as well
+    assert found == "200"
+    assert "no alternative certificate subject name matches" in by_address.stderr
+    address = f"https://{SERVICE.address}{HEALTH}"
+    status = curl("--insecure", "--output", "/dev/null", "--write-out", "%{http_code}", address)
+    assert (
+        curl("--insecure", "--output", "/dev/null", "--write-out", "%{http_code}", plain) == "421"
+    )
 
 
 def test_plain_http_is_redirected_and_https_pinned() -> None:
