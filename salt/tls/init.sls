@@ -17,16 +17,16 @@ tls-ca:
     - require:
         - file: tls-directory
 {%- for certificate in pillar.tls.certificates %}
-{%- if certificate.pair %}
+{%- if certificate.pair %}{# not as contents, which Salt keeps in its cache of the states #}
 
 tls-{{ certificate.name }}:
   file.managed:
     - names:
         - /etc/salina/tls/{{ certificate.name }}.key:
-            - contents: {{ certificate.pair.key | json }}
+            - contents_pillar: tls:certificates:{{ loop.index0 }}:pair:key
             - mode: '0600'
         - /etc/salina/tls/{{ certificate.name }}.crt:
-            - contents: {{ certificate.pair.certificate | json }}
+            - contents_pillar: tls:certificates:{{ loop.index0 }}:pair:certificate
             - mode: '0644'
     - show_changes: False
     - require:

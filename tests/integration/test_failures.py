@@ -154,10 +154,11 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     ),
     "settings": (
         "site/pillar/settings/tls.yaml",
-        b"days: 1\ndays: 2\n",
+        b"lifetime: 1\nlifetime: 2\n",
         (
-            "pillar/settings/tls.yaml: days: is given twice (lines 1 and 2); remove one",
-            "pillar/settings/tls.yaml: days: 1 is not valid; must be a number from 2 to 825",
+            "pillar/settings/tls.yaml: lifetime: is given twice (lines 1 and 2); remove one",
+            "pillar/settings/tls.yaml: lifetime: 1 is not valid; must be a duration such as 90d, "
+            "12h or 30m",
         ),
     ),
     "application": (

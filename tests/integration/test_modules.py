@@ -77,7 +77,7 @@ def test_first_apply(installation: Installation, apply: Any) -> None:
 def test_no_change(apply: Any) -> None:
     """K1: The next run synchronises nothing."""
     states = apply()
-    assert set(states) == {"python-loaded", "probe-told"}
+    assert set(states) == {"python-loaded", "pillar-refreshed", "probe-told"}
     assert not any(state["changes"] for state in states.values())
 
 
