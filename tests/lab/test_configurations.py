@@ -60,11 +60,24 @@ def commands(*argv: str) -> Callable[[Rendered], dict[str, Any]]:
 
 
 def haproxy(rendered: Rendered) -> dict[str, Any]:
-    """Warnings count as well (-dW). It has no states of servers from before."""
+    """Warnings count as well (-dW). It has no states of servers from before.
+
+    The certificate of this lab's application stands for those of all applications.
+    """
+    applications = rendered.pillar.get("balancer", {}).get("applications", [])
+    names = {one["certificate"] for one in applications} - {None, "public-crm"}
+    own = "/etc/salina/tls/public-crm"
     return {
         "empty": ["/etc/haproxy/conf.d", "/run/haproxy"],
         "files": {"/run/haproxy/servers-state": "1\n"},
-        "commands": [["haproxy", "-dW", "-c", "-f", "/etc/haproxy/conf.d"]],
+        "commands": [
+            *(
+                ["cp", f"{own}.{end}", f"/etc/salina/tls/{name}.{end}"]
+                for name in sorted(names)
+                for end in ("crt", "key")
+            ),
+            ["haproxy", "-dW", "-c", "-f", "/etc/haproxy/conf.d"],
+        ],
     }
 
 

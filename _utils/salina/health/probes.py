@@ -447,7 +447,7 @@ def gluster() -> Iterator[Check]:
         for path in own:
             yield brick(path, running) if state == "Started" else space(path)
         if state == "Started" and own and volume.findtext("replicaCount") != "1":
-            yield heal(name, own, running)
+            yield heal(own, running)
 
 
 def brick(path: str, running: Sequence[tuple[int, list[str]]]) -> Check:
@@ -472,10 +472,11 @@ def space(path: str) -> Check:
     return f"brick {path}", share > 0, f"{share} % free"
 
 
-def heal(volume: str, bricks: Sequence[str], running: Sequence[tuple[int, list[str]]]) -> Check:
+def heal(bricks: Sequence[str], running: Sequence[tuple[int, list[str]]]) -> Check:
     """Check that no file of this host's bricks waits to be healed, and that the healer runs.
 
-    A brick has a link in this directory for each file whose other copies missed a write.
+    A brick has a link in this directory for each file whose other copies missed a write. One
+    process heals all volumes, and its command line names the first of them.
     """
     waiting = sum(
         not name.startswith("xattrop-")
@@ -483,7 +484,7 @@ def heal(volume: str, bricks: Sequence[str], running: Sequence[tuple[int, list[s
         for name in os.listdir(f"{brick}/.glusterfs/indices/xattrop")
     )
     detail = f"{waiting} entries to heal"
-    if not any(f"shd/{volume}" in line for _, line in running):
+    if not any(word.startswith("shd/") for _, line in running for word in line):
         return "heal", False, f"{detail}, the self-heal daemon does not run"
     return "heal", not waiting, detail
 
