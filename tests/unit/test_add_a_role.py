@@ -81,7 +81,7 @@ def test_the_fleet_knows_the_role(found: dict[str, Any]) -> None:
     assert found["roles"] == ["storage", "quorum", "clock"]
     assert found["pillars"]["nas1"]["clock"] == {"address": "10.1.4.21", "port": 1234}
     assert not {"nas2", "s1"} & {host for host, one in found["pillars"].items() if "clock" in one}
-    assert ["app", "clock", "data", "1234", "the time", "tcp"] in found["rows"]
+    assert ["app", "clock", "data", "1234", "the time", "tcp", False] in found["rows"]
     rules = [rule for rule in found["pillars"]["nas1"]["ufw"]["rules"] if rule["ports"] == "1234"]
     assert [rule["from"] for rule in rules] == ["10.1.4.11", "10.1.4.12", "10.1.4.13"]
     assert "1234" not in [rule["ports"] for rule in found["pillars"]["nas2"]["ufw"]["rules"]]
