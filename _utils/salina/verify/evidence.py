@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salina.common.https import NoAnswer, call, identity
+from salina.health.probes import command
 
 WAIT = 10
 """Seconds for one answer."""
@@ -42,21 +43,6 @@ class Seen(NamedTuple):
     what: str
     good: bool
     seen: str
-
-
-def command(*argv: str) -> str:
-    """Return the output of a command.
-
-    Raises:
-        OSError: it is not installed, fails, or does not end.
-    """
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"{argv[0]} does not end") from error
-    if done.returncode:
-        raise OSError((done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
-    return done.stdout
 
 
 # Every host
