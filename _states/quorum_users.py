@@ -49,7 +49,7 @@ def required(name: str, wait: int) -> dict[str, Any]:
 
     Returns:
         The state's result. It fails if etcd does not answer or refuses. While another database host
-        has not been applied, it succeeds and says so; the host's health shows it, too.
+        has not been applied, it succeeds and says so; `verify.security` shows it, too.
 
     CLI Example:
         See salt/patroni/service.sls.

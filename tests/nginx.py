@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from salina.common import wait
-from tests.haproxy import POOL
+from tests.packaged import POOL
 
 TYPES = "types { text/html html; }\n"
 """In place of /etc/nginx/mime.types."""

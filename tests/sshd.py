@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
-from lab.paths import MIRROR
+from tests import packaged
 
-POOL = MIRROR / "apt/pool/bookworm"
 PACKAGES = ("openssh-server", "libwrap0")
 """sshd and the library that a small Debian has not."""
 AROUND = """
@@ -31,21 +27,7 @@ def program() -> Path | None:
     """The command; None where there is neither, or where nobody may make a mount namespace."""
     if os.geteuid() != 0:
         return None
-    own = shutil.which("sshd", path="/usr/sbin")
-    if own:
-        return Path(own)
-    packages = [file for name in PACKAGES for file in POOL.glob(f"{name}_*.deb")]
-    if len(packages) < len(PACKAGES):
-        return None
-    home = Path(tempfile.mkdtemp(prefix="salina-sshd-"))
-    atexit.register(shutil.rmtree, home)
-    for file in packages:
-        subprocess.run(["dpkg-deb", "--extract", file, home], check=True)
-    [library] = {file.parent for file in home.rglob("libwrap.so.0")}
-    command = home / "sshd"
-    command.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={library} exec {home}/usr/sbin/sshd "$@"\n')
-    command.chmod(0o755)
-    return command
+    return packaged.program("sshd", PACKAGES, "libwrap.so.0")
 
 
 def run(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
-from salina.common import certificate as host_certificates
 from salina_fleet import secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.tls import TlsSettings
@@ -80,57 +78,6 @@ def pair(store: secrets.Source, name: str) -> dict[str, str]:
             f"the certificate {name} is missing ({error}): give it by salt-run certificates.own, "
             "or set `public: ca` in pillar/settings/tls.yaml"
         ) from None
-
-
-def pair_faults(
-    certificate: bytes, key: bytes, domain: str, now: datetime, remaining: int
-) -> list[str]:
-    """Return why HAProxy could not serve a domain with a certificate, or browsers would refuse it.
-
-    Args:
-        certificate: the certificate, then those that lead to its CA, PEM.
-        key: the private key, PEM, without a password.
-        domain: the host name of the application.
-        now: the time, with a time zone.
-        remaining: the seconds for which it must still be valid.
-
-    Returns:
-        A sentence for each fault.
-    """
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        PublicFormat,
-        load_pem_private_key,
-    )
-
-    try:
-        first, *chain = x509.load_pem_x509_certificates(certificate)
-    except ValueError as error:
-        return [f"the certificate can't be read: {error}"]
-    try:
-        own = load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError) as error:
-        return [f"the key can't be read: {error}"]
-    faults = []
-    public = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if first.public_key().public_bytes(*public) != own.public_bytes(*public):
-        faults.append("the key is not that of the first certificate in the file")
-    names = sorted(name.removeprefix("DNS:") for name in host_certificates.names(first))
-    if domain not in names and f"*.{domain.partition('.')[2]}" not in names:
-        faults.append(f"its names are {', '.join(names) or 'none'}; one must be {domain}")
-    if first.not_valid_before_utc > now:
-        faults.append(f"it is valid from {first.not_valid_before_utc:%Y-%m-%d at %H:%M} UTC")
-    if first.not_valid_after_utc < now + timedelta(seconds=remaining):
-        faults.append(f"it expires on {first.not_valid_after_utc:%Y-%m-%d at %H:%M} UTC")
-    for issued, issuer in itertools.pairwise((first, *chain)):
-        try:
-            issued.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
-            subject = issuer.subject.rfc4514_string()
-            faults.append(f"{subject} in the file did not sign the certificate before it")
-    return faults
 
 
 def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-# This host's certificates, one for each purpose, and the timer that renews them. States of daemons that
-# use one require `sls: tls`.
+# This host's certificates, one for each purpose. States of daemons that use one require `sls: tls`.
 include:
   - common.packages
+{%- if pillar.tls.certificates %}
+  - tls.renewal
+{%- endif %}
 
 tls-directory:
   file.directory:
@@ -50,29 +52,3 @@ tls-{{ certificate.name }}:
         - certificate: tls-{{ certificate.name }}-key
 {%- endif %}
 {%- endfor %}
-{%- if pillar.tls.certificates %}
-
-tls-renewal:
-  file.managed:
-    - names:
-{%- for unit in ['salina-certificates.service', 'salina-certificates.timer'] %}
-        - /etc/systemd/system/{{ unit }}:
-            - source: salt://tls/files/{{ unit }}
-{%- endfor %}
-    - template: jinja
-
-tls-renewal-loaded:
-  module.run:
-    - service.systemctl_reload: []
-    - onchanges:
-        - file: tls-renewal
-
-tls-renewal-timer:
-  service.running:
-    - name: salina-certificates.timer
-    - enable: True
-    - watch:
-        - file: tls-renewal
-    - require:
-        - module: tls-renewal-loaded
-{%- endif %}

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 
 from salina.common.certificate import new_key
-from salina_fleet import health, secrets
-from salina_fleet.certificates import pair_faults, signing_policy
+from salina_fleet import health, own_pair, secrets
+from salina_fleet.certificates import signing_policy
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.pillar import select
@@ -67,7 +67,7 @@ def signed(names: str = "crm.example", days: int = 90, since: int = 0) -> str:
 )
 def test_x6_a_pair_is_judged(pem: str, key: str, faults: list[str]) -> None:
     """X6, K5: Every fault is told at once, before HAProxy or a browser finds it."""
-    found = pair_faults(pem.encode(), key.encode(), "crm.example", NOW, 15 * 86_400)
+    found = own_pair.faults(pem.encode(), key.encode(), "crm.example", NOW, 15 * 86_400)
     assert len(found) == len(faults)
     assert all(said.startswith(fault) for said, fault in zip(found, faults, strict=True))
 
