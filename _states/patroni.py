@@ -151,9 +151,18 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
 
 
 def _until_noticed(drift: dict[str, Any]) -> None:
-    """Wait until Patroni has compared changed parameters, which it does in its next round."""
-    if __salt__["patroni.read_at_start"](_parameters(drift)):
-        waiting.until(lambda: __salt__["patroni.pending"]() or __salt__["patroni.lowered"](), ROUND)
+    """Wait until every member has compared changed parameters, each in its own next round.
+
+    Otherwise only the host that noticed first would restart. A member that needs no restart, because
+    it has had one since the change, costs the whole time.
+    """
+
+    def by_all() -> bool:
+        noticed = {*__salt__["patroni.pending"](), *__salt__["patroni.lowered"]()}
+        return noticed >= {one["name"] for one in __salt__["patroni.cluster"]()["members"]}
+
+    if __salt__["patroni.read_at_start"](_parameters(drift)) or __salt__["patroni.pending"]():
+        waiting.until(by_all, ROUND)
 
 
 def _parameters(drift: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,9 @@ class Sequence:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
+TWO = {"members": [{"name": "bbdd1", "role": "leader"}, {"name": "bbdd2", "role": "sync_standby"}]}
+
+
 def state(name: str, answers: Answers, test: bool = False) -> tuple[Any, Pretended]:
     salt = Pretended(answers)
     return load(f"_states/{name}.py", salt=salt, opts={"test": test, "id": "bbdd1"}), salt
@@ -373,7 +376,8 @@ def test_s12_a_wrong_parameter_does_not_keep_the_right_one_away() -> None:
         "patroni.drift": {"postgresql": {"parameters": {"shared_buffers": "128MB"}}},
         "patroni.patch": None,
         "patroni.read_at_start": {"shared_buffers": True},
-        "patroni.pending": ["bbdd1"],
+        "patroni.pending": ["bbdd1", "bbdd2"],
+        "patroni.cluster": TWO,
     }
     module, salt = state("patroni", answers)
     ret = module.working("patroni", 5, [])
@@ -503,12 +507,9 @@ def test_a_change_of_the_configuration_is_predicted() -> None:
     assert module.configured("c")["result"] is None
 
 
-TWO = {"members": [{"name": "bbdd1", "role": "leader"}, {"name": "bbdd2", "role": "sync_standby"}]}
-
-
 def test_a_parameter_restarts_the_replica_then_the_old_primary() -> None:
     """S11: The replica first; then it takes over, which restarts the old primary."""
-    pending = Sequence(["bbdd2", "bbdd1"], ["bbdd2", "bbdd1"], [])
+    pending = ["bbdd2", "bbdd1"]
     answers = MEMBER | {
         "patroni.drift": {},
         "patroni.pending": pending,
@@ -528,9 +529,29 @@ def test_a_parameter_restarts_the_replica_then_the_old_primary() -> None:
     assert salt.called("patroni.restart", "patroni.switchover")[-1] == "patroni.switchover"
 
 
-def test_another_host_may_have_restarted_them_meanwhile() -> None:
-    answers = MEMBER | {"patroni.drift": {}, "patroni.pending": Sequence(["bbdd2"], [])}
+def test_a_parameter_restarts_the_members_that_notice_it_later_too() -> None:
+    """S11: Each member compares its parameters in its own round."""
+    drift = {"postgresql": {"parameters": {"shared_buffers": "136MB"}}}
+    answers = MEMBER | {
+        "patroni.drift": Sequence(drift, {}),
+        "patroni.patch": None,
+        "patroni.read_at_start": {"shared_buffers": True},
+        "patroni.pending": Sequence(["bbdd2"], ["bbdd2", "bbdd1"]),
+        "patroni.leader": "bbdd1",
+        "patroni.cluster": TWO,
+        "patroni.restart": None,
+        "patroni.switchover": "done",
+    }
     ret = state("patroni", answers)[0].configured("c")
+    assert ret["changes"] == {**drift, "restarted": ["bbdd2", "bbdd1"]}
+
+
+def test_another_host_may_have_restarted_them_meanwhile() -> None:
+    pending = Sequence(["bbdd2"], ["bbdd2"], ["bbdd2"], [])
+    answers = MEMBER | {"patroni.drift": {}, "patroni.pending": pending, "patroni.cluster": TWO}
+    module, _ = state("patroni", answers)
+    module.ROUND = 0
+    ret = module.configured("c")
     assert (ret["result"], ret["changes"]) == (True, {})
 
 
