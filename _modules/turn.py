@@ -23,7 +23,12 @@ from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
+__context__: dict[str, Any]
 
+QUIET = 30.0
+"""Seconds. A host that serves no requests for so long will not do so in a moment: no host serves any
+during a switchover of the database, and without turns they would all restart then.
+"""
 RECENT = 15.0
 """Seconds. A balancer that has not asked for so long sends no requests to this host."""
 RENEW = 20.0
@@ -73,8 +78,8 @@ def needed(role: str) -> bool:
 def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
     """Take this host's turn among the hosts of a role, and drain the host if it serves requests.
 
-    A host that serves no requests needs no turn (`turn.needed`). A host that has its turn already
-    renews it.
+    A host that serves no requests, and does not begin to within QUIET, needs no turn. A host that
+    has its turn already renews it.
 
     Args:
         role: one of the host's roles.
@@ -92,7 +97,7 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
         salt s1 turn.take app 'odoo restarts'
     """
     views, given = _views(), _drain()
-    if not _needed(role, views, given):
+    if not _needed(role, views, given) and not _serves_soon():
         return "it serves no requests, so it needs no turn"
     _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
     turns = {**given.get("turns", {}), role: what}
@@ -173,6 +178,18 @@ def end(wait: int = 120) -> str:
 def _needed(role: str, views: Mapping[str, agent.View], given: Mapping[str, Any]) -> bool:
     balanced = "health" in __pillar__.get(role, {})
     return not balanced or bool(given) or bool(_busy(views))
+
+
+def _serves_soon() -> bool:
+    """Wait until the balancers send requests to this host; return False if they do not within QUIET.
+
+    The next restart of the same job does not wait again. A host that no balancer asks never waits.
+    """
+    if not _views() or __context__.get("turn.quiet"):
+        return False
+    serves = bool(waiting.until(lambda: _busy(_views()), QUIET))
+    __context__["turn.quiet"] = not serves
+    return serves
 
 
 def _obstacle(role: str, what: str) -> str:

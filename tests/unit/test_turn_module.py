@@ -59,7 +59,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 @pytest.fixture
 def turn(host: Host) -> ModuleType:
     pillar = {"app": {"others": host.others, "health": {}}}
-    return load("_modules/turn.py", salt={"publish.runner": host.runner}, pillar=pillar)
+    salt = {"publish.runner": host.runner}
+    module = load("_modules/turn.py", salt=salt, pillar=pillar, context={})
+    module.QUIET = 0.0
+    return module
 
 
 def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, host: Host) -> None:
@@ -76,12 +79,32 @@ def test_a_turn_drains_the_host_and_ends_when_it_serves_again(turn: ModuleType, 
 
 
 def test_a_host_that_serves_nobody_needs_no_turn(turn: ModuleType, host: Host) -> None:
-    """S12: So a first deployment is not slower, and a broken host is repaired at once."""
+    """S12: So a broken host is repaired although others have the turn, and waits only once."""
     assert turn.needed("app")
     host.view = agent.View("DOWN", 0, 200, 0)
     assert not turn.needed("app") and turn.needed("database")
     assert turn.take("app", "odoo") == "it serves no requests, so it needs no turn"
+    turn.QUIET = 60.0
+    assert turn.take("app", "nginx") == "it serves no requests, so it needs no turn"
     assert host.asked == [] and turn.held() == []
+
+
+def test_a_host_that_serves_again_in_a_moment_needs_its_turn(turn: ModuleType, host: Host) -> None:
+    """S12: During a switchover of the database no host serves, and not all of them may restart."""
+    turn.QUIET = 5.0
+    host.view = agent.View("DOWN", 0, 200, 0)
+    told, asked = host.ask, 0
+
+    def ask() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            host.view = SERVING
+        return told()
+
+    agent.ask = ask  # type: ignore[assignment]
+    assert turn.take("app", "odoo", wait=0, drain=0) == "it has its turn and no requests"
+    assert turn.held() == ["app"]
 
 
 def test_a_new_host_needs_no_turn(turn: ModuleType, host: Host) -> None:
