@@ -95,8 +95,10 @@ FILES = {
 }
 
 # Consoles, hardware, the kernel's own file systems, and timers that would change or load hosts.
+# Without logind, the service of unattended-upgrades asks for it once a second, for ever.
 MASKED = (
-    *("console-getty.service", "getty@.service", "systemd-logind.service"),
+    *("console-getty.service", "getty@.service"),
+    *("systemd-logind.service", "unattended-upgrades.service"),
     *("systemd-modules-load.service", "systemd-journald-audit.socket"),
     *("systemd-firstboot.service", "systemd-machine-id-commit.service"),
     *("dev-hugepages.mount", "dev-mqueue.mount", "sys-fs-fuse-connections.mount"),
