@@ -26,8 +26,8 @@ __pillar__: dict[str, Any]
 __context__: dict[str, Any]
 
 QUIET = 30.0
-"""Seconds. A host that serves no requests for so long will not do so in a moment: no host serves any
-during a switchover of the database, and without turns they would all restart then.
+"""Seconds. A host that serves no requests for so long will not do so in a moment. During a
+switchover of the database no host serves any, and without turns they would all restart then.
 """
 RECENT = 15.0
 """Seconds. A balancer that has not asked for so long sends no requests to this host."""
@@ -181,7 +181,7 @@ def _needed(role: str, views: Mapping[str, agent.View], given: Mapping[str, Any]
 
 
 def _serves_soon() -> bool:
-    """Wait until the balancers send requests to this host; return False if they do not within QUIET.
+    """Wait until the balancers send requests to this host; return False if they do not in QUIET.
 
     The next restart of the same job does not wait again. A host that no balancer asks never waits.
     """

@@ -153,8 +153,8 @@ def configured(name: str, wait: int = 300) -> dict[str, Any]:
 def _until_noticed(drift: dict[str, Any]) -> None:
     """Wait until every member has compared changed parameters, each in its own next round.
 
-    Otherwise only the host that noticed first would restart. A member that needs no restart, because
-    it has had one since the change, costs the whole time.
+    Otherwise only the host that noticed first would restart. A member that needs no restart,
+    because it has had one since the change, costs the whole time.
     """
 
     def by_all() -> bool:
