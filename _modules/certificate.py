@@ -27,6 +27,8 @@ __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 FOLDER = "/etc/salina/tls"
+ORDERS = "/run/salina/acme"
+"""Where salina-acme@.service finds a request and puts the certificate (salt/acme)."""
 
 
 def key_faults(path: str, group: str) -> list[str]:
@@ -83,7 +85,10 @@ def _access(group: str) -> tuple[int, tuple[int, int]]:
 
 
 def faults(name: str, remaining: int | None = None, folder: str = FOLDER) -> list[str]:
-    """Return why a certificate must be replaced.
+    """Return why the CA must replace a certificate.
+
+    An ACME directory's certificate stays, also an expired one, and so does the CA's before the
+    directory has issued the first one (`order_faults`).
 
     Args:
         name: the name of one of this host's certificates, as the pillar `tls` has them.
@@ -100,9 +105,11 @@ def faults(name: str, remaining: int | None = None, folder: str = FOLDER) -> lis
     CLI Example:
         salt nas1 certificate.faults etcd
     """
-    path = Path(folder, f"{name}.crt")
     wait = _pillar()["renew"] if remaining is None else remaining
-    return _judge(path.read_bytes() if path.exists() else None, name, wait, folder)
+    found = _read(name, folder)
+    if found and _wanted(name)["acme"]:
+        return _published(found, name, folder)
+    return _judge(found, name, wait, folder)
 
 
 def request(name: str, wait: int = 60, folder: str = FOLDER) -> str:
@@ -146,6 +153,71 @@ def request(name: str, wait: int = 60, folder: str = FOLDER) -> str:
     return certificate.serial(pem)
 
 
+def order_faults(name: str, folder: str = FOLDER) -> list[str]:
+    """Return why the ACME directory must issue a certificate.
+
+    Args:
+        name: the name of one of this host's certificates, as the pillar `tls` has them.
+        folder: the directory of the certificates and their keys.
+
+    Returns:
+        A sentence per fault; none if the certificate is good. A short-lived one is due in the last
+        third of its life.
+
+    Raises:
+        CommandExecutionError: this host has no certificate of that name, or its key is missing or
+            unreadable.
+
+    CLI Example:
+        salt lb1 certificate.order_faults public-crm
+    """
+    directory, found = _pillar()["acme"]["directory"], _read(name, folder)
+    if not found or not certificate.issued_by(found, directory):
+        return [f"it is not of {directory}"]
+    try:
+        remaining = min(_pillar()["renew"], certificate.lifetime(found) // 3)
+    except ValueError as error:
+        return [f"it can't be read: {error}"]
+    return _published(found, name, folder, remaining)
+
+
+def order(name: str, folder: str = FOLDER, orders: str = ORDERS) -> str:
+    """Have the ACME directory issue a certificate of this host, and write it to its file.
+
+    A unit without rights asks the directory (salt/acme): it gets the request and returns the
+    certificate. The key of the certificate stays with root.
+
+    Args:
+        name: the name of one of this host's certificates, as the pillar `tls` has them.
+        folder: the directory of the certificates and their keys.
+        orders: where the unit finds the request and puts the certificate.
+
+    Returns:
+        The certificate's serial number in hexadecimal.
+
+    Raises:
+        CommandExecutionError: the directory issued no good certificate; the old one stays.
+
+    CLI Example:
+        salt lb1 certificate.order public-crm
+    """
+    domain, unit = _wanted(name)["common_name"], f"salina-acme@{name}"
+    os.makedirs(orders, mode=0o700, exist_ok=True)
+    key = Path(folder, f"{name}.key").read_bytes()
+    file.put(Path(orders, f"{name}.csr"), certificate.signing_request(key, domain))
+    try:
+        commands.systemctl(__salt__, "start", unit)
+        found = Path(orders, f"{name}.crt").read_bytes()
+    except (CommandExecutionError, OSError) as error:
+        raise CommandExecutionError(f"{error}; see journalctl -u {unit}") from error
+    faulty = _published(found, name, folder, 0)
+    if faulty:
+        raise CommandExecutionError(f"the directory's certificate: {'; '.join(faulty)}")
+    marked = certificate.marked(found, _pillar()["acme"]["directory"])
+    file.put(Path(folder, f"{name}.crt"), marked)
+    return certificate.serial(found)
+
+
 def renew() -> dict[str, str]:
     """Renew every certificate of this host that is due, and have its readers reload.
 
@@ -167,9 +239,10 @@ def renew() -> dict[str, str]:
         name = wanted["name"]
         if wanted["pair"]:  # the operator's own
             continue
+        due, issue = (order_faults, order) if wanted["acme"] else (faults, request)
         try:
-            if faults(name):
-                renewed[name] = request(name)
+            if due(name):
+                renewed[name] = issue(name)
                 readers.update(wanted["readers"])
         except CommandExecutionError as error:
             failed.append(f"{name}: {error}")
@@ -183,14 +256,41 @@ def renew() -> dict[str, str]:
     return renewed
 
 
+def _wanted(name: str) -> dict[str, Any]:
+    for one in _pillar()["certificates"]:
+        if one["name"] == name:
+            return dict(one)
+    raise CommandExecutionError(f"{name} is not a certificate of this host")
+
+
+def _read(name: str, folder: str) -> bytes | None:
+    path = Path(folder, f"{name}.crt")
+    return path.read_bytes() if path.exists() else None
+
+
+def _published(found: bytes, name: str, folder: str, remaining: int | None = None) -> list[str]:
+    """Return the faults of a certificate that another CA may have issued.
+
+    Args:
+        found: the certificate and those that lead to its CA, PEM.
+        name: its name.
+        folder: the directory of the keys.
+        remaining: the seconds for which it must still be valid; None if it may have expired.
+    """
+    domain, now = _wanted(name)["common_name"], datetime.now(UTC)
+    try:
+        key = Path(folder, f"{name}.key").read_bytes()
+    except OSError as error:
+        raise CommandExecutionError(f"the certificate {name} cannot be checked: {error}") from error
+    return certificate.published_faults(found, key, domain, now, remaining)
+
+
 def _judge(found: bytes | None, name: str, remaining: int, folder: str) -> list[str]:
-    wanted = [one for one in _pillar()["certificates"] if one["name"] == name]
-    if not wanted:
-        raise CommandExecutionError(f"{name} is not a certificate of this host")
+    wanted = _wanted(name)
     try:
         own, authority = (Path(folder, file).read_bytes() for file in (f"{name}.key", "ca.crt"))
         now = datetime.now(UTC)
-        return list(certificate.faults(found, own, authority, wanted[0], now, remaining))
+        return list(certificate.faults(found, own, authority, wanted, now, remaining))
     except (OSError, ValueError) as error:
         raise CommandExecutionError(f"the certificate {name} cannot be checked: {error}") from error
 

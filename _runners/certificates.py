@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from salt.exceptions import CommandExecutionError
 
-from salina_fleet import certificates, own_pair, runner, secrets
+from salina.common import certificate as judge
+from salina_fleet import certificates, runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.roles.balancer import public
@@ -95,7 +96,7 @@ def own(application: str, certificate: str, key: str) -> str:
     except OSError as error:
         raise RunnerError(f"{error.filename}: {error.strerror}") from None
     domain, now = known[application].domain, datetime.now(UTC)
-    faults = own_pair.faults(pem, private, domain, now, settings.least)
+    faults = judge.published_faults(pem, private, domain, now, settings.least)
     if faults:
         raise RunnerError("\n  ".join([f"{certificate} with {key} for {domain}:", *faults]))
     name = public(application)

@@ -7,6 +7,7 @@ from typing import Any
 from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.tls import TlsSettings
+from salina_fleet.role import ACME
 
 __opts__: dict[str, Any]
 
@@ -24,9 +25,9 @@ def create() -> dict[str, list[str]]:
         salt-run secrets.create
     """
     site = runner.site(__opts__)
-    names, days = list(site.fleet.topology.applications), site.fleet.settings[TlsSettings].ca_days
+    names, tls = list(site.fleet.topology.applications), site.fleet.settings[TlsSettings]
     try:
-        made = secrets.create(site.store, names, days)
+        made = secrets.create(site.store, names, tls.ca_days, tls.public == ACME)
     except (OSError, secrets.SecretsError) as error:
         raise RunnerError(f"secrets were not created: {error}") from None
     return {"made": made}
@@ -45,7 +46,8 @@ def check() -> str:
         salt-run secrets.check
     """
     site = runner.site(__opts__)
-    faults = secrets.check(site.store, site.fleet.topology.applications)
+    acme = site.fleet.settings[TlsSettings].public == ACME
+    faults = secrets.check(site.store, site.fleet.topology.applications, acme)
     if faults:
         raise RunnerError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from salina.common.certificate import new_account_key
 from salina_fleet import pillar as pillars
 from salina_fleet import secrets as salina_secrets
 from salina_fleet.fleet import Fleet
@@ -20,6 +21,7 @@ from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.settings import Settings
+from salina_fleet.model.tls import AcmeSettings, TlsSettings
 from salina_fleet.model.topology import Topology
 from salina_fleet.revisions import FILE as REVISIONS
 from salina_fleet.revisions import Source
@@ -55,6 +57,11 @@ def settings() -> Settings:
     """The repository's own settings."""
     return salina_settings.load(REPOSITORY / "pillar" / "settings")
 
+
+ACME = settings().but(
+    replace(settings()[TlsSettings], public="acme", acme=AcmeSettings("https://directory.example/"))
+)
+"""The repository's settings, but an ACME directory issues the published certificates."""
 
 BY_LOAD = settings().but(replace(settings()[BalancerSettings], balance="load"))
 """The repository's settings, but the balancer goes by load."""
@@ -92,8 +99,23 @@ def pillar(
 
 def master_data(whole: Fleet, store: salina_secrets.FakeStore | None = None) -> MasterData:
     """Return the data for a pillar, with fake secrets."""
-    kept = store or salina_secrets.FakeStore()
+    kept = store or Kept()
     return MasterData(whole, definitions(whole.topology), Recorded(), kept, TREE, pillars.STATE)
+
+
+class Kept(salina_secrets.FakeStore):
+    """Fake secrets, but for the account's key, whose thumbprint the pillar has."""
+
+    def get(self, name: str) -> str:
+        """Return a value that names the secret, or a real key."""
+        value = super().get(name)
+        return account_key() if name == salina_secrets.ACME_ACCOUNT else value
+
+
+@cache
+def account_key() -> str:
+    """Return the key of an account at an ACME directory, the same in every test."""
+    return new_account_key()
 
 
 class Recorded:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from salina_fleet import secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host
-from salina_fleet.role import Certificate, MasterData, Pillar
+from salina_fleet.role import ACME, OWN, Certificate, MasterData, Pillar
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.declare import seconds
 
@@ -29,8 +31,16 @@ KEYS = {
     "tls.certificates[].readers": "The units that reload when it is renewed.",
     "tls.certificates[].pair": (
         "The operator's own certificate and its key (`certificate`, `key`, both PEM), null for "
-        "those of the CA."
+        "all others."
     ),
+    "tls.certificates[].acme": (
+        "Whether the ACME directory issues it; the CA's is then served until that has happened."
+    ),
+    "tls.acme": "The ACME directory, null for a host with no certificate of it.",
+    "tls.acme.directory": "Its URL.",
+    "tls.acme.contact": "The address to which it writes about the account, or null.",
+    "tls.acme.ca": "The CA of its web server in PEM form, null for those that Debian trusts.",
+    "tls.acme.account_key": "The private key of the fleet's account, in PEM form.",
     "tls.renew": "The seconds before its end at which a certificate is renewed.",
     "tls.every": "The seconds between two looks at the certificates.",
     "tls.group": "The group that may read the private keys.",
@@ -46,6 +56,7 @@ def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
 def pillar(data: MasterData, host: Host) -> Pillar:
     """Return the section `tls` of a host's pillar."""
     settings = data.fleet.settings[TlsSettings]
+    found = certificates(data.fleet, host)
     return {
         "ca": data.secrets.get(secrets.CA_CERT),
         "certificates": [
@@ -55,10 +66,12 @@ def pillar(data: MasterData, host: Host) -> Pillar:
                 "names": list(one.names),
                 "uses": list(one.uses),
                 "readers": list(one.readers),
-                "pair": pair(data.secrets, one.name) if one.own else None,
+                "pair": pair(data.secrets, one.name) if one.source == OWN else None,
+                "acme": one.source == ACME,
             }
-            for one in certificates(data.fleet, host)
+            for one in found
         ],
+        "acme": acme(data) if any(one.source == ACME for one in found) else None,
         "renew": int(seconds(settings.renew)),
         "every": settings.every,
         "group": "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root",
@@ -80,6 +93,22 @@ def pair(store: secrets.Source, name: str) -> dict[str, str]:
         ) from None
 
 
+def acme(data: MasterData) -> Pillar:
+    """Return what a host needs to get certificates of the ACME directory.
+
+    Raises:
+        SecretsError: there is no account key, or the file of the directory's CA cannot be read.
+    """
+    settings = data.fleet.settings[TlsSettings].acme
+    assert settings is not None  # TlsSettings.rules
+    ca = settings.ca
+    try:
+        pem = Path(ca).read_text(encoding="ascii") if ca else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise secrets.SecretsError(f"acme.ca in pillar/settings/tls.yaml: {error}") from None
+    return asdict(settings) | {"ca": pem, "account_key": data.secrets.get(secrets.ACME_ACCOUNT)}
+
+
 def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[str, Any]:
     """Return what the CA certifies of a host, in x509_v2's terms; the minion chooses nothing else.
 
@@ -92,7 +121,7 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
     Raises:
         ValueError: the host has no such certificate.
     """
-    found = {one.name: one for one in certificates(fleet, host) if not one.own}
+    found = {one.name: one for one in certificates(fleet, host) if one.source != OWN}
     if name not in found:
         known = ", ".join(found) or "it has none"
         raise ValueError(f"{name} is not a certificate of {host.id}; choose one of: {known}")

@@ -15,7 +15,7 @@ from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
-from salina_fleet.role import Check
+from salina_fleet.role import ACME, OWN, Check
 from salina_fleet.roles import ROLES
 
 MINION = "salt-minion"
@@ -68,7 +68,9 @@ def checks(
     """
     least = fleet.settings[TlsSettings].least
     own = {
-        one.name: GIVE_ANOTHER if one.own else RENEWAL_FAILS for one in certificates(fleet, host)
+        one.name: GIVE_ANOTHER if one.source == OWN else RENEWAL_FAILS
+        for one in certificates(fleet, host)
+        if one.source != ACME
     }
     wanted = [
         Check("system"),

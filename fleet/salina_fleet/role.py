@@ -39,6 +39,8 @@ The kernel's own range for outgoing connections begins here (ip_local_port_range
 
 SERVER, CLIENT = "serverAuth", "clientAuth"
 """The purposes of a certificate, as X.509's extended key usage names them."""
+CA, OWN, ACME = "ca", "own", "acme"
+"""The sources of a certificate, as `public` in pillar/settings/tls.yaml names them."""
 
 EXACTLY_ONE = ((1,), "exactly one host must have it")
 AT_LEAST_ONE = (range(1, 10**9), "at least one host must have it")
@@ -65,7 +67,8 @@ class Certificate(NamedTuple):
     `names`: its subject alternative names, such as DNS:nas1 and IP:10.1.4.21. `uses`: of SERVER and
     CLIENT. `common_name`: None stands for the host's id, "" for none. `readers`: the units that
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
-    among them. `own`: whether the operator has given it, with its key, instead of the CA.
+    among them. `source`: CA; OWN when the operator has given it, with its key; ACME when an ACME
+    directory issues it, and the CA only one to begin with.
     """
 
     name: str
@@ -73,7 +76,7 @@ class Certificate(NamedTuple):
     uses: tuple[str, ...]
     readers: tuple[str, ...] = ()
     common_name: str | None = None
-    own: bool = False
+    source: str = CA
 
 
 class Check(NamedTuple):

@@ -23,6 +23,8 @@ DATABASE = ("database-superuser", "database-replication", "database-rewind", "da
 """The passwords of the database hosts, by what they open."""
 ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
 """The passwords of etcd's users."""
+ACME_ACCOUNT = "acme-account.key"
+"""The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
 """The purposes for which each application has a password of its own."""
 
@@ -118,15 +120,21 @@ def open_store(state: str | Path) -> Store:
     return Store(Path(state) / FOLDER)
 
 
-def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]:
+def create(
+    store: Store, applications: Sequence[str], ca_days: int, acme: bool = False
+) -> list[str]:
     """Make every secret that does not exist yet.
 
-    The first application gives the CA its name, which it keeps.
+    Args:
+        store: where they are kept.
+        applications: the names of the applications; the first one gives the CA its name.
+        ca_days: the days for which the CA's certificate is valid.
+        acme: whether the fleet has an account at an ACME directory.
 
     Returns:
         The names of the new secrets, and never their values.
     """
-    from salina.common.certificate import new_key
+    from salina.common.certificate import new_account_key, new_key
 
     made = []
     for name in passwords(applications):
@@ -139,15 +147,19 @@ def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]
     if not store.has(CA_CERT):
         store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {applications[0]}", ca_days))
         made.append(CA_CERT)
+    if acme and not store.has(ACME_ACCOUNT):
+        store.put(ACME_ACCOUNT, new_account_key())
+        made.append(ACME_ACCOUNT)
     return made
 
 
-def check(store: Store, applications: Iterable[str]) -> list[str]:
+def check(store: Store, applications: Iterable[str], acme: bool = False) -> list[str]:
     """Return the faults of the secrets: missing or empty ones, and files that others may read."""
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
-    for name in (*passwords(applications), CA_KEY, CA_CERT):
+    account = [ACME_ACCOUNT] if acme else []
+    for name in (*passwords(applications), CA_KEY, CA_CERT, *account):
         try:
             store.get(name)
         except SecretsError as error:

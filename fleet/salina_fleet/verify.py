@@ -15,7 +15,7 @@ from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.pillar import REVERSE_PATH
-from salina_fleet.role import Look, MasterData
+from salina_fleet.role import CA, Look, MasterData
 from salina_fleet.roles import ROLES
 
 
@@ -43,9 +43,11 @@ def looks(data: MasterData, host: Host) -> list[Look]:
     ]
     if settings[SshSettings].managed:
         found.append(Look("X9", "sshd"))
-    own = [one._asdict() for one in certificates.certificates(data.fleet, host)]
-    if own:
-        wanted = [{"name": one["name"], "uses": list(one["uses"])} for one in own]
+    wanted = [
+        {"name": one.name, "uses": list(one.uses) if one.source == CA else None}
+        for one in certificates.certificates(data.fleet, host)
+    ]
+    if wanted:
         found.append(Look("X6", "certificates", {"wanted": wanted}))
     return found + [one for role in host.roles for one in ROLES[role].evidence(data, host)]
 

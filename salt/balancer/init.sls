@@ -1,5 +1,6 @@
 # The service's published address: HAProxy ends TLS and distributes requests over the app hosts.
 include:
+  - acme
   - haproxy
   - load
   - tls

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from salina.common.certificate import new_key
-from salina_fleet import health, own_pair, secrets
+from salina.common.certificate import new_key, published_faults
+from salina_fleet import health, secrets
 from salina_fleet.certificates import signing_policy
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.tls import TlsSettings
@@ -67,7 +67,7 @@ def signed(names: str = "crm.example", days: int = 90, since: int = 0) -> str:
 )
 def test_x6_a_pair_is_judged(pem: str, key: str, faults: list[str]) -> None:
     """X6, K5: Every fault is told at once, before HAProxy or a browser finds it."""
-    found = own_pair.faults(pem.encode(), key.encode(), "crm.example", NOW, 15 * 86_400)
+    found = published_faults(pem.encode(), key.encode(), "crm.example", NOW, 15 * 86_400)
     assert len(found) == len(faults)
     assert all(said.startswith(fault) for said, fault in zip(found, faults, strict=True))
 
@@ -144,7 +144,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
     checks = health.checks(own, own.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
     assert arguments["certificates"]["names"] == {"public-crm": health.GIVE_ANOTHER}
-    assert arguments["served"]["own"] is True
+    assert arguments["served"]["trusted"] is False
 
 
 def test_x6_a_missing_pair_is_told() -> None:

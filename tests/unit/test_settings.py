@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (
         {"tls": {"dais": 9}},
-        "tls.yaml: dais: unknown key; choose one of: lifetime, renew, public, ca_days",
+        "tls.yaml: dais: unknown key; choose one of: lifetime, renew, public, acme, ca_days",
     ),
     "number": (
         {"storage": {"ping_timeout": "five"}},

@@ -270,7 +270,32 @@ def certificates(names: Mapping[str, str], least: int) -> Iterator[Check]:
         yield expiry(f"certificate {name}", end, least, time.time(), advice)
 
 
-def served(address: str, port: int, domain: str, certificate: str, own: bool) -> Iterator[Check]:
+def issued(certificate: str, directory: str, least: int) -> Iterator[Check]:
+    """Check that an ACME directory has issued a certificate, and renews it in time.
+
+    Args:
+        certificate: its name.
+        directory: the URL of the directory.
+        least: the fewest seconds that it must still be valid; fewer for a short-lived one.
+    """
+    import ssl
+
+    what, path = f"certificate {certificate}", f"{TLS}/{certificate}.crt"
+    advice = f"see journalctl -u salina-acme@{certificate}"
+    with Path(path).open() as file:
+        if file.readline() != f"# {directory}\n":
+            yield what, False, f"{directory} has not issued it yet; {advice}"
+            return
+    shown = command("openssl", "x509", "-noout", "-dates", "-in", path)
+    dates = dict(line.split("=", 1) for line in shown.splitlines())
+    begin, end = (ssl.cert_time_to_seconds(dates[key]) for key in ("notBefore", "notAfter"))
+    enough = min(least, (end - begin) // 6)
+    yield expiry(what, dates["notAfter"], enough, time.time(), f"its renewal fails: {advice}")
+
+
+def served(
+    address: str, port: int, domain: str, certificate: str, trusted: bool
+) -> Iterator[Check]:
     """Check that a daemon serves a certificate of the host, which is valid and bears the domain.
 
     A daemon that has not read the renewed certificate serves the old one.
@@ -280,12 +305,12 @@ def served(address: str, port: int, domain: str, certificate: str, own: bool) ->
         port: the daemon's port.
         domain: the name that clients use.
         certificate: the name of the certificate.
-        own: whether it is the operator's, so that this host may not know its CA.
+        trusted: whether the fleet's CA signed it; this host may not know any other.
     """
     import ssl
 
     context = trusting()
-    if own:
+    if not trusted:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
         socket.create_connection((address, port), WAIT) as connection,
@@ -293,7 +318,8 @@ def served(address: str, port: int, domain: str, certificate: str, own: bool) ->
     ):
         shown = secure.getpeercert(binary_form=True)
     path = f"{TLS}/{certificate}.crt"
-    good = shown == ssl.PEM_cert_to_DER_cert(Path(path).read_text())
+    first = re.search(r"-----BEGIN.*?-----END CERTIFICATE-----", Path(path).read_text(), re.S)
+    good = bool(first) and shown == ssl.PEM_cert_to_DER_cert(first[0])
     words = "" if good else f"an older certificate than {path}; apply the states of this host"
     yield f"served to {domain}", good, words
 
@@ -666,7 +692,7 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, disk, certificates, served, unit, waiting),
+        *(system, firewall, disk, certificates, served, issued, unit, waiting),
         *(gluster, etcd, patroni, haproxy, agent, live),
     )
 }

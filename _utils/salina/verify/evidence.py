@@ -13,9 +13,11 @@ import ssl
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from salina.common import certificate
 from salina.common.https import NoAnswer, call, identity
 from salina.health.probes import command
 
@@ -107,17 +109,21 @@ def certificates(wanted: Sequence[Mapping[str, Any]]) -> Iterator[Seen]:
     """Look whether each certificate has its purposes and no others, and renews by itself.
 
     Args:
-        wanted: the certificates, as the pillar `tls` has them.
+        wanted: the name of each certificate, and its purposes; null where another CA than the
+            fleet's decides.
     """
     for one in wanted:
-        shown = command(
-            *("openssl", "x509", "-noout", "-ext", "extendedKeyUsage"),
-            *("-in", f"{TLS}/{one['name']}.crt"),
-        )
-        words = [word.strip() for word in shown.splitlines()[-1].split(",")]
-        uses = [NAMES.get(word, word) for word in words]
+        uses = ["another CA decides the purposes"]
+        if one["uses"] is not None:
+            shown = command(
+                *("openssl", "x509", "-noout", "-ext", "extendedKeyUsage"),
+                *("-in", f"{TLS}/{one['name']}.crt"),
+            )
+            words = [word.strip() for word in shown.splitlines()[-1].split(",")]
+            uses = [NAMES.get(word, word) for word in words]
         mode = stat.S_IMODE(os.stat(f"{TLS}/{one['name']}.key").st_mode)
-        good = sorted(uses) == sorted(one["uses"]) and not mode & 0o007
+        good = one["uses"] is None or sorted(uses) == sorted(one["uses"])
+        good = good and not mode & 0o007
         yield Seen(f"certificate {one['name']}", good, f"{', '.join(uses)}; the key is {mode:o}")
     state = command("systemctl", "is-active", "salina-certificates.timer").strip()
     yield Seen("renewal", state == "active", f"the timer is {state}")
@@ -243,22 +249,44 @@ def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator
     yield Seen(f"the headers of {domain}", not missing, words)
 
 
-def shown(address: str, port: int, domain: str) -> Iterator[Seen]:
-    """Look whether the certificate that clients see names nothing but their domain.
+def shown(address: str, port: int, domain: str, source: str) -> Iterator[Seen]:
+    """Look whose certificate clients see, what it names, and how long it is valid.
 
     Args:
         address: the service's address.
         port: its port.
         domain: the host name of an application.
+        source: the wanted source: `ca`, `own` or `acme`. The operator's own may name more.
     """
-    context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    context = _unverified()
     with (
         socket.create_connection((address, port), WAIT) as plain,
         context.wrap_socket(plain, server_hostname=domain) as secure,
     ):
-        certificate: Any = secure.getpeercert()
-    names = [value for _, value in certificate["subjectAltName"]]
-    yield Seen(f"the certificate of {domain}", names == [domain], ", ".join(names))
+        found = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
+    try:
+        found.verify_directly_issued_by(
+            x509.load_pem_x509_certificate(Path(TLS, "ca.crt").read_bytes())
+        )
+        issuer = "ca"
+    except (InvalidSignature, ValueError, TypeError):
+        issuer = source if source != "ca" else "another CA"
+    names = sorted(one.partition(":")[2] for one in certificate.names(found))
+    left = (found.not_valid_after_utc - datetime.now(UTC)) / timedelta(days=1)
+    good = issuer == source and left > 0 and (source == "own" or names == [domain])
+    wrong = "" if issuer == source else f" instead of {source}"
+    words = f"source {issuer}{wrong}, names {', '.join(names)}, {left:.0f} days left"
+    yield Seen(f"the certificate of {domain}", good, words)
+
+
+def _unverified() -> ssl.SSLContext:
+    """Return a TLS context for questions about another matter than who signed a certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _get(
@@ -266,10 +294,8 @@ def _get(
 ) -> tuple[int, Mapping[str, str]]:
     """Return status and headers (in lower case) of a request."""
     if tls:
-        context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
-        context.check_hostname = False  # of a foreign name there is no certificate
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            address, port, timeout=WAIT, context=context
+            address, port, timeout=WAIT, context=_unverified()
         )
     else:
         connection = http.client.HTTPConnection(address, port, timeout=WAIT)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from salina_fleet import edge
+from salina_fleet import edge, secrets
 from salina_fleet.model import addresses
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import (
+    ACME,
     ANY,
+    CA,
     EXACTLY_ONE,
     SERVER,
     Certificate,
@@ -60,6 +62,8 @@ KEYS = {
     "balancer.applications[].servers[].name": "The app host's id.",
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
     "balancer.applications[].servers[].port": "The port of the app host's web server.",
+    "balancer.acme": "The answer to an ACME directory's challenges, null without a directory.",
+    "balancer.acme.thumbprint": "The thumbprint of the account's key (RFC 7638).",
     "balancer.health_port": "The port at which an app host's agent answers health checks.",
     "balancer.settings": "pillar/settings/balancer.yaml, except `balance` and the limits.",
     **edge.KEYS,
@@ -188,6 +192,7 @@ class Balancer(Role):
                     for one in fleet.topology.applications.values()
                 ],
                 "health_port": app.HEALTH_PORT,
+                "acme": {"thumbprint": thumbprint(data)} if issued(fleet) else None,
                 "limits": edge.limits(**limits, own=service.address),
                 "headers": edge.headers({}),
                 "settings": settings,
@@ -200,10 +205,10 @@ class Balancer(Role):
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """One for each domain; it tells clients nothing of the fleet or of other applications."""
-        own = fleet.settings[TlsSettings].public == "own"
+        source = fleet.settings[TlsSettings].public
         for one in fleet.topology.applications.values() if fleet.topology.service.tls else ():
             names = (f"DNS:{one.domain}",)
-            yield Certificate(public(one.name), names, (SERVER,), (UNIT,), one.domain, own)
+            yield Certificate(public(one.name), names, (SERVER,), (UNIT,), one.domain, source)
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
@@ -231,16 +236,16 @@ class Balancer(Role):
         """Every server of every backend is up, and clients get the current certificate."""
         service = fleet.topology.service
         where = {"address": service.address, "port": service.https}
-        own = fleet.settings[TlsSettings].public == "own"
-        served = [
-            Check(
-                "served",
-                {**where, "domain": one.domain, "certificate": public(one.name), "own": own},
-            )
-            for one in fleet.topology.applications.values()
-            if service.tls
-        ]
-        return [Check("haproxy"), *served]
+        tls = fleet.settings[TlsSettings]
+        found = [Check("haproxy")]
+        for one in fleet.topology.applications.values() if service.tls else ():
+            name = public(one.name)
+            asked = {"domain": one.domain, "certificate": name, "trusted": tls.public == CA}
+            found.append(Check("served", {**where, **asked}))
+            if tls.public == ACME and tls.acme:
+                issuer = {"directory": tls.acme.directory, "least": tls.least}
+                found.append(Check("issued", {"certificate": name, **issuer}))
+        return found
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """A client's view of each application, and the certificate that it gets."""
@@ -251,8 +256,21 @@ class Balancer(Role):
             path = data.definitions[one.definition]["health"]["path"]
             asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
             yield Look("X5", "edge", asked)
-            if service.tls and data.fleet.settings[TlsSettings].public == "ca":
-                yield Look("X6", "shown", {**where, "domain": one.domain})
+            if service.tls:
+                source = data.fleet.settings[TlsSettings].public
+                yield Look("X6", "shown", {**where, "domain": one.domain, "source": source})
+
+
+def issued(fleet: Fleet) -> bool:
+    """Tell whether an ACME directory issues the published certificates."""
+    return fleet.topology.service.tls and fleet.settings[TlsSettings].public == ACME
+
+
+def thumbprint(data: MasterData) -> str:
+    """Return the thumbprint of the fleet's account at the ACME directory."""
+    from salina.common import certificate
+
+    return certificate.thumbprint(data.secrets.get(secrets.ACME_ACCOUNT).encode())
 
 
 def public(application: str) -> str:
