@@ -210,7 +210,8 @@ def running(conf_d: Path) -> Iterator[tuple[int, int]]:
     threading.Thread(target=host.serve_forever, args=(0.02,), daemon=True).start()
     servers = {"crm": [{"name": "s1", "address": "127.0.0.1", "port": host.server_port}]}
     own = {"address": "127.0.0.1", "http": http, "https": https, "health_port": host.server_port}
-    assert judge(conf_d, fragment(servers=servers, **own)).returncode == 0
+    judged = judge(conf_d, fragment(servers=servers, **own))
+    assert judged.returncode == 0, judged.stderr
     home = conf_d.parent
     whole = "".join(file.read_text() for file in sorted(conf_d.glob("*.cfg")))
     lines = [line for line in whole.splitlines() if line.split()[:1] not in (["user"], ["group"])]

@@ -319,7 +319,7 @@ def served(
         shown = secure.getpeercert(binary_form=True)
     path = f"{TLS}/{certificate}.crt"
     first = re.search(r"-----BEGIN.*?-----END CERTIFICATE-----", Path(path).read_text(), re.S)
-    good = bool(first) and shown == ssl.PEM_cert_to_DER_cert(first[0])
+    good = first is not None and shown == ssl.PEM_cert_to_DER_cert(first[0])
     words = "" if good else f"an older certificate than {path}; apply the states of this host"
     yield f"served to {domain}", good, words
 

@@ -137,9 +137,9 @@ def unreadable(file: str) -> str:
     try:
         x509.load_pem_x509_certificates(Path(file).read_bytes())
     except OSError as error:
-        return f"{show(file)}: {error.strerror}; put the file on the master"
+        return f"{file}: {error.strerror}; put the file on the master"
     except ValueError:
-        return f"{show(file)} has no certificate; must be a file of PEM certificates"
+        return f"{file} has no certificate; must be a file of PEM certificates"
     return ""
 
 
