@@ -84,9 +84,12 @@ def one_after_the_other(before: dict[str, float], after: dict[str, float]) -> No
 
 
 @contextmanager
-def nobody_notices() -> Iterator[None]:
-    """Assert that no request of a session failed in the meantime."""
-    with Traffic() as traffic:
+def nobody_notices(trusted: str = "") -> Iterator[None]:
+    """Assert that no request of a session failed in the meantime.
+
+    `trusted`: the certificate of another CA that clients trust.
+    """
+    with Traffic(trusted=trusted) as traffic:
         begun = 0.0
         wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to begin")
         yield

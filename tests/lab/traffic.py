@@ -279,15 +279,21 @@ class Request:
 
 
 class User(Background):
-    """Somebody beyond the firewall who is logged in."""
+    """Somebody beyond the firewall who is logged in, and trusts the fleet's CA and `trusted`."""
 
     def __init__(
-        self, script: str, timeout: float = 90, user: str = ODOO, name: str = "crm", **given: Any
+        self,
+        script: str,
+        timeout: float = 90,
+        user: str = ODOO,
+        name: str = "crm",
+        trusted: str = "",
+        **given: Any,
     ) -> None:
         super().__init__(
             "c1",
             SESSION + user + script,
-            ca=run("s1", "cat", "/etc/salina/tls/ca.crt"),
+            ca=run("s1", "cat", "/etc/salina/tls/ca.crt") + trusted,
             name=name,
             domain=topology_file.read().applications[name].domain,
             password=secret(f"app-{name}-login"),
@@ -322,10 +328,15 @@ class Traffic(User):
     ROUND = ("page", "upload", "read")
 
     def __init__(
-        self, sessions: int = 4, timeout: float = 90, user: str = ODOO, name: str = "crm"
+        self,
+        sessions: int = 4,
+        timeout: float = 90,
+        user: str = ODOO,
+        name: str = "crm",
+        trusted: str = "",
     ) -> None:
         self.sessions = sessions
-        super().__init__(SESSIONS, timeout, user, name, sessions=sessions, pause=0.5)
+        super().__init__(SESSIONS, timeout, user, name, trusted, sessions=sessions, pause=0.5)
 
     def obstacle(self, since: float) -> str:
         """Say which session has not had a whole round of good requests since, or ""."""

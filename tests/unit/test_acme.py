@@ -291,7 +291,10 @@ def answering(
     whole: Callable[..., str] = haproxy.fragment
 
     def with_acme(*arguments: Any, **given: Any) -> str:
-        limits = fleets.pillar("lb1")["balancer"]["limits"] | {"requests": 10, "exempt": ["192.0.2.1"]}
+        limits = fleets.pillar("lb1")["balancer"]["limits"] | {
+            "requests": 10,
+            "exempt": ["192.0.2.1"],
+        }
         acme = {"thumbprint": THUMBPRINT}
         return whole(*arguments, acme=acme, limits=limits, **given)
 

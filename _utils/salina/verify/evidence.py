@@ -278,7 +278,7 @@ def shown(address: str, port: int, domain: str, source: str) -> Iterator[Seen]:
     left = (found.not_valid_after_utc - datetime.now(UTC)) / timedelta(days=1)
     good = issuer == source and left > 0 and (source == "own" or names == [domain])
     wrong = "" if issuer == source else f" instead of {source}"
-    words = f"source {issuer}{wrong}, names {', '.join(names)}, {left:.0f} days left"
+    words = f"source {issuer}{wrong}, names {', '.join(names)}, {int(left)} days left"
     yield Seen(f"the certificate of {domain}", good, words)
 
 
