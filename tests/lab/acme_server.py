@@ -66,7 +66,7 @@ def signed(subject: x509.Name, public: Any, extension: x509.ExtensionType) -> st
 
 
 class Backend:
-    """What serles asks to sign requests; it has checked the challenges before."""
+    """The signer of serles, which has checked the challenges before."""
 
     def __init__(self, configuration: Any) -> None:
         """Have a CA, the same one after a restart."""

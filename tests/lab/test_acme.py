@@ -1,7 +1,7 @@
 """X6, O5: The published certificate comes from an ACME directory. The client c1 plays it.
 
-c1 runs serles, an ACME server from PyPI, with a CA of its own (acme_server.py). It asks the balancer
-for the answer to a challenge as a directory on the Internet does: at port 80 of the domain.
+c1 runs serles, an ACME server from PyPI, with a CA of its own (acme_server.py). It asks the
+balancer for the answer to a challenge as a directory on the Internet does: at port 80 of the domain.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 from lab.paths import LOCKS
 from salina.common import wait
 from tests import fleets
-from tests.lab.lab import execute, highstate, run, salt_run, shell
 from tests.lab.lab import changes as changes_of
+from tests.lab.lab import execute, highstate, run, salt_run, shell
 from tests.lab.test_certificates import ISSUER, TLS, faults
 from tests.lab.test_rolling import applied, edited, nobody_notices
 
@@ -40,13 +40,13 @@ START = (
 
 @pytest.fixture(scope="module")
 def client() -> str:
-    """The address of c1, to which the firewall and the balancer let requests pass meanwhile."""
+    """The address of c1."""
     return shell("c1", "ip -4 -br address show scope global").split()[2].partition("/")[0]
 
 
 @pytest.fixture(scope="module")
 def passage(client: str) -> Iterator[None]:
-    """A rule for what the balancer opens to the directory, which the Internet's needs as well."""
+    """Let the balancer open the directory's port, through the firewall host."""
     rule = f"-p tcp -d {client} --dport {PORT} -j ACCEPT"
     chains = {"fw": f"FORWARD -s {SERVICE}", "lb1": "OUTPUT"}
     for host, chain in chains.items():
@@ -124,7 +124,11 @@ def trusted(by: str) -> bool:
 
 def renewed() -> int:
     """Have lb1 renew what is due, as its timer does; return the exit code."""
-    return execute("lb1", "systemctl", "start", "salina-certificates").returncode
+    unit = "salina-certificates.service"
+    state = ["systemctl", "show", unit, "--property=ActiveState", "--value"]
+    running = ("activating", "deactivating")
+    wait.clear(lambda: unit if run("lb1", *state).strip() in running else "", 180, "its last run")
+    return execute("lb1", "systemctl", "start", unit).returncode
 
 
 def make_due() -> None:

@@ -32,6 +32,7 @@ CASES = (
         f"{fleet}-{host}-by-load": (fleet, host, fleets.BY_LOAD, "")
         for fleet, host in fleets.balancers()
     }
+    | {f"{fleet}-{host}-acme": (fleet, host, fleets.ACME, "") for fleet, host in fleets.balancers()}
     | {f"s1-{name}": ("default", "s1", None, name) for name in fleets.APPLICATIONS}
 )
 

@@ -212,7 +212,7 @@ def test_x6_a_failed_order_leaves_the_old_certificate(
     assert (balancer.served, balancer.called) == (before, ["salina-acme@public-crm"])
 
 
-# What hosts get
+# The pillar and the files of hosts
 
 
 def test_x6_the_balancer_alone_gets_the_account(tmp_path: Path) -> None:
