@@ -1,7 +1,7 @@
 """X6, O5: The published certificate comes from an ACME directory. The client c1 plays it.
 
 c1 runs serles, an ACME server from PyPI, with a CA of its own (acme_server.py). It asks the
-balancer for the answer to a challenge as a directory on the Internet does: at port 80 of the domain.
+balancer for the answer to a challenge as a directory on the Internet does: at port 80.
 """
 
 from __future__ import annotations

@@ -103,6 +103,11 @@ class Minion:
 
     def render(self, chunk: Mapping[str, Any]) -> str:
         """One file's content, with the context that its state gives a template."""
+        if "contents_pillar" in chunk:
+            found: Any = self.opts["pillar"]
+            for key in chunk["contents_pillar"].split(":"):
+                found = found[int(key) if key.isdigit() else key]
+            return str(found)
         if "source" not in chunk:
             return str(chunk["contents"])
         source = REPOSITORY / "salt" / chunk["source"].removeprefix("salt://")

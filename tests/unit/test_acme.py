@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -21,9 +23,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 from salt.exceptions import CommandExecutionError
 
-from salina.common import certificate
+from salina.common import certificate, wait
 from salina.common.certificate import new_key
 from salina.health import probes
+from salina.verify import evidence
 from salina_fleet import health, secrets
 from salina_fleet.certificates import signing_policy
 from salina_fleet.model import settings
@@ -242,6 +245,18 @@ def test_x6_an_apply_begins_and_does_not_wait(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")
+def test_x6_x8_the_unit_may_do_little(tmp_path: Path) -> None:
+    """X6, X8: systemd judges how much a unit may do, from 0 to 10."""
+    unit = tmp_path / "etc/systemd/system/salina-acme@.service"
+    unit.parent.mkdir(parents=True)
+    shutil.copy(fleets.REPOSITORY / "salt/acme/files/salina-acme@.service", unit)
+    ask = ["systemd-analyze", "security", "--offline=yes", f"--root={tmp_path}", "--no-pager"]
+    said = subprocess.run([*ask, "salina-acme@a.service"], capture_output=True, text=True)
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", said.stdout)
+    assert found and float(found[1]) <= 2.5, said.stdout + said.stderr
+
+
 def test_x6_nothing_is_left_without_a_directory(tmp_path: Path) -> None:
     """X6: The account's key leaves a balancer whose certificate comes from elsewhere."""
     chunks = Minion("lb1", fleets.pillar("lb1"), tmp_path).chunks
@@ -315,7 +330,6 @@ def ask(connection: http.client.HTTPConnection, path: str, host: str) -> tuple[i
 def test_x6_x5_haproxy_answers_challenges(answering: tuple[int, int]) -> None:
     """X6, X5: On plain HTTP, for a published domain and a token; never refused by a limit."""
     plain, secure = answering
-    from salina.common import wait
 
     def up() -> bool:
         try:
@@ -338,6 +352,42 @@ def test_x6_x5_haproxy_answers_challenges(answering: tuple[int, int]) -> None:
     unverified = ssl._create_unverified_context()
     https = http.client.HTTPSConnection("127.0.0.1", secure, timeout=5, context=unverified)
     assert THUMBPRINT not in ask(https, path, "crm.example")[1]
+
+
+@needs_haproxy
+def test_x6_whose_certificate_clients_see(
+    answering: tuple[int, int],
+    conf_d: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """X6: verify.security names the source and the days; the health check compares the file."""
+    where = {"address": "127.0.0.1", "port": answering[1], "domain": "crm.example"}
+    for module in (probes, evidence):
+        monkeypatch.setattr(module, "TLS", str(tmp_path))
+    own = (conf_d.parent / "public-crm.crt").read_text()
+
+    def seen(source: str) -> tuple[bool, str]:
+        [one] = evidence.shown(**where, source=source)
+        return one.good, one.seen.partition(", names")[0]
+
+    def up() -> bool:
+        with contextlib.suppress(OSError):
+            seen("ca")
+            return True
+        return False
+
+    (tmp_path / "ca.crt").write_text(CA)
+    assert wait.until(up, 10)
+    assert seen("own") == (True, "source own")
+    assert seen("ca") == (False, "source another CA instead of ca")
+    (tmp_path / "ca.crt").write_text(own)  # it is signed by itself
+    assert seen("acme") == (False, "source ca instead of acme")
+    assert seen("ca")[1] == "source ca"
+    for text, good in ((f"# {DIRECTORY}\n{own}{PUBLIC}", True), (issued(), False)):
+        (tmp_path / "public-crm.crt").write_text(text)
+        [check] = probes.served(**where, certificate="public-crm", trusted=False)
+        assert check[:2] == ("served to crm.example", good)
 
 
 # Health
