@@ -386,7 +386,7 @@ def test_x6_whose_certificate_clients_see(
     assert seen("ca")[1] == "source ca"
     for text, good in ((f"# {DIRECTORY}\n{own}{PUBLIC}", True), (issued(), False)):
         (tmp_path / "public-crm.crt").write_text(text)
-        [check] = probes.served(**where, certificate="public-crm", trusted=False)
+        [check] = probes.served(**where, certificate="public-crm", own=True)
         assert check[:2] == ("served to crm.example", good)
 
 
@@ -399,7 +399,7 @@ def test_x6_the_checks_of_a_balancer() -> None:
     checks = health.checks(fleet, fleet.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
     assert "certificates" not in arguments
-    assert arguments["served"]["trusted"] is False
+    assert arguments["served"]["own"] is True
     assert arguments["issued"] == {
         **{"certificate": "public-crm", "directory": DIRECTORY, "least": 15 * 86_400},
     }

@@ -144,7 +144,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
     checks = health.checks(own, own.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
     assert arguments["certificates"]["names"] == {"public-crm": health.GIVE_ANOTHER}
-    assert arguments["served"]["trusted"] is False
+    assert arguments["served"]["own"] is True
 
 
 def test_x6_a_missing_pair_is_told() -> None:

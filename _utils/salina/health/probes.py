@@ -293,9 +293,7 @@ def issued(certificate: str, directory: str, least: int) -> Iterator[Check]:
     yield expiry(what, dates["notAfter"], enough, time.time(), f"its renewal fails: {advice}")
 
 
-def served(
-    address: str, port: int, domain: str, certificate: str, trusted: bool
-) -> Iterator[Check]:
+def served(address: str, port: int, domain: str, certificate: str, own: bool) -> Iterator[Check]:
     """Check that a daemon serves a certificate of the host, which is valid and bears the domain.
 
     A daemon that has not read the renewed certificate serves the old one.
@@ -305,12 +303,13 @@ def served(
         port: the daemon's port.
         domain: the name that clients use.
         certificate: the name of the certificate.
-        trusted: whether the fleet's CA signed it; this host may not know any other.
+        own: whether it is the operator's own or a directory's, so that this host may not know its
+            CA.
     """
     import ssl
 
     context = trusting()
-    if not trusted:
+    if own:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
         socket.create_connection((address, port), WAIT) as connection,

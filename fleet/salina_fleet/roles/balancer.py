@@ -240,7 +240,7 @@ class Balancer(Role):
         found = [Check("haproxy")]
         for one in fleet.topology.applications.values() if service.tls else ():
             name = public(one.name)
-            asked = {"domain": one.domain, "certificate": name, "trusted": tls.public == CA}
+            asked = {"domain": one.domain, "certificate": name, "own": tls.public != CA}
             found.append(Check("served", {**where, **asked}))
             if tls.public == ACME and tls.acme:
                 issuer = {"directory": tls.acme.directory, "least": tls.least}
