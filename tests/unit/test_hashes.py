@@ -29,12 +29,13 @@ def build_wheel(directory, *given):
     with zipfile.ZipFile(os.path.join(directory, wheel), "w") as archive:
         archive.writestr(f"{{name}}.py", "")
         info = f"{{name}}-1.0.dist-info"
-        archive.writestr(f"{{info}}/METADATA", f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: 1.0\\n")
-        archive.writestr(f"{{info}}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{{info}}/METADATA", open("PKG-INFO").read())
+        archive.writestr(f"{{info}}/WHEEL", {wheel!r})
         archive.writestr(f"{{info}}/RECORD", "")
     return wheel
 """
 """The tool that builds the sources of these tests; it notes that it ran."""
+WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 PROJECT = '[build-system]\nrequires = ["tinybuild"]\nbuild-backend = "tinybuild"\n'
 
 
@@ -44,7 +45,7 @@ def wheel(place: Path, name: str, content: str) -> str:
     files = {
         f"{name}.py": content,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": WHEEL,
         f"{info}/RECORD": "",
     }
     file = place / f"{name}-1.0-py3-none-any.whl"
@@ -97,7 +98,9 @@ class Host:
             "one": wheel(self.index, "one", "first = True"),
             "two": source(self.index, "two"),
         }
-        self.tool = wheel(self.index, "tinybuild", BACKEND.format(place=str(self.noted)))
+        self.tool = wheel(
+            self.index, "tinybuild", BACKEND.format(place=str(self.noted), wheel=WHEEL)
+        )
         module = load("_modules/python_environment.py", salt={"cmd.run_all": run_all})
         functions = {
             f"python_environment.{name}": getattr(module, name)

@@ -70,6 +70,14 @@ def faults(text: str) -> list[str]:
     return [f"{line}; {REMEDY}" for line in lines]
 
 
+def text_of(entries: Mapping[str, Iterable[str]], sources: Iterable[str]) -> str:
+    """Return the text of a lock with these hashes, and with these distributions as sources."""
+    lines = [WHEELS_ONLY, *([SOURCES + ",".join(sources)] if sources else [])]
+    for entry, hashes in entries.items():
+        lines.append(" \\\n".join([entry, *(f"    --hash=sha256:{digest}" for digest in hashes)]))
+    return "\n".join([*lines, ""])
+
+
 def foreign(wheels: Iterable[Path], text: str) -> list[str]:
     """Return the wheels that a lock does not allow: no hash fits, and no source has this name.
 
