@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import subprocess
-import tarfile
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +11,8 @@ import pytest
 
 from lab.paths import LOCKS
 from salina.common import locks
+from tests import pypi
 from tests.loading import failure, load
-
-BACKEND = """
-import os, zipfile
-PLACE = {place!r}
-
-def build_wheel(directory, *given):
-    open(PLACE, "a").write("built ")
-    name = open("PKG-INFO").read().split()[3]
-    wheel = f"{{name}}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(os.path.join(directory, wheel), "w") as archive:
-        archive.writestr(f"{{name}}.py", "")
-        info = f"{{name}}-1.0.dist-info"
-        archive.writestr(f"{{info}}/METADATA", open("PKG-INFO").read())
-        archive.writestr(f"{{info}}/WHEEL", {wheel!r})
-        archive.writestr(f"{{info}}/RECORD", "")
-    return wheel
-"""
-"""The tool that builds the sources of these tests; it notes that it ran."""
-WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-PROJECT = '[build-system]\nrequires = ["tinybuild"]\nbuild-backend = "tinybuild"\n'
-
-
-def wheel(place: Path, name: str, content: str) -> str:
-    """Put a wheel into the directory that stands for PyPI; return its hash."""
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": content,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": WHEEL,
-        f"{info}/RECORD": "",
-    }
-    file = place / f"{name}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(file, "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def source(place: Path, name: str) -> str:
-    """Put a source archive there; return its hash."""
-    file = place / f"{name}-1.0.tar.gz"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-    with tarfile.open(file, "w:gz") as archive:
-        for path, text in {"pyproject.toml": PROJECT, "PKG-INFO": metadata}.items():
-            member = tarfile.TarInfo(f"{name}-1.0/{path}")
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def lock(hashes: Mapping[str, str], sources: str = "") -> str:
-    lines = [locks.WHEELS_ONLY, *([f"{locks.SOURCES}{sources}"] if sources else [])]
-    lines += [f"{name}==1.0 \\\n    --hash=sha256:{digest}" for name, digest in hashes.items()]
-    return "\n".join([*lines, ""])
 
 
 def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
@@ -95,12 +37,10 @@ class Host:
         self.noted = place / "built"
         """What the tools note while they build."""
         self.hashes = {
-            "one": wheel(self.index, "one", "first = True"),
-            "two": source(self.index, "two"),
+            "one": pypi.wheel(self.index, "one", "first = True"),
+            "two": pypi.source(self.index, "two"),
         }
-        self.tool = wheel(
-            self.index, "tinybuild", BACKEND.format(place=str(self.noted), wheel=WHEEL)
-        )
+        self.tool = pypi.wheel(self.index, "tinybuild", pypi.backend(self.noted))
         module = load("_modules/python_environment.py", salt={"cmd.run_all": run_all})
         functions = {
             f"python_environment.{name}": getattr(module, name)
@@ -110,8 +50,8 @@ class Host:
 
     def write(self, tool: str = "", **hashes: str) -> None:
         """Write the lock of the environment, with some other hashes."""
-        self.lock.write_text(lock(self.hashes | hashes, "two"))
-        self.lock.with_name("crm.build.txt").write_text(lock({"tinybuild": tool or self.tool}))
+        self.lock.write_text(pypi.lock(self.hashes | hashes, "two"))
+        self.lock.with_name("crm.build.txt").write_text(pypi.lock({"tinybuild": tool or self.tool}))
 
     def apply(self) -> dict[str, Any]:
         ret: dict[str, Any] = self.states.installed(str(self.home), "python3", str(self.lock))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ from salina.verify import evidence
 from salina.verify.evidence import Seen
 from salina_fleet import secrets, verify
 from salina_fleet.role import Look
-from tests import fleets
+from tests import fleets, pypi
 from tests.loading import load
 
 ROWS = {f"X{number}" for number in range(1, 12)}
@@ -164,6 +165,25 @@ def test_x10_a_commit(tmp_path: Path) -> None:
     head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     assert only("commit", checkout=str(tmp_path), wanted=head.strip()).good
     assert not only("commit", checkout=str(tmp_path), wanted="0" * 40).good
+
+
+@pytest.mark.parametrize(
+    ("record", "good", "words"),
+    [
+        (
+            {"lock": True, "requirements": pypi.lock({"six": "0" * 64}).splitlines()},
+            True,
+            "its hash",
+        ),
+        ({"lock": True, "requirements": ["six==1.0"]}, False, "six==1.0 has no hash"),
+        ({"lock": False, "requirements": ["six"]}, False, "nothing was verified"),
+    ],
+)
+def test_x10_an_environment(tmp_path: Path, record: Any, good: bool, words: str) -> None:
+    """X10: It was built from a lock with hashes; anything else is said plainly."""
+    (tmp_path / "salina.json").write_text(json.dumps(record))
+    seen = only("environment", path=str(tmp_path))
+    assert (seen.good, words in seen.seen) == (good, True)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def faults(text: str) -> list[str]:
     lines += [f"{entry} is not NAME==VERSION" for entry in found if not _ENTRY.fullmatch(entry)]
     without = [entry for entry, hashes in found.items() if not hashes]
     if without:
-        others = f" and {len(without) - 1} others have" if without[1:] else " has"
+        others = f" and {len(without) - 1} more have" if without[1:] else " has"
         lines.append(f"{without[0]}{others} no hash")
     if options[:1] != [WHEELS_ONLY]:
         lines.append(f"its first line must be {WHEELS_ONLY}")

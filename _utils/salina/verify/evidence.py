@@ -7,6 +7,7 @@ of fleet/salina_fleet/roles say which ones a host calls, and with which argument
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from salina.common import locks
 from salina.common.https import NoAnswer, call, identity
 from salina.health.probes import command
 
@@ -189,6 +191,20 @@ def commit(checkout: str, wanted: str) -> Iterator[Seen]:
     yield Seen(checkout, found == wanted, found[:12])
 
 
+def environment(path: str) -> Iterator[Seen]:
+    """Look whether every file of an environment of Python was compared with a hash.
+
+    Args:
+        path: the environment.
+    """
+    record = json.loads((Path(path) / "salina.json").read_text())
+    if not record["lock"]:
+        yield Seen(path, False, "built from requirements without hashes: nothing was verified")
+        return
+    faults = locks.faults("\n".join(record["requirements"]))
+    yield Seen(path, not faults, "; ".join(faults) or "every file was compared with its hash")
+
+
 # etcd
 
 
@@ -287,7 +303,7 @@ LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
         *(kernel, updates, sshd, certificates),
-        *(mount, local, ports, logs, commit),
+        *(mount, local, ports, logs, commit, environment),
         *(login, peers, edge, shown),
     )
 }

@@ -341,7 +341,7 @@ class App(Role):
         ]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """The mount, the places of code, the ports, the logs, and the commit that runs."""
+        """The mount, the places of code, the ports, the logs, the commit and the packages."""
         fleet, application = data.fleet, data.fleet.topology.served_by(host)
         definition = data.definitions[application.definition]
         volume = fleet.settings[StorageSettings].mount
@@ -354,6 +354,8 @@ class App(Role):
         yield Look("X8", "logs", {"folder": "/var/log/nginx"})
         commit = data.revisions.commit(application.definition, definition["source"])
         yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})
+        if path := KINDS[definition["kind"]].environment(application.definition):
+            yield Look("X10", "environment", {"path": path})
 
 
 def steps_pool(name: str) -> Pillar:
