@@ -172,7 +172,8 @@ def install_salt(root: Path, wheels: Path) -> None:
 def build(target: Path) -> None:
     """Build the image in an empty directory."""
     root = target / "rootfs"
-    locked = partial(wheels, DOWNLOADS / "wheels/minion", LOCKS / "minion.txt")
+    # an older lab has built wheels into wheels/minion as root, and without hashes
+    locked = partial(wheels, DOWNLOADS / "wheels/minion.verified", LOCKS / "minion.txt")
     with step("image: Debian's base system, wheels for Salt"), ThreadPoolExecutor() as pool:
         ready = pool.submit(locked)  # mostly one compiler, so bootstrap can run at the same time
         bootstrap(root)
