@@ -162,7 +162,7 @@ def _refuse_foreign(wheels: list[Path], wanted: dict[str, Any]) -> None:
     """Raise an error if a build has made wheels that the lock does not allow."""
     if foreign := locks.foreign(wheels, "\n".join(wanted["requirements"])):
         raise CommandExecutionError(
-            f"{', '.join(foreign)}: no file of the lock; a build must have replaced it"
+            f"{', '.join(foreign)}: the hash is not in the lock; a build must have replaced it"
         )
 
 

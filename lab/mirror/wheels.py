@@ -121,7 +121,9 @@ def _complete(
         with TemporaryDirectory(prefix="salina-lab-", dir="/var/tmp") as place:
             for file in _pip(Path(place), lock, missing, command):
                 if entry(file) not in missing:
-                    raise LabError(f"{file.name} is no file of {lock.name}, but pip has made it")
+                    raise LabError(
+                        f"{file.name} does not belong to {lock.name}, but pip has made it"
+                    )
                 shutil.move(file, directory / file.name)
     return directory
 

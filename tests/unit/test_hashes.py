@@ -35,7 +35,7 @@ class Host:
         self.index = place / "index"
         self.index.mkdir()
         self.noted = place / "built"
-        """What the tools note while they build."""
+        """The file in which the tools note that they build."""
         self.hashes = {
             "one": pypi.wheel(self.index, "one", "first = True"),
             "two": pypi.source(self.index, "two"),
@@ -80,7 +80,7 @@ def test_x10_packages_with_the_hashes_of_the_lock_are_installed(host: Host) -> N
     shown = subprocess.check_output([host.home / "bin/python3", "-c", imported], text=True)
     assert shown.startswith(str(host.home))
     assert host.noted.read_text() == "built "
-    # the tool is no part of the environment
+    # the tool does not get into the environment
     assert not list(host.home.rglob("tinybuild*"))
 
 

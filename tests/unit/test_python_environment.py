@@ -243,7 +243,7 @@ def test_x10_a_wheel_that_a_build_replaced_is_not_installed(lock: Path, tmp_path
     pip = Pip(tmp_path / "env")
     pip.content, pip.name = "replaced", "six-1.17.0-py3-none-any.whl"
     said = failure(pip.apply())
-    assert said == f"{pip.name}: no file of the lock; a build must have replaced it"
+    assert said == f"{pip.name}: the hash is not in the lock; a build must have replaced it"
     assert not any("install" in command for command in pip.commands)
 
 
