@@ -55,12 +55,18 @@ KEYS: dict[str, str] = {
     ),
     "ufw.rules[].from": "The source: an address, a network, or `any`.",
     "ufw.rules[].to": "The address of this host that the source may reach.",
+    "ufw.rules[].in": (
+        "The host's own address whose interface the connections come in on. Null stands for every "
+        "interface, if `reverse_path` in pillar/settings/firewall.yaml is not `strict`."
+    ),
     "ufw.routes": "The connections that the firewall host forwards; empty on every other host.",
     "ufw.routes[].comment": "The comment that `ufw status` shows.",
     "ufw.routes[].proto": "The protocol: `tcp` or `udp`.",
     "ufw.routes[].ports": "The ports, in ufw's words.",
     "ufw.routes[].from": "The source: an address, a network, or `any`.",
     "ufw.routes[].to": "The address of the host behind the firewall.",
+    "ufw.routes[].in": "As for `ufw.rules`.",
+    "ufw.routes[].out": "The own address whose interface the connections leave on, or null.",
     "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
     "ufw.ping": "The host's own addresses that answer ping.",
     "ufw.connected_before": (
@@ -70,6 +76,15 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].address": "The address of the daemon.",
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
+    "ufw.forward_ping[].to": "The address.",
+    "ufw.forward_ping[].in": "As for `ufw.routes`.",
+    "ufw.forward_ping[].out": "As for `ufw.routes`.",
+    "ufw.near": (
+        "The host's own networks, from which no packet comes in on another interface; empty if "
+        "`reverse_path` is not `strict`. For IPv6 the kernel has no such check of its own."
+    ),
+    "ufw.near[].network": "The network.",
+    "ufw.near[].in": "The host's own address whose interface leads to the network.",
     "ufw.by_root": "The openings on other hosts that only root of this host may use.",
     "ufw.by_root[].proto": "The protocol: `tcp` or `udp`.",
     "ufw.by_root[].ports": "The ports, in ufw's words.",
@@ -181,7 +196,8 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             if (ports := role.connected_before)
             for peer in fleet.having(name)
         ],
-        "forward_ping": [fleet.topology.service.address] if forward else [],
+        "forward_ping": policy.forward_pings(fleet, host),
+        "near": policy.near(fleet, host),
         "by_root": policy.by_root(fleet, host),
         "elsewhere": policy.elsewhere(fleet, host) if forward else [],
         "reverse_path": REVERSE_PATH[settings.reverse_path],

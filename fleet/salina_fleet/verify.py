@@ -15,6 +15,7 @@ from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.pillar import REVERSE_PATH
+from salina_fleet.policy import STRICT
 from salina_fleet.role import Look, MasterData
 from salina_fleet.roles import ROLES
 
@@ -41,6 +42,8 @@ def looks(data: MasterData, host: Host) -> list[Look]:
         Look("X7", "kernel", {"reverse_path": kernel}),
         Look("X11", "updates", {"enabled": settings[UpdateSettings].enabled}),
     ]
+    if settings[FirewallSettings].reverse_path == STRICT:
+        found.append(Look("X7", "interfaces"))
     if settings[SshSettings].managed:
         found.append(Look("X9", "sshd"))
     own = [one._asdict() for one in certificates.certificates(data.fleet, host)]

@@ -238,7 +238,7 @@ def test_a_rule_of_the_settings_is_kept() -> None:
     own = settings.parse({"firewall": {"rules": [rule]}})
     fleet = replace(fleets.fleet(), settings=fleets.settings().but(own[FirewallSettings]))
     pillar = json.dumps({"ufw": {"rules": policy.rules(fleet, fleet.hosts["s1"])}})
-    wanted = "allow from 10.1.3.0/24 to 10.1.3.11 port 9000:9010 proto tcp"
+    wanted = "allow in on eth0 from 10.1.3.0/24 to 10.1.3.11 port 9000:9010 proto tcp"
     command = ("s1", "state.apply", "ufw", "queue=True", f"pillar={pillar}")
     states = [results(salt(*command)) for _ in range(2)]
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from salina.common import wait
 from tests import fleets
-from tests.lab.lab import run, shell
+from tests.lab.lab import apply, changes, execute, failures, run, salt, shell
+from tests.lab.traffic import Traffic
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
@@ -75,3 +78,62 @@ for name in ipv4/conf/*/rp_filter ipv?/conf/*/accept_redirects ipv?/conf/*/accep
         if value != ("1" if name.endswith("rp_filter") else "0")
     }
     assert not wrong, json.dumps(wrong)
+
+
+@pytest.fixture
+def detour() -> Iterator[str]:
+    """An app host that reaches the balancer's address in the edge network by a way of its own."""
+    host, way = "s1", HOSTS["lb1"].addresses["web"]
+    route = f"{SERVICE.address} via {way}"
+    shell(host, f"ip route add {route}; iptables -I OUTPUT -d {SERVICE.address} -j ACCEPT")
+    yield host
+    shell(host, f"ip route del {route}; iptables -D OUTPUT -d {SERVICE.address} -j ACCEPT")
+
+
+def asked(host: str) -> bool:
+    """Whether a host gets an answer from the published service."""
+    url = f"https://{SERVICE.address}/"
+    return execute(host, "curl", "-sk", "-o", "/dev/null", "--max-time", "3", url).returncode == 0
+
+
+def test_x7_a_port_is_open_on_its_own_interface_only(detour: str) -> None:
+    """X7: lb1 drops a packet for its published address that comes in from the app hosts' network.
+
+    The source is true, so the kernel's own check lets it pass. From the edge network it is open.
+    """
+    assert not asked(detour)
+    assert asked("fw")
+
+
+def test_x7_rules_get_their_interfaces_under_traffic() -> None:
+    """X7, K1, K3: Rules without an interface, as older versions wrote them, are replaced in one
+    step that a prediction shows.
+    """
+    place = f"to {SERVICE.address} port 80,443 proto tcp"
+    bound = f"allow in on eth0 {place}"
+    assert bound in run("lb1", "ufw", "show", "added")
+    with Traffic() as traffic:
+        shell("lb1", f"ufw allow {place}; ufw delete {bound}")
+        begun = time.time()
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to begin")
+        predicted = apply("lb1", "ufw", test=True)["lb1"]["ufw-rules"]["changes"]
+        done = apply("lb1", "ufw")
+        begun = time.time()
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
+    assert traffic.failed() == []
+    assert not failures(done)
+    assert done["lb1"]["ufw-rules"]["changes"] == predicted
+    assert predicted == {
+        "add": [f"{bound} comment 'the published service'"],
+        "delete": [f"allow {place}"],
+    }
+    assert not changes(apply("lb1", "ufw"))
+
+
+def test_x7_a_host_without_its_address_changes_no_rule() -> None:
+    """X7, K5: The message names the address, and those that the host has."""
+    host = "s1"
+    rule = {"comment": "x", "proto": "tcp", "ports": "1", "from": "any", "to": "any"}
+    said = salt(host, "ufw.plan", json.dumps([rule | {"in": "10.1.4.99"}]), "[]")[host]
+    assert "10.1.4.99 is on no interface of this host, which has " in said
+    assert HOSTS[host].addresses["data"] in said

@@ -26,6 +26,7 @@ STATISTICS = {
     "ports": "8000-8010, 9200",
     "protocol": "udp",
 }
+CARDS = fleets.interfaces(fleets.pillar("s1"))
 OFFICE = {"host": "lb1", "network": "edge", "from": "192.0.2.0/24", "ports": "8404"}
 
 
@@ -60,6 +61,7 @@ def test_s7_the_operators_rules_are_in_the_hosts_rules() -> None:
         "ports": "8000:8010,9200",
         "from": "10.1.4.31",
         "to": "10.1.4.11",
+        "in": "10.1.4.11",
     }
     office = {
         "comment": "a rule of the operator",
@@ -67,14 +69,15 @@ def test_s7_the_operators_rules_are_in_the_hosts_rules() -> None:
         "ports": "8404",
         "from": "192.0.2.0/24",
         "to": "10.1.2.2",
+        "in": "10.1.2.2",
     }
-    assert added(fleet, "nas1") == [exporter | {"to": "10.1.5.21"}]
-    assert added(fleet, "s1") == [exporter | {"to": "10.1.5.11"}, statistics]
-    assert added(fleet, "lb1") == [exporter | {"to": "10.1.5.3"}, office]
-    words = [" ".join(rule.words) for rule in ufw.wanted(added(fleet, "s1"), [])]
+    assert added(fleet, "nas1") == [exporter | {"to": "10.1.5.21", "in": "10.1.5.21"}]
+    assert added(fleet, "s1") == [exporter | {"to": "10.1.5.11", "in": "10.1.5.11"}, statistics]
+    assert added(fleet, "lb1") == [exporter | {"to": "10.1.5.3", "in": "10.1.5.3"}, office]
+    words = [" ".join(rule.words) for rule in ufw.wanted(added(fleet, "s1"), [], CARDS)]
     assert words == [
-        "allow from 10.1.5.0/24 to 10.1.5.11 port 9100 proto tcp",
-        "allow from 10.1.4.31 to 10.1.4.11 port 8000:8010,9200 proto udp",
+        "allow in on card2 from 10.1.5.0/24 to 10.1.5.11 port 9100 proto tcp",
+        "allow in on card1 from 10.1.4.31 to 10.1.4.11 port 8000:8010,9200 proto udp",
     ]
 
 

@@ -8,6 +8,8 @@ import json
 import pytest
 
 from salina_fleet import policy
+from salina_fleet.fleet import Fleet
+from salina_fleet.model import topology
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -80,7 +82,10 @@ def test_rules_are_exact(name: str, host: str) -> None:
     rules = policy.rules(fleet, here)
     assert len({json.dumps(rule) for rule in rules}) == len(rules)
     for rule in rules:
-        assert set(rule) == {"comment", "proto", "ports", "from", "to"}
+        assert set(rule) == {"comment", "proto", "ports", "from", "to", "in"}
+        assert rule["in"] in here.addresses.values()
+        if rule["from"] != "any":
+            assert rule["in"] == rule["to"]
         assert rule["to"] in here.addresses.values()
         assert rule["to"] != rule["from"]
         assert not set(rule["comment"]) & set("'\"`$\n")
@@ -139,11 +144,30 @@ def test_only_the_firewall_forwards() -> None:
             "ports": "80,443",
             "from": "any",
             "to": "10.1.2.2",
+            "in": "10.1.1.1",
+            "out": "10.1.2.1",
         }
+    ]
+    assert policy.forward_pings(fleet, fleet.hosts["fw"]) == [
+        {"to": "10.1.2.2", "in": "10.1.1.1", "out": "10.1.2.1"}
     ]
     assert [h.id for h in fleet.hosts.values() if policy.forwards(fleet, h)] == ["fw"]
     for host in fleet.hosts.values():
         assert host.id == "fw" or not policy.routes(fleet, host)
+
+
+def test_x7_clients_come_in_from_their_own_network() -> None:
+    """X7: A balancer that is in the clients' network too is reached there, at the same address."""
+    data = fleets.data()
+    del data["hosts"]["fw"]
+    data["hosts"]["lb1"]["roles"] = ["firewall", "balancer"]
+    data["hosts"]["lb1"]["addresses"]["clients"] = "10.1.1.1"
+    found = topology.parse(data)
+    fleet = Fleet(found, found.initial(), fleets.settings())
+    rules = policy.rules(fleet, fleet.hosts["lb1"])
+    public = [(rule["in"], rule["to"]) for rule in rules if rule["from"] == "any"]
+    assert public == [("10.1.1.1", "10.1.2.2"), ("10.1.2.2", "10.1.2.2")]
+    assert not policy.routes(fleet, fleet.hosts["lb1"])
 
 
 def test_firewall_and_balancer_on_one_host() -> None:

@@ -526,7 +526,7 @@ def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.Monkey
     """The kernel's rules count; `ufw status` is active even if they were flushed."""
     fault = probes.open_to_all(rules, "ufw")
     assert fault.startswith(found) and bool(fault) == bool(found)
-    monkeypatch.setattr(probes, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(probes, "has_ipv6", lambda: False)
     monkeypatch.setattr(probes, "command", lambda *_: rules)
     words = f"iptables: {fault}" if fault else "active"
     assert list(probes.firewall()) == [("ufw", not fault, words)]
@@ -535,7 +535,7 @@ def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.Monkey
 def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with IPv6 has a second set of rules."""
     rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}
-    monkeypatch.setattr(probes, "_has_ipv6", lambda: True)
+    monkeypatch.setattr(probes, "has_ipv6", lambda: True)
     monkeypatch.setattr(probes, "command", lambda *argv: rules[argv[0]])
     assert list(probes.firewall()) == [("ufw", True, "active")]
     rules["ip6tables"] = "-P INPUT ACCEPT\n"

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from _modules import ufw as module
 from _states import ufw as state
 from salina.firewall import ufw as firewall
+from salina_fleet.model.firewall import FirewallSettings
 from tests import fleets
 from tests.loading import failure
 
@@ -28,6 +30,15 @@ ufw allow 4505,4506/tcp comment 'Salt'
 ufw deny from 1.2.3.4
 ufw allow in on eth0
 ufw allow from 2001:db8::/64 to any port 80 proto tcp
+"""
+ADDRESSES = """\
+[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8},
+  {"family":"inet","local":"10.1.4.1","prefixlen":32}]},
+ {"ifindex":2,"link":"eth0","ifname":"eth0.7","addr_info":[{"family":"inet","local":"10.1.2.2",
+  "prefixlen":24},{"family":"inet6","local":"fd00::2"},{"family":"inet6","local":"fe80::1"}]},
+ {"ifindex":3,"ifname":"down","addr_info":[{}]},
+ {"ifindex":4,"ifname":"eth1","addr_info":[{"family":"inet","local":"10.1.3.1"},
+  {"family":"inet6","local":"fe80::1"}]}]
 """
 INACTIVE = "Status: inactive\n"
 ACTIVE = """\
@@ -45,12 +56,16 @@ KERNEL = """\
 -N ufw-before-forward
 -N ufw-before-input
 -N ufw-before-output
+-N ufw-user-input
 -A INPUT -j ufw-before-input
 -A FORWARD -j ufw-before-forward
 -A OUTPUT -j ufw-before-output
 """
 SSH = {"comment": "SSH", "proto": "tcp", "ports": "22", "from": "10.1.5.0/24", "to": "10.1.5.1"}
 WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to": "10.1.2.2"}
+
+
+CARDS = {"10.1.5.1": ["mgmt"], "10.1.2.2": ["eth0.7"], "fd00::2": ["web0"], "10.9.9.9": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -72,19 +87,51 @@ WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to":
             "allow to 10.1.2.2 port 24007,49152:49251 proto tcp",
         ),
         (WEB | {"ports": "53,53", "proto": "udp"}, "allow to 10.1.2.2 port 53 proto udp"),
+        (
+            SSH | {"in": "10.1.5.1"},
+            "allow in on mgmt from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp",
+        ),
+        (WEB | {"in": "10.1.2.2"}, "allow in on eth0.7 to 10.1.2.2 port 80,443 proto tcp"),
+        (
+            WEB | {"from": "any", "to": "any", "in": "10.1.2.2"},
+            "allow in on eth0.7 to any port 80,443 proto tcp",
+        ),
+        (
+            WEB | {"in": "10.1.5.1", "out": "fd00:0::2"},
+            "allow in on mgmt out on web0 to 10.1.2.2 port 80,443 proto tcp",
+        ),
     ],
 )
 def test_a_rule_in_the_words_of_ufw(entry: dict[str, str], words: str) -> None:
-    assert firewall.wanted([entry], []) == [firewall.Rule(tuple(words.split()), entry["comment"])]
+    assert firewall.wanted([entry], [], CARDS) == [
+        firewall.Rule(tuple(words.split()), entry["comment"])
+    ]
 
 
 def test_rules_that_are_one_for_ufw_are_one_with_both_comments() -> None:
-    found = firewall.wanted([SSH, SSH | {"comment": "ges"}, SSH], [])
+    found = firewall.wanted([SSH, SSH | {"comment": "ges"}, SSH], [], CARDS)
     assert [rule.comment for rule in found] == ["SSH; ges"]
 
 
+def test_x7_the_interface_of_an_address() -> None:
+    """X7: The host itself finds the interface, with any name; loopback is none."""
+    assert firewall.interfaces(ADDRESSES) == {
+        "10.1.2.2": ["eth0.7"],
+        "fd00::2": ["eth0.7"],
+        "fe80::1": ["eth0.7", "eth1"],
+        "10.1.3.1": ["eth1"],
+    }
+    assert firewall.interface(firewall.interfaces(ADDRESSES), "fd00:0:0::2") == "eth0.7"
+    with pytest.raises(
+        ValueError, match=r"^10\.1\.4\.1 is on no interface of this host, which has "
+    ):
+        firewall.interface(firewall.interfaces(ADDRESSES), "10.1.4.1")
+    with pytest.raises(ValueError, match=r"^10\.9\.9\.9 is on several interfaces .*: a, b; remove"):
+        firewall.interface(CARDS, "10.9.9.9")
+
+
 def test_a_route_is_another_rule() -> None:
-    rule, route = firewall.wanted([WEB], [WEB])
+    rule, route = firewall.wanted([WEB], [WEB], CARDS)
     assert route.words == ("route", *rule.words)
     assert route.deletion[:4] == ["ufw", "route", "delete", "allow"]
 
@@ -101,7 +148,7 @@ def test_added() -> None:
 def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
     """S7: The plan adds missing rules first and deletes unwanted ones."""
     have = firewall.added(ADDED)
-    want = firewall.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
+    want = firewall.wanted([SSH, WEB], [WEB | {"comment": "the published service"}], CARDS)
     add, delete = firewall.plan(have, want)
     assert [str(rule) for rule in add] == ["allow to 10.1.2.2 port 80,443 proto tcp comment 'web'"]
     assert [rule.deletion for rule in delete] == [
@@ -128,9 +175,11 @@ def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> None:
     """S7, K1: ufw would print each rule as it is written, so a second run changes no host."""
-    pillar = fleets.pillar(host, name)["ufw"]
-    want = firewall.wanted(pillar["rules"], pillar["routes"])
+    pillar = fleets.pillar(host, name)
+    ufw = pillar["ufw"]
+    want = firewall.wanted(ufw["rules"], ufw["routes"], fleets.interfaces(pillar))
     assert want
+    assert all(" in on card" in str(rule) for rule in want)
     assert firewall.added("\n".join(f"ufw {rule}" for rule in want)) == want
     assert all(rule.comment and "'" not in rule.comment for rule in want)
 
@@ -161,7 +210,9 @@ class Ufw:
     """A ufw that remembers, in place of the command."""
 
     def __init__(self, configuration: Path) -> None:
-        self.rules: list[firewall.Rule] = []
+        self.file = configuration.with_name("user.rules")
+        self.kept: list[firewall.Rule] | None = None  # by the kernel
+        self.rules = []
         self.active = False
         self.logging = "off"
         self.routed = "disabled"
@@ -174,9 +225,26 @@ class Ufw:
         self.jumps = True  # ufw adds them only when it adds its chains
         self.policy = "DROP"
         self.closed = False  # by a boot, at which ufw did not start
+        self.addresses = '[{"ifname": "mgmt", "addr_info": [{"local": "10.1.5.1"}]}]'
+
+    @property
+    def rules(self) -> list[firewall.Rule]:
+        """The rules of ufw's file."""
+        return firewall.added(self.file.read_text())
+
+    @rules.setter
+    def rules(self, rules: list[firewall.Rule]) -> None:
+        self.file.write_text("".join(f"ufw {rule}\n" for rule in rules))
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
+        if command == ["ip", "-json", "address", "show"]:
+            return {"retcode": 0, "stdout": self.addresses, "stderr": ""}
+        if command[0] == "iptables-restore":
+            assert command[1:] == ["--noflush", str(self.file)] and self.active
+            self.kept = self.rules
+        if command[0].endswith("-restore"):
+            return {"retcode": 0, "stdout": "", "stderr": ""}
         if command[0].endswith("tables"):
             return {"retcode": 0, "stdout": self.kernel(command[0]), "stderr": ""}
         if command == [module.INIT, "flush-all"]:
@@ -199,10 +267,15 @@ class Ufw:
         return f"{rules}# {self.routed} {self.logging}"
 
     def run(self, words: list[str]) -> str:
-        answer = self.answer(words)
-        kept = self.configuration.with_name("user.rules")  # as ufw does
-        kept.write_text("\n".join(map(str, self.rules)))
-        return answer
+        if not words[0].startswith("--datadir="):
+            return self.answer(words)
+        folder = Path(words[0].removeprefix("--datadir="), "etc/ufw")
+        assert (folder / "ufw.conf").read_text() == "# boot?\nENABLED=no\n"
+        own, self.file = self.file, folder / "user.rules"
+        try:
+            return self.answer(words[1:])
+        finally:
+            self.file = own
 
     def answer(self, words: list[str]) -> str:
         match words:
@@ -215,7 +288,7 @@ class Ufw:
                 )
             case ["reload"]:
                 self.active = self.configuration.read_text() == "# boot?\nENABLED=yes\n"
-                self.policy = "DROP"
+                self.policy, self.kept = "DROP", self.rules
                 self.routed = "deny" if self.forward else "disabled"
             case ["logging", level]:
                 self.logging = level
@@ -237,7 +310,11 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
     monkeypatch.setattr(module, "FILES", (str(tmp_path / "before.rules"),))
     monkeypatch.setattr(module, "LOADED", tmp_path / "loaded")
     monkeypatch.setattr(module, "SAID", tmp_path / "said")
-    monkeypatch.setattr(module, "RULES", (str(tmp_path / "user.rules"),))
+    names = [tmp_path / name for name in ("user.rules", "user6.rules", "default")]
+    for name in names[1:]:
+        name.touch()
+    monkeypatch.setattr(module, "RULES", tuple(map(str, names[:2])))
+    monkeypatch.setattr(module, "DEFAULTS", str(names[2]))
     salt = {
         "cmd.run_all": fake,
         "service.status": lambda _: fake.booted,
@@ -266,6 +343,58 @@ def test_rules_and_a_second_run(ufw: Ufw) -> None:
     }
 
 
+def test_x7_an_apply_that_adds_the_interfaces_never_closes_a_port(ufw: Ufw) -> None:
+    """X7, S7: The kernel gets the new rules in place of the old ones in one step."""
+    state.rules("r", [SSH], [WEB])
+    state.enabled("e", False, "low")
+    before = ufw.kept
+    assert before and before == ufw.rules
+    ufw.calls.clear()
+    bound = SSH | {"in": "10.1.5.1"}
+    changes = state.rules("r", [bound], [WEB])["changes"]
+    assert changes == {
+        "add": ["allow in on mgmt from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"],
+        "delete": ["allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"],
+    }
+    changing = [command[0] for command in ufw.calls if "--list-rules" not in command]
+    assert [name for name in changing if name not in ("ip", "ufw")] == [
+        "iptables-restore",
+        "ip6tables-restore",
+    ]
+    assert all(
+        command[1].startswith("--datadir=")
+        for command in ufw.calls
+        if command[0] == "ufw" and command[1] != "show"
+    )
+    assert ufw.kept == ufw.rules != before
+    assert not state.rules("r", [bound], [WEB])["changes"]
+    assert not state.enabled("e", False, "low")["changes"]
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_x7_without_the_address_no_rule_changes(
+    ufw: Ufw, monkeypatch: pytest.MonkeyPatch, test: bool
+) -> None:
+    """X7, K5: The message names the address, and what this host has."""
+    state.rules("r", [SSH], [])
+    monkeypatch.setitem(state.__opts__, "test", test)
+    said = failure(state.rules("r", [SSH | {"in": "10.1.5.1"}, WEB | {"in": "10.1.2.2"}], []))
+    assert said.startswith(
+        "pillar ufw: 10.1.2.2 is on no interface of this host, which has 10.1.5.1;"
+    )
+    assert [rule.comment for rule in ufw.rules] == ["SSH"]
+
+
+def test_x7_a_rule_that_ufw_refuses_changes_none(ufw: Ufw) -> None:
+    """X7, K2: Not even those before it."""
+    state.rules("r", [SSH], [])
+    ufw.fails = "80,443"
+    assert failure(state.rules("r", [SSH | {"ports": "23"}, WEB], []))
+    assert [str(rule) for rule in ufw.rules] == [
+        "allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"
+    ]
+
+
 def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
     for _ in range(2):
         state.rules("r", [SSH], [])
@@ -273,7 +402,7 @@ def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
     ufw.calls.clear()
     assert not state.rules("r", [SSH], [])["changes"]
     assert not state.enabled("e", False, "low")["changes"]
-    assert {command[0] for command in ufw.calls} == {"iptables", "ip6tables"}
+    assert {command[0] for command in ufw.calls} == {"ip", "iptables", "ip6tables"}
     ufw(["ufw", "allow", "99/tcp"])  # by hand
     assert state.rules("r", [SSH], [])["changes"] == {"delete": ["allow 99/tcp"]}
     ufw.active = False
@@ -296,7 +425,7 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(state.__salt__, "ufw.installed", lambda: False)
     assert state.rules("r", [SSH], [])["result"] is None
     assert state.enabled("e", False, "low")["result"] is None
-    assert ufw.calls == []
+    assert ufw.calls == [["ip", "-json", "address", "show"]]
 
 
 def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
@@ -440,7 +569,8 @@ def before_rules(repository: Path, host: str, name: str = "default") -> str:
     found = []
     for file in ("before.rules", "before6.rules"):
         template = jinja2.Template((repository / "salt/ufw/files" / file).read_text())
-        found += template.render(pillar=fleets.pillar(host, name)).splitlines()
+        pillar = fleets.pillar(host, name)
+        found += template.render(pillar=pillar, salt=fleets.cards(pillar)).splitlines()
     return "\n".join(line for line in found if not line.startswith("#"))
 
 
@@ -448,7 +578,41 @@ def test_the_firewall_passes_ping_to_the_service_alone(repository: Path) -> None
     """S7: The firewall passes ping to the service's address only."""
     text = before_rules(repository, "fw")
     pings = [line for line in text.splitlines() if "echo-request" in line]
-    assert pings == ["-A ufw-before-forward -p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"]
+    ping = "-p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"
+    assert pings == [f"-A ufw-before-forward -i card0 -o card1 {ping}"]
+
+
+@pytest.mark.parametrize("host", fleets.fleet("ipv6").hosts)
+def test_x7_over_ipv6_each_network_has_its_interface(repository: Path, host: str) -> None:
+    """X7: The kernel checks no source of IPv6, so the first rules after loopback do."""
+    lines = before_rules(repository, host, "ipv6").splitlines()
+    own = fleets.fleet("ipv6").hosts[host].addresses
+    networks = fleets.topology("ipv6").networks
+    for chain in ("input", "forward"):
+        drops = [
+            f"-A ufw6-before-{chain} -s {networks[name].cidr} ! -i card{place} -j DROP"
+            for place, name in enumerate(own)
+        ]
+        found = [line for line in lines if f"before-{chain} -s " in line and " ! -i " in line]
+        assert found == drops
+        accepts = [
+            place
+            for place, line in enumerate(lines)
+            if f"6-before-{chain} " in line and "ACCEPT" in line and "-i lo" not in line
+        ]
+        assert lines.index(drops[-1]) < min(accepts)
+
+
+@pytest.mark.parametrize("path", ["loose", "none"])
+def test_x7_hosts_with_several_ways_bind_no_rule(path: str) -> None:
+    """X7: Their packets may come in on any interface, so the setting is for both."""
+    own = fleets.settings().but(replace(fleets.settings()[FirewallSettings], reverse_path=path))
+    for name in ("default", "ipv6"):
+        found = fleets.pillar("fw", name, own)["ufw"]
+        assert found["near"] == []
+        ways = [*found["rules"], *found["routes"], *found["forward_ping"]]
+        assert {one[key] for one in ways for key in ("in", "out") if key in one} == {None}
+        assert not any(" on " in str(rule) for rule in firewall.wanted(found["rules"], [], {}))
 
 
 def test_a_host_answers_ping_at_its_own_addresses(repository: Path) -> None:

@@ -97,6 +97,34 @@ def only(look: str, **arguments: Any) -> Seen:
     return seen
 
 
+BOUND = """\
+-N {chain}
+-A {chain} -s 10.1.5.2/32 -d 10.1.5.11/32 -i eth2 -p tcp -m tcp --dport 22 -j ACCEPT
+"""
+UNBOUND = "-A {chain} -d 10.1.5.11/32 -p tcp -m tcp --dport 80 -j ACCEPT\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "good", "words"),
+    [
+        (BOUND, True, "each names its own"),
+        (BOUND + UNBOUND, False, "without an interface: -A {chain} -d 10.1.5.11/32 -p tcp"),
+        ("-N {chain}\n", False, "each names its own"),  # no rule at all
+    ],
+)
+def test_x7_every_rule_names_an_interface(
+    monkeypatch: pytest.MonkeyPatch, rules: str, good: bool, words: str
+) -> None:
+    """X7: For IPv4 and for IPv6. An empty chain shows nothing."""
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda *argv: rules.format(chain=argv[-1]))
+    found = list(evidence.interfaces())
+    assert [one.what for one in found] == ["interfaces in iptables", "interfaces in ip6tables"]
+    for one, chain in zip(found, ("ufw-user-input", "ufw6-user-input"), strict=True):
+        assert one.good == good
+        assert one.seen.startswith(words.format(chain=chain))
+
+
 @pytest.mark.parametrize(
     ("mode", "uses", "good"),
     [

@@ -199,7 +199,7 @@ def firewall() -> Iterator[Check]:
     `ufw status` says "active" as long as ufw's chains exist, even if the kernel uses none of them.
     """
     families = {"iptables": "ufw", "ip6tables": "ufw6"}
-    if not _has_ipv6():
+    if not has_ipv6():
         del families["ip6tables"]
     for tool, name in families.items():
         fault = open_to_all(command(tool, "-S", "INPUT"), name)
@@ -209,7 +209,8 @@ def firewall() -> Iterator[Check]:
     yield "ufw", True, "active"
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """Return whether this host has IPv6."""
     try:
         return bool(Path("/proc/net/if_inet6").read_text())
     except OSError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command
+from salina.health.probes import command, has_ipv6
 
 WAIT = 10
 """Seconds for one answer."""
@@ -67,6 +67,21 @@ def kernel(reverse_path: int) -> Iterator[Seen]:
             and (found := (one / name).read_text().strip()) != str(value)
         )
         yield Seen(f"{folder.parent.name} {name}", not others, ", ".join(others) or str(value))
+
+
+def interfaces() -> Iterator[Seen]:
+    """Look whether every rule that lets packets in names the interface that they come in on."""
+    for tool, chain in _firewall("user-input"):
+        accepting = [line for line in command(tool, "-S", chain).splitlines() if "ACCEPT" in line]
+        others = [line for line in accepting if " -i " not in line]
+        words = f"without an interface: {'; '.join(others)}" if others else "each names its own"
+        yield Seen(f"interfaces in {tool}", bool(accepting) and not others, words)
+
+
+def _firewall(chain: str) -> list[tuple[str, str]]:
+    """Return the tools of this host's firewall, each with its name of a chain of ufw."""
+    found = [("iptables", f"ufw-{chain}")]
+    return [*found, ("ip6tables", f"ufw6-{chain}")] if has_ipv6() else found
 
 
 def updates(enabled: bool) -> Iterator[Seen]:
@@ -286,7 +301,7 @@ def _get(
 LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
-        *(kernel, updates, sshd, certificates),
+        *(kernel, interfaces, updates, sshd, certificates),
         *(mount, local, ports, logs, commit),
         *(login, peers, edge, shown),
     )

@@ -110,7 +110,8 @@ class FirewallSettings(Tuning):
         default="strict",
         about=(
             "Which packets the kernel drops for their source: `strict` drops those whose answer "
-            "would leave through another interface, `loose` those that have no route back."
+            "would leave through another interface, `loose` those that have no route back. With "
+            "`strict` every rule of ufw also names the interface that packets come in on."
         ),
     )
     router_advertisements: bool = flag(
