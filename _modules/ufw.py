@@ -90,12 +90,15 @@ def interface(address: str) -> str:
         raise CommandExecutionError(f"pillar ufw: {error}") from error
 
 
-def plan(rules: list[dict[str, Any]], routes: list[dict[str, Any]]) -> dict[str, list[str]]:
+def plan(
+    rules: list[dict[str, Any]], routes: list[dict[str, Any]], outgoing: list[dict[str, Any]]
+) -> dict[str, list[str]]:
     """Compare ufw's rules with the planned ones. This changes nothing.
 
     Args:
         rules: mappings of `comment`, `proto`, `ports`, `from`, `to` and `in`, as in pillar `ufw`.
         routes: the same for packets that this host forwards, with `out`.
+        outgoing: mappings of `comment`, `proto`, `ports` and `to`: connections that it opens.
 
     Returns:
         The rules to `add` and to `delete`; both lists are empty if nothing differs.
@@ -105,10 +108,10 @@ def plan(rules: list[dict[str, Any]], routes: list[dict[str, Any]]) -> dict[str,
             address whose interface a rule needs.
 
     CLI Example:
-        salt fw ufw.plan '[]' '[]'
+        salt fw ufw.plan '[]' '[]' '[]'
     """
     try:
-        want = ufw.wanted(rules, routes, _interfaces())
+        want = ufw.wanted(rules, routes, outgoing, _interfaces())
     except (KeyError, ValueError) as error:
         raise CommandExecutionError(f"pillar ufw: {error}") from error
     have = _rules() if installed() else []
@@ -218,6 +221,9 @@ def load(logging: str = "low") -> None:
     file.put(CONFIGURATION, _configuration("yes"))
     if any(ufw.unused(rules) or ufw.closed_by_boot(rules) for rules in _kernel()):
         _run(INIT, "flush-all")  # ufw would load its chains, and leave them unused or behind others
+    for tool in TOOLS:
+        if _listed(tool):  # ufw empties its chains before it loads them: nothing else may fail then
+            _run(tool, "--policy", "OUTPUT", "ACCEPT")
     _ufw("reload")  # unlike `ufw enable`, this completes a half loaded firewall
     _ufw("logging", logging)
     LOADED.touch()

@@ -85,6 +85,21 @@ KEYS: dict[str, str] = {
     ),
     "ufw.near[].network": "The network.",
     "ufw.near[].in": "The host's own address whose interface leads to the network.",
+    "ufw.outgoing": "The connections that the host may open; its firewall drops all others.",
+    "ufw.outgoing[].comment": "The comment that `ufw status` shows: the target and the purpose.",
+    "ufw.outgoing[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.outgoing[].ports": "The ports, in ufw's words.",
+    "ufw.outgoing[].to": "The target: an address, a network, or `any`.",
+    "ufw.ping_to": "The networks that the host may ping.",
+    "ufw.application": (
+        "The application of an app host, which opens connections within its own host and no others "
+        "but these; null on every other host."
+    ),
+    "ufw.application.uid": "The number of the application's user.",
+    "ufw.application.to": "The connections to other hosts that it may open.",
+    "ufw.application.to[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.application.to[].ports": "The ports, in ufw's words.",
+    "ufw.application.to[].to": "The target: an address, a network, or `any`.",
     "ufw.by_root": "The openings on other hosts that only root of this host may use.",
     "ufw.by_root[].proto": "The protocol: `tcp` or `udp`.",
     "ufw.by_root[].ports": "The ports, in ufw's words.",
@@ -136,7 +151,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
             "checks": health.for_pillar(health.checks(fleet, host, data.definitions)),
         },
         "hosts": _hosts(fleet, host),
-        "ufw": _ufw(fleet, host),
+        "ufw": _ufw(data, host),
         "ssh": asdict(fleet.settings[SshSettings]),
         "updates": _updates(fleet, host),
         "tls": certificates.pillar(data, host),
@@ -182,7 +197,8 @@ def _own_address(fleet: Fleet, host: Host) -> str:
     raise UnknownMinion(f"{host.id} has no address")  # the topology's rules refuse such a host
 
 
-def _ufw(fleet: Fleet, host: Host) -> Pillar:
+def _ufw(data: MasterData, host: Host) -> Pillar:
+    fleet = data.fleet
     forward = policy.forwards(fleet, host)
     settings = fleet.settings[FirewallSettings]
     return {
@@ -198,13 +214,31 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
         ],
         "forward_ping": policy.forward_pings(fleet, host),
         "near": policy.near(fleet, host),
+        "outgoing": policy.outgoing(fleet, host),
+        "ping_to": [network.cidr for network in fleet.topology.networks.values()],
         "by_root": policy.by_root(fleet, host),
+        "application": application(data, host),
         "elsewhere": policy.elsewhere(fleet, host) if forward else [],
         "reverse_path": REVERSE_PATH[settings.reverse_path],
         "settings": {
             "logging": settings.logging,
             "router_advertisements": settings.router_advertisements,
         },
+    }
+
+
+def application(data: MasterData, host: Host) -> Pillar | None:
+    """Return the user of a host's application, and the connections that it may open itself."""
+    if not host.application:
+        return None
+    definition = data.definitions[data.fleet.topology.served_by(host).definition]
+    return {
+        "uid": definition["uid"],
+        "to": [
+            {"proto": one.protocol, "ports": one.ports, "to": one.to}
+            for one in policy.egress(data.fleet, host)
+            if one.application
+        ],
     }
 
 

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from salina_fleet.fleet import Fleet
-from salina_fleet.model.firewall import FirewallSettings, OperatorRule
+from salina_fleet.model.firewall import Egress, FirewallSettings, OperatorRule
 from salina_fleet.model.topology import Host
 from salina_fleet.role import ALL, ANY, NETWORK, Row
 from salina_fleet.roles import ROLES
@@ -54,6 +54,16 @@ def markdown(fleet: Fleet) -> str:
             rule.ports.replace(",", ", ").replace(":", "-"),
             rule.protocol.upper(),
             rule.comment,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    for one in fleet.settings[FirewallSettings].egress:
+        cells = (
+            one.role or one.host or EVERYBODY[ALL],
+            "anywhere" if one.to == ANY else one.to,
+            "outside",
+            one.ports.replace(",", ", ").replace(":", "-"),
+            one.protocol.upper(),
+            f"{one.comment}, also by the application" if one.application else one.comment,
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -131,6 +141,50 @@ def _sources(fleet: Fleet, row: Row, host: Host) -> Iterator[tuple[str, str]]:
                 yield peer.id, fleet.address(peer, row.link)
 
 
+def outgoing(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+    """Return the connections that a host may open: those of the table, and those of `egress`.
+
+    They name no interface: a host whose interfaces got other names still reaches the master. Where
+    a row leads to every host, the whole network is the target, so a new host is reached at once.
+    """
+    found = []
+    for row in fleet.rows:
+        network = fleet.topology.links[row.link]
+        if network not in host.addresses or row.source not in (ANY, NETWORK, *host.roles):
+            continue
+        targets = {"": fleet.topology.networks[network].cidr}
+        if row.target != ALL:
+            peers = [peer for peer in fleet.having(row.target) if peer.id != host.id]
+            targets = {f"{peer.id}: ": peer.addresses[network] for peer in peers}
+        found += [
+            _opened(f"{name}{row.comment}", row.proto, row.ports, to)
+            for name, to in targets.items()
+        ]
+    for rule in fleet.settings[FirewallSettings].added:
+        if not _may_by(fleet, rule, host.id, ""):
+            continue
+        targets = {"": fleet.topology.networks[rule.network].cidr}
+        if rule.role is not None or rule.host is not None:
+            peers = [one for one in fleet.hosts.values() if rule.covers(one) and one.id != host.id]
+            targets = {f"{peer.id}: ": peer.addresses[rule.network] for peer in peers}
+        found += [
+            _opened(f"{name}{rule.comment}", rule.protocol, rule.ports, to)
+            for name, to in targets.items()
+        ]
+    return found + [
+        _opened(one.comment, one.protocol, one.ports, one.to) for one in egress(fleet, host)
+    ]
+
+
+def _opened(comment: str, proto: str, ports: str, to: str) -> dict[str, str]:
+    return {"comment": comment, "proto": proto, "ports": ports, "to": to}
+
+
+def egress(fleet: Fleet, host: Host) -> list[Egress]:
+    """Return the connections to the outside that a host may open."""
+    return [one for one in fleet.settings[FirewallSettings].egress if one.covers(host)]
+
+
 def published(fleet: Fleet, host: Host) -> bool:
     """Return whether the published service is the host's own: a row leads there from anywhere."""
     return any(row.source == ANY and row.target in host.roles for row in fleet.rows)
@@ -152,7 +206,7 @@ def by_root(fleet: Fleet, host: Host) -> list[dict[str, str]]:
     found = [
         {"proto": row.proto, "ports": row.ports, "to": fleet.address(peer, row.link)}
         for row in fleet.rows
-        if row.by_root and row.source in host.roles
+        if row.by_root and row.source in (NETWORK, *host.roles)
         for peer in fleet.having(row.target)
         if peer.id != host.id
     ]

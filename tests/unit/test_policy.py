@@ -10,6 +10,7 @@ import pytest
 from salina_fleet import policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import topology
+from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -122,16 +123,73 @@ def test_x1_only_root_opens_the_ports_of_the_volume() -> None:
     fleet = fleets.fleet()
     opened = {
         host: {(one["to"], one["ports"]) for one in policy.by_root(fleet, fleet.hosts[host])}
-        for host in ("s1", "nas1", "bbdd1", "lb1")
+        for host in ("s1", "nas1", "bbdd1", "lb1", "salt")
     }
+    master = ("10.1.5.2", "4505,4506")
     volume, pool = "24007,49152:49251", "24007:24008,49152:49251"
     assert opened == {
-        "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)},
-        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)},
-        "bbdd1": set(),
-        "lb1": set(),
+        "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)} | {master},
+        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)} | {master},
+        "bbdd1": {master},
+        "lb1": {master},
+        "salt": set(),
     }
     assert "| the volume, by root only |" in policy.markdown(fleet)
+
+
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_x7_hosts_open_what_the_table_says(name: str) -> None:
+    """X7: What a host may open is what the others accept from it, and what `egress` says."""
+    fleet = fleets.fleet(name)
+    outside = {(one.to, one.protocol, one.ports) for one in fleet.settings[FirewallSettings].egress}
+    for source in fleet.hosts.values():
+        rules = policy.outgoing(fleet, source)
+        assert len({json.dumps(rule) for rule in rules}) == len(rules)
+        for target in fleet.hosts.values():
+            if source.id == target.id:
+                continue
+            opened = {
+                Opening(address, rule["proto"], rule["ports"])
+                for rule in rules
+                for network, address in target.addresses.items()
+                if network in source.addresses and rule["to"] != "any"
+                if matches(rule["to"], address)
+            }
+            assert opened == policy.allowed(fleet, source.id, target.id)
+        addresses = {one for host in fleet.hosts.values() for one in host.addresses.values()}
+        networks = {network.cidr for network in fleet.topology.networks.values()}
+        for rule in rules:
+            assert set(rule) == {"comment", "proto", "ports", "to"}
+            assert rule["to"] in {*addresses, *networks} or (
+                (rule["to"], rule["proto"], rule["ports"]) in outside
+            )
+
+
+def test_x7_the_rules_for_what_a_host_opens() -> None:
+    """X7: A table by hand, for one host; the master reaches new hosts without an apply."""
+    fleet = fleets.fleet()
+    outside = [
+        {"comment": "DNS", "proto": "udp", "ports": "53", "to": "any"},
+        {"comment": "DNS", "proto": "tcp", "ports": "53", "to": "any"},
+        {"comment": "NTP", "proto": "udp", "ports": "123", "to": "any"},
+        {"comment": "packages and repositories", "proto": "tcp", "ports": "80,443", "to": "any"},
+    ]
+    rows = [
+        ("salt: SSH", "22", "10.1.5.2"),
+        ("salt: Salt", "4505,4506", "10.1.5.2"),
+        ("s1: HTTP, health checks", "80,8079", "10.1.3.11"),
+        ("s2: HTTP, health checks", "80,8079", "10.1.3.12"),
+        ("s3: HTTP, health checks", "80,8079", "10.1.3.13"),
+    ]
+    assert policy.outgoing(fleet, fleet.hosts["lb1"]) == [
+        *({"comment": words, "proto": "tcp", "ports": port, "to": to} for words, port, to in rows),
+        *outside,
+    ]
+    assert policy.outgoing(fleet, fleet.hosts["salt"]) == [
+        {"comment": "SSH", "proto": "tcp", "ports": "22", "to": "10.1.5.0/24"},
+        *outside,
+        {"comment": "git by SSH", "proto": "tcp", "ports": "22", "to": "any"},
+    ]
 
 
 def test_only_the_firewall_forwards() -> None:

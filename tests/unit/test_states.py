@@ -60,7 +60,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),
     "turn.ended": ("turn",),
     "ufw.enabled": ("firewall", True, "low"),
-    "ufw.rules": ("rules", [], []),
+    "ufw.rules": ("rules", [], [], []),
 }
 SAID = "`gluster volume info`: Connection failed."
 

@@ -125,6 +125,38 @@ def test_x7_every_rule_names_an_interface(
         assert one.seen.startswith(words.format(chain=chain))
 
 
+SENT = """\
+-P OUTPUT DROP
+-N {chain}
+-A OUTPUT -j {chain}
+-A {chain} -d 10.1.5.2/32 -m owner --uid-owner 869 -m conntrack --ctstate NEW -j REJECT
+"""
+OWN = "-A {chain} -m conntrack --ctstate NEW -m owner --uid-owner 869 -j REJECT --reject-with x\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "uid", "good"),
+    [
+        (SENT, None, [True]),
+        (SENT + OWN, 869, [True, True]),
+        (SENT, 869, [True, False]),
+        (SENT + OWN, 8, [True, False]),
+        (SENT.replace("DROP", "ACCEPT") + OWN, 869, [False, True]),
+        (SENT.replace("-A OUTPUT", "# ") + OWN, 869, [False, True]),
+    ],
+)
+def test_x7_a_host_sends_only_what_its_rules_let_out(
+    monkeypatch: pytest.MonkeyPatch, rules: str, uid: int | None, good: list[bool]
+) -> None:
+    """X7: The kernel's own rules count, for IPv4 and for IPv6."""
+    chains = {"iptables": "ufw-before-output", "ip6tables": "ufw6-before-output"}
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda tool, _: rules.format(chain=chains[tool]))
+    found = list(evidence.outgoing(uid))
+    assert [one.good for one in found] == [*good, *good]
+    assert {one.what.rpartition(" ")[2] for one in found} == {*chains}
+
+
 @pytest.mark.parametrize(
     ("mode", "uses", "good"),
     [

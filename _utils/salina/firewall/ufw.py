@@ -20,7 +20,7 @@ BUILTINS = ("INPUT", "OUTPUT", "FORWARD")
 """The kernel's own chains. Each begins with a jump to a chain of ufw."""
 BOOT = "salina-closed"
 """The chain by which a boot closes the host while ufw does not."""
-CLOSED = ("INPUT", "FORWARD")
+CLOSED = BUILTINS
 """Those that drop a packet which no rule accepts."""
 
 
@@ -106,6 +106,7 @@ def interface(found: Mapping[str, list[str]], address: str) -> str:
 def wanted(
     rules: Iterable[Mapping[str, Any]],
     routes: Iterable[Mapping[str, Any]],
+    outgoing: Iterable[Mapping[str, Any]],
     found: Mapping[str, list[str]],
 ) -> list[Rule]:
     """Return the rules that the pillar ``ufw`` describes, in ufw's form.
@@ -117,6 +118,7 @@ def wanted(
             ``49152:49251``, ``from`` and ``to`` an address, a network or ``any``. ``in`` is the
             address of this host whose interface the packets come in on, or None for all interfaces.
         routes: the same for packets that pass through, and leave on the interface of ``out``.
+        outgoing: ``{comment, proto, ports, to}`` for connections that this host opens.
         found: the interfaces of this host's addresses, from ``interfaces``.
 
     Raises:
@@ -125,8 +127,10 @@ def wanted(
     """
     comments: dict[tuple[str, ...], list[str]] = {}
     entries = [((), rule) for rule in rules] + [(("route",), route) for route in routes]
-    for prefix, entry in entries:
-        said = comments.setdefault((*prefix, *_words(entry, found)), [])
+    named = [((*prefix, *_words(entry, found)), entry) for prefix, entry in entries]
+    named += [(_outgoing(entry), entry) for entry in outgoing]
+    for words, entry in named:
+        said = comments.setdefault(words, [])
         if entry["comment"] not in said:
             said.append(entry["comment"])
     return [Rule(words, "; ".join(said)) for words, said in comments.items()]
@@ -246,6 +250,14 @@ def _words(entry: Mapping[str, Any], found: Mapping[str, list[str]]) -> tuple[st
         return ("allow", f"{ports}/{proto}")
     origin = () if source == "any" else ("from", source)
     return ("allow", *cards, *origin, "to", destination, "port", ports, "proto", proto)
+
+
+def _outgoing(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an outgoing connection of the pillar as ufw would print it, without the comment."""
+    destination, ports = _address(entry["to"]), _ports(entry["ports"])
+    if destination == "any":
+        return ("allow", "out", f"{ports}/{entry['proto']}")
+    return ("allow", "out", "to", destination, "port", ports, "proto", entry["proto"])
 
 
 def _address(text: str) -> str:

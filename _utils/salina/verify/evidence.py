@@ -78,6 +78,25 @@ def interfaces() -> Iterator[Seen]:
         yield Seen(f"interfaces in {tool}", bool(accepting) and not others, words)
 
 
+def outgoing(uid: int | None) -> Iterator[Seen]:
+    """Look whether the kernel drops what no rule lets out, and what the application may not open.
+
+    Args:
+        uid: the number of the application's user, None on a host without an application.
+    """
+    for tool, chain in _firewall("before-output"):
+        rules = command(tool, "-S").splitlines()
+        closed = "-P OUTPUT DROP" in rules and f"-A OUTPUT -j {chain}" in rules
+        words = "drops what no rule lets out" if closed else "every packet leaves the host"
+        yield Seen(f"outgoing in {tool}", closed, words)
+        if uid is not None:
+            start, user = f"-A {chain} ", f" --uid-owner {uid} "
+            own = [line for line in rules if line.startswith(start) and user in f"{line} "]
+            refused = any(" -j REJECT" in line and " -d " not in line for line in own)
+            words = "opens only what egress gives it" if refused else "opens what its host may"
+            yield Seen(f"the application in {tool}", refused, words)
+
+
 def _firewall(chain: str) -> list[tuple[str, str]]:
     """Return the tools of this host's firewall, each with its name of a chain of ufw."""
     found = [("iptables", f"ufw-{chain}")]
@@ -301,7 +320,7 @@ def _get(
 LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
-        *(kernel, interfaces, updates, sshd, certificates),
+        *(kernel, interfaces, outgoing, updates, sshd, certificates),
         *(mount, local, ports, logs, commit),
         *(login, peers, edge, shown),
     )

@@ -43,7 +43,7 @@ class Master(Role):
         port = str(settings[SshSettings].port)
         yield Row(self.name, ALL, "management", port, "SSH")
         yield Row(NETWORK, self.name, "management", port, "SSH")
-        yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt")
+        yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt", by_root=True)
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """Salt's two ports."""
