@@ -12,6 +12,7 @@ from dataclasses import asdict
 from salina_fleet import certificates, health, policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
@@ -111,6 +112,12 @@ KEYS: dict[str, str] = {
     "ufw.reverse_path": "The kernel's number for `reverse_path` in pillar/settings/firewall.yaml.",
     "ufw.settings": "The other keys of pillar/settings/firewall.yaml.",
     "ssh": "sshd, if it is installed.",
+    "time": "chrony, which keeps the host's clock.",
+    "time.managed": "Whether Salina installs and configures chrony.",
+    "time.servers": (
+        "The servers that the host asks: the master, or on the master those of the settings."
+    ),
+    "time.serves": "The networks that may ask this host; empty on every host but the master.",
     "updates": "Debian's security updates, which the host installs by itself.",
     "updates.download": "When the host downloads its updates, by its own clock.",
     "updates.install": "When the host installs its updates; no other host has the same time.",
@@ -153,6 +160,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         "hosts": _hosts(fleet, host),
         "ufw": _ufw(data, host),
         "ssh": asdict(fleet.settings[SshSettings]),
+        "time": _time(fleet, host),
         "updates": _updates(fleet, host),
         "tls": certificates.pillar(data, host),
     }
@@ -239,6 +247,23 @@ def application(data: MasterData, host: Host) -> Pillar | None:
             for one in policy.egress(data.fleet, host)
             if one.application
         ],
+    }
+
+
+def _time(fleet: Fleet, host: Host) -> Pillar:
+    """Return whom a host asks for the time: the hosts ask the master, which all of them reach."""
+    settings = fleet.settings[TimeSettings]
+    masters = fleet.having("master")
+    serves = host in masters
+    network = fleet.topology.networks[fleet.topology.links["management"]]
+    return {
+        "managed": settings.managed,
+        "servers": (
+            list(settings.servers)
+            if serves
+            else [fleet.address(master, "management") for master in masters]
+        ),
+        "serves": [network.cidr] if serves else [],
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from salina_fleet import certificates, pillar
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
@@ -48,6 +49,8 @@ def looks(data: MasterData, host: Host) -> list[Look]:
         found.append(Look("X7", "interfaces"))
     if settings[SshSettings].managed:
         found.append(Look("X9", "sshd"))
+    if settings[TimeSettings].managed:
+        found.append(Look("X6", "time"))
     own = [one._asdict() for one in certificates.certificates(data.fleet, host)]
     if own:
         wanted = [{"name": one["name"], "uses": list(one["uses"])} for one in own]

@@ -10,7 +10,7 @@ import pytest
 
 from salina.common import wait
 from tests import fleets
-from tests.lab.lab import apply, changes, execute, failures, run, salt, sending, shell
+from tests.lab.lab import apply, changes, execute, failures, run, salt, salt_run, sending, shell
 from tests.lab.traffic import Traffic
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -236,3 +236,47 @@ def test_x7_connections_go_on_when_the_rules_begin() -> None:
         wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
     assert traffic.failed() == []
     assert "-P OUTPUT DROP" in run("s1", "iptables", "-S", "OUTPUT")
+
+
+def tracking(host: str) -> list[str]:
+    """The facts about a host's clock, as chrony prints them."""
+    return run(host, "chronyc", "-n", "-c", "tracking").strip().split(",")
+
+
+def test_x6_every_host_follows_the_masters_clock() -> None:
+    """X6: chrony of each host has an answer of the master. The master has no way out of the lab."""
+    for host in HOSTS:
+        assert run(host, "systemctl", "is-enabled", "chrony").strip() == "enabled"
+        found = tracking(host)
+        assert found[-1] == "Normal", host
+        assert found[1] == ("" if host == "salt" else MASTER)
+
+
+def test_x6_x7_nobody_else_tells_a_host_the_time() -> None:
+    """X6, X7: chrony of a host has no open port, and the master is its only server."""
+    assert run("s1", "ss", "-Hlun", "sport = :123") == ""
+    assert "-p udp" in run("salt", "iptables", "-S", "ufw-user-input")
+    assert MASTER in run("s1", "chronyc", "-n", "-c", "sources")
+    assert len(run("s1", "chronyc", "-n", "-c", "sources").splitlines()) == 1
+
+
+@pytest.fixture
+def silent_master() -> Iterator[str]:
+    """A host whose chrony starts again while the master's does not answer."""
+    host = "s3"
+    run("salt", "systemctl", "stop", "chrony")
+    run(host, "systemctl", "restart", "chrony")
+    yield host
+    run("salt", "systemctl", "start", "chrony")
+    run(host, "systemctl", "restart", "chrony")
+    wait.clear(lambda: "" if tracking(host)[-1] == "Normal" else "no", 60, f"the clock of {host}")
+
+
+def test_x6_an_unsynchronised_clock_is_shown(silent_master: str) -> None:
+    """X6: A notice names the host's next step, and `verify.security` finds it."""
+    seen = json.loads(salt_run("fleet.health").stdout)["hosts"][silent_master]
+    [found] = [check for check in seen["checks"] if check["what"] == "time"]
+    assert found["notice"] and "no time server has answered yet" in found["detail"]
+    rows = json.loads(salt_run("verify.security").stdout)["rows"]
+    wrong = [one for one in rows["X6"]["seen"] if not one["good"]]
+    assert [(one["host"], one["what"]) for one in wrong] == [(silent_master, "time")]

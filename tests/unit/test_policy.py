@@ -26,7 +26,7 @@ MATRIX = {
     ("s1", "s2"): set(),
     ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251")},
     ("s1", "bbdd1"): {("10.1.4.31", "5432,8008")},
-    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506")},
+    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506"), ("10.1.5.2", "123")},
     ("nas1", "nas2"): {
         ("10.1.4.22", "24007:24008,49152:49251"),
         ("10.1.4.22", "2379,2380"),
@@ -47,7 +47,10 @@ MATRIX = {
 def test_matrix(source: str, target: str) -> None:
     """S7: The port matrix of the default fleet, as a table."""
     found = policy.allowed(fleets.fleet(), source, target)
-    assert found == {Opening(address, "tcp", ports) for address, ports in MATRIX[source, target]}
+    assert found == {
+        Opening(address, "udp" if ports == "123" else "tcp", ports)
+        for address, ports in MATRIX[source, target]
+    }
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
@@ -75,8 +78,8 @@ def matches(source: str, address: str) -> bool:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_rules_are_exact(name: str, host: str) -> None:
-    """S7: Each rule leads to an address of the host, and only the master's Salt and SSH accept a
-    whole network.
+    """S7: Each rule leads to an address of the host, and only the master's Salt, SSH and time
+    accept a whole network.
     """
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
@@ -93,7 +96,7 @@ def test_rules_are_exact(name: str, host: str) -> None:
         if rule["from"] == "any":
             assert rule["to"] == fleet.topology.service.address
         elif "/" in rule["from"]:
-            assert rule["ports"] in ("22", "4505,4506")
+            assert rule["ports"] in ("22", "4505,4506", "123")
             assert "master" in here.roles
 
 
@@ -171,23 +174,28 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
     outside = [
         {"comment": "DNS", "proto": "udp", "ports": "53", "to": "any"},
         {"comment": "DNS", "proto": "tcp", "ports": "53", "to": "any"},
-        {"comment": "NTP", "proto": "udp", "ports": "123", "to": "any"},
         {"comment": "packages and repositories", "proto": "tcp", "ports": "80,443", "to": "any"},
     ]
     rows = [
         ("salt: SSH", "22", "10.1.5.2"),
         ("salt: Salt", "4505,4506", "10.1.5.2"),
+        ("salt: the time", "123", "10.1.5.2"),
         ("s1: HTTP, health checks", "80,8079", "10.1.3.11"),
         ("s2: HTTP, health checks", "80,8079", "10.1.3.12"),
         ("s3: HTTP, health checks", "80,8079", "10.1.3.13"),
     ]
     assert policy.outgoing(fleet, fleet.hosts["lb1"]) == [
-        *({"comment": words, "proto": "tcp", "ports": port, "to": to} for words, port, to in rows),
+        *(
+            {"comment": words, "proto": "udp" if port == "123" else "tcp", "ports": port, "to": to}
+            for words, port, to in rows
+        ),
         *outside,
     ]
     assert policy.outgoing(fleet, fleet.hosts["salt"]) == [
         {"comment": "SSH", "proto": "tcp", "ports": "22", "to": "10.1.5.0/24"},
-        *outside,
+        *outside[:2],
+        {"comment": "NTP", "proto": "udp", "ports": "123", "to": "any"},
+        *outside[2:],
         {"comment": "git by SSH", "proto": "tcp", "ports": "22", "to": "any"},
     ]
 
@@ -237,6 +245,7 @@ def test_firewall_and_balancer_on_one_host() -> None:
     assert [(rule["from"], rule["ports"]) for rule in policy.rules(fleet, host)] == [
         ("10.9.0.0/24", "22"),
         ("10.9.0.0/24", "4505,4506"),
+        ("10.9.0.0/24", "123"),
         ("any", "80"),
     ]
 

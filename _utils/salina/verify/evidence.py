@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command, has_ipv6
+from salina.health.probes import command, has_ipv6, timekeeping
 
 WAIT = 10
 """Seconds for one answer."""
@@ -101,6 +101,12 @@ def _firewall(chain: str) -> list[tuple[str, str]]:
     """Return the tools of this host's firewall, each with its name of a chain of ufw."""
     found = [("iptables", f"ufw-{chain}")]
     return [*found, ("ip6tables", f"ufw6-{chain}")] if has_ipv6() else found
+
+
+def time() -> Iterator[Seen]:
+    """Look whether the clock follows a time server, by which certificates begin and end."""
+    for what, good, words, *notice in timekeeping():
+        yield Seen(what, good and not notice, words or "it follows its server")
 
 
 def updates(enabled: bool) -> Iterator[Seen]:
@@ -320,7 +326,7 @@ def _get(
 LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
-        *(kernel, interfaces, outgoing, updates, sshd, certificates),
+        *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
         *(mount, local, ports, logs, commit),
         *(login, peers, edge, shown),
     )

@@ -137,7 +137,7 @@ class Egress:
 EGRESS = (
     Egress(ports="53", protocol="udp", comment="DNS"),
     Egress(ports="53", comment="DNS"),
-    Egress(ports="123", protocol="udp", comment="NTP"),
+    Egress(ports="123", role="master", protocol="udp", comment="NTP"),
     Egress(ports="80,443", comment="packages and repositories"),
     Egress(ports="22", role="master", comment="git by SSH"),
 )
