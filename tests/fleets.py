@@ -116,6 +116,17 @@ def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:
     return {one.definition: definition(one.definition) for one in of.applications.values()}
 
 
+def cards(pillar: Mapping[str, Any]) -> dict[str, Any]:
+    """Salt's functions that look at a host's interfaces, for one whose first is card0."""
+    names = interfaces(pillar)
+    return {"ufw.interface": lambda address: names[address][0]}
+
+
+def interfaces(pillar: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The interfaces of a host, as `salina.firewall.ufw.interfaces` finds them: card0, card1, …"""
+    return {one["in"]: [f"card{place}"] for place, one in enumerate(pillar["ufw"]["near"])}
+
+
 def everyone() -> list[tuple[str, str]]:
     """(topology, minion) of every host of every fleet, for parametrised tests."""
     return [(name, host) for name in ("default", *OTHERS) for host in fleet(name).hosts]

@@ -35,7 +35,7 @@ def test_scope(name: str, host: str) -> None:
     """S6, K4: A minion has the sections and the secrets of its roles, and no others."""
     pillar = fleets.pillar(host, name)
     roles = fleets.fleet(name).hosts[host].roles
-    sections = {"host", "hosts", "ssh", "tls", "ufw", "updates"}
+    sections = {"host", "hosts", "ssh", "time", "tls", "ufw", "updates"}
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))

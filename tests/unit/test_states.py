@@ -37,6 +37,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "database.present": ("roles", 0),
     "gluster.brick": ("nas1:/nas", "nas"),
     "gluster.current": ("glusterd", ["nas"], HOSTS, [], 0),
+    "clock.kept": ("chrony",),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
     "gluster.peers": ("pool", "nas1", HOSTS, 0),
     "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),
@@ -60,7 +61,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),
     "turn.ended": ("turn",),
     "ufw.enabled": ("firewall", True, "low"),
-    "ufw.rules": ("rules", [], []),
+    "ufw.rules": ("rules", [], [], []),
 }
 SAID = "`gluster volume info`: Connection failed."
 

@@ -98,6 +98,66 @@ def only(look: str, **arguments: Any) -> Seen:
     return seen
 
 
+BOUND = """\
+-N {chain}
+-A {chain} -s 10.1.5.2/32 -d 10.1.5.11/32 -i eth2 -p tcp -m tcp --dport 22 -j ACCEPT
+"""
+UNBOUND = "-A {chain} -d 10.1.5.11/32 -p tcp -m tcp --dport 80 -j ACCEPT\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "good", "words"),
+    [
+        (BOUND, True, "each names its own"),
+        (BOUND + UNBOUND, False, "without an interface: -A {chain} -d 10.1.5.11/32 -p tcp"),
+        ("-N {chain}\n", False, "each names its own"),  # no rule at all
+    ],
+)
+def test_x7_every_rule_names_an_interface(
+    monkeypatch: pytest.MonkeyPatch, rules: str, good: bool, words: str
+) -> None:
+    """X7: For IPv4 and for IPv6. An empty chain shows nothing."""
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda *argv: rules.format(chain=argv[-1]))
+    found = list(evidence.interfaces())
+    assert [one.what for one in found] == ["interfaces in iptables", "interfaces in ip6tables"]
+    for one, chain in zip(found, ("ufw-user-input", "ufw6-user-input"), strict=True):
+        assert one.good == good
+        assert one.seen.startswith(words.format(chain=chain))
+
+
+SENT = """\
+-P OUTPUT DROP
+-N {chain}
+-A OUTPUT -j {chain}
+-A {chain} -d 10.1.5.2/32 -m owner --uid-owner 869 -m conntrack --ctstate NEW -j REJECT
+"""
+OWN = "-A {chain} -m conntrack --ctstate NEW -m owner --uid-owner 869 -j REJECT --reject-with x\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "uid", "good"),
+    [
+        (SENT, None, [True]),
+        (SENT + OWN, 869, [True, True]),
+        (SENT, 869, [True, False]),
+        (SENT + OWN, 8, [True, False]),
+        (SENT.replace("DROP", "ACCEPT") + OWN, 869, [False, True]),
+        (SENT.replace("-A OUTPUT", "# ") + OWN, 869, [False, True]),
+    ],
+)
+def test_x7_a_host_sends_only_what_its_rules_let_out(
+    monkeypatch: pytest.MonkeyPatch, rules: str, uid: int | None, good: list[bool]
+) -> None:
+    """X7: The kernel's own rules count, for IPv4 and for IPv6."""
+    chains = {"iptables": "ufw-before-output", "ip6tables": "ufw6-before-output"}
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda tool, _: rules.format(chain=chains[tool]))
+    found = list(evidence.outgoing(uid))
+    assert [one.good for one in found] == [*good, *good]
+    assert {one.what.rpartition(" ")[2] for one in found} == {*chains}
+
+
 @pytest.mark.parametrize(
     ("mode", "uses", "good"),
     [

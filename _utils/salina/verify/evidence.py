@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from salina.common import locks
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command
+from salina.health.probes import command, has_ipv6, timekeeping
 
 WAIT = 10
 """Seconds for one answer."""
@@ -69,6 +69,46 @@ def kernel(reverse_path: int) -> Iterator[Seen]:
             and (found := (one / name).read_text().strip()) != str(value)
         )
         yield Seen(f"{folder.parent.name} {name}", not others, ", ".join(others) or str(value))
+
+
+def interfaces() -> Iterator[Seen]:
+    """Look whether every rule that lets packets in names the interface that they come in on."""
+    for tool, chain in _firewall("user-input"):
+        accepting = [line for line in command(tool, "-S", chain).splitlines() if "ACCEPT" in line]
+        others = [line for line in accepting if " -i " not in line]
+        words = f"without an interface: {'; '.join(others)}" if others else "each names its own"
+        yield Seen(f"interfaces in {tool}", bool(accepting) and not others, words)
+
+
+def outgoing(uid: int | None) -> Iterator[Seen]:
+    """Look whether the kernel drops what no rule lets out, and what the application may not open.
+
+    Args:
+        uid: the number of the application's user, None on a host without an application.
+    """
+    for tool, chain in _firewall("before-output"):
+        rules = command(tool, "-S").splitlines()
+        closed = "-P OUTPUT DROP" in rules and f"-A OUTPUT -j {chain}" in rules
+        words = "drops what no rule lets out" if closed else "every packet leaves the host"
+        yield Seen(f"outgoing in {tool}", closed, words)
+        if uid is not None:
+            start, user = f"-A {chain} ", f" --uid-owner {uid} "
+            own = [line for line in rules if line.startswith(start) and user in f"{line} "]
+            refused = any(" -j REJECT" in line and " -d " not in line for line in own)
+            words = "opens only what egress gives it" if refused else "opens what its host may"
+            yield Seen(f"the application in {tool}", refused, words)
+
+
+def _firewall(chain: str) -> list[tuple[str, str]]:
+    """Return the tools of this host's firewall, each with its name of a chain of ufw."""
+    found = [("iptables", f"ufw-{chain}")]
+    return [*found, ("ip6tables", f"ufw6-{chain}")] if has_ipv6() else found
+
+
+def time() -> Iterator[Seen]:
+    """Look whether the clock follows a time server, by which certificates begin and end."""
+    for what, good, words, *notice in timekeeping():
+        yield Seen(what, good and not notice, words or "it follows its server")
 
 
 def updates(enabled: bool) -> Iterator[Seen]:
@@ -302,7 +342,7 @@ def _get(
 LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
-        *(kernel, updates, sshd, certificates),
+        *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
         *(mount, local, ports, logs, commit, environment),
         *(login, peers, edge, shown),
     )
