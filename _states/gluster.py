@@ -42,6 +42,58 @@ def brick(name: str, volume: str) -> dict[str, Any]:
 
 
 @state.fails_plainly
+def secured(name: str, hosts: list[str], wanted: bool, wait: int = 0) -> dict[str, Any]:
+    """Ensure that the GlusterFS of this host uses TLS, unless its pool was formed without it.
+
+    A process of GlusterFS with TLS cannot talk to one without it. So this state never moves a pool:
+    it decides only about a bare host, which must do as the storage hosts do that run already.
+
+    Args:
+        name: this host's name.
+        hosts: all storage hosts.
+        wanted: whether a new pool must use TLS.
+        wait: seconds to wait until a storage host answers. 0 asks once, for a storage host, which
+            may be the first one.
+
+    Returns:
+        The state's result. It fails if no storage host answers in time, or if the pool uses TLS and
+        must not.
+
+    CLI Example:
+        See salt/gluster/tls.sls.
+    """
+    if __salt__["gluster.tls"]():
+        fault = "" if wanted else "the pool uses TLS, and nothing leads back"
+        advice = "set `tls: true` in pillar/settings/storage.yaml"
+        return state.result(name, wanted, f"{fault}; {advice}" if fault else "it uses TLS")
+    if not wanted:
+        return state.result(name, True, "the settings want no TLS")
+    if __salt__["gluster.formed"]():
+        return state.result(name, True, f"the pool was formed {gluster.PLAIN}")
+    others = [host for host in hosts if host != name]
+    changes = {"tls": {"old": False, "new": True}}
+    speak: list[bool] = []
+
+    def obstacle() -> str:
+        answers = (__salt__["gluster.speaks_tls"](host) for host in others)
+        speak[:] = [answer for answer in answers if answer is not None]
+        return "" if speak else f"none of {', '.join(others)} answers on port 24007"
+
+    if wait and not __opts__["test"]:
+        waiting.clear(obstacle, wait, "a storage host, which knows whether the pool uses TLS")
+    else:
+        obstacle()
+    if not all(speak):
+        return state.result(name, True, f"the pool was formed {gluster.PLAIN}")
+    if __opts__["test"]:
+        return state.result(name, None, "GlusterFS would use TLS", changes)
+    __salt__["gluster.secure"]()
+    if __salt__["service.status"]("glusterd"):  # without peers and volumes, so nobody uses it
+        commands.systemctl(__salt__, "restart", "glusterd")
+    return state.result(name, True, "GlusterFS uses TLS", changes)
+
+
+@state.fails_plainly
 def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     """Ensure that the trusted pool has these hosts and no others.
 
@@ -107,6 +159,7 @@ def volume(
     bricks: list[str],
     options: dict[str, str],
     wait: int,
+    tls: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Ensure that a volume exists with these bricks, is started, and has these options.
 
@@ -119,6 +172,8 @@ def volume(
         bricks: bricks such as nas1:/nas; one of them is this host's.
         options: each option's name with its value, as texts.
         wait: seconds to wait for the others.
+        tls: further options of a volume with TLS. A started volume without TLS does not get them,
+            because that would interrupt its clients.
 
     Returns:
         The state's result. It fails if gluster refuses, or if the volume is not complete in time.
@@ -131,6 +186,9 @@ def volume(
         changes = gluster.difference(None, wanted)
         return state.result(name, None, "the volume would be created", changes)
     try:
+        found = __salt__["gluster.volumes"]().get(name)
+        secured = bool(__salt__["gluster.tls"]())
+        wanted["options"] = gluster.with_tls(options, tls or {}, found, secured)
         before, plan = _volume_plan(name, host, wanted)
     except CommandExecutionError as error:
         if __opts__["test"]:
@@ -141,8 +199,11 @@ def volume(
     changes = gluster.difference(before, wanted)
     if plan.revive:
         changes["brick"] = {"old": "its process is dead", "new": "running"}
+    good = "the volume is started, with its bricks and options"
+    if tls and gluster.TLS not in wanted["options"]:
+        good = f"{good}, but {gluster.PLAIN}"
     if not plan.steps and not plan.waits:
-        return state.result(name, True, "the volume is started, with its bricks and options")
+        return state.result(name, True, good)
     if __opts__["test"]:
         return state.result(name, None, "the volume would be changed", changes)
 
@@ -157,7 +218,7 @@ def volume(
         return plan.waits or ", ".join(f"{step[0]} was done just now" for step in plan.steps)
 
     waiting.clear(obstacle, wait, f"volume {name}")
-    return state.result(name, True, "the volume is started, with its bricks and options", changes)
+    return state.result(name, True, good, changes)
 
 
 @state.fails_plainly
@@ -168,6 +229,7 @@ def current(
     files: list[str],
     wait: int,
     turn: str | None = None,
+    secrets: list[str] | None = None,
 ) -> dict[str, Any]:
     """Ensure that GlusterFS runs the program and has read the files that are on the disk.
 
@@ -182,6 +244,7 @@ def current(
         files: the files that the service reads only at its start.
         wait: seconds to wait for the others, before the restart and after it.
         turn: the role whose hosts take turns for this.
+        secrets: further such files, which it reads only with TLS: the certificate and the key.
 
     Returns:
         The state's result. It fails if the host gets no turn, or the others are not ready in time.
@@ -189,7 +252,8 @@ def current(
     CLI Example:
         See salt/gluster/server.sls.
     """
-    old = [*prediction.unread(__salt__, name, files), *__salt__["daemon.replaced"](name)]
+    read = [*files, *(secrets or [] if __salt__["gluster.tls"]() else [])]
+    old = [*prediction.unread(__salt__, name, read), *__salt__["daemon.replaced"](name)]
     if not old:
         return state.result(name, True, f"{name} has read its files and runs the right program")
     if __opts__["test"]:
@@ -247,6 +311,48 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     changes = {name: {"old": found["fault"] or None, "new": volume}}
     if __opts__["test"]:
         return state.result(name, None, "it would be mounted", changes)
+    _mount(name, volume, servers, wait)
+    return state.result(name, True, "it was mounted", changes)
+
+
+@state.fails_plainly
+def client_current(
+    name: str, volume: str, servers: list[str], secrets: list[str], wait: int, turn: str
+) -> dict[str, Any]:
+    """Ensure that the client of a mounted volume has read the certificate that is on the disk.
+
+    The volume is mounted again, with a new client, in the turn of this host. The application keeps
+    running: it gets no requests meanwhile, and a file that is still open stays with the old client.
+
+    Args:
+        name: the directory.
+        volume: the volume's name.
+        servers: the storage hosts.
+        secrets: the files that a client with TLS reads only when it starts.
+        wait: seconds to wait for the storage hosts.
+        turn: the role whose hosts take turns for this.
+
+    Returns:
+        The state's result. It fails if the host gets no turn, or the volume cannot be mounted.
+
+    CLI Example:
+        See salt/gluster/mount.sls.
+    """
+    found = __salt__["gluster.client_unread"](name, secrets) if __salt__["gluster.tls"]() else []
+    if not found:
+        return state.result(name, True, "its client has read the certificate")
+    changes = {prediction.RESTART: f"the client of {name}", "read": found}
+    if __opts__["test"]:
+        turns = {prediction.TURN: turn} if __salt__["turn.needed"](turn) else {}
+        return state.result(name, None, "it would be mounted again", changes | turns)
+    __salt__["turn.take"](turn, f"{name} has to be mounted again")
+    __salt__["gluster.detach"](name)
+    _mount(name, volume, servers, wait)
+    return state.result(name, True, "it was mounted again", changes)
+
+
+def _mount(name: str, volume: str, servers: list[str], wait: int) -> None:
+    """Mount a volume, and wait until that is possible. Raises TimeoutError."""
 
     def obstacle() -> str:
         if not any(__salt__["gluster.listens"](server) for server in servers):
@@ -259,7 +365,6 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
         return f"{found['fault']}; {advice}" if found["fault"] else advice
 
     waiting.clear(obstacle, wait, f"volume {volume} to be mountable")
-    return state.result(name, True, "it was mounted", changes)
 
 
 def _restricted(name: str, found: dict[str, str]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 # The shared directory of the app hosts: the volume, or a plain directory in a fleet without storage.
+{%- from "gluster/current.jinja" import client with context %}
 {%- set files = pillar.files %}
 include:
   - gluster.client
@@ -10,7 +11,9 @@ files-directory:
     - name: {{ files.mount }}
 
 {%- else %}
+  - common.turn
   - gluster.mountable
+  - gluster.tls
 
 files-fstab:
   mount.fstab_present:
@@ -37,4 +40,10 @@ files-mounted:
         - pkg: files-packages
         - file: files-units
         - mount: files-fstab
+        - gluster: gluster-secured
+
+files-current:
+  {{- client() }}
+    - require:
+        - gluster: files-mounted
 {%- endif %}

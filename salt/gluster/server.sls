@@ -1,4 +1,5 @@
 # A storage host: its bricks, its membership of the trusted pool, and the volumes over all bricks.
+{%- from "gluster/current.jinja" import daemon with context %}
 {%- set storage = pillar.storage %}
 include:
   - common.turn
@@ -20,6 +21,7 @@ gluster-volume:
             - replica: {{ volume.replica }}
             - bricks: {{ volume.bricks | json }}
             - options: {{ volume.options | json }}
+            - tls: {{ volume.tls | json }}
 {%- endfor %}
     - host: {{ storage.name }}
     - wait: {{ storage.wait }}
@@ -28,12 +30,6 @@ gluster-volume:
 
 # It does not require the volumes, whose own error already says what an operator must do.
 gluster-current:
-  gluster.current:
-    - name: glusterd
-    - volumes: {{ storage.volumes | map(attribute='name') | list | json }}
-    - hosts: {{ storage.peers | json }}
-    - files: [/etc/glusterfs/glusterd.vol]
-    - wait: {{ storage.wait }}
-    - turn: storage
+  {{- daemon() }}
     - require:
         - service: gluster-daemon

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command
+from salina.health.probes import command, processes
 
 WAIT = 10
 """Seconds for one answer."""
@@ -29,6 +29,8 @@ KEYS_ONLY = {
     "kbdinteractiveauthentication": "no",
 }
 """Settings of sshd, as `sshd -T` shows them."""
+GLUSTERD = 24007
+VOLUMES = Path("/var/lib/glusterd/vols")
 RESTRICTIONS = ("nosuid", "nodev", "noexec")
 NAMES = {
     "TLS Web Server Authentication": "serverAuth",
@@ -189,6 +191,43 @@ def commit(checkout: str, wanted: str) -> Iterator[Seen]:
     yield Seen(checkout, found == wanted, found[:12])
 
 
+# Storage hosts
+
+
+def files(names: Mapping[str, Sequence[str]]) -> Iterator[Seen]:
+    """Look whether GlusterFS uses TLS, and takes the certificates of the right hosts only.
+
+    Args:
+        names: the hosts that may use each volume.
+    """
+    yield _encrypted("glusterd", GLUSTERD)
+    for _, line in processes():
+        if "glusterfsd" in line[0] and "--brick-port" in line:
+            name = line[line.index("--brick-name") + 1]
+            yield _encrypted(f"brick {name}", int(line[line.index("--brick-port") + 1]))
+    for volume, allowed in names.items():
+        info = (VOLUMES / volume / "info").read_text().splitlines()
+        options = dict(line.partition("=")[::2] for line in info)
+        found = options.get("auth.ssl-allow", "")
+        good = options.get("server.ssl") == options.get("client.ssl") == "on"
+        good = good and sorted(found.split(",")) == sorted(allowed)
+        yield Seen(
+            f"volume {volume}", good, f"for {found}" if found else "for hosts without a name"
+        )
+
+
+def _encrypted(what: str, port: int) -> Seen:
+    """Return whether a port of this host answers a TLS handshake."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it only asks
+    with socket.create_connection(("localhost", port), WAIT) as plain:
+        try:
+            with context.wrap_socket(plain) as secure:
+                return Seen(what, True, str(secure.version()))
+        except OSError:
+            return Seen(what, False, "without TLS; see orch.storage_tls in docs/operations.md")
+
+
 # etcd
 
 
@@ -288,6 +327,7 @@ LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     for look in (
         *(kernel, updates, sshd, certificates),
         *(mount, local, ports, logs, commit),
+        files,
         *(login, peers, edge, shown),
     )
 }
