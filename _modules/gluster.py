@@ -337,7 +337,7 @@ def restart_with_tls() -> None:
 
 
 def stop(volume: str) -> None:
-    """Stop a volume. All its clients lose it.
+    """Stop a volume. None of its clients can use it any more.
 
     Args:
         volume: its name.

@@ -1,5 +1,4 @@
 # The shared directory of the app hosts: the volume, or a plain directory in a fleet without storage.
-{%- from "gluster/current.jinja" import client with context %}
 {%- set files = pillar.files %}
 include:
   - gluster.client
@@ -43,7 +42,13 @@ files-mounted:
         - gluster: gluster-secured
 
 files-current:
-  {{- client() }}
+  gluster.client_current:
+    - name: {{ files.mount }}
+    - volume: {{ files.volume }}
+    - servers: {{ files.servers | json }}
+    - secrets: [/etc/salina/tls/files.crt, /etc/salina/tls/files.key]
+    - wait: {{ files.wait }}
+    - turn: app
     - require:
         - gluster: files-mounted
 {%- endif %}

@@ -1,5 +1,4 @@
 # A storage host: its bricks, its membership of the trusted pool, and the volumes over all bricks.
-{%- from "gluster/current.jinja" import daemon with context %}
 {%- set storage = pillar.storage %}
 include:
   - common.turn
@@ -30,6 +29,13 @@ gluster-volume:
 
 # It does not require the volumes, whose own error already says what an operator must do.
 gluster-current:
-  {{- daemon() }}
+  gluster.current:
+    - name: glusterd
+    - volumes: {{ storage.volumes | map(attribute='name') | list | json }}
+    - hosts: {{ storage.peers | json }}
+    - files: [/etc/glusterfs/glusterd.vol]
+    - secrets: [/etc/salina/tls/files.crt, /etc/salina/tls/files.key]
+    - wait: {{ storage.wait }}
+    - turn: storage
     - require:
         - service: gluster-daemon
