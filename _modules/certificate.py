@@ -27,8 +27,6 @@ __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 FOLDER = "/etc/salina/tls"
-WAITS = "waits"
-"""The suffix of an empty file beside a certificate that the daemons may not have read yet."""
 
 
 def key_faults(path: str, group: str) -> list[str]:
@@ -89,8 +87,7 @@ def faults(name: str, remaining: int | None = None, folder: str = FOLDER) -> lis
 
     Args:
         name: the name of one of this host's certificates, as the pillar `tls` has them.
-        remaining: the seconds for which it must still be valid; its `renew` in the pillar by
-            default.
+        remaining: the seconds for which it must still be valid; the pillar's `renew` by default.
         folder: the directory of the certificates, their keys and the CA's certificate.
 
     Returns:
@@ -104,7 +101,8 @@ def faults(name: str, remaining: int | None = None, folder: str = FOLDER) -> lis
         salt nas1 certificate.faults etcd
     """
     path = Path(folder, f"{name}.crt")
-    return _judge(path.read_bytes() if path.exists() else None, name, remaining, folder)
+    wait = _pillar()["renew"] if remaining is None else remaining
+    return _judge(path.read_bytes() if path.exists() else None, name, wait, folder)
 
 
 def request(name: str, wait: int = 60, folder: str = FOLDER) -> str:
@@ -144,8 +142,6 @@ def request(name: str, wait: int = 60, folder: str = FOLDER) -> str:
         waiting.clear(obstacle, wait, "a certificate from the master's CA")
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from error
-    if _wanted(name)["takeover"]:
-        Path(folder, f"{name}.{WAITS}").touch()
     file.put(Path(folder, f"{name}.crt"), pem)
     return certificate.serial(pem)
 
@@ -154,15 +150,14 @@ def renew() -> dict[str, str]:
     """Renew every certificate of this host that is due, and have its readers reload.
 
     A timer calls this on each host (salt/tls). A daemon that reads its certificate for each
-    connection needs no reload. One that reads it only when it starts has an SLS, which restarts it
-    in the turn of the host. An apply does the rest: it makes keys, and restarts for them.
+    connection needs no reload. An apply does the rest: it makes keys, and restarts for them.
 
     Returns:
         The name of each renewed certificate, with its new serial number.
 
     Raises:
-        CommandExecutionError: a certificate could not be renewed, or a reader did not reload or
-            restart. The other certificates are renewed all the same.
+        CommandExecutionError: a certificate could not be renewed, or a reader did not reload. The
+            other certificates are renewed all the same.
 
     CLI Example:
         salt nas1 certificate.renew
@@ -183,41 +178,20 @@ def renew() -> dict[str, str]:
             commands.systemctl(__salt__, "reload", unit)
         except CommandExecutionError as error:
             failed.append(str(error))
-    for wanted in _pillar()["certificates"]:
-        mark = Path(FOLDER, f"{wanted['name']}.{WAITS}")
-        if wanted["takeover"] and mark.exists():
-            refused = _refusals(__salt__["state.apply"](wanted["takeover"], queue=True))
-            failed += refused
-            if not refused:
-                mark.unlink()
     if failed:
         raise CommandExecutionError("; ".join(failed))
     return renewed
 
 
-def _refusals(states: Any) -> list[str]:
-    """Return why an SLS failed, from what `state.apply` returns."""
-    if not isinstance(states, dict):
-        return [str(states)]
-    return [str(one["comment"]) for one in states.values() if one["result"] is False]
-
-
-def _wanted(name: str) -> dict[str, Any]:
-    """Return what the pillar says about a certificate."""
-    for one in _pillar()["certificates"]:
-        if one["name"] == name:
-            return dict(one)
-    raise CommandExecutionError(f"{name} is not a certificate of this host")
-
-
-def _judge(found: bytes | None, name: str, remaining: int | None, folder: str) -> list[str]:
-    wanted = _wanted(name)
+def _judge(found: bytes | None, name: str, remaining: int, folder: str) -> list[str]:
+    wanted = [one for one in _pillar()["certificates"] if one["name"] == name]
+    if not wanted:
+        raise CommandExecutionError(f"{name} is not a certificate of this host")
     try:
-        files = (f"{name}.key", f"{wanted['authority']}.crt")
+        files = (f"{name}.key", f"{wanted[0]['authority']}.crt")
         own, authority = (Path(folder, file).read_bytes() for file in files)
-        left = wanted["renew"] if remaining is None else remaining
         now = datetime.now(UTC)
-        return list(certificate.faults(found, own, authority, wanted, now, left))
+        return list(certificate.faults(found, own, authority, wanted[0], now, remaining))
     except (OSError, ValueError) as error:
         raise CommandExecutionError(f"the certificate {name} cannot be checked: {error}") from error
 

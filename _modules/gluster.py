@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import commands
 from salina.common import wait as waiting
-from salina.health import probes
 from salina.storage import gluster
 from salina.storage.gluster import GlusterError, Peer, Volume
 
@@ -297,14 +295,16 @@ def speaks_tls(peer: str) -> bool | None:
 
 
 def formed() -> bool:
-    """Return whether this host's glusterd knows peers or volumes.
+    """Return whether GlusterFS is in use on this host.
 
     Returns:
-        False on a bare host.
+        Whether glusterd knows peers or volumes, or a volume is mounted. False on a bare host.
 
     CLI Example:
         salt nas1 gluster.formed
     """
+    if " fuse.glusterfs " in Path("/proc/mounts").read_text():
+        return True
     return any(path.is_dir() and any(path.iterdir()) for path in map(DIRECTORY.joinpath, FORMED))
 
 
@@ -530,47 +530,6 @@ def mount(path: str) -> str:
         _run("systemctl", "start", AGAIN)
     _run("systemctl", "start", "--no-block", unit)
     return unit
-
-
-def client_unread(path: str, files: list[str]) -> list[str]:
-    """Return the files that were written after the client of a mounted volume has started.
-
-    Args:
-        path: a directory such as /mnt/nas.
-        files: the files that the client reads when it starts.
-
-    Returns:
-        The newer files; none if no client runs.
-
-    CLI Example:
-        salt s1 gluster.client_unread /mnt/nas '[/etc/salina/tls/files.crt]'
-    """
-    ages = [
-        probes.age_of(process)
-        for process, line in probes.processes()
-        if "glusterfs" in line[0] and line[-1] == path
-    ]
-    if not ages:
-        return []
-    begun = time.time() - min(ages)
-    return [file for file in files if os.path.exists(file) and os.stat(file).st_mtime > begun]
-
-
-def detach(path: str) -> None:
-    """Unmount a volume without its systemd unit, so that the application keeps running.
-
-    A process that has a file open there keeps it, and the client ends when the last one is closed.
-
-    Args:
-        path: a directory such as /mnt/nas.
-
-    Raises:
-        CommandExecutionError: the kernel refused.
-
-    CLI Example:
-        salt s1 gluster.detach /mnt/nas
-    """
-    _run("umount", "--lazy", path)
 
 
 def restrict(path: str) -> None:

@@ -229,7 +229,6 @@ def current(
     files: list[str],
     wait: int,
     turn: str | None = None,
-    secrets: list[str] | None = None,
 ) -> dict[str, Any]:
     """Ensure that GlusterFS runs the program and has read the files that are on the disk.
 
@@ -244,7 +243,6 @@ def current(
         files: the files that the service reads only at its start.
         wait: seconds to wait for the others, before the restart and after it.
         turn: the role whose hosts take turns for this.
-        secrets: further such files, which it reads only with TLS: the certificate and the key.
 
     Returns:
         The state's result. It fails if the host gets no turn, or the others are not ready in time.
@@ -252,8 +250,7 @@ def current(
     CLI Example:
         See salt/gluster/server.sls.
     """
-    read = [*files, *(secrets or [] if __salt__["gluster.tls"]() else [])]
-    old = [*prediction.unread(__salt__, name, read), *__salt__["daemon.replaced"](name)]
+    old = [*prediction.unread(__salt__, name, files), *__salt__["daemon.replaced"](name)]
     if not old:
         return state.result(name, True, f"{name} has read its files and runs the right program")
     if __opts__["test"]:
@@ -311,48 +308,6 @@ def mounted(name: str, volume: str, servers: list[str], wait: int) -> dict[str, 
     changes = {name: {"old": found["fault"] or None, "new": volume}}
     if __opts__["test"]:
         return state.result(name, None, "it would be mounted", changes)
-    _mount(name, volume, servers, wait)
-    return state.result(name, True, "it was mounted", changes)
-
-
-@state.fails_plainly
-def client_current(
-    name: str, volume: str, servers: list[str], secrets: list[str], wait: int, turn: str
-) -> dict[str, Any]:
-    """Ensure that the client of a mounted volume has read the certificate that is on the disk.
-
-    The volume is mounted again, with a new client, in the turn of this host. The application keeps
-    running: it gets no requests meanwhile, and a file that is still open stays with the old client.
-
-    Args:
-        name: the directory.
-        volume: the volume's name.
-        servers: the storage hosts.
-        secrets: the files that a client with TLS reads only when it starts.
-        wait: seconds to wait for the storage hosts.
-        turn: the role whose hosts take turns for this.
-
-    Returns:
-        The state's result. It fails if the host gets no turn, or the volume cannot be mounted.
-
-    CLI Example:
-        See salt/gluster/mount.sls.
-    """
-    found = __salt__["gluster.client_unread"](name, secrets) if __salt__["gluster.tls"]() else []
-    if not found:
-        return state.result(name, True, "its client has read the certificate")
-    changes = {prediction.RESTART: f"the client of {name}", "read": found}
-    if __opts__["test"]:
-        turns = {prediction.TURN: turn} if __salt__["turn.needed"](turn) else {}
-        return state.result(name, None, "it would be mounted again", changes | turns)
-    __salt__["turn.take"](turn, f"{name} has to be mounted again")
-    __salt__["gluster.detach"](name)
-    _mount(name, volume, servers, wait)
-    return state.result(name, True, "it was mounted again", changes)
-
-
-def _mount(name: str, volume: str, servers: list[str], wait: int) -> None:
-    """Mount a volume, and wait until that is possible. Raises TimeoutError."""
 
     def obstacle() -> str:
         if not any(__salt__["gluster.listens"](server) for server in servers):
@@ -365,6 +320,7 @@ def _mount(name: str, volume: str, servers: list[str], wait: int) -> None:
         return f"{found['fault']}; {advice}" if found["fault"] else advice
 
     waiting.clear(obstacle, wait, f"volume {volume} to be mountable")
+    return state.result(name, True, "it was mounted", changes)
 
 
 def _restricted(name: str, found: dict[str, str]) -> dict[str, Any]:

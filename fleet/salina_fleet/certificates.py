@@ -7,7 +7,7 @@ from typing import Any
 
 from salina_fleet import secrets
 from salina_fleet.fleet import Fleet
-from salina_fleet.model.tls import RESTARTED, TlsSettings
+from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.role import Certificate, MasterData, Pillar
 from salina_fleet.roles import ROLES
@@ -34,14 +34,10 @@ KEYS = {
         "The operator's own certificate and its key (`certificate`, `key`, both PEM), null for "
         "those of the CA."
     ),
-    "tls.every": "The seconds between two looks at the certificates.",
     "tls.certificates[].authority": "The CA that signs it: the name of the CA's file.",
     "tls.certificates[].group": "The group that may read its key besides root.",
-    "tls.certificates[].renew": "The seconds before its end at which it is renewed.",
-    "tls.certificates[].takeover": (
-        "The SLS that restarts the daemons that read it only when they start, in the turn of the "
-        "host; null for none."
-    ),
+    "tls.renew": "The seconds before its end at which a certificate is renewed.",
+    "tls.every": "The seconds between two looks at the certificates.",
 }
 """The meanings of the keys of the section, for docs/pillar.md."""
 
@@ -73,11 +69,10 @@ def pillar(data: MasterData, host: Host) -> Pillar:
                 "pair": pair(data.secrets, one.name) if one.own else None,
                 "authority": one.authority,
                 "group": "root" if one.by_root else group,
-                "renew": int(seconds(_times(one, settings)[1])),
-                "takeover": one.takeover,
             }
             for one in own
         ],
+        "renew": int(seconds(settings.renew)),
         "every": settings.every,
     }
 
@@ -120,7 +115,7 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
         known = ", ".join(found) or "it has none"
         raise ValueError(f"{name} is not a certificate of {host.id}; choose one of: {known}")
     wanted = found[name]
-    end = now + timedelta(seconds=seconds(_times(wanted, fleet.settings[TlsSettings])[0]))
+    end = now + timedelta(seconds=seconds(fleet.settings[TlsSettings].lifetime))
     common_name = _common_name(wanted, host)
     return {
         **({"CN": common_name} if common_name else {}),
@@ -133,11 +128,6 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
         "not_before": format(now - EARLIER, TIME),
         "not_after": format(end, TIME),
     }
-
-
-def _times(certificate: Certificate, settings: TlsSettings) -> tuple[str, str]:
-    """Return for how long a certificate is valid, and how long before its end it is renewed."""
-    return RESTARTED if certificate.takeover else (settings.lifetime, settings.renew)
 
 
 def _common_name(certificate: Certificate, host: Host) -> str:

@@ -67,9 +67,7 @@ class Certificate(NamedTuple):
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
     among them. `own`: whether the operator has given it, with its key, instead of the CA.
     `authority`: the CA that signs it, of `secrets.AUTHORITIES`. `by_root`: whether only root reads
-    its key, whatever the host's other daemons are. `takeover`: the SLS that restarts the daemons
-    that read it only when they start, in the turn of the host. Such a certificate is valid for a
-    year.
+    its key, whatever the host's other daemons are.
     """
 
     name: str
@@ -80,7 +78,6 @@ class Certificate(NamedTuple):
     own: bool = False
     authority: str = "ca"
     by_root: bool = False
-    takeover: str | None = None
 
 
 class Check(NamedTuple):

@@ -10,7 +10,6 @@ files-directory:
     - name: {{ files.mount }}
 
 {%- else %}
-  - common.turn
   - gluster.mountable
   - gluster.tls
 
@@ -40,15 +39,4 @@ files-mounted:
         - file: files-units
         - mount: files-fstab
         - gluster: gluster-secured
-
-files-current:
-  gluster.client_current:
-    - name: {{ files.mount }}
-    - volume: {{ files.volume }}
-    - servers: {{ files.servers | json }}
-    - secrets: [/etc/salina/tls/files.crt, /etc/salina/tls/files.key]
-    - wait: {{ files.wait }}
-    - turn: app
-    - require:
-        - gluster: files-mounted
 {%- endif %}

@@ -34,7 +34,6 @@ gluster-current:
     - volumes: {{ storage.volumes | map(attribute='name') | list | json }}
     - hosts: {{ storage.peers | json }}
     - files: [/etc/glusterfs/glusterd.vol]
-    - secrets: [/etc/salina/tls/files.crt, /etc/salina/tls/files.key]
     - wait: {{ storage.wait }}
     - turn: storage
     - require:

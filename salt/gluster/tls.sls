@@ -1,5 +1,5 @@
-# Whether GlusterFS uses TLS on this host, and the certificate by which it knows the host. Every one of its
-# processes reads the files of /usr/lib/ssl when it starts.
+# Whether GlusterFS uses TLS on this host, and the certificate by which it knows the host. Its processes read
+# the files of /usr/lib/ssl for each connection, so nothing restarts for a renewed certificate.
 {%- if pillar.storage is defined %}
 {%- set wanted, hosts, wait = pillar.storage.tls, pillar.storage.peers, 0 %}
 {%- else %}

@@ -19,7 +19,7 @@ PARTS = sorted(
         if any(sign in path.read_text() for sign in TAKEN)
     }
 )
-HOSTS = {"patroni": "bbdd1", "etcd": "nas1", "gluster.server": "nas1", "gluster.renewal": "nas1"}
+HOSTS = {"patroni": "bbdd1", "etcd": "nas1", "gluster": "nas1"}
 """The hosts of the parts that an app host does not have."""
 
 
@@ -29,7 +29,7 @@ def test_every_sign_is_found() -> None:
     """
     assert set(PARTS) >= {
         *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service"),
-        *("etcd", "gluster.server", "gluster.mount", "gluster.renewal"),
+        *("etcd", "gluster.server"),
     }
 
 
@@ -43,6 +43,6 @@ def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_
     kind = sls.partition(".")[0]
     if kind in ("node", "odoo") and not application.startswith({"node": "sample"}.get(kind, kind)):
         pytest.skip("a part of the other kind of application")
-    host = HOSTS.get(sls, HOSTS.get(kind, "s1"))
+    host = HOSTS.get(kind, "s1")
     minion = Minion(host, fleets.pillar(host, application=application), tmp_path)
     assert [chunk["__id__"] for chunk in minion.apply(sls)][-1] == "turn-ended"

@@ -45,7 +45,6 @@ class Pretended:
         self.tls = False
         self.formed = False
         self.speaking: dict[str, bool] = {}
-        self.unread: list[str] = []
         self.runs_already = True  # the service
         self.obstacles: list[str] = []  # before a restart and after it
 
@@ -134,8 +133,6 @@ class Pretended:
             "gluster.formed": lambda: self.formed,
             "gluster.speaks_tls": lambda peer: self.speaking.get(peer),
             "gluster.secure": lambda: self._do("secure"),
-            "gluster.client_unread": lambda path, files: self.unread,
-            "gluster.detach": lambda path: self._do("detach", path),
             "gluster.listens": lambda peer: peer in self.listening,
             "gluster.probe": self.probe,
             "gluster.create": self.create,
@@ -556,37 +553,8 @@ def test_x1_a_changed_name_is_put_back(gluster: Pretended) -> None:
     )
 
 
-CERTIFICATE = "/etc/salina/tls/files.crt"
-
-
-def remounted(gluster: Pretended, test: bool = False, wait: int = 5) -> Any:
-    given = {"servers": HOSTS, "secrets": [CERTIFICATE], "wait": wait, "turn": "app"}
-    return apply(gluster, "client_current", "/mnt/nas", "nas", test=test, **given)
-
-
-def test_x6_a_client_with_an_older_certificate_is_replaced_in_its_turn(gluster: Pretended) -> None:
-    """X6, S12, K3: The volume is mounted again, and the application keeps running."""
-    gluster.tls, gluster.unread = True, [CERTIFICATE]
-    predicted = remounted(gluster, test=True)
-    assert predicted["result"] is None and predicted["changes"]["turn"] == "app"
-    assert gluster.calls == []
-    gluster.mount = NOTHING
-    assert remounted(gluster)["result"] is True
-    taken = ("take", "app", "/mnt/nas has to be mounted again")
-    assert gluster.calls == [taken, ("detach", "/mnt/nas"), ("mount", "/mnt/nas")]
-
-
-@pytest.mark.parametrize("pretended", [{"tls": True}, {"unread": [CERTIFICATE]}])
-def test_x6_a_current_client_is_left_alone(gluster: Pretended, pretended: dict[str, Any]) -> None:
-    """K1: Also one without TLS, which reads no certificate."""
-    vars(gluster).update(pretended)
-    assert outcome(remounted(gluster)) == (True, {})
-    assert gluster.calls == []
-
-
 # The mount
 
-NOTHING = {"source": "", "type": "", "options": "", "fault": ""}
 OPEN = "rw,relatime,user_id=0"
 CLOSED = f"{OPEN},nosuid,nodev,noexec"
 HERE = {"source": "nas1:/nas", "type": "fuse.glusterfs", "options": CLOSED, "fault": ""}

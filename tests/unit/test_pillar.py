@@ -212,7 +212,6 @@ def test_x1_a_certificate_for_the_files_is_good_for_nothing_else() -> None:
         for one in tls["certificates"]:
             files = one["name"] == "files"
             assert one["authority"] == ("files-ca" if files else "ca")
-            assert one["takeover"] == ("gluster.renewal" if files else None)
             assert not files or one["group"] == "root"
         assert [one["name"] for one in tls["authorities"]] == (
             ["files-ca"] if any(one["name"] == "files" for one in tls["certificates"]) else []
@@ -325,8 +324,7 @@ def test_certificate(name: str, host: str) -> None:
         assert policy["basicConstraints"] == "critical, CA:false"
         assert (policy["not_before"], policy["not_after"]) == (
             "2026-11-28 11:55:00",
-            # GlusterFS has to restart for it
-            "2027-11-28 12:00:00" if one["name"] == "files" else "2027-02-26 12:00:00",
+            "2027-02-26 12:00:00",
         )
     with pytest.raises(ValueError, match=f"ca is not a certificate of {host}; choose one of: "):
         signing_policy(fleet, fleet.hosts[host], "ca", NOW)

@@ -36,7 +36,6 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "daemon.upgraded": ("nginx",),
     "database.present": ("roles", 0),
     "gluster.brick": ("nas1:/nas", "nas"),
-    "gluster.client_current": ("/mnt/nas", "nas", HOSTS, [], 0, "app"),
     "gluster.current": ("glusterd", ["nas"], HOSTS, [], 0),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
     "gluster.peers": ("pool", "nas1", HOSTS, 0),

@@ -46,8 +46,6 @@ DIRECTORIES = ("/", "/tmp", "/var")
 """A directory of each file system that a host needs."""
 FREE = 200 * 2**20
 """Bytes that each of these file systems must have free."""
-LATE = 2 * 86_400.0
-"""Seconds after which the daemons of a renewed certificate must have restarted for it."""
 STANDBY = ("sync_standby", "quorum_standby")
 """Patroni's roles of a replica that has every commit."""
 PROC = Path("/proc")
@@ -269,12 +267,7 @@ def certificates(names: Mapping[str, str], least: int) -> Iterator[Check]:
     for name, advice in names.items():
         shown = command("openssl", "x509", "-noout", "-enddate", "-in", f"{TLS}/{name}.crt")
         end = shown.strip().removeprefix("notAfter=")
-        judged = expiry(f"certificate {name}", end, least, time.time(), advice)
-        mark = Path(TLS, f"{name}.waits")  # _modules/certificate.py
-        if judged[1] and mark.exists() and time.time() - mark.stat().st_mtime > LATE:
-            yield judged[0], False, f"renewed, but its daemons use the older one; {advice}"
-        else:
-            yield judged
+        yield expiry(f"certificate {name}", end, least, time.time(), advice)
 
 
 def served(address: str, port: int, domain: str, certificate: str, own: bool) -> Iterator[Check]:

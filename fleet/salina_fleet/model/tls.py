@@ -14,9 +14,6 @@ LONG, LONG_WORDS = r"[0-9]{1,5}[mhd]", "a duration such as 90d, 12h or 30m"
 SHORTEST, LONGEST = 120.0, 825 * 86_400.0
 """Seconds that a certificate may be valid; browsers accept no longer time."""
 
-RESTARTED = ("365d", "90d")
-"""The lifetime and the time for a renewal of a certificate whose daemons restart to read it."""
-
 
 @dataclass(frozen=True)
 class TlsSettings(Tuning):

@@ -32,7 +32,6 @@ GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
 CERTIFICATE = "files"
 """The name of the certificate with which GlusterFS knows a host."""
-TAKEOVER = "gluster.renewal"
 
 KEYS = {
     "storage": "GlusterFS on a storage host.",
@@ -226,7 +225,6 @@ def certificate(*uses: str) -> Certificate:
         uses,
         authority=secrets.FILES_CA,
         by_root=True,
-        takeover=TAKEOVER,
     )
 
 
