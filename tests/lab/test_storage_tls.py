@@ -273,7 +273,7 @@ def test_x6_glusterfs_takes_a_renewed_certificate_without_a_restart() -> None:
 
 
 def seen(row: str) -> list[str]:
-    """What verify.security shows of a row that is not good."""
+    """The findings of verify.security about a row that are not good."""
     told = json.loads(salt_run("verify.security").stdout)["rows"][row]["seen"]
     return [f"{one['host']} {one['what']}" for one in told if not one["good"]]
 
