@@ -308,14 +308,20 @@ def formed() -> bool:
     return any(path.is_dir() and any(path.iterdir()) for path in map(DIRECTORY.joinpath, FORMED))
 
 
-def secure() -> None:
-    """Have every process of GlusterFS on this host use TLS from its next start on.
+def secure(tls: bool = True) -> None:
+    """Have every process of GlusterFS on this host use TLS, or none, from its next start on.
+
+    Args:
+        tls: whether they use it.
 
     CLI Example:
         salt nas1 gluster.secure
     """
-    SECURE.parent.mkdir(parents=True, exist_ok=True)
-    SECURE.touch()
+    if tls:
+        SECURE.parent.mkdir(parents=True, exist_ok=True)
+        SECURE.touch()
+    else:
+        SECURE.unlink(missing_ok=True)
 
 
 def restart_with_tls() -> None:

@@ -19,6 +19,8 @@ from salina.storage.gluster import Peer, Volume
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
+NONE = "the settings want no TLS"
+
 
 @state.fails_plainly
 def brick(name: str, volume: str) -> dict[str, Any]:
@@ -46,7 +48,8 @@ def secured(name: str, hosts: list[str], wanted: bool, wait: int = 0) -> dict[st
     """Ensure that the GlusterFS of this host uses TLS, unless its pool was formed without it.
 
     A process of GlusterFS with TLS cannot talk to one without it. So this state never moves a pool:
-    it decides only about a bare host, which must do as the storage hosts do that run already.
+    it decides only about a host that is in none. It must do as the storage hosts do that run
+    already, and the first one of them decides by the settings.
 
     Args:
         name: this host's name.
@@ -62,16 +65,14 @@ def secured(name: str, hosts: list[str], wanted: bool, wait: int = 0) -> dict[st
     CLI Example:
         See salt/gluster/tls.sls.
     """
-    if __salt__["gluster.tls"]():
-        fault = "" if wanted else "the pool uses TLS, and nothing leads back"
-        advice = "set `tls: true` in pillar/settings/storage.yaml"
-        return state.result(name, wanted, f"{fault}; {advice}" if fault else "it uses TLS")
-    if not wanted:
-        return state.result(name, True, "the settings want no TLS")
+    uses = bool(__salt__["gluster.tls"]())
+    lasting = "the pool uses TLS, and nothing leads back; set `tls: true` in "
+    lasting += "pillar/settings/storage.yaml"
     if __salt__["gluster.formed"]():
-        return state.result(name, True, f"the pool was formed {gluster.PLAIN}")
+        if uses:
+            return state.result(name, wanted, "it uses TLS" if wanted else lasting)
+        return state.result(name, True, f"the pool was formed {gluster.PLAIN}" if wanted else NONE)
     others = [host for host in hosts if host != name]
-    changes = {"tls": {"old": False, "new": True}}
     speak: list[bool] = []
 
     def obstacle() -> str:
@@ -79,18 +80,23 @@ def secured(name: str, hosts: list[str], wanted: bool, wait: int = 0) -> dict[st
         speak[:] = [answer for answer in answers if answer is not None]
         return "" if speak else f"none of {', '.join(others)} answers on port 24007"
 
-    if wait and not __opts__["test"]:
+    if wait and wanted and not uses and not __opts__["test"]:
         waiting.clear(obstacle, wait, "a storage host, which knows whether the pool uses TLS")
     else:
         obstacle()
-    if not all(speak):
-        return state.result(name, True, f"the pool was formed {gluster.PLAIN}")
+    if speak and all(speak) and not wanted:
+        return state.result(name, False, lasting)
+    must = all(speak) and wanted
+    comment = "it uses TLS" if must else f"the pool was formed {gluster.PLAIN}" if wanted else NONE
+    if uses == must:
+        return state.result(name, True, comment)
+    changes = {"tls": {"old": uses, "new": must}}
     if __opts__["test"]:
-        return state.result(name, None, "GlusterFS would use TLS", changes)
-    __salt__["gluster.secure"]()
+        return state.result(name, None, f"it would {'' if must else 'not '}use TLS", changes)
+    __salt__["gluster.secure"](must)
     if __salt__["service.status"]("glusterd"):  # without peers and volumes, so nobody uses it
         commands.systemctl(__salt__, "restart", "glusterd")
-    return state.result(name, True, "GlusterFS uses TLS", changes)
+    return state.result(name, True, comment, changes)
 
 
 @state.fails_plainly

@@ -6,6 +6,7 @@
 {%- set wanted, hosts, wait = pillar.files.tls, pillar.files.servers, pillar.files.wait %}
 {%- endif %}
 include:
+  - common.hosts
   - tls
 {%- if wanted %}
 
@@ -29,7 +30,8 @@ gluster-secured:
     - hosts: {{ hosts | json }}
     - wanted: {{ wanted }}
     - wait: {{ wait }}
-{%- if wanted %}
     - require:
+        - file: hosts-file
+{%- if wanted %}
         - file: gluster-certificate
 {%- endif %}

@@ -306,7 +306,7 @@ def move() -> None:
 
 @pytest.fixture
 def without_tls() -> Iterator[None]:
-    """The fleet without TLS, and with it again whatever happens."""
+    """The fleet without TLS, and with TLS again whatever happens."""
     whole()
     connected()
     try:

@@ -132,7 +132,7 @@ class Pretended:
             "gluster.tls": lambda: self.tls,
             "gluster.formed": lambda: self.formed,
             "gluster.speaks_tls": lambda peer: self.speaking.get(peer),
-            "gluster.secure": lambda: self._do("secure"),
+            "gluster.secure": lambda tls: self._do("secure", tls),
             "gluster.listens": lambda peer: peer in self.listening,
             "gluster.probe": self.probe,
             "gluster.create": self.create,
@@ -474,13 +474,13 @@ def test_x1_a_bare_host_uses_tls_from_its_first_start_on(
     assert outcome(secured(gluster, test=True)) == (None, USES)
     assert gluster.calls == []
     assert outcome(secured(gluster)) == (True, USES)
-    assert gluster.calls == [("secure",)]
+    assert gluster.calls == [("secure", True)]
 
 
 def test_x1_a_daemon_that_nobody_uses_starts_again_with_tls(gluster: Pretended) -> None:
     """X1, K2: An earlier apply had started it, and was killed."""
     assert outcome(secured(gluster)) == (True, USES)
-    assert gluster.calls == [("secure",), ("restart", "glusterd")]
+    assert gluster.calls == [("secure", True), ("restart", "glusterd")]
 
 
 @pytest.mark.parametrize(
@@ -497,6 +497,22 @@ def test_a_pool_without_tls_stays_as_it_is(
     assert gluster.calls == []
 
 
+def test_a_bare_host_corrects_its_decision(gluster: Pretended) -> None:
+    """K2, K3: It had begun with TLS while no other host answered, and the pool has none."""
+    gluster.tls, gluster.speaking = True, {"nas2": False}
+    changes = {"tls": {"old": True, "new": False}}
+    assert outcome(secured(gluster, test=True)) == (None, changes)
+    assert outcome(secured(gluster)) == (True, changes)
+    assert gluster.calls == [("secure", False), ("restart", "glusterd")]
+
+
+def test_a_bare_host_with_tls_does_not_wait(gluster: Pretended) -> None:
+    """K1: Such as an app host whose volume is not mounted, while all storage hosts are down."""
+    gluster.tls = True
+    assert outcome(secured(gluster, "s1", wait=5)) == (True, {})
+    assert gluster.calls == []
+
+
 def test_an_app_host_does_as_the_storage_hosts(gluster: Pretended) -> None:
     """X1: It waits until one of them answers."""
     assert failure(secured(gluster, "s1", wait=1)) == (
@@ -510,13 +526,16 @@ def test_an_app_host_does_as_the_storage_hosts(gluster: Pretended) -> None:
 @pytest.mark.parametrize("test", [False, True])
 def test_nothing_leads_back_from_tls(gluster: Pretended, test: bool) -> None:
     """K5: A host with TLS keeps it; the settings must agree."""
-    gluster.tls = True
+    gluster.tls = gluster.formed = True
     assert outcome(secured(gluster, test=test)) == (True, {})
-    assert failure(secured(gluster, test=test, wanted=False)) == (
+    told = (
         "the pool uses TLS, and nothing leads back; set `tls: true` in pillar/settings/storage.yaml"
     )
-    gluster.tls = False
+    assert failure(secured(gluster, test=test, wanted=False)) == told
+    gluster.tls = gluster.formed = False
     assert outcome(secured(gluster, test=test, wanted=False)) == (True, {})
+    gluster.speaking = {"nas2": True}
+    assert failure(secured(gluster, test=test, wanted=False)) == told
     assert gluster.calls == []
 
 
