@@ -188,7 +188,8 @@ def _judge(found: bytes | None, name: str, remaining: int, folder: str) -> list[
     if not wanted:
         raise CommandExecutionError(f"{name} is not a certificate of this host")
     try:
-        own, authority = (Path(folder, file).read_bytes() for file in (f"{name}.key", "ca.crt"))
+        files = (f"{name}.key", f"{wanted[0]['authority']}.crt")
+        own, authority = (Path(folder, file).read_bytes() for file in files)
         now = datetime.now(UTC)
         return list(certificate.faults(found, own, authority, wanted[0], now, remaining))
     except (OSError, ValueError) as error:

@@ -35,6 +35,7 @@ APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glo
 TREE = "0" * 64
 COMMIT = "c0ffee" + "0" * 34
 PUBLIC = "ca.crt"
+PUBLIC_OF_FILES = "files-ca.crt"
 """Kept with the secrets, but for everyone to read."""
 
 

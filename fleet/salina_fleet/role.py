@@ -66,6 +66,8 @@ class Certificate(NamedTuple):
     CLIENT. `common_name`: None stands for the host's id, "" for none. `readers`: the units that
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
     among them. `own`: whether the operator has given it, with its key, instead of the CA.
+    `authority`: the CA that signs it, of `secrets.AUTHORITIES`. `by_root`: whether only root reads
+    its key, whatever the host's other daemons are.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Certificate(NamedTuple):
     readers: tuple[str, ...] = ()
     common_name: str | None = None
     own: bool = False
+    authority: str = "ca"
+    by_root: bool = False
 
 
 class Check(NamedTuple):

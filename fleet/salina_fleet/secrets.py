@@ -19,12 +19,21 @@ from typing import Protocol
 FOLDER = "secrets"
 CA_KEY = "ca.key"
 CA_CERT = "ca.crt"
+CA = "ca"
+FILES_CA = "files-ca"
+"""The fleet's CA, and the CA of the certificates with which GlusterFS knows its hosts.
+
+GlusterFS takes every certificate of the CA that it is given, and etcd does as well. So neither of
+them gets the other's (decision 43).
+"""
 DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
 """The passwords of the database hosts, by what they open."""
 ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
 """The passwords of etcd's users."""
 APPLICATION = ("database", "admin", "login")
 """The purposes for which each application has a password of its own."""
+AUTHORITIES = {CA: "Salina CA", FILES_CA: "Salina files CA"}
+"""Each CA, and the beginning of its name."""
 
 
 class SecretsError(Exception):
@@ -34,6 +43,11 @@ class SecretsError(Exception):
 def own(application: str, purpose: str) -> str:
     """Return the name of an application's own password: app-crm-login."""
     return f"app-{application}-{purpose}"
+
+
+def authority(name: str) -> tuple[str, str]:
+    """Return the names of a CA's key and certificate: ca.key and ca.crt."""
+    return f"{name}.key", f"{name}.crt"
 
 
 def passwords(applications: Iterable[str]) -> list[str]:
@@ -121,7 +135,7 @@ def open_store(state: str | Path) -> Store:
 def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]:
     """Make every secret that does not exist yet.
 
-    The first application gives the CA its name, which it keeps.
+    The first application gives each CA its name, which it keeps.
 
     Returns:
         The names of the new secrets, and never their values.
@@ -133,12 +147,15 @@ def create(store: Store, applications: Sequence[str], ca_days: int) -> list[str]
         if not store.has(name):
             store.put(name, secrets.token_urlsafe(24))
             made.append(name)
-    if not store.has(CA_KEY):
-        store.put(CA_KEY, new_key())
-        made.append(CA_KEY)
-    if not store.has(CA_CERT):
-        store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {applications[0]}", ca_days))
-        made.append(CA_CERT)
+    for name, title in AUTHORITIES.items():
+        key, certificate = authority(name)
+        if not store.has(key):
+            store.put(key, new_key())
+            made.append(key)
+        if not store.has(certificate):
+            title = f"{title} {applications[0]}"
+            store.put(certificate, self_signed(store.get(key), title, ca_days))
+            made.append(certificate)
     return made
 
 
@@ -147,7 +164,8 @@ def check(store: Store, applications: Iterable[str]) -> list[str]:
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
-    for name in (*passwords(applications), CA_KEY, CA_CERT):
+    pairs = [authority(name) for name in AUTHORITIES]
+    for name in (*passwords(applications), *(file for pair in pairs for file in pair)):
         try:
             store.get(name)
         except SecretsError as error:
@@ -155,9 +173,12 @@ def check(store: Store, applications: Iterable[str]) -> list[str]:
             continue
         if store.path(name).stat().st_mode & 0o077:
             faults.append(f"{store.path(name)}: other users may read it; its mode must be 0600")
-    if not faults and not _pair(store.get(CA_KEY), store.get(CA_CERT)):
-        both = "restore both from your copy"
-        faults.append(f"{store.path(CA_CERT)} does not belong to {CA_KEY}; {both}")
+    if not faults:
+        faults = [
+            f"{store.path(certificate)} does not belong to {key}; restore both from your copy"
+            for key, certificate in pairs
+            if not _pair(store.get(key), store.get(certificate))
+        ]
     return faults
 
 
@@ -170,7 +191,7 @@ def self_signed(key_pem: str, common_name: str, days: int) -> str:
 
     key = serialization.load_pem_private_key(key_pem.encode("ascii"), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SecretsError(f"{CA_KEY} is not an ECDSA key")
+        raise SecretsError(f"the key of {common_name} is not an ECDSA key")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     usage = x509.KeyUsage(

@@ -40,6 +40,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "clock.kept": ("chrony",),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
     "gluster.peers": ("pool", "nas1", HOSTS, 0),
+    "gluster.secured": ("nas1", HOSTS, True),
     "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),
     "node_environment.installed": ("/opt/node/staging", "/store", "/lock", "/node", "/npm", ["ci"]),
     "node_environment.linked": ("/opt/node/production", "/opt/node/staging", "/store"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -189,6 +190,48 @@ def test_x9_sshd(says: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert only("sshd").good
     says(sshd=keys.replace("permitrootlogin no", "permitrootlogin without-password"))
     assert only("sshd") == Seen("sshd", False, "permitrootlogin without-password")
+
+
+INFO = "client.ssl=on\nserver.ssl=on\nauth.ssl-allow=nas1,s1\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "good", "words"),
+    [
+        (INFO, True, "for nas1,s1"),
+        (INFO.replace("nas1,s1", "nas1,s1,w1"), False, "for nas1,s1,w1"),
+        (INFO.replace("server.ssl=on", "server.ssl=off"), False, "for nas1,s1"),
+        ("status=1\n", False, "for hosts without a name"),
+    ],
+)
+def test_x1_a_volume_that_takes_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, info: str, good: bool, words: str
+) -> None:
+    """X1: The names are those of its application's hosts, on both sides of every connection."""
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "nas/info").write_text(info)
+    brick = ["/usr/sbin/glusterfsd", "--brick-name", "/nas", "--brick-port", "49200"]
+    asked: list[tuple[str, int]] = []
+
+    def encrypted(what: str, port: int) -> Seen:
+        asked.append((what, port))
+        return Seen(what, True, "TLSv1.3")
+
+    monkeypatch.setattr(evidence, "VOLUMES", tmp_path)
+    monkeypatch.setattr(evidence, "processes", lambda: iter([(1, ["init"]), (2, brick)]))
+    monkeypatch.setattr(evidence, "_encrypted", encrypted)
+    *daemons, volume = evidence.files({"nas": ["s1", "nas1"]})
+    assert asked == [("glusterd", 24007), ("brick /nas", 49200)]
+    assert all(seen.good for seen in daemons)
+    assert volume == Seen("volume nas", good, words)
+
+
+def test_x1_a_daemon_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X1: Only an answer in TLS counts."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        seen = evidence._encrypted("glusterd", server.getsockname()[1])
+    assert not seen.good and "orch.storage_tls" in seen.seen
 
 
 def test_x2_code_on_the_volume(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from salina.common import locks
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command, has_ipv6, timekeeping
+from salina.health.probes import command, has_ipv6, processes, timekeeping
 
 WAIT = 10
 """Seconds for one answer."""
@@ -31,6 +31,8 @@ KEYS_ONLY = {
     "kbdinteractiveauthentication": "no",
 }
 """Settings of sshd, as `sshd -T` shows them."""
+GLUSTERD = 24007
+VOLUMES = Path("/var/lib/glusterd/vols")
 RESTRICTIONS = ("nosuid", "nodev", "noexec")
 NAMES = {
     "TLS Web Server Authentication": "serverAuth",
@@ -245,6 +247,43 @@ def environment(path: str) -> Iterator[Seen]:
     yield Seen(path, not faults, "; ".join(faults) or "every file was compared with its hash")
 
 
+# Storage hosts
+
+
+def files(names: Mapping[str, Sequence[str]]) -> Iterator[Seen]:
+    """Look whether GlusterFS uses TLS, and takes the certificates of the right hosts only.
+
+    Args:
+        names: the hosts that may use each volume.
+    """
+    yield _encrypted("glusterd", GLUSTERD)
+    for _, line in processes():
+        if "glusterfsd" in line[0] and "--brick-port" in line:
+            name = line[line.index("--brick-name") + 1]
+            yield _encrypted(f"brick {name}", int(line[line.index("--brick-port") + 1]))
+    for volume, allowed in names.items():
+        info = (VOLUMES / volume / "info").read_text().splitlines()
+        options = dict(line.partition("=")[::2] for line in info)
+        found = options.get("auth.ssl-allow", "")
+        good = options.get("server.ssl") == options.get("client.ssl") == "on"
+        good = good and sorted(found.split(",")) == sorted(allowed)
+        yield Seen(
+            f"volume {volume}", good, f"for {found}" if found else "for hosts without a name"
+        )
+
+
+def _encrypted(what: str, port: int) -> Seen:
+    """Return whether a port of this host answers a TLS handshake."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it only asks
+    with socket.create_connection(("localhost", port), WAIT) as plain:
+        try:
+            with context.wrap_socket(plain) as secure:
+                return Seen(what, True, str(secure.version()))
+        except OSError:
+            return Seen(what, False, "without TLS; see orch.storage_tls in docs/operations.md")
+
+
 # etcd
 
 
@@ -344,6 +383,7 @@ LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     for look in (
         *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
         *(mount, local, ports, logs, commit, environment),
+        files,
         *(login, peers, edge, shown),
     )
 }

@@ -11,9 +11,11 @@ from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.role import (
+    CLIENT,
     LOOPBACK,
     RESERVED_BELOW,
     UNPRIVILEGED,
+    Certificate,
     Check,
     Look,
     MasterData,
@@ -49,6 +51,7 @@ KEYS = {
     "files.mount": "The directory at which the volume is mounted.",
     "files.volume": "The volume's name, null in a fleet without storage hosts.",
     "files.servers": "The storage hosts; the mount asks them in this order.",
+    "files.tls": "Whether this host mounts the volume with TLS if the storage hosts use it.",
     "files.options": "The options of the mount.",
     "files.wait": "The seconds that a state or a boot waits for the volume.",
     "database_route": (
@@ -251,6 +254,7 @@ class App(Role):
                 "mount": files.mount,
                 "volume": storage.volume(application, files) if servers else None,
                 "servers": servers,
+                "tls": bool(servers) and files.tls,
                 "options": gluster.mount_options(servers, storage.family(fleet)),
                 "wait": files.wait,
             },
@@ -309,6 +313,12 @@ class App(Role):
                 "settings": asdict(settings[AppSettings]),
             },
         }
+
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """The name by which the volume knows this host; a storage host has one already."""
+        peers = fleet.having("storage")
+        if peers and host not in peers and fleet.settings[StorageSettings].tls:
+            yield storage.certificate(CLIENT)
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """The application finds the primary on loopback, whichever host it is."""
