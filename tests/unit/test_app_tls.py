@@ -18,6 +18,8 @@ import pytest
 from salina.balancer import app_hosts, haproxy
 from salina.common import https, wait
 from salina.common.https import Identity
+from salina.verify import evidence
+from salina.verify.evidence import Seen
 from tests import fleets, nginx
 from tests.authority import Authority
 from tests.backend import Application
@@ -390,3 +392,29 @@ def test_x7_the_balancers_module_asks_with_its_own_certificate(
     pillar["balancer"]["older_port"] = behind.plain
     module = load("_modules/balancer.py", salt={}, pillar=pillar)
     assert module.without_tls() == ["s1"]
+
+
+# The evidence
+
+
+def test_x7_what_the_hosts_show(host: Any, balancer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X7: A client without a certificate, an open port without TLS, a server without TLS."""
+    behind: AppHost = host()
+    before: Balancer = balancer(behind)
+    monkeypatch.setattr(evidence, "TLS", str(behind.authority.folder))
+    asked = {"address": "127.0.0.1", "port": behind.port, "name": "s1"}
+    first, second = evidence.encrypted(**asked, plain=free_port())
+    assert first == Seen(f"port {behind.port} without a certificate", True, "HTTP 400")
+    assert (second.good, second.seen) == (True, "closed")
+    _, second = evidence.encrypted(**asked, plain=behind.plain)
+    assert (second.good, second.seen[:4]) == (False, "open")
+    assert len(list(evidence.encrypted(**asked, plain=None))) == 1
+    with pytest.raises(OSError, match="s2"):
+        list(evidence.encrypted(**asked | {"name": "s2"}, plain=None))
+    told = before.tell("show servers state")
+    monkeypatch.setattr(haproxy, "ask", lambda *_: told)
+    (seen,) = evidence.servers()
+    assert seen == Seen("requests to app hosts", True, "all in TLS")
+    told = told.replace(f" {behind.port} - 1 ", f" {behind.port} - 0 ", 1)
+    (seen,) = evidence.servers()
+    assert seen == Seen("requests to app hosts", False, "without TLS: s1")

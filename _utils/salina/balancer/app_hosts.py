@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from salina.common import https
 from salina.common.https import Identity
 
 CONNECT = 3.0
@@ -42,17 +42,7 @@ def status(
     """
     context = ssl.create_default_context(cafile=caller.ca)
     context.load_cert_chain(caller.certificate, caller.key)
-    connection = http.client.HTTPSConnection(address, port, timeout=timeout)
-    with (
-        socket.create_connection((address, port), timeout) as plain,
-        context.wrap_socket(plain, server_hostname=name) as secure,
-    ):
-        connection.sock = secure
-        try:
-            connection.request("GET", path, headers=dict(headers))
-            return connection.getresponse().status
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP: {error!r}") from error
+    return https.status(context, name, address, port, path, headers, timeout)
 
 
 def without_tls(

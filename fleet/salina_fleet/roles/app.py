@@ -368,7 +368,7 @@ class App(Role):
         ]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """The mount, the places of code, the ports, the logs, and the commit that runs."""
+        """The mount, the places of code, TLS, the ports, the logs, and the commit that runs."""
         fleet, application = data.fleet, data.fleet.topology.served_by(host)
         definition = data.definitions[application.definition]
         volume = fleet.settings[StorageSettings].mount
@@ -378,6 +378,10 @@ class App(Role):
         yield Look("X2", "local", {"paths": code, "volume": volume})
         if fleet.settings[AppSettings].reserve_ports:
             yield Look("X8", "ports", {"below": RESERVED_BELOW})
+        here = address(fleet, host)
+        plain = None if here == LOOPBACK else LOCAL_PORT
+        asked = {"address": here, "port": PORT, "name": host.id, "plain": plain}
+        yield Look("X7", "encrypted", asked)
         yield Look("X8", "logs", {"folder": "/var/log/nginx"})
         commit = data.revisions.commit(application.definition, definition["source"])
         yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})

@@ -255,7 +255,8 @@ class Balancer(Role):
         return [Check("haproxy"), *served]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """A client's view of each application, and the certificate that it gets."""
+        """A client's view of each application, the certificate that it gets, and TLS behind it."""
+        yield Look("X7", "servers")
         topology = data.fleet.topology
         service = topology.service
         where = {"address": service.address, "port": service.port}
