@@ -322,7 +322,7 @@ class Move:
 
 
 def heard(age: float, **more: float) -> dict[str, Any]:
-    """What the agent tells of a balancer."""
+    """Return an agent's view of a balancer."""
     return {"balancers": {"lb1": {"age": age, **more}}}
 
 
