@@ -13,17 +13,17 @@ __opts__: dict[str, Any]
 
 @state.fails_plainly
 def app_hosts_have_tls(name: str, wait: int) -> dict[str, Any]:
-    """Wait until every app host that answers does so over TLS.
+    """Wait until every app host that answers speaks TLS with this balancer.
 
-    An app host of an earlier version answers without TLS only. HAProxy must not be told to speak
-    TLS to it, and goes on with its configuration until then. A dead host is not waited for.
+    An app host of an earlier version answers without TLS only, and another may not know a new
+    balancer yet. HAProxy goes on with its configuration until then. A dead host is not waited for.
 
     Args:
         name: free text.
         wait: seconds to wait at most.
 
     Returns:
-        The state's result. It fails if an app host still answers without TLS only.
+        The state's result. It fails if an app host still answers otherwise.
 
     CLI Example:
         See salt/balancer/init.sls.
@@ -35,8 +35,7 @@ def app_hosts_have_tls(name: str, wait: int) -> dict[str, Any]:
         if not late:
             return ""
         command = f"salt -L {','.join(late)} state.apply"
-        told = f"{', '.join(late)} answer without TLS only, and are applied before this balancer"
-        return f"{told}; next: {command}"
+        return f"{', '.join(late)} do not speak TLS with this balancer yet; next: {command}"
 
     if not __opts__["test"]:
         waiting.clear(obstacle, wait, what)

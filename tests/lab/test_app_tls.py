@@ -218,13 +218,13 @@ def test_x7_a_fleet_without_tls_moves_and_nobody_notices() -> None:
     """X7, K2, S12: Host by host, the balancer in the middle, and the old port closes at the end."""
     with older_fleet(), nobody_notices():
         [told] = waits()
-        assert "s1, s2, s3 answer without TLS only" in told
+        assert "s1, s2, s3 do not speak TLS with this balancer yet" in told
         assert "next: salt -L s1,s2,s3 state.apply" in told
         for done, host in enumerate(APPS, 1):
             apply_all(host)
             listens(host, LOCAL, f"{ADDRESSES[host]}:80", f"{ADDRESSES[host]}:443")
             left = ", ".join(APPS[done:])
-            assert [f": {left} answer" in one for one in waits()] == ([True] if left else [])
+            assert [f": {left} do not" in one for one in waits()] == ([True] if left else [])
         apply_all("lb1")
         assert [one["port"] for one in servers().values()] == [app.PORT] * len(APPS)
         begun = time.monotonic()

@@ -364,8 +364,8 @@ def test_x7_the_balancer_waits_for_tls_on_app_hosts(test: bool) -> None:
     ret = state.app_hosts_have_tls("TLS on the app hosts", 0)
     assert (ret["result"], ret["changes"]) == (None if test else False, {})
     assert ret["comment"].endswith(
-        "for TLS on every app host: s2, s3 answer without TLS only, and are applied before this "
-        "balancer; next: salt -L s2,s3 state.apply"
+        "for TLS on every app host: s2, s3 do not speak TLS with this balancer yet; "
+        "next: salt -L s2,s3 state.apply"
     )
 
 
