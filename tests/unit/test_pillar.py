@@ -273,7 +273,10 @@ def test_app() -> None:
     """The app reaches the database on loopback; its route there names both database hosts."""
     pillar = fleets.pillar("s1")
     app, route = pillar["app"], pillar["database_route"]
-    assert (app["address"], app["balancers"]) == ("10.1.3.11", ["10.1.3.1"])
+    assert (app["address"], app["port"]) == ("10.1.3.11", 443)
+    assert app["balancers"] == [{"name": "lb1", "address": "10.1.3.1"}]
+    asked = app["health"]["application"]
+    assert (asked["address"], asked["port"]) == ("127.0.0.1", app["local_port"])
     assert (app["database"]["host"], app["database"]["port"]) == ("127.0.0.1", route["pool_port"])
     assert route["members"] == [
         {"name": "bbdd1", "address": "10.1.4.31"},
@@ -290,7 +293,7 @@ def test_balancer() -> None:
         *("crm", "crm.example", "/web/health"),
     )
     assert [server["name"] for server in crm["servers"]] == ["s1", "s2", "s3"]
-    assert crm["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 80}
+    assert crm["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 443}
     assert (balancer["address"], balancer["tls"]) == ("10.1.2.2", True)
 
 
@@ -302,11 +305,12 @@ def test_balance() -> None:
 
 
 def test_app_on_the_balancers_host() -> None:
-    """Both have port 80: nginx then listens on loopback, and the balancer asks it there."""
+    """Both have port 443: nginx then listens on loopback, and the balancer asks it there."""
     pillar = fleets.pillar("all", "one-host")
     [crm] = pillar["balancer"]["applications"]
-    assert crm["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 80}]
-    assert (pillar["app"]["address"], pillar["app"]["balancers"]) == ("127.0.0.1", ["127.0.0.1"])
+    assert crm["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 443}]
+    assert pillar["app"]["address"] == "127.0.0.1"
+    assert pillar["app"]["balancers"] == [{"name": "all", "address": "127.0.0.1"}]
 
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
@@ -351,8 +355,7 @@ def test_names_of_a_certificate() -> None:
 def test_x6_each_certificate_has_one_purpose() -> None:
     """X6: A server cannot pose as a client with its certificate; only etcd calls itself with it.
 
-    The published certificate says nothing of the fleet. App hosts have one for GlusterFS only, and
-    the firewall needs none.
+    The published certificate says nothing of the fleet. The firewall needs none.
     """
     uses = {
         (host, one["name"]): (one["uses"], one["common_name"])
@@ -362,8 +365,10 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     both = ["serverAuth", "clientAuth"]
     voters = [f"nas{number}" for number in (1, 2, 3)]
     expected: dict[tuple[str, str], tuple[list[str], str]] = {
-        ("lb1", "public-crm"): (["serverAuth"], "crm.example")
+        ("lb1", "public-crm"): (["serverAuth"], "crm.example"),
+        ("lb1", "balancer"): (["clientAuth"], "lb1"),
     }
+    expected |= {(host, "web"): (["serverAuth"], host) for host in ("s1", "s2", "s3")}
     expected |= {(host, "etcd"): (both, "") for host in voters}
     expected |= {(host, "etcd-peer"): (both, "etcd-peer") for host in voters}
     for host in ("bbdd1", "bbdd2"):
@@ -372,8 +377,12 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     expected |= {(host, "files"): (both, host) for host in voters}
     expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     assert uses == expected
-    [public] = fleets.pillar("lb1")["tls"]["certificates"]
+    public, inner = fleets.pillar("lb1")["tls"]["certificates"]
     assert public["names"] == ["DNS:crm.example"]
+    assert inner["readers"] == public["readers"] == ["haproxy"]
+    web, files = fleets.pillar("s2")["tls"]["certificates"]
+    assert (web["names"], web["readers"]) == (["DNS:s2"], ["nginx"])
+    assert files["readers"] == []
 
 
 @pytest.mark.parametrize(

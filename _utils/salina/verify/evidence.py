@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from salina.common import locks
+from salina.balancer import haproxy
+from salina.common import https, locks
 from salina.common.https import NoAnswer, call, identity
 from salina.health.probes import command, has_ipv6, processes, timekeeping
 
@@ -247,6 +248,26 @@ def environment(path: str) -> Iterator[Seen]:
     yield Seen(path, not faults, "; ".join(faults) or "every file was compared with its hash")
 
 
+def encrypted(address: str, port: int, name: str, plain: int | None) -> Iterator[Seen]:
+    """Look whether the web server proves its host's id, and answers balancers only.
+
+    Args:
+        address: its address.
+        port: its port with TLS.
+        name: the host's id.
+        plain: the port that must be closed; None for a host that is its own balancer.
+    """
+    context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+    status = https.status(context, name, address, port, "/", {"Host": name}, WAIT)
+    yield Seen(f"port {port} without a certificate", status == 400, f"HTTP {status}")
+    if plain is not None:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as asked:
+            asked.settimeout(WAIT)
+            closed = asked.connect_ex((address, plain)) != 0
+        words = "closed" if closed else "open, because a balancer may use it; apply again later"
+        yield Seen(f"port {plain}", closed, words)
+
+
 # Storage hosts
 
 
@@ -338,6 +359,20 @@ def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator
     yield Seen(f"the headers of {domain}", not missing, words)
 
 
+def servers() -> Iterator[Seen]:
+    """Look whether the running HAProxy speaks TLS to every app host."""
+    rows = haproxy.states(haproxy.ask("show servers state"))
+    plain = sorted(
+        {
+            name
+            for (backend, name), row in rows.items()
+            if backend != haproxy.ROUTE and row["srv_use_ssl"] != "1"
+        }
+    )
+    words = f"without TLS: {', '.join(plain)}" if plain else "all in TLS"
+    yield Seen("requests to app hosts", not plain, words)
+
+
 def shown(address: str, port: int, domain: str) -> Iterator[Seen]:
     """Look whether the certificate that clients see names nothing but their domain.
 
@@ -382,9 +417,8 @@ LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
         *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
-        *(mount, local, ports, logs, commit, environment),
-        files,
-        *(login, peers, edge, shown),
+        *(mount, local, ports, logs, commit, environment, encrypted),
+        *(files, login, peers, edge, servers, shown),
     )
 }
 
