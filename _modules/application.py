@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 
+from salina.application import agent
 from salina.application.database import session
-from salina.common import commands, http
+from salina.common import commands, http, https
 from salina.database.psql import PsqlError, installed
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
+
+RECENT = 10.0
+"""Seconds in which a balancer that is up asks at least once."""
 
 
 def health(url: str, cookie: str | None = None, timeout: float = 5) -> str:
@@ -51,6 +56,34 @@ def listening(address: str, port: int) -> bool:
         __salt__["cmd.run_all"], ["ss", "--no-header", "--listening", "--numeric", "--tcp"]
     )
     return where in [line.split()[3] for line in listing.splitlines()]
+
+
+def older_balancers(files: list[str], address: str, port: int, balancers: list[str]) -> list[str]:
+    """Return the balancers for which nginx has to keep its port without TLS open.
+
+    A host that never had the port open needs it for none. Otherwise the health agent knows the
+    balancers that ask over TLS only, from their checks. Without an agent it may be none of them.
+
+    Args:
+        files: nginx's files, of this version and of an earlier one.
+        address: this host's address.
+        port: the port without TLS.
+        balancers: the ids of all balancers.
+
+    Returns:
+        The ids of the balancers that have not asked over TLS only, in the last two minutes.
+
+    CLI Example:
+        salt s1 application.older_balancers '[/etc/nginx/nginx.conf]' 10.1.3.11 80 '[lb1]'
+    """
+    opened = f"listen {https.host_port(address, port)} default_server;"
+    texts = [path.read_text() for path in map(Path, files) if path.exists()]
+    if ipaddress.ip_address(address).is_loopback or not any(opened in text for text in texts):
+        return []
+    try:
+        return agent.older(agent.ask(), balancers, RECENT)
+    except (OSError, ValueError):
+        return list(balancers)
 
 
 def pending_code(name: str, code: list[str], checkout: str, revision: str, environment: str) -> str:

@@ -10,10 +10,15 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.balancer import haproxy
-from salina.common import http
+from salina.balancer import app_hosts, haproxy
+from salina.common import http, pillars
+from salina.common.https import identity
+
+__pillar__: dict[str, Any]
 
 SOCKET = haproxy.SOCKET
+ANSWER = 5.0
+"""Seconds in which a healthy application answers."""
 #: A header. In a request of this host it names the server that must answer; in an answer, the one
 #: that did.
 SERVER = "X-Salina-Server"
@@ -93,6 +98,49 @@ def answer(
     return fault or ("" if by == server else f"{by} answered instead")
 
 
+def reach(
+    server: str, address: str, port: int, domain: str, path: str, cookie: str | None = None
+) -> str:
+    """Request a path from an app host directly, as HAProxy would.
+
+    Args:
+        server: the app host's id, which its certificate must bear.
+        address: its address.
+        port: the port of its web server.
+        domain: the application's domain.
+        path: the path, such as /web/health
+        cookie: NAME=VALUE, as for `application.health`.
+
+    Returns:
+        "" if it answered with status 200. Otherwise the reason.
+
+    CLI Example:
+        salt lb1 balancer.reach s4 10.1.3.14 443 crm.example /web/health
+    """
+    headers = {"Host": domain} | ({"Cookie": cookie} if cookie else {})
+    caller = identity(_pillar()["certificate"])
+    try:
+        found = app_hosts.status(server, address, port, caller, path, headers, ANSWER)
+    except OSError as error:
+        return str(error)
+    return "" if found == 200 else f"status {found}"
+
+
+def without_tls() -> list[str]:
+    """Return the app hosts that answer, but not yet over TLS.
+
+    Returns:
+        Their ids. A host that does not answer at all is not among them.
+
+    CLI Example:
+        salt lb1 balancer.without_tls
+    """
+    own = _pillar()
+    hosts = [server for one in own["applications"] for server in one["servers"]]
+    caller = identity(own["certificate"])
+    return app_hosts.without_tls(hosts, caller, own["health_name"], own["older_port"])
+
+
 def drain(server: str) -> None:
     """Send no new requests to a server. Its current requests go on.
 
@@ -153,6 +201,10 @@ def _set(server: str, command: str) -> None:
         answer = _ask(line).strip()
         if answer:
             raise CommandExecutionError(f"HAProxy refused `{line}`: {answer}")
+
+
+def _pillar() -> dict[str, Any]:
+    return pillars.section(__pillar__, "balancer")
 
 
 def _servers() -> list[haproxy.Server]:

@@ -288,7 +288,8 @@ def _published(found: bytes, name: str, folder: str, remaining: int | None = Non
 def _judge(found: bytes | None, name: str, remaining: int, folder: str) -> list[str]:
     wanted = _wanted(name)
     try:
-        own, authority = (Path(folder, file).read_bytes() for file in (f"{name}.key", "ca.crt"))
+        files = (f"{name}.key", f"{wanted['authority']}.crt")
+        own, authority = (Path(folder, file).read_bytes() for file in files)
         now = datetime.now(UTC)
         return list(certificate.faults(found, own, authority, wanted, now, remaining))
     except (OSError, ValueError) as error:

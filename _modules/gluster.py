@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
 from salina.common import commands
+from salina.common import wait as waiting
 from salina.storage import gluster
 from salina.storage.gluster import GlusterError, Peer, Volume
 
@@ -21,7 +23,10 @@ __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 PORT = 24007  # glusterd's own
-VOLUMES = Path("/var/lib/glusterd/vols")
+DIRECTORY = Path("/var/lib/glusterd")
+SECURE = DIRECTORY / "secure-access"  # with this file, every process of GlusterFS uses TLS
+FORMED = ("peers", "vols")  # in DIRECTORY: what glusterd knows of its pool
+VOLUMES = DIRECTORY / "vols"
 MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
 AGAIN = "gluster-mount-again"  # salt/gluster
 META = ".meta/graphs/active"  # in a mount: the client's own state (translator "meta")
@@ -248,6 +253,135 @@ def listens(peer: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def tls() -> bool:
+    """Return whether the GlusterFS of this host uses TLS.
+
+    Returns:
+        Whether the file exists that tells every process of GlusterFS so when it starts.
+
+    CLI Example:
+        salt nas1 gluster.tls
+    """
+    return SECURE.exists()
+
+
+def speaks_tls(peer: str) -> bool | None:
+    """Return whether a host's glusterd uses TLS.
+
+    Args:
+        peer: the host.
+
+    Returns:
+        Whether a TLS handshake succeeds on its port 24007, or None if nothing answers there.
+
+    CLI Example:
+        salt s1 gluster.speaks_tls nas1
+    """
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it only asks
+    try:
+        with socket.create_connection((peer, PORT), timeout=2) as plain:
+            try:
+                context.wrap_socket(plain).close()
+            except TimeoutError:
+                return None
+            except OSError:  # also ssl.SSLError: glusterd closes what it does not understand
+                return False
+    except OSError:
+        return None
+    return True
+
+
+def formed() -> bool:
+    """Return whether GlusterFS is in use on this host.
+
+    Returns:
+        Whether glusterd knows peers or volumes, or a volume is mounted. False on a bare host.
+
+    CLI Example:
+        salt nas1 gluster.formed
+    """
+    if " fuse.glusterfs " in Path("/proc/mounts").read_text():
+        return True
+    return any(path.is_dir() and any(path.iterdir()) for path in map(DIRECTORY.joinpath, FORMED))
+
+
+def secure(tls: bool = True) -> None:
+    """Have every process of GlusterFS on this host use TLS, or none, from its next start on.
+
+    Args:
+        tls: whether they use it.
+
+    CLI Example:
+        salt nas1 gluster.secure
+    """
+    if tls:
+        SECURE.parent.mkdir(parents=True, exist_ok=True)
+        SECURE.touch()
+    else:
+        SECURE.unlink(missing_ok=True)
+
+
+def restart_with_tls() -> None:
+    """Restart all of GlusterFS on this storage host, with TLS from now on.
+
+    Its volumes are stopped. A host with TLS and one without it cannot talk to each other, so all
+    storage hosts must do this at the same time: use `state.orchestrate orch.storage_tls`.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt 'nas*' gluster.restart_with_tls
+    """
+    _run("systemctl", "stop", "glusterd")
+    secure()
+    _run("systemctl", "reset-failed", "glusterd")
+    _run("systemctl", "start", "glusterd")
+
+
+def stop(volume: str) -> None:
+    """Stop a volume. None of its clients can use it any more.
+
+    Args:
+        volume: its name.
+
+    Raises:
+        CommandExecutionError: gluster refused.
+
+    CLI Example:
+        salt nas1 gluster.stop nas
+    """
+    _gluster("volume", "stop", volume)
+
+
+def unmount(path: str) -> None:
+    """Have systemd unmount a volume. It stops the application first, which needs the volume.
+
+    Args:
+        path: a directory such as /mnt/nas.
+
+    Raises:
+        CommandExecutionError: the volume is still in use.
+
+    CLI Example:
+        salt s1 gluster.unmount /mnt/nas
+    """
+    unit = _run("systemd-escape", "--path", "--suffix=mount", path)
+    try:  # the health agent looks at the volume, so it is busy for a moment
+        waiting.clear(lambda: _refusal("systemctl", "stop", unit), 60, f"{path} to be unused")
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _refusal(*words: str) -> str:
+    try:
+        _run(*words)
+    except CommandExecutionError as error:
+        return str(error)
+    return ""
 
 
 def brick_fault(brick: str, volume: str) -> str:

@@ -226,6 +226,8 @@ def _manifest(checkout: str, lock: str) -> dict[str, str]:
                 "package-lock.json or the key node.lock in its file of pillar/app"
             )
         texts[name] = Path(source).read_text()
+    if faults := node.unverified(texts["package-lock.json"]):
+        raise CommandExecutionError(f"{lock}: {faults[0]}")
     return texts
 
 

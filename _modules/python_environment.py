@@ -7,6 +7,10 @@ applications (pip 26 needs Python 3.10). So their environments get the pip of De
 A distribution without a wheel is built by code of its own, such as setup.py. So pip first makes
 wheels of all distributions, as an unprivileged user (`salina.common.builder`). Then root
 installs exactly these wheels, which runs no code of theirs.
+
+A lock has the hashes of every file (`salina.common.locks`). pip compares each file with them
+before it runs any code of it, and the tools that build a distribution have a lock of their own. The
+environment does not change before all wheels exist.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import builder, commands, file
+from salina.common import builder, commands, file, locks
 
 __salt__: dict[str, Any]
 
@@ -61,33 +65,41 @@ def wanted(
     Args:
         interpreter: a command such as python3.9; python3 is the host's own.
         requirements: salt://FILE, or a path on this host.
-        lock: whether the file names all distributions with exact versions. These versions then
-            also apply to tools that build distributions from source.
+        lock: whether the file is a lock, with the exact version and the hashes of every
+            distribution.
         without_dependencies: further distributions (NAME==VERSION), installed one by one without
             their dependencies.
 
     Returns:
-        These values, with the lines of the requirements. {} if a path on this host does not exist.
+        These values, with the lines of the requirements, and those of the build tools' lock if
+        the lock needs it. {} if a path on this host does not exist.
 
     Raises:
-        CommandExecutionError: the master has no such file.
+        CommandExecutionError: the master has no such file, or a lock has no hash for some file.
 
     CLI Example:
         salt s1 python_environment.wanted python3.9 salt://locks/odoo-14.0.txt True '[]'
     """
-    path = requirements
-    if requirements.startswith("salt://"):
-        path = __salt__["cp.cache_file"](requirements)
-        if not path:
-            raise CommandExecutionError(f"requirements: {requirements} is not on the master")
-    if not Path(path).exists():
+    text = _read(requirements)
+    if text is None:
         return {}
-    return {
+    found = {
         "interpreter": interpreter,
-        "requirements": Path(path).read_text().splitlines(),
+        "requirements": text.splitlines(),
         "lock": lock,
         "without_dependencies": list(without_dependencies),
     }
+    if lock:
+        _verifiable(requirements, text)
+        if sources := locks.sources(text):
+            name = locks.tools(requirements)
+            tools = _read(name)
+            if tools is None:
+                why = f"it must have the tools that build {', '.join(sources)}"
+                raise CommandExecutionError(f"{name} is missing; {why}")
+            _verifiable(name, tools)
+            found["tools"] = tools.splitlines()
+    return found
 
 
 def install(path: str, wanted: dict[str, Any]) -> None:
@@ -108,32 +120,93 @@ def install(path: str, wanted: dict[str, Any]) -> None:
         salt s1 python_environment.install /opt/test '{"interpreter": "python3", "lock": true,
             "requirements": ["six==1.17.0"], "without_dependencies": []}'
     """
-    home = Path(path)
-    clear = not installed(path)
-    (home / RECORD).unlink(missing_ok=True)
+    home, before = Path(path), installed(path)
     create = _with_the_minions_pip if wanted["interpreter"] == OWN else _with_its_own_pip
-    pip = create(home, wanted["interpreter"], clear)
-    requirements = home / "requirements.txt"
-    file.put(requirements, "\n".join([*wanted["requirements"], ""]))
-    options = ["--no-deps", "--use-pep517"] if wanted["lock"] else []
-    constraint = {"PIP_CONSTRAINT": str(requirements)} if wanted["lock"] else {}
-    with tempfile.TemporaryDirectory(prefix="salina-build-", dir=BUILDS) as place:
-        _build(Path(place), pip, [*options, "-r", str(requirements)], constraint)
-        if wanted["without_dependencies"]:
-            _build(Path(place), pip, ["--no-deps", *wanted["without_dependencies"]], {})
-        wheels = sorted(str(wheel) for wheel in Path(place, "wheels").glob("*.whl"))
+    with tempfile.TemporaryDirectory(prefix="salina-build-", dir=BUILDS) as directory:
+        place = Path(directory)
+        # a complete environment may be in use, so it has no part in the builds
+        pip = create(place / "env" if before else home, wanted["interpreter"], not before)
+        _build_all(place, pip, wanted)
+        wheels = sorted((place / "wheels").glob("*.whl"))
+        if wanted["lock"]:
+            _refuse_foreign(wheels, wanted)
+        (home / RECORD).unlink(missing_ok=True)
+        if before:
+            pip = create(home, wanted["interpreter"], False)
         # no bytecode for an older interpreter: the service keeps it in PYTHONPYCACHEPREFIX
-        compiled = [] if wanted["interpreter"] == OWN else ["--no-compile"]
-        _run([*pip, "install", *QUIET, *compiled, "--no-index", "--no-deps", *wheels])
+        options = [] if wanted["interpreter"] == OWN else ["--no-compile"]
+        # pip would keep what is installed in the same version, although nobody has verified it
+        force = before and wanted["lock"] and not _verified(before)
+        options += ["--force-reinstall"] if force else []
+        _run([*pip, "install", *QUIET, *options, "--no-index", "--no-deps", *map(str, wheels)])
     file.put(home / RECORD, json.dumps(wanted))
 
 
-def _build(place: Path, pip: list[str], arguments: list[str], env: dict[str, str]) -> None:
-    """Make wheels in a directory, as an unprivileged user."""
+def _read(source: str) -> str | None:
+    """Return the text of salt://FILE or of a path on this host; None if that does not exist."""
+    path = source
+    if source.startswith("salt://"):
+        path = __salt__["cp.cache_file"](source)
+        if not path:
+            raise CommandExecutionError(f"requirements: {source} is not on the master")
+    return Path(path).read_text() if Path(path).exists() else None
+
+
+def _verifiable(source: str, text: str) -> None:
+    """Raise an error if pip could not verify every file of a lock."""
+    if faults := locks.faults(text):
+        raise CommandExecutionError("\n".join(f"{source}: {fault}" for fault in faults))
+
+
+def _refuse_foreign(wheels: list[Path], wanted: dict[str, Any]) -> None:
+    """Raise an error if a build has made wheels that the lock does not allow."""
+    if foreign := locks.foreign(wheels, "\n".join(wanted["requirements"])):
+        raise CommandExecutionError(
+            f"{', '.join(foreign)}: the hash is not in the lock; a build must have replaced it"
+        )
+
+
+def _verified(record: dict[str, Any]) -> bool:
+    """Return whether pip has compared every file of an environment with a hash."""
+    text = "\n".join(record.get("requirements", []))
+    return bool(record.get("lock")) and not locks.faults(text)
+
+
+def _build_all(place: Path, pip: list[str], wanted: dict[str, Any]) -> None:
+    """Make all wheels in a directory."""
+    requirements = _put(place / "requirements.txt", wanted["requirements"])
+    if not wanted["lock"]:
+        _build(place, pip, ["-r", requirements])
+        if wanted["without_dependencies"]:
+            _build(place, pip, ["--no-deps", *wanted["without_dependencies"]])
+        return
+    options, env = [*locks.VERIFIED], {}
+    if "tools" in wanted:
+        tools = _put(place / "tools.txt", wanted["tools"])
+        target = f"{place}/tools"
+        fetch = [*pip, "install", *QUIET, *locks.VERIFIED, "--no-compile", f"--target={target}"]
+        _unprivileged(place, [*fetch, "-r", tools], [], {})
+        options, env = [*options, *locks.BUILT], {"PYTHONPATH": target}
+    _build(place, pip, [*options, "-r", requirements], env)
+
+
+def _build(
+    place: Path, pip: list[str], arguments: list[str], env: dict[str, str] | None = None
+) -> None:
+    """Add wheels to a directory."""
     wheels = place / "wheels"
     argv = [*pip, "wheel", *QUIET, f"--wheel-dir={wheels}", *arguments]
+    _unprivileged(place, argv, [wheels], env or {})
+
+
+def _unprivileged(place: Path, argv: list[str], results: list[Path], env: dict[str, str]) -> None:
     env = {"HOME": str(place), "PIP_NO_CACHE_DIR": "1", **env}
-    builder.run(__salt__["cmd.run_all"], place, argv, [wheels], env=env)
+    builder.run(__salt__["cmd.run_all"], place, argv, results, env=env)
+
+
+def _put(path: Path, lines: list[str]) -> str:
+    file.put(path, "\n".join([*lines, ""]))
+    return str(path)
 
 
 def _with_the_minions_pip(home: Path, interpreter: str, clear: bool) -> list[str]:

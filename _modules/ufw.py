@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import re
 import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,15 @@ from salina.firewall import ufw
 
 __salt__: dict[str, Any]
 
-CONFIGURATION = Path("/etc/ufw/ufw.conf")
+FOLDER = "etc/ufw"
+CONFIGURATION = Path(f"/{FOLDER}/ufw.conf")
 DEFAULTS = "/etc/default/ufw"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 #: A part of ufw, which can also remove its chains.
 INIT = "/usr/lib/ufw/ufw-init"
-#: ufw's files of rules.
+#: The kernel's tools, for IPv4 and IPv6.
+TOOLS = ("iptables", "ip6tables")
+#: ufw's files of rules, in the same order.
 RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
 #: All files from which ufw loads the kernel.
 FILES = (
@@ -63,24 +69,49 @@ def rules() -> list[str]:
     return [str(rule) for rule in _rules()]
 
 
-def plan(rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str, list[str]]:
+def interface(address: str) -> str:
+    """Return the interface of this host that carries an address.
+
+    Args:
+        address: an address of this host.
+
+    Returns:
+        The interface's name.
+
+    Raises:
+        CommandExecutionError: no interface carries the address, or several do.
+
+    CLI Example:
+        salt fw ufw.interface 10.1.2.1
+    """
+    try:
+        return ufw.interface(_interfaces(), address)
+    except ValueError as error:
+        raise CommandExecutionError(f"pillar ufw: {error}") from error
+
+
+def plan(
+    rules: list[dict[str, Any]], routes: list[dict[str, Any]], outgoing: list[dict[str, Any]]
+) -> dict[str, list[str]]:
     """Compare ufw's rules with the planned ones. This changes nothing.
 
     Args:
-        rules: mappings of `comment`, `proto`, `ports`, `from` and `to`, as in pillar `ufw`.
-        routes: the same for packets that this host forwards.
+        rules: mappings of `comment`, `proto`, `ports`, `from`, `to` and `in`, as in pillar `ufw`.
+        routes: the same for packets that this host forwards, with `out`.
+        outgoing: mappings of `comment`, `proto`, `ports` and `to`: connections that it opens.
 
     Returns:
         The rules to `add` and to `delete`; both lists are empty if nothing differs.
 
     Raises:
-        CommandExecutionError: ufw failed, or a planned rule is invalid.
+        CommandExecutionError: ufw failed, a planned rule is invalid, or this host does not have an
+            address whose interface a rule needs.
 
     CLI Example:
-        salt fw ufw.plan '[]' '[]'
+        salt fw ufw.plan '[]' '[]' '[]'
     """
     try:
-        want = ufw.wanted(rules, routes)
+        want = ufw.wanted(rules, routes, outgoing, _interfaces())
     except (KeyError, ValueError) as error:
         raise CommandExecutionError(f"pillar ufw: {error}") from error
     have = _rules() if installed() else []
@@ -88,34 +119,39 @@ def plan(rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str,
     return {"add": [str(rule) for rule in add], "delete": [str(rule) for rule in delete]}
 
 
-def add(rule: str) -> None:
-    """Add a rule, or change the comment of an existing one.
+def change(add: list[str], delete: list[str]) -> None:
+    """Add rules, and delete others. A packet meets either all of the old rules or all of the new.
+
+    ufw itself empties its chains with each rule that it deletes, before it fills them again. So it
+    works on a copy of its files, and the kernel then takes the result in one step.
 
     Args:
-        rule: the rule in ufw's words.
+        add: the rules in ufw's words; one with a new comment replaces the old comment.
+        delete: rules as `ufw.rules` prints them.
 
     Raises:
-        CommandExecutionError: ufw refused it.
+        CommandExecutionError: ufw refused a rule; then nothing has changed.
 
     CLI Example:
-        salt fw ufw.add "allow from 10.1.5.2 to any port 22 proto tcp comment 'ssh'"
+        salt fw ufw.change "[allow 22/tcp comment 'ssh']" '[allow 99/tcp]'
     """
-    _change(*_parse(rule).addition[1:])
-
-
-def delete(rule: str) -> None:
-    """Delete a rule.
-
-    Args:
-        rule: the rule as `ufw.rules` prints it.
-
-    Raises:
-        CommandExecutionError: ufw refused.
-
-    CLI Example:
-        salt fw ufw.delete "allow 22/tcp"
-    """
-    _change(*_parse(rule).deletion[1:])
+    whole = not unloaded()
+    with tempfile.TemporaryDirectory(prefix="salina-ufw-") as copy:
+        _copy(Path(copy))
+        for words in (
+            *(_parse(one).addition for one in add),
+            *(_parse(one).deletion for one in delete),
+        ):
+            _ufw(*words[1:], files=copy)
+        for name in RULES:
+            changed = Path(copy, FOLDER, Path(name).name).read_text(encoding="utf-8")
+            if changed != Path(name).read_text(encoding="utf-8"):
+                file.put(Path(name), changed, 0o640)
+    for tool, name in zip(TOOLS, RULES, strict=True):
+        if ufw.has_rules(_listed(tool)):
+            _run(f"{tool}-restore", "--noflush", name)
+    if whole:
+        LOADED.touch()
 
 
 def status() -> dict[str, Any]:
@@ -182,11 +218,12 @@ def load(logging: str = "low") -> None:
     CLI Example:
         salt fw ufw.load
     """
-    text = CONFIGURATION.read_text(encoding="utf-8")
-    text = re.sub(r"^ENABLED=.*$", "ENABLED=yes", text, flags=re.MULTILINE)
-    file.put(CONFIGURATION, text)
+    file.put(CONFIGURATION, _configuration("yes"))
     if any(ufw.unused(rules) or ufw.closed_by_boot(rules) for rules in _kernel()):
         _run(INIT, "flush-all")  # ufw would load its chains, and leave them unused or behind others
+    for tool in TOOLS:
+        if _listed(tool):  # ufw empties its chains before it loads them: nothing else may fail then
+            _run(tool, "--policy", "OUTPUT", "ACCEPT")
     _ufw("reload")  # unlike `ufw enable`, this completes a half loaded firewall
     _ufw("logging", logging)
     LOADED.touch()
@@ -198,12 +235,13 @@ def _rules() -> list[ufw.Rule]:
 
 def _kernel() -> list[str]:
     """Return the kernel's rules for IPv4, and for IPv6 if it has that."""
-    tools = ("iptables", "ip6tables")
-    found = [
-        __salt__["cmd.run_all"]([tool, "--list-rules"], python_shell=False, ignore_retcode=True)
-        for tool in tools
-    ]
-    return [one["stdout"] for one in found if one["retcode"] == 0]
+    return [rules for tool in TOOLS if (rules := _listed(tool))]
+
+
+def _listed(tool: str) -> str:
+    """Return the kernel's rules for one of TOOLS, or "" if the host does not have its protocol."""
+    found = __salt__["cmd.run_all"]([tool, "--list-rules"], python_shell=False, ignore_retcode=True)
+    return str(found["stdout"]) if found["retcode"] == 0 else ""
 
 
 def _contents(*names: str) -> str:
@@ -228,27 +266,40 @@ def _said(facts: str, *question: str) -> str:
     return answer
 
 
-def _change(*arguments: str) -> None:
-    """Change a rule. ufw changes its files and, if it is active, the kernel."""
-    whole = not unloaded()
-    _ufw(*arguments)
-    if whole:
-        LOADED.touch()
+def _configuration(enabled: str) -> str:
+    """Return ufw's configuration, in which a boot enables ufw (`yes`) or does not (`no`)."""
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    return re.sub(r"^ENABLED=.*$", f"ENABLED={enabled}", text, flags=re.MULTILINE)
+
+
+def _copy(target: Path) -> None:
+    """Copy ufw's files, for an ufw that is inactive and so leaves the kernel alone."""
+    shutil.copytree(CONFIGURATION.parent, target / FOLDER)
+    (target / FOLDER / CONFIGURATION.name).write_text(_configuration("no"), encoding="utf-8")
+    (target / "etc/default").mkdir()
+    shutil.copy(DEFAULTS, target / "etc/default")
+    (target / "lib/ufw").mkdir(parents=True)  # for ufw's lock
+
+
+def _interfaces() -> dict[str, list[str]]:
+    """Return the interfaces of each address of this host."""
+    return ufw.interfaces(_run("ip", "-json", "address", "show"))
 
 
 def _parse(rule: str) -> ufw.Rule:
     return ufw.added(f"ufw {rule}")[0]
 
 
-def _ufw(*arguments: str) -> str:
-    """Run ufw in English and return its output."""
-    return _run("ufw", *arguments)
+def _ufw(*arguments: str, files: str | None = None) -> str:
+    """Run ufw in English, on a copy of its files if that is given, and return its output."""
+    return _run("ufw", *arguments, options=[f"--datadir={files}"] if files else [])
 
 
-def _run(*command: str) -> str:
-    """Run a command in English and return its output."""
-    result = __salt__["cmd.run_all"](list(command), python_shell=False, env={"LC_ALL": "C"})
+def _run(program: str, *arguments: str, options: Sequence[str] = ()) -> str:
+    """Run a command in English and return its output. An error does not show the options."""
+    command = [program, *options, *arguments]
+    result = __salt__["cmd.run_all"](command, python_shell=False, env={"LC_ALL": "C"})
     if result["retcode"] != 0:
         said = result["stderr"] or result["stdout"]
-        raise CommandExecutionError(f"{shlex.join(command)}: {said}")
+        raise CommandExecutionError(f"{shlex.join([program, *arguments])}: {said}")
     return str(result["stdout"])

@@ -54,9 +54,11 @@ def sign(public_key: bytes, name: str) -> dict[str, str]:
         if host is None:
             return {"error": f"{__opts__['id']} is not a host of the fleet"}
         policy = certificates.signing_policy(site.fleet, host, str(name), datetime.now(UTC))
+        own = secrets.authority(certificates.authority(site.fleet, host, str(name)))
+        ca_key, ca = map(site.store.get, own)
         builder, key, *_ = salt_x509.build_crt(
-            site.store.get(secrets.CA_KEY),
-            signing_cert=site.store.get(secrets.CA_CERT),
+            ca_key,
+            signing_cert=ca,
             public_key=_pem(public_key),
             **policy,
         )

@@ -548,10 +548,11 @@ def _unhealthy(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
     said = []
     for host in hosts:
         here = site.fleet.hosts[host]
-        address = host_port(app.address(site.fleet, here), app.PORT)
         health = site.definition_of(here)["health"]
-        asked = [f"http://{address}{health['path']}", health["cookie"]]
-        answers = minions.ask(__opts__, balancers, "application.health", asked)
+        domain = site.fleet.topology.served_by(here).domain
+        asked = [host, app.address(site.fleet, here), app.PORT, domain]
+        asked += [health["path"], health["cookie"]]
+        answers = minions.ask(__opts__, balancers, "balancer.reach", asked)
         faults = [fault for fault in answers.values() if fault]
         follow.note([host], faults[0] if faults else "is healthy", not faults)
         said += [f"{host}: {fault}" for fault in faults]

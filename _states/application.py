@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from salina.common import commands, prediction, state
+from salina.common import commands, file, https, prediction, state
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 __states__: dict[str, Any]
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""The addresses of a service that listens on all of a host's."""
 
 
 @state.fails_plainly
@@ -98,10 +102,10 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
 
 @state.fails_plainly
 def listening(name: str, address: str, port: int) -> dict[str, Any]:
-    """Ensure that a service listens on an address, and restart it if it does not.
+    """Ensure that a service does not listen on every address instead of one, or restart it.
 
-    Use it for a service that does not change its address at a reload, before `service.running`,
-    which starts a stopped one.
+    A reload cannot move it from all addresses to one. Use this state before `service.running`,
+    which starts a stopped service, and before the reload, which brings any other address.
 
     Args:
         name: the service.
@@ -119,6 +123,8 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
         return state.result(name, True, f"it listens on {where}")
     if not __salt__["service.status"](name):
         return state.result(name, True, f"{name} is stopped, and will listen on {where}")
+    if not any(__salt__["application.listening"](every, port) for every in EVERYWHERE):
+        return state.result(name, True, f"{name} will listen on {where} when it reloads")
     changes = {prediction.RESTART: name, "listening": {"old": None, "new": where}}
     if __opts__["test"]:
         return state.result(name, None, f"it would be restarted to listen on {where}", changes)
@@ -127,6 +133,42 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
         fault = f"it succeeded, but {name} does not listen on {where} (see journalctl -u {name})"
         return state.result(name, False, f"systemctl restart {name}: {fault}")
     return state.result(name, True, f"it was restarted and listens on {where}", changes)
+
+
+@state.fails_plainly
+def open_to_older(
+    name: str, configuration: str, address: str, port: int, balancers: list[str]
+) -> dict[str, Any]:
+    """Ensure that nginx keeps its port without TLS while balancers of an earlier version use it.
+
+    A host that never had this port open does not open it. The port closes when every balancer has
+    asked over TLS only for two minutes.
+
+    Args:
+        name: the file with nginx's directive, which the configuration includes.
+        configuration: nginx's configuration. An earlier version has the directive itself.
+        address: the host's address.
+        port: the TCP port.
+        balancers: the ids of all balancers.
+
+    Returns:
+        The state's result.
+
+    CLI Example:
+        See salt/nginx/init.sls.
+    """
+    files = [name, configuration]
+    older = __salt__["application.older_balancers"](files, address, port, balancers)
+    listen = f"listen {https.host_port(address, port)} default_server;\n" if older else ""
+    wanted = f"# Managed by Salt (salt/nginx).\n{listen}"
+    words = f"port {port} is open without TLS for {', '.join(older)}" if older else "it is closed"
+    if Path(name).exists() and Path(name).read_text() == wanted:
+        return state.result(name, True, words)
+    changes = {"port": words}
+    if __opts__["test"]:
+        return state.result(name, None, f"it would be written, so that {words}", changes)
+    file.put(name, wanted)
+    return state.result(name, True, words, changes)
 
 
 def _wait(name: str, obstacle: Callable[[], str], wait: int, what: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from salina.storage.gluster import Peer, Volume
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
+NONE = "the settings want no TLS"
+
 
 @state.fails_plainly
 def brick(name: str, volume: str) -> dict[str, Any]:
@@ -39,6 +41,62 @@ def brick(name: str, volume: str) -> dict[str, Any]:
     """
     fault = __salt__["gluster.brick_fault"](name, volume)
     return state.result(name, not fault, fault or f"it can be a brick of {volume}")
+
+
+@state.fails_plainly
+def secured(name: str, hosts: list[str], wanted: bool, wait: int = 0) -> dict[str, Any]:
+    """Ensure that the GlusterFS of this host uses TLS, unless its pool was formed without it.
+
+    A process of GlusterFS with TLS cannot talk to one without it. So this state never moves a pool:
+    it decides only about a host that is in none. It must do as the storage hosts do that run
+    already, and the first one of them decides by the settings.
+
+    Args:
+        name: this host's name.
+        hosts: all storage hosts.
+        wanted: whether a new pool must use TLS.
+        wait: seconds to wait until a storage host answers. 0 asks once, for a storage host, which
+            may be the first one.
+
+    Returns:
+        The state's result. It fails if no storage host answers in time, or if the pool uses TLS and
+        must not.
+
+    CLI Example:
+        See salt/gluster/tls.sls.
+    """
+    uses = bool(__salt__["gluster.tls"]())
+    lasting = "the pool uses TLS, and nothing leads back; set `tls: true` in "
+    lasting += "pillar/settings/storage.yaml"
+    if __salt__["gluster.formed"]():
+        if uses:
+            return state.result(name, wanted, "it uses TLS" if wanted else lasting)
+        return state.result(name, True, f"the pool was formed {gluster.PLAIN}" if wanted else NONE)
+    others = [host for host in hosts if host != name]
+    speak: list[bool] = []
+
+    def obstacle() -> str:
+        answers = (__salt__["gluster.speaks_tls"](host) for host in others)
+        speak[:] = [answer for answer in answers if answer is not None]
+        return "" if speak else f"none of {', '.join(others)} answers on port 24007"
+
+    if wait and wanted and not uses and not __opts__["test"]:
+        waiting.clear(obstacle, wait, "a storage host, which knows whether the pool uses TLS")
+    else:
+        obstacle()
+    if speak and all(speak) and not wanted:
+        return state.result(name, False, lasting)
+    must = all(speak) and wanted
+    comment = "it uses TLS" if must else f"the pool was formed {gluster.PLAIN}" if wanted else NONE
+    if uses == must:
+        return state.result(name, True, comment)
+    changes = {"tls": {"old": uses, "new": must}}
+    if __opts__["test"]:
+        return state.result(name, None, f"it would {'' if must else 'not '}use TLS", changes)
+    __salt__["gluster.secure"](must)
+    if __salt__["service.status"]("glusterd"):  # without peers and volumes, so nobody uses it
+        commands.systemctl(__salt__, "restart", "glusterd")
+    return state.result(name, True, comment, changes)
 
 
 @state.fails_plainly
@@ -107,6 +165,7 @@ def volume(
     bricks: list[str],
     options: dict[str, str],
     wait: int,
+    tls: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Ensure that a volume exists with these bricks, is started, and has these options.
 
@@ -119,6 +178,8 @@ def volume(
         bricks: bricks such as nas1:/nas; one of them is this host's.
         options: each option's name with its value, as texts.
         wait: seconds to wait for the others.
+        tls: further options of a volume with TLS. A started volume without TLS does not get them,
+            because that would interrupt its clients.
 
     Returns:
         The state's result. It fails if gluster refuses, or if the volume is not complete in time.
@@ -131,6 +192,9 @@ def volume(
         changes = gluster.difference(None, wanted)
         return state.result(name, None, "the volume would be created", changes)
     try:
+        found = __salt__["gluster.volumes"]().get(name)
+        secured = bool(__salt__["gluster.tls"]())
+        wanted["options"] = gluster.with_tls(options, tls or {}, found, secured)
         before, plan = _volume_plan(name, host, wanted)
     except CommandExecutionError as error:
         if __opts__["test"]:
@@ -141,8 +205,11 @@ def volume(
     changes = gluster.difference(before, wanted)
     if plan.revive:
         changes["brick"] = {"old": "its process is dead", "new": "running"}
+    good = "the volume is started, with its bricks and options"
+    if tls and gluster.TLS not in wanted["options"]:
+        good = f"{good}, but {gluster.PLAIN}"
     if not plan.steps and not plan.waits:
-        return state.result(name, True, "the volume is started, with its bricks and options")
+        return state.result(name, True, good)
     if __opts__["test"]:
         return state.result(name, None, "the volume would be changed", changes)
 
@@ -157,7 +224,7 @@ def volume(
         return plan.waits or ", ".join(f"{step[0]} was done just now" for step in plan.steps)
 
     waiting.clear(obstacle, wait, f"volume {name}")
-    return state.result(name, True, "the volume is started, with its bricks and options", changes)
+    return state.result(name, True, good, changes)
 
 
 @state.fails_plainly

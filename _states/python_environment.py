@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from salina.common import state
+from salina.common import locks, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
@@ -29,8 +29,8 @@ def installed(
         name: the environment's directory.
         interpreter: a command such as python3.9; python3 is the host's own.
         requirements: salt://FILE, or a path on this host.
-        lock: whether the file names all distributions with exact versions. Otherwise pip adds
-            their dependencies.
+        lock: whether the file is a lock, with the exact version and the hashes of every
+            distribution. Otherwise pip adds their dependencies and verifies nothing.
         without_dependencies: further distributions (NAME==VERSION) without their dependencies.
 
     Returns:
@@ -56,9 +56,14 @@ def installed(
 
 
 def _only(these: dict[str, Any], those: dict[str, Any]) -> list[str]:
-    """Return the distributions that only the first one names."""
-    first, second = (
-        [*one.get("requirements", []), *one.get("without_dependencies", [])]
-        for one in (these, those)
-    )
-    return [line for line in first if line not in second]
+    """Return the distributions that only the first one has, or has with other hashes."""
+    others = _distributions(those)
+    return [name for name, hashes in _distributions(these).items() if others.get(name) != hashes]
+
+
+def _distributions(one: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the hashes of each distribution that an environment must have."""
+    lines = one.get("requirements", [])
+    if one.get("lock"):
+        return dict(locks.entries("\n".join(lines)))
+    return dict.fromkeys([*lines, *one.get("without_dependencies", [])], ())

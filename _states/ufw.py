@@ -11,31 +11,35 @@ __opts__: dict[str, Any]
 
 
 @state.fails_plainly
-def rules(name: str, rules: list[dict[str, str]], routes: list[dict[str, str]]) -> dict[str, Any]:
+def rules(
+    name: str,
+    rules: list[dict[str, Any]],
+    routes: list[dict[str, Any]],
+    outgoing: list[dict[str, Any]],
+) -> dict[str, Any]:
     """Ensure that ufw has these rules and no others, whether it is active or not.
 
     Args:
         name: free text.
-        rules: mappings of `comment`, `proto`, `ports`, `from` and `to`, as in pillar `ufw`.
-        routes: the same for packets that this host forwards.
+        rules: mappings of `comment`, `proto`, `ports`, `from`, `to` and `in`, as in pillar `ufw`.
+        routes: the same for packets that this host forwards, with `out`.
+        outgoing: mappings of `comment`, `proto`, `ports` and `to`: connections that it opens.
 
     Returns:
-        The state's result. It fails if ufw refuses a rule.
+        The state's result. It fails, and changes no rule, if ufw refuses one, or if this host does
+        not have an address of the pillar.
 
     CLI Example:
         See salt/ufw/init.sls.
     """
-    plan = __salt__["ufw.plan"](rules, routes)
+    plan = __salt__["ufw.plan"](rules, routes, outgoing)
     changes = {what: found for what, found in plan.items() if found}
     if not changes:
         return state.result(name, True, "the rules are up to date")
     if __opts__["test"]:
         return state.result(name, None, "the rules would be changed", changes)
-    for rule in plan["add"]:
-        __salt__["ufw.add"](rule)
-    for rule in plan["delete"]:
-        __salt__["ufw.delete"](rule)
-    left = __salt__["ufw.plan"](rules, routes)
+    __salt__["ufw.change"](plan["add"], plan["delete"])
+    left = __salt__["ufw.plan"](rules, routes, outgoing)
     if any(left.values()):
         return state.result(name, False, f"the rules still differ from pillar ufw: {left}", changes)
     return state.result(name, True, "the rules were changed", changes)
@@ -86,7 +90,7 @@ def _wanted(forward: bool, logging: str) -> dict[str, Any]:
         "boot": True,
         "logging": logging,
         "incoming": "deny",
-        "outgoing": "allow",
+        "outgoing": "deny",
         "routed": "deny" if forward else "disabled",
     }
 

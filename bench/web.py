@@ -2,8 +2,8 @@
 
 Both sides use the same client: h2load on this machine, with one process for each app host, and
 HTTP/1.1 on connections that stay open. It runs in a host's network namespace. For requests through
-the firewall, which use TLS, that is a client's. For straight requests it is the balancer's, because
-the app hosts' firewalls accept it.
+the firewall, which use TLS twice, that is a client's. For straight requests it is the app host's,
+because nginx speaks TLS with the balancers only, and without TLS on loopback only.
 """
 
 import re
@@ -25,6 +25,7 @@ from lab.machines import containers, inventory, topology_file
 from lab.machines.containers import attach
 from lab.machines.plan import Machine
 from lab.process import run
+from salina_fleet.role import LOOPBACK
 from salina_fleet.roles import app
 from tests.lab import limits
 
@@ -79,12 +80,11 @@ def parse(lines: Iterable[str]) -> Requests:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to the service: from a host, to one or more addresses."""
+    """A way to the service: to one or more addresses, each from a host."""
 
-    origin: Machine
     scheme: str
     domain: str
-    targets: tuple[str, ...]
+    targets: tuple[tuple[Machine, str], ...]
     headers: tuple[str, ...]
 
     def with_header(self, header: str) -> "Way":
@@ -103,8 +103,7 @@ class Way:
         Raises:
             LabError: An answer was missing or had another status than 200.
         """
-        command = ["nsenter", f"--net={containers.namespace(self.origin)}", "h2load", "--h1"]
-        command += [f"--requests={requests}"]
+        command = ["h2load", "--h1", f"--requests={requests}"]
         command += ["--clients=1", f"--rps={rate}"] if rate else [f"--clients={CONNECTIONS}"]
         command += [f"--header={header}" for header in self.headers]
         with tempfile.TemporaryDirectory(prefix="salina-bench-") as place:
@@ -112,10 +111,13 @@ class Way:
             url = f"{self.scheme}://{self.domain}{path}"
             running = [
                 subprocess.Popen(
-                    [*command, f"--connect-to={target}", f"--log-file={log}", url],
+                    [
+                        *("nsenter", f"--net={containers.namespace(origin)}", *command),
+                        *(f"--connect-to={target}", f"--log-file={log}", url),
+                    ],
                     stdout=subprocess.DEVNULL,
                 )
-                for target, log in zip(self.targets, logs, strict=True)
+                for (origin, target), log in zip(self.targets, logs, strict=True)
             ]
             if any([process.wait() for process in running]):
                 raise LabError("h2load failed; its message is above", "bin/lab status")
@@ -133,7 +135,6 @@ def ways() -> dict[str, Way]:
     """Return two ways to the first application: through firewall and balancer, and straight."""
     wanted, topology = inventory.current_plan(), topology_file.read()
     service, application = topology.service, topology.default
-    balancer = next(machine for machine in wanted.machines if "balancer" in machine.roles)
     hosts = [
         host
         for host in topology.fleet(inventory.active_members(topology))
@@ -142,19 +143,18 @@ def ways() -> dict[str, Way]:
     port = service.https if service.tls else service.http
     scheme = "https" if service.tls else "http"
     headers = ("accept-encoding: gzip",)
+    client = wanted.caller(service.address)
     through = Way(
-        wanted.caller(service.address),
         scheme,
         application.domain,
-        (f"{service.address}:{port}",) * len(hosts),
+        ((client, f"{service.address}:{port}"),) * len(hosts),
         headers,
     )
     straight = Way(
-        balancer,
         "http",
         application.domain,
-        tuple(f"{topology.address(host, 'web')}:{app.PORT}" for host in hosts),
-        (*headers, f"x-forwarded-proto: {scheme}"),
+        tuple((wanted.machine(host.id), f"{LOOPBACK}:{app.LOCAL_PORT}") for host in hosts),
+        headers,
     )
     return {"through": through, "straight": straight}
 
@@ -167,8 +167,9 @@ def page(way: Way) -> tuple[str, str]:
     """
     url = f"{way.scheme}://{way.domain}{LOGIN}"
     curl = ["curl", "--silent", "--insecure", "--include", "--fail", "--max-time", "60"]
-    curl += ["--connect-to", f"::{way.targets[0]}", url]
-    text = run(attach(way.origin, curl)).stdout
+    origin, target = way.targets[0]
+    curl += ["--connect-to", f"::{target}", url]
+    text = run(attach(origin, curl)).stdout
     session = re.search(r"(?im)^set-cookie: (session_id=[^;]+)", text)
     static = STATIC.search(text)
     if not session or not static:

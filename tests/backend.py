@@ -6,7 +6,10 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from tests.authority import serve_tls
 
 Headers = list[tuple[str, str]]
 
@@ -17,8 +20,15 @@ class Application(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 100
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
+        """Serve.
+
+        Args:
+            tls: the directory of the certificates of an app host; None for no TLS.
+        """
         super().__init__(("127.0.0.1", 0), Handler)
+        if tls:
+            serve_tls(self, tls)
         self.status = 200
         self.headers: Headers = []
         self.delay = 0.0

@@ -37,6 +37,7 @@ APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glo
 TREE = "0" * 64
 COMMIT = "c0ffee" + "0" * 34
 PUBLIC = "ca.crt"
+PUBLIC_OF_FILES = "files-ca.crt"
 """Kept with the secrets, but for everyone to read."""
 
 
@@ -136,6 +137,17 @@ def record(state: Path) -> None:
 def definitions(of: Topology) -> dict[str, Mapping[str, Any]]:
     """Return the definitions of a topology's applications."""
     return {one.definition: definition(one.definition) for one in of.applications.values()}
+
+
+def cards(pillar: Mapping[str, Any]) -> dict[str, Any]:
+    """Salt's functions that look at a host's interfaces, for one whose first is card0."""
+    names = interfaces(pillar)
+    return {"ufw.interface": lambda address: names[address][0]}
+
+
+def interfaces(pillar: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The interfaces of a host, as `salina.firewall.ufw.interfaces` finds them: card0, card1, …"""
+    return {one["in"]: [f"card{place}"] for place, one in enumerate(pillar["ufw"]["near"])}
 
 
 def everyone() -> list[tuple[str, str]]:

@@ -14,8 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from salina.common import wait
+from tests.authority import Authority
 from tests.packaged import POOL
 
+PATHS = ("/var/log/nginx", "/etc/nginx", "/etc/salina/tls", "/var/cache/nginx", "/run/nginx.pid")
 TYPES = "types { text/html html; }\n"
 """In place of /etc/nginx/mime.types."""
 
@@ -41,14 +43,17 @@ def running(text: str, place: Path, port: int) -> Iterator[None]:
 
     Args:
         text: the configuration.
-        place: the directory, for the logs as well.
+        place: the directory, for the logs as well. It may have certificates already.
         port: the port at which the configuration listens on loopback.
     """
     command = program()
     assert command
     (place / "mime.types").write_text(TYPES)
     (place / "commit.map").write_text('default "none";\n')
-    for path in ("/var/log/nginx", "/etc/nginx", "/var/cache/nginx", "/run/nginx.pid"):
+    (place / "older-balancers.conf").touch()
+    if not (place / "web.crt").exists():
+        Authority(place).issue("web", "s1")
+    for path in PATHS:
         text = text.replace(path, str(place if path != "/run/nginx.pid" else place / "nginx.pid"))
     user = "user www-data;\n" if os.geteuid() == 0 else ""
     assert "user www-data;\n" in text

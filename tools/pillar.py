@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from salina_fleet import pillar
+from salina_fleet.model.firewall import Egress, FirewallSettings
 from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.roles import ROLES
@@ -60,6 +61,7 @@ def pillars() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     full = fleets.BY_LOAD.but(
         replace(own[AppSettings], workers=2, npm_registry="https://registry.example"),
         fleets.ACME[TlsSettings],
+        replace(own[FirewallSettings], egress=(Egress(ports="587", application=True),)),
     )
     for name, host in fleets.kinds():
         roles = fleets.fleet(name).hosts[host].roles

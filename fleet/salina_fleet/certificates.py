@@ -23,6 +23,9 @@ TIME = "%Y-%m-%d %H:%M:%S"
 KEYS = {
     "tls": "The host's certificates, which the CA on the master signs.",
     "tls.ca": "The CA's certificate in PEM form, which every host trusts; it is public.",
+    "tls.authorities": "The further CAs whose certificates the host has or trusts.",
+    "tls.authorities[].name": "The name of its file in /etc/salina/tls.",
+    "tls.authorities[].certificate": "Its certificate in PEM form; it is public.",
     "tls.certificates": "The certificates of the host, one for each purpose.",
     "tls.certificates[].name": "The name of its files in /etc/salina/tls.",
     "tls.certificates[].common_name": "Its common name, or empty for none.",
@@ -33,6 +36,8 @@ KEYS = {
         "The operator's own certificate and its key (`certificate`, `key`, both PEM), null for "
         "all others."
     ),
+    "tls.certificates[].authority": "The CA that signs it: the name of the CA's file.",
+    "tls.certificates[].group": "The group that may read its key besides root.",
     "tls.certificates[].acme": (
         "Whether the ACME directory issues it; the CA's is then served until that has happened."
     ),
@@ -43,7 +48,6 @@ KEYS = {
     "tls.acme.account_key": "The private key of the fleet's account, in PEM form.",
     "tls.renew": "The seconds before its end at which a certificate is renewed.",
     "tls.every": "The seconds between two looks at the certificates.",
-    "tls.group": "The group that may read the private keys.",
 }
 """The meanings of the keys of the section, for docs/pillar.md."""
 
@@ -57,8 +61,14 @@ def pillar(data: MasterData, host: Host) -> Pillar:
     """Return the section `tls` of a host's pillar."""
     settings = data.fleet.settings[TlsSettings]
     found = certificates(data.fleet, host)
+    group = "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root"
     return {
         "ca": data.secrets.get(secrets.CA_CERT),
+        "authorities": [
+            {"name": name, "certificate": data.secrets.get(secrets.authority(name)[1])}
+            for name in dict.fromkeys(one.authority for one in found)
+            if name != secrets.CA
+        ],
         "certificates": [
             {
                 "name": one.name,
@@ -68,13 +78,14 @@ def pillar(data: MasterData, host: Host) -> Pillar:
                 "readers": list(one.readers),
                 "pair": pair(data.secrets, one.name) if one.source == OWN else None,
                 "acme": one.source == ACME,
+                "authority": one.authority,
+                "group": "root" if one.by_root else group,
             }
             for one in found
         ],
         "acme": acme(data) if any(one.source == ACME for one in found) else None,
         "renew": int(seconds(settings.renew)),
         "every": settings.every,
-        "group": "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root",
     }
 
 
@@ -91,6 +102,12 @@ def pair(store: secrets.Source, name: str) -> dict[str, str]:
             f"the certificate {name} is missing ({error}): give it by salt-run certificates.own, "
             "or set `public: ca` in pillar/settings/tls.yaml"
         ) from None
+
+
+def authority(fleet: Fleet, host: Host, name: str) -> str:
+    """Return the CA that signs a certificate of a host; the fleet's own for an unknown one."""
+    found = {one.name: one.authority for one in certificates(fleet, host)}
+    return found.get(name, secrets.CA)
 
 
 def acme(data: MasterData) -> Pillar:

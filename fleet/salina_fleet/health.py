@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import ACME, OWN, Check
@@ -78,6 +79,8 @@ def checks(
         Check("disk"),
         Check("waiting", {"applied": restarted(host)}),
     ]
+    if fleet.settings[TimeSettings].managed:
+        wanted.append(Check("timekeeping"))
     if own:
         wanted.append(Check("certificates", {"names": own, "least": least}))
     for role in host.roles:

@@ -52,6 +52,14 @@ class Kind:
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 
+    def environment(self, name: str) -> str | None:
+        """Return the environment of Python in which an application runs, if there is one.
+
+        Args:
+            name: the name of the application's definition.
+        """
+        return None
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the purposes of the passwords that its hosts need, besides the database's.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from salina_fleet import certificates, health, policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
@@ -55,12 +56,18 @@ KEYS: dict[str, str] = {
     ),
     "ufw.rules[].from": "The source: an address, a network, or `any`.",
     "ufw.rules[].to": "The address of this host that the source may reach.",
+    "ufw.rules[].in": (
+        "The host's own address whose interface the connections come in on. Null stands for every "
+        "interface, if `reverse_path` in pillar/settings/firewall.yaml is not `strict`."
+    ),
     "ufw.routes": "The connections that the firewall host forwards; empty on every other host.",
     "ufw.routes[].comment": "The comment that `ufw status` shows.",
     "ufw.routes[].proto": "The protocol: `tcp` or `udp`.",
     "ufw.routes[].ports": "The ports, in ufw's words.",
     "ufw.routes[].from": "The source: an address, a network, or `any`.",
     "ufw.routes[].to": "The address of the host behind the firewall.",
+    "ufw.routes[].in": "As for `ufw.rules`.",
+    "ufw.routes[].out": "The own address whose interface the connections leave on, or null.",
     "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
     "ufw.ping": "The host's own addresses that answer ping.",
     "ufw.connected_before": (
@@ -70,6 +77,30 @@ KEYS: dict[str, str] = {
     "ufw.connected_before[].address": "The address of the daemon.",
     "ufw.connected_before[].ports": "The ports of the daemon, in ufw's words.",
     "ufw.forward_ping": "The addresses behind the firewall that ping may reach through it.",
+    "ufw.forward_ping[].to": "The address.",
+    "ufw.forward_ping[].in": "As for `ufw.routes`.",
+    "ufw.forward_ping[].out": "As for `ufw.routes`.",
+    "ufw.near": (
+        "The host's own networks, from which no packet comes in on another interface; empty if "
+        "`reverse_path` is not `strict`. For IPv6 the kernel has no such check of its own."
+    ),
+    "ufw.near[].network": "The network.",
+    "ufw.near[].in": "The host's own address whose interface leads to the network.",
+    "ufw.outgoing": "The connections that the host may open; its firewall drops all others.",
+    "ufw.outgoing[].comment": "The comment that `ufw status` shows: the target and the purpose.",
+    "ufw.outgoing[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.outgoing[].ports": "The ports, in ufw's words.",
+    "ufw.outgoing[].to": "The target: an address, a network, or `any`.",
+    "ufw.ping_to": "The networks that the host may ping.",
+    "ufw.application": (
+        "The application of an app host, which opens connections within its own host and no others "
+        "but these; null on every other host."
+    ),
+    "ufw.application.uid": "The number of the application's user.",
+    "ufw.application.to": "The connections to other hosts that it may open.",
+    "ufw.application.to[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.application.to[].ports": "The ports, in ufw's words.",
+    "ufw.application.to[].to": "The target: an address, a network, or `any`.",
     "ufw.by_root": "The openings on other hosts that only root of this host may use.",
     "ufw.by_root[].proto": "The protocol: `tcp` or `udp`.",
     "ufw.by_root[].ports": "The ports, in ufw's words.",
@@ -81,6 +112,12 @@ KEYS: dict[str, str] = {
     "ufw.reverse_path": "The kernel's number for `reverse_path` in pillar/settings/firewall.yaml.",
     "ufw.settings": "The other keys of pillar/settings/firewall.yaml.",
     "ssh": "sshd, if it is installed.",
+    "time": "chrony, which keeps the host's clock.",
+    "time.managed": "Whether Salina installs and configures chrony.",
+    "time.servers": (
+        "The servers that the host asks: the master, or on the master those of the settings."
+    ),
+    "time.serves": "The networks that may ask this host; empty on every host but the master.",
     "updates": "Debian's security updates, which the host installs by itself.",
     "updates.download": "When the host downloads its updates, by its own clock.",
     "updates.install": "When the host installs its updates; no other host has the same time.",
@@ -121,8 +158,9 @@ def select(data: MasterData, minion_id: str) -> Pillar:
             "checks": health.for_pillar(health.checks(fleet, host, data.definitions)),
         },
         "hosts": _hosts(fleet, host),
-        "ufw": _ufw(fleet, host),
+        "ufw": _ufw(data, host),
         "ssh": asdict(fleet.settings[SshSettings]),
+        "time": _time(fleet, host),
         "updates": _updates(fleet, host),
         "tls": certificates.pillar(data, host),
     }
@@ -167,7 +205,8 @@ def _own_address(fleet: Fleet, host: Host) -> str:
     raise UnknownMinion(f"{host.id} has no address")  # the topology's rules refuse such a host
 
 
-def _ufw(fleet: Fleet, host: Host) -> Pillar:
+def _ufw(data: MasterData, host: Host) -> Pillar:
+    fleet = data.fleet
     forward = policy.forwards(fleet, host)
     settings = fleet.settings[FirewallSettings]
     return {
@@ -181,14 +220,50 @@ def _ufw(fleet: Fleet, host: Host) -> Pillar:
             if (ports := role.connected_before)
             for peer in fleet.having(name)
         ],
-        "forward_ping": [fleet.topology.service.address] if forward else [],
+        "forward_ping": policy.forward_pings(fleet, host),
+        "near": policy.near(fleet, host),
+        "outgoing": policy.outgoing(fleet, host),
+        "ping_to": [network.cidr for network in fleet.topology.networks.values()],
         "by_root": policy.by_root(fleet, host),
+        "application": application(data, host),
         "elsewhere": policy.elsewhere(fleet, host) if forward else [],
         "reverse_path": REVERSE_PATH[settings.reverse_path],
         "settings": {
             "logging": settings.logging,
             "router_advertisements": settings.router_advertisements,
         },
+    }
+
+
+def application(data: MasterData, host: Host) -> Pillar | None:
+    """Return the user of a host's application, and the connections that it may open itself."""
+    if not host.application:
+        return None
+    definition = data.definitions[data.fleet.topology.served_by(host).definition]
+    return {
+        "uid": definition["uid"],
+        "to": [
+            {"proto": one.protocol, "ports": one.ports, "to": one.to}
+            for one in policy.egress(data.fleet, host)
+            if one.application
+        ],
+    }
+
+
+def _time(fleet: Fleet, host: Host) -> Pillar:
+    """Return whom a host asks for the time: the hosts ask the master, which all of them reach."""
+    settings = fleet.settings[TimeSettings]
+    masters = fleet.having("master")
+    serves = host in masters
+    network = fleet.topology.networks[fleet.topology.links["management"]]
+    return {
+        "managed": settings.managed,
+        "servers": (
+            list(settings.servers)
+            if serves
+            else [fleet.address(master, "management") for master in masters]
+        ),
+        "serves": [network.cidr] if serves else [],
     }
 
 

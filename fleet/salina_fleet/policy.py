@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from salina_fleet.fleet import Fleet
-from salina_fleet.model.firewall import FirewallSettings, OperatorRule
+from salina_fleet.model.firewall import Egress, FirewallSettings, OperatorRule
 from salina_fleet.model.topology import Host
 from salina_fleet.role import ALL, ANY, NETWORK, Row
 from salina_fleet.roles import ROLES
 
+STRICT = "strict"
+"""The setting `reverse_path` of hosts that have only one way to each network."""
 EVERYBODY = {ANY: "anybody", NETWORK: "every host of the network", ALL: "every host"}
 """The sources and targets that are not a role, in the words of the printed table."""
 
@@ -54,34 +56,64 @@ def markdown(fleet: Fleet) -> str:
             rule.comment,
         )
         lines.append(f"| {' | '.join(cells)} |")
+    for one in fleet.settings[FirewallSettings].egress:
+        cells = (
+            one.role or one.host or EVERYBODY[ALL],
+            "anywhere" if one.to == ANY else one.to,
+            "outside",
+            one.ports.replace(",", ", ").replace(":", "-"),
+            one.protocol.upper(),
+            f"{one.comment}, also by the application" if one.application else one.comment,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def rules(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+def rules(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
     """Return the ufw rules of one host: one for each source of each row that leads to it.
 
-    The rules that the operator added for the host (pillar/settings/firewall.yaml) are the last. A
-    host that is both ends needs none, since ufw lets loopback pass.
+    `in` is the host's own address whose interface the packets come in on: only the host knows the
+    interface's name. The rules that the operator added for the host (pillar/settings/firewall.yaml)
+    are the last. A host that is both ends needs none, since ufw lets loopback pass.
     """
     found = []
     for row in fleet.rows:
         if row.target != ALL and row.target not in host.roles:
             continue
-        to = fleet.address(host, row.link)
         for name, source in _sources(fleet, row, host):
-            found.append(
-                {
-                    "comment": f"{name}: {row.comment}" if name else row.comment,
-                    "proto": row.proto,
-                    "ports": row.ports,
-                    "from": source,
-                    "to": to,
-                }
-            )
+            for own in _arrivals(fleet, row, host):
+                found.append(
+                    {
+                        "comment": f"{name}: {row.comment}" if name else row.comment,
+                        "proto": row.proto,
+                        "ports": row.ports,
+                        "from": source,
+                        "to": fleet.address(host, row.link),
+                        "in": own,
+                    }
+                )
     return found + _added(fleet, host)
 
 
-def _added(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+def _bound(fleet: Fleet, address: str) -> str | None:
+    """Return the address whose interface a rule names; None where packets may take any of them.
+
+    A fleet needs that if its hosts have several ways to a network.
+    """
+    return address if fleet.settings[FirewallSettings].reverse_path == STRICT else None
+
+
+def _arrivals(fleet: Fleet, row: Row, host: Host) -> list[str | None]:
+    """Return the host's own addresses on whose interfaces a row's packets come in.
+
+    Clients reach a host that is in their own network there, whichever of its addresses they ask.
+    """
+    own = fleet.address(host, row.link)
+    near = fleet.topology.address(host, "clients") if row.source == ANY else None
+    return list(dict.fromkeys(_bound(fleet, one) for one in (near or own, own)))
+
+
+def _added(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
     """Return the ufw rules of one host that the operator added."""
     return [
         {
@@ -90,6 +122,7 @@ def _added(fleet: Fleet, host: Host) -> list[dict[str, str]]:
             "ports": rule.ports,
             "from": rule.source or fleet.topology.networks[rule.network].cidr,
             "to": host.addresses[rule.network],
+            "in": _bound(fleet, host.addresses[rule.network]),
         }
         for rule in fleet.settings[FirewallSettings].added
         if rule.covers(host)
@@ -106,6 +139,50 @@ def _sources(fleet: Fleet, row: Row, host: Host) -> Iterator[tuple[str, str]]:
         for peer in fleet.having(row.source):
             if peer.id != host.id:
                 yield peer.id, fleet.address(peer, row.link)
+
+
+def outgoing(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+    """Return the connections that a host may open: those of the table, and those of `egress`.
+
+    They name no interface: a host whose interfaces got other names still reaches the master. Where
+    a row leads to every host, the whole network is the target, so a new host is reached at once.
+    """
+    found = []
+    for row in fleet.rows:
+        network = fleet.topology.links[row.link]
+        if network not in host.addresses or row.source not in (ANY, NETWORK, *host.roles):
+            continue
+        targets = {"": fleet.topology.networks[network].cidr}
+        if row.target != ALL:
+            peers = [peer for peer in fleet.having(row.target) if peer.id != host.id]
+            targets = {f"{peer.id}: ": peer.addresses[network] for peer in peers}
+        found += [
+            _opened(f"{name}{row.comment}", row.proto, row.ports, to)
+            for name, to in targets.items()
+        ]
+    for rule in fleet.settings[FirewallSettings].added:
+        if not _may_by(fleet, rule, host.id, ""):
+            continue
+        targets = {"": fleet.topology.networks[rule.network].cidr}
+        if rule.role is not None or rule.host is not None:
+            peers = [one for one in fleet.hosts.values() if rule.covers(one) and one.id != host.id]
+            targets = {f"{peer.id}: ": peer.addresses[rule.network] for peer in peers}
+        found += [
+            _opened(f"{name}{rule.comment}", rule.protocol, rule.ports, to)
+            for name, to in targets.items()
+        ]
+    return found + [
+        _opened(one.comment, one.protocol, one.ports, one.to) for one in egress(fleet, host)
+    ]
+
+
+def _opened(comment: str, proto: str, ports: str, to: str) -> dict[str, str]:
+    return {"comment": comment, "proto": proto, "ports": ports, "to": to}
+
+
+def egress(fleet: Fleet, host: Host) -> list[Egress]:
+    """Return the connections to the outside that a host may open."""
+    return [one for one in fleet.settings[FirewallSettings].egress if one.covers(host)]
 
 
 def published(fleet: Fleet, host: Host) -> bool:
@@ -129,15 +206,18 @@ def by_root(fleet: Fleet, host: Host) -> list[dict[str, str]]:
     found = [
         {"proto": row.proto, "ports": row.ports, "to": fleet.address(peer, row.link)}
         for row in fleet.rows
-        if row.by_root and row.source in host.roles
+        if row.by_root and row.source in (NETWORK, *host.roles)
         for peer in fleet.having(row.target)
         if peer.id != host.id
     ]
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
-def routes(fleet: Fleet, host: Host) -> list[dict[str, str]]:
-    """Return what a host forwards: the published ports of the service's address."""
+def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
+    """Return what a host forwards: the published ports of the service's address.
+
+    The packets come in from the clients' network, and leave into that of the balancers.
+    """
     if not forwards(fleet, host):
         return []
     return [
@@ -147,9 +227,28 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, str]]:
             "ports": row.ports,
             "from": ANY,
             "to": fleet.topology.service.address,
+            "in": _bound(fleet, fleet.address(host, "clients")),
+            "out": _bound(fleet, fleet.address(host, row.link)),
         }
         for row in fleet.rows
         if row.source == ANY
+    ]
+
+
+def forward_pings(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
+    """Return the addresses that pings reach through a host, on the way of `routes`."""
+    return [{key: way[key] for key in ("to", "in", "out")} for way in routes(fleet, host)[:1]]
+
+
+def near(fleet: Fleet, host: Host) -> list[dict[str, str]]:
+    """Return the host's own networks, each with its own address there, if rules name interfaces.
+
+    A packet with a source in one of them comes in on no other interface.
+    """
+    return [
+        {"network": fleet.topology.networks[name].cidr, "in": address}
+        for name, address in host.addresses.items()
+        if _bound(fleet, address)
     ]
 
 

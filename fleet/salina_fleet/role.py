@@ -68,7 +68,9 @@ class Certificate(NamedTuple):
     CLIENT. `common_name`: None stands for the host's id, "" for none. `readers`: the units that
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
     among them. `source`: CA; OWN when the operator has given it, with its key; ACME when an ACME
-    directory issues it, and the CA only one to begin with.
+    directory issues it, and the CA only one to begin with. `authority`: the CA that signs it, of
+    `secrets.AUTHORITIES`. `by_root`: whether only root reads its key, whatever the host's other
+    daemons are.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Certificate(NamedTuple):
     readers: tuple[str, ...] = ()
     common_name: str | None = None
     source: str = CA
+    authority: str = "ca"
+    by_root: bool = False
 
 
 class Check(NamedTuple):

@@ -19,6 +19,13 @@ from typing import Protocol
 FOLDER = "secrets"
 CA_KEY = "ca.key"
 CA_CERT = "ca.crt"
+CA = "ca"
+FILES_CA = "files-ca"
+"""The fleet's CA, and the CA of the certificates with which GlusterFS knows its hosts.
+
+GlusterFS takes every certificate of the CA that it is given, and etcd does as well. So neither of
+them gets the other's (decision 43).
+"""
 DATABASE = ("database-superuser", "database-replication", "database-rewind", "database-rest")
 """The passwords of the database hosts, by what they open."""
 ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
@@ -27,6 +34,8 @@ ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
 """The purposes for which each application has a password of its own."""
+AUTHORITIES = {CA: "Salina CA", FILES_CA: "Salina files CA"}
+"""Each CA, and the beginning of its name."""
 
 
 class SecretsError(Exception):
@@ -36,6 +45,11 @@ class SecretsError(Exception):
 def own(application: str, purpose: str) -> str:
     """Return the name of an application's own password: app-crm-login."""
     return f"app-{application}-{purpose}"
+
+
+def authority(name: str) -> tuple[str, str]:
+    """Return the names of a CA's key and certificate: ca.key and ca.crt."""
+    return f"{name}.key", f"{name}.crt"
 
 
 def passwords(applications: Iterable[str]) -> list[str]:
@@ -127,7 +141,8 @@ def create(
 
     Args:
         store: where they are kept.
-        applications: the names of the applications; the first one gives the CA its name.
+        applications: the names of the applications; the first one gives each CA its name,
+            which it keeps.
         ca_days: the days for which the CA's certificate is valid.
         acme: whether the fleet has an account at an ACME directory.
 
@@ -141,12 +156,15 @@ def create(
         if not store.has(name):
             store.put(name, secrets.token_urlsafe(24))
             made.append(name)
-    if not store.has(CA_KEY):
-        store.put(CA_KEY, new_key())
-        made.append(CA_KEY)
-    if not store.has(CA_CERT):
-        store.put(CA_CERT, self_signed(store.get(CA_KEY), f"Salina CA {applications[0]}", ca_days))
-        made.append(CA_CERT)
+    for name, title in AUTHORITIES.items():
+        key, certificate = authority(name)
+        if not store.has(key):
+            store.put(key, new_key())
+            made.append(key)
+        if not store.has(certificate):
+            title = f"{title} {applications[0]}"
+            store.put(certificate, self_signed(store.get(key), title, ca_days))
+            made.append(certificate)
     if acme and not store.has(ACME_ACCOUNT):
         store.put(ACME_ACCOUNT, new_account_key())
         made.append(ACME_ACCOUNT)
@@ -159,7 +177,8 @@ def check(store: Store, applications: Iterable[str], acme: bool = False) -> list
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
     account = [ACME_ACCOUNT] if acme else []
-    for name in (*passwords(applications), CA_KEY, CA_CERT, *account):
+    pairs = [authority(name) for name in AUTHORITIES]
+    for name in (*passwords(applications), *(file for pair in pairs for file in pair), *account):
         try:
             store.get(name)
         except SecretsError as error:
@@ -167,9 +186,12 @@ def check(store: Store, applications: Iterable[str], acme: bool = False) -> list
             continue
         if store.path(name).stat().st_mode & 0o077:
             faults.append(f"{store.path(name)}: other users may read it; its mode must be 0600")
-    if not faults and not _pair(store.get(CA_KEY), store.get(CA_CERT)):
-        both = "restore both from your copy"
-        faults.append(f"{store.path(CA_CERT)} does not belong to {CA_KEY}; {both}")
+    if not faults:
+        faults = [
+            f"{store.path(certificate)} does not belong to {key}; restore both from your copy"
+            for key, certificate in pairs
+            if not _pair(store.get(key), store.get(certificate))
+        ]
     return faults
 
 
@@ -182,7 +204,7 @@ def self_signed(key_pem: str, common_name: str, days: int) -> str:
 
     key = serialization.load_pem_private_key(key_pem.encode("ascii"), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SecretsError(f"{CA_KEY} is not an ECDSA key")
+        raise SecretsError(f"the key of {common_name} is not an ECDSA key")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     usage = x509.KeyUsage(

@@ -8,13 +8,14 @@ its minion needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import salina
-from salina.common import tree
+from salina.application import node
+from salina.common import locks, tree
 from salina_fleet import pillar, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import definition, members, settings, topology
@@ -30,6 +31,7 @@ from salina_fleet.schema.faults import not_among
 TOPOLOGY = "pillar/topology.yaml"
 SETTINGS = "pillar/settings"
 APPLICATIONS = "pillar/app"
+LOCKS = "salt/locks"
 
 PACKAGES = ("salina", "salina_fleet")
 """This project's Python, as the master imports it."""
@@ -110,6 +112,7 @@ def read(root: str | Path, state: str | Path) -> Site:
             root / TOPOLOGY,
             state / members.FILE,
             *(file for name in (SETTINGS, APPLICATIONS) for file in (root / name).glob("*.yaml")),
+            *(root / LOCKS).glob("*.*"),
             *(file for kind in tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
         ]
     )
@@ -133,6 +136,7 @@ def _read(root: Path, state: Path) -> Site:
     definitions = _definitions(root, topology, settings, faults)
     if sound:
         faults += _conflicts(topology, settings, definitions)
+    faults += _lock_faults(root)
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
@@ -214,6 +218,13 @@ def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> l
         for path, port in ports.items()
         if port in taken
     ]
+
+
+def _lock_faults(root: Path) -> Iterator[str]:
+    """Yield what prevents pip and npm from verifying the files of a lock."""
+    for suffix, judge in ((".txt", locks.faults), (".json", node.unverified)):
+        for file in sorted((root / LOCKS).glob(f"*{suffix}")):
+            yield from (f"{LOCKS}/{file.name}: {fault}" for fault in judge(file.read_text()))
 
 
 def _conflicts(

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from salina_fleet import certificates
+from salina_fleet import certificates, pillar
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.model.updates import UpdateSettings
-from salina_fleet.pillar import REVERSE_PATH
+from salina_fleet.policy import STRICT
 from salina_fleet.role import CA, Look, MasterData
 from salina_fleet.roles import ROLES
 
@@ -36,13 +37,20 @@ class Finding(NamedTuple):
 def looks(data: MasterData, host: Host) -> list[Look]:
     """Return what a host can show of the rows about security."""
     settings = data.fleet.settings
-    kernel = REVERSE_PATH[settings[FirewallSettings].reverse_path]
+    kernel = pillar.REVERSE_PATH[settings[FirewallSettings].reverse_path]
     found = [
         Look("X7", "kernel", {"reverse_path": kernel}),
         Look("X11", "updates", {"enabled": settings[UpdateSettings].enabled}),
     ]
+    application = pillar.application(data, host)
+    uid = application["uid"] if application else None
+    found.append(Look("X7", "outgoing", {"uid": uid}))
+    if settings[FirewallSettings].reverse_path == STRICT:
+        found.append(Look("X7", "interfaces"))
     if settings[SshSettings].managed:
         found.append(Look("X9", "sshd"))
+    if settings[TimeSettings].managed:
+        found.append(Look("X6", "time"))
     wanted = [
         {"name": one.name, "uses": list(one.uses) if one.source == CA else None}
         for one in certificates.certificates(data.fleet, host)

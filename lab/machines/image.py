@@ -19,8 +19,7 @@ from lab.commands.console import step
 from lab.mirror import registry
 from lab.mirror.cache import build_lock, digest, directory, keep_only, remove
 from lab.mirror.debian import download_options, source_lines
-from lab.mirror.locks import environments
-from lab.mirror.wheels import wheelhouse
+from lab.mirror.wheels import wheels
 from lab.paths import DOWNLOADS, IMAGES, LOCKS
 from lab.process import run
 
@@ -86,6 +85,12 @@ FILES = {
     "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/systemd/journald.conf.d/lab.conf": (
         "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\nReadKMsg=no\nAudit=no\n"
+    ),
+    # A container cannot set the clock, which is the machine's, so Debian's unit would not start
+    # chrony. Here it starts and only watches the clock (-x).
+    "etc/systemd/system/chrony.service.d/lab.conf": (
+        "[Unit]\nConditionCapability=\n\n"
+        "[Service]\nExecStart=\nExecStart=!/usr/sbin/chronyd -x $DAEMON_OPTS\n"
     ),
     "etc/systemd/system/salt-minion.service": SALT_UNIT.format(name="minion"),
     "etc/systemd/system/salt-master.service": SALT_UNIT.format(name="master"),
@@ -156,14 +161,14 @@ def install_salt(root: Path, wheels: Path) -> None:
     """
     inside = root / "opt/wheels"
     run(["cp", "-r", wheels, inside])
-    run(["cp", LOCKS / "minion.txt", inside])
     venv = ["-m", "venv", "--system-site-packages", "--without-pip", "/opt/salt"]
     run(["chroot", root, "python3", *venv])
     # Python can run a package inside an archive: pip's wheel installs pip and all others.
     pip = next(inside.glob("pip-*.whl")).relative_to(root)
     options = ["--quiet", "--no-index", "--no-deps", "--ignore-installed", "--no-cache-dir"]
-    options += ["--root-user-action=ignore", "--find-links=/opt/wheels"]
-    install = [f"/{pip}/pip", "install", *options, "--requirement=/opt/wheels/minion.txt"]
+    options += ["--root-user-action=ignore"]
+    every = [f"/opt/wheels/{wheel.name}" for wheel in sorted(inside.glob("*.whl"))]
+    install = [f"/{pip}/pip", "install", *options, *every]
     run(["chroot", root, "/opt/salt/bin/python", *install])
     remove(inside)
     for program in sorted((root / "opt/salt/bin").glob("salt*")):
@@ -173,10 +178,10 @@ def install_salt(root: Path, wheels: Path) -> None:
 def build(target: Path) -> None:
     """Build the image in an empty directory."""
     root = target / "rootfs"
-    python = environments()["minion"]["python"]
-    wheels = partial(wheelhouse, DOWNLOADS / "wheels/minion", LOCKS / "minion.txt", python)
+    # an older lab has built wheels into wheels/minion as root, and without hashes
+    locked = partial(wheels, DOWNLOADS / "wheels/minion.verified", LOCKS / "minion.txt")
     with step("image: Debian's base system, wheels for Salt"), ThreadPoolExecutor() as pool:
-        ready = pool.submit(wheels)  # mostly one compiler, so bootstrap can run at the same time
+        ready = pool.submit(locked)  # mostly one compiler, so bootstrap can run at the same time
         bootstrap(root)
     with step("image: Salt"):
         install_salt(root, ready.result())

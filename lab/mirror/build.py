@@ -5,7 +5,8 @@ Each host sees it at /srv/mirror:
     apt/     a repository with dists/bookworm and dists/bullseye: every package that
              salt/packages.yaml names, those of the lab's tests, and the dependencies that the
              base image does not have
-    wheels/  the wheels of every lock that a host installs
+    wheels/  the files of every lock that a host installs, as PyPI has them: wheels, and source
+             archives, which the hosts build as in production
     npm/     Node, npm, and the packages of the sample Node application
     git/     the applications' upstreams: Debian's Odoo, and the sample
 
@@ -155,16 +156,17 @@ def read_packages() -> dict[str, list[str]]:
 
 
 def read_locks() -> dict[str, tuple[str, str]]:
-    """Return the Python version and the text of each lock that hosts install."""
-    return {
-        name: (environment["python"], (LOCKS / f"{name}.txt").read_text())
-        for name, environment in environments().items()
-        if name not in ELSEWHERE
-    }
+    """Return the Python version and the text of each lock that hosts use."""
+    found = {}
+    for name, environment in environments().items():
+        if name not in ELSEWHERE:
+            for lock in (name, *([f"{name}.build"] if "build" in environment else [])):
+                found[lock] = (environment["python"], (LOCKS / f"{lock}.txt").read_text())
+    return found
 
 
-def collect_wheels(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
-    """Link the wheels of these locks into one directory.
+def collect_files(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
+    """Link the files of these locks into one directory.
 
     Args:
         locks: The Python version and the text of each lock.
@@ -172,9 +174,9 @@ def collect_wheels(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
     """
     for name, (python, _) in locks.items():
         house = DOWNLOADS / "wheels" / name
-        for wheel in wheels.wheelhouse(house, LOCKS / f"{name}.txt", python).iterdir():
-            if not (root / wheel.name).exists():
-                os.link(wheel, root / wheel.name)
+        for file in wheels.originals(house, LOCKS / f"{name}.txt", python).iterdir():
+            if not (root / file.name).exists():
+                os.link(file, root / file.name)
 
 
 # --- git
@@ -246,7 +248,7 @@ def ensure_mirror() -> Path:
     ):
         MIRROR.mkdir(parents=True, exist_ok=True)
         parts = [
-            pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_wheels, locks)),
+            pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_files, locks)),
             pool.submit(publish, "npm", [sorted(packages), code(npm)], partial(registry, packages)),
         ]
         publish("apt", inputs, partial(apt, base, components))

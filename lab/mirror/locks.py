@@ -1,18 +1,24 @@
-"""Write salt/locks/*.txt: the exact versions of each environment whose packages come from PyPI.
+"""Write salt/locks/*.txt: the exact versions and the hashes of each environment from PyPI.
 
 Usage: python -m lab.mirror.locks [--upgrade]     (`make lock`)
 """
 
 import sys
 import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from lab.commands.console import step
 from lab.paths import LOCKS, REPOSITORY
 from lab.process import run
+from salina.common import locks
 
 # This marker is never true, so an override with it excludes the distribution.
 NEVER = "sys_platform == 'none'"
+
+# Debian bookworm has glibc 2.36; "linux" would stand for 2.17, for which some have no wheel.
+PLATFORM = "x86_64-manylinux_2_36"
 
 
 class Environment(TypedDict, total=False):
@@ -21,17 +27,19 @@ class Environment(TypedDict, total=False):
     python: str
     requirements: list[str]
     exclude: list[str]
+    sources: list[str]
+    build: list[str]
 
 
 def environments() -> dict[str, Environment]:
     """Return the environments of pyproject.toml by their names."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    locks: dict[str, Environment] = project["tool"]["salina"]["locks"]
-    return locks
+    found: dict[str, Environment] = project["tool"]["salina"]["locks"]
+    return found
 
 
-def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
-    """Write the lock of one environment with uv.
+def compile_locks(name: str, environment: Environment, upgrade: bool) -> None:
+    """Write the lock of one environment, and the lock of the tools that build its sources.
 
     Args:
         name: The environment's name.
@@ -43,28 +51,55 @@ def compile_lock(name: str, environment: Environment, upgrade: bool) -> None:
     """
     target = LOCKS / f"{name}.txt"
     target.parent.mkdir(parents=True, exist_ok=True)
-    overrides = LOCKS / f".{name}.overrides"
+    compile_lock(target, environment, environment["requirements"], upgrade)
+    if "build" in environment:
+        tools = Environment(python=environment["python"])
+        compile_lock(Path(locks.tools(str(target))), tools, environment["build"], upgrade)
+
+
+def compile_lock(
+    target: Path, environment: Environment, requirements: Sequence[str], upgrade: bool
+) -> None:
+    """Write one lock with uv.
+
+    Args:
+        target: The file of the lock.
+        environment: The table of its environment.
+        requirements: What the lock must contain, with all dependencies.
+        upgrade: Whether to take the newest versions, instead of those already in the lock.
+
+    Raises:
+        LabError: uv found no versions that fit together, or a distribution has no wheel and is
+            not one of the sources.
+    """
+    overrides = target.with_suffix(".overrides")
     overrides.write_text("".join(f"{dist}; {NEVER}\n" for dist in environment.get("exclude", [])))
+    sources = environment.get("sources", [])
     try:
         run(
             [
-                *(sys.executable, "-m", "uv", "pip", "compile", "-"),
-                *("--python-version", environment["python"], "--python-platform", "linux"),
+                *(sys.executable, "-m", "uv", "pip", "compile", "-", "--generate-hashes"),
+                *("--python-version", environment["python"], "--python-platform", PLATFORM),
                 *("--override", overrides, "--output-file", target),
                 *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+                *("--only-binary", ":all:"),
+                *(option for source in sources for option in ("--no-binary", source)),
                 *(["--upgrade"] if upgrade else []),
             ],
-            text="\n".join(environment["requirements"]),
+            text="\n".join(requirements),
         )
     finally:
         overrides.unlink()
+    # uv writes these options in an order in which pip ignores the second one
+    options = [locks.WHEELS_ONLY, *([locks.SOURCES + ",".join(sources)] if sources else [])]
+    target.write_text("".join(f"{line}\n" for line in options) + target.read_text())
 
 
 def main() -> None:
-    """Write the lock of every environment."""
+    """Write the locks of every environment."""
     for name, environment in environments().items():
         with step(f"lock: {name}"):
-            compile_lock(name, environment, upgrade="--upgrade" in sys.argv[1:])
+            compile_locks(name, environment, upgrade="--upgrade" in sys.argv[1:])
 
 
 if __name__ == "__main__":

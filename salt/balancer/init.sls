@@ -16,6 +16,14 @@ balancer-{{ source }}:
     - require_in:
         - file: balancer-fragment
 {% endfor %}
+# App hosts of an earlier version do not speak TLS. HAProxy goes on without it until they do.
+balancer-app-hosts:
+  balancer.app_hosts_have_tls:
+    - name: TLS on the app hosts
+    - wait: 600
+    - require:
+        - sls: tls
+
 balancer-fragment:
   file.managed:
     - name: /etc/haproxy/conf.d/20-balancer.cfg
@@ -26,5 +34,6 @@ balancer-fragment:
     - require:
         - file: haproxy-global
         - sls: tls
+        - balancer: balancer-app-hosts
     - require_in:
         - service: haproxy-service

@@ -5,6 +5,7 @@ include:
   - common.hosts
   - common.minion
   - common.turn
+  - chrony
   - ssh
   - tls
   - ufw

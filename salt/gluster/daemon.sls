@@ -1,6 +1,8 @@
 # The part of a storage host that needs no other host: its bricks and its daemon.
 {%- import_yaml "packages.yaml" as packages %}
 {%- set storage = pillar.storage %}
+include:
+  - gluster.tls
 
 gluster-brick-directory:
   file.directory:
@@ -41,3 +43,4 @@ gluster-daemon:
     - require:
         - file: gluster-settings
         - gluster: gluster-brick
+        - gluster: gluster-secured

@@ -11,6 +11,7 @@ files-directory:
 
 {%- else %}
   - gluster.mountable
+  - gluster.tls
 
 files-fstab:
   mount.fstab_present:
@@ -37,4 +38,5 @@ files-mounted:
         - pkg: files-packages
         - file: files-units
         - mount: files-fstab
+        - gluster: gluster-secured
 {%- endif %}

@@ -20,6 +20,7 @@ gluster-volume:
             - replica: {{ volume.replica }}
             - bricks: {{ volume.bricks | json }}
             - options: {{ volume.options | json }}
+            - tls: {{ volume.tls | json }}
 {%- endfor %}
     - host: {{ storage.name }}
     - wait: {{ storage.wait }}

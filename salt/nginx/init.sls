@@ -4,11 +4,23 @@
 {%- set app = pillar.app %}
 include:
   - common.turn
+  - tls
 
 nginx-packages:
   pkg.installed:
     - pkgs: {{ packages.nginx | json }}
     - aggregate: True
+
+# The port without TLS closes when no balancer of an earlier version can use it any more.
+nginx-older-balancers:
+  application.open_to_older:
+    - name: /etc/nginx/older-balancers.conf
+    - configuration: /etc/nginx/nginx.conf
+    - address: {{ app.address }}
+    - port: {{ app.local_port }}
+    - balancers: {{ app.balancers | map(attribute='name') | list | json }}
+    - require:
+        - pkg: nginx-packages
 
 nginx-configuration:
   file.managed:
@@ -19,6 +31,8 @@ nginx-configuration:
     - check_cmd: nginx -t -q -c
     - require:
         - pkg: nginx-packages
+        - application: nginx-older-balancers
+        - sls: tls
 
 nginx-unit:
   file.managed:
@@ -49,11 +63,12 @@ nginx-logs:
         - file: nginx-configuration
 
 # Debian's first configuration listens on all addresses, and only a restart moves nginx to one address.
+# Any other address comes with the reload below.
 nginx-listening:
   application.listening:
     - name: nginx
-    - address: {{ app.address }}
-    - port: {{ app.port }}
+    - address: 127.0.0.1
+    - port: {{ app.local_port }}
     - require:
         - file: nginx-configuration
         - module: nginx-unit-loaded
@@ -88,6 +103,10 @@ nginx-current:
   daemon.current:
     - name: nginx
     - turn: app
-    - files: [/etc/nginx/nginx.conf]
+    - files:
+        - /etc/nginx/nginx.conf
+        - /etc/nginx/older-balancers.conf
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/web.crt
     - require:
         - daemon: nginx-restarted

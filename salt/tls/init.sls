@@ -18,6 +18,16 @@ tls-ca:
     - mode: '0644'
     - require:
         - file: tls-directory
+{%- for authority in pillar.tls.authorities %}
+
+tls-{{ authority.name }}:
+  file.managed:
+    - name: /etc/salina/tls/{{ authority.name }}.crt
+    - contents: {{ authority.certificate | json }}
+    - mode: '0644'
+    - require:
+        - file: tls-directory
+{%- endfor %}
 {%- for certificate in pillar.tls.certificates %}
 {%- if certificate.pair %}{# not as contents, which Salt keeps in its cache of the states #}
 
@@ -38,7 +48,7 @@ tls-{{ certificate.name }}:
 tls-{{ certificate.name }}-key:
   certificate.key_made:
     - name: /etc/salina/tls/{{ certificate.name }}.key
-    - group: {{ pillar.tls.group }}
+    - group: {{ certificate.group }}
     - require:
         - file: tls-directory
         - pkg: common-packages
@@ -48,7 +58,7 @@ tls-{{ certificate.name }}:
     - name: /etc/salina/tls/{{ certificate.name }}.crt
     - certificate: {{ certificate.name }}
     - require:
-        - file: tls-ca
+        - file: tls-{{ certificate.authority }}
         - certificate: tls-{{ certificate.name }}-key
 {%- endif %}
 {%- endfor %}

@@ -1,10 +1,10 @@
 # This host's firewall: closed, except for the rules of pillar `ufw`. They come from one table of who
 # talks to whom (fleet/salina_fleet/policy.py). Policies and rules are in place before ufw is enabled.
 {%- set files = {
-    '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
     '/etc/ufw/sysctl.conf': {'source': 'sysctl.conf', 'mode': '0644'},
     '/etc/ufw/before.rules': {'source': 'before.rules', 'mode': '0640', 'check': 'iptables-restore'},
     '/etc/ufw/before6.rules': {'source': 'before6.rules', 'mode': '0640', 'check': 'ip6tables-restore'},
+    '/etc/default/ufw': {'source': 'default', 'mode': '0644'},
 } %}
 
 include:
@@ -20,6 +20,12 @@ include:
     {%- endif %}
     - require:
         - pkg: common-packages
+    {%- if file.source == 'default' %}
+        # A boot after a killed apply loads this policy: the rules that it needs are there then.
+        - ufw: ufw-rules
+        - file: /etc/ufw/before.rules
+        - file: /etc/ufw/before6.rules
+    {%- endif %}
     - require_in:
         - ufw: ufw-enabled
 {% endfor %}
@@ -27,6 +33,7 @@ ufw-rules:
   ufw.rules:
     - rules: {{ pillar.ufw.rules | json }}
     - routes: {{ pillar.ufw.routes | json }}
+    - outgoing: {{ pillar.ufw.outgoing | json }}
     - require:
         - pkg: common-packages
 

@@ -109,4 +109,5 @@ def restart_afterwards(name, unit):
 
 
 def listening(address, port):
-    return __salt__["service.shown"]("nginx")["listens"]
+    listens = __salt__["service.shown"]("nginx")["listens"]
+    return not listens if address in ("0.0.0.0", "::") else listens

@@ -25,9 +25,10 @@ def folder(installation: Installation, place: Path) -> Path:
     installation.salt("*", "state.apply", "common.python")
     found = place / "tls"
     found.mkdir()
-    for name in ("etcd", "etcd-peer"):
+    for name in ("etcd", "etcd-peer", "files"):
         (found / f"{name}.key").write_text(new_key())
-    (found / "ca.crt").write_text((installation.state / "secrets/ca.crt").read_text())
+    for name in ("ca.crt", "files-ca.crt"):
+        (found / name).write_text((installation.state / "secrets" / name).read_text())
     return found
 
 
@@ -40,13 +41,16 @@ def test_all_at_once(installation: Installation, folder: Path) -> None:
         return installation.salt("nas1", "certificate.request", name, "wait=2", f"folder={folder}")
 
     with ThreadPoolExecutor() as pool:
-        for answer in pool.map(request, ["etcd", "etcd-peer"] * 3):
+        for answer in pool.map(request, ["etcd", "etcd-peer", "files"] * 2):
             assert answer.returncode == 0, answer
-    for name, subject in (("etcd", ""), ("etcd-peer", "CN=etcd-peer")):
+    subjects = (("etcd", ""), ("etcd-peer", "CN=etcd-peer"), ("files", "CN=nas1"))
+    for name, subject in subjects:
         good = installation.salt("nas1", "certificate.faults", name, f"folder={folder}")
         assert good.data == []
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
         assert certificate.subject.rfc4514_string() == subject
+        authority = "Salina files CA" if name == "files" else "Salina CA"
+        assert certificate.issuer.rfc4514_string() == f"CN={authority} crm"
         age = datetime.now(UTC) - certificate.not_valid_before_utc
         assert timedelta(minutes=5) <= age < timedelta(minutes=10)
 
@@ -62,8 +66,9 @@ def test_renewal(installation: Installation, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("minion", "name", "words"),
     [
-        ("nas1", "database", "database is not a certificate of nas1; choose one of: etcd, "),
-        ("s1", "host", "host is not a certificate of s1; choose one of: it has none"),
+        ("nas1", "database", "database is not a certificate of nas1; choose one of: files, etcd, "),
+        ("s1", "host", "host is not a certificate of s1; choose one of: files'}"),
+        ("salt", "files", "files is not a certificate of salt; choose one of: it has none"),
     ],
 )
 def test_x6_no_other_purpose(

@@ -12,7 +12,7 @@ from salina_fleet import secrets
 from tests import fleets
 from tests.integration.conftest import Installation
 
-SECRETS = (*fleets.secrets(), secrets.CA_KEY)
+SECRETS = (*fleets.secrets(), *(secrets.authority(name)[0] for name in secrets.AUTHORITIES))
 #: False claims of a minion about itself: another's id, roles and sections.
 FORGED = {"host": {"id": "bbdd1", "roles": ["database", "app"]}, "database": {}, "app": {}}
 

@@ -166,6 +166,17 @@ def troubles() -> str:
 
 
 @contextmanager
+def sending(host: str) -> Iterator[None]:
+    """A host whose root, an attacker, lets every packet out: only the others' firewalls count."""
+    opened = "OUTPUT -m comment --comment attack -j ACCEPT"
+    shell(host, f"iptables -I {opened}; ip6tables -I {opened}")
+    try:
+        yield
+    finally:
+        shell(host, f"iptables -D {opened}; ip6tables -D {opened}")
+
+
+@contextmanager
 def another(name: str) -> Iterator[None]:
     """The lab with another topology, instead of any other; away afterwards.
 

@@ -46,14 +46,11 @@ def client() -> str:
 
 @pytest.fixture(scope="module")
 def passage(client: str) -> Iterator[None]:
-    """Let the balancer open the directory's port, through the firewall host."""
-    rule = f"-p tcp -d {client} --dport {PORT} -j ACCEPT"
-    chains = {"fw": f"FORWARD -s {SERVICE}", "lb1": "OUTPUT"}
-    for host, chain in chains.items():
-        shell(host, f"iptables -I {chain} {rule}")
+    """A way for the balancer through the firewall host, as the operator's router would give it."""
+    rule = f"FORWARD -s {SERVICE} -p tcp -d {client} --dport {PORT} -j ACCEPT"
+    shell("fw", f"iptables -I {rule}")
     yield
-    for host, chain in chains.items():
-        shell(host, f"iptables -D {chain} {rule}")
+    shell("fw", f"iptables -D {rule}")
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +77,10 @@ def start(client: str) -> None:
     curl = f"curl -sS --max-time 5 --cacert {PLACE}/ca.pem https://{client}:{PORT}/directory"
 
     def silent() -> str:
-        done = execute("lb1", "sh", "-c", f"cat >/run/{SERVER}.pem", given=authority())
-        there = execute("lb1", "sh", "-c", curl.replace(f"{PLACE}/ca.pem", f"/run/{SERVER}.pem"))
-        return "" if "newOrder" in there.stdout else there.stderr or done.stderr or "no directory"
+        done = execute("c1", "sh", "-c", curl)
+        return "" if "newOrder" in done.stdout else done.stderr or "no directory"
 
-    wait.clear(silent, 60, "the directory to answer lb1")
-    shell("lb1", f"rm /run/{SERVER}.pem")
+    wait.clear(silent, 60, "the directory to answer")
 
 
 def authority() -> str:
@@ -94,13 +89,21 @@ def authority() -> str:
 
 
 @pytest.fixture(scope="module")
-def acme(directory: str) -> Iterator[None]:
-    """The fleet with `public: acme`, before its next apply; and as it was."""
+def acme(directory: str, client: str) -> Iterator[None]:
+    """The fleet with `public: acme`, before its next apply; and as it was.
+
+    The directory has a port of its own, so the firewall's settings name it.
+    """
     before = shell("c1", ISSUER)
     mapping = f"{{directory: {directory}, contact: ops@{DOMAIN}, ca: {ON_MASTER}}}"
     script = f"s/^public: ca/public: acme/; s|^acme: null|acme: {mapping}|"
+    entry = f"{{role: balancer, ports: {PORT}, to: {client}, comment: the ACME directory}}"
+    opened = f"s|^egress:$|&\\n  - {entry}|"
     try:
-        with edited("pillar/settings/tls.yaml", script):
+        with (
+            edited("pillar/settings/firewall.yaml", opened),
+            edited("pillar/settings/tls.yaml", script),
+        ):
             assert execute("salt", "salt-run", "secrets.create").returncode == 0
             yield
     finally:

@@ -1,11 +1,15 @@
-"""The code of a distribution runs without root (X10)."""
+"""The code of a distribution runs without root, and only if its hash is right (X10)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from lab.paths import LOCKS
+from salina.common import locks
 from tests.lab import lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -47,3 +51,56 @@ def test_x10_an_environment_belongs_to_root(host: str, place: str) -> None:
     """X10: Nobody but root can change an environment."""
     others = f"find {place} ! -type l \\( ! -user root -o -perm /6022 \\) -printf '%M %u %p\\n'"
     assert lab.shell(host, others) == ""
+
+
+ENTRIES = locks.entries((LOCKS / "odoo-14.0.txt").read_text())
+TOOLS = (LOCKS / "odoo-14.0.build.txt").read_text()
+
+
+@pytest.fixture
+def environment() -> Iterator[Callable[..., dict[str, Any]]]:
+    """A function that installs a wheel and a source archive with hashes of the test's choice."""
+
+    def install(interpreter: str, **hashes: str) -> dict[str, Any]:
+        wanted = {
+            entry: [hashes[name]] if name in hashes else found
+            for entry, found in ENTRIES.items()
+            if (name := entry.partition("==")[0]) in ("six", "docopt")
+        }
+        lab.run(HOST, "mkdir", "--parents", PLACE)
+        lab.run(HOST, "tee", f"{PLACE}/crm.txt", given=locks.text_of(wanted, ["docopt"]))
+        lab.run(HOST, "tee", f"{PLACE}/crm.build.txt", given=TOOLS)
+        asked = [f"{PLACE}/env", f"interpreter={interpreter}", f"requirements={PLACE}/crm.txt"]
+        answer = lab.salt(HOST, "state.single", "python_environment.installed", *asked)
+        [found] = lab.results(answer)[HOST].values()
+        return dict(found)
+
+    yield install
+    lab.run(HOST, "rm", "--recursive", PLACE)
+
+
+@pytest.mark.parametrize("interpreter", ["python3", "python3.9"])
+def test_x10_a_file_with_another_hash_is_refused(
+    environment: Callable[..., dict[str, Any]], interpreter: str
+) -> None:
+    """X10: A wheel and a source archive, with both kinds of pip; the environment stays."""
+    assert environment(interpreter)["result"] is True
+    imported = f"{PLACE}/env/bin/python -c 'import six, docopt; print(six.__file__)'"
+    assert lab.shell(HOST, imported).startswith(PLACE)
+    files = f"find {PLACE}/env -printf '%p %T@ %i\\n' | sort"
+    before = lab.shell(HOST, files)
+    for name in ("six", "docopt"):
+        found = environment(interpreter, **{name: "0" * 64})
+        assert found["result"] is False
+        assert "DO NOT MATCH THE HASHES" in found["comment"] or "No matching" in found["comment"]
+    assert lab.shell(HOST, files) == before
+
+
+def test_x10_the_environments_of_the_fleet_are_verified() -> None:
+    """X10: What a service runs was built from the lock with hashes of this repository."""
+    for host, place, name in (
+        (HOST, "/opt/odoo/odoo-14.0", "odoo-14.0"),
+        ("bbdd1", "/opt/patroni", "patroni"),
+    ):
+        record = json.loads(lab.run(host, "cat", f"{place}/salina.json"))
+        assert record["requirements"] == (LOCKS / f"{name}.txt").read_text().splitlines()

@@ -117,7 +117,8 @@ def glusterd(rendered: Rendered) -> dict[str, Any]:
 def ufw(rendered: Rendered) -> dict[str, Any]:
     """In place of `--dry-run`, which forgets each rule: switched on, with all of them."""
     pillar = rendered.pillar["ufw"]
-    rules = salina_ufw.wanted(pillar["rules"], pillar["routes"])
+    cards = fleets.interfaces(rendered.pillar)
+    rules = salina_ufw.wanted(pillar["rules"], pillar["routes"], pillar["outgoing"], cards)
     return {
         "empty": ["/run"],  # locks
         "commands": [

@@ -84,7 +84,7 @@ def test_x8_nobody_reads_the_logs_of_nginx() -> None:
         )
         assert read.splitlines() == [f"/var/log/nginx/{APP['kind']}-access.log"]  # root's own
         run(host, "logrotate", "--force", "/etc/logrotate.d/nginx")
-        run(host, "curl", "-s", "-o", "/dev/null", f"http://{APP['address']}/")
+        run(host, "curl", "-s", "-o", "/dev/null", "http://127.0.0.1/")
     written = f"test -s /var/log/nginx/{APP['kind']}-access.log"
     assert wait.until(lambda: shell(host, f"{written} && echo yes", check=False) == "yes\n", 10)
 
@@ -191,7 +191,7 @@ def test_x8_nginx_replaces_its_program_in_its_sandbox() -> None:
     before = main_pid("nginx", host)
     run(host, "sh", "-ec", f"kill -USR2 {before}; sleep 1; kill -QUIT {before}")
     assert wait.until(lambda: main_pid("nginx", host) not in ("0", before), 20)
-    url = f"http://{APP['address']}{APP['definition']['health']['path']}"
+    url = f"http://127.0.0.1{APP['definition']['health']['path']}"
     code = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {APP['domain']}"]
     assert run(host, *code, url) == "200"
     run(host, "systemctl", "restart", "nginx")
@@ -211,10 +211,10 @@ BROKEN = "/etc/systemd/system/ufw.service.d/attack.conf"
 
 def test_x8_a_host_whose_firewall_does_not_start_is_closed() -> None:
     """X8, S7: Nobody reaches its daemons, the minion goes on, and an apply repairs the firewall."""
-    host, port = APPS[-1], "http://{}/".format(HOSTS[APPS[-1]].addresses["web"])
+    host, port = APPS[-1], "https://{}/".format(HOSTS[APPS[-1]].addresses["web"])
 
     def reaches() -> bool:
-        asked = execute("lb1", "curl", "-s", "-o", "/dev/null", "--max-time", "2", port)
+        asked = execute("lb1", "curl", "-sk", "-o", "/dev/null", "--max-time", "2", port)
         return asked.returncode == 0
 
     broken = "[Service]\nExecStart=\nExecStart=/bin/false\n"

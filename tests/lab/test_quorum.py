@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests import fleets
-from tests.lab.lab import execute, run, salt, shell
+from tests.lab.lab import execute, run, salt, sending, shell
 from tests.lab.tiers import DATABASES, secret
 
 pytestmark = pytest.mark.lab
@@ -93,7 +93,7 @@ def stolen_address() -> Iterator[None]:
 @pytest.mark.proof
 def test_x3_an_app_host_with_a_database_hosts_address() -> None:
     """X3: s1 with the address of bbdd2 passes the firewall, and has no certificate for etcd."""
-    with stolen_address():
+    with stolen_address(), sending("s1"):
         source = ["--interface", DATABASES["bbdd2"], "--cacert", f"{TLS}/ca.crt"]
         url = f"https://{VOTERS[VOTER]}:2379/v3/kv/range"
         done = execute("s1", "curl", "-sS", "-m", "10", *source, "-d", "{}", url)

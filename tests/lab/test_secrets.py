@@ -26,6 +26,7 @@ pytestmark = pytest.mark.lab
 HOSTS = fleets.fleet().hosts
 [MASTER] = [host.id for host in fleets.fleet().having("master")]
 STORE = "/var/lib/salina/secrets"
+CA_KEYS = [secrets.authority(name)[0] for name in secrets.AUTHORITIES]
 #: host -> the files of its private keys
 KEYS = {
     host.id: (
@@ -96,7 +97,7 @@ def line(value: str) -> str:
 @pytest.fixture(scope="module")
 def canaries() -> Canaries:
     """All secrets of the fleet, and the private keys of all hosts."""
-    stored = (*fleets.secrets(), secrets.CA_KEY)
+    stored = (*fleets.secrets(), *CA_KEYS)
     values = {name: written(MASTER, f"{STORE}/{name}").read_text().strip() for name in stored}
     for host in HOSTS:
         values |= {
@@ -137,7 +138,7 @@ def homes(host: str) -> Found:
         expected |= PLACES.get(role, {})
     if host == MASTER:
         expected |= {f"{STORE}/{name}": {name} for name in fleets.secrets()}
-        expected[f"{STORE}/{secrets.CA_KEY}"] = {secrets.CA_KEY}
+        expected |= {f"{STORE}/{name}": {name} for name in CA_KEYS}
     return expected
 
 

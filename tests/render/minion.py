@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import salt.loader
 import salt.state
 import salt.utils.templates
 
+from tests import fleets
 from tests.fleets import REPOSITORY
 
 GRAINS = {
@@ -120,7 +122,7 @@ class Minion:
             opts=self.opts,
             grains=self.opts["grains"],
             pillar=self.opts["pillar"],
-            salt=self.highstate.state.functions,
+            salt=ChainMap(fleets.cards(self.opts["pillar"]), self.highstate.state.functions),
             saltenv="base",
             sls="",
         )

@@ -105,14 +105,19 @@ def test_a_request_names_one_domain_and_nothing_else() -> None:
 
 
 class Balancer:
-    """A balancer's certificate and its unit; `answer` is what the directory issues, None: fails."""
+    """A balancer's certificate and its unit; `answer` is what the directory issues, None: fails.
 
-    def __init__(self, place: Path, answer: str | None = None) -> None:
+    `every`: whether it has its certificate for app hosts as well, which the fleet's CA signs.
+    """
+
+    def __init__(self, place: Path, answer: str | None = None, every: bool = False) -> None:
         self.place, self.answer, self.called = place, answer, list[str]()
         (place / "public-crm.key").write_text(KEY)
         (place / "ca.crt").write_text(CA)
         salt = {"service.start": self.start, "service.reload": self.called.append}
         pillar = fleets.pillar("lb1", own=ACME)
+        tls = pillar["tls"]
+        tls["certificates"] = [one for one in tls["certificates"] if every or one["acme"]]
         self.module = load("_modules/certificate.py", salt=salt, pillar=pillar)
         self.module.request = lambda name: self.called.append(f"CA {name}")
         own = {"folder": str(place)}
@@ -190,6 +195,15 @@ def test_x6_a_certificate_is_ordered(tmp_path: Path) -> None:
     balancer.called.clear()
     assert balancer.module.renew() == {}
     assert balancer.called == []
+
+
+def test_x6_each_certificate_comes_from_its_own_ca(tmp_path: Path) -> None:
+    """X6: The fleet's CA goes on signing the one for app hosts, and HAProxy reloads once."""
+    balancer = Balancer(tmp_path, signed() + PUBLIC, every=True)
+    balancer.served = signed(CA_KEY)
+    balancer.module.make_key(str(tmp_path / "balancer.key"), "root")
+    assert list(balancer.module.renew()) == ["public-crm", "balancer"]
+    assert balancer.called == ["salina-acme@public-crm", "CA balancer", "haproxy"]
 
 
 @pytest.mark.parametrize(
@@ -398,7 +412,7 @@ def test_x6_the_checks_of_a_balancer() -> None:
     fleet = replace(fleets.fleet(), settings=ACME)
     checks = health.checks(fleet, fleet.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
-    assert "certificates" not in arguments
+    assert list(arguments["certificates"]["names"]) == ["balancer"]
     assert arguments["served"]["own"] is True
     assert arguments["issued"] == {
         **{"certificate": "public-crm", "directory": DIRECTORY, "least": 15 * 86_400},
@@ -449,6 +463,11 @@ def test_x6_the_alarm(
             'acme.directory: "http://a.b/" is not valid; must',
         ),
         ({"acme": {"directory": "https://a'$(id)"}}, "acme.directory: "),
+        (
+            {"acme": {"directory": "https://a.b:99999/"}},
+            'acme.directory: "https://a.b:99999/" is not valid; must be a URL such as',
+        ),
+        ({"acme": {"directory": "https://[a.b/"}}, "acme.directory: "),
         ({"acme": {"contact": "'; id; '@a"}}, "acme.contact: "),
         ({"acme": {"contact": "mailto:a@b.c"}}, "acme.contact: "),
         (

@@ -178,3 +178,19 @@ def test_both_sockets(daemon: agent.Agent, tmp_path: Path) -> None:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+def test_x7_it_knows_which_balancers_ask_over_tls(daemon: agent.Agent) -> None:
+    """X7: nginx says which check came over TLS. One without TLS, and the time counts again."""
+    daemon.hear(UP, True)
+    daemon.secure["lb1"] -= 200
+    daemon.hear(UP, True)
+    told = daemon.told()
+    assert told["balancers"]["lb1"]["secure"] > 199
+    assert agent.older(told, ["lb1"], 10) == []
+    assert agent.older(told, ["lb1", "lb2"], 10) == ["lb2"]
+    daemon.hear(UP, False)
+    assert agent.older(daemon.told(), ["lb1"], 10) == ["lb1"]
+    daemon.hear(UP, True)
+    assert daemon.told()["balancers"]["lb1"]["secure"] < 10
+    assert agent.older(daemon.told(), ["lb1"], 10) == ["lb1"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from salina.application import agent
 from salina.application import database as own_path
 from salina.database.psql import PsqlError
 from tests import fleets
@@ -220,15 +222,22 @@ class Nginx:
         self,
         listens: bool = False,
         mends: bool = True,
+        everywhere: bool = True,
         test: bool = False,
         running: bool = True,
     ) -> None:
         self.listens = listens
+        self.everywhere = everywhere
         self.mends = mends
         self.restarts: list[str] = []
-        self.states = states("application", test, application_listening=lambda *_: self.listens)
+        self.states = states("application", test, application_listening=self.listening)
         self.states.__salt__["service.restart"] = self.restart
         self.states.__salt__["service.status"] = lambda _: running
+
+    def listening(self, address: str, port: int) -> bool:
+        if address in ("0.0.0.0", "::"):
+            return self.everywhere
+        return self.listens
 
     def restart(self, name: str) -> None:
         self.restarts.append(name)
@@ -247,7 +256,7 @@ def test_a_service_that_listens_is_left_alone(test: bool) -> None:
 
 
 @pytest.mark.parametrize("test", [False, True])
-def test_a_service_that_listens_elsewhere_is_restarted(test: bool) -> None:
+def test_a_service_that_listens_everywhere_is_restarted(test: bool) -> None:
     nginx = Nginx(test=test)
     ret = nginx.apply()
     assert ret["result"] is (None if test else True)
@@ -264,6 +273,15 @@ def test_a_stopped_service_is_left_to_the_state_that_starts_it(test: bool) -> No
     assert (ret["result"], ret["changes"], nginx.restarts) == (True, {}, [])
 
 
+@pytest.mark.parametrize("test", [False, True])
+def test_a_service_that_listens_elsewhere_is_left_to_its_reload(test: bool) -> None:
+    """X7: nginx opens its port with TLS without a restart, which would fail requests."""
+    nginx = Nginx(everywhere=False, test=test)
+    ret = nginx.apply()
+    assert (ret["result"], ret["changes"], nginx.restarts) == (True, {}, [])
+    assert ret["comment"] == "nginx will listen on 10.1.3.11 port 80 when it reloads"
+
+
 def test_a_service_that_does_not_come_to_listen() -> None:
     assert failure(Nginx(mends=False).apply()) == (
         "systemctl restart nginx: it succeeded, but nginx does not listen on 10.1.3.11 port 80 "
@@ -272,3 +290,97 @@ def test_a_service_that_does_not_come_to_listen() -> None:
     nginx = Nginx()
     nginx.states.__salt__["service.restart"] = refusing("Job for nginx.service failed.")
     assert failure(nginx.apply()) == "systemctl restart nginx: Job for nginx.service failed."
+
+
+# The move to TLS
+
+LISTEN = "listen 10.1.3.11:80 default_server;\n"
+CLOSED = "# Managed by Salt (salt/nginx).\n"
+KEPT = "port 80 is open without TLS for lb1"
+
+
+class Move:
+    """An app host whose nginx may have a port without TLS, and what its agent tells."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, nginx: str) -> None:
+        self.file, configuration = place / "older-balancers.conf", place / "nginx.conf"
+        configuration.write_text(nginx)
+        self.given = [str(self.file), str(configuration), "10.1.3.11", 80, ["lb1"]]
+        self.told: dict[str, Any] | None = None
+        monkeypatch.setattr(agent, "ask", self.ask)
+
+    def ask(self) -> dict[str, Any]:
+        if self.told is None:
+            raise FileNotFoundError
+        return self.told
+
+    def apply(self, test: bool = False) -> tuple[bool | None, bool, str]:
+        module = load("_modules/application.py", salt={}, pillar={})
+        found = states("application", test, application_older_balancers=module.older_balancers)
+        ret = found.open_to_older(*self.given)
+        return ret["result"], bool(ret["changes"]), ret["comment"]
+
+
+def heard(age: float, **more: float) -> dict[str, Any]:
+    """Return an agent's view of a balancer."""
+    return {"balancers": {"lb1": {"age": age, **more}}}
+
+
+def test_x7_a_host_that_never_had_a_port_without_tls_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X7, K1, K3: A new host has nothing to keep, and a second apply changes nothing."""
+    move = Move(tmp_path, monkeypatch, "listen 10.1.3.11:443 ssl default_server;\n")
+    assert move.apply(test=True) == (None, True, "it would be written, so that it is closed")
+    assert not move.file.exists()
+    assert move.apply() == (True, True, "it is closed")
+    assert move.file.read_text() == CLOSED
+    assert move.apply() == (True, False, "it is closed")
+
+
+def test_x7_a_host_that_is_its_own_balancer_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X7: There the port is on loopback, where nginx listens in any case."""
+    move = Move(tmp_path, monkeypatch, "listen 127.0.0.1:80 default_server;\n")
+    move.given[2] = "127.0.0.1"
+    assert move.apply()[2] == "it is closed"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {"balancers": {}},
+        heard(1),
+        heard(1, secure=0),
+        heard(1, secure=119),
+        heard(11, secure=600),
+    ],
+)
+def test_x7_the_port_stays_while_a_balancer_may_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None
+) -> None:
+    """X7, K2: Also with an agent of an earlier version, and when an apply was killed."""
+    move = Move(tmp_path, monkeypatch, f"    {LISTEN}")
+    move.told = told
+    assert move.apply() == (True, True, KEPT)
+    assert move.file.read_text() == CLOSED + LISTEN
+    Path(move.given[1]).write_text("listen 10.1.3.11:443 ssl default_server;\n")
+    assert move.apply() == (True, False, KEPT)
+    assert move.file.read_text() == CLOSED + LISTEN
+
+
+def test_x7_the_port_closes_when_no_balancer_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X7: Every balancer has asked over TLS only, long enough for its earlier process to end."""
+    move = Move(tmp_path, monkeypatch, LISTEN)
+    assert move.apply() == (True, True, KEPT)
+    Path(move.given[1]).write_text("")
+    move.told = heard(1, secure=121)
+    assert move.apply(test=True) == (None, True, "it would be written, so that it is closed")
+    assert move.apply() == (True, True, "it is closed")
+    assert move.file.read_text() == CLOSED
+    move.told = None
+    assert move.apply() == (True, False, "it is closed")

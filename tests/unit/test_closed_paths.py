@@ -45,7 +45,8 @@ def reverse_proxy(tmp_path: Path) -> Iterator[Any]:
             ends.callback(behind.server_close)
             ends.callback(behind.shutdown)
             definition = pillar["app"]["definition"]
-            pillar["app"] |= {"address": "127.0.0.1", "port": port, "balancers": ["127.0.0.1"]}
+            pillar["app"] |= {"address": "127.0.0.1", "port": free_port(), "local_port": port}
+            pillar["app"]["balancers"] = [{"name": "lb1", "address": "127.0.0.1"}]
             definition |= {"port": behind.server_port}
             if definition["live"]:
                 definition["live"] = {**definition["live"], "port": behind.server_port}

@@ -133,7 +133,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
         ) -> Edge:
             pillar = fleets.pillar("lb1", fleet)["balancer"]
             names = [one["name"] for one in pillar["applications"]]
-            applications = {name: Application() for name in names}
+            applications = {name: Application(home) for name in names}
             log, plain, secure = Log(), free_port(), free_port()
             servers = {
                 name: [{"name": f"{name}1", "address": "127.0.0.1", "port": one.server_port}]
@@ -147,7 +147,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             text = fragment(
                 fleet, servers=servers, address=address, http=plain, https=secure, tls=tls,
                 settings=kept, limits=own(pillar, **limits), edges=edges,
-            ).replace("    default-server port 8079\n", "")  # fmt: skip
+            )  # fmt: skip
             for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
                 text = text.replace(path, str(home))
             control = (

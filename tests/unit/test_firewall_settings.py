@@ -15,6 +15,7 @@ from salina_fleet.model import settings, topology
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.settings import SettingsError
 from salina_fleet.model.ssh import SshSettings
+from salina_fleet.model.tls import TlsSettings
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -26,6 +27,7 @@ STATISTICS = {
     "ports": "8000-8010, 9200",
     "protocol": "udp",
 }
+CARDS = fleets.interfaces(fleets.pillar("s1"))
 OFFICE = {"host": "lb1", "network": "edge", "from": "192.0.2.0/24", "ports": "8404"}
 
 
@@ -60,6 +62,7 @@ def test_s7_the_operators_rules_are_in_the_hosts_rules() -> None:
         "ports": "8000:8010,9200",
         "from": "10.1.4.31",
         "to": "10.1.4.11",
+        "in": "10.1.4.11",
     }
     office = {
         "comment": "a rule of the operator",
@@ -67,14 +70,15 @@ def test_s7_the_operators_rules_are_in_the_hosts_rules() -> None:
         "ports": "8404",
         "from": "192.0.2.0/24",
         "to": "10.1.2.2",
+        "in": "10.1.2.2",
     }
-    assert added(fleet, "nas1") == [exporter | {"to": "10.1.5.21"}]
-    assert added(fleet, "s1") == [exporter | {"to": "10.1.5.11"}, statistics]
-    assert added(fleet, "lb1") == [exporter | {"to": "10.1.5.3"}, office]
-    words = [" ".join(rule.words) for rule in ufw.wanted(added(fleet, "s1"), [])]
+    assert added(fleet, "nas1") == [exporter | {"to": "10.1.5.21", "in": "10.1.5.21"}]
+    assert added(fleet, "s1") == [exporter | {"to": "10.1.5.11", "in": "10.1.5.11"}, statistics]
+    assert added(fleet, "lb1") == [exporter | {"to": "10.1.5.3", "in": "10.1.5.3"}, office]
+    words = [" ".join(rule.words) for rule in ufw.wanted(added(fleet, "s1"), [], [], CARDS)]
     assert words == [
-        "allow from 10.1.5.0/24 to 10.1.5.11 port 9100 proto tcp",
-        "allow from 10.1.4.31 to 10.1.4.11 port 8000:8010,9200 proto udp",
+        "allow in on card2 from 10.1.5.0/24 to 10.1.5.11 port 9100 proto tcp",
+        "allow in on card1 from 10.1.4.31 to 10.1.4.11 port 8000:8010,9200 proto udp",
     ]
 
 
@@ -89,7 +93,7 @@ def test_s7_the_matrix_and_the_table_show_them() -> None:
     for target in fleet.hosts:  # the firewall passes only the published service on
         clients = policy.allowed(fleet, "clients", target)
         assert clients == policy.allowed(fleets.fleet(), "clients", target)
-    assert policy.markdown(fleet).splitlines()[-4:] == [
+    assert policy.markdown(fleet).splitlines()[-9:-5] == [
         "| every host of the network | every host | management (10.1.5.0/24) | 9100 | TCP "
         "| node exporter |",
         "| 10.1.4.31 | app | data (10.1.4.0/24) | 8000-8010, 9200 | UDP | a rule of the operator |",
@@ -234,6 +238,130 @@ def test_misplaced(rule: dict[str, Any], path: str, message: str) -> None:
     own = settings.parse({"firewall": {"rules": [{**rule, "ports": 1}]}})
     found = fleets.topology()
     assert list(own[FirewallSettings].conflicts(found, own, {})) == [(path, message)]
+
+
+ELSEWHERE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "role and host": (
+        {"role": "app", "host": "s1"},
+        "egress[0]",
+        "both role and host are given; give at most one of them",
+    ),
+    "host": (
+        {"host": "s99"},
+        "egress[0].host",
+        '"s99" is not a host; choose one of: salt, fw, lb1, nas1, nas2, nas3, bbdd1, bbdd2, s{n}',
+    ),
+    "application": (
+        {"role": "storage", "application": True},
+        "egress[0].application",
+        "no host of this entry serves an application; set role or host to one that does",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "path", "message"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_x7_misplaced_egress(entry: dict[str, Any], path: str, message: str) -> None:
+    """X7, K5: A connection that does not fit the topology is refused before anything changes."""
+    own = settings.parse({"firewall": {"egress": [{**entry, "ports": 1}]}})
+    found = fleets.topology()
+    assert list(own[FirewallSettings].conflicts(found, own, {})) == [(path, message)]
+
+
+@pytest.mark.parametrize(
+    ("repository", "egress", "message"),
+    [
+        ("file:///srv/mirror/git/odoo-14.0.git", [], None),
+        ("https://git.example/odoo.git", None, None),
+        (
+            "https://git.example:8443/odoo.git",
+            None,
+            "salt cannot reach https://git.example:8443/odoo.git (pillar/app/odoo-14.0.yaml) at "
+            "port 8443; add {role: master, ports: 8443}",
+        ),
+        (
+            "git@git.example:odoo.git",
+            None,
+            "s1 cannot reach git@git.example:odoo.git (pillar/app/odoo-14.0.yaml) at port 22; add "
+            "{role: app, ports: 22}",
+        ),
+        ("ssh://git@git.example/odoo.git", [{"ports": "20-30"}], None),
+        (
+            "ssh://git@git.example/odoo.git",
+            [{"ports": 22, "protocol": "udp"}],
+            "salt cannot reach ssh://git@git.example/odoo.git (pillar/app/odoo-14.0.yaml) at port "
+            "22; add {role: master, ports: 22}",
+        ),
+    ],
+)
+def test_x7_hosts_reach_the_code(
+    repository: str, egress: list[dict[str, Any]] | None, message: str | None
+) -> None:
+    """X7, K5: The settings are refused that would leave a host without its application's code."""
+    own = settings.parse({"firewall": {} if egress is None else {"egress": egress}})
+    found = fleets.topology()
+    definition = dict(fleets.definition("odoo-14.0"))
+    definition["source"] = {**definition["source"], "repository": repository}
+    faults = list(own[FirewallSettings].conflicts(found, own, {"odoo-14.0": definition}))
+    assert faults == ([("egress", message)] if message else [])
+
+
+@pytest.mark.parametrize(
+    ("directory", "egress", "port"),
+    [
+        ("https://acme.example/directory", None, None),
+        ("https://acme.example:8443/directory", None, 8443),
+        ("https://[2001:db8::1]:8443/directory", [{"ports": "8000-9000"}], None),
+        ("https://acme.example:8443/", [{"role": "balancer", "ports": 8443}], None),
+        ("https://acme.example:8443/", [{"role": "app", "ports": 8443}], 8443),
+        ("https://acme.example/", [{"ports": 443, "protocol": "udp"}], 443),
+    ],
+)
+def test_x6_x7_the_balancer_reaches_the_directory(
+    directory: str, egress: list[dict[str, Any]] | None, port: int | None
+) -> None:
+    """X6, X7, K5: The settings are refused with which no directory could issue a certificate."""
+    own = settings.parse(
+        {
+            "firewall": {} if egress is None else {"egress": egress},
+            "tls": {"public": "acme", "acme": {"directory": directory}},
+        }
+    )
+    message = (
+        f"lb1 cannot reach {directory} (pillar/settings/tls.yaml) at port {port}; add "
+        f"{{role: balancer, ports: {port}}}"
+    )
+    found = fleets.topology()
+    faults = list(own[FirewallSettings].conflicts(found, own, {}))
+    assert faults == ([("egress", message)] if port else [])
+    plain = replace(found, service=replace(found.service, tls=False))
+    assert list(own[FirewallSettings].conflicts(plain, own, {})) == []
+    without = own.but(replace(own[TlsSettings], public="ca"))
+    assert list(without[FirewallSettings].conflicts(found, without, {})) == []
+
+
+def test_x7_a_rule_for_hosts_opens_them_on_both_ends() -> None:
+    """X7: The fleet's hosts may open what a rule of the operator lets in from them."""
+    fleet = fleet_with(EXPORTER, STATISTICS, OFFICE)
+
+    def opened(host: str) -> list[tuple[str, str]]:
+        rules = policy.outgoing(fleet, fleet.hosts[host])
+        before = policy.outgoing(fleets.fleet(), fleets.fleet().hosts[host])
+        return [(rule["to"], rule["ports"]) for rule in rules if rule not in before]
+
+    exporter = ("10.1.5.0/24", "9100")
+    assert opened("nas1") == opened("lb1") == [exporter]
+    ports = "8000:8010,9200"
+    assert opened("bbdd1") == [exporter, *((f"10.1.4.1{number}", ports) for number in (1, 2, 3))]
+
+
+def test_x7_the_table_shows_the_outside() -> None:
+    """X7: The operator's table has the connections to the outside."""
+    mail = {"role": "app", "ports": 587, "to": "192.0.2.25", "application": True, "comment": "mail"}
+    fleet = fleet_with(egress=[mail, {"ports": 123, "protocol": "udp", "comment": "NTP"}])
+    assert policy.markdown(fleet).splitlines()[-2:] == [
+        "| app | 192.0.2.25 | outside | 587 | TCP | mail, also by the application |",
+        "| every host | anywhere | outside | 123 | UDP | NTP |",
+    ]
 
 
 def test_ports_have_a_form_that_ufw_takes() -> None:

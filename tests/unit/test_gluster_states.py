@@ -42,6 +42,10 @@ class Pretended:
         self.later: list[Callable[[], None]] = []
         self.outdated: list[str] = []
         self.replaced: list[str] = []
+        self.tls = False
+        self.formed = False
+        self.speaking: dict[str, bool] = {}
+        self.runs_already = True  # the service
         self.obstacles: list[str] = []  # before a restart and after it
 
     def pool(self, host: str, server: str = "localhost") -> list[Peer]:
@@ -125,6 +129,10 @@ class Pretended:
             "gluster.installed": lambda: self.installed,
             "gluster.pool": self.pool,
             "gluster.volumes": self.volumes,
+            "gluster.tls": lambda: self.tls,
+            "gluster.formed": lambda: self.formed,
+            "gluster.speaks_tls": lambda peer: self.speaking.get(peer),
+            "gluster.secure": lambda tls: self._do("secure", tls),
             "gluster.listens": lambda peer: peer in self.listening,
             "gluster.probe": self.probe,
             "gluster.create": self.create,
@@ -140,7 +148,7 @@ class Pretended:
                 self.obstacles.pop(0) if self.obstacles else ""
             ),
             "daemon.outdated": lambda name, files, reloads: self.outdated,
-            "service.status": lambda name: True,
+            "service.status": lambda name: self.runs_already,
             "turn.needed": lambda role: True,
             "daemon.replaced": lambda name: self.replaced,
             "turn.take": self.take_turn,
@@ -444,6 +452,124 @@ def test_s12_without_a_turn_the_daemon_does_not_restart(gluster: Pretended) -> N
     gluster.outdated, gluster.refusals = [SETTINGS], {"take": ["nas1 has the turn"]}
     assert failure(current(gluster)) == "nas1 has the turn"
     assert gluster.calls == []
+
+
+# TLS
+
+TLS = {"client.ssl": "on", "server.ssl": "on", "auth.ssl-allow": "nas1,nas2,nas3,s1"}
+USES = {"tls": {"old": False, "new": True}}
+MOVE = "without TLS; to move the fleet: salt-run state.orchestrate orch.storage_tls"
+
+
+def secured(gluster: Pretended, host: str = "nas1", test: bool = False, **given: Any) -> Any:
+    return apply(gluster, "secured", host, HOSTS, test=test, **{"wanted": True, **given})
+
+
+@pytest.mark.parametrize("others", [{}, {"nas2": True}, {"nas2": True, "nas3": True}])
+def test_x1_a_bare_host_uses_tls_from_its_first_start_on(
+    gluster: Pretended, others: dict[str, bool]
+) -> None:
+    """X1, K3: The first host of a new fleet, and one that is added or rebuilt."""
+    gluster.speaking, gluster.runs_already = others, False
+    assert outcome(secured(gluster, test=True)) == (None, USES)
+    assert gluster.calls == []
+    assert outcome(secured(gluster)) == (True, USES)
+    assert gluster.calls == [("secure", True)]
+
+
+def test_x1_a_daemon_that_nobody_uses_starts_again_with_tls(gluster: Pretended) -> None:
+    """X1, K2: An earlier apply had started it, and was killed."""
+    assert outcome(secured(gluster)) == (True, USES)
+    assert gluster.calls == [("secure", True), ("restart", "glusterd")]
+
+
+@pytest.mark.parametrize(
+    "pretended", [{"formed": True}, {"speaking": {"nas2": True, "nas3": False}}]
+)
+@pytest.mark.parametrize("test", [False, True])
+def test_a_pool_without_tls_stays_as_it_is(
+    gluster: Pretended, pretended: dict[str, Any], test: bool
+) -> None:
+    """K1, K5: An apply does not move it, because that interrupts its clients; it says what does."""
+    vars(gluster).update(pretended)
+    ret = secured(gluster, test=test)
+    assert (*outcome(ret), ret["comment"]) == (True, {}, f"the pool was formed {MOVE}")
+    assert gluster.calls == []
+
+
+def test_a_bare_host_corrects_its_decision(gluster: Pretended) -> None:
+    """K2, K3: It had begun with TLS while no other host answered, and the pool has none."""
+    gluster.tls, gluster.speaking = True, {"nas2": False}
+    changes = {"tls": {"old": True, "new": False}}
+    assert outcome(secured(gluster, test=True)) == (None, changes)
+    assert outcome(secured(gluster)) == (True, changes)
+    assert gluster.calls == [("secure", False), ("restart", "glusterd")]
+
+
+def test_a_bare_host_with_tls_does_not_wait(gluster: Pretended) -> None:
+    """K1: Such as an app host whose volume is not mounted, while all storage hosts are down."""
+    gluster.tls = True
+    assert outcome(secured(gluster, "s1", wait=5)) == (True, {})
+    assert gluster.calls == []
+
+
+def test_an_app_host_does_as_the_storage_hosts(gluster: Pretended) -> None:
+    """X1: It waits until one of them answers."""
+    assert failure(secured(gluster, "s1", wait=1)) == (
+        "waited 1 s for a storage host, which knows whether the pool uses TLS: "
+        "none of nas1, nas2, nas3 answers on port 24007"
+    )
+    gluster.speaking, gluster.runs_already = {"nas3": True}, False
+    assert outcome(secured(gluster, "s1", wait=1)) == (True, USES)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_nothing_leads_back_from_tls(gluster: Pretended, test: bool) -> None:
+    """K5: A host with TLS keeps it; the settings must agree."""
+    gluster.tls = gluster.formed = True
+    assert outcome(secured(gluster, test=test)) == (True, {})
+    told = (
+        "the pool uses TLS, and nothing leads back; set `tls: true` in pillar/settings/storage.yaml"
+    )
+    assert failure(secured(gluster, test=test, wanted=False)) == told
+    gluster.tls = gluster.formed = False
+    assert outcome(secured(gluster, test=test, wanted=False)) == (True, {})
+    gluster.speaking = {"nas2": True}
+    assert failure(secured(gluster, test=test, wanted=False)) == told
+    assert gluster.calls == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_x1_a_new_volume_has_tls_before_it_starts(gluster: Pretended, tls: bool) -> None:
+    """X1: In a pool with TLS; in another one it must do without."""
+    gluster.tls, gluster.members = tls, dict.fromkeys(HOSTS, 3)
+    ret = apply(gluster, "volume", "nas", "nas1", **MAKE_VOLUME, tls=TLS)
+    assert gluster.calls[1:] == [
+        ("set_options", "nas", OPTIONS | (TLS if tls else {})),
+        ("start", "nas", False),
+    ]
+    assert (MOVE in ret["comment"]) is not tls
+
+
+def test_x1_a_started_volume_without_tls_does_not_get_it(gluster: Pretended) -> None:
+    """K5: Half of its clients and bricks would heed it, and lose the others."""
+    gluster.tls = True
+    gluster.started()
+    ret = apply(gluster, "volume", "nas", "nas1", **MAKE_VOLUME, tls=TLS)
+    assert outcome(ret) == (True, {})
+    assert ret["comment"].endswith(MOVE)
+    assert gluster.calls == []
+
+
+def test_x1_a_changed_name_is_put_back(gluster: Pretended) -> None:
+    """X1: Of a volume with TLS, as every other option."""
+    gluster.tls = True
+    gluster.started(options=OPTIONS | TLS | {"auth.ssl-allow": "*"})
+    changes = {"auth.ssl-allow": {"old": "*", "new": TLS["auth.ssl-allow"]}}
+    assert outcome(apply(gluster, "volume", "nas", "nas2", **MAKE_VOLUME, tls=TLS)) == (
+        True,
+        changes,
+    )
 
 
 # The mount

@@ -21,7 +21,8 @@ import jinja2
 import pytest
 
 from salina.common import wait
-from tests import fleets, haproxy
+from salina_fleet.roles import app
+from tests import authority, fleets, haproxy
 
 HAPROXY = haproxy.program()
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
@@ -84,7 +85,10 @@ def pages(directory: Path) -> None:
 
 
 def certificate(directory: Path) -> None:
-    """Make the certificates and keys of two applications, as the component tls does."""
+    """Make the certificates and keys of two applications, as the component tls does.
+
+    `web` is that of all app hosts.
+    """
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
     names = "-subj /CN=crm.example -keyout public-crm.key -out public-crm.crt"
     subprocess.run(
@@ -92,6 +96,9 @@ def certificate(directory: Path) -> None:
     )
     for end in ("key", "crt"):
         shutil.copy(directory / f"public-crm.{end}", directory / f"public-shop.{end}")
+    fleet = authority.Authority(directory)
+    fleet.issue("balancer", "lb1", use="client")
+    fleet.issue("web", "s1", authority.APP_HOSTS)
 
 
 def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +121,7 @@ def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
 
 @needs_haproxy
 def test_haproxy_takes_ipv6_addresses(conf_d: Path) -> None:
-    servers = {"crm": [{"name": "s1", "address": "fd00:3::11", "port": 80}]}
+    servers = {"crm": [{"name": "s1", "address": "fd00:3::11", "port": 443}]}
     result = judge(conf_d, fragment(address="2001:db8::2", servers=servers))
     assert result.returncode == 0, result.stderr
 
@@ -159,7 +166,8 @@ def test_two_applications_have_their_own_servers_and_checks() -> None:
     }
     for one in fleets.topology("two-applications").applications.values():
         path = fleets.definition(one.definition)["health"]["path"]
-        assert f"uri {path} ver HTTP/1.1 hdr Host {one.domain}" in text
+        assert f"uri {path} ver HTTP/1.1 hdr Host {app.HEALTH_NAME}" in text
+        assert f"req.hdr(host),host_only -i {one.domain} }}" in text
     for name in ("crm", "shop"):
         assert f"use_backend {name} if {name}\n" in text
     assert "default_backend" not in text
@@ -169,13 +177,18 @@ def test_both_backends_have_every_server() -> None:
     """S2: Both backends have s1, s2 and s3, the one for unhealthy servers too."""
     text = fragment()
     for number in (1, 2, 3):
-        assert text.count(f"server s{number} 10.1.3.{10 + number}:80 tcp-ut 5s\n") == 2
+        assert (
+            text.count(
+                f"server s{number} 10.1.3.{10 + number}:443 ssl verifyhost s{number} tcp-ut 5s\n"
+            )
+            == 2
+        )
     assert "balance roundrobin" in text
 
 
 def test_a_probe_brings_its_cookie() -> None:
     text = fragment(health={"path": "/", "cookie": "session=probe"})
-    assert "hdr Host crm.example hdr Cookie session=probe\n" in text
+    assert "hdr Host health.invalid hdr Cookie session=probe\n" in text
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -207,9 +220,10 @@ def running(conf_d: Path) -> Iterator[tuple[int, int]]:
     """HAProxy with the balancer's fragments before one app host: its ports for HTTP and HTTPS."""
     http, https = free_port(), free_port()
     host = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    authority.serve_tls(host, conf_d.parent)
     threading.Thread(target=host.serve_forever, args=(0.02,), daemon=True).start()
     servers = {"crm": [{"name": "s1", "address": "127.0.0.1", "port": host.server_port}]}
-    own = {"address": "127.0.0.1", "http": http, "https": https, "health_port": host.server_port}
+    own = {"address": "127.0.0.1", "http": http, "https": https}
     judged = judge(conf_d, fragment(servers=servers, **own))
     assert judged.returncode == 0, judged.stderr
     home = conf_d.parent

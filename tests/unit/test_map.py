@@ -57,7 +57,7 @@ def test_mermaid() -> None:
     for arrow in (
         'clients -->|"80, 443"| firewall',
         'firewall -->|"80, 443"| balancer',
-        'balancer -->|"80, 8079"| app',
+        'balancer -->|"443, 80, 8079"| app',
         'app -->|"24007, 49152-49251"| storage_quorum',
         'app -->|"5432, 8008"| database',
         'database -->|"2379"| storage_quorum',
@@ -70,7 +70,7 @@ def test_two_applications_are_two_groups() -> None:
     text = mermaid.draw(fleets.fleet("two-applications"))
     assert 'subgraph app_shop["app: shop"]' in text
     for application in ("crm", "shop"):
-        assert f'  balancer -->|"80, 8079"| app_{application}\n' in text
+        assert f'  balancer -->|"443, 80, 8079"| app_{application}\n' in text
 
 
 def test_picture_of_the_readme() -> None:

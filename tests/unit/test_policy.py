@@ -8,6 +8,9 @@ import json
 import pytest
 
 from salina_fleet import policy
+from salina_fleet.fleet import Fleet
+from salina_fleet.model import topology
+from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -18,12 +21,12 @@ MATRIX = {
     ("clients", "s1"): set(),
     ("clients", "salt"): set(),
     ("fw", "lb1"): {("10.1.2.2", "80,443")},
-    ("lb1", "s1"): {("10.1.3.11", "80,8079")},
+    ("lb1", "s1"): {("10.1.3.11", "443"), ("10.1.3.11", "80,8079")},
     ("s1", "lb1"): set(),
     ("s1", "s2"): set(),
     ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251")},
     ("s1", "bbdd1"): {("10.1.4.31", "5432,8008")},
-    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506")},
+    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506"), ("10.1.5.2", "123")},
     ("nas1", "nas2"): {
         ("10.1.4.22", "24007:24008,49152:49251"),
         ("10.1.4.22", "2379,2380"),
@@ -44,7 +47,10 @@ MATRIX = {
 def test_matrix(source: str, target: str) -> None:
     """S7: The port matrix of the default fleet, as a table."""
     found = policy.allowed(fleets.fleet(), source, target)
-    assert found == {Opening(address, "tcp", ports) for address, ports in MATRIX[source, target]}
+    assert found == {
+        Opening(address, "udp" if ports == "123" else "tcp", ports)
+        for address, ports in MATRIX[source, target]
+    }
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
@@ -72,22 +78,25 @@ def matches(source: str, address: str) -> bool:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_rules_are_exact(name: str, host: str) -> None:
-    """S7: Each rule leads to an address of the host, and only the master's Salt and SSH accept a
-    whole network.
+    """S7: Each rule leads to an address of the host, and only the master's Salt, SSH and time
+    accept a whole network.
     """
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
     rules = policy.rules(fleet, here)
     assert len({json.dumps(rule) for rule in rules}) == len(rules)
     for rule in rules:
-        assert set(rule) == {"comment", "proto", "ports", "from", "to"}
+        assert set(rule) == {"comment", "proto", "ports", "from", "to", "in"}
+        assert rule["in"] in here.addresses.values()
+        if rule["from"] != "any":
+            assert rule["in"] == rule["to"]
         assert rule["to"] in here.addresses.values()
         assert rule["to"] != rule["from"]
         assert not set(rule["comment"]) & set("'\"`$\n")
         if rule["from"] == "any":
             assert rule["to"] == fleet.topology.service.address
         elif "/" in rule["from"]:
-            assert rule["ports"] in ("22", "4505,4506")
+            assert rule["ports"] in ("22", "4505,4506", "123")
             assert "master" in here.roles
 
 
@@ -117,16 +126,78 @@ def test_x1_only_root_opens_the_ports_of_the_volume() -> None:
     fleet = fleets.fleet()
     opened = {
         host: {(one["to"], one["ports"]) for one in policy.by_root(fleet, fleet.hosts[host])}
-        for host in ("s1", "nas1", "bbdd1", "lb1")
+        for host in ("s1", "nas1", "bbdd1", "lb1", "salt")
     }
+    master = ("10.1.5.2", "4505,4506")
     volume, pool = "24007,49152:49251", "24007:24008,49152:49251"
     assert opened == {
-        "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)},
-        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)},
-        "bbdd1": set(),
-        "lb1": set(),
+        "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)} | {master},
+        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)} | {master},
+        "bbdd1": {master},
+        "lb1": {master},
+        "salt": set(),
     }
     assert "| the volume, by root only |" in policy.markdown(fleet)
+
+
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_x7_hosts_open_what_the_table_says(name: str) -> None:
+    """X7: What a host may open is what the others accept from it, and what `egress` says."""
+    fleet = fleets.fleet(name)
+    outside = {(one.to, one.protocol, one.ports) for one in fleet.settings[FirewallSettings].egress}
+    for source in fleet.hosts.values():
+        rules = policy.outgoing(fleet, source)
+        assert len({json.dumps(rule) for rule in rules}) == len(rules)
+        for target in fleet.hosts.values():
+            if source.id == target.id:
+                continue
+            opened = {
+                Opening(address, rule["proto"], rule["ports"])
+                for rule in rules
+                for network, address in target.addresses.items()
+                if network in source.addresses and rule["to"] != "any"
+                if matches(rule["to"], address)
+            }
+            assert opened == policy.allowed(fleet, source.id, target.id)
+        addresses = {one for host in fleet.hosts.values() for one in host.addresses.values()}
+        networks = {network.cidr for network in fleet.topology.networks.values()}
+        for rule in rules:
+            assert set(rule) == {"comment", "proto", "ports", "to"}
+            assert rule["to"] in {*addresses, *networks} or (
+                (rule["to"], rule["proto"], rule["ports"]) in outside
+            )
+
+
+def test_x7_the_rules_for_what_a_host_opens() -> None:
+    """X7: A table by hand, for one host; the master reaches new hosts without an apply."""
+    fleet = fleets.fleet()
+    outside = [
+        {"comment": "DNS", "proto": "udp", "ports": "53", "to": "any"},
+        {"comment": "DNS", "proto": "tcp", "ports": "53", "to": "any"},
+        {"comment": "packages and repositories", "proto": "tcp", "ports": "80,443", "to": "any"},
+    ]
+    rows = [
+        ("salt: SSH", "22", "10.1.5.2"),
+        ("salt: Salt", "4505,4506", "10.1.5.2"),
+        ("salt: the time", "123", "10.1.5.2"),
+        ("s1: HTTP, health checks", "80,8079", "10.1.3.11"),
+        ("s2: HTTP, health checks", "80,8079", "10.1.3.12"),
+        ("s3: HTTP, health checks", "80,8079", "10.1.3.13"),
+    ]
+    assert policy.outgoing(fleet, fleet.hosts["lb1"]) == [
+        *(
+            {"comment": words, "proto": "udp" if port == "123" else "tcp", "ports": port, "to": to}
+            for words, port, to in rows
+        ),
+        *outside,
+    ]
+    assert policy.outgoing(fleet, fleet.hosts["salt"]) == [
+        {"comment": "SSH", "proto": "tcp", "ports": "22", "to": "10.1.5.0/24"},
+        *outside[:2],
+        {"comment": "NTP", "proto": "udp", "ports": "123", "to": "any"},
+        *outside[2:],
+        {"comment": "git by SSH", "proto": "tcp", "ports": "22", "to": "any"},
+    ]
 
 
 def test_only_the_firewall_forwards() -> None:
@@ -139,11 +210,30 @@ def test_only_the_firewall_forwards() -> None:
             "ports": "80,443",
             "from": "any",
             "to": "10.1.2.2",
+            "in": "10.1.1.1",
+            "out": "10.1.2.1",
         }
+    ]
+    assert policy.forward_pings(fleet, fleet.hosts["fw"]) == [
+        {"to": "10.1.2.2", "in": "10.1.1.1", "out": "10.1.2.1"}
     ]
     assert [h.id for h in fleet.hosts.values() if policy.forwards(fleet, h)] == ["fw"]
     for host in fleet.hosts.values():
         assert host.id == "fw" or not policy.routes(fleet, host)
+
+
+def test_x7_clients_come_in_from_their_own_network() -> None:
+    """X7: A balancer that is in the clients' network too is reached there, at the same address."""
+    data = fleets.data()
+    del data["hosts"]["fw"]
+    data["hosts"]["lb1"]["roles"] = ["firewall", "balancer"]
+    data["hosts"]["lb1"]["addresses"]["clients"] = "10.1.1.1"
+    found = topology.parse(data)
+    fleet = Fleet(found, found.initial(), fleets.settings())
+    rules = policy.rules(fleet, fleet.hosts["lb1"])
+    public = [(rule["in"], rule["to"]) for rule in rules if rule["from"] == "any"]
+    assert public == [("10.1.1.1", "10.1.2.2"), ("10.1.2.2", "10.1.2.2")]
+    assert not policy.routes(fleet, fleet.hosts["lb1"])
 
 
 def test_firewall_and_balancer_on_one_host() -> None:
@@ -155,6 +245,7 @@ def test_firewall_and_balancer_on_one_host() -> None:
     assert [(rule["from"], rule["ports"]) for rule in policy.rules(fleet, host)] == [
         ("10.9.0.0/24", "22"),
         ("10.9.0.0/24", "4505,4506"),
+        ("10.9.0.0/24", "123"),
         ("any", "80"),
     ]
 

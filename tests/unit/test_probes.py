@@ -526,16 +526,72 @@ def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.Monkey
     """The kernel's rules count; `ufw status` is active even if they were flushed."""
     fault = probes.open_to_all(rules, "ufw")
     assert fault.startswith(found) and bool(fault) == bool(found)
-    monkeypatch.setattr(probes, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(probes, "has_ipv6", lambda: False)
     monkeypatch.setattr(probes, "command", lambda *_: rules)
     words = f"iptables: {fault}" if fault else "active"
     assert list(probes.firewall()) == [("ufw", not fault, words)]
 
 
+TRACKING = "0A010502,10.1.5.2,11,{asked}.3,0.0,-0.1,0.1,-0.390,-0.000,5.1,0.1,0.2,2.0,{leap}\n"
+OWN_CLOCK = "7F7F0101,,10,1000.3,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,Normal\n"
+
+
+@pytest.mark.parametrize(
+    ("tracking", "own", "words"),
+    [
+        (TRACKING.format(asked=900, leap="Normal"), True, ""),
+        (
+            TRACKING.format(asked=900, leap="Not synchronised"),
+            True,
+            "no time server has answered",
+        ),
+        (TRACKING.format(asked=900, leap="Not synchronised"), False, "no time server has answered"),
+        (
+            TRACKING.format(asked=-9000, leap="Normal"),
+            True,
+            "no time server has answered for 16",
+        ),
+        (OWN_CLOCK, True, "no time server answers, so the fleet follows this clock"),
+        (OWN_CLOCK, False, ""),  # a container's clock is its machine's
+    ],
+)
+def test_x6_a_clock_without_a_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tracking: str, own: bool, words: str
+) -> None:
+    """X6: It is a notice, since the host serves; chrony itself says whether it has a server."""
+    found = probes.unsynchronised(tracking, 1000.0, own)
+    assert found.startswith(words) and bool(found) == bool(words)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/status").write_text(f"CapInh:\t0\nCapBnd:\t{1 << 25 if own else 1 << 24:016x}\n")
+    monkeypatch.setattr(probes, "PROC", tmp_path)
+    monkeypatch.setattr(probes, "command", lambda *_: tracking)
+    monkeypatch.setattr(probes.time, "time", lambda: 1000.0)
+    wanted = ("time", True, found, True) if found else ("time", True, "")
+    assert list(probes.timekeeping()) == [wanted]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_x6_a_host_without_chrony(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: bool
+) -> None:
+    """X6: A container that cannot set the clock needs none."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/status").write_text(f"CapBnd:\t{(1 << 25) * own:016x}\n")
+    monkeypatch.setattr(probes, "PROC", tmp_path)
+
+    def command(*_: str) -> str:
+        raise OSError("506 Cannot talk to daemon")
+
+    monkeypatch.setattr(probes, "command", command)
+    said = "chrony does not answer: 506 Cannot talk to daemon"
+    wanted = ("time", True, said, True) if own else ("time", True, "")
+    assert list(probes.timekeeping()) == [wanted]
+
+
 def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with IPv6 has a second set of rules."""
     rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}
-    monkeypatch.setattr(probes, "_has_ipv6", lambda: True)
+    monkeypatch.setattr(probes, "has_ipv6", lambda: True)
     monkeypatch.setattr(probes, "command", lambda *argv: rules[argv[0]])
     assert list(probes.firewall()) == [("ufw", True, "active")]
     rules["ip6tables"] = "-P INPUT ACCEPT\n"

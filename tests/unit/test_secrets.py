@@ -13,6 +13,8 @@ from salina.common.certificate import new_key
 from salina_fleet import secrets
 from salina_fleet.secrets import SecretsError, Store
 
+CAS = ["ca.key", "ca.crt", "files-ca.key", "files-ca.crt"]
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -27,14 +29,14 @@ def test_created_once(store: Store) -> None:
     before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
     assert secrets.create(store, ["crm"], 3650) == []
     assert {file.name: file.read_bytes() for file in store.folder.iterdir()} == before
-    assert set(before) == {*secrets.passwords(["crm"]), "ca.key", "ca.crt"}
+    assert set(before) == {*secrets.passwords(["crm"]), *CAS}
 
 
 def test_names_are_returned_and_no_values(tmp_path: Path) -> None:
     """K4: The runner returns names only, because the job cache keeps them."""
     store = secrets.open_store(tmp_path)
     made = secrets.create(store, ["crm"], 3650)
-    assert made == [*secrets.passwords(["crm"]), "ca.key", "ca.crt"]
+    assert made == [*secrets.passwords(["crm"]), *CAS]
     assert not [name for name in made if store.get(name) in str(made)]
 
 

@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"stroage": {}},
         "stroage.yaml: unknown file; choose one of: storage.yaml, quorum.yaml, database.yaml, "
         "database_route.yaml, app.yaml, balancer.yaml, autoscale.yaml, firewall.yaml, ssh.yaml, "
-        "tls.yaml, updates.yaml",
+        "time.yaml, tls.yaml, updates.yaml",
     ),
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (

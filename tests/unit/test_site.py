@@ -11,7 +11,7 @@ from salina_fleet import secrets
 from salina_fleet.model import members
 from salina_fleet.pillar import UnknownMinion
 from salina_fleet.site import SiteError, read
-from tests import fleets
+from tests import fleets, pypi
 
 
 @pytest.fixture
@@ -52,6 +52,25 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
         "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
         "hosts; choose another port",
     )
+
+
+def test_x10_a_lock_without_hashes(site: Any) -> None:
+    """X10, K5: It is refused before any host changes, with the command that writes a good one."""
+    folder = site.root / "salt/locks"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("--only-binary :all:\nsix==1.17.0\ndocopt==0.6.2\n")
+    (folder / "mine.json").write_text('{"dependencies": {"pg": {"version": "6.4.2"}}}')
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert caught.value.faults == (
+        "salt/locks/mine.txt: six==1.17.0 and 1 more have no hash; `make lock` writes a lock "
+        "with hashes",
+        "salt/locks/mine.json: pg has no integrity; `npm install --package-lock-only` writes a "
+        "lock with hashes",
+    )
+    (folder / "mine.txt").write_text(pypi.lock({"six": "0" * 64}))
+    (folder / "mine.json").unlink()
+    assert read(site.root, site.state).fleet == site.fleet
 
 
 def test_site_tells_all_faults(site: Any) -> None:

@@ -24,9 +24,11 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "application.database_answers": ("crm", 0),
     "application.healthy": ("http://127.0.0.1:8069/web/health", 0),
     "application.listening": ("nginx", "10.1.3.11", 80),
+    "application.open_to_older": ("/c", "/dev/null", "10.1.3.11", 80, ["lb1"]),
     "application.reconfigured": ("odoo", [], [], "/opt/odoo/production", "14.0", "/", "app"),
     "apt.release": ("bullseye",),
     "apt.whole": ("packages", 0),
+    "balancer.app_hosts_have_tls": ("TLS on the app hosts", 0),
     "certificate.issued": ("/etcd.crt", "etcd"),
     "certificate.key_made": ("/host.key",),
     "checkout.present": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
@@ -37,8 +39,10 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "database.present": ("roles", 0),
     "gluster.brick": ("nas1:/nas", "nas"),
     "gluster.current": ("glusterd", ["nas"], HOSTS, [], 0),
+    "clock.kept": ("chrony",),
     "gluster.mounted": ("/mnt/nas", "nas", HOSTS, 0),
     "gluster.peers": ("pool", "nas1", HOSTS, 0),
+    "gluster.secured": ("nas1", HOSTS, True),
     "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),
     "node_environment.installed": ("/opt/node/staging", "/store", "/lock", "/node", "/npm", ["ci"]),
     "node_environment.linked": ("/opt/node/production", "/opt/node/staging", "/store"),
@@ -60,7 +64,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),
     "turn.ended": ("turn",),
     "ufw.enabled": ("firewall", True, "low"),
-    "ufw.rules": ("rules", [], []),
+    "ufw.rules": ("rules", [], [], []),
 }
 SAID = "`gluster volume info`: Connection failed."
 

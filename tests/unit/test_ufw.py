@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from _modules import ufw as module
 from _states import ufw as state
 from salina.firewall import ufw as firewall
+from salina_fleet.model.firewall import Egress, FirewallSettings
+from salina_fleet.model.settings import Settings
 from tests import fleets
 from tests.loading import failure
 
@@ -29,11 +32,20 @@ ufw deny from 1.2.3.4
 ufw allow in on eth0
 ufw allow from 2001:db8::/64 to any port 80 proto tcp
 """
+ADDRESSES = """\
+[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8},
+  {"family":"inet","local":"10.1.4.1","prefixlen":32}]},
+ {"ifindex":2,"link":"eth0","ifname":"eth0.7","addr_info":[{"family":"inet","local":"10.1.2.2",
+  "prefixlen":24},{"family":"inet6","local":"fd00::2"},{"family":"inet6","local":"fe80::1"}]},
+ {"ifindex":3,"ifname":"down","addr_info":[{}]},
+ {"ifindex":4,"ifname":"eth1","addr_info":[{"family":"inet","local":"10.1.3.1"},
+  {"family":"inet6","local":"fe80::1"}]}]
+"""
 INACTIVE = "Status: inactive\n"
 ACTIVE = """\
 Status: active
 Logging: {logging}
-Default: deny (incoming), allow (outgoing), {routed} (routed)
+Default: deny (incoming), deny (outgoing), {routed} (routed)
 New profiles: skip
 
 To                         Action      From
@@ -41,16 +53,20 @@ To                         Action      From
 KERNEL = """\
 -P INPUT {policy}
 -P FORWARD DROP
--P OUTPUT ACCEPT
+-P OUTPUT DROP
 -N ufw-before-forward
 -N ufw-before-input
 -N ufw-before-output
+-N ufw-user-input
 -A INPUT -j ufw-before-input
 -A FORWARD -j ufw-before-forward
 -A OUTPUT -j ufw-before-output
 """
 SSH = {"comment": "SSH", "proto": "tcp", "ports": "22", "from": "10.1.5.0/24", "to": "10.1.5.1"}
 WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to": "10.1.2.2"}
+
+
+CARDS = {"10.1.5.1": ["mgmt"], "10.1.2.2": ["eth0.7"], "fd00::2": ["web0"], "10.9.9.9": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -72,19 +88,51 @@ WEB = {"comment": "web", "proto": "tcp", "ports": "443,80", "from": "any", "to":
             "allow to 10.1.2.2 port 24007,49152:49251 proto tcp",
         ),
         (WEB | {"ports": "53,53", "proto": "udp"}, "allow to 10.1.2.2 port 53 proto udp"),
+        (
+            SSH | {"in": "10.1.5.1"},
+            "allow in on mgmt from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp",
+        ),
+        (WEB | {"in": "10.1.2.2"}, "allow in on eth0.7 to 10.1.2.2 port 80,443 proto tcp"),
+        (
+            WEB | {"from": "any", "to": "any", "in": "10.1.2.2"},
+            "allow in on eth0.7 to any port 80,443 proto tcp",
+        ),
+        (
+            WEB | {"in": "10.1.5.1", "out": "fd00:0::2"},
+            "allow in on mgmt out on web0 to 10.1.2.2 port 80,443 proto tcp",
+        ),
     ],
 )
 def test_a_rule_in_the_words_of_ufw(entry: dict[str, str], words: str) -> None:
-    assert firewall.wanted([entry], []) == [firewall.Rule(tuple(words.split()), entry["comment"])]
+    assert firewall.wanted([entry], [], [], CARDS) == [
+        firewall.Rule(tuple(words.split()), entry["comment"])
+    ]
 
 
 def test_rules_that_are_one_for_ufw_are_one_with_both_comments() -> None:
-    found = firewall.wanted([SSH, SSH | {"comment": "ges"}, SSH], [])
+    found = firewall.wanted([SSH, SSH | {"comment": "ges"}, SSH], [], [], CARDS)
     assert [rule.comment for rule in found] == ["SSH; ges"]
 
 
+def test_x7_the_interface_of_an_address() -> None:
+    """X7: The host itself finds the interface, with any name; loopback is none."""
+    assert firewall.interfaces(ADDRESSES) == {
+        "10.1.2.2": ["eth0.7"],
+        "fd00::2": ["eth0.7"],
+        "fe80::1": ["eth0.7", "eth1"],
+        "10.1.3.1": ["eth1"],
+    }
+    assert firewall.interface(firewall.interfaces(ADDRESSES), "fd00:0:0::2") == "eth0.7"
+    with pytest.raises(
+        ValueError, match=r"^10\.1\.4\.1 is on no interface of this host, which has "
+    ):
+        firewall.interface(firewall.interfaces(ADDRESSES), "10.1.4.1")
+    with pytest.raises(ValueError, match=r"^10\.9\.9\.9 is on several interfaces .*: a, b; remove"):
+        firewall.interface(CARDS, "10.9.9.9")
+
+
 def test_a_route_is_another_rule() -> None:
-    rule, route = firewall.wanted([WEB], [WEB])
+    rule, route = firewall.wanted([WEB], [WEB], [], CARDS)
     assert route.words == ("route", *rule.words)
     assert route.deletion[:4] == ["ufw", "route", "delete", "allow"]
 
@@ -101,7 +149,7 @@ def test_added() -> None:
 def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
     """S7: The plan adds missing rules first and deletes unwanted ones."""
     have = firewall.added(ADDED)
-    want = firewall.wanted([SSH, WEB], [WEB | {"comment": "the published service"}])
+    want = firewall.wanted([SSH, WEB], [WEB | {"comment": "the published service"}], [], CARDS)
     add, delete = firewall.plan(have, want)
     assert [str(rule) for rule in add] == ["allow to 10.1.2.2 port 80,443 proto tcp comment 'web'"]
     assert [rule.deletion for rule in delete] == [
@@ -128,9 +176,12 @@ def test_plan_adds_first_and_deletes_what_is_not_wanted() -> None:
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> None:
     """S7, K1: ufw would print each rule as it is written, so a second run changes no host."""
-    pillar = fleets.pillar(host, name)["ufw"]
-    want = firewall.wanted(pillar["rules"], pillar["routes"])
+    pillar = fleets.pillar(host, name)
+    ufw = pillar["ufw"]
+    cards = fleets.interfaces(pillar)
+    want = firewall.wanted(ufw["rules"], ufw["routes"], ufw["outgoing"], cards)
     assert want
+    assert all(" in on card" in str(rule) or "allow out " in str(rule) for rule in want)
     assert firewall.added("\n".join(f"ufw {rule}" for rule in want)) == want
     assert all(rule.comment and "'" not in rule.comment for rule in want)
 
@@ -138,7 +189,7 @@ def test_every_rule_of_every_fleet_is_one_of_its_own(name: str, host: str) -> No
 def test_status() -> None:
     assert firewall.status(INACTIVE) == firewall.Status(active=False)
     assert firewall.status(ACTIVE.format(logging="on (low)", routed="disabled")) == (
-        firewall.Status(True, "low", "deny", "allow", "disabled")
+        firewall.Status(True, "low", "deny", "deny", "disabled")
     )
     assert firewall.status(ACTIVE.format(logging="off", routed="deny")).logging == "off"
     with pytest.raises(ValueError, match="printed something unexpected"):
@@ -161,7 +212,9 @@ class Ufw:
     """A ufw that remembers, in place of the command."""
 
     def __init__(self, configuration: Path) -> None:
-        self.rules: list[firewall.Rule] = []
+        self.file = configuration.with_name("user.rules")
+        self.kept: list[firewall.Rule] | None = None  # by the kernel
+        self.rules = []
         self.active = False
         self.logging = "off"
         self.routed = "disabled"
@@ -174,9 +227,26 @@ class Ufw:
         self.jumps = True  # ufw adds them only when it adds its chains
         self.policy = "DROP"
         self.closed = False  # by a boot, at which ufw did not start
+        self.addresses = '[{"ifname": "mgmt", "addr_info": [{"local": "10.1.5.1"}]}]'
+
+    @property
+    def rules(self) -> list[firewall.Rule]:
+        """The rules of ufw's file."""
+        return firewall.added(self.file.read_text())
+
+    @rules.setter
+    def rules(self, rules: list[firewall.Rule]) -> None:
+        self.file.write_text("".join(f"ufw {rule}\n" for rule in rules))
 
     def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
         self.calls.append(command)
+        if command == ["ip", "-json", "address", "show"]:
+            return {"retcode": 0, "stdout": self.addresses, "stderr": ""}
+        if command[0] == "iptables-restore":
+            assert command[1:] == ["--noflush", str(self.file)] and self.active
+            self.kept = self.rules
+        if command[0].endswith("-restore"):
+            return {"retcode": 0, "stdout": "", "stderr": ""}
         if command[0].endswith("tables"):
             return {"retcode": 0, "stdout": self.kernel(command[0]), "stderr": ""}
         if command == [module.INIT, "flush-all"]:
@@ -199,10 +269,15 @@ class Ufw:
         return f"{rules}# {self.routed} {self.logging}"
 
     def run(self, words: list[str]) -> str:
-        answer = self.answer(words)
-        kept = self.configuration.with_name("user.rules")  # as ufw does
-        kept.write_text("\n".join(map(str, self.rules)))
-        return answer
+        if not words[0].startswith("--datadir="):
+            return self.answer(words)
+        folder = Path(words[0].removeprefix("--datadir="), "etc/ufw")
+        assert (folder / "ufw.conf").read_text() == "# boot?\nENABLED=no\n"
+        own, self.file = self.file, folder / "user.rules"
+        try:
+            return self.answer(words[1:])
+        finally:
+            self.file = own
 
     def answer(self, words: list[str]) -> str:
         match words:
@@ -215,7 +290,7 @@ class Ufw:
                 )
             case ["reload"]:
                 self.active = self.configuration.read_text() == "# boot?\nENABLED=yes\n"
-                self.policy = "DROP"
+                self.policy, self.kept = "DROP", self.rules
                 self.routed = "deny" if self.forward else "disabled"
             case ["logging", level]:
                 self.logging = level
@@ -237,7 +312,11 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
     monkeypatch.setattr(module, "FILES", (str(tmp_path / "before.rules"),))
     monkeypatch.setattr(module, "LOADED", tmp_path / "loaded")
     monkeypatch.setattr(module, "SAID", tmp_path / "said")
-    monkeypatch.setattr(module, "RULES", (str(tmp_path / "user.rules"),))
+    names = [tmp_path / name for name in ("user.rules", "user6.rules", "default")]
+    for name in names[1:]:
+        name.touch()
+    monkeypatch.setattr(module, "RULES", tuple(map(str, names[:2])))
+    monkeypatch.setattr(module, "DEFAULTS", str(names[2]))
     salt = {
         "cmd.run_all": fake,
         "service.status": lambda _: fake.booted,
@@ -254,11 +333,11 @@ def ufw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ufw]:
 def test_rules_and_a_second_run(ufw: Ufw) -> None:
     """S7, K1: The second run changes no rule."""
     ufw.rules = firewall.added("ufw allow 99/tcp\nufw deny from 1.2.3.4")
-    first = state.rules("r", [SSH], [WEB])
+    first = state.rules("r", [SSH], [WEB], [])
     assert first["result"] is True
     assert first["changes"]["delete"] == ["allow 99/tcp", "deny from 1.2.3.4"]
     assert len(first["changes"]["add"]) == 2
-    assert state.rules("r", [SSH], [WEB]) | {"comment": ""} == {
+    assert state.rules("r", [SSH], [WEB], []) | {"comment": ""} == {
         "name": "r",
         "result": True,
         "changes": {},
@@ -266,16 +345,95 @@ def test_rules_and_a_second_run(ufw: Ufw) -> None:
     }
 
 
+def test_x7_an_apply_that_adds_the_interfaces_never_closes_a_port(ufw: Ufw) -> None:
+    """X7, S7: The kernel gets the new rules in place of the old ones in one step."""
+    state.rules("r", [SSH], [WEB], [])
+    state.enabled("e", False, "low")
+    before = ufw.kept
+    assert before and before == ufw.rules
+    ufw.calls.clear()
+    bound = SSH | {"in": "10.1.5.1"}
+    changes = state.rules("r", [bound], [WEB], [])["changes"]
+    assert changes == {
+        "add": ["allow in on mgmt from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"],
+        "delete": ["allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"],
+    }
+    changing = [command[0] for command in ufw.calls if "--list-rules" not in command]
+    assert [name for name in changing if name not in ("ip", "ufw")] == [
+        "iptables-restore",
+        "ip6tables-restore",
+    ]
+    assert all(
+        command[1].startswith("--datadir=")
+        for command in ufw.calls
+        if command[0] == "ufw" and command[1] != "show"
+    )
+    assert ufw.kept == ufw.rules != before
+    assert not state.rules("r", [bound], [WEB], [])["changes"]
+    assert not state.enabled("e", False, "low")["changes"]
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_x7_without_the_address_no_rule_changes(
+    ufw: Ufw, monkeypatch: pytest.MonkeyPatch, test: bool
+) -> None:
+    """X7, K5: The message names the address, and what this host has."""
+    state.rules("r", [SSH], [], [])
+    monkeypatch.setitem(state.__opts__, "test", test)
+    said = failure(state.rules("r", [SSH | {"in": "10.1.5.1"}, WEB | {"in": "10.1.2.2"}], [], []))
+    assert said.startswith(
+        "pillar ufw: 10.1.2.2 is on no interface of this host, which has 10.1.5.1;"
+    )
+    assert [rule.comment for rule in ufw.rules] == ["SSH"]
+
+
+def test_x7_a_rule_that_ufw_refuses_changes_none(ufw: Ufw) -> None:
+    """X7, K2: Not even those before it."""
+    state.rules("r", [SSH], [], [])
+    ufw.fails = "80,443"
+    assert failure(state.rules("r", [SSH | {"ports": "23"}, WEB], [], []))
+    assert [str(rule) for rule in ufw.rules] == [
+        "allow from 10.1.5.0/24 to 10.1.5.1 port 22 proto tcp comment 'SSH'"
+    ]
+
+
+OUT = {"comment": "DNS", "proto": "udp", "ports": "53", "to": "any"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (OUT, "allow out 53/udp"),
+        (OUT | {"ports": "443,80", "proto": "tcp"}, "allow out 80,443/tcp"),
+        (OUT | {"to": "10.1.4.21"}, "allow out to 10.1.4.21 port 53 proto udp"),
+        (OUT | {"to": "FD00:0::/64"}, "allow out to fd00::/64 port 53 proto udp"),
+    ],
+)
+def test_x7_an_outgoing_connection_in_the_words_of_ufw(entry: dict[str, str], words: str) -> None:
+    """X7: As ufw prints it, so that a second run changes nothing."""
+    assert firewall.wanted([], [], [entry], {}) == [firewall.Rule(tuple(words.split()), "DNS")]
+
+
+def test_x7_what_a_host_sends_is_open_while_its_rules_are_loaded(ufw: Ufw) -> None:
+    """X7: ufw empties its chains before it opens the policies."""
+    state.rules("r", [SSH], [], [OUT])
+    state.enabled("e", False, "low")
+    opened = ["--policy", "OUTPUT", "ACCEPT"]
+    changing = [one for one in ufw.calls if one[0] == "ufw" or one[1:] == opened]
+    place = changing.index(["ufw", "reload"])
+    assert changing[place - 2 : place] == [["iptables", *opened], ["ip6tables", *opened]]
+
+
 def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
     for _ in range(2):
-        state.rules("r", [SSH], [])
+        state.rules("r", [SSH], [], [])
         state.enabled("e", False, "low")
     ufw.calls.clear()
-    assert not state.rules("r", [SSH], [])["changes"]
+    assert not state.rules("r", [SSH], [], [])["changes"]
     assert not state.enabled("e", False, "low")["changes"]
-    assert {command[0] for command in ufw.calls} == {"iptables", "ip6tables"}
+    assert {command[0] for command in ufw.calls} == {"ip", "iptables", "ip6tables"}
     ufw(["ufw", "allow", "99/tcp"])  # by hand
-    assert state.rules("r", [SSH], [])["changes"] == {"delete": ["allow 99/tcp"]}
+    assert state.rules("r", [SSH], [], [])["changes"] == {"delete": ["allow 99/tcp"]}
     ufw.active = False
     assert "active" in state.enabled("e", False, "low")["changes"]
 
@@ -283,10 +441,10 @@ def test_ufw_is_asked_again_only_after_a_change(ufw: Ufw) -> None:
 def test_rules_are_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
     """S7, K3: A prediction changes no rule."""
     monkeypatch.setitem(state.__opts__, "test", True)
-    predicted = state.rules("r", [SSH], [WEB])
+    predicted = state.rules("r", [SSH], [WEB], [])
     assert predicted["result"] is None and ufw.rules == []
     monkeypatch.setitem(state.__opts__, "test", False)
-    assert state.rules("r", [SSH], [WEB])["changes"] == predicted["changes"]
+    assert state.rules("r", [SSH], [WEB], [])["changes"] == predicted["changes"]
 
 
 def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,23 +452,23 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(state.__opts__, "test", True)
     monkeypatch.setattr(module, "installed", lambda: False)
     monkeypatch.setitem(state.__salt__, "ufw.installed", lambda: False)
-    assert state.rules("r", [SSH], [])["result"] is None
+    assert state.rules("r", [SSH], [], [])["result"] is None
     assert state.enabled("e", False, "low")["result"] is None
-    assert ufw.calls == []
+    assert ufw.calls == [["ip", "-json", "address", "show"]]
 
 
 def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
     """S7, K5: The error names the rule that ufw refuses."""
     ufw.fails = "22"
     assert re.search(
-        r"ufw allow from .* port 22 .*: ERROR: Bad port", failure(state.rules("r", [SSH], []))
+        r"ufw allow from .* port 22 .*: ERROR: Bad port", failure(state.rules("r", [SSH], [], []))
     )
 
 
 def test_a_bad_rule_is_named(ufw: Ufw) -> None:
     assert re.search(
         r"pillar ufw: '10\.1\.2\.300' does not",
-        failure(state.rules("r", [WEB | {"to": "10.1.2.300"}], [])),
+        failure(state.rules("r", [WEB | {"to": "10.1.2.300"}], [], [])),
     )
 
 
@@ -430,7 +588,7 @@ def test_a_rule_is_loaded_with_its_change(
         return ufw(command, **options)
 
     monkeypatch.setitem(module.__salt__, "cmd.run_all", writing)
-    assert state.rules("r", [SSH], [])["changes"]
+    assert state.rules("r", [SSH], [], [])["changes"]
     changes = state.enabled("e", False, "low")["changes"]
     assert changes == ({} if loaded else {"loaded": list(module.FILES)})
 
@@ -440,7 +598,8 @@ def before_rules(repository: Path, host: str, name: str = "default") -> str:
     found = []
     for file in ("before.rules", "before6.rules"):
         template = jinja2.Template((repository / "salt/ufw/files" / file).read_text())
-        found += template.render(pillar=fleets.pillar(host, name)).splitlines()
+        pillar = fleets.pillar(host, name)
+        found += template.render(pillar=pillar, salt=fleets.cards(pillar)).splitlines()
     return "\n".join(line for line in found if not line.startswith("#"))
 
 
@@ -448,7 +607,146 @@ def test_the_firewall_passes_ping_to_the_service_alone(repository: Path) -> None
     """S7: The firewall passes ping to the service's address only."""
     text = before_rules(repository, "fw")
     pings = [line for line in text.splitlines() if "echo-request" in line]
-    assert pings == ["-A ufw-before-forward -p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"]
+    ping = "-p icmp --icmp-type echo-request -d 10.1.2.2 -j ACCEPT"
+    assert [line for line in pings if "output" not in line] == [
+        f"-A ufw-before-forward -i card0 -o card1 {ping}"
+    ]
+    assert [line for line in pings if "output" in line] == [
+        f"-A ufw-before-output -p icmp --icmp-type echo-request -d 10.1.{number}.0/24 -j ACCEPT"
+        for number in (1, 2, 3, 4, 5)
+    ]
+
+
+@pytest.mark.parametrize("host", fleets.fleet("ipv6").hosts)
+def test_x7_over_ipv6_each_network_has_its_interface(repository: Path, host: str) -> None:
+    """X7: The kernel checks no source of IPv6, so the first rules after loopback do."""
+    lines = before_rules(repository, host, "ipv6").splitlines()
+    own = fleets.fleet("ipv6").hosts[host].addresses
+    networks = fleets.topology("ipv6").networks
+    for chain in ("input", "forward"):
+        drops = [
+            f"-A ufw6-before-{chain} -s {networks[name].cidr} ! -i card{place} -j DROP"
+            for place, name in enumerate(own)
+        ]
+        found = [line for line in lines if f"before-{chain} -s " in line and " ! -i " in line]
+        assert found == drops
+        accepts = [
+            place
+            for place, line in enumerate(lines)
+            if f"6-before-{chain} " in line and "ACCEPT" in line and "-i lo" not in line
+        ]
+        assert lines.index(drops[-1]) < min(accepts)
+
+
+def outputs(repository: Path, host: str, own: Settings, name: str = "default") -> list[str]:
+    """The rules of both before.rules for the packets that a host sends."""
+    found = []
+    pillar = fleets.pillar(host, name, own)
+    for file in ("before.rules", "before6.rules"):
+        template = jinja2.Template((repository / "salt/ufw/files" / file).read_text())
+        found += template.render(pillar=pillar, salt=fleets.cards(pillar)).splitlines()
+    return [line for line in found if re.match("-A ufw6?-before-output ", line)]
+
+
+def allowing(*egress: Egress) -> Settings:
+    """The repository's settings with more connections to the outside."""
+    firewall_settings = fleets.settings()[FirewallSettings]
+    more = (*firewall_settings.egress, *egress)
+    return fleets.settings().but(replace(firewall_settings, egress=more))
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.kinds())
+def test_x7_the_application_opens_nothing_outside_its_host(
+    repository: Path, name: str, host: str
+) -> None:
+    """X7, X8: Over IPv4 and IPv6 its user is refused at once, before any rule that accepts."""
+    lines = outputs(repository, host, fleets.settings(), name)
+    application = fleets.pillar(host, name)["ufw"]["application"]
+    served = fleets.fleet(name).hosts[host].application
+    refused = [line for line in lines if "--uid-owner" in line and "! --uid-owner" not in line]
+    if not served:
+        assert application is None and refused == []
+        return
+    assert len(refused) == 2
+    for line, chain in zip(refused, ("ufw-before-output", "ufw6-before-output"), strict=True):
+        user = f"-m conntrack --ctstate NEW -m owner --uid-owner {application['uid']}"
+        assert line == f"-A {chain} {user} -j REJECT"
+        before = [one for one in lines[: lines.index(line)] if chain in one and "ACCEPT" in one]
+        assert before == [f"-A {chain} -o lo -j ACCEPT"]
+
+
+def test_x7_the_application_opens_what_egress_gives_it(repository: Path) -> None:
+    """X7: The entries for the application itself, on the hosts that they cover."""
+    mail = Egress(ports="25,587", role="app", to="198.51.100.25", application=True, comment="mail")
+    asks = Egress(ports="53", protocol="udp", application=True, comment="DNS")
+    six = Egress(ports="443", host="s2", to="2001:db8::/32", application=True, comment="payment")
+    own = allowing(mail, asks, six)
+    user = "-m conntrack --ctstate NEW -m owner --uid-owner 869"
+    accepted = [line for line in outputs(repository, "s1", own) if user in line and "ACC" in line]
+    assert accepted == [
+        f"-A ufw-before-output {user} -p tcp -d 198.51.100.25 -m multiport --dports 25,587 "
+        "-j ACCEPT",
+        f"-A ufw-before-output {user} -p udp -m multiport --dports 53 -j ACCEPT",
+        f"-A ufw6-before-output {user} -p udp -m multiport --dports 53 -j ACCEPT",
+    ]
+    second = [line for line in outputs(repository, "s2", own) if user in line and "ACC" in line]
+    assert second[:2] == accepted[:2] and "-d 2001:db8::/32" in second[-1]
+    assert not any(user in line for line in outputs(repository, "nas1", own))
+
+
+@pytest.mark.parametrize("host", fleets.fleet().hosts)
+def test_x7_only_root_asks_for_the_rights_of_a_cloud(repository: Path, host: str) -> None:
+    """X7: And only root reaches the master's ports, on every host but the master."""
+    everything = Egress(ports="1:65535", application=True, comment="everything")
+    lines = outputs(repository, host, allowing(everything))
+    accepts = [
+        place for place, line in enumerate(lines) if "ACCEPT" in line and "-o lo" not in line
+    ]
+    for address in ("169.254.169.254", "fd00:ec2::254"):
+        [place] = [place for place, line in enumerate(lines) if f"-d {address} " in line]
+        assert lines[place].endswith("-m owner ! --uid-owner 0 -j REJECT")
+        family = [one for one in accepts if lines[one].split()[1] == lines[place].split()[1]]
+        assert place < min(family)
+    closed = [line for line in lines if "--dports 4505,4506" in line]
+    assert len(closed) == (host != "salt")
+    assert all("-d 10.1.5.2 " in line and "! --uid-owner 0" in line for line in closed)
+
+
+@pytest.mark.parametrize(("name", "host"), fleets.kinds())
+def test_x7_connections_go_on_when_the_rules_begin(repository: Path, name: str, host: str) -> None:
+    """X7, S12: Packets of known connections pass, also of those that are older than the firewall;
+    neighbours are found, and addresses are leased.
+    """
+    lines = outputs(repository, host, fleets.settings(), name)
+    text = "\n".join(lines)
+    for chain in ("ufw-before-output", "ufw6-before-output"):
+        assert f"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" in lines
+        assert f"-A {chain} -p tcp ! --syn -m conntrack --ctstate NEW -j ACCEPT" in lines
+    assert "-p udp --sport 68 --dport 67 -j ACCEPT" in text
+    assert "--sport 546 --dport 547 -j ACCEPT" in text
+    for kind in ("neighbour-solicitation", "neighbour-advertisement"):
+        assert f"-A ufw6-before-output -p icmpv6 --icmpv6-type {kind} -j ACCEPT" in lines
+    for line in lines:  # and nothing else opens a connection
+        known = ("-o lo", "RELATED,ESTABLISHED", "! --syn", "icmp", "port 67", "port 547")
+        assert "ACCEPT" not in line or any(word in line for word in known), line
+
+
+def test_x7_the_policy_drops_what_no_rule_accepts(repository: Path) -> None:
+    """X7: A rejection would answer all connections while ufw loads its rules."""
+    lines = (repository / "salt/ufw/files/default").read_text().splitlines()
+    assert 'DEFAULT_OUTPUT_POLICY="DROP"' in lines and 'DEFAULT_INPUT_POLICY="DROP"' in lines
+
+
+@pytest.mark.parametrize("path", ["loose", "none"])
+def test_x7_hosts_with_several_ways_bind_no_rule(path: str) -> None:
+    """X7: Their packets may come in on any interface, so the setting is for both."""
+    own = fleets.settings().but(replace(fleets.settings()[FirewallSettings], reverse_path=path))
+    for name in ("default", "ipv6"):
+        found = fleets.pillar("fw", name, own)["ufw"]
+        assert found["near"] == []
+        ways = [*found["rules"], *found["routes"], *found["forward_ping"]]
+        assert {one[key] for one in ways for key in ("in", "out") if key in one} == {None}
+        assert not any(" on " in str(rule) for rule in firewall.wanted(found["rules"], [], [], {}))
 
 
 def test_a_host_answers_ping_at_its_own_addresses(repository: Path) -> None:
@@ -519,7 +817,7 @@ def test_x1_other_users_are_refused_at_once(repository: Path, file: str, address
     text = (repository / "salt/ufw/files" / file).read_text()
     ufw = fleets.pillar("s1")["ufw"] | {"by_root": [opening]}
     lines = jinja2.Template(text).render(pillar={"ufw": ufw}).splitlines()
-    [rule] = [line for line in lines if "--uid-owner" in line]
+    [rule] = [line for line in lines if "--uid-owner 0" in line and "--dports" in line]
     assert f"-d {address} -m multiport --dports 24007,49152:49251" in rule
     assert rule.endswith("--ctstate NEW -m owner ! --uid-owner 0 -j REJECT")
     accept = next(line for line in lines if "ESTABLISHED" in line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +18,7 @@ from salina.verify import evidence
 from salina.verify.evidence import Seen
 from salina_fleet import secrets, verify
 from salina_fleet.role import Look
-from tests import fleets
+from tests import fleets, pypi
 from tests.loading import load
 
 ROWS = {f"X{number}" for number in range(1, 12)}
@@ -97,6 +99,66 @@ def only(look: str, **arguments: Any) -> Seen:
     return seen
 
 
+BOUND = """\
+-N {chain}
+-A {chain} -s 10.1.5.2/32 -d 10.1.5.11/32 -i eth2 -p tcp -m tcp --dport 22 -j ACCEPT
+"""
+UNBOUND = "-A {chain} -d 10.1.5.11/32 -p tcp -m tcp --dport 80 -j ACCEPT\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "good", "words"),
+    [
+        (BOUND, True, "each names its own"),
+        (BOUND + UNBOUND, False, "without an interface: -A {chain} -d 10.1.5.11/32 -p tcp"),
+        ("-N {chain}\n", False, "each names its own"),  # no rule at all
+    ],
+)
+def test_x7_every_rule_names_an_interface(
+    monkeypatch: pytest.MonkeyPatch, rules: str, good: bool, words: str
+) -> None:
+    """X7: For IPv4 and for IPv6. An empty chain shows nothing."""
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda *argv: rules.format(chain=argv[-1]))
+    found = list(evidence.interfaces())
+    assert [one.what for one in found] == ["interfaces in iptables", "interfaces in ip6tables"]
+    for one, chain in zip(found, ("ufw-user-input", "ufw6-user-input"), strict=True):
+        assert one.good == good
+        assert one.seen.startswith(words.format(chain=chain))
+
+
+SENT = """\
+-P OUTPUT DROP
+-N {chain}
+-A OUTPUT -j {chain}
+-A {chain} -d 10.1.5.2/32 -m owner --uid-owner 869 -m conntrack --ctstate NEW -j REJECT
+"""
+OWN = "-A {chain} -m conntrack --ctstate NEW -m owner --uid-owner 869 -j REJECT --reject-with x\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "uid", "good"),
+    [
+        (SENT, None, [True]),
+        (SENT + OWN, 869, [True, True]),
+        (SENT, 869, [True, False]),
+        (SENT + OWN, 8, [True, False]),
+        (SENT.replace("DROP", "ACCEPT") + OWN, 869, [False, True]),
+        (SENT.replace("-A OUTPUT", "# ") + OWN, 869, [False, True]),
+    ],
+)
+def test_x7_a_host_sends_only_what_its_rules_let_out(
+    monkeypatch: pytest.MonkeyPatch, rules: str, uid: int | None, good: list[bool]
+) -> None:
+    """X7: The kernel's own rules count, for IPv4 and for IPv6."""
+    chains = {"iptables": "ufw-before-output", "ip6tables": "ufw6-before-output"}
+    monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
+    monkeypatch.setattr(evidence, "command", lambda tool, _: rules.format(chain=chains[tool]))
+    found = list(evidence.outgoing(uid))
+    assert [one.good for one in found] == [*good, *good]
+    assert {one.what.rpartition(" ")[2] for one in found} == {*chains}
+
+
 @pytest.mark.parametrize(
     ("mode", "uses", "good"),
     [
@@ -128,6 +190,48 @@ def test_x9_sshd(says: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert only("sshd").good
     says(sshd=keys.replace("permitrootlogin no", "permitrootlogin without-password"))
     assert only("sshd") == Seen("sshd", False, "permitrootlogin without-password")
+
+
+INFO = "client.ssl=on\nserver.ssl=on\nauth.ssl-allow=nas1,s1\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "good", "words"),
+    [
+        (INFO, True, "for nas1,s1"),
+        (INFO.replace("nas1,s1", "nas1,s1,w1"), False, "for nas1,s1,w1"),
+        (INFO.replace("server.ssl=on", "server.ssl=off"), False, "for nas1,s1"),
+        ("status=1\n", False, "for hosts without a name"),
+    ],
+)
+def test_x1_a_volume_that_takes_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, info: str, good: bool, words: str
+) -> None:
+    """X1: The names are those of its application's hosts, on both sides of every connection."""
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "nas/info").write_text(info)
+    brick = ["/usr/sbin/glusterfsd", "--brick-name", "/nas", "--brick-port", "49200"]
+    asked: list[tuple[str, int]] = []
+
+    def encrypted(what: str, port: int) -> Seen:
+        asked.append((what, port))
+        return Seen(what, True, "TLSv1.3")
+
+    monkeypatch.setattr(evidence, "VOLUMES", tmp_path)
+    monkeypatch.setattr(evidence, "processes", lambda: iter([(1, ["init"]), (2, brick)]))
+    monkeypatch.setattr(evidence, "_encrypted", encrypted)
+    *daemons, volume = evidence.files({"nas": ["s1", "nas1"]})
+    assert asked == [("glusterd", 24007), ("brick /nas", 49200)]
+    assert all(seen.good for seen in daemons)
+    assert volume == Seen("volume nas", good, words)
+
+
+def test_x1_a_daemon_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X1: Only an answer in TLS counts."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        seen = evidence._encrypted("glusterd", server.getsockname()[1])
+    assert not seen.good and "orch.storage_tls" in seen.seen
 
 
 def test_x2_code_on_the_volume(tmp_path: Path) -> None:
@@ -164,6 +268,25 @@ def test_x10_a_commit(tmp_path: Path) -> None:
     head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     assert only("commit", checkout=str(tmp_path), wanted=head.strip()).good
     assert not only("commit", checkout=str(tmp_path), wanted="0" * 40).good
+
+
+@pytest.mark.parametrize(
+    ("record", "good", "words"),
+    [
+        (
+            {"lock": True, "requirements": pypi.lock({"six": "0" * 64}).splitlines()},
+            True,
+            "its hash",
+        ),
+        ({"lock": True, "requirements": ["six==1.0"]}, False, "six==1.0 has no hash"),
+        ({"lock": False, "requirements": ["six"]}, False, "nothing was verified"),
+    ],
+)
+def test_x10_an_environment(tmp_path: Path, record: Any, good: bool, words: str) -> None:
+    """X10: It was built from a lock with hashes; anything else is said plainly."""
+    (tmp_path / "salina.json").write_text(json.dumps(record))
+    seen = only("environment", path=str(tmp_path))
+    assert (seen.good, words in seen.seen) == (good, True)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ FIRST = 3.0
 """Seconds that the agent waits for the first results when it starts."""
 FREE = 50 * 2**20
 """Bytes that every checked file system must have free."""
+HANDOVER = 120.0
+"""Seconds after which a balancer's process with an earlier configuration sends nothing new."""
 STATE_HEADER = "X-Haproxy-Server-State"
 STATE = re.compile(
     r"(?P<state>[A-Z]+).*; node=(?P<node>[^;]+); weight=(?P<weight>\d+)/(?P<total>\d+); "
@@ -214,6 +216,7 @@ class Agent:
         """
         self.application = given["application"]
         self.views: dict[str, tuple[View, float]] = {}
+        self.secure: dict[str, float] = {}
         self.checks = {
             "files": Check(lambda: files(given["directory"])),
             "database": Check(lambda: database(given["database"])),
@@ -228,11 +231,22 @@ class Agent:
         results = {name: check.result() for name, check in self.checks.items()}
         return {name: fault for name, fault in results.items() if fault}
 
-    def hear(self, header: str) -> None:
-        """Take note of how a balancer sees this host."""
+    def hear(self, header: str, secure: bool) -> None:
+        """Take note of how a balancer sees this host, and since when it asks over TLS only.
+
+        Args:
+            header: HAProxy's header.
+            secure: whether the balancer asked over TLS, which nginx ends.
+        """
         heard = parse_state(header)
-        if heard:
-            self.views[heard[0]] = heard[1], time.monotonic()
+        if not heard:
+            return
+        name, now = heard[0], time.monotonic()
+        self.views[name] = heard[1], now
+        if secure:
+            self.secure.setdefault(name, now)
+        else:
+            self.secure.pop(name, None)
 
     def verdict(self) -> tuple[int, str]:
         """Return the status for a balancer, and the reason.
@@ -272,7 +286,12 @@ class Agent:
             "reason": reason,
             "checks": {name: check.result() for name, check in self.checks.items()},
             "balancers": {
-                name: {**asdict(view), "age": now - at} for name, (view, at) in self.views.items()
+                name: {
+                    **asdict(view),
+                    "age": now - at,
+                    "secure": now - self.secure.get(name, now),
+                }
+                for name, (view, at) in self.views.items()
             },
         }
 
@@ -289,7 +308,8 @@ class Answer(BaseHTTPRequestHandler):
         if self.request.family == socket.AF_UNIX:
             status, content = 200, json.dumps(agent.told())
         else:
-            agent.hear(self.headers.get(STATE_HEADER, ""))
+            secure = self.headers.get("X-Forwarded-Proto") == "https"
+            agent.hear(self.headers.get(STATE_HEADER, ""), secure)
             status, content = agent.verdict()
         body = f"{content}\n".encode()
         self.send_response(status)
@@ -359,6 +379,27 @@ def views(told: Mapping[str, Any], recent: float) -> dict[str, View]:
         for name, one in told["balancers"].items()
         if one["age"] <= recent
     }
+
+
+def older(told: Mapping[str, Any], balancers: Sequence[str], recent: float) -> list[str]:
+    """Return the balancers that may still send requests without TLS.
+
+    A balancer that has just been moved to TLS has a process with the earlier configuration for
+    the connections that were open, so it counts for a while.
+
+    Args:
+        told: the agent's view. An agent of an earlier version says nothing of TLS.
+        balancers: the names of all balancers.
+        recent: seconds. A balancer that has not asked since then may be of an earlier version.
+    """
+    known = told["balancers"]
+    return [
+        name
+        for name in balancers
+        if name not in known
+        or known[name]["age"] > recent
+        or known[name].get("secure", 0) < HANDOVER
+    ]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 
 def registry(npmrc: str) -> str:
@@ -42,3 +43,40 @@ def integrity(content: bytes) -> str:
 def identity(parts: Iterable[object]) -> str:
     """Return sixteen hexadecimal digits that stand for everything an installation is made from."""
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]
+
+
+def unverified(lock: str) -> list[str]:
+    """Return why npm could not verify every package of a lock.
+
+    Args:
+        lock: the text of a package-lock.json of any version.
+    """
+    try:
+        content = json.loads(lock)
+    except ValueError as error:
+        return [f"it is not JSON: {error}"]
+    packages = content.get("packages")
+    found = _packages(packages) if packages else _dependencies(content.get("dependencies", {}))
+    without = [name for name, one in found if not one.get("integrity") and not _enclosed(one)]
+    if not without:
+        return []
+    others = f" and {len(without) - 1} more have" if without[1:] else " has"
+    advice = "`npm install --package-lock-only` writes a lock with hashes"
+    return [f"{without[0]}{others} no integrity; {advice}"]
+
+
+def _packages(packages: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the packages of lockfileVersion 2 and 3; the application itself has no name."""
+    yield from ((name, one) for name, one in packages.items() if name)
+
+
+def _dependencies(dependencies: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the packages of lockfileVersion 1, including nested ones."""
+    for name, one in dependencies.items():
+        yield name, one
+        yield from _dependencies(one.get("dependencies", {}))
+
+
+def _enclosed(package: Mapping[str, Any]) -> bool:
+    """Return whether a package is part of another one, or of the application itself."""
+    return any(package.get(key) for key in ("bundled", "inBundle", "link"))

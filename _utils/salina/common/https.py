@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -73,6 +74,42 @@ def common_name(address: str, port: int, caller: Identity, timeout: float = 5) -
     except OSError:
         return ""
     return str(dict(pair for part in shown.get("subject", ()) for pair in part)["commonName"])
+
+
+def status(
+    context: ssl.SSLContext,
+    name: str,
+    address: str,
+    port: int,
+    path: str,
+    headers: Mapping[str, str],
+    timeout: float,
+) -> int:
+    """Return the status of the answer to one GET, from a server that is known by another name.
+
+    Args:
+        context: the CA, and perhaps the caller's certificate.
+        name: the name that the server's certificate must bear.
+        address: the server's address.
+        port: its port.
+        path: the path to request.
+        headers: the headers of the request, among them `Host`.
+        timeout: seconds for each step of the connection.
+
+    Raises:
+        OSError: the server does not answer, or its certificate is wrong.
+    """
+    connection = http.client.HTTPSConnection(address, port, timeout=timeout)
+    with (
+        socket.create_connection((address, port), timeout) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        connection.sock = secure
+        try:
+            connection.request("GET", path, headers=dict(headers))
+            return connection.getresponse().status
+        except http.client.HTTPException as error:
+            raise OSError(f"no HTTP: {error!r}") from error
 
 
 def host_port(address: str, port: int) -> str:

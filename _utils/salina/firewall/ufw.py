@@ -6,18 +6,21 @@ are compared in that form, so rules that an operator added by hand are found too
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from typing import Any
 
+LOOPBACK = "lo"
 ANYWHERE = ("any", "0.0.0.0/0", "::/0")
 BUILTINS = ("INPUT", "OUTPUT", "FORWARD")
 """The kernel's own chains. Each begins with a jump to a chain of ufw."""
 BOOT = "salina-closed"
 """The chain by which a boot closes the host while ufw does not."""
-CLOSED = ("INPUT", "FORWARD")
+CLOSED = BUILTINS
 """Those that drop a packet which no rule accepts."""
 
 
@@ -59,24 +62,75 @@ class Status:
     routed: str = ""
 
 
-def wanted(rules: Iterable[Mapping[str, str]], routes: Iterable[Mapping[str, str]]) -> list[Rule]:
+def interfaces(text: str) -> dict[str, list[str]]:
+    """Return the interfaces of each address of this host, without those of loopback.
+
+    Args:
+        text: the output of ``ip -json address show``.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    found: dict[str, list[str]] = {}
+    for card in json.loads(text):
+        for one in card.get("addr_info", ()):
+            if card["ifname"] != LOOPBACK and "local" in one:
+                found.setdefault(one["local"], []).append(card["ifname"])
+    return found
+
+
+def interface(found: Mapping[str, list[str]], address: str) -> str:
+    """Return the one interface that carries an address of this host.
+
+    Args:
+        found: the answer of ``interfaces``.
+        address: the address.
+
+    Raises:
+        ValueError: no interface carries it, or several do.
+    """
+    names = found.get(str(ip_address(address)), [])
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise ValueError(
+            f"{address} is on several interfaces of this host: {', '.join(names)}; remove it from "
+            "all but one"
+        )
+    raise ValueError(
+        f"{address} is on no interface of this host, which has {', '.join(found) or 'no address'}; "
+        "give the host this address, or correct pillar/topology.yaml"
+    )
+
+
+def wanted(
+    rules: Iterable[Mapping[str, Any]],
+    routes: Iterable[Mapping[str, Any]],
+    outgoing: Iterable[Mapping[str, Any]],
+    found: Mapping[str, list[str]],
+) -> list[Rule]:
     """Return the rules that the pillar ``ufw`` describes, in ufw's form.
 
     Two entries that give the same rule become one, with both comments.
 
     Args:
-        rules: ``{comment, proto, ports, from, to}``: ``ports`` as ``80,443`` or ``49152:49251``,
-            ``from`` and ``to`` an address, a network or ``any``.
-        routes: the same for packets that pass through.
+        rules: ``{comment, proto, ports, from, to, in}``: ``ports`` as ``80,443`` or
+            ``49152:49251``, ``from`` and ``to`` an address, a network or ``any``. ``in`` is the
+            address of this host whose interface the packets come in on, or None for all interfaces.
+        routes: the same for packets that pass through, and leave on the interface of ``out``.
+        outgoing: ``{comment, proto, ports, to}`` for connections that this host opens.
+        found: the interfaces of this host's addresses, from ``interfaces``.
 
     Raises:
-        ValueError: an address is invalid.
+        ValueError: an address is invalid, or on no interface of this host.
         KeyError: a key is missing.
     """
     comments: dict[tuple[str, ...], list[str]] = {}
     entries = [((), rule) for rule in rules] + [(("route",), route) for route in routes]
-    for prefix, entry in entries:
-        said = comments.setdefault((*prefix, *_words(entry)), [])
+    named = [((*prefix, *_words(entry, found)), entry) for prefix, entry in entries]
+    named += [(_outgoing(entry), entry) for entry in outgoing]
+    for words, entry in named:
+        said = comments.setdefault(words, [])
         if entry["comment"] not in said:
             said.append(entry["comment"])
     return [Rule(words, "; ".join(said)) for words, said in comments.items()]
@@ -139,6 +193,16 @@ def unused(rules: str) -> list[str]:
     ]
 
 
+def has_rules(rules: str) -> bool:
+    """Tell whether the kernel has the chains of ufw's own rules, so that it can take new ones.
+
+    Args:
+        rules: as for ``unused``.
+    """
+    lines = rules.splitlines()
+    return any(f"-N {name}-user-input" in lines for name in ("ufw", "ufw6"))
+
+
 def closed_by_boot(rules: str) -> bool:
     """Tell whether a boot closed the host because ufw did not start (salt/ufw/files/closed).
 
@@ -171,17 +235,29 @@ def plan(have: Iterable[Rule], want: Iterable[Rule]) -> tuple[list[Rule], list[R
     )
 
 
-def _words(entry: Mapping[str, str]) -> tuple[str, ...]:
+def _words(entry: Mapping[str, Any], found: Mapping[str, list[str]]) -> tuple[str, ...]:
     """Return an entry of the pillar as ufw would print it, without the comment.
 
     Source: ``ufw.parser.UFWCommandRule.get_command`` of ufw 0.36.2.
     """
     source, destination = _address(entry["from"]), _address(entry["to"])
     ports, proto = _ports(entry["ports"]), entry["proto"]
-    if source == destination == "any":
+    cards: tuple[str, ...] = ()
+    for direction in ("in", "out"):
+        if entry.get(direction) is not None:
+            cards += (direction, "on", interface(found, entry[direction]))
+    if source == destination == "any" and not cards:
         return ("allow", f"{ports}/{proto}")
     origin = () if source == "any" else ("from", source)
-    return ("allow", *origin, "to", destination, "port", ports, "proto", proto)
+    return ("allow", *cards, *origin, "to", destination, "port", ports, "proto", proto)
+
+
+def _outgoing(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an outgoing connection of the pillar as ufw would print it, without the comment."""
+    destination, ports = _address(entry["to"]), _ports(entry["ports"])
+    if destination == "any":
+        return ("allow", "out", f"{ports}/{entry['proto']}")
+    return ("allow", "out", "to", destination, "port", ports, "proto", entry["proto"])
 
 
 def _address(text: str) -> str:

@@ -58,6 +58,12 @@ REBOOT = Path("/run/reboot-required")
 """Debian's kernels create this file, and a second one with the names of the packages."""
 LASTING = ("dbus", "systemd-logind", "user", "getty", "serial-getty", "console-getty")
 """Services that end sessions or break others when they restart. A reboot renews them."""
+CAP_SYS_TIME = 25
+"""The number of the capability to set the clock (linux/capability.h)."""
+LOCAL = "7F7F0101"
+"""chrony's reference, if that is the host's own clock."""
+SILENT = 3600.0
+"""Seconds without an answer of a time server. chrony asks at least every 17 minutes."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -199,7 +205,7 @@ def firewall() -> Iterator[Check]:
     `ufw status` says "active" as long as ufw's chains exist, even if the kernel uses none of them.
     """
     families = {"iptables": "ufw", "ip6tables": "ufw6"}
-    if not _has_ipv6():
+    if not has_ipv6():
         del families["ip6tables"]
     for tool, name in families.items():
         fault = open_to_all(command(tool, "-S", "INPUT"), name)
@@ -209,7 +215,8 @@ def firewall() -> Iterator[Check]:
     yield "ufw", True, "active"
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """Return whether this host has IPv6."""
     try:
         return bool(Path("/proc/net/if_inet6").read_text())
     except OSError:
@@ -228,6 +235,41 @@ def open_to_all(rules: str, name: str) -> str:
         return "inactive, so every packet is accepted; apply the states of this host"
     if f"-A INPUT -j {name}-before-input" not in lines:
         return f"the chain INPUT does not use {name}-before-input; apply the states of this host"
+    return ""
+
+
+def timekeeping() -> Iterator[Check | Notice]:
+    """Tell whether chrony has the time from a server. The host serves without that, so no fault.
+
+    The clock itself is compared with the master's by the caller. A container without the capability
+    to set the clock has its machine's, with or without a chrony that only watches.
+    """
+    bounding = re.search(r"^CapBnd:\s*([0-9a-f]+)$", (PROC / "1/status").read_text(), re.MULTILINE)
+    own = bounding is not None and bool(int(bounding[1], 16) >> CAP_SYS_TIME & 1)
+    try:
+        words = unsynchronised(command("chronyc", "-n", "-c", "tracking"), time.time(), own)
+    except OSError as error:
+        words = f"chrony does not answer: {error}" if own else ""
+    yield ("time", True, words, True) if words else ("time", True, "")
+
+
+def unsynchronised(tracking: str, now: float, own: bool) -> str:
+    """Return why a clock does not follow a time server, or "".
+
+    Args:
+        tracking: the output of `chronyc -c tracking`.
+        now: the time, in seconds.
+        own: whether this host can set its clock.
+    """
+    reference, *others = tracking.strip().split(",")
+    if others[-1] == "Not synchronised":
+        return "no time server has answered yet; see `chronyc sources`"
+    if reference == LOCAL:
+        words = "no time server answers, so the fleet follows this clock; see `chronyc sources`"
+        return words if own else ""
+    silent = now - float(others[2])
+    if silent > SILENT:
+        return f"no time server has answered for {silent / 60:.0f} minutes; see `chronyc sources`"
     return ""
 
 
@@ -691,7 +733,7 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, disk, certificates, served, issued, unit, waiting),
+        *(system, firewall, timekeeping, disk, certificates, served, issued, unit, waiting),
         *(gluster, etcd, patroni, haproxy, agent, live),
     )
 }

@@ -18,6 +18,9 @@ JOINED, REJECTED = (
 
 FLAGS = ("nosuid", "nodev", "noexec")
 """Options of every mount: what one app host writes must give nobody rights on another host."""
+TLS = "server.ssl"
+"""The option that a volume has exactly if it was made for TLS, or moved to it."""
+PLAIN = "without TLS; to move the fleet: salt-run state.orchestrate orch.storage_tls"
 NO_REASON = "gluster gave no reason"
 
 # Refusals that pass by themselves: another host's command holds the lock, or the hosts don't all
@@ -333,6 +336,25 @@ def plan_volume(
     elif not brick_runs:
         steps.append(("start", name, True))
     return VolumePlan(tuple(steps), revive=not created and not brick_runs)
+
+
+def with_tls(
+    options: Mapping[str, str], tls: Mapping[str, str], found: Volume | None, secured: bool
+) -> dict[str, str]:
+    """Return the options that a volume must have now.
+
+    A started volume without TLS keeps its options: its bricks and clients would heed the new ones
+    one by one, and those on different sides could not talk to each other.
+
+    Args:
+        options: the options of every volume.
+        tls: the options of a volume with TLS; empty if the settings want none.
+        found: the current volume, or None when there is none.
+        secured: whether the GlusterFS of this host uses TLS.
+    """
+    new = found is None or found["status"] == "Created"
+    uses = secured and (new or (found is not None and TLS in found["options"]))
+    return {**options, **(tls if uses else {})}
 
 
 def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:

@@ -7,6 +7,7 @@ of fleet/salina_fleet/roles say which ones a host calls, and with which argument
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -17,9 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from salina.common import certificate
+from salina.balancer import haproxy
+from salina.common import certificate, https, locks
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command
+from salina.health.probes import command, has_ipv6, processes, timekeeping
 
 WAIT = 10
 """Seconds for one answer."""
@@ -31,6 +33,8 @@ KEYS_ONLY = {
     "kbdinteractiveauthentication": "no",
 }
 """Settings of sshd, as `sshd -T` shows them."""
+GLUSTERD = 24007
+VOLUMES = Path("/var/lib/glusterd/vols")
 RESTRICTIONS = ("nosuid", "nodev", "noexec")
 NAMES = {
     "TLS Web Server Authentication": "serverAuth",
@@ -69,6 +73,46 @@ def kernel(reverse_path: int) -> Iterator[Seen]:
             and (found := (one / name).read_text().strip()) != str(value)
         )
         yield Seen(f"{folder.parent.name} {name}", not others, ", ".join(others) or str(value))
+
+
+def interfaces() -> Iterator[Seen]:
+    """Look whether every rule that lets packets in names the interface that they come in on."""
+    for tool, chain in _firewall("user-input"):
+        accepting = [line for line in command(tool, "-S", chain).splitlines() if "ACCEPT" in line]
+        others = [line for line in accepting if " -i " not in line]
+        words = f"without an interface: {'; '.join(others)}" if others else "each names its own"
+        yield Seen(f"interfaces in {tool}", bool(accepting) and not others, words)
+
+
+def outgoing(uid: int | None) -> Iterator[Seen]:
+    """Look whether the kernel drops what no rule lets out, and what the application may not open.
+
+    Args:
+        uid: the number of the application's user, None on a host without an application.
+    """
+    for tool, chain in _firewall("before-output"):
+        rules = command(tool, "-S").splitlines()
+        closed = "-P OUTPUT DROP" in rules and f"-A OUTPUT -j {chain}" in rules
+        words = "drops what no rule lets out" if closed else "every packet leaves the host"
+        yield Seen(f"outgoing in {tool}", closed, words)
+        if uid is not None:
+            start, user = f"-A {chain} ", f" --uid-owner {uid} "
+            own = [line for line in rules if line.startswith(start) and user in f"{line} "]
+            refused = any(" -j REJECT" in line and " -d " not in line for line in own)
+            words = "opens only what egress gives it" if refused else "opens what its host may"
+            yield Seen(f"the application in {tool}", refused, words)
+
+
+def _firewall(chain: str) -> list[tuple[str, str]]:
+    """Return the tools of this host's firewall, each with its name of a chain of ufw."""
+    found = [("iptables", f"ufw-{chain}")]
+    return [*found, ("ip6tables", f"ufw6-{chain}")] if has_ipv6() else found
+
+
+def time() -> Iterator[Seen]:
+    """Look whether the clock follows a time server, by which certificates begin and end."""
+    for what, good, words, *notice in timekeeping():
+        yield Seen(what, good and not notice, words or "it follows its server")
 
 
 def updates(enabled: bool) -> Iterator[Seen]:
@@ -195,6 +239,77 @@ def commit(checkout: str, wanted: str) -> Iterator[Seen]:
     yield Seen(checkout, found == wanted, found[:12])
 
 
+def environment(path: str) -> Iterator[Seen]:
+    """Look whether every file of an environment of Python was compared with a hash.
+
+    Args:
+        path: the environment.
+    """
+    record = json.loads((Path(path) / "salina.json").read_text())
+    if not record["lock"]:
+        yield Seen(path, False, "built from requirements without hashes: nothing was verified")
+        return
+    faults = locks.faults("\n".join(record["requirements"]))
+    yield Seen(path, not faults, "; ".join(faults) or "every file was compared with its hash")
+
+
+def encrypted(address: str, port: int, name: str, plain: int | None) -> Iterator[Seen]:
+    """Look whether the web server proves its host's id, and answers balancers only.
+
+    Args:
+        address: its address.
+        port: its port with TLS.
+        name: the host's id.
+        plain: the port that must be closed; None for a host that is its own balancer.
+    """
+    context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+    status = https.status(context, name, address, port, "/", {"Host": name}, WAIT)
+    yield Seen(f"port {port} without a certificate", status == 400, f"HTTP {status}")
+    if plain is not None:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as asked:
+            asked.settimeout(WAIT)
+            closed = asked.connect_ex((address, plain)) != 0
+        words = "closed" if closed else "open, because a balancer may use it; apply again later"
+        yield Seen(f"port {plain}", closed, words)
+
+
+# Storage hosts
+
+
+def files(names: Mapping[str, Sequence[str]]) -> Iterator[Seen]:
+    """Look whether GlusterFS uses TLS, and takes the certificates of the right hosts only.
+
+    Args:
+        names: the hosts that may use each volume.
+    """
+    yield _encrypted("glusterd", GLUSTERD)
+    for _, line in processes():
+        if "glusterfsd" in line[0] and "--brick-port" in line:
+            name = line[line.index("--brick-name") + 1]
+            yield _encrypted(f"brick {name}", int(line[line.index("--brick-port") + 1]))
+    for volume, allowed in names.items():
+        info = (VOLUMES / volume / "info").read_text().splitlines()
+        options = dict(line.partition("=")[::2] for line in info)
+        found = options.get("auth.ssl-allow", "")
+        good = options.get("server.ssl") == options.get("client.ssl") == "on"
+        good = good and sorted(found.split(",")) == sorted(allowed)
+        yield Seen(
+            f"volume {volume}", good, f"for {found}" if found else "for hosts without a name"
+        )
+
+
+def _encrypted(what: str, port: int) -> Seen:
+    """Return whether a port of this host answers a TLS handshake."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it only asks
+    with socket.create_connection(("localhost", port), WAIT) as plain:
+        try:
+            with context.wrap_socket(plain) as secure:
+                return Seen(what, True, str(secure.version()))
+        except OSError:
+            return Seen(what, False, "without TLS; see orch.storage_tls in docs/operations.md")
+
+
 # etcd
 
 
@@ -247,6 +362,20 @@ def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator
     missing = [name for name in wanted if name not in headers]
     words = f"no {', '.join(missing)}" if missing else f"HTTP {status}, all headers"
     yield Seen(f"the headers of {domain}", not missing, words)
+
+
+def servers() -> Iterator[Seen]:
+    """Look whether the running HAProxy speaks TLS to every app host."""
+    rows = haproxy.states(haproxy.ask("show servers state"))
+    plain = sorted(
+        {
+            name
+            for (backend, name), row in rows.items()
+            if backend != haproxy.ROUTE and row["srv_use_ssl"] != "1"
+        }
+    )
+    words = f"without TLS: {', '.join(plain)}" if plain else "all in TLS"
+    yield Seen("requests to app hosts", not plain, words)
 
 
 def shown(address: str, port: int, domain: str, source: str) -> Iterator[Seen]:
@@ -312,9 +441,9 @@ def _get(
 LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
-        *(kernel, updates, sshd, certificates),
-        *(mount, local, ports, logs, commit),
-        *(login, peers, edge, shown),
+        *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
+        *(mount, local, ports, logs, commit, environment, encrypted),
+        *(files, login, peers, edge, servers, shown),
     )
 }
 

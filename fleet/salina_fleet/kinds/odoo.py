@@ -114,6 +114,10 @@ class Odoo(Kind):
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 
+    def environment(self, name: str) -> str | None:
+        """Each definition has an environment of its own."""
+        return f"/opt/odoo/{name}"
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Its configuration has the first one, and a one-time step sets the second."""
         return ("admin", "login")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from salina_fleet.model import addresses
-from salina_fleet.role import ANY, Tuning
+from salina_fleet.model.tls import TlsSettings
+from salina_fleet.role import ACME, ANY, Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.declare import flag, given, record, text
 from salina_fleet.schema.faults import choose, invalid, not_among
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
 MOST_PORTS = 15
 """The most ports that one rule of ufw can name; a range counts as two."""
+
+
+COMMENT = r"[^'\"`$\\\x00-\x1f]{1,60}"
+COMMENT_WORDS = "text of at most 60 characters without quotation marks, backquotes, $ and \\"
+COMMENT_ABOUT = "The comment that `ufw status` and the port table show."
 
 
 class Ports(Rule):
@@ -85,18 +92,72 @@ class OperatorRule:
         about="The addresses that may connect; null stands for the whole network.",
     )
     protocol: Literal["tcp", "udp"] = given(default="tcp", about="The protocol of the ports.")
-    comment: str = text(
-        "a rule of the operator",
-        r"[^'\"`$\\\x00-\x1f]{1,60}",
-        "text of at most 60 characters without quotation marks, backquotes, $ and \\",
-        about="The comment that `ufw status` and the port table show.",
-    )
+    comment: str = text("a rule of the operator", COMMENT, COMMENT_WORDS, about=COMMENT_ABOUT)
 
     def covers(self, host: Host) -> bool:
         """Return whether the rule opens ports of this host."""
-        if self.host is not None:
-            return host.id == self.host
-        return self.role is None or self.role in host.roles
+        return _covers(self, host)
+
+
+@dataclass(frozen=True)
+class Egress:
+    """Connections that hosts open to places outside the fleet."""
+
+    ports: str = given(Ports(), about="The ports, with `-` for a range.")
+    role: str | None = given(
+        Nullable(Choice(ROLES, "a role")),
+        None,
+        about="The role whose hosts open the connections; without role and host every host does.",
+    )
+    host: str | None = text(
+        None, r"[\s\S]+", "the id of a host", about="The one host that opens the connections."
+    )
+    to: str = given(
+        Parsed(_source, "an address, a range such as 192.0.2.0/24, or any"),
+        ANY,
+        about="The addresses that the hosts reach.",
+    )
+    protocol: Literal["tcp", "udp"] = given(default="tcp", about="The protocol of the ports.")
+    application: bool = flag(
+        False, "Whether the application itself may open them, too, and not only other programs."
+    )
+    comment: str = text("a connection to the outside", COMMENT, COMMENT_WORDS, about=COMMENT_ABOUT)
+
+    def covers(self, host: Host) -> bool:
+        """Return whether this host opens the connections."""
+        return _covers(self, host)
+
+    def opens(self, port: int) -> bool:
+        """Return whether a TCP port somewhere is among those of the connections."""
+        ends = [part.partition(":")[::2] for part in self.ports.split(",")]
+        return self.protocol == "tcp" and any(
+            int(first) <= port <= int(last or first) for first, last in ends
+        )
+
+
+EGRESS = (
+    Egress(ports="53", protocol="udp", comment="DNS"),
+    Egress(ports="53", comment="DNS"),
+    Egress(ports="123", role="master", protocol="udp", comment="NTP"),
+    Egress(ports="80,443", comment="packages and repositories"),
+    Egress(ports="22", role="master", comment="git by SSH"),
+)
+"""The hosts of an ordinary fleet need these of the outside: names, time, packages, code."""
+GIT_PORTS = {"https": 443, "ssh": 22}
+
+
+def repository_port(repository: str) -> int | None:
+    """Return the TCP port at which a git URL is fetched; None for a local one."""
+    if "://" not in repository:
+        return GIT_PORTS["ssh"]  # USER@HOST:PATH
+    url = urlsplit(repository)
+    return url.port or GIT_PORTS.get(url.scheme)
+
+
+def _covers(rule: OperatorRule | Egress, host: Host) -> bool:
+    if rule.host is not None:
+        return host.id == rule.host
+    return rule.role is None or rule.role in host.roles
 
 
 @dataclass(frozen=True)
@@ -110,7 +171,8 @@ class FirewallSettings(Tuning):
         default="strict",
         about=(
             "Which packets the kernel drops for their source: `strict` drops those whose answer "
-            "would leave through another interface, `loose` those that have no route back."
+            "would leave through another interface, `loose` those that have no route back. With "
+            "`strict` every rule of ufw also names the interface that packets come in on."
         ),
     )
     router_advertisements: bool = flag(
@@ -122,6 +184,14 @@ class FirewallSettings(Tuning):
         key="rules",
         about="Rules of the operator's own, beside those of the port table.",
     )
+    egress: tuple[Egress, ...] = given(
+        ListOf(record(Egress), least=0),
+        EGRESS,
+        about=(
+            "The connections that hosts open to the outside. Inside the fleet they open those of "
+            "the port table, and no others anywhere."
+        ),
+    )
 
     def conflicts(
         self,
@@ -129,6 +199,50 @@ class FirewallSettings(Tuning):
         settings: Settings,
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[tuple[str, str]]:
+        """Each rule fits the topology, and hosts reach repositories and the ACME directory."""
+        yield from self._misplaced(topology)
+        yield from self._unreached(topology, definitions)
+        tls = settings[TlsSettings]
+        if topology.service.tls and tls.public == ACME and tls.acme:
+            balancers = [host for host in topology.everyone() if "balancer" in host.roles]
+            place = f"{tls.acme.directory} (pillar/settings/tls.yaml)"
+            yield from self._closed(balancers, place, tls.acme.port, "balancer")
+
+    def _unreached(
+        self, topology: Topology, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[tuple[str, str]]:
+        """The master and an application's hosts open connections to the code's repository."""
+        for application in topology.applications.values():
+            if application.definition not in definitions:
+                continue
+            repository = definitions[application.definition]["source"]["repository"]
+            hosts = [
+                host
+                for host in topology.everyone()
+                if "master" in host.roles or host.application == application.name
+            ]
+            place = f"{repository} (pillar/app/{application.definition}.yaml)"
+            if port := repository_port(repository):
+                yield from self._closed(hosts, place, port)
+
+    def _closed(
+        self, hosts: Iterable[Host], place: str, port: int, role: str | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield a fault if one of the hosts may not open connections to a place outside.
+
+        Args:
+            hosts: the hosts that need them.
+            place: the place, and the file that names it.
+            port: its TCP port.
+            role: the role that needs them; None for the first role of the host.
+        """
+        for host in hosts:
+            if not any(one.covers(host) and one.opens(port) for one in self.egress):
+                entry = f"{{role: {role or host.roles[0]}, ports: {port}}}"
+                yield "egress", f"{host.id} cannot reach {place} at port {port}; add {entry}"
+                return
+
+    def _misplaced(self, topology: Topology) -> Iterator[tuple[str, str]]:
         """Each rule names hosts and a network of the topology, and the hosts are on the network."""
         hosts = {host.id: host for host in topology.everyone()}
         static = [host.id for host in topology.hosts]
@@ -157,3 +271,13 @@ class FirewallSettings(Tuning):
                     if ipaddress.ip_network(rule.source or "").version != version:
                         words = f"of IPv{version}, like the network {network.name}"
                         yield f"{path}.from", invalid(rule.source, words)
+        for place, one in enumerate(self.egress):
+            path = f"egress[{place}]"
+            covered = [host for host in hosts.values() if one.covers(host)]
+            if one.role is not None and one.host is not None:
+                yield path, "both role and host are given; give at most one of them"
+            elif one.host is not None and one.host not in hosts:
+                yield f"{path}.host", not_among(one.host, choices, "a host")
+            elif one.application and not any(host.application for host in covered):
+                words = "no host of this entry serves an application"
+                yield f"{path}.application", f"{words}; set role or host to one that does"

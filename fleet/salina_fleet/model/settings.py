@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.tls import TlsSettings
@@ -72,6 +73,7 @@ COMPONENTS: Mapping[str, type[Tuning]] = {
     "autoscale": AutoscaleSettings,
     "firewall": FirewallSettings,
     "ssh": SshSettings,
+    "time": TimeSettings,
     "tls": TlsSettings,
     "updates": UpdateSettings,
 }

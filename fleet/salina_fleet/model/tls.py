@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import PATH, given, number, record, seconds, text
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LONG, LONG_WORDS = r"[0-9]{1,5}[mhd]", "a duration such as 90d, 12h or 30m"
 SHORTEST, LONGEST = 120.0, 825 * 86_400.0
 """Seconds that a certificate may be valid; browsers accept no longer time."""
+HTTPS = 443
+"""The port of a directory whose URL names none."""
 CHALLENGED = 80
 """The port at which an ACME directory asks for the answer to its challenge."""
 
@@ -53,6 +56,15 @@ class AcmeSettings:
             "web server. Null stands for the CAs that Debian trusts."
         ),
     )
+
+    @property
+    def port(self) -> int:
+        """Return the TCP port of the directory.
+
+        Raises:
+            ValueError: the URL has no valid port.
+        """
+        return urlsplit(self.directory).port or HTTPS
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,13 @@ class TlsSettings(Tuning):
             yield "lifetime", invalid(self.lifetime, "between 2m and 825d")
         elif not SHORTEST / 2 <= renew < lifetime:
             yield "renew", invalid(self.renew, f"between 1m and lifetime: {self.lifetime}")
-        if self.public == "acme" and self.acme is None:
+        if self.acme:
+            try:
+                _ = self.acme.port
+            except ValueError:
+                words = "a URL such as https://acme.example:8443/directory, with a port up to 65535"
+                yield "acme.directory", invalid(self.acme.directory, words)
+        elif self.public == "acme":
             words = "a mapping such as {contact: ops@example.com} with public: acme"
             yield "acme", missing(words)
 

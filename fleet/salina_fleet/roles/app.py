@@ -11,9 +11,12 @@ from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.role import (
+    CLIENT,
     LOOPBACK,
     RESERVED_BELOW,
+    SERVER,
     UNPRIVILEGED,
+    Certificate,
     Check,
     Look,
     MasterData,
@@ -34,10 +37,20 @@ if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
-PORT = 80
-"""Where nginx listens for the balancers."""
+PORT = 443
+"""Where nginx listens for the balancers, with TLS."""
+LOCAL_PORT = 80
+"""Where nginx listens on loopback, without TLS, for the health agent.
+
+Balancers of earlier versions ask it at the host's address, and an app host that is older than its
+balancer keeps this open as long as it is needed (decision 41).
+"""
 HEALTH_PORT = 8079
-"""Where the health agent listens for the balancers' checks."""
+"""Where the health agent listens. nginx passes the balancers' checks on to it."""
+HEALTH_NAME = "health.invalid"
+"""The host name of the balancers' checks; no application can have it, and no client reach it."""
+CERTIFICATE = "web"
+"""The name of nginx's certificate."""
 CHECK_SECONDS = 4
 """For the application's answer; the balancers wait a little longer (`check` of their settings)."""
 CA = "/etc/salina/tls/ca.crt"
@@ -49,6 +62,7 @@ KEYS = {
     "files.mount": "The directory at which the volume is mounted.",
     "files.volume": "The volume's name, null in a fleet without storage hosts.",
     "files.servers": "The storage hosts; the mount asks them in this order.",
+    "files.tls": "Whether this host mounts the volume with TLS if the storage hosts use it.",
     "files.options": "The options of the mount.",
     "files.wait": "The seconds that a state or a boot waits for the volume.",
     "database_route": (
@@ -80,7 +94,8 @@ KEYS = {
     ),
     "app.definition.NAME": "One key of the file; docs/settings.md explains them.",
     "app.address": "The address at which nginx listens.",
-    "app.port": "The port at which nginx listens.",
+    "app.port": "The port at which nginx listens with TLS.",
+    "app.local_port": "The port at which nginx listens on loopback, without TLS.",
     "app.health": "The file of the health agent, which answers the balancers' checks.",
     "app.health.application": "How the agent asks the application through nginx.",
     "app.health.application.address": "The address of nginx.",
@@ -91,10 +106,13 @@ KEYS = {
     "app.health.application.timeout": "The seconds that the application has for its answer.",
     "app.health.directory": "The directory on the volume in which the agent writes and reads.",
     "app.health.disks": "A directory of each file system that must have free space.",
-    "app.health_port": "The port of the agent, beside nginx at `app.address`.",
+    "app.health_port": "The port of the agent, at `app.address`.",
+    "app.health_name": "The host name of the balancers' checks, which nginx gives to the agent.",
     "app.others": "Whether other hosts serve the application as well.",
-    "app.balancers": (
-        "The balancers' addresses; nginx believes only them when they name the client."
+    "app.balancers": "The balancers.",
+    "app.balancers[].name": "The balancer's id, which its certificate bears.",
+    "app.balancers[].address": (
+        "The balancer's address; nginx believes only this one when it names the client."
     ),
     "app.domain": "The host name by which clients call the application.",
     "app.closed": (
@@ -225,7 +243,9 @@ class App(Role):
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """The balancers send requests and health checks."""
-        yield Row("balancer", self.name, "web", f"{PORT},{HEALTH_PORT}", "HTTP, health checks")
+        yield Row("balancer", self.name, "web", str(PORT), "requests and health checks, TLS")
+        older = "the same without TLS, until the balancer uses it"
+        yield Row("balancer", self.name, "web", f"{LOCAL_PORT},{HEALTH_PORT}", older)
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """The ports on loopback that lead to the database."""
@@ -251,6 +271,7 @@ class App(Role):
                 "mount": files.mount,
                 "volume": storage.volume(application, files) if servers else None,
                 "servers": servers,
+                "tls": bool(servers) and files.tls,
                 "options": gluster.mount_options(servers, storage.family(fleet)),
                 "wait": files.wait,
             },
@@ -272,9 +293,13 @@ class App(Role):
                 "definition": {**definition, "source": {**source, "commit": commit}},
                 "address": address(fleet, host),
                 "port": PORT,
+                "local_port": LOCAL_PORT,
                 "balancers": [
-                    LOOPBACK if balancer.id == host.id else fleet.address(balancer, "web")
-                    for balancer in fleet.having("balancer")
+                    {
+                        "name": one.id,
+                        "address": LOOPBACK if one.id == host.id else fleet.address(one, "web"),
+                    }
+                    for one in fleet.having("balancer")
                 ],
                 "domain": application.domain,
                 "closed": edge.closed(definition, settings[AppSettings].rpc),
@@ -288,8 +313,8 @@ class App(Role):
                 },
                 "health": {
                     "application": {
-                        "address": address(fleet, host),
-                        "port": PORT,
+                        "address": LOOPBACK,
+                        "port": LOCAL_PORT,
                         "path": definition["health"]["path"],
                         "domain": application.domain,
                         "cookie": definition["health"]["cookie"],
@@ -299,6 +324,7 @@ class App(Role):
                     "disks": ["/", "/tmp", "/var"],
                 },
                 "health_port": HEALTH_PORT,
+                "health_name": HEALTH_NAME,
                 "reserved_below": RESERVED_BELOW if own.reserve_ports else UNPRIVILEGED,
                 "others": len(fleet.serving(name)) > 1,
                 "secrets": {
@@ -309,6 +335,16 @@ class App(Role):
                 "settings": asdict(settings[AppSettings]),
             },
         }
+
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """One by which the balancers know this host, and one by which the volume knows it.
+
+        A storage host has the latter already.
+        """
+        yield Certificate(CERTIFICATE, (f"DNS:{host.id}",), (SERVER,), ("nginx",))
+        peers = fleet.having("storage")
+        if peers and host not in peers and fleet.settings[StorageSettings].tls:
+            yield storage.certificate(CLIENT)
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """The application finds the primary on loopback, whichever host it is."""
@@ -341,7 +377,7 @@ class App(Role):
         ]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """The mount, the places of code, the ports, the logs, and the commit that runs."""
+        """The mount, the places of code, TLS, the ports, the logs, the commit and the packages."""
         fleet, application = data.fleet, data.fleet.topology.served_by(host)
         definition = data.definitions[application.definition]
         volume = fleet.settings[StorageSettings].mount
@@ -351,9 +387,15 @@ class App(Role):
         yield Look("X2", "local", {"paths": code, "volume": volume})
         if fleet.settings[AppSettings].reserve_ports:
             yield Look("X8", "ports", {"below": RESERVED_BELOW})
+        here = address(fleet, host)
+        plain = None if here == LOOPBACK else LOCAL_PORT
+        asked = {"address": here, "port": PORT, "name": host.id, "plain": plain}
+        yield Look("X7", "encrypted", asked)
         yield Look("X8", "logs", {"folder": "/var/log/nginx"})
         commit = data.revisions.commit(application.definition, definition["source"])
         yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})
+        if path := KINDS[definition["kind"]].environment(application.definition):
+            yield Look("X10", "environment", {"path": path})
 
 
 def steps_pool(name: str) -> Pillar:

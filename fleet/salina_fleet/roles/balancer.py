@@ -13,6 +13,7 @@ from salina_fleet.role import (
     ACME,
     ANY,
     CA,
+    CLIENT,
     EXACTLY_ONE,
     SERVER,
     Certificate,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Topology
 
 UNIT = "haproxy"
+CERTIFICATE = "balancer"
+"""The name of the certificate that app hosts ask for."""
 
 KEYS = {
     "balancer": "HAProxy before the app hosts.",
@@ -61,10 +64,16 @@ KEYS = {
     "balancer.applications[].servers": "The active app hosts of the application.",
     "balancer.applications[].servers[].name": "The app host's id.",
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
-    "balancer.applications[].servers[].port": "The port of the app host's web server.",
+    "balancer.applications[].servers[].port": "The port of the app host's web server, with TLS.",
+    "balancer.health_name": (
+        "The host name of the health checks, which an app host's nginx gives to its agent."
+    ),
+    "balancer.older_port": "The port without TLS of app hosts of an earlier version.",
+    "balancer.certificate": (
+        "The name of the certificate in /etc/salina/tls that the balancer shows to app hosts."
+    ),
     "balancer.acme": "The answer to an ACME directory's challenges, null without a directory.",
     "balancer.acme.thumbprint": "The thumbprint of the account's key (RFC 7638).",
-    "balancer.health_port": "The port at which an app host's agent answers health checks.",
     "balancer.settings": "pillar/settings/balancer.yaml, except `balance` and the limits.",
     **edge.KEYS,
 }
@@ -191,7 +200,9 @@ class Balancer(Role):
                     }
                     for one in fleet.topology.applications.values()
                 ],
-                "health_port": app.HEALTH_PORT,
+                "health_name": app.HEALTH_NAME,
+                "older_port": app.LOCAL_PORT,
+                "certificate": CERTIFICATE,
                 "acme": {"thumbprint": thumbprint(data)} if issued(fleet) else None,
                 "limits": edge.limits(**limits, own=service.address),
                 "headers": edge.headers({}),
@@ -204,11 +215,12 @@ class Balancer(Role):
         return len(fleet.having(self.name)) - 1
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
-        """One for each domain; it tells clients nothing of the fleet or of other applications."""
+        """One for each domain, which tells clients nothing of the fleet, and one for app hosts."""
         source = fleet.settings[TlsSettings].public
         for one in fleet.topology.applications.values() if fleet.topology.service.tls else ():
             names = (f"DNS:{one.domain}",)
             yield Certificate(public(one.name), names, (SERVER,), (UNIT,), one.domain, source)
+        yield Certificate(CERTIFICATE, (f"DNS:{host.id}",), (CLIENT,), (UNIT,))
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
@@ -248,7 +260,8 @@ class Balancer(Role):
         return found
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """A client's view of each application, and the certificate that it gets."""
+        """A client's view of each application, the certificate that it gets, and TLS behind it."""
+        yield Look("X7", "servers")
         topology = data.fleet.topology
         service = topology.service
         where = {"address": service.address, "port": service.port}

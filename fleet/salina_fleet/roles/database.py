@@ -16,6 +16,7 @@ from salina_fleet.role import (
     SERVER,
     Certificate,
     Check,
+    Look,
     MasterData,
     Pillar,
     Role,
@@ -41,6 +42,8 @@ NAME = "database"
 
 UNIT = "patroni"
 """The unit that holds PostgreSQL as well."""
+ENVIRONMENT = "/opt/patroni"
+"""Patroni's environment of Python (salt/patroni/program.sls)."""
 
 KEYS = {
     "database": "PostgreSQL under Patroni.",
@@ -380,6 +383,10 @@ class Database(Role):
         for host in topology.hosts:
             if host.first and host not in databases:
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
+
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """The packages of Patroni."""
+        yield Look("X10", "environment", {"path": ENVIRONMENT})
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet import secrets
+from salina_fleet.model import clock
+from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.role import ALL, EXACTLY_ONE, NETWORK, Check, MasterData, Pillar, Role, Row
 
@@ -43,7 +45,9 @@ class Master(Role):
         port = str(settings[SshSettings].port)
         yield Row(self.name, ALL, "management", port, "SSH")
         yield Row(NETWORK, self.name, "management", port, "SSH")
-        yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt")
+        yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt", by_root=True)
+        if settings[TimeSettings].managed:
+            yield Row(NETWORK, self.name, "management", str(clock.PORT), "the time", "udp")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """Salt's two ports."""

@@ -6,8 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.role import Check, MasterData, Pillar, Role, Row, Tuning, named
-from salina_fleet.schema.declare import NAME, Scalar, number, path, text, values
+from salina_fleet import secrets
+from salina_fleet.role import (
+    CLIENT,
+    SERVER,
+    Certificate,
+    Check,
+    Look,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+    Tuning,
+    named,
+)
+from salina_fleet.schema.declare import NAME, Scalar, flag, number, path, text, values
 from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
@@ -17,6 +30,8 @@ if TYPE_CHECKING:
 
 GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
+CERTIFICATE = "files"
+"""The name of the certificate with which GlusterFS knows a host."""
 
 KEYS = {
     "storage": "GlusterFS on a storage host.",
@@ -29,6 +44,11 @@ KEYS = {
     "storage.volumes[].bricks": "The bricks in their order: host and directory.",
     "storage.volumes[].options": "The options that every apply restores.",
     "storage.volumes[].options.NAME": "The value of the option, as `gluster volume get` shows it.",
+    "storage.volumes[].tls": (
+        "The options of a volume in a pool that uses TLS, which also say whose certificates it "
+        "takes; empty without TLS."
+    ),
+    "storage.volumes[].tls.NAME": "The value of the option.",
     "storage.family": "The address family of the storage hosts: `inet` or `inet6`.",
 }
 """The meanings of the keys of its pillar."""
@@ -61,6 +81,11 @@ class StorageSettings(Tuning):
     )
     wait: int = number(
         300, 1, 3600, "The seconds that a state or a boot waits for other hosts or the volume."
+    )
+    tls: bool = flag(
+        True,
+        "Whether GlusterFS uses TLS. A pool that was formed without it stays as it is until "
+        "orch.storage_tls moves it.",
     )
     options: dict[str, Scalar] = values({}, "Further options of every volume.")
 
@@ -112,7 +137,7 @@ class Storage(Role):
         for application in fleet.topology.applications.values():
             name = volume(application, settings)
             brick = settings.brick if name == settings.volume else f"{settings.brick}-{name}"
-            own = {"auth.allow": ",".join(clients(fleet, application))}
+            own = {"auth.allow": ",".join(addresses(fleet, application))}
             own |= {key: _option(value) for key, value in settings.options.items()}
             volumes.append(
                 {
@@ -121,6 +146,7 @@ class Storage(Role):
                     "replica": replica,
                     "bricks": [f"{peer}:{brick}" for peer in peers],
                     "options": options | own,
+                    "tls": tls_options(fleet, application) if settings.tls else {},
                 }
             )
         return {
@@ -130,9 +156,15 @@ class Storage(Role):
                 "volumes": volumes,
                 "family": family(fleet),
                 "max_port": settings.max_port,
+                "tls": settings.tls,
                 "wait": settings.wait,
             }
         }
+
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """The name by which the volumes know this host, as a server and as a client."""
+        if fleet.settings[StorageSettings].tls:
+            yield certificate(SERVER, CLIENT)
 
     def spare(self, fleet: Fleet) -> int:
         """A minority of the copies of a file, since a write needs a majority."""
@@ -165,6 +197,15 @@ class Storage(Role):
         """The pool, the volume and this host's brick."""
         return [Check("gluster")]
 
+    def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
+        """Whether the running GlusterFS uses TLS, and whose certificates its volumes take."""
+        fleet, settings = data.fleet, data.fleet.settings[StorageSettings]
+        names = {
+            volume(application, settings): [one.id for one in clients(fleet, application)]
+            for application in fleet.topology.applications.values()
+        }
+        yield Look("X1", "files", {"names": names})
+
 
 def copies(storage_hosts: int, replica: int | None) -> int:
     """Return the volume's replica count: the setting's, or one copy a host up to three."""
@@ -176,8 +217,19 @@ def volume(application: Application, settings: StorageSettings) -> str:
     return application.volume or settings.volume
 
 
-def clients(fleet: Fleet, application: Application) -> list[str]:
-    """Return the addresses that may mount an application's volume.
+def certificate(*uses: str) -> Certificate:
+    """Return a host's certificate for GlusterFS, which knows hosts by their common names."""
+    return Certificate(
+        CERTIFICATE,
+        (),
+        uses,
+        authority=secrets.FILES_CA,
+        by_root=True,
+    )
+
+
+def clients(fleet: Fleet, application: Application) -> list[Host]:
+    """Return the hosts that may mount an application's volume.
 
     They include those of hosts that its pools do not have now, to which the firewall is closed. So
     a change of a pool changes no volume, and the storage hosts judge no running client again.
@@ -186,6 +238,18 @@ def clients(fleet: Fleet, application: Application) -> list[str]:
         *fleet.having(Storage.name),
         *(host for host in fleet.topology.everyone() if host.application == application.name),
     ]
+    return list({host.id: host for host in hosts}.values())
+
+
+def tls_options(fleet: Fleet, application: Application) -> dict[str, str]:
+    """Return the options with which a volume uses TLS, and takes its own hosts' names only."""
+    names = ",".join(host.id for host in clients(fleet, application))
+    return {"client.ssl": "on", "server.ssl": "on", "auth.ssl-allow": names}
+
+
+def addresses(fleet: Fleet, application: Application) -> list[str]:
+    """Return the addresses of the hosts that may mount an application's volume."""
+    hosts = clients(fleet, application)
     return list(dict.fromkeys(fleet.address(host, "data") for host in hosts))
 
 

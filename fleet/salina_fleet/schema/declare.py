@@ -235,4 +235,11 @@ def _default(key: Key) -> str:
         return "required"
     if key.value is None and not isinstance(key.rule, Nullable):
         return "none"
-    return "{}" if isinstance(key.rule, Record) else json.dumps(key.value)
+    return "{}" if isinstance(key.rule, Record) else json.dumps(key.value, default=_written)
+
+
+def _written(value: Any) -> dict[str, Any]:
+    """Return a record of a default as an operator would write it: without its own defaults."""
+    keys = _keys(type(value))
+    found = {key.name: (getattr(value, name), key.default) for name, key in keys.items()}
+    return {name: one for name, (one, default) in found.items() if one != default}

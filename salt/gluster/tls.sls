@@ -1,0 +1,37 @@
+# Whether GlusterFS uses TLS on this host, and the certificate by which it knows the host. Its processes read
+# the files of /usr/lib/ssl for each connection, so nothing restarts for a renewed certificate.
+{%- if pillar.storage is defined %}
+{%- set wanted, hosts, wait = pillar.storage.tls, pillar.storage.peers, 0 %}
+{%- else %}
+{%- set wanted, hosts, wait = pillar.files.tls, pillar.files.servers, pillar.files.wait %}
+{%- endif %}
+include:
+  - common.hosts
+  - tls
+{%- if wanted %}
+
+gluster-certificate:
+  file.symlink:
+    - names:
+        - /usr/lib/ssl/glusterfs.pem:
+            - target: /etc/salina/tls/files.crt
+        - /usr/lib/ssl/glusterfs.key:
+            - target: /etc/salina/tls/files.key
+        - /usr/lib/ssl/glusterfs.ca:
+            - target: /etc/salina/tls/files-ca.crt
+    - makedirs: True
+    - require:
+        - sls: tls
+{%- endif %}
+
+gluster-secured:
+  gluster.secured:
+    - name: {{ pillar.host.id }}
+    - hosts: {{ hosts | json }}
+    - wanted: {{ wanted }}
+    - wait: {{ wait }}
+    - require:
+        - file: hosts-file
+{%- if wanted %}
+        - file: gluster-certificate
+{%- endif %}
