@@ -111,13 +111,13 @@ UNBOUND = "-A {chain} -d 10.1.5.11/32 -p tcp -m tcp --dport 80 -j ACCEPT\n"
     [
         (BOUND, True, "each names its own"),
         (BOUND + UNBOUND, False, "without an interface: -A {chain} -d 10.1.5.11/32 -p tcp"),
-        ("-N {chain}\n", False, "each names its own"),  # no rule at all
+        ("-N {chain}\n", True, "no rule lets packets in"),  # IPv6 in a fleet without it
     ],
 )
 def test_x7_every_rule_names_an_interface(
     monkeypatch: pytest.MonkeyPatch, rules: str, good: bool, words: str
 ) -> None:
-    """X7: For IPv4 and for IPv6. An empty chain shows nothing."""
+    """X7: For IPv4 and for IPv6. An empty chain lets nothing in."""
     monkeypatch.setattr(evidence, "has_ipv6", lambda: True)
     monkeypatch.setattr(evidence, "command", lambda *argv: rules.format(chain=argv[-1]))
     found = list(evidence.interfaces())

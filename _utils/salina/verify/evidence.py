@@ -80,8 +80,10 @@ def interfaces() -> Iterator[Seen]:
     for tool, chain in _firewall("user-input"):
         accepting = [line for line in command(tool, "-S", chain).splitlines() if "ACCEPT" in line]
         others = [line for line in accepting if " -i " not in line]
-        words = f"without an interface: {'; '.join(others)}" if others else "each names its own"
-        yield Seen(f"interfaces in {tool}", bool(accepting) and not others, words)
+        words = "each names its own" if accepting else "no rule lets packets in"
+        if others:
+            words = f"without an interface: {'; '.join(others)}"
+        yield Seen(f"interfaces in {tool}", not others, words)
 
 
 def outgoing(uid: int | None) -> Iterator[Seen]:
