@@ -175,8 +175,8 @@ def test_x7_the_application_reaches_its_own_host_only(way: str) -> None:
     """X7, X8: A program that runs as the application reaches neither the master nor others."""
     nas, database = (HOSTS[name].addresses["data"] for name in ("nas1", "bbdd1"))
     others = [(MASTER, 4505), (MASTER, 4506), (MASTER, 22), (nas, 24007), (database, 5432)]
-    others += [("169.254.169.254", 80), ("192.0.2.1", 443), (HOSTS["s2"].addresses["web"], 80)]
-    own = [("127.0.0.1", fleets.pillar(way)["database_route"]["pool_port"]), (APP["address"], 80)]
+    others += [("169.254.169.254", 80), ("192.0.2.1", 443), (HOSTS["s2"].addresses["web"], 443)]
+    own = [("127.0.0.1", fleets.pillar(way)["database_route"]["pool_port"]), (APP["address"], 443)]
     user = APP["kind"]
     assert opened(way, *others, user=user) == [REFUSED] * len(others)
     assert opened(way, *own, user=user) == ["open"] * len(own)
@@ -215,7 +215,7 @@ def test_x7_root_opens_what_the_table_says(listener: tuple[str, int]) -> None:
     assert opened("s1", listener, database) == [SILENT, "open"]
     with sending("s1"):  # so it was the firewall of s1
         assert opened("s1", listener) == ["open"]
-    assert opened("lb1", (HOSTS["s1"].addresses["web"], 80)) == ["open"]
+    assert opened("lb1", (HOSTS["s1"].addresses["web"], 443)) == ["open"]
     assert opened("bbdd1", (HOSTS["nas1"].addresses["data"], 2379)) == ["open"]
 
 

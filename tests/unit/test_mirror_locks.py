@@ -65,3 +65,14 @@ def test_tools_and_minions_share_one_salt() -> None:
 def test_licence_is_the_whole_text() -> None:
     text = (REPOSITORY / "LICENSE").read_text()
     assert "Apache License" in text and "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in LOCKS.glob("*.txt")))
+def test_x10_every_line_of_every_lock_has_hashes(name: str) -> None:
+    """X10: pip can verify every file that an environment is built from."""
+    text = (LOCKS / name).read_text()
+    assert locks.faults(text) == []
+    assert all(locks.entries(text).values())
+    if sources := locks.sources(text):
+        assert {*sources} <= {entry.partition("==")[0] for entry in locks.entries(text)}
+        assert (LOCKS / locks.tools(name)).exists()

@@ -180,14 +180,12 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
         ("salt: SSH", "22", "10.1.5.2"),
         ("salt: Salt", "4505,4506", "10.1.5.2"),
         ("salt: the time", "123", "10.1.5.2"),
-        *(
-            (f"s{number}: {words}", ports, f"10.1.3.1{number}")
-            for words, ports in (
-                ("requests and health checks, TLS", "443"),
-                ("the same without TLS, until the balancer uses it", "80,8079"),
-            )
-            for number in (1, 2, 3)
-        ),
+        ("s1: requests and health checks, TLS", "443", "10.1.3.11"),
+        ("s2: requests and health checks, TLS", "443", "10.1.3.12"),
+        ("s3: requests and health checks, TLS", "443", "10.1.3.13"),
+        ("s1: the same without TLS, until the balancer uses it", "80,8079", "10.1.3.11"),
+        ("s2: the same without TLS, until the balancer uses it", "80,8079", "10.1.3.12"),
+        ("s3: the same without TLS, until the balancer uses it", "80,8079", "10.1.3.13"),
     ]
     assert policy.outgoing(fleet, fleet.hosts["lb1"]) == [
         *(

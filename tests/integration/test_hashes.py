@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from lab.paths import LOCKS
-from salina.common import locks
 from tests import pypi
 from tests.loading import failure, load
 
@@ -97,14 +95,3 @@ def test_x10_a_file_with_another_hash_is_refused(host: Host) -> None:
     assert not host.noted.exists()
     host.write()
     assert host.apply()["changes"] == {}
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in LOCKS.glob("*.txt")))
-def test_x10_every_line_of_every_lock_has_hashes(name: str) -> None:
-    """X10: pip can verify every file that an environment is built from."""
-    text = (LOCKS / name).read_text()
-    assert locks.faults(text) == []
-    assert all(locks.entries(text).values())
-    if sources := locks.sources(text):
-        assert {*sources} <= {entry.partition("==")[0] for entry in locks.entries(text)}
-        assert (LOCKS / locks.tools(name)).exists()
