@@ -44,9 +44,9 @@ alone := tests/lab/test_fleet.py tests/lab/test_balance.py
 deployed: check hosts
 	@.venv/bin/pytest $(alone)
 
-# With what asks HAProxy whether it takes its files: on a new machine the mirror has it by now.
+# With the unit tests that ask a real HAProxy: on a new machine the mirror has it by now.
 integration: deployed
-	@.venv/bin/pytest tests/integration tests/unit/test_haproxy_config.py
+	@.venv/bin/pytest tests/integration tests/unit/test_haproxy_config.py tests/unit/test_acme.py
 
 fleet: deployed
 	@.venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)
