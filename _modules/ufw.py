@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
 from salina.common import file
-from salina.firewall import ufw
+from salina.firewall import many, ufw
 
 __salt__: dict[str, Any]
 
@@ -24,6 +24,8 @@ FOLDER = "etc/ufw"
 CONFIGURATION = Path(f"/{FOLDER}/ufw.conf")
 DEFAULTS = "/etc/default/ufw"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+#: Runs several commands of ufw.
+MANY = ("/usr/bin/python3", many.__file__, "/usr/sbin/ufw")
 #: A part of ufw, which can also remove its chains.
 INIT = "/usr/lib/ufw/ufw-init"
 #: The kernel's tools, for IPv4 and IPv6.
@@ -138,11 +140,11 @@ def change(add: list[str], delete: list[str]) -> None:
     whole = not unloaded()
     with tempfile.TemporaryDirectory(prefix="salina-ufw-") as copy:
         _copy(Path(copy))
-        for words in (
-            *(_parse(one).addition for one in add),
-            *(_parse(one).deletion for one in delete),
-        ):
-            _ufw(*words[1:], files=copy)
+        commands = [
+            *(_parse(one).addition[1:] for one in add),
+            *(_parse(one).deletion[1:] for one in delete),
+        ]
+        _run(*MANY, f"--datadir={copy}", given=json.dumps(commands))
         for name in RULES:
             changed = Path(copy, FOLDER, Path(name).name).read_text(encoding="utf-8")
             if changed != Path(name).read_text(encoding="utf-8"):
@@ -290,16 +292,18 @@ def _parse(rule: str) -> ufw.Rule:
     return ufw.added(f"ufw {rule}")[0]
 
 
-def _ufw(*arguments: str, files: str | None = None) -> str:
-    """Run ufw in English, on a copy of its files if that is given, and return its output."""
-    return _run("ufw", *arguments, options=[f"--datadir={files}"] if files else [])
+def _ufw(*arguments: str) -> str:
+    """Run ufw in English, and return its output."""
+    return _run("ufw", *arguments)
 
 
-def _run(program: str, *arguments: str, options: Sequence[str] = ()) -> str:
-    """Run a command in English and return its output. An error does not show the options."""
-    command = [program, *options, *arguments]
-    result = __salt__["cmd.run_all"](command, python_shell=False, env={"LC_ALL": "C"})
+def _run(*command: str, given: str | None = None) -> str:
+    """Run a command in English, with this as its standard input, and return its output."""
+    result = __salt__["cmd.run_all"](
+        list(command), python_shell=False, env={"LC_ALL": "C"}, stdin=given
+    )
     if result["retcode"] != 0:
         said = result["stderr"] or result["stdout"]
-        raise CommandExecutionError(f"{shlex.join([program, *arguments])}: {said}")
+        shown = "" if command[: len(MANY)] == MANY else f"{shlex.join(command)}: "
+        raise CommandExecutionError(f"{shown}{said}")
     return str(result["stdout"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +18,7 @@ import pytest
 
 from _modules import ufw as module
 from _states import ufw as state
+from salina.firewall import many
 from salina.firewall import ufw as firewall
 from salina_fleet.model.firewall import Egress, FirewallSettings
 from salina_fleet.model.settings import Settings
@@ -238,7 +242,14 @@ class Ufw:
     def rules(self, rules: list[firewall.Rule]) -> None:
         self.file.write_text("".join(f"ufw {rule}\n" for rule in rules))
 
-    def __call__(self, command: list[str], **_: Any) -> dict[str, Any]:
+    def __call__(self, command: list[str], stdin: str | None = None, **_: Any) -> dict[str, Any]:
+        if command[:3] == list(module.MANY):
+            for words in json.loads(stdin or ""):
+                done = self(["ufw", *command[3:], *words])
+                if done["retcode"]:
+                    shown = " ".join(["ufw", *words])
+                    return done | {"stderr": f"{shown}: {done['stderr']}"}
+            return {"retcode": 0, "stdout": "", "stderr": ""}
         self.calls.append(command)
         if command == ["ip", "-json", "address", "show"]:
             return {"retcode": 0, "stdout": self.addresses, "stderr": ""}
@@ -457,12 +468,39 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
     assert ufw.calls == [["ip", "-json", "address", "show"]]
 
 
+PROGRAM = """
+import sys
+assert sys.argv[1:3] == ["--datadir=x", "allow"]
+if sys.argv[3] == "{refused}":
+    print("ERROR: Bad port", file=sys.stderr)
+    sys.exit(1)
+open("{folder}/" + sys.argv[3], "w")
+sys.exit(0)
+"""
+
+
 def test_what_ufw_refuses_is_named(ufw: Ufw) -> None:
     """S7, K5: The error names the rule that ufw refuses."""
     ufw.fails = "22"
     assert re.search(
         r"ufw allow from .* port 22 .*: ERROR: Bad port", failure(state.rules("r", [SSH], [], []))
     )
+
+
+@pytest.mark.parametrize(("refused", "made"), [("3", ["1", "2"]), ("none", ["1", "2", "3"])])
+def test_many_commands_run_in_one_process(tmp_path: Path, refused: str, made: list[str]) -> None:
+    """S7, K5: Each is a run of the program itself; what it refuses is named with its words."""
+    program = tmp_path / "program"
+    program.write_text(PROGRAM.format(folder=tmp_path, refused=refused))
+    done = subprocess.run(
+        [sys.executable, many.__file__, program, "--datadir=x"],
+        input=json.dumps([["allow", name] for name in ("1", "2", "3")]),
+        capture_output=True,
+        text=True,
+    )
+    assert sorted(path.name for path in tmp_path.glob("[0-9]")) == made
+    wanted = (0, "") if refused == "none" else (1, "ufw allow 3: ERROR: Bad port\n")
+    assert (done.returncode, done.stderr) == wanted
 
 
 def test_a_bad_rule_is_named(ufw: Ufw) -> None:
