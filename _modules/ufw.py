@@ -25,7 +25,7 @@ CONFIGURATION = Path(f"/{FOLDER}/ufw.conf")
 DEFAULTS = "/etc/default/ufw"
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 #: Runs several commands of ufw.
-MANY = ("/usr/bin/python3", many.__file__, "/usr/sbin/ufw")
+MANY = ("/usr/bin/python3", "-I", many.__file__, "/usr/sbin/ufw")
 #: A part of ufw, which can also remove its chains.
 INIT = "/usr/lib/ufw/ufw-init"
 #: The kernel's tools, for IPv4 and IPv6.

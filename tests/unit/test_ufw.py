@@ -18,7 +18,6 @@ import pytest
 
 from _modules import ufw as module
 from _states import ufw as state
-from salina.firewall import many
 from salina.firewall import ufw as firewall
 from salina_fleet.model.firewall import Egress, FirewallSettings
 from salina_fleet.model.settings import Settings
@@ -243,9 +242,9 @@ class Ufw:
         self.file.write_text("".join(f"ufw {rule}\n" for rule in rules))
 
     def __call__(self, command: list[str], stdin: str | None = None, **_: Any) -> dict[str, Any]:
-        if command[:3] == list(module.MANY):
+        if command[: len(module.MANY)] == list(module.MANY):
             for words in json.loads(stdin or ""):
-                done = self(["ufw", *command[3:], *words])
+                done = self(["ufw", *command[len(module.MANY) :], *words])
                 if done["retcode"]:
                     shown = " ".join(["ufw", *words])
                     return done | {"stderr": f"{shown}: {done['stderr']}"}
@@ -469,7 +468,10 @@ def test_a_bare_host_is_predicted(ufw: Ufw, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 PROGRAM = """
+import importlib.util
 import sys
+found = importlib.util.find_spec("ufw")
+assert not found or "salina" not in found.origin  # ufw's own package
 assert sys.argv[1:3] == ["--datadir=x", "allow"]
 if sys.argv[3] == "{refused}":
     print("ERROR: Bad port", file=sys.stderr)
@@ -493,7 +495,7 @@ def test_many_commands_run_in_one_process(tmp_path: Path, refused: str, made: li
     program = tmp_path / "program"
     program.write_text(PROGRAM.format(folder=tmp_path, refused=refused))
     done = subprocess.run(
-        [sys.executable, many.__file__, program, "--datadir=x"],
+        [sys.executable, *module.MANY[1:-1], program, "--datadir=x"],
         input=json.dumps([["allow", name] for name in ("1", "2", "3")]),
         capture_output=True,
         text=True,

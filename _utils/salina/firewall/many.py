@@ -1,8 +1,12 @@
 """Run many commands of ufw in one process. Each start of ufw costs a tenth of a second.
 
-The host's own Python runs this file, because Salt's does not have ufw's packages:
-`python3 many.py /usr/sbin/ufw --datadir=FOLDER`, with a JSON list of commands on standard input, each
-of them a list of words. It ends with the first command that ufw refuses.
+The host's own Python runs this file, because Salt's does not have ufw's packages. It must not see
+this folder, which has a module `ufw` as well:
+
+    python3 -I many.py /usr/sbin/ufw --datadir=FOLDER
+
+Standard input is a JSON list of commands, each a list of words. The first one that ufw refuses ends
+it.
 """
 
 import contextlib
@@ -17,13 +21,14 @@ def main() -> None:
     program, *options = sys.argv[1:]
     for words in json.load(sys.stdin):
         sys.argv = [program, *options, *words]
-        said = io.StringIO()
+        said = io.TextIOWrapper(io.BytesIO(), write_through=True)  # ufw writes bytes, too
         try:
             with contextlib.redirect_stderr(said):
                 runpy.run_path(program, run_name="__main__")
         except SystemExit as ended:
             if ended.code:
-                sys.exit(f"ufw {' '.join(words)}: {said.getvalue().strip() or ended.code}")
+                told = said.buffer.getvalue().decode().strip()
+                sys.exit(f"ufw {' '.join(words)}: {told or ended.code}")
 
 
 if __name__ == "__main__":
