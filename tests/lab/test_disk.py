@@ -72,15 +72,16 @@ def single(case: Case) -> dict[str, Any]:
 
 @pytest.fixture
 def sources() -> Iterator[None]:
-    """A repository of 3 MB in SOURCE, and the lock of Patroni."""
+    """A repository of 3 MB in SOURCE, and the locks of Patroni and of its build tools."""
     git = "git -c user.name=test -c user.email=test@example.org"
     lab.shell(
         HOST,
         f"git init --quiet --initial-branch=main {SOURCE}; cd {SOURCE}\n"
         f"head -c 3000000 /dev/urandom >file; git add file; {git} commit --quiet --message=test",
     )
-    lock = (fleets.REPOSITORY / "salt/locks/patroni.txt").read_text()
-    lab.run(HOST, "tee", f"{SOURCE}/lock.txt", given=lock)
+    for name, copy in (("patroni", "lock"), ("patroni.build", "lock.build")):
+        lock = (fleets.REPOSITORY / f"salt/locks/{name}.txt").read_text()
+        lab.run(HOST, "tee", f"{SOURCE}/{copy}.txt", given=lock)
     yield
     lab.run(HOST, "rm", "-r", SOURCE)
 

@@ -219,7 +219,7 @@ def test_hosts_reach_what_the_table_says(source: str) -> None:
     wanted: dict[str, set[int]] = {address: set() for address in targets}
     for address, target in targets.items():
         for opening in policy.allowed(fleet, source, target):
-            if opening.address == address:
+            if opening.address == address and opening.proto == "tcp":
                 wanted[address] |= numbers(opening.ports)
     found = scan(source, dict.fromkeys(targets, ports_of_interest()))
     passed = {address: {*answer["open"], *answer["closed"]} for address, answer in found.items()}
