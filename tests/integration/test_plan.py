@@ -419,9 +419,11 @@ def test_a_plan_without_a_host_is_incomplete(
     installation: Installation, hosts: dict[str, Host]
 ) -> None:
     """K5: A host that applies states already is named, and the exit code is not 0."""
-    slow = "\nslow:\n  cmd.run: [{name: 'sleep 20; true', onlyif: 'test {{ grains.id }} = s1'}]\n"
-    sls = installation.repository / "salt/harmless.sls"
-    sls.write_text(SLS + slow)
+    sls, held = installation.repository / "salt/harmless.sls", hosts["s1"].root / "held"
+    held.touch()
+    hold = f"timeout 120 sh -c 'while test -e {held}; do sleep 0.2; done'"
+    slow = {"name": hold, "onlyif": "test {{ grains.id }} = s1"}
+    sls.write_text(f"{SLS}\nslow:\n  cmd.run: [{json.dumps(slow)}]\n")
     job = installation.salt("s1", "--async", "state.apply")
     try:
         busy = lambda: installation.salt("s1", "saltutil.is_running", "state.*").data  # noqa: E731
@@ -434,6 +436,7 @@ def test_a_plan_without_a_host_is_incomplete(
         code, text, _ = run(installation, "--out=json")
         assert (code, json.loads(text)["complete"]) == (1, False)
     finally:
+        held.unlink()
         sls.write_text(SLS)
         ready: Any = installation.run("fleet.ready")
         assert ready.returncode == 0
