@@ -96,6 +96,7 @@ def bring_up(topology: Topology, base: Path, own: bool) -> None:
         with step(f"{len(wanted.machines)} hosts"):
             hosts.remove_strangers(changing.union(machine.name for machine in wanted.machines))
             faults.unfreeze(wanted.machines)
+            salt_master.accept(wanted)
             hosts.ensure_machines(wanted, topology, base)
             faults.heal(wanted.machines)
         with step("master"):

@@ -33,6 +33,19 @@ def minion_keys(wanted: Plan) -> dict[str, keys.Pair]:
     return {machine.name: keys.pair(keys.minion(machine.name)) for machine in wanted.minions}
 
 
+def accept(wanted: Plan) -> None:
+    """Give a running master the keys of all planned minions, before new hosts start.
+
+    A minion that asks before its key is accepted stays pending for the master, although the key is
+    there a moment later.
+
+    Args:
+        wanted: The plan of the lab.
+    """
+    if containers.answers(wanted.master):
+        containers.put(wanted.master, provision.accepted(minion_keys(wanted)))
+
+
 def ensure(wanted: Plan, topology: Topology, own: bool) -> None:
     """Give the running master the planned keys and the topology, and restart it if necessary.
 

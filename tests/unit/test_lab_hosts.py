@@ -224,7 +224,7 @@ def test_s10_up_leaves_hosts_of_a_change_alone(
         lifecycle.network: ["find", "ensure"],
         lifecycle.containers: ["remove_groups"],
         faults: ["unfreeze", "heal"],
-        salt_master: ["ensure"],
+        salt_master: ["accept", "ensure"],
         minions: ["wait_until_connected"],
     }.items():
         for name in names:
