@@ -293,7 +293,7 @@ def render(
     pillar = fleets.pillar(host, name, own, application)
     files = {
         path: text
-        for path, text in Minion(host, pillar, scratch).files()
+        for path, text in Minion(host, pillar, scratch).files
         if not path.startswith(str(scratch))
     }
     addresses = set(fleets.fleet(name).hosts[host].addresses.values())

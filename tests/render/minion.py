@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import salt.utils.templates
 
 from tests import fleets
 from tests.fleets import REPOSITORY
+from tests.render import caches
 
 GRAINS = {
     "os": "Debian",
@@ -35,6 +37,15 @@ GRAINS = {
 salt._logging.shutdown_temp_handler()
 # pytest would format each of a hundred thousand lines of the compiler.
 logging.getLogger("salt").setLevel(logging.WARNING)
+caches.use()
+
+# The Python and the files of `salt`, which all minions have received from the master.
+RECEIVED = tempfile.TemporaryDirectory(prefix="salina-received-")
+EXTENSIONS, FILES = Path(RECEIVED.name, "extmods"), Path(RECEIVED.name, "files")
+EXTENSIONS.mkdir()
+FILES.mkdir()
+for _kind in ("modules", "states", "utils"):
+    (EXTENSIONS / _kind).symlink_to(REPOSITORY / f"_{_kind}")
 
 
 class Minion:
@@ -45,7 +56,7 @@ class Minion:
             "id": minion,
             "root_dir": str(scratch),
             "cachedir": str(scratch / "cache"),
-            "extension_modules": str(scratch / "cache" / "extmods"),
+            "extension_modules": str(EXTENSIONS),
             "pki_dir": str(scratch / "pki"),
             "file_client": "local",
             "file_roots": {"base": [str(REPOSITORY / "salt")]},
@@ -55,9 +66,8 @@ class Minion:
             "test": True,
         }
         # The Python is in place already: without the record common.python would fetch it.
-        (scratch / "cache" / "extmods").mkdir(parents=True)
-        for kind in ("modules", "states", "utils"):
-            (scratch / "cache" / "extmods" / kind).symlink_to(REPOSITORY / f"_{kind}")
+        (scratch / "cache").mkdir(parents=True)
+        (scratch / "cache" / "files").symlink_to(FILES)
         (scratch / "cache" / "salina-tree").write_text(pillar["host"]["tree"])
         self.highstate = self.fresh()
 
@@ -97,11 +107,14 @@ class Minion:
         assert not errors, "\n".join(map(str, errors))
         return list(chunks)
 
-    def files(self) -> Iterator[tuple[str, str]]:
-        """Return (path on the host, content) of every file that a state `file.managed` writes."""
-        for chunk in self.chunks:
-            if (chunk["state"], chunk["fun"]) == ("file", "managed"):
-                yield chunk["name"], self.render(chunk)
+    @cached_property
+    def files(self) -> list[tuple[str, str]]:
+        """The path on the host, and the content, of every file that `file.managed` writes."""
+        return [
+            (chunk["name"], self.render(chunk))
+            for chunk in self.chunks
+            if (chunk["state"], chunk["fun"]) == ("file", "managed")
+        ]
 
     def render(self, chunk: Mapping[str, Any]) -> str:
         """One file's content, with the context that its state gives a template."""

@@ -20,7 +20,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The files of an app host whose boot waits for the volume for one second."""
     pillar = fleets.pillar("s1")
     pillar["files"]["wait"] = 1
-    return dict(Minion("s1", pillar, tmp_path_factory.mktemp("s1")).files())
+    return dict(Minion("s1", pillar, tmp_path_factory.mktemp("s1")).files)
 
 
 def command(unit: str) -> list[str]:

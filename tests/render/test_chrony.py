@@ -17,7 +17,7 @@ FILE = "/etc/chrony/chrony.conf"
 
 def configuration(minion: Minion) -> list[str]:
     """The lines of chrony's configuration, without comments."""
-    lines = dict(minion.files())[FILE].splitlines()
+    lines = dict(minion.files)[FILE].splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 

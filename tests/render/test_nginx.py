@@ -17,7 +17,7 @@ def static(application: str, minutes: int, scratch: Path) -> list[str]:
     """The lines of nginx's location of the static files."""
     pillar = fleets.pillar("s1", application=application)
     pillar["app"]["settings"]["static_cache"] = minutes
-    conf = dict(Minion("s1", pillar, scratch).files())["/etc/nginx/nginx.conf"]
+    conf = dict(Minion("s1", pillar, scratch).files)["/etc/nginx/nginx.conf"]
     found = re.search(
         rf"location ~ {re.escape(KINDS[application])} {{\n(.*?)\n        }}", conf, re.S
     )

@@ -60,7 +60,7 @@ def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) 
     assert steps[0]["command"] == [
         "sequelize", "db:migrate", "--config", "/etc/node/sequelize.json"
     ]  # fmt: skip
-    config = dict(crm.files())["/etc/node/sequelize.json"]
+    config = dict(crm.files)["/etc/node/sequelize.json"]
     assert json.loads(config) == {"use_env_variable": "DATABASE_URL"}
 
 
@@ -87,13 +87,13 @@ def test_s12_steps_have_a_pool_that_the_application_cannot_fill(crm: Minion) -> 
     url = 'DATABASE_URL="postgres://crm:canary-app-crm-database@127.0.0.1:6432/crm-steps"'
     assert [line for line in steps if line not in service] == [url]
     assert len(steps) == len(service)
-    conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
+    conf = dict(crm.files)["/etc/pgbouncer/pgbouncer.ini"].splitlines()
     assert "crm-steps = host=database port=5433 dbname=crm pool_size=3" in conf
 
 
 def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> None:
     """S6: md5 is used on loopback only; the connection to the server uses SCRAM over TLS."""
-    conf = dict(crm.files())["/etc/pgbouncer/pgbouncer.ini"].splitlines()
+    conf = dict(crm.files)["/etc/pgbouncer/pgbouncer.ini"].splitlines()
     assert {"auth_type = md5", "listen_addr = 127.0.0.1", "unix_socket_dir ="} <= set(conf)
     assert "server_tls_sslmode = verify-full" in conf
     assert "ignore_startup_parameters = extra_float_digits,options" in conf
@@ -101,7 +101,7 @@ def test_s6_the_driver_gets_in_by_md5_and_the_server_asks_scram(crm: Minion) -> 
 
 def test_s8_unit(crm: Minion) -> None:
     """S8: The unit has its own user, a sandbox, a restart after failure, and a rotated log."""
-    files = dict(crm.files())
+    files = dict(crm.files)
     unit = files["/etc/systemd/system/node.service"].splitlines()
     for line in (
         "User=node",
@@ -132,7 +132,7 @@ def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
     for name in links.values():
         (directory,) = [chunk for chunk in crm.chunks if chunk["name"] == name]
         assert (directory["user"], directory["mode"]) == ("node", "0750")
-    cleaned = dict(crm.files())["/etc/tmpfiles.d/node.conf"]
+    cleaned = dict(crm.files)["/etc/tmpfiles.d/node.conf"]
     assert "e /var/cache/node/uploads - - - 1d" in cleaned
 
 
@@ -151,7 +151,7 @@ def test_x2_nothing_that_node_loads_is_on_the_volume(
     uploads = pillar["app"]["definition"]["node"]["uploads"]
     assert [chunk["name"] for chunk in shared] == [f"/opt/node/production/{one}" for one in uploads]
     assert not [chunk for chunk in links if chunk.get("force")]
-    unit = dict(minion.files())["/etc/systemd/system/node.service"]
+    unit = dict(minion.files)["/etc/systemd/system/node.service"]
     [line] = [line for line in unit.splitlines() if line.startswith("WorkingDirectory=")]
     assert mount not in line
     assert mount not in minion.render(state(minion, "node-environment-file"))

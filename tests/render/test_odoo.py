@@ -44,7 +44,7 @@ def test_k5_the_first_state_judges_the_host(newest: Minion) -> None:
 
 def test_newest_odoo_behind_nginx(newest: Minion) -> None:
     """O4, O7: Websocket requests go to the gevent port."""
-    conf = dict(newest.files())["/etc/nginx/nginx.conf"]
+    conf = dict(newest.files)["/etc/nginx/nginx.conf"]
     assert "location /websocket {\n            proxy_pass http://odoo-chat;" in conf
     assert "longpolling" not in conf
     assert "set_real_ip_from 10.1.3.1;" in conf
@@ -60,7 +60,7 @@ def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
         assert place == ["database", "5433", "verify-full"]
         assert step["env"]["PGSSLROOTCERT"] == "/etc/salina/tls/ca.crt"
         assert step["env"]["HOME"] == "/opt/odoo"
-    assert "-steps" not in dict(newest.files())["/etc/pgbouncer/pgbouncer.ini"]
+    assert "-steps" not in dict(newest.files)["/etc/pgbouncer/pgbouncer.ini"]
 
 
 @pytest.mark.parametrize("version", ["odoo-14.0", "odoo-19.0"])
@@ -84,7 +84,7 @@ def test_x2_nothing_that_odoo_loads_is_on_the_volume(
         if chunk["fun"] == "symlink" and chunk["__id__"] != "gluster-certificate"
     }
     assert links == {"/var/lib/odoo/filestore": f"{pillar['app']['data']}/filestore"}
-    unit = dict(minion.files())["/etc/systemd/system/odoo.service"]
+    unit = dict(minion.files)["/etc/systemd/system/odoo.service"]
     [writable] = [line for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
     assert "/var/lib/odoo" not in writable
 
@@ -100,7 +100,7 @@ def test_x2_a_running_odoo_finds_its_files_before_it_takes_its_settings(newest: 
 
 def test_unit(newest: Minion) -> None:
     """O3: The unit has its own user, a sandbox and a restart after failure."""
-    unit = dict(newest.files())["/etc/systemd/system/odoo.service"]
+    unit = dict(newest.files)["/etc/systemd/system/odoo.service"]
     for line in (
         "User=odoo",
         "Restart=always",

@@ -47,7 +47,7 @@ def state(minion: Minion, name: str) -> dict[str, Any]:
 def test_x8_services_may_bind_and_nothing_else(app: Minion) -> None:
     """X8: The application of each kind has this one capability, pgbouncer as well."""
     kind = app.opts["pillar"]["app"]["kind"]
-    files = dict(app.files())
+    files = dict(app.files)
     own = directives(files[f"/etc/systemd/system/{kind}.service"])
     assert own["AmbientCapabilities"] == own["CapabilityBoundingSet"] == [BIND]
     assert own["NoNewPrivileges"] == ["yes"]
@@ -67,7 +67,7 @@ def test_x8_ports_are_reserved_after_the_services_may_bind_them(app: Minion) -> 
         files = state(app, restarted)["files"]
         assert [file for file in files if file.startswith("/etc/systemd/system/")], restarted
     assert names.index("ports-reserved") < names.index("ports-at-boot")
-    boot = dict(app.files())["/etc/sysctl.d/60-salina-ports.conf"]
+    boot = dict(app.files)["/etc/sysctl.d/60-salina-ports.conf"]
     assert re.search(r"^net\.ipv4\.ip_unprivileged_port_start = 32768$", boot, re.M)
 
 
@@ -76,20 +76,20 @@ def test_x8_the_ports_can_be_given_back(tmp_path: Path) -> None:
     own = settings.parse({"app": {"reserve_ports": False}})
     minion = Minion("s1", fleets.pillar("s1", own=own), tmp_path)
     assert state(minion, "ports-reserved")["below"] == 1024
-    boot = dict(minion.files())["/etc/sysctl.d/60-salina-ports.conf"]
+    boot = dict(minion.files)["/etc/sysctl.d/60-salina-ports.conf"]
     assert "net.ipv4.ip_unprivileged_port_start = 1024\n" in boot
 
 
 def test_x8_other_roles_of_the_same_host_may_bind(whole: Minion) -> None:
     """X8: On a host with every role, etcd and PostgreSQL can open their ports again."""
-    files = dict(whole.files())
+    files = dict(whole.files)
     for unit in ("patroni.service", "etcd.service.d/salina.conf"):
         assert directives(files[f"/etc/systemd/system/{unit}"])["AmbientCapabilities"] == [BIND]
 
 
 def test_x8_nobody_else_reads_the_logs_of_nginx(app: Minion) -> None:
     """X8: Existing files and those that nginx creates are closed; nginx restarts for its umask."""
-    files = dict(app.files())
+    files = dict(app.files)
     assert directives(files["/etc/systemd/system/nginx.service.d/salina.conf"])["UMask"] == ["0027"]
     logs = state(app, "nginx-logs")
     assert (logs["name"], logs["file_mode"], logs["recurse"]) == (
@@ -143,7 +143,7 @@ EXPOSURE = 3.5
 @pytest.mark.parametrize("daemon", SANDBOXES)
 def test_x8_daemons_have_the_applications_sandbox(daemon: str, whole: Minion) -> None:
     """X8: A daemon that was broken into has few capabilities and writes few directories."""
-    files = dict(whole.files())
+    files = dict(whole.files)
     place, capabilities, written = SANDBOXES[daemon]
     application = directives(files["/etc/systemd/system/node.service"])
     found = directives(files[f"/etc/systemd/system/{place}"])
@@ -162,7 +162,7 @@ def test_x8_systemd_finds_them_little_exposed(daemon: str, whole: Minion, tmp_pa
     place, capabilities, _ = SANDBOXES[daemon]
     unit = tmp_path / "etc/systemd/system" / place
     unit.parent.mkdir(parents=True)
-    text = dict(whole.files())[f"/etc/systemd/system/{place}"]
+    text = dict(whole.files)[f"/etc/systemd/system/{place}"]
     user = "User=nobody\n" if capabilities == {BIND} else ""
     if not place.endswith(".service"):  # the package's own unit sets a user and a command
         base = tmp_path / f"etc/systemd/system/{daemon}.service"

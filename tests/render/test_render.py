@@ -49,7 +49,7 @@ def minion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_host(minion: Minion) -> None:
     """S15: All states compile; no file is empty, and no template fails or leaves a value out."""
     assert minion.chunks
-    for path, content in minion.files():
+    for path, content in minion.files:
         assert content.strip(), path
         if path.endswith(".py"):
             continue  # no template

@@ -95,7 +95,7 @@ def test_x11_apt_understands_the_settings(enabled: bool, tmp_path: Path) -> None
     """X11: Security updates and nothing else, no reboot, no question about a file of Salt's."""
     own = fleets.settings().but(UpdateSettings(enabled=enabled))
     minion = Minion("nas1", fleets.pillar("nas1", own=own), tmp_path / "minion")
-    found = configured(dict(minion.files())[APT], tmp_path)
+    found = configured(dict(minion.files)[APT], tmp_path)
     assert found["APT::Periodic::Unattended-Upgrade"] == [str(int(enabled))]
     assert found["APT::Periodic::Update-Package-Lists"] == [str(int(enabled))]
     patterns = [one for one in found["Unattended-Upgrade::Origins-Pattern"] if one]
@@ -113,7 +113,7 @@ def states(minion: Minion) -> dict[str, dict[str, Any]]:
 def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     """X11: Exactly then, and not at a boot: hosts that boot together would begin together."""
     minion = Minion("nas2", fleets.pillar("nas2"), tmp_path)
-    files = dict(minion.files())
+    files = dict(minion.files)
     for part, time in (("", "03:00"), ("-upgrade", "04:00")):
         text = files[TIMERS.format(part)]
         assert f"OnCalendar=\nOnCalendar=*-*-* {time}\n" in text
@@ -130,7 +130,7 @@ def test_x11_updates_can_be_switched_off(tmp_path: Path) -> None:
     own = fleets.settings().but(UpdateSettings(enabled=False))
     minion = Minion("nas2", fleets.pillar("nas2", own=own), tmp_path)
     assert "unattended-upgrades" not in states(minion)["common-packages"]["pkgs"]
-    assert not [path for path in dict(minion.files()) if "apt-daily" in path]
+    assert not [path for path in dict(minion.files) if "apt-daily" in path]
     assert not [name for name in states(minion) if name.startswith("updates-apt")]
 
 
@@ -143,7 +143,7 @@ def test_x11_debians_own_services_restart_without_a_turn(tmp_path: Path) -> None
 
 def test_x11_needrestart_restarts_nothing(tmp_path: Path) -> None:
     """X11: Also where an image brings it along: it evaluates this file as Perl."""
-    files = dict(Minion("s1", fleets.pillar("s1"), tmp_path).files())
+    files = dict(Minion("s1", fleets.pillar("s1"), tmp_path).files)
     place = tmp_path / "salina.conf"
     place.write_text(files["/etc/needrestart/conf.d/salina.conf"])
     script = 'our %nrconf = (restart => "a"); eval do { local (@ARGV, $/) = $ARGV[0]; <> }; '

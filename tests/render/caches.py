@@ -1,0 +1,40 @@
+"""Results that are the same for each of a hundred minions in one process, computed once.
+
+Salt has one process for each minion, so it compiles each template once, and lists the folders of
+modules once for each of its loaders.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+from salt.loader.lazy import LazyLoader
+
+COMPILE = jinja2.Environment.compile
+LIST = LazyLoader._refresh_file_mapping
+codes: dict[tuple[Any, ...], Any] = {}
+listings: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+
+def compile_once(self: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
+    """Compile a template whose text and options are new."""
+    key = (source, arguments, *options.items(), self.trim_blocks, self.lstrip_blocks)
+    if key not in codes:
+        codes[key] = COMPILE(self, source, *arguments, **options)
+    return codes[key]
+
+
+def list_once(self: LazyLoader) -> None:
+    """List the modules in folders that no loader has listed before."""
+    folders, key = self.module_dirs, (*self.module_dirs, None, *sorted(self.disabled))
+    self.module_dirs = [] if key in listings else folders
+    LIST(self)
+    self.module_dirs = folders
+    self.file_mapping |= listings.setdefault(key, dict(self.file_mapping))
+
+
+def use() -> None:
+    """Have all minions of this process use the caches."""
+    jinja2.Environment.compile = compile_once  # type: ignore[assignment, method-assign]
+    LazyLoader._refresh_file_mapping = list_once
