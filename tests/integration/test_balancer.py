@@ -418,6 +418,7 @@ def test_module_weight(balancer: Balancer) -> None:
 def test_load(balancer: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
     """S12: A slow server gets almost nothing, and its full share when it is fast again."""
     monkeypatch.setattr(load, "SHORTEST", 0.1)
+    monkeypatch.setattr(load, "UNNOTICED", 100.0)
     balancer.applications["s3"].delay = 0.5
     threading.Thread(target=load.main, args=[["0.1"]], daemon=True).start()
 
