@@ -12,16 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from salina.common.certificate import new_key
 from salina.health import probes
-from salina_fleet import health
+from salina_fleet import health, secrets
 from tests import fleets
 from tests.conftest import REPOSITORY
 
@@ -195,9 +196,11 @@ def stored(
     info = (DATA / "volume-started.xml").read_text()
     info = info.replace("<replicaCount>3<", f"<replicaCount>{replica}<")
 
-    def command(*argv: str) -> str:
-        peers = "<peers><peer><connected>1</connected></peer></peers>"
-        return {"info": info, "status": peers}[argv[-1]]
+    def command(*_: str, given: str) -> str:
+        peers = "<cliOutput><peer><connected>1</connected></peer></cliOutput>"
+        return "".join(
+            {"volume info": info, "peer status": peers}[one] for one in given.splitlines()
+        )
 
     index = ["xattrop-0", *(f"{number}" for number in range(waiting))]
     usage = SimpleNamespace(f_bavail=free, f_blocks=1000)
@@ -248,7 +251,7 @@ def test_files_that_wait_to_be_healed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_answer_that_is_not_xml(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "command", lambda *_: "Connection failed.")
+    monkeypatch.setattr(probes, "command", lambda *_, **__: "Connection failed.")
     (found,) = probes.made("gluster", {})
     assert found[:2] == ("gluster", False) and "not XML" in found[2]
 
@@ -631,23 +634,34 @@ FAILS = "its renewal fails: systemctl status salina-certificates"
 )
 def test_an_expired_certificate(left: float, good: bool, shown: str) -> None:
     """The host's certificate is reported before it expires."""
-    now = datetime(2026, 11, 28, tzinfo=UTC)
-    end = (now + timedelta(days=left)).strftime("%b %d %H:%M:%S %Y GMT")
-    assert probes.expiry("certificate", end, 15 * 86_400, now.timestamp(), FAILS) == (
+    assert probes.expiry("certificate", left * 86_400, 15 * 86_400, FAILS) == (
         "certificate",
         good,
         shown,
     )
 
 
-def test_the_certificate_is_read_with_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "command", lambda *_: "notAfter=Feb 26 07:32:05 2027 GMT\n")
-    monkeypatch.setattr(probes.time, "time", lambda: 1_800_000_000.0)
-    found = list(probes.certificates({"etcd": FAILS, "etcd-peer": FAILS}, 15 * 86_400))
-    assert found == [
+@pytest.mark.parametrize("days", [1, 365, 20_000])
+def test_the_validity_of_a_certificate(days: int) -> None:
+    """Seven thousand days from now the years begin to have four digits."""
+    text = secrets.self_signed(new_key(), "test", days)
+    known = x509.load_pem_x509_certificate(text.encode())
+    wanted = known.not_valid_before_utc.timestamp(), known.not_valid_after_utc.timestamp()
+    assert probes.validity(f"# a first line\n{text}{text}") == wanted
+
+
+def test_certificates_of_a_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(probes, "TLS", str(tmp_path))
+    for name in ("etcd", "etcd-peer"):
+        (tmp_path / f"{name}.crt").write_text(secrets.self_signed(new_key(), name, 42))
+    names = {"etcd": FAILS, "etcd-peer": FAILS}
+    assert probes.made("certificates", {"names": names, "least": 15 * 86_400}) == [
         ("certificate etcd", True, "valid for 41 days more"),
         ("certificate etcd-peer", True, "valid for 41 days more"),
     ]
+    (tmp_path / "etcd.crt").write_text("")
+    (found,) = probes.made("certificates", {"names": names, "least": 15 * 86_400})
+    assert found == ("certificates", False, "the file contains no certificate")
 
 
 def test_wrong_clock() -> None:

@@ -13,6 +13,7 @@ CHECKS: a JSON list of [name of a function below, its arguments], as salina_flee
 
 from __future__ import annotations
 
+import calendar
 import csv
 import itertools
 import json
@@ -71,14 +72,20 @@ RESTARTS, RECENT = 3, 60.0
 # Questions
 
 
-def command(*argv: str) -> str:
+def command(*argv: str, given: str = "") -> str:
     """Return the output of a command.
+
+    Args:
+        argv: the command and its arguments.
+        given: its standard input.
 
     Raises:
         OSError: the command is not installed, fails, or does not end.
     """
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
+        done = subprocess.run(
+            argv, input=given, capture_output=True, text=True, timeout=WAIT, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{argv[0]} does not end") from error
     if done.returncode:
@@ -307,9 +314,8 @@ def certificates(names: Mapping[str, str], least: int) -> Iterator[Check]:
         least: the fewest seconds that they must still be valid.
     """
     for name, advice in names.items():
-        shown = command("openssl", "x509", "-noout", "-enddate", "-in", f"{TLS}/{name}.crt")
-        end = shown.strip().removeprefix("notAfter=")
-        yield expiry(f"certificate {name}", end, least, time.time(), advice)
+        _, end = validity(Path(TLS, f"{name}.crt").read_text())
+        yield expiry(f"certificate {name}", end - time.time(), least, advice)
 
 
 def issued(certificate: str, directory: str, least: int) -> Iterator[Check]:
@@ -320,19 +326,14 @@ def issued(certificate: str, directory: str, least: int) -> Iterator[Check]:
         directory: the URL of the directory.
         least: the fewest seconds that it must still be valid; fewer for a short-lived one.
     """
-    import ssl
-
-    what, path = f"certificate {certificate}", f"{TLS}/{certificate}.crt"
+    what, text = f"certificate {certificate}", Path(TLS, f"{certificate}.crt").read_text()
     advice = f"see journalctl -u salina-acme@{certificate}"
-    with Path(path).open() as file:
-        if file.readline() != f"# {directory}\n":
-            yield what, False, f"{directory} has not issued it yet; {advice}"
-            return
-    shown = command("openssl", "x509", "-noout", "-dates", "-in", path)
-    dates = dict(line.split("=", 1) for line in shown.splitlines())
-    begin, end = (ssl.cert_time_to_seconds(dates[key]) for key in ("notBefore", "notAfter"))
+    if not text.startswith(f"# {directory}\n"):
+        yield what, False, f"{directory} has not issued it yet; {advice}"
+        return
+    begin, end = validity(text)
     enough = min(least, (end - begin) // 6)
-    yield expiry(what, dates["notAfter"], enough, time.time(), f"its renewal fails: {advice}")
+    yield expiry(what, end - time.time(), enough, f"its renewal fails: {advice}")
 
 
 def served(address: str, port: int, domain: str, certificate: str, own: bool) -> Iterator[Check]:
@@ -359,31 +360,72 @@ def served(address: str, port: int, domain: str, certificate: str, own: bool) ->
     ):
         shown = secure.getpeercert(binary_form=True)
     path = f"{TLS}/{certificate}.crt"
-    first = re.search(r"-----BEGIN.*?-----END CERTIFICATE-----", Path(path).read_text(), re.S)
-    good = first is not None and shown == ssl.PEM_cert_to_DER_cert(first[0])
+    good = shown == first_certificate(Path(path).read_text())
     words = "" if good else f"an older certificate than {path}; apply the states of this host"
     yield f"served to {domain}", good, words
 
 
-def expiry(what: str, end: str, least: int, now: float, advice: str) -> Check:
-    """Judge the end of a certificate.
+def expiry(what: str, left: float, least: float, advice: str) -> Check:
+    """Judge how long a certificate is still valid.
 
     Args:
         what: the name of the check.
-        end: the end of the validity, as OpenSSL prints it: "Feb 26 07:32:05 2027 GMT".
+        left: the seconds until its end; negative if it has expired.
         least: the fewest seconds that it must still be valid.
-        now: the time, in seconds.
         advice: the next step when it is not.
     """
-    import ssl
-
-    left = ssl.cert_time_to_seconds(end) - now
     number = abs(left) / 86_400
     period = f"{int(number)} days" if number >= 2 else f"{int(abs(left) // 60)} minutes"
     words = f"valid for {period} more" if left >= 0 else f"expired {period} ago"
     if left >= least:
         return what, True, words
     return what, False, f"{words}; {advice}"
+
+
+def first_certificate(pem: str) -> bytes:
+    """Return the first certificate of a file, as DER.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import ssl
+
+    found = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.S)
+    if not found:
+        raise ValueError("the file contains no certificate")
+    return ssl.PEM_cert_to_DER_cert(found[0])
+
+
+def validity(pem: str) -> tuple[float, float]:
+    """Return when the first certificate of a file begins and ends, in seconds (RFC 5280, 4.1).
+
+    A process of openssl for each certificate would take most of the time of a host's checks.
+
+    Raises:
+        ValueError: it is not a certificate.
+    """
+    ((_, certificate),) = elements(first_certificate(pem))
+    _, content = next(elements(certificate))
+    sequences = [one for tag, one in elements(content) if tag == 0x30]
+    begin, end = (moment(*one) for one in elements(sequences[2]))  # after algorithm and issuer
+    return begin, end
+
+
+def elements(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the tag and the content of each element of a text in DER (ITU-T X.690)."""
+    while der:
+        length, start = der[1], 2
+        if length > 0x7F:
+            start += length & 0x7F
+            length = int.from_bytes(der[2:start], "big")
+        yield der[0], der[start : start + length]
+        der = der[start + length :]
+
+
+def moment(tag: int, text: bytes) -> float:
+    """Return a time of a certificate, which has four digits for the year from 2050 on."""
+    century = "%y" if tag == 0x17 else "%Y"
+    return calendar.timegm(time.strptime(text.decode(), f"{century}%m%d%H%M%SZ"))
 
 
 def waiting(applied: Sequence[str]) -> Iterator[Notice]:
@@ -483,14 +525,19 @@ def unit(name: str) -> Iterator[Check]:
 # Storage
 
 
-def gluster_xml(*argv: str) -> Element:
-    """Return the answer of GlusterFS's command line."""
+def gluster_xml(*commands: str) -> list[Element]:
+    """Return the answers of GlusterFS's command line, which takes longer to start than to answer.
+
+    Raises:
+        OSError: glusterd does not answer every command.
+    """
     from xml.etree import ElementTree
 
-    try:
-        return ElementTree.fromstring(command("gluster", "--mode=script", "--xml", *argv))
-    except ElementTree.ParseError as error:
-        raise OSError(f"gluster's answer is not XML: {error}") from error
+    said = command("gluster", "--mode=script", "--xml", given="\n".join([*commands, ""]))
+    answers = re.findall(r"<cliOutput>.*?</cliOutput>", said, re.S)
+    if len(answers) != len(commands):
+        raise OSError(f"gluster's answer is not XML: {said.strip()}")
+    return [ElementTree.fromstring(answer) for answer in answers]
 
 
 def gluster() -> Iterator[Check]:
@@ -499,10 +546,11 @@ def gluster() -> Iterator[Check]:
     Each host looks at its own bricks. The question for all of them (`gluster volume heal info`)
     starts a client of the volume and takes seconds, and every host would ask it.
     """
-    peers = [peer.findtext("connected") for peer in gluster_xml("peer", "status").iter("peer")]
+    status, info = gluster_xml("peer status", "volume info")
+    peers = [peer.findtext("connected") for peer in status.iter("peer")]
     away = len([peer for peer in peers if peer != "1"])
     yield "peers", not away, f"{len(peers) - away} of {len(peers)} connected"
-    volumes = gluster_xml("volume", "info").findall(".//volume")
+    volumes = info.findall(".//volume")
     if not volumes:
         yield "volume", False, "none"
     running = list(processes())
