@@ -31,10 +31,7 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
     CLI Example:
         salt bbdd1 daemon.outdated patroni '["/etc/systemd/system/patroni.service"]'
     """
-    if not __salt__["service.status"](name):
-        return []
-    properties = (service.STARTED, service.CHANGED, service.RELOAD)
-    command = ["systemctl", "show", name, f"--property={','.join(properties)}"]
+    command = ["systemctl", "show", name, f"--property={','.join(service.PROPERTIES)}"]
     result = __salt__["cmd.run_all"](command, python_shell=False)
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")

@@ -10,6 +10,7 @@ import pytest
 from salina.common import service
 
 SHOWN = """\
+ActiveState={state}
 ReloadResult={result}
 ExecMainStartTimestampMonotonic=1000000
 StateChangeTimestampMonotonic=5000000
@@ -17,19 +18,22 @@ StateChangeTimestampMonotonic=5000000
 
 
 @pytest.mark.parametrize(
-    ("result", "reloads", "moment"),
+    ("state", "result", "reloads", "moment"),
     [
-        ("success", False, 1_000_000),
-        ("success", True, 5_000_000),
-        ("exit-code", True, 1_000_000),  # a reload that failed has read nothing
+        ("active", "success", False, 1_000_000),
+        ("active", "success", True, 5_000_000),
+        ("reloading", "success", True, 5_000_000),
+        ("active", "exit-code", True, 1_000_000),  # a reload that failed has read nothing
+        ("inactive", "success", True, 0),
+        ("failed", "success", False, 0),
     ],
 )
-def test_last_read(result: str, reloads: bool, moment: int) -> None:
-    assert service.last_read(SHOWN.format(result=result), reloads) == moment
+def test_last_read(state: str, result: str, reloads: bool, moment: int) -> None:
+    assert service.last_read(SHOWN.format(state=state, result=result), reloads) == moment
 
 
 def test_last_read_of_a_service_that_never_ran() -> None:
-    assert service.last_read("ExecMainStartTimestampMonotonic=0\n", False) == 0
+    assert service.last_read("ActiveState=active\nExecMainStartTimestampMonotonic=0\n", False) == 0
     assert service.last_read("", True) == 0
 
 

@@ -15,16 +15,26 @@ CHANGED = "StateChangeTimestampMonotonic"
 """The same, counting a reload as well, also one that failed."""
 RELOAD = "ReloadResult"
 """Whether the last reload, if any, was a `success`."""
+STATE = "ActiveState"
+"""Whether the service runs."""
+RUNNING = ("active", "reloading")
+"""The states of a service that runs (systemctl(1), is-active)."""
+PROPERTIES = (STARTED, CHANGED, RELOAD, STATE)
 
 
 def last_read(shown: str, reloads: bool) -> int:
-    """Return when a service last read its files, in microseconds after the boot; 0 for never.
+    """Return when a running service last read its files, in microseconds after the boot.
 
     Args:
-        shown: the output of `systemctl show` for these three properties.
+        shown: the output of `systemctl show` for PROPERTIES.
         reloads: whether the service also reads them at a reload, and not only at its start.
+
+    Returns:
+        The moment; 0 if the service does not run.
     """
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if found.get(STATE) not in RUNNING:
+        return 0
     counted = CHANGED if reloads and found.get(RELOAD) == "success" else STARTED
     return int(found.get(counted) or 0)
 
