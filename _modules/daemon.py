@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -31,12 +32,27 @@ def outdated(name: str, files: list[str], reloads: bool = False) -> list[str]:
     CLI Example:
         salt bbdd1 daemon.outdated patroni '["/etc/systemd/system/patroni.service"]'
     """
-    command = ["systemctl", "show", name, f"--property={','.join(service.PROPERTIES)}"]
-    result = __salt__["cmd.run_all"](command, python_shell=False)
-    if result["retcode"]:
-        raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
-    moment = service.last_read(result["stdout"], reloads)
+    moment = service.last_read(_shown(name, service.PROPERTIES), reloads)
     return service.newer(files, moment, time.monotonic(), time.time())
+
+
+def ready(name: str, running: bool = True) -> bool:
+    """Return whether a service starts at boot and, if that is wanted, runs now.
+
+    Args:
+        name: the service, or another unit such as a timer.
+        running: whether it must run.
+
+    Returns:
+        Whether it is so. False also if systemd has not read the unit's present file.
+
+    Raises:
+        CommandExecutionError: systemd does not answer.
+
+    CLI Example:
+        salt s1 daemon.ready nginx
+    """
+    return service.ready(_shown(name, (service.AT_BOOT, service.STALE, service.STATE)), running)
 
 
 def replaced(name: str) -> list[str]:
@@ -89,3 +105,12 @@ def restart_afterwards(name: str, unit: str) -> None:
     script = f"timeout 1h tail --pid={os.getpid()} -f /dev/null; systemctl restart {name}"
     command = ["systemd-run", "--collect", f"--unit={unit}", "sh", "-c", script]
     commands.run(__salt__["cmd.run_all"], command)
+
+
+def _shown(name: str, properties: Sequence[str]) -> str:
+    """Return a unit's properties, as `systemctl show` prints them."""
+    command = ["systemctl", "show", name, f"--property={','.join(properties)}"]
+    result = __salt__["cmd.run_all"](command, python_shell=False)
+    if result["retcode"]:
+        raise CommandExecutionError(f"{' '.join(command)}: {result['stderr']}")
+    return str(result["stdout"])

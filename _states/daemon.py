@@ -1,4 +1,4 @@
-"""Ensure that running daemons have read their files."""
+"""Ensure that daemons run, start at boot, and have read their files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,47 @@ from salina.common import commands, prediction, state
 
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
+__states__: dict[str, Any]
+
+
+@state.fails_plainly
+def running(name: str, unmask: bool = False) -> dict[str, Any]:
+    """Ensure that a service, or another unit such as a timer, runs and starts at boot.
+
+    If all is well it asks systemd once. Salt's `service.running`, which does the rest, asks seven
+    times, and an app host has ten such states.
+
+    Args:
+        name: the unit.
+        unmask: whether to unmask it, if an operator has masked it.
+
+    Returns:
+        The state's result. It fails if the unit does not start.
+
+    CLI Example:
+        See salt/nginx/init.sls.
+    """
+    if __salt__["daemon.ready"](name):
+        return state.result(name, True, f"{name} runs, and starts at boot")
+    return dict(__states__["service.running"](name, enable=True, unmask=unmask))
+
+
+@state.fails_plainly
+def at_boot(name: str) -> dict[str, Any]:
+    """Ensure that a service starts at boot, and leave it as it is until then.
+
+    Args:
+        name: the service.
+
+    Returns:
+        The state's result. It fails if systemd cannot enable the service.
+
+    CLI Example:
+        See salt/ufw/init.sls.
+    """
+    if __salt__["daemon.ready"](name, running=False):
+        return state.result(name, True, f"{name} starts at boot")
+    return dict(__states__["service.enabled"](name))
 
 
 @state.fails_plainly

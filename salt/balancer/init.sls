@@ -36,4 +36,4 @@ balancer-fragment:
         - sls: tls
         - balancer: balancer-app-hosts
     - require_in:
-        - service: haproxy-service
+        - daemon: haproxy-service

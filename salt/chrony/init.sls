@@ -14,7 +14,7 @@ chrony-settings:
         - pkg: common-packages
 
 chrony-at-boot:
-  service.enabled:
+  daemon.at_boot:
     - name: chrony
     - require:
         - file: chrony-settings
@@ -23,7 +23,7 @@ chrony-runs:
   clock.kept:
     - name: chrony
     - require:
-        - service: chrony-at-boot
+        - daemon: chrony-at-boot
 
 # Nobody notices a restart: the clock goes on, and chrony remembers how fast it is.
 chrony-current:

@@ -16,7 +16,7 @@ hosts-unit:
     - mode: '0644'
 
 hosts-restored-at-boot:
-  service.enabled:
+  daemon.at_boot:
     - name: salina-hosts
     - require:
         - file: hosts-unit

@@ -20,7 +20,7 @@ database-route-fragment:
         - file: haproxy-global
         - file: tls-ca
     - require_in:
-        - service: haproxy-service
+        - daemon: haproxy-service
 {% for file, mode in [('pgbouncer.ini', '0644'), ('userlist.txt', '0640')] %}
 database-route-{{ file }}:
   file.managed:

@@ -4,9 +4,8 @@ include:
   - database_route.configuration
 
 database-route-service:
-  service.running:
+  daemon.running:
     - name: pgbouncer
-    - enable: True
     - require:
         - module: database-route-unit-loaded
         - file: database-route-pgbouncer.ini
@@ -17,7 +16,7 @@ database-route-upgraded:
     - name: pgbouncer
     - turn: app
     - require:
-        - service: database-route-service
+        - daemon: database-route-service
 
 {%- if 'balancer' not in pillar.host.roles %}
 

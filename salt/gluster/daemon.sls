@@ -37,9 +37,8 @@ gluster-settings:
         - pkg: gluster-packages
 
 gluster-daemon:
-  service.running:
+  daemon.running:
     - name: glusterd
-    - enable: True
     - require:
         - file: gluster-settings
         - gluster: gluster-brick

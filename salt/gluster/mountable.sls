@@ -30,8 +30,7 @@ files-units-loaded:
         - file: files-units
 
 files-mount-again:
-  service.running:
+  daemon.running:
     - name: gluster-mount-again.timer
-    - enable: True
     - require:
         - module: files-units-loaded

@@ -10,7 +10,7 @@ gluster-pool:
     - hosts: {{ storage.peers | json }}
     - wait: {{ storage.wait }}
     - require:
-        - service: gluster-daemon
+        - daemon: gluster-daemon
 
 gluster-volume:
   gluster.volume:
@@ -37,4 +37,4 @@ gluster-current:
     - wait: {{ storage.wait }}
     - turn: storage
     - require:
-        - service: gluster-daemon
+        - daemon: gluster-daemon

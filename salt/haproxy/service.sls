@@ -10,9 +10,8 @@ haproxy-unit-loaded:
         - file: haproxy-unit
 
 haproxy-service:
-  service.running:
+  daemon.running:
     - name: haproxy
-    - enable: True
     - require:
         - file: haproxy-default
         - module: haproxy-unit-loaded
@@ -23,7 +22,7 @@ haproxy-restarted:
     - files: [/etc/default/haproxy]
     - restart: True
     - require:
-        - service: haproxy-service
+        - daemon: haproxy-service
 
 haproxy-upgraded:
   daemon.upgraded:

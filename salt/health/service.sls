@@ -4,26 +4,24 @@ include:
 
 # systemd keeps the socket open while the agent restarts, so no check of a balancer fails meanwhile.
 health-socket:
-  service.running:
+  daemon.running:
     - name: salina-health.socket
-    - enable: True
     - require:
         - file: health-program
         - file: health-configuration
         - file: health-units
 
 health-service:
-  service.running:
+  daemon.running:
     - name: salina-health
-    - enable: True
     - require:
-        - service: health-socket
+        - daemon: health-socket
 
 health-upgraded:
   daemon.upgraded:
     - name: salina-health
     - require:
-        - service: health-service
+        - daemon: health-service
 
 health-current:
   daemon.current:

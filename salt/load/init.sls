@@ -23,19 +23,18 @@ load-unit:
     - mode: '0644'
 
 load-service:
-  service.running:
+  daemon.running:
     - name: salina-load
-    - enable: True
     - require:
         - file: load-program
         - file: load-unit
-        - service: haproxy-service
+        - daemon: haproxy-service
 
 load-upgraded:
   daemon.upgraded:
     - name: salina-load
     - require:
-        - service: load-service
+        - daemon: load-service
 
 load-current:
   daemon.current:

@@ -74,9 +74,8 @@ nginx-listening:
         - module: nginx-unit-loaded
 
 nginx-service:
-  service.running:
+  daemon.running:
     - name: nginx
-    - enable: True
     - require:
         - application: nginx-listening
         - module: nginx-unit-loaded
@@ -87,7 +86,7 @@ nginx-upgraded:
     - name: nginx
     - turn: app
     - require:
-        - service: nginx-service
+        - daemon: nginx-service
 
 # nginx gets the settings of its unit only when it starts.
 nginx-restarted:

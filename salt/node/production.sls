@@ -37,6 +37,6 @@ node-link-{{ directory }}:
         - checkout: application-production
         - file: node-directory-{{ directory }}
     - require_in:
-        - service: node-service
+        - daemon: node-service
 {% endfor %}
 {%- endfor %}

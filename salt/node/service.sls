@@ -28,9 +28,8 @@ node-unit:
         - node_environment: node-production
 
 node-service:
-  service.running:
+  daemon.running:
     - name: node
-    - enable: True
     - require:
         - file: node-unit
         - file: node-environment-file
@@ -42,7 +41,7 @@ node-upgraded:
     - name: node
     - turn: app
     - require:
-        - service: node-service
+        - daemon: node-service
         - application: node-reconfigured
 
 node-current:

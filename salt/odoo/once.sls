@@ -53,7 +53,7 @@ odoo-once-{{ loop.index }}:
     - require:
         - once: odoo-initialised
     - require_in:
-        - service: odoo-service
+        - daemon: odoo-service
 {% endfor %}
 # New entries of odoo.modules have no effect after the first installation. The apply says so.
 odoo-modules:

@@ -7,9 +7,8 @@ include:
   - odoo.once
 
 odoo-service:
-  service.running:
+  daemon.running:
     - name: odoo
-    - enable: True
     - require:
         - once: odoo-initialised
         - file: odoo-unit
@@ -20,7 +19,7 @@ odoo-upgraded:
     - name: odoo
     - turn: app
     - require:
-        - service: odoo-service
+        - daemon: odoo-service
         - application: odoo-reconfigured
 
 odoo-current:

@@ -38,9 +38,8 @@ patroni-turn:
         - quorum: patroni-quorum
 
 patroni-service:
-  service.running:
+  daemon.running:
     - name: patroni
-    - enable: True
     - require:
         - file: patroni-settings
         - patroni: patroni-turn
@@ -52,7 +51,7 @@ patroni-working:
     - files: [/opt/patroni/salina.json, /etc/systemd/system/patroni.service]
     - require:
         - daemon: patroni-current
-        - service: patroni-service
+        - daemon: patroni-service
 
 patroni-login:
   quorum_users.required:

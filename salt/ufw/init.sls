@@ -46,7 +46,7 @@ ufw-enabled:
 
 # The service loads the firewall at boot.
 ufw-service:
-  service.enabled:
+  daemon.at_boot:
     - name: ufw
     - require:
         - ufw: ufw-enabled
@@ -65,7 +65,7 @@ ufw-closed-unit:
     - mode: '0644'
 
 ufw-closed-at-boot:
-  service.enabled:
+  daemon.at_boot:
     - name: salina-closed
     - require:
         - file: ufw-closed-program

@@ -41,9 +41,8 @@ updates-times-loaded:
         - file: updates-times
 {% for timer in ['apt-daily', 'apt-daily-upgrade'] %}
 updates-{{ timer }}:
-  service.running:
+  daemon.running:
     - name: {{ timer }}.timer
-    - enable: True
     - unmask: True
     - require:
         - pkg: common-packages

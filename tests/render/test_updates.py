@@ -121,7 +121,7 @@ def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     found = states(minion)
     for timer in ("apt-daily", "apt-daily-upgrade"):
         state = found[f"updates-{timer}"]
-        assert (state["name"], state["enable"]) == (f"{timer}.timer", True)
+        assert (state["name"], state["fun"]) == (f"{timer}.timer", "running")
     assert "unattended-upgrades" in found["common-packages"]["pkgs"]
 
 

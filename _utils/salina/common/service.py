@@ -20,6 +20,10 @@ STATE = "ActiveState"
 RUNNING = ("active", "reloading")
 """The states of a service that runs (systemctl(1), is-active)."""
 PROPERTIES = (STARTED, CHANGED, RELOAD, STATE)
+AT_BOOT = "UnitFileState"
+"""Whether the unit is `enabled`."""
+STALE = "NeedDaemonReload"
+"""Whether the unit's file has changed since systemd read it."""
 
 
 def last_read(shown: str, reloads: bool) -> int:
@@ -32,11 +36,27 @@ def last_read(shown: str, reloads: bool) -> int:
     Returns:
         The moment; 0 if the service does not run.
     """
-    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    found = _properties(shown)
     if found.get(STATE) not in RUNNING:
         return 0
     counted = CHANGED if reloads and found.get(RELOAD) == "success" else STARTED
     return int(found.get(counted) or 0)
+
+
+def ready(shown: str, running: bool) -> bool:
+    """Return whether a unit starts at boot and, if that is wanted, runs now.
+
+    Args:
+        shown: the output of `systemctl show` for AT_BOOT, STALE and STATE.
+        running: whether it must run.
+    """
+    found = _properties(shown)
+    current = found.get(AT_BOOT) == "enabled" and found.get(STALE) == "no"
+    return current and (not running or found.get(STATE) in RUNNING)
+
+
+def _properties(shown: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
 
 def newer(files: Iterable[str], moment: int, now_monotonic: float, now: float) -> list[str]:

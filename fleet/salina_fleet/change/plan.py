@@ -189,7 +189,7 @@ def _change(tag: str, state: Mapping[str, Any]) -> Change:
             return Change(identifier, action, what, (), service, turn, once)
     if module == "file" or CONTENT & changes.keys():
         return Change(identifier, "file", f"file {printable(name)}", _file(changes), once=once)
-    kind = {"pkg": "package", "service": "service"}.get(module, "other")
+    kind = {"pkg": "package", "service": "service", "daemon": "service"}.get(module, "other")
     return Change(identifier, kind, comment, tuple(_differences(changes)), once=once)
 
 
