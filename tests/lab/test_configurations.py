@@ -27,6 +27,7 @@ UNITS = "/etc/systemd/system/"
 LOGROTATE = "/etc/logrotate.d/odoo"
 TMPFILES = "/etc/tmpfiles.d/salina-minion.conf"
 RULES = "/etc/ufw/before.rules"
+MANY = "/var/cache/salt/minion/extmods/utils/salina/firewall/many.py"
 SYSCTL = "/etc/sysctl.d/60-salina-ports.conf"
 
 
@@ -120,11 +121,12 @@ def ufw(rendered: Rendered) -> dict[str, Any]:
     pillar = rendered.pillar["ufw"]
     cards = fleets.interfaces(rendered.pillar)
     rules = salina_ufw.wanted(pillar["rules"], pillar["routes"], pillar["outgoing"], cards)
+    added = json.dumps([rule.addition[1:] for rule in rules])
     return {
         "empty": ["/run"],  # locks
         "commands": [
             ["sed", "--in-place", "s/ENABLED=yes/ENABLED=no/", "/etc/ufw/ufw.conf"],
-            *(rule.addition for rule in rules),
+            ["sh", "-c", f'printf %s "$1" | python3 -I {MANY} /usr/sbin/ufw', "sh", added],
             ["ufw", "--force", "enable"],
         ],
     }

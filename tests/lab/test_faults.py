@@ -225,16 +225,52 @@ def test_s11_the_primary_lost_and_back(scene: Scene, how: str, bound: float) -> 
     assert scene.sessions_survived()
 
 
-def etcd_leader() -> str:
-    """The host whose member leads the quorum."""
+def etcd() -> dict[str, dict[str, Any]]:
+    """The status of each member of the quorum."""
     files = ["--cacert", "ca.crt", "--cert", "etcd.crt", "--key", "etcd.key"]
+    found = {}
     for host in fleets.fleet().having("quorum"):
         url = f"https://{host.addresses['data']}:2379/v3/maintenance/status"
         command = ["env", "--chdir=/etc/salina/tls", "curl", "-s", *files, "-d", "{}", url]
-        status: dict[str, Any] = json.loads(run(host.id, *command))
+        found[host.id] = json.loads(run(host.id, *command))
+    return found
+
+
+def etcd_leader() -> str:
+    """The host whose member leads the quorum."""
+    for host, status in etcd().items():
         if status["leader"] == status["header"]["member_id"]:
-            return host.id
+            return host
     raise AssertionError("the quorum has no leader")
+
+
+def elections() -> int:
+    """How often the quorum has elected a leader, at least: each election begins a term."""
+    return max(int(status["raftTerm"]) for status in etcd().values())
+
+
+@pytest.mark.proof
+def test_s11_busy_disks_cost_no_election(scene: Scene) -> None:
+    """S11, S4: etcd shares its disks with the bricks, and waits for each write. Others that do the
+    same all the time cost neither the quorum its leader nor the database its primary.
+    """
+    first, before = leader(), elections()
+    write = "while :; do dd if=/dev/zero of=/var/tmp/busy bs=256k count=200 oflag=dsync; done"
+    busy = f"timeout 60 sh -c '{write} 2>/dev/null'; rm /var/tmp/busy"
+    waits = []
+    with ExitStack() as stack:
+        writing = [
+            stack.enter_context(subprocess.Popen([LAB, "exec", host, "--", "sh", "-c", busy]))
+            for host in STORAGE
+        ]
+        while None in [one.poll() for one in writing]:
+            waits.append(scene.goes_on(60))
+    scene.goes_on(60)
+    scene.ends("the disks of the quorum were busy")
+    print(f"each session and the writer went on within {max(waits):.1f} s")
+    assert (leader(), elections()) == (first, before)
+    assert not scene.traffic.failed()
+    assert not scene.writer.missing()
 
 
 @pytest.mark.proof

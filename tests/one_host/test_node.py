@@ -12,6 +12,7 @@ from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers
 from tests.lab.lab import run, shell
+from tests.lab.test_verify import ROWS, holds
 
 pytestmark = pytest.mark.lab
 
@@ -267,3 +268,9 @@ def test_x8_services_of_every_role_keep_their_ports() -> None:
             refused = lab.execute("all", "runuser", "-u", "nobody", "--", "python3", "-c", bind)
             assert "PermissionError" in refused.stderr, (daemon, number)
     wait.clear(lambda: "" if run("all", "curl", "-s", HEALTH) == "pass" else "no", 120, "the CRM")
+
+
+@pytest.mark.proof
+def test_every_row_about_security_holds_on_one_host() -> None:
+    """X1, X2, X3, X4, X5, X6, X7, X8, X9, X10, X11: With Node, and all roles on one host, too."""
+    assert holds() == ROWS

@@ -556,15 +556,13 @@ def test_a_file_written_after_the_start_is_newer(tmp_path: Path) -> None:
     assert service.newer(files, 0, 60, 1005) == []
 
 
-@pytest.mark.parametrize(
-    ("running", "answer", "expected"),
-    [(False, {}, []), (True, {"retcode": 0, "stdout": "ExecMainStartTimestampMonotonic=1"}, ["f"])],
-)
+@pytest.mark.parametrize(("state", "expected"), [("inactive", []), ("active", ["f"])])
 def test_a_service_that_does_not_run_is_not_outdated(
-    tmp_path: Path, running: bool, answer: dict[str, Any], expected: list[str]
+    tmp_path: Path, state: str, expected: list[str]
 ) -> None:
     (tmp_path / "f").touch()
-    salt = {"service.status": lambda _: running, "cmd.run_all": lambda *_, **__: answer}
+    shown = f"ActiveState={state}\nExecMainStartTimestampMonotonic=1\n"
+    salt = {"cmd.run_all": lambda *_, **__: {"retcode": 0, "stdout": shown}}
     module = load("_modules/daemon.py", salt=salt)
     found = module.outdated("patroni", [str(tmp_path / "f")])
     assert [Path(path).name for path in found] == expected
