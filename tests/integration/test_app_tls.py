@@ -20,12 +20,12 @@ from salina.common import https, wait
 from salina.common.https import Identity
 from salina.verify import evidence
 from salina.verify.evidence import Seen
-from tests import fleets, nginx
+from tests import fleets, nginx, ports
 from tests.authority import Authority
 from tests.backend import Application
+from tests.integration.test_haproxy_config import HAPROXY, certificate, fragment, pages
 from tests.loading import load, states
 from tests.render.minion import Minion
-from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment, free_port, pages
 
 pytestmark = pytest.mark.skipif(
     HAPROXY is None or nginx.program() is None, reason="no haproxy or nginx: see make integration"
@@ -73,7 +73,7 @@ def host(tmp_path: Path) -> Iterator[Any]:
             for one in (application, agent):
                 ends.callback(one.server_close)
                 ends.callback(one.shutdown)
-            definition, port, plain = pillar["app"]["definition"], free_port(), free_port()
+            definition, port, plain = pillar["app"]["definition"], ports.free(), ports.free()
             pillar["app"] |= {"address": "127.0.0.1", "port": port, "local_port": plain}
             pillar["app"] |= {"health_port": agent.server_port}
             pillar["app"]["balancers"] = [{"name": "lb1", "address": "127.0.0.1"}]
@@ -127,13 +127,13 @@ def balancer(tmp_path: Path) -> Iterator[Any]:
             behind.authority.issue("balancer", "lb1", use="client")
             for file in ("ca.crt", "balancer.crt", "balancer.key"):
                 shutil.copy(behind.authority.folder / file, home / file)
-            port = free_port()
+            port = ports.free()
             servers = {"crm": [{"name": "s1", "address": "127.0.0.1", "port": behind.port}]}
             quick = {"inter": "200ms", "fastinter": "200ms", "slowstart": "0s", "rise": 1}
             text = fragment(
                 servers=servers,
                 address="127.0.0.1",
-                http=free_port(),
+                http=ports.free(),
                 https=port,
                 settings={**fleets.pillar("lb1")["balancer"]["settings"], **quick},
             )
@@ -282,14 +282,14 @@ def test_x7_what_the_balancer_asks_itself(host: Any) -> None:
     assert app_hosts.status("s1", *where) == 200
     with pytest.raises(OSError, match="s2"):
         app_hosts.status("s2", *where)
-    dead = free_port()
+    dead = ports.free()
     servers = [
         {"name": "s1", "address": "127.0.0.1", "port": behind.port},
         {"name": "s2", "address": "127.0.0.1", "port": dead},
     ]
     late = app_hosts.without_tls
     assert late(servers, caller, "health.invalid", behind.plain) == ["s2"]
-    assert late(servers, caller, "health.invalid", free_port()) == []
+    assert late(servers, caller, "health.invalid", ports.free()) == []
     stranger = own.issue("stranger", "bbdd1", use="client")
     assert late(servers[:1], stranger, "health.invalid", behind.plain) == ["s1"]
 
@@ -388,7 +388,7 @@ def test_x7_the_balancers_module_asks_with_its_own_certificate(
     behind.application.status = 500
     assert module.reach("s1", *asked) == "status 500"
     assert module.without_tls() == []
-    pillar["balancer"]["applications"][0]["servers"] = [server | {"port": free_port()}]
+    pillar["balancer"]["applications"][0]["servers"] = [server | {"port": ports.free()}]
     pillar["balancer"]["older_port"] = behind.plain
     module = load("_modules/balancer.py", salt={}, pillar=pillar)
     assert module.without_tls() == ["s1"]
@@ -403,7 +403,7 @@ def test_x7_what_the_hosts_show(host: Any, balancer: Any, monkeypatch: pytest.Mo
     before: Balancer = balancer(behind)
     monkeypatch.setattr(evidence, "TLS", str(behind.authority.folder))
     asked = {"address": "127.0.0.1", "port": behind.port, "name": "s1"}
-    first, second = evidence.encrypted(**asked, plain=free_port())
+    first, second = evidence.encrypted(**asked, plain=ports.free())
     assert first == Seen(f"port {behind.port} without a certificate", True, "HTTP 400")
     assert (second.good, second.seen) == (True, "closed")
     _, second = evidence.encrypted(**asked, plain=behind.plain)

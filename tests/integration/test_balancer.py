@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 import subprocess
 import threading
@@ -23,9 +22,9 @@ from _modules import balancer as module
 from salina.application import agent
 from salina.balancer import haproxy, load
 from salina.common import wait
-from tests import fleets
+from tests import fleets, ports
 from tests.authority import serve_tls
-from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment, pages
+from tests.integration.test_haproxy_config import HAPROXY, certificate, fragment, pages
 
 SERVERS = ("s1", "s2", "s3")
 SHOPS = ("w1", "w2")
@@ -129,15 +128,6 @@ class Balancer:
         assert wait.until(settled, 10, 0.05), module.servers()
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens at."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
 def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
     """Run HAProxy with the fragment, and servers, until the test is over.
 
@@ -145,7 +135,7 @@ def start(home: Path, tls: bool, *shops: str) -> Iterator[Balancer]:
     """
     certificate(home)
     pages(home)
-    plain, secure = free_ports(2)
+    plain, secure = ports.free(), ports.free()
     applications = {name: Application(name, home) for name in (*SERVERS, *shops)}
     known = {
         name: {"name": name, "address": "127.0.0.1", "port": application.server_port}
@@ -393,7 +383,7 @@ def test_s10_without_tls_too(plain: Balancer) -> None:
 
 def test_s10_what_is_wrong_is_told(balancer: Balancer) -> None:
     """S10, K5: The probe reports a refused connection, and an answer of another server."""
-    [free] = free_ports(1)
+    free = ports.free()
     assert "refused" in module.answer("s1", f"https://127.0.0.1:{free}/", "crm.example")
     nowhere = f"https://127.0.0.1:{balancer.https}/502"
     assert module.answer("s2", nowhere, "crm.example") == "s1 answered instead"  # in its place

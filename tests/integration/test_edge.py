@@ -23,9 +23,9 @@ from salina.common import wait
 from salina_fleet import edge
 from salina_fleet.model import settings
 from salina_fleet.roles.balancer import BalancerSettings
-from tests import fleets
+from tests import fleets, ports
 from tests.backend import Application, Headers
-from tests.unit.test_haproxy_config import HAPROXY, certificate, fragment, free_port, pages
+from tests.integration.test_haproxy_config import HAPROXY, certificate, fragment, pages
 
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
 BOTH = pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
@@ -134,7 +134,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             pillar = fleets.pillar("lb1", fleet)["balancer"]
             names = [one["name"] for one in pillar["applications"]]
             applications = {name: Application(home) for name in names}
-            log, plain, secure = Log(), free_port(), free_port()
+            log, plain, secure = Log(), ports.free(), ports.free()
             servers = {
                 name: [{"name": f"{name}1", "address": "127.0.0.1", "port": one.server_port}]
                 for name, one in applications.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,8 @@ import pytest
 
 from salina.ssh import sshd
 from salina.ssh.sshd import Account
-from tests import sshd as real
-from tests.fleets import REPOSITORY
 from tests.loading import load
 
-SETTINGS = REPOSITORY / "salt/ssh/files/sshd.conf"
-CHECK = REPOSITORY / "salt/ssh/files/sshd-check"
-DEBIAN = """\
-Include {include}/*.conf
-KbdInteractiveAuthentication no
-UsePAM yes
-X11Forwarding yes
-AcceptEnv LANG LC_*
-PasswordAuthentication yes
-PermitRootLogin yes
-Ciphers +aes128-cbc
-"""
-"""Debian's own configuration, with what an operator may have added."""
 BEFORE: dict[str, list[str]] = {
     "port": ["22"],
     "permitrootlogin": ["without-password"],
@@ -40,8 +24,6 @@ BEFORE: dict[str, list[str]] = {
 ROOT = Account("root", ("root",), key=True, password=True)
 ADMIN = Account("admin", ("admin", "sudo"), key=True, password=False)
 CLERK = Account("clerk", ("clerk",), key=False, password=True)
-
-needs_sshd = pytest.mark.skipif(real.program() is None, reason="no sshd, or no root: tests/sshd.py")
 
 
 @pytest.mark.parametrize(
@@ -179,69 +161,3 @@ def test_x9_settings_that_are_not_in_force_are_reported(host: Host) -> None:
     assert second.startswith("next: begin /etc/ssh/sshd_config with the line `Include")
     host.shown = "permitrootlogin no\nport 22\nport 2222\nciphers aes256-gcm@openssh.com"
     assert host.state("in_force", 2222)["result"] is True
-
-
-# With a real sshd
-
-
-@pytest.fixture
-def configuration(tmp_path: Path) -> Path:
-    """Debian's configuration of a host, with a host key, and without Salina's file."""
-    (tmp_path / "sshd_config.d").mkdir()
-    key = tmp_path / "host_key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    text = DEBIAN.format(include=tmp_path / "sshd_config.d")
-    (tmp_path / "sshd_config").write_text(f"{text}HostKey {key}\n")
-    return tmp_path / "sshd_config"
-
-
-def effective(configuration: Path) -> dict[str, list[str]]:
-    """Return the settings in force, by a real sshd."""
-    program = real.program()
-    assert program
-    done = real.run(program, "-T", "-f", configuration)
-    assert done.returncode == 0, done.stderr
-    return sshd.settings(done.stdout)
-
-
-@needs_sshd
-def test_x9_a_real_sshd_heeds_the_settings(configuration: Path) -> None:
-    """X9: Before the operator's own, which keep their effect for everything else."""
-    wanted = SETTINGS.read_text()
-    assert len(sshd.unheeded(wanted, effective(configuration))) >= 4
-    (configuration.parent / "sshd_config.d/00-salina.conf").write_text(wanted)
-    (configuration.parent / "sshd_config.d/50-cloud-init.conf").write_text(
-        "PasswordAuthentication yes\n"
-    )
-    found = effective(configuration)
-    assert sshd.unheeded(wanted, found) == []
-    assert found["permitrootlogin"] == found["passwordauthentication"] == ["no"]
-    assert found["kbdinteractiveauthentication"] == found["permitemptypasswords"] == ["no"]
-    assert found["x11forwarding"] == ["yes"]  # the operator's own
-    offered = ",".join(found[key][0] for key in ("ciphers", "macs", "kexalgorithms"))
-    for old in ("cbc", "sha1", "diffie", "umac", "-ctr"):
-        assert old not in offered
-    for current in ("curve25519-sha256", "chacha20-poly1305@", "aes256-gcm@", "sha2-512-etm@"):
-        assert current in offered
-
-
-@needs_sshd
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, ""),
-        ("PermitRootLogin perhaps\n", "unsupported option"),
-        ("AuthenticationMethods password\nPasswordAuthentication no\n", "Authentication"),
-    ],
-)
-def test_x9_a_bad_file_does_not_land(
-    configuration: Path, tmp_path: Path, text: str | None, said: str
-) -> None:
-    """X9, K5: The check reads the whole configuration, with the new file first."""
-    file = tmp_path / "new"
-    file.write_text(SETTINGS.read_text() if text is None else text)
-    script = CHECK.read_text().replace("/etc/ssh/sshd_config", str(configuration))
-    (tmp_path / "check").write_text(script.replace("/usr/sbin/sshd", str(real.program())))
-    done = real.run("sh", tmp_path / "check", file)
-    assert (done.returncode == 0) == (text is None), done.stderr
-    assert said in done.stderr

@@ -13,12 +13,9 @@ import pytest
 
 from salina.common import wait
 from salina_fleet import edge
-from tests import fleets, nginx
+from tests import fleets, nginx, ports
 from tests.backend import Application
 from tests.render.minion import Minion
-from tests.unit.test_haproxy_config import free_port
-
-needs_nginx = pytest.mark.skipif(nginx.program() is None, reason="no nginx: see tests/nginx.py")
 
 ODOO = ("/web/database/manager", "/web/database", "/xmlrpc/2/common", "/xmlrpc", "/jsonrpc")
 TRICKS = (
@@ -41,11 +38,11 @@ def reverse_proxy(tmp_path: Path) -> Iterator[Any]:
         def run(application: str = "odoo-14.0", rpc: bool = False) -> tuple[int, Application]:
             pillar = fleets.pillar("s1", application=application)
             pillar["app"]["closed"] = edge.closed(pillar["app"]["definition"], rpc)
-            behind, port = Application(), free_port()
+            behind, port = Application(), ports.free()
             ends.callback(behind.server_close)
             ends.callback(behind.shutdown)
             definition = pillar["app"]["definition"]
-            pillar["app"] |= {"address": "127.0.0.1", "port": free_port(), "local_port": port}
+            pillar["app"] |= {"address": "127.0.0.1", "port": ports.free(), "local_port": port}
             pillar["app"]["balancers"] = [{"name": "lb1", "address": "127.0.0.1"}]
             definition |= {"port": behind.server_port}
             if definition["live"]:
@@ -66,7 +63,6 @@ def status(port: int, path: str, **headers: str) -> int:
         return int(connection.makefile("rb").readline().split()[1])
 
 
-@needs_nginx
 def test_x5_odoo_is_closed_to_programs_and_its_database_manager_to_all(
     reverse_proxy: Any, tmp_path: Path
 ) -> None:
@@ -87,21 +83,18 @@ def test_x5_odoo_is_closed_to_programs_and_its_database_manager_to_all(
     assert {path: status(port, path) for path in OPEN} == dict.fromkeys(OPEN, 200)
 
 
-@needs_nginx
 def test_x5_a_setting_opens_rpc_and_nothing_else(reverse_proxy: Any) -> None:
     """X5: With `rpc: true` programs reach Odoo, and the database manager stays closed."""
     port, _ = reverse_proxy(rpc=True)
     assert [status(port, path) for path in ODOO] == [403, 403, 200, 200, 200]
 
 
-@needs_nginx
 def test_x5_a_node_application_has_nothing_closed(reverse_proxy: Any) -> None:
     """X5: A definition without closed paths closes none."""
     port, _ = reverse_proxy("sample-crm", rpc=False)
     assert status(port, "/jsonrpc") == status(port, "/") == 200
 
 
-@needs_nginx
 def test_x5_nginx_ignores_headers_with_underscores(reverse_proxy: Any) -> None:
     """X5: X_Openerp_Session_Id would be the same header to Odoo; nginx does not pass it on."""
     port, odoo = reverse_proxy()

@@ -22,10 +22,9 @@ import pytest
 
 from salina.common import wait
 from salina_fleet.roles import app
-from tests import authority, fleets, haproxy
+from tests import authority, fleets, haproxy, ports
 
 HAPROXY = haproxy.program()
-needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
 
 
 def fragment(
@@ -64,6 +63,7 @@ def url(domain: str, balancer: Mapping[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of fragments with the global one in it, and beside it what they name."""
+    assert HAPROXY, "no haproxy yet: run `make hosts`"
     home = tmp_path_factory.mktemp("haproxy")
     certificate(home)
     pages(home)
@@ -110,7 +110,6 @@ def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HAPROXY, "-c", "-f", conf_d], capture_output=True, text=True)
 
 
-@needs_haproxy
 @pytest.mark.parametrize("changed", [{}, {"tls": False}, {"https": 8443, "http": 8080}])
 def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
     result = judge(conf_d, fragment(**changed))
@@ -119,7 +118,6 @@ def test_haproxy_takes_it(conf_d: Path, changed: dict[str, Any]) -> None:
     assert result.stderr.count("[WARNING]") == 1 and "servers-state" in result.stderr, result.stderr
 
 
-@needs_haproxy
 def test_haproxy_takes_ipv6_addresses(conf_d: Path) -> None:
     servers = {"crm": [{"name": "s1", "address": "fd00:3::11", "port": 443}]}
     result = judge(conf_d, fragment(address="2001:db8::2", servers=servers))
@@ -147,7 +145,6 @@ def test_plain_http_as_in_the_assignment() -> None:
     assert "redirect code" not in text and "Strict-Transport" not in text
 
 
-@needs_haproxy
 @pytest.mark.parametrize("changed", [{}, {"tls": False}])
 def test_haproxy_takes_two_applications(conf_d: Path, changed: dict[str, Any]) -> None:
     result = judge(conf_d, fragment("two-applications", **changed))
@@ -209,16 +206,10 @@ class Answer(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def free_port() -> int:
-    """Return a port of loopback on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture
 def running(conf_d: Path) -> Iterator[tuple[int, int]]:
     """HAProxy with the balancer's fragments before one app host: its ports for HTTP and HTTPS."""
-    http, https = free_port(), free_port()
+    http, https = ports.free(), ports.free()
     host = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     authority.serve_tls(host, conf_d.parent)
     threading.Thread(target=host.serve_forever, args=(0.02,), daemon=True).start()
@@ -245,7 +236,6 @@ LONG = f"/web?{'q' * 9000}"
 COOKIES = {"Cookie": "; ".join(f"c{n}={'v' * 2990}" for n in range(4))}
 
 
-@needs_haproxy
 def test_a_long_address_and_large_cookies_pass(running: tuple[int, int]) -> None:
     """S1, O5: 9 kB of address and 12 kB of cookies arrive, over HTTPS and after the redirect."""
     http, https = running
