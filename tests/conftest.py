@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tests.timing import Timing  # noqa: E402
 
-settings.register_profile("salina", deadline=None)  # a busy machine must not fail a test
+# A busy machine must not fail a test.
+settings.register_profile("salina", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("salina")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
@@ -14,6 +15,7 @@ COPIED = ("fleet", "_utils", "_modules", "_states", "_runners", "_pillar", "salt
 ROLE = REPOSITORY / "docs/guides/add-a-role.md"
 
 
+@cache
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Return (path, content) of each block of a page that stands below "`PATH`:"."""
     text = page.read_text()

@@ -99,14 +99,11 @@ def _markdown(file: Path) -> Iterator[Text]:
 def _python(file: Path) -> Iterator[Text]:
     source = file.read_text(encoding="utf-8")
     docstrings = set()
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Expr(value=ast.Constant(value=str() as text) as constant):
-                docstrings.add(constant)
+                docstrings.add(constant)  # ast.walk finds the constant itself later
                 yield Text(name(file), node.lineno, "docstring", text)
-    for node in ast.walk(tree):
-        match node:
             case ast.Constant(value=str() as text) if node not in docstrings and " " in text:
                 yield Text(name(file), node.lineno, "message", text)
     block: list[tuple[int, int, str]] = []

@@ -8,6 +8,7 @@ tests, with the settings that fill in every key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -171,13 +172,12 @@ def markdown() -> str:
     ]
     keys = found().keys
 
+    place = {path: number for number, path in enumerate(keys)}
+
     def position(path: str) -> list[int]:
         """Return the places of the keys around a key, so that it stands with its neighbours."""
-        return [
-            place
-            for place, one in enumerate(keys)
-            if path == one or path.startswith((f"{one}.", f"{one}[]"))
-        ]
+        ends = [found.start() for found in re.finditer(r"\.|\[\]", path)] + [len(path)]
+        return sorted(place[path[:end]] for end in ends if path[:end] in place)
 
     for section in found().having:
         lines += ["", f"## {section}", "", f"{KEYS[section]} It goes to {receivers(section)}."]

@@ -38,16 +38,23 @@ def groups(root: Path) -> dict[str, dict[str, Any]]:
     return content
 
 
+@cache
 def rows(root: Path) -> dict[str, str]:
     """Return every row: its id -> its sentence."""
     return {key: text for group in groups(root).values() for key, text in group["rows"].items()}
 
 
-def tests(root: Path) -> Iterator[Test]:
-    """Find every test of the repository, in the order of the files and their lines."""
+@cache
+def tests(root: Path) -> tuple[Test, ...]:
+    """Return every test of the repository, in the order of the files and their lines."""
+    return tuple(found(root))
+
+
+def found(root: Path) -> Iterator[Test]:
+    """Find them."""
     for file in sorted((root / "tests").rglob("test_*.py")):
         parsed = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(parsed):
+        for node in parsed.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 docstring = ast.get_docstring(node) or ""
                 where = str(file.relative_to(root))

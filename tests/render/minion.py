@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
 import sys
 import tempfile
 from collections import ChainMap
@@ -39,11 +41,13 @@ salt._logging.shutdown_temp_handler()
 logging.getLogger("salt").setLevel(logging.WARNING)
 caches.use()
 
-# The Python and the files of `salt`, which all minions have received from the master.
-RECEIVED = tempfile.TemporaryDirectory(prefix="salina-received-")
-EXTENSIONS, FILES = Path(RECEIVED.name, "extmods"), Path(RECEIVED.name, "files")
-EXTENSIONS.mkdir()
-FILES.mkdir()
+# All minions have received the same from the master, so they share what Salt keeps of it.
+RECEIVED = Path(tempfile.mkdtemp(prefix="salina-received-"))
+atexit.register(shutil.rmtree, RECEIVED)
+EXTENSIONS = RECEIVED / "extmods"
+SHARED = ("files", "file_lists", "roots")
+for _name in ("extmods", *SHARED):
+    (RECEIVED / _name).mkdir()
 for _kind in ("modules", "states", "utils"):
     (EXTENSIONS / _kind).symlink_to(REPOSITORY / f"_{_kind}")
 
@@ -67,7 +71,8 @@ class Minion:
         }
         # The Python is in place already: without the record common.python would fetch it.
         (scratch / "cache").mkdir(parents=True)
-        (scratch / "cache" / "files").symlink_to(FILES)
+        for name in SHARED:
+            (scratch / "cache" / name).symlink_to(RECEIVED / name)
         (scratch / "cache" / "salina-tree").write_text(pillar["host"]["tree"])
         self.highstate = self.fresh()
 

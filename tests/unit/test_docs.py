@@ -119,6 +119,7 @@ def shown(page: str, path: str) -> bool:
     )
 
 
+@cache
 def exists(path: str) -> bool:
     """Tell whether a path exists; a placeholder or a star stands for any name."""
     if path in MADE | FOREIGN or TAG.match(path) or (REPOSITORY / path).exists():
@@ -128,6 +129,7 @@ def exists(path: str) -> bool:
     return any(REPOSITORY.glob(PLACEHOLDER.sub("*", path).rstrip("/")))
 
 
+@cache
 def anchors(file: Path) -> set[str]:
     """Return the anchors of a Markdown file's headings, as GitHub names them."""
     found: set[str] = set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import cache
 
 from salina_fleet.schema.rules import Unfit
 
@@ -62,6 +63,7 @@ def rule(text: str) -> str:
     return text
 
 
+@cache
 def start(text: str) -> IPAddress:
     """Return the address that a pool's rule counts from: 10.1.3.10 for 10.1.3.(10+n)."""
     match = ADDRESS_RULE.fullmatch(text)

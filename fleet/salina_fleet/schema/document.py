@@ -112,13 +112,11 @@ def loads(raw: bytes | str, source: str) -> Any:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
     except UnicodeDecodeError as error:
         raise DataError(source, ["the file is not text in UTF-8; save it as UTF-8"]) from error
-    faults: list[str] = []
     try:
-        faults = _forbidden(text)
-        if faults:
-            raise DataError(source, faults)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = None if node is None else _value(node, "", faults)
+        try:
+            data, faults = _data(text, yaml.CSafeLoader)
+        except (yaml.YAMLError, ValueError, OverflowError):  # the slow parser explains more
+            data, faults = _data(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise DataError(source, [f"{_line(error.problem_mark)}{_problem(error)}"]) from error
     except yaml.YAMLError as error:
@@ -128,6 +126,13 @@ def loads(raw: bytes | str, source: str) -> Any:
     if faults:
         raise DataError(source, faults, data)
     return data
+
+
+def _data(text: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> tuple[Any, list[str]]:
+    """Return the data in a text, and its faults; None for data that has forbidden parts."""
+    faults = _forbidden(text, loader)
+    node = None if faults else yaml.compose(text, Loader=loader)
+    return None if node is None else _value(node, "", faults), faults
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
@@ -147,11 +152,11 @@ def _line(mark: Any) -> str:
     return f"line {mark.line + 1}: " if mark is not None else ""
 
 
-def _forbidden(text: str) -> list[str]:
+def _forbidden(text: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> list[str]:
     """Faults for depth, tags, anchors, aliases, further documents (gone after composing)."""
     faults: list[str] = []
     documents = depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         line = _line(event.start_mark)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
