@@ -149,13 +149,18 @@ def up(*options: str) -> None:
 
 
 def troubles() -> str:
-    """The units that wait or failed on each host, with the last lines of their journals."""
+    """The units that wait or failed on each host, with the last lines of their journals, and those
+    of each application's log.
+    """
     script = """
         waiting=$(systemctl list-jobs --no-legend | awk '{print $2}')
         failed=$(systemctl --failed --no-legend --plain | awk '{print $1}')
         for unit in $waiting $failed; do
             echo "$unit is $(systemctl is-active "$unit"):"
             journalctl --no-pager --lines 10 --unit "$unit"
+        done
+        for log in /var/log/odoo/*.log /var/log/node/*.log; do
+            [ ! -e "$log" ] || tail --lines 60 "$log"
         done
     """
     said = {
