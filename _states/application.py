@@ -78,11 +78,12 @@ def reconfigured(
 
 
 @state.fails_plainly
-def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
+def healthy(name: str, log: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
     """Wait until the application answers.
 
     Args:
         name: its health URL on this host.
+        log: the path of its log, for whoever asks why it does not answer.
         wait: seconds to wait at most.
         cookie: NAME=VALUE, for an application that creates a session for each visitor without one.
 
@@ -95,7 +96,8 @@ def healthy(name: str, wait: int, cookie: str | None = None) -> dict[str, Any]:
 
     def obstacle() -> str:
         __salt__["turn.renew"]()
-        return str(__salt__["application.health"](name, cookie))
+        found = __salt__["application.health"](name, cookie)
+        return f"{found} (see {log})" if found else ""
 
     return _wait(name, obstacle, wait, name)
 

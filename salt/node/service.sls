@@ -61,6 +61,7 @@ node-current:
 node-healthy:
   application.healthy:
     - name: http://127.0.0.1:{{ definition.port }}{{ definition.health.path }}
+    - log: /var/log/node/node.log
     - cookie: {{ definition.health.cookie | json }}
     - wait: 120
     - require:

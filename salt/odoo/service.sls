@@ -40,6 +40,7 @@ odoo-current:
 odoo-healthy:
   application.healthy:
     - name: http://127.0.0.1:{{ definition.port }}{{ definition.health.path }}
+    - log: /var/log/odoo/odoo.log
     - cookie: {{ definition.health.cookie | json }}
     - wait: 120
     - require:

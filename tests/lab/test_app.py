@@ -445,8 +445,7 @@ def test_o3_restarted_after_a_failure() -> None:
     """O3: systemd starts the service again after its process died."""
     before = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     run("s2", "systemctl", "kill", "--signal=KILL", "odoo")
-    assert salt(
-        "s2", "state.single", "application.healthy", "http://127.0.0.1:8069/web/health", "wait=60"
-    )
+    health = ["http://127.0.0.1:8069/web/health", "log=/var/log/odoo/odoo.log", "wait=60"]
+    assert salt("s2", "state.single", "application.healthy", *health)
     after = run("s2", "systemctl", "show", "odoo", "--property=MainPID", "--value").strip()
     assert after not in ("", "0", before)

@@ -22,7 +22,7 @@ BRICKS = [f"{host}:/nas" for host in HOSTS]
 #: Every state, and arguments for it.
 CALLS: dict[str, tuple[Any, ...]] = {
     "application.database_answers": ("crm", 0),
-    "application.healthy": ("http://127.0.0.1:8069/web/health", 0),
+    "application.healthy": ("http://127.0.0.1:8069/web/health", "/log", 0),
     "application.listening": ("nginx", "10.1.3.11", 80),
     "application.open_to_older": ("/c", "/dev/null", "10.1.3.11", 80, ["lb1"]),
     "application.reconfigured": ("odoo", [], [], "/opt/odoo/production", "14.0", "/", "app"),
