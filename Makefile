@@ -49,7 +49,7 @@ integration: deployed
 	@.venv/bin/pytest tests/integration
 
 fleet: deployed
-	@.venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)
+	@CONVERGED=yes .venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)
 
 hosts: venv
 	@bin/lab up --no-deploy

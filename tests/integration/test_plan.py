@@ -349,17 +349,10 @@ def apply(installation: Installation) -> dict[str, States]:
 
 NAMES = list(CASES)
 ROUNDS = [NAMES[at : at + 3] for at in range(0, len(NAMES), 3)]
-SOME = 1
-"""Rounds of `make test`. All of them take minutes."""
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param(names, marks=pytest.mark.proof if at >= SOME else (), id="; ".join(names))
-        for at, names in enumerate(ROUNDS)
-    ],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("names", ROUNDS, ids="; ".join)
 def test_the_apply_does_what_the_plan_says(
     installation: Installation, hosts: dict[str, Host], names: list[str]
 ) -> None:
@@ -415,6 +408,7 @@ def test_an_operator_reads_the_plan(installation: Installation, hosts: dict[str,
     assert planned(installation)[0] == {name: set() for name in MINIONS}
 
 
+@pytest.mark.proof
 def test_a_plan_without_a_host_is_incomplete(
     installation: Installation, hosts: dict[str, Host]
 ) -> None:

@@ -33,6 +33,7 @@ APPLIED = " ".join(["state.highstate", *tiers.STORAGE, *tiers.DATABASES, "s4", "
 CHANGES: dict[int, list[str]] = {
     5: ["change.create", APPLIED],
     2: ["change.retire", "state.highstate lb1", "change.destroy"],
+    3: [],
 }
 """Each count with the steps at whose beginning the change is killed."""
 PAGES = 11
@@ -156,15 +157,14 @@ def initial() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{2: ["change.retire"]}, pytest.param(CHANGES, marks=pytest.mark.proof)],
+    [{2: ["change.retire"], 3: []}, pytest.param(CHANGES, marks=pytest.mark.proof)],
     ids=["killed once", "killed at each step"],
 )
 def test_s10_out_and_in_under_traffic(changes: dict[int, list[str]]) -> None:
     """S10, S2, S12, K2: Hosts join and leave while no request fails and nobody is logged out.
 
     The changes are killed at some steps and repeated. Each new host gets its share, and each
-    leaving host leaves nothing behind; long polls begin again elsewhere. The master makes the last
-    change by itself, and then leaves the pool alone.
+    leaving host leaves nothing behind; long polls begin again elsewhere.
     """
     with Events() as events, Traffic() as traffic, Pages(PAGES) as pages:
         events.listening()
@@ -189,6 +189,18 @@ def test_s10_out_and_in_under_traffic(changes: dict[int, list[str]]) -> None:
             wait.clear(unasked, 30, "every host to have requests")
             wait.clear(unpolled, 2 * POLL, "every page to be connected again")
             assert not traffic.failed() + pages.failed()
+        wait_for([traffic], 30)
+    assert not traffic.failed() + pages.failed()
+
+
+@pytest.mark.proof
+def test_s10_the_master_follows_the_load_under_traffic() -> None:
+    """S10, S12: The master adds a host by itself when many pages are open, and then leaves the pool
+    alone.
+    """
+    scaled(count=2)
+    with Traffic() as traffic, Pages(PAGES) as pages:
+        wait_for([traffic], 30)
         with autoscale.switched_on(**RULE):
             autoscale.follows(3, 300)
             autoscale.stays(3, RULE["time"] + RULE["cooling"])

@@ -24,7 +24,7 @@ from tests.lab.lab import shell, up
 from tests.lab.test_database import log_in
 from tests.lab.traffic import SAMPLE, Background, Traffic, wait_for
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
 TOPOLOGY = "two-applications"
 HOSTS = {
