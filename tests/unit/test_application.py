@@ -189,7 +189,8 @@ def healthy(test: bool, obstacle: str) -> dict[str, Any]:
     looks = iter([obstacle])
     salt = {"application_health": lambda url, cookie: next(looks), "turn_renew": lambda: None}
     found = states("application", test, **salt)
-    ret: dict[str, Any] = found.healthy("http://127.0.0.1:8069/", wait=60 if test else 0)
+    wait = 60 if test else 0
+    ret: dict[str, Any] = found.healthy("http://127.0.0.1:8069/", "/var/log/crm.log", wait)
     return ret
 
 
@@ -200,19 +201,23 @@ def test_what_is_there_is_not_waited_for(wait: Wait, test: bool) -> None:
     assert (ret["result"], ret["changes"]) == (True, {})
 
 
-WAITS = [(answers, "the database crm"), (healthy, "http://127.0.0.1:8069/")]
+WAITS = [
+    (answers, "the database crm", ""),
+    (healthy, "http://127.0.0.1:8069/", " (see /var/log/crm.log)"),
+]
 
 
-@pytest.mark.parametrize(("wait", "what"), WAITS)
-def test_waiting_is_predicted_by_one_look(wait: Wait, what: str) -> None:
+@pytest.mark.parametrize(("wait", "what", "log"), WAITS)
+def test_waiting_is_predicted_by_one_look(wait: Wait, what: str, log: str) -> None:
     """K3: A prediction looks once and does not wait."""
     ret = wait(True, "status 500")
-    assert (ret["result"], ret["comment"]) == (None, f"it would wait for {what}: status 500")
+    assert (ret["result"], ret["comment"]) == (None, f"it would wait for {what}: status 500{log}")
 
 
-@pytest.mark.parametrize(("wait", "what"), WAITS)
-def test_waits_with_a_bound(wait: Wait, what: str) -> None:
-    assert failure(wait(False, "read-only")) == f"waited 0 s for {what}: read-only"
+@pytest.mark.parametrize(("wait", "what", "log"), WAITS)
+def test_waits_with_a_bound(wait: Wait, what: str, log: str) -> None:
+    """K5: The failure names what it waited for, and the log that may tell more."""
+    assert failure(wait(False, "read-only")) == f"waited 0 s for {what}: read-only{log}"
 
 
 class Nginx:
