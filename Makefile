@@ -38,15 +38,15 @@ test: check integration fleet ## run all tests, including those that need Salt o
 proof: check hosts ## run the failure tests (hosts killed, frozen, unplugged) in the variants that take too long for `make test`; needs root
 	@.venv/bin/pytest -m proof
 
-# Deploying takes both cores, and who compares how fast hosts answer needs a quiet machine;
-# afterwards the lab often waits, and integration has its turn.
-alone := tests/lab/test_fleet.py tests/lab/test_balance.py
+# Deploying takes both cores. Who compares how fast hosts answer, or has servers judged by health checks
+# of a second, needs a quiet machine. Afterwards the lab often waits, and the rest of integration has its turn.
+timely := app_tls balancer challenges closed_paths edge haproxy_config
+alone := tests/lab/test_fleet.py tests/lab/test_balance.py $(timely:%=tests/integration/test_%.py)
 deployed: check hosts
 	@.venv/bin/pytest $(alone)
 
-# They ask a real HAProxy, nginx and sshd, too: on a new machine the mirror has these by now.
 integration: deployed
-	@.venv/bin/pytest tests/integration
+	@.venv/bin/pytest tests/integration $(alone:%=--deselect %)
 
 fleet: deployed
 	@CONVERGED=yes .venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)

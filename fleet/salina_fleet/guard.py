@@ -15,7 +15,7 @@ from salt.utils.network import ip_bracket
 
 from salina_fleet.errors import RunnerError
 
-ANSWER_SECONDS = 20
+ANSWER_SECONDS = 60
 CHECK = {"enc": "none", "version": 3, "id": "", "load": {}}
 """A request of nobody for nothing. The guard answers False; Salt itself answers anything else."""
 

@@ -274,6 +274,7 @@ def test_s10_a_forged_event_does_nothing(pool: Installation, event_listener: Eve
     assert exclusive.holder(pool.state / "lock") == {}
 
 
+@pytest.mark.proof
 def test_s10_a_host_that_was_down_catches_up(pool: Installation) -> None:
     """S10: Its start event is enough. A failure is told, and not repeated without end."""
     behind = pool.state / "behind.json"
@@ -294,6 +295,7 @@ def test_s10_a_host_that_was_down_catches_up(pool: Installation) -> None:
     assert came(pool) == ["s1", "s1", "s4"]
 
 
+@pytest.mark.proof
 def test_s10_a_joining_that_fails_is_told_and_waits(pool: Installation) -> None:
     """S10, K5: The log, fleet.status and join.plan report it, and the master does not repeat it
     without end.
@@ -317,6 +319,7 @@ def test_s10_a_joining_that_fails_is_told_and_waits(pool: Installation) -> None:
     assert not file.exists()
 
 
+@pytest.mark.proof
 def test_s10_what_was_interrupted_is_finished(pool: Installation) -> None:
     """S10, K2: The master finishes an interrupted join at once, an operator's change after a quiet
     time, and takes up no leaving host.
@@ -342,6 +345,7 @@ def test_s10_what_was_interrupted_is_finished(pool: Installation) -> None:
     assert settled(pool, "s4")
 
 
+@pytest.mark.proof
 def test_s10_a_lost_event_is_caught_up(pool: Installation) -> None:
     """S10, K2: A master that was down catches up with its schedule alone."""
     pool.master.terminate()

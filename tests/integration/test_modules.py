@@ -81,7 +81,7 @@ def test_no_change(apply: Any) -> None:
     assert not any(state["changes"] for state in states.values())
 
 
-@pytest.mark.parametrize("value", ["two", "three"])
+@pytest.mark.parametrize("value", ["two", pytest.param("three", marks=pytest.mark.proof)])
 def test_update(installation: Installation, apply: Any, value: str) -> None:
     """The run that brings a changed utility and its changed user already uses both."""
     assert installation.salt("nas1", "probe.value").data != value
@@ -91,6 +91,7 @@ def test_update(installation: Installation, apply: Any, value: str) -> None:
     assert apply()["probe-told"]["comment"] == value
 
 
+@pytest.mark.proof
 def test_update_of_a_stale_minion(installation: Installation, apply: Any) -> None:
     """An update also works when the minion's own process holds the old utility."""
     installation.salt(
@@ -103,6 +104,7 @@ def test_update_of_a_stale_minion(installation: Installation, apply: Any) -> Non
     assert apply()["probe-told"]["comment"] == "four"
 
 
+@pytest.mark.proof
 def test_removed(installation: Installation, apply: Any) -> None:
     """A file that leaves the repository also leaves the minions."""
     (installation.repository / "_modules/probe.py").unlink()

@@ -378,6 +378,7 @@ def test_there_are_twenty_changes() -> None:
     assert len(CASES) >= 20
 
 
+@pytest.mark.proof
 def test_an_operator_reads_the_plan(installation: Installation, hosts: dict[str, Host]) -> None:
     """K3, K4: Differences, restarts, turns and a summary; no secret. A plan changes nothing, so the
     next one is the same, until an apply leaves nothing to do.

@@ -101,6 +101,7 @@ def test_the_orchestration_itself_shows_its_progress(installation: Installation)
     assert not change.noise()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("command", ["fleet.deploy", "state.orchestrate orch.deploy"])
 def test_an_error_comes_first(installation: Installation, broken: None, command: str) -> None:
     """K5: The end begins with host, state, cause and next command, then lists the steps."""

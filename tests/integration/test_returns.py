@@ -191,6 +191,7 @@ def test_x4_a_minion_calls_exactly_the_runners_that_it_may(installation: Install
             (installation.repository / f"_runners/{name}_all.py").unlink()
 
 
+@pytest.mark.proof
 def test_x4_a_flood_of_events_ends_at_the_workers(
     installation: Installation, event_listener: EventListener
 ) -> None:
