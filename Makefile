@@ -38,8 +38,8 @@ test: check integration fleet ## run all tests, including those that need Salt o
 proof: check hosts ## run the failure tests (hosts killed, frozen, unplugged) in the variants that take too long for `make test`; needs root
 	@.venv/bin/pytest -m proof
 
-# Deploying takes both cores. Who compares how fast hosts answer, or has servers judged by health checks
-# of a second, needs a quiet machine. Afterwards the lab often waits, and the rest of integration has its turn.
+# Deploying takes both cores. Tests that compare how fast hosts answer, or that need health checks of a second,
+# need a quiet machine. Afterwards the lab often waits, and the rest of integration has its turn.
 timely := app_tls balancer challenges closed_paths edge haproxy_config
 alone := tests/lab/test_fleet.py tests/lab/test_balance.py $(timely:%=tests/integration/test_%.py)
 deployed: check hosts

@@ -90,13 +90,12 @@ def power_cut(*hosts: str) -> None:
     heal(*hosts)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "deaths",
     [
         [minion_killed, power_cut, job_killed],
-        pytest.param(
-            [minion_killed] * 5 + [power_cut] * 3 + [job_killed] * 2, marks=pytest.mark.proof
-        ),
+        [minion_killed] * 5 + [power_cut] * 3 + [job_killed] * 2,
     ],
     ids=["three", "ten"],
 )
@@ -161,6 +160,7 @@ def deploying() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.proof
 def test_s15_what_an_interrupted_orchestration_leaves_the_next_one_finishes(mended: None) -> None:
     """S15, K2, K5: The orchestration names a minion that dies, and its exit code says so.
 
