@@ -1,5 +1,7 @@
 """Print where a run's time went: its slowest phases, and how idle the processors were meanwhile.
 
+A long run tells its failures and slow phases at once, since it may be ended before it tells all.
+
 A phase is a test itself, its setup or its teardown. A slow phase with idle processors waits for
 something, so other work fits beside it; a slow phase with busy processors needs less work.
 """
@@ -16,6 +18,10 @@ import pytest
 SHOWN = 10
 LEAST = 120
 """Seconds. A shorter run prints nothing."""
+SLOW = 60
+"""Seconds of a phase that is told at once."""
+WORDS = 12
+"""The last lines of a failure that are told at once."""
 
 
 class Processors(NamedTuple):
@@ -60,6 +66,7 @@ class Timing:
     first: Processors = field(default_factory=Processors.read)
     last: Processors = field(init=False)
     phases: list[Phase] = field(default_factory=list)
+    reporter: pytest.TerminalReporter | None = None
 
     def __post_init__(self) -> None:
         self.last = self.first
@@ -70,6 +77,26 @@ class Timing:
         when = "" if report.when == "call" else f" ({report.when})"
         self.phases.append(Phase(report.duration, now.idle_since(self.last), report.nodeid + when))
         self.last = now
+        told = self.at_once(report, time.monotonic() - self.begun)
+        if told and self.reporter:
+            self.reporter.ensure_newline()
+            self.reporter.write_line(told)
+
+    def at_once(self, report: pytest.TestReport, seconds: float) -> str:
+        """Return what is told of the phase that has just ended, or "".
+
+        Args:
+            report: the phase.
+            seconds: the duration of the run until now.
+        """
+        if seconds < LEAST or not (report.failed or report.duration >= SLOW):
+            return ""
+        words = report.longreprtext.splitlines()[-WORDS:] if report.failed else []
+        return "\n".join([str(self.phases[-1]), *words])
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Find the terminal; the workers of xdist have none."""
+        self.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
 
     def lines(self, seconds: float, now: Processors) -> list[str]:
         """Return the whole run and its slowest phases; a short run has nothing to tell."""

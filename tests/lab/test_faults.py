@@ -307,10 +307,10 @@ def test_s15_the_whole_fleet_rebooted(scene: Scene) -> None:
     """
     scene.breaks("kill", *fleets.fleet().hosts)
     scene.heals()
-    took = wait_for([scene.traffic], 240)
+    took = wait_for([scene.traffic], 480)
     scene.writer.again()
     scene.goes_on(30)
-    wait.clear(trouble, 120, "the fleet to be well")
+    wait.clear(trouble, 300, "the fleet to be well")
     scene.ends(f"all hosts killed, served again {took:.0f} s after their start")
     assert scene.sessions_survived()
     assert not scene.writer.missing()

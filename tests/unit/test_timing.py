@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.timing import LEAST, SHOWN, Phase, Processors, Timing
+from tests.timing import LEAST, SHOWN, WORDS, Phase, Processors, Timing
 
 LINE = "cpu  100 1 20 700 50 3 4 2 60 0"
 
@@ -29,3 +29,28 @@ def test_the_slowest_phases_are_told() -> None:
 
 def test_a_short_run_tells_nothing() -> None:
     assert Timing().lines(LEAST - 1, Processors.read()) == []
+
+
+def report(duration: float, outcome: str) -> pytest.TestReport:
+    """A phase that ended so."""
+    where = ("tests/x.py", 1, "test_x")
+    words = "\n".join(f"line {number}" for number in range(30))
+    return pytest.TestReport(
+        "tests/x.py::test_x",
+        where,
+        {},
+        outcome,
+        words,
+        "call",
+        duration=duration,  # type: ignore[arg-type]
+    )
+
+
+def test_failures_and_slow_phases_of_a_long_run_are_told_at_once() -> None:
+    timing = Timing()
+    timing.pytest_runtest_logreport(report(90, "passed"))
+    assert timing.at_once(report(90, "passed"), LEAST).endswith("tests/x.py::test_x")
+    told = timing.at_once(report(1, "failed"), LEAST).splitlines()
+    assert told[-1] == "line 29" and len(told) == WORDS + 1
+    assert timing.at_once(report(1, "passed"), LEAST) == ""
+    assert timing.at_once(report(90, "failed"), LEAST - 1) == ""
