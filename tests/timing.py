@@ -83,7 +83,7 @@ class Timing:
             self.reporter.write_line(told)
 
     def at_once(self, report: pytest.TestReport, seconds: float) -> str:
-        """Return what is told of the phase that has just ended, or "".
+        """Return what is printed about the phase that has just ended, or "".
 
         Args:
             report: the phase.
