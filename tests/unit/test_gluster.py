@@ -111,6 +111,11 @@ def test_refusal_without_a_reason() -> None:
     assert gluster.transient(f"`gluster --remote-host=nas1 pool list`: {refusal.value}")
 
 
+def test_a_busy_host_is_asked_again() -> None:
+    """S15: Seen on a bare fleet whose hosts all applied at once on a slow machine."""
+    assert gluster.transient("`gluster --remote-host=nas3 pool list`: Error : Request timed out")
+
+
 def test_no_answer() -> None:
     with pytest.raises(GlusterError, match="gluster printed nothing"):
         gluster.answer("")

@@ -32,6 +32,7 @@ TRANSIENT = (
     "not in 'peer in cluster' state",
     "is not befriended",
     "connection failed. please check if gluster daemon is operational",
+    "request timed out",  # a host that is busy, for instance with its own first apply
 )
 
 
