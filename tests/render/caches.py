@@ -19,7 +19,9 @@ listings: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 def compile_once(self: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
     """Compile a template whose text and options are new."""
-    key = (source, arguments, *options.items(), self.trim_blocks, self.lstrip_blocks)
+    # The code depends on the environment: a sandbox calls functions in another way.
+    kind = (type(self), *self.extensions, self.trim_blocks, self.lstrip_blocks)
+    key = (source, arguments, *options.items(), *kind)
     if key not in codes:
         codes[key] = COMPILE(self, source, *arguments, **options)
     return codes[key]
