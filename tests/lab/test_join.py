@@ -18,7 +18,7 @@ from tests.lab.traffic import Traffic, wait_for
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 HOST = "s4"
-JOIN_SECONDS = 300
+JOIN_SECONDS = 600
 
 
 INITIAL = list(fleets.topology().pools["app"].initial)
