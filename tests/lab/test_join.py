@@ -13,7 +13,6 @@ from lab.paths import CONTAINERS
 from salina.common import wait
 from tests import fleets
 from tests.lab import autoscale, lab, tiers
-from tests.lab.traffic import Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -43,20 +42,11 @@ def gone() -> Iterator[None]:
 
 
 def test_s10_a_new_host_serves_and_nobody_told_salt(gone: None) -> None:
-    """S10, S12, S2: `bin/lab add` is enough, even while the master is down: the host joins when it
-    is back, and no request fails.
+    """S10, S12: `bin/lab add` is enough, even while the master is down: the host joins when it is
+    back.
 
     No load asks for the host, so it leaves again when the master may decide that.
     """
-    with Traffic() as traffic:
-        wait_for([traffic], 30)
-        joins_and_leaves()
-        wait_for([traffic], 30)
-    assert not traffic.failed()
-
-
-def joins_and_leaves() -> None:
-    """The host is made while the master is down, joins, and leaves."""
     lab.run("salt", "systemctl", "stop", "salt-master")
     with subprocess.Popen([lab.LAB, "add", HOST], stdout=subprocess.PIPE, text=True) as add:
         made = wait.until(lambda: (CONTAINERS / f"salina-{HOST}").exists(), 60)
