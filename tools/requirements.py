@@ -47,18 +47,16 @@ def rows(root: Path) -> dict[str, str]:
 @cache
 def tests(root: Path) -> tuple[Test, ...]:
     """Return every test of the repository, in the order of the files and their lines."""
-    return tuple(found(root))
-
-
-def found(root: Path) -> Iterator[Test]:
-    """Find them."""
-    for file in sorted((root / "tests").rglob("test_*.py")):
-        parsed = ast.parse(file.read_text(encoding="utf-8"))
-        for node in parsed.body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                docstring = ast.get_docstring(node) or ""
-                where = str(file.relative_to(root))
-                yield Test(where, node.name, named(node.name, docstring))
+    return tuple(
+        Test(
+            str(file.relative_to(root)),
+            node.name,
+            named(node.name, ast.get_docstring(node) or ""),
+        )
+        for file in sorted((root / "tests").rglob("test_*.py"))
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )
 
 
 def named(name: str, docstring: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from salina_fleet.model import topology
@@ -1066,7 +1066,6 @@ def text_of(data: Data) -> str:
 
 
 @given(good())
-@settings(max_examples=50)  # each has tens of hosts and networks
 def test_any_good_topology_is_written_back_unchanged(data: Data) -> None:
     """Through a file's text: what comes out is what went in, in the same order."""
     parsed = topology.loads(text_of(data))

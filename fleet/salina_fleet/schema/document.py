@@ -23,6 +23,8 @@ MAX_DEPTH = 20
 PLAIN = "is not allowed; write a plain value"
 
 _CONVERTED = ("null", "bool", "int", "float")
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser of libyaml, which a PyYAML that was built without it does not have."""
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -114,7 +116,7 @@ def loads(raw: bytes | str, source: str) -> Any:
         raise DataError(source, ["the file is not text in UTF-8; save it as UTF-8"]) from error
     try:
         try:
-            data, faults = _data(text, yaml.CSafeLoader)
+            data, faults = _data(text, FAST)
         except (yaml.YAMLError, ValueError, OverflowError):  # the slow parser explains more
             data, faults = _data(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -128,7 +130,7 @@ def loads(raw: bytes | str, source: str) -> Any:
     return data
 
 
-def _data(text: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> tuple[Any, list[str]]:
+def _data(text: str, loader: Any) -> tuple[Any, list[str]]:
     """Return the data in a text, and its faults; None for data that has forbidden parts."""
     faults = _forbidden(text, loader)
     node = None if faults else yaml.compose(text, Loader=loader)
@@ -152,7 +154,7 @@ def _line(mark: Any) -> str:
     return f"line {mark.line + 1}: " if mark is not None else ""
 
 
-def _forbidden(text: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> list[str]:
+def _forbidden(text: str, loader: Any) -> list[str]:
     """Faults for depth, tags, anchors, aliases, further documents (gone after composing)."""
     faults: list[str] = []
     documents = depth = 0
