@@ -19,16 +19,20 @@ import yaml
 ROW = r"[SOKX][1-9][0-9]?"
 IN_NAME = re.compile(r"test_((?:[sokx][1-9][0-9]?_)+)")
 IN_DOCSTRING = re.compile(rf"({ROW}(?:, {ROW})*): ")
+PROOF = "pytest.mark.proof"
 DATA = "docs/requirements.yaml"
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test: its file in the repository, its name, and the rows that it proves."""
+    """A test: its file in the repository, its name, the rows that it proves, and whether only `make
+    proof` runs it.
+    """
 
     file: str
     name: str
     rows: tuple[str, ...]
+    proof: bool
 
 
 @cache
@@ -48,15 +52,24 @@ def rows(root: Path) -> dict[str, str]:
 def tests(root: Path) -> tuple[Test, ...]:
     """Return every test of the repository, in the order of the files and their lines."""
     return tuple(
-        Test(
-            str(file.relative_to(root)),
-            node.name,
-            named(node.name, ast.get_docstring(node) or ""),
-        )
+        test
         for file in sorted((root / "tests").rglob("test_*.py"))
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        for test in _of_file(str(file.relative_to(root)), file.read_text(encoding="utf-8"))
     )
+
+
+def _of_file(file: str, text: str) -> Iterator[Test]:
+    """Yield the tests of a file, in the order of its lines."""
+    body = ast.parse(text).body
+    all_proofs = any(
+        PROOF in ast.unparse(node.value)
+        for node in body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    )
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            proof = all_proofs or PROOF in map(ast.unparse, node.decorator_list)
+            yield Test(file, node.name, named(node.name, ast.get_docstring(node) or ""), proof)
 
 
 def named(name: str, docstring: str) -> tuple[str, ...]:

@@ -84,6 +84,14 @@ def test_every_test_names_rows_that_exist() -> None:
     assert not unknown
 
 
+def test_make_test_proves_every_row_that_is_proved() -> None:
+    """A row is not left to `make proof` alone, which runs seldom."""
+    proved = requirements.proofs(REPOSITORY)
+    seldom = {row for row, found in proved.items() if found and all(one.proof for one in found)}
+    assert not seldom
+    assert any(one.proof for found in proved.values() for one in found)
+
+
 def test_a_test_names_its_rows_in_its_name_or_first_in_its_docstring() -> None:
     """A row in the middle of a text is a citation, and no proof."""
     assert requirements.named("test_o2_o3_service", "") == ("O2", "O3")
