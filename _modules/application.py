@@ -8,12 +8,14 @@ from typing import Any
 
 from salina.application import agent
 from salina.application.database import session
-from salina.common import commands, http, https
+from salina.common import commands, http, https, pillars
 from salina.database.psql import PsqlError, installed
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
+AGAIN = "salina-application-start"
+"""The transient timer that starts an application again."""
 RECENT = 10.0
 """Seconds in which a balancer that is up asks at least once."""
 
@@ -56,6 +58,27 @@ def listening(address: str, port: int) -> bool:
         __salt__["cmd.run_all"], ["ss", "--no-header", "--listening", "--numeric", "--tcp"]
     )
     return where in [line.split()[3] for line in listing.splitlines()]
+
+
+def stop(seconds: int) -> None:
+    """Stop the application of this host for a while. An apply of its states starts it sooner.
+
+    So it does not stay away if the change that stopped it has died.
+
+    Args:
+        seconds: when systemd starts it again.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt s1 application.stop 180
+    """
+    unit = pillars.section(__pillar__, "app")["kind"]
+    __salt__["service.stop"](f"{AGAIN}.timer")  # of an earlier change
+    later = ["systemd-run", "--collect", f"--unit={AGAIN}", f"--on-active={seconds}"]
+    commands.run(__salt__["cmd.run_all"], [*later, "systemctl", "start", unit])
+    commands.systemctl(__salt__, "stop", unit)
 
 
 def older_balancers(files: list[str], address: str, port: int, balancers: list[str]) -> list[str]:

@@ -181,6 +181,8 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         found.add(salina_secrets.ETCD_PATRONI)
     if "quorum" in here.roles:
         found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
+    if "backup" in here.roles:
+        found.add(salina_secrets.BACKUP)
     if here.application:
         used = definition(topology(name).applications[here.application].definition)
         purposes = ("database", *KINDS[used["kind"]].passwords(used))

@@ -30,6 +30,8 @@ DATABASE = ("database-superuser", "database-replication", "database-rewind", "da
 """The passwords of the database hosts, by what they open."""
 ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
 """The passwords of etcd's users."""
+BACKUP = "backup"
+"""The password with which the backups are encrypted."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
@@ -54,7 +56,7 @@ def authority(name: str) -> tuple[str, str]:
 
 def passwords(applications: Iterable[str]) -> list[str]:
     """Return the names of all passwords of a fleet with these applications."""
-    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI)
+    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP)
     return [*shared, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
 
 

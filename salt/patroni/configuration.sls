@@ -8,7 +8,7 @@ patroni-directory:
     - group: postgres
     - mode: '0750'
     - require:
-        - pkg: patroni-packages
+        - sls: postgresql
 
 patroni-settings:
   file.managed:

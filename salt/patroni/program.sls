@@ -1,28 +1,7 @@
-# PostgreSQL from Debian without Debian's own cluster, and Patroni from PyPI in its own environment.
-{%- import_yaml "packages.yaml" as packages %}
+# PostgreSQL from Debian, and Patroni from PyPI in its own environment.
 include:
   - common.builder
-
-# Before the packages, because they must not create a cluster.
-patroni-no-stray-cluster:
-  file.managed:
-    - name: /etc/postgresql-common/createcluster.d/salina.conf
-    - contents: create_main_cluster = false
-    - makedirs: True
-
-patroni-packages:
-  pkg.installed:
-    - pkgs: {{ packages.database | json }}
-    - require:
-        - file: patroni-no-stray-cluster
-
-patroni-user:
-  user.present:
-    - name: postgres
-    - groups: [ssl-cert]
-    - remove_groups: False
-    - require:
-        - pkg: patroni-packages
+  - postgresql
 
 patroni-environment:
   python_environment.installed:
@@ -31,7 +10,7 @@ patroni-environment:
     - requirements: salt://locks/patroni.txt
     - require:
         - user: builder
-        - pkg: patroni-packages
+        - sls: postgresql
 
 patroni-check:
   file.managed:

@@ -43,7 +43,7 @@ def faults(found: dict[str, Any], host: str) -> dict[str, str]:
     return {one["what"]: one["detail"] for one in checks if not one["good"]}
 
 
-def told(host: str, what: str) -> dict[str, str]:
+def told(host: str, what: str, seconds: float = 60) -> dict[str, str]:
     """Wait until both commands report a fault of a host; what each says about it."""
 
     def missing() -> str:
@@ -51,7 +51,7 @@ def told(host: str, what: str) -> dict[str, str]:
         return "" if what in said["lab"] and what in said["fleet"] else str(said)
 
     said: dict[str, dict[str, str]] = {}
-    wait.clear(missing, 60, f"{host} to report {what}")
+    wait.clear(missing, seconds, f"{host} to report {what}")
     return {name: one[what] for name, one in said.items()}
 
 

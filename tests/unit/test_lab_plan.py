@@ -32,7 +32,20 @@ def default() -> plan.Plan:
 def test_s15_default_fleet_and_two_clients(default: plan.Plan) -> None:
     """S15: The plan has every host of the default fleet and two clients."""
     names = {machine.name for machine in default.machines}
-    fleet = {"salt", "fw", "lb1", "s1", "s2", "s3", "nas1", "nas2", "nas3", "bbdd1", "bbdd2"}
+    fleet = {
+        "salt",
+        "fw",
+        "lb1",
+        "s1",
+        "s2",
+        "s3",
+        "nas1",
+        "nas2",
+        "nas3",
+        "bbdd1",
+        "bbdd2",
+        "bkp1",
+    }
     assert names == fleet | {"c1", "c2"}
     assert {machine.name for machine in default.clients} == {"c1", "c2"}
     assert default.master.name == "salt"

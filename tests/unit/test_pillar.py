@@ -27,6 +27,7 @@ SECTIONS = {
     "storage": {"storage"},
     "quorum": {"quorum"},
     "database": {"database"},
+    "backup": {"backup", "scratch"},
 }
 
 
@@ -37,6 +38,8 @@ def test_scope(name: str, host: str) -> None:
     roles = fleets.fleet(name).hosts[host].roles
     sections = {"host", "hosts", "ssh", "time", "tls", "ufw", "updates"}
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
+    if "database" in roles and fleets.fleet(name).having("backup"):
+        sections |= {"archiving", "scratch"}
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
@@ -353,7 +356,8 @@ def test_names_of_a_certificate() -> None:
 
 
 def test_x6_each_certificate_has_one_purpose() -> None:
-    """X6: A server cannot pose as a client with its certificate; only etcd calls itself with it.
+    """X6: A server cannot pose as a client with its certificate; only etcd and pgBackRest call
+    their own kind with it.
 
     The published certificate says nothing of the fleet. The firewall needs none.
     """
@@ -374,6 +378,7 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     for host in ("bbdd1", "bbdd2"):
         expected[host, "database"] = (["serverAuth"], host)
         expected[host, "host"] = (["clientAuth"], "")
+    expected |= {(host, "backup"): (both, host) for host in ("bbdd1", "bbdd2", "bkp1")}
     expected |= {(host, "files"): (both, host) for host in voters}
     expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     assert uses == expected

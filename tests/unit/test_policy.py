@@ -271,7 +271,7 @@ def test_tiers() -> None:
         ("master", ["salt"]),
         ("firewall, storage, quorum", ["fw", "nas1", "nas2", "nas3"]),
         ("database", ["bbdd1", "bbdd2"]),
-        ("app, balancer", ["s1", "s2", "s3", "lb1"]),
+        ("backup, app, balancer", ["bkp1", "s1", "s2", "s3", "lb1"]),
     ]
     for name in fleets.OTHERS:
         placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from salina.backup import drill
 from salina.common.certificate import new_key
 from salina.health import probes
 from salina_fleet import health, secrets
@@ -371,6 +372,196 @@ def test_no_leader() -> None:
     assert alone == ("patroni", False, "replica streaming; there is no leader")
     (stranger,) = probes.members(members, "bbdd1", LAG, True)
     assert stranger == ("patroni", False, "not a member; there is no leader")
+
+
+# Backup
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+NEXT = "salt-run state.orchestrate orch.restore_drill"
+
+
+def backed_up(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *,
+    hours: float = 3,
+    days: float = 5,
+    drilled: float | None = 1,
+    faults: tuple[str, ...] = (),
+    **changes: Any,
+) -> list[probes.Check | probes.Notice]:
+    """Return the checks of a backup host, which wants a backup of 26 hours, a drill of 9 days.
+
+    Args:
+        monkeypatch: pytest's.
+        folder: an empty directory for the record of the drill.
+        hours: the age of the newest backup.
+        days: the age of the oldest one.
+        drilled: the days since the last drill; None if there was none.
+        faults: those that it found.
+        changes: other keys of pgBackRest's answer.
+    """
+    stops = {"full": NOW - days * DAY, "diff": NOW - hours * 3600}
+    backups = [{"label": label, "timestamp": {"stop": stop}} for label, stop in stops.items()]
+    answer = {"status": {"code": 0, "message": "ok"}, "backup": backups, **changes}
+
+    def command(*argv: str) -> str:
+        assert argv[:5] == ("runuser", "-u", "postgres", "--", "pgbackrest")
+        assert {"--stanza=salina", "--output=json", "info"} <= set(argv)
+        return json.dumps([answer])
+
+    record = folder / drill.RECORD
+    if drilled is not None:
+        ended = NOW - drilled * DAY
+        report = drill.report([*faults], "2026-11-29", "full", {}, ended - 90, ended)
+        record.write_text(json.dumps(report))
+    monkeypatch.setattr(probes, "command", command)
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    arguments = {"stanza": "salina", "hours": 26, "record": str(record), "days": 9}
+    return probes.made("backup", arguments)
+
+
+def test_backups_that_are_there_and_were_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: A healthy backup host says nothing but the names of its checks."""
+    found = backed_up(monkeypatch, tmp_path)
+    assert found == [("backup", True, ""), ("restore drill", True, "")]
+
+
+@pytest.mark.parametrize(("hours", "good"), [(26, True), (27, False), (240, False)])
+def test_a_missing_backup_of_the_day(
+    hours: float, good: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: A timer that fails shows as the age of the newest backup."""
+    late = f"the newest is {hours} hours old; see journalctl -u 'salina-backup@*'"
+    found = backed_up(monkeypatch, tmp_path, hours=hours, days=20)
+    assert found == [("backup", good, "" if good else late), ("restore drill", True, "")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": {"code": 1, "message": "missing stanza path"}},
+        {"status": {"code": 2, "message": "no valid backups"}, "backup": []},
+        {"status": {"code": 0, "message": "no valid backups"}, "backup": []},
+    ],
+)
+def test_a_repository_with_a_fault(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: The message has pgBackRest's own words, and an old drill does not hide it."""
+    words = f"{changes['status']['message']}; apply the states of this host"
+    assert backed_up(monkeypatch, tmp_path, **changes) == [("backup", False, words)]
+
+
+def test_a_repository_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O9: The answer for an unknown stanza has no list of backups."""
+
+    def command(*_: str) -> str:
+        return json.dumps([{"name": "salina", "status": {"code": 1, "message": "missing"}}])
+
+    monkeypatch.setattr(probes, "command", command)
+    found = list(probes.backup("salina", 26, str(tmp_path / "drill.json"), 9))
+    assert found == [("backup", False, "missing; apply the states of this host")]
+
+
+def test_a_damaged_backup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O9: The damaged backups are named, even if the newest one is good."""
+    backups = [
+        {"label": label, "error": error, "timestamp": {"stop": NOW - 60}}
+        for label, error in (("a", True), ("b", True), ("c", False))
+    ]
+    assert backed_up(monkeypatch, tmp_path, backup=backups) == [
+        ("backup", True, ""),
+        ("backups", False, "damaged: a b"),
+        ("restore drill", True, ""),
+    ]
+
+
+@pytest.mark.parametrize(("days", "good"), [(0, True), (9, True), (9.1, False), (20, False)])
+def test_a_fleet_without_a_drill(
+    days: float, good: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: A new fleet may be without a drill for as many days as lie between two drills."""
+    found = backed_up(monkeypatch, tmp_path, days=days, drilled=None)
+    assert found[-1] == ("restore drill", good, "" if good else f"there was none; {NEXT}")
+
+
+@pytest.mark.parametrize(("days", "good"), [(0, True), (9, True), (10, False), (100, False)])
+def test_a_drill_that_is_late(
+    days: float, good: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: An old drill says nothing about the backups of today."""
+    words = "" if good else f"the last was {days} days ago; {NEXT}"
+    found = backed_up(monkeypatch, tmp_path, drilled=days)
+    assert found == [("backup", True, ""), ("restore drill", good, words)]
+
+
+@pytest.mark.parametrize("days", [0, 100])
+def test_a_drill_that_failed(days: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O9: The words name every fault, and then the command that tries the backup again."""
+    faults = ("crm: is missing", "shop: public.a has 1 rows instead of 2")
+    found = backed_up(monkeypatch, tmp_path, drilled=days, faults=faults)
+    words = f"crm: is missing; shop: public.a has 1 rows instead of 2; {NEXT}"
+    assert found == [("backup", True, ""), ("restore drill", False, words)]
+
+
+def test_a_record_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O9: A record that is not JSON proves no drill."""
+    (tmp_path / drill.RECORD).write_text("")
+    found = backed_up(monkeypatch, tmp_path, drilled=None)
+    assert found[0] == ("backup", True, "")
+    assert [one[1] for one in found[1:]] == [False]
+
+
+def test_the_probe_reads_the_record_that_the_drill_writes() -> None:
+    """O9: Its directory is that of the repository, and the drill has two days to be late."""
+    settings = fleets.pillar("tape", "five-apps")["backup"]
+    assert checks("tape", "five-apps")["backup"] == {
+        "stanza": settings["stanza"],
+        "hours": 26,
+        "record": f"{settings['repository']}/{drill.RECORD}",
+        "days": settings["drill_days"] + 2,
+    }
+
+
+@pytest.mark.parametrize(("said", "words"), [("0\n", ""), ("1\n", "1 files"), ("42\n", "42 files")])
+def test_wal_that_does_not_arrive(said: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: Changes after the last backup can be restored only if their WAL is in the repository."""
+    asked: list[str] = []
+
+    def command(*argv: str) -> str:
+        asked.extend(argv)
+        return said
+
+    monkeypatch.setattr(probes, "command", command)
+    told = f"{words} of WAL wait on this disk; see journalctl -u patroni" if words else ""
+    assert probes.made("archiving", {"port": 5433}) == [("archiving", not words, told)]
+    assert asked[:5] == ["runuser", "-u", "postgres", "--", "psql"]
+    assert {"--host=/run/postgresql", "--port=5433"} <= set(asked)
+    assert "NOT pg_is_in_recovery()" in asked[-1]
+    assert f"modification < now() - interval '{probes.PATIENCE} seconds'" in asked[-1]
+
+
+def test_a_database_that_does_not_answer_archives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: A check that cannot be made is not good."""
+
+    def command(*_: str) -> str:
+        raise OSError("psql: connection refused")
+
+    monkeypatch.setattr(probes, "command", command)
+    assert probes.made("archiving", {"port": 5432}) == [
+        ("archiving", False, "psql: connection refused")
+    ]
+
+
+def test_only_a_fleet_with_backups_looks_at_its_wal() -> None:
+    """O9: Every database host is asked, since each can become the primary."""
+    for host in ("pg-a", "pg-b", "pg-c"):
+        assert checks(host, "five-apps")["archiving"] == {"port": 5432}
+    assert "archiving" not in checks("bbdd1", "plain")
 
 
 # Updates

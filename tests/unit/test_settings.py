@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salina_fleet.model import settings
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.settings import Settings, SettingsError
 from salina_fleet.roles.database import DatabaseSettings
 from salina_fleet.roles.storage import StorageSettings
@@ -53,8 +54,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "component": (
         {"stroage": {}},
         "stroage.yaml: unknown file; choose one of: storage.yaml, quorum.yaml, database.yaml, "
-        "database_route.yaml, app.yaml, balancer.yaml, autoscale.yaml, firewall.yaml, ssh.yaml, "
-        "time.yaml, tls.yaml, updates.yaml",
+        "backup.yaml, database_route.yaml, app.yaml, balancer.yaml, autoscale.yaml, firewall.yaml, "
+        "ssh.yaml, time.yaml, tls.yaml, updates.yaml",
     ),
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (
@@ -147,6 +148,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "database_route.yaml: max_clients: 400 is not valid; must be at least pool_size + "
         "postgres_pool_size: 404",
     ),
+    "drill": (
+        {"backup": {"drill_days": 14}},
+        "backup.yaml: drill_days: 14 is not valid; must be less than keep_days: 14",
+    ),
+    "retention": (
+        {"backup": {"keep_days": 5}},
+        "backup.yaml: drill_days: 7 is not valid; must be less than keep_days: 5",
+    ),
     "lease": (
         {"database": {"retry_timeout": 10}},
         "database.yaml: ttl: 20 is not valid; must be at least loop_wait + 2 * retry_timeout: 21",
@@ -160,6 +169,13 @@ def test_wrong(data: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings.parse(data)
     assert caught.value.faults == (message,)
+
+
+@pytest.mark.parametrize(("days", "kept"), [(1, 2), (7, 8), (13, 14), (365, 366)])
+def test_a_drill_may_be_a_day_before_the_end_of_a_backup(days: int, kept: int) -> None:
+    """O9: The days between two drills may be one less than those for which a backup is kept."""
+    parsed = settings.parse({"backup": {"drill_days": days, "keep_days": kept}})[BackupSettings]
+    assert (parsed.drill_days, parsed.keep_days) == (days, kept)
 
 
 def test_all_files_together(tmp_path: Path) -> None:

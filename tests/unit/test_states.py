@@ -56,6 +56,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "patroni.configured": ("settings",),
     "patroni.its_turn": ("turn", False, 0),
     "patroni.working": ("patroni", 0, []),
+    "pgbackrest.backed_up": ("first",),
+    "pgbackrest.stanza": ("salina", 0),
     "python_environment.installed": ("/opt/odoo/odoo-14.0", "python3.9", "/lock.txt"),
     "quorum_users.present": ("users",),
     "quorum_users.required": ("login", 0),

@@ -51,6 +51,13 @@ def unfounded(database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def everything(database: dict[str, Any]) -> dict[str, Any]:
+    """Return etcd's request that deletes all that Patroni has written of this cluster."""
+    prefix = f"/service/{database['scope']}/"
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # the first key that no longer begins so
+    return {"key": base64_of(prefix), "range_end": base64_of(end)}
+
+
 def rest_url(database: dict[str, Any], address: str, path: str) -> str:
     """Return the URL of a path of a member's REST interface."""
     return f"https://{host_port(address, database['rest_port'])}/{path}"

@@ -682,6 +682,73 @@ def members(
 # Balancer and application
 
 
+def backup(stanza: str, hours: int, record: str, days: int) -> Iterator[Check]:
+    """Check on the backup host that the day's backup is there, none is damaged, and one was tried.
+
+    Args:
+        stanza: pgBackRest's name for the cluster.
+        hours: the greatest age of the newest backup.
+        record: the file of the last restore drill.
+        days: the greatest age of that drill.
+    """
+    asked = ("pgbackrest", f"--stanza={stanza}", "--output=json", "--log-level-console=off", "info")
+    [found] = json.loads(command("runuser", "-u", "postgres", "--", *asked))
+    backups = found.get("backup", [])
+    if found["status"]["code"] or not backups:
+        yield "backup", False, f"{found['status']['message']}; apply the states of this host"
+        return
+    age = (time.time() - backups[-1]["timestamp"]["stop"]) / 3600
+    late = f"the newest is {age:.0f} hours old; see journalctl -u 'salina-backup@*'"
+    yield "backup", age <= hours, "" if age <= hours else late
+    damaged = [one["label"] for one in backups if one.get("error")]
+    if damaged:
+        yield "backups", False, f"damaged: {' '.join(damaged)}"
+    began = backups[0]["timestamp"]["stop"]
+    yield from _drilled(Path(record), days, (time.time() - began) / 86400)
+
+
+def _drilled(record: Path, days: int, since: float) -> Iterator[Check]:
+    """Judge the record of the last restore drill.
+
+    Args:
+        record: its file.
+        days: the greatest age of the drill.
+        since: the days since the first backup.
+    """
+    again = "; salt-run state.orchestrate orch.restore_drill"
+    try:
+        last = json.loads(record.read_text())
+    except FileNotFoundError:
+        yield "restore drill", since <= days, "" if since <= days else f"there was none{again}"
+        return
+    age = (time.time() - last["ended"]) / 86400
+    if not last["good"]:
+        yield "restore drill", False, f"{'; '.join(last['faults'])}{again}"
+    else:
+        late = f"the last was {age:.0f} days ago{again}"
+        yield "restore drill", age <= days, "" if age <= days else late
+
+
+PATIENCE = 60
+"""Seconds after which WAL should have arrived in the repository; usually it takes one or two."""
+
+
+def archiving(port: int) -> Iterator[Check]:
+    """Check on the primary that its WAL arrives in the repository. It keeps what does not.
+
+    Args:
+        port: PostgreSQL's port.
+    """
+    sql = (
+        "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' "
+        f"AND NOT pg_is_in_recovery() AND modification < now() - interval '{PATIENCE} seconds'"
+    )
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
+    waiting = int(command("runuser", "-u", "postgres", "--", *psql))
+    told = f"{waiting} files of WAL wait on this disk; see journalctl -u patroni"
+    yield "archiving", not waiting, told if waiting else ""
+
+
 def haproxy() -> Iterator[Check]:
     """Check that the balancer's backends have all servers, and the way to the database has one."""
     yield from backends(ask(HAPROXY, "show stat\n"))
@@ -782,7 +849,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, disk, certificates, served, issued, unit, waiting),
-        *(gluster, etcd, patroni, haproxy, agent, live),
+        *(gluster, etcd, patroni, archiving, backup, haproxy, agent, live),
     )
 }
 

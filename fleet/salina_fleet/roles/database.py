@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from salina.backup import pgbackrest
 from salina.common.https import host_port
+from salina.database.patroni import data_directory
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
+from salina_fleet.model.backup import SCRATCH_KEYS, STANZA, BackupSettings, scratch_pillar
+from salina_fleet.model.backup import certificate as backup_certificate
 from salina_fleet.role import (
     AT_LEAST_ONE,
     CLIENT,
@@ -76,6 +80,14 @@ KEYS = {
     "database.applications[].clients": (
         "The addresses of the app hosts from which the role logs in."
     ),
+    "archiving": "pgBackRest on a database host; only in a fleet with a backup host.",
+    "archiving.address": "The host's own address, on which pgBackRest listens.",
+    "archiving.port": "The port of pgBackRest on both ends.",
+    "archiving.stanza": "pgBackRest's name for the cluster.",
+    "archiving.repository": "The backup host.",
+    "archiving.database_port": "PostgreSQL's port.",
+    "archiving.database_files": "The directory of the cluster's files.",
+    **SCRATCH_KEYS,
 }
 """The meanings of the keys of its pillar."""
 
@@ -105,6 +117,13 @@ PARAMETERS: Mapping[str, Scalar] = {
     "tcp_keepalives_count": 3,
 }
 """PostgreSQL's own parameters, for a small host with a standby."""
+ARCHIVING: dict[str, Scalar] = {
+    "archive_mode": True,
+    "archive_command": f"pgbackrest --stanza={STANZA} archive-push %p",
+    # so much of the last changes is lost if all database hosts are
+    "archive_timeout": "60s",
+}
+"""PostgreSQL's parameters in a fleet with a backup host."""
 LEAST_CONNECTIONS = 100
 """The smallest max_connections unless the settings give one: PostgreSQL's own default."""
 RESERVED = 20
@@ -250,6 +269,11 @@ class RouteSettings(Tuning):
             yield "max_clients", invalid(self.max_clients, words)
 
 
+def files(settings: DatabaseSettings) -> str:
+    """Return the directory of the cluster's files on each database host."""
+    return data_directory({"version": settings.version, "scope": CLUSTER})
+
+
 def connections(topology: Topology, settings: Settings) -> int:
     """Return the connections that PostgreSQL needs while every pool is as large as it can be."""
     return len(_clients(topology)) * _each(settings) + RESERVED
@@ -315,10 +339,11 @@ class Database(Role):
         settings = asdict(fleet.settings[DatabaseSettings])
         top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
         needed = connections(fleet.topology, fleet.settings)
-        most = {"max_connections": max(LEAST_CONNECTIONS, needed)}
-        top["parameters"] = most | top["parameters"]
+        most: dict[str, Scalar] = {"max_connections": max(LEAST_CONNECTIONS, needed)}
+        archiving = self._archiving(fleet, host)
+        top["parameters"] = most | (ARCHIVING if archiving else {}) | top["parameters"]
         client_port = fleet.settings[QuorumSettings].client_port
-        return {
+        return archiving | {
             "database": {
                 "scope": CLUSTER,
                 "name": host.id,
@@ -356,6 +381,24 @@ class Database(Role):
             }
         }
 
+    def _archiving(self, fleet: Fleet, host: Host) -> Pillar:
+        """Return how the host's WAL gets to the backup host, or nothing without one."""
+        repositories = fleet.having("backup")
+        if not repositories:
+            return {}
+        database = fleet.settings[DatabaseSettings]
+        return {
+            "archiving": {
+                "address": fleet.address(host, "data"),
+                "port": fleet.settings[BackupSettings].port,
+                "stanza": STANZA,
+                "repository": repositories[0].id,
+                "database_port": database.port,
+                "database_files": files(database),
+            },
+            **scratch_pillar(database, files(database), pgbackrest.FILE),
+        }
+
     def spare(self, fleet: Fleet) -> int:
         """The replicas. Which host is the primary, the hosts say themselves."""
         return len(fleet.having(self.name)) - 1
@@ -369,6 +412,8 @@ class Database(Role):
         here = (f"DNS:{host.id}", f"IP:{fleet.address(host, 'data')}")
         yield Certificate("database", (*here, f"DNS:{NAME}"), (SERVER,), (UNIT,))
         yield Certificate("host", here, (CLIENT,), (UNIT,), common_name="")
+        if fleet.having("backup"):
+            yield backup_certificate(host)
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
@@ -393,7 +438,7 @@ class Database(Role):
     ) -> list[Check]:
         """The member works, one member leads, and a commit waits for a second host."""
         settings = fleet.settings[DatabaseSettings]
-        return [
+        found = [
             Check(
                 "patroni",
                 {
@@ -404,3 +449,6 @@ class Database(Role):
                 },
             )
         ]
+        if fleet.having("backup"):
+            found.append(Check("archiving", {"port": settings.port}))
+        return found

@@ -1,0 +1,153 @@
+"""Manage the backups of the database cluster with pgBackRest.
+
+Backups are made on the backup host, by the unit that its timers start as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.backup import pgbackrest
+from salina.common import commands, pillars
+from salina.common.https import identity
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+OWN = identity("backup")
+REPORTS = ("info", "verify")
+"""The commands whose output is a report, in which no other line may stand."""
+UNIT = "salina-backup@{}.service"
+
+
+def configuration_file() -> str:
+    """Return the content of this host's pgbackrest.conf.
+
+    It may hold a password, so print it nowhere.
+
+    Returns:
+        The file's text.
+
+    CLI Example:
+        salt bkp1 pgbackrest.configuration_file
+    """
+    if "backup" in __pillar__:
+        return pgbackrest.repository_configuration(__pillar__["backup"], OWN)
+    return pgbackrest.database_configuration(pillars.section(__pillar__, "archiving"), OWN)
+
+
+def scratch_configuration_file() -> str:
+    """Return the content of the file with which the backup host restores a scratch cluster.
+
+    It holds a password, so print it nowhere.
+
+    Returns:
+        The file's text.
+
+    CLI Example:
+        salt bkp1 pgbackrest.scratch_configuration_file
+    """
+    files = pillars.section(__pillar__, "scratch")["files"]
+    return pgbackrest.scratch_configuration(pillars.section(__pillar__, "backup"), files)
+
+
+def info() -> dict[str, Any]:
+    """Return the stanza: its status, its backups from old to new, and the last WAL.
+
+    Returns:
+        `code` and `message` of the status, `backups`, and `wal`.
+
+    Raises:
+        CommandExecutionError: this is not the backup host, or pgBackRest failed.
+
+    CLI Example:
+        salt bkp1 pgbackrest.info
+    """
+    found = _stanza()
+    return found._asdict() | {"backups": [one._asdict() for one in found.backups]}
+
+
+def create_stanza() -> None:
+    """Create the stanza, or bring it to a newer version of PostgreSQL. It needs the primary.
+
+    Raises:
+        CommandExecutionError: pgBackRest failed; mostly no primary answers.
+
+    CLI Example:
+        salt bkp1 pgbackrest.create_stanza
+    """
+    _run("stanza-create")
+
+
+def back_up(kind: str) -> str:
+    """Make a backup, and wait for its end.
+
+    Args:
+        kind: full, diff or incr.
+
+    Returns:
+        The label of the new backup.
+
+    Raises:
+        CommandExecutionError: the kind is another one, or the backup failed; the message ends with
+            pgBackRest's last lines.
+
+    CLI Example:
+        salt bkp1 pgbackrest.back_up diff
+    """
+    if kind not in ("full", "diff", "incr"):
+        raise CommandExecutionError(f"kind: {kind!r} is not valid; must be full, diff or incr")
+    before = {one.label for one in _stanza().backups}
+    unit = UNIT.format(kind)
+    try:
+        commands.systemctl(__salt__, "start", unit)
+    except CommandExecutionError as error:
+        lines = ["journalctl", "--unit", unit, "--lines=8", "--output=cat", "--no-pager"]
+        raise CommandExecutionError(
+            f"{error}\n{commands.run(__salt__['cmd.run_all'], lines)}"
+        ) from None
+    made = [one.label for one in _stanza().backups if one.label not in before]
+    if not made:
+        raise CommandExecutionError(f"{unit} ended, and there is no new backup")
+    return made[-1]
+
+
+def check() -> None:
+    """Let the primary archive a file of WAL, and wait until it has arrived here.
+
+    Raises:
+        CommandExecutionError: it does not arrive; the message is pgBackRest's.
+
+    CLI Example:
+        salt bkp1 pgbackrest.check
+    """
+    _run("check")
+
+
+def verify() -> str:
+    """Read the whole repository, and compare each file with its checksum.
+
+    Returns:
+        pgBackRest's report (`salina.backup.drill.verified` reads it).
+
+    Raises:
+        CommandExecutionError: this is not the backup host, or pgBackRest failed.
+
+    CLI Example:
+        salt bkp1 pgbackrest.verify
+    """
+    return _run("verify", "--output=text", "--verbose")
+
+
+def _stanza() -> pgbackrest.Stanza:
+    name = pillars.section(__pillar__, "backup")["stanza"]
+    return pgbackrest.parse_info(_run("info", "--output=json"), name)
+
+
+def _run(*arguments: str) -> str:
+    name = pillars.section(__pillar__, "backup")["stanza"]
+    command = ["runuser", "-u", "postgres", "--", "pgbackrest", f"--stanza={name}"]
+    level = "--log-level-console=off" if arguments[0] in REPORTS else "--log-level-console=warn"
+    return commands.run(__salt__["cmd.run_all"], [*command, level, *arguments], cwd="/")

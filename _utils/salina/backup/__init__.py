@@ -1,0 +1,1 @@
+"""pgBackRest: its configuration, its answers, and the necessary steps."""

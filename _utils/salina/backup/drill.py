@@ -1,0 +1,118 @@
+"""A restore drill: whether the newest backup leads to the data of a moment.
+
+The primary counts the rows of all tables before the moment and after it. The cluster that is
+restored to the moment must have as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RECORD = "drill.json"
+"""The record of the last drill, in the directory of the repository."""
+Counts = Mapping[str, tuple[int, int, int]]
+"""For each table: its rows, and the rows inserted and deleted since the statistics began."""
+
+COUNT = """
+SELECT coalesce(json_object_agg(format('%I.%I', nspname, c.relname), json_build_array(
+    (xpath('/row/c/text()', query_to_xml(
+        format('SELECT count(*) AS c FROM %I.%I', nspname, c.relname), false, true, '')
+    ))[1]::text::bigint,
+    coalesce(n_tup_ins, 0), coalesce(n_tup_del, 0))), '{}')
+FROM pg_class AS c JOIN pg_namespace AS n ON relnamespace = n.oid
+    LEFT JOIN pg_stat_user_tables ON relid = c.oid
+WHERE relkind = 'r' AND relpersistence = 'p'
+    AND nspname NOT IN ('pg_catalog', 'information_schema');
+"""
+"""The query for the counts of one database."""
+
+DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+"""The query for the databases that are counted."""
+
+
+def differences(
+    before: Mapping[str, Counts], after: Mapping[str, Counts], found: Mapping[str, Counts]
+) -> list[str]:
+    """Return the tables whose restored rows cannot be those of the moment, in words.
+
+    Between the two counts users may have inserted and deleted rows, so many rows more or fewer are
+    no fault. A table that was created or dropped meanwhile is none either.
+
+    Args:
+        before: for each database the counts shortly before the moment.
+        after: the same shortly after it.
+        found: the same in the restored cluster.
+    """
+    faults = []
+    for database in before.keys() & after.keys():
+        if database not in found:
+            faults.append(f"{database}: is missing")
+            continue
+        for table in sorted(before[database].keys() & after[database].keys()):
+            first, last = before[database][table], after[database][table]
+            low = min(first[0], last[0]) - max(0, last[2] - first[2])
+            high = max(first[0], last[0]) + max(0, last[1] - first[1])
+            rows = found[database].get(table)
+            if rows is None:
+                faults.append(f"{database}: {table} is missing")
+            elif not low <= rows[0] <= high:
+                wanted = str(low) if low == high else f"{low} to {high}"
+                faults.append(f"{database}: {table} has {rows[0]} rows instead of {wanted}")
+    return sorted(faults)
+
+
+def rows(found: Mapping[str, Counts]) -> tuple[int, int]:
+    """Return how many tables were counted, and how many rows they have."""
+    tables = [table for database in found.values() for table in database.values()]
+    return len(tables), sum(table[0] for table in tables)
+
+
+WHOLE = "missing: 0, checksum invalid: 0, size invalid: 0, other: 0"
+"""The line of `pgbackrest verify` about a backup or an archive without a fault."""
+
+
+def verified(text: str, stanza: str) -> list[str]:
+    """Return the faults that `pgbackrest verify --output=text --verbose` has found.
+
+    Args:
+        text: its output. Its exit code is 0 even if a file is damaged.
+        stanza: pgBackRest's name for the cluster.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    if f"stanza: {stanza}" in lines and "status: ok" in lines:
+        return []
+    words = ("invalid", "missing", "error")
+    told = [line for line in lines if line != WHOLE and any(word in line for word in words)]
+    return told or ["pgbackrest verify says nothing"]
+
+
+def report(
+    faults: list[str],
+    moment: str,
+    backup: str,
+    found: Mapping[str, Counts],
+    began: float,
+    now: float,
+) -> dict[str, Any]:
+    """Return the record of a drill.
+
+    Args:
+        faults: in words.
+        moment: the moment to which it was restored, in seconds since the epoch as text.
+        backup: the label of the newest backup.
+        found: the counts in the restored cluster.
+        began: seconds since the epoch.
+        now: the same.
+    """
+    tables, count = rows(found)
+    return {
+        "good": not faults,
+        "faults": faults,
+        "moment": moment,
+        "backup": backup,
+        "tables": tables,
+        "rows": count,
+        "seconds": round(now - began),
+        "ended": round(now),
+    }

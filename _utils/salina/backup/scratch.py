@@ -1,0 +1,167 @@
+"""A scratch cluster: a database restored from the backups beside the running cluster.
+
+Only its own host reaches it, through a socket. A restore copies one application's database from it,
+so that no other application is rewound (decision 46).
+"""
+
+from __future__ import annotations
+
+import datetime
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from salina.database.roles import identifier, literal
+
+UNIT = "salina-scratch"
+SOCKETS = "/run/salina-scratch"
+TEMPORARY = "salina_restored"
+"""The name of a copy until it has its place."""
+MARK = "salina: "
+"""How the comment of a database begins that a restore has made or kept."""
+FIRST_YEAR = 2000
+"""The first year in which there can be a backup."""
+SPARE = 256 * 1024 * 1024
+"""The bytes that a copy leaves free."""
+
+
+class Kept(NamedTuple):
+    """A database that a restore has made or kept. `size`: bytes. `about`: what it is, in words."""
+
+    name: str
+    size: int
+    about: str
+
+
+def directory(files: str) -> str:
+    """Return the directory of the scratch cluster.
+
+    Args:
+        files: the directory of the running cluster, on the same disk.
+    """
+    return posixpath.join(posixpath.dirname(files), "scratch")
+
+
+def restore_command(pillar: Mapping[str, Any], until: str) -> list[str]:
+    """Return the command that fetches the scratch cluster from the repository.
+
+    It fetches all databases. A single one (`--db-include`) is chosen by its name at the time of the
+    backup, and since then another database may have taken that name.
+
+    Args:
+        pillar: the pillar `scratch`.
+        until: the moment as `target` writes it, or "" for the newest.
+    """
+    command = ["pgbackrest", f"--config={pillar['configuration']}", f"--stanza={pillar['stanza']}"]
+    command += [f"--pg1-path={pillar['files']}", "--process-max=2", "--archive-mode=off"]
+    command.append("--log-level-console=warn")
+    if until:
+        command += ["--type=time", f"--target={until}", "--target-action=promote"]
+    return [*command, "restore"]
+
+
+def parse_moment(text: str) -> datetime.datetime:
+    """Return the moment that a text names: ISO 8601, in UTC unless it has an offset.
+
+    Raises:
+        ValueError: it names none; the message says what is allowed.
+    """
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip().removesuffix(" UTC"))
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        moment = moment.astimezone(datetime.UTC)
+        if moment.year < FIRST_YEAR:
+            raise ValueError
+        return moment
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f'time: "{text}" is not valid; must be latest, or a moment such as '
+            "2026-11-29 12:00:00 (UTC) or 2026-11-29T12:00:00+01:00"
+        ) from None
+
+
+def target(moment: datetime.datetime) -> str:
+    """Return a moment in UTC as pgBackRest and PostgreSQL read it: 2026-11-29 12:00:00+00."""
+    return f"{moment.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S.%f}+00"
+
+
+def room(size: int, cluster: int, free: int) -> dict[str, Any]:
+    """Return what a copy of a database needs beside the running cluster.
+
+    Args:
+        size: the bytes of the database.
+        cluster: the bytes of all databases, which the scratch cluster has as well.
+        free: the bytes that are free.
+
+    Returns:
+        The bytes that are `needed` and `free`, and the `shortage` in words, or "".
+    """
+    needed = size + cluster + SPARE
+    told = f"the copy needs {needed >> 20} MiB on the database's disk, and {free >> 20} are free"
+    return {"needed": needed, "free": free, "shortage": told if free < needed else ""}
+
+
+def unsent(names: Collection[str]) -> list[str]:
+    """Return the files of WAL that the next cluster must send to the repository.
+
+    The scratch cluster archives nothing. Without the file that describes its timeline, no later
+    restore would find the way to what comes after it.
+
+    Args:
+        names: the files in the directory pg_wal of a scratch cluster that has recovered.
+    """
+    history = max(name for name in names if name.endswith(".history"))
+    timeline = history.removesuffix(".history")
+    segments = sorted(name for name in names if len(name) == 24 and name.startswith(timeline))
+    return [history, *segments[:-1]]  # the last one is not full yet
+
+
+KEPT = f"""
+SELECT coalesce(json_agg(json_build_array(datname, pg_database_size(oid), about) ORDER BY datname),
+                '[]')
+FROM (SELECT oid, datname, shobj_description(oid, 'pg_database') AS about FROM pg_database) AS found
+WHERE about LIKE '{MARK}%';
+"""
+"""The query for `parse_kept`."""
+
+
+def parse_kept(rows: Sequence[Sequence[Any]]) -> list[Kept]:
+    """Return the databases that restores have made or kept, from the rows of `KEPT`."""
+    return [Kept(name, size, about.removeprefix(MARK)) for name, size, about in rows]
+
+
+def comment(database: str, about: str | None) -> str:
+    """Return the SQL that says what a database is; None: it is nothing special any more."""
+    text = "NULL" if about is None else literal(f"{MARK}{about}")
+    return f"COMMENT ON DATABASE {identifier(database)} IS {text};"
+
+
+def disconnect(databases: Sequence[str]) -> str:
+    """Return the SQL that ends all sessions of databases: PostgreSQL renames none in use."""
+    names = ", ".join(literal(name) for name in databases)
+    return (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        f"WHERE pid <> pg_backend_pid() AND datname IN ({names});"
+    )
+
+
+def exchange(live: str, new: str, kept: str, about: str) -> str:
+    """Return the SQL by which a database takes the place of another one, at once or not at all.
+
+    Args:
+        live: the name under which the application finds its database.
+        new: the database that takes the name.
+        kept: the name that the old one gets.
+        about: what the old one is, in words.
+    """
+    return "\n".join(
+        [
+            disconnect([live, new]),
+            "BEGIN;",
+            f"ALTER DATABASE {identifier(live)} RENAME TO {identifier(kept)};",
+            f"ALTER DATABASE {identifier(new)} RENAME TO {identifier(live)};",
+            comment(kept, about),
+            comment(live, None),
+            "COMMIT;",
+        ]
+    )

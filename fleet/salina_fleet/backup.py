@@ -1,0 +1,113 @@
+"""The state of the backups, in words."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from salina.backup.pgbackrest import MISSING
+from salina_fleet.model.backup import BackupSettings
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def told(info: Mapping[str, Any], last: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return the state of the backups as data.
+
+    Args:
+        info: the answer of `pgbackrest.info`.
+        last: the record of the last restore drill; {} if there was none.
+        now: seconds since the epoch.
+
+    Returns:
+        `good`; `message` in pgBackRest's words; `backups` from new to old; `drill`, the record;
+        and, if there are backups, `age` (seconds) and `window` (the moment from which on every
+        moment can be restored).
+    """
+    backups = list(reversed(info["backups"]))
+    found: dict[str, Any] = {
+        "good": bool(backups) and not info["code"] and not any(one["faulty"] for one in backups),
+        "message": info["message"] if info["code"] != MISSING else "no backup was ever made",
+        "backups": backups,
+        "wal": info["wal"],
+        "drill": dict(last),
+    }
+    if last and not last["good"]:
+        found["good"] = False
+    if backups:
+        found["now"] = int(now)
+        found["age"] = int(now - backups[0]["end"])
+        found["window"] = backups[-1]["end"] + 1  # pgBackRest needs a backup that ended before
+    return found
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """Return the same as lines for an operator."""
+    backups = found["backups"]
+    if not backups:
+        return f"{found['message']}\nnext: salt-run backup.make kind=full"
+    newest = backups[0]
+    lines = [
+        f"newest: {newest['label']} ({newest['kind']}), {duration(found['age'])} old",
+        f"can be restored: every moment since {moment(found['window'], seconds=True)}",
+        f"backups: {len(backups)}, which take {size(sum(one['stored'] for one in backups))}; "
+        f"the database has {size(newest['size'])}",
+        f"last WAL: {found['wal']}",
+    ]
+    lines.append(f"last restore drill: {drilled(found['drill'], found['now'])}")
+    lines += [f"damaged: {one['label']}" for one in backups if one["faulty"]]
+    if found["message"] != "ok":
+        lines.append(f"status: {found['message']}")
+    return "\n".join(lines)
+
+
+def drilled(last: Mapping[str, Any], now: float) -> str:
+    """Return the record of a restore drill in a sentence."""
+    if not last:
+        return "there was none\n  next: salt-run state.orchestrate orch.restore_drill"
+    ago = f"{duration(int(now - last['ended']))} ago"
+    if not last["good"]:
+        return f"{ago}, FAILED: {'; '.join(last['faults'])}"
+    return (
+        f"{ago}, good: {last['rows']} rows in {last['tables']} tables as on the primary, in "
+        f"{last['seconds']} s"
+    )
+
+
+def due(ended: float | None, settings: BackupSettings, now: datetime.datetime) -> bool:
+    """Return whether a restore drill is due: at its hour, or at any hour if it is a day late.
+
+    Args:
+        ended: when the last one ended, in seconds since the epoch; None if there was none.
+        settings: with `drill_hour` and `drill_days`.
+        now: this moment.
+    """
+    if ended is None:
+        return now.hour == settings.drill_hour
+    days = (now.timestamp() - ended) / 86400
+    at_its_hour = now.hour == settings.drill_hour and days >= settings.drill_days - 0.5
+    return at_its_hour or days >= settings.drill_days + 1
+
+
+def moment(at: float, seconds: bool = False) -> str:
+    """Return a moment, in UTC: 2026-11-29 03:00 UTC."""
+    form = "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M"
+    return f"{datetime.datetime.fromtimestamp(at, datetime.UTC):{form}} UTC"
+
+
+def duration(seconds: int) -> str:
+    """Return a duration in its largest units: 2 days 3 h, 4 h 10 min, 12 min."""
+    minutes, hours, days = seconds // 60 % 60, seconds // 3600 % 24, seconds // 86400
+    if days:
+        return f"{days} days {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes: 31.2 MiB."""
+    for unit in UNITS:
+        if count < 1024 or unit == UNITS[-1]:
+            break
+        count /= 1024
+    return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,0 +1,86 @@
+"""The settings of the backups, and what both ends of pgBackRest need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from salina.backup import scratch
+from salina_fleet.role import CLIENT, SERVER, Certificate, Pillar, Tuning
+from salina_fleet.schema.declare import number, path, text
+from salina_fleet.schema.faults import invalid
+
+if TYPE_CHECKING:
+    from salina_fleet.model.topology import Host
+    from salina_fleet.roles.database import DatabaseSettings
+
+STANZA = "salina"
+"""pgBackRest's name for the cluster."""
+
+
+@dataclass(frozen=True)
+class BackupSettings(Tuning):
+    """pgBackRest. Why these defaults: docs/decisions/0045-backup.md."""
+
+    port: int = number(
+        8432, 1, 65535, "pgBackRest's port on the backup host and on the database hosts."
+    )
+    repository: str = path(
+        "/var/lib/pgbackrest", "The directory of the backups on the backup host."
+    )
+    hour: int = number(3, 0, 23, "The hour, by the backup host's own clock, of the day's backup.")
+    full: str = text(
+        "Sun",
+        "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)",
+        "a day of the week: Mon, Tue, Wed, Thu, Fri, Sat or Sun",
+        "The day of the week on which a backup is full; on the others it has what changed since.",
+    )
+    keep_days: int = number(
+        14, 2, 3650, "The days back to which the database can be restored to any moment."
+    )
+    drill_hour: int = number(
+        5, 0, 23, "The hour, in UTC, at which a restore drill begins on the master."
+    )
+    drill_days: int = number(7, 1, 365, "The days from one restore drill to the next.")
+    wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """A drill tries each backup before its time is over."""
+        if self.drill_days >= self.keep_days:
+            yield "drill_days", invalid(self.drill_days, f"less than keep_days: {self.keep_days}")
+
+
+SCRATCH_KEYS = {
+    "scratch": "A scratch cluster, which restores and restore drills need.",
+    "scratch.configuration": "The configuration of pgBackRest with which it is restored.",
+    "scratch.files": "The directory of its files.",
+    "scratch.port": "PostgreSQL's port, which names its socket.",
+    "scratch.stanza": "pgBackRest's name for the cluster.",
+    "scratch.version": "The major version of PostgreSQL.",
+}
+"""The meanings of the keys of `scratch_pillar`."""
+
+
+def scratch_pillar(database: DatabaseSettings, directory: str, configuration: str) -> Pillar:
+    """Return the section of the pillar that a host with a scratch cluster needs.
+
+    Args:
+        database: the settings of the database hosts.
+        directory: the directory of the running cluster, beside which the scratch cluster is.
+        configuration: a file of pgBackRest, in which the cluster is on this host.
+    """
+    return {
+        "scratch": {
+            "configuration": configuration,
+            "files": scratch.directory(directory),
+            "port": database.port,
+            "stanza": STANZA,
+            "version": database.version,
+        }
+    }
+
+
+def certificate(host: Host) -> Certificate:
+    """Return a host's certificate for pgBackRest, which knows the other end by its name."""
+    return Certificate("backup", (f"DNS:{host.id}",), (SERVER, CLIENT), ("pgbackrest",))

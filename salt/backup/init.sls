@@ -1,0 +1,71 @@
+# The repository on the backup host: its directories, the units that make backups, the first backup.
+{%- set backup = pillar.backup %}
+include:
+  - pgbackrest
+  - pgbackrest.scratch
+
+backup-directories:
+  file.directory:
+    - names:
+        - {{ backup.repository }}
+        - {{ backup.repository }}/archive
+        - {{ backup.repository }}/backup
+    - user: postgres
+    - group: postgres
+    - mode: '0750'
+    - require:
+        - sls: postgresql
+    - require_in:
+        - daemon: pgbackrest-service
+
+backup-scratch:
+  file.managed:
+    - name: {{ pillar.scratch.configuration }}
+    - source: salt://backup/files/pgbackrest-scratch.conf.jinja
+    - template: jinja
+    - group: postgres
+    - mode: '0640'
+    - show_changes: False
+    - require:
+        - sls: postgresql
+
+backup-units:
+  file.managed:
+    - names:
+        - /etc/systemd/system/salina-backup@.service:
+            - source: salt://backup/files/salina-backup@.service
+        - /etc/systemd/system/salina-backup@full.timer:
+            - context: {days: [{{ backup.full }}]}
+        - /etc/systemd/system/salina-backup@diff.timer:
+            - context: {days: {{ backup.others | json }}}
+    - source: salt://backup/files/salina-backup.timer
+    - template: jinja
+
+backup-units-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: backup-units
+
+backup-timers:
+  service.running:
+    - names: [salina-backup@full.timer, salina-backup@diff.timer]
+    - enable: True
+    - watch:
+        - file: backup-units
+    - require:
+        - module: backup-units-loaded
+
+backup-stanza:
+  pgbackrest.stanza:
+    - name: {{ backup.stanza }}
+    - wait: {{ backup.wait }}
+    - require:
+        - daemon: pgbackrest-current
+        - file: backup-directories
+
+backup-first:
+  pgbackrest.backed_up:
+    - require:
+        - pgbackrest: backup-stanza
+        - module: backup-units-loaded

@@ -1,0 +1,2 @@
+include:
+  - pgbackrest.program

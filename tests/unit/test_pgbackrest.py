@@ -1,0 +1,329 @@
+"""pgBackRest: its configuration at both ends, its answers, and the states that use them."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from salina.backup import pgbackrest, scratch
+from salina.common.https import identity
+from salina_fleet import backup
+from salina_fleet.model.backup import SCRATCH_KEYS, BackupSettings
+from tests import fleets
+from tests.loading import failure, load
+
+OWN = identity("backup")
+NAME = "five-apps"
+
+
+def options(text: str) -> configparser.ConfigParser:
+    """Read a configuration file; an option that is there twice keeps its last value."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read_string(text)
+    return parser
+
+
+def test_the_backup_host_fetches_from_every_database_host() -> None:
+    """O9: One host holds an encrypted repository, and knows all members, whoever the primary is."""
+    text = pgbackrest.repository_configuration(fleets.pillar("tape", NAME)["backup"], OWN)
+    found = options(text)
+    assert found["global"]["repo1-path"] == "/var/lib/pgbackrest"
+    assert found["global"]["repo1-cipher-type"] == "aes-256-cbc"
+    assert found["global"]["repo1-cipher-pass"] == "canary-backup"
+    stanza = found["salina"]
+    assert [stanza[f"pg{number}-host"] for number in (1, 2, 3)] == ["pg-a", "pg-b", "pg-c"]
+    assert {stanza[f"pg{number}-path"] for number in (1, 2, 3)} == {"/var/lib/postgresql/15/salina"}
+    assert [line for line in text.splitlines() if line.startswith("tls-server-auth")] == [
+        f"tls-server-auth={host}=salina" for host in ("pg-a", "pg-b", "pg-c")
+    ]
+
+
+def test_a_database_host_knows_no_password_and_no_other_database_host() -> None:
+    """S6: Its file has the way to the backup host, which alone may use its server."""
+    text = pgbackrest.database_configuration(fleets.pillar("pg-b", NAME)["archiving"], OWN)
+    found = options(text)
+    assert "cipher" not in text and "pg-a" not in text
+    assert found["global"]["repo1-host"] == "tape"
+    assert found["global"]["repo1-host-type"] == "tls"
+    assert found["global"]["tls-server-address"] == "172.20.9.32"
+    assert found["global"]["tls-server-auth"] == "tape=salina"
+    assert "repo1-path" not in found["global"]
+
+
+def test_the_backup_host_restores_from_its_own_repository() -> None:
+    """O9: The second file has the same repository, but the cluster's files are on this host."""
+    pillar = fleets.pillar("tape", NAME)
+    text = pgbackrest.scratch_configuration(pillar["backup"], pillar["scratch"]["files"])
+    found = options(text)
+    assert found.sections() == ["global", "salina"]
+    assert dict(found["salina"]) == {"pg1-path": "/var/lib/postgresql/15/scratch"}
+    running = options(pgbackrest.repository_configuration(pillar["backup"], OWN))
+    shared = {"repo1-path", "repo1-cipher-type", "repo1-cipher-pass", "lock-path"}
+    assert shared < set(found["global"])
+    for key, value in found["global"].items():
+        assert running["global"][key] == value
+
+
+def test_a_scratch_cluster_reaches_no_database_host() -> None:
+    """O9: Its file has no other host and no server, so a drill cannot touch the running cluster."""
+    text = pgbackrest.scratch_configuration(fleets.pillar("tape", NAME)["backup"], "/scratch")
+    assert "tls" not in text and "host" not in text and "retention" not in text
+    assert not any(name in text for name in ("pg-a", "pg-b", "pg-c"))
+
+
+@pytest.mark.parametrize(
+    ("host", "configuration"), [("tape", pgbackrest.SCRATCH_FILE), ("pg-a", pgbackrest.FILE)]
+)
+def test_a_host_with_backups_can_have_a_scratch_cluster(host: str, configuration: str) -> None:
+    """O9: It is beside the running cluster; only the backup host needs a file of its own."""
+    found = fleets.pillar(host, NAME)["scratch"]
+    running = fleets.pillar("pg-a", NAME)["archiving"]
+    assert found == {
+        "configuration": configuration,
+        "files": scratch.directory(running["database_files"]),
+        "port": running["database_port"],
+        "stanza": running["stanza"],
+        "version": 15,
+    }
+    assert SCRATCH_KEYS.keys() == {"scratch", *(f"scratch.{key}" for key in found)}
+    assert f"--config={configuration}" in scratch.restore_command(found, "")
+
+
+def test_without_backups_there_is_no_scratch_cluster() -> None:
+    """O9: Only a fleet with a backup host can restore, and an app host never does."""
+    assert "scratch" not in fleets.pillar("bbdd1", "plain")
+    assert "scratch" not in fleets.pillar("s1", "default")
+
+
+def test_postgresql_archives_only_in_a_fleet_with_a_backup_host() -> None:
+    """O9: Without a backup host WAL that nobody takes would fill the primary's disk."""
+    parameters = fleets.pillar("pg-a", NAME)["database"]["parameters"]
+    assert parameters["archive_mode"] is True
+    assert parameters["archive_command"] == "pgbackrest --stanza=salina archive-push %p"
+    without = fleets.pillar("bbdd1", "plain")
+    assert "archive_mode" not in without["database"]["parameters"]
+
+
+BACKUP: dict[str, Any] = {
+    "label": "20261129-030000F",
+    "type": "full",
+    "error": False,
+    "timestamp": {"start": 1000, "stop": 1060},
+    "info": {"size": 32 * 2**20, "repository": {"delta": 4 * 2**20, "size": 4 * 2**20}},
+}
+LATER = {
+    **BACKUP,
+    "label": "20261129-030000F_20261130-030000D",
+    "type": "diff",
+    "timestamp": {"start": 87400, "stop": 87410},
+    "info": {"size": 33 * 2**20, "repository": {"delta": 2**20, "size": 5 * 2**20}},
+}
+STANZA: dict[str, Any] = {
+    "name": "salina",
+    "status": {"code": 0, "message": "ok"},
+    "archive": [
+        {"id": "15-1", "min": "000000010000000000000003", "max": "00000002000000000000000A"}
+    ],
+    "backup": [BACKUP, LATER],
+}
+
+
+def info(**changes: Any) -> dict[str, Any]:
+    """The answer of `pgbackrest.info`, when pgBackRest's differs in these keys."""
+    found = pgbackrest.parse_info(json.dumps([{**STANZA, **changes}]), "salina")
+    return found._asdict() | {"backups": [one._asdict() for one in found.backups]}
+
+
+def test_the_answer_is_read() -> None:
+    """O9: The backups are in order, and each has its times and its sizes."""
+    found = pgbackrest.parse_info(json.dumps([STANZA]), "salina")
+    assert [one.label for one in found.backups] == [BACKUP["label"], LATER["label"]]
+    assert found.backups[1] == pgbackrest.Backup(
+        LATER["label"], "diff", 87400, 87410, 33 * 2**20, 2**20, False
+    )
+    assert (found.code, found.wal) == (0, "00000002000000000000000A")
+
+
+def test_another_stanza_is_none() -> None:
+    """A repository may hold the backups of other clusters."""
+    assert pgbackrest.parse_info(json.dumps([STANZA]), "other").code == pgbackrest.MISSING
+    assert pgbackrest.parse_info("[]", "salina").code == pgbackrest.MISSING
+
+
+def test_an_operator_reads_the_state() -> None:
+    """O9: Age, size, and the moments that can be restored."""
+    found = backup.told(info(), {}, 87410 + 3 * 3600)
+    assert found["good"] and found["age"] == 3 * 3600
+    assert (found["drill"], found["window"]) == ({}, 1061)
+    assert backup.text(found).splitlines() == [
+        "newest: 20261129-030000F_20261130-030000D (diff), 3 h 0 min old",
+        "can be restored: every moment since 1970-01-01 00:17:41 UTC",
+        "backups: 2, which take 5.0 MiB; the database has 33.0 MiB",
+        "last WAL: 00000002000000000000000A",
+        "last restore drill: there was none",
+        "  next: salt-run state.orchestrate orch.restore_drill",
+    ]
+
+
+def test_the_newest_backup_is_the_first() -> None:
+    """O9: The data for other programs has the backups from new to old."""
+    found = backup.told(info(), {}, 90000.5)
+    assert [one["label"] for one in found["backups"]] == [LATER["label"], BACKUP["label"]]
+    assert (found["now"], found["age"]) == (90000, 2590)
+
+
+DRILL: dict[str, Any] = {
+    "good": True,
+    "faults": [],
+    "tables": 12,
+    "rows": 3456,
+    "seconds": 90,
+    "ended": 90000,
+}
+FAILED = {**DRILL, "good": False, "faults": ["crm: is missing", "shop: public.a is missing"]}
+GOOD_WORDS = "2 h 0 min ago, good: 3456 rows in 12 tables as on the primary, in 90 s"
+FAILED_WORDS = "2 h 0 min ago, FAILED: crm: is missing; shop: public.a is missing"
+
+
+@pytest.mark.parametrize(
+    ("last", "good", "words"),
+    [
+        ({}, True, "there was none\n  next: salt-run state.orchestrate orch.restore_drill"),
+        (DRILL, True, GOOD_WORDS),
+        (FAILED, False, FAILED_WORDS),
+    ],
+)
+def test_an_operator_reads_the_last_drill(last: dict[str, Any], good: bool, words: str) -> None:
+    """O9: Backups are good only if the last drill did not fail; the state names every fault."""
+    now = DRILL["ended"] + 7200
+    assert backup.drilled(last, now) == words
+    found = backup.told(info(), last, now)
+    assert (found["good"], found["drill"]) == (good, last)
+    assert f"last restore drill: {words}" in backup.text(found)
+
+
+@pytest.mark.parametrize("changes", [{"backup": []}, {"status": {"code": 6, "message": "bad"}}])
+def test_a_good_drill_does_not_make_up_for_backups(changes: dict[str, Any]) -> None:
+    """O9: An old drill says nothing about a repository that has a fault now."""
+    assert not backup.told(info(**changes), DRILL, 97200)["good"]
+
+
+FIVE = datetime(2026, 11, 29, 5, 10, tzinfo=UTC)
+SETTINGS = BackupSettings(drill_hour=5, drill_days=7)
+
+
+@pytest.mark.parametrize(("later", "wanted"), [(0, True), (-1, False), (1, False), (12, False)])
+def test_the_first_drill_is_at_its_hour(later: int, wanted: bool) -> None:
+    """O9: A fleet that never had a drill has one within a day, at the hour of the settings."""
+    assert backup.due(None, SETTINGS, FIVE + timedelta(hours=later)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("days", "hours", "later", "wanted"),
+    [
+        (7, 0, 0, True),
+        (6, 20, 0, True),  # the last one took hours
+        (6, 12, 0, True),
+        (6, 11, 0, False),
+        (0, 0, 0, False),
+        (7, 0, 1, False),
+        (7, 23, -1, False),
+        (8, 0, 1, True),
+        (8, 0, -1, True),
+        (300, 0, 12, True),
+    ],
+)
+def test_a_drill_is_due_at_its_hour_or_late(
+    days: int, hours: int, later: int, wanted: bool
+) -> None:
+    """O9: A master that was down at that hour waits at most a day, and then begins at any hour."""
+    now = FIVE + timedelta(hours=later)
+    ended = (now - timedelta(days=days, hours=hours)).timestamp()
+    assert backup.due(ended, SETTINGS, now) is wanted
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 30])
+@pytest.mark.parametrize("took", [1, 50, 600])
+def test_drills_keep_their_rhythm(days: int, took: int) -> None:
+    """O9: The master asks once an hour; however many minutes a drill takes, the hour stays."""
+    settings = BackupSettings(drill_hour=5, drill_days=days)
+    now, ended = FIVE - timedelta(hours=10), None
+    begun: list[datetime] = []
+    while len(begun) < 4:
+        if backup.due(ended, settings, now):
+            begun.append(now)
+            ended = (now + timedelta(minutes=took)).timestamp()
+        now += timedelta(hours=1)
+    assert begun == [FIVE + number * timedelta(days=days) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": {"code": 1, "message": "missing stanza path"}, "backup": []}, "no backup was"),
+        ({"status": {"code": 2, "message": "no valid backups"}, "backup": []}, "no valid backups"),
+        ({"backup": [BACKUP, {**LATER, "error": True}]}, f"damaged: {LATER['label']}"),
+        ({"status": {"code": 6, "message": "cipher mismatch"}}, "status: cipher mismatch"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], words: str) -> None:
+    """K5: A repository without a good backup is not good."""
+    found = backup.told(info(**changes), {}, 90000)
+    assert not found["good"]
+    assert words in backup.text(found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(59, "0 min"), (7260, "2 h 1 min"), (2 * 86400 + 3600, "2 days 1 h")]
+)
+def test_durations(seconds: int, words: str) -> None:
+    """An operator reads at most two units."""
+    assert backup.duration(seconds) == words
+
+
+def states(test: bool, answers: dict[str, Any]) -> Any:
+    """The states, with these answers of the module and an installed pgBackRest."""
+    salt = {"pkg.version": lambda _: "2.45", **answers}
+    return load("_states/pgbackrest.py", opts={"test": test}, salt=salt)
+
+
+def test_a_stanza_is_created_once() -> None:
+    """K1: A stanza that is there is left alone; one that is not there waits for the primary."""
+    there = states(False, {"pgbackrest.info": lambda: info()})
+    assert there.stanza("salina", 0)["changes"] == {}
+    made: list[str] = []
+    missing = info(status={"code": 1, "message": "missing"}, backup=[])
+    answers = {"pgbackrest.info": lambda: missing}
+    new = states(False, answers | {"pgbackrest.create_stanza": lambda: made.append("stanza")})
+    assert new.stanza("salina", 0)["changes"] == {"stanza": "salina"}
+    assert made == ["stanza"]
+    predicted = states(True, answers).stanza("salina", 0)
+    assert (predicted["result"], predicted["changes"]) == (None, {"stanza": "salina"})
+
+
+def test_without_a_primary_there_is_a_reason() -> None:
+    """K5: The message is pgBackRest's own."""
+    from salt.exceptions import CommandExecutionError
+
+    def refused() -> None:
+        raise CommandExecutionError("no primary found")
+
+    missing = info(status={"code": 1, "message": "missing"}, backup=[])
+    answers = {"pgbackrest.info": lambda: missing, "pgbackrest.create_stanza": refused}
+    said = failure(states(False, answers).stanza("salina", 0))
+    assert said == "waited 0 s for the stanza salina: no primary found"
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_the_first_backup_does_not_wait_for_its_timer(test: bool) -> None:
+    """O9, K3: It is made once, and predicted."""
+    none = {"pgbackrest.info": lambda: info(backup=[]), "pgbackrest.back_up": lambda kind: kind}
+    ret = states(test, none).backed_up("first")
+    assert (ret["result"], ret["changes"]) == (None if test else True, {"backup": "full"})
+    some = {"pgbackrest.info": lambda: info()}
+    ret = states(test, some).backed_up("first")
+    assert (ret["result"], ret["changes"]) == (True, {})
