@@ -1,0 +1,268 @@
+"""Copy an application's database out of the backups, beside the running one, and exchange them.
+
+The copy comes from a scratch cluster (salina.backup.scratch). Everything runs on the primary, and
+every function can be repeated after an interruption. An operator uses orch.restore.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.backup import scratch
+from salina.common import pillars
+from salina.common import wait as waiting
+from salina.database import roles
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+ARCHIVED = 120
+"""Seconds for the last changes to arrive in the repository."""
+DISCONNECTED = 30
+"""Seconds in which sessions that come again are ended again."""
+
+
+def room(application: str) -> dict[str, Any]:
+    """Return what a copy of an application's database would need. This changes nothing.
+
+    Args:
+        application: the application's name, which is that of its database.
+
+    Returns:
+        The bytes that are `needed` and `free`, and the `shortage` in words, or "".
+
+    Raises:
+        CommandExecutionError: there is no such database, or PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 database_copy.room crm
+    """
+    size, cluster = _query(
+        f"SELECT pg_database_size({roles.literal(application)}), sum(pg_database_size(oid)) "
+        "FROM pg_database"
+    ).split("|")
+    free = shutil.disk_usage(Path(_pillar()["files"]).parent).free
+    return scratch.room(int(size), int(cluster), free)
+
+
+def kept() -> list[dict[str, Any]]:
+    """Return the databases that restores have made or kept.
+
+    Returns:
+        For each its `name`, its `size` in bytes, and what it is (`about`).
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 database_copy.kept
+    """
+    return [one._asdict() for one in scratch.parse_kept(json.loads(_query(scratch.KEPT)))]
+
+
+def names() -> list[str]:
+    """Return the names of all databases of this host's cluster.
+
+    Returns:
+        The names.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 database_copy.names
+    """
+    return _query("SELECT datname FROM pg_database").splitlines()
+
+
+def make(application: str, until: str, about: str) -> str:
+    """Copy an application's database out of the backups, as a database that nobody uses yet.
+
+    Args:
+        application: the application's name.
+        until: the moment, as `scratch.target` writes it, or "" for now.
+        about: what the copy is, in words.
+
+    Returns:
+        The moment of the last change that the copy has, as PostgreSQL writes it; "" if it has none
+        after the backup.
+
+    Raises:
+        CommandExecutionError: this host is a replica, the disk is too small, or pgBackRest or
+            PostgreSQL failed. The running databases are as before.
+
+    CLI Example:
+        salt bbdd1 database_copy.make crm '2026-11-29 12:00:00+00' 'crm as of noon'
+    """
+    _on_the_primary()
+    clean()
+    if shortage := room(application)["shortage"]:
+        raise CommandExecutionError(shortage)
+    archive()
+    try:
+        last = str(__salt__["scratch.start"](until))
+        _load(application)
+        _query(scratch.comment(scratch.TEMPORARY, about))
+    finally:
+        __salt__["scratch.remove"]()
+    return last
+
+
+def exchange(application: str, source: str, kept: str, about: str) -> str:
+    """Give a copy its place: that of the application's database, which gets another name.
+
+    Args:
+        application: the application's name.
+        source: the database that takes the place.
+        kept: the name that the application's database gets.
+        about: what it is then, in words.
+
+    Returns:
+        `kept`.
+
+    Raises:
+        CommandExecutionError: sessions come again and again, or PostgreSQL refused. Both databases
+            are as before.
+
+    CLI Example:
+        salt bbdd1 database_copy.exchange crm salina_restored crm_before_20261129 'crm until noon'
+    """
+    _on_the_primary()
+    if kept not in names():  # otherwise an interrupted step has done it
+        _patiently(scratch.exchange(application, source, kept, about))
+    return kept
+
+
+def rename(name: str) -> str:
+    """Give a complete copy its name.
+
+    Args:
+        name: the name of the new database.
+
+    Returns:
+        `name`.
+
+    Raises:
+        CommandExecutionError: PostgreSQL refused.
+
+    CLI Example:
+        salt bbdd1 database_copy.rename crm_as_of_noon
+    """
+    _on_the_primary()
+    if scratch.TEMPORARY in names():  # otherwise an interrupted step has done it
+        old, new = roles.identifier(scratch.TEMPORARY), roles.identifier(name)
+        _patiently(f"ALTER DATABASE {old} RENAME TO {new};")
+    return name
+
+
+def discard(name: str) -> str:
+    """Delete a database that a restore has made or kept. There is no way back.
+
+    Args:
+        name: the database's name.
+
+    Returns:
+        `name`.
+
+    Raises:
+        CommandExecutionError: no restore has made or kept it.
+
+    CLI Example:
+        salt bbdd1 database_copy.discard crm_before_20261129_120000
+    """
+    _on_the_primary()
+    known = [one["name"] for one in kept()]
+    if name not in known:
+        raise CommandExecutionError(
+            f"{name}: no restore has made or kept this database; choose one of: "
+            f"{', '.join(known) or '(none)'}"
+        )
+    _query(f"DROP DATABASE {roles.identifier(name)} WITH (FORCE)")
+    return name
+
+
+def clean() -> None:
+    """Remove what an interrupted copy has left: the scratch cluster and an incomplete database.
+
+    Raises:
+        CommandExecutionError: PostgreSQL or systemd refused.
+
+    CLI Example:
+        salt bbdd1 database_copy.clean
+    """
+    __salt__["scratch.remove"]()
+    _query(f"DROP DATABASE IF EXISTS {roles.identifier(scratch.TEMPORARY)} WITH (FORCE)")
+
+
+def archive() -> None:
+    """Have the primary's last changes in the repository, with a commit after them.
+
+    PostgreSQL recovers to a moment only if it finds a later commit.
+
+    Raises:
+        CommandExecutionError: this host is a replica, or the WAL does not arrive in time.
+
+    CLI Example:
+        salt bbdd1 database_copy.archive
+    """
+    _on_the_primary()
+    _query("SELECT pg_current_xact_id()")
+    segment = _query("SELECT pg_walfile_name(pg_switch_wal())")
+
+    def obstacle() -> str:
+        last, failed = _query(
+            "SELECT last_archived_wal, CASE WHEN last_failed_time > last_archived_time "
+            "THEN last_failed_wal ELSE '' END FROM pg_stat_archiver"
+        ).split("|")
+        if last[8:] >= segment[8:]:  # without the timeline
+            return ""
+        return f"archiving {failed} fails" if failed else f"the last that arrived is {last}"
+
+    try:
+        waiting.clear(obstacle, ARCHIVED, f"WAL {segment} to arrive in the repository")
+    except TimeoutError as error:
+        raise CommandExecutionError(f"{error}; see journalctl -u patroni") from None
+
+
+def _load(application: str) -> None:
+    """Copy the database of the scratch cluster into the running cluster."""
+    wanted = {"name": scratch.TEMPORARY, "user": application}
+    _query(roles.script(roles.database_steps({}, [wanted])))
+    __salt__["scratch.load"](application, scratch.TEMPORARY)
+    _query("ANALYZE", scratch.TEMPORARY)
+
+
+def _patiently(sql: str) -> None:
+    """Run SQL that needs a database without sessions, which it ends itself."""
+
+    def obstacle() -> str:
+        try:
+            _query(sql)
+        except CommandExecutionError as error:
+            if "is being accessed by other users" in str(error):
+                return str(error)
+            raise
+        return ""
+
+    try:
+        waiting.clear(obstacle, DISCONNECTED, "the databases to be without sessions")
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _on_the_primary() -> None:
+    if _query("SELECT pg_is_in_recovery()") == "t":
+        raise CommandExecutionError("this host is a replica (see patroni.leader)")
+
+
+def _query(sql: str, database: str = "postgres") -> str:
+    return str(__salt__["database.query"](sql, database))
+
+
+def _pillar() -> dict[str, Any]:
+    return pillars.section(__pillar__, "scratch")

@@ -1,0 +1,130 @@
+"""Restore the newest backup in a scratch cluster, and compare it with the primary.
+
+`count` runs on the primary, `run` on the backup host. An operator uses orch.restore_drill.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.backup import drill
+from salina.common import file, pillars
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+LOCK = "/run/salina-drill.lock"
+
+
+def count() -> dict[str, Any]:
+    """Count the rows of all tables of this host's running cluster, which must be the primary.
+
+    Returns:
+        For each database and each table its rows, and those inserted and deleted so far.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 drill.count
+    """
+    query = __salt__["database.query"]
+    return {name: json.loads(query(drill.COUNT, name)) for name in query(drill.DATABASES).split()}
+
+
+def moment() -> str:
+    """Return the present moment by the primary's clock, with all changes until then archived.
+
+    Returns:
+        The moment, as PostgreSQL reads it.
+
+    Raises:
+        CommandExecutionError: this is not the primary, or its WAL does not arrive.
+
+    CLI Example:
+        salt bbdd1 drill.moment
+    """
+    now = str(__salt__["database.query"]("SELECT clock_timestamp()"))
+    __salt__["database_copy.archive"]()
+    return now
+
+
+def run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Restore a scratch cluster to a moment, compare it, and remove it again, also after an error.
+
+    Args:
+        until: the moment, from `drill.moment`.
+        before: what `drill.count` returned shortly before the moment.
+        after: what it returned shortly after it.
+
+    Returns:
+        The record of the drill, which `drill.last` returns from now on.
+
+    Raises:
+        CommandExecutionError: this is not the backup host, or another drill is running.
+
+    CLI Example:
+        salt bkp1 drill.run '2026-11-29 12:00:00+00' '{}' '{}'
+    """
+    with open(LOCK, "w") as lock:  # of the process: it ends with this job
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandExecutionError("another restore drill is running") from None
+        return _run(until, before, after)
+
+
+def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    began, faults, found = time.time(), list[str](), dict[str, Any]()
+    backups = __salt__["pgbackrest.info"]()["backups"]
+    try:
+        faults += drill.verified(__salt__["pgbackrest.verify"](), _stanza())
+        __salt__["scratch.start"](until)
+        found = {name: _counted(name) for name in _scratch(drill.DATABASES).split()}
+        faults += drill.differences(before, after, found)
+        __salt__["scratch.check"]()
+    except CommandExecutionError as error:
+        faults.append(str(error))
+    finally:
+        __salt__["scratch.remove"]()
+    newest = backups[-1]["label"] if backups else ""
+    report = drill.report(faults, until, newest, found, began, time.time())
+    file.put(_record(), json.dumps(report) + "\n")
+    return report
+
+
+def last() -> dict[str, Any]:
+    """Return the record of the last drill, or {} if there was none.
+
+    Returns:
+        `good`, `faults`, `moment`, `backup`, `tables`, `rows`, `seconds`, and when it `ended`.
+
+    CLI Example:
+        salt bkp1 drill.last
+    """
+    try:
+        return dict(json.loads(_record().read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _counted(database: str) -> dict[str, Any]:
+    return dict(json.loads(_scratch(drill.COUNT, database)))
+
+
+def _scratch(sql: str, database: str = "postgres") -> str:
+    return str(__salt__["scratch.query"](sql, database))
+
+
+def _stanza() -> str:
+    return str(pillars.section(__pillar__, "backup")["stanza"])
+
+
+def _record() -> Path:
+    return Path(pillars.section(__pillar__, "backup")["repository"]) / drill.RECORD

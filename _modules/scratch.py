@@ -1,0 +1,158 @@
+"""Restore a scratch cluster from the backups, ask it, and remove it (salina.backup.scratch).
+
+Only this host reaches it. The modules `database_copy` and `drill` use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.backup import scratch
+from salina.common import commands, pillars
+from salina.common import wait as waiting
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+AS_POSTGRES = ("--reuid=postgres", "--regid=postgres", "--init-groups")
+RECOVERED = 6 * 3600
+"""Seconds for the scratch cluster to apply the WAL."""
+
+
+def start(until: str = "") -> str:
+    """Restore a scratch cluster in place of an earlier one, and let it recover up to a moment.
+
+    Args:
+        until: the moment, as `salina.backup.scratch.target` writes it, or "" for the newest.
+
+    Returns:
+        The moment of the last change that it has found in the WAL, as PostgreSQL writes it, or "".
+
+    Raises:
+        CommandExecutionError: pgBackRest or PostgreSQL failed; the message says why.
+
+    CLI Example:
+        salt bkp1 scratch.start '2026-11-29 12:00:00+00'
+    """
+    remove()
+    pillar = _pillar()
+    _run("mkdir", "--parents", "--mode=700", pillar["files"])
+    _run(*scratch.restore_command(pillar, until))
+    commands.systemctl(__salt__, "start", scratch.UNIT)
+
+    def recovered() -> list[str] | None:
+        if not __salt__["service.status"](scratch.UNIT):
+            raise CommandExecutionError(f"the scratch cluster has ended:\n{_journal()}")
+        try:
+            return [query("SELECT pg_last_xact_replay_timestamp()")]
+        except CommandExecutionError:  # it does not listen, or still recovers
+            return None
+
+    last = waiting.until(recovered, RECOVERED)
+    if last is None:
+        raise CommandExecutionError(
+            f"the scratch cluster still recovers after {RECOVERED} s:\n{_journal()}"
+        )
+    return last[0]
+
+
+def query(sql: str, database: str = "postgres") -> str:
+    """Run SQL on the scratch cluster.
+
+    Args:
+        sql: one or more statements.
+        database: the database's name.
+
+    Returns:
+        The output, one line per row.
+
+    Raises:
+        CommandExecutionError: psql failed, or there is no scratch cluster.
+
+    CLI Example:
+        salt bkp1 scratch.query 'SELECT datname FROM pg_database'
+    """
+    psql = [_program("psql"), "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]
+    psql += [f"--host={scratch.SOCKETS}", f"--port={_pillar()['port']}", f"--dbname={database}"]
+    return _run(*psql, "--set=ON_ERROR_STOP=1", f"--command={sql}").strip()
+
+
+def check() -> None:
+    """Read every table and index of the scratch cluster, and check their structure.
+
+    Raises:
+        CommandExecutionError: one is damaged; the message names it.
+
+    CLI Example:
+        salt bkp1 scratch.check
+    """
+    place = (f"--host={scratch.SOCKETS}", f"--port={_pillar()['port']}")
+    _run(_program("pg_amcheck"), *place, "--all", "--install-missing", "--no-password")
+
+
+def load(database: str, target: str) -> None:
+    """Copy a database of the scratch cluster into this host's running cluster.
+
+    Args:
+        database: the database of the scratch cluster.
+        target: an empty database of the running cluster.
+
+    Raises:
+        CommandExecutionError: pg_dump or pg_restore failed.
+
+    CLI Example:
+        salt bbdd1 scratch.load crm salina_restored
+    """
+    pipe = (
+        'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 "$4" | '
+        '"$5" --host=/run/postgresql --port="$3" --dbname="$6" --exit-on-error'
+    )
+    source = (_program("pg_dump"), scratch.SOCKETS, str(_pillar()["port"]), database)
+    _run("bash", "-c", pipe, "bash", *source, _program("pg_restore"), target)
+
+
+def stop() -> None:
+    """Stop the scratch cluster, and keep its files.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt bbdd1 scratch.stop
+    """
+    commands.systemctl(__salt__, "stop", scratch.UNIT)
+
+
+def remove() -> None:
+    """Stop the scratch cluster and delete its files.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt bkp1 scratch.remove
+    """
+    stop()
+    commands.run(__salt__["cmd.run_all"], ["rm", "--recursive", "--force", _pillar()["files"]])
+
+
+def _program(name: str) -> str:
+    return f"/usr/lib/postgresql/{_pillar()['version']}/bin/{name}"
+
+
+def _run(*command: str) -> str:
+    """Run a command as PostgreSQL's user, with the least priority. It dies with this job."""
+    modest = ("nice", "-n", "10", "ionice", "-c", "3")
+    user = (*commands.MORTAL, *AS_POSTGRES, "--")
+    return commands.run(__salt__["cmd.run_all"], [*modest, *user, *command], cwd="/")
+
+
+def _journal() -> str:
+    lines = ["journalctl", f"--unit={scratch.UNIT}", "--lines=8", "--output=cat", "--no-pager"]
+    return commands.run(__salt__["cmd.run_all"], lines)
+
+
+def _pillar() -> dict[str, Any]:
+    return pillars.section(__pillar__, "scratch")

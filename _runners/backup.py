@@ -1,0 +1,410 @@
+"""The backups of the fleet: make one, show what there is, and restore from them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from salina.backup.scratch import parse_moment, target
+from salina_fleet import minions, runner
+from salina_fleet.backup import drilled, due, moment, size, text, told
+from salina_fleet.change import exclusive, follow
+from salina_fleet.change import restore as steps
+from salina_fleet.errors import RunnerError
+from salina_fleet.model.backup import BackupSettings
+from salina_fleet.roles.database import DatabaseSettings, files
+from salina_fleet.site import Site
+
+__opts__: dict[str, Any]
+
+ANSWER, GATHER = 30, 5
+"""Seconds for the backup host's answer, and for the question whether it is still at it."""
+STOPPED = 180
+"""Seconds after which a stopped application starts again by itself, should this process die."""
+LONGEST = 12 * 3600
+"""Seconds for one backup."""
+
+
+def status() -> Any:
+    """Show the backups: how old they are, how large, and to which moments they lead back.
+
+    Returns:
+        A text. With `--out=json` (or another format) a mapping.
+
+    Raises:
+        RunnerError: no host has the role backup, it does not answer, or there is no backup.
+
+    CLI Example:
+        salt-run backup.status
+        salt-run backup.status --out=json
+    """
+    site = runner.site(__opts__)
+    info, last = (_ask(site, ask, [], ANSWER) for ask in ("pgbackrest.info", "drill.last"))
+    found = told(info, last, time.time())
+    if __opts__.get("output"):
+        return {"data": {**found, "retcode": int(not found["good"])}, "outputter": "json"}
+    if not found["good"]:
+        raise RunnerError(text(found))
+    return text(found)
+
+
+def make(kind: str = "diff") -> str:
+    """Make a backup of the database cluster now, and wait for its end.
+
+    Args:
+        kind: full; diff, which holds what changed since the last full one; or incr, which holds
+            what changed since the last one of any kind.
+
+    Returns:
+        The label of the new backup.
+
+    Raises:
+        RunnerError: no host has the role backup, it does not answer, or the backup failed.
+
+    CLI Example:
+        salt-run backup.make
+        salt-run backup.make kind=full
+    """
+    return str(_ask(runner.site(__opts__), "pgbackrest.back_up", [kind], LONGEST))
+
+
+def restore(**request: Any) -> dict[str, Any]:
+    """Return the steps of a restore, and exclude other changes. orch.restore takes them.
+
+    Args:
+        request: `application`; `time`, a moment (UTC unless it has an offset), or latest; `name`,
+            the name of a new database, without which the copy takes the place of the
+            application's own; or `kept`, a database that comes back; and `confirm`, the name of
+            the application once more.
+
+    Returns:
+        `what`, the restore in words, and the `steps`.
+
+    Raises:
+        RunnerError: the request is invalid, a host does not answer, the disk is too small, another
+            change is running, or `confirm` is missing; then the message is the plan.
+
+    CLI Example:
+        salt-run backup.restore application=crm
+    """
+    site = runner.site(__opts__)
+    _repository(site)
+    primary = _primary(site)
+    found = _on(primary, "database_copy.kept", [], ANSWER)
+    databases = {one["name"]: one["about"] for one in found}
+    names = _on(primary, "database_copy.names", [], ANSWER)
+    wanted = steps.parse(runner.plain(request), site.fleet.topology.applications, databases, names)
+    hosts = [host.id for host in site.fleet.serving(wanted.application)]
+    room, label = _on(primary, "database_copy.room", [wanted.application], ANSWER), ""
+    if not wanted.kept:
+        backups = _ask(site, "pgbackrest.info", [], ANSWER)["backups"]
+        label = steps.source(wanted.until, backups)
+        if room["shortage"]:
+            raise RunnerError(f"{primary}: {room['shortage']}")
+    if not wanted.confirmed:
+        raise RunnerError(steps.plan(wanted, label, primary, room, hosts))
+    now = datetime.now(UTC)
+    about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
+    told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about)
+    _exclude(site, told["what"])
+    return told
+
+
+def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, Any]:
+    """Return the steps of orch.restore_cluster, which makes the cluster from the backups again.
+
+    Args:
+        time: a moment (UTC unless it has an offset), or latest.
+        confirm: the word all, because every application gets the state of that moment.
+
+    Returns:
+        `what`, the restore in words, and the `steps`.
+
+    Raises:
+        RunnerError: a database host has data or does not answer, the moment is not valid, another
+            change is running, or `confirm` is missing; then the message is the plan.
+
+    CLI Example:
+        salt-run backup.restore_cluster
+    """
+    site = runner.site(__opts__)
+    databases = site.fleet.having("database")
+    hosts = [host.id for host in databases]
+    backups = _ask(site, "pgbackrest.info", [], ANSWER)["backups"]
+    try:
+        until = None if time == steps.LATEST else parse_moment(str(time))
+    except ValueError as error:
+        raise RunnerError(str(error)) from None
+    label = steps.source(until, backups)
+    leading = [host for host in hosts if _has_data(site, host)]
+    first = next(host.id for host in databases if host.first)
+    if leading and leading != [first]:  # an interrupted restore has filled the first one
+        raise RunnerError(
+            f"{', '.join(leading)}: has the cluster's data; to bring back an earlier moment of an "
+            "application use orch.restore"
+        )
+    others = [host for host in hosts if host != first]
+    if confirm != "all":
+        asked = {"time": time, "confirm": "all"} if until else {"confirm": "all"}
+        raise RunnerError(
+            f"all databases as of {steps.words(until)}, from backup {label} and the WAL after it\n"
+            f"on {first}; {', '.join(others) or 'no host'} copies it\n"
+            f"next: salt-run state.orchestrate orch.restore_cluster pillar='{json.dumps(asked)}'"
+        )
+    apps = [host.id for host in site.fleet.having("app")]
+    told = steps.cluster_steps(first, others, apps, target(until) if until else "")
+    _exclude(site, told["what"])
+    return told
+
+
+def make_cluster(host: str, until: str) -> str:
+    """Restore the whole cluster on a host: a step of orch.restore_cluster.
+
+    Args:
+        host: the first database host.
+        until: the moment, as PostgreSQL writes it, or "" for the newest.
+
+    Returns:
+        The moment of the last change.
+
+    Raises:
+        RunnerError: the host does not answer, or the restore failed.
+
+    CLI Example:
+        salt-run backup.make_cluster bbdd1 ''
+    """
+    site, last = runner.site(__opts__), ""
+    if not _has_data(site, host):
+        last = str(_on(host, "cluster_restore.make", [until], LONGEST))
+    _on(host, "cluster_restore.forget", [], ANSWER)
+    return last
+
+
+def drill() -> str:
+    """Restore the newest backup beside everything else, and compare it with the primary.
+
+    The backup host verifies the repository, restores all databases to this moment without a
+    network, compares the rows of each table, and checks each table and index. Users notice nothing.
+
+    Returns:
+        What was compared, in a sentence.
+
+    Raises:
+        RunnerError: a host does not answer, or the backup is not good, with every fault.
+
+    CLI Example:
+        salt-run backup.drill
+    """
+    site = runner.site(__opts__)
+    host, primary = _repository(site), _primary(site)
+    before = _on(primary, "drill.count", [], LONGEST)
+    moment = _on(primary, "drill.moment", [], LONGEST)
+    after = _on(primary, "drill.count", [], LONGEST)
+    follow.note([host], "restores the newest backup and compares it")
+    record = _on(host, "drill.run", [moment, before, after], LONGEST)
+    if not record["good"]:
+        raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
+    return drilled(record, time.time())
+
+
+def evaluate() -> dict[str, Any]:
+    """Start a restore drill if it is due (pillar/settings/backup.yaml).
+
+    The master calls this once an hour (master.d/70-restore-drill.conf).
+
+    Returns:
+        Whether a drill was `due`, and its `failures`.
+
+    Raises:
+        RunnerError: the backup host does not answer.
+
+    CLI Example:
+        salt-run backup.evaluate
+    """
+    site, now = runner.site(__opts__), datetime.now(UTC)
+    if not site.fleet.having("backup"):
+        return {"due": False}
+    last = _ask(site, "drill.last", [], ANSWER)
+    if not due(last.get("ended"), site.fleet.settings[BackupSettings], now):
+        return {"due": False}
+    failures = runner.orchestrate(__opts__, "orch.restore_drill")
+    return {"due": True, "failures": [str(one) for one in failures]}
+
+
+def kept() -> list[dict[str, Any]]:
+    """Show the databases that restores have made or kept.
+
+    Returns:
+        For each its `name`, its `size`, and what it is (`about`).
+
+    Raises:
+        RunnerError: no primary answers.
+
+    CLI Example:
+        salt-run backup.kept
+    """
+    found = _on(_primary(runner.site(__opts__)), "database_copy.kept", [], ANSWER)
+    return [one | {"size": size(one["size"])} for one in found]
+
+
+def discard(name: str, confirm: str = "") -> str:
+    """Delete a database that a restore has made or kept. There is no way back but a restore.
+
+    Args:
+        name: the database, as `backup.kept` shows it.
+        confirm: the same name once more.
+
+    Returns:
+        A sentence that says so.
+
+    Raises:
+        RunnerError: the names differ, no primary answers, or there is no such database.
+
+    CLI Example:
+        salt-run backup.discard crm_before_20261129_120000 confirm=crm_before_20261129_120000
+    """
+    primary = _primary(runner.site(__opts__))
+    if confirm != name:
+        raise RunnerError(
+            f"{name} would be deleted\nnext: salt-run backup.discard {name} confirm={name}"
+        )
+    return f"{_on(primary, 'database_copy.discard', [name], LONGEST)} is deleted"
+
+
+def copy(application: str, until: str, about: str) -> str:
+    """Copy an application's database out of the backups: a step of orch.restore.
+
+    Args:
+        application: the application's name.
+        until: the moment, as PostgreSQL writes it, or "" for now.
+        about: what the copy is, in words.
+
+    Returns:
+        The moment of the last change in the copy.
+
+    Raises:
+        RunnerError: no primary answers, or the copy failed. The running databases are as before.
+
+    CLI Example:
+        salt-run backup.copy crm '2026-11-29 12:00:00+00' 'crm as of noon'
+    """
+    return str(_change("database_copy.make", [application, until, about]))
+
+
+def rename(database: str) -> str:
+    """Give a copy its name: a step of orch.restore.
+
+    Args:
+        database: the name of the new database.
+
+    Returns:
+        `database`.
+
+    Raises:
+        RunnerError: no primary answers, or PostgreSQL refused.
+
+    CLI Example:
+        salt-run backup.rename crm_as_of_noon
+    """
+    return str(_change("database_copy.rename", [database]))
+
+
+def exchange(application: str, source: str, kept: str) -> str:
+    """Let a copy take the place of an application's database: a step of orch.restore.
+
+    Args:
+        application: the application's name.
+        source: the copy, or a kept database.
+        kept: the name that the application's database gets.
+
+    Returns:
+        `kept`.
+
+    Raises:
+        RunnerError: no primary answers, or PostgreSQL refused. The databases are as before.
+
+    CLI Example:
+        salt-run backup.exchange crm salina_restored crm_before_20261129_120000
+    """
+    about = f"{application} until {moment(time.time(), seconds=True)}"
+    return str(_change("database_copy.exchange", [application, source, kept, about]))
+
+
+def stop(hosts: Sequence[str]) -> list[str]:
+    """Stop the application on app hosts: a step of orch.restore. Users get an error from here on.
+
+    Args:
+        hosts: ids.
+
+    Returns:
+        The hosts.
+
+    Raises:
+        RunnerError: a host does not answer, or systemd refused.
+
+    CLI Example:
+        salt-run backup.stop hosts='[s1, s2, s3]'
+    """
+    follow.note(hosts, "stops its application")
+    minions.ask(__opts__, hosts, "application.stop", [STOPPED])
+    return list(hosts)
+
+
+def _has_data(site: Site, host: str) -> bool:
+    """Return whether a database host has data; a new one has no module of this project yet."""
+    version = f"{files(site.fleet.settings[DatabaseSettings])}/PG_VERSION"
+    return bool(_on(host, "file.file_exists", [version], ANSWER))
+
+
+def _exclude(site: Site, what: str) -> None:
+    """Exclude other changes from now on."""
+    try:
+        exclusive.take(site.change_file, what)
+    except exclusive.BusyError as error:
+        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
+
+
+def _change(function: str, arguments: list[Any]) -> Any:
+    """Call a function on the primary, whichever host that is now."""
+    primary = _primary(runner.site(__opts__))
+    follow.note([primary], f"runs {function}")
+    return _on(primary, function, arguments, LONGEST)
+
+
+def _primary(site: Site) -> str:
+    """Return the host that the database hosts call the primary."""
+    hosts = [host.id for host in site.fleet.having("database")]
+    answers = minions.answers(__opts__, hosts, "patroni.leader", [], ANSWER, GATHER)
+    named = [answer["ret"] for answer in answers.values() if not answer.get("retcode")]
+    for host in named:
+        if host in hosts:
+            return str(host)
+    raise RunnerError(f"none of {', '.join(hosts)} names a primary\nnext: salt-run fleet.health")
+
+
+def _ask(site: Site, function: str, arguments: list[Any], seconds: int) -> Any:
+    """Call a function on the backup host and return its answer."""
+    return _on(_repository(site), function, arguments, seconds)
+
+
+def _repository(site: Site) -> str:
+    """Return the backup host."""
+    for host in site.fleet.having("backup"):
+        return host.id
+    raise RunnerError(
+        "no host has the role backup, so nothing is backed up; give it to one in "
+        "pillar/topology.yaml"
+    )
+
+
+def _on(host: str, function: str, arguments: list[Any], seconds: int) -> Any:
+    """Call a function on a host and return its answer."""
+    answer = minions.answers(__opts__, [host], function, arguments, seconds, GATHER).get(host)
+    if answer is None:
+        raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
+    if answer.get("retcode") or answer.get("success") is False:
+        raise RunnerError(f"{host}: {answer.get('ret')}")
+    return answer["ret"]

@@ -1,0 +1,253 @@
+"""A restore of one application's database: the request, what it does in words, and its steps."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from salina.backup.scratch import TEMPORARY, parse_moment, target
+from salina_fleet.backup import moment, size
+from salina_fleet.errors import RunnerError
+from salina_fleet.schema.document import show
+
+LATEST = "latest"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+KEYS = ("application", "time", "name", "kept", "confirm")
+COMMAND = "salt-run state.orchestrate orch.restore"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid request.
+
+    `until` is a moment, or None for the newest state. `name` is the name of a new database; without
+    one the copy takes the place of the application's database. `kept` is a database that an earlier
+    restore has kept, and that comes back.
+    """
+
+    application: str
+    until: datetime.datetime | None
+    name: str | None
+    kept: str | None
+    confirmed: bool
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the application's own database is replaced."""
+        return self.name is None
+
+
+def parse(
+    request: Mapping[str, Any],
+    applications: Collection[str],
+    databases: Mapping[str, str],
+    names: Collection[str],
+) -> Request:
+    """Return a request, checked.
+
+    Args:
+        request: some of `KEYS`.
+        applications: those of the topology.
+        databases: those that earlier restores have made or kept, each with what it is, which begins
+            with its application.
+        names: those of all databases.
+
+    Raises:
+        RunnerError: with every fault.
+    """
+    faults = [
+        f"{key}: is not known; choose among {', '.join(KEYS)}" for key in request if key not in KEYS
+    ]
+    application, name, kept = (request.get(key) for key in ("application", "name", "kept"))
+    if not isinstance(application, str) or application not in applications:
+        faults.append(
+            f"application: {show(application)} is not an application; "
+            f"choose one of: {', '.join(applications)}"
+        )
+    until = None
+    if request.get("time") not in (None, LATEST):
+        try:
+            until = parse_moment(str(request["time"]))
+        except ValueError as error:
+            faults.append(str(error))
+    if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
+        faults.append(
+            f"name: {show(name)} is not valid; must be the name of a new database, of lower-case "
+            "letters, digits and underscores, beginning with a letter"
+        )
+    elif name in (*names, *applications, TEMPORARY):
+        faults.append(f"name: {show(name)} is the name of a database already; choose another one")
+    own = [one for one, about in databases.items() if about.split(" ")[0] == application]
+    if kept is not None and kept not in own:
+        faults.append(
+            f"kept: {show(kept)} is not a database that a restore of this application has made or "
+            f"kept; choose one of: {', '.join(own) or '(none)'}"
+        )
+    faults += [
+        f"kept: does not go together with {key}" for key in ("time", "name")
+        if kept is not None and request.get(key) is not None
+    ]  # fmt: skip
+    confirm = request.get("confirm")
+    if confirm is not None and confirm != application:
+        faults.append(f"confirm: {show(confirm)} is not the application's name")
+    if faults:
+        raise RunnerError("\n".join(faults))
+    return Request(str(application), until, name, kept, confirm is not None)
+
+
+def source(until: datetime.datetime | None, backups: Sequence[Mapping[str, Any]]) -> str:
+    """Return the label of the backup that a restore begins with.
+
+    Args:
+        until: the moment; None for the newest state.
+        backups: the backups, from old to new.
+
+    Raises:
+        RunnerError: there is no backup, or none before the moment, or the moment is yet to come.
+    """
+    if not backups:
+        raise RunnerError("there is no backup\nnext: salt-run backup.status")
+    if until is None:
+        return str(backups[-1]["label"])
+    if until > datetime.datetime.now(datetime.UTC):
+        raise RunnerError(f"time: {words(until)} is yet to come; choose an earlier moment")
+    before = [one for one in backups if one["end"] < int(until.timestamp())]
+    if not before:
+        raise RunnerError(
+            f"time: {words(until)} is before the end of the first backup; choose a moment since "
+            f"{moment(backups[0]['end'] + 1, seconds=True)}"
+        )
+    return str(before[-1]["label"])
+
+
+def words(until: datetime.datetime | None) -> str:
+    """Return the moment of a restore in words."""
+    return "now" if until is None else moment(until.timestamp(), seconds=True)
+
+
+def previous(application: str, now: datetime.datetime) -> str:
+    """Return the name that an application's database gets when another one takes its place."""
+    return f"{application[:39]}_before_{now:%Y%m%d_%H%M%S}"
+
+
+def plan(
+    request: Request, label: str, primary: str, room: Mapping[str, Any], hosts: Sequence[str]
+) -> str:
+    """Return in words what a restore will do, and the command that does it.
+
+    Args:
+        request: the request.
+        label: the backup that it begins with; "" if a kept database comes back.
+        primary: the host on which it happens.
+        room: the answer of `database_copy.room`.
+        hosts: the app hosts that stop meanwhile.
+    """
+    asked: dict[str, Any] = {"application": request.application}
+    lines = []
+    if request.kept:
+        asked["kept"] = request.kept
+        lines.append(f"{request.kept} becomes the database of {request.application} again")
+    else:
+        lines += [
+            f"the database of {request.application} as of {words(request.until)}, from backup "
+            f"{label} and the WAL after it",
+            f"on {primary} {size(room['needed'])} are needed, and {size(room['free'])} are free",
+        ]
+    if request.until:
+        asked["time"] = request.until.isoformat()
+    if request.name:
+        asked["name"] = request.name
+        lines.append(f"it gets the name {request.name}, and {request.application} goes on")
+    else:
+        lines += [
+            f"{request.application} stops on {', '.join(hosts)} while the databases change places",
+            "what users have changed after that moment is then in the kept database only",
+            f"kept: the current database, as {request.application}_before_… with the moment, until "
+            "`salt-run backup.discard`",
+            "files on the volume stay as they are",
+        ]
+    asked["confirm"] = request.application
+    told = ", ".join(f'"{key}": "{value}"' for key, value in asked.items())
+    return "\n".join([*lines, f"next: {COMMAND} pillar='{{{told}}}'"])
+
+
+def cluster_steps(
+    first: str, others: Sequence[str], apps: Sequence[str], until: str
+) -> dict[str, Any]:
+    """Return the restore of the whole cluster as salt/orch/change.jinja does it.
+
+    Args:
+        first: the database host that gets the data.
+        others: the other database hosts, which copy it from there.
+        apps: the app hosts.
+        until: the moment, or "" for the newest.
+    """
+    hosts = [first, *others]
+
+    def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
+        return {"name": step, "runner": function, "arguments": arguments}
+
+    steps = [
+        run("every database host answers", "fleet.ready", hosts=hosts),
+        {"name": "they get their packages", "hosts": hosts, "sls": "prepare"},
+        {"name": f"{first} can restore", "hosts": [first], "sls": "pgbackrest.restore"},
+        run("the cluster is restored", "backup.make_cluster", host=first, until=until),
+        {"name": f"{first} becomes the primary", "hosts": [first]},
+        run("it answers", "fleet.ready", hosts=hosts),
+    ]
+    if others:
+        steps.append({"name": "the replicas copy it", "hosts": list(others)})
+    steps.append(run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300))
+    return {"what": "restore: the whole database cluster", "steps": steps}
+
+
+def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[str, Any]:
+    """Return a restore as people read it and as salt/orch/change.jinja does it.
+
+    Args:
+        request: the request.
+        hosts: the app hosts of the application.
+        kept: the name that the application's database gets.
+        about: what the copy is, in words.
+    """
+    application = request.application
+
+    def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
+        return {"name": step, "runner": function, "arguments": arguments}
+
+    steps = []
+    if not request.kept:
+        until = target(request.until) if request.until else ""
+        steps.append(
+            run(
+                "the database is copied from the backups",
+                "backup.copy",
+                application=application,
+                until=until,
+                about=about,
+            )
+        )
+    if request.name:
+        steps.append(
+            run(f"the copy becomes {request.name}", "backup.rename", database=request.name)
+        )
+    else:
+        steps += [
+            run("every app host answers", "fleet.ready", hosts=list(hosts)),
+            run("the application stops", "backup.stop", hosts=list(hosts)),
+            run(
+                "the databases change places",
+                "backup.exchange",
+                application=application,
+                source=request.kept or TEMPORARY,
+                kept=kept,
+            ),
+            {"name": "the application starts", "hosts": list(hosts)},
+            run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+        ]
+    place = f" as {request.name}" if request.name else ""
+    what = request.kept or f"the state of {words(request.until)}"
+    return {"what": f"restore: {application} gets {what}{place}", "steps": steps}

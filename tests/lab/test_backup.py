@@ -1,0 +1,274 @@
+"""Backup, restore and restore drill on the running lab: O9."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from salina.common import wait
+from tests.lab.lab import (
+    LAB,
+    changes,
+    execute,
+    fault,
+    heal,
+    lab,
+    results,
+    run,
+    salt,
+    salt_run,
+    shell,
+)
+from tests.lab.test_health import told, well
+from tests.lab.tiers import DATABASES, all_serve, leader, sql
+from tests.lab.traffic import Writer, wait_for
+
+pytestmark = pytest.mark.lab
+
+BACKUP = "bkp1"
+REPOSITORY = "/var/lib/pgbackrest"
+TABLE = "public.salina_probe"
+
+
+def status() -> dict[str, Any]:
+    """Return the output of `salt-run backup.status --out=json`."""
+    done = salt_run("backup.status")
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == found["retcode"] == int(not found["good"])
+    return found
+
+
+def orchestrate(name: str, /, **pillar: Any) -> subprocess.CompletedProcess[str]:
+    """Run an orchestration; what it printed for an operator, and its exit code."""
+    given = [f"pillar={json.dumps(pillar)}"] if pillar else []
+    return execute("salt", "salt-run", "state.orchestrate", f"orch.{name}", *given)
+
+
+def succeeded(name: str, /, **pillar: Any) -> None:
+    """Run an orchestration that must succeed."""
+    done = orchestrate(name, **pillar)
+    assert not done.returncode, done.stdout + done.stderr
+
+
+def kept() -> dict[str, str]:
+    """Return the databases that restores have made or kept, and what each is."""
+    done = salt_run("backup.kept")
+    return {one["name"]: one["about"] for one in json.loads(done.stdout)}
+
+
+def value(database: str = "crm") -> str:
+    """Return the value that `Probe` has written."""
+    return sql(leader(), f"SELECT value FROM {TABLE}", database)
+
+
+def write(number: int) -> str:
+    """Write a value; return a moment after it, and let the next change be a later one."""
+    sql(leader(), f"UPDATE {TABLE} SET value = {number}", "crm")
+    moment = sql(leader(), "SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
+    passed = f"SELECT clock_timestamp() > '{moment}'::timestamptz"
+    wait.clear(lambda: "" if sql(leader(), passed) == "t" else "not yet", 10, moment)
+    return moment
+
+
+@pytest.fixture
+def probe() -> Iterator[None]:
+    """A table of one value in the application's database; and no database is kept at the end."""
+    create = f"DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (value integer)"
+    sql(leader(), f"SET ROLE crm; {create}; INSERT INTO {TABLE} VALUES (0)", "crm")
+    yield
+    sql(leader(), f"DROP TABLE IF EXISTS {TABLE}", "crm")
+    for name in kept():
+        assert not salt_run("backup.discard", name, f"confirm={name}").returncode
+    assert sql(leader(), "SELECT count(*) FROM pg_database WHERE datname LIKE 'crm%'") == "1"
+
+
+def no_scratch(host: str) -> None:
+    """No scratch cluster is left on a host."""
+    assert run(host, "systemctl", "is-active", "salina-scratch", check=False).strip() == "inactive"
+    assert run(host, "ls", "/var/lib/postgresql/15").split() in ([], ["salina"])
+
+
+def test_o9_backups_are_made_by_schedule_and_by_hand() -> None:
+    """O9: Two timers make the backups, and an operator makes one more; all are in the status."""
+    before = status()
+    assert before["good"]
+    for timer in ("full", "diff"):
+        assert run(BACKUP, "systemctl", "is-active", f"salina-backup@{timer}.timer") == "active\n"
+    succeeded("backup")
+    after = status()
+    assert len(after["backups"]) == len(before["backups"]) + 1
+    assert after["backups"][0]["kind"] == "diff" and after["age"] < 120
+    done = orchestrate("backup", kind="weekly")
+    assert done.returncode and "must be full, diff or incr" in done.stdout
+
+
+def test_x6_a_database_host_deletes_no_backup() -> None:
+    """X6, O9: Its login lets a taken database host send WAL, but not touch a backup."""
+    newest = status()["backups"][0]["label"]
+    attacks = {
+        "repo-put backup/salina/backup.info": "Read-only file system",
+        f"repo-put backup/salina/{newest}/backup.manifest": "Read-only file system",
+        "expire": "must be run on the repository host",
+        "backup": "must be run on the repository host",
+    }
+    for command, refusal in attacks.items():
+        asked = f"echo x | pgbackrest --stanza=salina --log-level-console=error {command} 2>&1"
+        for host in DATABASES:
+            said = run(host, "runuser", "-u", "postgres", "--", "sh", "-c", f"cd /; {asked}; :")
+            assert refusal in said, command
+    other = "cd /; pgbackrest --stanza=other --log-level-console=error repo-ls 2>&1; :"
+    assert "access denied" in run("bbdd1", "runuser", "-u", "postgres", "--", "sh", "-c", other)
+    assert status()["backups"][0]["label"] == newest
+
+
+@pytest.mark.proof
+def test_o9_wal_waits_while_the_backup_host_is_away() -> None:
+    """O9: The primary keeps its WAL and says so, and nothing is lost when the host is back."""
+    primary = leader()
+    run(BACKUP, "systemctl", "stop", "pgbackrest")
+    try:
+        sql(primary, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+        said = told(primary, "archiving", 150)
+        assert "files of WAL wait on this disk" in said["fleet"]
+    finally:
+        run(BACKUP, "systemctl", "start", "pgbackrest")
+    segment = sql(primary, "SELECT pg_walfile_name(pg_switch_wal())")
+
+    def missing() -> str:
+        last = status()["wal"]
+        return "" if last >= segment else f"the last is {last}"
+
+    wait.clear(missing, 120, f"WAL {segment} to arrive")
+    well()
+
+
+@pytest.mark.slow
+def test_o9_restored_in_place_and_what_it_replaced_is_kept(probe: None) -> None:
+    """O9: A moment comes back in place, after the plan was shown, and the rest is kept."""
+    moment = write(1)
+    write(2)
+    asked = {"application": "crm", "time": moment}
+    plan = orchestrate("restore", **asked)
+    assert plan.returncode and '"confirm": "crm"}' in plan.stdout and value() == "2"
+    succeeded("restore", **asked, confirm="crm")
+    assert value() == "1"
+    [(name, about)] = kept().items()
+    assert about.startswith("crm until ") and value(name) == "2"
+    assert all_serve()
+    no_scratch(leader())
+
+
+@pytest.mark.slow
+def test_o9_a_restore_drill_compares_the_newest_backup(probe: None) -> None:
+    """O9: A drill restores all databases without a network, and finds the rows of the primary."""
+    write(3)
+    succeeded("restore_drill")
+    drill = status()["drill"]
+    assert drill["good"] and drill["tables"] > 100 and drill["rows"] > 1000
+    no_scratch(BACKUP)
+    well()
+
+
+@pytest.mark.proof
+def test_o9_restored_under_a_new_name_and_put_back(probe: None) -> None:
+    """O9: A copy gets a name of its own while the application goes on, and the kept one returns."""
+    moment = write(1)
+    write(2)
+    with Writer() as writer:
+        succeeded("restore", application="crm", time=moment, name="crm_copy", confirm="crm")
+        wait_for((writer,), 30)
+        assert not writer.missing()
+    assert (value(), value("crm_copy")) == ("2", "1")
+    succeeded("restore", application="crm", kept="crm_copy", confirm="crm")
+    [(name, _)] = kept().items()
+    assert (value(), value(name)) == ("1", "2")
+    succeeded("restore", application="crm", kept=name, confirm="crm")
+    assert value() == "2"
+
+
+@pytest.mark.proof
+def test_o9_a_damaged_byte_is_found(probe: None) -> None:
+    """O9: The next drill names the backup with a damaged file, and the status says so."""
+    find = f"find {REPOSITORY}/backup/salina/*F/pg_data/base -type f -size +20k | head -1"
+    file = shell(BACKUP, find).strip()
+    flip = f"cp -p {file} /root/whole; printf X | dd of={file} bs=1 seek=5000 conv=notrunc"
+    shell(BACKUP, flip)
+    try:
+        done = orchestrate("restore_drill")
+        assert done.returncode and "status: invalid" in done.stdout
+        assert not status()["good"]
+        assert "status: invalid" in told(BACKUP, "restore drill")["fleet"]
+        no_scratch(BACKUP)
+    finally:
+        shell(BACKUP, f"cp -p /root/whole {file}; rm /root/whole")
+    succeeded("restore_drill")
+    well()
+
+
+@pytest.mark.proof
+def test_o9_a_restore_killed_half_way_is_repeated(probe: None) -> None:
+    """O9: While the copy is made a kill leaves the old database, and the same command goes on."""
+    moment = write(1)
+    write(2)
+    pillar = json.dumps({"application": "crm", "time": moment, "confirm": "crm"})
+    command = [LAB, "salt-run", "state.orchestrate", "orch.restore", f"pillar={pillar}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        active = ("systemctl", "is-active", "salina-scratch")
+        begun = wait.until(
+            lambda: run(leader(), *active, check=False).strip() == "active", 60, pause=0.2
+        )
+        run("salt", "pkill", "--signal=KILL", "--full", "salt-run.*orch.restore", check=False)
+        run(leader(), "systemctl", "kill", "--signal=KILL", "salt-minion")
+        os.killpg(process.pid, signal.SIGKILL)
+    assert begun and value() == "2" and all_serve()
+    wait.clear(lambda: "" if salt(leader(), "test.ping") else "none", 60, "the minion's answer")
+    succeeded("restore", application="crm", time=moment, confirm="crm")
+    assert value() == "1"
+    no_scratch(leader())
+
+
+@pytest.mark.proof
+def test_o9_a_failover_during_a_backup(probe: None) -> None:
+    """O9: The backup fails or is made, the next one is made, and a drill finds every row."""
+    moment = write(4)
+    primary = leader()
+    command = [LAB, "salt-run", "state.orchestrate", "orch.backup", 'pillar={"kind": "full"}']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        active = ("systemctl", "show", "--property=ActiveState", "salina-backup@full.service")
+        begun = wait.until(lambda: "activating" in run(BACKUP, *active), 60, pause=0.2)
+        fault("kill", primary)
+        said, _ = process.communicate(timeout=300)
+    assert begun and (not process.returncode or "salina-backup@full" in said), said
+    heal(primary)
+    assert leader() != primary
+    succeeded("backup", kind="full")
+    succeeded("restore_drill")
+    succeeded("restore", application="crm", time=moment, name="crm_before", confirm="crm")
+    assert value("crm_before") == "4"
+    assert status()["good"]
+
+
+@pytest.mark.proof
+def test_o9_the_whole_cluster_comes_back_from_the_backups(probe: None) -> None:
+    """O9, S11: Both database hosts are new and empty; one command brings all databases back."""
+    refused = orchestrate("restore_cluster", confirm="all")
+    assert refused.returncode and "has the cluster's data" in refused.stdout
+    number = random.randrange(10**9)
+    write(number)
+    assert not salt(leader(), "database_copy.archive")[leader()]
+    lab("rebuild", *DATABASES)
+    plan = orchestrate("restore_cluster")
+    assert plan.returncode and '"confirm": "all"}' in plan.stdout
+    succeeded("restore_cluster", confirm="all")
+    assert value() == str(number) and all_serve()
+    assert not changes(results(salt("bbdd*", "state.apply", "queue=True")))
+    succeeded("backup", kind="full")
+    succeeded("restore_drill")
+    well()

@@ -1,0 +1,277 @@
+"""A restore drill: the comparison with the primary, pgBackRest's own check, and the record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salina.backup import drill
+from salina_fleet import backup
+
+Counts = dict[str, tuple[int, int, int]]
+
+TABLE = "public.res_partner"
+
+
+def differences(first: Any, last: Any, found: Any) -> list[str]:
+    """Return the differences of counts that arrive as JSON, as from Salt's modules."""
+    return drill.differences(*json.loads(json.dumps([first, last, found])))
+
+
+def one_table(
+    first: tuple[int, int, int], last: tuple[int, int, int], rows: int, database: str = "crm"
+) -> list[str]:
+    """Return the differences of one table that has these counts, and these rows restored."""
+    found = {database: {TABLE: (rows, 0, 0)}}
+    return differences({database: {TABLE: first}}, {database: {TABLE: last}}, found)
+
+
+def test_an_equal_cluster_has_no_differences() -> None:
+    """O9: Rows are compared in all databases, and the restored statistics do not matter."""
+    counts = {"crm": {TABLE: (10, 100, 90), "public.empty": (0, 0, 0)}, "postgres": {}}
+    restored = {"crm": {TABLE: (10, 0, 0), "public.empty": (0, 5, 5)}, "postgres": {}}
+    assert differences(counts, counts, restored) == []
+    assert differences({}, {}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "rows", "wanted"),
+    [
+        ((10, 100, 90), 9, "10"),
+        ((10, 100, 90), 11, "10"),
+        ((10, 100, 90), 0, "10"),
+        ((13, 103, 90), 9, "10 to 16"),
+        ((13, 103, 90), 17, "10 to 16"),
+        ((6, 100, 94), 1, "2 to 10"),
+        ((6, 100, 94), 11, "2 to 10"),
+        ((12, 105, 93), 6, "7 to 17"),
+        ((12, 105, 93), 18, "7 to 17"),
+    ],
+)
+def test_rows_outside_the_bounds_are_a_fault(
+    last: tuple[int, int, int], rows: int, wanted: str
+) -> None:
+    """O9: Too few rows are a fault and too many are one, and the message has the bounds."""
+    assert one_table((10, 100, 90), last, rows) == [
+        f"crm: {TABLE} has {rows} rows instead of {wanted}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "rows"),
+    [
+        ((13, 103, 90), 10),
+        ((13, 103, 90), 13),
+        ((6, 100, 94), 6),
+        ((6, 100, 94), 10),
+        ((10, 105, 95), 5),
+        ((10, 105, 95), 15),
+    ],
+)
+def test_rows_that_came_or_went_meanwhile_are_no_fault(
+    last: tuple[int, int, int], rows: int
+) -> None:
+    """O9: Users go on during a drill, and insert and delete rows between the two counts."""
+    assert one_table((10, 100, 90), last, rows) == []
+
+
+@given(st.integers(0, 50), st.lists(st.booleans(), max_size=60), st.data())
+def test_the_work_of_users_never_looks_like_a_fault(
+    begin: int, inserts: list[bool], data: st.DataObject
+) -> None:
+    """O9: The rows of every moment between the two counts are accepted."""
+    rows, history = begin, [(begin, 1000, 1000)]
+    for insert in inserts:
+        if insert or rows:
+            rows += 1 if insert else -1
+            _, inserted, deleted = history[-1]
+            history.append((rows, inserted + insert, deleted + (not insert)))
+    moment = data.draw(st.sampled_from(history))
+    assert one_table(history[0], history[-1], moment[0]) == []
+
+
+def test_statistics_that_were_reset_widen_nothing() -> None:
+    """O9: After counters begin again at 0, the rows of the two counts are the bounds."""
+    assert one_table((10, 100, 90), (10, 0, 0), 10) == []
+    assert one_table((10, 100, 90), (12, 0, 0), 11) == []
+    assert one_table((10, 100, 90), (10, 0, 0), 9) == [
+        f"crm: {TABLE} has 9 rows instead of 10",
+    ]
+
+
+def test_a_missing_table_is_a_fault() -> None:
+    """O9: Even an empty table must be there."""
+    counts = {"crm": {TABLE: (10, 10, 0), "public.empty": (0, 0, 0)}}
+    assert differences(counts, counts, {"crm": {TABLE: (10, 0, 0)}}) == [
+        "crm: public.empty is missing"
+    ]
+
+
+def test_a_missing_database_is_one_fault() -> None:
+    """O9: A database without tables must be there, and its tables are not listed one by one."""
+    counts = {"crm": {TABLE: (10, 10, 0)}, "shop": {}}
+    assert differences(counts, counts, {}) == ["crm: is missing", "shop: is missing"]
+
+
+@pytest.mark.parametrize("created", [True, False])
+@pytest.mark.parametrize("restored", [True, False])
+def test_what_was_created_or_dropped_meanwhile_is_not_compared(
+    created: bool, restored: bool
+) -> None:
+    """O9: The moment may be before or after the change, so both states are good."""
+    stays: dict[str, Counts] = {"crm": {TABLE: (10, 10, 0)}}
+    with_table = {"crm": {**stays["crm"], "public.new": (5, 5, 0)}}
+    with_database = {**stays, "shop": {TABLE: (3, 3, 0)}}
+    for other in (with_table, with_database):
+        first, last = (stays, other) if created else (other, stays)
+        assert differences(first, last, other if restored else stays) == []
+
+
+def test_faults_are_in_order() -> None:
+    """O9: Each fault names its database and its table."""
+    shop: Counts = {"public.b": (1, 1, 0), "public.a": (2, 2, 0)}
+    counts = {"shop": shop, "crm": {TABLE: (10, 10, 0)}, "erp": {TABLE: (1, 1, 0)}}
+    found = {"shop": {"public.b": (0, 0, 0)}, "erp": {TABLE: (1, 0, 0)}}
+    assert differences(counts, counts, found) == [
+        "crm: is missing",
+        "shop: public.a is missing",
+        "shop: public.b has 0 rows instead of 1",
+    ]
+
+
+def test_tables_and_rows_are_counted_in_all_databases() -> None:
+    """O9: Two databases may have a table of the same name."""
+    assert drill.rows({}) == (0, 0)
+    assert drill.rows({"postgres": {}}) == (0, 0)
+    found: dict[str, Counts] = {
+        "crm": {TABLE: (10, 500, 490), "public.empty": (0, 7, 7)},
+        "shop": {TABLE: (5, 5, 0)},
+    }
+    assert drill.rows(found) == (3, 15)
+
+
+GOOD = """stanza: salina
+status: ok
+  archiveId: 15-1, total WAL checked: 30, total valid WAL: 30
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261129-124146F, status: valid, total files checked: 1273, total valid files: 1273
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0"""
+DAMAGED = """stanza: salina
+status: error
+  archiveId: 15-1, total WAL checked: 30, total valid WAL: 30
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261129-124146F, status: invalid, total files checked: 1273, total valid files: 1272
+    missing: 0, checksum invalid: 1, size invalid: 0, other: 0"""
+LOST = """stanza: salina
+status: error
+  archiveId: 15-1, total WAL checked: 30, total valid WAL: 28
+    missing: 2, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261129-124146F, status: valid, total files checked: 1273, total valid files: 1273
+    missing: 0, checksum invalid: 0, size invalid: 0, other: 0
+  backup: 20261130-124146F, status: manifest missing, total files checked: 0, total valid files: 0
+"""
+
+
+@pytest.mark.parametrize("text", [GOOD, f"{GOOD}\n", f"\n{GOOD}\n\n"])
+def test_a_good_repository_is_verified(text: str) -> None:
+    """O9: The words `missing` and `invalid` are in a good report too, with the count 0."""
+    assert drill.verified(text, "salina") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (
+            DAMAGED,
+            [
+                "status: error",
+                "backup: 20261129-124146F, status: invalid, total files checked: 1273, "
+                "total valid files: 1272",
+                "missing: 0, checksum invalid: 1, size invalid: 0, other: 0",
+            ],
+        ),
+        (
+            LOST,
+            [
+                "status: error",
+                "missing: 2, checksum invalid: 0, size invalid: 0, other: 0",
+                "backup: 20261130-124146F, status: manifest missing, total files checked: 0, "
+                "total valid files: 0",
+            ],
+        ),
+        ("stanza: salina\nstatus: error\n  No usable backup.info file\n", ["status: error"]),
+    ],
+)
+def test_a_damaged_repository_has_faults(text: str, faults: list[str]) -> None:
+    """O9: pgBackRest ends with exit code 0, so its report decides. The faults have no line about
+    what is sound.
+    """
+    assert drill.verified(text, "salina") == faults
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_single_count_makes_a_line_a_fault(place: int) -> None:
+    """O9: The line of a sound archive has the count 0 four times."""
+    parts = drill.WHOLE.split(", ")
+    parts[place] = parts[place].replace("0", "10")
+    line = ", ".join(parts)
+    text = GOOD.replace("status: ok", "status: error").replace(drill.WHOLE, line, 1)
+    assert drill.verified(text, "salina") == ["status: error", line]
+
+
+SILENT = "pgbackrest verify says nothing"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "stanza: salina\n", GOOD.replace("status: ok\n", "")])
+def test_a_report_without_a_status_is_a_fault(text: str) -> None:
+    """O9: A repository that was not read is not good."""
+    assert drill.verified(text, "salina") == [SILENT]
+
+
+@pytest.mark.parametrize("stanza", ["other", "sal"])
+def test_the_report_of_another_cluster_is_a_fault(stanza: str) -> None:
+    """O9: The report must be about this cluster, even if the other one is good."""
+    assert drill.verified(GOOD, stanza) == [SILENT]
+
+
+MOMENT = "2026-11-29 12:00:00.123456+00"
+LABEL = "20261129-030000F"
+
+
+def test_a_good_drill_is_recorded() -> None:
+    """O9: The record has the moment, the backup, the size of the comparison, and the duration."""
+    found: dict[str, Counts] = {"crm": {TABLE: (10, 0, 0)}, "shop": {TABLE: (5, 0, 0)}}
+    assert drill.report([], MOMENT, LABEL, found, 1000.4, 1090.6) == {
+        "good": True,
+        "faults": [],
+        "moment": MOMENT,
+        "backup": LABEL,
+        "tables": 2,
+        "rows": 15,
+        "seconds": 90,
+        "ended": 1091,
+    }
+
+
+def test_a_failed_drill_is_recorded() -> None:
+    """O9: One fault is enough, also if nothing was restored."""
+    found = drill.report(["crm: is missing"], MOMENT, "", {}, 1000.0, 1000.2)
+    assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
+    assert (found["tables"], found["rows"], found["seconds"], found["ended"]) == (0, 0, 0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        ([], "10 min ago, good: 10 rows in 1 tables as on the primary, in 90 s"),
+        (["crm: a", "crm: b"], "10 min ago, FAILED: crm: a; crm: b"),
+    ],
+)
+def test_an_operator_reads_the_record(faults: list[str], words: str) -> None:
+    """O9: The record goes through a file, and `backup.status` shows it."""
+    record = drill.report(faults, MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 1000, 1090)
+    assert backup.drilled(json.loads(json.dumps(record)), 1090 + 600) == words

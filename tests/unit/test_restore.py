@@ -1,0 +1,713 @@
+"""A restore: the request, its plan and its steps, and the commands and SQL that carry it out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salina.backup import scratch
+from salina_fleet.change import restore
+from salina_fleet.change.restore import Request
+from salina_fleet.errors import RunnerError
+
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+CET = timezone(timedelta(hours=1))
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-29 12:00:00", NOON),
+        ("2026-11-29T12:00", NOON),
+        ("2026-11-29T12:00:00Z", NOON),
+        ("  2026-11-29 12:00:00\n", NOON),
+        ("2026-11-29 12:00:00 UTC", NOON),
+        ("2026-11-29 12:00 UTC ", NOON),
+        ("2026-11-29T13:00:00+01:00", NOON),
+        ("2026-11-29 06:30:00.000-0530", NOON),
+        ("2026-11-29 12:00:00.25", NOON + timedelta(milliseconds=250)),
+        ("2026-11-29", NOON.replace(hour=0)),
+        ("2000-01-01", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("1999-12-31T23:30:00-01:00", datetime(2000, 1, 1, 0, 30, tzinfo=UTC)),
+        ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_in_utc_unless_it_has_an_offset(text: str, moment: datetime) -> None:
+    """O9: An operator can copy a moment from a log, with or without an offset."""
+    found = scratch.parse_moment(text)
+    assert found == moment
+    assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "noon",
+        "yesterday",
+        "2026-13-01",
+        "2026-11-29 25:00",
+        "29.11.2026",
+        "12:00 UTC",
+        "0026-11-29 12:00:00",
+        "1999-12-31 23:59:59",
+        "2000-01-01T00:30:00+01:00",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+    ],
+)
+def test_a_text_that_names_no_moment_is_refused(text: str) -> None:
+    """O9: The message shows the text and two good examples, also for a year without a backup."""
+    with pytest.raises(ValueError) as caught:
+        scratch.parse_moment(text)
+    assert str(caught.value) == bad_time(text)
+
+
+def bad_time(text: str) -> str:
+    """Return the fault of a bad moment."""
+    return (
+        f'time: "{text}" is not valid; must be latest, or a moment such as 2026-11-29 12:00:00 '
+        "(UTC) or 2026-11-29T12:00:00+01:00"
+    )
+
+
+@pytest.mark.parametrize("example", ["2026-11-29 12:00:00", "2026-11-29T12:00:00+01:00"])
+def test_the_examples_in_the_message_are_good(example: str) -> None:
+    """An operator can use the examples of the message."""
+    assert example in bad_time("")
+    assert scratch.parse_moment(example).date() == NOON.date()
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (NOON, "2026-11-29 12:00:00.000000+00"),
+        (datetime(2026, 11, 29, 0, 30, tzinfo=CET), "2026-11-28 23:30:00.000000+00"),
+        (NOON.replace(microsecond=1), "2026-11-29 12:00:00.000001+00"),
+    ],
+)
+def test_postgresql_reads_a_moment_in_utc(moment: datetime, text: str) -> None:
+    """O9: The time zone of a host has no influence on the moment."""
+    assert scratch.target(moment) == text
+
+
+@given(
+    st.datetimes(datetime(2000, 1, 2), datetime(2199, 1, 1), timezones=st.sampled_from([UTC, CET]))
+)
+def test_no_moment_changes_on_its_way(moment: datetime) -> None:
+    """O9: The target names the same microsecond as the request."""
+    assert scratch.parse_moment(scratch.target(moment)) == moment
+    assert scratch.parse_moment(moment.isoformat()) == moment
+
+
+PILLAR = {"configuration": "/etc/own.conf", "stanza": "salina", "files": "/disk/scratch"}
+ALWAYS = {
+    "--config=/etc/own.conf",
+    "--stanza=salina",
+    "--pg1-path=/disk/scratch",
+    "--process-max=2",
+    "--log-level-console=warn",
+    "--archive-mode=off",
+}
+
+
+@pytest.mark.parametrize(
+    ("until", "options"),
+    [
+        ("", []),
+        (
+            "2026-11-29 12:00:00.000000+00",
+            [
+                "--type=time",
+                "--target=2026-11-29 12:00:00.000000+00",
+                "--target-action=promote",
+            ],
+        ),
+    ],
+)
+def test_the_command_fetches_a_cluster(until: str, options: list[str]) -> None:
+    """O9: The copy never archives, and has all databases, whatever their names were then."""
+    program, *found, command = scratch.restore_command(PILLAR, until)
+    assert (program, command) == ("pgbackrest", "restore")
+    assert sorted(found) == sorted([*ALWAYS, *options])
+
+
+def test_the_scratch_cluster_is_beside_the_running_one() -> None:
+    """O9: The copy is on the same disk, and outside the files of the running cluster."""
+    assert scratch.directory("/var/lib/postgresql/15/salina") == "/var/lib/postgresql/15/scratch"
+
+
+@pytest.mark.parametrize("free", [656 * MIB, 10**12])
+def test_a_copy_that_fits_has_no_shortage(free: int) -> None:
+    """O9: A copy needs its own size and that of the whole cluster, and leaves the spare part."""
+    found = scratch.room(100 * MIB, 300 * MIB, free)
+    assert found == {"needed": 400 * MIB + scratch.SPARE, "free": free, "shortage": ""}
+
+
+@pytest.mark.parametrize(
+    ("size", "cluster", "free", "needed", "left"),
+    [
+        (100 * MIB, 300 * MIB, 655 * MIB, 656, 655),
+        (100 * MIB, 300 * MIB, 656 * MIB - 1, 656, 655),
+        (0, 300 * MIB, 555 * MIB, 556, 555),
+        (0, 0, 0, 256, 0),
+        (2**40, 2**40, 0, 2097408, 0),
+    ],
+)
+def test_a_copy_that_does_not_fit_is_refused(
+    size: int, cluster: int, free: int, needed: int, left: int
+) -> None:
+    """O9: A copy never fills the disk of the running cluster."""
+    found = scratch.room(size, cluster, free)
+    assert (found["needed"], found["free"]) == (needed * MIB, free)
+    assert found["shortage"] == (
+        f"the copy needs {needed} MiB on the database's disk, and {left} are free"
+    )
+
+
+@pytest.mark.parametrize(
+    ("database", "about", "sql"),
+    [
+        ("crm", "crm as of noon", """COMMENT ON DATABASE "crm" IS 'salina: crm as of noon';"""),
+        ("crm", None, 'COMMENT ON DATABASE "crm" IS NULL;'),
+        ("crm", "", """COMMENT ON DATABASE "crm" IS 'salina: ';"""),
+        ('my"db', "O'Hara", """COMMENT ON DATABASE "my""db" IS 'salina: O''Hara';"""),
+    ],
+)
+def test_a_comment_is_quoted(database: str, about: str | None, sql: str) -> None:
+    """O9: A comment marks a copy, and its text cannot end the SQL."""
+    assert scratch.comment(database, about) == sql
+
+
+def test_the_sessions_of_the_named_databases_end() -> None:
+    """O9: Only the session that asks survives, and names are quoted."""
+    sql = scratch.disconnect(["crm", "o'hara"])
+    assert "pg_terminate_backend(pid)" in sql
+    assert "pid <> pg_backend_pid()" in sql
+    assert sql.endswith("datname IN ('crm', 'o''hara');")
+
+
+def test_databases_change_places_at_once_or_not_at_all() -> None:
+    """O9: The sessions end first, and both renames are in one transaction."""
+    lines = scratch.exchange("crm", "salina_restored", "crm_before", "crm until noon").splitlines()
+    assert lines == [
+        scratch.disconnect(["crm", "salina_restored"]),
+        "BEGIN;",
+        'ALTER DATABASE "crm" RENAME TO "crm_before";',
+        'ALTER DATABASE "salina_restored" RENAME TO "crm";',
+        """COMMENT ON DATABASE "crm_before" IS 'salina: crm until noon';""",
+        'COMMENT ON DATABASE "crm" IS NULL;',
+        "COMMIT;",
+    ]
+
+
+def test_an_exchange_is_quoted() -> None:
+    """O9: A name or a text with a quotation mark cannot end the SQL."""
+    sql = scratch.exchange('a"b', 'c"d', 'e"f', "it's old")
+    assert 'ALTER DATABASE "a""b" RENAME TO "e""f";' in sql
+    assert 'ALTER DATABASE "c""d" RENAME TO "a""b";' in sql
+    assert """COMMENT ON DATABASE "e""f" IS 'salina: it''s old';""" in sql
+
+
+def test_the_databases_of_restores_are_read() -> None:
+    """O9: An operator reads the comment without its mark, which is removed only once."""
+    rows = [
+        ["crm_before", 7 * MIB, "salina: crm until noon"],
+        ["shop_noon", 0, "salina: salina: shop"],
+    ]
+    assert scratch.parse_kept(rows) == [
+        scratch.Kept("crm_before", 7 * MIB, "crm until noon"),
+        scratch.Kept("shop_noon", 0, "salina: shop"),
+    ]
+    assert scratch.parse_kept([]) == []
+
+
+def test_the_query_finds_what_a_comment_marks() -> None:
+    """O9: The query looks for the mark that `comment` writes."""
+    assert f"LIKE '{scratch.MARK}%'" in scratch.KEPT
+    assert f"IS '{scratch.MARK}" in scratch.comment("crm", "old")
+
+
+APPLICATIONS = dict.fromkeys(("crm", "shop"))
+BEFORE = "crm_before_20261128_090000"
+KEPT = {
+    BEFORE: "crm until 2026-11-28 09:00:00 UTC",
+    "crm_noon": "crm as of 2026-11-27 12:00:00 UTC",
+    "shop_noon": "shop as of 2026-11-27 12:00:00 UTC",
+}
+NAMES = ["postgres", "template0", "template1", *APPLICATIONS, *KEPT, "reports"]
+
+
+def parse(
+    request: Mapping[str, Any],
+    kept: Mapping[str, str] = KEPT,
+    names: Collection[str] = NAMES,
+) -> Request:
+    """Return a request to a fleet of two applications, checked."""
+    return restore.parse(request, APPLICATIONS, kept, names)
+
+
+@pytest.mark.parametrize(
+    ("request_", "found"),
+    [
+        ({"application": "crm"}, Request("crm", None, None, None, False)),
+        ({"application": "crm", "time": "latest"}, Request("crm", None, None, None, False)),
+        (
+            {"application": "crm", "time": "2026-11-29 12:00:00"},
+            Request("crm", NOON, None, None, False),
+        ),
+        (
+            {"application": "shop", "time": "2026-11-29T13:00:00+01:00", "confirm": "shop"},
+            Request("shop", NOON, None, None, True),
+        ),
+        (
+            {"application": "crm", "time": NOON.replace(tzinfo=None)},
+            Request("crm", NOON, None, None, False),
+        ),
+        (
+            {"application": "crm", "name": "crm_copy"},
+            Request("crm", None, "crm_copy", None, False),
+        ),
+        (
+            {"application": "crm", "time": "2026-11-29 12:00 UTC", "name": "x" * 63},
+            Request("crm", NOON, "x" * 63, None, False),
+        ),
+        (
+            {"application": "crm", "kept": BEFORE, "confirm": "crm"},
+            Request("crm", None, None, BEFORE, True),
+        ),
+        (
+            {"application": "crm", "time": None, "name": None, "kept": None, "confirm": None},
+            Request("crm", None, None, None, False),
+        ),
+        (
+            {"application": "crm", "time": None, "name": None, "kept": "crm_noon"},
+            Request("crm", None, None, "crm_noon", False),
+        ),
+    ],
+)
+def test_a_good_request_is_read(request_: dict[str, Any], found: Request) -> None:
+    """O9: A request asks for a moment or for now, for a new name, or for a kept database."""
+    assert parse(request_) == found
+
+
+def test_a_new_name_leaves_the_database_in_place() -> None:
+    """O9: Only a request without a name replaces the application's database."""
+    assert parse({"application": "crm"}).in_place
+    assert parse({"application": "crm", "kept": BEFORE}).in_place
+    assert not parse({"application": "crm", "name": "crm_copy"}).in_place
+
+
+NOT_AN_APPLICATION = "is not an application; choose one of: crm, shop"
+NOT_A_NAME = (
+    "is not valid; must be the name of a new database, of lower-case letters, digits and "
+    "underscores, beginning with a letter"
+)
+TAKEN = "is the name of a database already; choose another one"
+NONE_KEPT = "is not a database that a restore of this application has made or kept; choose one of: "
+NOT_KEPT = f"{NONE_KEPT}{BEFORE}, crm_noon"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"tme": "latest"},
+            "tme: is not known; choose among application, time, name, kept, confirm",
+        ),
+        ({"application": "erp"}, f'application: "erp" {NOT_AN_APPLICATION}'),
+        ({"application": None}, f"application: nothing {NOT_AN_APPLICATION}"),
+        ({"application": 3}, f"application: 3 {NOT_AN_APPLICATION}"),
+        ({"application": ["crm"]}, f"application: a list {NOT_AN_APPLICATION}"),
+        ({"application": {"crm": 1}}, f"application: a mapping {NOT_AN_APPLICATION}"),
+        ({"time": "noon"}, bad_time("noon")),
+        ({"time": ""}, bad_time("")),
+        ({"time": "1999-12-31 12:00:00"}, bad_time("1999-12-31 12:00:00")),
+        ({"name": "Crm"}, f'name: "Crm" {NOT_A_NAME}'),
+        ({"name": "1crm"}, f'name: "1crm" {NOT_A_NAME}'),
+        ({"name": "crm-copy"}, f'name: "crm-copy" {NOT_A_NAME}'),
+        ({"name": "crm\n"}, f'name: "crm\\n" {NOT_A_NAME}'),
+        ({"name": ""}, f'name: "" {NOT_A_NAME}'),
+        ({"name": 5}, f"name: 5 {NOT_A_NAME}"),
+        ({"name": ["crm"]}, f"name: a list {NOT_A_NAME}"),
+        ({"name": "x" * 64}, f'name: "{"x" * 64}" {NOT_A_NAME}'),
+        ({"name": "crm"}, f'name: "crm" {TAKEN}'),
+        ({"name": "shop"}, f'name: "shop" {TAKEN}'),
+        ({"name": "crm_noon"}, f'name: "crm_noon" {TAKEN}'),
+        ({"name": "shop_noon"}, f'name: "shop_noon" {TAKEN}'),
+        ({"name": "postgres"}, f'name: "postgres" {TAKEN}'),
+        ({"name": "template0"}, f'name: "template0" {TAKEN}'),
+        ({"name": "template1"}, f'name: "template1" {TAKEN}'),
+        ({"name": "reports"}, f'name: "reports" {TAKEN}'),
+        ({"name": "salina_restored"}, f'name: "salina_restored" {TAKEN}'),
+        ({"kept": "crm_old"}, f'kept: "crm_old" {NOT_KEPT}'),
+        ({"kept": "crm"}, f'kept: "crm" {NOT_KEPT}'),
+        ({"kept": "shop_noon"}, f'kept: "shop_noon" {NOT_KEPT}'),
+        ({"kept": ""}, f'kept: "" {NOT_KEPT}'),
+        ({"kept": ["crm_noon"]}, f"kept: a list {NOT_KEPT}"),
+        (
+            {"kept": "crm_noon", "time": "2026-11-29 12:00:00"},
+            "kept: does not go together with time",
+        ),
+        ({"kept": "crm_noon", "time": "latest"}, "kept: does not go together with time"),
+        ({"kept": "crm_noon", "name": "crm_copy"}, "kept: does not go together with name"),
+        ({"confirm": "shop"}, 'confirm: "shop" is not the application\'s name'),
+        ({"confirm": ""}, 'confirm: "" is not the application\'s name'),
+        ({"confirm": True}, "confirm: true is not the application's name"),
+    ],
+)
+def test_a_bad_request_has_one_fault(changes: dict[str, Any], fault: str) -> None:
+    """O9: A bad request is refused with the key, its value, and the good values."""
+    with pytest.raises(RunnerError) as caught:
+        parse({"application": "crm", **changes})
+    assert str(caught.value) == fault
+
+
+@pytest.mark.parametrize("names", [NAMES, [*NAMES, "salina_restored"], []])
+def test_the_name_of_an_unfinished_copy_is_never_free(names: list[str]) -> None:
+    """O9: The next restore would delete such a database, so none gets that name."""
+    with pytest.raises(RunnerError) as caught:
+        parse({"application": "crm", "name": "salina_restored"}, names=names)
+    assert str(caught.value) == f'name: "salina_restored" {TAKEN}'
+
+
+def test_a_request_must_name_an_application() -> None:
+    """O9: There is no default application, even in a request that names nothing else."""
+    with pytest.raises(RunnerError) as caught:
+        parse({})
+    assert str(caught.value) == f"application: nothing {NOT_AN_APPLICATION}"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{}, {"crm_noon": "shop as of noon"}, {"crm_noon": "crm2 as of noon"}, {"crm_noon": ""}],
+)
+def test_a_kept_database_of_another_application_is_refused(kept: dict[str, str]) -> None:
+    """O9: The first word of what a database is decides, so no application gets foreign data."""
+    with pytest.raises(RunnerError) as caught:
+        parse({"application": "crm", "kept": "crm_noon"}, kept)
+    assert str(caught.value) == f'kept: "crm_noon" {NONE_KEPT}(none)'
+
+
+def test_several_faults_are_reported_together() -> None:
+    """O9: An operator corrects all keys at once."""
+    with pytest.raises(RunnerError) as caught:
+        parse(
+            {
+                "aplication": "crm",
+                "application": "erp",
+                "time": "noon",
+                "name": "Crm",
+                "kept": "crm_old",
+                "confirm": "crm",
+                "force": True,
+            }
+        )
+    known = "is not known; choose among application, time, name, kept, confirm"
+    assert str(caught.value).splitlines() == [
+        f"aplication: {known}",
+        f"force: {known}",
+        f'application: "erp" {NOT_AN_APPLICATION}',
+        bad_time("noon"),
+        f'name: "Crm" {NOT_A_NAME}',
+        f'kept: "crm_old" {NONE_KEPT}(none)',
+        "kept: does not go together with time",
+        "kept: does not go together with name",
+        'confirm: "crm" is not the application\'s name',
+    ]
+
+
+BACKUPS = [
+    {"label": "full", "end": int((NOON - timedelta(days=2)).timestamp())},
+    {"label": "diff-1", "end": int((NOON - timedelta(days=1)).timestamp())},
+    {"label": "diff-2", "end": int(NOON.timestamp())},
+]
+
+
+@pytest.mark.parametrize("until", [None, NOON])
+def test_without_a_backup_nothing_can_be_restored(until: datetime | None) -> None:
+    """O9: The message names the command that shows the state of the backups."""
+    with pytest.raises(RunnerError) as caught:
+        restore.source(until, [])
+    assert str(caught.value) == "there is no backup\nnext: salt-run backup.status"
+
+
+@pytest.mark.parametrize(
+    ("until", "label"),
+    [
+        (None, "diff-2"),
+        (NOON + timedelta(minutes=1), "diff-2"),
+        (NOON + timedelta(seconds=1), "diff-2"),
+        (NOON + timedelta(milliseconds=999), "diff-1"),
+        (NOON, "diff-1"),
+        (NOON - timedelta(seconds=1), "diff-1"),
+        (NOON - timedelta(hours=23), "diff-1"),
+        (NOON - timedelta(days=1), "full"),
+        (NOON - timedelta(days=1, seconds=1), "full"),
+        (NOON - timedelta(days=1, hours=23), "full"),
+        (NOON - timedelta(days=2, seconds=-1), "full"),
+        (datetime(2026, 11, 29, 12, 30, tzinfo=CET), "diff-1"),
+    ],
+)
+def test_a_restore_begins_with_the_newest_backup_before(
+    until: datetime | None, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: pgBackRest takes the newest backup that ended before the second of the moment."""
+    freeze(monkeypatch, NOON + timedelta(hours=1))
+    assert restore.source(until, BACKUPS) == label
+
+
+@pytest.mark.parametrize(
+    ("later", "words"), [(-1.0, "11:59:59"), (0.0, "12:00:00"), (0.999, "12:00:00")]
+)
+def test_a_moment_before_the_first_backup_is_refused(
+    later: float, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: The message names the first second that can be restored."""
+    freeze(monkeypatch, NOON + timedelta(hours=1))
+    with pytest.raises(RunnerError) as caught:
+        restore.source(NOON - timedelta(days=2) + timedelta(seconds=later), BACKUPS)
+    assert str(caught.value) == (
+        f"time: 2026-11-27 {words} UTC is before the end of the first backup; choose a moment "
+        "since 2026-11-27 12:00:01 UTC"
+    )
+    first = scratch.parse_moment(str(caught.value).rpartition("since ")[2])
+    assert restore.source(first, BACKUPS) == "full"
+
+
+def test_a_moment_in_the_future_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: PostgreSQL would wait for WAL that does not exist yet."""
+    freeze(monkeypatch, NOON)
+    with pytest.raises(RunnerError) as caught:
+        restore.source(datetime(2026, 11, 29, 13, 0, 1, tzinfo=CET), BACKUPS)
+    assert str(caught.value) == (
+        "time: 2026-11-29 12:00:01 UTC is yet to come; choose an earlier moment"
+    )
+
+
+def freeze(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    """Have the module see this moment as now."""
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return now.astimezone(tz)
+
+    monkeypatch.setattr(restore, "datetime", SimpleNamespace(datetime=Frozen, UTC=UTC))
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        (None, "now"),
+        (NOON, "2026-11-29 12:00:00 UTC"),
+        (datetime(2026, 11, 29, 0, 30, 5, tzinfo=CET), "2026-11-28 23:30:05 UTC"),
+    ],
+)
+def test_a_moment_in_words(until: datetime | None, words: str) -> None:
+    """O9: An operator reads every moment in UTC, to the second."""
+    assert restore.words(until) == words
+
+
+def test_the_name_of_a_kept_database_has_its_moment() -> None:
+    """O9: The name says whose database it was, and when another one took its place."""
+    now = datetime(2026, 11, 29, 9, 5, 7, tzinfo=UTC)
+    assert restore.previous("crm", now) == "crm_before_20261129_090507"
+
+
+@pytest.mark.parametrize("length", [1, 39, 40, 63])
+def test_the_name_of_a_kept_database_is_never_cut(length: int) -> None:
+    """O9: PostgreSQL would cut a longer name, and no request could name that database."""
+    found = restore.previous("x" * length, NOON)
+    assert len(found) <= 63
+    assert found.endswith("_before_20261129_120000")
+    assert restore.NAME.fullmatch(found)
+
+
+ROOM = {"needed": 200 * MIB, "free": 5 * 2**30, "shortage": ""}
+HOSTS = ["s1", "s2"]
+FULL = "20261129-030000F"
+STOPS = [
+    "crm stops on s1, s2 while the databases change places",
+    "what users have changed after that moment is then in the kept database only",
+    "kept: the current database, as crm_before_… with the moment, until `salt-run backup.discard`",
+    "files on the volume stay as they are",
+]
+NEEDED = "on pg-a 200.0 MiB are needed, and 5.0 GiB are free"
+COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
+
+
+@pytest.mark.parametrize(
+    ("asked", "label", "lines"),
+    [
+        (
+            {},
+            FULL,
+            [
+                f"the database of crm as of now, from backup {FULL} and the WAL after it",
+                NEEDED,
+                *STOPS,
+                COMMAND + """'{"application": "crm", "confirm": "crm"}'""",
+            ],
+        ),
+        (
+            {"time": "2026-11-29 13:00+01:00", "name": "crm_copy"},
+            FULL,
+            [
+                f"the database of crm as of 2026-11-29 12:00:00 UTC, from backup {FULL} and the "
+                "WAL after it",
+                NEEDED,
+                "it gets the name crm_copy, and crm goes on",
+                COMMAND + """'{"application": "crm", "time": "2026-11-29T12:00:00+00:00", """
+                """"name": "crm_copy", "confirm": "crm"}'""",
+            ],
+        ),
+        (
+            {"kept": "crm_noon"},
+            "",
+            [
+                "crm_noon becomes the database of crm again",
+                *STOPS,
+                COMMAND + """'{"application": "crm", "kept": "crm_noon", "confirm": "crm"}'""",
+            ],
+        ),
+    ],
+)
+def test_a_plan_says_what_would_happen(asked: dict[str, Any], label: str, lines: list[str]) -> None:
+    """O9: Before anything changes, an operator reads the consequences and the command."""
+    request = parse({"application": "crm", **asked})
+    assert restore.plan(request, label, "pg-a", ROOM, HOSTS).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"time": "latest"},
+        {"time": "2026-11-29 12:00:00"},
+        {"time": "2026-11-29 12:00:00.123456-05:30"},
+        {"name": "crm_copy"},
+        {"time": "2026-11-29", "name": "crm_copy"},
+        {"kept": "crm_noon"},
+    ],
+)
+def test_the_command_of_a_plan_is_the_same_request(asked: dict[str, Any]) -> None:
+    """O9: A shell passes the command on as JSON, which only adds the confirmation."""
+    request = parse({"application": "crm", **asked})
+    last = restore.plan(request, FULL, "pg-a", ROOM, HOSTS).splitlines()[-1]
+    words = shlex.split(last.removeprefix("next: "))
+    assert words[:-1] == restore.COMMAND.split()
+    again = json.loads(words[-1].removeprefix("pillar="))
+    assert again["confirm"] == "crm"
+    assert parse(again) == replace(request, confirmed=True)
+
+
+OLD = "crm_before_20261129_120000"
+COPIED = "the database is copied from the backups: backup.copy"
+IN_PLACE = [
+    "every app host answers: fleet.ready",
+    "the application stops: backup.stop",
+    "the databases change places: backup.exchange",
+    "the application starts: s1 s2",
+    "each host serves: fleet.probe",
+]
+
+
+def told(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request to restore crm does."""
+    return restore.told(parse({"application": "crm", **asked}), HOSTS, OLD, "crm as of noon")
+
+
+def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each runner that a request calls."""
+    return {step["runner"]: step["arguments"] for step in told(asked)["steps"] if "runner" in step}
+
+
+@pytest.mark.parametrize(
+    ("asked", "what", "steps"),
+    [
+        ({}, "restore: crm gets the state of now", [COPIED, *IN_PLACE]),
+        (
+            {"time": "2026-11-29 12:00"},
+            "restore: crm gets the state of 2026-11-29 12:00:00 UTC",
+            [COPIED, *IN_PLACE],
+        ),
+        (
+            {"time": "2026-11-29 12:00", "name": "crm_copy"},
+            "restore: crm gets the state of 2026-11-29 12:00:00 UTC as crm_copy",
+            [COPIED, "the copy becomes crm_copy: backup.rename"],
+        ),
+        ({"kept": "crm_noon"}, "restore: crm gets crm_noon", IN_PLACE),
+    ],
+)
+def test_the_steps_of_a_restore_in_order(
+    asked: dict[str, Any], what: str, steps: list[str]
+) -> None:
+    """O9: The application stops only when its new database is complete, and then serves again."""
+    found = told(asked)
+    assert found["what"] == what
+    assert [
+        f"{step['name']}: {step['runner'] if 'runner' in step else ' '.join(step['hosts'])}"
+        for step in found["steps"]
+    ] == steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "until"),
+    [
+        ({}, ""),
+        ({"time": "2026-11-29 13:00+01:00"}, "2026-11-29 12:00:00.000000+00"),
+        ({"name": "crm_copy"}, ""),
+    ],
+)
+def test_a_copy_is_of_the_moment_of_the_request(asked: dict[str, Any], until: str) -> None:
+    """O9: The step has the moment as PostgreSQL reads it, or none for the newest state."""
+    assert arguments(asked)["backup.copy"] == {
+        "application": "crm",
+        "until": until,
+        "about": "crm as of noon",
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "source"), [({}, "salina_restored"), ({"kept": "crm_noon"}, "crm_noon")]
+)
+def test_the_right_database_takes_the_place(asked: dict[str, Any], source: str) -> None:
+    """O9: The copy or the kept database gets the name, and the current one is kept."""
+    found = arguments(asked)
+    assert found["backup.exchange"] == {"application": "crm", "source": source, "kept": OLD}
+    assert found["fleet.ready"] == found["backup.stop"] == {"hosts": HOSTS}
+    assert found["fleet.probe"] == {"hosts": HOSTS, "through": True}
+
+
+def test_a_copy_gets_the_name_of_the_request() -> None:
+    """O9: The copy under a new name touches no host that serves."""
+    found = arguments({"name": "crm_copy"})
+    assert found["backup.rename"] == {"database": "crm_copy"}
+    assert "s1" not in str(found)
+
+
+@pytest.mark.parametrize("asked", [{}, {"name": "crm_copy"}, {"kept": "crm_noon"}])
+def test_no_argument_of_a_step_is_one_of_salts_own(asked: dict[str, Any]) -> None:
+    """O9: Salt's state `salt.runner` would take such an argument for its own."""
+    own = {"name", "arg", "kwarg", "full_return", "saltenv", "jid"}
+    for taken in arguments(asked).values():
+        assert not own & set(taken)
+
+
+def test_the_files_of_a_new_timeline_are_sent() -> None:
+    """O9: A later restore finds the timeline of a restored cluster, and its full segments."""
+    names = ["archive_status", "00000003.history", "00000004.history", "000000030000000000000052"]
+    segments = [f"0000000400000000000000{number}" for number in (52, 53, 54)]
+    assert scratch.unsent([*names, *segments]) == ["00000004.history", *segments[:2]]
+    assert scratch.unsent([*names, segments[0]]) == ["00000004.history"]
