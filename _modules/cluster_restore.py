@@ -60,6 +60,7 @@ def make(until: str = "") -> str:
         mark.touch()
         shutil.chown(mark, "postgres", "postgres")
     commands.run(__salt__["cmd.run_all"], ["sync"])  # the scratch cluster writes without fsync
+    (source / scratch.RESTORED).touch()
     os.rename(source, target)
     return last
 
@@ -70,16 +71,14 @@ def forget() -> None:
     With it Patroni would wait for a host with the lost data.
 
     Raises:
-        CommandExecutionError: this host has no data, Patroni runs here, or the quorum does not
-            answer.
+        CommandExecutionError: this host has no restored data, or the quorum does not answer.
 
     CLI Example:
         salt bbdd1 cluster_restore.forget
     """
-    if not _places()[1].exists():
+    mark = _places()[1] / scratch.RESTORED
+    if not mark.exists():
         raise CommandExecutionError("this host has no restored data (see cluster_restore.make)")
-    if __salt__["service.status"]("patroni"):
-        return  # an interrupted restore has come further already
     database = pillars.section(__pillar__, "database")
     login = {"name": database["etcd"]["username"], "password": database["etcd"]["password"]}
     try:
@@ -92,6 +91,7 @@ def forget() -> None:
         )
     except client.Refused as error:
         raise CommandExecutionError(f"no etcd member deleted the lost cluster: {error}") from error
+    mark.unlink()
 
 
 def _places() -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from salina.backup.scratch import parse_moment, target
+from salina.backup.scratch import RESTORED, parse_moment, target
 from salina_fleet import minions, runner
 from salina_fleet.backup import drilled, due, moment, size, text, told
 from salina_fleet.change import exclusive, follow
@@ -139,12 +139,12 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
     except ValueError as error:
         raise RunnerError(str(error)) from None
     label = steps.source(until, backups)
-    leading = [host for host in hosts if _has_data(site, host)]
     first = next(host.id for host in databases if host.first)
-    if leading and leading != [first]:  # an interrupted restore has filled the first one
+    leading = [host for host in hosts if _has(site, host, "PG_VERSION")]
+    if leading and not (leading == [first] and _has(site, first, RESTORED)):
         raise RunnerError(
             f"{', '.join(leading)}: has the cluster's data; to bring back an earlier moment of an "
-            "application use orch.restore"
+            "application use orch.restore; to go on after an interruption use orch.deploy"
         )
     others = [host for host in hosts if host != first]
     if confirm != "all":
@@ -177,7 +177,7 @@ def make_cluster(host: str, until: str) -> str:
         salt-run backup.make_cluster bbdd1 ''
     """
     site, last = runner.site(__opts__), ""
-    if not _has_data(site, host):
+    if not _has(site, host, RESTORED):
         last = str(_on(host, "cluster_restore.make", [until], LONGEST))
     _on(host, "cluster_restore.forget", [], ANSWER)
     return last
@@ -353,10 +353,13 @@ def stop(hosts: Sequence[str]) -> list[str]:
     return list(hosts)
 
 
-def _has_data(site: Site, host: str) -> bool:
-    """Return whether a database host has data; a new one has no module of this project yet."""
-    version = f"{files(site.fleet.settings[DatabaseSettings])}/PG_VERSION"
-    return bool(_on(host, "file.file_exists", [version], ANSWER))
+def _has(site: Site, host: str, name: str) -> bool:
+    """Return whether a database host has a file of the cluster.
+
+    A new host has none of this project's modules yet, so a function of Salt looks.
+    """
+    path = f"{files(site.fleet.settings[DatabaseSettings])}/{name}"
+    return bool(_on(host, "file.file_exists", [path], ANSWER))
 
 
 def _exclude(site: Site, what: str) -> None:

@@ -381,7 +381,9 @@ def test_a_backup_host_that_does_not_answer_is_told(
 def test_a_host_with_data_is_never_overwritten(hosts: Hosts) -> None:
     """O9: While a database host has data the cluster is not restored, and no change is begun."""
     hosts.said["file.file_exists"] = True
-    with pytest.raises(RunnerError, match=r"^bbdd1, bbdd2: has the cluster's data; .*orch.restore"):
+    with pytest.raises(
+        RunnerError, match=r"^bbdd1, bbdd2: has the cluster's data; .*orch.restore;"
+    ):
         hosts.runner.restore_cluster(confirm="all")
     assert not hosts.change
 
@@ -421,7 +423,7 @@ def test_the_whole_cluster_has_steps(hosts: Hosts) -> None:
 @pytest.mark.parametrize("there", [False, True])
 def test_an_interrupted_restore_of_the_cluster_goes_on(hosts: Hosts, there: bool) -> None:
     """O9: Data that an earlier attempt has restored are kept, and its next step follows."""
-    hosts.said["file.file_exists"] = there
+    hosts.said["file.file_exists"] = there  # the mark of a cluster that nobody has taken over
     hosts.runner.make_cluster("bbdd1", "")
     called = [function for _, function, *_ in hosts.asked if function.startswith("cluster_")]
     assert called == [*([] if there else ["cluster_restore.make"]), "cluster_restore.forget"]

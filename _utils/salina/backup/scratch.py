@@ -17,6 +17,8 @@ UNIT = "salina-scratch"
 SOCKETS = "/run/salina-scratch"
 TEMPORARY = "salina_restored"
 """The name of a copy until it has its place."""
+RESTORED = "salina-restored"
+"""The file in a restored cluster that Patroni has not taken over yet."""
 MARK = "salina: "
 """How the comment of a database begins that a restore has made or kept."""
 FIRST_YEAR = 2000
