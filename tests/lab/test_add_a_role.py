@@ -31,6 +31,7 @@ with socket.create_connection(("{ADDRESS}", {PORT}), 10) as connection:
 """
 AWAY = f"""
 systemctl disable --now --quiet clock || true
+systemctl reset-failed --quiet clock || true
 rm -rf {PLACE} /etc/systemd/system/clock.service
 systemctl daemon-reload
 test ! -e {PLACE}.socat || apt-get remove --yes --quiet socat
