@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import pillars
 from salina.database import roles
+from salina.database.psql import SAFE
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -38,9 +39,8 @@ def query(sql: str, database: str = "postgres") -> str:
     command = ["runuser", "-u", "postgres", "--", psql, "--no-psqlrc", "--quiet", "--no-align"]
     command += ["--tuples-only", "--no-password", "--set=ON_ERROR_STOP=1", f"--dbname={database}"]
     command += ["--host=/run/postgresql", f"--port={_pillar()['port']}"]
-    result = __salt__["cmd.run_all"](
-        command, python_shell=False, stdin=sql, cwd="/", output_loglevel="quiet"
-    )
+    options = {"env": {"PGOPTIONS": SAFE}, "output_loglevel": "quiet"}
+    result = __salt__["cmd.run_all"](command, python_shell=False, stdin=sql, cwd="/", **options)
     if result["retcode"]:
         raise CommandExecutionError(f"{' '.join(command)}: {_without_sql(result['stderr'])}")
     return str(result["stdout"])

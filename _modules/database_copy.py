@@ -13,7 +13,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.backup import scratch
+from salina.backup import lock, scratch
 from salina.common import pillars
 from salina.common import wait as waiting
 from salina.database import roles
@@ -27,27 +27,40 @@ DISCONNECTED = 30
 """Seconds in which sessions that come again are ended again."""
 
 
-def room(application: str) -> dict[str, Any]:
-    """Return what a copy of an application's database would need. This changes nothing.
+def sizes(application: str) -> dict[str, int]:
+    """Return how large the databases are, and how much is free beside them. This changes nothing.
 
     Args:
         application: the application's name, which is that of its database.
 
     Returns:
-        The bytes that are `needed` and `free`, and the `shortage` in words, or "".
+        In bytes the `size` of its database (0 if there is none), that of the whole `cluster`, and
+        the `free` space.
 
     Raises:
-        CommandExecutionError: there is no such database, or PostgreSQL does not answer.
+        CommandExecutionError: PostgreSQL does not answer.
 
     CLI Example:
-        salt bbdd1 database_copy.room crm
+        salt bbdd1 database_copy.sizes crm
     """
-    size, cluster = _query(
-        f"SELECT pg_database_size({roles.literal(application)}), sum(pg_database_size(oid)) "
-        "FROM pg_database"
-    ).split("|")
-    free = shutil.disk_usage(Path(_pillar()["files"]).parent).free
-    return scratch.room(int(size), int(cluster), free)
+    found = json.loads(
+        _query("SELECT json_object_agg(datname, pg_database_size(oid)) FROM pg_database")
+    )
+    left = found.pop(scratch.TEMPORARY, 0)  # an interrupted copy, which the next one deletes
+    cluster = sum(found.values())
+    return {"size": found.get(application, 0), "cluster": cluster, "free": free() + left}
+
+
+def free() -> int:
+    """Return how much is free on the disk of the databases.
+
+    Returns:
+        Bytes.
+
+    CLI Example:
+        salt bbdd2 database_copy.free
+    """
+    return shutil.disk_usage(Path(_pillar()["files"]).parent).free
 
 
 def kept() -> list[dict[str, Any]]:
@@ -100,12 +113,29 @@ def make(application: str, until: str, about: str) -> str:
         salt bbdd1 database_copy.make crm '2026-11-29 12:00:00+00' 'crm as of noon'
     """
     _on_the_primary()
-    clean()
-    if shortage := room(application)["shortage"]:
-        raise CommandExecutionError(shortage)
-    archive()
     try:
-        last = str(__salt__["scratch.start"](until))
+        with lock.alone():
+            return _make(application, until, about)
+    except lock.Busy as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _make(application: str, until: str, about: str) -> str:
+    clean()
+    # PostgreSQL takes a failure to fetch WAL for its end, unless it has a moment to reach
+    moment = until or _query("SELECT clock_timestamp()")
+    try:
+        archive()
+    except CommandExecutionError:
+        if not until:  # an earlier moment may be in the repository already
+            raise
+    try:
+        last = str(__salt__["scratch.start"](moment))
+        size = int(__salt__["scratch.query"](scratch.size(application)))
+        if (left := free()) < 2 * size + scratch.SPARE:
+            raise CommandExecutionError(
+                f"the copy has {size >> 20} MiB, and as much WAL, and {left >> 20} MiB are free"
+            )
         _load(application)
         _query(scratch.comment(scratch.TEMPORARY, about))
     finally:
@@ -126,15 +156,18 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
         `kept`.
 
     Raises:
-        CommandExecutionError: sessions come again and again, or PostgreSQL refused. Both databases
-            are as before.
+        CommandExecutionError: there is no such copy, sessions come again and again, or PostgreSQL
+            refused. Both databases are as before.
 
     CLI Example:
         salt bbdd1 database_copy.exchange crm salina_restored crm_before_20261129 'crm until noon'
     """
     _on_the_primary()
-    if kept not in names():  # otherwise an interrupted step has done it
-        _patiently(scratch.exchange(application, source, kept, about))
+    found = names()
+    if kept in found:  # an interrupted step has done it
+        return kept
+    old = kept if application in found else ""
+    _patiently(scratch.exchange(_application(application), source, old, about))
     return kept
 
 
@@ -154,9 +187,8 @@ def rename(name: str) -> str:
         salt bbdd1 database_copy.rename crm_as_of_noon
     """
     _on_the_primary()
-    if scratch.TEMPORARY in names():  # otherwise an interrupted step has done it
-        old, new = roles.identifier(scratch.TEMPORARY), roles.identifier(name)
-        _patiently(f"ALTER DATABASE {old} RENAME TO {new};")
+    if name not in names():  # otherwise an interrupted step has done it
+        _patiently(scratch.naming(name))
     return name
 
 
@@ -231,7 +263,7 @@ def archive() -> None:
 
 def _load(application: str) -> None:
     """Copy the database of the scratch cluster into the running cluster."""
-    wanted = {"name": scratch.TEMPORARY, "user": application}
+    wanted = {**_application(application), "name": scratch.TEMPORARY}
     _query(roles.script(roles.database_steps({}, [wanted])))
     __salt__["scratch.load"](application, scratch.TEMPORARY)
     _query("ANALYZE", scratch.TEMPORARY)
@@ -262,6 +294,13 @@ def _on_the_primary() -> None:
 
 def _query(sql: str, database: str = "postgres") -> str:
     return str(__salt__["database.query"](sql, database))
+
+
+def _application(name: str) -> dict[str, Any]:
+    for one in pillars.section(__pillar__, "database")["applications"]:
+        if one["name"] == name:
+            return dict(one)
+    raise CommandExecutionError(f"{name}: the pillar of this host has no such application")
 
 
 def _pillar() -> dict[str, Any]:

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.backup import drill
+from salina.backup import drill, lock, scratch
 from salina.common import file, pillars
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
-
-LOCK = "/run/salina-drill.lock"
 
 
 def count() -> dict[str, Any]:
@@ -35,7 +33,10 @@ def count() -> dict[str, Any]:
         salt bbdd1 drill.count
     """
     query = __salt__["database.query"]
-    return {name: json.loads(query(drill.COUNT, name)) for name in query(drill.DATABASES).split()}
+    return {
+        name: drill.parse_counts(query(drill.COUNT, name))
+        for name in query(drill.DATABASES).split()
+    }
 
 
 def moment() -> str:
@@ -72,12 +73,11 @@ def run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, 
     CLI Example:
         salt bkp1 drill.run '2026-11-29 12:00:00+00' '{}' '{}'
     """
-    with open(LOCK, "w") as lock:  # of the process: it ends with this job
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CommandExecutionError("another restore drill is running") from None
-        return _run(until, before, after)
+    try:
+        with lock.alone():
+            return _run(until, before, after)
+    except lock.Busy as error:
+        raise CommandExecutionError(str(error)) from None
 
 
 def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +85,8 @@ def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str,
     backups = __salt__["pgbackrest.info"]()["backups"]
     try:
         faults += drill.verified(__salt__["pgbackrest.verify"](), _stanza())
+        __salt__["scratch.remove"]()  # what an interrupted drill has left takes no room
+        _fits(backups[-1]["size"] if backups else 0)
         __salt__["scratch.start"](until)
         found = {name: _counted(name) for name in _scratch(drill.DATABASES).split()}
         faults += drill.differences(before, after, found)
@@ -95,7 +97,9 @@ def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str,
         __salt__["scratch.remove"]()
     newest = backups[-1]["label"] if backups else ""
     report = drill.report(faults, until, newest, found, began, time.time())
-    file.put(_record(), json.dumps(report) + "\n")
+    record = Path(drill.RECORD)
+    record.parent.mkdir(exist_ok=True)
+    file.put(record, json.dumps(report) + "\n")
     return report
 
 
@@ -109,13 +113,22 @@ def last() -> dict[str, Any]:
         salt bkp1 drill.last
     """
     try:
-        return dict(json.loads(_record().read_text()))
+        return dict(json.loads(Path(drill.RECORD).read_text()))
     except FileNotFoundError:
         return {}
 
 
+def _fits(size: int) -> None:
+    """Refuse a drill that would fill the disk, on which the repository may be as well."""
+    parent = Path(pillars.section(__pillar__, "scratch")["files"]).parents[1]
+    free = shutil.disk_usage(parent).free
+    if free < size + scratch.SPARE:
+        needed = size + scratch.SPARE >> 20
+        raise CommandExecutionError(f"{needed} MiB are needed for the drill, {free >> 20} are free")
+
+
 def _counted(database: str) -> dict[str, Any]:
-    return dict(json.loads(_scratch(drill.COUNT, database)))
+    return drill.parse_counts(_scratch(drill.COUNT, database))
 
 
 def _scratch(sql: str, database: str = "postgres") -> str:
@@ -124,7 +137,3 @@ def _scratch(sql: str, database: str = "postgres") -> str:
 
 def _stanza() -> str:
     return str(pillars.section(__pillar__, "backup")["stanza"])
-
-
-def _record() -> Path:
-    return Path(pillars.section(__pillar__, "backup")["repository"]) / drill.RECORD

@@ -5,6 +5,8 @@ Only this host reaches it. The modules `database_copy` and `drill` use it.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -12,11 +14,13 @@ from salt.exceptions import CommandExecutionError
 from salina.backup import scratch
 from salina.common import commands, pillars
 from salina.common import wait as waiting
+from salina.database.psql import SAFE, passfile
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
-AS_POSTGRES = ("--reuid=postgres", "--regid=postgres", "--init-groups")
+USER = "postgres"
+AS_POSTGRES = (f"--reuid={USER}", f"--regid={USER}", "--init-groups")
 RECOVERED = 6 * 3600
 """Seconds for the scratch cluster to apply the WAL."""
 
@@ -76,7 +80,7 @@ def query(sql: str, database: str = "postgres") -> str:
     """
     psql = [_program("psql"), "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]
     psql += [f"--host={scratch.SOCKETS}", f"--port={_pillar()['port']}", f"--dbname={database}"]
-    return _run(*psql, "--set=ON_ERROR_STOP=1", f"--command={sql}").strip()
+    return _run(*psql, "--set=ON_ERROR_STOP=1", stdin=sql).strip()
 
 
 def check() -> None:
@@ -93,10 +97,13 @@ def check() -> None:
 
 
 def load(database: str, target: str) -> None:
-    """Copy a database of the scratch cluster into this host's running cluster.
+    """Copy an application's database of the scratch cluster into this host's running cluster.
+
+    The application's role writes the copy, because the database may contain its functions, and a
+    superuser would run them.
 
     Args:
-        database: the database of the scratch cluster.
+        database: the database of the scratch cluster, which has the name of its application.
         target: an empty database of the running cluster.
 
     Raises:
@@ -105,12 +112,36 @@ def load(database: str, target: str) -> None:
     CLI Example:
         salt bbdd1 scratch.load crm salina_restored
     """
+    known = pillars.section(__pillar__, "database")["applications"]
+    [application] = [one for one in known if one["name"] == database]
     pipe = (
         'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 "$4" | '
-        '"$5" --host=/run/postgresql --port="$3" --dbname="$6" --exit-on-error'
+        '"$5" --host=/run/postgresql --port="$3" --username="$6" --dbname="$7" --no-password '
+        "--no-owner --exit-on-error"
     )
-    source = (_program("pg_dump"), scratch.SOCKETS, str(_pillar()["port"]), database)
-    _run("bash", "-c", pipe, "bash", *source, _program("pg_restore"), target)
+    port, user = str(_pillar()["port"]), application["user"]
+    source = (_program("pg_dump"), scratch.SOCKETS, port, database)
+    login = {"host": "*", "port": port, "name": target, "user": user}
+    with passfile({**login, "password": application["password"]}) as file:
+        shutil.chown(file, USER)
+        environment = {"PGPASSFILE": file}
+        given = ("bash", "-c", pipe, "bash", *source, _program("pg_restore"), user, target)
+        _run(*given, env=environment)
+
+
+def mark(names: Iterable[str]) -> None:
+    """Make empty files in the directory of the scratch cluster, as PostgreSQL's user.
+
+    Args:
+        names: paths inside the directory.
+
+    Raises:
+        CommandExecutionError: one cannot be made.
+
+    CLI Example:
+        salt bbdd1 scratch.mark '[pg_wal/archive_status/00000004.history.ready]'
+    """
+    _run("touch", *(f"{_pillar()['files']}/{name}" for name in names))
 
 
 def stop() -> None:
@@ -142,11 +173,13 @@ def _program(name: str) -> str:
     return f"/usr/lib/postgresql/{_pillar()['version']}/bin/{name}"
 
 
-def _run(*command: str) -> str:
+def _run(*command: str, **options: Any) -> str:
     """Run a command as PostgreSQL's user, with the least priority. It dies with this job."""
     modest = ("nice", "-n", "10", "ionice", "-c", "3")
     user = (*commands.MORTAL, *AS_POSTGRES, "--")
-    return commands.run(__salt__["cmd.run_all"], [*modest, *user, *command], cwd="/")
+    environment = {"PGOPTIONS": SAFE, **options.pop("env", {})}
+    run_all = __salt__["cmd.run_all"]
+    return commands.run(run_all, [*modest, *user, *command], cwd="/", env=environment, **options)
 
 
 def _journal() -> str:

@@ -9,6 +9,10 @@ from typing import Any
 from salina.backup.pgbackrest import MISSING
 from salina_fleet.model.backup import BackupSettings
 
+LATE = 26
+"""The hours after which the day's backup is missing."""
+LATE_DRILL = 2
+"""The days by which a restore drill may be late."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -40,6 +44,24 @@ def told(info: Mapping[str, Any], last: Mapping[str, Any], now: float) -> dict[s
         found["age"] = int(now - backups[0]["end"])
         found["window"] = backups[-1]["end"] + 1  # pgBackRest needs a backup that ended before
     return found
+
+
+def late(found: Mapping[str, Any], days: int) -> list[str]:
+    """Return what is overdue, in words: the day's backup, or a restore drill.
+
+    Args:
+        found: the answer of `told`.
+        days: the days from one restore drill to the next.
+    """
+    if not found["backups"]:
+        return []
+    overdue = []
+    if found["age"] > LATE * 3600:
+        overdue.append("late: the day's backup; see journalctl -u 'salina-backup@*' on its host")
+    since = found["now"] - (found["drill"].get("ended") or found["window"])
+    if since > (days + LATE_DRILL) * 86_400:
+        overdue.append("late: a restore drill; salt-run state.orchestrate orch.restore_drill")
+    return overdue
 
 
 def text(found: Mapping[str, Any]) -> str:

@@ -28,6 +28,11 @@ pgbackrest-current:
   daemon.current:
     - name: pgbackrest
     - restart: True
-    - files: [/etc/systemd/system/pgbackrest.service, /etc/pgbackrest.conf]
+    - files:
+        - /etc/systemd/system/pgbackrest.service
+        - /etc/pgbackrest.conf
+        - /etc/salina/tls/ca.crt
+        - /etc/salina/tls/backup.crt
+        - /etc/salina/tls/backup.key
     - require:
         - daemon: pgbackrest-service

@@ -27,6 +27,7 @@ from tests.lab.lab import (
     shell,
 )
 from tests.lab.test_health import told, well
+from tests.lab.test_rolling import edited
 from tests.lab.tiers import DATABASES, all_serve, leader, sql
 from tests.lab.traffic import Writer, wait_for
 
@@ -272,3 +273,38 @@ def test_o9_the_whole_cluster_comes_back_from_the_backups(probe: None) -> None:
     succeeded("backup", kind="full")
     succeeded("restore_drill")
     well()
+
+
+@pytest.mark.proof
+def test_o9_a_lost_master_comes_back_from_its_copy() -> None:
+    """O9: With the repository, the copy and the operator's key, every minion answers again.
+
+    The copy is encrypted for a key that is nowhere in the fleet, so the backup host cannot read it.
+    """
+    shell("salt", "umask 077; age-keygen -o /root/key.txt 2>/dev/null")
+    key = run("salt", "age-keygen", "-y", "/root/key.txt").strip()
+    with edited("pillar/settings/backup.yaml", f"s/^recipient:.*/recipient: {key}/"):
+        saved = salt_run("backup.save_master")
+        assert not saved.returncode, saved.stdout + saved.stderr
+        assert "saved" in status()["master"]["message"]
+    path = json.loads(saved.stdout)
+    copy = run(BACKUP, "base64", path)
+    assert "age-encryption.org" in shell(BACKUP, f"head -c 21 {path}")
+    assert shell(BACKUP, f"stat -c '%a %U' {path}") == "600 root\n"
+    before = shell("salt", "sha256sum /var/lib/salina/secrets/* /etc/salt/pki/master/master.pem")
+    shell("salt", "systemctl stop salt-master; mv /var/lib/salina /root/; mv /etc/salt/pki /root/")
+    try:
+        decrypt = "base64 -d | age --decrypt --identity /root/key.txt | tar -xz -C /"
+        run("salt", "sh", "-c", decrypt, given=copy)
+        shell("salt", "cp -a /root/pki/minion /etc/salt/pki/; systemctl start salt-master")
+        found = shell("salt", "sha256sum /var/lib/salina/secrets/* /etc/salt/pki/master/master.pem")
+        assert found == before
+        assert not salt_run("fleet.ready").returncode
+    finally:
+        shell(
+            "salt",
+            "systemctl stop salt-master; rm -rf /var/lib/salina /etc/salt/pki;"
+            "mv /root/salina /var/lib/; mv /root/pki /etc/salt/; rm /root/key.txt;"
+            "systemctl start salt-master",
+        )
+    assert not salt_run("fleet.ready").returncode

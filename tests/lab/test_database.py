@@ -45,9 +45,11 @@ def test_s11_the_replica_streams_over_tls_in_synchrony() -> None:
 
 @pytest.mark.parametrize("host", DATABASES)
 def test_s6_nobody_is_trusted_and_nobody_comes_without_tls(host: str) -> None:
-    """S6: pg_hba accepts SCRAM over TLS, and the local superuser."""
+    """S6: pg_hba accepts SCRAM over TLS, the local superuser, and a password for a copy."""
     rules = sql(host, "SELECT type, auth_method FROM pg_hba_file_rules").splitlines()
-    assert set(rules) == {"local|peer", "hostssl|scram-sha-256"}
+    assert set(rules) == {"local|peer", "local|scram-sha-256", "hostssl|scram-sha-256"}
+    local = sql(host, "SELECT database FROM pg_hba_file_rules WHERE type = 'local'").splitlines()
+    assert local == ["{salina_restored}", "{all}"]
 
 
 def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> None:

@@ -3,18 +3,53 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError
 
-from salina.backup import drill
+from salina.backup import drill, lock, scratch
 from salina_fleet import backup
+from tests import fleets
+from tests.loading import load, never
 
 Counts = dict[str, tuple[int, int, int]]
 
 TABLE = "public.res_partner"
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_counts_of_a_database_are_read(end: str) -> None:
+    """O9: Each table has a line, with its quoted name, its rows, and what came and went."""
+    lines = [
+        '["public.res_partner", 10, 100, 90]',
+        '["public.\\"Old Table\\"", 0, 0, 0]',
+        '["other.\\"a\\nb\\"" , 3, 3, 0]',
+    ]
+    assert drill.parse_counts("\n".join(lines) + end) == {
+        TABLE: (10, 100, 90),
+        'public."Old Table"': (0, 0, 0),
+        'other."a\nb"': (3, 3, 0),
+    }
+
+
+def test_a_database_without_tables_has_no_counts() -> None:
+    """O9: The database `postgres` usually has none."""
+    assert drill.parse_counts("") == {}
+
+
+def test_each_table_is_counted_by_a_statement_of_its_own() -> None:
+    """O9: No table stays locked while others are counted, and psql runs what the query writes."""
+    query, _, command = drill.COUNT.rstrip().rpartition("\n")
+    assert command == r"\gexec"
+    assert ";" not in query
+    assert query.split()[:2] == ["SELECT", "format('SELECT"]
+    for part in ("json_build_array(%L, count(*), %s, %s)", "FROM %I.%I'", "relkind = 'r'"):
+        assert part in query
 
 
 def differences(first: Any, last: Any, found: Any) -> list[str]:
@@ -275,3 +310,65 @@ def test_an_operator_reads_the_record(faults: list[str], words: str) -> None:
     """O9: The record goes through a file, and `backup.status` shows it."""
     record = drill.report(faults, MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 1000, 1090)
     assert backup.drilled(json.loads(json.dumps(record)), 1090 + 600) == words
+
+
+SIZE = 300 * 2**20
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The module on the backup host, whose restored cluster has one database with one table."""
+    monkeypatch.setattr(drill, "RECORD", str(tmp_path / "new" / "drill.json"))
+    monkeypatch.setattr(lock, "FILE", str(tmp_path / "lock"))
+    answers = {drill.DATABASES: "crm", drill.COUNT: f'["{TABLE}", 10, 0, 0]'}
+    salt = {
+        "pgbackrest.info": lambda: {"backups": [{"label": LABEL, "size": SIZE}]},
+        "pgbackrest.verify": lambda: GOOD,
+        "scratch.start": lambda _: "",
+        "scratch.query": lambda sql, _: answers[sql],
+        "scratch.check": lambda: None,
+        "scratch.remove": lambda: None,
+        "database.query": lambda sql, _="postgres": answers[sql],
+    }
+    return load("_modules/drill.py", salt=salt, pillar=fleets.pillar("tape", "five-apps"))
+
+
+def disk(module: Any, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Let so many bytes be free on the disk of the scratch cluster."""
+
+    def usage(path: Path) -> SimpleNamespace:
+        assert str(path) == "/var/lib/postgresql"  # a directory that is there before the restore
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(module, "shutil", SimpleNamespace(disk_usage=usage))
+
+
+def test_the_record_of_a_drill_is_kept(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: The first drill makes the record's directory, and the record is what `last` returns."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    assert module.last() == {}
+    counts = module.count()
+    assert counts == {"crm": {TABLE: (10, 0, 0)}}
+    found = module.run(MOMENT, counts, counts)
+    assert (found["good"], found["faults"], found["backup"]) == (True, [], LABEL)
+    assert module.last() == found
+    assert json.loads(Path(drill.RECORD).read_text()) == found
+
+
+def test_a_drill_that_does_not_fit_restores_nothing(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: The repository may be on the same disk, so a drill must not fill it."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE - 1)
+    module.__salt__["scratch.start"] = never
+    found = module.run(MOMENT, {}, {})
+    assert found["faults"] == ["2348 MiB are needed for the drill, 2347 are free"]
+    assert module.last() == found
+
+
+def test_a_second_drill_is_refused(module: Any) -> None:
+    """O9: It would delete the scratch cluster of the first one, and it leaves no record."""
+    module.__salt__["scratch.remove"] = never
+    with lock.alone(), pytest.raises(CommandExecutionError, match="another restore or restore"):
+        module.run(MOMENT, {}, {})
+    assert module.last() == {}

@@ -494,9 +494,11 @@ class Psql:
         self.refusal = refusal
         self.commands: list[list[str]] = []
         self.scripts: list[str] = []
+        self.environments: list[dict[str, str]] = []
 
     def __call__(self, command: list[str], **given: Any) -> dict[str, Any]:
         self.commands.append(command)
+        self.environments.append(given["env"])
         if given["stdin"].startswith("SELECT json_build_object"):
             return {"retcode": 0, "stdout": json.dumps(self.state), "stderr": ""}
         self.scripts.append(given["stdin"])
@@ -527,6 +529,17 @@ def test_roles_are_made_through_standard_input_and_no_password_is_sent() -> None
     }
     assert "canary" not in str(psql.commands) + str(psql.scripts)
     assert not [word for command in psql.commands for word in command if "SELECT" in word]
+
+
+def test_a_superuser_s_query_finds_only_functions_of_postgresql() -> None:
+    """S6: A function of the application with the name of one of PostgreSQL's is not called."""
+    module, psql = database(NOTHING)
+    module.query("SELECT count(*) FROM public.sale", "crm")
+    module.apply()
+    assert "--dbname=crm" in psql.commands[0]
+    assert len(psql.environments) == 3
+    for environment in psql.environments:
+        assert environment == {"PGOPTIONS": "-c search_path=pg_catalog"}
 
 
 def test_a_replica_is_never_written_to() -> None:

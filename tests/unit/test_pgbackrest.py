@@ -212,6 +212,48 @@ def test_a_good_drill_does_not_make_up_for_backups(changes: dict[str, Any]) -> N
     assert not backup.told(info(**changes), DRILL, 97200)["good"]
 
 
+MISSING_BACKUP = "late: the day's backup; see journalctl -u 'salina-backup@*' on its host"
+MISSING_DRILL = "late: a restore drill; salt-run state.orchestrate orch.restore_drill"
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("hours", "days", "drill_days", "overdue"),
+    [
+        (1, 1, 7, []),
+        (26, 9, 7, []),
+        (26 + 1 / 3600, 9, 7, [MISSING_BACKUP]),
+        (26, 9 + 1 / DAY, 7, [MISSING_DRILL]),
+        (1, 9 + 1 / DAY, 8, []),
+        (1, 3 + 1 / DAY, 1, [MISSING_DRILL]),
+        (24 * 20, 20, 7, [MISSING_BACKUP, MISSING_DRILL]),
+    ],
+)
+@pytest.mark.parametrize("good", [True, False])
+def test_an_operator_reads_what_is_late(
+    hours: float, days: float, drill_days: int, overdue: list[str], good: bool
+) -> None:
+    """O9: A backup may be two hours late and a drill two days, and a failed drill is one too."""
+    now = 10_000_000
+    newest = {**LATER, "timestamp": {"start": 0, "stop": now - round(hours * 3600)}}
+    last = {**(DRILL if good else FAILED), "ended": now - round(days * DAY)}
+    assert backup.late(backup.told(info(backup=[BACKUP, newest]), last, now), drill_days) == overdue
+
+
+@pytest.mark.parametrize(("seconds", "overdue"), [(0, []), (1, [MISSING_DRILL])])
+def test_a_first_drill_is_late_from_the_first_backup_on(seconds: int, overdue: list[str]) -> None:
+    """O9: A fleet that never had a drill has as many days as lie between two of them."""
+    now = BACKUP["timestamp"]["stop"] + 1 + 9 * DAY + seconds
+    newest = {**LATER, "timestamp": {"start": 0, "stop": now - 60}}
+    assert backup.late(backup.told(info(backup=[BACKUP, newest]), {}, now), 7) == overdue
+
+
+@pytest.mark.parametrize("last", [{}, DRILL])
+def test_without_a_backup_nothing_is_late(last: dict[str, Any]) -> None:
+    """O9: The state says already that there is none, and a drill could try none."""
+    assert backup.late(backup.told(info(backup=[]), last, 10_000_000), 7) == []
+
+
 FIVE = datetime(2026, 11, 29, 5, 10, tzinfo=UTC)
 SETTINGS = BackupSettings(drill_hour=5, drill_days=7)
 

@@ -411,7 +411,7 @@ def backed_up(
         assert {"--stanza=salina", "--output=json", "info"} <= set(argv)
         return json.dumps([answer])
 
-    record = folder / drill.RECORD
+    record = folder / "drill.json"
     if drilled is not None:
         ended = NOW - drilled * DAY
         report = drill.report([*faults], "2026-11-29", "full", {}, ended - 90, ended)
@@ -510,21 +510,23 @@ def test_a_drill_that_failed(days: float, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_record_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """O9: A record that is not JSON proves no drill."""
-    (tmp_path / drill.RECORD).write_text("")
+    (tmp_path / "drill.json").write_text("")
     found = backed_up(monkeypatch, tmp_path, drilled=None)
     assert found[0] == ("backup", True, "")
     assert [one[1] for one in found[1:]] == [False]
 
 
 def test_the_probe_reads_the_record_that_the_drill_writes() -> None:
-    """O9: Its directory is that of the repository, and the drill has two days to be late."""
+    """O9: It is not among the repository's files, and the drill has two days to be late."""
     settings = fleets.pillar("tape", "five-apps")["backup"]
     assert checks("tape", "five-apps")["backup"] == {
         "stanza": settings["stanza"],
         "hours": 26,
-        "record": f"{settings['repository']}/{drill.RECORD}",
+        "record": "/var/lib/salina-backup/drill.json",
         "days": settings["drill_days"] + 2,
     }
+    assert drill.RECORD == "/var/lib/salina-backup/drill.json"
+    assert not Path(drill.RECORD).is_relative_to(settings["repository"])
 
 
 @pytest.mark.parametrize(("said", "words"), [("0\n", ""), ("1\n", "1 files"), ("42\n", "42 files")])

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salina.backup import scratch
+from salina.backup import lock, scratch
 from salina_fleet.change import restore
 from salina_fleet.change.restore import Request
 from salina_fleet.errors import RunnerError
@@ -147,32 +148,92 @@ def test_the_scratch_cluster_is_beside_the_running_one() -> None:
     assert scratch.directory("/var/lib/postgresql/15/salina") == "/var/lib/postgresql/15/scratch"
 
 
-@pytest.mark.parametrize("free", [656 * MIB, 10**12])
-def test_a_copy_that_fits_has_no_shortage(free: int) -> None:
-    """O9: A copy needs its own size and that of the whole cluster, and leaves the spare part."""
-    found = scratch.room(100 * MIB, 300 * MIB, free)
-    assert found == {"needed": 400 * MIB + scratch.SPARE, "free": free, "shortage": ""}
+ROOMS = [
+    (100, 300, 300, 300 + 2 * 100 + 2048),
+    (100, 300, 200, 300 + 2 * 100 + 2048),  # the cluster has grown since
+    (100, 300, 350, 350 + 2 * 150 + 2048),  # 50 MiB were deleted since, perhaps from this database
+    (0, 300, 300, 300 + 2048),
+    (0, 300, 400, 400 + 2 * 100 + 2048),  # the database was deleted
+    (0, 0, 0, 2048),
+    (2**20, 2**20, 2**20, 3 * 2**20 + 2048),
+]
+"""The database, the cluster, the cluster in the backup, and what a copy needs, in MiB."""
+
+
+@pytest.mark.parametrize(("size", "cluster", "backup", "needed"), ROOMS)
+@pytest.mark.parametrize("more", [0, 10**12])
+def test_a_copy_that_fits_has_no_shortage(
+    size: int, cluster: int, backup: int, needed: int, more: int
+) -> None:
+    """O9: A copy needs the larger cluster, twice the larger database, and leaves the spare part."""
+    free = needed * MIB + more
+    found = scratch.room(size * MIB, cluster * MIB, backup * MIB, free)
+    assert found == {"needed": needed * MIB, "free": free, "shortage": ""}
+
+
+@pytest.mark.parametrize(("size", "cluster", "backup", "needed"), ROOMS)
+@pytest.mark.parametrize("less", [1, MIB])
+def test_a_copy_that_does_not_fit_is_refused(
+    size: int, cluster: int, backup: int, needed: int, less: int
+) -> None:
+    """O9: A copy never fills the disk of the running cluster, not even by a byte."""
+    free = needed * MIB - less
+    found = scratch.room(size * MIB, cluster * MIB, backup * MIB, free)
+    assert (found["needed"], found["free"]) == (needed * MIB, free)
+    assert found["shortage"] == (
+        f"the copy needs {needed} MiB on the database's disk, and {needed - 1} are free"
+    )
+
+
+def test_the_size_of_a_database_is_asked_by_its_quoted_name() -> None:
+    """O9: A name with a quotation mark cannot end the SQL."""
+    assert scratch.size("crm") == "SELECT pg_database_size('crm')"
+    assert scratch.size("o'hara") == "SELECT pg_database_size('o''hara')"
 
 
 @pytest.mark.parametrize(
-    ("size", "cluster", "free", "needed", "left"),
+    ("reached", "last"),
     [
-        (100 * MIB, 300 * MIB, 655 * MIB, 656, 655),
-        (100 * MIB, 300 * MIB, 656 * MIB - 1, 656, 655),
-        (0, 300 * MIB, 555 * MIB, 556, 555),
-        (0, 0, 0, 256, 0),
-        (2**40, 2**40, 0, 2097408, 0),
+        ("0/58004D78", "000000040000000000000058"),
+        ("0/59000000", "000000040000000000000058"),  # the end of that file
+        ("0/58000001", "000000040000000000000058"),
+        ("0/5A000000", "000000040000000000000058"),
+        ("1/1", "000000040000000100000000"),
+        ("1/0", "0000000400000000000000FF"),
+        ("A/FE000028", "000000030000000A000000FE"),
+        ("10/28", "000000010000001000000000"),
     ],
 )
-def test_a_copy_that_does_not_fit_is_refused(
-    size: int, cluster: int, free: int, needed: int, left: int
-) -> None:
-    """O9: A copy never fills the disk of the running cluster."""
-    found = scratch.room(size, cluster, free)
-    assert (found["needed"], found["free"]) == (needed * MIB, free)
-    assert found["shortage"] == (
-        f"the copy needs {needed} MiB on the database's disk, and {left} are free"
+def test_a_recovery_that_reaches_the_last_wal_is_complete(reached: str, last: str) -> None:
+    """O9: It ends within the last file of the repository or after it, whatever its timeline is."""
+    assert scratch.ends_early(reached, last) == ""
+
+
+@pytest.mark.parametrize(
+    ("reached", "last"),
+    [
+        ("0/58000000", "000000040000000000000058"),  # the end of the file before
+        ("0/57FFFFFF", "000000040000000000000058"),
+        ("0/3000028", "000000040000000000000058"),
+        ("0/FF000028", "000000040000000100000000"),
+        ("1/0", "000000040000000100000000"),
+        ("9/FE000028", "000000030000000A000000FE"),
+    ],
+)
+def test_a_recovery_that_ends_early_is_told(reached: str, last: str) -> None:
+    """O9: PostgreSQL takes a failure to fetch WAL for its end, so both positions are compared."""
+    assert scratch.ends_early(reached, last) == (
+        f"the recovery ended at {reached}, before {last}, which is in the repository"
     )
+
+
+@given(st.integers(1, 2**64 - 1), st.integers(1, 2**32 - 1), st.integers(-2, 2))
+def test_every_file_of_wal_has_its_positions(position: int, timeline: int, later: int) -> None:
+    """O9: A file has 16 MiB, and a position at its first byte has nothing of it."""
+    segment = min(max((position >> 24) + later, 0), 2**40 - 1)
+    reached = f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+    last = f"{timeline:08X}{segment >> 8:08X}{segment & 0xFF:08X}"
+    assert bool(scratch.ends_early(reached, last)) is (position <= segment << 24)
 
 
 @pytest.mark.parametrize(
@@ -197,15 +258,32 @@ def test_the_sessions_of_the_named_databases_end() -> None:
     assert sql.endswith("datname IN ('crm', 'o''hara');")
 
 
+CRM = {"name": "crm", "user": "crm_role", "password": "canary"}
+
+
 def test_databases_change_places_at_once_or_not_at_all() -> None:
-    """O9: The sessions end first, and both renames are in one transaction."""
-    lines = scratch.exchange("crm", "salina_restored", "crm_before", "crm until noon").splitlines()
+    """O9: The sessions end first, and both renames are in one transaction with their owners."""
+    lines = scratch.exchange(CRM, "salina_restored", "crm_before", "crm until noon").splitlines()
     assert lines == [
         scratch.disconnect(["crm", "salina_restored"]),
         "BEGIN;",
         'ALTER DATABASE "crm" RENAME TO "crm_before";',
-        'ALTER DATABASE "salina_restored" RENAME TO "crm";',
+        'ALTER DATABASE "crm_before" OWNER TO postgres;',
         """COMMENT ON DATABASE "crm_before" IS 'salina: crm until noon';""",
+        'ALTER DATABASE "salina_restored" RENAME TO "crm";',
+        'ALTER DATABASE "crm" OWNER TO "crm_role";',
+        'COMMENT ON DATABASE "crm" IS NULL;',
+        "COMMIT;",
+    ]
+
+
+def test_a_copy_takes_the_place_of_a_database_that_was_deleted() -> None:
+    """O9: Without a database of the application nothing is kept, and the rest is the same."""
+    assert scratch.exchange(CRM, "salina_restored", "", "crm until noon").splitlines() == [
+        scratch.disconnect(["crm", "salina_restored"]),
+        "BEGIN;",
+        'ALTER DATABASE "salina_restored" RENAME TO "crm";',
+        'ALTER DATABASE "crm" OWNER TO "crm_role";',
         'COMMENT ON DATABASE "crm" IS NULL;',
         "COMMIT;",
     ]
@@ -213,10 +291,22 @@ def test_databases_change_places_at_once_or_not_at_all() -> None:
 
 def test_an_exchange_is_quoted() -> None:
     """O9: A name or a text with a quotation mark cannot end the SQL."""
-    sql = scratch.exchange('a"b', 'c"d', 'e"f', "it's old")
+    sql = scratch.exchange({"name": 'a"b', "user": 'g"h'}, 'c"d', 'e"f', "it's old")
     assert 'ALTER DATABASE "a""b" RENAME TO "e""f";' in sql
+    assert 'ALTER DATABASE "e""f" OWNER TO postgres;' in sql
     assert 'ALTER DATABASE "c""d" RENAME TO "a""b";' in sql
+    assert 'ALTER DATABASE "a""b" OWNER TO "g""h";' in sql
     assert """COMMENT ON DATABASE "e""f" IS 'salina: it''s old';""" in sql
+
+
+def test_a_copy_with_its_own_name_belongs_to_the_superuser() -> None:
+    """O9, S6: No application can delete the copy, and both changes are in one transaction."""
+    assert scratch.naming('crm"copy').splitlines() == [
+        "BEGIN;",
+        'ALTER DATABASE "salina_restored" RENAME TO "crm""copy";',
+        'ALTER DATABASE "crm""copy" OWNER TO postgres;',
+        "COMMIT;",
+    ]
 
 
 def test_the_databases_of_restores_are_read() -> None:
@@ -464,7 +554,9 @@ def test_a_restore_begins_with_the_newest_backup_before(
 ) -> None:
     """O9: pgBackRest takes the newest backup that ended before the second of the moment."""
     freeze(monkeypatch, NOON + timedelta(hours=1))
-    assert restore.source(until, BACKUPS) == label
+    found = restore.source(until, BACKUPS)
+    assert found in BACKUPS
+    assert found["label"] == label
 
 
 @pytest.mark.parametrize(
@@ -482,7 +574,7 @@ def test_a_moment_before_the_first_backup_is_refused(
         "since 2026-11-27 12:00:01 UTC"
     )
     first = scratch.parse_moment(str(caught.value).rpartition("since ")[2])
-    assert restore.source(first, BACKUPS) == "full"
+    assert restore.source(first, BACKUPS) == BACKUPS[0]
 
 
 def test_a_moment_in_the_future_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -711,3 +803,43 @@ def test_the_files_of_a_new_timeline_are_sent() -> None:
     segments = [f"0000000400000000000000{number}" for number in (52, 53, 54)]
     assert scratch.unsent([*names, *segments]) == ["00000004.history", *segments[:2]]
     assert scratch.unsent([*names, segments[0]]) == ["00000004.history"]
+
+
+@pytest.mark.parametrize("others", [[], ["pg-b", "pg-c"]])
+def test_a_restored_cluster_has_a_backup_of_its_own(others: list[str]) -> None:
+    """O9: The backups before it lead to the lost cluster, so a full one is the last step."""
+    found = restore.cluster_steps("pg-a", others, HOSTS, "")
+    *before, probe, last = found["steps"]
+    assert (probe["runner"], last["runner"]) == ("fleet.probe", "backup.make")
+    assert last["arguments"] == {"kind": "full"}
+    copies = [step["hosts"] for step in before if step["name"] == "the replicas copy it"]
+    assert copies == ([others] if others else [])
+
+
+@pytest.fixture
+def lock_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A place where a test may lock."""
+    file = tmp_path / "scratch.lock"
+    monkeypatch.setattr(lock, "FILE", str(file))
+    return file
+
+
+def test_one_scratch_cluster_at_a_time(lock_file: Path) -> None:
+    """O9: A second restore would delete the scratch cluster of the first one, so it is refused."""
+    with lock.alone():
+        for _ in range(2):
+            with pytest.raises(lock.Busy) as caught, lock.alone():
+                pytest.fail("two hold the lock")
+            assert str(caught.value) == "another restore or restore drill is running on this host"
+    assert lock_file.exists()
+
+
+@pytest.mark.usefixtures("lock_file")
+def test_a_restore_that_ended_or_failed_leaves_no_lock() -> None:
+    """O9: The next restore needs no cleaning, although the file stays."""
+    with lock.alone():
+        pass
+    with pytest.raises(ZeroDivisionError), lock.alone():
+        raise ZeroDivisionError
+    with lock.alone():
+        pass

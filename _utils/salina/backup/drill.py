@@ -6,29 +6,37 @@ restored to the moment must have as many.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-RECORD = "drill.json"
-"""The record of the last drill, in the directory of the repository."""
+RECORD = "/var/lib/salina-backup/drill.json"
+"""The record of the last drill, on the backup host."""
 Counts = Mapping[str, tuple[int, int, int]]
 """For each table: its rows, and the rows inserted and deleted since the statistics began."""
 
-COUNT = """
-SELECT coalesce(json_object_agg(format('%I.%I', nspname, c.relname), json_build_array(
-    (xpath('/row/c/text()', query_to_xml(
-        format('SELECT count(*) AS c FROM %I.%I', nspname, c.relname), false, true, '')
-    ))[1]::text::bigint,
-    coalesce(n_tup_ins, 0), coalesce(n_tup_del, 0))), '{}')
+COUNT = r"""
+SELECT format('SELECT json_build_array(%L, count(*), %s, %s) FROM %I.%I',
+    format('%I.%I', nspname, c.relname), coalesce(n_tup_ins, 0), coalesce(n_tup_del, 0),
+    nspname, c.relname)
 FROM pg_class AS c JOIN pg_namespace AS n ON relnamespace = n.oid
     LEFT JOIN pg_stat_user_tables ON relid = c.oid
 WHERE relkind = 'r' AND relpersistence = 'p'
-    AND nspname NOT IN ('pg_catalog', 'information_schema');
+    AND nspname NOT IN ('pg_catalog', 'information_schema')
+\gexec
 """
-"""The query for the counts of one database."""
+"""psql's script for the counts of one database: for each table a statement of its own, so that no
+table stays locked while the others are counted.
+"""
 
 DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
 """The query for the databases that are counted."""
+
+
+def parse_counts(text: str) -> dict[str, tuple[int, int, int]]:
+    """Return the counts of a database from the output of `COUNT`."""
+    found = (json.loads(line) for line in text.splitlines())
+    return {table: (rows, inserted, deleted) for table, rows, inserted, deleted in found}
 
 
 def differences(

@@ -15,6 +15,7 @@ from salina.database.roles import identifier, literal
 
 UNIT = "salina-scratch"
 SOCKETS = "/run/salina-scratch"
+SUPERUSER = "postgres"
 TEMPORARY = "salina_restored"
 """The name of a copy until it has its place."""
 RESTORED = "salina-restored"
@@ -23,8 +24,8 @@ MARK = "salina: "
 """How the comment of a database begins that a restore has made or kept."""
 FIRST_YEAR = 2000
 """The first year in which there can be a backup."""
-SPARE = 256 * 1024 * 1024
-"""The bytes that a copy leaves free."""
+SPARE = 2 * 1024**3
+"""The bytes that a copy leaves free: the WAL of the scratch cluster, and room for the service."""
 
 
 class Kept(NamedTuple):
@@ -87,20 +88,47 @@ def target(moment: datetime.datetime) -> str:
     return f"{moment.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S.%f}+00"
 
 
-def room(size: int, cluster: int, free: int) -> dict[str, Any]:
+def room(size: int, cluster: int, backup: int, free: int) -> dict[str, Any]:
     """Return what a copy of a database needs beside the running cluster.
+
+    It needs the scratch cluster, the copy, and the WAL that the copy makes. The database may have
+    been larger when it was backed up, which is perhaps the reason for the restore.
 
     Args:
         size: the bytes of the database.
-        cluster: the bytes of all databases, which the scratch cluster has as well.
-        free: the bytes that are free.
+        cluster: the bytes of all databases.
+        backup: the bytes of all databases in the backup.
+        free: the bytes that are free on the fullest of the database hosts.
 
     Returns:
         The bytes that are `needed` and `free`, and the `shortage` in words, or "".
     """
-    needed = size + cluster + SPARE
+    database = size + max(0, backup - cluster)
+    needed = max(cluster, backup) + 2 * database + SPARE
     told = f"the copy needs {needed >> 20} MiB on the database's disk, and {free >> 20} are free"
     return {"needed": needed, "free": free, "shortage": told if free < needed else ""}
+
+
+def size(database: str) -> str:
+    """Return the query for the size of a database, in bytes."""
+    return f"SELECT pg_database_size({literal(database)})"
+
+
+def ends_early(reached: str, last: str) -> str:
+    """Return that a recovery has ended before the end of the WAL in the repository, or "".
+
+    PostgreSQL takes every failure to fetch WAL for its end.
+
+    Args:
+        reached: the position at which it ended, such as 0/58004D78.
+        last: the last file of WAL in the repository.
+    """
+    high, low = (int(part, 16) for part in reached.split("/"))
+    segment = (high << 32 | low) - 1 >> 24
+    wanted = int(last[8:16], 16) << 8 | int(last[16:24], 16)
+    if segment >= wanted:
+        return ""
+    return f"the recovery ended at {reached}, before {last}, which is in the repository"
 
 
 def unsent(names: Collection[str]) -> list[str]:
@@ -147,23 +175,44 @@ def disconnect(databases: Sequence[str]) -> str:
     )
 
 
-def exchange(live: str, new: str, kept: str, about: str) -> str:
+def exchange(application: Mapping[str, str], new: str, kept: str, about: str) -> str:
     """Return the SQL by which a database takes the place of another one, at once or not at all.
 
+    The replaced one belongs to PostgreSQL's superuser from then on, so the application cannot
+    delete it.
+
     Args:
-        live: the name under which the application finds its database.
+        application: its `name`, which is that of its database, and its `user`.
         new: the database that takes the name.
-        kept: the name that the old one gets.
+        kept: the name that the old one gets; "" if there is none.
         about: what the old one is, in words.
     """
+    live, user = application["name"], identifier(application["user"])
+    old = [
+        f"ALTER DATABASE {identifier(live)} RENAME TO {identifier(kept)};",
+        f"ALTER DATABASE {identifier(kept)} OWNER TO {SUPERUSER};",
+        comment(kept, about),
+    ] if kept else []  # fmt: skip
     return "\n".join(
         [
             disconnect([live, new]),
             "BEGIN;",
-            f"ALTER DATABASE {identifier(live)} RENAME TO {identifier(kept)};",
+            *old,
             f"ALTER DATABASE {identifier(new)} RENAME TO {identifier(live)};",
-            comment(kept, about),
+            f"ALTER DATABASE {identifier(live)} OWNER TO {user};",
             comment(live, None),
+            "COMMIT;",
+        ]
+    )
+
+
+def naming(name: str) -> str:
+    """Return the SQL by which a complete copy gets its own name, and belongs to the superuser."""
+    return "\n".join(
+        [
+            "BEGIN;",
+            f"ALTER DATABASE {identifier(TEMPORARY)} RENAME TO {identifier(name)};",
+            f"ALTER DATABASE {identifier(name)} OWNER TO {SUPERUSER};",
             "COMMIT;",
         ]
     )

@@ -18,6 +18,12 @@ from typing import Any
 MARK = "salina-end-of-answer"
 
 
+SAFE = "-c search_path=pg_catalog"
+"""PGOPTIONS for a superuser in an application's database: no function of the application is taken
+for one of PostgreSQL's. It wins over the settings of the database and of the role.
+"""
+
+
 class PsqlError(Exception):
     """The server or psql refused; the message has its output."""
 

@@ -98,8 +98,10 @@ def parse(
     return Request(str(application), until, name, kept, confirm is not None)
 
 
-def source(until: datetime.datetime | None, backups: Sequence[Mapping[str, Any]]) -> str:
-    """Return the label of the backup that a restore begins with.
+def source(
+    until: datetime.datetime | None, backups: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the backup that a restore begins with.
 
     Args:
         until: the moment; None for the newest state.
@@ -111,7 +113,7 @@ def source(until: datetime.datetime | None, backups: Sequence[Mapping[str, Any]]
     if not backups:
         raise RunnerError("there is no backup\nnext: salt-run backup.status")
     if until is None:
-        return str(backups[-1]["label"])
+        return backups[-1]
     if until > datetime.datetime.now(datetime.UTC):
         raise RunnerError(f"time: {words(until)} is yet to come; choose an earlier moment")
     before = [one for one in backups if one["end"] < int(until.timestamp())]
@@ -120,7 +122,7 @@ def source(until: datetime.datetime | None, backups: Sequence[Mapping[str, Any]]
             f"time: {words(until)} is before the end of the first backup; choose a moment since "
             f"{moment(backups[0]['end'] + 1, seconds=True)}"
         )
-    return str(before[-1]["label"])
+    return before[-1]
 
 
 def words(until: datetime.datetime | None) -> str:
@@ -142,7 +144,7 @@ def plan(
         request: the request.
         label: the backup that it begins with; "" if a kept database comes back.
         primary: the host on which it happens.
-        room: the answer of `database_copy.room`.
+        room: the answer of `salina.backup.scratch.room`.
         hosts: the app hosts that stop meanwhile.
     """
     asked: dict[str, Any] = {"application": request.application}
@@ -200,7 +202,11 @@ def cluster_steps(
     ]
     if others:
         steps.append({"name": "the replicas copy it", "hosts": list(others)})
-    steps.append(run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300))
+    steps += [
+        run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
+        # the backups before it lead to the lost cluster
+        run("a full backup is made", "backup.make", kind="full"),
+    ]
     return {"what": "restore: the whole database cluster", "steps": steps}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.backup import pgbackrest
 from salina.backup.drill import RECORD
 from salina_fleet import secrets
+from salina_fleet.backup import LATE, LATE_DRILL
 from salina_fleet.model.backup import (
     SCRATCH_KEYS,
     STANZA,
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 APART = ("database", "storage")
 """The roles whose hosts hold what the backups are of."""
-LATE = 26
-"""The hours after which the day's backup is missing."""
-LATE_DRILL = 2
-"""The days by which a restore drill may be late."""
 
 KEYS = {
     "backup": "pgBackRest's repository.",
@@ -117,7 +114,7 @@ class Backup(Role):
                 {
                     "stanza": STANZA,
                     "hours": LATE,
-                    "record": f"{settings.repository}/{RECORD}",
+                    "record": RECORD,
                     "days": settings.drill_days + LATE_DRILL,
                 },
             ),
