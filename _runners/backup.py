@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from salina.backup import scratch
 from salina.backup.scratch import RESTORED, parse_moment, target
-from salina_fleet import minions, runner
-from salina_fleet.backup import drilled, due, moment, size, text, told
+from salina.common import file
+from salina_fleet import master_state, minions, runner
+from salina_fleet.backup import drilled, due, late, moment, size, text, told
 from salina_fleet.change import exclusive, follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
@@ -22,10 +25,13 @@ __opts__: dict[str, Any]
 
 ANSWER, GATHER = 30, 5
 """Seconds for the backup host's answer, and for the question whether it is still at it."""
+SAVED = "master-saved.json"
+"""The record of the last copy of the master's state, in the state directory."""
+DAY = 86_400
 STOPPED = 180
 """Seconds after which a stopped application starts again by itself, should this process die."""
-LONGEST = 12 * 3600
-"""Seconds for one backup."""
+WORK = 60
+"""Seconds after which the master asks for the first time whether a host is still at its work."""
 
 
 def status() -> Any:
@@ -44,11 +50,15 @@ def status() -> Any:
     site = runner.site(__opts__)
     info, last = (_ask(site, ask, [], ANSWER) for ask in ("pgbackrest.info", "drill.last"))
     found = told(info, last, time.time())
+    found["master"] = master = _master_saved(site)
+    found["late"] = late(found, site.fleet.settings[BackupSettings].drill_days)
+    found["good"] = found["good"] and master["good"] and not found["late"]
     if __opts__.get("output"):
         return {"data": {**found, "retcode": int(not found["good"])}, "outputter": "json"}
+    lines = "\n".join([text(found), *found["late"], master["message"]])
     if not found["good"]:
-        raise RunnerError(text(found))
-    return text(found)
+        raise RunnerError(lines)
+    return lines
 
 
 def make(kind: str = "diff") -> str:
@@ -68,7 +78,7 @@ def make(kind: str = "diff") -> str:
         salt-run backup.make
         salt-run backup.make kind=full
     """
-    return str(_ask(runner.site(__opts__), "pgbackrest.back_up", [kind], LONGEST))
+    return str(_ask(runner.site(__opts__), "pgbackrest.back_up", [kind], WORK))
 
 
 def restore(**request: Any) -> dict[str, Any]:
@@ -93,19 +103,18 @@ def restore(**request: Any) -> dict[str, Any]:
     site = runner.site(__opts__)
     _repository(site)
     primary = _primary(site)
-    found = _on(primary, "database_copy.kept", [], ANSWER)
-    databases = {one["name"]: one["about"] for one in found}
+    known = _on(primary, "database_copy.kept", [], ANSWER)
+    databases = {one["name"]: one["about"] for one in known}
     names = _on(primary, "database_copy.names", [], ANSWER)
     wanted = steps.parse(runner.plain(request), site.fleet.topology.applications, databases, names)
     hosts = [host.id for host in site.fleet.serving(wanted.application)]
-    room, label = _on(primary, "database_copy.room", [wanted.application], ANSWER), ""
+    found, label = dict[str, Any](), ""
     if not wanted.kept:
-        backups = _ask(site, "pgbackrest.info", [], ANSWER)["backups"]
-        label = steps.source(wanted.until, backups)
-        if room["shortage"]:
-            raise RunnerError(f"{primary}: {room['shortage']}")
+        backup = steps.source(wanted.until, _ask(site, "pgbackrest.info", [], ANSWER)["backups"])
+        label = str(backup["label"])
+        found = _room(site, primary, wanted.application, backup["size"])
     if not wanted.confirmed:
-        raise RunnerError(steps.plan(wanted, label, primary, room, hosts))
+        raise RunnerError(steps.plan(wanted, label, primary, found, hosts))
     now = datetime.now(UTC)
     about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
     told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about)
@@ -138,10 +147,10 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
         until = None if time == steps.LATEST else parse_moment(str(time))
     except ValueError as error:
         raise RunnerError(str(error)) from None
-    label = steps.source(until, backups)
+    label = steps.source(until, backups)["label"]
     first = next(host.id for host in databases if host.first)
     leading = [host for host in hosts if _has(site, host, "PG_VERSION")]
-    if leading and not (leading == [first] and _has(site, first, RESTORED)):
+    if leading and (leading != [first] or not _has(site, first, RESTORED) or _runs(first)):
         raise RunnerError(
             f"{', '.join(leading)}: has the cluster's data; to bring back an earlier moment of an "
             "application use orch.restore; to go on after an interruption use orch.deploy"
@@ -176,11 +185,10 @@ def make_cluster(host: str, until: str) -> str:
     CLI Example:
         salt-run backup.make_cluster bbdd1 ''
     """
-    site, last = runner.site(__opts__), ""
-    if not _has(site, host, RESTORED):
-        last = str(_on(host, "cluster_restore.make", [until], LONGEST))
+    newest = _ask(runner.site(__opts__), "pgbackrest.info", [], ANSWER)["wal"]
+    last = _on(host, "cluster_restore.make", [until, newest], WORK)
     _on(host, "cluster_restore.forget", [], ANSWER)
-    return last
+    return str(last)
 
 
 def drill() -> str:
@@ -200,38 +208,115 @@ def drill() -> str:
     """
     site = runner.site(__opts__)
     host, primary = _repository(site), _primary(site)
-    before = _on(primary, "drill.count", [], LONGEST)
-    moment = _on(primary, "drill.moment", [], LONGEST)
-    after = _on(primary, "drill.count", [], LONGEST)
+    before = _on(primary, "drill.count", [], WORK)
+    moment = _on(primary, "drill.moment", [], WORK)
+    after = _on(primary, "drill.count", [], WORK)
     follow.note([host], "restores the newest backup and compares it")
-    record = _on(host, "drill.run", [moment, before, after], LONGEST)
+    record = _on(host, "drill.run", [moment, before, after], WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
     return drilled(record, time.time())
 
 
-def evaluate() -> dict[str, Any]:
-    """Start a restore drill if it is due (pillar/settings/backup.yaml).
+def save_master() -> str:
+    """Save the master's own state on the backup host, encrypted for the operator's key.
 
-    The master calls this once an hour (master.d/70-restore-drill.conf).
+    These are the secrets, the CA, the members, the commits, and the keys of the master and of all
+    minions: with the repository, all that a new master needs.
 
     Returns:
-        Whether a drill was `due`, and its `failures`.
+        The path of the copy on the backup host.
 
     Raises:
-        RunnerError: the backup host does not answer.
+        RunnerError: the setting `recipient` is missing, the state cannot be encrypted, or the
+            backup host does not answer.
+
+    CLI Example:
+        salt-run backup.save_master
+    """
+    site = runner.site(__opts__)
+    recipient = site.fleet.settings[BackupSettings].recipient
+    if recipient is None:
+        raise RunnerError(
+            "pillar/settings/backup.yaml: recipient: is null; must be the public part of an age "
+            "key (age-keygen -o key.txt on a machine outside the fleet)"
+        )
+    return _save_master(site, recipient, _master_state(site))
+
+
+def _save_master(site: Site, recipient: str, content: bytes) -> str:
+    try:
+        secret = master_state.encrypted(content, recipient)
+    except master_state.StateError as error:
+        raise RunnerError(str(error)) from None
+    name = master_state.name(datetime.now(UTC))
+    keep = site.fleet.settings[BackupSettings].keep_days
+    given = [name, base64.b64encode(secret).decode(), keep]
+    path = str(_ask(site, "master_state.store", given, ANSWER))
+    record = {"digest": master_state.digest(content + recipient.encode()), "saved": time.time()}
+    file.put(site.state / SAVED, json.dumps(record))
+    return path
+
+
+def _master_state(site: Site) -> bytes:
+    """Return the master's state, without the record of the last copy, which changes with each."""
+    try:
+        return master_state.archive([site.state, master_state.PKI], {site.state / SAVED})
+    except master_state.StateError as error:
+        raise RunnerError(str(error)) from None
+
+
+def _last_saved(site: Site) -> dict[str, Any]:
+    """Return the record of the last copy of the master's state."""
+    try:
+        return dict(json.loads((site.state / SAVED).read_text()))
+    except (OSError, ValueError):
+        return {"digest": "", "saved": 0}
+
+
+def _master_saved(site: Site) -> dict[str, Any]:
+    """Return whether the master's state is saved as the settings want it."""
+    wanted = site.fleet.settings[BackupSettings].recipient is not None
+    return master_state.judged(wanted, _last_saved(site)["saved"], time.time())
+
+
+def _save_master_if_due(site: Site) -> bool:
+    """Save the master's state if it has changed, or if the last copy is a day old."""
+    recipient = site.fleet.settings[BackupSettings].recipient
+    if recipient is None:
+        return False
+    content = _master_state(site)
+    last = _last_saved(site)
+    same = last["digest"] == master_state.digest(content + recipient.encode())
+    if same and time.time() - last["saved"] < DAY:
+        return False
+    _save_master(site, recipient, content)
+    return True
+
+
+def evaluate() -> dict[str, Any]:
+    """Save the master's state and start a restore drill, as far as they are due.
+
+    The master calls this once an hour (master.d/70-backup.conf).
+
+    Returns:
+        Whether the state was `saved`, whether a drill was `due`, and its `failures`.
+
+    Raises:
+        RunnerError: the backup host does not answer, or the state cannot be encrypted.
 
     CLI Example:
         salt-run backup.evaluate
     """
     site, now = runner.site(__opts__), datetime.now(UTC)
     if not site.fleet.having("backup"):
-        return {"due": False}
+        return {"saved": False, "due": False}
+    saved = _save_master_if_due(site)
     last = _ask(site, "drill.last", [], ANSWER)
     if not due(last.get("ended"), site.fleet.settings[BackupSettings], now):
-        return {"due": False}
+        return {"saved": saved, "due": False}
     failures = runner.orchestrate(__opts__, "orch.restore_drill")
-    return {"due": True, "failures": [str(one) for one in failures]}
+    return {"saved": saved, "due": True, "failures": [str(one) for one in failures]}
 
 
 def kept() -> list[dict[str, Any]]:
@@ -266,12 +351,15 @@ def discard(name: str, confirm: str = "") -> str:
     CLI Example:
         salt-run backup.discard crm_before_20261129_120000 confirm=crm_before_20261129_120000
     """
-    primary = _primary(runner.site(__opts__))
+    site = runner.site(__opts__)
+    primary = _primary(site)
+    if name in site.fleet.topology.applications:
+        raise RunnerError(f"{name}: is the database of an application")
     if confirm != name:
         raise RunnerError(
             f"{name} would be deleted\nnext: salt-run backup.discard {name} confirm={name}"
         )
-    return f"{_on(primary, 'database_copy.discard', [name], LONGEST)} is deleted"
+    return f"{_on(primary, 'database_copy.discard', [name], WORK)} is deleted"
 
 
 def copy(application: str, until: str, about: str) -> str:
@@ -362,6 +450,26 @@ def _has(site: Site, host: str, name: str) -> bool:
     return bool(_on(host, "file.file_exists", [path], ANSWER))
 
 
+def _runs(host: str) -> bool:
+    """Return whether Patroni runs on a host."""
+    return bool(_on(host, "service.status", ["patroni"], ANSWER))
+
+
+def _room(site: Site, primary: str, application: str, backup: int) -> dict[str, Any]:
+    """Return the room that a copy needs; a replica gets the copy as well.
+
+    Raises:
+        RunnerError: it does not fit.
+    """
+    sizes = _on(primary, "database_copy.sizes", [application], ANSWER)
+    others = [host.id for host in site.fleet.having("database") if host.id != primary]
+    free = [_on(host, "database_copy.free", [], ANSWER) for host in others]
+    room = scratch.room(sizes["size"], sizes["cluster"], backup, min([sizes["free"], *free]))
+    if room["shortage"]:
+        raise RunnerError(str(room["shortage"]))
+    return room
+
+
 def _exclude(site: Site, what: str) -> None:
     """Exclude other changes from now on."""
     try:
@@ -374,7 +482,7 @@ def _change(function: str, arguments: list[Any]) -> Any:
     """Call a function on the primary, whichever host that is now."""
     primary = _primary(runner.site(__opts__))
     follow.note([primary], f"runs {function}")
-    return _on(primary, function, arguments, LONGEST)
+    return _on(primary, function, arguments, WORK)
 
 
 def _primary(site: Site) -> str:

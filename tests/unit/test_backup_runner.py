@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
+import json
+import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,25 +17,39 @@ from typing import Any
 import pytest
 
 from salina.common.orchestration import Failure
-from salina_fleet import minions, runner
+from salina_fleet import master_state, minions, runner
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
+from salina_fleet.model.backup import BackupSettings
 from tests import fleets
 from tests.loading import load, never
 
 NOW = datetime(2026, 11, 29, 5, 10, tzinfo=UTC)
-BACKUP = {"label": "20261128-030000F", "end": int((NOW - timedelta(days=1)).timestamp())}
-OLD = {"name": "crm_noon", "size": 3 * 2**20, "about": "crm as of 2026-11-27 12:00:00 UTC"}
-SHORTAGE = "the copy needs 656 MiB on the database's disk, and 655 are free"
+MIB = 2**20
+BACKUP = {
+    "label": "20261128-030000F",
+    "kind": "full",
+    "end": int((NOW - timedelta(days=1)).timestamp()),
+    "size": 350 * MIB,
+    "stored": 40 * MIB,
+    "faulty": False,
+}
+WAL = "000000040000000000000058"
+INFO = {"code": 0, "message": "ok", "backups": [BACKUP], "wal": WAL}
+NEEDED = 350 + 2 * (100 + 50) + 2048
+"""The MiB that a copy needs: 50 MiB were deleted since the backup, perhaps from its database."""
+OLD = {"name": "crm_noon", "size": 3 * MIB, "about": "crm as of 2026-11-27 12:00:00 UTC"}
+SHORTAGE = f"the copy needs {NEEDED} MiB on the database's disk, and {NEEDED - 1} are free"
 NOBODY = "none of bbdd1, bbdd2 names a primary\nnext: salt-run fleet.health"
 
 
 class Hosts:
     """The database hosts and the backup host, as their modules answer.
 
-    `said` has the answer of each function, `leaders` that of `patroni.leader` on each host. A host
-    that is `silent` gives none, and one that is `broken` fails to name a leader. `asked` has the
-    functions that were called on each host, but for `patroni.leader`.
+    `said` has the answer of each function, or a function that gets the host and the arguments and
+    returns it; `leaders` has that of `patroni.leader` on each host. A host that is `silent` gives
+    none, and one that is `broken` fails to name a leader. `asked` has the functions that were
+    called on each host, but for `patroni.leader`. `now` is the moment in seconds since the epoch.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, name: str) -> None:
@@ -40,18 +60,30 @@ class Hosts:
         self.said: dict[str, Any] = {
             "database_copy.kept": [OLD],
             "database_copy.names": ["postgres", "crm", "crm_noon", "reports"],
-            "database_copy.room": {"needed": 656 * 2**20, "free": 5 * 2**30, "shortage": ""},
-            "pgbackrest.info": {"backups": [BACKUP]},
+            "database_copy.sizes": {"size": 100 * MIB, "cluster": 300 * MIB, "free": 6 * 2**30},
+            "database_copy.free": 5 * 2**30,
+            "pgbackrest.info": INFO,
             "drill.last": {},
+            "service.status": False,
         }
         self.asked: list[tuple[Any, ...]] = []
         self.change_file = state / "lock"
-        site = SimpleNamespace(fleet=fleets.fleet(name), state=state, change_file=self.change_file)
-        monkeypatch.setattr(runner, "site", lambda _: site)
+        self.site = SimpleNamespace(
+            fleet=fleets.fleet(name), state=state, change_file=self.change_file
+        )
+        monkeypatch.setattr(runner, "site", lambda _: self.site)
         monkeypatch.setattr(minions, "answers", self.answers)
         self.runner = load("_runners/backup.py", opts={})
         clock = SimpleNamespace(now=lambda zone: NOW.astimezone(zone))
         monkeypatch.setattr(self.runner, "datetime", clock)
+        self.now = NOW.timestamp()
+        monkeypatch.setattr(self.runner, "time", SimpleNamespace(time=lambda: self.now))
+
+    def set(self, **backup: Any) -> None:
+        """Change the settings of the backups."""
+        settings = self.site.fleet.settings
+        changed = settings.but(replace(settings[BackupSettings], **backup))
+        self.site.fleet = replace(self.site.fleet, settings=changed)
 
     def answers(
         self, _: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any], *__: int
@@ -68,7 +100,8 @@ class Hosts:
         self.asked.append((host, function, *arguments))
         if function in self.failed:
             return {"ret": self.failed[function], "retcode": 1}
-        return {"ret": self.said.get(function, arguments[0] if arguments else None), "retcode": 0}
+        said = self.said.get(function, arguments[0] if arguments else None)
+        return {"ret": said(host, *arguments) if callable(said) else said, "retcode": 0}
 
     @property
     def change(self) -> Mapping[str, object]:
@@ -102,7 +135,7 @@ def test_without_confirmation_a_restore_only_shows_its_plan(hosts: Hosts) -> Non
     """O9: The plan has the true backup, primary and app hosts, and other changes may go on."""
     assert refused(hosts, application="crm").splitlines() == [
         f"the database of crm as of now, from backup {BACKUP['label']} and the WAL after it",
-        "on bbdd2 656.0 MiB are needed, and 5.0 GiB are free",
+        "on bbdd2 2.6 GiB are needed, and 5.0 GiB are free",
         "crm stops on s1, s2, s3 while the databases change places",
         "what users have changed after that moment is then in the kept database only",
         "kept: the current database, as crm_before_… with the moment, until "
@@ -114,8 +147,9 @@ def test_without_confirmation_a_restore_only_shows_its_plan(hosts: Hosts) -> Non
     assert hosts.asked == [
         ("bbdd2", "database_copy.kept"),
         ("bbdd2", "database_copy.names"),
-        ("bbdd2", "database_copy.room", "crm"),
         ("bkp1", "pgbackrest.info"),
+        ("bbdd2", "database_copy.sizes", "crm"),
+        ("bbdd1", "database_copy.free"),
     ]
 
 
@@ -148,19 +182,59 @@ def test_a_restore_is_refused_while_another_change_runs(
     )
 
 
+@pytest.mark.parametrize(
+    ("primary", "replica", "fits"),
+    [
+        (NEEDED, NEEDED, True),
+        (NEEDED - 1, 10**6, False),
+        (10**6, NEEDED - 1, False),
+    ],
+)
 @pytest.mark.parametrize("confirm", [{}, {"confirm": "crm"}])
 @pytest.mark.parametrize("name", [{}, {"name": "crm_copy"}])
 def test_a_copy_that_does_not_fit_is_refused(
-    hosts: Hosts, name: dict[str, str], confirm: dict[str, str]
+    hosts: Hosts,
+    name: dict[str, str],
+    confirm: dict[str, str],
+    primary: int,
+    replica: int,
+    fits: bool,
 ) -> None:
-    """O9: The primary's disk is judged before the plan, and before other changes are excluded."""
-    hosts.said["database_copy.room"]["shortage"] = SHORTAGE
-    assert refused(hosts, application="crm", **name, **confirm) == f"bbdd2: {SHORTAGE}"
+    """O9: The fullest disk is judged before the plan, and before other changes are excluded."""
+    hosts.said["database_copy.sizes"]["free"] = primary * MIB
+    hosts.said["database_copy.free"] = replica * MIB
+    if not fits:
+        assert refused(hosts, application="crm", **name, **confirm) == SHORTAGE
+    elif confirm:
+        hosts.runner.restore(application="crm", **name, **confirm)
+        assert hosts.change["what"]
+    else:
+        assert "\nnext: " in refused(hosts, application="crm", **name)
+
+
+def test_the_size_of_the_backup_that_a_restore_begins_with_counts(hosts: Hosts) -> None:
+    """O9: An earlier backup may be larger than the newest one."""
+    newest = BACKUP | {"label": "20261129-030000F", "end": BACKUP["end"] + 80_000, "size": 0}
+    hosts.said["pgbackrest.info"] = INFO | {"backups": [BACKUP, newest]}
+    now = refused(hosts, application="crm").splitlines()
+    assert now[0].endswith("from backup 20261129-030000F and the WAL after it")
+    assert now[1].startswith("on bbdd2 2.5 GiB are needed")  # 2548 MiB
+    hosts.said["database_copy.free"] = 2600 * MIB
+    earlier = {"application": "crm", "time": "2026-11-28 06:00:00"}
+    assert refused(hosts, **earlier) == SHORTAGE.replace(f"{NEEDED - 1} are", "2600 are")
+
+
+def test_a_replica_that_does_not_answer_stops_a_restore(hosts: Hosts) -> None:
+    """O9, K5: Without its answer nobody knows whether the copy fits there."""
+    hosts.silent.add("bbdd1")
+    assert refused(hosts, application="crm", confirm="crm") == (
+        "bbdd1: no answer\nnext: salt-run fleet.health"
+    )
 
 
 def test_a_kept_database_needs_neither_space_nor_a_backup(hosts: Hosts) -> None:
     """O9: The database is there already, so a full disk and a dead backup host do not matter."""
-    hosts.said["database_copy.room"]["shortage"] = SHORTAGE
+    hosts.said["database_copy.sizes"]["free"] = hosts.said["database_copy.free"] = 0
     hosts.silent.add("bkp1")
     assert refused(hosts, application="crm", kept="crm_noon").startswith(
         "crm_noon becomes the database of crm again\n"
@@ -187,7 +261,7 @@ def test_a_request_is_judged_by_what_the_hosts_have(
 
 def test_without_backups_nothing_is_restored(hosts: Hosts) -> None:
     """O9: A new fleet has none, and a confirmed request does not stop its application."""
-    hosts.said["pgbackrest.info"] = {"backups": []}
+    hosts.said["pgbackrest.info"] = INFO | {"backups": []}
     assert refused(hosts, application="crm", confirm="crm").startswith("there is no backup\n")
 
 
@@ -272,10 +346,21 @@ def test_a_confirmed_database_is_discarded(hosts: Hosts) -> None:
     """O9: The primary deletes it, and refuses one that no restore has made or kept."""
     assert hosts.runner.discard("crm_noon", confirm="crm_noon") == "crm_noon is deleted"
     assert hosts.asked == [("bbdd2", "database_copy.discard", "crm_noon")]
-    hosts.failed["database_copy.discard"] = "crm: no restore has made or kept this database"
+    hosts.failed["database_copy.discard"] = "old: no restore has made or kept this database"
     with pytest.raises(RunnerError) as caught:
-        hosts.runner.discard("crm", confirm="crm")
-    assert str(caught.value) == "bbdd2: crm: no restore has made or kept this database"
+        hosts.runner.discard("old", confirm="old")
+    assert str(caught.value) == "bbdd2: old: no restore has made or kept this database"
+
+
+@pytest.mark.parametrize("confirm", [{}, {"confirm": "crm"}])
+def test_the_database_of_an_application_is_never_discarded(
+    hosts: Hosts, confirm: dict[str, str]
+) -> None:
+    """O9: It may still have the comment of the copy that it was, so the name decides."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.discard("crm", **confirm)
+    assert str(caught.value) == "crm: is the database of an application"
+    assert hosts.asked == []
 
 
 # Restore drills
@@ -290,14 +375,11 @@ RECORD = {
 }
 
 
-def test_a_drill_counts_before_its_moment_and_after_it(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drill_counts_before_its_moment_and_after_it(hosts: Hosts) -> None:
     """O9: The primary counts, and the backup host restores and compares."""
     moment = "2026-11-29 05:10:00.123456+00"
     hosts.said |= {"drill.count": {"crm": {}}, "drill.moment": moment, "drill.run": RECORD}
-    clock = SimpleNamespace(time=lambda: NOW.timestamp() + 120)
-    monkeypatch.setattr(hosts.runner, "time", clock)
+    hosts.now += 120
     assert hosts.runner.drill() == (
         "2 min ago, good: 3456 rows in 12 tables as on the primary, in 90 s"
     )
@@ -352,7 +434,7 @@ def test_a_drill_that_is_not_due_does_not_begin(
     monkeypatch.setattr(runner, "orchestrate", never)
     ended = (NOW - timedelta(days=days)).timestamp()
     hosts.said["drill.last"] = {"ended": ended, "good": False}
-    assert hosts.runner.evaluate() == {"due": False}
+    assert hosts.runner.evaluate() == {"saved": False, "due": False}
 
 
 def test_a_fleet_without_a_backup_host_has_no_drill(
@@ -360,7 +442,7 @@ def test_a_fleet_without_a_backup_host_has_no_drill(
 ) -> None:
     """O9: The master asks each hour, in such a fleet too, and nothing fails."""
     monkeypatch.setattr(runner, "orchestrate", never)
-    assert unsaved.runner.evaluate() == {"due": False}
+    assert unsaved.runner.evaluate() == {"saved": False, "due": False}
     assert unsaved.asked == []
 
 
@@ -373,6 +455,281 @@ def test_a_backup_host_that_does_not_answer_is_told(
     with pytest.raises(RunnerError) as caught:
         hosts.runner.evaluate()
     assert str(caught.value) == "bkp1: no answer\nnext: salt-run fleet.health"
+
+
+# The state of the backups
+
+UNSAVED = "the master's own state: not saved; see recipient in pillar/settings/backup.yaml"
+MISSING_BACKUP = "late: the day's backup; see journalctl -u 'salina-backup@*' on its host"
+MISSING_DRILL = "late: a restore drill; salt-run state.orchestrate orch.restore_drill"
+RECIPIENT = "age1" + "q" * 58
+
+
+def bad_status(hosts: Hosts) -> list[str]:
+    """Return the lines of a status that is not good, which must be the error of the command."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.status()
+    return str(caught.value).splitlines()
+
+
+def test_an_operator_reads_a_good_state(hosts: Hosts) -> None:
+    """O9: The last line is about the master's own state, which need not be saved."""
+    lines = hosts.runner.status().splitlines()
+    assert lines[0] == f"newest: {BACKUP['label']} (full), 1 days 0 h old"
+    assert lines[-1] == UNSAVED
+    assert not [line for line in lines if line.startswith("late")]
+    assert hosts.asked == [("bkp1", "pgbackrest.info"), ("bkp1", "drill.last")]
+
+
+@pytest.mark.parametrize(
+    ("hours", "drilled", "overdue"),
+    [
+        (2.1, 0, [MISSING_BACKUP]),
+        (0, 9.1, [MISSING_DRILL]),
+        (2.1, 9.1, [MISSING_BACKUP, MISSING_DRILL]),
+    ],
+)
+def test_a_late_state_is_not_good(
+    hosts: Hosts, hours: float, drilled: float, overdue: list[str]
+) -> None:
+    """O9: The command fails, and what is late stands before the master's own state."""
+    hosts.now += hours * 3600
+    ended = hosts.now - drilled * 86_400
+    hosts.said["drill.last"] = RECORD | {"ended": ended}
+    assert bad_status(hosts)[-len(overdue) - 1 :] == [*overdue, UNSAVED]
+
+
+def test_the_days_between_two_drills_are_those_of_the_settings(hosts: Hosts) -> None:
+    """O9: A fleet with a drill each day misses it after three days."""
+    hosts.said["drill.last"] = RECORD | {"ended": hosts.now - 3.1 * 86_400}
+    assert UNSAVED in hosts.runner.status()
+    hosts.set(drill_days=1)
+    assert MISSING_DRILL in bad_status(hosts)
+
+
+def test_a_master_that_is_not_saved_is_not_good(hosts: Hosts) -> None:
+    """O9: With a recipient in the settings the state must be saved, and the day's copy be there."""
+    hosts.set(recipient=RECIPIENT)
+    assert bad_status(hosts)[-2:] == [
+        "the master's own state: not saved yet",
+        "  next: salt-run backup.save_master",
+    ]
+    file = hosts.site.state / "master-saved.json"
+    file.write_text(json.dumps({"digest": "", "saved": hosts.now - 7200}))
+    assert hosts.runner.status().endswith("\nthe master's own state: saved 2 h 0 min ago")
+    file.write_text(json.dumps({"digest": "", "saved": hosts.now - 27 * 3600}))
+    assert bad_status(hosts)[-2:] == [
+        "the master's own state: saved 1 days 3 h ago",
+        "  next: salt-run backup.save_master",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "recipient", "overdue", "retcode"),
+    [
+        (0, None, [], 0),
+        (3, None, [MISSING_BACKUP], 1),
+        (0, RECIPIENT, [], 1),
+    ],
+)
+def test_a_program_reads_the_same_state(
+    hosts: Hosts, hours: int, recipient: str | None, overdue: list[str], retcode: int
+) -> None:
+    """O9: The data has what is late and the master's own state, and the exit code is the same."""
+    hosts.runner.__opts__["output"] = "json"
+    hosts.set(recipient=recipient)
+    hosts.now += hours * 3600
+    found = hosts.runner.status()
+    assert found["outputter"] == "json"
+    data = found["data"]
+    assert (data["good"], data["retcode"]) == (not retcode, retcode)
+    assert data["late"] == overdue
+    assert data["master"]["good"] is (recipient is None)
+    assert data["master"]["message"].startswith("the master's own state: not saved")
+
+
+def test_a_repository_without_a_backup_is_not_late(hosts: Hosts) -> None:
+    """O9: Its state says what to do, and has no moments to judge."""
+    hosts.said["pgbackrest.info"] = INFO | {"backups": [], "message": "no valid backups"}
+    assert bad_status(hosts) == [
+        "no valid backups",
+        "next: salt-run backup.make kind=full",
+        UNSAVED,
+    ]
+
+
+# The master's own state
+
+
+class Age:
+    """Stands for age: it keeps the archive and the key of each call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.calls: list[tuple[bytes, str]] = []
+        monkeypatch.setattr(master_state, "encrypted", self.encrypted)
+        monkeypatch.setattr(master_state, "PKI", folder)
+        (folder / "master.pem").write_text("the master's key")
+
+    def encrypted(self, content: bytes, recipient: str) -> bytes:
+        self.calls.append((content, recipient))
+        return b"encrypted"
+
+    @property
+    def names(self) -> list[str]:
+        """The paths in the last archive."""
+        content = gzip.decompress(self.calls[-1][0])
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            return tar.getnames()
+
+
+@pytest.fixture
+def age(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Age:
+    """A fleet whose settings have a recipient, with a secret, and a drill that is not due."""
+    hosts.set(recipient=RECIPIENT)
+    hosts.said["drill.last"] = RECORD
+    hosts.said["master_state.store"] = lambda _, name, *__: f"/copies/{name}"
+    (hosts.site.state / "secrets").mkdir()
+    (hosts.site.state / "secrets" / "ca.key").write_text("secret")
+    monkeypatch.setattr(runner, "orchestrate", never)
+    return Age(monkeypatch, tmp_path_factory.mktemp("pki"))
+
+
+STORED = (
+    *("bkp1", "master_state.store", "20261129T051000Z.tar.gz.age"),
+    *(base64.b64encode(b"encrypted").decode(), 14),
+)
+
+
+def stored(hosts: Hosts) -> int:
+    """Return how many copies were sent to the backup host."""
+    return len([one for one in hosts.asked if one[1] == "master_state.store"])
+
+
+def saved(hosts: Hosts) -> dict[str, Any]:
+    """Return the record of the last copy."""
+    found: dict[str, Any] = json.loads((hosts.site.state / "master-saved.json").read_text())
+    return found
+
+
+def test_the_master_s_state_is_saved_encrypted(hosts: Hosts, age: Age) -> None:
+    """O9, X6: The copy has the secrets and the keys, and the backup host gets it encrypted."""
+    assert hosts.runner.save_master() == "/copies/20261129T051000Z.tar.gz.age"
+    assert hosts.asked == [STORED]
+    assert age.calls[0][1] == RECIPIENT
+    for file in (hosts.site.state / "secrets" / "ca.key", master_state.PKI / "master.pem"):
+        assert str(file).lstrip("/") in age.names
+    assert saved(hosts)["saved"] == hosts.now
+    assert "secret" not in str(saved(hosts))
+
+
+def test_an_operator_can_save_at_any_time(hosts: Hosts, age: Age) -> None:
+    """O9: The command makes a copy although nothing has changed, without its own record."""
+    hosts.runner.save_master()
+    hosts.runner.save_master()
+    assert stored(hosts) == len(age.calls) == 2
+    assert not [name for name in age.names if name.endswith("master-saved.json")]
+
+
+@pytest.mark.usefixtures("age")
+def test_without_a_recipient_the_master_is_not_saved(hosts: Hosts) -> None:
+    """O9, K5: The command says which setting is missing, and the master alone goes on without."""
+    hosts.set(recipient=None)
+    with pytest.raises(RunnerError, match=r"^pillar/settings/backup.yaml: recipient: is null; "):
+        hosts.runner.save_master()
+    assert hosts.asked == []
+    assert hosts.runner.evaluate() == {"saved": False, "due": False}
+    assert hosts.asked == [("bkp1", "drill.last")]
+
+
+@pytest.mark.parametrize("function", ["save_master", "evaluate"])
+@pytest.mark.usefixtures("age")
+def test_a_state_that_cannot_be_encrypted_is_not_sent(
+    hosts: Hosts, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K5: The message has the words of age, and the next hour tries again."""
+
+    def refuse(*_: Any) -> bytes:
+        raise master_state.StateError("age: error: malformed recipient")
+
+    monkeypatch.setattr(master_state, "encrypted", refuse)
+    with pytest.raises(RunnerError, match=r"^age: error: malformed recipient$"):
+        getattr(hosts.runner, function)()
+    assert hosts.asked == []
+    assert not (hosts.site.state / "master-saved.json").exists()
+
+
+@pytest.mark.parametrize("function", ["save_master", "evaluate"])
+@pytest.mark.usefixtures("age")
+def test_a_state_that_cannot_be_read_is_not_sent(
+    hosts: Hosts, function: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9, K5: A copy without the keys would look like a good one."""
+    monkeypatch.setattr(master_state, "PKI", tmp_path / "missing")
+    with pytest.raises(RunnerError, match=r"^the master's state cannot be read: .*missing"):
+        getattr(hosts.runner, function)()
+    assert hosts.asked == []
+
+
+@pytest.mark.usefixtures("age")
+def test_a_copy_that_does_not_arrive_is_not_recorded(hosts: Hosts) -> None:
+    """O9, K5: The next hour saves the state again, although it has not changed."""
+    hosts.failed["master_state.store"] = "No space left on device"
+    for function in (hosts.runner.save_master, hosts.runner.evaluate):
+        with pytest.raises(RunnerError) as caught:
+            function()
+        assert str(caught.value) == "bkp1: No space left on device"
+    assert not (hosts.site.state / "master-saved.json").exists()
+
+
+@pytest.mark.usefixtures("age")
+def test_the_first_copy_does_not_wait(hosts: Hosts) -> None:
+    """O9: The master saves its state within an hour, and then looks for a drill that is due."""
+    assert hosts.runner.evaluate() == {"saved": True, "due": False}
+    assert hosts.asked == [STORED, ("bkp1", "drill.last")]
+
+
+@pytest.mark.usefixtures("age")
+def test_an_unchanged_state_is_saved_once_a_day(hosts: Hosts) -> None:
+    """O9: The record of the last copy is in the state's directory, and is not itself a change."""
+    assert hosts.runner.evaluate()["saved"]
+    found = []
+    for _ in range(25):
+        hosts.now += 3600
+        found.append(hosts.runner.evaluate()["saved"])
+    assert found == [False] * 23 + [True, False]
+    assert stored(hosts) == 2
+
+
+@pytest.mark.usefixtures("age")
+def test_a_changed_state_is_saved_within_the_hour(hosts: Hosts) -> None:
+    """O9: A new secret and the key of a new minion are changes."""
+    hosts.runner.evaluate()
+    places = (hosts.site.state / "secrets" / "crm", master_state.PKI / "s9")
+    for number, file in enumerate(places, start=2):
+        file.write_text("new")
+        hosts.now += 3600
+        assert hosts.runner.evaluate()["saved"]
+        assert stored(hosts) == number
+
+
+def test_another_recipient_gets_a_copy(hosts: Hosts, age: Age) -> None:
+    """O9: The holder of the new key need not wait for a change."""
+    hosts.runner.evaluate()
+    another = "age1" + "p" * 58
+    hosts.set(recipient=another)
+    assert hosts.runner.evaluate()["saved"]
+    assert [recipient for _, recipient in age.calls] == [RECIPIENT, another]
+
+
+@pytest.mark.usefixtures("age")
+def test_a_record_that_cannot_be_read_is_no_copy(hosts: Hosts) -> None:
+    """O9: The state is saved rather than not."""
+    hosts.runner.evaluate()
+    (hosts.site.state / "master-saved.json").write_text("")
+    assert hosts.runner.evaluate()["saved"]
+    assert saved(hosts)["saved"] == hosts.now
 
 
 # The whole cluster
@@ -414,16 +771,67 @@ def test_the_whole_cluster_has_steps(hosts: Hosts) -> None:
         "fleet.ready",
         ["bbdd2"],
         "fleet.probe",
+        "backup.make",
     ]
     [made] = [step for step in found["steps"] if step.get("runner") == "backup.make_cluster"]
     assert made["arguments"] == {"host": "bbdd1", "until": "2026-11-29 05:00:00.000000+00"}
     assert hosts.change["what"] == found["what"]
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_an_interrupted_restore_of_the_cluster_goes_on(hosts: Hosts, there: bool) -> None:
-    """O9: Data that an earlier attempt has restored are kept, and its next step follows."""
-    hosts.said["file.file_exists"] = there  # the mark of a cluster that nobody has taken over
-    hosts.runner.make_cluster("bbdd1", "")
-    called = [function for _, function, *_ in hosts.asked if function.startswith("cluster_")]
-    assert called == [*([] if there else ["cluster_restore.make"]), "cluster_restore.forget"]
+@pytest.mark.parametrize(
+    ("data", "marked", "runs", "goes_on"),
+    [
+        ({"bbdd1"}, {"bbdd1"}, set(), True),
+        ({"bbdd1"}, {"bbdd1"}, {"bbdd1"}, False),
+        ({"bbdd1"}, set(), set(), False),
+        ({"bbdd2"}, {"bbdd2"}, set(), False),
+        ({"bbdd1", "bbdd2"}, {"bbdd1"}, set(), False),
+    ],
+)
+def test_only_data_that_nobody_has_taken_over_are_restored_again(
+    hosts: Hosts, data: set[str], marked: set[str], runs: set[str], goes_on: bool
+) -> None:
+    """O9: The first host's data have the mark of an interrupted restore, and Patroni is stopped."""
+    found = {"PG_VERSION": data, "salina-restored": marked}
+    hosts.said["file.file_exists"] = lambda host, path: host in found[Path(path).name]
+    hosts.said["service.status"] = lambda host, name: (host in runs) and name == "patroni"
+    if goes_on:
+        assert hosts.runner.restore_cluster(confirm="all")["steps"]
+        assert hosts.change["what"] == "restore: the whole database cluster"
+        return
+    words = f"^{', '.join(sorted(data))}: has the cluster's data; .*use orch.deploy$"
+    with pytest.raises(RunnerError, match=words):
+        hosts.runner.restore_cluster(confirm="all")
+    assert not hosts.change
+
+
+@pytest.mark.parametrize("until", ["", "2026-11-29 05:00:00.000000+00"])
+@pytest.mark.parametrize("last", ["2026-11-29 04:59:00+00", ""])
+def test_the_first_host_restores_the_cluster(hosts: Hosts, until: str, last: str) -> None:
+    """O9: It must reach the last WAL of the repository, and then the quorum forgets the lost one.
+
+    A step that follows an interruption makes the same calls: the host knows how far it has come.
+    """
+    hosts.said |= {"cluster_restore.make": last, "cluster_restore.forget": None}
+    assert hosts.runner.make_cluster("bbdd1", until) == last
+    assert hosts.asked == [
+        ("bkp1", "pgbackrest.info"),
+        ("bbdd1", "cluster_restore.make", until, WAL),
+        ("bbdd1", "cluster_restore.forget"),
+    ]
+
+
+def test_after_a_failed_restore_the_quorum_forgets_nothing(hosts: Hosts) -> None:
+    """O9, K5: Nothing is deleted before the cluster is complete, and the message says why."""
+    hosts.failed["cluster_restore.make"] = "the recovery ended at 0/57FFFFFF, before the last WAL"
+    with pytest.raises(RunnerError, match=r"^bbdd1: the recovery ended at 0/57FFFFFF"):
+        hosts.runner.make_cluster("bbdd1", "")
+    assert hosts.asked[-1][1] == "cluster_restore.make"
+
+
+def test_without_its_backups_no_cluster_is_restored(hosts: Hosts) -> None:
+    """O9, K5: The last WAL is asked first, because the restore is compared with it."""
+    hosts.silent.add("bkp1")
+    with pytest.raises(RunnerError, match=r"^bkp1: no answer"):
+        hosts.runner.make_cluster("bbdd1", "")
+    assert hosts.asked == []

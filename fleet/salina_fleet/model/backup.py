@@ -43,6 +43,15 @@ class BackupSettings(Tuning):
         5, 0, 23, "The hour, in UTC, at which a restore drill begins on the master."
     )
     drill_days: int = number(7, 1, 365, "The days from one restore drill to the next.")
+    recipient: str | None = text(
+        None,
+        "age1[0-9a-z]{58}",
+        "the public part of an age key (age1…), or null",
+        "The key for which the master's own state is encrypted; with null it is not saved.",
+    )
+    master_copies: str = path(
+        "/var/lib/salina-master", "The directory of the copies of that state on the backup host."
+    )
     wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
 
     def rules(self) -> Iterator[tuple[str, str]]:
