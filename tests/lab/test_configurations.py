@@ -116,6 +116,17 @@ def glusterd(rendered: Rendered) -> dict[str, Any]:
     }
 
 
+def pgbackrest(rendered: Rendered) -> dict[str, Any]:
+    """Its server is started, as on the backup host or on a database host."""
+    pillar = rendered.pillar.get("backup") or rendered.pillar["archiving"]
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+    return {
+        "empty": ["/run/pgbackrest"],
+        "daemon": [*user, "pgbackrest", "server"],
+        "listens": [(pillar["address"], pillar["port"])],
+    }
+
+
 def ufw(rendered: Rendered) -> dict[str, Any]:
     """In place of `--dry-run`, which forgets each rule: switched on, with all of them."""
     pillar = rendered.pillar["ufw"]
@@ -186,6 +197,12 @@ CHECKS = {
         commands("sh", "/usr/local/sbin/patroni-check", PATRONI),
         (PATRONI, "loop_wait: 1", "loop_wait: none", "loop_wait"),
     ),
+    "pgbackrest": Check(
+        "bbdd1",
+        ("/etc/pgbackrest.conf",),
+        pgbackrest,
+        ("/etc/pgbackrest.conf", "tls-server-port=", "tls-server-port=many", "tls-server-port"),
+    ),
     "etcd": Check(
         "nas1",
         ("/etc/default/etcd",),
@@ -255,8 +272,13 @@ CHECKS = {
     ),
     "units of database hosts": units(
         "bbdd1",
-        "patroni.service",
+        *("patroni.service", "pgbackrest.service", "salina-scratch.service"),
         spoilt=(f"{UNITS}patroni.service", "ExecStart=/opt", "ExecStart=/ppt", "/ppt/"),
+    ),
+    "units of backup hosts": units(
+        "bkp1",
+        *("salina-backup@.service", "salina-backup@diff.timer", "salina-backup@full.timer"),
+        spoilt=(f"{UNITS}salina-backup@.service", "Type=oneshot", "Type=once", "service type"),
     ),
     "units of balancers": units(
         "lb1",
@@ -282,6 +304,7 @@ OTHERS = (
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
     "/usr/sbin/policy-rc.d",
+    "/etc/pgbackrest-scratch.conf",  # a restore drill in test_backup reads it
     "/usr/local/sbin/salina-closed",  # tests/render runs it
     "/etc/needrestart/",  # no host of the lab has it; tests/render reads the file
     "/usr/local/sbin/gluster-mount",  # tests/render and test_storage run these
