@@ -32,7 +32,7 @@ def store(name: str, content: str, days: int) -> str:
         CommandExecutionError: the name is another one, or this is not the backup host.
 
     CLI Example:
-        The runner `backup.save_master` calls it: salt bkp1 master_state.store NAME CONTENT 14
+        salt bkp1 master_state.store 20261129T120000Z.tar.gz.age CONTENT 14
     """
     if not NAME.fullmatch(name):
         raise CommandExecutionError(f"name: {name!r} is not valid; must be {NAME.pattern}")
