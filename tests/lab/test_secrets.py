@@ -43,6 +43,10 @@ PLACES = {
         "/etc/odoo/health.json": {"app-crm-database"},
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
+    "backup": {
+        "/etc/pgbackrest.conf": {secrets.BACKUP},
+        "/etc/pgbackrest-scratch.conf": {secrets.BACKUP},
+    },
     "quorum": {
         # etcd's log of what it has decided, which has the passwords of new users
         "/var/lib/etcd/default/member/wal/0000000000000000-0000000000000000.wal": {
