@@ -70,7 +70,7 @@ def info() -> dict[str, Any]:
 
 
 def create_stanza() -> None:
-    """Create the stanza, or bring it to a newer version of PostgreSQL. It needs the primary.
+    """Create the stanza, which needs the primary; one that exists stays as it is.
 
     Raises:
         CommandExecutionError: pgBackRest failed; mostly no primary answers.

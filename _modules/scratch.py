@@ -1,6 +1,6 @@
 """Restore a scratch cluster from the backups, ask it, and remove it (salina.backup.scratch).
 
-Only this host reaches it. The modules `database_copy` and `drill` use it.
+Only this host reaches it. The modules `database_copy`, `cluster_restore` and `drill` use it.
 """
 
 from __future__ import annotations

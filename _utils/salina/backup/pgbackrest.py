@@ -18,8 +18,6 @@ LOCKS = "/run/pgbackrest"
 SOCKETS = "/run/postgresql"
 MISSING = 1
 """The status of a stanza that has not been created (info's `status.code`)."""
-EMPTY = 2
-"""The status of a stanza without a backup."""
 
 
 class Backup(NamedTuple):
@@ -45,11 +43,6 @@ class Stanza(NamedTuple):
     message: str
     backups: tuple[Backup, ...]
     wal: str
-
-    @property
-    def exists(self) -> bool:
-        """Whether the stanza has been created."""
-        return self.code != MISSING
 
 
 def repository_configuration(backup: Mapping[str, Any], own: Identity) -> str:
