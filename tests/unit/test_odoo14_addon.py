@@ -34,9 +34,13 @@ class IrAttachment:
         self.folder = folder
         self.marked: list[str] = []
 
+    def _full_path(self, name: str) -> str:
+        return str(self.folder / name)
+
     def _get_path(self, _: bytes, checksum: str) -> tuple[str, str]:
         path = self.folder / checksum[:2] / checksum
-        os.makedirs(path.parent, exist_ok=True)
+        if not os.path.isdir(path.parent):
+            os.makedirs(path.parent)
         return NAME, str(path)
 
     def _mark_for_gc(self, name: str) -> None:
@@ -91,6 +95,21 @@ def test_a_file_that_is_there_is_not_written_again(attachments: Any) -> None:
     assert attachments._file_write(b"content", SHA1) == NAME
     assert (attachments.folder / NAME).stat() == before
     assert attachments.marked == [NAME]
+
+
+def test_another_host_makes_the_same_directory(
+    attachments: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S5: Two first files of one directory, uploaded on two hosts, are both stored."""
+    attachments.folder.mkdir()
+    make = os.mkdir
+
+    def mkdir(path: Any, *arguments: Any, **keywords: Any) -> None:
+        make(path)  # the other host
+        make(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    assert attachments._file_write(b"content", SHA1) == NAME
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ _logger = logging.getLogger(__name__)
 @api.model
 def _file_write(self, bin_value, checksum):
     try:
+        # Odoo fails when another host makes this directory at the same moment.
+        os.makedirs(self._full_path(checksum[:2]), exist_ok=True)
         fname, full_path = self._get_path(bin_value, checksum)
         if not os.path.exists(full_path):
             store(full_path, bin_value)
