@@ -60,6 +60,18 @@ class Kind:
         """
         return None
 
+    def named(self, application: str) -> dict[str, str] | None:
+        """Return where an application's database names its files, if every one does.
+
+        Args:
+            application: the application's name, which is also its database's.
+
+        Returns:
+            `column`: its schema, table and name with dots between; `directory`: where these files
+            are in the application's directory.
+        """
+        return None
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the purposes of the passwords that its hosts need, besides the database's.
 

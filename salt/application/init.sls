@@ -6,5 +6,8 @@ include:
   - {{ pillar.app.kind }} # first: its settings need no other host, and the last two wait for some
   - application.source
   - application.directories
+{%- if pillar.app.held %}
+  - application.held
+{%- endif %}
   - application.database
   - application.ports

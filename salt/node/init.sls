@@ -2,6 +2,9 @@
 # packages, then its migrations. Only then does production change and the service restart.
 include:
   - node.configuration
+{%- if pillar.app.held %}
+  - node.held
+{%- endif %}
   - node.runtime
   - node.dependencies
   - node.once

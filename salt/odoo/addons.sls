@@ -1,4 +1,4 @@
-# This project's own addon. Only versions that list it in server_wide_modules load it.
+# This project's addon for Odoo 14. Only versions that list it in server_wide_modules load it.
 include:
   - application.source
 

@@ -2,6 +2,9 @@
 include:
   - odoo.fits
   - odoo.configuration
+{%- if pillar.app.held %}
+  - odoo.held
+{%- endif %}
   - odoo.python
   - odoo.addons
   - odoo.once

@@ -267,6 +267,7 @@ CHECKS = {
         *("odoo.service", "node.service", "haproxy.service", "nginx.service"),
         *("gluster-mountable.service", "gluster-mount-again.service"),
         "gluster-mount-again.timer",
+        *("salina-held.service", "salina-held.timer"),
         *("salina-health.socket", "salina-health.service", "pgbouncer.service"),
         spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
@@ -307,6 +308,7 @@ OTHERS = (
     "/etc/pgbackrest-scratch.conf",  # a restore drill in test_backup reads it
     "/usr/local/sbin/salina-closed",  # tests/render runs it
     "/etc/needrestart/",  # no host of the lab has it; tests/render reads the file
+    "/usr/local/sbin/salina-held-sweep",  # tests/unit/test_held.py runs it
     "/usr/local/sbin/gluster-mount",  # tests/render and test_storage run these
 )
 

@@ -73,9 +73,38 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
         "DATABASE_URL": '"postgres://crm:canary-app-crm-database@127.0.0.1:6432/crm"',
         "PATH": '"/opt/node/production/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"',
         "PORT": '"3000"',
-        "NODE_OPTIONS": '"--max-http-header-size=32768"',
+        "SALINA_DATA": '"/mnt/nas/crm"',
+        "SALINA_HELD": '"/mnt/nas/crm/held"',
+        "NODE_OPTIONS": '"--require /opt/node/held.js --max-http-header-size=32768"',
         "NODE_ENV": '"production"',
     }
+
+
+def test_o9_node_gets_the_options_of_the_definition_too(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """O9, S8: A definition adds options. It cannot remove the module that holds removed files."""
+    for fleet, own in ("default", ["--require", "/opt/node/held.js"]), ("plain", []):
+        pillar = fleets.pillar("s1", fleet, application="crm-2017")
+        node = pillar["app"]["definition"]["node"]
+        given = {**node, "environment": {"NODE_OPTIONS": "--max-old-space-size=512"}}
+        definition = {**pillar["app"]["definition"], "node": given}
+        pillar["app"] = {**pillar["app"], "definition": definition}
+        minion = Minion("s1", pillar, tmp_path_factory.mktemp(fleet))
+        lines = minion.render(state(minion, "node-environment-file")).splitlines()
+        [options] = [line for line in lines if line.startswith("NODE_OPTIONS=")]
+        words = options.removeprefix("NODE_OPTIONS=").strip('"').split()
+        assert words == [*own, "--max-http-header-size=32768", "--max-old-space-size=512"]
+        assert bool([line for line in lines if line.startswith("SALINA_")]) is bool(own)
+        assert bool([one for one in minion.chunks if one["__id__"] == "node-held"]) is bool(own)
+
+
+def test_o9_the_module_is_there_before_a_service_loads_it(crm: Minion) -> None:
+    """O9, S12: Node does not start without a module that NODE_OPTIONS names."""
+    names = [chunk["__id__"] for chunk in crm.chunks]
+    assert names.index("node-held") < names.index("node-environment-file")
+    assert names.index("node-held") < names.index("node-reconfigured")
+    assert "node-held" in before(crm, "node-environment-file") & before(crm, "node-steps-file")
 
 
 def test_s12_steps_have_a_pool_that_the_application_cannot_fill(crm: Minion) -> None:
@@ -154,7 +183,8 @@ def test_x2_nothing_that_node_loads_is_on_the_volume(
     unit = dict(minion.files)["/etc/systemd/system/node.service"]
     [line] = [line for line in unit.splitlines() if line.startswith("WorkingDirectory=")]
     assert mount not in line
-    assert mount not in minion.render(state(minion, "node-environment-file"))
+    for line in minion.render(state(minion, "node-environment-file")).splitlines():
+        assert mount not in line or line.startswith(("SALINA_DATA=", "SALINA_HELD="))
 
 
 def test_the_lock_is_the_projects_or_the_checkouts_own(

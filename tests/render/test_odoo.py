@@ -98,6 +98,37 @@ def test_x2_a_running_odoo_finds_its_files_before_it_takes_its_settings(newest: 
     assert names.index("odoo-files") < names.index("odoo-initialised")
 
 
+def test_o9_the_addon_is_there_before_odoo_loads_it(newest: Minion) -> None:
+    """O9: odoo.conf names the addon, and the environment the directory."""
+    names = [chunk["__id__"] for chunk in newest.chunks]
+    assert names.index("odoo-held") < names.index("odoo-configuration")
+    assert names.index("odoo-held") < names.index("odoo-reconfigured")
+    environment = newest.render(state(newest, "odoo-environment-file")).splitlines()
+    assert 'SALINA_HELD="/mnt/nas/crm/held"' in environment
+
+
+def test_o9_the_sweep_runs_as_the_application(newest: Minion) -> None:
+    """O9, X8: It writes the application's directory alone, and no link leads it elsewhere."""
+    directory = state(newest, "held-directory")
+    assert (directory["name"], directory["user"]) == ("/mnt/nas/crm/held", "odoo")
+    unit = dict(newest.files)["/etc/systemd/system/salina-held.service"]
+    for line in (
+        "User=odoo",
+        "ExecStart=/usr/local/sbin/salina-held-sweep /mnt/nas/crm/held 15",
+        "ProtectSystem=strict",
+        "ReadWritePaths=-/mnt/nas/crm",
+    ):
+        assert f"\n{line}\n" in unit
+    assert state(newest, "held-timer")["name"] == "salina-held.timer"
+
+
+def test_o9_without_backups_nothing_is_held(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """O9: A fleet without backups has no addon, no directory and no timer for it."""
+    minion = Minion("s1", fleets.pillar("s1", "plain"), tmp_path_factory.mktemp("plain"))
+    assert not [chunk for chunk in minion.chunks if "held" in f"{chunk['__id__']} {chunk['name']}"]
+    assert "SALINA_HELD" not in minion.render(state(minion, "odoo-environment-file"))
+
+
 def test_unit(newest: Minion) -> None:
     """O3: The unit has its own user, a sandbox and a restart after failure."""
     unit = dict(newest.files)["/etc/systemd/system/odoo.service"]

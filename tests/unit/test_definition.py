@@ -187,6 +187,18 @@ def test_versions_differ_in_data_only() -> None:
             "true or false",
         ),
         (
+            "odoo.options",
+            {"server_wide_modules": "base,web"},
+            "odoo.options.server_wide_modules: Salina writes this option; remove it, and use "
+            "odoo.server_wide_modules instead",
+        ),
+        (
+            "odoo.options",
+            {"addons_path": "/srv/addons"},
+            "odoo.options.addons_path: Salina writes this option; remove it, and use odoo.addons "
+            "instead",
+        ),
+        (
             "odoo.names",
             {"gevent_port": 8072},
             "odoo.names.gevent_port: 8072 is not valid; must be an option of odoo.conf",

@@ -79,6 +79,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
          "to values"),
         ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
+        ("node.environment.SALINA_HELD", "/x", "Salina sets this variable; remove it"),
         ("node.environment.A-B", 1, '"A-B" is not valid; must be the name of a variable'),
         ("node.environment.A", True, 'true is not valid; must be one line of text without " and '
          "\\, or a number"),

@@ -17,6 +17,8 @@ DATA = "/var/lib/odoo"
 """Odoo imports modules from `addons` in this directory. So it is on the host itself and belongs to
 root; only its `filestore` leads to the volume (salt/odoo/data.sls).
 """
+HOLDING = "salina_held"
+"""This project's addon that holds removed files. No definition lists it."""
 ROUNDS = 25_000
 """Of PBKDF2 with SHA-512, passlib's default. More would not make a random secret any safer."""
 SESSIONS = 2
@@ -59,7 +61,9 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     odoo = definition["odoo"]
     return {
         "addons_path": ",".join(addons_path(odoo["addons"])),
-        "server_wide_modules": ",".join(odoo["server_wide_modules"]),
+        "server_wide_modules": ",".join(
+            [*odoo["server_wide_modules"], *([HOLDING] if app["held"] else [])]
+        ),
         "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
         "db_host": database["host"],

@@ -30,7 +30,7 @@ VALUE = Text(
 )
 MODULES = "node_modules"
 """The directories from which Node.js loads packages."""
-OURS = ("DATABASE_URL", "PATH", "PORT")
+OURS = ("DATABASE_URL", "PATH", "PORT", "SALINA_DATA", "SALINA_HELD")
 """Variables of a Node application that this project sets."""
 
 

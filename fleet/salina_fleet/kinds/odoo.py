@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.application import odoo
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import PATH, Scalar, given
+from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
 
@@ -26,6 +27,8 @@ MODULE = Text(r"[a-z][a-z0-9_]*", "a module of Odoo")
 OPTION = Text(r"[a-z][a-z0-9_]*", "an option of odoo.conf")
 SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int, float, bool))
 
+OURS = {"addons_path": "addons", "server_wide_modules": "server_wide_modules"}
+"""The options of odoo.conf that also name this project's own addons, and the keys for them."""
 LISTENING = 2
 """Sessions with the database postgres beside those of the scheduled jobs: the bus, and a query."""
 
@@ -85,11 +88,16 @@ class OdooSection(Section):
     options: Mapping[str, Scalar] = given(
         MappingOf(OPTION, SCALAR, "a mapping of options to values"),
         {},
-        about="Further options of odoo.conf; they also replace those that Salina writes.",
+        about="Further options of odoo.conf; they also replace those that Salina writes, except "
+        "addons_path and server_wide_modules.",
     )
 
     def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        """The Python environment comes from a lock or from a file of the checkout."""
+        """The Python environment has one source; options leave this project's addons in place."""
+        for option, key in OURS.items():
+            if option in self.options:
+                message = f"Salina writes this option; remove it, and use odoo.{key} instead"
+                yield join("options", option), message
         python = self.python
         if (python.lock is None) == (python.requirements is None) and all(
             sound(f"python.{key}") for key in ("lock", "requirements")
@@ -117,6 +125,11 @@ class Odoo(Kind):
     def environment(self, name: str) -> str | None:
         """Each definition has an environment of its own."""
         return f"/opt/odoo/{name}"
+
+    def named(self, application: str) -> dict[str, str] | None:
+        """Odoo's attachments name the files of its file store."""
+        column = "public.ir_attachment.store_fname"
+        return {"column": column, "directory": f"filestore/{application}"}
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Its configuration has the first one, and a one-time step sets the second."""

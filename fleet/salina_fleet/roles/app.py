@@ -10,6 +10,8 @@ from salina.application.odoo import LEAST_LIMIT
 from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
+from salina_fleet.model import files_backup
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.role import (
     CLIENT,
     LOOPBACK,
@@ -132,6 +134,9 @@ KEYS = {
         "The first port that every process may bind; those below it are for services only."
     ),
     "app.data": "The application's directory on the shared volume.",
+    "app.held": "How long the files that users remove are held; null in a fleet without backups.",
+    "app.held.directory": "The directory into which the application moves them.",
+    "app.held.days": "The days after which the host deletes them.",
     "app.settings": "pillar/settings/app.yaml.",
 }
 """The meanings of the keys of its pillar."""
@@ -332,8 +337,10 @@ class App(Role):
                     for purpose in kind.passwords(definition)
                 },
                 "data": data_directory,
+                "held": held(fleet, data_directory),
                 "settings": asdict(settings[AppSettings]),
             },
+            **({} if servers else files_backup.pillar(data, host)),
         }
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
@@ -345,6 +352,8 @@ class App(Role):
         peers = fleet.having("storage")
         if peers and host not in peers and fleet.settings[StorageSettings].tls:
             yield storage.certificate(CLIENT)
+        if not peers:
+            yield from files_backup.certificate(fleet, host)
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """The application finds the primary on loopback, whichever host it is."""
@@ -396,6 +405,23 @@ class App(Role):
         yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})
         if path := KINDS[definition["kind"]].environment(application.definition):
             yield Look("X10", "environment", {"path": path})
+
+
+def held(fleet: Fleet, directory: str) -> Pillar | None:
+    """Return how long removed files are held; None in a fleet without backups.
+
+    A removed file is still there while the database can be restored to a moment before its removal.
+
+    Args:
+        fleet: the fleet.
+        directory: the application's directory on the volume.
+    """
+    if not fleet.having("backup"):
+        return None
+    return {
+        "directory": f"{directory}/held",
+        "days": fleet.settings[BackupSettings].keep_days + 1,
+    }
 
 
 def steps_pool(name: str) -> Pillar:

@@ -1,0 +1,17 @@
+# This project's addon that holds removed files, for every version of Odoo. odoo.conf names it, so
+# it is there before Odoo takes its settings. It needs no checkout.
+include:
+  - odoo.configuration
+
+odoo-held:
+  file.managed:
+    - names:
+{%- for file in ['__manifest__.py', '__init__.py'] %}
+        - /opt/odoo/addons/salina_held/{{ file }}:
+            - source: salt://odoo/files/addons/salina_held/{{ file }}
+{%- endfor %}
+    - makedirs: True
+    - mode: '0644'
+    - require_in:
+        - odoo: odoo-configuration
+        - application: odoo-reconfigured
