@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from bench import apply, balance, cold, failover, files, machine, memory, pillar, scale, web
+from bench import (
+    apply,
+    backup,
+    balance,
+    cold,
+    failover,
+    files,
+    machine,
+    memory,
+    pillar,
+    scale,
+    web,
+)
 from bench.restore import interruptible, restoring
 from bench.result import FILE, Result, table, write
 from lab.commands.console import complain, out, step
@@ -29,6 +41,7 @@ ON_LAB: dict[str, Measure] = {
     "apply": apply.measure,
     "failover": failover.measure,
     "scale": scale.measure,
+    "backup": backup.measure,
 }
 COLD = "cold"  # measured whenever there is no lab; if there is one, only on request
 NAMES = (*WITHOUT_LAB, COLD, *ON_LAB)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench import apply, balance, pillar, repeat, restore, web
+from bench import apply, backup, balance, pillar, repeat, restore, web
 from bench.restore import restoring
 from bench.result import Result, table, write
 from lab.commands import console
@@ -300,3 +303,173 @@ def test_balance_restores_the_slow_host_and_the_balancer(
         list(balance.measure())
     slow = balance.APPS[-1]
     assert done == [("slow", slow), ("heal", slow), False]
+
+
+COPIER = """
+import json
+from pathlib import Path
+
+CONFIGURATION, CACHE = {configuration!r}, "/var/cache/salina-files"
+
+class Repository:
+    def __init__(self, settings, name):
+        self.made, self.said = [], [settings, name, CACHE]
+
+    def copy(self, name, path):
+        self.made.append([str(one) for one in Path(path).rglob("*") if one.is_file()])
+        Path({said!r}).write_text(json.dumps([*self.said, name, path, self.made]))
+
+    def snapshots(self):
+        return self.made
+
+    def entries(self, copy, directory):
+        return [one for one in copy if one.startswith(directory + "/")]
+"""
+
+
+def test_the_script_makes_files_as_odoo_does_and_copies_them_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """Each copy has the same files, and the cache is beside them instead of among them."""
+    configuration, said, place = (tmp_path / name for name in ("settings", "said", "place"))
+    configuration.write_text('{"server": "bkp1"}')
+    module = tmp_path / "lib" / "salina" / "backup" / "files.py"
+    module.parent.mkdir(parents=True)
+    for package in (module.parent, module.parents[1]):
+        (package / "__init__.py").touch()
+    module.write_text(COPIER.format(configuration=str(configuration), said=str(said)))
+    done = subprocess.run(
+        [sys.executable, "-", "bench", place, "40", "2"],
+        input=backup.SCRIPT,
+        env={"PYTHONPATH": str(tmp_path / "lib")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout)
+    assert (len(answer["took"]), answer["copies"], answer["files"]) == (3, 3, 40)
+    settings, name, cache, host, path, made = json.loads(said.read_text())
+    assert (settings, name, host) == ({"server": "bkp1"}, "bench", "bench")
+    assert (path, cache) == (f"{place}/files", f"{place}/cache")
+    assert made[0] == made[1] == made[2]
+    for file in map(Path, made[0]):
+        digest = hashlib.sha1(file.read_bytes()).hexdigest()
+        assert file == place / "files" / "crm" / digest[:2] / digest
+        assert file.stat().st_size == 200
+
+
+def test_the_time_without_service() -> None:
+    """It is the longest time between two good answers, whichever fail between them."""
+    answers = [
+        {"ended": ended, "status": status}
+        for ended, status in ((1, 200), (2, 200), (3, 503), (6.5, 0), (7, 200), (10, 200), (12, 0))
+    ]
+    found = backup.Restore(60, "40 MiB", answers)
+    assert (found.outage, found.failed) == (5, 3)
+
+
+@pytest.mark.parametrize("fails", [interrupt, None])
+def test_copies_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], fails: Callable[..., None] | None
+) -> None:
+    """After an interruption the copying process ends before its files are removed."""
+    done: list[tuple[str, str]] = []
+    source: Any = SimpleNamespace(name="nas1")
+    target: Any = SimpleNamespace(name="bkp1")
+
+    def run(command: list[str], **given: object) -> SimpleNamespace:
+        done.append((command[0], " ".join(command[1:])))
+        if "text" in given and fails:
+            fails()
+        answer = {"took": [9, 1, 1, 1], "copies": 4, "files": backup.COUNT}
+        return SimpleNamespace(stdout=json.dumps(answer))
+
+    monkeypatch.setattr(backup, "attach", lambda host, command: [host.name, *command])
+    monkeypatch.setattr(backup, "end", lambda host, name: done.append((host.name, f"end {name}")))
+    monkeypatch.setattr(backup, "run", run)
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            backup.copies(source, target)
+    else:
+        assert backup.copies(source, target) == [9, 1, 1, 1]
+    gone = [
+        ("nas1", "end salina-bench"),
+        ("nas1", "rm --recursive --force /var/tmp/salina-bench"),
+        ("bkp1", "rm --recursive --force /var/lib/restic/bench"),
+    ]
+    assert done[:3] == done[-3:] == gone
+    (init, copying) = done[3:-3]
+    assert init[0] == "bkp1" and "restic init" in init[1]
+    assert copying[0] == "nas1" and f"bench /var/tmp/salina-bench {backup.COUNT}" in copying[1]
+
+
+def settling(monkeypatch: pytest.MonkeyPatch, serves: bool) -> list[str]:
+    """Have a lab with two kept databases after a restore; return what settle does with it."""
+    done: list[str] = []
+    kept = [{"name": name, "size": "40 MiB"} for name in ("crm_before_1", "crm_before_2")]
+
+    def salt_run(function: str, *arguments: str) -> SimpleNamespace:
+        if function != "backup.kept":
+            done.append(" ".join([function, *arguments]))
+        return SimpleNamespace(returncode=0, stdout=json.dumps(kept), stderr="")
+
+    def salt(host: str, function: str, *_: str) -> dict[str, Any]:
+        done.append(function)
+        return {host: [] if function == "saltutil.is_running" else None}
+
+    monkeypatch.setattr(backup, "PATIENCE", 0)
+    monkeypatch.setattr(backup, "running", lambda: "")
+    monkeypatch.setattr(backup, "leader", lambda: "bbdd1")
+    monkeypatch.setattr(backup, "all_serve", lambda: serves)
+    monkeypatch.setattr(backup.lab, "salt", salt)
+    monkeypatch.setattr(backup.lab, "salt_run", salt_run)
+    return done
+
+
+def test_only_the_database_that_the_restore_replaced_is_discarded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A database that was kept before the measurement stays."""
+    done = settling(monkeypatch, serves=True)
+    backup.settle({"crm_before_1"})
+    discarded = "backup.discard crm_before_2 confirm=crm_before_2"
+    assert done == ["saltutil.is_running", "database_copy.clean", discarded]
+
+
+def test_nothing_is_discarded_while_the_application_does_not_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The replaced database may be the only good one."""
+    done = settling(monkeypatch, serves=False)
+    with pytest.raises(TimeoutError, match="does not have its whole share"):
+        backup.settle(set())
+    assert done == ["saltutil.is_running"]
+
+
+def test_an_interrupted_restore_is_settled(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str]
+) -> None:
+    """The client ends first, and then the restore."""
+    done: list[object] = []
+    way = SimpleNamespace(domain="crm.example")
+    topology = SimpleNamespace(service=SimpleNamespace(address="10.1.2.2"))
+
+    @contextmanager
+    def client(*_: object, **asks: object) -> Iterator[None]:
+        done.append(asks["cookie"])
+        try:
+            yield
+        finally:
+            done.append("the client ends")
+
+    monkeypatch.setattr(backup, "ways", lambda: {"through": way})
+    monkeypatch.setattr(backup, "page", lambda _: ("session_id=1", ""))
+    monkeypatch.setattr(backup, "kept", lambda: {"crm_before_1": "40 MiB"})
+    monkeypatch.setattr(backup.topology_file, "read", lambda: topology)
+    monkeypatch.setattr(backup, "Background", client)
+    monkeypatch.setattr(backup, "wait_for_answer", lambda _: None)
+    monkeypatch.setattr(backup, "orchestrate", interrupt)
+    monkeypatch.setattr(backup, "settle", done.append)
+    with pytest.raises(KeyboardInterrupt):
+        backup.restored("crm")
+    assert done == ["session_id=1", "the client ends", {"crm_before_1"}]
