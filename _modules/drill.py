@@ -81,22 +81,27 @@ def run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, 
 
 
 def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    began, faults, found = time.time(), list[str](), dict[str, Any]()
+    began, faults, found, files = time.time(), list[str](), dict[str, Any](), 0
     backups = __salt__["pgbackrest.info"]()["backups"]
     try:
         faults += drill.verified(__salt__["pgbackrest.verify"](), _stanza())
+        __salt__["files_repository.check"]()
         __salt__["scratch.remove"]()  # what an interrupted drill has left takes no room
         _fits(backups[-1]["size"] if backups else 0)
         __salt__["scratch.start"](until)
         found = {name: _counted(name) for name in _scratch(drill.DATABASES).split()}
         faults += drill.differences(before, after, found)
+        for application, named in _named(found).items():
+            files += len(named)
+            missing = __salt__["files_repository.missing"](application, until, named)
+            faults += drill.without(application, missing, len(named))
         __salt__["scratch.check"]()
     except CommandExecutionError as error:
         faults.append(str(error))
     finally:
         __salt__["scratch.remove"]()
     newest = backups[-1]["label"] if backups else ""
-    report = drill.report(faults, until, newest, found, began, time.time())
+    report = drill.report(faults, until, newest, found, files, began, time.time())
     record = Path(drill.RECORD)
     record.parent.mkdir(exist_ok=True)
     file.put(record, json.dumps(report) + "\n")
@@ -129,6 +134,17 @@ def _fits(size: int) -> None:
 
 def _counted(database: str) -> dict[str, Any]:
     return drill.parse_counts(_scratch(drill.COUNT, database))
+
+
+def _named(found: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the files that the restored databases of applications name, by application."""
+    named = {}
+    for source in pillars.section(__pillar__, "files_repository")["sources"]:
+        application, where = source["application"], source["named"]
+        if where and application in found:
+            text = _scratch(f"\\set column {where['column']}\n{drill.NAMED}", application)
+            named[application] = [f"{where['directory']}/{name}" for name in text.splitlines()]
+    return named
 
 
 def _scratch(sql: str, database: str = "postgres") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from salina.health import probes
@@ -23,6 +24,8 @@ def check() -> dict[str, Any]:
     CLI Example:
         salt s1 health.check
     """
+    # a job inherits what its minion has imported, maybe before an update
+    importlib.reload(probes)
     # a minion that started before the master knew its pillar has none until it is refreshed
     wanted = __pillar__.get("host", {}).get("checks", [])
     found = probes.report([(one["probe"], one["arguments"]) for one in wanted])

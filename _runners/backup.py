@@ -17,6 +17,7 @@ from salina_fleet.backup import drilled, due, late, moment, size, text, told
 from salina_fleet.change import exclusive, follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
+from salina_fleet.model import files_backup
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.roles.database import DatabaseSettings, files
 from salina_fleet.site import Site
@@ -50,6 +51,7 @@ def status() -> Any:
     site = runner.site(__opts__)
     info, last = (_ask(site, ask, [], ANSWER) for ask in ("pgbackrest.info", "drill.last"))
     found = told(info, last, time.time())
+    found["files"] = _ask(site, "files_repository.state", [], WORK)
     found["master"] = master = _master_saved(site)
     found["late"] = late(found, site.fleet.settings[BackupSettings].drill_days)
     found["good"] = found["good"] and master["good"] and not found["late"]
@@ -62,7 +64,7 @@ def status() -> Any:
 
 
 def make(kind: str = "diff") -> str:
-    """Make a backup of the database cluster now, and wait for its end.
+    """Make a backup of the database cluster and a copy of users' files now, and wait for both.
 
     Args:
         kind: full; diff, which holds what changed since the last full one; or incr, which holds
@@ -78,7 +80,58 @@ def make(kind: str = "diff") -> str:
         salt-run backup.make
         salt-run backup.make kind=full
     """
-    return str(_ask(runner.site(__opts__), "pgbackrest.back_up", [kind], WORK))
+    label = _ask(runner.site(__opts__), "pgbackrest.back_up", [kind], WORK)
+    copy_files()
+    return str(label)
+
+
+def copy_files() -> list[str]:
+    """Copy the users' files of all applications to the backup host now, and wait for the end.
+
+    Returns:
+        The hosts that copied them.
+
+    Raises:
+        RunnerError: of some files no host answers, or a copy failed.
+
+    CLI Example:
+        salt-run backup.copy_files
+    """
+    site = runner.site(__opts__)
+    return [
+        _first(source.hosts, "files_backup.copy", [source.name])[0]
+        for source in files_backup.sources(site.fleet)
+    ]
+
+
+def bring_files(application: str, until: str = "", copies: bool = True) -> str:
+    """Bring back the files that an application had at a moment. No file is replaced or removed.
+
+    orch.restore does the same. Users notice nothing.
+
+    Args:
+        application: the application's name.
+        until: the moment in ISO format, with its offset; "" for the newest copy.
+        copies: whether to look into the copies, too; otherwise only removed files come back.
+
+    Returns:
+        How many files came back, in a sentence.
+
+    Raises:
+        RunnerError: no host with the files answers, or they could not be read or written.
+
+    CLI Example:
+        salt-run backup.bring_files crm
+        salt-run backup.bring_files crm 2026-11-29T12:00:00+00:00
+    """
+    site = runner.site(__opts__)
+    said = []
+    for source in files_backup.sources(site.fleet):
+        if source.application == application:
+            asked = [source.name, until, copies]
+            host, found = _first(source.hosts, "files_backup.bring_back", asked)
+            said.append(f"{host}: {steps.came_back(found)}")
+    return "; ".join(said) or f"{application} has no files"
 
 
 def restore(**request: Any) -> dict[str, Any]:
@@ -164,7 +217,9 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
             f"next: salt-run state.orchestrate orch.restore_cluster pillar='{json.dumps(asked)}'"
         )
     apps = [host.id for host in site.fleet.having("app")]
-    told = steps.cluster_steps(first, others, apps, target(until) if until else "")
+    applications = list(site.fleet.topology.applications)
+    moment = target(until) if until else ""
+    told = steps.cluster_steps(first, others, apps, applications, moment)
     _exclude(site, told["what"])
     return told
 
@@ -210,6 +265,7 @@ def drill() -> str:
     host, primary = _repository(site), _primary(site)
     before = _on(primary, "drill.count", [], WORK)
     moment = _on(primary, "drill.moment", [], WORK)
+    copy_files()
     after = _on(primary, "drill.count", [], WORK)
     follow.note([host], "restores the newest backup and compares it")
     record = _on(host, "drill.run", [moment, before, after], WORK)
@@ -509,6 +565,22 @@ def _repository(site: Site) -> str:
         "no host has the role backup, so nothing is backed up; give it to one in "
         "pillar/topology.yaml"
     )
+
+
+def _first(hosts: Sequence[str], function: str, arguments: list[Any]) -> tuple[str, Any]:
+    """Call a function on the first of these hosts that answers; return the host and its answer.
+
+    Raises:
+        RunnerError: none answers, or the function failed on each.
+    """
+    faults = []
+    for host in hosts:
+        try:
+            follow.note([host], f"runs {function}")
+            return host, _on(host, function, arguments, WORK)
+        except RunnerError as error:
+            faults.append(str(error))
+    raise RunnerError("\n".join(faults))
 
 
 def _on(host: str, function: str, arguments: list[Any], seconds: int) -> Any:

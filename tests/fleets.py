@@ -182,7 +182,9 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
     if "quorum" in here.roles:
         found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
     if "backup" in here.roles:
-        found.add(salina_secrets.BACKUP)
+        found |= {salina_secrets.BACKUP, salina_secrets.FILES_BACKUP}
+    if "storage" in here.roles and fleet(name).having("backup"):
+        found.add(salina_secrets.FILES_BACKUP)
     if here.application:
         used = definition(topology(name).applications[here.application].definition)
         purposes = ("database", *KINDS[used["kind"]].passwords(used))

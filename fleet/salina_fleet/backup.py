@@ -11,6 +11,8 @@ from salina_fleet.model.backup import BackupSettings
 
 LATE = 26
 """The hours after which the day's backup is missing."""
+LATE_FILES = 4
+"""The number of copies of users' files that may be missing before the newest is too old."""
 LATE_DRILL = 2
 """The days by which a restore drill may be late."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -77,6 +79,16 @@ def text(found: Mapping[str, Any]) -> str:
         f"the database has {size(newest['size'])}",
         f"last WAL: {found['wal']}",
     ]
+    lines += [
+        f"files of {name}: "
+        + (
+            f"copied {duration(int(found['now'] - one['newest']))} ago"
+            if one["newest"]
+            else "no copy"
+        )
+        + f", {one['copies']} copies, which take {size(one['size'])}"
+        for name, one in found.get("files", {}).items()
+    ]
     lines.append(f"last restore drill: {drilled(found['drill'], found['now'])}")
     lines += [f"damaged: {one['label']}" for one in backups if one["faulty"]]
     if found["message"] != "ok":
@@ -92,8 +104,8 @@ def drilled(last: Mapping[str, Any], now: float) -> str:
     if not last["good"]:
         return f"{ago}, FAILED: {'; '.join(last['faults'])}"
     return (
-        f"{ago}, good: {last['rows']} rows in {last['tables']} tables as on the primary, in "
-        f"{last['seconds']} s"
+        f"{ago}, good: {last['rows']} rows in {last['tables']} tables as on the primary, and "
+        f"{last.get('files', 0)} files that they name, in {last['seconds']} s"
     )
 
 

@@ -31,7 +31,9 @@ DATABASE = ("database-superuser", "database-replication", "database-rewind", "da
 ETCD_ROOT, ETCD_PATRONI = "etcd-root", "etcd-patroni"
 """The passwords of etcd's users."""
 BACKUP = "backup"
-"""The password with which the backups are encrypted."""
+"""The password with which the backups of the database are encrypted."""
+FILES_BACKUP = "files-backup"
+"""The password with which the copies of users' files are encrypted, and sent."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
@@ -56,7 +58,7 @@ def authority(name: str) -> tuple[str, str]:
 
 def passwords(applications: Iterable[str]) -> list[str]:
     """Return the names of all passwords of a fleet with these applications."""
-    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP)
+    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP)
     return [*shared, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
 
 

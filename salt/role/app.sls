@@ -1,5 +1,6 @@
 # An application host: the application, the volume, the way to the database, and nginx in front of it.
-# The application is first, because its code and environment depend on no other host.
+# The application is first, because its code and environment depend on no other host. In a fleet without
+# storage hosts this host has the files, and copies them to the backup host if there is one.
 include:
   - application
   - gluster.mount
@@ -7,3 +8,6 @@ include:
   - nginx
   - nginx.commit
   - health
+{%- if pillar.files_backup is defined %}
+  - files_backup
+{%- endif %}

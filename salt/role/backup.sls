@@ -1,4 +1,5 @@
-# The repository of the backups, and the timers that make them.
+# The repository of the backups, and the timers that make them; the copies of users' files.
 include:
   - pgbackrest
   - backup
+  - files_repository

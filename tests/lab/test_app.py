@@ -17,78 +17,14 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.lab import tiers
+from tests.lab.browser import URL
 from tests.lab.lab import apply, execute, failures, results, run, salt, shell
 from tests.lab.tiers import APPS, secret
 
 pytestmark = pytest.mark.lab
 
-URL = "https://crm.example"
 LOG = "/var/log/nginx/odoo-access.log"
 PYTHON = "/opt/odoo/odoo-14.0/bin/python"
-
-# The script that c1 runs: `call` makes requests of one session, as a browser would.
-BROWSER = """
-import base64, gzip, hashlib, http.cookiejar, json, ssl, sys, threading, time, urllib.request
-
-given = json.loads(GIVEN)
-tls = ssl.create_default_context(cadata=given["ca"])
-cookies = http.cookiejar.CookieJar()
-opener = urllib.request.build_opener(
-    urllib.request.HTTPSHandler(context=tls), urllib.request.HTTPCookieProcessor(cookies)
-)
-
-def get(path, **headers):
-    with opener.open(urllib.request.Request(given["url"] + path, headers=headers), timeout=90) as r:
-        return r.status, {name.lower(): value for name, value in r.headers.items()}, r.read()
-
-def call(path, **params):
-    body = json.dumps({"jsonrpc": "2.0", "method": "call", "params": params}).encode()
-    request = urllib.request.Request(
-        given["url"] + path, body, {"Content-Type": "application/json"}
-    )
-    with opener.open(request, timeout=90) as answer:
-        found = json.load(answer)
-    if "error" in found:
-        raise SystemExit(f"{path}: {found['error']}")
-    return found.get("result")
-
-def model(name, method, *args, **kwargs):
-    return call(f"/web/dataset/call_kw/{name}/{method}?{given['mark']}", model=name, method=method,
-                args=list(args), kwargs=kwargs)
-
-def login():
-    return call("/web/session/authenticate", db="crm", login="admin", password=given["password"])
-"""
-
-
-@pytest.fixture(scope="module")
-def ca() -> str:
-    """The certificate of the project's CA."""
-    return run("s1", "cat", "/etc/salina/tls/ca.crt")
-
-
-@pytest.fixture(scope="module")
-def password() -> str:
-    """The password of the user admin."""
-    return secret("app-crm-login")
-
-
-@pytest.fixture
-def mark() -> str:
-    """Stands in the requests of one test, to find them in the logs."""
-    return f"mark={uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def client(ca: str, password: str, mark: str) -> Any:
-    """Run a script on c1 and return the JSON that it prints."""
-
-    def on_c1(script: str) -> Any:
-        given = json.dumps({"ca": ca, "password": password, "url": URL, "mark": mark})
-        whole = BROWSER.replace("GIVEN", repr(given)) + script
-        return json.loads(run("c1", "python3", "-", given=whole))
-
-    return on_c1
 
 
 def log(host: str, mark: str) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -36,6 +39,8 @@ pytestmark = pytest.mark.lab
 BACKUP = "bkp1"
 REPOSITORY = "/var/lib/pgbackrest"
 TABLE = "public.salina_probe"
+FILES = "/mnt/nas/crm"
+FILES_NAMED = "SELECT count(DISTINCT store_fname) FROM ir_attachment"
 
 
 def status() -> dict[str, Any]:
@@ -150,29 +155,168 @@ def test_o9_wal_waits_while_the_backup_host_is_away() -> None:
     well()
 
 
+UPLOAD = """
+login()
+number = model("ir.attachment", "create", {"name": "salina-backup", "datas": CONTENT})
+print(json.dumps(number))
+"""
+REMOVE = """
+login()
+model("ir.attachment", "unlink", [NUMBER])
+job = model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
+print(json.dumps(model("ir.cron", "method_direct_trigger", [job])))
+"""
+DOWNLOAD = """
+login()
+print(json.dumps(hashlib.sha1(get("/web/content/NUMBER?download=1")[2]).hexdigest()))
+"""
+
+
+class Upload:
+    """A file that a user uploads."""
+
+    def __init__(self, client: Any) -> None:
+        content = os.urandom(50_000)
+        encoded = base64.b64encode(content).decode()
+        self.client = client
+        self.sha1 = hashlib.sha1(content).hexdigest()
+        self.path = f"filestore/crm/{self.sha1[:2]}/{self.sha1}"
+        self.number = client(UPLOAD.replace("CONTENT", repr(encoded)))
+
+    def remove(self) -> None:
+        """Remove the file as the user, and let Odoo collect what nobody refers to."""
+        assert self.client(REMOVE.replace("NUMBER", str(self.number))) is True
+
+    def places(self) -> list[str]:
+        """Return where the volume has the file, without the moment of its removal."""
+        found = shell("s1", f"cd {FILES}; find . -path '*/{self.sha1}'").split()
+        return [re.sub(r"held/[0-9TZ]+/", "held/", path[2:]) for path in found]
+
+    def downloaded(self) -> bool:
+        """Return whether the user gets the file, whole."""
+        return bool(self.client(DOWNLOAD.replace("NUMBER", str(self.number))) == self.sha1)
+
+
 @pytest.mark.slow
-def test_o9_restored_in_place_and_what_it_replaced_is_kept(probe: None) -> None:
-    """O9: A moment comes back in place, after the plan was shown, and the rest is kept."""
+def test_o9_restored_in_place_and_what_it_replaced_is_kept(probe: None, client: Any) -> None:
+    """O9: A moment comes back in place, after the plan was shown, with a file that was removed
+    since then; and the rest is kept.
+    """
+    file = Upload(client)
     moment = write(1)
+    file.remove()
+    assert file.places() == [f"held/{file.path}"]
     write(2)
     asked = {"application": "crm", "time": moment}
     plan = orchestrate("restore", **asked)
     assert plan.returncode and '"confirm": "crm"}' in plan.stdout and value() == "2"
     succeeded("restore", **asked, confirm="crm")
     assert value() == "1"
+    assert file.places() == [file.path] and file.downloaded()
     [(name, about)] = kept().items()
     assert about.startswith("crm until ") and value(name) == "2"
     assert all_serve()
     no_scratch(leader())
 
 
+def test_o9_files_come_back_from_their_copy(client: Any) -> None:
+    """O9: Files that the volume has lost come back from the newest copy, as they were."""
+    file = Upload(client)
+    assert json.loads(salt_run("backup.copy_files").stdout) == ["nas1"]
+    before = shell("s1", f"cd {FILES}/filestore; find . -type f -printf '%u %m %p %s\\n' | sort")
+    copies = status()["files"]["crm"]
+    assert copies["newest"] and copies["size"]
+    shell("s1", f"rm -r {FILES}/filestore/crm/*")
+    done = salt_run("backup.bring_files", "crm", "''")
+    assert not done.returncode, done.stdout + done.stderr
+    assert "came from the copy of" in done.stdout
+    after = shell("s1", f"cd {FILES}/filestore; find . -type f -printf '%u %m %p %s\\n' | sort")
+    assert after == before and file.downloaded()
+    file.remove()
+    well()
+
+
+def test_x6_a_storage_host_deletes_no_copy() -> None:
+    """X6, O9: The login of a taken storage host adds copies of files, and deletes none."""
+    script = """
+import json
+from salina.backup import files
+repository = files.Repository(json.loads(open(files.CONFIGURATION).read()), "crm")
+copy = repository.snapshots()[0]
+for action in (("forget", copy.id), ("key", "remove", "x"), ("forget", "--keep-last=1", "--prune")):
+    try:
+        repository.run(*action)
+    except files.FilesError as error:
+        print(json.dumps(str(error)))
+assert repository.snapshots()[0] == copy
+"""
+    program = ("env", "PYTHONPATH=/usr/local/lib/salina-files", "python3", "-")
+    refused = run("nas1", *program, given=script).splitlines()
+    assert len(refused) == 3
+    login = shell(BACKUP, "cat /etc/salina/files-repository/login").split('"')[1]
+    delete = ("curl", "--silent", "--cacert", "/etc/salina/tls/ca.crt", "--max-time", "10")
+    delete += ("--write-out", "%{http_code}", "--output", "/dev/null", "--config", "-")
+    url = "https://bkp1:8433/crm/"
+    mine = "cert = /etc/salina/tls/files-backup.crt\nkey = /etc/salina/tls/files-backup.key\n"
+    user = f'user = "files:{login}"\n'
+    for path, method in (("config", "DELETE"), ("config", "POST"), ("keys/x", "DELETE")):
+        asked = f"{mine}{user}request = {method}\nurl = {url}{path}\n"
+        assert run("nas1", *delete, given=asked) == "403"
+    assert run("nas1", *delete, given=f"{mine}url = {url}config\n") == "401"
+    assert run("nas1", *delete, given=f"{user}url = {url}config\n", check=False) == "000"
+    assert run("s1", *delete, given=f"{user}url = {url}config\n", check=False) == "000"
+
+
+@pytest.mark.proof
+def test_o9_another_host_copies_when_the_first_cannot() -> None:
+    """O9: Without the first storage host another one copies the files."""
+    copies = status()["files"]["crm"]["copies"]
+    fault("kill", "nas1")
+    try:
+        assert json.loads(salt_run("backup.copy_files").stdout)[0] in ("nas2", "nas3")
+        assert status()["files"]["crm"]["copies"] == copies + 1
+    finally:
+        heal("nas1")
+    well()
+
+
+@pytest.mark.proof
+def test_o9_a_false_moment_of_a_copy_is_found() -> None:
+    """O9, X6: A copy from a taken host that claims another moment keeps the others undeleted."""
+    script = """
+import json
+from salina.backup import files
+repository = files.Repository(json.loads(open(files.CONFIGURATION).read()), "crm")
+repository.run("backup", "--time=2099-01-01 00:00:00", "/etc/hostname")
+"""
+    run("nas1", "env", "PYTHONPATH=/usr/local/lib/salina-files", "python3", "-", given=script)
+    before = status()["files"]["crm"]["copies"]
+    find = "ls -t /var/lib/restic/crm/snapshots | head -1"
+    false = shell(BACKUP, find).strip()
+    forget = ("systemctl", "start", "--no-block", "salina-files-forget")
+    try:
+        run(BACKUP, *forget)
+        said = "journalctl -u salina-files-forget --since -1min | grep -F 'nothing is deleted'"
+        wait.clear(lambda: "" if shell(BACKUP, said, check=False) else "silent", 60, "the refusal")
+        assert status()["files"]["crm"]["copies"] == before
+    finally:
+        shell(BACKUP, f"rm /var/lib/restic/crm/snapshots/{false}")
+    run(BACKUP, "systemctl", "stop", "salina-files-forget")
+    run(BACKUP, "systemctl", "start", "salina-files-forget")
+    assert status()["files"]["crm"]["copies"] == before - 1
+    well()
+
+
 @pytest.mark.slow
 def test_o9_a_restore_drill_compares_the_newest_backup(probe: None) -> None:
-    """O9: A drill restores all databases without a network, and finds the rows of the primary."""
+    """O9: A drill restores all databases without a network, and finds the rows of the primary, and
+    each file that they name.
+    """
     write(3)
     succeeded("restore_drill")
     drill = status()["drill"]
     assert drill["good"] and drill["tables"] > 100 and drill["rows"] > 1000
+    assert drill["files"] == int(sql(leader(), FILES_NAMED, "crm")) > 10
     no_scratch(BACKUP)
     well()
 

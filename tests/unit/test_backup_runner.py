@@ -35,6 +35,7 @@ BACKUP = {
     "faulty": False,
 }
 WAL = "000000040000000000000058"
+COPY = "2026-11-29 05:00:00 UTC"
 INFO = {"code": 0, "message": "ok", "backups": [BACKUP], "wal": WAL}
 NEEDED = 350 + 2 * (100 + 50) + 2048
 """The MiB that a copy needs: 50 MiB were deleted since the backup, perhaps from its database."""
@@ -48,8 +49,9 @@ class Hosts:
 
     `said` has the answer of each function, or a function that gets the host and the arguments and
     returns it; `leaders` has that of `patroni.leader` on each host. A host that is `silent` gives
-    none, and one that is `broken` fails to name a leader. `asked` has the functions that were
-    called on each host, but for `patroni.leader`. `now` is the moment in seconds since the epoch.
+    none, one that is `broken` fails to name a leader, and one that is `ill` fails at everything
+    else with these words. `asked` has the functions that were called on each host, but for
+    `patroni.leader`. `now` is the moment in seconds since the epoch.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, name: str) -> None:
@@ -57,6 +59,7 @@ class Hosts:
         self.silent: set[str] = set()
         self.broken: set[str] = set()
         self.failed: dict[str, str] = {}
+        self.ill: dict[str, str] = {}
         self.said: dict[str, Any] = {
             "database_copy.kept": [OLD],
             "database_copy.names": ["postgres", "crm", "crm_noon", "reports"],
@@ -64,6 +67,8 @@ class Hosts:
             "database_copy.free": 5 * 2**30,
             "pgbackrest.info": INFO,
             "drill.last": {},
+            "files_backup.bring_back": {"back": 2, "copied": 1, "copy": COPY},
+            "files_repository.state": {"crm": {"copies": 9, "newest": None, "size": 3 * MIB}},
             "service.status": False,
         }
         self.asked: list[tuple[Any, ...]] = []
@@ -98,8 +103,8 @@ class Hosts:
         if function == "patroni.leader":
             return {"ret": self.leaders[host], "retcode": int(host in self.broken)}
         self.asked.append((host, function, *arguments))
-        if function in self.failed:
-            return {"ret": self.failed[function], "retcode": 1}
+        if function in self.failed or host in self.ill:
+            return {"ret": self.failed.get(function) or self.ill[host], "retcode": 1}
         said = self.said.get(function, arguments[0] if arguments else None)
         return {"ret": said(host, *arguments) if callable(said) else said, "retcode": 0}
 
@@ -140,7 +145,7 @@ def test_without_confirmation_a_restore_only_shows_its_plan(hosts: Hosts) -> Non
         "what users have changed after that moment is then in the kept database only",
         "kept: the current database, as crm_before_… with the moment, until "
         "`salt-run backup.discard`",
-        "files on the volume stay as they are",
+        "files that are gone come back; none is removed or replaced",
         "next: salt-run state.orchestrate orch.restore "
         """pillar='{"application": "crm", "confirm": "crm"}'""",
     ]
@@ -158,7 +163,8 @@ def test_a_confirmed_restore_excludes_other_changes(hosts: Hosts) -> None:
     change = hosts.runner.restore(application="crm", confirm="crm", __pub_user="root")
     steps = {step["runner"]: step["arguments"] for step in change["steps"] if "runner" in step}
     assert [*steps] == [
-        *("backup.copy", "fleet.ready", "backup.stop", "backup.exchange", "fleet.probe"),
+        *("backup.copy", "backup.bring_files", "fleet.ready", "backup.stop", "backup.exchange"),
+        "fleet.probe",
     ]
     about = "crm as of 2026-11-29 05:10:00 UTC"
     assert steps["backup.copy"] == {"application": "crm", "until": "", "about": about}
@@ -363,6 +369,74 @@ def test_the_database_of_an_application_is_never_discarded(
     assert hosts.asked == []
 
 
+# Users' files
+
+
+def test_a_backup_is_of_database_and_files(hosts: Hosts) -> None:
+    """O9: The copy of the files is the later one, so it has all that the database names."""
+    hosts.said["pgbackrest.back_up"] = BACKUP["label"]
+    assert hosts.runner.make("full") == BACKUP["label"]
+    assert hosts.asked == [
+        ("bkp1", "pgbackrest.back_up", "full"),
+        ("nas1", "files_backup.copy", "crm"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("silent", "ill", "copied", "asked"),
+    [
+        (set(), {}, "nas1", ["nas1"]),
+        ({"nas1"}, {}, "nas2", ["nas2"]),
+        (set(), {"nas1": "the brick of nas1 is not complete"}, "nas2", ["nas1", "nas2"]),
+        ({"nas1"}, {"nas2": "the brick of nas2 is not complete"}, "nas3", ["nas2", "nas3"]),
+    ],
+)
+def test_any_host_with_the_files_copies_them(
+    hosts: Hosts, silent: set[str], ill: dict[str, str], copied: str, asked: list[str]
+) -> None:
+    """O9: One that is down or was away is passed over, and only one host copies."""
+    hosts.silent, hosts.ill = silent, ill
+    assert hosts.runner.copy_files() == [copied]
+    assert hosts.asked == [(host, "files_backup.copy", "crm") for host in asked]
+
+
+def test_a_copy_that_no_host_makes_is_an_error(hosts: Hosts) -> None:
+    """O9, K5: The message has the reason of each host, and a drill goes no further."""
+    hosts.silent = {"nas1", "nas3"}
+    hosts.ill = {"nas2": "crm: the brick of nas2 is not complete"}
+    lines = ["nas1: no answer", "nas2: crm: the brick", "nas3: no answer"]
+    for function in (hosts.runner.copy_files, hosts.runner.make, hosts.runner.drill):
+        with pytest.raises(RunnerError) as caught:
+            function()
+        found = [line for line in str(caught.value).splitlines() if "next: " not in line]
+        assert [line[: len(part)] for line, part in zip(found, lines, strict=True)] == lines
+    assert "drill.run" not in [one[1] for one in hosts.asked]
+
+
+@pytest.mark.parametrize("until", ["", "2026-11-29T05:00:00+00:00"])
+@pytest.mark.parametrize("copies", [True, False])
+def test_files_come_back_through_one_host(hosts: Hosts, until: str, copies: bool) -> None:
+    """O9: The first host that can do it mounts the volume, and the sentence names it."""
+    hosts.silent.add("nas1")
+    assert hosts.runner.bring_files("crm", until, copies) == (
+        f"nas2: 2 removed files came back, 1 came from the copy of {COPY}"
+    )
+    assert hosts.asked == [("nas2", "files_backup.bring_back", "crm", until, copies)]
+
+
+def test_files_of_another_application_do_not_come_back(hosts: Hosts) -> None:
+    """O9: The sentence says so, and no host is asked."""
+    assert hosts.runner.bring_files("shop") == "shop has no files"
+    assert hosts.asked == []
+
+
+def test_without_a_backup_host_there_are_no_copies_of_files(unsaved: Hosts) -> None:
+    """O9: Nothing fails, and no host is asked."""
+    assert unsaved.runner.copy_files() == []
+    assert unsaved.runner.bring_files("crm") == "crm has no files"
+    assert unsaved.asked == []
+
+
 # Restore drills
 
 RECORD = {
@@ -370,6 +444,7 @@ RECORD = {
     "faults": [],
     "tables": 12,
     "rows": 3456,
+    "files": 78,
     "seconds": 90,
     "ended": NOW.timestamp(),
 }
@@ -381,11 +456,13 @@ def test_a_drill_counts_before_its_moment_and_after_it(hosts: Hosts) -> None:
     hosts.said |= {"drill.count": {"crm": {}}, "drill.moment": moment, "drill.run": RECORD}
     hosts.now += 120
     assert hosts.runner.drill() == (
-        "2 min ago, good: 3456 rows in 12 tables as on the primary, in 90 s"
+        "2 min ago, good: 3456 rows in 12 tables as on the primary, and 78 files that they name, "
+        "in 90 s"
     )
     assert hosts.asked == [
         ("bbdd2", "drill.count"),
         ("bbdd2", "drill.moment"),
+        ("nas1", "files_backup.copy", "crm"),
         ("bbdd2", "drill.count"),
         ("bkp1", "drill.run", moment, {"crm": {}}, {"crm": {}}),
     ]
@@ -478,7 +555,12 @@ def test_an_operator_reads_a_good_state(hosts: Hosts) -> None:
     assert lines[0] == f"newest: {BACKUP['label']} (full), 1 days 0 h old"
     assert lines[-1] == UNSAVED
     assert not [line for line in lines if line.startswith("late")]
-    assert hosts.asked == [("bkp1", "pgbackrest.info"), ("bkp1", "drill.last")]
+    assert hosts.asked == [
+        ("bkp1", "pgbackrest.info"),
+        ("bkp1", "drill.last"),
+        ("bkp1", "files_repository.state"),
+    ]
+    assert "files of crm: no copy, 9 copies, which take 3.0 MiB" in lines
 
 
 @pytest.mark.parametrize(
@@ -770,6 +852,7 @@ def test_the_whole_cluster_has_steps(hosts: Hosts) -> None:
         ["bbdd1"],
         "fleet.ready",
         ["bbdd2"],
+        "backup.bring_files",
         "fleet.probe",
         "backup.make",
     ]

@@ -15,7 +15,7 @@ from salt.exceptions import CommandExecutionError
 from salina.backup import drill, lock, scratch
 from salina_fleet import backup
 from tests import fleets
-from tests.loading import load, never
+from tests.loading import load, never, refusing
 
 Counts = dict[str, tuple[int, int, int]]
 
@@ -50,6 +50,24 @@ def test_each_table_is_counted_by_a_statement_of_its_own() -> None:
     assert query.split()[:2] == ["SELECT", "format('SELECT"]
     for part in ("json_build_array(%L, count(*), %s, %s)", "FROM %I.%I'", "relkind = 'r'"):
         assert part in query
+
+
+def test_a_column_with_files_is_a_plain_one_of_a_table() -> None:
+    """O9, X8: A function that an application has put in a view's place never runs as superuser."""
+    query, _, command = drill.NAMED.rstrip().rpartition("\n")
+    assert command == r"\gexec"
+    assert ";" not in query
+    for part in ("relkind = 'r'", "FROM ONLY %2$I.%3$I", "'text'::regtype", "= :'column'"):
+        assert part in query
+
+
+def test_files_that_are_in_no_copy_are_a_fault() -> None:
+    """O9: The sentence has their number and the first names, and without a fault there is none."""
+    assert drill.without("crm", [], 12) == []
+    assert drill.without("crm", ["a"], 12) == ["crm: 1 of 12 files are in no copy: a"]
+    many = ["a", "b", "c", "d"]
+    assert drill.without("crm", many[:3], 12) == ["crm: 3 of 12 files are in no copy: a, b, c"]
+    assert drill.without("crm", many, 4) == ["crm: 4 of 4 files are in no copy: a, b, c, …"]
 
 
 def differences(first: Any, last: Any, found: Any) -> list[str]:
@@ -280,13 +298,14 @@ LABEL = "20261129-030000F"
 def test_a_good_drill_is_recorded() -> None:
     """O9: The record has the moment, the backup, the size of the comparison, and the duration."""
     found: dict[str, Counts] = {"crm": {TABLE: (10, 0, 0)}, "shop": {TABLE: (5, 0, 0)}}
-    assert drill.report([], MOMENT, LABEL, found, 1000.4, 1090.6) == {
+    assert drill.report([], MOMENT, LABEL, found, 34, 1000.4, 1090.6) == {
         "good": True,
         "faults": [],
         "moment": MOMENT,
         "backup": LABEL,
         "tables": 2,
         "rows": 15,
+        "files": 34,
         "seconds": 90,
         "ended": 1091,
     }
@@ -294,7 +313,7 @@ def test_a_good_drill_is_recorded() -> None:
 
 def test_a_failed_drill_is_recorded() -> None:
     """O9: One fault is enough, also if nothing was restored."""
-    found = drill.report(["crm: is missing"], MOMENT, "", {}, 1000.0, 1000.2)
+    found = drill.report(["crm: is missing"], MOMENT, "", {}, 0, 1000.0, 1000.2)
     assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
     assert (found["tables"], found["rows"], found["seconds"], found["ended"]) == (0, 0, 0, 1000)
 
@@ -302,26 +321,40 @@ def test_a_failed_drill_is_recorded() -> None:
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
-        ([], "10 min ago, good: 10 rows in 1 tables as on the primary, in 90 s"),
+        (
+            [],
+            "10 min ago, good: 10 rows in 1 tables as on the primary, and 5 files that they name, "
+            "in 90 s",
+        ),
         (["crm: a", "crm: b"], "10 min ago, FAILED: crm: a; crm: b"),
     ],
 )
 def test_an_operator_reads_the_record(faults: list[str], words: str) -> None:
     """O9: The record goes through a file, and `backup.status` shows it."""
-    record = drill.report(faults, MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 1000, 1090)
+    record = drill.report(faults, MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 5, 1000, 1090)
     assert backup.drilled(json.loads(json.dumps(record)), 1090 + 600) == words
 
 
 SIZE = 300 * 2**20
+NAMED = f"\\set column public.ir_attachment.store_fname\n{drill.NAMED}"
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The module on the backup host, whose restored cluster has one database with one table."""
+    """The module on the backup host, whose restored cluster has one database with one table.
+
+    The database belongs to the application, and names two files.
+    """
     monkeypatch.setattr(drill, "RECORD", str(tmp_path / "new" / "drill.json"))
     monkeypatch.setattr(lock, "FILE", str(tmp_path / "lock"))
-    answers = {drill.DATABASES: "crm", drill.COUNT: f'["{TABLE}", 10, 0, 0]'}
+    answers = {
+        drill.DATABASES: "sales",
+        drill.COUNT: f'["{TABLE}", 10, 0, 0]',
+        NAMED: "ab/abc\ncd/cde",
+    }
     salt = {
+        "files_repository.check": lambda: None,
+        "files_repository.missing": lambda *_: [],
         "pgbackrest.info": lambda: {"backups": [{"label": LABEL, "size": SIZE}]},
         "pgbackrest.verify": lambda: GOOD,
         "scratch.start": lambda _: "",
@@ -348,9 +381,10 @@ def test_the_record_of_a_drill_is_kept(module: Any, monkeypatch: pytest.MonkeyPa
     disk(module, monkeypatch, SIZE + scratch.SPARE)
     assert module.last() == {}
     counts = module.count()
-    assert counts == {"crm": {TABLE: (10, 0, 0)}}
+    assert counts == {"sales": {TABLE: (10, 0, 0)}}
     found = module.run(MOMENT, counts, counts)
     assert (found["good"], found["faults"], found["backup"]) == (True, [], LABEL)
+    assert (found["tables"], found["rows"], found["files"]) == (1, 10, 2)
     assert module.last() == found
     assert json.loads(Path(drill.RECORD).read_text()) == found
 
@@ -364,6 +398,54 @@ def test_a_drill_that_does_not_fit_restores_nothing(
     found = module.run(MOMENT, {}, {})
     assert found["faults"] == ["2348 MiB are needed for the drill, 2347 are free"]
     assert module.last() == found
+
+
+def test_the_files_that_a_database_names_must_be_in_a_copy(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: They are looked for by their paths in the application's directory, as of the moment."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    asked: list[tuple[Any, ...]] = []
+
+    def missing(*arguments: Any) -> list[str]:
+        asked.append(arguments)
+        return ["filestore/sales/cd/cde"]
+
+    module.__salt__["files_repository.missing"] = missing
+    counts = module.count()
+    found = module.run(MOMENT, counts, counts)
+    assert asked == [
+        ("sales", MOMENT, ["filestore/sales/ab/abc", "filestore/sales/cd/cde"]),
+    ]
+    assert found["faults"] == ["sales: 1 of 2 files are in no copy: filestore/sales/cd/cde"]
+    assert (found["good"], found["files"]) == (False, 2)
+
+
+def test_a_database_that_was_not_restored_names_no_files(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: Its absence is the fault, and the copies need not be read."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    module.__salt__["files_repository.missing"] = never
+    counts = module.count()
+    module.__salt__["scratch.query"] = lambda sql, _: "" if sql == drill.DATABASES else never()
+    assert module.run(MOMENT, counts, counts)["faults"] == ["sales: is missing"]
+
+
+@pytest.mark.parametrize("function", ["check", "missing"])
+def test_copies_that_cannot_be_read_are_a_fault(
+    module: Any, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """O9, K5: The record has restic's own words, and the restored cluster is removed."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    removed: list[str] = []
+    module.__salt__["scratch.remove"] = lambda: removed.append("scratch")
+    module.__salt__[f"files_repository.{function}"] = refusing("restic check: pack is damaged")
+    counts = module.count()
+    found = module.run(MOMENT, counts, counts)
+    assert (found["good"], found["faults"]) == (False, ["restic check: pack is damaged"])
+    assert module.last() == found
+    assert removed[-1] == "scratch"
 
 
 def test_a_second_drill_is_refused(module: Any) -> None:

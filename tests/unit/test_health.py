@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import time
 from pathlib import Path
@@ -219,6 +220,7 @@ def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -
     """`health.check` makes the checks that the master prepared."""
     made: list[Any] = []
     monkeypatch.setattr(probes, "report", lambda wanted: made.append(wanted) or {"checks": []})
+    monkeypatch.setattr(importlib, "reload", lambda module: module)
     pillar = fleets.pillar("nas1")
     found = load("_modules/health.py", pillar=pillar).check()
     assert found == {"checks": [], "wanted": pillar["host"]["checks"]}

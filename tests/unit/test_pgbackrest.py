@@ -181,11 +181,15 @@ DRILL: dict[str, Any] = {
     "faults": [],
     "tables": 12,
     "rows": 3456,
+    "files": 78,
     "seconds": 90,
     "ended": 90000,
 }
 FAILED = {**DRILL, "good": False, "faults": ["crm: is missing", "shop: public.a is missing"]}
-GOOD_WORDS = "2 h 0 min ago, good: 3456 rows in 12 tables as on the primary, in 90 s"
+GOOD_WORDS = (
+    "2 h 0 min ago, good: 3456 rows in 12 tables as on the primary, and 78 files that they name, "
+    "in 90 s"
+)
 FAILED_WORDS = "2 h 0 min ago, FAILED: crm: is missing; shop: public.a is missing"
 
 
@@ -204,6 +208,25 @@ def test_an_operator_reads_the_last_drill(last: dict[str, Any], good: bool, word
     found = backup.told(info(), last, now)
     assert (found["good"], found["drill"]) == (good, last)
     assert f"last restore drill: {words}" in backup.text(found)
+
+
+def test_the_record_of_a_drill_without_files_can_be_read() -> None:
+    """O9: The version before this one has written such a record."""
+    old = {key: value for key, value in DRILL.items() if key != "files"}
+    assert "0 files that they name" in backup.drilled(old, DRILL["ended"] + 7200)
+
+
+def test_an_operator_reads_the_age_of_the_copies_of_files() -> None:
+    """O9: Each repository has a line, before the one of the last drill."""
+    found = backup.told(info(), {}, 90000.5)
+    found["files"] = {
+        "crm": {"copies": 205, "newest": 90000 - 660, "size": 31.2 * 2**20},
+        "shop-1": {"copies": 0, "newest": None, "size": 0},
+    }
+    lines = backup.text(found).splitlines()
+    place = lines.index("files of crm: copied 11 min ago, 205 copies, which take 31.2 MiB")
+    assert lines[place + 1] == "files of shop-1: no copy, 0 copies, which take 0 B"
+    assert lines[place + 2].startswith("last restore drill: ")
 
 
 @pytest.mark.parametrize("changes", [{"backup": []}, {"status": {"code": 6, "message": "bad"}}])

@@ -27,7 +27,7 @@ SECTIONS = {
     "storage": {"storage"},
     "quorum": {"quorum"},
     "database": {"database"},
-    "backup": {"backup", "scratch"},
+    "backup": {"backup", "files_repository", "scratch"},
 }
 
 
@@ -40,6 +40,8 @@ def test_scope(name: str, host: str) -> None:
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
     if "database" in roles and fleets.fleet(name).having("backup"):
         sections |= {"archiving", "scratch"}
+    if "storage" in roles and fleets.fleet(name).having("backup"):
+        sections.add("files_backup")
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
@@ -220,7 +222,10 @@ def test_x1_a_certificate_for_the_files_is_good_for_nothing_else() -> None:
             ["files-ca"] if any(one["name"] == "files" for one in tls["certificates"]) else []
         )
     groups = {one["name"]: one["group"] for one in fleets.pillar("nas1")["tls"]["certificates"]}
-    assert groups == {"files": "root", "etcd": "ssl-cert", "etcd-peer": "ssl-cert"}
+    assert groups == {
+        **{"files": "root", "files-backup": "root"},
+        **{"etcd": "ssl-cert", "etcd-peer": "ssl-cert"},
+    }
     alone = [one["name"] for one in fleets.pillar("all", "one-host")["tls"]["certificates"]]
     assert alone.count("files") == 1
 
@@ -380,6 +385,7 @@ def test_x6_each_certificate_has_one_purpose() -> None:
         expected[host, "host"] = (["clientAuth"], "")
     expected |= {(host, "backup"): (both, host) for host in ("bbdd1", "bbdd2", "bkp1")}
     expected |= {(host, "files"): (both, host) for host in voters}
+    expected |= {(host, "files-backup"): (["clientAuth"], host) for host in voters}
     expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     assert uses == expected
     public, inner = fleets.pillar("lb1")["tls"]["certificates"]

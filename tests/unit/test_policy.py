@@ -130,9 +130,10 @@ def test_x1_only_root_opens_the_ports_of_the_volume() -> None:
     }
     master = ("10.1.5.2", "4505,4506")
     volume, pool = "24007,49152:49251", "24007:24008,49152:49251"
+    copies = ("10.1.4.41", "8433")  # of users' files; only root reads all of them
     assert opened == {
         "s1": {(f"10.1.4.2{number}", volume) for number in (1, 2, 3)} | {master},
-        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)} | {master},
+        "nas1": {(f"10.1.4.2{number}", pool) for number in (2, 3)} | {master, copies},
         "bbdd1": {master},
         "lb1": {master},
         "salt": set(),

@@ -414,7 +414,7 @@ def backed_up(
     record = folder / "drill.json"
     if drilled is not None:
         ended = NOW - drilled * DAY
-        report = drill.report([*faults], "2026-11-29", "full", {}, ended - 90, ended)
+        report = drill.report([*faults], "2026-11-29", "full", {}, 0, ended - 90, ended)
         record.write_text(json.dumps(report))
     monkeypatch.setattr(probes, "command", command)
     monkeypatch.setattr(time, "time", lambda: NOW)
@@ -564,6 +564,76 @@ def test_only_a_fleet_with_backups_looks_at_its_wal() -> None:
     for host in ("pg-a", "pg-b", "pg-c"):
         assert checks(host, "five-apps")["archiving"] == {"port": 5432}
     assert "archiving" not in checks("bbdd1", "plain")
+
+
+# Users' files
+
+
+def copied(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, minutes: Mapping[str, list[float]]
+) -> list[probes.Check | probes.Notice]:
+    """Return the checks of a backup host, which wants a copy of the last 60 minutes.
+
+    Args:
+        monkeypatch: pytest's.
+        folder: a directory for the repositories, which are 45 minutes old.
+        minutes: the name of each repository -> the ages of its copies.
+    """
+
+    def made(file: Path, age: float) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("encrypted")
+        os.utime(file, (NOW - 60 * age, NOW - 60 * age))
+
+    for name, ages in minutes.items():
+        made(folder / name / "config", 45)
+        (folder / name / "snapshots").mkdir()
+        for place, age in enumerate(ages):
+            made(folder / name / "snapshots" / f"{place:064x}", age)
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    arguments = {"directory": str(folder), "sources": [*minutes], "minutes": 60}
+    return probes.made("files_copied", arguments)
+
+
+@pytest.mark.parametrize("ages", [[0.5], [600, 59, 300], [60], []])
+def test_users_files_were_copied_lately(
+    ages: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: The newest copy counts. A new repository has as much time for its first one."""
+    assert copied(monkeypatch, tmp_path, {"crm": ages}) == [("files of crm", True, "")]
+
+
+def test_the_files_of_each_source_are_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: The message has the age, and where the reason is."""
+    found = copied(monkeypatch, tmp_path, {"crm": [61, 300], "shop-1": [3], "shop-2": [1440]})
+    told = "the newest copy is {} minutes old; see journalctl -t salina-files on the hosts with"
+    assert found == [
+        ("files of crm", False, f"{told.format(61)} files"),
+        ("files of shop-1", True, ""),
+        ("files of shop-2", False, f"{told.format(1440)} files"),
+    ]
+
+
+def test_files_that_were_never_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """O9: After an hour a repository without a copy is not good, nor is one that is not there."""
+    copied(monkeypatch, tmp_path, {"crm": []})
+    monkeypatch.setattr(time, "time", lambda: NOW + 16 * 60)
+    arguments = {"directory": str(tmp_path), "sources": ["crm", "shop"], "minutes": 60}
+    first, second = probes.made("files_copied", arguments)
+    assert first[:2] == ("files of crm", False)
+    assert first[2].startswith("there is no copy; see journalctl")
+    assert second == ("files_copied", False, "not deployed (config is missing)")
+
+
+def test_the_backup_host_looks_at_the_copies_of_all_files() -> None:
+    """O9: Four copies may be missing before an operator learns of it."""
+    assert checks("tape", "five-apps")["files_copied"] == {
+        "directory": "/var/lib/restic",
+        "sources": ["sales"],
+        "minutes": 60,
+    }
 
 
 # Updates

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salina.backup import lock, scratch
+from salina.backup.files import parse_time
 from salina_fleet.change import restore
 from salina_fleet.change.restore import Request
 from salina_fleet.errors import RunnerError
@@ -633,8 +634,8 @@ STOPS = [
     "crm stops on s1, s2 while the databases change places",
     "what users have changed after that moment is then in the kept database only",
     "kept: the current database, as crm_before_… with the moment, until `salt-run backup.discard`",
-    "files on the volume stay as they are",
 ]
+FILES = "files that are gone come back; none is removed or replaced"
 NEEDED = "on pg-a 200.0 MiB are needed, and 5.0 GiB are free"
 COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
 
@@ -649,6 +650,7 @@ COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
                 f"the database of crm as of now, from backup {FULL} and the WAL after it",
                 NEEDED,
                 *STOPS,
+                FILES,
                 COMMAND + """'{"application": "crm", "confirm": "crm"}'""",
             ],
         ),
@@ -660,6 +662,7 @@ COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
                 "WAL after it",
                 NEEDED,
                 "it gets the name crm_copy, and crm goes on",
+                FILES,
                 COMMAND + """'{"application": "crm", "time": "2026-11-29T12:00:00+00:00", """
                 """"name": "crm_copy", "confirm": "crm"}'""",
             ],
@@ -705,10 +708,13 @@ def test_the_command_of_a_plan_is_the_same_request(asked: dict[str, Any]) -> Non
 
 
 OLD = "crm_before_20261129_120000"
-COPIED = "the database is copied from the backups: backup.copy"
-IN_PLACE = [
-    "every app host answers: fleet.ready",
-    "the application stops: backup.stop",
+COPIED = [
+    "the database is copied from the backups: backup.copy",
+    "files that are gone come back: backup.bring_files",
+]
+STOPPED = ["every app host answers: fleet.ready", "the application stops: backup.stop"]
+MEANWHILE = "files removed meanwhile come back: backup.bring_files"
+EXCHANGED = [
     "the databases change places: backup.exchange",
     "the application starts: s1 s2",
     "each host serves: fleet.probe",
@@ -728,18 +734,22 @@ def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("asked", "what", "steps"),
     [
-        ({}, "restore: crm gets the state of now", [COPIED, *IN_PLACE]),
+        (
+            {},
+            "restore: crm gets the state of now",
+            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED],
+        ),
         (
             {"time": "2026-11-29 12:00"},
             "restore: crm gets the state of 2026-11-29 12:00:00 UTC",
-            [COPIED, *IN_PLACE],
+            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED],
         ),
         (
             {"time": "2026-11-29 12:00", "name": "crm_copy"},
             "restore: crm gets the state of 2026-11-29 12:00:00 UTC as crm_copy",
-            [COPIED, "the copy becomes crm_copy: backup.rename"],
+            [*COPIED, "the copy becomes crm_copy: backup.rename"],
         ),
-        ({"kept": "crm_noon"}, "restore: crm gets crm_noon", IN_PLACE),
+        ({"kept": "crm_noon"}, "restore: crm gets crm_noon", [*STOPPED, *EXCHANGED]),
     ],
 )
 def test_the_steps_of_a_restore_in_order(
@@ -769,6 +779,47 @@ def test_a_copy_is_of_the_moment_of_the_request(asked: dict[str, Any], until: st
         "until": until,
         "about": "crm as of noon",
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "until"),
+    [
+        ({}, NOON),
+        ({"name": "crm_copy"}, NOON),
+        ({"time": "2026-11-28 13:00:00.5+01:00"}, NOON - timedelta(days=1, seconds=-0.5)),
+    ],
+)
+def test_the_files_of_the_moment_come_back(
+    asked: dict[str, Any], until: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: Users remove files until the application stops. The copy of the newest state, which is
+    as old as the request, needs these as well.
+    """
+    freeze(monkeypatch, NOON)
+    found = [step["arguments"] for step in told(asked)["steps"] if "bring_files" in str(step)]
+    whole = {"application": "crm", "until": until.isoformat()}
+    assert found == ([whole] if "name" in asked else [whole, {**whole, "copies": False}])
+    for one in found:
+        assert parse_time(one["until"]) == until.replace(microsecond=0)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ({"back": 0, "copied": 0, "copy": ""}, "0 removed files came back"),
+        (
+            {"back": 3, "copied": 2, "copy": "2026-11-29 12:15:00 UTC"},
+            "3 removed files came back, 2 came from the copy of 2026-11-29 12:15:00 UTC",
+        ),
+        (
+            {"back": 3, "copied": 0, "copy": "2026-11-29 12:15:00 UTC"},
+            "3 removed files came back, 0 came from the copy of 2026-11-29 12:15:00 UTC",
+        ),
+    ],
+)
+def test_an_operator_reads_which_files_came_back(found: dict[str, Any], sentence: str) -> None:
+    """O9: A copy is named only if there was one to look into."""
+    assert restore.came_back(found) == sentence
 
 
 @pytest.mark.parametrize(
@@ -808,12 +859,24 @@ def test_the_files_of_a_new_timeline_are_sent() -> None:
 @pytest.mark.parametrize("others", [[], ["pg-b", "pg-c"]])
 def test_a_restored_cluster_has_a_backup_of_its_own(others: list[str]) -> None:
     """O9: The backups before it lead to the lost cluster, so a full one is the last step."""
-    found = restore.cluster_steps("pg-a", others, HOSTS, "")
+    found = restore.cluster_steps("pg-a", others, HOSTS, ["crm"], "")
     *before, probe, last = found["steps"]
     assert (probe["runner"], last["runner"]) == ("fleet.probe", "backup.make")
     assert last["arguments"] == {"kind": "full"}
     copies = [step["hosts"] for step in before if step["name"] == "the replicas copy it"]
     assert copies == ([others] if others else [])
+
+
+@pytest.mark.parametrize("until", ["", "2026-11-29 12:00:00.000000+00"])
+def test_the_files_of_a_restored_cluster_come_back_too(until: str) -> None:
+    """O9: Those of each application, when the cluster answers and before its hosts serve."""
+    steps = restore.cluster_steps("pg-a", ["pg-b"], HOSTS, ["crm", "shop"], until)["steps"]
+    names = [step.get("runner") for step in steps]
+    found = [step["arguments"] for step in steps if step.get("runner") == "backup.bring_files"]
+    assert found == [{"application": name, "until": until} for name in ("crm", "shop")]
+    assert names.index("backup.make_cluster") < names.index("backup.bring_files")
+    assert names.index("backup.bring_files") < names.index("fleet.probe")
+    assert not until or parse_time(until) == NOON
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ restored to the moment must have as many.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 RECORD = "/var/lib/salina-backup/drill.json"
 """The record of the last drill, on the backup host."""
+SHOWN = 3
+"""The most files that a sentence names."""
 Counts = Mapping[str, tuple[int, int, int]]
 """For each table: its rows, and the rows inserted and deleted since the statistics began."""
 
@@ -27,6 +29,19 @@ WHERE relkind = 'r' AND relpersistence = 'p'
 """
 """psql's script for the counts of one database: for each table a statement of its own, so that no
 table stays locked while the others are counted.
+"""
+
+NAMED = r"""
+SELECT format('SELECT DISTINCT %1$I FROM ONLY %2$I.%3$I WHERE %1$I IS NOT NULL',
+    attname, nspname, c.relname)
+FROM pg_class AS c JOIN pg_namespace AS n ON relnamespace = n.oid
+    JOIN pg_attribute ON attrelid = c.oid
+WHERE relkind = 'r' AND atttypid IN ('text'::regtype, 'varchar'::regtype)
+    AND format('%s.%s.%s', nspname, c.relname, attname) = :'column'
+\gexec
+"""
+"""psql's script for the files that a database names. The application may have put a view in the
+table's place, whose functions would run as the superuser; so it must be a plain column of text.
 """
 
 DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
@@ -95,11 +110,26 @@ def verified(text: str, stanza: str) -> list[str]:
     return told or ["pgbackrest verify says nothing"]
 
 
+def without(application: str, missing: Sequence[str], named: int) -> list[str]:
+    """Return a sentence if files that a database names are in no copy.
+
+    Args:
+        application: its name.
+        missing: the files.
+        named: how many files the database names.
+    """
+    if not missing:
+        return []
+    shown = ", ".join(missing[:SHOWN]) + (", …" if missing[SHOWN:] else "")
+    return [f"{application}: {len(missing)} of {named} files are in no copy: {shown}"]
+
+
 def report(
     faults: list[str],
     moment: str,
     backup: str,
     found: Mapping[str, Counts],
+    files: int,
     began: float,
     now: float,
 ) -> dict[str, Any]:
@@ -110,6 +140,7 @@ def report(
         moment: the moment to which it was restored, in seconds since the epoch as text.
         backup: the label of the newest backup.
         found: the counts in the restored cluster.
+        files: how many files its databases name.
         began: seconds since the epoch.
         now: the same.
     """
@@ -121,6 +152,7 @@ def report(
         "backup": backup,
         "tables": tables,
         "rows": count,
+        "files": files,
         "seconds": round(now - began),
         "ended": round(now),
     }

@@ -729,6 +729,25 @@ def _drilled(record: Path, days: int, since: float) -> Iterator[Check]:
         yield "restore drill", age <= days, "" if age <= days else late
 
 
+def files_copied(directory: str, sources: list[str], minutes: int) -> Iterator[Check]:
+    """Check on the backup host that the users' files of every source were copied lately.
+
+    restic writes a file for each copy. Whether they can be read, a restore drill finds out.
+
+    Args:
+        directory: the directory of the repositories.
+        sources: their names.
+        minutes: the greatest age of the newest copy.
+    """
+    for source in sources:
+        repository = Path(directory) / source
+        copies = [one.stat().st_mtime for one in (repository / "snapshots").glob("*")]
+        age = (time.time() - max(copies or [(repository / "config").stat().st_mtime])) / 60
+        what = f"the newest copy is {age:.0f} minutes old" if copies else "there is no copy"
+        told = f"{what}; see journalctl -t salina-files on the hosts with files"
+        yield f"files of {source}", age <= minutes, "" if age <= minutes else told
+
+
 PATIENCE = 60
 """Seconds after which WAL should have arrived in the repository; usually it takes one or two."""
 
@@ -849,7 +868,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, disk, certificates, served, issued, unit, waiting),
-        *(gluster, etcd, patroni, archiving, backup, haproxy, agent, live),
+        *(gluster, etcd, patroni, archiving, backup, files_copied, haproxy, agent, live),
     )
 }
 

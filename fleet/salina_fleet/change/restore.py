@@ -169,15 +169,28 @@ def plan(
             "what users have changed after that moment is then in the kept database only",
             f"kept: the current database, as {request.application}_before_… with the moment, until "
             "`salt-run backup.discard`",
-            "files on the volume stay as they are",
         ]
+    if not request.kept:
+        lines.append("files that are gone come back; none is removed or replaced")
     asked["confirm"] = request.application
     told = ", ".join(f'"{key}": "{value}"' for key, value in asked.items())
     return "\n".join([*lines, f"next: {COMMAND} pillar='{{{told}}}'"])
 
 
+def came_back(found: Mapping[str, Any]) -> str:
+    """Return the answer of `files_backup.bring_back` in words."""
+    words = [f"{found['back']} removed files came back"]
+    if found["copy"]:
+        words.append(f"{found['copied']} came from the copy of {found['copy']}")
+    return ", ".join(words)
+
+
 def cluster_steps(
-    first: str, others: Sequence[str], apps: Sequence[str], until: str
+    first: str,
+    others: Sequence[str],
+    apps: Sequence[str],
+    applications: Sequence[str],
+    until: str,
 ) -> dict[str, Any]:
     """Return the restore of the whole cluster as salt/orch/change.jinja does it.
 
@@ -185,6 +198,7 @@ def cluster_steps(
         first: the database host that gets the data.
         others: the other database hosts, which copy it from there.
         apps: the app hosts.
+        applications: the applications, whose files come back as well.
         until: the moment, or "" for the newest.
     """
     hosts = [first, *others]
@@ -203,6 +217,10 @@ def cluster_steps(
     if others:
         steps.append({"name": "the replicas copy it", "hosts": list(others)})
     steps += [
+        run(f"files of {name} come back", "backup.bring_files", application=name, until=until)
+        for name in applications
+    ]
+    steps += [
         run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
         # the backups before it lead to the lost cluster
         run("a full backup is made", "backup.make", kind="full"),
@@ -220,9 +238,14 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
         about: what the copy is, in words.
     """
     application = request.application
+    # without the moment nothing that users remove from now on would come back
+    since = (request.until or datetime.datetime.now(datetime.UTC)).isoformat()
 
     def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
         return {"name": step, "runner": function, "arguments": arguments}
+
+    def files(step: str, **arguments: Any) -> dict[str, Any]:
+        return run(step, "backup.bring_files", application=application, until=since, **arguments)
 
     steps = []
     if not request.kept:
@@ -236,6 +259,7 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
                 about=about,
             )
         )
+        steps.append(files("files that are gone come back"))
     if request.name:
         steps.append(
             run(f"the copy becomes {request.name}", "backup.rename", database=request.name)
@@ -244,6 +268,7 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
         steps += [
             run("every app host answers", "fleet.ready", hosts=list(hosts)),
             run("the application stops", "backup.stop", hosts=list(hosts)),
+            *([] if request.kept else [files("files removed meanwhile come back", copies=False)]),
             run(
                 "the databases change places",
                 "backup.exchange",

@@ -29,6 +29,15 @@ class BackupSettings(Tuning):
     repository: str = path(
         "/var/lib/pgbackrest", "The directory of the backups on the backup host."
     )
+    files_port: int = number(
+        8433, 1, 65535, "The port on the backup host to which users' files are sent."
+    )
+    files_repository: str = path(
+        "/var/lib/restic", "The directory of the copies of users' files on the backup host."
+    )
+    files_minutes: int = number(
+        15, 5, 1440, "The minutes from one copy of users' files to the next."
+    )
     hour: int = number(3, 0, 23, "The hour, by the backup host's own clock, of the day's backup.")
     full: str = text(
         "Sun",
@@ -37,7 +46,11 @@ class BackupSettings(Tuning):
         "The day of the week on which a backup is full; on the others it has what changed since.",
     )
     keep_days: int = number(
-        14, 2, 3650, "The days back to which the database can be restored to any moment."
+        14,
+        2,
+        3650,
+        "The days back to which database and files can be restored to any moment. A file that a "
+        "user removes stays on the volume for so long.",
     )
     drill_hour: int = number(
         5, 0, 23, "The hour, in UTC, at which a restore drill begins on the master."
@@ -55,7 +68,9 @@ class BackupSettings(Tuning):
     wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """A drill tries each backup before its time is over."""
+        """Each daemon has a port of its own; a drill tries each backup before its time is over."""
+        if self.files_port == self.port:
+            yield "files_port", invalid(self.files_port, f"another one than port: {self.port}")
         if self.drill_days >= self.keep_days:
             yield "drill_days", invalid(self.drill_days, f"less than keep_days: {self.keep_days}")
 

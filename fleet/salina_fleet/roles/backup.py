@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.backup import pgbackrest
 from salina.backup.drill import RECORD
 from salina_fleet import secrets
-from salina_fleet.backup import LATE, LATE_DRILL
+from salina_fleet.backup import LATE, LATE_DRILL, LATE_FILES
+from salina_fleet.kinds import KINDS
+from salina_fleet.model import files_backup
 from salina_fleet.model.backup import (
     SCRATCH_KEYS,
     STANZA,
@@ -38,6 +40,21 @@ KEYS = {
     "backup.database_port": "PostgreSQL's port on these hosts.",
     "backup.database_files": "The directory of the cluster's files on these hosts.",
     "backup.others": "The days of the week without a full backup.",
+    "files_repository": "The copies of users' files on the backup host.",
+    "files_repository.listen": "The address and the port at which they arrive.",
+    "files_repository.directory": "The directory of the repositories.",
+    "files_repository.password": "The password with which they are encrypted, and sent.",
+    "files_repository.sources": "The files, each with a repository of its own.",
+    "files_repository.sources[].name": "The name of the repository.",
+    "files_repository.sources[].application": "The application, and the directory of its files.",
+    "files_repository.sources[].path": "The directory on the hosts that has that directory.",
+    "files_repository.sources[].named": (
+        "Where the application's database names its files; null if only the application knows."
+    ),
+    "files_repository.sources[].named.directory": "The directory in which they are.",
+    "files_repository.sources[].named.column": "The column with their paths: schema, table, name.",
+    "files_repository.keep_days": "The days for which copies are kept.",
+    "files_repository.hour": "The hour of the day in which older ones are deleted.",
     **SCRATCH_KEYS,
 }
 """The meanings of the keys of its pillar."""
@@ -58,22 +75,28 @@ class Backup(Role):
     keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """Database hosts send their WAL, and the backup host fetches their files."""
+        """Database hosts send their WAL, and the backup host fetches theirs; users' files come."""
         port = str(settings[BackupSettings].port)
         yield Row("database", self.name, "data", port, "WAL for the backups")
         yield Row(self.name, "database", "data", port, "backups")
+        holder = files_backup.holders(topology)
+        files = str(settings[BackupSettings].files_port)
+        yield Row(holder, self.name, "data", files, "copies of files", by_root=True)
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
-        """The port of pgBackRest's server."""
-        return {settings[BackupSettings].port: "pgBackRest"}
+        """The ports of pgBackRest's server, and of the one for users' files."""
+        own = settings[BackupSettings]
+        return {own.port: "pgBackRest", own.files_port: "rclone"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the repository, and the hosts whose cluster it holds."""
         fleet, settings = data.fleet, data.fleet.settings[BackupSettings]
         database = fleet.settings[DatabaseSettings]
+        own = fleet.address(host, "data")
+        address = f"[{own}]" if ":" in own else own
         return {
             "backup": {
-                "address": fleet.address(host, "data"),
+                "address": own,
                 "stanza": STANZA,
                 "password": data.secrets.get(secrets.BACKUP),
                 "databases": [one.id for one in fleet.having("database")],
@@ -81,6 +104,22 @@ class Backup(Role):
                 "database_files": files(database),
                 "others": [day for day in DAYS if day != settings.full],
                 **asdict(settings),
+            },
+            "files_repository": {
+                "listen": f"{address}:{settings.files_port}",
+                "directory": settings.files_repository,
+                "password": data.secrets.get(secrets.FILES_BACKUP),
+                "sources": [
+                    {
+                        "name": source.name,
+                        "application": source.application,
+                        "path": source.path,
+                        "named": _named(data, source.application),
+                    }
+                    for source in files_backup.sources(fleet)
+                ],
+                "keep_days": settings.keep_days,
+                "hour": settings.hour,
             },
             **scratch_pillar(database, files(database), pgbackrest.SCRATCH_FILE),
         }
@@ -118,4 +157,19 @@ class Backup(Role):
                     "days": settings.drill_days + LATE_DRILL,
                 },
             ),
+            Check("unit", {"name": "salina-files-repository"}),
+            Check(
+                "files_copied",
+                {
+                    "directory": settings.files_repository,
+                    "sources": [source.name for source in files_backup.sources(fleet)],
+                    "minutes": LATE_FILES * settings.files_minutes,
+                },
+            ),
         ]
+
+
+def _named(data: MasterData, application: str) -> Pillar | None:
+    """Return where an application's database names its files, for a restore drill."""
+    definition = data.definitions[data.fleet.topology.applications[application].definition]
+    return KINDS[definition["kind"]].named(application)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet import secrets
+from salina_fleet.model import files_backup
 from salina_fleet.role import (
     CLIENT,
     SERVER,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
+OFF = (False, 0, "off", "no", "false", "disable", "0")
+"""The values with which an option is off."""
 CERTIFICATE = "files"
 """The name of the certificate with which GlusterFS knows a host."""
 
@@ -50,6 +53,7 @@ KEYS = {
     ),
     "storage.volumes[].tls.NAME": "The value of the option.",
     "storage.family": "The address family of the storage hosts: `inet` or `inet6`.",
+    **files_backup.KEYS,
 }
 """The meanings of the keys of its pillar."""
 
@@ -88,6 +92,17 @@ class StorageSettings(Tuning):
         "orch.storage_tls moves it.",
     )
     options: dict[str, Scalar] = values({}, "Further options of every volume.")
+
+    def conflicts(
+        self,
+        topology: Topology,
+        settings: Settings,
+        definitions: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[tuple[str, str]]:
+        """With a backup host a brick must have whole files, because they are copied from there."""
+        if topology.having("backup") and self.options.get("features.shard", False) not in OFF:
+            why = "because users' files are copied from a brick, which would have pieces of them"
+            yield "options", f"features.shard is not valid with a backup host, {why}; remove it"
 
 
 class Storage(Role):
@@ -136,15 +151,15 @@ class Storage(Role):
         volumes = []
         for application in fleet.topology.applications.values():
             name = volume(application, settings)
-            brick = settings.brick if name == settings.volume else f"{settings.brick}-{name}"
+            own_brick = brick(settings, name)
             own = {"auth.allow": ",".join(addresses(fleet, application))}
             own |= {key: _option(value) for key, value in settings.options.items()}
             volumes.append(
                 {
                     "name": name,
-                    "brick": brick,
+                    "brick": own_brick,
                     "replica": replica,
-                    "bricks": [f"{peer}:{brick}" for peer in peers],
+                    "bricks": [f"{peer}:{own_brick}" for peer in peers],
                     "options": options | own,
                     "tls": tls_options(fleet, application) if settings.tls else {},
                 }
@@ -158,13 +173,15 @@ class Storage(Role):
                 "max_port": settings.max_port,
                 "tls": settings.tls,
                 "wait": settings.wait,
-            }
+            },
+            **files_backup.pillar(data, host),
         }
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """The name by which the volumes know this host, as a server and as a client."""
         if fleet.settings[StorageSettings].tls:
             yield certificate(SERVER, CLIENT)
+        yield from files_backup.certificate(fleet, host)
 
     def spare(self, fleet: Fleet) -> int:
         """A minority of the copies of a file, since a write needs a majority."""
@@ -215,6 +232,11 @@ def copies(storage_hosts: int, replica: int | None) -> int:
 def volume(application: Application, settings: StorageSettings) -> str:
     """Return the name of an application's volume."""
     return application.volume or settings.volume
+
+
+def brick(settings: StorageSettings, volume: str) -> str:
+    """Return the directory of a volume's brick on each storage host."""
+    return settings.brick if volume == settings.volume else f"{settings.brick}-{volume}"
 
 
 def certificate(*uses: str) -> Certificate:
