@@ -11,6 +11,8 @@ installs exactly these wheels, which runs no code of theirs.
 A lock has the hashes of every file (`salina.common.locks`). pip compares each file with them
 before it runs any code of it, and the tools that build a distribution have a lock of their own. The
 environment does not change before all wheels exist.
+
+Without a lock, pip fetches the newest tools for a build. Constraints limit their versions.
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ def installed(path: str) -> dict[str, Any]:
 
 
 def wanted(
-    interpreter: str, requirements: str, lock: bool, without_dependencies: list[str]
+    interpreter: str,
+    requirements: str,
+    lock: bool,
+    without_dependencies: list[str],
+    constraints: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return what an environment must be built from.
 
@@ -69,10 +75,12 @@ def wanted(
             distribution.
         without_dependencies: further distributions (NAME==VERSION), installed one by one without
             their dependencies.
+        constraints: versions that pip may take if the file is not a lock, such as setuptools<82.
 
     Returns:
         These values, with the lines of the requirements, and those of the build tools' lock if
-        the lock needs it. {} if a path on this host does not exist.
+        the lock needs it. Constraints are left out if there are none. {} if a path on this host
+        does not exist.
 
     Raises:
         CommandExecutionError: the master has no such file, or a lock has no hash for some file.
@@ -89,6 +97,8 @@ def wanted(
         "lock": lock,
         "without_dependencies": list(without_dependencies),
     }
+    if constraints:  # an empty key would rebuild the environments that older versions recorded
+        found["constraints"] = list(constraints)
     if lock:
         _verifiable(requirements, text)
         if sources := locks.sources(text):
@@ -176,9 +186,10 @@ def _build_all(place: Path, pip: list[str], wanted: dict[str, Any]) -> None:
     """Make all wheels in a directory."""
     requirements = _put(place / "requirements.txt", wanted["requirements"])
     if not wanted["lock"]:
-        _build(place, pip, ["-r", requirements])
+        limits = _limits(place, wanted.get("constraints", []))
+        _build(place, pip, ["-r", requirements], limits)
         if wanted["without_dependencies"]:
-            _build(place, pip, ["--no-deps", *wanted["without_dependencies"]])
+            _build(place, pip, ["--no-deps", *wanted["without_dependencies"]], limits)
         return
     options, env = [*locks.VERIFIED], {}
     if "tools" in wanted:
@@ -188,6 +199,18 @@ def _build_all(place: Path, pip: list[str], wanted: dict[str, Any]) -> None:
         _unprivileged(place, [*fetch, "-r", tools], [], {})
         options, env = [*options, *locks.BUILT], {"PYTHONPATH": target}
     _build(place, pip, [*options, "-r", requirements], env)
+
+
+def _limits(place: Path, constraints: list[str]) -> dict[str, str]:
+    """Return the environment variables that make pip obey constraints, also in its builds.
+
+    For the tools of a build, pip obeys the second variable since version 25.3, and the first one
+    before version 26.2. An older pip ignores the second.
+    """
+    if not constraints:
+        return {}
+    path = _put(place / "constraints.txt", constraints)
+    return {"PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
 
 
 def _build(

@@ -17,6 +17,7 @@ def installed(
     requirements: str,
     lock: bool = True,
     without_dependencies: list[str] | None = None,
+    constraints: list[str] | None = None,
 ) -> dict[str, Any]:
     """Ensure that a virtual environment was built, completely, from the current requirements.
 
@@ -32,6 +33,8 @@ def installed(
         lock: whether the file is a lock, with the exact version and the hashes of every
             distribution. Otherwise pip adds their dependencies and verifies nothing.
         without_dependencies: further distributions (NAME==VERSION) without their dependencies.
+        constraints: versions that pip may take if the file is not a lock, such as setuptools<82.
+            They hold for all distributions, and for the tools that build them.
 
     Returns:
         The state's result. It fails if virtualenv or pip fails, or if the file is missing.
@@ -41,11 +44,14 @@ def installed(
     """
     old = __salt__["python_environment.installed"](name)
     new = __salt__["python_environment.wanted"](
-        interpreter, requirements, lock, without_dependencies or []
+        interpreter, requirements, lock, without_dependencies or [], constraints or []
     )
     if new and old == new:
         return state.result(name, True, "it is up to date")
     changes = {"distributions": {"old": _only(old, new), "new": _only(new, old)}}
+    before, after = (one.get("constraints", []) for one in (old, new))
+    if before != after:
+        changes["constraints"] = {"old": before, "new": after}
     built = f"built from {requirements} with {interpreter}"
     if __opts__["test"]:
         return state.result(name, None, f"it would be {built}", changes)

@@ -25,6 +25,7 @@ odoo-environment:
     - requirements: /opt/odoo/production/{{ python.requirements }}
     - lock: False
     - without_dependencies: {{ python.without_dependencies | json }}
+    - constraints: {{ python.constraints | json }}
 {%- endif %}
     - require:
         - pkg: odoo-packages

@@ -37,6 +37,8 @@ class Pip:
         self.home = home
         self.fails = fails
         self.commands: list[str] = []
+        self.limits: list[str] = []
+        """The constraints of each build that has some."""
         self.content, self.name = "a wheel", ""
         run = {"cmd.run_all": self.run}
         self.module = load("_modules/python_environment.py", salt=run)
@@ -62,6 +64,9 @@ class Pip:
             assert options["env"]["HOME"] == options["cwd"]
             if (path := options["env"].get("PYTHONPATH")) is not None:
                 command = f"{path.replace(options['cwd'], 'BUILD')}: {command}"
+            if (path := options["env"].get("PIP_CONSTRAINT")) is not None:
+                assert path == options["env"]["PIP_BUILD_CONSTRAINT"]
+                self.limits.append(Path(path).read_text())
         assert ("wheel" in argv) <= ("setpriv" in argv[3:]), command
         if "wheel" in argv:
             wheels = Path(options["cwd"], "wheels")
@@ -144,6 +149,40 @@ def test_requirements_with_dependencies(lock: Path, tmp_path: Path) -> None:
     assert pip.commands[3].endswith("--no-deps BUILD/wheels/1.whl BUILD/wheels/2.whl")
     record = json.loads((tmp_path / "env/salina.json").read_text())
     assert record["without_dependencies"] == ["addon==1"]
+
+
+def test_constraints_hold_for_every_build(lock: Path, tmp_path: Path) -> None:
+    """Every build gets them as variables, with and without dependencies."""
+    pip = Pip(tmp_path / "env")
+    lock.write_text("cbor2==5.4.2\n")
+    given = {"lock": False, "without_dependencies": ["addon==1"]}
+    limits = ["setuptools<82", "six<2"]
+    ret = pip.apply(**given, constraints=limits)
+    assert ret["changes"]["constraints"] == {"old": [], "new": limits}
+    assert pip.limits == ["setuptools<82\nsix<2\n"] * 2
+    assert pip.apply(**given, constraints=limits)["changes"] == {}
+    pip.limits.clear()
+    ret = pip.apply(**given, constraints=["setuptools<81"])
+    assert ret["changes"] == {
+        "distributions": {"old": [], "new": []},
+        "constraints": {"old": limits, "new": ["setuptools<81"]},
+    }
+    assert pip.limits == ["setuptools<81\n"] * 2
+
+
+def test_an_environment_without_constraints_stays(lock: Path, tmp_path: Path) -> None:
+    """Versions of Salina without constraints have written records without this key."""
+    pip, record = Pip(tmp_path / "env"), tmp_path / "env/salina.json"
+    lock.write_text("six==1.17.0\n")
+    pip.apply(lock=False, constraints=[])
+    keys = ["interpreter", "lock", "requirements", "without_dependencies"]
+    assert sorted(json.loads(record.read_text())) == keys
+    assert pip.limits == []
+    ret = pip.apply(lock=False, constraints=["six<2"])
+    assert ret["changes"]["constraints"] == {"old": [], "new": ["six<2"]}
+    ret = pip.apply(lock=False)
+    assert ret["changes"]["constraints"] == {"old": ["six<2"], "new": []}
+    assert sorted(json.loads(record.read_text())) == keys
 
 
 def test_environment_predicted_on_a_bare_host(tmp_path: Path) -> None:

@@ -23,12 +23,27 @@ INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
 INSIDE = Text(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", "a path inside the checkout")
 FILE = Text(PATH, "an absolute path")
 PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
+NUMBERS = r"[0-9]+(\.[0-9]+)*"
+SUFFIX = r"((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?"
+COMPARISON = (
+    rf"((<=|>=|<|>){NUMBERS}{SUFFIX}|(==|!=){NUMBERS}(\.\*|{SUFFIX})"
+    rf"|~=(?=[0-9]+\.[0-9]){NUMBERS}{SUFFIX})"
+)
+CONSTRAINT = Text(
+    rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?{COMPARISON}(,{COMPARISON})*",
+    "a version constraint such as setuptools<82 or setuptools>=61,<82",
+)
 MODULE = Text(r"[a-z][a-z0-9_]*", "a module of Odoo")
 OPTION = Text(r"[a-z][a-z0-9_]*", "an option of odoo.conf")
 SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int, float, bool))
 
 OURS = {"addons_path": "addons", "server_wide_modules": "server_wide_modules"}
 """The options of odoo.conf that also name this project's own addons, and the keys for them."""
+COMPLETE = {
+    "without_dependencies": "lists every Python package",
+    "constraints": "fixes every version",
+}
+"""The keys that a lock excludes, and the reasons."""
 LISTENING = 2
 """Sessions with the database postgres beside those of the scheduled jobs: the bus, and a query."""
 
@@ -60,6 +75,11 @@ class Python:
         ListOf(PINNED, least=0),
         (),
         about="Python packages that are added to the requirements without their dependencies.",
+    )
+    constraints: tuple[str, ...] = given(
+        ListOf(CONSTRAINT, least=0),
+        (),
+        about="Versions that pip may take, for the requirements and for the tools that build them.",
     )
 
 
@@ -108,9 +128,10 @@ class OdooSection(Section):
                 else "neither lock nor requirements is"
             )
             yield "python", f"{found} given; give exactly one of them"
-        if python.lock and python.without_dependencies:
-            why = "because the lock already lists every Python package"
-            yield "python.without_dependencies", f"cannot be combined with lock, {why}; remove it"
+        for key, why in COMPLETE.items():
+            if python.lock and getattr(python, key):
+                message = f"cannot be combined with lock, because the lock already {why}; remove it"
+                yield f"python.{key}", message
 
 
 class Odoo(Kind):
