@@ -36,7 +36,7 @@ odoo-initialised:
         - file: odoo-environment-file
 {% for step, script, variables in [
     ('set the login', login, {'secrets': {'LOGIN_PASSWORD': 'login_password'}, 'env': env}),
-    ('set the URL ' ~ app.url, url, {'env': dict(env, URL=app.url)}),
+    ('set the URL ' ~ app.url, url, {'env': dict(env, URL=app.url, REPORT_URL='http://127.0.0.1:%d' | format(app.definition.port))}),
 ] %}
 odoo-once-{{ loop.index }}:
   once.done:

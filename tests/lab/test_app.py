@@ -99,6 +99,21 @@ model("ir.attachment", "unlink", [number])
     assert all("/web/content" in " ".join(log(host, mark)) for host in APPS)
 
 
+def test_reports_are_printed_as_pdf(client: Any) -> None:
+    """O2, O4: A user gets a report as PDF, with the styles that its page names, from every host."""
+    found = client(
+        """
+login()
+number = model("ir.module.module", "search", [["name", "=", "base"]])[0]
+answers = [get(f"/report/pdf/base.report_irmodulereference/{number}") for _ in range(6)]
+print(json.dumps([[status, headers["content-type"], body[:5].decode(), len(body)]
+                  for status, headers, body in answers]))
+"""
+    )
+    assert all(answer[:3] == [200, "application/pdf", "%PDF-"] for answer in found), found
+    assert all(answer[3] > 10_000 for answer in found)
+
+
 TROUBLES = {
     # from 100 on, the reserve is a number of bytes
     "full": ("set nas storage.reserve 99", "reset nas storage.reserve"),

@@ -59,6 +59,7 @@ def test_o2_complete() -> None:
         "limit_memory_hard": "2684354560",
         "limit_time_cpu": "60",
         "limit_time_real": "120",
+        "limit_time_real_cron": "900",
         "limit_request": "8192",
         "logfile": "/var/log/odoo/odoo.log",
         "log_level": "info",

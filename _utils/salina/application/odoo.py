@@ -85,6 +85,7 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
         "limit_memory_hard": settings["limit_memory_hard"] * 2**20,
         "limit_time_cpu": settings["limit_time_cpu"],
         "limit_time_real": settings["limit_time_real"],
+        "limit_time_real_cron": settings["limit_time_cron"],
         "limit_request": settings["limit_request"],
         "logfile": LOG,
         "log_level": settings["log_level"],

@@ -174,6 +174,9 @@ class AppSettings(Tuning):
     limit_time_real: int = number(
         120, 1, 86_400, "The most seconds that a request takes; nginx waits 60 seconds longer."
     )
+    limit_time_cron: int = number(
+        900, 1, 86_400, "The most seconds that a scheduled job of Odoo takes."
+    )
     limit_request: int = number(
         8192, 1, 10_000_000, "The requests after which Odoo replaces a worker."
     )
