@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +26,8 @@ __pillar__: dict[str, Any]
 
 UNIT = "salina-files@{}.service"
 PROGRAM = ("/usr/bin/env", "PYTHONPATH=/usr/local/lib/salina-files", "python3", "-m")
+SHOWN = 3
+"""The most files that an error names."""
 FEW = 20
 """So many files are fetched one by one; for more, the whole copy is read."""
 
@@ -84,36 +88,54 @@ def bring_back(source: str, until: str, copies: bool = True) -> dict[str, Any]:
 def _bring_back(
     source: dict[str, Any], directory: Path, until: str, copies: bool
 ) -> dict[str, Any]:
-    said = json.loads(_as_owner(directory, "bring-back", *([until] if until else [])))
-    found = {"back": len(said["back"]), "copied": 0, "copy": ""}
-    if not copies:
-        return found
-    repository = files.Repository(_section(), source["name"])
-    moment = files.parse_time(until) if until else None
-    snapshot = files.chosen(repository.snapshots(), moment)
-    if snapshot is None:
-        return found
+    found: dict[str, Any] = {"back": 0, "copied": 0, "copy": ""}
+    failed, moment = list[str](), None
+    if until:
+        moment = files.parse_time(until)
+        found["back"], failed = _answer(source, directory, "bring-back", until)
+    if copies:
+        failed += _from_copies(source, directory, moment, found)
+    if failed:
+        shown = "; ".join(failed[:SHOWN]) + ("; …" if failed[SHOWN:] else "")
+        count = found["back"] + found["copied"]
+        raise CommandExecutionError(f"{count} files came back, {len(failed)} cannot be: {shown}")
+    return found
+
+
+def _from_copies(
+    source: dict[str, Any], directory: Path, moment: datetime | None, found: dict[str, Any]
+) -> list[str]:
+    """Bring back what the copies have and the volume does not, and count it in `found`."""
+    repository, failed = files.Repository(_section(), source["name"]), list[str]()
     kept = f"{source['path']}/{source['application']}"
-    wanted = files.wanted(repository.entries(snapshot, kept), moment)
-    missing = {path: wanted[path] for path in wanted.keys() - set(said["live"])}
-    if missing:
-        found["copied"] = _copied(repository, snapshot, kept, directory, missing)
-    return found | {"copy": f"{snapshot.time:%Y-%m-%d %H:%M:%S} UTC"}
+    there = set(_answer(source, directory, "list"))
+    repository.unlock()
+    for snapshot in files.chosen(repository.snapshots(), moment):
+        wanted = files.wanted(repository.entries(snapshot, kept), moment)
+        missing = {path: wanted[path] for path in wanted.keys() - there}
+        if missing:
+            count, faults = _copied(repository, snapshot, source, directory, missing)
+            found["copied"] += count
+            failed += faults
+        found["copy"] = found["copy"] or f"{snapshot.time:%Y-%m-%d %H:%M:%S} UTC"
+        there |= wanted.keys()
+    return failed
 
 
 def _copied(
     repository: files.Repository,
     snapshot: files.Snapshot,
-    kept: str,
+    source: dict[str, Any],
     directory: Path,
     missing: dict[str, str],
-) -> int:
+) -> tuple[int, list[str]]:
     """Fetch files from a copy. The application's own user writes them, and root only reads.
 
     The user could otherwise plant links in its directory through which root would write.
     """
+    kept = f"{source['path']}/{source['application']}"
     places = {f"{kept}/{place}".lstrip("/"): path for path, place in missing.items()}
-    process = _started(directory, "unpack")
+    process = _started(source, directory, "unpack")
     assert process.stdin is not None
     try:
         process.stdin.write(json.dumps(places).encode() + b"\n")
@@ -132,7 +154,8 @@ def _copied(
         process.wait()
     if process.returncode:
         raise CommandExecutionError(f"{directory}: {said.decode(errors='replace').strip()}")
-    return int(answer)
+    count, failed = json.loads(answer)
+    return count, failed
 
 
 def _one_by_one(
@@ -149,22 +172,24 @@ def _one_by_one(
             archive.addfile(member, content)
 
 
-def _as_owner(directory: Path, action: str, *arguments: str) -> str:
-    process = _started(directory, action, *arguments)
+def _answer(source: dict[str, Any], directory: Path, action: str, *arguments: str) -> Any:
+    process = _started(source, directory, action, *arguments)
     answer, said = process.communicate()
     if process.returncode:
         raise CommandExecutionError(f"{directory}: {said.decode(errors='replace').strip()}")
-    return answer.decode()
+    return json.loads(answer)
 
 
-def _started(directory: Path, action: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the program as the user to whom the directory belongs, without any right of root."""
-    owner = directory.stat()
-    if not owner.st_uid:
-        raise CommandExecutionError(f"{directory}: belongs to root instead of the application")
+def _started(
+    source: dict[str, Any], directory: Path, action: str, *arguments: str
+) -> subprocess.Popen[bytes]:
+    """Start the program as the application's user, without any right of root."""
+    found, uid = directory.lstat(), source["uid"]
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
+        raise CommandExecutionError(f"{directory}: must be a directory of the user {uid}")
     rights = (
-        f"--reuid={owner.st_uid}",
-        f"--regid={owner.st_gid}",
+        f"--reuid={uid}",
+        f"--regid={uid}",
         "--clear-groups",
         "--inh-caps=-all",
         "--bounding-set=-all",
@@ -189,8 +214,8 @@ def _mounted(source: dict[str, Any]) -> Iterator[Path]:
     point = Path(files.VOLUMES) / source["name"]
     run = __salt__["cmd.run_all"]
     point.parent.mkdir(mode=0o711, exist_ok=True)
-    if point.is_mount():  # of a process that was killed
-        commands.run(run, ["umount", "--lazy", str(point)])
+    # A process that was killed may have left it mounted. A question to a dead mount would fail.
+    run(["umount", "--lazy", str(point)], python_shell=False, ignore_retcode=True)
     point.mkdir(exist_ok=True)
     place = f"{__pillar__['host']['id']}:/{source['volume']}"
     options = ",".join(source["options"])

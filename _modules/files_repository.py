@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,24 @@ __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 PASSWORD = "/etc/salina/files-repository/password"
+
+
+def login_file() -> str:
+    """Return the content of the file by which the server knows who may send copies.
+
+    It has a hash of the password, which is random, so a fast hash is as good as a slow one.
+
+    Returns:
+        A line in the form of htpasswd.
+
+    Raises:
+        CommandExecutionError: this is not the backup host.
+
+    CLI Example:
+        salt bkp1 files_repository.login_file
+    """
+    hashed = hashlib.sha1(str(_section()["password"]).encode()).digest()
+    return f"{files.USER}:{{SHA}}{base64.b64encode(hashed).decode()}\n"
 
 
 def state() -> dict[str, Any]:
@@ -76,12 +96,13 @@ def missing(application: str, moment: str, named: list[str]) -> list[str]:
     for source in _section()["sources"]:
         if source["application"] != application:
             continue
-        copy = files.chosen(_snapshots(source["name"]), until)
-        if copy is None:
+        copies = files.chosen(_snapshots(source["name"]), until)
+        if not copies:
             raise CommandExecutionError(f"{source['name']}: there is no copy of its files")
-        text = _restic(source["name"], "ls", "--json", copy.id)
-        entries = files.parse_entries(text, f"{source['path']}/{application}")
-        found |= files.wanted(entries, until).keys()
+        for copy in copies:
+            text = _restic(source["name"], "ls", "--json", copy.id)
+            entries = files.parse_entries(text, f"{source['path']}/{application}")
+            found |= files.wanted(entries, until).keys()
     return [path for path in named if path not in found]
 
 

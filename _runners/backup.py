@@ -53,7 +53,8 @@ def status() -> Any:
     found = told(info, last, time.time())
     found["files"] = _ask(site, "files_repository.state", [], WORK)
     found["master"] = master = _master_saved(site)
-    found["late"] = late(found, site.fleet.settings[BackupSettings].drill_days)
+    settings = site.fleet.settings[BackupSettings]
+    found["late"] = late(found, settings.drill_days, settings.files_minutes)
     found["good"] = found["good"] and master["good"] and not found["late"]
     if __opts__.get("output"):
         return {"data": {**found, "retcode": int(not found["good"])}, "outputter": "json"}
@@ -111,24 +112,34 @@ def bring_files(application: str, until: str = "", copies: bool = True) -> str:
 
     Args:
         application: the application's name.
-        until: the moment in ISO format, with its offset; "" for the newest copy.
+        until: the moment (UTC unless it has an offset); "" or latest for the newest copy.
         copies: whether to look into the copies, too; otherwise only removed files come back.
 
     Returns:
         How many files came back, in a sentence.
 
     Raises:
-        RunnerError: no host with the files answers, or they could not be read or written.
+        RunnerError: the application or the moment is not valid, no host with the files answers, or
+            they could not be read or written.
 
     CLI Example:
         salt-run backup.bring_files crm
         salt-run backup.bring_files crm 2026-11-29T12:00:00+00:00
     """
     site = runner.site(__opts__)
+    known = site.fleet.topology.applications
+    if application not in known:
+        raise RunnerError(
+            f"application: {application!r} is not an application; choose one of: {', '.join(known)}"
+        )
+    try:
+        moment = "" if until in ("", steps.LATEST) else parse_moment(str(until)).isoformat()
+    except ValueError as error:
+        raise RunnerError(f"until: {str(error).removeprefix('time: ')}") from None
     said = []
     for source in files_backup.sources(site.fleet):
         if source.application == application:
-            asked = [source.name, until, copies]
+            asked = [source.name, moment, copies]
             host, found = _first(source.hosts, "files_backup.bring_back", asked)
             said.append(f"{host}: {steps.came_back(found)}")
     return "; ".join(said) or f"{application} has no files"
@@ -170,7 +181,8 @@ def restore(**request: Any) -> dict[str, Any]:
         raise RunnerError(steps.plan(wanted, label, primary, found, hosts))
     now = datetime.now(UTC)
     about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
-    told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about)
+    needed = steps.since(wanted, databases.get(wanted.kept or "", ""), now)
+    told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about, needed)
     _exclude(site, told["what"])
     return told
 
@@ -200,7 +212,8 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
         until = None if time == steps.LATEST else parse_moment(str(time))
     except ValueError as error:
         raise RunnerError(str(error)) from None
-    label = steps.source(until, backups)["label"]
+    backup = steps.source(until, backups)
+    label = backup["label"]
     first = next(host.id for host in databases if host.first)
     leading = [host for host in hosts if _has(site, host, "PG_VERSION")]
     if leading and (leading != [first] or not _has(site, first, RESTORED) or _runs(first)):
@@ -219,7 +232,7 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
     apps = [host.id for host in site.fleet.having("app")]
     applications = list(site.fleet.topology.applications)
     moment = target(until) if until else ""
-    told = steps.cluster_steps(first, others, apps, applications, moment)
+    told = steps.cluster_steps(first, others, apps, applications, moment, backup["end"])
     _exclude(site, told["what"])
     return told
 

@@ -48,16 +48,21 @@ def told(info: Mapping[str, Any], last: Mapping[str, Any], now: float) -> dict[s
     return found
 
 
-def late(found: Mapping[str, Any], days: int) -> list[str]:
-    """Return what is overdue, in words: the day's backup, or a restore drill.
+def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
+    """Return what is overdue, in words: the day's backup, a copy of files, or a restore drill.
 
     Args:
         found: the answer of `told`.
         days: the days from one restore drill to the next.
+        minutes: the minutes from one copy of files to the next.
     """
     if not found["backups"]:
         return []
-    overdue = []
+    overdue = [
+        f"late: a copy of the files of {name}; see journalctl -t salina-files on its hosts"
+        for name, one in found.get("files", {}).items()
+        if found["now"] - (one["newest"] or found["window"]) > LATE_FILES * minutes * 60
+    ]
     if found["age"] > LATE * 3600:
         overdue.append("late: the day's backup; see journalctl -u 'salina-backup@*' on its host")
     since = found["now"] - (found["drill"].get("ended") or found["window"])

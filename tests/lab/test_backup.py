@@ -163,6 +163,10 @@ print(json.dumps(number))
 REMOVE = """
 login()
 model("ir.attachment", "unlink", [NUMBER])
+print(json.dumps(True))
+"""
+COLLECT = """
+login()
 job = model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
 print(json.dumps(model("ir.cron", "method_direct_trigger", [job])))
 """
@@ -184,8 +188,13 @@ class Upload:
         self.number = client(UPLOAD.replace("CONTENT", repr(encoded)))
 
     def remove(self) -> None:
-        """Remove the file as the user, and let Odoo collect what nobody refers to."""
+        """Remove the file as the user, and let Odoo collect it."""
         assert self.client(REMOVE.replace("NUMBER", str(self.number))) is True
+        self.collect()
+
+    def collect(self) -> None:
+        """Let Odoo collect what nobody refers to."""
+        assert self.client(COLLECT) is True
 
     def places(self) -> list[str]:
         """Return where the volume has the file, without the moment of its removal."""
@@ -223,11 +232,13 @@ def test_o9_files_come_back_from_their_copy(client: Any) -> None:
     """O9: Files that the volume has lost come back from the newest copy, as they were."""
     file = Upload(client)
     assert json.loads(salt_run("backup.copy_files").stdout) == ["nas1"]
+    moment = sql(leader(), "SELECT clock_timestamp()")
     before = shell("s1", f"cd {FILES}/filestore; find . -type f -printf '%u %m %p %s\\n' | sort")
     copies = status()["files"]["crm"]
     assert copies["newest"] and copies["size"]
     shell("s1", f"rm -r {FILES}/filestore/crm/*")
-    done = salt_run("backup.bring_files", "crm", "''")
+    assert json.loads(salt_run("backup.copy_files").stdout) == ["nas1"]  # without these files
+    done = salt_run("backup.bring_files", "crm", f"'{moment}'")
     assert not done.returncode, done.stdout + done.stderr
     assert "came from the copy of" in done.stdout
     after = shell("s1", f"cd {FILES}/filestore; find . -type f -printf '%u %m %p %s\\n' | sort")
@@ -238,33 +249,23 @@ def test_o9_files_come_back_from_their_copy(client: Any) -> None:
 
 def test_x6_a_storage_host_deletes_no_copy() -> None:
     """X6, O9: The login of a taken storage host adds copies of files, and deletes none."""
-    script = """
-import json
-from salina.backup import files
-repository = files.Repository(json.loads(open(files.CONFIGURATION).read()), "crm")
-copy = repository.snapshots()[0]
-for action in (("forget", copy.id), ("key", "remove", "x"), ("forget", "--keep-last=1", "--prune")):
-    try:
-        repository.run(*action)
-    except files.FilesError as error:
-        print(json.dumps(str(error)))
-assert repository.snapshots()[0] == copy
-"""
-    program = ("env", "PYTHONPATH=/usr/local/lib/salina-files", "python3", "-")
-    refused = run("nas1", *program, given=script).splitlines()
-    assert len(refused) == 3
-    login = shell(BACKUP, "cat /etc/salina/files-repository/login").split('"')[1]
-    delete = ("curl", "--silent", "--cacert", "/etc/salina/tls/ca.crt", "--max-time", "10")
-    delete += ("--write-out", "%{http_code}", "--output", "/dev/null", "--config", "-")
-    url = "https://bkp1:8433/crm/"
+    login = shell(BACKUP, "cat /etc/salina/files-repository/password").strip()
+    copy = shell(BACKUP, "ls /var/lib/restic/crm/snapshots | head -1").strip()
+    curl = ("curl", "--silent", "--cacert", "/etc/salina/tls/ca.crt", "--max-time", "10")
+    curl += ("--write-out", "%{http_code}", "--output", "/dev/null", "--config", "-")
+    place = "url = https://bkp1:8433/crm/"
     mine = "cert = /etc/salina/tls/files-backup.crt\nkey = /etc/salina/tls/files-backup.key\n"
     user = f'user = "files:{login}"\n'
-    for path, method in (("config", "DELETE"), ("config", "POST"), ("keys/x", "DELETE")):
-        asked = f"{mine}{user}request = {method}\nurl = {url}{path}\n"
-        assert run("nas1", *delete, given=asked) == "403"
-    assert run("nas1", *delete, given=f"{mine}url = {url}config\n") == "401"
-    assert run("nas1", *delete, given=f"{user}url = {url}config\n", check=False) == "000"
-    assert run("s1", *delete, given=f"{user}url = {url}config\n", check=False) == "000"
+    assert run("nas1", *curl, given=f"{mine}{user}{place}config\n") == "200"
+    attacks = [("config", "DELETE"), ("config", "POST")]
+    attacks += [(f"snapshots/{copy}", method) for method in ("DELETE", "POST")]
+    for path, method in attacks:
+        asked = f"{mine}{user}request = {method}\n{place}{path}\n"
+        assert run("nas1", *curl, given=asked) == "403", (path, method)
+    assert run("nas1", *curl, given=f"{mine}{place}config\n") == "401"
+    assert run("nas1", *curl, given=f"{user}{place}config\n", check=False) == "000"
+    assert run("s1", *curl, given=f"{user}{place}config\n", check=False) == "000"
+    assert copy in shell(BACKUP, "ls /var/lib/restic/crm/snapshots")
 
 
 @pytest.mark.proof
@@ -322,10 +323,13 @@ def test_o9_a_restore_drill_compares_the_newest_backup(probe: None) -> None:
 
 
 @pytest.mark.proof
-def test_o9_restored_under_a_new_name_and_put_back(probe: None) -> None:
-    """O9: A copy gets a name of its own while the application goes on, and the kept one returns."""
+def test_o9_restored_under_a_new_name_and_put_back(probe: None, client: Any) -> None:
+    """O9: A copy gets a name of its own while the application goes on, and the kept one returns,
+    with the files that Odoo has collected meanwhile.
+    """
     moment = write(1)
     write(2)
+    file = Upload(client)
     with Writer() as writer:
         succeeded("restore", application="crm", time=moment, name="crm_copy", confirm="crm")
         wait_for((writer,), 30)
@@ -334,8 +338,11 @@ def test_o9_restored_under_a_new_name_and_put_back(probe: None) -> None:
     succeeded("restore", application="crm", kept="crm_copy", confirm="crm")
     [(name, _)] = kept().items()
     assert (value(), value(name)) == ("1", "2")
+    file.collect()
+    assert file.places() == [f"held/{file.path}"]
     succeeded("restore", application="crm", kept=name, confirm="crm")
-    assert value() == "2"
+    assert value() == "2" and file.downloaded()
+    file.remove()
 
 
 @pytest.mark.proof

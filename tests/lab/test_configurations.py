@@ -279,6 +279,8 @@ CHECKS = {
     "units of backup hosts": units(
         "bkp1",
         *("salina-backup@.service", "salina-backup@diff.timer", "salina-backup@full.timer"),
+        "salina-files-repository.service",
+        *("salina-files-forget.service", "salina-files-forget.timer"),
         spoilt=(f"{UNITS}salina-backup@.service", "Type=oneshot", "Type=once", "service type"),
     ),
     "units of balancers": units(
@@ -292,6 +294,11 @@ CHECKS = {
             "restart specifier",
         ),
     ),
+    "units of storage hosts": units(
+        "nas1",
+        *("salina-files.service", "salina-files@.service", "salina-files.timer"),
+        spoilt=(f"{UNITS}salina-files.timer", "OnCalendar=*:", "OnCalendar=often:", "often:"),
+    ),
     "units of voters": units(
         "nas1",
         "etcd.service",
@@ -304,6 +311,7 @@ OTHERS = (
     "/usr/local/sbin/patroni-initdb",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
+    "/usr/local/lib/salina-files/",  # tests/unit/test_files_backup.py runs it
     "/usr/sbin/policy-rc.d",
     "/etc/pgbackrest-scratch.conf",  # a restore drill in test_backup reads it
     "/usr/local/sbin/salina-closed",  # tests/render runs it

@@ -46,7 +46,9 @@ PLACES = {
     "backup": {
         "/etc/pgbackrest.conf": {secrets.BACKUP},
         "/etc/pgbackrest-scratch.conf": {secrets.BACKUP},
+        "/etc/salina/files-repository/password": {secrets.FILES_BACKUP},
     },
+    "storage": {"/etc/salina/files-backup.json": {secrets.FILES_BACKUP}},
     "quorum": {
         # etcd's log of what it has decided, which has the passwords of new users
         "/var/lib/etcd/default/member/wal/0000000000000000-0000000000000000.wal": {

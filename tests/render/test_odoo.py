@@ -29,6 +29,7 @@ def test_newest_odoo(newest: Minion) -> None:
     assert environment["interpreter"] == "python3.11"
     assert environment["requirements"] == "/opt/odoo/production/requirements.txt"
     assert environment["lock"] is False
+    assert environment["constraints"] == ["setuptools<82"]
     assert "libpq-dev" in state(newest, "odoo-packages")["pkgs"]
     assert state(newest, "application-staging")["revision"] == fleets.COMMIT
     assert state(newest, "odoo-healthy")["name"] == "http://127.0.0.1:8069/web/health"

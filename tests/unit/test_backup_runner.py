@@ -20,6 +20,7 @@ from salina.common.orchestration import Failure
 from salina_fleet import master_state, minions, runner
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
+from salina_fleet.model import files_backup
 from salina_fleet.model.backup import BackupSettings
 from tests import fleets
 from tests.loading import load, never
@@ -51,7 +52,8 @@ class Hosts:
     returns it; `leaders` has that of `patroni.leader` on each host. A host that is `silent` gives
     none, one that is `broken` fails to name a leader, and one that is `ill` fails at everything
     else with these words. `asked` has the functions that were called on each host, but for
-    `patroni.leader`. `now` is the moment in seconds since the epoch.
+    `patroni.leader`. `now` is the moment in seconds since the epoch, and `age` the seconds since
+    the newest copy of files, or None.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, name: str) -> None:
@@ -68,7 +70,7 @@ class Hosts:
             "pgbackrest.info": INFO,
             "drill.last": {},
             "files_backup.bring_back": {"back": 2, "copied": 1, "copy": COPY},
-            "files_repository.state": {"crm": {"copies": 9, "newest": None, "size": 3 * MIB}},
+            "files_repository.state": lambda _: self.state(),
             "service.status": False,
         }
         self.asked: list[tuple[Any, ...]] = []
@@ -82,6 +84,7 @@ class Hosts:
         clock = SimpleNamespace(now=lambda zone: NOW.astimezone(zone))
         monkeypatch.setattr(self.runner, "datetime", clock)
         self.now = NOW.timestamp()
+        self.age: float | None = 660
         monkeypatch.setattr(self.runner, "time", SimpleNamespace(time=lambda: self.now))
 
     def set(self, **backup: Any) -> None:
@@ -89,6 +92,12 @@ class Hosts:
         settings = self.site.fleet.settings
         changed = settings.but(replace(settings[BackupSettings], **backup))
         self.site.fleet = replace(self.site.fleet, settings=changed)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the copies of files: there are nine, or none."""
+        if self.age is None:
+            return {"crm": {"copies": 0, "newest": None, "size": 0}}
+        return {"crm": {"copies": 9, "newest": self.now - self.age, "size": 3 * MIB}}
 
     def answers(
         self, _: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any], *__: int
@@ -424,9 +433,54 @@ def test_files_come_back_through_one_host(hosts: Hosts, until: str, copies: bool
     assert hosts.asked == [("nas2", "files_backup.bring_back", "crm", until, copies)]
 
 
-def test_files_of_another_application_do_not_come_back(hosts: Hosts) -> None:
+@pytest.mark.parametrize(
+    ("until", "moment"),
+    [
+        ("2026-11-29 05:00:00", "2026-11-29T05:00:00+00:00"),
+        ("2026-11-29T05:00", "2026-11-29T05:00:00+00:00"),
+        ("2026-11-29 05:00:00 UTC", "2026-11-29T05:00:00+00:00"),
+        ("2026-11-29 05:00:00.000000+00", "2026-11-29T05:00:00+00:00"),
+        ("2026-11-29T06:00:00.25+01:00", "2026-11-29T05:00:00.250000+00:00"),
+        (20261129, "2026-11-29T00:00:00+00:00"),  # as Salt reads it
+        ("latest", ""),
+    ],
+)
+def test_the_moment_of_files_is_in_utc_unless_it_has_an_offset(
+    hosts: Hosts, until: Any, moment: str
+) -> None:
+    """O9: The host with the files gets the offset, whatever its own zone is."""
+    hosts.runner.bring_files("crm", until)
+    assert hosts.asked == [("nas1", "files_backup.bring_back", "crm", moment, True)]
+
+
+@pytest.mark.parametrize("until", ["yesterday", "12:00", "2026-13-01", "0001-01-01", 5])
+def test_files_of_a_moment_that_is_not_valid_do_not_come_back(hosts: Hosts, until: Any) -> None:
+    """O9, K5: The message names the argument and has an example, and no host is asked."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.bring_files("crm", until)
+    assert str(caught.value) == (
+        f'until: "{until}" is not valid; must be latest, or a moment such as '
+        "2026-11-29 12:00:00 (UTC) or 2026-11-29T12:00:00+01:00"
+    )
+    assert hosts.asked == []
+
+
+@pytest.mark.parametrize("name", ["shop", "CRM", ""])
+def test_files_of_an_unknown_application_are_refused(hosts: Hosts, name: str) -> None:
+    """O9, K5: A typing error does not look like an application without files."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.bring_files(name)
+    assert str(caught.value) == (f"application: {name!r} is not an application; choose one of: crm")
+    assert hosts.asked == []
+
+
+def test_files_of_another_application_do_not_come_back(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """O9: The sentence says so, and no host is asked."""
-    assert hosts.runner.bring_files("shop") == "shop has no files"
+    another = SimpleNamespace(name="shop-1", application="shop", hosts=["nas1"])
+    monkeypatch.setattr(files_backup, "sources", lambda _: [another])
+    assert hosts.runner.bring_files("crm") == "crm has no files"
     assert hosts.asked == []
 
 
@@ -539,6 +593,7 @@ def test_a_backup_host_that_does_not_answer_is_told(
 UNSAVED = "the master's own state: not saved; see recipient in pillar/settings/backup.yaml"
 MISSING_BACKUP = "late: the day's backup; see journalctl -u 'salina-backup@*' on its host"
 MISSING_DRILL = "late: a restore drill; salt-run state.orchestrate orch.restore_drill"
+MISSING_FILES = "late: a copy of the files of crm; see journalctl -t salina-files on its hosts"
 RECIPIENT = "age1" + "q" * 58
 
 
@@ -560,7 +615,7 @@ def test_an_operator_reads_a_good_state(hosts: Hosts) -> None:
         ("bkp1", "drill.last"),
         ("bkp1", "files_repository.state"),
     ]
-    assert "files of crm: no copy, 9 copies, which take 3.0 MiB" in lines
+    assert "files of crm: copied 11 min ago, 9 copies, which take 3.0 MiB" in lines
 
 
 @pytest.mark.parametrize(
@@ -579,6 +634,34 @@ def test_a_late_state_is_not_good(
     ended = hosts.now - drilled * 86_400
     hosts.said["drill.last"] = RECORD | {"ended": ended}
     assert bad_status(hosts)[-len(overdue) - 1 :] == [*overdue, UNSAVED]
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (3601, "files of crm: copied 1 h 0 min ago, 9 copies, which take 3.0 MiB"),
+        (None, "files of crm: no copy, 0 copies, which take 0 B"),
+    ],
+)
+def test_files_that_were_not_copied_lately_are_not_good(
+    hosts: Hosts, age: float | None, words: str
+) -> None:
+    """O9: The command fails, and its message names the files and where the reason is."""
+    hosts.age = age
+    hosts.now += 3 * 3600  # the day's backup is late as well
+    lines = bad_status(hosts)
+    assert words in lines
+    assert lines[-3:] == [MISSING_FILES, MISSING_BACKUP, UNSAVED]
+
+
+def test_the_minutes_between_two_copies_of_files_are_those_of_the_settings(hosts: Hosts) -> None:
+    """O9: With a copy every half an hour the newest one may be two hours old."""
+    hosts.age = 7200
+    assert MISSING_FILES in bad_status(hosts)
+    hosts.set(files_minutes=30)
+    assert UNSAVED in hosts.runner.status()
+    hosts.age += 1
+    assert MISSING_FILES in bad_status(hosts)
 
 
 def test_the_days_between_two_drills_are_those_of_the_settings(hosts: Hosts) -> None:

@@ -190,3 +190,13 @@ def test_k5_the_default_settings_are_the_ones_of_this_test() -> None:
     assert (own[AppSettings].workers, own[AppSettings].cron_threads) == (None, 1)
     assert (own[RouteSettings].pool_size, own[RouteSettings].postgres_pool_size) == (25, 4)
     assert "max_connections" not in own[DatabaseSettings].parameters
+
+
+@pytest.mark.parametrize("value", [True, "on", "yes", 1, False, "off", "no", 0])
+@pytest.mark.parametrize("name", ["default", "plain", "two-applications"])
+def test_o9_a_brick_that_is_copied_has_whole_files(name: str, value: bool | str | int) -> None:
+    """O9: With a backup host GlusterFS must not cut files into pieces. Other fleets may have it."""
+    own = settings.parse({"storage": {"options": {"features.shard": value}}})
+    refused = name == "default" and value in (True, "on", "yes", 1)
+    words = "storage.yaml: options: features.shard is not valid with a backup host, "
+    assert [line[: len(words)] for line in conflicts(own, name)] == [words] * refused

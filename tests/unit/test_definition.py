@@ -165,6 +165,18 @@ def test_versions_differ_in_data_only() -> None:
             "lock, because the lock already lists every Python package; remove it",
         ),
         (
+            "odoo.python.constraints",
+            ["setuptools<82"],
+            "odoo.python.constraints: cannot be combined with "
+            "lock, because the lock already fixes every version; remove it",
+        ),
+        (
+            "odoo.python.constraints",
+            "setuptools<82",
+            'odoo.python.constraints: "setuptools<82" is not valid; must be a list of items, each '
+            "a version constraint such as setuptools<82 or setuptools>=61,<82",
+        ),
+        (
             "odoo.python.packages",
             ["python3.9", "python3.9"],
             'odoo.python.packages[1]: "python3.9" is repeated; must be listed once',
@@ -222,6 +234,42 @@ def test_fault(path: str, value: Any, fault: str) -> None:
     with pytest.raises(definition.DefinitionError) as caught:
         definition.parse(changed(path, value), "pillar/app/x.yaml")
     assert caught.value.faults == (fault,)
+    assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
+
+
+def constrained(*constraints: Any) -> dict[str, Any]:
+    """The good file with requirements and with constraints."""
+    data = changed("odoo.python.lock", None)
+    data["odoo"]["python"] |= {"requirements": "x.txt", "constraints": [*constraints]}
+    return data
+
+
+def test_constraints() -> None:
+    good = (
+        *("setuptools<82", "setuptools>=61,<82", "Cython<3.0rc1", "zope.interface~=5.4", "a==1.*"),
+        *("a!=2.0.post1", "a>1.0a1.dev2", "lxml<=4.9.3"),
+    )
+    application = definition.parse(constrained(*good))
+    assert application.to_dict()["odoo"]["python"]["constraints"] == list(good)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        *("setuptools", "setuptools<", "<82", "setuptools<82,", "setuptools < 82", "setuptools=82"),
+        *("setuptools===82", "setuptools<82.*", "setuptools~=82", "setuptools~=82.post1", "-a<1"),
+        *("-r /etc/shadow", "--index-url=x", "a @ file:///a", "git+file:///a", "a[b]<1", "a<1 b"),
+        *("a<1;python_version>'3'", "a<1\nb<2", "a<1\n", "a<v1", "a<1 # b", "", 82, None),
+    ],
+)
+def test_a_constraint_with_a_fault(constraint: Any) -> None:
+    """K5: pip would fail on the hosts, or read an option or an address out of it."""
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(constrained("six<2", constraint), "pillar/app/x.yaml")
+    [fault] = caught.value.faults
+    found = "empty" if constraint is None else f"{document.show(constraint)} is not valid"
+    said = "must be a version constraint such as setuptools<82 or setuptools>=61,<82"
+    assert fault == f"odoo.python.constraints[1]: {found}; {said}"
     assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
 
 

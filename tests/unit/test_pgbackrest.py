@@ -260,7 +260,10 @@ def test_an_operator_reads_what_is_late(
     now = 10_000_000
     newest = {**LATER, "timestamp": {"start": 0, "stop": now - round(hours * 3600)}}
     last = {**(DRILL if good else FAILED), "ended": now - round(days * DAY)}
-    assert backup.late(backup.told(info(backup=[BACKUP, newest]), last, now), drill_days) == overdue
+    assert (
+        backup.late(backup.told(info(backup=[BACKUP, newest]), last, now), drill_days, 15)
+        == overdue
+    )
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(0, []), (1, [MISSING_DRILL])])
@@ -268,13 +271,58 @@ def test_a_first_drill_is_late_from_the_first_backup_on(seconds: int, overdue: l
     """O9: A fleet that never had a drill has as many days as lie between two of them."""
     now = BACKUP["timestamp"]["stop"] + 1 + 9 * DAY + seconds
     newest = {**LATER, "timestamp": {"start": 0, "stop": now - 60}}
-    assert backup.late(backup.told(info(backup=[BACKUP, newest]), {}, now), 7) == overdue
+    assert backup.late(backup.told(info(backup=[BACKUP, newest]), {}, now), 7, 15) == overdue
 
 
 @pytest.mark.parametrize("last", [{}, DRILL])
 def test_without_a_backup_nothing_is_late(last: dict[str, Any]) -> None:
     """O9: The state says already that there is none, and a drill could try none."""
-    assert backup.late(backup.told(info(backup=[]), last, 10_000_000), 7) == []
+    found = backup.told(info(backup=[]), last, 10_000_000)
+    assert backup.late(found, 7, 15) == []
+    found["files"] = {"crm": {"copies": 0, "newest": None, "size": 0}}
+    assert backup.late(found, 7, 15) == []
+
+
+HOUR = 3600
+CRM, SHOP = (
+    f"late: a copy of the files of {name}; see journalctl -t salina-files on its hosts"
+    for name in ("crm", "shop")
+)
+
+
+@pytest.mark.parametrize(
+    ("crm", "shop", "minutes", "overdue"),
+    [
+        (60, HOUR, 15, []),
+        (HOUR + 1, 60, 15, [CRM]),
+        (60, HOUR + 1, 15, [SHOP]),
+        (HOUR + 1, 2 * HOUR, 15, [CRM, SHOP]),
+        (2 * HOUR, 2 * HOUR + 1, 30, [SHOP]),
+    ],
+)
+def test_an_operator_reads_which_copies_of_files_are_late(
+    crm: int, shop: int, minutes: int, overdue: list[str]
+) -> None:
+    """O9: Of each source four copies may be missing, however long lies between two of them."""
+    now = 10_000_000
+    newest = {**LATER, "timestamp": {"start": 0, "stop": now - HOUR}}
+    found = backup.told(info(backup=[BACKUP, newest]), {**DRILL, "ended": now}, now)
+    found["files"] = {
+        name: {"copies": 9, "newest": now - age, "size": 0}
+        for name, age in (("crm", crm), ("shop", shop))
+    }
+    assert backup.late(found, 7, minutes) == overdue
+
+
+@pytest.mark.parametrize(("seconds", "overdue"), [(0, []), (1, [CRM])])
+def test_a_first_copy_of_files_is_late_from_the_first_backup_on(
+    seconds: int, overdue: list[str]
+) -> None:
+    """O9: A new fleet has as much time for it as for four copies."""
+    now = BACKUP["timestamp"]["stop"] + 1 + HOUR + seconds
+    found = backup.told(info(backup=[BACKUP]), {}, now)
+    found["files"] = {"crm": {"copies": 0, "newest": None, "size": 0}}
+    assert backup.late(found, 7, 15) == overdue
 
 
 FIVE = datetime(2026, 11, 29, 5, 10, tzinfo=UTC)

@@ -624,7 +624,22 @@ def test_files_that_were_never_copied(monkeypatch: pytest.MonkeyPatch, tmp_path:
     first, second = probes.made("files_copied", arguments)
     assert first[:2] == ("files of crm", False)
     assert first[2].startswith("there is no copy; see journalctl")
-    assert second == ("files_copied", False, "not deployed (config is missing)")
+    assert second == ("files_copied", False, "not deployed (snapshots is missing)")
+
+
+def test_a_copy_that_is_deleted_meanwhile_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: The backup host deletes old copies while the check looks at them."""
+    (tmp_path / "crm/snapshots").mkdir(parents=True)
+    (tmp_path / "crm/snapshots/deleted").symlink_to("missing")
+    arguments = {"directory": str(tmp_path), "sources": ["crm"], "minutes": 60}
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    for name, good in (("config", False), ("snapshots/copy", True)):
+        file = tmp_path / "crm" / name
+        file.write_text("encrypted")
+        os.utime(file, (NOW - 3600 * (2 - good), NOW - 3600 * (2 - good)))
+        assert probes.made("files_copied", arguments)[0][:2] == ("files of crm", good)
 
 
 def test_the_backup_host_looks_at_the_copies_of_all_files() -> None:

@@ -673,6 +673,7 @@ COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
             [
                 "crm_noon becomes the database of crm again",
                 *STOPS,
+                FILES,
                 COMMAND + """'{"application": "crm", "kept": "crm_noon", "confirm": "crm"}'""",
             ],
         ),
@@ -708,10 +709,8 @@ def test_the_command_of_a_plan_is_the_same_request(asked: dict[str, Any]) -> Non
 
 
 OLD = "crm_before_20261129_120000"
-COPIED = [
-    "the database is copied from the backups: backup.copy",
-    "files that are gone come back: backup.bring_files",
-]
+BROUGHT = "files that are gone come back: backup.bring_files"
+COPIED = ["the database is copied from the backups: backup.copy", BROUGHT]
 STOPPED = ["every app host answers: fleet.ready", "the application stops: backup.stop"]
 MEANWHILE = "files removed meanwhile come back: backup.bring_files"
 EXCHANGED = [
@@ -722,8 +721,10 @@ EXCHANGED = [
 
 
 def told(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return what a request to restore crm does."""
-    return restore.told(parse({"application": "crm", **asked}), HOSTS, OLD, "crm as of noon")
+    """Return what a request of noon to restore crm does."""
+    request = parse({"application": "crm", **asked})
+    moment = restore.since(request, KEPT.get(request.kept or "", ""), NOON)
+    return restore.told(request, HOSTS, OLD, "crm as of noon", moment)
 
 
 def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -749,7 +750,11 @@ def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "restore: crm gets the state of 2026-11-29 12:00:00 UTC as crm_copy",
             [*COPIED, "the copy becomes crm_copy: backup.rename"],
         ),
-        ({"kept": "crm_noon"}, "restore: crm gets crm_noon", [*STOPPED, *EXCHANGED]),
+        (
+            {"kept": "crm_noon"},
+            "restore: crm gets crm_noon",
+            [BROUGHT, *STOPPED, MEANWHILE, *EXCHANGED],
+        ),
     ],
 )
 def test_the_steps_of_a_restore_in_order(
@@ -787,20 +792,37 @@ def test_a_copy_is_of_the_moment_of_the_request(asked: dict[str, Any], until: st
         ({}, NOON),
         ({"name": "crm_copy"}, NOON),
         ({"time": "2026-11-28 13:00:00.5+01:00"}, NOON - timedelta(days=1, seconds=-0.5)),
+        ({"kept": "crm_noon"}, NOON - timedelta(days=2)),
+        ({"kept": BEFORE}, NOON - timedelta(days=1, hours=3)),
     ],
 )
-def test_the_files_of_the_moment_come_back(
-    asked: dict[str, Any], until: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_files_of_the_moment_come_back(asked: dict[str, Any], until: datetime) -> None:
     """O9: Users remove files until the application stops. The copy of the newest state, which is
-    as old as the request, needs these as well.
+    as old as the request, needs these as well. A kept database needs all since it was replaced.
     """
-    freeze(monkeypatch, NOON)
     found = [step["arguments"] for step in told(asked)["steps"] if "bring_files" in str(step)]
     whole = {"application": "crm", "until": until.isoformat()}
     assert found == ([whole] if "name" in asked else [whole, {**whole, "copies": False}])
     for one in found:
         assert parse_time(one["until"]) == until.replace(microsecond=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "about", "moment"),
+    [
+        ({"kept": BEFORE}, "crm until 2026-11-29 12:00:00 UTC", NOON),
+        ({"kept": "crm_noon"}, "crm as of 2026-11-29 12:00:00 UTC", NOON),
+        ({"kept": "crm_noon"}, "crm as of now", NOON + timedelta(days=1)),
+        ({}, "", NOON + timedelta(days=1)),
+        ({"time": "2026-11-29 13:00+01:00"}, "", NOON),
+    ],
+)
+def test_the_files_are_those_of_the_databases_moment(
+    asked: dict[str, Any], about: str, moment: datetime
+) -> None:
+    """O9: The words of a kept database end with its moment. The newest state is that of now."""
+    request = parse({"application": "crm", **asked})
+    assert restore.since(request, about, NOON + timedelta(days=1)) == moment
 
 
 @pytest.mark.parametrize(
@@ -856,10 +878,14 @@ def test_the_files_of_a_new_timeline_are_sent() -> None:
     assert scratch.unsent([*names, segments[0]]) == ["00000004.history"]
 
 
+ENDED = (NOON - timedelta(hours=3)).timestamp()
+"""When the backup ended from which the cluster comes."""
+
+
 @pytest.mark.parametrize("others", [[], ["pg-b", "pg-c"]])
 def test_a_restored_cluster_has_a_backup_of_its_own(others: list[str]) -> None:
     """O9: The backups before it lead to the lost cluster, so a full one is the last step."""
-    found = restore.cluster_steps("pg-a", others, HOSTS, ["crm"], "")
+    found = restore.cluster_steps("pg-a", others, HOSTS, ["crm"], "", ENDED)
     *before, probe, last = found["steps"]
     assert (probe["runner"], last["runner"]) == ("fleet.probe", "backup.make")
     assert last["arguments"] == {"kind": "full"}
@@ -869,11 +895,22 @@ def test_a_restored_cluster_has_a_backup_of_its_own(others: list[str]) -> None:
 
 @pytest.mark.parametrize("until", ["", "2026-11-29 12:00:00.000000+00"])
 def test_the_files_of_a_restored_cluster_come_back_too(until: str) -> None:
-    """O9: Those of each application, when the cluster answers and before its hosts serve."""
-    steps = restore.cluster_steps("pg-a", ["pg-b"], HOSTS, ["crm", "shop"], until)["steps"]
+    """O9: Those of each application, when the cluster answers and before its hosts serve.
+
+    The newest state may be that of the backup, so everything that was removed since comes back.
+    """
+    applications = ["crm", "shop"]
+    steps = restore.cluster_steps("pg-a", ["pg-b"], HOSTS, applications, until, ENDED)["steps"]
     names = [step.get("runner") for step in steps]
     found = [step["arguments"] for step in steps if step.get("runner") == "backup.bring_files"]
-    assert found == [{"application": name, "until": until} for name in ("crm", "shop")]
+    removed = {"until": "2026-11-29T09:00:00+00:00", "copies": False}
+    wanted: list[dict[str, Any]] = []
+    for name in applications:
+        wanted.append({"application": name, "until": until})
+        wanted += [] if until else [{"application": name, **removed}]
+    assert found == wanted
+    labels = [step["name"] for step in steps]
+    assert len(set(labels)) == len(labels)  # Salt's states would be one
     assert names.index("backup.make_cluster") < names.index("backup.bring_files")
     assert names.index("backup.bring_files") < names.index("fleet.probe")
     assert not until or parse_time(until) == NOON

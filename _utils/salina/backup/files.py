@@ -10,7 +10,8 @@ copy has the files of every moment before it, as far as the backups of the datab
 CLI: python3 -m salina.backup.files ACTION [DIRECTORY [MOMENT]], where ACTION is
     due          copy what is due, as CONFIGURATION says
     now NAME     copy the files of the source NAME
-    bring-back   move what was removed since MOMENT back to its place, and list all files as JSON
+    list         list the files that the application has
+    bring-back   move what was removed since MOMENT back to its place
     unpack       put files of a tar archive (stdin, after a line with a JSON object of their places)
                  in their places
 """
@@ -18,6 +19,7 @@ CLI: python3 -m salina.backup.files ACTION [DIRECTORY [MOMENT]], where ACTION is
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import re
@@ -28,6 +30,7 @@ import sys
 import tarfile
 import time
 import urllib.parse
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +40,21 @@ CONFIGURATION = "/etc/salina/files-backup.json"
 CACHE = "/var/cache/salina-files"
 VOLUMES = "/run/salina-volumes"
 """Where a volume is mounted while files come back. The application's own user must get there."""
-RUN = "/run/salina-files"
-"""The directory of the client's certificate and key, in the one file that restic wants."""
+TLS = Path("/etc/salina/tls")
+IDENTITY = ("files-backup.crt", "files-backup.key")
+"""The host's certificate and its key."""
 PROBES = ".salina-health"
 """The directory of the health agent's own files, in the directory of an application."""
 HELD = "held"
 """The directory of removed files, in the directory of an application."""
 MOMENT = re.compile(r"\d{8}T\d{6}Z")
+MARGIN = datetime.timedelta(minutes=1)
+"""By how much the hosts' clocks may differ, and a file may be removed before its row is. A file
+that comes back needlessly does no harm.
+"""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+EARLIER = 150
+"""Seconds by which a copy may be early: half the time between two looks of the timer, or less."""
 USER = "files"
 STICKY = 1 << 20
 """Go's bit for it. An empty file with it is GlusterFS's pointer to another brick."""
@@ -157,14 +168,26 @@ def due(newest: datetime.datetime | None, now: datetime.datetime, every: int, pl
     """
     if newest is None:
         return place == 0 or now.minute % 10 >= 5  # at first each of them, but not all at once
-    return (now - newest).total_seconds() >= every * (1 + place / 2) - 30
+    early = min(EARLIER, every / 4)  # half the time to the next host's copy
+    return (now - newest).total_seconds() >= every * (1 + place / 2) - early
 
 
-def chosen(snapshots: Iterable[Snapshot], until: datetime.datetime | None) -> Snapshot | None:
-    """Return the copy that has the files of a moment: the first one after it, or the newest one."""
+def chosen(snapshots: Iterable[Snapshot], until: datetime.datetime | None) -> list[Snapshot]:
+    """Return the copies that have the files of a moment, the best ones first.
+
+    These are the first two after it, the last one before it, and all that may be either. Without a
+    moment it is the newest one. A file that is removed while restic reads can be in neither place;
+    then the second copy has it. One that the volume has lost, so that nobody holds it, is in the
+    copy before.
+    """
     found = list(snapshots)
-    after = [one for one in found if until is not None and one.time >= until]
-    return next(iter(after or found[-1:]), None)
+    if until is None:
+        return found[-1:]
+    first, last = until - MARGIN, until + MARGIN
+    before = [one for one in found if one.time < first]
+    near = [one for one in found if first <= one.time < last]
+    after = [one for one in found if one.time >= last]
+    return [*after[:2], *reversed(near), *before[-1:]]
 
 
 def stamp(moment: datetime.datetime) -> str:
@@ -183,10 +206,11 @@ def wanted(entries: Iterable[Entry], until: datetime.datetime | None) -> dict[st
         A file's path, as the application knows it -> its path in the application's directory.
     """
     found: dict[str, str] = {}
+    since = stamp(until - MARGIN) if until else None
     for one in sorted(entries, key=lambda one: one.held or ""):
         if one.held is None:
             found[one.path] = one.path
-        elif until is not None and one.held >= stamp(until):
+        elif since and one.held >= since:
             found.setdefault(one.path, f"{HELD}/{one.held}/{one.path}")
     return found
 
@@ -216,15 +240,10 @@ class Repository:
     """
 
     def __init__(self, settings: Mapping[str, Any], name: str) -> None:
-        password = str(settings["password"])
-        login = f"{USER}:{urllib.parse.quote(password, safe='')}"
-        self._environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "RESTIC_REPOSITORY": f"rest:https://{login}@{settings['server']}:{settings['port']}/{name}/",
-            "RESTIC_PASSWORD": password,
-            "RESTIC_CACHE_DIR": CACHE,
-        }
         self._server = (str(settings["server"]), int(settings["port"]))
+        self._password = str(settings["password"])
+        login = f"{USER}:{urllib.parse.quote(self._password, safe='')}"
+        self._place = f"rest:https://{login}@{settings['server']}:{settings['port']}/{name}/"
 
     def run(self, *arguments: str) -> str:
         """Run restic and return its output. A copy need not have a file that is removed meanwhile.
@@ -244,6 +263,10 @@ class Repository:
     def snapshots(self) -> list[Snapshot]:
         """Return the copies from old to new."""
         return parse_snapshots(self.run("snapshots", "--json", "--no-lock"))
+
+    def unlock(self) -> None:
+        """Remove the locks that are older than half an hour: their processes have died."""
+        self.run("unlock")
 
     def copy(self, name: str, path: str) -> None:
         """Copy a directory. Files whose time and size did not change are not read again."""
@@ -269,27 +292,35 @@ class Repository:
         except OSError as error:
             reason = error.strerror or error
             raise UnreachableError(f"{':'.join(map(str, self._server))}: {reason}") from None
-        options = ("--cacert=/etc/salina/tls/ca.crt", f"--tls-client-cert={_identity()}", "--quiet")
-        return subprocess.Popen(
-            ["restic", *options, *arguments],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        # Through pipes, so no secret is in a file, in an environment or on a command line.
+        given = {
+            "--repository-file": self._place,
+            "--password-file": self._password,
+            "--tls-client-cert": "".join((TLS / name).read_text() for name in IDENTITY),
+        }
+        pipes = {option: _pipe(text) for option, text in given.items()}
+        options = [f"{option}=/dev/fd/{pipe}" for option, pipe in pipes.items()]
+        options += [f"--cacert={TLS}/ca.crt", f"--cache-dir={CACHE}", "--quiet"]
+        try:
+            return subprocess.Popen(
+                ["restic", *options, *arguments],
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=tuple(pipes.values()),
+            )
+        finally:
+            for pipe in pipes.values():
+                os.close(pipe)
 
 
-def _identity() -> str:
-    """Write this host's certificate and its key into one file, and return its path."""
-    path = Path(RUN) / "identity.pem"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    tls = Path("/etc/salina/tls")
-    both = (tls / "files-backup.crt").read_text() + (tls / "files-backup.key").read_text()
-    new = path.with_suffix(f".{os.getpid()}")
-    new.touch(0o600)
-    new.write_text(both)
-    new.replace(path)
-    return str(path)
+def _pipe(text: str) -> int:
+    """Return the end of a pipe from which a process reads a short text."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    return reader
 
 
 def copy(settings: Mapping[str, Any], host: str, source: Mapping[str, Any], forced: bool) -> str:
@@ -308,7 +339,12 @@ def copy(settings: Mapping[str, Any], host: str, source: Mapping[str, Any], forc
         FilesError: restic failed, or this host's brick is not complete and a copy was forced.
     """
     repository, name = Repository(settings, source["name"]), source["name"]
+    place = os.path.join(source["path"], source["application"])
     found = repository.snapshots()
+    if os.path.islink(place) or not os.path.isdir(place):
+        if found or forced:
+            raise FilesError(f"{name}: the directory {place} is missing; is its disk mounted?")
+        return f"{name}: not due"  # the application has not come yet
     now = datetime.datetime.now(datetime.UTC)
     newest = found[-1].time if found else None
     if not forced and not due(newest, now, settings["every"], source["place"]):
@@ -318,6 +354,9 @@ def copy(settings: Mapping[str, Any], host: str, source: Mapping[str, Any], forc
         if forced:
             raise FilesError(reason)
         return reason
+    repository.unlock()
+    if not forced and repository.run("list", "locks", "--no-lock").strip():
+        return f"{name}: another host copies at this moment, or did until it died"
     repository.copy(name, source["path"])
     return f"{name}: copied"
 
@@ -346,23 +385,44 @@ def _complete(host: str, source: Mapping[str, Any]) -> bool:
     return False
 
 
-def bring_back(directory: Path, until: datetime.datetime | None) -> list[str]:
+def bring_back(directory: Path, until: datetime.datetime) -> tuple[int, list[str]]:
     """Move what was removed since a moment back to its place, if nothing else is there now.
 
     Args:
         directory: an application's directory.
-        until: the moment; None for now, when only what is there counts.
+        until: the moment.
 
     Returns:
-        The files that came back.
+        How many files came back, and a sentence for each that could not.
     """
-    back = []
-    for path, place in wanted(listing(directory), until).items():
-        target = directory / path
-        if place != path and _free(target):
-            (directory / place).rename(target)
-            back.append(path)
-    return back
+    back, failed = 0, []
+    since = stamp(until - MARGIN)
+    held = directory / HELD
+    moments = sorted(os.listdir(held)) if held.is_dir() else []
+    for moment in moments:
+        if moment < since or not MOMENT.fullmatch(moment):
+            continue
+        try:
+            removed = listing(held / moment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # the sweep was faster, or a file has the name of a moment
+        for one in removed:
+            try:
+                if _free(directory / one.path):
+                    (held / moment / one.path).rename(directory / one.path)
+                    back += 1
+            except FileNotFoundError:
+                continue  # the sweep, or another process, was faster
+            except OSError as error:
+                failed.append(_reason(one.path, error))
+    return back, failed
+
+
+def _reason(path: str, error: OSError) -> str:
+    """Return a sentence about a file that cannot be written. A full volume ends all writing."""
+    if error.errno in FULL:
+        raise error
+    return f"{path}: {error.strerror}"
 
 
 def _free(target: Path) -> bool:
@@ -374,7 +434,7 @@ def _free(target: Path) -> bool:
     return not os.path.lexists(target)
 
 
-def unpack(directory: Path, paths: Mapping[str, str], archive: IO[bytes]) -> int:
+def unpack(directory: Path, paths: Mapping[str, str], archive: IO[bytes]) -> tuple[int, list[str]]:
     """Put the files of an archive in their places, each when it is whole. None is replaced.
 
     Args:
@@ -383,27 +443,33 @@ def unpack(directory: Path, paths: Mapping[str, str], archive: IO[bytes]) -> int
         archive: tar.
 
     Returns:
-        How many files were written.
+        How many files were written, and a sentence for each that could not be.
 
     Raises:
         FilesError: the archive is damaged, or ends within a file.
     """
-    count = 0
+    count, failed = 0, []
     try:
         with tarfile.open(fileobj=archive, mode="r|") as members:
             for member in members:
                 path = paths.get(member.name.lstrip("/"))
                 content = members.extractfile(member) if path and member.isreg() else None
-                if path and content and _free(directory / path):
-                    _write(directory / path, member, content)
-                    count += 1
+                if not path or not content:
+                    continue
+                try:
+                    if _free(directory / path):
+                        _write(directory / path, member, content)
+                        count += 1
+                except OSError as error:
+                    failed.append(_reason(path, error))
     except tarfile.TarError as error:
         raise FilesError(f"the archive with the files: {error}") from None
-    return count
+    return count, failed
 
 
 def _write(target: Path, member: tarfile.TarInfo, content: IO[bytes]) -> None:
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    # the file's own name may be so long that nothing can be added
+    unfinished = target.with_name(f".salina-{uuid.uuid4().hex}")
     try:
         with unfinished.open("wb") as file:
             shutil.copyfileobj(content, file)
@@ -412,23 +478,22 @@ def _write(target: Path, member: tarfile.TarInfo, content: IO[bytes]) -> None:
         unfinished.chmod(member.mode & 0o777)
         os.utime(unfinished, (member.mtime, member.mtime))
         unfinished.rename(target)
-    except BaseException:
+    finally:
         unfinished.unlink(missing_ok=True)
-        raise
 
 
 def main(arguments: list[str]) -> int:
     """Do what the module's docstring says. Returns the exit code."""
     action, *others = arguments
+    if action == "list":
+        print(json.dumps([one.path for one in listing(Path(others[0])) if one.held is None]))
+        return 0
     if action == "bring-back":
-        until = parse_time(others[1]) if others[1:] else None
-        back = bring_back(Path(others[0]), until)
-        live = [one.path for one in listing(Path(others[0])) if one.held is None]
-        print(json.dumps({"back": back, "live": live}))
+        print(json.dumps(bring_back(Path(others[0]), parse_time(others[1]))))
         return 0
     if action == "unpack":
         paths = json.loads(sys.stdin.buffer.readline())
-        print(unpack(Path(others[0]), paths, sys.stdin.buffer))
+        print(json.dumps(unpack(Path(others[0]), paths, sys.stdin.buffer)))
         return 0
     settings = json.loads(Path(CONFIGURATION).read_text())
     forced, failed = action == "now", False

@@ -20,7 +20,7 @@ from salina.backup.files import Snapshot, parse_snapshots
 EARLY = datetime.timedelta(minutes=5)
 """By how much the clock of a sending host may be ahead."""
 LONG = datetime.timedelta(days=1)
-"""The longest time from the beginning of a copy to its arrival."""
+"""The longest time from the beginning of a copy to its arrival, if others arrived meanwhile."""
 ALL = datetime.timedelta(days=2)
 """For so long every copy is kept; after that the last one of each day."""
 
@@ -36,11 +36,13 @@ def false_moments(
     """
     found = []
     for one in snapshots:
-        late = arrived[one.id] - one.time
-        if late < -EARLY or late > LONG:
+        here = arrived[one.id]
+        # a first copy may take days, but then no other one came meanwhile
+        others = any(one.time < arrived[other.id] < here for other in snapshots)
+        if one.time - here > EARLY or (here - one.time > LONG and others):
             found.append(
                 f"{one.id[:8]}: says {one.time:%Y-%m-%d %H:%M} UTC, and arrived at "
-                f"{arrived[one.id]:%Y-%m-%d %H:%M} UTC"
+                f"{here:%Y-%m-%d %H:%M} UTC"
             )
     return found
 

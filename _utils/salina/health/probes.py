@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,16 +283,29 @@ def unsynchronised(tracking: str, now: float, own: bool) -> str:
 
 def disk() -> Iterator[Check]:
     """Check that each file system has free space and free inodes, and can be written."""
+    yield from _room("disk", DIRECTORIES)
+
+
+def repositories(places: list[str]) -> Iterator[Check]:
+    """Check the same of the file systems of the backups, on the backup host.
+
+    Args:
+        places: their directories.
+    """
+    yield from _room("room for backups", places)
+
+
+def _room(name: str, directories: Sequence[str]) -> Iterator[Check]:
     seen = set()
     faults = []
-    for directory in DIRECTORIES:
+    for directory in directories:
         device = os.stat(directory).st_dev
         if device in seen:
             continue
         seen.add(device)
         fault = full(os.statvfs(directory))
         faults += [f"{directory} {fault}"] if fault else []
-    yield "disk", not faults, "; ".join(faults)
+    yield name, not faults, "; ".join(faults)
 
 
 def full(found: os.statvfs_result) -> str:
@@ -741,11 +755,18 @@ def files_copied(directory: str, sources: list[str], minutes: int) -> Iterator[C
     """
     for source in sources:
         repository = Path(directory) / source
-        copies = [one.stat().st_mtime for one in (repository / "snapshots").glob("*")]
+        copies = list(_written(repository / "snapshots"))
         age = (time.time() - max(copies or [(repository / "config").stat().st_mtime])) / 60
         what = f"the newest copy is {age:.0f} minutes old" if copies else "there is no copy"
         told = f"{what}; see journalctl -t salina-files on the hosts with files"
         yield f"files of {source}", age <= minutes, "" if age <= minutes else told
+
+
+def _written(directory: Path) -> Iterator[float]:
+    """Yield when each file of a directory was written. Files may vanish meanwhile."""
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):
+            yield path.stat().st_mtime
 
 
 PATIENCE = 60
@@ -868,7 +889,18 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, disk, certificates, served, issued, unit, waiting),
-        *(gluster, etcd, patroni, archiving, backup, files_copied, haproxy, agent, live),
+        *(
+            gluster,
+            etcd,
+            patroni,
+            archiving,
+            backup,
+            files_copied,
+            repositories,
+            haproxy,
+            agent,
+            live,
+        ),
     )
 }
 

@@ -15,6 +15,7 @@ from salina_fleet.schema.document import show
 
 LATEST = "latest"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$")
 KEYS = ("application", "time", "name", "kept", "confirm")
 COMMAND = "salt-run state.orchestrate orch.restore"
 
@@ -170,8 +171,7 @@ def plan(
             f"kept: the current database, as {request.application}_before_… with the moment, until "
             "`salt-run backup.discard`",
         ]
-    if not request.kept:
-        lines.append("files that are gone come back; none is removed or replaced")
+    lines.append("files that are gone come back; none is removed or replaced")
     asked["confirm"] = request.application
     told = ", ".join(f'"{key}": "{value}"' for key, value in asked.items())
     return "\n".join([*lines, f"next: {COMMAND} pillar='{{{told}}}'"])
@@ -191,6 +191,7 @@ def cluster_steps(
     apps: Sequence[str],
     applications: Sequence[str],
     until: str,
+    backup: float,
 ) -> dict[str, Any]:
     """Return the restore of the whole cluster as salt/orch/change.jinja does it.
 
@@ -200,6 +201,7 @@ def cluster_steps(
         apps: the app hosts.
         applications: the applications, whose files come back as well.
         until: the moment, or "" for the newest.
+        backup: when the backup ended from which the cluster comes, in seconds since the epoch.
     """
     hosts = [first, *others]
 
@@ -216,10 +218,16 @@ def cluster_steps(
     ]
     if others:
         steps.append({"name": "the replicas copy it", "hosts": list(others)})
-    steps += [
-        run(f"files of {name} come back", "backup.bring_files", application=name, until=until)
-        for name in applications
-    ]
+    # Of the newest state the last changes may be lost, nobody knows how many. So everything comes
+    # back that was removed since the backup.
+    ended = datetime.datetime.fromtimestamp(backup, datetime.UTC).isoformat()
+    for name in applications:
+        steps.append(
+            run(f"files of {name} come back", "backup.bring_files", application=name, until=until)
+        )
+        if not until:
+            given = {"application": name, "until": ended, "copies": False}
+            steps.append(run(f"removed files of {name} come back", "backup.bring_files", **given))
     steps += [
         run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
         # the backups before it lead to the lost cluster
@@ -228,7 +236,23 @@ def cluster_steps(
     return {"what": "restore: the whole database cluster", "steps": steps}
 
 
-def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[str, Any]:
+def since(request: Request, about: str, now: datetime.datetime) -> datetime.datetime:
+    """Return the moment whose files a restore needs.
+
+    Args:
+        request: the request.
+        about: what the kept database is, in words that end with its moment; "" for a copy.
+        now: this moment. For the newest state nothing that users remove from now on is missing.
+    """
+    if request.until:
+        return request.until
+    found = MOMENT.search(about)
+    return parse_moment(found[0]) if found else now
+
+
+def told(
+    request: Request, hosts: Sequence[str], kept: str, about: str, moment: datetime.datetime
+) -> dict[str, Any]:
     """Return a restore as people read it and as salt/orch/change.jinja does it.
 
     Args:
@@ -236,16 +260,16 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
         hosts: the app hosts of the application.
         kept: the name that the application's database gets.
         about: what the copy is, in words.
+        moment: the moment whose files it needs.
     """
-    application = request.application
-    # without the moment nothing that users remove from now on would come back
-    since = (request.until or datetime.datetime.now(datetime.UTC)).isoformat()
+    application, needed = request.application, moment.isoformat()
 
     def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
         return {"name": step, "runner": function, "arguments": arguments}
 
     def files(step: str, **arguments: Any) -> dict[str, Any]:
-        return run(step, "backup.bring_files", application=application, until=since, **arguments)
+        given = {"application": application, "until": needed, **arguments}
+        return run(step, "backup.bring_files", **given)
 
     steps = []
     if not request.kept:
@@ -259,7 +283,7 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
                 about=about,
             )
         )
-        steps.append(files("files that are gone come back"))
+    steps.append(files("files that are gone come back"))
     if request.name:
         steps.append(
             run(f"the copy becomes {request.name}", "backup.rename", database=request.name)
@@ -268,7 +292,7 @@ def told(request: Request, hosts: Sequence[str], kept: str, about: str) -> dict[
         steps += [
             run("every app host answers", "fleet.ready", hosts=list(hosts)),
             run("the application stops", "backup.stop", hosts=list(hosts)),
-            *([] if request.kept else [files("files removed meanwhile come back", copies=False)]),
+            files("files removed meanwhile come back", copies=False),
             run(
                 "the databases change places",
                 "backup.exchange",

@@ -30,6 +30,7 @@ KEYS = {
     "files_backup.sources": "The files that this host can copy.",
     "files_backup.sources[].name": "The name of their repository.",
     "files_backup.sources[].application": "The application, and the directory of its files.",
+    "files_backup.sources[].uid": "The number of the application's user, who owns the files.",
     "files_backup.sources[].path": "The directory on this host that has that directory.",
     "files_backup.sources[].volume": "GlusterFS's volume, null for a directory of this host.",
     "files_backup.sources[].servers": "The hosts of the volume that have the same files.",
@@ -111,6 +112,9 @@ def pillar(data: MasterData, host: Host) -> Pillar:
                 {
                     "name": source.name,
                     "application": source.application,
+                    "uid": data.definitions[
+                        fleet.topology.applications[source.application].definition
+                    ]["uid"],
                     "path": source.path,
                     "volume": source.volume,
                     "servers": list(source.hosts),

@@ -71,6 +71,7 @@ class Backup(Role):
     links = ("data",)
     count = ((0, 1), "at most one host may have it")
     reads_key = True
+    reserved_names = ("config", "data", "index", "keys", "locks", "snapshots")  # rclone's paths
     settings: ClassVar = {"backup": BackupSettings}
     keys = KEYS
 
@@ -157,6 +158,7 @@ class Backup(Role):
                     "days": settings.drill_days + LATE_DRILL,
                 },
             ),
+            Check("repositories", {"places": [settings.repository, settings.files_repository]}),
             Check("unit", {"name": "salina-files-repository"}),
             Check(
                 "files_copied",
