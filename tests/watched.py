@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 OLDEST = 2.0
 """Seconds that a line about the present may be old."""
+BUSY = 1.0
+"""Seconds by which it may be late on a machine whose processors all have other work."""
 NOISE = ("Traceback", "unclosed", "[ERROR")
 """Words of Salt's that no operator needs."""
 
@@ -78,7 +80,7 @@ class Watched:
         return [
             f"{age:.1f} s: {line}"
             for age, line in zip(self.ages[first:last], self.lines[first:last], strict=False)
-            if age > OLDEST
+            if age > OLDEST + BUSY
         ]
 
     def noise(self) -> list[str]:

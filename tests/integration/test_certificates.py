@@ -66,7 +66,7 @@ def test_renewal(installation: Installation, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("minion", "name", "words"),
     [
-        ("nas1", "database", "database is not a certificate of nas1; choose one of: files, etcd, "),
+        ("nas1", "database", "database is not a certificate of nas1; choose one of: files, "),
         ("s1", "host", "host is not a certificate of s1; choose one of: web, files'}"),
         ("salt", "files", "files is not a certificate of salt; choose one of: it has none"),
     ],
