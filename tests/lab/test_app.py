@@ -100,12 +100,12 @@ model("ir.attachment", "unlink", [number])
 
 
 def test_reports_are_printed_as_pdf(client: Any) -> None:
-    """O2, O4: A user gets a report as PDF, with the styles that its page names, from every host."""
+    """O2, O4: A user gets a report as PDF, with the styles that its page names."""
     found = client(
         """
 login()
 number = model("ir.module.module", "search", [["name", "=", "base"]])[0]
-answers = [get(f"/report/pdf/base.report_irmodulereference/{number}") for _ in range(6)]
+answers = [get(f"/report/pdf/base.report_irmodulereference/{number}") for _ in range(3)]
 print(json.dumps([[status, headers["content-type"], body[:5].decode(), len(body)]
                   for status, headers, body in answers]))
 """
