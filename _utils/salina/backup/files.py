@@ -63,6 +63,8 @@ HEAL_SECONDS = 20
 """Seconds within which a brick must be complete at a moment. Files that change at that moment look
 incomplete on some bricks.
 """
+PAUSE = 5
+"""Seconds between two such questions, for which glusterd keeps others waiting."""
 BRICK = re.compile(
     r"^Brick (?P<brick>\S+)$(?:\n(?!Brick ).*)*?\nNumber of entries: (?P<count>\d+|-)$", re.M
 )
@@ -381,7 +383,7 @@ def _complete(host: str, source: Mapping[str, Any]) -> bool:
         own = {brick: count for brick, count in counts.items() if brick in same}
         if complete(own, f"{host}:{source['path']}"):
             return True
-        time.sleep(1)
+        time.sleep(PAUSE)
     return False
 
 
