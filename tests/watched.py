@@ -70,17 +70,18 @@ class Watched:
         """The lines of its result."""
         return [line for line in self.printed.splitlines() if line]
 
-    def stale(self, first: int = 0, last: int | None = None) -> list[str]:
+    def stale(self, first: int = 0, last: int | None = None, late: float = 0) -> list[str]:
         """Return the lines, between two of them, that stayed the latest for too long.
 
         Args:
             first: the place of the first line.
             last: the place of the last line; by default the end.
+            late: seconds that they may stay longer than `OLDEST`.
         """
         return [
             f"{age:.1f} s: {line}"
             for age, line in zip(self.ages[first:last], self.lines[first:last], strict=False)
-            if age > OLDEST + BUSY
+            if age > OLDEST + late
         ]
 
     def noise(self) -> list[str]:

@@ -64,7 +64,7 @@ HEAL_SECONDS = 20
 incomplete on some bricks.
 """
 PAUSE = 5
-"""Seconds between two such questions, for which glusterd keeps others waiting."""
+"""Seconds between two such questions, each of which goes to all storage hosts."""
 BRICK = re.compile(
     r"^Brick (?P<brick>\S+)$(?:\n(?!Brick ).*)*?\nNumber of entries: (?P<count>\d+|-)$", re.M
 )
