@@ -16,6 +16,7 @@ from pathlib import Path
 from salt.exceptions import CommandExecutionError
 
 KINDS = ("utils", "modules", "states")
+TRIES = 3
 
 
 def run():
@@ -47,17 +48,22 @@ def run():
 
 
 def synchronise(wanted):
-    """Fetch the Python and check what arrived, because Salt only logs its errors and continues."""
-    for kind in KINDS:  # `sync_all` would ask for eighteen other kinds as well
-        __salt__[f"saltutil.sync_{kind}"](refresh=False)
-    forget()
-    found = digest(Path(__opts__["extension_modules"]))
-    if found != wanted:
-        raise CommandExecutionError(
-            f"the Python that reached this minion has the digest {found}; the master has {wanted}. "
-            "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
-            "why, after 'Failed to sync'"
-        )
+    """Fetch the Python and check what arrived, because Salt only logs its errors and continues.
+
+    It fails for a moment when the master changes its session key: "message authentication failed".
+    """
+    for _ in range(TRIES):
+        for kind in KINDS:  # `sync_all` would ask for eighteen other kinds as well
+            __salt__[f"saltutil.sync_{kind}"](refresh=False)
+        forget()
+        found = digest(Path(__opts__["extension_modules"]))
+        if found == wanted:
+            return
+    raise CommandExecutionError(
+        f"the Python that reached this minion has the digest {found}; the master has {wanted}. "
+        "Was the repository changed meanwhile? Apply again. Otherwise the minion's log says "
+        "why, after 'Failed to sync'"
+    )
 
 
 def forget():
