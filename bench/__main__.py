@@ -20,6 +20,7 @@ from bench import (
     machine,
     memory,
     pillar,
+    release,
     scale,
     web,
 )
@@ -42,6 +43,7 @@ ON_LAB: dict[str, Measure] = {
     "failover": failover.measure,
     "scale": scale.measure,
     "backup": backup.measure,
+    "release": release.measure,
 }
 COLD = "cold"  # measured whenever there is no lab; if there is one, only on request
 NAMES = (*WITHOUT_LAB, COLD, *ON_LAB)

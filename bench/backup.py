@@ -7,17 +7,15 @@ of their own. A client requests the login page during the restore.
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bench import client
 from bench.repeat import seconds, spread
 from bench.restore import restoring
 from bench.result import Result
 from bench.scale import running
-from bench.web import LOGIN, page, ways
 from lab.commands.deploy import end, unit
 from lab.machines import inventory, topology_file
 from lab.machines.containers import attach
@@ -28,7 +26,6 @@ from salina_fleet.model.backup import BackupSettings
 from tests import fleets
 from tests.lab import lab
 from tests.lab.tiers import all_serve, leader
-from tests.lab.traffic import Background
 
 ROUNDS = 3
 PATIENCE = 900  # seconds for the copies, and for an interrupted restore to end
@@ -67,27 +64,6 @@ copies = repository.snapshots()
 found = [len(copies), len(repository.entries(copies[-1], store))]
 print(json.dumps({"took": took, "copies": found[0], "files": found[1]}))
 """
-TIMEOUT = 10  # seconds for a request
-CLIENT = """
-import http.client, ssl
-
-tls = ssl._create_unverified_context()
-headers = {"Host": given["domain"], "Cookie": given["cookie"]}
-while not stopped.wait(0.2):
-    begun, status = time.time(), 0
-    connection = http.client.HTTPSConnection(
-        given["address"], timeout=given["timeout"], context=tls)
-    try:
-        connection.request("GET", given["path"], headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        status = answer.status
-    except (OSError, http.client.HTTPException):
-        pass
-    connection.close()
-    say(begun=begun, ended=time.time(), status=status)
-"""
-Answers = Sequence[Mapping[str, Any]]
 
 
 class Restore(NamedTuple):
@@ -95,23 +71,7 @@ class Restore(NamedTuple):
 
     took: float
     size: str
-    answers: Answers
-
-    @property
-    def outage(self) -> float:
-        """Return the longest time between two good answers."""
-        ends = [float(one["ended"]) for one in self.answers if good(one)]
-        return max(later - earlier for earlier, later in pairwise(ends))
-
-    @property
-    def failed(self) -> int:
-        """Return how many requests had no good answer."""
-        return sum(not good(one) for one in self.answers)
-
-
-def good(answer: Mapping[str, Any]) -> bool:
-    """Return whether a request got the page."""
-    return bool(answer["status"] == 200)
+    answers: client.Answers
 
 
 def back_up(host: str) -> None:
@@ -172,21 +132,10 @@ def restored(application: str) -> Restore:
     Raises:
         AssertionError: orch.restore failed.
     """
-    through = ways()["through"]
     before = set(kept())
-    asks = {
-        "address": topology_file.read().service.address,
-        "domain": through.domain,
-        "path": LOGIN,
-        "cookie": page(through)[0],  # without one, each request would create a session
-        "timeout": TIMEOUT,
-    }
     with restoring(lambda: settle(before)):
-        with Background("c1", CLIENT, **asks) as client:
-            wait_for_answer(client)
+        with client.watching() as answers:
             took = seconds(lambda: orchestrate(application))
-            wait_for_answer(client)
-            answers = client.lines()
         sizes = [size for name, size in kept().items() if name not in before]
     return Restore(took, ", ".join(sizes), answers)
 
@@ -200,17 +149,6 @@ def orchestrate(application: str) -> None:
     request = json.dumps({"application": application, "confirm": application})
     done = lab.salt_run("state.orchestrate", "orch.restore", f"pillar={request}")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-
-
-def wait_for_answer(client: Background) -> None:
-    """Wait until the client gets the page for a request that it sends from now on."""
-    since = time.time()
-
-    def obstacle() -> str:
-        answers = [one for one in client.lines() if one["begun"] > since]
-        return "" if any(good(one) for one in answers) else f"the last answers: {answers[-3:]}"
-
-    wait.clear(obstacle, PATIENCE, f"{LOGIN} to answer")
 
 
 def kept() -> dict[str, str]:
@@ -297,7 +235,7 @@ def measure() -> Iterator[Result]:
     )
     yield Result(
         "the longest time without the login page meanwhile",
-        found.outage,
+        client.outage(found.answers),
         "s",
-        detail=f"{found.failed} of {len(found.answers)} requests failed",
+        detail=client.failed(found.answers),
     )
