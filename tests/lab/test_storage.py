@@ -419,6 +419,7 @@ def test_one_storage_host_frozen(broken: None, directory: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_rebuilt_host_is_told_with_commands_that_work(directory: str) -> None:
     """S4, K5: A rebuilt storage host is refused at once, and the error's commands fill it again.
 
