@@ -109,27 +109,23 @@ def older_balancers(files: list[str], address: str, port: int, balancers: list[s
         return list(balancers)
 
 
-def pending_code(name: str, code: list[str], checkout: str, revision: str, environment: str) -> str:
+def pending_code(name: str, code: list[str], release: str) -> str:
     """Return why a restart of a service now would not start the code that it runs, or "".
 
     Args:
         name: the service.
         code: files that are newer than a service which runs older code.
-        checkout: the work tree that the service runs from.
-        revision: the revision that it must have, as `checkout.revision` names it.
-        environment: a file that exists once the environment of the code is complete.
+        release: the name of the release that it must run.
 
     Returns:
         The reason, or "".
 
     CLI Example:
-        salt s1 application.pending_code odoo '[]' /opt/odoo/production 14.0 /opt/odoo/odoo-14.0
+        salt s1 application.pending_code odoo '[]' c0ffee000000-0123abcd
     """
-    found = __salt__["checkout.revision"](checkout)
-    if found != revision:
-        return f"{checkout} will change from {found or 'no revision'} to {revision}"
-    if not Path(environment).exists():
-        return f"{environment} does not exist yet"
+    runs = __salt__["release.active"]()
+    if runs != release:
+        return f"its release will change from {runs or 'none'} to {release}"
     newer = __salt__["daemon.outdated"](name, code)
     return f"{', '.join(newer)} changed" if newer else ""
 

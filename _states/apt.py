@@ -61,7 +61,7 @@ def release(name: str) -> dict[str, Any]:
         The state's result. It fails if a file cannot be written, or if the mirror does not answer.
 
     CLI Example:
-        See salt/odoo/python.sls.
+        See salt/odoo/packages.sls.
     """
     files = {
         f"/etc/apt/preferences.d/{name}.pref": (

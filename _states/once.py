@@ -22,6 +22,7 @@ def done(
     env: dict[str, str] | None = None,
     secrets: dict[str, str] | None = None,
     patience: int = 900,
+    leaves: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Ensure that a step was done once for the service, on whichever host.
 
@@ -35,6 +36,7 @@ def done(
         env: further variables.
         secrets: further variables, each with the key of its value in pillar `app:secrets`.
         patience: seconds to wait for the turn, and again for the command.
+        leaves: the rows that the step leaves in the database; it is done again if they are missing.
 
     Returns:
         The state's result. It fails if the command fails; the next apply tries the step again.
@@ -47,14 +49,16 @@ def done(
         obstacle = __salt__["application.database"]()
         if obstacle:
             return state.note(name, f"it would be done, unless it was already: {obstacle}")
-        before = __salt__["once.done"](name)
+        before = __salt__["once.done"](name, leaves)
         if before:
             return state.result(name, True, f"done by {before}")
         comment = "this host would do it, unless another one does it before"
         return state.result(name, None, comment, changes)
     given = __pillar__["app"]["secrets"]
     environment = (env or {}) | {name: given[key] for name, key in (secrets or {}).items()}
-    before = __salt__["once.run"](name, command, user, cwd, stdin, environment, env_file, patience)
+    before = __salt__["once.run"](
+        name, command, user, cwd, stdin, environment, env_file, patience, leaves
+    )
     if before:
         return state.result(name, True, f"done by {before}")
     return state.result(name, True, "this host did it for the whole service", changes)

@@ -40,7 +40,7 @@ def installed(
         The state's result. It fails if virtualenv or pip fails, or if the file is missing.
 
     CLI Example:
-        See salt/odoo/python.sls.
+        See salt/patroni/program.sls.
     """
     old = __salt__["python_environment.installed"](name)
     new = __salt__["python_environment.wanted"](

@@ -35,6 +35,7 @@ OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies
 """name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications."""
 APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
 TREE = "0" * 64
+LOCKS = {"odoo-14.0.txt": "1" * 64}
 COMMIT = "c0ffee" + "0" * 34
 PUBLIC = "ca.crt"
 PUBLIC_OF_FILES = "files-ca.crt"
@@ -101,7 +102,9 @@ def pillar(
 def master_data(whole: Fleet, store: salina_secrets.FakeStore | None = None) -> MasterData:
     """Return the data for a pillar, with fake secrets."""
     kept = store or Kept()
-    return MasterData(whole, definitions(whole.topology), Recorded(), kept, TREE, pillars.STATE)
+    return MasterData(
+        whole, definitions(whole.topology), Recorded(), LOCKS, kept, TREE, pillars.STATE
+    )
 
 
 class Kept(salina_secrets.FakeStore):

@@ -49,16 +49,22 @@ class Kind:
     """
     code: ClassVar[tuple[str, ...]] = ()
     """Places from which it loads code, which therefore are on the host's own disk."""
+    environment: ClassVar[str | None] = None
+    """The environment of Python in which it runs, if there is one."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 
-    def environment(self, name: str) -> str | None:
-        """Return the environment of Python in which an application runs, if there is one.
+    def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+        """Return what a release is built from, beside the commit of its code.
 
         Args:
-            name: the name of the application's definition.
+            section: the kind's own section of a definition.
+
+        Returns:
+            The keys of the section that count, and the files of salt/locks. One that does not exist
+            counts as well, because it may come.
         """
-        return None
+        return {}, []
 
     def named(self, application: str) -> dict[str, str] | None:
         """Return where an application's database names its files, if every one does.

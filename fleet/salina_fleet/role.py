@@ -111,13 +111,14 @@ class MasterData:
     """The data from which the master makes a pillar.
 
     `definitions`: the name of a file in pillar/app -> its content. `revisions`: the commits of
-    their sources. `tree`: the digest of the Python that minions are served. `state`: the master's
-    state directory.
+    their sources. `locks`: a file in salt/locks -> the digest of its content. `tree`: the digest of
+    the Python that minions are served. `state`: the master's state directory.
     """
 
     fleet: Fleet
     definitions: Mapping[str, Mapping[str, Any]]
     revisions: Commits
+    locks: Mapping[str, str]
     secrets: Source
     tree: str
     state: str

@@ -7,6 +7,7 @@ its minion needs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,13 +51,15 @@ class SiteError(DataError):
 class Site:
     """Everything that was read: the fleet, the definitions, the digest of the minions' Python.
 
-    `definitions` has the content of each file of pillar/app that the topology names.
+    `definitions` has the content of each file of pillar/app that the topology names, and `locks`
+    the digest of each file of salt/locks.
     """
 
     root: Path
     state: Path
     fleet: Fleet
     definitions: Mapping[str, Mapping[str, Any]]
+    locks: Mapping[str, str]
     tree: str
 
     @property
@@ -89,7 +92,13 @@ class Site:
     def data(self) -> MasterData:
         """Return the data from which the master makes a pillar."""
         return MasterData(
-            self.fleet, self.definitions, self.revisions, self.store, self.tree, str(self.state)
+            self.fleet,
+            self.definitions,
+            self.revisions,
+            self.locks,
+            self.store,
+            self.tree,
+            str(self.state),
         )
 
     def pillar(self, minion_id: str) -> dict[str, Any]:
@@ -140,7 +149,7 @@ def _read(root: Path, state: Path) -> Site:
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
-    return Site(root, state, fleet, definitions, tree.of_repository(root))
+    return Site(root, state, fleet, definitions, _digests(root), tree.of_repository(root))
 
 
 def _settings(root: Path, faults: list[str]) -> Settings:
@@ -225,6 +234,12 @@ def _lock_faults(root: Path) -> Iterator[str]:
     for suffix, judge in ((".txt", locks.faults), (".json", node.unverified)):
         for file in sorted((root / LOCKS).glob(f"*{suffix}")):
             yield from (f"{LOCKS}/{file.name}: {fault}" for fault in judge(file.read_text()))
+
+
+def _digests(root: Path) -> dict[str, str]:
+    """Return the digest of each lock."""
+    files = sorted((root / LOCKS).glob("*.*"))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _conflicts(

@@ -4,7 +4,7 @@
 include:
   - application.user
   - {{ pillar.app.kind }} # first: its settings need no other host, and the last two wait for some
-  - application.source
+  - application.release
   - application.directories
 {%- if pillar.app.held %}
   - application.held

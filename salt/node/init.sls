@@ -1,19 +1,12 @@
-# A Node application. Staging prepares a new version beside the old one and tries it there: its
-# packages, then its migrations. Only then does production change and the service restart.
+# A Node application. A new release is on the host beside the one that runs, and its migrations are tried
+# from there. Only then does production change and the service restart.
 include:
+  - application.release # may take minutes, as the third one may, so the host takes its turn later
   - node.configuration
+  - application.stored
 {%- if pillar.app.held %}
   - node.held
 {%- endif %}
-  - node.runtime
-  - node.dependencies
+  - node.directories
   - node.once
-  - node.production
   - node.service
-
-# A host that gets no turn for its settings does not change its code either.
-extend:
-  application-production:
-    checkout:
-      - require:
-          - application: node-reconfigured

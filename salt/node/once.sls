@@ -1,9 +1,9 @@
 # Steps that run once for the service, or once for each revision, on the host that comes first. They
-# run in staging, so that a failure leaves production and the service as they are.
+# run in the new release, so that a failure leaves production and the service as they are.
 {%- set app = pillar.app %}
 include:
   - application.database
-  - node.dependencies
+  - application.stored
   - node.configuration
 {% for step in app.definition.node.once %}
 node-once-{{ loop.index }}:
@@ -11,21 +11,21 @@ node-once-{{ loop.index }}:
     - name: {{ (step.name ~ ' at ' ~ app.definition.source.commit if step.each_revision else step.name) | json }}
     - command: {{ step.command | json }}
     - user: node
-    - cwd: /opt/node/staging
+    - cwd: {{ app.release.directory }}
     - env_file: /etc/node/steps
-    - env: {PATH: '/opt/node/staging/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
+    - env: {PATH: '{{ app.release.directory }}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
 {%- if step.login_password %}
     - secrets: {LOGIN_PASSWORD: login_password}
 {%- endif %}
     - patience: {{ app.settings.wait }}
     - require:
         - application: application-database
-        - node_environment: node-dependencies
+        - release: application-release
         - file: node-steps-file
         - file: node-sequelize
 {%- if not loop.first %}
         - once: node-once-{{ loop.index0 }}
 {%- endif %}
     - require_in:
-        - checkout: application-production
+        - file: node-unit
 {% endfor -%}

@@ -1,12 +1,13 @@
-# New code starts here, after the one-time steps.
+# The service, and its new code.
 {%- from "node/code.jinja" import code with context %}
 {%- set app = pillar.app %}
 {%- set definition = app.definition %}
 include:
   - common.turn
   - node.configuration
-  - node.production
+  - node.directories
   - application.directories
+  - application.production
 
 # The shell keeps the log file open, so logrotate must copy the file and then empty it.
 extend:
@@ -24,14 +25,14 @@ node-unit:
         description: Node.js ({{ app.name }})
         directory: /opt/node/production
         command: /bin/sh -c 'exec {{ definition.node.start | join(' ') }} >>/var/log/node/node.log 2>&1'
-    - require:
-        - node_environment: node-production
+    - require_in:
+        - release: application-production
 
 node-service:
   daemon.running:
     - name: node
     - require:
-        - file: node-unit
+        - release: application-production
         - file: node-environment-file
         - file: application-log
 

@@ -1,7 +1,4 @@
 # This project's addon for Odoo 14. Only versions that list it in server_wide_modules load it.
-include:
-  - application.source
-
 odoo-addons:
   file.managed:
     - names:
@@ -11,5 +8,3 @@ odoo-addons:
 {%- endfor %}
     - makedirs: True
     - mode: '0644'
-    - require:
-        - checkout: application-production

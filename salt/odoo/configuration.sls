@@ -36,7 +36,7 @@ odoo-unit:
     - context:
         description: Odoo ({{ app.name }})
         directory: /opt/odoo/production
-        command: /opt/odoo/{{ app.name }}/bin/python /opt/odoo/production/odoo-bin --config {{ odoo.configuration }}
+        command: /opt/odoo/production/.venv/bin/python /opt/odoo/production/odoo-bin --config {{ odoo.configuration }}
 
 odoo-reconfigured:
   application.reconfigured:
@@ -48,9 +48,7 @@ odoo-reconfigured:
         - {{ odoo.configuration }}
         - /etc/odoo/environment
     - code: {{ code | json }}
-    - checkout: /opt/odoo/production
-    - revision: {{ app.definition.source.commit | json }}
-    - environment: /opt/odoo/{{ app.name }}/salina.json
+    - release: {{ app.release.name }}
     - require:
         - file: odoo-unit
         - odoo: odoo-configuration

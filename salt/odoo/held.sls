@@ -1,5 +1,5 @@
 # This project's addon that holds removed files, for every version of Odoo. odoo.conf names it, so
-# it is there before Odoo takes its settings. It needs no checkout.
+# it is there before Odoo takes its settings.
 include:
   - odoo.configuration
 

@@ -1,18 +1,12 @@
-# Odoo: its Python environment, its configuration, its one-time steps and its service.
+# Odoo: its configuration, its one-time steps and its service.
 include:
   - odoo.fits
+  - application.release # may take minutes, as the third one may, so the host takes its turn later
   - odoo.configuration
+  - application.stored
 {%- if pillar.app.held %}
   - odoo.held
 {%- endif %}
-  - odoo.python
   - odoo.addons
   - odoo.once
   - odoo.service
-
-# A host that gets no turn for its settings does not change its code either.
-extend:
-  application-production:
-    checkout:
-      - require:
-          - application: odoo-reconfigured

@@ -2,11 +2,12 @@
 # done. They connect to the local HAProxy and not to pgbouncer, whose pool the application can fill.
 {%- set app = pillar.app %}
 {%- set odoo = app.definition.odoo %}
-{%- set python = '/opt/odoo/' ~ app.name ~ '/bin/python' %}
+{%- set python = '/opt/odoo/production/.venv/bin/python' %}
 {%- set program = '/opt/odoo/production/odoo-bin' %}
 {%- set route = pillar.database_route %}
 {%- set options = ['--config', odoo.configuration, '--no-http', '--db_host', route.name,
                    '--db_port', route.listen | string, '--db_sslmode', 'verify-full'] %}
+{%- set local = 'http://127.0.0.1:%d' | format(app.definition.port) %}
 {#- libpq looks for a certificate in HOME, which Salt leaves at root's, where odoo may not look. -#}
 {%- set env = {'HOME': '/opt/odoo', 'PGSSLROOTCERT': route.ca} %}
 {%- import_text "odoo/files/login.py" as login %}
@@ -15,7 +16,7 @@ include:
   - application.database
   - application.directories
   - odoo.configuration
-  - odoo.python
+  - application.stored
   - odoo.addons
 
 odoo-initialised:
@@ -30,13 +31,18 @@ odoo-initialised:
     - require:
         - application: application-database
         - odoo: odoo-configuration
-        - python_environment: odoo-environment
+        - release: application-first
         - file: odoo-files
         - file: odoo-addons
         - file: odoo-environment-file
 {% for step, script, variables in [
     ('set the login', login, {'secrets': {'LOGIN_PASSWORD': 'login_password'}, 'env': env}),
-    ('set the URL ' ~ app.url, url, {'env': dict(env, URL=app.url, REPORT_URL='http://127.0.0.1:%d' | format(app.definition.port))}),
+    ('set the URL', url, {
+        'env': dict(env, URL=app.url, REPORT_URL=local),
+        'leaves': {'table': 'ir_config_parameter', 'rows': [
+            {'key': 'web.base.url', 'value': app.url}, {'key': 'web.base.url.freeze', 'value': 'True'},
+            {'key': 'report.url', 'value': local}]},
+    }),
 ] %}
 odoo-once-{{ loop.index }}:
   once.done:
@@ -53,7 +59,7 @@ odoo-once-{{ loop.index }}:
     - require:
         - once: odoo-initialised
     - require_in:
-        - daemon: odoo-service
+        - release: application-production
 {% endfor %}
 # New entries of odoo.modules have no effect after the first installation. The apply says so.
 odoo-modules:

@@ -1,8 +1,9 @@
-# New code starts here, after the one-time steps.
+# The service, and its new code.
 {%- from "odoo/code.jinja" import code with context %}
 {%- set definition = pillar.app.definition %}
 include:
   - common.turn
+  - application.production
   - odoo.configuration
   - odoo.once
 
@@ -10,7 +11,7 @@ odoo-service:
   daemon.running:
     - name: odoo
     - require:
-        - once: odoo-initialised
+        - release: application-production
         - file: odoo-unit
 
 # An update may replace Python, or a library.

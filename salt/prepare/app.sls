@@ -1,6 +1,5 @@
 include:
-  - application.source
-  - {{ pillar.app.kind }}.prepare
+  - application.release
   - gluster.client
   - database_route
   - nginx

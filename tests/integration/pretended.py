@@ -1,7 +1,7 @@
 """Salt's module `service` where no systemd runs: services are entries of a file of the minion.
 
 The tests of the plan serve it to minions under the name of Salt's own module. The functions below
-`daemon` and `application` replace those of the modules of these names.
+the name of a module of this project replace those of that module.
 """
 
 import json
@@ -111,3 +111,41 @@ def restart_afterwards(name, unit):
 def listening(address, port):
     listens = __salt__["service.shown"]("nginx")["listens"]
     return not listens if address in ("0.0.0.0", "::") else listens
+
+
+def health(url, cookie=None):
+    return ""
+
+
+# python_environment
+
+
+def installed(path):
+    record = Path(path, "salina.json")
+    return json.loads(record.read_text()) if record.exists() else {}
+
+
+def wanted(interpreter, requirements, *_):
+    return {"requirements": [requirements]}
+
+
+def install(path, wanted):
+    Path(path).mkdir(parents=True, exist_ok=True)
+    Path(path, "salina.json").write_text(json.dumps(wanted))
+
+
+# release
+
+
+def _production():
+    return Path(__opts__["root_dir"], "etc/odoo/production")
+
+
+def active():
+    return Path(os.readlink(_production())).name if _production().is_symlink() else ""
+
+
+def activate(directory):
+    _production().unlink(missing_ok=True)
+    _production().symlink_to(directory)
+    _production().with_name("production.json").write_text(directory)

@@ -1,14 +1,14 @@
 """K3: The plan of an apply says what the apply then does, on three real minions.
 
-The states are like those of the real hosts: files, also with secrets, a checkout, services that
-restart, reload, and take turns. Only systemd is pretended.
+The states are like those of the real hosts: files, also with secrets, an environment, a release,
+services that restart, reload, and take turns. Only systemd, pip and the release are pretended.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import time
@@ -51,18 +51,16 @@ minion-current:
   daemon.current_afterwards:
     - {name: pretended-minion, files: [{{ etc }}/minion], unit: unit, order: last}
 
-odoo-checkout:
-  checkout.present:
-    - name: {{ etc }}/odoo/production
-    - repository: {{ knobs.upstream }}
-    - revision: {{ knob.revision }}
+odoo-environment:
+  python_environment.installed:
+    - {name: {{ etc }}/odoo/environment, requirements: {{ knob.lock }}, interpreter: python3}
 odoo-settings:
   file.managed:
     - name: {{ etc }}/odoo/odoo.conf
     - contents: 'limit = {{ knob.limit }}, password = {{ knobs.secret }}'
     - show_changes: False
     - mode: '0640'
-    - require: [checkout: odoo-checkout]
+    - require: [python_environment: odoo-environment]
 odoo-unit:
   file.managed:
     - {name: {{ etc }}/odoo.service, contents: {{ knob.unit }}, require: [file: hosts-file]}
@@ -70,9 +68,17 @@ odoo-unit-loaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges: [file: odoo-unit]
+odoo-release:
+  release.active:
+    - name: {{ etc }}/odoo/releases/{{ knob.revision }}
+    - service: odoo
+    - turn: {{ turn }}
+    - url: http://127.0.0.1:8069/
+    - log: /dev/null
+    - require: [file: odoo-settings, module: odoo-unit-loaded]
 odoo-service:
   service.running:
-    - {name: odoo, enable: True, require: [file: odoo-settings, module: odoo-unit-loaded]}
+    - {name: odoo, enable: True, require: [release: odoo-release]}
 odoo-upgraded:
   daemon.upgraded:
     - {name: odoo, turn: {{ turn }}, require: [service: odoo-service]}
@@ -84,7 +90,8 @@ odoo-current:
     - files:
         - {{ etc }}/odoo.service
         - {{ etc }}/odoo/odoo.conf
-        - {{ etc }}/odoo/production/.git/salina-revision
+        - {{ etc }}/odoo/environment/salina.json
+        - {{ etc }}/odoo/production.json
     - require: [daemon: odoo-upgraded]
 
 nginx-configuration:
@@ -133,7 +140,7 @@ turn-ended:
 """
 SETTINGS = {
     name: f"{name}-0"
-    for name in ("hosts", "ca", "minion", "limit", "unit", "nginx", "default", "fragment")
+    for name in ("hosts", "ca", "minion", "lock", "limit", "unit", "nginx", "default", "fragment")
 }
 States = set[str]
 
@@ -204,8 +211,17 @@ CASES: dict[str, Case] = {
     "a unit": Case(
         lambda host: host.set("unit"), {"odoo-unit", "odoo-unit-loaded", "odoo-current", *TURN}
     ),
-    "a revision": Case(
-        lambda host: host.set(revision="two"), {"odoo-checkout", "odoo-current", *TURN}
+    "an environment": Case(
+        lambda host: host.set("lock"), {"odoo-environment", "odoo-current", *TURN}
+    ),
+    "a revision": Case(lambda host: host.set(revision="two"), {"odoo-release", *TURN}),
+    "a revision with a limit and an environment": Case(
+        lambda host: host.set("limit", "lock", revision="three"),
+        {"odoo-environment", "odoo-settings", "odoo-release", *TURN},
+    ),
+    "a revision of a stopped service": Case(
+        lambda host: (host.service("odoo", **STOPPED), host.set(revision="four")),
+        {"odoo-release", "odoo-service"},
     ),
     "a file removed by hand": Case(
         lambda host: host.file("nginx.conf").unlink(),
@@ -250,7 +266,8 @@ CASES: dict[str, Case] = {
     "everything": Case(
         lambda host: host.set(*SETTINGS),
         {
-            *("hosts-file", "tls-ca", "minion-config", "minion-current", "odoo-settings"),
+            *("hosts-file", "tls-ca", "minion-config", "minion-current"),
+            *("odoo-environment", "odoo-settings"),
             *("odoo-unit", "odoo-unit-loaded", "odoo-current", "nginx-configuration"),
             *("nginx-current", "haproxy-default", "haproxy-fragment", "haproxy-restarted"),
             *TURN,
@@ -263,27 +280,17 @@ CASES: dict[str, Case] = {
 def hosts(installation: Installation, harmless: None) -> Iterator[dict[str, Host]]:
     """The three hosts, which have applied the states; afterwards Salt's own modules again."""
     repository, modules = installation.repository, installation.repository / "_modules"
-    upstream = repository / "upstream"
-    git = ["git", "-C", str(upstream), "-c", "user.name=x", "-c", "user.email=x@example"]
-    subprocess.run(["git", "init", "-q", str(upstream)], check=True)
-    for tag in ("one", "two"):
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", tag], check=True)
-        subprocess.run([*git, "tag", tag], check=True)
     knobs = {name: {**SETTINGS, "revision": "one"} for name in MINIONS}
-    (repository / "salt/knobs.json").write_text(
-        json.dumps({**knobs, "upstream": str(upstream), "secret": SECRET})
-    )
+    (repository / "salt/knobs.json").write_text(json.dumps({**knobs, "secret": SECRET}))
     (repository / "salt/harmless.sls").write_text(SLS)
-    service, daemon, application = PRETENDED.read_text().partition("# daemon")[0], *pretended()
-    kept = {
-        name: (modules / name).read_text() for name in ("daemon.py", "application.py", "turn.py")
-    }
+    service, replaced = pretended()
+    kept = {name: (modules / f"{name}.py").read_text() for name in (*replaced, "turn")}
     (modules / "systemd_service.py").write_text(service)
     (modules / "debian_service.py").write_text("def __virtual__():\n    return False\n")
-    (modules / "daemon.py").write_text(kept["daemon.py"] + daemon)
-    (modules / "application.py").write_text(kept["application.py"] + application)
+    for name, functions in replaced.items():
+        (modules / f"{name}.py").write_text(kept[name] + functions)
     drain = '__opts__["root_dir"] + "/drain"'
-    (modules / "turn.py").write_text(kept["turn.py"].replace("agent.DRAIN", drain))
+    (modules / "turn.py").write_text(kept["turn"].replace("agent.DRAIN", drain))
     found = {name: Host(installation, name) for name in MINIONS}
     for host in found.values():
         (host.root / "services.json").write_text(json.dumps({"pretended-minion": RUNNING}))
@@ -292,21 +299,19 @@ def hosts(installation: Installation, harmless: None) -> Iterator[dict[str, Host
     assert apply(installation) == {name: set() for name in MINIONS}
     yield found
     for name, text in kept.items():
-        (modules / name).write_text(text)
+        (modules / f"{name}.py").write_text(text)
     for name in ("systemd_service.py", "debian_service.py"):
         (modules / name).unlink()
     (repository / "salt/knobs.json").unlink()
-    shutil.rmtree(upstream)
     (repository / "salt/harmless.sls").write_text(HARMLESS)
     for name in MINIONS:
         installation.salt(name, "saltutil.sync_modules")
 
 
-def pretended() -> tuple[str, str]:
-    """The functions that replace those of the modules `daemon` and `application`."""
-    _, _, rest = PRETENDED.read_text().partition("# daemon")
-    daemon, _, application = rest.partition("# application")
-    return daemon, application
+def pretended() -> tuple[str, dict[str, str]]:
+    """Salt's module `service`, and the functions that replace those of this project's modules."""
+    service, *parts = re.split(r"^# (\w+)$", PRETENDED.read_text(), flags=re.MULTILINE)
+    return service, dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def run(installation: Installation, *arguments: str) -> tuple[int, str, str]:

@@ -40,7 +40,10 @@ def test_configuration_is_the_repositorys(installation: Installation) -> None:
     assert roots == {"base": [str(installation.repository / "salt")]}
     assert installation.run("config.get", "auto_accept").data is False
     assert installation.run("config.get", "peer_run").data == {
-        ".*": [r"certificates\.sign$", r"turn\.take$", r"turn\.end$"]
+        ".*": [
+            *(r"certificates\.sign$", r"turn\.take$", r"turn\.end$"),
+            *(r"application\.build$", r"application\.built$"),
+        ]
     }
 
 

@@ -48,13 +48,18 @@ def shell(host: str, script: str, check: bool = True) -> str:
     return run(host, "sh", "-es", given=script, check=check)
 
 
+def master() -> str:
+    """Return the host of the master."""
+    return str(inventory.current_plan().master.name)
+
+
 def salt(*arguments: str) -> dict[str, Any]:
     """Return Salt's answer, as data by host.
 
     Without `--static`, with which Salt waits for the timeout alone and never asks whether a
     minion is still at work.
     """
-    result = execute(inventory.current_plan().master.name, "salt", "--out=json", *arguments)
+    result = execute(master(), "salt", "--out=json", *arguments)
     answers: dict[str, Any] = {}
     text = result.stdout.strip()
     while text:
@@ -70,7 +75,7 @@ def salt(*arguments: str) -> dict[str, Any]:
 
 def salt_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`salt-run` on the master: what it said, as JSON, and its exit code."""
-    return execute(inventory.current_plan().master.name, "salt-run", "--out=json", *arguments)
+    return execute(master(), "salt-run", "--out=json", *arguments)
 
 
 def apply(target: str, sls: str, *, test: bool = False, **definition: Any) -> Results:

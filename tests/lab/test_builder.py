@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
 HOST = "s1"
 PLACE = "/var/tmp/salina-test"
+ENVIRONMENT = "/opt/odoo/production/.venv"
 SETUP = """
 import os, sys
 can = os.access('/etc/odoo/environment', os.R_OK)
@@ -44,9 +45,7 @@ def test_x10_a_build_is_not_root_and_reads_no_secret(hostile: None, interpreter:
     assert f"built by {uid}; reads the secrets: False" in found["comment"]
 
 
-@pytest.mark.parametrize(
-    ("host", "place"), [(HOST, "/opt/odoo/odoo-14.0"), ("bbdd1", "/opt/patroni")]
-)
+@pytest.mark.parametrize(("host", "place"), [(HOST, ENVIRONMENT), ("bbdd1", "/opt/patroni")])
 def test_x10_an_environment_belongs_to_root(host: str, place: str) -> None:
     """X10: Nobody but root can change an environment."""
     others = f"find {place} ! -type l \\( ! -user root -o -perm /6022 \\) -printf '%M %u %p\\n'"
@@ -99,7 +98,7 @@ def test_x10_a_file_with_another_hash_is_refused(
 def test_x10_the_environments_of_the_fleet_are_verified() -> None:
     """X10: What a service runs was built from the lock with hashes of this repository."""
     for host, place, name in (
-        (HOST, "/opt/odoo/odoo-14.0", "odoo-14.0"),
+        (HOST, ENVIRONMENT, "odoo-14.0"),
         ("bbdd1", "/opt/patroni", "patroni"),
     ):
         record = json.loads(lab.run(host, "cat", f"{place}/salina.json"))

@@ -24,7 +24,7 @@ DATA = PILLAR["app"]["data"]
 KIND = PILLAR["app"]["kind"]
 SERIES = PILLAR["app"]["definition"]["source"]["revision"]
 CONFIGURATION = PILLAR["app"]["definition"]["odoo"]["configuration"]
-PYTHON = f"/opt/odoo/{PILLAR['app']['name']}/bin/python"
+PYTHON = "/opt/odoo/production/.venv/bin/python"
 SERVICE = "pid=$(systemctl show odoo --property=MainPID --value)"
 INSIDE = f"{SERVICE}; nsenter --target $pid --mount setpriv --reuid {KIND} --regid {KIND} "
 INSIDE += "--clear-groups"

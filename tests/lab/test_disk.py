@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from salina.application.commits import is_full
 from tests import fleets
 from tests.lab import lab, tiers
 
@@ -18,14 +19,16 @@ DISK = "/opt/salina-test"
 """A small file system in memory on HOST, for the time of a test."""
 SIZE = 300  # MiB
 SOURCE = "/var/tmp/salina-test"
-"""The input of the states: a repository and a lock."""
+"""The input of the cases: a repository and a lock."""
 FULL = "No space left on device"
+CHECKOUT = "checkout.update"
+TREE = f"{DISK}/tree"
 
 
 class Case(NamedTuple):
-    """A state, how many MiB are left at first, and what its error names."""
+    """A state, or CHECKOUT; how many MiB are left at first, and what its error names."""
 
-    state: tuple[str, ...]
+    call: tuple[str, ...]
     left: int
     named: str
 
@@ -34,16 +37,8 @@ CASES = {
     "file": Case(
         ("file.managed", f"{DISK}/file", "source=salt://locks/odoo-14.0.txt"), 0, f"{DISK}/file"
     ),
-    "checkout": Case(
-        ("checkout.present", f"{DISK}/tree", f"repository=file://{SOURCE}", "revision=main"),
-        1,
-        "git -C",
-    ),
-    "clone": Case(
-        ("checkout.present", f"{DISK}/tree", f"repository={SOURCE}", "revision=main"),
-        1,
-        "git -C",
-    ),
+    "checkout": Case((CHECKOUT, TREE, f"file://{SOURCE}", "main"), 1, "git -C"),
+    "clone": Case((CHECKOUT, TREE, SOURCE, "main"), 1, "git -C"),
     "environment": Case(
         (
             *("python_environment.installed", f"{DISK}/python", "interpreter=python3.11"),
@@ -64,8 +59,15 @@ CASES = {
 
 
 def single(case: Case) -> dict[str, Any]:
-    """Return the state's comment."""
-    answer = lab.salt(HOST, "state.single", *case.state, "queue=True")
+    """Return the state's result, or that of the function in the same form."""
+    if case.call[0] == CHECKOUT:
+        before = lab.salt(HOST, "checkout.status", TREE)[HOST]
+        said = lab.salt(HOST, *case.call)[HOST]
+        after = lab.salt(HOST, "checkout.status", TREE)[HOST]
+        changes = {"old": before, "new": after} if before != after else {}
+        good = is_full(said) and after == {"revision": "main", "commit": said, "changed": []}
+        return {"result": good, "comment": said, "changes": changes}
+    answer = lab.salt(HOST, "state.single", *case.call, "queue=True")
     [found] = lab.results(answer)[HOST].values()
     return found
 

@@ -13,6 +13,7 @@ import pytest
 from salina.common import wait
 from tests import fleets
 from tests.fleets import REPOSITORY
+from tests.lab import upstream
 from tests.lab.lab import (
     State,
     apply,
@@ -20,6 +21,7 @@ from tests.lab.lab import (
     failures,
     highstate,
     lab,
+    master,
     results,
     run,
     salt,
@@ -39,16 +41,16 @@ HOSTS = [*APPS, "lb1"]
 @contextmanager
 def edited(path: str, script: str) -> Iterator[None]:
     """Let the master see another version of a file of the repository, made by a script of sed."""
-    copy = f"{PLACE}/{path.replace('/', '-')}"
+    copy, host = f"{PLACE}/{path.replace('/', '-')}", master()
     shell(
-        "salt",
+        host,
         f"mkdir -p {PLACE}; sed '{script}' /srv/salina/{path} >{copy}\n"
         f"! cmp -s {copy} /srv/salina/{path}; mount --bind {copy} /srv/salina/{path}",
     )
     try:
         yield
     finally:
-        shell("salt", f"umount /srv/salina/{path}; rm {copy}")
+        shell(host, f"umount /srv/salina/{path}; rm {copy}")
 
 
 def started(unit: str, hosts: Sequence[str] = APPS) -> dict[str, float]:
@@ -108,8 +110,11 @@ def nothing_left() -> Iterator[None]:
     assert not any(turns.values()), turns
 
 
-def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
-    """S12: A limit of Odoo, and the files of nginx, pgbouncer and the balancer."""
+def test_a_release_and_changed_limits_reach_the_users_as_nothing() -> None:
+    """S12, O1: A release, a limit of Odoo, and the files of nginx, pgbouncer and the balancer.
+
+    One host builds the release. All keep the former one, to which the end of the test leads back.
+    """
     before = started("odoo")
     with ExitStack() as changes, nobody_notices():
         for path, script in {
@@ -119,8 +124,15 @@ def test_a_changed_limit_reaches_the_users_as_nothing() -> None:
             "pillar/settings/balancer.yaml": "s/^server:.*/server: 299s/",
         }.items():
             changes.enter_context(edited(path, script))
+        former, commit = changes.enter_context(upstream.moved())
+        assert upstream.resolve() == commit
         applied()
         one_after_the_other(before, started("odoo"))
+        shown = json.loads(salt_run("application.revisions").stdout)["crm"]
+        assert shown["built"] in APPS
+        for found in shown["hosts"].values():
+            assert (found["runs"], found["commit"]) == (shown["wanted"], commit)
+            assert found["kept"][-1].startswith(former[:12])
     assert "limit_time_cpu = 61" in run("s1", "cat", "/etc/odoo/odoo.conf")
 
 

@@ -11,7 +11,6 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,7 +18,7 @@ from lab.commands import status
 from lab.machines import topology_file
 from salina.common import wait
 from tests import fleets
-from tests.lab import lab, tiers
+from tests.lab import lab, tiers, upstream
 from tests.lab.lab import shell, up
 from tests.lab.test_database import log_in
 from tests.lab.traffic import SAMPLE, Background, Traffic, wait_for
@@ -47,16 +46,6 @@ while not stopped.wait(0.2):
         connection.request("GET", path, headers={"Host": domain})
         say(name=name, status=connection.getresponse().status)
         connection.close()
-"""
-
-SECOND = """
-rm -rf /root/second /root/second.git
-git clone --quiet --bare /srv/mirror/git/sample-crm.git /root/second.git
-git clone --quiet /root/second.git /root/second
-cd /root/second
-echo '/* second */' >> public/style.css
-git -c user.name=Test -c user.email=test@example commit --quiet --all --message=Second
-git push --quiet origin HEAD:refs/heads/second
 """
 
 
@@ -168,8 +157,13 @@ def test_s5_files_are_on_a_volume_of_its_own(name: str) -> None:
     user, [one, other, *_] = fleets.definition(definition(name))["kind"], HOSTS[name]
     source = lab.run(one, "findmnt", "--noheadings", "--output", "SOURCE", "/mnt/nas").strip()
     assert source.partition(":")[2] == f"/{VOLUMES[name]}"
-    assert lab.run(one, "ls", "/mnt/nas").split() == [name]
+    assert {*lab.run(one, "ls", "/mnt/nas").split()} == {name, "releases"}
     assert lab.run(one, "stat", "--format=%U %a", f"/mnt/nas/{name}").split() == [user, "750"]
+    archives = "/mnt/nas/releases"
+    assert lab.run(one, "stat", "--format=%U %a", archives).split() == ["root", "700"]
+    runs = lab.salt(one, "release.status")[one]["runs"]
+    assert f"{runs}.tar.zst" in lab.run(one, "ls", archives).split()
+    assert lab.execute(one, "runuser", "-u", user, "--", "ls", archives).returncode
     file, content = f"/mnt/nas/{name}/test-{uuid.uuid4().hex}", uuid.uuid4().hex
     try:
         lab.run(one, "runuser", "-u", user, "--", "tee", file, given=content)
@@ -224,8 +218,7 @@ def test_s9_migrated_and_seeded_once_though_all_hosts_began_together() -> None:
         return tiers.sql(tiers.leader(), select, "shop").splitlines()
 
     assert len(POOL.initial) == 3
-    head = ["git", "-C", "/opt/node/production", "rev-parse", "HEAD"]
-    steps = [f"migrate at {lab.run(HOSTS['shop'][0], *head).strip()}", "seed"]
+    steps = [f"migrate at {commit(HOSTS['shop'][0])}", "seed"]
     assert rows("SELECT step FROM salina_once ORDER BY step") == steps
     migrations = rows('SELECT name FROM "SequelizeMeta" ORDER BY name')
     assert migrations == ["1-users.js", "2-photos.js", "3-sessions.js"]
@@ -256,6 +249,11 @@ def test_s5_uploads_and_sessions_are_the_same_on_every_host() -> None:
     assert {each.sha1 for each in uploads} <= {line.split()[0] for line in sums[0]}
 
 
+def commit(host: str) -> str:
+    """The commit of the release that a host runs."""
+    return str(lab.salt(host, "release.status")[host]["commit"])
+
+
 def processes() -> dict[str, str]:
     """The service's process on each host of the second application."""
     show = ["systemctl", "show", "node", "--property=MainPID", "--value"]
@@ -278,7 +276,7 @@ def test_s9_a_migration_that_fails_on_one_host_is_done_by_another() -> None:
     """
     [victim, *others], before = HOSTS["shop"], processes()
     name = f"trial {uuid.uuid4().hex[:8]}"
-    at = f"{name} at {lab.run(victim, 'cat', '/opt/node/production/.git/salina-revision').strip()}"
+    at = f"{name} at {commit(victim)}"
     command = ["sh", "-c", f"echo no luck here; test $(hostname) != {victim}"]
     flags = {"each_revision": True, "login_password": False}
     step = {"name": name, "command": command, **flags}
@@ -304,24 +302,30 @@ def test_s8_a_new_revision_and_back() -> None:
     """S8, S9: All hosts take the revision together, its migrations run once, and the old one
     returns.
     """
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: shell(host, SECOND), HOSTS["shop"]))
-    before, shop = processes(), ",".join(HOSTS["shop"])
-    style = "/style.css"
-    source = {"repository": "file:///root/second.git", "commit": "second"}
+    name, shop, style = definition("shop"), ",".join(HOSTS["shop"]), "public/style.css"
+    states = "application,nginx.commit"  # nginx caches the file under the commit
+    old = upstream.git("show", f"{commit(HOSTS['shop'][0])}:{style}", name=name)
+    before, second = processes(), ""
     try:
-        found = lab.apply(shop, "application", source=source)
-        assert not lab.failures(found)
-        assert "/* second */" in curl("shop", style)
-        migrated = [host for host in HOSTS["shop"] if found[host]["node-once-1"]["changes"]]
-        assert [done("migrate at second")] == migrated
-        assert all(pid != before[host] for host, pid in processes().items())
-        assert not lab.changes(lab.apply(shop, "application", source=source))
+        with upstream.moved(name, {style: f"{old}\n/* second */\n"}) as (first, second):
+            assert upstream.resolve(name) == second
+            found = lab.apply(shop, states)
+            assert not lab.failures(found)
+            assert "/* second */" in curl("shop", "/style.css")
+            assert {commit(host) for host in HOSTS["shop"]} == {second}
+            migrated = [host for host in HOSTS["shop"] if found[host]["node-once-1"]["changes"]]
+            assert [done(f"migrate at {second}")] == migrated
+            assert all(pid != before[host] for host, pid in processes().items())
+            built = [host for host in HOSTS["shop"] if found[host]["application-built"]["changes"]]
+            assert len(built) == 1
+            assert not lab.changes(lab.apply(shop, states))
     finally:
-        back = lab.apply(shop, "application")
-        undo("migrate at second")
+        back = lab.apply(shop, states)
+        undo(f"migrate at {second}")
     assert not lab.failures(back)
-    assert "second" not in curl("shop", style)
+    assert not [host for host in back if back[host]["application-built"]["changes"]]
+    assert {commit(host) for host in HOSTS["shop"]} == {first}
+    assert "second" not in curl("shop", "/style.css")
     assert wait.until(tiers.all_serve, 60), tiers.servers()
 
 

@@ -12,6 +12,7 @@ from salina.common import wait
 from tests import fleets
 from tests.lab import lab, tiers
 from tests.lab.lab import run, shell
+from tests.lab.test_rolling import edited
 from tests.lab.test_verify import ROWS, holds
 
 pytestmark = pytest.mark.lab
@@ -20,8 +21,12 @@ HEALTH = "http://127.0.0.1:3000/health"
 UPLOADS = "/mnt/nas/crm/public/uploads"
 LOG = "/var/log/node/node.log"
 SECRETS = [f"/var/lib/salina/secrets/app-crm-{name}" for name in ("database", "login")]
-HASH = fleets.definition("sample-crm")["node"]["npm"]["integrity"]
-NOWHERE = "nowhere"
+DEFINITION = "pillar/app/sample-crm.yaml"
+RUNTIME, HASH = (
+    fleets.definition("sample-crm")["node"][one]["integrity"] for one in ("runtime", "npm")
+)
+NOWHERE = "f" * 40
+RELEASES = "/opt/node/releases"
 STEP = f"trial {uuid.uuid4().hex[:8]}"
 
 # The script that the master runs in a browser's place: logs in, uploads, and reads the upload back.
@@ -108,7 +113,7 @@ def test_s5_an_upload_that_cannot_be_stored_is_an_error(begin: str, end: str) ->
 def test_s9_migrated_and_seeded_once() -> None:
     """S9: Each migration and the seed ran once."""
     steps = sql("SELECT step FROM salina_once ORDER BY finished, step")
-    commit = run("all", "git", "-C", "/opt/node/production", "rev-parse", "HEAD").strip()
+    commit = lab.salt("all", "release.status")["all"]["commit"]
     assert steps == [f"migrate at {commit}", "seed"]
     migrations = sql('SELECT name FROM "SequelizeMeta" ORDER BY name')
     assert migrations == ["1-users.js", "2-photos.js", "3-sessions.js"]
@@ -173,6 +178,7 @@ def mended() -> Iterator[None]:
     """At the end all is as its file says, and the next apply finds nothing to do."""
     yield
     sql(f"DELETE FROM salina_once WHERE step = '{STEP}'")
+    shell("all", f"cd {RELEASES}; for each in */; do [ -e ${{each%/}}.json ] || rm -r $each; done")
     assert not lab.failures({"all": applied()})
     assert not lab.changes({"all": applied()})
 
@@ -183,42 +189,46 @@ def step(*command: str) -> dict[str, Any]:
     return {"node": {"once": [{"name": STEP, "command": list(command), **flags}]}}
 
 
+def release() -> str:
+    """The release that runs, and each of its files with the time of its last change."""
+    files = "find /opt/node/production/ -type f -printf '%p %s %C@\\n'"
+    return shell("all", f"readlink /opt/node/production; {files} | sort | sha256sum")
+
+
 @pytest.mark.usefixtures("mended")
 @pytest.mark.parametrize(
-    ("definition", "state", "said"),
+    ("script", "said"),
     [
-        ({"source": {"commit": NOWHERE}}, "application-staging", NOWHERE),
-        (
-            {"node": {"runtime": {"integrity": HASH}}},
-            "node-runtime",
-            f"but must be {HASH}; it was not unpacked",
-        ),
-        (
-            {"node": {"npm": {"version": "0.0.0", "integrity": HASH}}},
-            "node-npm",
-            "npm-0.0.0.tgz: status 404",
-        ),
-        (
-            {"node": {"install": ["sh", "-c", "echo no luck >&2; exit 3"]}},
-            "node-dependencies",
-            "no luck",
-        ),
-        (step("sh", "-c", "echo no luck; exit 3"), "node-once-1", "is not done"),
+        (f"s/revision: main/revision: {NOWHERE}/", NOWHERE),
+        (f"s|{RUNTIME}|{HASH}|", f"but must be {HASH}; it was not unpacked"),
+        ("s/version: 6.14.18/version: 0.0.0/", "npm-0.0.0.tgz: status 404"),
+        (r's/install: .*/install: [sh, -c, "echo no luck >\&2; exit 3"]/', "no luck"),
     ],
-    ids=["revision", "hash", "version", "install", "step"],
+    ids=["revision", "hash", "version", "install"],
 )
-def test_what_fails_is_told_and_the_service_goes_on(
-    definition: dict[str, Any], state: str, said: str
+def test_a_release_that_cannot_be_built_is_told_and_the_service_goes_on(
+    script: str, said: str
 ) -> None:
     """S8, S9, K5: The failed state says why, and production and the service stay as they were."""
-    before = pid(), shell("all", "cd /opt/node/production; git rev-parse HEAD; ls -l node_modules")
+    with edited(DEFINITION, script):
+        fails("application-built", said)
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_step_that_fails_is_told_and_the_service_goes_on() -> None:
+    """S8, S9, K5: The failed state says why, and production and the service stay as they were."""
+    fails("node-once-1", "is not done", **step("sh", "-c", "echo no luck; exit 3"))
+
+
+def fails(state: str, said: str, **definition: Any) -> None:
+    """Apply, and assert that this state alone fails, and that everything goes on as before."""
+    before = pid(), release()
     found = applied(**definition)
     assert found[state]["result"] is False and said in found[state]["comment"], found[state]
     others = [name for name in found if found[name]["result"] is False and name != state]
     assert {"application-production", "node-service"} <= set(others)
     assert all("requisite" in found[name]["comment"] for name in others), others
-    after = pid(), shell("all", "cd /opt/node/production; git rev-parse HEAD; ls -l node_modules")
-    assert after == before
+    assert (pid(), release()) == before
     assert run("all", "curl", "-s", HEALTH) == "pass"
 
 
@@ -226,12 +236,13 @@ def test_what_fails_is_told_and_the_service_goes_on(
 @pytest.mark.usefixtures("mended")
 def test_x10_what_npm_runs_is_not_root_and_reads_no_secret() -> None:
     """X10, K4: Install scripts belong to a user of their own; the packages belong to root."""
-    script = "id -un >&2; cat /etc/node/environment; exit 3"
-    found = applied(node={"install": ["sh", "-c", script]})["node-dependencies"]
+    script = r"id -un >\&2; cat /etc/node/environment; exit 3"
+    with edited(DEFINITION, f's|install: .*|install: [sh, -c, "{script}"]|'):
+        found = applied()["application-built"]
     assert found["result"] is False
     assert "salina-build" in found["comment"]
     assert "Permission denied" in found["comment"]
-    others = "find /opt/node/modules ! -type l \\( ! -user root -o -perm /6022 \\)"
+    others = f"find {RELEASES}/*/node_modules* ! -type l \\( ! -user root -o -perm /6022 \\)"
     assert not shell("all", f"{others} -printf '%M %u %p\\n'")
 
 

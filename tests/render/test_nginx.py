@@ -48,7 +48,7 @@ def test_o6_without_a_cache_browsers_ask_again(application: str, tmp_path: Path)
 
 @pytest.mark.parametrize("application", KINDS)
 @pytest.mark.parametrize(("fleet", "host"), [("default", "s1"), ("one-host", "all")])
-def test_o6_nginx_follows_the_checkout(
+def test_o6_nginx_follows_the_release(
     fleet: str, host: str, application: str, tmp_path: Path
 ) -> None:
     """O6: nginx learns the commit after production has it, and the rest before HAProxy starts.
@@ -58,6 +58,8 @@ def test_o6_nginx_follows_the_checkout(
     minion = Minion(host, fleets.pillar(host, fleet, application=application), tmp_path)
     names = [chunk["__id__"] for chunk in minion.chunks]
     assert names.index("application-production") < names.index("nginx-commit")
+    commit = next(chunk for chunk in minion.chunks if chunk["__id__"] == "nginx-commit")
+    assert {"release": "application-production"} in commit["require"]
     if host == "all":
         assert names.index("nginx-listening") < names.index("haproxy-service")
     assert "nginx-commit" not in [chunk["__id__"] for chunk in minion.apply("prepare")]

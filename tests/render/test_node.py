@@ -33,28 +33,34 @@ def before(minion: Minion, name: str) -> set[str]:
 
 
 def test_s8_what_fails_leaves_production_and_the_service_as_they_are(crm: Minion) -> None:
-    """S8, S9, K5: After a wrong hash, revision, lock, migration or seed the running code stays."""
+    """S8, S9, K5: After a build, a migration or a seed that fails the running code stays."""
     steps = [chunk["__id__"] for chunk in crm.chunks if chunk["state"] == "once"]
     assert len(steps) == 4
-    tried = {"application-staging", "node-runtime", "node-npm", "node-dependencies", *steps}
-    for name in ("application-production", "node-production", "node-unit", "node-service"):
+    tried = {"application-built", "application-release", *steps}
+    for name in ("application-production", "node-unit", "node-service"):
         assert tried <= before(crm, name), name
+    links = {chunk["__id__"] for chunk in crm.chunks if chunk["__id__"].startswith("node-link-")}
+    assert len(links) == 2 and links | {"node-unit"} <= before(crm, "application-production")
+    for name in ("application-built", "application-release", "application-first"):
+        assert not before(crm, name) & {"application-production", "node-unit", "node-service"}
     for number, step in enumerate(steps):
         assert set(steps[:number]) <= before(crm, step)
 
 
-def test_s9_steps_run_in_staging_with_secrets_in_their_environment(crm: Minion) -> None:
+def test_s9_steps_run_in_the_release_with_secrets_in_their_environment(crm: Minion) -> None:
     """S9, K4: Migrations run for each revision, other steps once; no command has a URL or a
     password.
     """
+    release = crm.opts["pillar"]["app"]["release"]["directory"]
+    assert release.startswith("/opt/node/releases/")
     steps = [chunk for chunk in crm.chunks if chunk["state"] == "once"]
     assert [step["name"] for step in steps] == [
         f"migrate at {fleets.COMMIT}", "seed", "set the login", "make a session for health checks"
     ]  # fmt: skip
     for step in steps:
-        assert (step["user"], step["cwd"]) == ("node", "/opt/node/staging")
+        assert (step["user"], step["cwd"]) == ("node", release)
         assert step["env_file"] == "/etc/node/steps"
-        assert step["env"]["PATH"].startswith("/opt/node/staging/node_modules/.bin:")
+        assert step["env"]["PATH"].startswith(f"{release}/node_modules/.bin:")
     needed = [step.get("secrets") for step in steps]
     assert needed == [None, None, {"LOGIN_PASSWORD": "login_password"}, None]
     assert steps[0]["command"] == [
@@ -149,14 +155,15 @@ def test_s8_unit(crm: Minion) -> None:
 
 def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
     """S5: Uploads are on the volume, and scratch files are on the host."""
+    release = crm.opts["pillar"]["app"]["release"]["directory"]
     links = {
         chunk["name"]: chunk["target"]
         for chunk in crm.chunks
         if chunk["fun"] == "symlink" and chunk["__id__"] != "gluster-certificate"
     }
     assert links == {
-        "/opt/node/production/public/uploads": "/mnt/nas/crm/public/uploads",
-        "/opt/node/production/uploads": "/var/cache/node/uploads",
+        f"{release}/public/uploads": "/mnt/nas/crm/public/uploads",
+        f"{release}/uploads": "/var/cache/node/uploads",
     }
     for name in links.values():
         (directory,) = [chunk for chunk in crm.chunks if chunk["name"] == name]
@@ -170,7 +177,7 @@ def test_x2_nothing_that_node_loads_is_on_the_volume(
     definition: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """X2: Only the uploads lead to the volume. A link never takes the place of a directory of the
-    checkout, because `file.symlink` replaces none without `force`.
+    release, because `file.symlink` replaces none without `force`.
     """
     pillar = fleets.pillar("s1", application=definition)
     minion = Minion("s1", pillar, tmp_path_factory.mktemp(definition))
@@ -178,24 +185,15 @@ def test_x2_nothing_that_node_loads_is_on_the_volume(
     links = [chunk for chunk in minion.chunks if chunk["fun"] == "symlink"]
     shared = [chunk for chunk in links if chunk["target"].startswith(mount)]
     uploads = pillar["app"]["definition"]["node"]["uploads"]
-    assert [chunk["name"] for chunk in shared] == [f"/opt/node/production/{one}" for one in uploads]
+    release = pillar["app"]["release"]["directory"]
+    assert not release.startswith(mount)
+    assert [chunk["name"] for chunk in shared] == [f"{release}/{one}" for one in uploads]
     assert not [chunk for chunk in links if chunk.get("force")]
     unit = dict(minion.files)["/etc/systemd/system/node.service"]
     [line] = [line for line in unit.splitlines() if line.startswith("WorkingDirectory=")]
     assert mount not in line
     for line in minion.render(state(minion, "node-environment-file")).splitlines():
         assert mount not in line or line.startswith(("SALINA_DATA=", "SALINA_HELD="))
-
-
-def test_the_lock_is_the_projects_or_the_checkouts_own(
-    crm: Minion, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """S8: npm uses this project's lock, or else the checkout's own."""
-    sample = Minion(
-        "s1", fleets.pillar("s1", application="sample-crm"), tmp_path_factory.mktemp("sample")
-    )
-    assert state(crm, "node-dependencies")["lock"] == "salt://locks/crm-2017.json"
-    assert state(sample, "node-dependencies")["lock"] == "/opt/node/staging/package-lock.json"
 
 
 def test_a_registry_may_be_given_by_the_settings(
@@ -209,7 +207,7 @@ def test_a_registry_may_be_given_by_the_settings(
     registry = state(given, "node-registry")
     assert (registry["fun"], registry["name"]) == ("keyvalue", "/etc/npmrc")
     assert (registry["key"], registry["value"]) == ("registry", "https://npm.example/")
-    assert "node-registry" in before(given, "node-runtime") & before(given, "node-npm")
+    assert "node-registry" in before(given, "application-built")
 
 
 def state(minion: Minion, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -24,16 +25,43 @@ def state(minion: Minion, name: str) -> dict[str, Any]:
 
 def test_newest_odoo(newest: Minion) -> None:
     """O2: The newest Odoo's files render with its own options."""
-    environment = state(newest, "odoo-environment")
-    assert environment["name"] == "/opt/odoo/odoo-19.0"
-    assert environment["interpreter"] == "python3.11"
-    assert environment["requirements"] == "/opt/odoo/production/requirements.txt"
-    assert environment["lock"] is False
-    assert environment["constraints"] == ["setuptools<82"]
+    definition = newest.opts["pillar"]["app"]["definition"]
+    assert definition["odoo"]["python"]["interpreter"] == "python3.11"
+    assert definition["source"]["commit"] == fleets.COMMIT
+    release = state(newest, "application-built")["name"]
+    assert re.fullmatch(r"/opt/odoo/releases/c0ffee000000-[0-9a-f]{8}", release)
+    for name in ("application-release", "application-first", "application-production"):
+        assert state(newest, name)["name"] == release
+    unit = dict(newest.files)["/etc/systemd/system/odoo.service"].splitlines()
+    [command] = [line for line in unit if line.startswith("ExecStart=")]
+    place = "/opt/odoo/production"
+    assert command.startswith(f"ExecStart={place}/.venv/bin/python {place}/odoo-bin --config ")
+    assert f"WorkingDirectory={place}" in unit
     assert "libpq-dev" in state(newest, "odoo-packages")["pkgs"]
-    assert state(newest, "application-staging")["revision"] == fleets.COMMIT
     assert state(newest, "odoo-healthy")["name"] == "http://127.0.0.1:8069/web/health"
     assert not [chunk for chunk in newest.chunks if chunk["__id__"] == "odoo-release"]
+
+
+def test_s12_new_code_starts_in_a_turn_and_must_answer(newest: Minion) -> None:
+    """S12: The release is activated in the turn of the host, with the application's own check."""
+    production, healthy = state(newest, "application-production"), state(newest, "odoo-healthy")
+    assert (production["service"], production["turn"]) == ("odoo", "app")
+    assert production["url"] == healthy["name"]
+    assert production["log"] == healthy["log"]
+    assert production.get("cookie") == healthy.get("cookie")
+
+
+def test_s9_steps_run_before_new_code_starts(newest: Minion) -> None:
+    """S9: A host that runs nothing yet has its release before the steps, and starts it later."""
+    names = [chunk["__id__"] for chunk in newest.chunks]
+    steps = [chunk["__id__"] for chunk in newest.chunks if chunk["state"] == "once"]
+    assert names.index("application-first") < names.index(steps[0])
+    for step in steps:
+        assert names.index(step) < names.index("application-production")
+    required = [one for chunk in newest.chunks for one in chunk.get("require", [])
+                if chunk["__id__"] == "application-production"]  # fmt: skip
+    assert {"once": steps[-1]} in required
+    assert {"release": "application-first"} in state(newest, steps[0])["require"]
 
 
 def test_k5_the_first_state_judges_the_host(newest: Minion) -> None:

@@ -14,6 +14,7 @@ NOT_ALONE = {
     *("gluster.peers", "gluster.volume", "gluster.mounted", "quorum.joined", "quorum.serves"),
     *("patroni.its_turn", "patroni.working", "patroni.configured", "database.present"),
     *("application.database_answers", "once.done", "application.healthy"),
+    *("release.present", "release.active"),
     "daemon.current_afterwards",
 }
 
@@ -75,9 +76,9 @@ def test_s12_a_repair_waits_for_nobody(minion: Minion) -> None:
     """S12: A running service takes its settings before any state that waits for another host.
 
     Such a state may be waiting for what the settings repair. So no such state stands before it,
-    and it requires none, however far before. A state that checks out code does not either.
+    and it requires none, however far before. A state that builds a release does not either.
     """
-    waits = NOT_ALONE | {"checkout.present"}
+    waits = NOT_ALONE | {"release.built"}
     found = [each for each in minion.chunks if each["__id__"] in REPAIRS]
     for repair in found:
         before = minion.chunks[: minion.chunks.index(repair)]
@@ -91,7 +92,7 @@ def test_s12_a_repair_waits_for_nobody(minion: Minion) -> None:
     assert len(found) == len({each["__id__"] for each in minion.chunks} & hosts)
     for production in [one for one in minion.chunks if one["__id__"] == "application-production"]:
         kind = minion.opts["pillar"]["app"]["kind"]
-        for wanted in {"application": f"{kind}-reconfigured"}, {"checkout": "application-staging"}:
+        for wanted in {"application": f"{kind}-reconfigured"}, {"release": "application-first"}:
             assert wanted in production["require"]
 
 

@@ -104,7 +104,7 @@ class Master:
         self.leader: str | None = "bbdd1"
         self.asked: list[str] = []
         definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
-        self.site = Site(state, state, FLEET, definitions, fleets.TREE)
+        self.site = Site(state, state, FLEET, definitions, fleets.LOCKS, fleets.TREE)
         fleets.record(state)
         monkeypatch.setattr(runner, "site", self.read)
         monkeypatch.setattr(minions, "silent", self.quiet)

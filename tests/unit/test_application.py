@@ -124,45 +124,47 @@ def test_s12_why_the_database_takes_no_writes(
 
 # New settings and new code
 
-CODE = ["/opt/odoo/odoo-14.0/salina.json", "/opt/odoo/addons/salina_odoo14/health.py"]
+CODE = ["/opt/odoo/production.json", "/opt/odoo/addons/salina_odoo14/health.py"]
+OLD, NEW = "c0ffee000000-0123abcd", "c0ffee000000-4567abcd"
 
 
-def pending(application: ModuleType, revision: str, newer: list[str], environment: str) -> str:
-    """Why a restart would start other code, with `revision` in production and "14.0" wanted."""
+def pending(application: ModuleType, runs: str, newer: list[str]) -> str:
+    """Why a restart would start other code, where one release runs and NEW is wanted."""
     application.__salt__ = {  # type: ignore[attr-defined]
-        "checkout.revision": lambda path: revision,
+        "release.active": lambda: runs,
         "daemon.outdated": lambda name, files: [one for one in files if one in newer],
     }
-    place = "/opt/odoo/production"
-    return str(application.pending_code("odoo", CODE, place, "14.0", environment))
+    return str(application.pending_code("odoo", CODE, NEW))
 
 
 def test_s12_what_else_a_restart_would_start(application: ModuleType) -> None:
     """S12: Code on its way, and code that the service does not run yet, are other code."""
-    assert pending(application, "14.0", [], "/") == ""
-    said = pending(application, "13.0", [], "/")
-    assert said == "/opt/odoo/production will change from 13.0 to 14.0"
-    said = pending(application, "", [], "/")
-    assert said == "/opt/odoo/production will change from no revision to 14.0"
-    assert pending(application, "14.0", [], "/none/salina.json") == (
-        "/none/salina.json does not exist yet"
-    )
-    assert pending(application, "14.0", CODE[1:], "/") == f"{CODE[1]} changed"
+    assert pending(application, NEW, []) == ""
+    assert pending(application, OLD, []) == f"its release will change from {OLD} to {NEW}"
+    assert pending(application, "", []) == f"its release will change from none to {NEW}"
+    assert pending(application, NEW, CODE) == f"{CODE[0]}, {CODE[1]} changed"
+    assert pending(application, NEW, CODE[1:]) == f"{CODE[1]} changed"
 
 
-@pytest.mark.parametrize("reason", ["", "/opt/odoo/production will change from 13.0 to 14.0"])
+@pytest.mark.parametrize("reason", ["", f"its release will change from {OLD} to {NEW}"])
 def test_s12_settings_alone_restart_a_service_at_once(reason: str) -> None:
     """S12, S9: A restart for settings never starts code before its one-time steps."""
+    asked: list[tuple[Any, ...]] = []
     calls: list[tuple[Any, ...]] = []
+
+    def why(*given: Any) -> str:
+        asked.append(given)
+        return reason
 
     def current(name: str, files: list[str], restart: bool, turn: str) -> dict[str, Any]:
         calls.append((name, files, restart, turn))
         return {"name": name, "result": True, "changes": {"read": files}, "comment": ""}
 
-    found = states("application", application_pending_code=lambda *_: reason)
+    found = states("application", application_pending_code=why)
     found.__states__ = {"daemon.current": current}  # type: ignore[attr-defined]
-    ret = found.reconfigured("odoo", ["/etc/odoo/odoo.conf"], CODE, "/x", "14.0", "/y", "app")
+    ret = found.reconfigured("odoo", ["/etc/odoo/odoo.conf"], CODE, NEW, "app")
     assert ret["result"] is True
+    assert asked == [("odoo", CODE, NEW)]
     if not reason:
         assert calls == [("odoo", ["/etc/odoo/odoo.conf"], True, "app")]
         assert ret["changes"] == {"read": ["/etc/odoo/odoo.conf"]}

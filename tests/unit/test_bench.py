@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench import apply, backup, balance, pillar, repeat, restore, web
+from bench import apply, backup, balance, client, pillar, repeat, restore, web
 from bench.restore import restoring
 from bench.result import Result, table, write
 from lab.commands import console
@@ -364,8 +364,8 @@ def test_the_time_without_service() -> None:
         {"ended": ended, "status": status}
         for ended, status in ((1, 200), (2, 200), (3, 503), (6.5, 0), (7, 200), (10, 200), (12, 0))
     ]
-    found = backup.Restore(60, "40 MiB", answers)
-    assert (found.outage, found.failed) == (5, 3)
+    assert client.outage(answers) == 5
+    assert client.failed(answers) == "3 of 7 requests failed"
 
 
 @pytest.mark.parametrize("fails", [interrupt, None])
@@ -455,19 +455,19 @@ def test_an_interrupted_restore_is_settled(
     topology = SimpleNamespace(service=SimpleNamespace(address="10.1.2.2"))
 
     @contextmanager
-    def client(*_: object, **asks: object) -> Iterator[None]:
+    def background(*_: object, **asks: object) -> Iterator[None]:
         done.append(asks["cookie"])
         try:
             yield
         finally:
             done.append("the client ends")
 
-    monkeypatch.setattr(backup, "ways", lambda: {"through": way})
-    monkeypatch.setattr(backup, "page", lambda _: ("session_id=1", ""))
+    monkeypatch.setattr(client, "ways", lambda: {"through": way})
+    monkeypatch.setattr(client, "page", lambda _: ("session_id=1", ""))
+    monkeypatch.setattr(client.topology_file, "read", lambda: topology)
+    monkeypatch.setattr(client, "Background", background)
+    monkeypatch.setattr(client, "_wait_for_answer", lambda _: None)
     monkeypatch.setattr(backup, "kept", lambda: {"crm_before_1": "40 MiB"})
-    monkeypatch.setattr(backup.topology_file, "read", lambda: topology)
-    monkeypatch.setattr(backup, "Background", client)
-    monkeypatch.setattr(backup, "wait_for_answer", lambda _: None)
     monkeypatch.setattr(backup, "orchestrate", interrupt)
     monkeypatch.setattr(backup, "settle", done.append)
     with pytest.raises(KeyboardInterrupt):

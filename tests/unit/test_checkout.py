@@ -1,4 +1,4 @@
-"""Checkouts: the module with git for real, and the state that keeps a checkout."""
+"""Checkouts: the module with git for real."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from tests import fleets
-from tests.loading import failure, load, never, refusing, states
+from tests.loading import load
 from tests.upstream import Upstream
 
 DATES = {"one": "2021-01-01T00:00:00Z", "two": "2022-02-02T00:00:00Z"}
@@ -48,17 +47,17 @@ def upstream(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("revision", "text"), [("14.0", "two"), ("first", "one")])
-def test_staging_then_production(
+def test_staging_then_release(
     checkout: ModuleType, tmp_path: Path, upstream: str, revision: str, text: str
 ) -> None:
-    """O1: Staging comes from the source, and production is a clone of staging."""
-    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    """O1: Staging comes from the source, and a release is a clone of staging."""
+    staging, release = str(tmp_path / "staging"), str(tmp_path / "release")
     assert checkout.status(staging) == {"revision": "", "commit": "", "changed": []}
     assert checkout.revision(staging) == ""
     commit = checkout.update(staging, upstream, revision)
-    assert checkout.update(production, staging, revision) == commit
-    assert Path(production, "file").read_text() == text
-    assert checkout.status(production) == {
+    assert checkout.update(release, staging, revision) == commit
+    assert Path(release, "file").read_text() == text
+    assert checkout.status(release) == {
         "revision": revision,
         "commit": commit,
         "changed": [],
@@ -81,36 +80,36 @@ def test_x10_the_recorded_commit_after_its_branch_has_moved(
     upstream.commit("newer", parent=wanted)
     assert checkout.update(str(tmp_path / "joined"), upstream.url, wanted) == wanted
     upstream.commit("forced")
-    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    staging, release = str(tmp_path / "staging"), str(tmp_path / "release")
     assert checkout.update(staging, upstream.url, wanted) == wanted
-    assert checkout.update(production, staging, wanted) == wanted
-    assert Path(production, "file").read_text() == "wanted"
+    assert checkout.update(release, staging, wanted) == wanted
+    assert Path(release, "file").read_text() == "wanted"
     upstream.tag("v1", wanted)
     assert checkout.update(str(tmp_path / "by-tag"), upstream.url, "v1") == wanted
 
 
-def test_x10_staging_with_another_commit_does_not_become_production(
+def test_x10_staging_with_another_commit_does_not_become_a_release(
     checkout: ModuleType, tmp_path: Path
 ) -> None:
-    """X10, O1: Production takes the commit that was tried, or nothing."""
+    """X10, O1: A release takes the recorded commit, or nothing."""
     upstream = Upstream(tmp_path / "up.git")
     other = upstream.commit("other", parent=upstream.first)
-    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    staging, release = str(tmp_path / "staging"), str(tmp_path / "release")
     checkout.update(staging, upstream.url, other)
     with pytest.raises(CommandExecutionError, match=f"has commit {other} checked out, but must"):
-        checkout.update(production, staging, upstream.first)
-    assert checkout.revision(production) == ""
+        checkout.update(release, staging, upstream.first)
+    assert checkout.revision(release) == ""
 
 
 def test_another_revision(checkout: ModuleType, tmp_path: Path, upstream: str) -> None:
-    """O1: Staging and production change to another revision."""
-    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    """O1: Staging and its clone change to another revision."""
+    staging, release = str(tmp_path / "staging"), str(tmp_path / "release")
     for revision, text in [("first", "one"), ("14.0", "two"), ("first", "one")]:
         checkout.update(staging, upstream, revision)
-        checkout.update(production, staging, revision)
-        assert Path(production, "file").read_text() == text
-    Path(production, "file").write_text("by hand")
-    assert checkout.status(production)["changed"] == ["file"]
+        checkout.update(release, staging, revision)
+        assert Path(release, "file").read_text() == text
+    Path(release, "file").write_text("by hand")
+    assert checkout.status(release)["changed"] == ["file"]
 
 
 def test_files_have_the_time_of_their_commit(
@@ -119,13 +118,13 @@ def test_files_have_the_time_of_their_commit(
     """O1: Files have the time of their commit, because Odoo names what it makes of them after
     it.
     """
-    staging, production = str(tmp_path / "staging"), str(tmp_path / "production")
+    staging, release = str(tmp_path / "staging"), str(tmp_path / "release")
     for revision, text in [("first", "one"), ("14.0", "two")]:
         checkout.update(staging, upstream, revision)
-        commit = checkout.update(production, staging, revision)
-        committed = ["git", "-C", production, "show", "--no-patch", "--format=%ct", commit]
+        commit = checkout.update(release, staging, revision)
+        committed = ["git", "-C", release, "show", "--no-patch", "--format=%ct", commit]
         time = int(subprocess.check_output(committed))
-        for place in (staging, production):
+        for place in (staging, release):
             assert Path(place, "file").read_text() == text
             assert Path(place, "file").stat().st_mtime == time
             assert checkout.status(place)["changed"] == []
@@ -176,49 +175,3 @@ def test_revision_that_does_not_exist(checkout: ModuleType, tmp_path: Path, upst
     with pytest.raises(CommandExecutionError, match=r"fetch .* 15\.0: .*remote ref 15\.0"):
         checkout.update(str(tmp_path / "staging"), upstream, "15.0")
     assert checkout.status(str(tmp_path / "staging"))["revision"] == ""
-
-
-# The state
-
-AT = {"revision": "14.0", "commit": "abc", "changed": list[str]()}
-
-
-def test_checked_out_already() -> None:
-    found = states("checkout", checkout_status=lambda name: AT, checkout_update=never)
-    ret = found.present("/x", "url", "14.0")
-    assert (ret["result"], ret["changes"]) == (True, {})
-
-
-@pytest.mark.parametrize("test", [False, True])
-def test_checked_out_at_another_revision(test: bool) -> None:
-    update = never if test else lambda *_: "def"
-    found = states("checkout", test, checkout_status=lambda name: AT, checkout_update=update)
-    ret = found.present("/x", "url", "15.0")
-    assert ret["result"] is (None if test else True)
-    assert ret["changes"]["revision"] == {"old": "14.0", "new": "15.0"}
-
-
-def test_x10_a_commit_that_was_checked_out_by_hand_is_replaced() -> None:
-    """X10: The record alone does not count: the work tree must be at the commit."""
-    at = {"revision": fleets.COMMIT, "commit": "f" * 40, "changed": list[str]()}
-    update = {"checkout_status": lambda name: at, "checkout_update": lambda *_: fleets.COMMIT}
-    ret = states("checkout", **update).present("/x", "url", fleets.COMMIT)
-    assert ret["changes"]["commit"] == {"old": "f" * 40, "new": fleets.COMMIT}
-    at["commit"] = fleets.COMMIT
-    assert states("checkout", **update).present("/x", "url", fleets.COMMIT)["changes"] == {}
-
-
-def test_checked_out_with_changes_by_hand() -> None:
-    at = AT | {"changed": ["odoo/http.py"]}
-    found = states("checkout", checkout_status=lambda name: at, checkout_update=never)
-    ret = found.present("/opt/odoo/production", "url", "14.0")
-    assert ret["result"] is False
-    assert "odoo/http.py" in ret["comment"]
-    assert "git -C /opt/odoo/production reset --hard" in ret["comment"]
-
-
-def test_checkout_that_failed_names_the_command_and_its_output() -> None:
-    """K5: The state shows the command and its output."""
-    said = "git -C /x fetch --quiet --depth=1 origin 15.0: fatal: couldn't find remote ref 15.0"
-    found = states("checkout", checkout_status=lambda name: AT, checkout_update=refusing(said))
-    assert failure(found.present("/x", "url", "15.0")) == said

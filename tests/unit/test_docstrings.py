@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 FOLDERS = ("_modules", "_states", "_runners", "_pillar")
 SECTIONS = ("Args", "Returns", "Raises", "CLI Example")
 #: Functions that only Salt calls. Their examples show the command that leads to the call.
-INDIRECT = {"certificates.sign", "salina.ext_pillar"}
+INDIRECT = {"application.build", "application.built", "certificates.sign", "salina.ext_pillar"}
 
 
 def functions() -> dict[str, ast.FunctionDef]:

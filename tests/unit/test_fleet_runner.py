@@ -125,7 +125,14 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
         "odoo-14.0": fleets.definition("odoo-14.0"),
         "node": {"health": {"path": "/", "cookie": "sid=probe"}},
     }
-    site = Site(tmp_path, tmp_path, replace(fleet, topology=topology), definitions, fleets.TREE)
+    site = Site(
+        tmp_path,
+        tmp_path,
+        replace(fleet, topology=topology),
+        definitions,
+        fleets.LOCKS,
+        fleets.TREE,
+    )
     monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(runner, "site", lambda _: site)
     module = load("_runners/fleet.py", opts={})
@@ -147,7 +154,7 @@ def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyP
         return {host: said.get(function, "") for host in hosts}
 
     definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
-    site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.TREE)
+    site = Site(Path(), Path(), fleets.fleet(), definitions, fleets.LOCKS, fleets.TREE)
     monkeypatch.setattr(minions, "ask", ask)
     monkeypatch.setattr(runner, "site", lambda _: site)
     with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered instead"):

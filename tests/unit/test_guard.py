@@ -75,7 +75,7 @@ def test_x4_a_master_that_accepts_forged_returns_changes_nothing(
 ) -> None:
     """X4: It begins no change, asks no host, and destroys none that an earlier change drained."""
     definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
-    site = Site(tmp_path, tmp_path, fleets.fleet(), definitions, fleets.TREE)
+    site = Site(tmp_path, tmp_path, fleets.fleet(), definitions, fleets.LOCKS, fleets.TREE)
     change = load("_runners/change.py", opts=answering({}))
     monkeypatch.setattr("salina_fleet.runner.site", lambda _: site)
     monkeypatch.setattr(exclusive, "take", lambda *_: None)

@@ -42,7 +42,7 @@ class Fleet:
         for host in self.fleet.hosts:
             (folder / "pki/minions" / host).touch()
         definitions = fleets.definitions(self.fleet.topology)
-        site = Site(folder, folder, self.fleet, definitions, fleets.TREE)
+        site = Site(folder, folder, self.fleet, definitions, fleets.LOCKS, fleets.TREE)
         monkeypatch.setattr(runner, "site", lambda _: site)
         monkeypatch.setattr(minions, "connected", lambda *_: {*self.fleet.hosts} - self.silent)
         monkeypatch.setattr(minions, "answers", self.answers)

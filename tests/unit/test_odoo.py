@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import configparser
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError
 
 from salina.application import odoo
 from salina.database.psql import PsqlError
@@ -276,3 +278,45 @@ def test_s9_a_database_that_does_not_answer() -> None:
     assert modules_of(test=True, down="psql is not installed")["result"] is True
     said = failure(modules_of(PsqlError("the server is away")))
     assert said.endswith("which modules are installed: the server is away")
+
+
+# The build of a release
+
+
+def build(version: str, tmp_path: Path, there: bool = True) -> list[tuple[Any, ...]]:
+    """Build in a directory, and return what the module of environments was asked for."""
+    asked = list[tuple[Any, ...]]()
+    record = {"interpreter": "python"}
+
+    def wanted(*given: Any) -> dict[str, Any]:
+        asked.append(given)
+        return record if there else {}
+
+    def install(path: str, what: dict[str, Any]) -> None:
+        assert what is record
+        asked.append((path,))
+
+    salt = {"python_environment.wanted": wanted, "python_environment.install": install}
+    load("_modules/odoo.py", salt=salt, pillar={"app": app(version)}).build(str(tmp_path))
+    return asked
+
+
+def test_x10_a_release_has_an_environment_from_its_lock(tmp_path: Path) -> None:
+    """X10, O1: The environment is in the release, built from the lock of this project."""
+    lock = ("python3.9", "salt://locks/odoo-14.0.txt", True, [], [])
+    assert build("14.0", tmp_path) == [lock, (f"{tmp_path}/.venv",)]
+
+
+def test_o2_a_release_may_use_the_requirements_of_its_checkout(tmp_path: Path) -> None:
+    """O2: The newest Odoo has no lock, but the requirements of upstream and limits for them."""
+    python = fleets.definition("odoo-19.0")["odoo"]["python"]
+    asked, place = build("19.0", tmp_path)
+    assert asked[:3] == ("python3.11", f"{tmp_path}/requirements.txt", False)
+    assert asked[3:] == (python["without_dependencies"], ["setuptools<82"])
+    assert place == (f"{tmp_path}/.venv",)
+
+
+def test_k5_a_checkout_without_its_requirements(tmp_path: Path) -> None:
+    """K5: The error names the file, and no environment is built."""
+    with pytest.raises(CommandExecutionError, match=r"requirements\.txt is not in the code"):
+        build("19.0", tmp_path, there=False)

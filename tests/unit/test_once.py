@@ -16,6 +16,10 @@ from tests import fleets
 from tests.loading import failure, load, never, refusing, states
 
 PILLAR = fleets.pillar("s1")
+LEAVES = {
+    "table": "ir_config_parameter",
+    "rows": [{"key": "url", "value": "it's"}, {"key": "frozen", "value": "True"}],
+}
 
 
 class Database:
@@ -23,6 +27,9 @@ class Database:
 
     def __init__(self) -> None:
         self.marks: dict[str, str] = {}
+        self.rows = True
+        """Whether the rows of the steps are in their tables."""
+        self.asked: list[str] = []
         self.lock = threading.Lock()
         self.lost = ""
 
@@ -48,6 +55,9 @@ class Database:
                     self.locked = database.lock.acquire(timeout=10)
                 elif sql.startswith("SELECT to_regclass"):
                     return ["f"]
+                elif sql.startswith("SELECT EXISTS"):
+                    database.asked.append(sql)
+                    return ["t" if database.rows else "f"]
                 elif sql.startswith("SELECT host"):
                     step = sql.split("'")[-2]
                     return [f"{database.marks[step]} at noon"] if step in database.marks else []
@@ -97,6 +107,28 @@ def test_a_failed_step_stays_undone_and_is_tried_again() -> None:
     assert database.marks == {"init": "s2"}
 
 
+def test_a_step_is_done_again_when_somebody_has_changed_its_rows() -> None:
+    """S9: The rows count, whatever was recorded."""
+    database, done = Database(), list[str]()
+    step = ("set the URL", ["true"], "odoo", "/")
+
+    def run(name: str) -> str:
+        return str(host(database, name, done).run(*step, leaves=LEAVES))
+
+    def predicted() -> str:
+        return str(host(database, "s1", done).done(step[0], LEAVES))
+
+    assert (predicted(), run("s1"), done) == ("another step", "another step", [])
+    database.rows = False
+    assert (predicted(), run("s1"), done) == ("", "", ["s1"])
+    assert (predicted(), run("s2"), done) == ("", "", ["s1", "s2"])
+    database.rows = True
+    assert (predicted(), run("s3"), done) == ("s2 at noon", "s2 at noon", ["s1", "s2"])
+    one, other = "key = 'url' AND value = 'it''s'", "key = 'frozen' AND value = 'True'"
+    place = "EXISTS (SELECT FROM ir_config_parameter WHERE"
+    assert {*database.asked} == {f"SELECT {place} {one}) AND {place} {other})"}
+
+
 @pytest.mark.parametrize("moment", ["connecting", "recording"])
 def test_lost_database(moment: str) -> None:
     database = Database()
@@ -133,7 +165,7 @@ def test_once() -> None:
     assert ret["result"] is True
     assert ret["changes"] == {"once": {"old": None, "new": "login"}}
     environment = {"A": "1", "PW": "canary-app-crm-login"}
-    assert calls == [("login", ["x"], "odoo", "/", None, environment, None, 900)]
+    assert calls == [("login", ["x"], "odoo", "/", None, environment, None, 900, None)]
     assert "canary" not in str(ret)
 
 
@@ -149,9 +181,23 @@ def test_once_done_elsewhere() -> None:
 )
 def test_once_predicted(obstacle: str, before: str, result: bool | None) -> None:
     """S9, K3: A prediction runs no step."""
-    asked = {"application_database": lambda: obstacle, "once_done": lambda step: before}
+    asked = {"application_database": lambda: obstacle, "once_done": lambda step, leaves: before}
     found = states("once", True, **asked, once_run=never)
     assert found.done("init", ["x"], "odoo", "/")["result"] is result
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_the_rows_that_a_step_leaves_decide(test: bool) -> None:
+    """S9, K3: The state and its prediction ask for the same rows."""
+    asked = list[Any]()
+
+    def ask(step: str, *given: Any) -> str:
+        asked.append((step, given[-1]))
+        return "s2 at noon"
+
+    salt = {"application_database": lambda: "", "once_done": ask, "once_run": ask}
+    ret = states("once", test, **salt).done("set the URL", ["x"], "odoo", "/", leaves=LEAVES)
+    assert (ret["changes"], asked) == ({}, [("set the URL", LEAVES)])
 
 
 def test_once_that_failed() -> None:

@@ -32,9 +32,9 @@ BEFORE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a new file": (result("file", UNIT, {"newfile": UNIT}), [UNIT]),
     "other rights": (result("file", CONF, {"mode": "0644", "user": "root"}), []),
     "a directory of the file": (result("file", "/etc/nginx", {"/etc/nginx": {"mode": "1"}}), []),
-    "a checkout that holds the file": (result("checkout", "/etc", {"revision": "2"}), FILES),
+    "a directory that holds the file": (result("release", "/etc", {"release": "2"}), FILES),
     "another file": (result("file", SETTINGS, {"diff": "x"}), []),
-    "a similar name": (result("checkout", "/etc/ngin", {"revision": "2"}), []),
+    "a similar name": (result("release", "/etc/ngin", {"release": "2"}), []),
     "a change that was made": (result("file", CONF, {"diff": "x"}, True), []),
     "a failure": (result("file", CONF, {}, False), []),
     "a restart afterwards": (DIFF | RESTARTED, []),
@@ -120,6 +120,6 @@ def test_settings_wait_for_code_that_would_change(monkeypatch: pytest.MonkeyPatc
     code = "/opt/odoo/addons/salina_odoo14/health.py"
     monkeypatch.setattr(state, "__running__", result("file", code, {"diff": "x"}))
     found = states("application", True, application_pending_code=lambda *_: "")
-    ret = found.reconfigured("odoo", [CONF], [code], "/x", "14.0", "/y", "app")
+    ret = found.reconfigured("odoo", [CONF], [code], "c0ffee000000-0123abcd", "app")
     assert (ret["result"], ret["changes"]) == (True, {})
     assert f"because {code} would change" in ret["comment"]

@@ -497,7 +497,9 @@ def test_one_command_makes_a_change_and_shows_it(
     """`fleet.deploy` returns the text of the end, or fails with it."""
     begun: list[str] = []
     fleet = fleets.fleet()
-    site = Site(tmp_path, tmp_path, fleet, fleets.definitions(fleet.topology), fleets.TREE)
+    site = Site(
+        tmp_path, tmp_path, fleet, fleets.definitions(fleet.topology), fleets.LOCKS, fleets.TREE
+    )
     fleets.record(tmp_path)
     monkeypatch.setattr(runner, "site", lambda _: site)
     monkeypatch.setattr(runner, "orchestrate", lambda *_: failed)

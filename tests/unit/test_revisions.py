@@ -196,7 +196,9 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, content: str) -> None:
 def master(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The default fleet, whose application comes from the upstream."""
     definition = {**fleets.definition("odoo-14.0"), "source": source(upstream)}
-    site = Site(tmp_path, tmp_path, fleets.fleet(), {"odoo-14.0": definition}, fleets.TREE)
+    site = Site(
+        tmp_path, tmp_path, fleets.fleet(), {"odoo-14.0": definition}, fleets.LOCKS, fleets.TREE
+    )
     monkeypatch.setattr(runner, "site", lambda _: site)
     return site
 

@@ -18,6 +18,8 @@ from tests.loading import failure, load
 
 HOSTS = ["nas1", "nas2", "nas3"]
 BRICKS = [f"{host}:/nas" for host in HOSTS]
+NAME = "c0ffee000000-0123abcd"
+RELEASE = f"/opt/odoo/releases/{NAME}"
 
 #: Every state, and arguments for it.
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -25,13 +27,12 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "application.healthy": ("http://127.0.0.1:8069/web/health", "/log", 0),
     "application.listening": ("nginx", "10.1.3.11", 80),
     "application.open_to_older": ("/c", "/dev/null", "10.1.3.11", 80, ["lb1"]),
-    "application.reconfigured": ("odoo", [], [], "/opt/odoo/production", "14.0", "/", "app"),
+    "application.reconfigured": ("odoo", [], [], NAME, "app"),
     "apt.release": ("bullseye",),
     "apt.whole": ("packages", 0),
     "balancer.app_hosts_have_tls": ("TLS on the app hosts", 0),
     "certificate.issued": ("/etcd.crt", "etcd"),
     "certificate.key_made": ("/host.key",),
-    "checkout.present": ("/opt/odoo/staging", "https://git.example/odoo.git", "14.0"),
     "daemon.all_upgraded": ("system", ["cron"]),
     "daemon.at_boot": ("ufw",),
     "daemon.current": ("patroni", ["/etc/patroni.yml"]),
@@ -46,9 +47,6 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "gluster.peers": ("pool", "nas1", HOSTS, 0),
     "gluster.secured": ("nas1", HOSTS, True),
     "gluster.volume": ("nas", "nas1", 3, BRICKS, {}, 0),
-    "node_environment.installed": ("/opt/node/staging", "/store", "/lock", "/node", "/npm", ["ci"]),
-    "node_environment.linked": ("/opt/node/production", "/opt/node/staging", "/store"),
-    "node_environment.unpacked": ("/opt/node/npm", "npm", "6.14.18", "sha512-"),
     "odoo.configured": ("/etc/odoo/odoo.conf", "odoo"),
     "odoo.fits": ("odoo-fits",),
     "odoo.modules": ("odoo-modules",),
@@ -58,11 +56,16 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "patroni.working": ("patroni", 0, []),
     "pgbackrest.backed_up": ("first",),
     "pgbackrest.stanza": ("salina", 0),
-    "python_environment.installed": ("/opt/odoo/odoo-14.0", "python3.9", "/lock.txt"),
+    "python_environment.installed": ("/opt/patroni", "python3.9", "/lock.txt"),
     "quorum_users.present": ("users",),
     "quorum_users.required": ("login", 0),
     "quorum.joined": ("etcd", 0, []),
     "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
+    "release.active": (RELEASE, "odoo", "app", "http://127.0.0.1:8069/web/health", "/log"),
+    "release.built": (RELEASE,),
+    "release.first": (RELEASE,),
+    "release.kept": ("/mnt/nas/releases", 3),
+    "release.present": (RELEASE, "/mnt/nas/releases", 0),
     "reserved_ports.reserved": ("ports", 32768),
     "sshd.in_force": ("/dev/null", 22),
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),

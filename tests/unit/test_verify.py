@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from salina.application.release import activate
 from salina.common.https import NoAnswer
 from salina.verify import evidence
 from salina.verify.evidence import Seen
 from salina_fleet import secrets, verify
 from salina_fleet.role import Look
-from tests import fleets, pypi
+from tests import fleets, pypi, releases
 from tests.loading import load
 
 ROWS = {f"X{number}" for number in range(1, 12)}
@@ -260,14 +260,32 @@ def test_x8_logs(tmp_path: Path) -> None:
     )
 
 
-def test_x10_a_commit(tmp_path: Path) -> None:
-    """X10: The checkout's own commit, whoever owns it."""
-    run = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example"]
-    subprocess.run([*run, "init", "-q"], check=True)
-    subprocess.run([*run, "commit", "-q", "--allow-empty", "-m", "a"], check=True)
-    head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
-    assert only("commit", checkout=str(tmp_path), wanted=head.strip()).good
-    assert not only("commit", checkout=str(tmp_path), wanted="0" * 40).good
+def test_x10_a_release(tmp_path: Path) -> None:
+    """X10: The recorded release runs, and nobody has changed its files."""
+    release = releases.complete(tmp_path / "releases" / releases.NAME)
+    link = tmp_path / "production"
+    activate(link, release)
+
+    def seen(wanted: str = release.name) -> list[tuple[bool, str]]:
+        asked = {"link": str(link), "wanted": wanted}
+        found = evidence.gather([{"row": "X10", "look": "runs", "arguments": asked}])
+        return [(one["good"], one["seen"]) for one in found]
+
+    assert seen() == [(True, release.name), (True, "unchanged")]
+    assert seen(releases.NEXT) == [(False, release.name), (True, "unchanged")]
+    changed = releases.change(release, "code.py")
+    assert seen() == [(True, release.name), (False, changed)]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_x10_without_a_release_there_is_no_evidence(tmp_path: Path, older: bool) -> None:
+    """X10: A host that runs nothing, or a checkout from before, shows it as a fault."""
+    link = tmp_path / "production"
+    if older:
+        link.mkdir()
+    asked = {"link": str(link), "wanted": releases.NAME}
+    found = evidence.gather([{"row": "X10", "look": "runs", "arguments": asked}])
+    assert found and not any(one["good"] for one in found)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+RUNTIME, NPM = ".node", ".npm"
+"""The directories of a release with its Node and, while npm installs its packages, with npm."""
 
 
 def registry(npmrc: str) -> str:
@@ -38,11 +41,6 @@ def tarball(registry: str, package: str, version: str) -> str:
 def integrity(content: bytes) -> str:
     """Return the hash of a tarball as npm writes it: sha512-… in base64."""
     return f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}"
-
-
-def identity(parts: Iterable[object]) -> str:
-    """Return sixteen hexadecimal digits that stand for everything an installation is made from."""
-    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]
 
 
 def unverified(lock: str) -> list[str]:

@@ -17,6 +17,8 @@ DATA = "/var/lib/odoo"
 """Odoo imports modules from `addons` in this directory. So it is on the host itself and belongs to
 root; only its `filestore` leads to the volume (salt/odoo/data.sls).
 """
+ENVIRONMENT = ".venv"
+"""The directory of a release with its Python environment."""
 HOLDING = "salina_held"
 """This project's addon that holds removed files. No definition lists it."""
 ROUNDS = 25_000

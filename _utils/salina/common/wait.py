@@ -32,13 +32,16 @@ def until(probe: Callable[[], T | None], seconds: float, pause: float = 1.0) -> 
         time.sleep(min(pause, max(0.0, end - time.monotonic())))
 
 
-def clear(obstacle: Callable[[], str], seconds: float, waiting_for: str) -> None:
+def clear(
+    obstacle: Callable[[], str], seconds: float, waiting_for: str, pause: float = 1.0
+) -> None:
     """Return as soon as there is no obstacle any more.
 
     Args:
         obstacle: returns the current obstacle, or "" for none.
         seconds: the bound; 0 asks once.
         waiting_for: the condition, for the message.
+        pause: seconds between two questions.
 
     Raises:
         TimeoutError: ``waited 300 s for WAITING_FOR: THE LAST OBSTACLE``.
@@ -50,5 +53,5 @@ def clear(obstacle: Callable[[], str], seconds: float, waiting_for: str) -> None
         last = obstacle()
         return not last
 
-    if not until(free, seconds):
+    if not until(free, seconds, pause):
         raise TimeoutError(f"waited {seconds:g} s for {waiting_for}: {last}")

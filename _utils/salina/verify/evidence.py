@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from salina.application import release
 from salina.balancer import haproxy
 from salina.common import certificate, https, locks
 from salina.common.https import NoAnswer, call, identity
@@ -229,16 +230,17 @@ def logs(folder: str) -> Iterator[Seen]:
     )
 
 
-def commit(checkout: str, wanted: str) -> Iterator[Seen]:
-    """Look whether the application is at the recorded commit.
+def runs(link: str, wanted: str) -> Iterator[Seen]:
+    """Look whether the application runs the recorded release, and whether its files are unchanged.
 
     Args:
-        checkout: the directory of the code.
-        wanted: the commit.
+        link: the link to the release that runs.
+        wanted: the release's name.
     """
-    safe = f"safe.directory={os.path.realpath(checkout)}"
-    found = command("git", "-c", safe, "-C", checkout, "rev-parse", "HEAD").strip()
-    yield Seen(checkout, found == wanted, found[:12])
+    found = release.active(link)
+    yield Seen(link, found == wanted, found)
+    changed = release.Release(Path(os.path.realpath(link))).changed()
+    yield Seen(os.path.realpath(link), not changed, ", ".join(changed[:5]) or "unchanged")
 
 
 def environment(path: str) -> Iterator[Seen]:
@@ -444,7 +446,7 @@ LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
     look.__name__: look
     for look in (
         *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
-        *(mount, local, ports, logs, commit, environment, encrypted),
+        *(mount, local, ports, logs, runs, environment, encrypted),
         *(files, login, peers, edge, servers, shown),
     )
 }

@@ -127,6 +127,11 @@ class Node(Kind):
     section = NodeSection
     steps_through_pgbouncer = True
 
+    def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+        """Node, and the packages that npm installs."""
+        keys = {key: section[key] for key in ("runtime", "npm", "install")}
+        return keys, [f"{section['lock']}.json"] if section["lock"] else []
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """The password of the first user, if a step sets it."""
         steps = definition[self.name]["once"]

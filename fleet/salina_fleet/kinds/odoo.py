@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.application import odoo
+from salina.common import locks
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import PATH, Scalar, given
 from salina_fleet.schema.document import join
@@ -140,12 +141,15 @@ class Odoo(Kind):
     name = "odoo"
     section = OdooSection
     code = ("/opt/odoo/production", odoo.DATA)
+    environment = f"/opt/odoo/production/{odoo.ENVIRONMENT}"
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 
-    def environment(self, name: str) -> str | None:
-        """Each definition has an environment of its own."""
-        return f"/opt/odoo/{name}"
+    def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+        """The Python environment."""
+        python = section["python"]
+        lock = f"{python['lock']}.txt"
+        return python, [lock, locks.tools(lock)] if python["lock"] else []
 
     def named(self, application: str) -> dict[str, str] | None:
         """Odoo's attachments name the files of its file store."""

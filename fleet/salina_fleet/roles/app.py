@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina.application.odoo import LEAST_LIMIT
+from salina.application.release import STORE
 from salina.storage import gluster
 from salina_fleet import edge, secrets
 from salina_fleet.kinds import KINDS
-from salina_fleet.model import files_backup
+from salina_fleet.model import files_backup, release
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.role import (
     CLIENT,
@@ -137,6 +138,10 @@ KEYS = {
     "app.held": "How long the files that users remove are held; null in a fleet without backups.",
     "app.held.directory": "The directory into which the application moves them.",
     "app.held.days": "The days after which the host deletes them.",
+    "app.release": "The release that this host must run.",
+    "app.release.name": "Its name: the first digits of the commit, and a digest of its parts.",
+    "app.release.directory": "Its directory on this host.",
+    "app.release.store": "The directory on the volume with the archives of releases.",
     "app.settings": "pillar/settings/app.yaml.",
 }
 """The meanings of the keys of its pillar."""
@@ -212,6 +217,9 @@ class AppSettings(Tuning):
             "The npm registry for a Node application; null leaves /etc/npmrc of the host as it is."
         ),
     )
+    releases: int = number(
+        3, 1, 100, "How many releases stay on the volume beside the one that runs."
+    )
     wait: int = number(
         600, 1, 3600, "The seconds that a state waits for the database or for a one-time step."
     )
@@ -246,7 +254,10 @@ class App(Role):
     pools = True
     serves = True
     settings: ClassVar = {"database_route": RouteSettings, "app": AppSettings}
-    reserved_names = ("pgbouncer", "database")  # backends and databases of the way to the database
+    reserved_names = (
+        *("pgbouncer", "database"),  # backends and databases of the way to the database
+        STORE,  # beside the application's directory on the volume
+    )
     keys = KEYS
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
@@ -341,6 +352,7 @@ class App(Role):
                 },
                 "data": data_directory,
                 "held": held(fleet, data_directory),
+                "release": release.pillar(data, name, files.mount),
                 "settings": asdict(settings[AppSettings]),
             },
             **({} if servers else files_backup.pillar(data, host)),
@@ -404,9 +416,9 @@ class App(Role):
         asked = {"address": here, "port": PORT, "name": host.id, "plain": plain}
         yield Look("X7", "encrypted", asked)
         yield Look("X8", "logs", {"folder": "/var/log/nginx"})
-        commit = data.revisions.commit(application.definition, definition["source"])
-        yield Look("X10", "commit", {"checkout": code[0], "wanted": commit})
-        if path := KINDS[definition["kind"]].environment(application.definition):
+        wanted = release.wanted(data, application.name)
+        yield Look("X10", "runs", {"link": code[0], "wanted": wanted})
+        if path := KINDS[definition["kind"]].environment:
             yield Look("X10", "environment", {"path": path})
 
 

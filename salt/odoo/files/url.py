@@ -8,3 +8,4 @@ parameters.set_param("web.base.url", os.environ["URL"])
 parameters.set_param("web.base.url.freeze", "True")
 parameters.set_param("report.url", os.environ["REPORT_URL"])
 env.cr.commit()  # noqa: F821
+env.registry.signal_changes()  # noqa: F821  # running processes read them again

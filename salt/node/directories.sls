@@ -1,18 +1,9 @@
+# The directories that the application writes: its uploads on the volume, and what is temporary on the host.
 {%- set app = pillar.app %}
 {%- set node = app.definition.node %}
 include:
-  - application.source
+  - application.stored
   - application.directories
-  - node.dependencies
-
-node-production:
-  node_environment.linked:
-    - name: /opt/node/production
-    - other: /opt/node/staging
-    - store: /opt/node/modules
-    - require:
-        - checkout: application-production
-        - node_environment: node-dependencies
 {% for place, directories in {app.data: node.uploads, '/var/cache/node': node.scratch}.items() %}
 {%- for directory in directories %}
 node-directory-{{ directory }}:
@@ -30,13 +21,13 @@ node-directory-{{ directory }}:
 # A link, because a mount could vanish: see ReadWritePaths in salt/application/files/application.service.
 node-link-{{ directory }}:
   file.symlink:
-    - name: /opt/node/production/{{ directory }}
+    - name: {{ app.release.directory }}/{{ directory }}
     - target: {{ place }}/{{ directory }}
     - makedirs: True
     - require:
-        - checkout: application-production
+        - release: application-release
         - file: node-directory-{{ directory }}
     - require_in:
-        - daemon: node-service
+        - release: application-production
 {% endfor %}
 {%- endfor %}

@@ -1,0 +1,375 @@
+"""Get a release of this host's application, store it for the other hosts, and activate it.
+
+One host builds a release; the master says which, and records the digest of its archive. The archive
+goes to the volume, from where the other hosts unpack it. The builder keeps its own archive as well,
+so a volume that lost it gets it back.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.application import release
+from salina.application.release import Release
+from salina.common import commands, master, pillars
+from salina.common import wait as waiting
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+OLDER = ".older"
+"""After the name of the link: a directory in its place, from before there were releases."""
+TAR = ("tar", "--use-compress-program=zstd", "--numeric-owner")
+
+
+def status() -> dict[str, Any]:
+    """Return the release that this host runs, and the others that it has.
+
+    Returns:
+        `runs`: the name of the release, "" if there is none. `commit` of its code. `since`: when it
+        was activated, in UTC. `kept`: the other complete releases, from old to new.
+
+    CLI Example:
+        salt s1 release.status
+    """
+    kind = pillars.section(__pillar__, "app")["kind"]
+    link = release.production(kind)
+    runs = release.active(link)
+    found = {one.name: one for one in release.present(kind)}
+    since = ""
+    if runs and release.marker(link).exists():
+        moment = release.marker(link).stat().st_mtime
+        since = datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    commit = found[runs].commit() if runs in found else ""
+    kept = [name for name in found if name != runs]
+    return {"runs": runs, "commit": commit, "since": since, "kept": kept}
+
+
+def complete(directory: str) -> bool:
+    """Return whether a release is complete on this host.
+
+    Args:
+        directory: its directory.
+
+    Returns:
+        Whether its record says so.
+
+    CLI Example:
+        salt s1 release.complete /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    return bool(Release(Path(directory)).digest())
+
+
+def changed(directory: str) -> list[str]:
+    """Return the files of a complete release that somebody has changed.
+
+    Args:
+        directory: its directory.
+
+    Returns:
+        Their paths. Compiled Python is not among them.
+
+    CLI Example:
+        salt s1 release.changed /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    return Release(Path(directory)).changed()
+
+
+def stored(directory: str, store: str) -> bool:
+    """Return whether the archive of a release is in the store.
+
+    Args:
+        directory: the release's directory.
+        store: the directory of the archives.
+
+    Returns:
+        Whether the file exists.
+
+    CLI Example:
+        salt s1 release.stored /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
+    """
+    return Path(store, Release(Path(directory)).archive.name).exists()
+
+
+def build(directory: str) -> str:
+    """Build a release, unless it exists somewhere or another host builds it.
+
+    Args:
+        directory: the release's directory.
+
+    Returns:
+        Why this host does not build it, or "" when it has done so.
+
+    Raises:
+        CommandExecutionError: the build failed, or the master gave no answer.
+
+    CLI Example:
+        salt s1 release.build /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    own = Release(Path(directory))
+    answer = _ask("build", own.name)
+    if answer["obstacle"]:
+        return str(answer["obstacle"])
+    if answer["digest"]:
+        return f"release {own.name} was built before"
+    _build(own)
+    return ""
+
+
+def obtain(directory: str, store: str, patience: int = 900) -> str:
+    """Get a release: from the store, or from a build if no other host builds it.
+
+    Args:
+        directory: the release's directory.
+        store: the directory of the archives.
+        patience: seconds to wait for a host that builds it.
+
+    Returns:
+        How it was got, in words.
+
+    Raises:
+        CommandExecutionError: the build failed, the archive is not the one that was recorded, or
+            the host that builds it did not finish in time.
+
+    CLI Example:
+        salt s1 release.obtain /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
+    """
+    own, how = Release(Path(directory)), ""
+
+    def obstacle() -> str:
+        nonlocal how
+        answer = _ask("build", own.name)
+        if answer["obstacle"]:
+            return str(answer["obstacle"])
+        if not answer["digest"]:
+            _build(own)
+            how = "this host built it for all"
+        elif stored(directory, store):
+            _unpack(own, Path(store), str(answer["digest"]))
+            how = "it was unpacked"
+        else:
+            return (
+                f"{Path(store, own.archive.name)} is missing, although the release was built\n"
+                "next: apply the states of the host that has built it (salt-run "
+                "application.revisions), or let another one build it again: salt-run "
+                f"application.forget {_app()['database']['name']} {own.name}"
+            )
+        return ""
+
+    if not own.digest():
+        words = f"release {own.name}"
+        try:
+            waiting.clear(obstacle, patience, words, master.PAUSE)
+        except TimeoutError as error:
+            raise CommandExecutionError(str(error)) from None  # the message says it all
+    return how or "it was complete"
+
+
+def put(directory: str, store: str) -> str:
+    """Put the archive of a complete release into the store.
+
+    If another host has built the same release and was faster, this host takes that one.
+
+    Args:
+        directory: the release's directory.
+        store: the directory of the archives. It is created if it is missing.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        CommandExecutionError: the master gave no answer, or the archive is missing.
+
+    CLI Example:
+        salt s1 release.put /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
+    """
+    own, place = Release(Path(directory)), Path(store)
+    place.mkdir(mode=0o700, exist_ok=True)
+    counts = _ask("built", own.name, own.digest())
+    if counts["obstacle"]:
+        raise CommandExecutionError(str(counts["obstacle"]))
+    if counts["digest"] != own.digest():
+        if not stored(directory, store):
+            raise CommandExecutionError(
+                f"release {own.name}: another host has built it as well, and {place} does not have "
+                "its archive yet; apply again"
+            )
+        _unpack(own, place, str(counts["digest"]))
+        return "it was unpacked, because another host had built it before"
+    try:
+        found = release.copied(own.archive, place / own.archive.name, own.digest())
+    except FileNotFoundError:
+        found = "missing"
+    if found != own.digest():
+        raise CommandExecutionError(
+            f"{own.archive}: its SHA-256 is {found}, but must be {own.digest()}; delete "
+            f"{own.record}, then apply the states of another host that has it, and of this one"
+        )
+    return "its archive was stored"
+
+
+def active() -> str:
+    """Return the release that this host runs.
+
+    Returns:
+        Its name, or "" if there is none.
+
+    CLI Example:
+        salt s1 release.active
+    """
+    return release.active(release.production(_app()["kind"]))
+
+
+def older() -> bool:
+    """Return whether this host runs a checkout from before there were releases.
+
+    Returns:
+        Whether a directory is in the place of the link.
+
+    CLI Example:
+        salt s1 release.older
+    """
+    link = Path(release.production(_app()["kind"]))
+    return link.is_dir() and not link.is_symlink()
+
+
+def activate(directory: str) -> None:
+    """Let this host's service use a release from its next start on.
+
+    Args:
+        directory: the directory of a complete release.
+
+    Raises:
+        CommandExecutionError: the release is not complete.
+
+    CLI Example:
+        salt s1 release.activate /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    own, link = Release(Path(directory)), Path(release.production(_app()["kind"]))
+    if not own.digest():
+        raise CommandExecutionError(f"{directory} is not complete; apply the states of this host")
+    if older():
+        link.rename(f"{link}{OLDER}")
+    release.activate(link, own, Path(_app()["release"]["store"], own.archive.name))
+
+
+def restore(name: str) -> None:
+    """Let this host's service use the former release again.
+
+    Args:
+        name: the release's name, or "" for the directory from before there were releases.
+
+    CLI Example:
+        salt s1 release.restore c0ffee000000-0123abcd
+    """
+    link = Path(release.production(_app()["kind"]))
+    if name:
+        release.activate(link, Release(Path(release.releases(_app()["kind"])) / name))
+        return
+    older = Path(f"{link}{OLDER}")
+    if older.exists():
+        link.unlink(missing_ok=True)
+        older.rename(link)
+
+
+def surplus(store: str, kept: int) -> list[str]:
+    """Return what can be removed: releases of this host, and archives in the store.
+
+    This host keeps the release that it runs, the one that it shall run, and one other.
+
+    Args:
+        store: the directory of the archives.
+        kept: how many other archives stay in the store.
+
+    Returns:
+        Paths.
+
+    CLI Example:
+        salt s1 release.surplus /mnt/nas/releases 3
+    """
+    app = _app()
+    needed = {active(), app["release"]["name"]}
+    found = release.surplus(release.present(app["kind"]), needed, 1)
+    archives = sorted(Path(store).glob(f"[!.]*{release.SUFFIX}"), key=release.used)
+    others = [one for one in archives if one.name.removesuffix(release.SUFFIX) not in needed]
+    older = Path(f"{release.production(app['kind'])}{OLDER}")
+    return [
+        *(str(one.directory) for one in found),
+        *map(str, others[: max(0, len(others) - kept)]),
+        *([str(older)] if older.exists() else []),
+    ]
+
+
+def remove(paths: list[str]) -> None:
+    """Remove what `release.surplus` has returned.
+
+    Args:
+        paths: directories of releases, and archives.
+
+    CLI Example:
+        salt s1 release.remove '[/opt/odoo/releases/c0ffee000000-0123abcd]'
+    """
+    for path in map(Path, paths):
+        if path.name.endswith(release.SUFFIX):
+            path.unlink(missing_ok=True)
+        elif path.name.endswith(OLDER):
+            shutil.rmtree(path)
+        else:
+            Release(path).remove()
+
+
+def _app() -> dict[str, Any]:
+    return pillars.section(__pillar__, "app")
+
+
+def _ask(function: str, *arguments: str) -> dict[str, Any]:
+    return master.ask(__salt__, f"application.{function}", *arguments)
+
+
+def _build(own: Release) -> None:
+    """Build a release in its place, which its environment contains, and pack it."""
+    app = _app()
+    source = app["definition"]["source"]
+    own.remove()
+    own.directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = f"/opt/{app['kind']}/staging"
+    if __salt__["checkout.revision"](staging) != source["commit"]:
+        __salt__["checkout.update"](staging, source["repository"], source["commit"])
+    __salt__["checkout.update"](str(own.directory), staging, source["commit"])
+    shutil.rmtree(own.directory / ".git")
+    __salt__[f"{app['kind']}.build"](str(own.directory))
+    pack = [*TAR, "--create", "--owner=0", "--group=0", "--sort=name", f"--file={own.archive}"]
+    commands.run(__salt__["cmd.run_all"], [*pack, f"--directory={own.directory}", "."])
+    os.chmod(own.archive, 0o600)
+    own.complete(release.digest(own.archive), source["commit"])
+
+
+def _unpack(own: Release, store: Path, digest: str) -> None:
+    """Unpack the archive with the recorded digest, and let it take the place of the release."""
+    own.directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = own.directory.with_name(f"{own.name}{release.UNFINISHED}")
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    own.record.unlink(missing_ok=True)
+    found = release.copied(store / own.archive.name, own.archive, digest)
+    if found != digest:
+        raise CommandExecutionError(
+            f"{store / own.archive.name}: its SHA-256 is {found}, but must be {digest} as the "
+            "master has recorded; it was not unpacked. Find out who changed it, then delete it and "
+            "apply the states of a host that has the release"
+        )
+    fresh.mkdir()
+    unpack = [*TAR, "--extract", f"--file={own.archive}", f"--directory={fresh}"]
+    commands.run(__salt__["cmd.run_all"], unpack)
+    if own.directory.exists():
+        shutil.rmtree(own.directory)
+    fresh.rename(own.directory)
+    own.complete(digest, _app()["definition"]["source"]["commit"])
+    if active() == own.name:  # a service that runs has read other files
+        release.activate(release.production(_app()["kind"]), own)

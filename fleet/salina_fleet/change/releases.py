@@ -1,0 +1,113 @@
+"""Which host builds a release, and the digest of each release that was built.
+
+The master keeps both, because every apply needs the master anyway, and an app host must not be able
+to change the code of another one: whoever unpacks an archive compares it with this record first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from salina.common import file
+
+FILE = "releases.json"
+LEASE = 600
+"""Seconds after which another host may build the release if its builder was not heard of again."""
+KEPT = 50
+"""The records that are kept for each application, the newest ones."""
+
+Releases = dict[str, dict[str, "Built"]]
+"""The releases of each application, by their names, from old to new."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release that a host builds, or has built.
+
+    `host`: who builds it, or has built it. `time`: seconds since 1970; of a finished release its
+    end, before that the last time when its builder was heard of. `digest`: the SHA-256 of its
+    archive, or "" while it is built.
+    """
+
+    host: str
+    time: float
+    digest: str = ""
+
+
+def build(
+    releases: dict[str, Built], name: str, host: str, now: float
+) -> tuple[dict[str, Built], str, str]:
+    """Let a host build a release, unless it exists or another host builds it.
+
+    Args:
+        releases: those of the application.
+        name: the release.
+        host: the host that asks.
+        now: the time.
+
+    Returns:
+        The releases of the application, the digest of this one if it exists, and why the host must
+        not build it, or "".
+    """
+    found = releases.get(name)
+    if found and found.digest:
+        return releases, found.digest, ""
+    if found and found.host != host and now - found.time < LEASE:
+        since = f"last heard of {now - found.time:.0f} s ago"
+        return releases, "", f"{found.host} builds release {name}, {since}"
+    return {**releases, name: Built(host, now)}, "", ""
+
+
+def finish(
+    releases: dict[str, Built], name: str, host: str, digest: str, now: float
+) -> tuple[dict[str, Built], str]:
+    """Record a release that a host has built, unless another host was faster.
+
+    Args:
+        releases: those of the application.
+        name: the release.
+        host: the host that has built it.
+        digest: the SHA-256 of its archive.
+        now: the time.
+
+    Returns:
+        The releases of the application, and the digest that counts.
+    """
+    found = releases.get(name)
+    if found and found.digest:
+        return releases, found.digest
+    others = {each: one for each, one in releases.items() if each != name}
+    for old in list(others)[: max(0, len(others) + 1 - KEPT)]:
+        del others[old]
+    return {**others, name: Built(host, now, digest)}, digest
+
+
+def read(path: Path) -> Releases:
+    """Return the releases in a file; a missing file has none."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        application: {name: Built(**one) for name, one in found.items()}
+        for application, found in content.items()
+    }
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[Releases]:
+    """Let one process at a time change the releases in a file."""
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        releases = read(path)
+        yield releases
+        content = {
+            application: {name: asdict(one) for name, one in found.items()}
+            for application, found in releases.items()
+        }
+        file.put(path, json.dumps(content, indent=2))

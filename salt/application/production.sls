@@ -1,0 +1,26 @@
+# New code starts here, in this host's turn, after the one-time steps of the application's kind.
+{%- set app = pillar.app %}
+{%- set health = app.definition.health %}
+include:
+  - common.turn
+  - {{ app.kind }}
+  - application.stored
+
+application-production:
+  release.active:
+    - name: {{ app.release.directory }}
+    - service: {{ app.kind }}
+    - turn: app
+    - url: http://127.0.0.1:{{ app.definition.port }}{{ health.path }}
+    - log: /var/log/{{ app.kind }}/{{ app.kind }}.log
+    - cookie: {{ health.cookie | json }}
+    - require:
+        - release: application-first
+        - application: {{ app.kind }}-reconfigured
+
+application-releases:
+  release.kept:
+    - name: {{ app.release.store }}
+    - kept: {{ app.settings.releases }}
+    - require:
+        - application: {{ app.kind }}-healthy

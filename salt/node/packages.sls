@@ -1,0 +1,14 @@
+# npm's configuration, for the host that builds.
+{%- set registry = pillar.app.settings.npm_registry %}
+{%- if registry %}
+
+node-registry:
+  file.keyvalue:
+    - name: /etc/npmrc
+    - key: registry
+    - value: {{ registry | json }}
+    - append_if_not_found: True
+    - create_if_missing: True
+    - require_in:
+        - release: application-built
+{%- endif %}

@@ -1,2 +1,0 @@
-include:
-  - node.dependencies

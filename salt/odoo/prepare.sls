@@ -1,3 +1,0 @@
-include:
-  - odoo.fits
-  - odoo.python

@@ -1,0 +1,1016 @@
+"""Releases on app hosts: one host builds, the others unpack, and each activates in its turn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina.application import release
+from salina.application.release import Release
+from salina.common import master as questions
+from salina_fleet.change import releases
+from salina_fleet.change.releases import LEASE, Built
+from tests import fleets
+from tests.loading import failure, load, never
+from tests.releases import DIGEST, NAME, NEXT, change, complete
+
+ZSTD = shutil.which("zstd")
+URL, LOG = "http://127.0.0.1:8069/web/health", "/var/log/odoo/odoo.log"
+OLDEST = "c0ffee000000-00000000"
+Result = dict[str, Any]
+
+
+class KilledError(BaseException):
+    """The job was killed at this moment."""
+
+
+def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
+    """`cmd.run_all` as Salt has it, for real."""
+    assert options.pop("python_shell") is False
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    return {"retcode": done.returncode, "stdout": done.stdout.strip(), "stderr": done.stderr}
+
+
+class Master:
+    """The master's records of one application, and the runners that its hosts ask."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, Built] = {}
+        self.now = 0.0
+        self.asked: list[tuple[str, ...]] = []
+        self.answers: Callable[[], Any] = lambda: None
+        """Runs before each answer. It may return another answer."""
+
+    def runner(self, host: str) -> Callable[..., Any]:
+        """Return `publish.runner` as a host has it."""
+
+        def ask(function: str, arg: list[str]) -> Any:
+            self.asked.append((host, function, *arg))
+            if (other := self.answers()) is not None:
+                return other
+            refused = ""
+            if function == "application.build":
+                self.built, digest, refused = releases.build(self.built, arg[0], host, self.now)
+            else:
+                assert function == "application.built"
+                self.built, digest = releases.finish(self.built, arg[0], host, arg[1], self.now)
+            return {"digest": digest, "obstacle": refused}
+
+        return ask
+
+
+class Host:
+    """An app host with its own disk. The volume and the master are common to all hosts."""
+
+    def __init__(self, name: str, master: Master, place: Path) -> None:
+        self.name, self.root = name, place / name
+        self.store = place / "nas/releases"
+        self.store.parent.mkdir(exist_ok=True)
+        self.builds, self.staged = 0, ""
+        self.dies = ""
+        self.checked: list[tuple[str, ...]] = []
+        self.commands: list[str] = []
+        self.calls: list[str] = []
+        self.running, self.unhealthy = True, {NAME: "", NEXT: ""}
+        source = {"repository": "https://git.example/odoo.git", "commit": fleets.COMMIT}
+        # the kind's name is the host's, because the directories on a host are named after the kind
+        self.app = {
+            "kind": name,
+            "database": {"name": "crm"},
+            "definition": {"source": source},
+            "release": {"name": NAME, "store": str(self.store)},
+        }
+        salt: dict[str, Any] = {
+            "publish.runner": master.runner(name),
+            "cmd.run_all": self.run,
+            "checkout.revision": lambda path: self.staged,
+            "checkout.update": self.check_out,
+            f"{name}.build": self.build,
+        }
+        self.module: Any = load("_modules/release.py", salt=salt, pillar={"app": self.app})
+        if not ZSTD:
+            self.module.TAR = ("tar", "--numeric-owner")
+        functions = {
+            f"release.{one}": getattr(self.module, one)
+            for one in (
+                *("complete", "changed", "stored", "build", "obtain", "put", "active", "older"),
+                *("activate", "restore", "surplus", "remove"),
+            )
+        }
+        self.salt = functions | {
+            "service.status": lambda service: self.running,
+            "service.stop": lambda service: self.note("stop", service),
+            "service.start": lambda service: self.note("start", service),
+            "turn.take": lambda role, what: self.note("take", role),
+            "turn.needed": lambda role: role == "app",
+            "turn.renew": lambda: None,
+            "application.health": self.health,
+        }
+
+    def release(self, name: str = NAME) -> Release:
+        """Return a release of this host."""
+        return Release(self.root / "releases" / name)
+
+    def directory(self, name: str = NAME) -> str:
+        """Return the directory of a release of this host."""
+        return str(self.release(name).directory)
+
+    @property
+    def production(self) -> Path:
+        """Return the link to the release that runs."""
+        return self.root / "production"
+
+    def states(self, test: bool = False) -> Any:
+        """Return the states, as this host has them."""
+        return load("_states/release.py", salt=self.salt, opts={"test": test})
+
+    def present(self, test: bool = False) -> Result:
+        """Ensure that the host has the release."""
+        ret: Result = self.states(test).present(self.directory(), str(self.store), 0)
+        return ret
+
+    def active(self, test: bool = False, name: str = NAME) -> Result:
+        """Ensure that the service uses a release."""
+        directory = self.directory(name)
+        ret: Result = self.states(test).active(directory, "odoo", "app", URL, LOG, wait=0)
+        return ret
+
+    def run(self, argv: list[str], **options: Any) -> dict[str, Any]:
+        """Run tar for real."""
+        self.commands.append(" ".join(argv))
+        found = run_all(argv, **options)
+        if self.dies == "pack" and "--create" in argv:
+            raise KilledError
+        return found
+
+    def check_out(self, path: str, repository: str, commit: str) -> None:
+        """Pretend that git checked a commit out."""
+        self.checked.append((path, repository, commit))
+        if path.endswith("/staging"):
+            self.staged = commit
+            return
+        place = Path(path)
+        (place / ".git").mkdir(parents=True)
+        (place / "odoo-bin").write_text(f"code of {commit}")
+        (place / "odoo-bin").chmod(0o755)
+        os.utime(place / "odoo-bin", (1_600_000_000, 1_600_000_000))
+
+    def build(self, directory: str) -> None:
+        """Pretend that an environment was built: each build has other bytes."""
+        self.builds += 1
+        programs = Path(directory, ".venv/bin")
+        programs.mkdir(parents=True)
+        if self.dies == "build":
+            (programs / "half").touch()
+            raise KilledError
+        (programs / "python").symlink_to("/usr/bin/python3")
+        (programs / "pip").write_text(f"built by {self.name}, number {self.builds}")
+        (programs / "pip.pyc").write_text("compiled")
+
+    def note(self, what: str, name: str) -> None:
+        """Note a call, with the release that the service would start with at this moment."""
+        self.calls.append(f"{what} {name}: {release.active(self.production)}")
+
+    def health(self, url: str, cookie: str | None) -> str:
+        """Return why the release that runs does not answer."""
+        self.note("ask", url)
+        return self.unhealthy.get(release.active(self.production), "")
+
+
+@pytest.fixture
+def master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Master:
+    """The master, and app hosts whose directories are below `tmp_path`."""
+    monkeypatch.setattr(release, "releases", lambda kind: str(tmp_path / kind / "releases"))
+    monkeypatch.setattr(release, "production", lambda kind: str(tmp_path / kind / "production"))
+    return Master()
+
+
+@pytest.fixture
+def s1(master: Master, tmp_path: Path) -> Host:
+    return Host("s1", master, tmp_path)
+
+
+@pytest.fixture
+def s2(master: Master, tmp_path: Path) -> Host:
+    return Host("s2", master, tmp_path)
+
+
+def tree(place: Path) -> dict[str, tuple[Any, ...]]:
+    """Return what is in a directory: kind, mode, time and content of each path."""
+
+    def shown() -> Iterator[tuple[str, tuple[Any, ...]]]:
+        for path in sorted(place.rglob("*")):
+            status, content = path.lstat(), ""
+            if path.is_symlink():
+                content = os.readlink(path)
+            elif path.is_file():
+                content = path.read_text(errors="replace")
+            yield str(path.relative_to(place)), (status.st_mode, status.st_mtime_ns, content)
+
+    return dict(shown())
+
+
+def unpacked(host: Host) -> dict[str, tuple[Any, ...]]:
+    """Return what is in a host's release; an archive of tar has the times in whole seconds."""
+    found = tree(host.release().directory)
+    return {name: (mode, time // 10**9, content) for name, (mode, time, content) in found.items()}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# One host builds, and the others unpack
+
+
+@pytest.mark.skipif(not ZSTD, reason="needs zstd")
+def test_o1_the_other_hosts_get_the_same_bytes(master: Master, s1: Host, s2: Host) -> None:
+    """O1, X10: s1 builds and stores the archive, and s2 unpacks exactly that."""
+    assert s1.module.obtain(s1.directory(), str(s1.store)) == "this host built it for all"
+    assert master.built == {NAME: Built("s1", 0)}
+    assert s1.module.put(s1.directory(), str(s1.store)) == "its archive was stored"
+    digest = s1.release().digest()
+    assert master.built == {NAME: Built("s1", 0, digest)}
+    archive = s1.store / f"{NAME}.tar.zst"
+    assert digest == sha256(archive) == sha256(s1.release().archive)
+    for path in (archive, s1.release().archive):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert s1.store.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in s1.store.iterdir()] == [archive.name]
+
+    assert s2.module.obtain(s2.directory(), str(s2.store)) == "it was unpacked"
+    found = unpacked(s1)
+    assert {*found} == {
+        *("odoo-bin", ".venv", ".venv/bin", ".venv/bin/python", ".venv/bin/pip"),
+        ".venv/bin/pip.pyc",
+    }
+    assert unpacked(s2) == found
+    assert (s2.release().digest(), s2.release().commit()) == (digest, fleets.COMMIT)
+    assert sha256(s2.release().archive) == digest
+    assert (s1.builds, s2.builds) == (1, 0)
+    assert {path.name for path in (s2.root / "releases").iterdir()} == {
+        *(NAME, f"{NAME}.json", f"{NAME}.tar.zst"),
+    }
+
+
+@pytest.mark.skipif(not ZSTD, reason="needs zstd")
+def test_x10_all_files_of_an_archive_belong_to_root(s1: Host) -> None:
+    """X10: The service must not own its code, also not if the numbers of users differ."""
+    s1.module.obtain(s1.directory(), str(s1.store))
+    shown = subprocess.check_output([*s1.module.TAR, "-tvf", s1.release().archive], text=True)
+    assert {line.split()[1] for line in shown.splitlines()} == {"0/0"}
+
+
+def test_k1_a_complete_release_is_left_alone(master: Master, s1: Host) -> None:
+    """K1: The next apply neither builds nor asks the master, and changes nothing."""
+    assert s1.present()["changes"] == {"release": NAME}
+    asked, found = len(master.asked), tree(s1.root)
+    assert s1.module.obtain(s1.directory(), str(s1.store)) == "it was complete"
+    ret = s1.present()
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert s1.states().built(s1.directory())["changes"] == {}
+    assert (len(master.asked), tree(s1.root), s1.builds) == (asked, found, 1)
+
+
+def test_o1_a_build_begins_with_the_recorded_commit(s1: Host) -> None:
+    """O1, X10: Staging gets the commit from the repository, unless it has it, then the release."""
+    s1.module.build(s1.directory())
+    fetched = ("/opt/s1/staging", "https://git.example/odoo.git", fleets.COMMIT)
+    cloned = (s1.directory(), "/opt/s1/staging", fleets.COMMIT)
+    assert s1.checked == [fetched, cloned]
+    assert not (s1.release().directory / ".git").exists()
+    s1.release().remove()
+    s1.module.build(s1.directory())
+    assert s1.checked == [fetched, cloned, cloned]
+
+
+def test_s15_a_new_fleet_builds_before_it_has_its_volume(
+    master: Master, s1: Host, s2: Host
+) -> None:
+    """S15: One host builds, and the others go on without it."""
+    ret = s1.states().built(s1.directory())
+    assert (ret["result"], ret["changes"]) == (True, {"release": NAME})
+    assert not s1.store.exists()
+    master.now = 40
+    ret = s2.states().built(s2.directory())
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert ret["comment"] == f"s1 builds release {NAME}, last heard of 40 s ago"
+    s1.present()
+    ret = s2.states().built(s2.directory())
+    assert ret["comment"] == f"release {NAME} was built before"
+    assert s2.builds == 0
+
+
+def test_a_host_waits_for_the_one_that_builds(master: Master, s1: Host, s2: Host) -> None:
+    """O1: It unpacks the release as soon as the archive is stored."""
+    s1.module.build(s1.directory())
+    waits = 0
+
+    def later() -> None:
+        nonlocal waits
+        waits += master.asked[-1][0] == "s2"
+        if waits == 3:
+            master.answers = lambda: None
+            s1.present()
+
+    master.answers = later
+    assert s2.module.obtain(s2.directory(), str(s2.store), 60) == "it was unpacked"
+    assert waits == 3
+
+
+def test_k5_who_is_waited_for(master: Master, s1: Host, s2: Host) -> None:
+    """K5: The error names the host that builds, and since when nobody has heard of it."""
+    s1.module.build(s1.directory())
+    master.now = 40
+    said = f"waited 0 s for release {NAME}: s1 builds release {NAME}, last heard of 40 s ago"
+    assert failure(s2.present()) == said
+
+
+def test_k2_the_next_host_builds_if_the_builder_died(master: Master, s1: Host, s2: Host) -> None:
+    """S12, K2: A host that died while it built holds the others up for a limited time."""
+    s1.dies = "build"
+    with pytest.raises(KilledError):
+        s1.present()
+    master.now = LEASE - 1
+    assert "s1 builds release" in failure(s2.present())
+    master.now = LEASE
+    assert s2.present()["comment"] == "this host built it for all"
+    assert master.built == {NAME: Built("s2", LEASE, s2.release().digest())}
+
+
+@pytest.mark.parametrize("moment", ["build", "pack"])
+def test_k2_a_release_whose_builder_was_killed_is_built_again(
+    master: Master, s1: Host, moment: str
+) -> None:
+    """K2: Without the record nothing counts, and nothing of the killed build remains."""
+    s1.dies = moment
+    with pytest.raises(KilledError):
+        s1.present()
+    assert s1.release().directory.exists() and not s1.release().record.exists()
+    assert not s1.module.complete(s1.directory())
+    (s1.release().directory / "left").touch()
+    s1.dies = ""
+    ret = s1.present()
+    assert (ret["result"], ret["comment"]) == (True, "this host built it for all")
+    assert s1.builds == 2
+    names = {path.name for path in s1.release().directory.rglob("*")}
+    assert names.isdisjoint({"left", "half"})
+    assert master.built[NAME].digest == sha256(s1.store / f"{NAME}.tar.zst")
+
+
+def test_k2_an_interrupted_unpacking_is_done_again(s1: Host, s2: Host) -> None:
+    """K2: A killed host leaves an unfinished directory and an archive, and begins again."""
+    s1.present()
+    unfinished = Path(f"{s2.directory()}{release.UNFINISHED}")
+    (unfinished / "half").mkdir(parents=True)
+    s2.release().archive.write_text("half")
+    assert s2.present()["comment"] == "it was unpacked"
+    assert unpacked(s2) == unpacked(s1)
+    assert not unfinished.exists()
+
+
+def test_x10_an_archive_with_another_digest_is_not_unpacked(s1: Host, s2: Host) -> None:
+    """X10, K5: Nothing replaces the directory that is there, and the error has both digests."""
+    s1.present()
+    archive = s1.store / f"{NAME}.tar.zst"
+    good = archive.read_bytes()
+    archive.write_bytes(good + b"foreign")
+    s2.release().directory.mkdir(parents=True)
+    (s2.release().directory / "mine").touch()
+    inode = s2.release().directory.stat().st_ino
+    said = failure(s2.present())
+    digest = s1.release().digest()
+    assert f"{archive}: its SHA-256 is {sha256(archive)}, but must be {digest}" in said
+    assert "it was not unpacked" in said
+    assert s2.commands == []
+    assert [path.name for path in (s2.root / "releases").iterdir()] == [NAME]
+    assert s2.release().directory.stat().st_ino == inode
+    assert [path.name for path in s2.release().directory.iterdir()] == ["mine"]
+    archive.write_bytes(good)
+    assert s2.present()["result"] is True
+    assert unpacked(s2) == unpacked(s1)
+
+
+def test_x10_the_first_digest_counts(master: Master, s1: Host, s2: Host) -> None:
+    """X10, O1: If two hosts have built the same release, the slower one takes the other's."""
+    s1.states().built(s1.directory())
+    master.now = LEASE
+    s2.states().built(s2.directory())
+    assert s1.release().digest() != s2.release().digest()
+    s2.present()
+    assert master.built == {NAME: Built("s2", LEASE, s2.release().digest())}
+    assert s1.present()["changes"] == {}  # the archive is stored
+    (s2.store / f"{NAME}.tar.zst").rename(s2.store / "kept")
+    before = tree(s1.release().directory)
+    said = f"another host has built it as well, and {s1.store} does not have its archive yet"
+    assert said in failure(s1.present())
+    assert tree(s1.release().directory) == before
+    (s2.store / "kept").rename(s2.store / f"{NAME}.tar.zst")
+    said = s1.module.put(s1.directory(), str(s1.store))
+    assert said == "it was unpacked, because another host had built it before"
+    assert s1.release().digest() == s2.release().digest()
+    assert unpacked(s1) == unpacked(s2)
+    assert (s1.builds, s2.builds) == (1, 1)
+
+
+def test_an_archive_that_the_volume_lost_is_put_back(master: Master, s1: Host, s2: Host) -> None:
+    """S4, O1: Every host that has the release has its archive, also one that unpacked it."""
+    s1.present()
+    archive = s1.store / f"{NAME}.tar.zst"
+    recorded = master.built
+    for host in (s1, s2):
+        host.present()
+        archive.unlink()
+        ret = host.present()
+        assert (ret["result"], ret["changes"]) == (True, {"release": NAME})
+        assert ret["comment"] == "its archive was stored"
+        assert sha256(archive) == recorded[NAME].digest
+    assert (master.built, s1.builds, s2.builds) == (recorded, 1, 0)
+
+
+def test_k5_an_archive_that_is_nowhere(master: Master, s1: Host, s2: Host) -> None:
+    """K5: The error says how another host may build the release again."""
+    s1.present()
+    (s1.store / f"{NAME}.tar.zst").unlink()
+    said = failure(s2.present())
+    assert f"{s2.store}/{NAME}.tar.zst is missing, although the release was built" in said
+    assert said.endswith(f"salt-run application.forget crm {NAME}")
+    assert s2.builds == 0
+    master.built = {}
+    assert s2.present()["comment"] == "this host built it for all"
+    s1.release().archive.unlink()
+    (s1.store / f"{NAME}.tar.zst").unlink()
+    master.built = {}
+    said = failure(s1.present())
+    assert said.startswith(f"{s1.release().archive}: its SHA-256 is missing, but must be ")
+    assert f"delete {s1.release().record}" in said
+
+
+def test_x10_a_host_stores_no_archive_that_changed_on_its_disk(s1: Host, s2: Host) -> None:
+    """X10, K5: The other hosts would refuse it, and the volume would have no good one."""
+    s1.present()
+    s2.present()
+    own, archive = s1.release(), s1.store / f"{NAME}.tar.zst"
+    archive.unlink()
+    own.archive.write_bytes(b"rotten")
+    said = failure(s1.present())
+    assert f"its SHA-256 is {sha256(own.archive)}, but must be {own.digest()}" in said
+    assert list(s1.store.iterdir()) == []
+    assert s2.present()["comment"] == "its archive was stored"
+    own.record.unlink()
+    assert s1.present()["comment"] == "it was unpacked"
+    assert sha256(own.archive) == own.digest() == sha256(archive)
+
+
+def test_k5_the_master_gives_no_answer(master: Master, s1: Host) -> None:
+    """K5: Nothing is built without the master."""
+    master.answers = lambda: False
+    said = "the master gave no answer to application.build: none"
+    assert said in failure(s1.present())
+    assert s1.states().built(s1.directory())["comment"] == said
+    assert s1.builds == 0
+
+
+def test_k5_the_master_refuses_a_release(master: Master, s1: Host) -> None:
+    """K5, X10: The archive of a release that is not recorded does not go to the volume."""
+    s1.module.build(s1.directory())
+    refused = f"{NAME} is not the release of crm any more, which is {NEXT}"
+    master.answers = lambda: {"digest": "", "obstacle": refused}
+    assert failure(s1.present()) == refused
+    assert list(s1.store.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [None, "", False, "nonsense", ["x"], {"digest": ""}])
+def test_an_answer_that_is_none(answer: Any) -> None:
+    """K5: A runner that is missing, or forbidden, gives an answer of another form."""
+    asked: list[Any] = []
+
+    def runner(function: str, arg: list[str]) -> Any:
+        asked.append((function, arg))
+        return answer
+
+    found = questions.ask({"publish.runner": runner}, "turn.take", "app", "odoo")
+    assert found == {"obstacle": f"the master gave no answer to turn.take: {answer or 'none'}"}
+    assert asked == [("turn.take", ["app", "odoo"])]
+
+
+# Files that somebody changed
+
+
+def test_o1_files_changed_by_hand_are_reported(s1: Host) -> None:
+    """O1: Changed and new files count; compiled Python and links of the states do not."""
+    s1.present()
+    own = s1.release()
+    assert s1.module.changed(s1.directory()) == []
+    change(own, ".venv/bin/pip.pyc")
+    change(own, ".venv/new.pyc")
+    (own.directory / "uploads").symlink_to("/mnt/nas/crm/uploads")
+    assert s1.module.changed(s1.directory()) == []
+    found = [change(own, name) for name in (".venv/bin/pip", "new.py", "odoo-bin")]
+    os.utime(own.directory / "odoo-bin", (1_600_000_000, 1_600_000_000))
+    assert s1.module.changed(s1.directory()) == found
+
+
+def test_k5_a_release_changed_by_hand_is_left_alone(s1: Host) -> None:
+    """K5, S12: The error names the files and says how to discard the change, which works.
+
+    A service that runs has read the changed files, so it must restart.
+    """
+    s1.present()
+    own = s1.release()
+    changed = change(own, "odoo-bin")
+    for test in (False, True):
+        said = failure(s1.present(test))
+        assert f"{own.directory}: 1 files were changed by hand ({changed})" in said
+        assert f"`rm {own.record}` discards it at the next apply" in said
+        assert Path(changed).read_text() == "by hand"
+    s1.module.activate(s1.directory())
+    marker = release.marker(s1.production)
+    before = marker.stat().st_ino
+    assert "changed by hand" in failure(s1.present())
+    own.record.unlink()
+    assert s1.present()["comment"] == "it was unpacked"
+    assert Path(changed).read_text() == f"code of {fleets.COMMIT}"
+    assert (s1.present()["result"], s1.builds) == (True, 1)
+    assert (s1.module.active(), marker.stat().st_ino == before) == (NAME, False)
+
+
+def test_many_changed_files_are_counted(s1: Host) -> None:
+    s1.present()
+    for number in range(7):
+        change(s1.release(), f"{number}.py")
+    said = failure(s1.present())
+    assert "7 files were changed by hand" in said
+    assert "4.py" in said and "5.py" not in said
+
+
+# The release that runs
+
+
+def test_a_release_is_activated_and_the_former_one_restored(s1: Host) -> None:
+    """S12: A link leads to the release, and a file tells services that started before."""
+    complete(s1.release().directory)
+    complete(s1.release(NEXT).directory)
+    assert (s1.module.active(), s1.module.older()) == ("", False)
+    marker = release.marker(s1.production)
+    for name, call in (
+        (NAME, lambda: s1.module.activate(s1.directory())),
+        (NEXT, lambda: s1.module.activate(s1.directory(NEXT))),
+        (NAME, lambda: s1.module.restore(NAME)),
+    ):
+        before = marker.stat().st_ino if marker.exists() else None
+        call()
+        assert s1.module.active() == name
+        assert (s1.production / "code.py").read_text() == name
+        assert json.loads(marker.read_text()) == {"release": name}
+        assert marker.stat().st_ino != before
+    assert {path.name for path in s1.root.iterdir()} == {"releases", "production", marker.name}
+
+
+def test_k2_an_interrupted_activation_is_done_again(s1: Host) -> None:
+    """K2: The link that a killed job prepared is in nobody's way."""
+    complete(s1.release().directory)
+    Path(f"{s1.production}{release.UNFINISHED}").symlink_to("/nowhere")
+    s1.module.activate(s1.directory())
+    assert s1.module.active() == NAME
+
+
+def test_an_incomplete_release_is_not_activated(s1: Host) -> None:
+    """K5: The service never starts with half a release."""
+    s1.release().directory.mkdir(parents=True)
+    for text in ("", "{}", '{"commit": "c0ffee"}'):
+        if text:
+            s1.release().record.write_text(text)
+        with pytest.raises(CommandExecutionError, match=f"{NAME} is not complete"):
+            s1.module.activate(s1.directory())
+    assert not s1.production.exists()
+
+
+def test_a_checkout_from_before_there_were_releases(s1: Host) -> None:
+    """S12: The directory makes room for the link, and comes back if the release fails."""
+    complete(s1.release().directory)
+    s1.production.mkdir()
+    (s1.production / "odoo-bin").touch()
+    assert (s1.module.active(), s1.module.older()) == ("", True)
+    s1.module.activate(s1.directory())
+    assert (s1.module.active(), s1.module.older()) == (NAME, False)
+    older = Path(f"{s1.production}.older")
+    assert (older / "odoo-bin").exists()
+    s1.module.restore("")
+    assert (s1.module.active(), s1.module.older()) == ("", True)
+    assert (s1.production / "odoo-bin").exists() and not older.exists()
+    s1.module.activate(s1.directory())  # the next apply tries again
+    assert s1.module.active() == NAME
+    assert s1.module.surplus(str(s1.store), 3) == [str(older)]
+    s1.module.remove([str(older)])
+    assert not older.exists()
+
+
+def test_without_a_former_release_nothing_is_restored(s1: Host) -> None:
+    complete(s1.release().directory)
+    s1.module.activate(s1.directory())
+    s1.module.restore("")
+    assert s1.module.active() == NAME
+
+
+def test_the_status_of_a_host(s1: Host) -> None:
+    """O1: An operator sees the release that runs, since when, and the others."""
+    nothing = {"runs": "", "commit": "", "since": "", "kept": []}
+    assert s1.module.status() == nothing
+    for number, name in enumerate((NEXT, OLDEST, NAME)):
+        own = complete(s1.release(name).directory, f"commit {number}")
+        own.archive.touch()
+        os.utime(own.archive, (number, number))
+    (s1.root / "releases/other.json").write_text("{}")
+    assert s1.module.status() == nothing | {"kept": [NEXT, OLDEST, NAME]}
+    s1.module.activate(s1.directory(OLDEST))
+    os.utime(release.marker(s1.production), (1_700_000_000, 1_700_000_000))
+    assert s1.module.status() == {
+        "runs": OLDEST,
+        "commit": "commit 1",
+        "since": "2023-11-14 22:13:20",
+        "kept": [NEXT, NAME],
+    }
+
+
+def test_a_host_without_an_application(tmp_path: Path) -> None:
+    """K5: The error says so."""
+    module = load("_modules/release.py", salt={}, pillar={})
+    with pytest.raises(CommandExecutionError, match="this host does not have the role app"):
+        module.status()
+
+
+# The states of the release that runs
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_first_release_of_a_host(s1: Host, older: bool) -> None:
+    """S9, S12: A host that runs something keeps it until its turn."""
+    complete(s1.release().directory)
+    if older:
+        s1.production.mkdir()
+    ret = s1.states().first(s1.directory())
+    assert ret["result"] is True
+    if older:
+        assert (ret["changes"], ret["comment"]) == ({}, "this host runs a checkout")
+        return
+    assert ret["changes"] == {"release": {"old": None, "new": NAME}}
+    assert s1.module.active() == NAME
+    complete(s1.release(NEXT).directory)
+    ret = s1.states().first(s1.directory(NEXT))
+    assert (ret["changes"], ret["comment"]) == ({}, f"this host runs {NAME}")
+    assert s1.module.active() == NAME
+
+
+@pytest.fixture
+def serving(s1: Host) -> Host:
+    """s1 runs NEXT, and has NAME as well."""
+    complete(s1.release().directory)
+    complete(s1.release(NEXT).directory)
+    s1.module.activate(s1.directory(NEXT))
+    return s1
+
+
+def test_s12_a_stopped_service_stays_stopped(serving: Host) -> None:
+    """S12: Only the link changes, because nobody uses the service."""
+    serving.running = False
+    ret = serving.active()
+    assert (ret["result"], ret["changes"]) == (True, {"release": {"old": NEXT, "new": NAME}})
+    assert (serving.module.active(), serving.calls) == (NAME, [])
+
+
+def test_s12_new_code_starts_in_the_turn_of_its_host(serving: Host) -> None:
+    """S12: The service is drained, then stopped, and starts with the new release."""
+    ret = serving.active()
+    assert ret["result"] is True
+    assert ret["changes"] == {"release": {"old": NEXT, "new": NAME}, "restart": "odoo"}
+    assert serving.calls == [
+        f"take app: {NEXT}",
+        f"stop odoo: {NEXT}",
+        f"start odoo: {NAME}",
+        f"ask {URL}: {NAME}",
+    ]
+    serving.calls.clear()
+    ret = serving.active()
+    assert (ret["result"], ret["changes"], serving.calls) == (True, {}, [])
+
+
+def test_s12_a_host_without_its_turn_changes_nothing(serving: Host) -> None:
+    """S12: The next hosts keep the release that they run."""
+
+    def refuse(role: str, what: str) -> None:
+        raise CommandExecutionError("s2 has the turn")
+
+    serving.salt["turn.take"] = refuse
+    assert failure(serving.active()) == "s2 has the turn"
+    assert (serving.module.active(), serving.calls) == (NEXT, [])
+
+
+def test_s12_the_turn_is_renewed_while_the_application_starts(serving: Host) -> None:
+    """S12: A slow start does not lose the turn."""
+    answers = iter(["", "starts", "starts"][::-1])
+    serving.salt["turn.renew"] = lambda: serving.note("renew", "app")
+    serving.salt["application.health"] = lambda url, cookie: next(answers)
+    directory = serving.directory()
+    ret = serving.states().active(directory, "odoo", "app", URL, LOG, "a=b", wait=60)
+    assert ret["result"] is True
+    assert serving.calls[3:] == [f"renew app: {NAME}"] * 3
+
+
+def test_s12_the_former_release_serves_if_the_new_one_does_not_answer(serving: Host) -> None:
+    """S12, K5: The host serves again, and the error names the log and the former release."""
+    serving.unhealthy[NAME] = "status 500"
+    said = failure(serving.active())
+    assert said == (
+        f"waited 0 s for {URL}: status 500 (see {LOG}); the former release {NEXT} runs again"
+    )
+    assert serving.calls == [
+        f"take app: {NEXT}",
+        f"stop odoo: {NEXT}",
+        f"start odoo: {NAME}",
+        f"ask {URL}: {NAME}",
+        f"stop odoo: {NAME}",
+        f"start odoo: {NEXT}",
+    ]
+    assert serving.module.active() == NEXT
+    serving.unhealthy[NAME] = ""
+    assert serving.active()["result"] is True
+    assert serving.module.active() == NAME
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        ("service.start", CommandExecutionError("no such file")),
+        ("release.activate", OSError(28, "No space left on device")),
+        ("turn.renew", CommandExecutionError("the disk is full")),
+    ],
+)
+def test_s12_the_former_release_serves_after_every_error(
+    serving: Host, function: str, error: Exception
+) -> None:
+    """S12, K5: A service that was stopped for a release is started again, whatever failed."""
+    usual = serving.salt[function]
+
+    def fails(*given: Any) -> Any:
+        serving.salt[function] = usual
+        raise error
+
+    serving.salt[function] = fails
+    said = failure(serving.active())
+    assert said.endswith(f"{error} (see {LOG}); the former release {NEXT} runs again")
+    assert serving.module.active() == NEXT
+    assert serving.calls[-1] == f"start odoo: {NEXT}"
+
+
+def test_s12_a_checkout_from_before_serves_if_the_release_does_not_answer(s1: Host) -> None:
+    """S12: The first release of an old host can fail as well."""
+    complete(s1.release().directory)
+    s1.production.mkdir()
+    s1.unhealthy[NAME] = "status 500"
+    said = failure(s1.active())
+    assert said.endswith("; the former checkout runs again")
+    assert s1.module.older()
+    assert s1.calls[-1] == "start odoo: "
+    s1.unhealthy[NAME] = ""
+    assert s1.active()["changes"]["release"] == {"old": None, "new": NAME}
+
+
+# Old releases
+
+
+def test_a_host_keeps_what_it_runs_what_it_shall_run_and_one_more(serving: Host) -> None:
+    """O1: The others go, from its disk and from the volume, and the next apply finds nothing."""
+    others = [f"c0ffee000000-{number:08x}" for number in range(4)]
+    for number, name in enumerate((NEXT, *others, NAME)):
+        own = serving.release(name)
+        if not own.directory.exists():
+            complete(own.directory)
+        serving.store.mkdir(exist_ok=True)
+        for archive in (own.archive, serving.store / own.archive.name):
+            archive.touch()
+            os.utime(archive, (number, number))
+    unneeded = [serving.directory(name) for name in others[:3]]
+    archives = [f"{serving.store}/{name}.tar.zst" for name in others[:2]]
+    assert serving.module.surplus(str(serving.store), 2) == [*unneeded, *archives]
+    ret = serving.states().kept(str(serving.store), 2)
+    assert (ret["result"], ret["changes"]) == (True, {"removed": [*unneeded, *archives]})
+    left = {NEXT, NAME, others[3]}
+    assert {path.name for path in (serving.root / "releases").iterdir()} == {
+        f"{name}{suffix}" for name in left for suffix in ("", ".json", ".tar.zst")
+    }
+    assert {path.name for path in serving.store.iterdir()} == {
+        f"{name}.tar.zst" for name in (*left, others[2])
+    }
+    ret = serving.states().kept(str(serving.store), 2)
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_the_release_that_ran_last_is_not_the_first_to_go(serving: Host) -> None:
+    """S12: An operator who goes back, and forth again, can go back once more."""
+    serving.store.mkdir()
+    for number, name in enumerate((OLDEST, NEXT, NAME)):
+        own = serving.release(name)
+        if not own.directory.exists():
+            complete(own.directory)
+        for archive in (own.archive, serving.store / own.archive.name):
+            archive.touch()
+            os.utime(archive, (number, number))
+    serving.module.activate(serving.directory(OLDEST))
+    serving.module.activate(serving.directory(NAME))
+    removed = [serving.directory(NEXT), f"{serving.store}/{NEXT}.tar.zst"]
+    assert serving.module.surplus(str(serving.store), 1) == removed
+
+
+def test_what_an_interrupted_copy_left_is_no_archive(serving: Host) -> None:
+    """K2: Another host may be copying at this moment."""
+    serving.store.mkdir()
+    (serving.store / f".{NEXT}.tar.zst.s2{release.UNFINISHED}").touch()
+    assert serving.module.surplus(str(serving.store), 0) == []
+
+
+@pytest.mark.parametrize(
+    ("needed", "kept", "gone"),
+    [
+        ([], 0, ["a", "b", "c", "d"]),
+        ([], 1, ["a", "b", "c"]),
+        ([], 4, []),
+        ([], 9, []),
+        (["a"], 1, ["b", "c"]),
+        (["a", "d"], 1, ["b"]),
+        (["a", "d", "elsewhere"], 0, ["b", "c"]),
+        (["a", "b", "c", "d"], 0, []),
+    ],
+)
+def test_releases_that_can_go(needed: list[str], kept: int, gone: list[str]) -> None:
+    """The order is from old to new, and the newest of the others stay."""
+    found = [Release(Path("/x", name)) for name in "abcd"]
+    assert [one.name for one in release.surplus(found, {*needed}, kept)] == gone
+
+
+def test_an_unfinished_release_is_removed_as_a_whole(s1: Host) -> None:
+    """K2: Nothing of it remains, whatever is there."""
+    own = complete(s1.release().directory)
+    own.archive.touch()
+    Path(f"{own.directory}{release.UNFINISHED}").mkdir()
+    for _ in range(2):
+        s1.module.remove([str(own.directory)])
+        assert list((s1.root / "releases").iterdir()) == []
+
+
+# Predictions
+
+PREDICTED = {"release": {"old": NEXT, "new": NAME}}
+
+
+@pytest.mark.parametrize(
+    ("case", "result", "changes"),
+    [
+        ("built", True, {}),
+        ("present", None, {"release": NAME}),
+        ("stored", None, {"release": NAME}),
+        ("first", None, {"release": {"old": None, "new": NAME}}),
+        ("active", None, PREDICTED | {"restart": "odoo", "turn": "app"}),
+        ("active, stopped", None, PREDICTED),
+        ("kept", None, {"removed": True}),
+    ],
+)
+def test_k3_a_prediction_changes_nothing(
+    master: Master, s1: Host, case: str, result: bool | None, changes: dict[str, Any]
+) -> None:
+    """K3: It names what the apply then changes, and asks the master for no build."""
+    kind = case.partition(",")[0]
+    store = str(s1.store)
+    if case not in ("built", "present"):
+        s1.module.obtain(s1.directory(), store)
+    if kind in ("active", "kept"):
+        s1.present()
+        complete(s1.release(NEXT).directory)
+        s1.module.activate(s1.directory(NEXT))
+    if case == "kept":
+        for number, name in enumerate((OLDEST, f"{OLDEST[:-1]}1")):
+            own = complete(s1.release(name).directory)
+            own.archive.touch()
+            os.utime(own.archive, (number, number))
+        changes = {"removed": [s1.directory(OLDEST)]}
+    s1.running = case != "active, stopped"
+    calls = {
+        "built": lambda test: s1.states(test).built(s1.directory()),
+        "present": s1.present,
+        "stored": s1.present,
+        "first": lambda test: s1.states(test).first(s1.directory()),
+        "active": s1.active,
+        "active, stopped": s1.active,
+        "kept": lambda test: s1.states(test).kept(store, 3),
+    }
+    before, asked = (tree(s1.root.parent), len(master.asked))
+    ret = calls[case](True)
+    assert (ret["result"], ret["changes"]) == (result, changes)
+    assert (tree(s1.root.parent), len(master.asked), s1.calls) == (before, asked, [])
+    done = calls[case](False)
+    assert done["result"] is True and tree(s1.root.parent) != before
+    if case != "built":  # another host may build it before
+        assert done["changes"] == {
+            key: value for key, value in changes.items() if key != "turn"
+        }  # fmt: skip
+    again = calls[case](True)
+    assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_k3_a_host_that_needs_no_turn_predicts_none(serving: Host) -> None:
+    serving.salt["turn.needed"] = lambda role: False
+    serving.salt["turn.take"] = never
+    assert serving.active(test=True)["changes"] == PREDICTED | {"restart": "odoo"}
+
+
+# The files
+
+
+def test_a_copy_appears_when_it_is_complete(tmp_path: Path) -> None:
+    """X10: The digest is of the bytes that were read, and only root reads them."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(3 * release.CHUNK + 1))
+    digest = sha256(source)
+    target.write_text("before")
+    assert release.copied(source, target, digest) == digest == sha256(target)
+    assert release.digest(target) == digest
+    assert target.stat().st_mode & 0o777 == 0o600
+    source.write_text("foreign")
+    assert release.copied(source, target, digest) == sha256(source) != digest
+    with pytest.raises(FileNotFoundError):
+        release.copied(tmp_path / "nowhere", target, digest)
+    assert sha256(target) == digest
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
+
+
+def test_k2_an_interrupted_copy_is_made_again(tmp_path: Path) -> None:
+    """K2: A host replaces what it left itself, even if that is longer."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("archive")
+    for _ in range(2):
+        release.copied(source, target, sha256(source))
+        left = tmp_path / f".target.{platform.node()}{release.UNFINISHED}"
+        left.write_text("half of a longer one")
+    release.copied(source, target, sha256(source))
+    assert not left.exists() and target.read_text() == "archive"
+
+
+def test_two_hosts_copy_to_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X10: Neither truncates or renames the unfinished copy of the other one."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("archive")
+    used: list[str] = []
+    replace = Path.replace
+
+    def renamed(self: Path, to: Path) -> Path:
+        used.append(self.name)
+        if len(used) == 1:  # the other host begins and ends before this one has ended
+            monkeypatch.setattr(platform, "node", lambda: "s2")
+            release.copied(source, target, sha256(source))
+        return replace(self, to)
+
+    monkeypatch.setattr(platform, "node", lambda: "s1")
+    monkeypatch.setattr(Path, "replace", renamed)
+    assert release.copied(source, target, sha256(source)) == sha256(target)
+    assert len({*used}) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"commit": "c0ffee"}'])
+def test_a_damaged_record_counts_for_none(tmp_path: Path, text: str) -> None:
+    """K2: A release without a whole record is incomplete."""
+    own = complete(tmp_path / NAME)
+    assert (own.digest(), own.commit()) == (DIGEST, "c0ffee")
+    own.record.write_text(text)
+    assert (own.digest(), own.commit()) == ("", "")
+
+
+def test_the_complete_releases_of_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one that was used is at the end, and other files do not count."""
+    monkeypatch.setattr(release, "releases", lambda kind: str(tmp_path))
+    assert release.present("odoo") == []
+    for name, time in ((NEXT, 2), (OLDEST, 3), (NAME, 1)):
+        own = complete(tmp_path / name)
+        own.archive.touch()
+        os.utime(own.archive, (time, time))
+    for name in ("notes.json", f"{NAME}.unfinished.json", f"{NAME}0.json", f"{NAME[:-1]}e.json"):
+        (tmp_path / name).write_text("{}")
+    assert [one.name for one in release.present("odoo")] == [NAME, NEXT, OLDEST]
+    own.archive.unlink()  # only its archive is gone
+    assert [one.name for one in release.present("odoo")] == [NAME, NEXT, OLDEST]
+
+
+def test_places_are_named_after_the_kind() -> None:
+    assert release.releases("odoo") == "/opt/odoo/releases"
+    assert release.production("node") == "/opt/node/production"
+    assert release.marker(release.production("node")) == Path("/opt/node/production.json")
