@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ __pillar__: dict[str, Any]
 OLDER = ".older"
 """After the name of the link: a directory in its place, from before there were releases."""
 TAR = ("tar", "--use-compress-program=zstd", "--numeric-owner")
+PAX = ("--format=posix", "--pax-option=delete=atime,delete=ctime")
+"""Times to the nanosecond, as the builder has them."""
+STALE = 86_400
+"""Seconds after which nobody still writes a copy."""
 
 
 def status() -> dict[str, Any]:
@@ -82,19 +88,21 @@ def changed(directory: str) -> list[str]:
 
 
 def stored(directory: str, store: str) -> bool:
-    """Return whether the archive of a release is in the store.
+    """Return whether the archive of a release is in the store, and the master knows its digest.
 
     Args:
         directory: the release's directory.
         store: the directory of the archives.
 
     Returns:
-        Whether the file exists.
+        Whether the file exists. Of a release that this host has, the master must have the digest.
 
     CLI Example:
         salt s1 release.stored /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
     """
-    return Path(store, Release(Path(directory)).archive.name).exists()
+    own = Release(Path(directory))
+    known = own.recorded() if own.digest() else True
+    return known and Path(store, own.archive.name).exists()
 
 
 def build(directory: str) -> str:
@@ -149,6 +157,7 @@ def obtain(directory: str, store: str, patience: int = 900) -> str:
             return str(answer["obstacle"])
         if not answer["digest"]:
             _build(own)
+            put(directory, store)
             how = "this host built it for all"
         elif stored(directory, store):
             _unpack(own, Path(store), str(answer["digest"]))
@@ -190,20 +199,11 @@ def put(directory: str, store: str) -> str:
         salt s1 release.put /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
     """
     own, place = Release(Path(directory)), Path(store)
-    place.mkdir(mode=0o700, exist_ok=True)
-    counts = _ask("built", own.name, own.digest())
-    if counts["obstacle"]:
-        raise CommandExecutionError(str(counts["obstacle"]))
-    if counts["digest"] != own.digest():
-        if not stored(directory, store):
-            raise CommandExecutionError(
-                f"release {own.name}: another host has built it as well, and {place} does not have "
-                "its archive yet; apply again"
-            )
-        _unpack(own, place, str(counts["digest"]))
-        return "it was unpacked, because another host had built it before"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = place / own.archive.name
+    aside = release.beside(target).with_suffix(".put")
     try:
-        found = release.copied(own.archive, place / own.archive.name, own.digest())
+        found = release.copied(own.archive, aside, own.digest())
     except FileNotFoundError:
         found = "missing"
     if found != own.digest():
@@ -211,7 +211,23 @@ def put(directory: str, store: str) -> str:
             f"{own.archive}: its SHA-256 is {found}, but must be {own.digest()}; delete "
             f"{own.record}, then apply the states of another host that has it, and of this one"
         )
-    return "its archive was stored"
+    # from now on the other hosts expect this archive
+    counts = _ask("built", own.name, own.digest())
+    if counts["digest"] == own.digest():
+        aside.replace(target)
+        if not own.recorded():
+            own.complete(own.digest(), own.commit(), recorded=True)
+        return "its archive was stored"
+    aside.unlink()
+    if counts["obstacle"]:
+        raise CommandExecutionError(str(counts["obstacle"]))
+    if not target.exists():
+        raise CommandExecutionError(
+            f"release {own.name}: another host has built it as well, and {place} does not have its "
+            "archive yet; apply again"
+        )
+    _unpack(own, place, str(counts["digest"]))
+    return "it was unpacked, because another host had built it before"
 
 
 def active() -> str:
@@ -279,9 +295,9 @@ def restore(name: str) -> None:
 
 
 def surplus(store: str, kept: int) -> list[str]:
-    """Return what can be removed: releases of this host, and archives in the store.
+    """Return what can be removed: releases of this host, archives in the store, and leftovers.
 
-    This host keeps the release that it runs, the one that it shall run, and one other.
+    This host keeps the release that it must run, and of the others the one that it used last.
 
     Args:
         store: the directory of the archives.
@@ -291,18 +307,23 @@ def surplus(store: str, kept: int) -> list[str]:
         Paths.
 
     CLI Example:
-        salt s1 release.surplus /mnt/nas/releases 3
+        salt s1 release.surplus /mnt/nas/releases/crm 3
     """
     app = _app()
-    needed = {active(), app["release"]["name"]}
-    found = release.surplus(release.present(app["kind"]), needed, 1)
+    wanted, place = app["release"]["name"], Path(release.releases(app["kind"]))
+    complete = release.present(app["kind"])
+    runs = active()
+    others = [one for one in complete if one.name not in (wanted, runs)]
+    here = 1 if runs == wanted else 0  # the one that runs now will be the one that stays
+    names = {one.name for one in complete}
+    failed = [path for path in place.glob("*") if path.is_dir() and path.name not in names]
     archives = sorted(Path(store).glob(f"[!.]*{release.SUFFIX}"), key=release.used)
-    others = [one for one in archives if one.name.removesuffix(release.SUFFIX) not in needed]
-    older = Path(f"{release.production(app['kind'])}{OLDER}")
+    rest = [one for one in archives if one.name.removesuffix(release.SUFFIX) not in (wanted, runs)]
     return [
-        *(str(one.directory) for one in found),
-        *map(str, others[: max(0, len(others) - kept)]),
-        *([str(older)] if older.exists() else []),
+        *(str(one.directory) for one in release.surplus(others, here)),
+        *(str(path) for path in failed if path.name != wanted),
+        *map(str, release.surplus(rest, kept - 1 + here)),
+        *(str(path) for path in _leftovers(app, Path(store))),
     ]
 
 
@@ -316,12 +337,23 @@ def remove(paths: list[str]) -> None:
         salt s1 release.remove '[/opt/odoo/releases/c0ffee000000-0123abcd]'
     """
     for path in map(Path, paths):
-        if path.name.endswith(release.SUFFIX):
+        if path.name.endswith(release.SUFFIX) or path.name.startswith("."):
             path.unlink(missing_ok=True)
-        elif path.name.endswith(OLDER):
-            shutil.rmtree(path)
-        else:
+        elif path.parent.name == release.STORE:
             Release(path).remove()
+        else:
+            shutil.rmtree(path)
+
+
+def _leftovers(app: Mapping[str, Any], store: Path) -> Iterator[Path]:
+    """Yield what was there before there were releases, and what killed copies have left."""
+    home = Path(release.production(app["kind"])).parent
+    if not older():
+        former = (f"production{OLDER}", app["name"], "modules", "packages")
+        yield from (home / name for name in former if (home / name).is_dir())
+    for path in store.glob(".*"):
+        if time.time() - release.used(path) > STALE:
+            yield path
 
 
 def _app() -> dict[str, Any]:
@@ -343,11 +375,20 @@ def _build(own: Release) -> None:
         __salt__["checkout.update"](staging, source["repository"], source["commit"])
     __salt__["checkout.update"](str(own.directory), staging, source["commit"])
     shutil.rmtree(own.directory / ".git")
+    _ask("build", own.name)  # it renews the lease
     __salt__[f"{app['kind']}.build"](str(own.directory))
-    pack = [*TAR, "--create", "--owner=0", "--group=0", "--sort=name", f"--file={own.archive}"]
+    pack = [
+        *TAR,
+        *PAX,
+        "--create",
+        "--owner=0",
+        "--group=0",
+        "--sort=name",
+        f"--file={own.archive}",
+    ]
     commands.run(__salt__["cmd.run_all"], [*pack, f"--directory={own.directory}", "."])
     os.chmod(own.archive, 0o600)
-    own.complete(release.digest(own.archive), source["commit"])
+    _complete(own, release.digest(own.archive), recorded=False)
 
 
 def _unpack(own: Release, store: Path, digest: str) -> None:
@@ -356,7 +397,6 @@ def _unpack(own: Release, store: Path, digest: str) -> None:
     fresh = own.directory.with_name(f"{own.name}{release.UNFINISHED}")
     if fresh.exists():
         shutil.rmtree(fresh)
-    own.record.unlink(missing_ok=True)
     found = release.copied(store / own.archive.name, own.archive, digest)
     if found != digest:
         raise CommandExecutionError(
@@ -364,12 +404,19 @@ def _unpack(own: Release, store: Path, digest: str) -> None:
             "master has recorded; it was not unpacked. Find out who changed it, then delete it and "
             "apply the states of a host that has the release"
         )
+    own.record.unlink(missing_ok=True)
     fresh.mkdir()
     unpack = [*TAR, "--extract", f"--file={own.archive}", f"--directory={fresh}"]
     commands.run(__salt__["cmd.run_all"], unpack)
     if own.directory.exists():
         shutil.rmtree(own.directory)
     fresh.rename(own.directory)
-    own.complete(digest, _app()["definition"]["source"]["commit"])
+    _complete(own, digest, recorded=True)
+
+
+def _complete(own: Release, digest: str, recorded: bool) -> None:
+    """Record a complete release, when its files are on the disk."""
+    commands.run(__salt__["cmd.run_all"], ["sync", "--file-system", str(own.directory)])
+    own.complete(digest, _app()["definition"]["source"]["commit"], recorded)
     if active() == own.name:  # a service that runs has read other files
         release.activate(release.production(_app()["kind"]), own)

@@ -31,6 +31,8 @@ switchover of the database no host serves any, and without turns they would all 
 """
 RECENT = 15.0
 """Seconds. A balancer that has not asked for so long sends no requests to this host."""
+FAILED = Path(agent.DRAIN).with_name("failed-turns")
+"""The roles of `turn.fail`, until the next apply."""
 RENEW = 20.0
 """Seconds between two renewals at the master."""
 
@@ -56,7 +58,7 @@ def held() -> list[str]:
     CLI Example:
         salt s1 turn.held
     """
-    return sorted(_drain().get("turns", {}))
+    return sorted(_drain().get("turns", {}) or _failed())
 
 
 def needed(role: str) -> bool:
@@ -101,7 +103,8 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
         return "it serves no requests, so it needs no turn"
     _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
     turns = {**given.get("turns", {}), role: what}
-    _record({"turns": turns, "balancers": given.get("balancers") or sorted(views)})
+    balancers = given.get("balancers") or sorted(views)
+    _record({**given, "turns": turns, "balancers": balancers})
 
     def busy() -> str:
         renew()
@@ -134,6 +137,22 @@ def renew() -> None:
         os.utime(agent.DRAIN)
 
 
+def fail(reason: str) -> None:
+    """Let the next hosts get no turn when this one ends, although this host serves again.
+
+    They would meet the same fault. The next apply of this host lets them have their turns.
+
+    Args:
+        reason: the fault.
+
+    CLI Example:
+        salt s1 turn.fail 'release c0ffee000000-0123abcd does not answer'
+    """
+    given = _drain()
+    if given:
+        _record({**given, "failure": reason})
+
+
 def end(wait: int = 120) -> str:
     """End the drain, wait until the balancers send requests again, and end the turn.
 
@@ -150,10 +169,14 @@ def end(wait: int = 120) -> str:
     CLI Example:
         salt s1 turn.end
     """
-    given = _drain()
+    given, failed = _drain(), _failed()
     if not given:
+        _release(failed, "")
+        FAILED.unlink(missing_ok=True)
         return ""
-    turns, begun, failure = given["turns"], time.monotonic(), ""
+    turns, begun = given["turns"], time.monotonic()
+    failure = str(given.get("failure", ""))
+    FAILED.unlink(missing_ok=True)
     for role, what in turns.items():
         _ask("turn.take", role, what)  # from now on nothing renews it
     Path(agent.DRAIN).unlink(missing_ok=True)
@@ -172,6 +195,8 @@ def end(wait: int = 120) -> str:
     except (OSError, ValueError) as error:
         failure = str(error)
     _release(turns, failure)
+    if given.get("failure"):
+        file.put(FAILED, json.dumps(sorted(turns)))
     return failure
 
 
@@ -243,6 +268,14 @@ def _views() -> dict[str, agent.View]:
         return agent.views(agent.ask(), RECENT)
     except (OSError, ValueError):
         return {}  # without its agent, the balancers take the host for dead
+
+
+def _failed() -> list[str]:
+    """Return the roles whose turns this host has ended with a failure, although it serves."""
+    try:
+        return list(json.loads(FAILED.read_text()))
+    except (OSError, ValueError):
+        return []
 
 
 def _drain() -> dict[str, Any]:

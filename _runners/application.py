@@ -72,8 +72,10 @@ def built(name: str, digest: str) -> dict[str, str]:
             raise RunnerError(f"{digest} is not a SHA-256")
         with releases.changing(file) as found:
             own = found.get(application, {})
-            found[application], counts = releases.finish(own, name, host, digest, time.time())
-        return {"digest": counts, "obstacle": ""}
+            found[application], counts, refused = releases.finish(
+                own, name, host, digest, time.time()
+            )
+        return {"digest": counts, "obstacle": refused}
     except (CommandExecutionError, OSError, ValueError) as error:
         return {"digest": "", "obstacle": str(error)}
 
@@ -116,8 +118,9 @@ def revisions() -> dict[str, Any]:
 def forget(application: str, name: str) -> str:
     """Forget the digest of a release, so that the next apply builds it again.
 
-    This helps if its archive is nowhere any more, or if a host that built it cannot be trusted.
-    A host that has the release keeps it.
+    This helps if its archive is nowhere any more, or if a host that built it cannot be trusted. The
+    next host that does not have the release builds it. A host that has it keeps its own until the
+    file NAME.json beside it is deleted.
 
     Args:
         application: the application's name.

@@ -99,6 +99,31 @@ def first(name: str) -> dict[str, Any]:
 
 
 @state.fails_plainly
+def older_environment(name: str, target: str) -> dict[str, Any]:
+    """Ensure that a checkout from before there were releases has an environment in its place.
+
+    The service's unit names that place, and the checkout runs until its first release does.
+
+    Args:
+        name: the environment's path in a release.
+        target: the environment of the checkout.
+
+    Returns:
+        The state's result.
+
+    CLI Example:
+        See salt/odoo/configuration.sls.
+    """
+    if not __salt__["release.older"]() or Path(name).exists():
+        return state.result(name, True, "there is nothing to do")
+    changes = {"link": target}
+    if __opts__["test"]:
+        return state.result(name, None, f"it would lead to {target}", changes)
+    Path(name).symlink_to(target)
+    return state.result(name, True, f"it leads to {target}", changes)
+
+
+@state.fails_plainly
 def active(
     name: str,
     service: str,
@@ -130,6 +155,8 @@ def active(
     before = __salt__["release.active"]()
     if before == Path(name).name:
         return state.result(name, True, "the service uses this release")
+    if __opts__["test"] and not before and not __salt__["release.older"]():
+        return state.result(name, True, "the service would use this release from its start on")
     if not __salt__["service.status"](service):
         return _activated(name, before)
     changes: dict[str, Any] = {"release": {"old": before or None, "new": Path(name).name}}
@@ -151,6 +178,7 @@ def active(
         commands.systemctl(__salt__, "stop", service)
         __salt__["release.restore"](before)
         commands.systemctl(__salt__, "start", service)
+        __salt__["turn.fail"](f"release {Path(name).name} does not work: {error}")
         former = f"release {before}" if before else "checkout"
         said = f"{error} (see {log}); the former {former} runs again"
         return state.result(name, False, said)

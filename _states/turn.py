@@ -36,5 +36,5 @@ def ended(name: str) -> dict[str, Any]:
         return state.result(name, None, f"the turn of this host ({roles}) would end", changes)
     failure = __salt__["turn.end"]()
     if failure:
-        return state.result(name, False, f"this host is not healthy after its turn: {failure}")
+        return state.result(name, False, f"the turn of this host has failed: {failure}")
     return state.result(name, True, "this host serves again, and its turn has ended", changes)

@@ -27,12 +27,20 @@ odoo-environment-file:
     - require:
         - file: application-settings
 
+odoo-older-environment:
+  release.older_environment:
+    - name: /opt/odoo/production/.venv
+    - target: /opt/odoo/{{ app.name }}
+    - order: 3
+
 odoo-unit:
   file.managed:
     - name: /etc/systemd/system/odoo.service
     - source: salt://application/files/application.service
     - template: jinja
     - mode: '0644'
+    - require:
+        - release: odoo-older-environment
     - context:
         description: Odoo ({{ app.name }})
         directory: /opt/odoo/production

@@ -21,7 +21,11 @@ CONTENT = "find . -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
 def release() -> dict[str, str]:
     """The name of the release that the app hosts must run, its directory, and the store."""
     name = json.loads(lab.salt_run("application.revisions").stdout)["crm"]["wanted"]
-    return {"name": name, "directory": f"/opt/odoo/releases/{name}", "store": "/mnt/nas/releases"}
+    return {
+        "name": name,
+        "directory": f"/opt/odoo/releases/{name}",
+        "store": "/mnt/nas/releases/crm",
+    }
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "release.built": (RELEASE,),
     "release.first": (RELEASE,),
     "release.kept": ("/mnt/nas/releases", 3),
+    "release.older_environment": ("/opt/odoo/production/.venv", "/opt/odoo/odoo-14.0"),
     "release.present": (RELEASE, "/mnt/nas/releases", 0),
     "reserved_ports.reserved": ("ports", 32768),
     "sshd.in_force": ("/dev/null", 22),

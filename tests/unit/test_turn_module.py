@@ -152,6 +152,34 @@ def test_an_unhealthy_host_says_so_and_keeps_its_turn(turn: ModuleType, host: Ho
     assert host.asked[-1] == ("turn.end", "app", failure)
 
 
+def test_a_failure_of_a_host_that_serves_again_stops_the_next_ones(
+    turn: ModuleType, host: Host
+) -> None:
+    """S12: They would meet the same fault. The next apply of this host gives them their turns."""
+    turn.fail("no turn, so nobody waits")
+    turn.take("app", "odoo", wait=0, drain=0)
+    turn.fail("the release does not work")
+    turn.take("app", "nginx", wait=0, drain=0)
+    assert turn.end(wait=0) == "the release does not work"
+    assert not host.drain.exists()
+    assert host.asked[-1] == ("turn.end", "app", "the release does not work")
+    assert turn.held() == ["app"]
+    assert turn.end(wait=0) == ""
+    assert host.asked[-1] == ("turn.end", "app", "")
+    count = len(host.asked)
+    assert (turn.held(), turn.end(wait=0), len(host.asked)) == ([], "", count)
+
+
+def test_a_turn_that_succeeds_forgets_the_failure(turn: ModuleType, host: Host) -> None:
+    """S12: The repaired release takes its turn in the next apply."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    turn.fail("the release does not work")
+    turn.end(wait=0)
+    turn.take("app", "odoo", wait=0, drain=0)
+    assert (turn.end(wait=0), turn.held()) == ("", [])
+    assert host.asked[-1] == ("turn.end", "app", "")
+
+
 def test_the_next_apply_ends_what_a_killed_one_left(turn: ModuleType, host: Host) -> None:
     """S12, K2: The file of the drain names the turn, also after its lease."""
     turn.take("app", "odoo", wait=0, drain=0)

@@ -7,6 +7,7 @@ digest that the master has recorded.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from salina.common import file
 
@@ -34,6 +36,9 @@ def releases(kind: str) -> str:
 def production(kind: str) -> str:
     """Return the link of an app host to the release that it runs."""
     return f"/opt/{kind}/production"
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,20 @@ class Release:
         except (FileNotFoundError, ValueError, KeyError):
             return ""
 
-    def complete(self, digest: str, commit: str) -> None:
+    def recorded(self) -> bool:
+        """Return whether the master has recorded the digest of a complete release."""
+        return bool(self.digest() and json.loads(self.record.read_text()).get("recorded"))
+
+    def complete(self, digest: str, commit: str, recorded: bool) -> None:
         """Record that the release is complete.
 
         Args:
             digest: its archive's.
             commit: the commit of its code.
+            recorded: whether the master has recorded the digest.
         """
-        file.put(self.record, json.dumps({"digest": digest, "commit": commit}))
+        found = {"digest": digest, "commit": commit, "recorded": recorded}
+        file.put(self.record, json.dumps(found))
 
     def commit(self) -> str:
         """Return the commit of the code of a complete release, or ""."""
@@ -118,7 +129,10 @@ def present(kind: str) -> list[Release]:
 
 def used(archive: Path) -> float:
     """Return when a release was activated or completed last, by its archive."""
-    return archive.stat().st_mtime if archive.exists() else 0.0
+    try:
+        return archive.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def active(link: str | Path) -> str:
@@ -137,7 +151,7 @@ def activate(link: str | Path, release: Release, *archives: Path) -> None:
             release which ran last is not the first to be removed.
     """
     for archive in (release.archive, *archives):
-        if archive.exists():
+        with contextlib.suppress(OSError):  # the volume may be away
             os.utime(archive)
     fresh = Path(f"{link}{UNFINISHED}")
     fresh.unlink(missing_ok=True)
@@ -152,6 +166,11 @@ def marker(link: str | Path) -> Path:
     return Path(f"{link}.json")
 
 
+def beside(path: Path) -> Path:
+    """Return where this host writes a file that is not complete yet; two may write the same one."""
+    return path.with_name(f".{path.name}.{platform.node()}{UNFINISHED}")
+
+
 def copied(source: Path, target: Path, wanted: str) -> str:
     """Copy a file so that its name appears when it is complete, and return its digest.
 
@@ -163,9 +182,7 @@ def copied(source: Path, target: Path, wanted: str) -> str:
     Returns:
         The SHA-256 of what was read.
     """
-    # two hosts may copy to the same target
-    own = f".{target.name}.{platform.node()}{UNFINISHED}"
-    digest, aside = hashlib.sha256(), target.with_name(own)
+    digest, aside = hashlib.sha256(), beside(target)
     with source.open("rb") as read, aside.open("wb") as written:
         os.fchmod(written.fileno(), 0o600)
         while chunk := read.read(CHUNK):
@@ -186,13 +203,6 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def surplus(found: list[Release], needed: set[str], kept: int) -> list[Release]:
-    """Return the releases that can go, from old to new.
-
-    Args:
-        found: those of this host, from old to new.
-        needed: names of releases that must stay.
-        kept: how many others stay, the newest ones.
-    """
-    others = [one for one in found if one.name not in needed]
-    return others[: len(others) - kept] if len(others) > kept else []
+def surplus(found: list[T], kept: int) -> list[T]:
+    """Return which of some releases can go: all but the `kept` newest, which are at the end."""
+    return found[: max(0, len(found) - max(0, kept))]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from salina.common import file
+from salina_fleet.errors import RunnerError
 
 FILE = "releases.json"
 LEASE = 600
@@ -57,15 +58,15 @@ def build(
     found = releases.get(name)
     if found and found.digest:
         return releases, found.digest, ""
-    if found and found.host != host and now - found.time < LEASE:
-        since = f"last heard of {now - found.time:.0f} s ago"
-        return releases, "", f"{found.host} builds release {name}, {since}"
+    refused = _builder(found, name, host, now)
+    if refused:
+        return releases, "", refused
     return {**releases, name: Built(host, now)}, "", ""
 
 
 def finish(
     releases: dict[str, Built], name: str, host: str, digest: str, now: float
-) -> tuple[dict[str, Built], str]:
+) -> tuple[dict[str, Built], str, str]:
     """Record a release that a host has built, unless another host was faster.
 
     Args:
@@ -76,27 +77,40 @@ def finish(
         now: the time.
 
     Returns:
-        The releases of the application, and the digest that counts.
+        The releases of the application, the digest that counts, and why none was recorded, or "".
     """
     found = releases.get(name)
     if found and found.digest:
-        return releases, found.digest
+        return releases, found.digest, ""
+    refused = _builder(found, name, host, now)
+    if refused:
+        return releases, "", refused
     others = {each: one for each, one in releases.items() if each != name}
     for old in list(others)[: max(0, len(others) + 1 - KEPT)]:
         del others[old]
-    return {**others, name: Built(host, now, digest)}, digest
+    return {**others, name: Built(host, now, digest)}, digest, ""
+
+
+def _builder(found: Built | None, name: str, host: str, now: float) -> str:
+    """Return which other host builds a release now, or ""."""
+    if found and found.host != host and now - found.time < LEASE:
+        return f"{found.host} builds release {name}, last heard of {now - found.time:.0f} s ago"
+    return ""
 
 
 def read(path: Path) -> Releases:
     """Return the releases in a file; a missing file has none."""
     try:
         content = json.loads(path.read_text())
+        return {
+            application: {name: Built(**one) for name, one in found.items()}
+            for application, found in content.items()
+        }
     except FileNotFoundError:
         return {}
-    return {
-        application: {name: Built(**one) for name, one in found.items()}
-        for application, found in content.items()
-    }
+    except (AttributeError, TypeError, ValueError) as error:
+        advice = "restore it from a backup, or delete it: then every release is built again"
+        raise RunnerError(f"{path}: the file is damaged: {error}; {advice}") from None
 
 
 @contextmanager

@@ -58,5 +58,5 @@ def pillar(data: MasterData, application: str, mount: str) -> Pillar:
     return {
         "name": found,
         "directory": f"{own.releases(chosen['kind'])}/{found}",
-        "store": f"{mount}/{own.STORE}",
+        "store": f"{mount}/{own.STORE}/{application}",
     }
