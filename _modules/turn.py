@@ -93,7 +93,8 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
         What happened, in words.
 
     Raises:
-        CommandExecutionError: the turn did not come in time; the message names the holder.
+        CommandExecutionError: the turn did not come in time, or another host failed in its turn.
+            The message names that host.
 
     CLI Example:
         salt s1 turn.take app 'odoo restarts'
@@ -218,8 +219,15 @@ def _serves_soon() -> bool:
 
 
 def _obstacle(role: str, what: str) -> str:
-    """Return why this host cannot have its turn now."""
-    refused = _ask("turn.take", role, what)
+    """Return why this host cannot have its turn now.
+
+    Raises:
+        CommandExecutionError: it would wait in vain, because another host failed in its turn.
+    """
+    answer = master.ask(__salt__, "turn.take", role, what)
+    refused = str(answer["obstacle"])
+    if refused and answer.get("final"):
+        raise CommandExecutionError(refused)
     alone = [name for name, one in _views().items() if one.serving and not one.others]
     if not refused and alone and __pillar__["app"]["others"]:
         _release([role], "")

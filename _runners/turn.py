@@ -22,7 +22,7 @@ __opts__: dict[str, Any]
 FILE = "turns.json"
 
 
-def take(role: str, what: str) -> dict[str, str]:
+def take(role: str, what: str) -> dict[str, Any]:
     """Give the calling minion a turn among the hosts of a role, or renew the one that it has.
 
     Salt has authenticated the minion's id.
@@ -32,8 +32,9 @@ def take(role: str, what: str) -> dict[str, str]:
         what: what it restarts, in words.
 
     Returns:
-        {"obstacle": reason}, with "" for a turn. Salt passes a runner's result to the minion, but
-        not the exception that it raises.
+        `obstacle`: the reason, with "" for a turn. `final`: whether it stays so until somebody
+        repairs another host. Salt passes a runner's result to the minion, but not the exception
+        that it raises.
 
     CLI Example:
         salt s1 turn.take app 'odoo restarts'
@@ -44,7 +45,7 @@ def take(role: str, what: str) -> dict[str, str]:
             now = time.time()
             own = turns.current(found.get(tier, []), site.fleet.hosts, now)
             found[tier], refused = turns.take(own, host, str(what), 1, now)
-        return {"obstacle": refused}
+        return {"obstacle": refused, "final": turns.failed(own, host)}
     except (CommandExecutionError, OSError, ValueError) as error:
         return {"obstacle": str(error)}
 

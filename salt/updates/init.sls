@@ -51,7 +51,9 @@ updates-{{ timer }}:
 {% endfor %}
 {%- endif %}
 
-# Debian's own services. Those of this project restart in their components, in turns.
+# Debian's own services. Those of this project restart in their components, in turns. Packages of any
+# state may bring a newer library, so this comes after them.
 updates-restarted:
   daemon.all_upgraded:
+    - order: last
     - services: {{ updates.restarted | json }}

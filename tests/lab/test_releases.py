@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import lab
-from tests.lab.lab import run, shell
+from salina.common import wait
+from tests.lab import lab, upstream
+from tests.lab.lab import run, salt, shell
 from tests.lab.tiers import APPS
+from tests.lab.traffic import Traffic
 
 pytestmark = pytest.mark.lab
 
@@ -89,3 +91,30 @@ def test_a_file_changed_by_hand_is_reported_and_replaced(
     run(again, "rm", f"{release['directory']}.json")
     assert lab.failures(lab.apply(again, "application.stored")) == []
     assert run(again, "cat", file) == before
+
+
+@pytest.mark.proof
+def test_s12_a_release_that_does_not_start_reaches_one_host(release: dict[str, str]) -> None:
+    """S12, O8: The first host serves with the former release again, and the others keep it.
+
+    Their applies fail at once and name the first host. The corrected definition frees the turns.
+    """
+    with Traffic() as traffic:
+        wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
+        with upstream.moved(texts={"odoo-bin": "raise SystemExit('broken')\n"}):
+            upstream.resolve()
+            found = lab.results(salt("-L", ",".join(APPS), "state.apply"))
+            failed = {host: lab.failures({host: states}) for host, states in found.items()}
+        first = [host for host, lines in failed.items() if "runs again" in str(lines)]
+        assert len(first) == 1, failed
+        for host in set(APPS) - {*first}:
+            assert f"{first[0]} is not healthy after its own turn" in str(failed[host])
+        begun = max(each.begun for each in traffic.requests())
+        wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
+        assert traffic.failed() == []
+    shown = json.loads(lab.salt_run("application.revisions").stdout)["crm"]["hosts"]
+    assert {one["runs"] for one in shown.values()} == {release["name"]}
+    assert any(json.loads(lab.salt_run("turn.show").stdout).values())
+    assert lab.failures(lab.results(salt(first[0], "state.apply"))) == []
+    assert not any(json.loads(lab.salt_run("turn.show").stdout).values())
+    assert lab.failures(lab.results(salt("-L", ",".join(APPS), "state.apply"))) == []

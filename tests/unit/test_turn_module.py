@@ -30,6 +30,7 @@ class Host:
         self.asked: list[tuple[str, ...]] = []
         self.status = 200
         self.others = True
+        self.final = False
 
     def ask(self) -> dict[str, Any]:
         if agent.draining(str(self.drain), time.time()):
@@ -39,10 +40,10 @@ class Host:
         shown = {**view.__dict__, "age": 0.0}
         return {"status": self.status, "reason": "files: dead", "balancers": {"lb1": shown}}
 
-    def runner(self, function: str, arg: list[str]) -> dict[str, str]:
+    def runner(self, function: str, arg: list[str]) -> dict[str, Any]:
         self.asked.append((function, *arg))
         if function == "turn.take" and self.refusals:
-            return {"obstacle": self.refusals.pop(0)}
+            return {"obstacle": self.refusals.pop(0), "final": self.final}
         return {"obstacle": ""}
 
 
@@ -127,6 +128,14 @@ def test_without_a_turn_nothing_is_drained(turn: ModuleType, host: Host) -> None
     with pytest.raises(CommandExecutionError, match="s2 has the turn"):
         turn.take("app", "odoo", wait=0)
     assert not host.drain.exists()
+
+
+def test_a_host_does_not_wait_for_one_that_failed(turn: ModuleType, host: Host) -> None:
+    """S12, K5: Its turn does not end before somebody repairs it, and the error says how."""
+    host.refusals, host.final = ["s1 is not healthy after its own turn"] * 2, True
+    with pytest.raises(CommandExecutionError, match=r"^s1 is not healthy after its own turn$"):
+        turn.take("app", "odoo", wait=60)
+    assert [one[0] for one in host.asked] == ["turn.take"]
 
 
 def test_the_last_host_that_serves_does_not_leave(turn: ModuleType, host: Host) -> None:

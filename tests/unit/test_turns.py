@@ -45,6 +45,7 @@ def test_a_host_that_is_not_healthy_afterwards_keeps_the_others_from_the_same() 
     assert failed == [held(failure="no answer")]
     later = turns.current(failed, HOSTS, 10_000)
     assert later == failed
+    assert (turns.failed(later, "s2"), turns.failed(later, "s1")) == (True, False)
     assert turns.obstacle(later, "s2", 3, 10_000) == (
         "s1 is not healthy after its own turn: no answer\n"
         "next: repair it, then salt s1 state.apply   (or salt-run turn.clear s1)"

@@ -72,6 +72,11 @@ def obstacle(turns: Iterable[Turn], host: str, places: int, now: float) -> str:
     )
 
 
+def failed(turns: Iterable[Turn], host: str) -> bool:
+    """Tell whether another host was not healthy after its turn, so that waiting does not help."""
+    return any(one.failure for one in turns if one.host != host)
+
+
 def take(
     turns: list[Turn], host: str, what: str, places: int, now: float
 ) -> tuple[list[Turn], str]:
