@@ -95,7 +95,7 @@ def test_a_file_changed_by_hand_is_reported_and_replaced(
 
 @pytest.mark.proof
 def test_s12_a_release_that_does_not_start_reaches_one_host(release: dict[str, str]) -> None:
-    """S12, O8: The first host serves with the former release again, and the others keep it.
+    """S12: The first host serves with the former release again, and the others keep it.
 
     Their applies fail at once and name the first host. The corrected definition frees the turns.
     """
