@@ -1,7 +1,7 @@
 # A Node application. A new release is on the host beside the one that runs, and its migrations are tried
 # from there. Only then does production change and the service restart.
 include:
-  - application.release # may take minutes, as the third one may, so the host takes its turn later
+  - application.release # this and application.stored may take minutes, so they come before the turn
   - node.configuration
   - application.stored
 {%- if pillar.app.held %}

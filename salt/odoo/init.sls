@@ -1,7 +1,7 @@
 # Odoo: its configuration, its one-time steps and its service.
 include:
   - odoo.fits
-  - application.release # may take minutes, as the third one may, so the host takes its turn later
+  - application.release # this and application.stored may take minutes, so they come before the turn
   - odoo.configuration
   - application.stored
 {%- if pillar.app.held %}

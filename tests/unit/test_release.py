@@ -134,6 +134,17 @@ class Host:
         """Return the link to the release that runs."""
         return self.root / "production"
 
+    def used(self, *names: str) -> None:
+        """Have releases here and in the store, of which the last one was used last."""
+        self.store.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            own = self.release(name)
+            if not own.directory.exists():
+                complete(own.directory)
+            for archive in (own.archive, self.store / own.archive.name):
+                archive.touch()
+                os.utime(archive, (number, number))
+
     def states(self, test: bool = False) -> Any:
         """Return the states, as this host has them."""
         return load("_states/release.py", salt=self.salt, opts={"test": test})
@@ -836,14 +847,7 @@ def test_s12_a_checkout_from_before_serves_if_the_release_does_not_answer(s1: Ho
 def test_a_host_keeps_what_it_runs_what_it_shall_run_and_one_more(serving: Host) -> None:
     """O1: The others go, from its disk and from the volume, and the next apply finds nothing."""
     others = [f"c0ffee000000-{number:08x}" for number in range(4)]
-    for number, name in enumerate((NEXT, *others, NAME)):
-        own = serving.release(name)
-        if not own.directory.exists():
-            complete(own.directory)
-        serving.store.mkdir(exist_ok=True, parents=True)
-        for archive in (own.archive, serving.store / own.archive.name):
-            archive.touch()
-            os.utime(archive, (number, number))
+    serving.used(NEXT, *others, NAME)
     unneeded = [serving.directory(name) for name in (NEXT, *others[:3])]
     archives = [f"{serving.store}/{name}.tar.zst" for name in (NEXT, *others[:2])]
     release.activate(serving.production, Release(Path(serving.directory())))
@@ -863,14 +867,7 @@ def test_a_host_keeps_what_it_runs_what_it_shall_run_and_one_more(serving: Host)
 
 def test_the_release_that_ran_last_is_not_the_first_to_go(serving: Host) -> None:
     """S12: An operator who goes back, and forth again, can go back once more."""
-    serving.store.mkdir(parents=True)
-    for number, name in enumerate((OLDEST, NEXT, NAME)):
-        own = serving.release(name)
-        if not own.directory.exists():
-            complete(own.directory)
-        for archive in (own.archive, serving.store / own.archive.name):
-            archive.touch()
-            os.utime(archive, (number, number))
+    serving.used(OLDEST, NEXT, NAME)
     serving.module.activate(serving.directory(OLDEST))
     serving.module.activate(serving.directory(NAME))
     removed = [serving.directory(NEXT), f"{serving.store}/{NEXT}.tar.zst"]
@@ -961,14 +958,7 @@ def test_k3_a_prediction_changes_nothing(
 
 def test_k3_the_release_that_runs_now_will_be_the_one_that_stays(serving: Host) -> None:
     """K3: A prediction names the releases that go after the activation, which it only predicts."""
-    serving.store.mkdir(parents=True)
-    for number, name in enumerate((OLDEST, NEXT, NAME)):
-        own = serving.release(name)
-        if not own.directory.exists():
-            complete(own.directory)
-        for archive in (own.archive, serving.store / own.archive.name):
-            archive.touch()
-            os.utime(archive, (number, number))
+    serving.used(OLDEST, NEXT, NAME)
     predicted = serving.states(True).kept(str(serving.store), 1)["changes"]
     assert predicted == {
         "removed": [serving.directory(OLDEST), f"{serving.store}/{OLDEST}.tar.zst"]

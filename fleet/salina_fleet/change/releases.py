@@ -55,12 +55,9 @@ def build(
         The releases of the application, the digest of this one if it exists, and why the host must
         not build it, or "".
     """
-    found = releases.get(name)
-    if found and found.digest:
-        return releases, found.digest, ""
-    refused = _builder(found, name, host, now)
-    if refused:
-        return releases, "", refused
+    digest, refused = _settled(releases, name, host, now)
+    if digest or refused:
+        return releases, digest, refused
     return {**releases, name: Built(host, now)}, "", ""
 
 
@@ -79,23 +76,24 @@ def finish(
     Returns:
         The releases of the application, the digest that counts, and why none was recorded, or "".
     """
-    found = releases.get(name)
-    if found and found.digest:
-        return releases, found.digest, ""
-    refused = _builder(found, name, host, now)
-    if refused:
-        return releases, "", refused
+    counts, refused = _settled(releases, name, host, now)
+    if counts or refused:
+        return releases, counts, refused
     others = {each: one for each, one in releases.items() if each != name}
     for old in list(others)[: max(0, len(others) + 1 - KEPT)]:
         del others[old]
     return {**others, name: Built(host, now, digest)}, digest, ""
 
 
-def _builder(found: Built | None, name: str, host: str, now: float) -> str:
-    """Return which other host builds a release now, or ""."""
-    if found and found.host != host and now - found.time < LEASE:
-        return f"{found.host} builds release {name}, last heard of {now - found.time:.0f} s ago"
-    return ""
+def _settled(releases: dict[str, Built], name: str, host: str, now: float) -> tuple[str, str]:
+    """Return the digest of a release if it exists, and which other host builds it now, or ""."""
+    found = releases.get(name)
+    if found is None or found.digest:
+        return (found.digest if found else ""), ""
+    if found.host != host and now - found.time < LEASE:
+        age = now - found.time
+        return "", f"{found.host} builds release {name}, last heard of {age:.0f} s ago"
+    return "", ""
 
 
 def read(path: Path) -> Releases:
