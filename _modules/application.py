@@ -6,6 +6,8 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 from salina.application import agent
 from salina.application.database import session
 from salina.common import commands, http, https, pillars
@@ -81,6 +83,70 @@ def stop(seconds: int) -> None:
     commands.systemctl(__salt__, "stop", unit)
 
 
+def start() -> None:
+    """Start the application of this host now, and not later as `application.stop` arranged.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt s1 application.start
+    """
+    __salt__["service.stop"](f"{AGAIN}.timer")
+    commands.systemctl(__salt__, "start", pillars.section(__pillar__, "app")["kind"])
+
+
+def halt() -> None:
+    """Stop the application of this host until somebody starts it.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt s1 application.halt
+    """
+    __salt__["service.stop"](f"{AGAIN}.timer")
+    commands.systemctl(__salt__, "stop", pillars.section(__pillar__, "app")["kind"])
+
+
+def stopped() -> int:
+    """Return when the application of this host stopped.
+
+    Returns:
+        Microseconds of the host's own clock since its boot.
+
+    Raises:
+        CommandExecutionError: it runs.
+
+    CLI Example:
+        salt s1 application.stopped
+    """
+    unit = pillars.section(__pillar__, "app")["kind"]
+    if __salt__["service.status"](unit):
+        raise CommandExecutionError(f"{unit} runs")
+    show = ["systemctl", "show", "--property=InactiveEnterTimestampMonotonic", "--value", unit]
+    return int(commands.run(__salt__["cmd.run_all"], show))
+
+
+def hold(since: int) -> None:
+    """Let a stopped application stay stopped until somebody starts it.
+
+    Args:
+        since: when it stopped, as `application.stopped` said.
+
+    Raises:
+        CommandExecutionError: it ran meanwhile.
+
+    CLI Example:
+        salt s1 application.hold 12345678
+    """
+    __salt__["service.stop"](f"{AGAIN}.timer")
+    if stopped() != since:
+        raise CommandExecutionError(
+            "the application ran meanwhile, so users may have changed something"
+        )
+
+
 def older_balancers(files: list[str], address: str, port: int, balancers: list[str]) -> list[str]:
     """Return the balancers for which nginx has to keep its port without TLS open.
 
@@ -124,7 +190,7 @@ def pending_code(name: str, code: list[str], release: str) -> str:
         salt s1 application.pending_code odoo '[]' c0ffee000000-0123abcd
     """
     runs = __salt__["release.active"]()
-    if runs != release:
+    if release not in (runs, __salt__["release.waits"]()):
         return f"its release will change from {runs or 'none'} to {release}"
     newer = __salt__["daemon.outdated"](name, code)
     return f"{', '.join(newer)} changed" if newer else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import odoo
+from salina.application import copy, odoo
 from salina.application.database import session
 from salina.database.psql import PsqlError
 
@@ -79,19 +80,115 @@ def missing_modules() -> list[str]:
     CLI Example:
         salt s1 odoo.missing_modules
     """
+    installed = _installed()
+    if installed is None:
+        return []
     wanted = __pillar__["app"]["definition"]["odoo"]["modules"]
+    return [name for name in wanted if name not in installed]
+
+
+def checksums(directory: str) -> dict[str, str]:
+    """Return the checksum of each module of a release.
+
+    Args:
+        directory: the release's directory.
+
+    Returns:
+        The modules with their checksums.
+
+    CLI Example:
+        salt s1 odoo.checksums /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    return odoo.checksums(Path(directory), __pillar__["app"]["definition"]["odoo"]["addons"])
+
+
+def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the installed modules that two releases have in different versions.
+
+    Args:
+        before: the checksums of the one.
+        after: those of the other.
+
+    Returns:
+        The modules.
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 odoo.differing '{"crm": "00"}' '{"crm": "01"}'
+    """
+    return [name for name in sorted(_installed() or ()) if before.get(name) != after.get(name)]
+
+
+def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[str, Any]]:
+    """Return the commands that bring the copy of the database to a release.
+
+    Args:
+        directory: the release's directory.
+        update: the modules that changed.
+        install: the modules that are new in the definition.
+
+    Returns:
+        For each the `command`, what it does in `words`, and perhaps its `stdin`.
+
+    CLI Example:
+        salt s1 odoo.upgrade /opt/odoo/releases/c0ffee000000-0123abcd '[crm]' '[]'
+    """
+    program = _program(directory)
+    changes = [f"--update={','.join(update)}"] * bool(update)
+    changes += [f"--init={','.join(install)}"] * bool(install)
+    words = ", ".join(
+        [f"{len(update)} updated"] * bool(update) + [f"new: {', '.join(install)}"] * bool(install)
+    )
+    script = __salt__["cp.get_file_str"]("salt://odoo/files/check.py")
+    return [
+        {
+            "command": [*program, "--no-http", *changes, "--stop-after-init"],
+            "words": f"modules: {words}",
+        },
+        {
+            "command": [*program[:2], "shell", *program[2:], "--no-http"],
+            "stdin": script,
+            "words": "a record of every model was read",
+        },
+    ]
+
+
+def server(directory: str, port: int) -> list[str]:
+    """Return the command that serves the copy of the database with a release.
+
+    Args:
+        directory: the release's directory.
+        port: where it listens, on loopback.
+
+    Returns:
+        The command.
+
+    CLI Example:
+        salt s1 odoo.server /opt/odoo/releases/c0ffee000000-0123abcd 40000
+    """
+    return [*_program(directory), f"--http-port={port}", "--http-interface=127.0.0.1"]
+
+
+def _program(directory: str) -> list[str]:
+    app = __pillar__["app"]
+    return odoo.program(app, directory, copy.name(app["database"]["name"]))
+
+
+def _installed() -> list[str] | None:
+    """Return the modules that are installed in the database; None before the first installation."""
     try:
         with session(__pillar__, "salina: modules?") as opened:
             if opened.query("SELECT to_regclass('ir_module_module') IS NULL") == ["t"]:
-                return []
-            installed = opened.query(
+                return None
+            return opened.query(
                 "SELECT name FROM ir_module_module WHERE state IN ('installed', 'to upgrade')"
             )
     except PsqlError as error:
         raise CommandExecutionError(
             f"the database does not say which modules are installed: {error}"
         ) from error
-    return [name for name in wanted if name not in installed]
 
 
 def _workers() -> int:

@@ -9,15 +9,13 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application.database import session
+from salina.application.database import MARKS, mark, session
 from salina.common import commands
 from salina.database.psql import PsqlError, Session, literal
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
-#: The table in the application's database that records which steps are done, where and when.
-MARKS = "salina_once"
 #: The number of lines that an error shows of a failed command's output.
 TAIL = 40
 
@@ -92,20 +90,12 @@ def run(
             opened.query(f"SET lock_timeout = '{patience}s'")
             key = literal(f"salina once {step}")
             opened.query(f"SELECT pg_advisory_lock(hashtextextended({key}, 0))")
-            opened.query(
-                f"CREATE TABLE IF NOT EXISTS {MARKS} (step text PRIMARY KEY, "
-                "host text NOT NULL, finished timestamptz(0) NOT NULL DEFAULT now())"
-            )
             before = _done(opened, step, leaves)
             if before:
                 return before
             environment = _environment(env_file) | dict(env or {})
             _run(step, command, user, cwd, stdin, environment, patience)
-            opened.query(
-                f"INSERT INTO {MARKS} (step, host) "
-                f"VALUES ({literal(step)}, {literal(platform.node())}) "
-                "ON CONFLICT (step) DO UPDATE SET host = excluded.host, finished = now()"
-            )
+            mark(opened, step)
             return ""
     except PsqlError as error:
         raise CommandExecutionError(f"{step} is not recorded as done: {error}") from error

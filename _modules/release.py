@@ -7,6 +7,7 @@ so a volume that lost it gets it back.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -19,7 +20,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.application import release
 from salina.application.release import Release
-from salina.common import commands, master, pillars
+from salina.common import commands, file, master, pillars
 from salina.common import wait as waiting
 
 __salt__: dict[str, Any]
@@ -27,6 +28,8 @@ __pillar__: dict[str, Any]
 
 OLDER = ".older"
 """After the name of the link: a directory in its place, from before there were releases."""
+NGINX = "/etc/nginx/release.map"
+"""The map by which nginx keeps static files apart by the release that they are of."""
 TAR = ("tar", "--use-compress-program=zstd", "--numeric-owner")
 PAX = ("--format=posix", "--pax-option=delete=atime,delete=ctime")
 """Times to the nanosecond, as the builder has them."""
@@ -39,7 +42,8 @@ def status() -> dict[str, Any]:
 
     Returns:
         `runs`: the name of the release, "" if there is none. `commit` of its code. `since`: when it
-        was activated, in UTC. `kept`: the other complete releases, from old to new.
+        was activated, in UTC. `waits`: the release that waits for orch.upgrade, or "". `kept`: the
+        other complete releases, from old to new.
 
     CLI Example:
         salt s1 release.status
@@ -53,8 +57,8 @@ def status() -> dict[str, Any]:
         moment = release.marker(link).stat().st_mtime
         since = datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
     commit = found[runs].commit() if runs in found else ""
-    kept = [name for name in found if name != runs]
-    return {"runs": runs, "commit": commit, "since": since, "kept": kept}
+    shown = {"runs": runs, "commit": commit, "since": since, "waits": release.waiting(link)}
+    return {**shown, "kept": [name for name in found if name != runs]}
 
 
 def complete(directory: str) -> bool:
@@ -180,6 +184,44 @@ def obtain(directory: str, store: str, patience: int = 900) -> str:
     return how or "it was complete"
 
 
+def fetch(directory: str, store: str) -> None:
+    """Get a release that was built before, unless this host has it.
+
+    Args:
+        directory: the release's directory.
+        store: the directory of the archives.
+
+    Raises:
+        CommandExecutionError: it is neither here nor in the store, or its archive is not the one
+            that was recorded.
+
+    CLI Example:
+        salt s1 release.fetch /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases/crm
+    """
+    own = Release(Path(directory))
+    if own.digest():
+        _link(own)
+        return
+    answer = _ask("build", own.name)
+    digest = str(answer.get("digest", ""))
+    if not digest or not Path(store, own.archive.name).exists():
+        raise CommandExecutionError(
+            f"{answer['obstacle']}\n"
+            * bool(answer["obstacle"])
+            + f"the database belongs to release {own.name}, which is neither on this host nor in "
+            f"{store}; to have it built again, set `revision` in the application's definition to "
+            f"{own.name[:12]} and apply the states of an app host"
+        )
+    _unpack(own, Path(store), digest)
+    _link(own)
+
+
+def _link(own: Release) -> None:
+    """Let directories that the application writes lead to their places, if its kind has some."""
+    if link := __salt__.get(f"{_app()['kind']}.link"):
+        link(str(own.directory))
+
+
 def put(directory: str, store: str) -> str:
     """Put the archive of a complete release into the store.
 
@@ -242,6 +284,18 @@ def active() -> str:
     return release.active(release.production(_app()["kind"]))
 
 
+def cache_map() -> str:
+    """Return nginx's map of the release that this host runs.
+
+    Returns:
+        The content of /etc/nginx/release.map.
+
+    CLI Example:
+        salt s1 release.cache_map
+    """
+    return f'# Managed by Salt (salt/nginx).\ndefault "{active()}";\n'
+
+
 def older() -> bool:
     """Return whether this host runs a checkout from before there were releases.
 
@@ -253,6 +307,58 @@ def older() -> bool:
     """
     link = Path(release.production(_app()["kind"]))
     return link.is_dir() and not link.is_symlink()
+
+
+def due() -> dict[str, Any]:
+    """Return the release that this host must run: the one that fits the database.
+
+    Code and database never disagree: while the database belongs to another release than the
+    definition wants, and the two differ in what makes the database, the wanted one waits for
+    orch.upgrade, and a host without a release gets the one of the database.
+
+    Returns:
+        `name`: the release's name, or "" for the checkout from before there were releases.
+        `waits`: the parts in which the release that is wanted differs, such as modules of Odoo.
+        `recorded`: the release that the database names, or "".
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 release.due
+    """
+    wanted = _app()["release"]
+    found = __salt__["schema.obstacle"](wanted["directory"])
+    waits = found["differing"]
+    return {
+        "name": found["release"] if waits else wanted["name"],
+        "waits": waits,
+        "recorded": found["release"] if found["recorded"] else "",
+    }
+
+
+def waits() -> str:
+    """Return the release that waits for orch.upgrade on this host, as the last apply found it.
+
+    Returns:
+        Its name, or "".
+
+    CLI Example:
+        salt s1 release.waits
+    """
+    return release.waiting(release.production(_app()["kind"]))
+
+
+def wait(name: str) -> None:
+    """Note that a release waits for orch.upgrade, or that none does.
+
+    Args:
+        name: the release's name, or "".
+
+    CLI Example:
+        salt s1 release.wait c0ffee000000-0123abcd
+    """
+    release.wait(release.production(_app()["kind"]), name)
 
 
 def activate(directory: str) -> None:
@@ -273,6 +379,7 @@ def activate(directory: str) -> None:
     if older():
         link.rename(f"{link}{OLDER}")
     release.activate(link, own, Path(_app()["release"]["store"], own.archive.name))
+    _tell_nginx()
 
 
 def restore(name: str) -> None:
@@ -285,13 +392,23 @@ def restore(name: str) -> None:
         salt s1 release.restore c0ffee000000-0123abcd
     """
     link = Path(release.production(_app()["kind"]))
+    older = Path(f"{link}{OLDER}")
     if name:
         release.activate(link, Release(Path(release.releases(_app()["kind"])) / name))
-        return
-    older = Path(f"{link}{OLDER}")
-    if older.exists():
+    elif older.exists():
         link.unlink(missing_ok=True)
         older.rename(link)
+    _tell_nginx()
+
+
+def _tell_nginx() -> None:
+    """Let nginx keep the static files of this release apart, before the application starts."""
+    if not Path(NGINX).parent.exists():  # a new host does not have it yet
+        return
+    file.put(NGINX, cache_map())
+    if __salt__["service.status"]("nginx"):
+        with contextlib.suppress(CommandExecutionError):  # salt/nginx/release.sls says why
+            commands.systemctl(__salt__, "reload", "nginx")
 
 
 def surplus(store: str, kept: int) -> list[str]:
@@ -417,6 +534,8 @@ def _unpack(own: Release, store: Path, digest: str) -> None:
 def _complete(own: Release, digest: str, recorded: bool) -> None:
     """Record a complete release, when its files are on the disk."""
     commands.run(__salt__["cmd.run_all"], ["sync", "--file-system", str(own.directory)])
-    own.complete(digest, _app()["definition"]["source"]["commit"], recorded)
+    wanted = str(_app()["definition"]["source"]["commit"])
+    known = own.name[:12]
+    own.complete(digest, wanted if wanted.startswith(known) else known, recorded)
     if active() == own.name:  # a service that runs has read other files
         release.activate(release.production(_app()["kind"]), own)

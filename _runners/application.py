@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -29,7 +30,8 @@ ANSWER = 10
 def build(name: str) -> dict[str, str]:
     """Let the calling minion build its application's release, unless that exists already.
 
-    Salt has authenticated the minion's id.
+    Salt has authenticated the minion's id. A minion also gets the digests of former releases,
+    since the database may belong to one of these, but it builds none of them.
 
     Args:
         name: the release's name.
@@ -43,9 +45,12 @@ def build(name: str) -> dict[str, str]:
         salt s1 release.obtain
     """
     try:
-        file, host, application = _caller(name)
+        file, host, application, wanted = _caller()
         with releases.changing(file) as found:
             own = found.get(application, {})
+            if name != wanted and (former := own.get(name)) and former.digest:
+                return {"digest": former.digest, "obstacle": ""}
+            _current(name, application, wanted)
             found[application], digest, refused = releases.build(own, name, host, time.time())
         return {"digest": digest, "obstacle": refused}
     except (CommandExecutionError, OSError, ValueError) as error:
@@ -67,11 +72,14 @@ def built(name: str, digest: str) -> dict[str, str]:
         salt s1 release.obtain
     """
     try:
-        file, host, application = _caller(name)
+        file, host, application, wanted = _caller()
         if not DIGEST.fullmatch(str(digest)):
             raise RunnerError(f"{digest} is not a SHA-256")
         with releases.changing(file) as found:
             own = found.get(application, {})
+            if name != wanted and (former := own.get(name)) and former.digest:
+                return {"digest": former.digest, "obstacle": ""}
+            _current(name, application, wanted)
             found[application], counts, refused = releases.finish(
                 own, name, host, digest, time.time()
             )
@@ -86,8 +94,8 @@ def revisions() -> dict[str, Any]:
     Returns:
         For each application: `revision` as its definition names it, `commit`, `wanted` (the name of
         the release), `built` (the host that has built it, "" before that) and `hosts`. For each of
-        these `runs`, `since` when in UTC, and `kept`, the other releases on the host; or the reason
-        why it is not known.
+        these `runs`, `since` when in UTC, `waits`, the release that waits for orch.upgrade, and
+        `kept`, the other releases on the host; or the reason why it is not known.
 
     Raises:
         RunnerError: a file of the repository or of the state has a fault.
@@ -154,18 +162,21 @@ def _status(answer: Mapping[str, Any] | None) -> Any:
     return answer["ret"]
 
 
-def _caller(name: str) -> tuple[Any, str, str]:
-    """Return the file of the releases, the calling minion, and its application.
+def _caller() -> tuple[Path, str, str, str]:
+    """Return the file of the releases, the calling minion, its application, and its release.
 
     Raises:
-        RunnerError: the minion is not an app host, or wants another release than the master.
+        RunnerError: the minion is not an app host.
     """
     site, host = runner.site(__opts__), __opts__["id"]
     found = site.fleet.hosts.get(host)
     if found is None or not found.application:
         raise RunnerError(f"{host} is not a host of the fleet that serves an application")
     application = site.fleet.topology.served_by(found).name
-    wanted = release.wanted(site.data, application)
+    return site.state / releases.FILE, host, application, release.wanted(site.data, application)
+
+
+def _current(name: str, application: str, wanted: str) -> None:
+    """Refuse a release that is not the one that the definition wants."""
     if name != wanted:
         raise RunnerError(f"{name} is not the release of {application} any more, which is {wanted}")
-    return site.state / releases.FILE, host, application

@@ -14,7 +14,7 @@ from salina.backup.scratch import RESTORED, parse_moment, target
 from salina.common import file
 from salina_fleet import master_state, minions, runner
 from salina_fleet.backup import drilled, due, late, moment, size, text, told
-from salina_fleet.change import exclusive, follow
+from salina_fleet.change import follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import files_backup
@@ -24,8 +24,8 @@ from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 
-ANSWER, GATHER = 30, 5
-"""Seconds for the backup host's answer, and for the question whether it is still at it."""
+ANSWER = 30
+"""Seconds for the backup host's answer."""
 SAVED = "master-saved.json"
 """The record of the last copy of the master's state, in the state directory."""
 DAY = 86_400
@@ -165,7 +165,8 @@ def restore(**request: Any) -> dict[str, Any]:
         salt-run backup.restore application=crm
     """
     site = runner.site(__opts__)
-    _repository(site)
+    if not request.get("kept"):
+        _repository(site)
     primary = _primary(site)
     known = _on(primary, "database_copy.kept", [], ANSWER)
     databases = {one["name"]: one["about"] for one in known}
@@ -183,7 +184,7 @@ def restore(**request: Any) -> dict[str, Any]:
     about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
     needed = steps.since(wanted, databases.get(wanted.kept or "", ""), now)
     told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about, needed)
-    _exclude(site, told["what"])
+    runner.exclude(site, told["what"])
     return told
 
 
@@ -233,7 +234,7 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
     applications = list(site.fleet.topology.applications)
     moment = target(until) if until else ""
     told = steps.cluster_steps(first, others, apps, applications, moment, backup["end"])
-    _exclude(site, told["what"])
+    runner.exclude(site, told["what"])
     return told
 
 
@@ -539,30 +540,11 @@ def _room(site: Site, primary: str, application: str, backup: int) -> dict[str, 
     return room
 
 
-def _exclude(site: Site, what: str) -> None:
-    """Exclude other changes from now on."""
-    try:
-        exclusive.take(site.change_file, what)
-    except exclusive.BusyError as error:
-        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
-
-
 def _change(function: str, arguments: list[Any]) -> Any:
     """Call a function on the primary, whichever host that is now."""
     primary = _primary(runner.site(__opts__))
     follow.note([primary], f"runs {function}")
     return _on(primary, function, arguments, WORK)
-
-
-def _primary(site: Site) -> str:
-    """Return the host that the database hosts call the primary."""
-    hosts = [host.id for host in site.fleet.having("database")]
-    answers = minions.answers(__opts__, hosts, "patroni.leader", [], ANSWER, GATHER)
-    named = [answer["ret"] for answer in answers.values() if not answer.get("retcode")]
-    for host in named:
-        if host in hosts:
-            return str(host)
-    raise RunnerError(f"none of {', '.join(hosts)} names a primary\nnext: salt-run fleet.health")
 
 
 def _ask(site: Site, function: str, arguments: list[Any], seconds: int) -> Any:
@@ -597,10 +579,8 @@ def _first(hosts: Sequence[str], function: str, arguments: list[Any]) -> tuple[s
 
 
 def _on(host: str, function: str, arguments: list[Any], seconds: int) -> Any:
-    """Call a function on a host and return its answer."""
-    answer = minions.answers(__opts__, [host], function, arguments, seconds, GATHER).get(host)
-    if answer is None:
-        raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
-    if answer.get("retcode") or answer.get("success") is False:
-        raise RunnerError(f"{host}: {answer.get('ret')}")
-    return answer["ret"]
+    return minions.call(__opts__, host, function, arguments, seconds)
+
+
+def _primary(site: Site) -> str:
+    return runner.primary(__opts__, site)

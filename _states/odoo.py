@@ -77,7 +77,6 @@ def modules(name: str) -> dict[str, Any]:
         return state.result(name, True, "every module of odoo.modules is installed")
     return state.note(
         name,
-        f"odoo.modules: {', '.join(missing)}: not installed, because this release of Salina "
-        "installs modules only when it initialises the database. A later release will install "
-        "them; until then install them in Odoo's menu Apps",
+        f"odoo.modules: {', '.join(missing)}: not installed yet; next: salt-run "
+        "state.orchestrate orch.upgrade",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from salina.common import state
@@ -23,6 +24,7 @@ def done(
     secrets: dict[str, str] | None = None,
     patience: int = 900,
     leaves: dict[str, Any] | None = None,
+    release: str | None = None,
 ) -> dict[str, Any]:
     """Ensure that a step was done once for the service, on whichever host.
 
@@ -37,6 +39,8 @@ def done(
         secrets: further variables, each with the key of its value in pillar `app:secrets`.
         patience: seconds to wait for the turn, and again for the command.
         leaves: the rows that the step leaves in the database; it is done again if they are missing.
+        release: the directory of the release that the step belongs to. While that one waits for
+            orch.upgrade, the step is not done.
 
     Returns:
         The state's result. It fails if the command fails; the next apply tries the step again.
@@ -52,8 +56,12 @@ def done(
         before = __salt__["once.done"](name, leaves)
         if before:
             return state.result(name, True, f"done by {before}")
+        if release and __salt__["release.complete"](release) and _waits(release):
+            return state.result(name, True, _waits(release))
         comment = "this host would do it, unless another one does it before"
         return state.result(name, None, comment, changes)
+    if release and (why := _waits(release)):
+        return state.result(name, True, why)
     given = __pillar__["app"]["secrets"]
     environment = (env or {}) | {name: given[key] for name, key in (secrets or {}).items()}
     before = __salt__["once.run"](
@@ -62,3 +70,9 @@ def done(
     if before:
         return state.result(name, True, f"done by {before}")
     return state.result(name, True, "this host did it for the whole service", changes)
+
+
+def _waits(release: str) -> str:
+    """Return that a release waits for orch.upgrade, or ""."""
+    waits = __salt__["release.due"]()["waits"]
+    return f"it belongs to release {Path(release).name}, which waits" if waits else ""

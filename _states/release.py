@@ -13,6 +13,9 @@ from salina.common import wait as waiting
 __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
+SHOWN = 8
+"""The parts that a message names."""
+
 
 @state.fails_plainly
 def built(name: str) -> dict[str, Any]:
@@ -80,11 +83,14 @@ def present(name: str, store: str, patience: int) -> dict[str, Any]:
 
 
 @state.fails_plainly
-def first(name: str) -> dict[str, Any]:
-    """Ensure that a host which runs no release yet runs this one. No other host is changed.
+def first(name: str, store: str) -> dict[str, Any]:
+    """Ensure that a host which runs no release yet runs one. No other host is changed.
+
+    It gets the release that fits the database, as `release.due` says.
 
     Args:
-        name: the release's directory.
+        name: the directory of the release that the definition wants.
+        store: the directory of the archives.
 
     Returns:
         The state's result.
@@ -92,10 +98,13 @@ def first(name: str) -> dict[str, Any]:
     CLI Example:
         See salt/application/stored.sls.
     """
+    directory, waits, _ = _due(name, store)
+    if not __opts__["test"]:
+        __salt__["release.wait"](Path(name).name if waits else "")
     runs = __salt__["release.active"]()
     if runs or __salt__["release.older"]():
         return state.result(name, True, f"this host runs {runs or 'a checkout'}")
-    return _activated(name, "")
+    return _activated(directory, "")
 
 
 @state.fails_plainly
@@ -126,6 +135,7 @@ def older_environment(name: str, target: str) -> dict[str, Any]:
 @state.fails_plainly
 def active(
     name: str,
+    store: str,
     service: str,
     turn: str,
     url: str,
@@ -135,10 +145,12 @@ def active(
 ) -> dict[str, Any]:
     """Ensure that the service runs a release. It stops before the change, in this host's turn.
 
-    If the application does not answer with the new release, the former one serves again.
+    If the application does not answer with the new release, the former one serves again. A release
+    that the database does not fit waits for orch.upgrade.
 
     Args:
-        name: the release's directory.
+        name: the directory of the release that the definition wants.
+        store: the directory of the archives.
         service: the service. A stopped one is left stopped.
         turn: the role whose hosts take turns for this.
         url: the application's health URL on this host.
@@ -152,6 +164,64 @@ def active(
     CLI Example:
         See salt/application/production.sls.
     """
+    directory, waits, recorded = _due(name, store)
+    if waits and (not directory or __salt__["release.active"]() == Path(directory).name):
+        if directory and not __opts__["test"]:
+            __salt__["schema.record"](directory, recorded)
+        return state.note(name, _waiting(name, waits))
+    ret = {**_active(directory, service, turn, url, log, cookie, wait), "name": name}
+    if waits:
+        ret["comment"] += f"; {_waiting(name, waits)}"
+        return ret
+    if ret["result"] is False or recorded == Path(directory).name:
+        return ret
+    if not __opts__["test"]:
+        __salt__["schema.record"](directory, recorded)
+    elif not __salt__["release.complete"](name):
+        return ret
+    ret["changes"]["database"] = {"old": recorded or None, "new": Path(directory).name}
+    return {**ret, "result": None if __opts__["test"] else True}
+
+
+def _due(name: str, store: str) -> tuple[str, list[str], str]:
+    """Return the directory of the release that fits the database, which this host then has.
+
+    A prediction cannot know this of a release that is not built, or if the database does not
+    answer. Then it is the release that the definition wants.
+
+    Returns:
+        The directory, "" for a checkout from before there were releases; the parts in which the
+        release that the definition wants differs; and the release that the database names, or "".
+    """
+    if __opts__["test"] and (
+        not __salt__["release.complete"](name) or __salt__["application.database"]()
+    ):
+        return name, [], Path(name).name
+    due = __salt__["release.due"]()
+    waits, recorded = list(due["waits"]), str(due["recorded"])
+    if not due["name"]:
+        return "", waits, recorded
+    directory = str(Path(name).with_name(due["name"]))
+    if not __opts__["test"]:
+        __salt__["release.fetch"](directory, store)
+        if not __salt__["release.stored"](directory, store):  # the volume has lost a former one
+            __salt__["release.put"](directory, store)
+    return directory, waits, recorded
+
+
+def _waiting(name: str, waits: list[str]) -> str:
+    """Return in words why a release waits."""
+    shown = ", ".join(waits[:SHOWN]) + (f" and {len(waits) - SHOWN} more" if waits[SHOWN:] else "")
+    return (
+        f"release {Path(name).name} waits, because the database belongs to another version of "
+        f"{shown}; next: salt-run state.orchestrate orch.upgrade"
+    )
+
+
+def _active(
+    name: str, service: str, turn: str, url: str, log: str, cookie: str | None, wait: int
+) -> dict[str, Any]:
+    """Ensure that the service runs exactly this release."""
     before = __salt__["release.active"]()
     if before == Path(name).name:
         return state.result(name, True, "the service uses this release")
@@ -164,6 +234,8 @@ def active(
         changes |= prediction.renewal(__salt__, prediction.RESTART, service, turn)
         return state.result(name, None, f"{service} would restart with this release", changes)
     __salt__["turn.take"](turn, f"{service} gets release {Path(name).name}")
+    if __salt__["release.due"]()["name"] != Path(name).name:
+        raise CommandExecutionError("the database changed while this host waited; apply again")
     commands.systemctl(__salt__, "stop", service)
 
     def obstacle() -> str:

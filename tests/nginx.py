@@ -49,7 +49,7 @@ def running(text: str, place: Path, port: int) -> Iterator[None]:
     command = program()
     assert command
     (place / "mime.types").write_text(TYPES)
-    (place / "commit.map").write_text('default "none";\n')
+    (place / "release.map").write_text('default "none";\n')
     (place / "older-balancers.conf").touch()
     if not (place / "web.crt").exists():
         Authority(place).issue("web", "s1")

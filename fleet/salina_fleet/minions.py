@@ -20,6 +20,8 @@ from salina_fleet.fleet import Fleet
 
 FIRST, LONGEST = 1, 8
 """Seconds to wait for an answer: the first time, doubled each time, and at most."""
+ANSWER, GATHER = 30, 5
+"""Seconds for an answer, and for the question whether a silent host is still at its work."""
 RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
 
@@ -151,6 +153,29 @@ def predictions(
         if time.monotonic() > limit:
             break
     return found
+
+
+def call(
+    opts: dict[str, Any], host: str, function: str, arguments: Sequence[Any], seconds: int
+) -> Any:
+    """Call a function on a host, however long it works, and return its answer.
+
+    Args:
+        opts: the master's options.
+        host: the host.
+        function: the function.
+        arguments: its arguments.
+        seconds: after these the master asks for the first time whether the host still works on it.
+
+    Raises:
+        RunnerError: the function fails, or the host does not answer.
+    """
+    answer = answers(opts, [host], function, arguments, seconds, GATHER).get(host)
+    if answer is None:
+        raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
+    if answer.get("retcode") or answer.get("success") is False:
+        raise RunnerError(f"{host}: {answer.get('ret')}")
+    return answer["ret"]
 
 
 def ask(

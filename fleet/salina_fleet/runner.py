@@ -12,7 +12,7 @@ import salt.runner
 from salina.common import wait
 from salina.common.orchestration import Failure, failures
 from salina_fleet import minions, policy
-from salina_fleet.change import absence, scale
+from salina_fleet.change import absence, exclusive, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
@@ -195,6 +195,41 @@ def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str
         [host for host in front if host not in skipped],
         skipped,
     )
+
+
+def primary(opts: dict[str, Any], site: Site) -> str:
+    """Return the host that the database hosts call the primary.
+
+    Args:
+        opts: the master's options.
+        site: the site.
+
+    Raises:
+        RunnerError: none names one.
+    """
+    hosts = [host.id for host in site.fleet.having("database")]
+    found = minions.answers(opts, hosts, "patroni.leader", [], minions.ANSWER, minions.GATHER)
+    named = [answer["ret"] for answer in found.values() if not answer.get("retcode")]
+    for host in named:
+        if host in hosts:
+            return str(host)
+    raise RunnerError(f"none of {', '.join(hosts)} names a primary\nnext: salt-run fleet.health")
+
+
+def exclude(site: Site, what: str) -> None:
+    """Exclude other changes from now on, until this process ends.
+
+    Args:
+        site: the site.
+        what: the change, in words for a process that is refused.
+
+    Raises:
+        RunnerError: another process is changing the fleet.
+    """
+    try:
+        exclusive.take(site.change_file, what)
+    except exclusive.BusyError as error:
+        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
 
 
 def orchestrate(

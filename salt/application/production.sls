@@ -1,4 +1,5 @@
-# New code starts here, in this host's turn, after the one-time steps of the application's kind.
+# New code starts here, in this host's turn, after the one-time steps of the application's kind. A release
+# that the database does not fit waits for orch.upgrade.
 {%- set app = pillar.app %}
 {%- set health = app.definition.health %}
 include:
@@ -9,6 +10,7 @@ include:
 application-production:
   release.active:
     - name: {{ app.release.directory }}
+    - store: {{ app.release.store }}
     - service: {{ app.kind }}
     - turn: app
     - url: http://127.0.0.1:{{ app.definition.port }}{{ health.path }}

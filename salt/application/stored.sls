@@ -1,7 +1,8 @@
-# The release on this host, and its archive on the volume. A host that runs no release yet runs this one;
-# another host keeps the release that it runs until application.production.
+# The release on this host, and its archive on the volume. A host that runs no release yet runs this one,
+# or the one that the database belongs to; another host keeps its own until application.production.
 {%- set release = pillar.app.release %}
 include:
+  - application.database
   - application.release
   - gluster.mount
 
@@ -17,5 +18,7 @@ application-release:
 application-first:
   release.first:
     - name: {{ release.directory }}
+    - store: {{ release.store }}
     - require:
         - release: application-release
+        - application: application-database

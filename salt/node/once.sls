@@ -18,6 +18,7 @@ node-once-{{ loop.index }}:
     - secrets: {LOGIN_PASSWORD: login_password}
 {%- endif %}
     - patience: {{ app.settings.wait }}
+    - release: {{ app.release.directory }}
     - require:
         - application: application-database
         - release: application-release

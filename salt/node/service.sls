@@ -8,6 +8,7 @@ include:
   - node.directories
   - application.directories
   - application.production
+  - application.stored
 
 # The shell keeps the log file open, so logrotate must copy the file and then empty it.
 extend:
@@ -21,6 +22,12 @@ node-unit:
     - source: salt://application/files/application.service
     - template: jinja
     - mode: '0644'
+    - unless: # the former release keeps its command while the new one waits
+        - fun: release.waits
+        - fun: file.file_exists
+          path: /etc/systemd/system/node.service
+    - require:
+        - release: application-first
     - context:
         description: Node.js ({{ app.name }})
         directory: /opt/node/production

@@ -6,7 +6,7 @@ include:
   - gluster.mount
   - database_route
   - nginx
-  - nginx.commit
+  - nginx.release
   - health
 {%- if pillar.files_backup is defined %}
   - files_backup

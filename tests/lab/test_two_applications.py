@@ -303,7 +303,7 @@ def test_s8_a_new_revision_and_back() -> None:
     returns.
     """
     name, shop, style = definition("shop"), ",".join(HOSTS["shop"]), "public/style.css"
-    states = "application,nginx.commit"  # nginx caches the file under the commit
+    states = "application,nginx.release"  # nginx caches the file under the release
     old = upstream.git("show", f"{commit(HOSTS['shop'][0])}:{style}", name=name)
     before, second = processes(), ""
     try:

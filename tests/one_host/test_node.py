@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from salina.common import wait
 from tests import fleets
-from tests.lab import lab, tiers
+from tests.lab import lab, tiers, upstream
 from tests.lab.lab import run, shell
 from tests.lab.test_rolling import edited
 from tests.lab.test_verify import ROWS, holds
@@ -252,6 +253,54 @@ def test_s9_a_step_that_failed_is_tried_by_the_next_apply() -> None:
     assert applied(**step("false"))["node-once-1"]["result"] is False
     done = applied(**step("true"))["node-once-1"]
     assert (done["result"], done["changes"]) == (True, {"once": {"old": None, "new": STEP}})
+
+
+NOTES = "exports.up = (query, {STRING}) => query.createTable('Notes', {text: STRING});\n"
+
+
+def tables() -> list[str]:
+    """The tables and migrations that the next test adds."""
+    asked = "SELECT name FROM \"SequelizeMeta\" WHERE name LIKE '4-%' UNION ALL "
+    return sql(f"{asked}SELECT tablename FROM pg_tables WHERE tablename = 'Notes'")
+
+
+def orchestrate(name: str, **pillar: str) -> tuple[int, str]:
+    """Run an orchestration, and return its exit code and what it said."""
+    given = f"pillar={json.dumps(pillar)}"
+    done = lab.execute("all", "salt-run", "state.orchestrate", f"orch.{name}", given)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_o8_a_migration_waits_for_its_upgrade_and_goes_with_the_rollback() -> None:
+    """O8, S9: An apply changes neither code nor database. The upgrade changes both, after a
+    rehearsal; the rollback brings both back, and keeps what it replaces.
+    """
+    former = lab.salt("all", "release.active")["all"]
+    sure = {"application": "crm", "confirm": "crm"}
+    with upstream.moved("sample-crm", {"migrations/4-notes.js": NOTES}):
+        upstream.resolve("sample-crm")
+        found = applied()
+        assert found["node-once-1"]["comment"].endswith("which waits")
+        assert "migrations/4-notes.js; next" in found["application-production"]["comment"]
+        assert lab.salt("all", "release.active")["all"] == former and tables() == []
+        code, said = orchestrate("upgrade")
+        assert code and "changed: migrations/4-notes.js" in said and "not rehearsed yet" in said
+        code, said = orchestrate("upgrade", **sure)
+        assert code == 0, said
+        release = lab.salt("all", "release.active")["all"]
+        assert release != former and tables() == ["4-notes.js", "Notes"]
+        assert lab.changes({"all": applied()}) == []
+        name = run("all", "bash", "-s", "http://127.0.0.1:3000", UPLOADS, given=BROWSER).strip()
+        code, said = orchestrate("rollback")
+        assert code and "lost: what users have changed since then" in said
+        code, said = orchestrate("rollback", **sure)
+        assert code == 0, said
+        assert lab.salt("all", "release.active")["all"] == former and tables() == []
+        assert name not in sql('SELECT file FROM "Photos"')
+    kept = [one["name"] for one in json.loads(lab.salt_run("backup.kept").stdout)]
+    assert len(kept) == 1
+    assert lab.salt_run("backup.discard", kept[0], f"confirm={kept[0]}").returncode == 0
+    assert lab.failures({"all": applied()}) == []
 
 
 @pytest.mark.proof

@@ -30,12 +30,12 @@ def static(application: str, minutes: int, scratch: Path) -> list[str]:
 def test_o6_nginx_and_browsers_keep_them_for_the_same_time(
     application: str, minutes: int, tmp_path: Path
 ) -> None:
-    """O6: Both use the setting, and the key of nginx's cache has the revision of the code."""
+    """O6: Both use the setting, and the key of nginx's cache has the release that runs."""
     lines = static(application, minutes, tmp_path)
     assert f"proxy_cache_valid 200 {minutes}m;" in lines
     assert f"expires {minutes}m;" in lines
     (key,) = [line for line in lines if line.startswith("proxy_cache_key ")]
-    assert key == f'proxy_cache_key "{fleets.COMMIT} $commit $request_uri";'
+    assert key == 'proxy_cache_key "$release $request_uri";'
 
 
 @pytest.mark.parametrize("application", KINDS)
@@ -51,15 +51,15 @@ def test_o6_without_a_cache_browsers_ask_again(application: str, tmp_path: Path)
 def test_o6_nginx_follows_the_release(
     fleet: str, host: str, application: str, tmp_path: Path
 ) -> None:
-    """O6: nginx learns the commit after production has it, and the rest before HAProxy starts.
+    """O6: nginx learns the release after it is active, and the rest before HAProxy starts.
 
     Debian's own nginx listens on every address. HAProxy needs one on a host with all roles.
     """
     minion = Minion(host, fleets.pillar(host, fleet, application=application), tmp_path)
     names = [chunk["__id__"] for chunk in minion.chunks]
-    assert names.index("application-production") < names.index("nginx-commit")
-    commit = next(chunk for chunk in minion.chunks if chunk["__id__"] == "nginx-commit")
-    assert {"release": "application-production"} in commit["require"]
+    assert names.index("application-production") < names.index("nginx-release")
+    learns = next(chunk for chunk in minion.chunks if chunk["__id__"] == "nginx-release")
+    assert {"release": "application-production"} in learns["require"]
     if host == "all":
         assert names.index("nginx-listening") < names.index("haproxy-service")
-    assert "nginx-commit" not in [chunk["__id__"] for chunk in minion.apply("prepare")]
+    assert "nginx-release" not in [chunk["__id__"] for chunk in minion.apply("prepare")]

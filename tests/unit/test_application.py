@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from salina.application import agent
 from salina.application import database as own_path
@@ -128,10 +129,11 @@ CODE = ["/opt/odoo/production.json", "/opt/odoo/addons/salina_odoo14/health.py"]
 OLD, NEW = "c0ffee000000-0123abcd", "c0ffee000000-4567abcd"
 
 
-def pending(application: ModuleType, runs: str, newer: list[str]) -> str:
+def pending(application: ModuleType, runs: str, newer: list[str], waits: str = "") -> str:
     """Why a restart would start other code, where one release runs and NEW is wanted."""
     application.__salt__ = {  # type: ignore[attr-defined]
         "release.active": lambda: runs,
+        "release.waits": lambda: waits,
         "daemon.outdated": lambda name, files: [one for one in files if one in newer],
     }
     return str(application.pending_code("odoo", CODE, NEW))
@@ -144,6 +146,15 @@ def test_s12_what_else_a_restart_would_start(application: ModuleType) -> None:
     assert pending(application, "", []) == f"its release will change from none to {NEW}"
     assert pending(application, NEW, CODE) == f"{CODE[0]}, {CODE[1]} changed"
     assert pending(application, NEW, CODE[1:]) == f"{CODE[1]} changed"
+
+
+def test_s12_a_release_that_waits_holds_no_settings_up(application: ModuleType) -> None:
+    """S12: The service goes on with its release, so a restart starts the code that it runs."""
+    assert pending(application, OLD, [], waits=NEW) == ""
+    assert pending(application, OLD, CODE, waits=NEW) == f"{CODE[0]}, {CODE[1]} changed"
+    said = f"its release will change from {OLD} to {NEW}"
+    assert pending(application, OLD, [], waits="c0ffee000000-00000000") == said
+    assert pending(application, OLD, [], waits=OLD) == said
 
 
 @pytest.mark.parametrize("reason", ["", f"its release will change from {OLD} to {NEW}"])
@@ -391,3 +402,76 @@ def test_x7_the_port_closes_when_no_balancer_uses_it(
     assert move.file.read_text() == CLOSED
     move.told = None
     assert move.apply() == (True, False, "it is closed")
+
+
+# An application that stops for a change
+
+
+class Systemd:
+    """Systemd on an app host: whether the application runs, and the timer that starts it again."""
+
+    def __init__(self) -> None:
+        self.running, self.timer = True, False
+        self.since = 0
+        salt = {
+            "service.stop": self.stop,
+            "service.start": self.start,
+            "service.status": lambda unit: self.running,
+            "cmd.run_all": self.run_all,
+        }
+        pillar = fleets.pillar("s1")
+        self.module: Any = load("_modules/application.py", salt=salt, pillar=pillar)
+
+    def stop(self, unit: str) -> None:
+        """Stop a unit."""
+        if unit == "odoo":
+            self.running = False
+            self.since += 1
+        else:
+            assert unit == f"{self.module.AGAIN}.timer"
+            self.timer = False
+
+    def start(self, unit: str) -> None:
+        """Start the application."""
+        assert unit == "odoo"
+        self.running = True
+
+    def run_all(self, argv: list[str], **_: Any) -> dict[str, Any]:
+        """Set the timer, or say when the application stopped."""
+        assert "systemd-run" in argv or argv[-1] == "odoo"
+        self.timer = self.timer or "systemd-run" in argv
+        return {"retcode": 0, "stdout": str(self.since), "stderr": ""}
+
+
+def test_o8_an_application_that_stopped_stays_stopped() -> None:
+    """O8, K2: Until it is held, systemd would start it again if the master died."""
+    host = Systemd()
+    host.module.stop(900)
+    assert (host.running, host.timer) == (False, True)
+    since = host.module.stopped()
+    host.module.hold(since)
+    assert (host.running, host.timer) == (False, False)
+    host.module.start()
+    assert host.running
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_o8_an_application_that_ran_meanwhile_is_noticed(runs: bool) -> None:
+    """O8, K5: Users may have changed something that the copy does not have."""
+    host = Systemd()
+    host.module.stop(900)
+    since = host.module.stopped()
+    host.start("odoo")
+    if not runs:
+        host.stop("odoo")
+    with pytest.raises(CommandExecutionError, match=r"^odoo runs$|the application ran meanwhile"):
+        host.module.hold(since)
+
+
+@pytest.mark.parametrize(("call", "running"), [("start", True), ("halt", False)])
+def test_o8_no_timer_starts_the_application_later(call: str, running: bool) -> None:
+    """O8: It runs, or stays stopped, until somebody else changes that."""
+    host = Systemd()
+    host.module.stop(900)
+    getattr(host.module, call)()
+    assert (host.running, host.timer) == (running, False)

@@ -224,8 +224,8 @@ def test_versions_differ_in_data_only() -> None:
         (
             "nodejs",
             "10",
-            "nodejs: unknown key; choose one of: kind, source, port, live, health, static, uid, "
-            "database_login, logins, session, closed, rpc, same_site, headers, "
+            "nodejs: unknown key; choose one of: kind, source, port, live, health, pages, static, "
+            "uid, database_login, logins, session, closed, rpc, same_site, headers, "
             "user_files, odoo",
         ),
     ],

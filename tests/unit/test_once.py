@@ -205,3 +205,53 @@ def test_once_that_failed() -> None:
     said = "init is not done, because this command ended with exit code 3: odoo-bin -i\nlast words"
     ret = states("once", once_run=refusing(said)).done("init", ["odoo-bin", "-i"], "odoo", "/")
     assert failure(ret) == said
+
+
+# The steps of a release that waits
+
+RELEASE = "/opt/node/releases/c0ffee000000-0123abcd"
+WAITS = "it belongs to release c0ffee000000-0123abcd, which waits"
+
+
+def step(test: bool, waits: list[str], complete: bool = True, before: str = "") -> dict[str, Any]:
+    """Apply a step of a release, or predict it."""
+    found = states(
+        "once",
+        test,
+        application_database=lambda: "",
+        once_done=lambda name, leaves: before,
+        once_run=never if waits or test else lambda *_: before,
+        release_complete=lambda directory: complete,
+        release_due=lambda: {"name": "", "waits": waits} if complete else never(),
+    )
+    ret: dict[str, Any] = found.done("migrate", ["x"], "node", "/", release=RELEASE)
+    return ret
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_s9_a_step_of_a_release_that_waits_is_not_done(test: bool) -> None:
+    """S9, O8, K3: Its migrations would change the database under the release that runs."""
+    ret = step(test, ["migrations/2.js"])
+    assert (ret["result"], ret["changes"], ret["comment"]) == (True, {}, WAITS)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_s9_a_step_of_a_release_that_fits_is_done(test: bool) -> None:
+    """S9, K3: The state and its prediction agree."""
+    ret = step(test, [])
+    assert ret["result"] is (None if test else True)
+    assert ret["changes"] == {"once": {"old": None, "new": "migrate"}}
+    ret = step(test, [], before="s2 at noon")
+    assert (ret["result"], ret["changes"], ret["comment"]) == (True, {}, "done by s2 at noon")
+
+
+def test_k3_a_step_of_a_release_that_is_not_built_is_predicted() -> None:
+    """K3: Nobody knows yet whether the release waits, and the question is not asked."""
+    ret = step(True, [], complete=False)
+    assert (ret["result"], ret["changes"]) == (None, {"once": {"old": None, "new": "migrate"}})
+
+
+def test_s9_a_step_of_no_release_does_not_ask() -> None:
+    """S9: Steps without a release are done in any case."""
+    found = states("once", once_run=lambda *_: "", release_due=never)
+    assert found.done("seed", ["x"], "node", "/")["result"] is True

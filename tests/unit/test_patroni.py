@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from salina.application import copy
 from salina.backup import scratch
 from salina.common.https import identity
 from salina.database import patroni
@@ -100,8 +101,8 @@ def test_only_a_claim_that_is_still_empty_is_taken_away() -> None:
 def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
     """S6: Each role comes from its own hosts only, and the superuser never over the network."""
     assert patroni.access_rules(DATABASE) == [
-        "local salina_restored crm scram-sha-256",
-        "local salina_restored shop scram-sha-256",
+        "local salina_restored,salina_next_crm crm scram-sha-256",
+        "local salina_restored,salina_next_shop shop scram-sha-256",
         "local all postgres peer",
         "hostssl replication replicator 10.1.4.31/32 scram-sha-256",
         "hostssl postgres rewinder 10.1.4.31/32 scram-sha-256",
@@ -113,12 +114,12 @@ def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
     ]
 
 
-def test_a_restore_logs_in_as_the_application_to_its_copy_only() -> None:
-    """S6, O9: The role needs its password there too, and the copy has the name in the rule."""
+def test_the_application_logs_in_to_its_copies_only() -> None:
+    """S6, O9, O8: A restore and an upgrade need its password, and their copies have these names."""
     applications = [DATABASE["applications"][0] | {"name": "sales", "user": "sales_role"}]
     rules = patroni.access_rules(DATABASE | {"applications": applications})
     assert rules[:2] == [
-        f"local {scratch.TEMPORARY} sales_role scram-sha-256",
+        f"local {scratch.TEMPORARY},{copy.name('sales')} sales_role scram-sha-256",
         "local all postgres peer",
     ]
     assert not [rule for rule in rules[2:] if rule.startswith("local")]

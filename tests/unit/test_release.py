@@ -22,9 +22,10 @@ from salina_fleet.change import releases
 from salina_fleet.change.releases import LEASE, Built
 from tests import fleets
 from tests.loading import failure, load, never
-from tests.releases import DIGEST, NAME, NEXT, change, complete
+from tests.releases import DIGEST, NAME, NEXT, Database, change, complete
 
 ZSTD = shutil.which("zstd")
+node: Any = load("_modules/node.py")
 URL, LOG = "http://127.0.0.1:8069/web/health", "/var/log/odoo/odoo.log"
 OLDEST = "c0ffee000000-00000000"
 Result = dict[str, Any]
@@ -42,10 +43,15 @@ def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
 
 
 class Master:
-    """The master's records of one application, and the runners that its hosts ask."""
+    """The master's records of one application, the runners that its hosts ask, and its database."""
 
     def __init__(self) -> None:
         self.built: dict[str, Built] = {}
+        self.former: set[str] = set()
+        """The releases that nobody builds any more."""
+        self.database = Database()
+        self.parts: dict[str, dict[str, str]] = {}
+        """The parts of each release with their checksums. By default all releases have the same."""
         self.now = 0.0
         self.asked: list[tuple[str, ...]] = []
         self.answers: Callable[[], Any] = lambda: None
@@ -59,6 +65,10 @@ class Master:
             if (other := self.answers()) is not None:
                 return other
             refused = ""
+            if arg[0] in self.former:
+                known = self.built.get(arg[0], Built("", 0))
+                refused = "" if known.digest else f"{arg[0]} is not the release any more"
+                return {"digest": known.digest, "obstacle": refused}
             if function == "application.build":
                 self.built, digest, refused = releases.build(self.built, arg[0], host, self.now)
             else:
@@ -75,7 +85,7 @@ class Host:
     """An app host with its own disk. The volume and the master are common to all hosts."""
 
     def __init__(self, name: str, master: Master, place: Path) -> None:
-        self.name, self.root = name, place / name
+        self.name, self.root, self.master = name, place / name, master
         self.store = place / "nas/releases/crm"
         self.builds, self.staged = 0, ""
         self.dies = ""
@@ -86,28 +96,36 @@ class Host:
         self.running, self.unhealthy = True, {NAME: "", NEXT: ""}
         source = {"repository": "https://git.example/odoo.git", "commit": fleets.COMMIT}
         # the kind's name is the host's, because the directories on a host are named after the kind
-        self.app = {
+        self.app: dict[str, Any] = {
             "kind": name,
             "name": "odoo-14.0",
             "database": {"name": "crm"},
             "definition": {"source": source},
-            "release": {"name": NAME, "store": str(self.store)},
         }
+        self.wants(NAME)
         salt: dict[str, Any] = {
             "publish.runner": master.runner(name),
             "cmd.run_all": self.run,
             "checkout.revision": lambda path: self.staged,
             "checkout.update": self.check_out,
             f"{name}.build": self.build,
+            f"{name}.checksums": self.checksums,
+            f"{name}.differing": node.differing,
+            "service.status": lambda service: self.running,
+            "service.reload": lambda service: self.note("reload", service),
         }
         self.module: Any = load("_modules/release.py", salt=salt, pillar={"app": self.app})
+        self.schema: Any = load("_modules/schema.py", salt=salt, pillar={"app": self.app})
+        self.schema.session = master.database.session  # type: ignore[attr-defined]
+        salt["schema.obstacle"] = self.schema.obstacle
+        self.module.NGINX = str(self.root / "nginx/release.map")
         if not ZSTD:
             self.module.TAR = ("tar", "--numeric-owner")
         functions = {
             f"release.{one}": getattr(self.module, one)
             for one in (
                 *("complete", "changed", "stored", "build", "obtain", "put", "active", "older"),
-                *("activate", "restore", "surplus", "remove"),
+                *("activate", "restore", "surplus", "remove", "due", "fetch", "wait", "waits"),
             )
         }
         self.salt = functions | {
@@ -119,7 +137,14 @@ class Host:
             "turn.renew": lambda: None,
             "turn.fail": lambda reason: self.failed.append(reason),
             "application.health": self.health,
+            "application.database": lambda: master.database.down,
+            "schema.record": self.schema.record,
         }
+
+    def wants(self, name: str) -> None:
+        """Let the definition want a release."""
+        wanted = {"name": name, "directory": self.directory(name), "store": str(self.store)}
+        self.app["release"] = wanted
 
     def release(self, name: str = NAME) -> Release:
         """Return a release of this host."""
@@ -133,6 +158,15 @@ class Host:
     def production(self) -> Path:
         """Return the link to the release that runs."""
         return self.root / "production"
+
+    def has(self, *names: str) -> None:
+        """Have releases here, and their archives in the store."""
+        self.store.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            own = self.release(name)
+            if not own.directory.exists():
+                complete(own.directory)
+            (self.store / own.archive.name).touch()
 
     def used(self, *names: str) -> None:
         """Have releases here and in the store, of which the last one was used last."""
@@ -154,11 +188,24 @@ class Host:
         ret: Result = self.states(test).present(self.directory(), str(self.store), 0)
         return ret
 
-    def active(self, test: bool = False, name: str = NAME) -> Result:
-        """Ensure that the service uses a release."""
-        directory = self.directory(name)
-        ret: Result = self.states(test).active(directory, "odoo", "app", URL, LOG, wait=0)
+    def first(self, test: bool = False) -> Result:
+        """Ensure that the host has a release to begin with."""
+        directory = self.app["release"]["directory"]
+        ret: Result = self.states(test).first(directory, str(self.store))
         return ret
+
+    def active(self, test: bool = False, **given: Any) -> Result:
+        """Ensure that the service uses the release."""
+        directory, options = self.app["release"]["directory"], {"wait": 0} | given
+        ret: Result = self.states(test).active(
+            directory, str(self.store), "odoo", "app", URL, LOG, **options
+        )
+        return ret
+
+    def checksums(self, directory: str) -> dict[str, str]:
+        """Return the parts of a release, or of the checkout in the place of the link."""
+        name = release.active(directory) or Path(directory).name
+        return self.master.parts.get(name, {"crm": "00"})
 
     def run(self, argv: list[str], **options: Any) -> dict[str, Any]:
         """Run tar for real."""
@@ -678,7 +725,7 @@ def test_without_a_former_release_nothing_is_restored(s1: Host) -> None:
 
 def test_the_status_of_a_host(s1: Host) -> None:
     """O1: An operator sees the release that runs, since when, and the others."""
-    nothing = {"runs": "", "commit": "", "since": "", "kept": []}
+    nothing = {"runs": "", "commit": "", "since": "", "waits": "", "kept": []}
     assert s1.module.status() == nothing
     for number, name in enumerate((NEXT, OLDEST, NAME)):
         own = complete(s1.release(name).directory, f"commit {number}")
@@ -688,10 +735,12 @@ def test_the_status_of_a_host(s1: Host) -> None:
     assert s1.module.status() == nothing | {"kept": [NEXT, OLDEST, NAME]}
     s1.module.activate(s1.directory(OLDEST))
     os.utime(release.marker(s1.production), (1_700_000_000, 1_700_000_000))
+    s1.module.wait(NAME)
     assert s1.module.status() == {
         "runs": OLDEST,
         "commit": "commit 1",
         "since": "2023-11-14 22:13:20",
+        "waits": NAME,
         "kept": [NEXT, NAME],
     }
 
@@ -709,18 +758,19 @@ def test_a_host_without_an_application(tmp_path: Path) -> None:
 @pytest.mark.parametrize("older", [False, True])
 def test_the_first_release_of_a_host(s1: Host, older: bool) -> None:
     """S9, S12: A host that runs something keeps it until its turn."""
-    complete(s1.release().directory)
+    s1.has(NAME)
     if older:
         s1.production.mkdir()
-    ret = s1.states().first(s1.directory())
+    ret = s1.first()
     assert ret["result"] is True
     if older:
         assert (ret["changes"], ret["comment"]) == ({}, "this host runs a checkout")
         return
     assert ret["changes"] == {"release": {"old": None, "new": NAME}}
     assert s1.module.active() == NAME
-    complete(s1.release(NEXT).directory)
-    ret = s1.states().first(s1.directory(NEXT))
+    s1.has(NEXT)
+    s1.wants(NEXT)
+    ret = s1.first()
     assert (ret["changes"], ret["comment"]) == ({}, f"this host runs {NAME}")
     assert s1.module.active() == NAME
 
@@ -728,8 +778,7 @@ def test_the_first_release_of_a_host(s1: Host, older: bool) -> None:
 @pytest.fixture
 def serving(s1: Host) -> Host:
     """s1 runs NEXT, and has NAME as well."""
-    complete(s1.release().directory)
-    complete(s1.release(NEXT).directory)
+    s1.has(NAME, NEXT)
     s1.module.activate(s1.directory(NEXT))
     return s1
 
@@ -738,7 +787,8 @@ def test_s12_a_stopped_service_stays_stopped(serving: Host) -> None:
     """S12: Only the link changes, because nobody uses the service."""
     serving.running = False
     ret = serving.active()
-    assert (ret["result"], ret["changes"]) == (True, {"release": {"old": NEXT, "new": NAME}})
+    assert ret["result"] is True
+    assert ret["changes"]["release"] == {"old": NEXT, "new": NAME}
     assert (serving.module.active(), serving.calls) == (NAME, [])
 
 
@@ -746,7 +796,8 @@ def test_s12_new_code_starts_in_the_turn_of_its_host(serving: Host) -> None:
     """S12: The service is drained, then stopped, and starts with the new release."""
     ret = serving.active()
     assert ret["result"] is True
-    assert ret["changes"] == {"release": {"old": NEXT, "new": NAME}, "restart": "odoo"}
+    moved = {"release": {"old": NEXT, "new": NAME}, "restart": "odoo"}
+    assert ret["changes"] == moved | {"database": {"old": None, "new": NAME}}
     assert serving.calls == [
         f"take app: {NEXT}",
         f"stop odoo: {NEXT}",
@@ -774,8 +825,7 @@ def test_s12_the_turn_is_renewed_while_the_application_starts(serving: Host) -> 
     answers = iter(["", "starts", "starts"][::-1])
     serving.salt["turn.renew"] = lambda: serving.note("renew", "app")
     serving.salt["application.health"] = lambda url, cookie: next(answers)
-    directory = serving.directory()
-    ret = serving.states().active(directory, "odoo", "app", URL, LOG, "a=b", wait=60)
+    ret = serving.active(cookie="a=b", wait=60)
     assert ret["result"] is True
     assert serving.calls[3:] == [f"renew app: {NAME}"] * 3
 
@@ -830,7 +880,7 @@ def test_s12_the_former_release_serves_after_every_error(
 
 def test_s12_a_checkout_from_before_serves_if_the_release_does_not_answer(s1: Host) -> None:
     """S12: The first release of an old host can fail as well."""
-    complete(s1.release().directory)
+    s1.has(NAME)
     s1.production.mkdir()
     s1.unhealthy[NAME] = "status 500"
     said = failure(s1.active())
@@ -839,6 +889,399 @@ def test_s12_a_checkout_from_before_serves_if_the_release_does_not_answer(s1: Ho
     assert s1.calls[-1] == "start odoo: "
     s1.unhealthy[NAME] = ""
     assert s1.active()["changes"]["release"] == {"old": None, "new": NAME}
+
+
+# The release that fits the database
+
+OTHERS = {NAME: {"crm": "01", "sale": "00"}, NEXT: {"crm": "00", "sale": "00"}}
+"""NAME changes the module crm."""
+WAITS = (
+    f"release {NAME} waits, because the database belongs to another version of crm; next: "
+    "salt-run state.orchestrate orch.upgrade"
+)
+
+
+@pytest.fixture
+def differing(serving: Host) -> Host:
+    """s1 runs NEXT, to which the database belongs, and NAME is wanted, which changes a module."""
+    serving.master.parts = OTHERS
+    serving.master.database.belongs(NEXT, **OTHERS[NEXT])
+    return serving
+
+
+def due(name: str, *waits: str, recorded: str = NEXT) -> dict[str, Any]:
+    """Return the answer to the question which release this host must run."""
+    return {"name": name, "waits": [*waits], "recorded": recorded}
+
+
+def waiting(ret: Result) -> None:
+    """Check that a state only says that NAME waits."""
+    assert (ret["result"], ret["changes"], ret["comment"]) == (None, {}, WAITS)
+    assert ret["note"] is True
+
+
+def test_s12_a_release_that_the_database_does_not_fit_waits(differing: Host) -> None:
+    """S12, O8, K1: The host goes on with its release, and the apply says why, each time.
+
+    The prediction says the same.
+    """
+    database = differing.master.database
+    before = tree(differing.root)
+    waiting(differing.active(test=True))
+    assert tree(differing.root) == before
+    differing.first(test=True)
+    assert differing.module.waits() == ""
+    for _ in range(2):
+        differing.first()
+        waiting(differing.active())
+        assert (differing.module.active(), differing.module.waits()) == (NEXT, NAME)
+    waiting(differing.active(test=True))
+    assert (differing.calls, database.changes, database.release) == ([], [], NEXT)
+    assert differing.module.due() == due(NEXT, "crm")
+
+
+def test_s12_a_release_waits_no_longer_when_the_database_fits_it(differing: Host) -> None:
+    """S12, O8: Then the next apply activates it, and nothing is noted any more."""
+    differing.first()
+    assert differing.module.waits() == NAME
+    differing.active()
+    differing.master.database.belongs(NAME, **OTHERS[NAME])
+    differing.first()
+    ret = differing.active()
+    changes = {"release": {"old": NEXT, "new": NAME}, "restart": "odoo"}
+    assert (ret["result"], ret["changes"]) == (True, changes)
+    assert (differing.module.active(), differing.module.waits()) == (NAME, "")
+    assert differing.master.database.changes == []
+    assert not (differing.root / "waiting.json").exists()
+    assert differing.active()["changes"] == {}
+
+
+def test_s12_going_back_to_the_release_that_runs_ends_the_wait(differing: Host) -> None:
+    """S12: The definition names the former release again, and nothing restarts."""
+    differing.first()
+    differing.active()
+    differing.wants(NEXT)
+    differing.first()
+    ret = differing.active()
+    assert (ret["result"], ret["changes"], differing.calls) == (True, {}, [])
+    assert differing.module.waits() == ""
+
+
+def test_s12_the_database_changes_while_a_host_waits_for_its_turn(differing: Host) -> None:
+    """S12, O8: The host asks again in its turn, and stops nothing if another release is due."""
+    database = differing.master.database
+    database.belongs(NAME, **OTHERS[NAME])
+    usual = differing.salt["turn.take"]
+
+    def take(role: str, what: str) -> None:
+        usual(role, what)
+        database.belongs(NEXT, **OTHERS[NEXT])
+
+    differing.salt["turn.take"] = take
+    said = "the database changed while this host waited; apply again"
+    assert failure(differing.active()) == said
+    assert (differing.calls, differing.module.active()) == ([f"take app: {NEXT}"], NEXT)
+
+
+def test_s4_a_former_archive_that_the_volume_lost_is_put_back(master: Master, s1: Host) -> None:
+    """S4, O8: Every host with the former release can do so, and a new host then gets it."""
+    s1.present()
+    s1.first()
+    master.former.add(NAME)
+    master.parts = {NAME: OTHERS[NEXT], NEXT: OTHERS[NAME]}
+    master.database.belongs(NAME, **OTHERS[NEXT])
+    s1.has(NEXT)
+    s1.wants(NEXT)
+    archive = s1.store / f"{NAME}.tar.zst"
+    archive.unlink()
+    s1.active(test=True)
+    assert not archive.exists()
+    s1.active()
+    assert sha256(archive) == s1.release().digest()
+
+
+def test_s12_other_parts_of_a_release_need_no_upgrade(differing: Host) -> None:
+    """S12: A release with the same modules starts as before, and then the database names it."""
+    differing.master.parts = {NAME: OTHERS[NEXT], NEXT: OTHERS[NEXT]}
+    assert differing.module.due() == due(NAME)
+    ret = differing.active()
+    assert (ret["result"], differing.module.active()) == (True, NAME)
+    assert ret["changes"]["database"] == {"old": NEXT, "new": NAME}
+    database = differing.master.database
+    assert (database.release, database.parts) == (NAME, OTHERS[NEXT])
+
+
+def test_s12_a_database_without_a_record_belongs_to_the_code_that_runs(differing: Host) -> None:
+    """S12, O8: It is from before there were records. The release that is wanted waits as well."""
+    database = differing.master.database
+    database.belongs("")
+    database.marks = ["initialise"]
+    assert differing.module.due() == due(NEXT, "crm", recorded="")
+    waiting(differing.active(test=True))
+    assert database.release == ""
+    waiting(differing.active())
+    assert (database.release, database.parts) == (NEXT, OTHERS[NEXT])
+    changes = len(database.changes)
+    waiting(differing.active())
+    assert (differing.module.active(), len(database.changes)) == (NEXT, changes)
+
+
+def test_s12_a_checkout_waits_as_well(s1: Host, master: Master) -> None:
+    """S12, O8: The code from before there were releases has modules, too."""
+    s1.has(NAME)
+    s1.production.mkdir()
+    master.database.marks = ["initialise"]
+    master.parts = {NAME: OTHERS[NAME], "production": OTHERS[NEXT]}
+    assert s1.module.due() == due("", "crm", recorded="")
+    s1.first()
+    for test in (True, False):
+        waiting(s1.active(test))
+    assert master.database.changes == []  # the checkout has no name to record
+    assert (s1.module.older(), s1.module.waits(), s1.calls) == (True, NAME, [])
+
+
+@pytest.mark.skipif(not ZSTD, reason="needs zstd")
+@pytest.mark.parametrize("here", [False, True])
+def test_s9_a_new_host_gets_the_release_of_the_database(
+    master: Master, s1: Host, s2: Host, here: bool
+) -> None:
+    """S9, O8, K3: It never runs new code on an old database, and has no turn to take.
+
+    The prediction can say so when the host has the release that is wanted.
+    """
+    s1.present()
+    master.former.add(NAME)
+    master.parts = {NAME: OTHERS[NEXT], NEXT: OTHERS[NAME]}
+    master.database.belongs(NAME, **OTHERS[NEXT])
+    s2.wants(NEXT)
+    if here:
+        complete(s2.release(NEXT).directory)
+    predicted = NAME if here else NEXT
+    assert s2.first(test=True)["changes"] == {"release": {"old": None, "new": predicted}}
+    if not here:
+        complete(s2.release(NEXT).directory)
+    asked = len(master.asked)
+    ret = s2.first()
+    assert s2.module.waits() == NEXT
+    assert (ret["result"], ret["changes"]) == (True, {"release": {"old": None, "new": NAME}})
+    assert s2.module.active() == NAME
+    assert (s2.production / "odoo-bin").read_text() == f"code of {fleets.COMMIT}"
+    assert master.asked[asked:] == [("s2", "application.build", NAME)]
+    ret = s2.active()
+    assert (ret["result"], ret["changes"], s2.module.waits()) == (None, {}, NEXT)
+    assert (s2.calls, master.database.changes) == ([], [])
+
+
+def test_s9_the_first_host_of_a_new_database_runs_what_is_wanted(s1: Host) -> None:
+    """S9: No database names a release yet, and nothing runs."""
+    s1.has(NAME)
+    s1.master.parts = OTHERS
+    assert s1.first()["changes"] == {"release": {"old": None, "new": NAME}}
+    assert s1.active()["changes"] == {"database": {"old": None, "new": NAME}}
+    assert s1.master.database.release == NAME
+    assert s1.active()["changes"] == {}
+
+
+def test_o9_after_a_restored_older_database_the_former_release_returns(serving: Host) -> None:
+    """O9, S12: The host goes back in its turn, and the release that is wanted waits."""
+    serving.master.parts = OTHERS
+    serving.master.database.belongs(NAME, **OTHERS[NAME])
+    assert serving.active()["result"] is True
+    serving.calls.clear()
+    serving.master.database.belongs(NEXT, **OTHERS[NEXT])
+    serving.first()
+    serving.master.database.changes.clear()
+    changes = {"release": {"old": NAME, "new": NEXT}, "restart": "odoo"}
+    ret = serving.active(test=True)
+    assert (ret["result"], ret["changes"]) == (None, changes | {"turn": "app"})
+    ret = serving.active()
+    assert (ret["result"], ret["changes"], ret["name"]) == (True, changes, serving.directory())
+    assert ret["comment"] == f"odoo restarted with this release; {WAITS}"
+    assert serving.calls == [
+        f"take app: {NAME}",
+        f"stop odoo: {NAME}",
+        f"start odoo: {NEXT}",
+        f"ask {URL}: {NEXT}",
+    ]
+    assert (serving.module.active(), serving.module.waits()) == (NEXT, NAME)
+    assert serving.master.database.changes == []
+    waiting(serving.active())
+
+
+def test_o9_the_former_release_of_a_stopped_service_is_activated(serving: Host) -> None:
+    """O9: It waits for its start with the code that fits the database."""
+    serving.master.parts = OTHERS
+    serving.module.activate(serving.directory())
+    serving.master.database.belongs(NEXT, **OTHERS[NEXT])
+    serving.running = False
+    assert serving.active()["changes"] == {"release": {"old": NAME, "new": NEXT}}
+    assert (serving.module.active(), serving.calls) == (NEXT, [])
+
+
+def test_s12_the_database_names_a_release_after_a_healthy_start_only(serving: Host) -> None:
+    """S12, O8: A release that does not work leaves the database as it was."""
+    database = serving.master.database
+    database.belongs(NEXT, crm="00")
+    serving.unhealthy[NAME] = "status 500"
+    failure(serving.active())
+    assert (database.release, database.changes) == (NEXT, [])
+    serving.unhealthy[NAME] = ""
+    usual = serving.salt["application.health"]
+
+    def healthy(url: str, cookie: str | None) -> str:
+        assert (database.release, database.changes) == (NEXT, [])
+        return str(usual(url, cookie))
+
+    serving.salt["application.health"] = healthy
+    assert serving.active()["result"] is True
+    assert (database.release, len(database.changes)) == (NAME, 2)
+    serving.active()
+    assert len(database.changes) == 2
+
+
+def test_k5_a_database_that_does_not_answer_changes_nothing(serving: Host) -> None:
+    """K5, K3: Nobody knows which release fits. A prediction shows the one that is wanted."""
+    serving.master.database.down = "the server is away"
+    said = "the database does not say which release it belongs to: the server is away"
+    assert failure(serving.active()) == said
+    assert (serving.module.active(), serving.calls) == (NEXT, [])
+    assert serving.active(test=True)["changes"]["release"] == {"old": NEXT, "new": NAME}
+
+
+def test_k3_a_release_that_is_not_built_is_predicted_as_one_that_fits(s1: Host) -> None:
+    """K3: Its modules are not known yet, and nothing is asked of the database."""
+    complete(s1.release(NEXT).directory)
+    s1.module.activate(s1.directory(NEXT))
+    s1.master.database.belongs(NEXT, crm="00")
+    ret = s1.active(test=True)
+    assert ret["changes"] == PREDICTED | {"restart": "odoo", "turn": "app"}
+    assert s1.master.database.asked == []
+
+
+def test_many_parts_that_differ_are_counted(differing: Host) -> None:
+    """K5: The message names some of them, and says how many more there are."""
+    differing.master.parts = {NAME: {f"m{number}": "01" for number in range(10)}, NEXT: {}}
+    differing.master.database.belongs(NEXT)
+    said = differing.active()["comment"]
+    assert "another version of m0, m1, m2, m3, m4, m5, m6, m7 and 2 more; next: " in said
+
+
+@pytest.mark.skipif(not ZSTD, reason="needs zstd")
+def test_x10_a_former_release_is_fetched_from_the_store(master: Master, s1: Host, s2: Host) -> None:
+    """X10, K1: The archive must have the recorded digest. A host that has the release asks nobody.
+
+    Its commit is known as far as the name has it.
+    """
+    s1.present()
+    master.former.add(NAME)
+    s2.wants(NEXT)
+    s2.app["definition"]["source"]["commit"] = "f" * 40
+    archive = s1.store / f"{NAME}.tar.zst"
+    good = archive.read_bytes()
+    archive.write_bytes(good + b"foreign")
+    with pytest.raises(CommandExecutionError, match="it was not unpacked"):
+        s2.module.fetch(s2.directory(), str(s2.store))
+    assert not s2.release().directory.exists()
+    archive.write_bytes(good)
+    s2.module.fetch(s2.directory(), str(s2.store))
+    assert unpacked(s2) == unpacked(s1)
+    assert (s2.release().digest(), s2.release().commit()) == (s1.release().digest(), NAME[:12])
+    asked = len(master.asked)
+    s2.module.fetch(s2.directory(), str(s2.store))
+    assert len(master.asked) == asked
+
+
+def test_k5_a_former_release_that_is_nowhere(master: Master, s1: Host, s2: Host) -> None:
+    """K5: The error says how to have it built again. The host does not build it itself."""
+    master.former.add(NAME)
+    s1.wants(NEXT)
+    complete(s1.release(NEXT).directory)
+    master.parts = OTHERS
+    master.database.belongs(NAME, **OTHERS[NAME])
+    said = (
+        f"the database belongs to release {NAME}, which is neither on this host nor in "
+        f"{s1.store}; to have it built again, set `revision` in the application's definition to "
+        f"{NAME[:12]} and apply the states of an app host"
+    )
+    refused = f"{NAME} is not the release any more\n"
+    assert failure(s1.first()) == refused + said
+    master.built[NAME] = Built("s2", 0, DIGEST)  # its archive is gone
+    assert failure(s1.first()) == said
+    assert (s1.builds, s1.module.active()) == (0, "")
+
+
+@pytest.mark.skipif(not ZSTD, reason="needs zstd")
+def test_s8_a_fetched_release_gets_the_links_of_its_kind(
+    master: Master, s1: Host, s2: Host
+) -> None:
+    """S8: A Node application writes to the volume, with whichever release."""
+    linked = list[str]()
+    s1.present()
+    s2.module.__salt__["s2.link"] = linked.append
+    for number in (1, 2):  # an interrupted call may have left it without them
+        s2.module.fetch(s2.directory(), str(s2.store))
+        assert linked == [s2.directory()] * number
+
+
+def test_a_release_that_waits_is_noted(s1: Host) -> None:
+    """S12, K2: The note survives a boot, and a damaged one counts for none."""
+    file = s1.root / "waiting.json"
+    s1.root.mkdir(parents=True)
+    assert s1.module.waits() == ""
+    s1.module.wait("")
+    s1.module.wait(NAME)
+    inode = file.stat().st_ino
+    s1.module.wait(NAME)
+    assert (s1.module.waits(), file.stat().st_ino) == (NAME, inode)
+    s1.module.wait(NEXT)
+    assert s1.module.waits() == NEXT
+    for text in ("", "{", "{}"):
+        file.write_text(text)
+        assert s1.module.waits() == ""
+    s1.module.wait("")
+    assert not file.exists()
+
+
+def test_o6_nginx_keeps_the_files_of_each_release_apart(serving: Host) -> None:
+    """O6: The map names the release that runs, also while another one waits."""
+    shown = '# Managed by Salt (salt/nginx).\ndefault "{}";\n'
+    serving.module.wait(NAME)
+    assert serving.module.cache_map() == shown.format(NEXT)
+    serving.module.activate(serving.directory())
+    assert serving.module.cache_map() == shown.format(NAME)
+    serving.production.unlink()
+    assert serving.module.cache_map() == shown.format("")
+
+
+def test_o6_nginx_learns_the_release_before_the_application_starts(serving: Host) -> None:
+    """O6: An activation and its undoing both tell nginx, if the host has it."""
+    file = Path(serving.module.NGINX)
+    serving.module.activate(serving.directory())
+    assert not file.parent.exists() and serving.calls == []  # a new host
+    file.parent.mkdir()
+    for call, name in (
+        (lambda: serving.module.activate(serving.directory(NEXT)), NEXT),
+        (lambda: serving.module.restore(NAME), NAME),
+    ):
+        call()
+        assert file.read_text() == serving.module.cache_map()
+        assert f'"{name}"' in file.read_text()
+        assert serving.calls.pop() == f"reload nginx: {name}"
+    serving.running = False  # a stopped nginx reads the file when it starts
+    serving.module.activate(serving.directory(NEXT))
+    assert (file.read_text(), serving.calls) == (serving.module.cache_map(), [])
+
+
+def test_o1_a_release_that_waits_is_kept(differing: Host) -> None:
+    """O1: Neither it nor the one that runs is removed, here or in the store."""
+    differing.used(OLDEST, NAME, NEXT)
+    differing.first()
+    differing.active()
+    for _ in range(2):
+        differing.states().kept(str(differing.store), 1)
+        assert {one.name for one in release.present("s1")} == {NAME, NEXT}
+    names = {path.name.removesuffix(".tar.zst") for path in differing.store.iterdir()}
+    assert names == {NAME, NEXT}
 
 
 # Old releases
@@ -876,9 +1319,9 @@ def test_the_release_that_ran_last_is_not_the_first_to_go(serving: Host) -> None
 
 def test_what_an_interrupted_copy_left_is_no_archive(serving: Host) -> None:
     """K2: Another host may be copying at this moment."""
-    serving.store.mkdir(parents=True)
+    before = serving.module.surplus(str(serving.store), 0)
     (serving.store / f".{NEXT}.tar.zst.s2{release.UNFINISHED}").touch()
-    assert serving.module.surplus(str(serving.store), 0) == []
+    assert serving.module.surplus(str(serving.store), 0) == before
 
 
 @pytest.mark.parametrize(
@@ -902,6 +1345,7 @@ def test_an_unfinished_release_is_removed_as_a_whole(s1: Host) -> None:
 # Predictions
 
 PREDICTED = {"release": {"old": NEXT, "new": NAME}}
+RECORDED = {"database": {"old": None, "new": NAME}}
 
 
 @pytest.mark.parametrize(
@@ -911,8 +1355,8 @@ PREDICTED = {"release": {"old": NEXT, "new": NAME}}
         ("present", None, {"release": NAME}),
         ("stored", None, {"release": NAME}),
         ("first", None, {"release": {"old": None, "new": NAME}}),
-        ("active", None, PREDICTED | {"restart": "odoo", "turn": "app"}),
-        ("active, stopped", None, PREDICTED),
+        ("active", None, PREDICTED | RECORDED | {"restart": "odoo", "turn": "app"}),
+        ("active, stopped", None, PREDICTED | RECORDED),
         ("kept", None, {"removed": True}),
     ],
 )
@@ -937,21 +1381,20 @@ def test_k3_a_prediction_changes_nothing(
         "built": lambda test: s1.states(test).built(s1.directory()),
         "present": s1.present,
         "stored": s1.present,
-        "first": lambda test: s1.states(test).first(s1.directory()),
+        "first": s1.first,
         "active": s1.active,
         "active, stopped": s1.active,
         "kept": lambda test: s1.states(test).kept(store, 3),
     }
-    before, asked = (tree(s1.root.parent), len(master.asked))
+    before, asked, database = (tree(s1.root.parent), len(master.asked), master.database)
     ret = calls[case](True)
     assert (ret["result"], ret["changes"]) == (result, changes)
     assert (tree(s1.root.parent), len(master.asked), s1.calls) == (before, asked, [])
+    assert database.changes == []
     done = calls[case](False)
     assert done["result"] is True and tree(s1.root.parent) != before
     if case != "built":  # another host may build it before
-        assert done["changes"] == {
-            key: value for key, value in changes.items() if key != "turn"
-        }  # fmt: skip
+        assert done["changes"] == {key: one for key, one in changes.items() if key != "turn"}
     again = calls[case](True)
     assert (again["result"], again["changes"]) == (True, {})
 
@@ -970,14 +1413,17 @@ def test_k3_the_release_that_runs_now_will_be_the_one_that_stays(serving: Host) 
 def test_k3_a_new_host_predicts_its_release_once(s1: Host) -> None:
     """K3: `first` activates it, so `active` has nothing to do."""
     s1.present()
-    assert s1.states(True).first(s1.directory())["result"] is None
+    assert s1.first(test=True)["result"] is None
+    assert s1.active(test=True)["changes"] == RECORDED
+    s1.first()
+    assert s1.active()["changes"] == RECORDED
     assert (s1.active(test=True)["result"], s1.active(test=True)["changes"]) == (True, {})
 
 
 def test_k3_a_host_that_needs_no_turn_predicts_none(serving: Host) -> None:
     serving.salt["turn.needed"] = lambda role: False
     serving.salt["turn.take"] = never
-    assert serving.active(test=True)["changes"] == PREDICTED | {"restart": "odoo"}
+    assert serving.active(test=True)["changes"] == PREDICTED | RECORDED | {"restart": "odoo"}
 
 
 # The files

@@ -293,6 +293,29 @@ def test_x10_a_host_cannot_record_another_release(site: Site) -> None:
     assert not (site.state / releases.FILE).exists()
 
 
+def test_x10_a_host_gets_the_digest_of_a_former_release_and_builds_none(site: Site) -> None:
+    """X10, O9, K5: A restored database may belong to it. No other application's host gets it.
+
+    Of a release whose build never ended there is no digest.
+    """
+    name = release.wanted(site.data, "crm")
+    former, unfinished = NAME, NEXT
+    with releases.changing(site.state / releases.FILE) as found:
+        found["crm"] = {former: Built("s1", 1, DIGEST), unfinished: Built("s1", 1)}
+    before = releases.read(site.state / releases.FILE)
+    for caller in ("s1", "s2"):
+        assert module(caller).build(former) == {"digest": DIGEST, "obstacle": ""}
+    said = "{} is not the release of {} any more, which is {}"
+    assert module("s2").build(unfinished) == nothing(said.format(unfinished, "crm", name))
+    assert module("s1").built(unfinished, OTHER) == nothing(said.format(unfinished, "crm", name))
+    # a host that puts its archive back learns which one counts
+    assert module("s1").built(former, OTHER) == {"digest": DIGEST, "obstacle": ""}
+    shop = release.wanted(site.data, "shop")
+    assert module("w1").build(former) == nothing(said.format(former, "shop", shop))
+    assert releases.read(site.state / releases.FILE) == before
+    assert module("s1").build(name) == nothing("")
+
+
 @pytest.mark.parametrize("digest", ["", "d" * 63, "d" * 65, "D" * 64, f"{'d' * 63}\n", None, 7])
 def test_x10_a_digest_is_a_sha256(site: Site, digest: Any) -> None:
     """X10, K5: Nothing else is recorded."""
@@ -348,7 +371,8 @@ def test_a_forgotten_release_is_built_again(site: Site) -> None:
 def test_what_runs_where(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """O1, K5: An operator sees a host that runs another release, and one that is silent."""
     name, shop = (release.wanted(site.data, one) for one in ("crm", "shop"))
-    status = {"runs": name, "commit": COMMIT, "since": "2026-11-29 10:00:00", "kept": [NAME]}
+    since = "2026-11-29 10:00:00"
+    status = {"runs": name, "commit": COMMIT, "since": since, "waits": NEXT, "kept": [NAME]}
     asked: list[tuple[Any, ...]] = []
 
     def answers(_: Any, hosts: list[str], *given: Any) -> dict[str, Any]:

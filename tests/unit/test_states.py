@@ -19,7 +19,7 @@ from tests.loading import failure, load
 HOSTS = ["nas1", "nas2", "nas3"]
 BRICKS = [f"{host}:/nas" for host in HOSTS]
 NAME = "c0ffee000000-0123abcd"
-RELEASE = f"/opt/odoo/releases/{NAME}"
+RELEASE, STORE = f"/opt/odoo/releases/{NAME}", "/mnt/nas/releases/crm"
 
 #: Every state, and arguments for it.
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -61,12 +61,12 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "quorum_users.required": ("login", 0),
     "quorum.joined": ("etcd", 0, []),
     "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
-    "release.active": (RELEASE, "odoo", "app", "http://127.0.0.1:8069/web/health", "/log"),
+    "release.active": (RELEASE, STORE, "odoo", "app", "http://127.0.0.1:8069/web/health", "/log"),
     "release.built": (RELEASE,),
-    "release.first": (RELEASE,),
-    "release.kept": ("/mnt/nas/releases", 3),
+    "release.first": (RELEASE, STORE),
+    "release.kept": (STORE, 3),
     "release.older_environment": ("/opt/odoo/production/.venv", "/opt/odoo/odoo-14.0"),
-    "release.present": (RELEASE, "/mnt/nas/releases", 0),
+    "release.present": (RELEASE, STORE, 0),
     "reserved_ports.reserved": ("ports", 32768),
     "sshd.in_force": ("/dev/null", 22),
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),

@@ -7,10 +7,31 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from salina.application import schema
+
+SCRATCH = "/var/cache/node"
+"""The directory of an app host with what is temporary (salt/node/directories.sls)."""
 RUNTIME, NPM = ".node", ".npm"
 """The directories of a release with its Node and, while npm installs its packages, with npm."""
+
+
+def checksums(release: Path, migrations: str | None) -> dict[str, str]:
+    """Return the checksum of each migration of a release, by its path.
+
+    Args:
+        release: the release's directory.
+        migrations: its directory with the migrations; None if it has none.
+    """
+    if migrations is None or not (release / migrations).is_dir():
+        return {}
+    place = release / migrations
+    return {
+        str(path.relative_to(release)): schema.digest([(path.name, path)])
+        for path in schema.files(place, lambda path: True)
+    }
 
 
 def registry(npmrc: str) -> str:

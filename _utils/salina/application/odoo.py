@@ -9,10 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from salina.application import schema
+
+KIND = "odoo"
 HOME = "/opt/odoo"
 LOG = "/var/log/odoo/odoo.log"
+UPGRADE_LOG = "/var/log/odoo/upgrade.log"
+"""The log of a release that is tried (salina.application.copy)."""
 DATA = "/var/lib/odoo"
 """Odoo imports modules from `addons` in this directory. So it is on the host itself and belongs to
 root; only its `filestore` leads to the volume (salt/odoo/data.sls).
@@ -21,6 +27,10 @@ ENVIRONMENT = ".venv"
 """The directory of a release with its Python environment."""
 HOLDING = "salina_held"
 """This project's addon that holds removed files. No definition lists it."""
+FEW = 5
+"""The connections of a release that is tried; pgbouncer's pool for it has one more."""
+ASIDE = ("i18n", "i18n_extra", "static", "tests")
+"""The directories of a module that its checksum leaves out."""
 ROUNDS = 25_000
 """Of PBKDF2 with SHA-512, passlib's default. More would not make a random secret any safer."""
 SESSIONS = 2
@@ -94,9 +104,59 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     }
 
 
-def addons_path(addons: list[str]) -> list[str]:
-    """Return the directories of addons: the checkout's in their order, then this project's own."""
-    return [*(f"{HOME}/production/{addon}" for addon in addons), f"{HOME}/addons"]
+def addons_path(addons: list[str], release: str = f"{HOME}/production") -> list[str]:
+    """Return the directories of addons: the release's in their order, then this project's own."""
+    return [*(f"{release}/{addon}" for addon in addons), f"{HOME}/addons"]
+
+
+def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
+    """Return the command that lets a release work on another database, beside the service.
+
+    It has few connections, and runs no scheduled jobs.
+
+    Args:
+        app: the pillar `app`.
+        release: the release's directory.
+        database: the database's name.
+    """
+    names = app["definition"]["odoo"]["names"]
+    return [
+        f"{release}/{ENVIRONMENT}/bin/python",
+        f"{release}/odoo-bin",
+        f"--config={app['definition']['odoo']['configuration']}",
+        f"--addons-path={','.join(addons_path(app['definition']['odoo']['addons'], release))}",
+        f"--database={database}",
+        "--workers=0",
+        "--max-cron-threads=0",
+        f"--db_maxconn={FEW}",
+        f"--{names.get('gevent_port', 'gevent_port').replace('_', '-')}=0",
+        f"--logfile={UPGRADE_LOG}",
+    ]
+
+
+def checksums(release: Path, addons: list[str]) -> dict[str, str]:
+    """Return the checksum of each module of a release.
+
+    Translations do not count: a database without the newest ones works. Neither do static files,
+    which browsers get from the code, nor tests. So a little less counts than for click-odoo-update:
+    https://github.com/acsone/click-odoo-contrib#click-odoo-update-stable
+
+    Args:
+        release: the release's directory.
+        addons: its directories with modules. Odoo takes a module from the first that has it.
+    """
+    found: dict[str, str] = {}
+    for place in (release / addon for addon in addons):
+        for manifest in sorted(place.glob("*/__manifest__.py")):
+            module = manifest.parent
+            if module.name not in found:
+                found[module.name] = schema.checksum(module, _counts)
+    return found
+
+
+def _counts(path: Path) -> bool:
+    """Return whether a file or a directory of a module can change the database or its use."""
+    return path.parts[0] not in ASIDE and path.name != "__pycache__" and path.suffix != ".pyc"
 
 
 def workers(settings: Mapping[str, Any], pool_size: int, cores: int, memory: int) -> int:

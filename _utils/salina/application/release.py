@@ -166,6 +166,26 @@ def marker(link: str | Path) -> Path:
     return Path(f"{link}.json")
 
 
+def waiting(link: str | Path) -> str:
+    """Return the release that waits until the database fits it, or ""."""
+    try:
+        return str(json.loads(_waiting(link).read_text())["release"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return ""
+
+
+def wait(link: str | Path, name: str) -> None:
+    """Note the release that waits until the database fits it; "" if none does."""
+    if not name:
+        _waiting(link).unlink(missing_ok=True)
+    elif waiting(link) != name:
+        file.put(_waiting(link), json.dumps({"release": name}))
+
+
+def _waiting(link: str | Path) -> Path:
+    return Path(link).with_name("waiting.json")
+
+
 def beside(path: Path) -> Path:
     """Return where this host writes a file that is not complete yet; two may write the same one."""
     return path.with_name(f".{path.name}.{platform.node()}{UNFINISHED}")

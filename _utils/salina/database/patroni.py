@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from salina.application import copy
 from salina.backup.scratch import TEMPORARY
 from salina.common.https import Identity, host_port
 from salina.quorum.etcd import base64_of
@@ -80,11 +81,14 @@ def access_rules(database: dict[str, Any]) -> list[str]:
     """Return the lines of pg_hba: TLS and SCRAM for everybody who comes over the network.
 
     The superuser comes only through the local socket, as the system's user ``postgres``. There a
-    restore logs in as the application's role as well, to the copy that it makes. An
+    restore or an upgrade logs in as the application's role as well, to the copy that it makes. An
     application's role reaches its own database from its own hosts, and with Odoo also ``postgres``,
     where Odoo's bus listens.
     """
-    rules = [f"local {TEMPORARY} {one['user']} scram-sha-256" for one in database["applications"]]
+    rules = [
+        f"local {TEMPORARY},{copy.name(one['name'])} {one['user']} scram-sha-256"
+        for one in database["applications"]
+    ]
     rules.append("local all postgres peer")
     members = [member["address"] for member in database["members"]]
     for address in members:

@@ -78,6 +78,12 @@ class NodeSection(Section):
         (),
         about="The commands that run once for the service, in this order.",
     )
+    migrations: str | None = given(
+        Nullable(DIRECTORY),
+        None,
+        about="The directory of the checkout with the migrations of the database. A release with "
+        "other files there waits for orch.upgrade; with null, none waits.",
+    )
     start: tuple[str, ...] = given(
         ListOf(WORD, once=False), about="The command that starts the application."
     )
@@ -128,8 +134,8 @@ class Node(Kind):
     steps_through_pgbouncer = True
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-        """Node, and the packages that npm installs."""
-        keys = {key: section[key] for key in ("runtime", "npm", "install")}
+        """Node, the packages that npm installs, and where the migrations are."""
+        keys = {key: section[key] for key in ("runtime", "npm", "install", "migrations")}
         return keys, [f"{section['lock']}.json"] if section["lock"] else []
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:

@@ -96,7 +96,9 @@ class OdooSection(Section):
         ListOf(INSIDE), about="The directories of the checkout with modules, in this order."
     )
     modules: tuple[str, ...] = given(
-        ListOf(MODULE), about="The modules that Odoo installs when it initialises the database."
+        ListOf(MODULE),
+        about="The modules that Odoo installs when it initialises the database. orch.upgrade "
+        "installs one that is added later.",
     )
     server_wide_modules: tuple[str, ...] = given(
         ListOf(MODULE), about="The modules that Odoo loads when it starts, for all databases."
@@ -146,10 +148,12 @@ class Odoo(Kind):
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-        """The Python environment."""
+        """The Python environment, and where the modules are."""
         python = section["python"]
         lock = f"{python['lock']}.txt"
-        return python, [lock, locks.tools(lock)] if python["lock"] else []
+        return {"python": python, "addons": section["addons"]}, [lock, locks.tools(lock)] if python[
+            "lock"
+        ] else []
 
     def named(self, application: str) -> dict[str, str] | None:
         """Odoo's attachments name the files of its file store."""

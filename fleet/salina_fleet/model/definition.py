@@ -157,6 +157,11 @@ class Definition:
         about="Long polling or websockets, which another port of the application answers.",
     )
     health: Health = given(about="The request by which the balancer checks an app host.")
+    pages: tuple[str, ...] = given(
+        ListOf(URL_PATH, least=0),
+        (),
+        about="Further paths that must answer 200 before orch.upgrade lets a release serve.",
+    )
     static: str | None = given(
         Nullable(LOCATION), None, about="The paths of the static files, which nginx caches."
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from salina.application import copy, odoo
 from salina.application.odoo import LEAST_LIMIT
 from salina.application.release import STORE
 from salina.storage import gluster
@@ -87,6 +88,9 @@ KEYS = {
     ),
     "database_route.steps.name": "The name by which a step connects to it.",
     "database_route.steps.size": "The most connections of a step.",
+    "database_route.trial": "pgbouncer's pool for the copy of the database in orch.upgrade.",
+    "database_route.trial.name": "The copy's name.",
+    "database_route.trial.size": "The most connections to it.",
     "database_route.settings": "pillar/settings/database_route.yaml, except the two ports.",
     "app": "The application on an app host, and nginx before it.",
     "app.kind": "The kind of the application: `odoo` or `node`.",
@@ -304,6 +308,7 @@ class App(Role):
                 "name": database.NAME,
                 "databases": [{"name": name, "user": name, "password": password}],
                 "steps": steps_pool(name) if kind.steps_through_pgbouncer else None,
+                "trial": {"name": copy.name(name), "size": odoo.FEW + 1},
                 "settings": route,
             },
             "app": {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from salina.application import copy
 from salina.backup import pgbackrest
 from salina.common.https import host_port
 from salina.database.patroni import data_directory
@@ -318,6 +319,7 @@ class Database(Role):
         *("postgres", "template0", "template1", "public", "none"),  # PostgreSQL's own
         *("all", "sameuser", "samerole", "samegroup", "replication"),  # words of pg_hba.conf
         *("replicator", "rewinder"),  # Patroni's roles
+        "salina_.*",  # the copies that this project makes
     )
     keys = KEYS
 
@@ -372,6 +374,7 @@ class Database(Role):
                         "connections": role_connections(fleet.topology, fleet.settings, one.name),
                         "reaches": [
                             one.name,
+                            copy.name(one.name),
                             *KINDS[data.definitions[one.definition]["kind"]].databases,
                         ],
                         "clients": [fleet.address(app, "data") for app in fleet.serving(one.name)],

@@ -1,25 +1,25 @@
-# nginx caches static files under the commit of production, so it learns the commit when the release is active.
+# nginx caches static files under the name of the release, which it learns when the release is active.
 # The rest of its configuration does not wait for the steps before that, which may need other hosts.
 include:
   - common.turn
   - application.production
   - nginx
 
-nginx-commit:
+nginx-release:
   file.managed:
-    - name: /etc/nginx/commit.map
-    - source: salt://nginx/files/commit.map
+    - name: /etc/nginx/release.map
+    - source: salt://nginx/files/release.map
     - template: jinja
     - mode: '0644'
     - require:
         - pkg: nginx-packages
         - release: application-production
 
-nginx-commit-current:
+nginx-release-current:
   daemon.current:
     - name: nginx
     - turn: app
-    - files: [/etc/nginx/commit.map]
+    - files: [/etc/nginx/release.map]
     - require:
         - daemon: nginx-current
-        - file: nginx-commit
+        - file: nginx-release

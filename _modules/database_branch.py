@@ -1,0 +1,145 @@
+"""Copy an application's running database beside itself, so that a new release can be tried.
+
+Everything runs on the primary. An operator uses orch.upgrade (salina.application.copy).
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.application import copy
+from salina.backup import scratch
+from salina.common import commands, pillars
+from salina.common import wait as waiting
+from salina.database import roles
+from salina.database.patroni import data_directory
+from salina.database.psql import passfile
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+USER = "postgres"
+DUMP = ("pg_dump", "pg_restore")
+SOCKETS = "/run/postgresql"
+DISCONNECTED = 30
+"""Seconds in which sessions that come again are ended again."""
+
+
+def make(application: str, live: bool) -> str:
+    """Copy an application's database, in place of an earlier copy.
+
+    Args:
+        application: the application's name.
+        live: whether the application goes on meanwhile. Otherwise PostgreSQL copies the files, and
+            ends the sessions with the database before that.
+
+    Returns:
+        The copy's name.
+
+    Raises:
+        CommandExecutionError: this host is a replica, the disk is too small, or PostgreSQL refused.
+
+    CLI Example:
+        salt bbdd1 database_branch.make crm True
+    """
+    remove(application)
+    name = copy.name(application)
+    size = int(_query(scratch.size(application)))
+    left = shutil.disk_usage(data_directory(_pillar())).free
+    if left < 2 * size + scratch.SPARE:
+        needed = 2 * size + scratch.SPARE
+        raise CommandExecutionError(
+            f"the copy of {application} and its WAL need {needed >> 20} MiB, and {left >> 20} MiB "
+            "are free"
+        )
+    wanted = {**_application(application), "name": name}
+    if live:
+        _query(roles.script(roles.database_steps({}, [wanted])))
+        _duplicate(wanted, application)
+        _query("ANALYZE", name)
+    else:
+        _branch(application, name)
+        known = {"owner": "", "encoding": "UTF8", "collate": "C"}
+        _query(roles.script(roles.database_steps({name: known}, [wanted])))
+    return name
+
+
+def remove(application: str) -> None:
+    """Remove the copy of an application's database, if there is one.
+
+    Args:
+        application: the application's name.
+
+    Raises:
+        CommandExecutionError: this host is a replica, or PostgreSQL refused.
+
+    CLI Example:
+        salt bbdd1 database_branch.remove crm
+    """
+    if _query("SELECT pg_is_in_recovery()") == "t":
+        raise CommandExecutionError("this host is a replica (see patroni.leader)")
+    name = roles.identifier(copy.name(application))
+    _query(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _branch(application: str, name: str) -> None:
+    """Let PostgreSQL copy the files of a database, which nobody may use meanwhile."""
+    create = f"CREATE DATABASE {roles.identifier(name)} TEMPLATE {roles.identifier(application)}"
+
+    def obstacle() -> str:
+        try:
+            _query(f"{scratch.disconnect([application])}\n{create}")
+        except CommandExecutionError as error:
+            if "is being accessed by other users" in str(error):
+                return str(error)
+            raise
+        return ""
+
+    try:
+        waiting.clear(obstacle, DISCONNECTED, f"{application} to be without sessions")
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _duplicate(wanted: dict[str, Any], source: str) -> None:
+    """Copy the content of a database into an empty one.
+
+    The application's role writes the copy, because the database may contain its functions, and a
+    superuser would run them.
+    """
+    pipe = (
+        'set -o pipefail; "$1" --host="$3" --port="$4" --format=custom --compress=0 "$5" | '
+        '"$2" --host="$3" --port="$4" --username="$6" --dbname="$7" --no-password --no-owner '
+        "--exit-on-error"
+    )
+    login = {"host": "*", "port": _pillar()["port"], "name": wanted["name"]}
+    user = str(wanted["user"])
+    programs = [f"/usr/lib/postgresql/{_pillar()['version']}/bin/{one}" for one in DUMP]
+    with passfile({**login, "user": user, "password": wanted["password"]}) as file:
+        shutil.chown(file, USER)
+        given = [*programs, SOCKETS, str(_pillar()["port"]), source, user, wanted["name"]]
+        become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
+        commands.run(
+            __salt__["cmd.run_all"],
+            [*become, "bash", "-c", pipe, "bash", *given],
+            env={"PGPASSFILE": file},
+            cwd="/",
+        )
+
+
+def _query(sql: str, database: str = "postgres") -> str:
+    return str(__salt__["database.query"](sql, database))
+
+
+def _application(name: str) -> dict[str, Any]:
+    for one in _pillar()["applications"]:
+        if one["name"] == name:
+            return dict(one)
+    raise CommandExecutionError(f"{name}: the pillar of this host has no such application")
+
+
+def _pillar() -> dict[str, Any]:
+    return pillars.section(__pillar__, "database")

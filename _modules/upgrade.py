@@ -1,0 +1,307 @@
+"""Bring a copy of the application's database to a new release, and try the release with it.
+
+The copy is beside the running database, which stays as it is until the two change places. So
+whatever fails or dies before that leaves the former release with its own data. An operator uses
+orch.upgrade; decision 50 has the reasons.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from salina.application import copy, schema
+from salina.application.database import mark, session
+from salina.common import commands, pillars
+from salina.common import wait as waiting
+from salina.database.psql import PsqlError, Session
+
+__salt__: dict[str, Any]
+__pillar__: dict[str, Any]
+
+TAIL = 40
+"""The lines that an error shows of a failed command's output."""
+ANSWER = 300
+"""Seconds for the first answer of a release that starts."""
+PAGE = 120
+"""Seconds for a page. The first request of Odoo's login page builds its style sheets."""
+
+
+def plan() -> dict[str, Any]:
+    """Return what an upgrade of this host's application would change. This changes nothing.
+
+    Returns:
+        `former` and `release`, the names of the releases; `differing`, the modules or migrations
+        that are not the same in both; and `missing`, the modules that would be installed.
+
+    Raises:
+        CommandExecutionError: the database does not answer, or the release is not on this host.
+
+    CLI Example:
+        salt s1 upgrade.plan
+    """
+    app = _app()
+    directory = str(app["release"]["directory"])
+    if not __salt__["release.complete"](directory):
+        raise CommandExecutionError(f"{directory} is not complete; apply the states of this host")
+    found = __salt__["schema.obstacle"](directory)
+    missing = __salt__.get(f"{app['kind']}.missing_modules", list)()
+    return {
+        "former": found["release"] or __salt__["release.active"](),
+        "release": app["release"]["name"],
+        "differing": found["differing"],
+        "missing": missing,
+    }
+
+
+def fetch() -> str:
+    """Have the release that this host's pillar wants, beside the one that runs.
+
+    Returns:
+        How it was got, in words.
+
+    Raises:
+        CommandExecutionError: it cannot be built or unpacked.
+
+    CLI Example:
+        salt s1 upgrade.fetch
+    """
+    wanted = _app()["release"]
+    return str(__salt__["release.obtain"](wanted["directory"], wanted["store"]))
+
+
+def run(neutral: bool) -> list[str]:
+    """Bring the copy of the database to the new release: migrations, or changed and new modules.
+
+    Args:
+        neutral: whether mail, jobs and payments are turned off in the copy before anything runs.
+
+    Returns:
+        The commands that ran, in words.
+
+    Raises:
+        CommandExecutionError: one of them failed, with the end of what it printed.
+
+    CLI Example:
+        salt s1 upgrade.run True
+    """
+    app = _app()
+    directory = Path(app["release"]["directory"])
+    try:
+        with _copy_session() as opened:
+            for statement in copy.neutral(app["kind"]) if neutral else ():
+                opened.query(statement)
+    except PsqlError as error:
+        raise CommandExecutionError(f"{_name()}: it cannot be neutralised: {error}") from error
+    before = plan()
+    # the database that is kept says which code it needs, even if it never did before
+    former = __salt__["release.active"]()
+    if former and former == before["former"]:
+        __salt__["schema.record"](str(directory.with_name(former)))
+    done, marks = [], []
+    with _files():
+        for each in __salt__[f"{app['kind']}.upgrade"](
+            str(directory), before["differing"], before["missing"]
+        ):
+            env = {"LOGIN_PASSWORD": app["secrets"]["login_password"]} if each.get("secret") else {}
+            _command(each["command"], each.get("stdin"), env)
+            done.append(str(each["words"]))
+            marks += [each["step"]] if "step" in each else []
+    parts = __salt__[f"{app['kind']}.checksums"](str(directory))
+    try:
+        with _copy_session() as opened:
+            for step in marks:
+                mark(opened, step)
+            schema.record(opened, directory.name, parts, schema.recorded(opened).get("release", ""))
+    except (PsqlError, ValueError) as error:
+        raise CommandExecutionError(f"{_name()}: the release is not recorded: {error}") from error
+    return done
+
+
+def check() -> list[str]:
+    """Start the new release with the copy of the database, and ask for its pages.
+
+    No balancer knows it, and its jobs do not run.
+
+    Returns:
+        The paths that answered.
+
+    Raises:
+        CommandExecutionError: it does not start, or a page does not answer with status 200.
+
+    CLI Example:
+        salt s1 upgrade.check
+    """
+    app = _app()
+    port = _free_port()
+    command = __salt__[f"{app['kind']}.server"](app["release"]["directory"], port)
+    with _files(), tempfile.TemporaryFile("w+") as output, _logged():
+        process = subprocess.Popen(
+            [*_become(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=app["release"]["directory"],
+            env=_environment(port),
+            start_new_session=True,
+        )
+        try:
+            return _asked(f"http://127.0.0.1:{port}", lambda: process.poll() is None)
+        except (CommandExecutionError, OSError) as error:
+            output.seek(0)
+            raise CommandExecutionError(f"{error}\n{_tail(output.read())}") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def switch(name: str) -> None:
+    """Let this host run another release from the next start of its application on.
+
+    Args:
+        name: the release's name; "" for a checkout from before there were releases.
+
+    Raises:
+        CommandExecutionError: the release is not on this host.
+
+    CLI Example:
+        salt s1 upgrade.switch c0ffee000000-0123abcd
+    """
+    if name:
+        __salt__["release.activate"](str(Path(_app()["release"]["directory"]).with_name(name)))
+    else:
+        __salt__["release.restore"]("")
+
+
+def serve() -> list[str]:
+    """Start the application of this host, and ask for its pages.
+
+    Returns:
+        The paths that answered.
+
+    Raises:
+        CommandExecutionError: it does not start, or a page does not answer with status 200.
+
+    CLI Example:
+        salt s1 upgrade.serve
+    """
+    app = _app()
+    __salt__["application.start"]()
+    try:
+        return _asked(f"http://127.0.0.1:{app['definition']['port']}", lambda: True)
+    except OSError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _asked(url: str, lives: Any) -> list[str]:
+    """Ask for the pages of an application that starts, and return their paths."""
+    health = _app()["definition"]["health"]
+
+    def obstacle() -> str:
+        if not lives():
+            raise CommandExecutionError("the application ended")
+        return str(__salt__["application.health"](f"{url}{health['path']}", health["cookie"]))
+
+    waiting.clear(obstacle, ANSWER, f"{url}{health['path']}")
+    pages = _app()["definition"]["pages"]
+    for path in pages:
+        if fault := __salt__["application.health"](f"{url}{path}", health["cookie"], PAGE):
+            raise CommandExecutionError(f"{path}: {fault}")
+    return [health["path"], *pages]
+
+
+def _command(command: list[str], stdin: str | None, env: dict[str, str]) -> None:
+    """Run a command as the application's user, with its environment for the copy."""
+    with _logged():
+        result = __salt__["cmd.run_all"](
+            [*_become(), *command],
+            python_shell=False,
+            cwd=_app()["release"]["directory"],
+            stdin=stdin,
+            env=_environment(0) | env,
+            clean_env=True,
+            redirect_stderr=True,
+            output_loglevel="quiet",
+        )
+        if result["retcode"]:
+            raise CommandExecutionError(
+                f"this command ended with exit code {result['retcode']}: {' '.join(command)}\n"
+                f"{_tail(result['stdout'])}"
+            )
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Add the end of the log of what was tried, if the application writes one, to an error."""
+    log = Path(copy.log(_app()["kind"]))
+    before = log.stat().st_size if log.exists() else 0
+    try:
+        yield
+    except CommandExecutionError as error:
+        if not log.exists():
+            raise
+        with log.open(errors="replace") as content:
+            content.seek(before)
+            said = _tail(content.read())
+        raise CommandExecutionError(f"{error}\n{said}".rstrip()) from None
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.splitlines()[-TAIL:])
+
+
+def _become() -> list[str]:
+    kind = _app()["kind"]
+    return [*commands.MORTAL, f"--reuid={kind}", f"--regid={kind}", "--init-groups", "--"]
+
+
+def _environment(port: int) -> dict[str, str]:
+    """Return the environment in which the application uses the copy of its database."""
+    app = _app()
+    text = Path(f"/etc/{app['kind']}/environment").read_text()
+    return copy.environment(app, text, app["release"]["directory"], port)
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """Let the copy have the files of the database. A file that it adds is used by nobody else."""
+    link = copy.files(_app())
+    if link is None:
+        yield
+        return
+    path, target = link
+    Path(path).unlink(missing_ok=True)
+    Path(path).symlink_to(target)
+    try:
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _copy_session() -> Session:
+    return session(__pillar__, "salina: upgrade", _name())
+
+
+def _name() -> str:
+    return copy.name(_app()["database"]["name"])
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _app() -> Mapping[str, Any]:
+    return pillars.section(__pillar__, "app")

@@ -1,0 +1,203 @@
+"""An upgrade of an application: the request, what it does in words, and its steps (decision 50)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from salina.common import file
+from salina_fleet.errors import RunnerError
+from salina_fleet.schema.document import show
+
+COMMAND = "salt-run state.orchestrate orch.upgrade"
+FILE = "rehearsals.json"
+"""The last rehearsal of each application, in the master's state."""
+SHOWN = 12
+"""The modules or migrations that a plan names."""
+STOPPED, LONGER = 900, 4
+"""How long an application may be away before it starts again by itself, should the master die: at
+least these seconds, or so many times the seconds of the rehearsal.
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes of an upgrade.
+
+    `former` and `release`: the releases' names. `differing`: the modules or migrations that are not
+    the same in both. `missing`: the modules that are installed.
+    """
+
+    former: str
+    release: str
+    differing: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def needed(self) -> bool:
+        """Whether the database must change."""
+        return bool(self.differing or self.missing)
+
+
+def parse(request: Mapping[str, Any], applications: Collection[str]) -> tuple[str, bool]:
+    """Return the application of a request, and whether it is confirmed.
+
+    Args:
+        request: `application`, which may be left out if there is only one; and `confirm`, its name
+            once more.
+        applications: those of the topology.
+
+    Raises:
+        RunnerError: with every fault.
+    """
+    faults = [
+        f"{key}: is not known; choose among application, confirm"
+        for key in request
+        if key not in ("application", "confirm")
+    ]
+    only = next(iter(applications)) if len(applications) == 1 else None
+    application = request.get("application", only)
+    if application not in applications:
+        faults.append(
+            f"application: {show(application)} is not an application; "
+            f"choose one of: {', '.join(applications)}"
+        )
+    confirm = request.get("confirm")
+    if confirm is not None and confirm != application:
+        faults.append(f"confirm: {show(confirm)} is not the application's name")
+    if faults:
+        raise RunnerError("\n".join(faults))
+    return str(application), confirm is not None
+
+
+def words(
+    application: str, plan: Plan, hosts: Sequence[str], seconds: float | None, backup: bool
+) -> str:
+    """Return in words what an upgrade does, and the command that does it.
+
+    Args:
+        application: the application's name.
+        plan: what changes.
+        hosts: its app hosts.
+        seconds: how long the last rehearsal of this release took; None without one.
+        backup: whether the fleet has a backup host.
+    """
+    lines = [f"{application}: from release {plan.former} to release {plan.release}"]
+    if plan.differing:
+        more = len(plan.differing) - SHOWN
+        shown = ", ".join(plan.differing[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"changed: {shown}")
+    if plan.missing:
+        lines.append(f"installed: {', '.join(plan.missing)}")
+    if seconds is None:
+        lines.append("not rehearsed yet: orch.rehearse says how long it takes, and changes nothing")
+    else:
+        lines.append(f"the rehearsal took {seconds:.0f} s: about so long nobody can use it")
+    given = json.dumps({"application": application, "confirm": application})
+    saved = "then a backup is made" if backup else "no host makes backups"
+    lines += [
+        f"first on a copy of the database, while {', '.join(hosts)} serve; {saved}",
+        "then the application stops, and what fails from there on brings the former release back "
+        "with its data",
+        f"kept: the former database, as {application}_before_… with the moment, for "
+        "orch.rollback, until `salt-run backup.discard`",
+        f"next: {COMMAND} pillar='{given}'",
+    ]
+    return "\n".join(lines)
+
+
+def rehearsal(application: str, hosts: Sequence[str]) -> dict[str, Any]:
+    """Return the steps of a rehearsal as salt/orch/change.jinja takes them.
+
+    Args:
+        application: the application's name.
+        hosts: its app hosts.
+    """
+    return {"what": f"rehearsal: {application}", "steps": _rehearsed(application, hosts)}
+
+
+def told(
+    application: str, plan: Plan, hosts: Sequence[str], kept: str, backup: bool
+) -> dict[str, Any]:
+    """Return an upgrade as people read it and as salt/orch/change.jinja does it.
+
+    Args:
+        application: the application's name.
+        plan: what changes.
+        hosts: its app hosts.
+        kept: the name that its database gets.
+        backup: whether the fleet has a backup host.
+    """
+    steps = [_ready(hosts)]
+    if plan.needed:
+        steps = _rehearsed(application, hosts)
+        if backup:
+            steps.append(_run("a backup is made", "backup.make"))
+        steps += [
+            _run("the application changes", "upgrade.change", application=application, kept=kept)
+        ]
+    steps += [
+        {"name": "every host follows", "hosts": list(hosts)},
+        _run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+    ]
+    return {"what": f"upgrade: {application} to release {plan.release}", "steps": steps}
+
+
+def seconds(path: Path, application: str, release: str) -> float | None:
+    """Return how long the last rehearsal of a release took, or None.
+
+    Args:
+        path: the file of the rehearsals.
+        application: the application's name.
+        release: the release's name.
+    """
+    found = _read(path).get(application, {})
+    return float(found["seconds"]) if found.get("release") == release else None
+
+
+def rehearsed(path: Path, application: str, release: str, took: float) -> None:
+    """Record a rehearsal.
+
+    Args:
+        path: the file of the rehearsals.
+        application: the application's name.
+        release: the release's name.
+        took: seconds.
+    """
+    content = {**_read(path), application: {"release": release, "seconds": took}}
+    file.put(path, json.dumps(content, indent=2))
+
+
+def patience(took: float | None) -> int:
+    """Return the seconds after which a stopped application starts again by itself.
+
+    Args:
+        took: the seconds of the rehearsal.
+    """
+    return max(STOPPED, int(LONGER * (took or 0)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _ready(hosts: Sequence[str]) -> dict[str, Any]:
+    return _run("every app host answers", "fleet.ready", hosts=list(hosts))
+
+
+def _rehearsed(application: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        _ready(hosts),
+        _run("every host has the release", "upgrade.fetch", application=application),
+        _run("a copy of the database changes", "upgrade.rehearse", application=application),
+    ]
+
+
+def _run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": step, "runner": function, "arguments": arguments}

@@ -1,0 +1,129 @@
+"""The copy of a database in which a new release is tried: names, environment, files."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from salina.application import copy, odoo
+from tests import fleets
+from tests.releases import NAME
+
+NODE = f"/opt/node/releases/{NAME}"
+ODOO = f"/opt/odoo/releases/{NAME}"
+ENVIRONMENT = """# Managed by Salt = no variable
+PATH="/opt/{kind}/production/bin:/usr/bin:/opt/{kind}/production/.node/bin"
+TZ="UTC"
+OPTIONS="a=b=c"
+{login}
+
+"""
+
+
+def app(application: str = "", **database: Any) -> dict[str, Any]:
+    """Pillar `app` of s1, with some changes of its login."""
+    found: dict[str, Any] = fleets.pillar("s1", application=application)["app"]
+    return found | {"database": found["database"] | database}
+
+
+def test_o8_the_copy_has_a_name_of_its_own() -> None:
+    """O8: No application can have it, and the pillar gives the copy a pool."""
+    assert copy.name("crm") == "salina_next_crm"
+    assert fleets.pillar("s1")["database_route"]["trial"]["name"] == "salina_next_crm"
+
+
+@pytest.mark.parametrize("password", ["simple", "p@ss:w/o?r#d", "ü %25 &", "a'b\"c\\", "+"])
+def test_x10_a_password_keeps_its_characters_in_a_url(password: str) -> None:
+    """X10: None of them ends the password or becomes another part of the URL."""
+    given = app(password=password)
+    found = urlsplit(copy.url(given, "postgres"))
+    assert unquote(found.password or "") == password
+    assert (found.scheme, found.path, found.username) == ("postgres", "/salina_next_crm", "crm")
+    assert (found.hostname, found.port) == ("127.0.0.1", 6432)
+
+
+def test_o8_an_odoo_uses_the_copy_for_its_sessions_as_well() -> None:
+    """O8: Its other variables stay, and its programs are those of the new release."""
+    usual = 'SESSION_DB_URI="postgresql://crm:x@127.0.0.1:6432/crm?sslmode=disable"'
+    text = ENVIRONMENT.format(kind="odoo", login=usual)
+    found = copy.environment(app(password="p@ss"), text, ODOO, 40000)
+    assert found == {
+        "PATH": f"{ODOO}/bin:/usr/bin:{ODOO}/.node/bin",
+        "TZ": "UTC",
+        "OPTIONS": "a=b=c",
+        "HOME": "/opt/odoo",
+        "LANG": "C.UTF-8",
+        "SESSION_DB_URI": "postgresql://crm:p%40ss@127.0.0.1:6432/salina_next_crm?sslmode=disable",
+    }
+
+
+def test_o8_a_node_application_gets_the_url_and_a_port() -> None:
+    """O8: They replace those of the application that serves."""
+    usual = 'DATABASE_URL="postgres://crm:x@127.0.0.1:6432/crm"\nPORT="3000"'
+    text = ENVIRONMENT.format(kind="node", login=usual)
+    found = copy.environment(app("crm-2017", password="p@ss"), text, NODE, 40000)
+    assert found == {
+        "PATH": f"{NODE}/bin:/usr/bin:{NODE}/.node/bin",
+        "TZ": "UTC",
+        "OPTIONS": "a=b=c",
+        "HOME": "/opt/node",
+        "LANG": "C.UTF-8",
+        "DATABASE_URL": "postgres://crm:p%40ss@127.0.0.1:6432/salina_next_crm",
+        "PORT": "40000",
+    }
+
+
+@pytest.mark.parametrize("application", ["", "crm-2017"])
+def test_an_environment_without_a_path_gets_the_usual_one(application: str) -> None:
+    """O8: A shell that starts nothing else needs no more."""
+    found = copy.environment(app(application), "", "/release", 1)
+    assert found["PATH"] == "/usr/local/bin:/usr/bin:/bin"
+
+
+def test_o8_only_odoo_has_files_for_each_database() -> None:
+    """O8: The link leads to the directory beside it."""
+    link, target = copy.files(app()) or ("", "")
+    assert link.endswith("/filestore/salina_next_crm") and target == "crm"
+    assert copy.files(app("crm-2017")) is None
+
+
+def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
+    """X10: Mail, jobs and payments stop, in whichever table this version of Odoo has."""
+    statements = copy.neutral("odoo")
+    assert len(statements) == len(copy.NEUTRAL)
+    for table in ("ir_cron", "ir_mail_server", "fetchmail_server", "payment_provider"):
+        [one] = [each for each in statements if f"UPDATE public.{table} SET" in each]
+        assert f"IF to_regclass('public.{table}') IS NOT NULL THEN" in one
+    assert copy.neutral("node") == []
+
+
+@pytest.mark.parametrize("kind", ["odoo", "node"])
+def test_o8_a_release_that_is_tried_has_a_log_of_its_own(kind: str) -> None:
+    """O8: The log of the release that serves shows users only."""
+    assert copy.log(kind) == f"/var/log/{kind}/upgrade.log"
+    assert copy.log(odoo.KIND) == odoo.UPGRADE_LOG != odoo.LOG
+
+
+@pytest.mark.parametrize(
+    ("version", "port"), [("14.0", "longpolling-port"), ("19.0", "gevent-port")]
+)
+def test_o8_odoo_works_on_the_copy_beside_the_service(version: str, port: str) -> None:
+    """O8: It has the new release's addons, few connections, and no scheduled jobs."""
+    definition = fleets.definition(f"odoo-{version}")
+    given = app() | {"definition": definition}
+    python, script, *options = odoo.program(given, ODOO, "salina_next_crm")
+    assert (python, script) == (f"{ODOO}/.venv/bin/python", f"{ODOO}/odoo-bin")
+    addons = [f"{ODOO}/{addon}" for addon in definition["odoo"]["addons"]]
+    assert options == [
+        "--config=/etc/odoo/odoo.conf",
+        f"--addons-path={','.join(addons)},/opt/odoo/addons",
+        "--database=salina_next_crm",
+        "--workers=0",
+        "--max-cron-threads=0",
+        f"--db_maxconn={odoo.FEW}",
+        f"--{port}=0",
+        "--logfile=/var/log/odoo/upgrade.log",
+    ]
+    assert fleets.pillar("s1")["database_route"]["trial"]["size"] > odoo.FEW

@@ -1,0 +1,363 @@
+"""An app host in an upgrade: a copy of its database gets the new release, which is tried."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina.application import copy
+from salina.database.psql import PsqlError
+from tests.loading import load, never, refusing
+from tests.releases import NAME, NEXT, Database
+
+COPY = "salina_next_crm"
+UPDATE = {"command": ["odoo-bin", "--update=crm"], "words": "modules: 1 updated"}
+READ = {"command": ["odoo-bin", "shell"], "stdin": "script", "words": "models were read"}
+MIGRATE = {"command": ["node", "migrate.js"], "words": "migrate", "step": "migrate at c0ffee"}
+SLEEP = "print('starting', flush=True)\nimport time\ntime.sleep(60)"
+
+
+class Host:
+    """An app host that runs NAME and has NEXT, which its definition wants.
+
+    `files`: where the link of the copy to the files of the database appears. `linked`: where it
+    led at each command. `asked`: the paths of the application that were asked for. `answers`: why
+    a path does not answer.
+    """
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        self.place, self.database = place, Database()
+        self.runs, self.complete = NAME, True
+        self.found: dict[str, Any] = {"release": NAME, "differing": ["crm"], "recorded": True}
+        self.commands: list[tuple[list[str], dict[str, Any]]] = []
+        self.linked: list[str] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.asked: list[str] = []
+        self.answers: dict[str, str] = {}
+        self.failing, self.said = "", "the last words"
+        self.log, self.files = place / "upgrade.log", place / "filestore" / COPY
+        self.files.parent.mkdir()
+        self.work: list[dict[str, Any]] = [UPDATE, READ]
+        self.server = [sys.executable, "-c", SLEEP]
+        self.directory = place / "releases" / NEXT
+        self.directory.mkdir(parents=True)
+        release = {"name": NEXT, "directory": str(self.directory), "store": "/mnt/nas/releases"}
+        health = {"path": "/web/health", "cookie": "a=b"}
+        app = {
+            "kind": kind,
+            "data": str(place),
+            "database": {"name": "crm"},
+            "release": release,
+            "definition": {"health": health, "pages": ["/web/login"], "port": 8069},
+        }
+        self.salt: dict[str, Any] = {
+            "cmd.run_all": self.run_all,
+            "release.complete": lambda directory: self.complete,
+            "release.active": lambda: self.runs,
+            "release.activate": self.note("activate"),
+            "release.restore": self.note("restore"),
+            "release.obtain": lambda directory, store: f"{directory} from {store}",
+            "schema.obstacle": lambda directory: self.found,
+            "schema.record": self.note("record"),
+            "application.start": self.note("start"),
+            "application.health": self.health,
+            f"{kind}.checksums": lambda directory: {"crm": Path(directory).name},
+            f"{kind}.upgrade": self.upgrade,
+            f"{kind}.server": lambda directory, port: self.server,
+        }
+        if kind == "odoo":
+            self.salt["odoo.missing_modules"] = lambda: ["web"]
+        self.module: Any = load("_modules/upgrade.py", salt=self.salt, pillar={"app": app})
+        self.module.session = self.database.session
+        self.module._become = lambda: ["setpriv", "--"]
+        self.module._environment = lambda port: {"PORT": str(port), "PATH": os.environ["PATH"]}
+        monkeypatch.setattr(copy, "log", lambda _: str(self.log))
+
+    @property
+    def copied(self) -> Database:
+        """Return the copy of the database."""
+        return self.database.others.setdefault(COPY, Database())
+
+    def note(self, what: str) -> Callable[..., None]:
+        """Return a function that notes its calls."""
+        return lambda *given: self.calls.append((what, *given))
+
+    def upgrade(self, directory: str, update: list[str], install: list[str]) -> Any:
+        """Note what changes, and return the commands."""
+        self.calls.append(("upgrade", update, install))
+        return self.work
+
+    def run_all(self, argv: list[str], **options: Any) -> dict[str, Any]:
+        """Pretend that a command ran. It writes a log."""
+        self.commands.append((argv, options))
+        self.linked.append(os.readlink(self.files) if self.files.is_symlink() else "")
+        with self.log.open("a") as log:
+            log.write(f"log of {' '.join(argv)}\n")
+        failed = bool(self.failing) and self.failing in argv
+        return {"retcode": 3 if failed else 0, "stdout": self.said if failed else ""}
+
+    def health(self, url: str, cookie: str, patience: int = 0) -> str:
+        """Note a question, and return why the application does not answer."""
+        assert cookie == "a=b"
+        place, _, path = url.removeprefix("http://").partition("/")
+        self.asked.append(f"/{path}")
+        assert place.startswith("127.0.0.1:")
+        return self.answers.get(f"/{path}", "")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host of an Odoo."""
+    return Host(tmp_path, monkeypatch, "odoo")
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host of a Node application."""
+    (tmp_path / "node").mkdir()
+    return Host(tmp_path / "node", monkeypatch, "node")
+
+
+def failed(call: Callable[[], Any]) -> str:
+    """Return why a call fails."""
+    with pytest.raises(CommandExecutionError) as caught:
+        call()
+    return str(caught.value)
+
+
+# The plan
+
+
+def test_o8_the_plan_has_what_changes(host: Host, node: Host) -> None:
+    """O8: A Node application has no modules to install."""
+    plan = {"former": NAME, "release": NEXT, "differing": ["crm"], "missing": ["web"]}
+    assert host.module.plan() == plan
+    assert node.module.plan() == plan | {"missing": []}
+    assert (host.calls, host.commands, host.database.asked) == ([], [], [])
+
+
+def test_o8_a_database_without_a_record_belongs_to_the_release_that_runs(host: Host) -> None:
+    """O8: The plan names it all the same."""
+    host.found = {"release": "", "differing": [], "recorded": False}
+    assert host.module.plan()["former"] == NAME
+
+
+def test_k5_a_plan_needs_the_release(host: Host) -> None:
+    """K5: The error says how the host gets it."""
+    host.complete = False
+    host.salt["schema.obstacle"] = never
+    assert failed(host.module.plan) == (
+        f"{host.directory} is not complete; apply the states of this host"
+    )
+    assert host.module.fetch() == f"{host.directory} from /mnt/nas/releases"
+
+
+# The copy gets the release
+
+
+def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
+    """O8: The commands run beside the service, and the running database stays as it is.
+
+    The copy has the files of the database meanwhile.
+    """
+    host.copied.belongs(NAME, crm="old")
+    assert host.module.run(False) == ["modules: 1 updated", "models were read"]
+    assert [argv for argv, _ in host.commands] == [
+        ["setpriv", "--", *UPDATE["command"]],
+        ["setpriv", "--", *READ["command"]],
+    ]
+    for (_, options), stdin in zip(host.commands, (None, "script"), strict=True):
+        assert (options["cwd"], options["stdin"]) == (str(host.directory), stdin)
+        assert options["clean_env"] and options["output_loglevel"] == "quiet"
+    assert host.linked == ["crm", "crm"] and not host.files.is_symlink()
+    assert ("upgrade", ["crm"], ["web"]) in host.calls
+    assert (host.copied.release, host.copied.parts) == (NEXT, {"crm": NEXT})
+    assert (host.database.release, host.database.changes) == ("", [])
+    assert not [sql for sql in host.copied.changes if sql.startswith("DO")]
+
+
+def test_x10_a_neutral_copy_reaches_nobody(host: Host) -> None:
+    """X10: Mail, jobs and payments are off before the first command runs."""
+    usual, seen = host.salt["cmd.run_all"], list[int]()
+
+    def run_all(argv: list[str], **options: Any) -> Any:
+        seen.append(len([sql for sql in host.copied.changes if sql.startswith("DO")]))
+        return usual(argv, **options)
+
+    host.salt["cmd.run_all"] = run_all
+    host.module.run(True)
+    assert seen == [len(copy.NEUTRAL)] * 2
+    assert host.database.changes == []
+
+
+def test_o8_the_steps_of_a_revision_are_marked_in_the_copy(node: Host) -> None:
+    """O8, S9: The next apply does not run the migrations again, and the former database has none.
+
+    A Node application has no files that belong to a database.
+    """
+    node.work = [MIGRATE]
+    assert node.module.run(False) == ["migrate"]
+    assert (node.copied.marks, node.copied.release) == (["migrate at c0ffee"], NEXT)
+    assert (node.database.marks, node.linked) == ([], [""])
+
+
+@pytest.mark.parametrize("runs", [NAME, NEXT, ""])
+def test_o9_the_former_database_says_which_code_it_needs(host: Host, runs: str) -> None:
+    """O9: Even one from before there were records, if this host runs that code."""
+    host.runs = runs
+    host.module.run(False)
+    recorded = ("record", str(host.directory.with_name(NAME)))
+    assert [call for call in host.calls if call[0] == "record"] == [recorded] * (runs == NAME)
+
+
+def test_k5_a_command_that_fails_shows_the_end_of_the_log(host: Host) -> None:
+    """O8, K5: Nothing is recorded, nothing else runs, and the files of the database stay."""
+    host.failing = "--update=crm"
+    host.said = "\n".join(f"line {number}" for number in range(100))
+    host.log.write_text("an earlier upgrade\n")
+    said = failed(lambda: host.module.run(False)).splitlines()
+    assert said[0] == "this command ended with exit code 3: odoo-bin --update=crm"
+    assert said[1:41] == [f"line {number}" for number in range(60, 100)]
+    assert said[41:] == ["log of setpriv -- odoo-bin --update=crm"]
+    assert len(host.commands) == 1
+    assert host.linked == ["crm"] and not host.files.is_symlink()
+    assert (host.copied.release, host.copied.marks) == ("", [])
+
+
+def test_k2_the_link_that_a_killed_job_left_is_replaced(host: Host) -> None:
+    """K2: It may lead elsewhere."""
+    host.files.symlink_to("nowhere")
+    host.module.run(False)
+    assert host.linked == ["crm", "crm"] and not host.files.is_symlink()
+
+
+def test_k5_the_copy_does_not_answer(host: Host) -> None:
+    """K5: The error names the copy, and what could not be done."""
+    host.copied.down = "it is away"
+    assert failed(lambda: host.module.run(True)) == f"{COPY}: it cannot be neutralised: it is away"
+
+    def query(sql: str) -> list[str]:
+        raise PsqlError("the disk is full")
+
+    host.copied.down = ""
+    host.copied.query = query  # type: ignore[method-assign]
+    said = f"{COPY}: the release is not recorded: the disk is full"
+    assert failed(lambda: host.module.run(False)) == said
+
+
+# The release is tried
+
+
+def living(host: Host) -> list[Any]:
+    """Have the processes noted that the host starts."""
+    processes, usual = list[Any](), host.module.subprocess.Popen
+
+    def start(argv: list[str], **options: Any) -> Any:
+        assert argv[:2] == ["setpriv", "--"]
+        processes.append(usual(argv[2:], **options))
+        return processes[-1]
+
+    class Subprocess:
+        DEVNULL, STDOUT = host.module.subprocess.DEVNULL, host.module.subprocess.STDOUT
+        Popen = staticmethod(start)
+
+    host.module.subprocess = Subprocess
+    return processes
+
+
+def test_o8_a_release_is_tried_and_ends(host: Host) -> None:
+    """O8: Its health and its pages are asked for, and its process is gone afterwards."""
+    processes = living(host)
+    assert host.module.check() == ["/web/health", "/web/login"]
+    assert host.asked == ["/web/health", "/web/login"]
+    [process] = processes
+    assert process.returncode is not None
+    assert not host.files.is_symlink()
+
+
+def test_k5_a_page_that_does_not_answer(host: Host) -> None:
+    """O8, K5: The error has the page and what the application has printed. Its process is gone."""
+    host.answers["/web/login"] = "status 500"
+    processes = living(host)
+    said = failed(host.module.check)
+    assert said.startswith("/web/login: status 500")
+    assert processes[0].returncode is not None
+    assert not host.files.is_symlink()
+
+
+def test_k5_a_release_that_does_not_start(host: Host) -> None:
+    """O8, K5: The error has what it printed, and comes at once."""
+    host.server = [sys.executable, "-c", "print('no such module'); raise SystemExit(1)"]
+    host.answers["/web/health"] = "[Errno 111] Connection refused"
+    processes = living(host)
+    said = failed(host.module.check)
+    assert said == "the application ended\nno such module"
+    assert processes[0].returncode == 1
+
+
+def test_k5_a_release_that_does_not_answer_in_time(host: Host) -> None:
+    """O8, K2, K5: It is not left running."""
+    host.module.ANSWER = 0
+    host.answers["/web/health"] = "status 503"
+    processes = living(host)
+    said = failed(host.module.check)
+    assert said.startswith("waited 0 s for http://127.0.0.1:")
+    assert "/web/health: status 503" in said
+    assert processes[0].returncode is not None
+
+
+def test_k2_a_check_that_is_stopped_leaves_no_process(host: Host) -> None:
+    """K2: An operator may end it at any moment."""
+    processes = living(host)
+
+    def stopped(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    host.salt["application.health"] = stopped
+    with pytest.raises(KeyboardInterrupt):
+        host.module.check()
+    assert processes[0].returncode is not None
+    assert not host.files.is_symlink()
+
+
+def test_x10_the_release_that_is_tried_runs_as_its_user(tmp_path: Path) -> None:
+    """X10: It dies with the job, and has the environment of its application for the copy."""
+    module: Any = load("_modules/upgrade.py", pillar={"app": {"kind": "node"}})
+    assert module._become() == [
+        *("setpriv", "--pdeathsig=KILL", "--reuid=node", "--regid=node", "--init-groups", "--")
+    ]
+    assert 1024 <= module._free_port() <= 65535
+
+
+# The change
+
+
+@pytest.mark.parametrize(("name", "call"), [(NAME, "activate"), ("", "restore")])
+def test_o8_a_host_gets_another_release_for_its_next_start(
+    host: Host, name: str, call: str
+) -> None:
+    """O8: A checkout from before there were releases has no name."""
+    host.module.switch(name)
+    given = str(host.directory.with_name(name)) if name else ""
+    assert host.calls == [(call, given)]
+
+
+def test_o8_the_application_serves_again(host: Host) -> None:
+    """O8: It counts as soon as its pages answer."""
+    assert host.module.serve() == ["/web/health", "/web/login"]
+    assert host.calls == [("start",)]
+    host.answers["/web/login"] = "status 500"
+    assert failed(host.module.serve) == "/web/login: status 500"
+    host.module.ANSWER = 0
+    host.answers["/web/health"] = "status 503"
+    assert failed(host.module.serve) == (
+        "waited 0 s for http://127.0.0.1:8069/web/health: status 503"
+    )
+    host.salt["application.start"] = refusing("systemctl start odoo: no such unit")
+    assert failed(host.module.serve) == "systemctl start odoo: no such unit"

@@ -1,0 +1,435 @@
+"""The runner `upgrade`: code and database change together, or the former ones serve again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from salina_fleet import minions, runner
+from salina_fleet.change import exclusive, upgrade
+from salina_fleet.errors import RunnerError
+from salina_fleet.model import release
+from tests import fleets
+from tests.loading import load
+from tests.releases import NAME, NEXT
+
+COPY = "salina_next_crm"
+KEPT = "crm_before_20261130_120000"
+SERVES = f"the former release {NAME} serves again, with its own data"
+EVERYWHERE = ("s1", "s2", "s3")
+
+
+class Hosts:
+    """The app hosts and the primary, as their modules answer.
+
+    `databases`: the content of each database. `runs`: the release of each app host, and `running`
+    those whose application runs. `asked`: the functions that were called, with their hosts.
+    `faults`: an error, or a function that returns one, for a function or for (host, function).
+    `silent`: the hosts that do not answer.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+        self.databases = {"crm": "former data"}
+        self.runs = dict.fromkeys(EVERYWHERE, NAME)
+        self.running = {*EVERYWHERE}
+        self.asked: list[tuple[str, str]] = []
+        self.given: dict[str, list[Any]] = {}
+        self.faults: dict[Any, BaseException] = {}
+        self.silent: set[str] = set()
+        self.refreshed: set[str] = set()
+        self.plan: dict[str, Any] = {"former": NAME, "release": NEXT}
+        self.plan |= {"differing": ["crm"], "missing": ["web"]}
+        self.kept: list[dict[str, Any]] = []
+        self.state = state
+        self.site = SimpleNamespace(
+            fleet=fleets.fleet(), state=state, data=None, change_file=state / "lock"
+        )
+        self.restores: list[dict[str, str]] = []
+        monkeypatch.setattr(runner, "site", lambda _: self.site)
+        monkeypatch.setattr(runner, "primary", lambda _, site: "bbdd2")
+        monkeypatch.setattr(minions, "call", self.call)
+        monkeypatch.setattr(minions, "ask", self.ask)
+        monkeypatch.setattr(release, "wanted", lambda data, application: NEXT)
+        salt = {"backup.restore": self.restore}
+        self.runner: Any = load("_runners/upgrade.py", opts={}, salt=salt)
+
+    def restore(self, **given: str) -> dict[str, Any]:
+        """Note a restore."""
+        self.restores.append(given)
+        return {"what": "restore", "steps": []}
+
+    def ask(
+        self, opts: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any] = ()
+    ) -> dict[str, Any]:
+        """Answer as several hosts at once."""
+        return {host: self.call(opts, host, function, arguments, 0) for host in hosts}
+
+    def call(self, _: Any, host: str, function: str, arguments: Sequence[Any], __: int) -> Any:
+        """Answer as a host."""
+        if host in self.silent:
+            raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
+        if function == "saltutil.refresh_pillar":
+            self.refreshed.add(host)
+            return True
+        self.asked.append((host, function))
+        self.given[function] = [*arguments]
+        for key in (function, (host, function)):
+            if key in self.faults:
+                raise self.faults.pop(key)
+        answer: Callable[..., Any] = getattr(self, function.replace(".", "_"))
+        return answer(host, *arguments)
+
+    def application_stop(self, host: str, seconds: int) -> None:
+        self.running.discard(host)
+
+    def application_stopped(self, host: str) -> int:
+        assert host not in self.running
+        return 12_345
+
+    def application_hold(self, host: str, since: int) -> None:
+        assert since == 12_345
+
+    def application_halt(self, host: str) -> None:
+        self.running.discard(host)
+
+    def application_start(self, host: str) -> None:
+        self.running.add(host)
+
+    def upgrade_fetch(self, host: str) -> str:
+        assert host in self.refreshed  # otherwise it may get the former release
+        return "it was complete"
+
+    def upgrade_plan(self, host: str) -> dict[str, Any]:
+        return self.plan
+
+    def upgrade_run(self, host: str, neutral: bool) -> list[str]:
+        self.databases[COPY] += ", upgraded" + ", neutral" * neutral
+        return ["modules: 1 updated, new: web", "a record of every model was read"]
+
+    def upgrade_check(self, host: str) -> list[str]:
+        assert host not in self.running or self.databases[COPY].endswith("neutral")
+        return ["/web/health", "/web/login"]
+
+    def upgrade_switch(self, host: str, name: str) -> None:
+        self.runs[host] = name
+
+    def upgrade_serve(self, host: str) -> list[str]:
+        self.running.add(host)
+        return ["/web/health", "/web/login"]
+
+    def database_branch_make(self, host: str, application: str, live: bool) -> str:
+        assert host == "bbdd2" and (live or not self.running)
+        self.databases[COPY] = self.databases[application]
+        return COPY
+
+    def database_branch_remove(self, host: str, application: str) -> None:
+        self.databases.pop(COPY, None)
+
+    def database_copy_exchange(
+        self, host: str, application: str, source: str, kept: str, about: str
+    ) -> str:
+        assert host == "bbdd2" and not self.running and kept not in self.databases
+        self.databases[kept] = self.databases[application]
+        self.databases[application] = self.databases.pop(source)
+        return kept
+
+    def database_copy_names(self, host: str) -> list[str]:
+        return [*self.databases]
+
+    def database_copy_kept(self, host: str) -> list[dict[str, Any]]:
+        return self.kept
+
+    def times(self, function: str) -> list[str]:
+        """Return the hosts on which a function was called."""
+        return [host for host, called in self.asked if called == function]
+
+    @property
+    def change(self) -> Mapping[str, object]:
+        """Return the change that excludes others now, or {}."""
+        return exclusive.holder(self.site.change_file)
+
+    def serves(self, name: str, data: str) -> None:
+        """Check that every host serves a release with this content of the database."""
+        assert self.runs == dict.fromkeys(EVERYWHERE, name)
+        assert self.running == {*EVERYWHERE}
+        assert self.databases["crm"] == data and COPY not in self.databases
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    return Hosts(monkeypatch, tmp_path)
+
+
+def failed(hosts: Hosts) -> list[str]:
+    """Return the lines of the error of a change."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.change("crm", KEPT)
+    return str(caught.value).splitlines()
+
+
+# The change
+
+
+def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
+    """O8: All hosts stop before the copy is made, and the first one serves before the others."""
+    said = hosts.runner.change("crm", KEPT)
+    assert said.startswith(f"release {NEXT}: modules: 1 updated, new: web, a record of every ")
+    assert "nobody could use it for " in said
+    hosts.serves(NEXT, "former data, upgraded")
+    assert hosts.databases[KEPT] == "former data"
+    assert hosts.asked == [
+        ("s1", "upgrade.fetch"),
+        ("s1", "upgrade.plan"),
+        *((host, "application.stop") for host in EVERYWHERE),
+        *((host, "application.stopped") for host in EVERYWHERE),
+        ("bbdd2", "database_branch.make"),
+        ("s1", "upgrade.run"),
+        ("s1", "upgrade.check"),
+        *((host, "application.hold") for host in EVERYWHERE),
+        ("bbdd2", "database_copy.exchange"),
+        *((host, "upgrade.switch") for host in EVERYWHERE),
+        ("s1", "upgrade.serve"),
+        ("s2", "application.start"),
+        ("s3", "application.start"),
+    ]
+    assert hosts.given["database_branch.make"] == ["crm", False]
+    assert hosts.given["upgrade.run"] == [False]
+    assert hosts.given["application.stop"] == [upgrade.STOPPED]
+    application, source, kept, about = hosts.given["database_copy.exchange"]
+    assert (application, source, kept) == ("crm", COPY, KEPT)
+    assert about.startswith(f"crm before release {NEXT}, until ")
+
+
+def test_k2_a_long_rehearsal_gives_the_change_more_time(hosts: Hosts) -> None:
+    """K2: The application must not start by itself before the change can be complete."""
+    upgrade.rehearsed(hosts.state / upgrade.FILE, "crm", NEXT, 1000)
+    hosts.runner.change("crm", KEPT)
+    assert hosts.given["application.stop"] == [4000]
+
+
+@pytest.mark.parametrize("error", [RunnerError("s1: no luck"), KeyboardInterrupt("stopped")])
+@pytest.mark.parametrize(
+    "step",
+    [
+        *("application.stop", "application.stopped", "database_branch.make", "upgrade.run"),
+        *("upgrade.check", "application.hold"),
+        *(("s3", "application.stop"), ("s2", "application.hold")),
+    ],
+)
+def test_o8_before_the_exchange_the_former_application_starts_again(
+    hosts: Hosts, step: Any, error: BaseException
+) -> None:
+    """O8, K2: Whatever fails, the databases keep their places, and the copy goes."""
+    hosts.faults[step] = error
+    assert failed(hosts) == [str(error), SERVES]
+    hosts.serves(NAME, "former data")
+    assert [*hosts.databases] == ["crm"]
+    assert hosts.times("database_copy.exchange") == hosts.times("application.halt") == []
+    assert hosts.times("application.start") == [*EVERYWHERE]
+
+
+@pytest.mark.parametrize("error", [RunnerError("s1: no luck"), KeyboardInterrupt("stopped")])
+@pytest.mark.parametrize("step", ["upgrade.switch", ("s3", "upgrade.switch"), "upgrade.serve"])
+def test_o8_after_the_exchange_databases_and_releases_come_back(
+    hosts: Hosts, step: Any, error: BaseException
+) -> None:
+    """O8, K2: Nobody has used the new database, so it goes."""
+    hosts.faults[step] = error
+    assert failed(hosts) == [str(error), SERVES]
+    hosts.serves(NAME, "former data")
+    assert [*hosts.databases] == ["crm"]
+    assert hosts.times("application.halt") == [*EVERYWHERE]
+    assert hosts.given["database_copy.exchange"] == [*("crm", KEPT, COPY, "crm: a failed upgrade")]
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_k2_nobody_knows_whether_the_exchange_took_place(hosts: Hosts, done: bool) -> None:
+    """O8, K2: Its answer was lost. The names of the databases decide."""
+    usual = hosts.database_copy_exchange
+
+    def lost(*given: str) -> str:
+        hosts.database_copy_exchange = usual  # type: ignore[method-assign]
+        if done:
+            usual(*given)
+        raise RunnerError("bbdd2: no answer")
+
+    hosts.database_copy_exchange = lost  # type: ignore[method-assign]
+    assert failed(hosts) == ["bbdd2: no answer", SERVES]
+    hosts.serves(NAME, "former data")
+    assert [*hosts.databases] == ["crm"]
+    assert len(hosts.times("database_copy.exchange")) == 1 + done
+
+
+@pytest.mark.parametrize("step", ["upgrade.run", "upgrade.serve"])
+def test_k5_a_host_that_does_not_answer_is_named_and_the_others_start(
+    hosts: Hosts, step: str
+) -> None:
+    """O8, K5: It does not hold the others up, and the error says how to go on."""
+    usual = getattr(hosts, step.replace(".", "_"))
+
+    def dies(*given: Any) -> Any:
+        hosts.silent.add("s2")
+        usual(*given)
+        raise RunnerError("s1: no luck")
+
+    setattr(hosts, step.replace(".", "_"), dies)
+    said = failed(hosts)
+    assert said[0] == "s1: no luck"
+    assert "s2: no answer" in said and SERVES not in said
+    assert said[-1] == "next: salt-run fleet.health; then the same command again"
+    assert hosts.databases == {"crm": "former data"}
+    assert {host: hosts.runs[host] for host in ("s1", "s3")} == {"s1": NAME, "s3": NAME}
+    assert hosts.running == {"s1", "s3"}
+
+
+def test_k5_databases_that_do_not_come_back(hosts: Hosts) -> None:
+    """O8, K5: Then no former code starts on the new database."""
+    hosts.faults["upgrade.serve"] = RunnerError("s1: no luck")
+    hosts.faults["database_copy.names"] = RunnerError("bbdd2: this host is a replica")
+    said = failed(hosts)
+    assert said[:2] == ["s1: no luck", "bbdd2: this host is a replica"]
+    assert hosts.running == set()
+    assert hosts.runs == dict.fromkeys(EVERYWHERE, NEXT)
+    assert hosts.databases["crm"] == "former data, upgraded"
+    assert hosts.databases[KEPT] == "former data"
+
+
+def test_s1_a_failover_meanwhile_is_waited_for(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S1, O8: The change goes on at the new primary. It fails if there is none in time."""
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
+    nobody = RunnerError("none of bbdd1, bbdd2 names a primary")
+    answers: list[str | RunnerError] = [nobody, nobody]
+
+    def primary(_: Any, site: Any) -> str:
+        answer = answers.pop() if answers else "bbdd2"
+        if isinstance(answer, RunnerError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(runner, "primary", primary)
+    hosts.runner.change("crm", KEPT)
+    hosts.serves(NEXT, "former data, upgraded")
+    hosts.databases = {"crm": "former data"}
+    monkeypatch.setattr(hosts.runner, "FAILOVER", 0)
+    answers[:] = [nobody] * 2
+    assert failed(hosts)[:2] == [str(nobody)] * 2
+    assert hosts.running == {*EVERYWHERE}
+
+
+def test_k5_a_plan_that_fails_stops_nothing(hosts: Hosts) -> None:
+    """O8, K5: The hosts go on as before."""
+    hosts.faults["upgrade.plan"] = RunnerError("s1: the database does not answer")
+    assert failed(hosts) == ["s1: the database does not answer"]
+    hosts.serves(NAME, "former data")
+    assert hosts.times("application.stop") == hosts.times("application.start") == []
+
+
+# The rehearsal
+
+
+def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
+    """O8, X10: The copy is neutral, and goes. How long it took is recorded."""
+    said = hosts.runner.rehearse("crm")
+    assert said.startswith(f"release {NEXT} in 0 s: modules: 1 updated, new: web, ")
+    assert said.endswith("; it answers /web/health, /web/login")
+    hosts.serves(NAME, "former data")
+    assert hosts.asked == [
+        ("bbdd2", "database_branch.make"),
+        ("s1", "upgrade.run"),
+        ("s1", "upgrade.check"),
+        ("bbdd2", "database_branch.remove"),
+    ]
+    assert (hosts.given["database_branch.make"], hosts.given["upgrade.run"]) == (
+        ["crm", True],
+        [True],
+    )
+    assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is not None
+
+
+@pytest.mark.parametrize("step", ["database_branch.make", "upgrade.run", "upgrade.check"])
+def test_k5_a_rehearsal_that_fails_leaves_no_copy(hosts: Hosts, step: str) -> None:
+    """O8, K2: It is not recorded either."""
+    hosts.faults[step] = RunnerError("s1: no luck")
+    with pytest.raises(RunnerError, match=r"^s1: no luck$"):
+        hosts.runner.rehearse("crm")
+    hosts.serves(NAME, "former data")
+    assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is None
+
+
+def test_o8_every_host_gets_the_release_beforehand(hosts: Hosts) -> None:
+    """O8: Nobody waits for a build while the application is stopped."""
+    assert hosts.runner.fetch("crm") == [*EVERYWHERE]
+    assert hosts.times("upgrade.fetch") == [*EVERYWHERE]
+
+
+# The requests
+
+
+def test_o8_without_confirmation_an_upgrade_only_shows_its_plan(hosts: Hosts) -> None:
+    """O8, K5: Other changes may go on."""
+    with pytest.raises(RunnerError, match=f"^crm: from release {NAME} to release {NEXT}\n"):
+        hosts.runner.begin(application="crm")
+    assert hosts.change == {}
+
+
+def test_o8_a_confirmed_upgrade_excludes_other_changes(hosts: Hosts) -> None:
+    """O8: The name of the former database has the moment of the request."""
+    change = hosts.runner.begin(application="crm", confirm="crm", __pub_user="root")
+    assert hosts.change["what"] == change["what"] == f"upgrade: crm to release {NEXT}"
+    given = {step.get("runner"): step.get("arguments") for step in change["steps"]}
+    assert given["upgrade.change"]["kept"].startswith("crm_before_2")
+    assert "backup.make" in given
+
+
+def test_k1_an_application_that_has_its_release_needs_no_upgrade(hosts: Hosts) -> None:
+    """K1: There is nothing to confirm and nothing to do."""
+    hosts.plan |= {"differing": [], "missing": []}
+    assert hosts.runner.begin() == {
+        "what": f"crm and its database have release {NEXT}",
+        "steps": [],
+    }
+    assert hosts.change == {}
+
+
+def test_o8_a_rehearsal_excludes_other_changes(hosts: Hosts) -> None:
+    """O8: Two would make the same copy."""
+    change = hosts.runner.rehearsal(application="crm")
+    assert hosts.change["what"] == change["what"] == "rehearsal: crm"
+
+
+OTHERS = [
+    {"name": "crm_noon", "about": "crm as of 2026-11-27 12:00:00 UTC"},
+    {"name": "shop_before_20261129_120000", "about": f"shop before release {NEXT}, until …"},
+]
+TWO = [
+    {"name": KEPT, "about": f"crm before release {NEXT}, until now"},
+    {"name": "crm_before_20251130_120000", "about": f"crm before release {NAME}, until then"},
+]
+
+
+def test_o9_a_rollback_is_a_restore_of_what_the_last_upgrade_kept(hosts: Hosts) -> None:
+    """O9: Without confirmation it only says what would be lost."""
+    hosts.kept = [*OTHERS, *TWO]
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.rollback(application="crm")
+    said = str(caught.value).splitlines()
+    assert said[0].startswith(f"{KEPT} becomes the database of crm again (crm before release ")
+    assert said[1].startswith("lost: ") and "orch.rollback pillar=" in said[2]
+    assert hosts.restores == []
+    change = hosts.runner.rollback(application="crm", confirm="crm")
+    assert hosts.restores == [{"application": "crm", "kept": KEPT, "confirm": "crm"}]
+    assert change["what"] == "restore"
+
+
+def test_k5_a_rollback_without_a_kept_database(hosts: Hosts) -> None:
+    """O9, K5: That of another application, or of a restore, does not count."""
+    hosts.kept = OTHERS
+    with pytest.raises(RunnerError, match=r"^crm: no upgrade has kept a database, or it was "):
+        hosts.runner.rollback(application="crm", confirm="crm")
+    assert hosts.restores == []
