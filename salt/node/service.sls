@@ -8,7 +8,6 @@ include:
   - node.directories
   - application.directories
   - application.production
-  - application.stored
 
 # The shell keeps the log file open, so logrotate must copy the file and then empty it.
 extend:
@@ -16,22 +15,17 @@ extend:
     file:
       - context: {rotation: copytruncate}
 
+# A release from before it had the file .start is started as the definition says.
 node-unit:
   file.managed:
     - name: /etc/systemd/system/node.service
     - source: salt://application/files/application.service
     - template: jinja
     - mode: '0644'
-    - unless: # the former release keeps its command while the new one waits
-        - fun: release.waits
-        - fun: file.file_exists
-          path: /etc/systemd/system/node.service
-    - require:
-        - release: application-first
     - context:
         description: Node.js ({{ app.name }})
         directory: /opt/node/production
-        command: /bin/sh -c 'exec {{ definition.node.start | join(' ') }} >>/var/log/node/node.log 2>&1'
+        command: /bin/sh -c 'exec >>/var/log/node/node.log 2>&1; [ ! -e .start ] || exec /bin/sh .start; exec {{ definition.node.start | join(' ') }}'
     - require_in:
         - release: application-production
 

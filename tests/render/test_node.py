@@ -142,7 +142,8 @@ def test_s8_unit(crm: Minion) -> None:
         "User=node",
         "WorkingDirectory=/opt/node/production",
         "EnvironmentFile=/etc/node/environment",
-        "ExecStart=/bin/sh -c 'exec node ./bin/www >>/var/log/node/node.log 2>&1'",
+        "ExecStart=/bin/sh -c 'exec >>/var/log/node/node.log 2>&1; "
+        "[ ! -e .start ] || exec /bin/sh .start; exec node ./bin/www'",
         "Restart=always",
         "ProtectSystem=strict",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",

@@ -160,6 +160,8 @@ def test_every_application_has_a_release_of_its_own(application: str) -> None:
         ("crm-2017", "node.runtime.integrity", "sha512-x"),
         ("crm-2017", "node.npm.version", "6.14.19"),
         ("crm-2017", "node.install", ["npm", "install"]),
+        ("crm-2017", "node.start", ["node", "other.js"]),
+        ("crm-2017", "node.migrations", "other"),
         ("crm-2017", "node.lock", None),
         ("sample-crm", "node.lock", "crm-2017"),
     ],
@@ -182,7 +184,6 @@ def test_x10_another_part_is_another_release(application: str, path: str, value:
         ("odoo-14.0", "source.revision", "main"),
         ("sample-crm", "node.environment", {"NODE_ENV": "test"}),
         ("sample-crm", "node.once", []),
-        ("sample-crm", "node.start", ["node", "other.js"]),
         ("sample-crm", "health.path", "/other"),
     ],
 )

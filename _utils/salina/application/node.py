@@ -12,6 +12,10 @@ from typing import Any
 
 from salina.application import schema
 
+START = ".start"
+"""The file of a release with the command that starts it, for a shell. So the unit stays the same
+when a release starts in another way.
+"""
 SCRATCH = "/var/cache/node"
 """The directory of an app host with what is temporary (salt/node/directories.sls)."""
 RUNTIME, NPM = ".node", ".npm"

@@ -134,8 +134,8 @@ class Node(Kind):
     steps_through_pgbouncer = True
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-        """Node, the packages that npm installs, and where the migrations are."""
-        keys = {key: section[key] for key in ("runtime", "npm", "install", "migrations")}
+        """Node, the packages that npm installs, where the migrations are, and how it starts."""
+        keys = {key: section[key] for key in ("runtime", "npm", "install", "migrations", "start")}
         return keys, [f"{section['lock']}.json"] if section["lock"] else []
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
