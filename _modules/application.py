@@ -76,11 +76,26 @@ def stop(seconds: int) -> None:
     CLI Example:
         salt s1 application.stop 180
     """
+    later(seconds)
+    commands.systemctl(__salt__, "stop", pillars.section(__pillar__, "app")["kind"])
+
+
+def later(seconds: int) -> None:
+    """Let systemd start the application of this host after a while, unless it runs by then.
+
+    Args:
+        seconds: when.
+
+    Raises:
+        CommandExecutionError: systemd refused.
+
+    CLI Example:
+        salt s1 application.later 180
+    """
     unit = pillars.section(__pillar__, "app")["kind"]
     __salt__["service.stop"](f"{AGAIN}.timer")  # of an earlier change
     later = ["systemd-run", "--collect", f"--unit={AGAIN}", f"--on-active={seconds}"]
     commands.run(__salt__["cmd.run_all"], [*later, "systemctl", "start", unit])
-    commands.systemctl(__salt__, "stop", unit)
 
 
 def start() -> None:

@@ -85,6 +85,25 @@ def remove(application: str) -> None:
     _query(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+def writes(application: str) -> int:
+    """Return a number that changes whenever somebody writes into an application's database.
+
+    Args:
+        application: the application's name.
+
+    Returns:
+        The rows that were ever inserted, changed or deleted, as PostgreSQL counts them.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 database_branch.writes crm
+    """
+    count = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables"
+    return int(_query(count, application))
+
+
 def _branch(application: str, name: str) -> None:
     """Let PostgreSQL copy the files of a database, which nobody may use meanwhile."""
     create = f"CREATE DATABASE {roles.identifier(name)} TEMPLATE {roles.identifier(application)}"
@@ -121,7 +140,7 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
     with passfile({**login, "user": user, "password": wanted["password"]}) as file:
         shutil.chown(file, USER)
         given = [*programs, SOCKETS, str(_pillar()["port"]), source, user, wanted["name"]]
-        become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
+        become = [*commands.MORTAL, f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
         commands.run(
             __salt__["cmd.run_all"],
             [*become, "bash", "-c", pipe, "bash", *given],

@@ -6,6 +6,7 @@ every function can be repeated after an interruption. An operator uses orch.rest
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.application import schema
+from salina.application.release import NAME
 from salina.backup import lock, scratch
 from salina.common import pillars
 from salina.common import wait as waiting
@@ -85,12 +88,37 @@ def names() -> list[str]:
         The names.
 
     Raises:
-        CommandExecutionError: PostgreSQL does not answer.
+        CommandExecutionError: PostgreSQL does not answer, or this host is a replica.
 
     CLI Example:
         salt bbdd1 database_copy.names
     """
+    _on_the_primary()
     return _query("SELECT datname FROM pg_database").splitlines()
+
+
+def release(name: str) -> str:
+    """Return the release that a database belongs to (salina.application.schema).
+
+    Args:
+        name: the database's name.
+
+    Returns:
+        The release's name, or "" if the database names none.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer, or somebody has written something else.
+
+    CLI Example:
+        salt bbdd1 database_copy.release crm_before_20261129_120000
+    """
+    table = f"public.{schema.TABLE}"
+    if _query(f"SELECT to_regclass('{table}') IS NULL", name) == "t":
+        return ""
+    found = _query(f"SELECT release FROM {table}", name)
+    if found and not NAME.fullmatch(found):
+        raise CommandExecutionError(f"{name}: {found!r} is not the name of a release")
+    return found
 
 
 def make(application: str, until: str, about: str) -> str:
@@ -138,6 +166,10 @@ def _make(application: str, until: str, about: str) -> str:
             )
         _load(application)
         _query(scratch.comment(scratch.TEMPORARY, about))
+    except BaseException:
+        with contextlib.suppress(CommandExecutionError):  # the next copy takes its place
+            _drop()
+        raise
     finally:
         __salt__["scratch.remove"]()
     return last
@@ -228,6 +260,10 @@ def clean() -> None:
         salt bbdd1 database_copy.clean
     """
     __salt__["scratch.remove"]()
+    _drop()
+
+
+def _drop() -> None:
     _query(f"DROP DATABASE IF EXISTS {roles.identifier(scratch.TEMPORARY)} WITH (FORCE)")
 
 
@@ -248,10 +284,12 @@ def archive() -> None:
 
     def obstacle() -> str:
         last, failed = _query(
-            "SELECT last_archived_wal, CASE WHEN last_failed_time > last_archived_time "
+            "SELECT last_archived_wal, CASE "
+            "WHEN coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) "
             "THEN last_failed_wal ELSE '' END FROM pg_stat_archiver"
         ).split("|")
-        if last[8:] >= segment[8:]:  # without the timeline
+        # without the timeline; a promotion archives the part of a segment, too
+        if last[8:] >= segment[8:] and not last.endswith(".partial"):
             return ""
         return f"archiving {failed} fails" if failed else f"the last that arrived is {last}"
 

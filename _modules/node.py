@@ -13,7 +13,7 @@ __pillar__: dict[str, Any]
 
 
 def build(directory: str) -> None:
-    """Add Node and the packages to the checkout of a release.
+    """Add Node, the packages and the command that starts it to the checkout of a release.
 
     Args:
         directory: the checkout.
@@ -35,6 +35,7 @@ def build(directory: str) -> None:
     source = f"salt://locks/{lock}.json" if lock else f"{directory}/package-lock.json"
     __salt__["node_environment.install"](directory, source, runtime, npm, wanted["install"])
     shutil.rmtree(npm)
+    Path(directory, node.START).write_text(f"exec {' '.join(wanted['start'])}\n")
 
 
 def link(directory: str) -> None:
@@ -98,8 +99,8 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
         install: nothing; only other kinds have modules.
 
     Returns:
-        For each the `command`, what it does in `words`, the one-time `step` that it is, and whether
-        it gets the `secret` password of the first user.
+        For each the `command`, what it does in `words`, the one-time `step` that it is, and the
+        variables that get one of the application's `secrets`.
 
     CLI Example:
         salt s1 node.upgrade /opt/node/releases/c0ffee000000-0123abcd '[]' '[]'
@@ -110,7 +111,7 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
             "command": step["command"],
             "words": step["name"],
             "step": f"{step['name']} at {definition['source']['commit']}",
-            "secret": step["login_password"],
+            "secrets": {"LOGIN_PASSWORD": "login_password"} if step["login_password"] else {},
         }
         for step in definition["node"]["once"]
         if step["each_revision"]
@@ -130,4 +131,4 @@ def server(directory: str, port: int) -> list[str]:
     CLI Example:
         salt s1 node.server /opt/node/releases/c0ffee000000-0123abcd 40000
     """
-    return list(__pillar__["app"]["definition"]["node"]["start"])
+    return ["/bin/sh", f"{directory}/{node.START}"]

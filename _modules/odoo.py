@@ -130,7 +130,8 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
         install: the modules that are new in the definition.
 
     Returns:
-        For each the `command`, what it does in `words`, and perhaps its `stdin`.
+        For each the `command`, what it does in `words`, and perhaps its `stdin` and further
+        variables of its environment (`env`).
 
     CLI Example:
         salt s1 odoo.upgrade /opt/odoo/releases/c0ffee000000-0123abcd '[crm]' '[]'
@@ -138,18 +139,18 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
     program = _program(directory)
     changes = [f"--update={','.join(update)}"] * bool(update)
     changes += [f"--init={','.join(install)}"] * bool(install)
-    words = ", ".join(
-        [f"{len(update)} updated"] * bool(update) + [f"new: {', '.join(install)}"] * bool(install)
-    )
-    script = __salt__["cp.get_file_str"]("salt://odoo/files/check.py")
+    words = [f"{len(update)} updated"] * bool(update)
+    words += [f"new: {', '.join(install)}"] * bool(install)
+    wanted = __pillar__["app"]["definition"]["odoo"]["modules"]
     return [
         {
             "command": [*program, "--no-http", *changes, "--stop-after-init"],
-            "words": f"modules: {words}",
+            "words": f"modules: {', '.join(words)}",
         },
         {
             "command": [*program[:2], "shell", *program[2:], "--no-http"],
-            "stdin": script,
+            "stdin": __salt__["cp.get_file_str"]("salt://odoo/files/check.py"),
+            "env": {"SALINA_MODULES": ",".join(wanted)},
             "words": "a record of every model was read",
         },
     ]

@@ -33,6 +33,8 @@ TAIL = 40
 """The lines that an error shows of a failed command's output."""
 ANSWER = 300
 """Seconds for the first answer of a release that starts."""
+LATER = 600
+"""Seconds after which an application with another release starts by itself."""
 PAGE = 120
 """Seconds for a page. The first request of Odoo's login page builds its style sheets."""
 
@@ -80,11 +82,62 @@ def fetch() -> str:
     return str(__salt__["release.obtain"](wanted["directory"], wanted["store"]))
 
 
-def run(neutral: bool) -> list[str]:
+def settle() -> None:
+    """Let the database name the release that this host runs, if it names none yet.
+
+    So the database that an upgrade replaces says which code it needs.
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 upgrade.settle
+    """
+    former = plan()["former"]
+    if former and former == __salt__["release.active"]():
+        __salt__["schema.record"](str(_directory(former)))
+
+
+def have(name: str) -> None:
+    """Have a release that was built before, beside the one that runs.
+
+    Args:
+        name: the release's name.
+
+    Raises:
+        CommandExecutionError: it is neither on this host nor in the store.
+
+    CLI Example:
+        salt s1 upgrade.have c0ffee000000-0123abcd
+    """
+    __salt__["release.fetch"](str(_directory(name)), _app()["release"]["store"])
+
+
+def follow() -> str:
+    """Let this host run the release that its database belongs to, from the next start on.
+
+    Returns:
+        The release's name.
+
+    Raises:
+        CommandExecutionError: the database does not answer, or the release is nowhere.
+
+    CLI Example:
+        salt s1 upgrade.follow
+    """
+    due = str(__salt__["release.due"]()["name"])
+    if due and due != __salt__["release.active"]():
+        have(due)
+        switch(due)
+    return due
+
+
+def run(neutral: bool, seconds: int) -> list[str]:
     """Bring the copy of the database to the new release: migrations, or changed and new modules.
 
     Args:
         neutral: whether mail, jobs and payments are turned off in the copy before anything runs.
+        seconds: after which a command is killed.
 
     Returns:
         The commands that ran, in words.
@@ -93,7 +146,7 @@ def run(neutral: bool) -> list[str]:
         CommandExecutionError: one of them failed, with the end of what it printed.
 
     CLI Example:
-        salt s1 upgrade.run True
+        salt s1 upgrade.run True 3600
     """
     app = _app()
     directory = Path(app["release"]["directory"])
@@ -104,17 +157,14 @@ def run(neutral: bool) -> list[str]:
     except PsqlError as error:
         raise CommandExecutionError(f"{_name()}: it cannot be neutralised: {error}") from error
     before = plan()
-    # the database that is kept says which code it needs, even if it never did before
-    former = __salt__["release.active"]()
-    if former and former == before["former"]:
-        __salt__["schema.record"](str(directory.with_name(former)))
     done, marks = [], []
     with _files():
         for each in __salt__[f"{app['kind']}.upgrade"](
             str(directory), before["differing"], before["missing"]
         ):
-            env = {"LOGIN_PASSWORD": app["secrets"]["login_password"]} if each.get("secret") else {}
-            _command(each["command"], each.get("stdin"), env)
+            known = app["secrets"]
+            secret = {name: known[key] for name, key in each.get("secrets", {}).items()}
+            _command(each["command"], each.get("stdin"), each.get("env", {}) | secret, seconds)
             done.append(str(each["words"]))
             marks += [each["step"]] if "step" in each else []
     parts = __salt__[f"{app['kind']}.checksums"](str(directory))
@@ -169,8 +219,10 @@ def check() -> list[str]:
 def switch(name: str) -> None:
     """Let this host run another release from the next start of its application on.
 
+    It starts after a while, should the master die before it starts it.
+
     Args:
-        name: the release's name; "" for a checkout from before there were releases.
+        name: the release's name.
 
     Raises:
         CommandExecutionError: the release is not on this host.
@@ -178,10 +230,8 @@ def switch(name: str) -> None:
     CLI Example:
         salt s1 upgrade.switch c0ffee000000-0123abcd
     """
-    if name:
-        __salt__["release.activate"](str(Path(_app()["release"]["directory"]).with_name(name)))
-    else:
-        __salt__["release.restore"]("")
+    __salt__["release.activate"](str(_directory(name)))
+    __salt__["application.later"](LATER)
 
 
 def serve() -> list[str]:
@@ -221,7 +271,7 @@ def _asked(url: str, lives: Any) -> list[str]:
     return [health["path"], *pages]
 
 
-def _command(command: list[str], stdin: str | None, env: dict[str, str]) -> None:
+def _command(command: list[str], stdin: str | None, env: dict[str, str], seconds: int) -> None:
     """Run a command as the application's user, with its environment for the copy."""
     with _logged():
         result = __salt__["cmd.run_all"](
@@ -230,6 +280,7 @@ def _command(command: list[str], stdin: str | None, env: dict[str, str]) -> None
             cwd=_app()["release"]["directory"],
             stdin=stdin,
             env=_environment(0) | env,
+            timeout=seconds,
             clean_env=True,
             redirect_stderr=True,
             output_loglevel="quiet",
@@ -281,12 +332,20 @@ def _files() -> Iterator[None]:
         yield
         return
     path, target = link
-    Path(path).unlink(missing_ok=True)
-    Path(path).symlink_to(target)
+    try:
+        Path(path).unlink(missing_ok=True)
+        Path(path).symlink_to(target)
+    except OSError as error:
+        raise CommandExecutionError(f"{path} must be a link to {target}: {error}") from None
     try:
         yield
     finally:
         Path(path).unlink(missing_ok=True)
+
+
+def _directory(name: str) -> Path:
+    """Return the directory of a release of this host."""
+    return Path(_app()["release"]["directory"]).with_name(name)
 
 
 def _copy_session() -> Session:

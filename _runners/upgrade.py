@@ -7,9 +7,9 @@ database change together. An operator uses orch.upgrade, orch.rehearse and orch.
 from __future__ import annotations
 
 import contextlib
-import functools
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,8 +26,12 @@ from salina_fleet.site import Site
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
+BUSY = 45
+"""Seconds for the question whether a host is still at its work: it has no idle processor then."""
 FAILOVER = 120
-"""Seconds in which the database hosts name a primary again."""
+"""Seconds in which there is a primary again."""
+REHEARSAL = 4 * 3600
+"""Seconds for each command of a rehearsal."""
 WORK = 60
 """Seconds after which the master asks for the first time whether a host is still at its work."""
 
@@ -79,7 +83,8 @@ def rehearsal(**request: Any) -> dict[str, Any]:
         salt-run upgrade.rehearsal application=crm
     """
     site, application, _ = _asked(request)
-    told = steps.rehearsal(application, _hosts(site, application))
+    wanted = release.wanted(site.data, application)
+    told = steps.rehearsal(application, wanted, _hosts(site, application))
     runner.exclude(site, told["what"])
     return told
 
@@ -104,12 +109,13 @@ def rollback(**request: Any) -> dict[str, Any]:
     """
     site, application, confirmed = _asked(request)
     found = minions.call(__opts__, runner.primary(__opts__, site), "database_copy.kept", [], WORK)
-    start = f"{application} before release "
+    runs = _call(_hosts(site, application)[0], "release.due")["recorded"]
+    start = f"{application} before release {runs},"
     kept = sorted(one["name"] for one in found if str(one["about"]).startswith(start))
     if not kept:
         raise RunnerError(
-            f"{application}: no upgrade has kept a database, or it was discarded\n"
-            "next: salt-run backup.kept, or orch.restore with a moment before the upgrade"
+            f"{application}: no database is kept from before the upgrade to {runs or 'a release'}\n"
+            "next: salt-run backup.kept, then orch.restore with one of these or with a moment"
         )
     if not confirmed:
         about = next(one["about"] for one in found if one["name"] == kept[-1])
@@ -125,11 +131,12 @@ def rollback(**request: Any) -> dict[str, Any]:
     )
 
 
-def fetch(application: str) -> list[str]:
+def fetch(application: str, release: str) -> list[str]:
     """Let every host of an application have its release: a step of orch.upgrade.
 
     Args:
         application: the application's name.
+        release: the release's name.
 
     Returns:
         The hosts.
@@ -138,9 +145,9 @@ def fetch(application: str) -> list[str]:
         RunnerError: a host does not answer, or the release cannot be built or unpacked.
 
     CLI Example:
-        salt-run upgrade.fetch crm
+        salt-run upgrade.fetch crm c0ffee000000-0123abcd
     """
-    site = runner.site(__opts__)
+    site = _unchanged(application, release)
     hosts = _hosts(site, application)
     _refresh(hosts)
     for host in hosts:
@@ -149,13 +156,14 @@ def fetch(application: str) -> list[str]:
     return hosts
 
 
-def rehearse(application: str) -> str:
+def rehearse(application: str, release: str) -> str:
     """Try the release with a copy of the database, in which nothing reaches the world outside.
 
     Users notice nothing. It is a step of orch.upgrade and of orch.rehearse.
 
     Args:
         application: the application's name.
+        release: the release's name.
 
     Returns:
         What was done, in a sentence.
@@ -165,26 +173,23 @@ def rehearse(application: str) -> str:
             fail, or a page does not answer.
 
     CLI Example:
-        salt-run upgrade.rehearse crm
+        salt-run upgrade.rehearse crm c0ffee000000-0123abcd
     """
-    site = runner.site(__opts__)
+    site = _unchanged(application, release)
     host = _hosts(site, application)[0]
-    wanted = release.wanted(site.data, application)
-    _on_primary("database_branch.make", [application, True])
     begun = time.monotonic()
     try:
-        done, pages = _tried(host, neutral=True)
-    except BaseException:
+        _on_primary("database_branch.make", [application, True])
+        done, pages = _tried(host, True, REHEARSAL)
+    finally:
         with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", [application])
-        raise
+            _on_primary("database_branch.remove", [application], FAILOVER)
     took = time.monotonic() - begun
-    _on_primary("database_branch.remove", [application])
-    steps.rehearsed(site.state / steps.FILE, application, wanted, took)
-    return f"release {wanted} in {took:.0f} s: {', '.join(done)}; it answers {', '.join(pages)}"
+    steps.rehearsed(site.state / steps.FILE, application, release, took)
+    return f"release {release} in {took:.0f} s: {', '.join(done)}; it answers {', '.join(pages)}"
 
 
-def change(application: str, kept: str) -> str:
+def change(application: str, release: str, kept: str) -> str:
     """Let code and database of an application change together: a step of orch.upgrade.
 
     The application stops, and a copy of its database changes. Then the two databases change places,
@@ -193,63 +198,75 @@ def change(application: str, kept: str) -> str:
 
     Args:
         application: the application's name.
+        release: the release's name.
         kept: the name that its database gets.
 
     Returns:
         What was done, in a sentence.
 
     Raises:
-        RunnerError: with the reason, and whether the former release serves again.
+        RunnerError: with the reason, and which release serves now.
 
     CLI Example:
-        salt-run upgrade.change crm crm_before_20261130_120000
+        salt-run upgrade.change crm c0ffee000000-0123abcd crm_before_20261130_120000
     """
-    site = runner.site(__opts__)
+    site = _unchanged(application, release)
     hosts = _hosts(site, application)
     plan = _plan(site, application)
-    took = steps.seconds(site.state / steps.FILE, application, plan.release)
+    patience = steps.patience(steps.seconds(site.state / steps.FILE, application, release))
+    _call(hosts[0], "upgrade.settle")
     exchanged, begun = False, time.monotonic()
     try:
         follow.note(hosts, "stops its application")
-        minions.ask(__opts__, hosts, "application.stop", [steps.patience(took)])
+        minions.ask(__opts__, hosts, "application.stop", [patience])
         since = minions.ask(__opts__, hosts, "application.stopped")
         _on_primary("database_branch.make", [application, False])
-        done, _ = _tried(hosts[0], neutral=False)
+        writes = _on_primary("database_branch.writes", [application])
+        done, _ = _tried(hosts[0], False, patience)
         for host in hosts:
-            minions.call(__opts__, host, "application.hold", [since[host]], WORK)
+            _call(host, "application.hold", since[host])
+        if writes != _on_primary("database_branch.writes", [application]):
+            raise RunnerError(f"somebody wrote into the database of {application} meanwhile")
         until = moment(time.time(), seconds=True)
-        about = f"{application} before release {plan.release}, until {until}"
+        about = f"{application} before release {release}, until {until}"
         exchanged = True
         given = [application, copy.name(application), kept, about]
         _on_primary("database_copy.exchange", given)
-        for host in hosts:
-            minions.call(__opts__, host, "upgrade.switch", [plan.release], WORK)
+        if faults := _together(hosts, "upgrade.switch", release):
+            raise RunnerError("\n".join(faults.values()))
         follow.note([hosts[0]], "serves with the new release")
-        minions.call(__opts__, hosts[0], "upgrade.serve", [], WORK)
+        _call(hosts[0], "upgrade.serve")
     except BaseException as error:
-        said = _back(hosts, application, plan.former, kept if exchanged else "")
-        raise RunnerError(f"{error or type(error).__name__}\n{said}") from error
-    faults = []
-    for host in hosts[1:]:
-        try:
-            minions.call(__opts__, host, "application.start", [], WORK)
-        except RunnerError as error:
-            faults.append(str(error))
-    if faults:
+        with _undisturbed():
+            said = _back(hosts, application, plan.former, kept if exchanged else "")
+        raise RunnerError(f"{_reason(error)}\n{said}") from error
+    if faults := _together(hosts[1:], "application.start"):
         raise RunnerError(
-            "\n".join([f"release {plan.release} serves, but not on every host", *faults])
+            "\n".join([f"release {release} serves, but not on every host", *faults.values()])
             + "\nnext: the same command again, or orch.rollback"
         )
     gone = time.monotonic() - begun
-    return f"release {plan.release}: {', '.join(done)}; nobody could use it for {gone:.0f} s"
+    return f"release {release}: {', '.join(done)}; nobody could use it for {gone:.0f} s"
 
 
-def _tried(host: str, neutral: bool) -> tuple[list[str], list[str]]:
+def _unchanged(application: str, name: str) -> Site:
+    """Return the site, if its definition still wants this release."""
+    site = runner.site(__opts__)
+    wanted = release.wanted(site.data, application)
+    if wanted != name:
+        raise RunnerError(
+            f"{application}: the definition wants release {wanted} by now, and no longer {name}\n"
+            "next: the same command again"
+        )
+    return site
+
+
+def _tried(host: str, neutral: bool, seconds: int) -> tuple[list[str], list[str]]:
     """Bring the copy to the release on a host, and ask for pages; return what was done."""
     follow.note([host], "brings the copy to the new release")
-    done = minions.call(__opts__, host, "upgrade.run", [neutral], WORK)
+    done = _call(host, "upgrade.run", neutral, seconds)
     follow.note([host], "asks for pages of the new release")
-    return list(done), list(minions.call(__opts__, host, "upgrade.check", [], WORK))
+    return list(done), list(_call(host, "upgrade.check"))
 
 
 def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str:
@@ -261,68 +278,112 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
         former: the former release.
         kept: the name that the former database has if they changed places, or "".
     """
-    faults: list[str] = []
-
-    def tried(step: Callable[[], Any]) -> bool:
-        try:
-            step()
-        except RunnerError as error:
-            faults.append(str(error))
-            return False
-        return True
-
-    def everywhere(function: str, *arguments: Any) -> None:
-        for host in hosts:
-            tried(functools.partial(_call, host, function, *arguments))
-
+    said, faults, serve = "with its own data", dict[str, str](), list(hosts)
     if kept:
-        everywhere("application.halt")
-        if tried(lambda: _returned(application, kept)):
-            everywhere("upgrade.switch", former)
-            everywhere("application.start")
+        faults |= _together(hosts, "application.halt")
+        try:
+            said = _returned(application, kept)
+        except RunnerError as error:
+            advice = "next: salt-run fleet.health; then the same command again"
+            return "\n".join([f"nobody serves {application}", *faults.values(), str(error), advice])
+        faults |= _together(hosts, "upgrade.switch", former)
+        serve = [host for host in hosts if host not in faults]
     else:
-        everywhere("application.start")
-    tried(lambda: _on_primary("database_branch.remove", [application]))
+        with contextlib.suppress(RunnerError):  # the next copy takes its place
+            _on_primary("database_branch.remove", [application])
+    faults |= _together(serve, "application.start")
+    found = f"the former release {former} serves again, {said}"
     if not faults:
-        return f"the former release {former} serves again, with its own data"
-    faults.append("next: salt-run fleet.health; then the same command again")
-    return "\n".join(faults)
+        return found
+    advice = "next: salt-run fleet.health; then apply the states of these hosts"
+    where = ", ".join(host for host in serve if host not in faults) or "no host"
+    return "\n".join([f"{found}, on {where}", *faults.values(), advice])
 
 
-def _returned(application: str, kept: str) -> None:
-    """Give an application its former database again, if it had changed places already."""
-    names = _on_primary("database_copy.names", [])
-    if kept in names:
-        given = [application, kept, copy.name(application), f"{application}: a failed upgrade"]
-        _on_primary("database_copy.exchange", given)
+def _returned(application: str, kept: str) -> str:
+    """Give an application its former database again, if it had changed places already.
+
+    The other one is kept, because users may have changed something in it.
+
+    Args:
+        application: the application's name.
+        kept: the name that its former database has then.
+
+    Returns:
+        What happened, in words.
+    """
+    if kept not in _on_primary("database_copy.names", [], FAILOVER):
+        with contextlib.suppress(RunnerError):  # the next copy takes its place
+            _on_primary("database_branch.remove", [application])
+        return "with its own data"
+    failed = restore.previous(application, datetime.now(UTC)).replace("_before_", "_failed_")
+    about = f"{application} of a failed upgrade, until {moment(time.time(), seconds=True)}"
+    _on_primary("database_copy.exchange", [application, kept, failed, about], FAILOVER)
+    return f"with its own data; the database of the new one is {failed} (salt-run backup.kept)"
+
+
+def _together(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, str]:
+    """Call a function on several hosts at once, and return the faults of those that failed."""
+    follow.note(hosts, f"runs {function}")
+    return minions.together(__opts__, hosts, function, list(arguments), WORK, BUSY, {})
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no signal of a terminal interrupt the way back."""
+    ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    try:
+        before = {one: signal.signal(one, signal.SIG_IGN) for one in ignored}
+    except ValueError:  # not in the main thread, which gets the signals
+        before = {}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _reason(error: BaseException) -> str:
+    """Return in words why an upgrade ended."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "it was interrupted"
+    return str(error) or type(error).__name__
 
 
 def _call(host: str, function: str, *arguments: Any) -> Any:
-    return minions.call(__opts__, host, function, list(arguments), WORK)
+    return minions.call(__opts__, host, function, list(arguments), WORK, BUSY)
 
 
-def _on_primary(function: str, arguments: list[Any]) -> Any:
-    """Call a function on the primary, whichever host that is now; a failover may be under way."""
+def _on_primary(function: str, arguments: list[Any], seconds: float = 0) -> Any:
+    """Call a function on the primary, whichever host that is now.
+
+    Args:
+        function: the function.
+        arguments: its arguments.
+        seconds: how long to try again, for a function that can be repeated: a database host may
+            still name a primary that has just died.
+    """
     said: list[RunnerError] = []
 
-    def named() -> str | None:
+    def attempt() -> tuple[Any] | None:
         try:
-            return runner.primary(__opts__, runner.site(__opts__))
+            primary = runner.primary(__opts__, runner.site(__opts__))
+            follow.note([primary], f"runs {function}")
+            return (_call(primary, function, *arguments),)
         except RunnerError as error:
             said.append(error)
             return None
 
-    primary = wait.until(named, FAILOVER)
-    if not primary:
+    found = wait.until(attempt, seconds)
+    if not found:
         raise said[-1]
-    follow.note([primary], f"runs {function}")
-    return _call(primary, function, *arguments)
+    return found[0]
 
 
 def _plan(site: Site, application: str) -> steps.Plan:
     """Return what an upgrade changes, as the first host finds it."""
     hosts = _hosts(site, application)
-    _refresh(hosts)
+    _refresh([*hosts, *(host.id for host in site.fleet.having("database"))])
     _call(hosts[0], "upgrade.fetch")
     found = _call(hosts[0], "upgrade.plan")
     wanted = release.wanted(site.data, application)
@@ -340,6 +401,52 @@ def _plan(site: Site, application: str) -> steps.Plan:
 def _refresh(hosts: Sequence[str]) -> None:
     """Let hosts read their pillars again: an apply reads its own, and leaves the minion's alone."""
     minions.ask(__opts__, hosts, "saltutil.refresh_pillar", [True])
+
+
+def prepare(application: str, database: str) -> str:
+    """Let the hosts of an application have the release of another database: a step of restores.
+
+    Args:
+        application: the application's name.
+        database: the database that takes the place of the application's.
+
+    Returns:
+        The release's name, or "" if the database names none.
+
+    Raises:
+        RunnerError: a host does not answer, or the release is nowhere. Nothing has stopped yet.
+
+    CLI Example:
+        salt-run upgrade.prepare crm crm_before_20261129_120000
+    """
+    site = runner.site(__opts__)
+    wanted = str(_on_primary("database_copy.release", [database]))
+    for host in _hosts(site, application) if wanted else []:
+        _call(host, "upgrade.have", wanted)
+    return wanted
+
+
+def switch(application: str) -> list[str]:
+    """Let an application's stopped hosts run the release of their database: a step of restores.
+
+    Args:
+        application: the application's name.
+
+    Returns:
+        The hosts.
+
+    Raises:
+        RunnerError: a host does not answer, or the release is nowhere.
+
+    CLI Example:
+        salt-run upgrade.switch crm
+    """
+    site = runner.site(__opts__)
+    hosts = _hosts(site, application)
+    for host in hosts:
+        follow.note([host], "gets the release of the database")
+        _call(host, "upgrade.follow")
+    return hosts
 
 
 def _hosts(site: Site, application: str) -> list[str]:

@@ -170,6 +170,8 @@ def active(
             __salt__["schema.record"](directory, recorded)
         return state.note(name, _waiting(name, waits))
     ret = {**_active(directory, service, turn, url, log, cookie, wait), "name": name}
+    if __opts__["test"] and not __salt__["release.complete"](name):
+        ret["comment"] += ", or it would wait for orch.upgrade"
     if waits:
         ret["comment"] += f"; {_waiting(name, waits)}"
         return ret

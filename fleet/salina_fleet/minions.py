@@ -156,7 +156,12 @@ def predictions(
 
 
 def call(
-    opts: dict[str, Any], host: str, function: str, arguments: Sequence[Any], seconds: int
+    opts: dict[str, Any],
+    host: str,
+    function: str,
+    arguments: Sequence[Any],
+    seconds: int,
+    gather: int = GATHER,
 ) -> Any:
     """Call a function on a host, however long it works, and return its answer.
 
@@ -166,16 +171,48 @@ def call(
         function: the function.
         arguments: its arguments.
         seconds: after these the master asks for the first time whether the host still works on it.
+        gather: seconds that it has to answer that.
 
     Raises:
         RunnerError: the function fails, or the host does not answer.
     """
-    answer = answers(opts, [host], function, arguments, seconds, GATHER).get(host)
-    if answer is None:
-        raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
-    if answer.get("retcode") or answer.get("success") is False:
-        raise RunnerError(f"{host}: {answer.get('ret')}")
-    return answer["ret"]
+    said: dict[str, Any] = {}
+    faults = together(opts, [host], function, arguments, seconds, gather, said)
+    if faults:
+        raise RunnerError(faults[host])
+    return said[host]
+
+
+def together(
+    opts: dict[str, Any],
+    hosts: Sequence[str],
+    function: str,
+    arguments: Sequence[Any],
+    seconds: int,
+    gather: int,
+    said: dict[str, Any],
+) -> dict[str, str]:
+    """Call a function on several hosts at once, and return the faults of those that failed.
+
+    Args:
+        opts: the master's options.
+        hosts: the hosts.
+        function: the function.
+        arguments: its arguments.
+        seconds: as in `call`.
+        gather: as in `call`.
+        said: gets the answer of each other host.
+    """
+    found, faults = answers(opts, hosts, function, arguments, seconds, gather), {}
+    for host in hosts:
+        answer = found.get(host)
+        if answer is None:
+            faults[host] = f"{host}: no answer\nnext: salt-run fleet.health"
+        elif answer.get("retcode") or answer.get("success") is False:
+            faults[host] = f"{host}: {answer.get('ret')}"
+        else:
+            said[host] = answer["ret"]
+    return faults
 
 
 def ask(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,7 @@ import pytest
 
 from salina.common import wait
 from tests.lab import lab, tiers, upstream
-from tests.lab.lab import run, salt, shell
+from tests.lab.lab import LAB, run, salt, shell
 from tests.lab.tiers import APPS
 from tests.lab.traffic import Traffic
 
@@ -66,9 +68,9 @@ def new_field(broken: str = "") -> Iterator[str]:
         yield json.loads(lab.salt_run("application.revisions").stdout)["crm"]["wanted"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def former() -> Iterator[str]:
-    """The release that runs before a test and after it."""
+    """The release that runs before these tests and after them."""
     (before,) = runs()
     yield before
     applied()
@@ -78,58 +80,149 @@ def former() -> Iterator[str]:
         lab.salt_run("backup.discard", name, f"confirm={name}")
 
 
-def test_o8_a_release_waits_until_the_upgrade_and_goes_with_the_rollback(former: str) -> None:
-    """O8, S12: An apply leaves code and database as they are. The upgrade changes both, and the
-    rollback brings both back. Meanwhile a user sees the page that says so, and no error.
-    """
-    modules = sql(MODULES)
-    with new_field() as release:
+@pytest.fixture(scope="module")
+def release(former: str) -> Iterator[str]:
+    """A release with another column, which waits on every host. It is built once for all tests."""
+    with new_field() as found:
         with Traffic() as traffic:
             wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
-            found = applied()
-            begun = max(each.begun for each in traffic.requests())
-            wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
-            assert traffic.failed() == []
-        for states in found.values():
-            waits = states["application-production"]
+            states = applied()
+            goes_on(traffic)
+        for host in APPS:
+            waits = states[host]["application-production"]
             assert waits["result"] is None and not waits["changes"]
             assert "another version of crm; next" in waits["comment"]
-        assert runs() == {former} and sql(COLUMN) == "0"
-        code, said = orchestrate("upgrade")
-        assert code and "changed: crm" in said and "not rehearsed yet" in said
-        assert runs() == {former} and sql(COLUMN) == "0"
-        begun = time.monotonic()
-        code, said = orchestrate("upgrade", **SURE)
-        print(f"the upgrade took {time.monotonic() - begun:.0f} s\n{said}")
-        assert code == 0, said
-        assert runs() == {release} and sql(COLUMN) == "1"
-        assert sql(MODULES) == modules
-        assert tiers.all_serve()
-        assert lab.changes(applied()) == []
-        (kept,) = databases()
-        assert sql(COLUMN, kept) == "0"
-        code, said = orchestrate("rollback")
-        assert code and "lost: what users have changed" in said and kept in said
-        assert runs() == {release}
-        code, said = orchestrate("rollback", **SURE)
-        assert code == 0, said
-        assert runs() == {former} and sql(COLUMN) == "0"
-        assert tiers.all_serve()
+        yield found
+
+
+def goes_on(traffic: Traffic) -> None:
+    """Wait for further requests, and check that none has failed."""
+    begun = max(each.begun for each in traffic.requests())
+    wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
+    assert traffic.failed() == []
+
+
+def serves(name: str, column: str) -> None:
+    """Check that all hosts run a release with the database that fits it, and nothing is left."""
+    assert runs() == {name} and sql(COLUMN) == column
+    assert wait.until(tiers.all_serve, 120), tiers.servers()
+    assert "salina_next" not in sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
+    assert shell("s1", "ls /mnt/nas/crm/filestore").split() == ["crm"]
+
+
+@contextmanager
+def upgrading() -> Iterator[subprocess.Popen[str]]:
+    """Run an upgrade until the application has stopped and the copy of its database is there."""
+    argv = [LAB, "salt-run", "state.orchestrate", "orch.upgrade", f"pillar={json.dumps(SURE)}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(argv, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+    def changes() -> bool:
+        assert process.poll() is None
+        stopped = lab.execute("s1", "systemctl", "is-active", "odoo").returncode
+        names = "SELECT count(*) FROM pg_database WHERE datname LIKE 'salina_next%'"
+        return bool(stopped) and sql(names, "postgres") == "1"
+
+    try:
+        assert wait.until(changes, 600), "the application does not stop"
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_o8_a_release_waits_for_its_upgrade(former: str, release: str) -> None:
+    """O8, S12: An apply under traffic leaves code and database as they are, and a new column waits.
+
+    Without confirmation the upgrade shows its plan, and a rehearsal leaves the database alone.
+    """
+    serves(former, "0")
+    files = "SELECT count(*) FROM ir_attachment"
+    before = sql(files)
+    code, said = orchestrate("upgrade")
+    assert code and "changed: crm" in said and "not rehearsed yet" in said
+    code, said = orchestrate("rehearse")
+    assert code == 0 and "it answers /web/health, /web/login" in said, said
+    assert sql(files) == before
+    code, said = orchestrate("upgrade")
+    assert code and "the rehearsal took" in said
+    serves(former, "0")
+
+
+def test_o8_an_interrupted_upgrade_lets_the_former_release_serve(former: str, release: str) -> None:
+    """O8, K2: Ctrl-C, while the copy changes."""
+    with upgrading() as process:
+        run("salt", "pkill", "--signal=INT", "--full", "salt-run.*orch.upgrade")
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode and "it was interrupted" in said, said
+    assert f"the former release {former} serves again, with its own data" in said
+    serves(former, "0")
+
+
+def test_o8_a_host_that_dies_leaves_the_others_with_the_former_release(
+    former: str, release: str
+) -> None:
+    """O8, S9: The host that changes the copy. It comes back with the same release."""
+    with upgrading() as process:
+        lab.fault("kill", "s1")
+        try:
+            said, _ = process.communicate(timeout=600)
+            assert process.returncode and "s1: no answer" in said, said
+            assert f"{former} serves again" in said and "on s2, s3" in said
+        finally:
+            lab.heal("s1")
+    lab.lab("salt-run", "fleet.ready")
+    applied()
+    serves(former, "0")
+
+
+def test_o8_a_failover_leaves_code_and_database_together(former: str, release: str) -> None:
+    """O8, S11: The primary dies while the copy changes."""
+    primary = tiers.leader()
+    with upgrading() as process:
+        lab.fault("kill", primary)
+        try:
+            said, _ = process.communicate(timeout=900)
+        finally:
+            lab.heal(primary)
+    lab.lab("salt-run", "fleet.ready")
+    if process.returncode:
+        assert f"the former release {former} serves again" in said, said
+    applied()
+    serves(former if process.returncode else release, "0" if process.returncode else "1")
+
+
+def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release: str) -> None:
+    """O8, O9, K2: Code and database change together. The rollback says what would be lost, and
+    brings both back.
+    """
+    modules = sql(MODULES)
+    with upgrading():
+        run("salt", "pkill", "--signal=KILL", "--full", "salt-run.*orch.upgrade", check=False)
+    code, said = orchestrate("upgrade", **SURE)
+    assert code == 0, said
+    print(said)
+    serves(release, "1")
+    assert sql(MODULES) == modules
+    assert lab.changes(applied()) == []
+    (kept,) = databases()
+    assert sql(COLUMN, kept) == "0"
+    code, said = orchestrate("rollback")
+    assert code and "lost: what users have changed" in said and kept in said
+    serves(release, "1")
+    code, said = orchestrate("rollback", **SURE)
+    assert code == 0, said
+    serves(former, "0")
+    code, said = orchestrate("rollback", **SURE)
+    assert code and "no database is kept from before the upgrade" in said
 
 
 def test_o8_a_release_whose_module_fails_changes_nothing(former: str) -> None:
     """O8: The rehearsal fails with the reason, while everybody works on as before."""
-    with new_field("\nraise ValueError('broken on purpose')\n") as release:
-        with Traffic() as traffic:
-            wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
-            code, said = orchestrate("upgrade", **SURE)
-            assert code and "broken on purpose" in said, said
-            begun = max(each.begun for each in traffic.requests())
-            wait.clear(lambda: traffic.obstacle(begun), 60, "the traffic to go on")
-            assert traffic.failed() == []
-        assert runs() == {former} and release not in runs()
-        assert sql(COLUMN) == "0"
-        names = sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
-        assert "salina_next" not in names
-        assert shell("s1", "ls /mnt/nas/crm/filestore").split() == ["crm"]
-        assert run("s1", "systemctl", "is-active", "odoo").strip() == "active"
+    with new_field("\nraise ValueError('broken on purpose')\n"), Traffic() as traffic:
+        wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
+        code, said = orchestrate("upgrade", **SURE)
+        assert code and "broken on purpose" in said, said
+        goes_on(traffic)
+    serves(former, "0")

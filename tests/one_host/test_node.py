@@ -277,18 +277,23 @@ def test_o8_a_migration_waits_for_its_upgrade_and_goes_with_the_rollback() -> No
     """
     former = lab.salt("all", "release.active")["all"]
     sure = {"application": "crm", "confirm": "crm"}
-    with upstream.moved("sample-crm", {"migrations/4-notes.js": NOTES}):
+    with (
+        edited(DEFINITION, r"s|start: .*|start: [node, ./app.js]|"),
+        upstream.moved("sample-crm", {"migrations/4-notes.js": NOTES}),
+    ):
         upstream.resolve("sample-crm")
         found = applied()
         assert found["node-once-1"]["comment"].endswith("which waits")
         assert "migrations/4-notes.js; next" in found["application-production"]["comment"]
         assert lab.salt("all", "release.active")["all"] == former and tables() == []
+        assert "node app.js" in shell("all", f"cat /proc/{pid()}/cmdline | tr '\\0' ' '")
         code, said = orchestrate("upgrade")
         assert code and "changed: migrations/4-notes.js" in said and "not rehearsed yet" in said
         code, said = orchestrate("upgrade", **sure)
         assert code == 0, said
         release = lab.salt("all", "release.active")["all"]
         assert release != former and tables() == ["4-notes.js", "Notes"]
+        assert "node ./app.js" in shell("all", f"cat /proc/{pid()}/cmdline | tr '\\0' ' '")
         assert lab.changes({"all": applied()}) == []
         name = run("all", "bash", "-s", "http://127.0.0.1:3000", UPLOADS, given=BROWSER).strip()
         code, said = orchestrate("rollback")

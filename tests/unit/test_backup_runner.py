@@ -172,8 +172,8 @@ def test_a_confirmed_restore_excludes_other_changes(hosts: Hosts) -> None:
     change = hosts.runner.restore(application="crm", confirm="crm", __pub_user="root")
     steps = {step["runner"]: step["arguments"] for step in change["steps"] if "runner" in step}
     assert [*steps] == [
-        *("backup.copy", "backup.bring_files", "fleet.ready", "backup.stop", "backup.exchange"),
-        "fleet.probe",
+        *("backup.copy", "backup.bring_files", "fleet.ready", "upgrade.prepare", "backup.stop"),
+        *("backup.exchange", "upgrade.switch", "fleet.probe"),
     ]
     about = "crm as of 2026-11-29 05:10:00 UTC"
     assert steps["backup.copy"] == {"application": "crm", "until": "", "about": about}
@@ -936,6 +936,7 @@ def test_the_whole_cluster_has_steps(hosts: Hosts) -> None:
         "fleet.ready",
         ["bbdd2"],
         "backup.bring_files",
+        ["s1", "s2", "s3"],
         "fleet.probe",
         "backup.make",
     ]

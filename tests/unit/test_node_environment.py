@@ -259,6 +259,7 @@ WANTED: dict[str, Any] = {
     "runtime": {"version": "10.24.1", "integrity": NODE},
     "npm": {"version": "6.14.18", "integrity": CLIENT},
     "install": COMMAND,
+    "start": ["node", "./bin/www"],
     "lock": None,
 }
 
@@ -283,7 +284,8 @@ def checkout(module: ModuleType, tmp_path: Path) -> Path:
 def test_a_release_has_its_node_and_its_packages(module: ModuleType, checkout: Path) -> None:
     """S8: The release needs no npm to run, so it has none."""
     builder(module).build(str(checkout))
-    assert files(checkout) == {node.RUNTIME, "node_modules"}
+    assert files(checkout) == {node.RUNTIME, "node_modules", node.START}
+    assert (checkout / node.START).read_text() == "exec node ./bin/www\n"
     assert subprocess.check_output([checkout / "node_modules/.bin/node"]) == b"v10\n"
 
 
@@ -451,6 +453,9 @@ def test_o8_an_upgrade_runs_the_steps_of_each_revision() -> None:
         "command": ["node", "migrate.js"],
         "words": "migrate",
         "step": "migrate at c0ffee",
-        "secret": False,
+        "secrets": {},
     }
-    assert module.server("/opt/node/releases/x", 40000) == ["node", "app.js"]
+    assert module.server("/opt/node/releases/x", 40000) == [
+        "/bin/sh",
+        "/opt/node/releases/x/.start",
+    ]

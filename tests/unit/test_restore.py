@@ -711,10 +711,15 @@ def test_the_command_of_a_plan_is_the_same_request(asked: dict[str, Any]) -> Non
 OLD = "crm_before_20261129_120000"
 BROUGHT = "files that are gone come back: backup.bring_files"
 COPIED = ["the database is copied from the backups: backup.copy", BROUGHT]
-STOPPED = ["every app host answers: fleet.ready", "the application stops: backup.stop"]
+STOPPED = [
+    "every app host answers: fleet.ready",
+    "each host has the release of the database: upgrade.prepare",
+    "the application stops: backup.stop",
+]
 MEANWHILE = "files removed meanwhile come back: backup.bring_files"
 EXCHANGED = [
     "the databases change places: backup.exchange",
+    "each host gets its release: upgrade.switch",
     "the application starts: s1 s2",
     "each host serves: fleet.probe",
 ]

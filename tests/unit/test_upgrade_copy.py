@@ -120,6 +120,7 @@ def test_o8_odoo_works_on_the_copy_beside_the_service(version: str, port: str) -
         "--config=/etc/odoo/odoo.conf",
         f"--addons-path={','.join(addons)},/opt/odoo/addons",
         "--database=salina_next_crm",
+        "--db-filter=^salina_next_crm$",
         "--workers=0",
         "--max-cron-threads=0",
         f"--db_maxconn={odoo.FEW}",

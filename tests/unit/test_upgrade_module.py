@@ -53,6 +53,7 @@ class Host:
             "kind": kind,
             "data": str(place),
             "database": {"name": "crm"},
+            "secrets": {},
             "release": release,
             "definition": {"health": health, "pages": ["/web/login"], "port": 8069},
         }
@@ -61,6 +62,8 @@ class Host:
             "release.complete": lambda directory: self.complete,
             "release.active": lambda: self.runs,
             "release.activate": self.note("activate"),
+            "release.fetch": self.note("fetch"),
+            "application.later": self.note("later"),
             "release.restore": self.note("restore"),
             "release.obtain": lambda directory, store: f"{directory} from {store}",
             "schema.obstacle": lambda directory: self.found,
@@ -167,7 +170,7 @@ def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
     The copy has the files of the database meanwhile.
     """
     host.copied.belongs(NAME, crm="old")
-    assert host.module.run(False) == ["modules: 1 updated", "models were read"]
+    assert host.module.run(False, 60) == ["modules: 1 updated", "models were read"]
     assert [argv for argv, _ in host.commands] == [
         ["setpriv", "--", *UPDATE["command"]],
         ["setpriv", "--", *READ["command"]],
@@ -175,6 +178,7 @@ def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
     for (_, options), stdin in zip(host.commands, (None, "script"), strict=True):
         assert (options["cwd"], options["stdin"]) == (str(host.directory), stdin)
         assert options["clean_env"] and options["output_loglevel"] == "quiet"
+        assert options["timeout"] == 60  # a command that waits for ever is killed
     assert host.linked == ["crm", "crm"] and not host.files.is_symlink()
     assert ("upgrade", ["crm"], ["web"]) in host.calls
     assert (host.copied.release, host.copied.parts) == (NEXT, {"crm": NEXT})
@@ -191,7 +195,7 @@ def test_x10_a_neutral_copy_reaches_nobody(host: Host) -> None:
         return usual(argv, **options)
 
     host.salt["cmd.run_all"] = run_all
-    host.module.run(True)
+    host.module.run(True, 60)
     assert seen == [len(copy.NEUTRAL)] * 2
     assert host.database.changes == []
 
@@ -202,7 +206,7 @@ def test_o8_the_steps_of_a_revision_are_marked_in_the_copy(node: Host) -> None:
     A Node application has no files that belong to a database.
     """
     node.work = [MIGRATE]
-    assert node.module.run(False) == ["migrate"]
+    assert node.module.run(False, 60) == ["migrate"]
     assert (node.copied.marks, node.copied.release) == (["migrate at c0ffee"], NEXT)
     assert (node.database.marks, node.linked) == ([], [""])
 
@@ -211,7 +215,7 @@ def test_o8_the_steps_of_a_revision_are_marked_in_the_copy(node: Host) -> None:
 def test_o9_the_former_database_says_which_code_it_needs(host: Host, runs: str) -> None:
     """O9: Even one from before there were records, if this host runs that code."""
     host.runs = runs
-    host.module.run(False)
+    host.module.settle()
     recorded = ("record", str(host.directory.with_name(NAME)))
     assert [call for call in host.calls if call[0] == "record"] == [recorded] * (runs == NAME)
 
@@ -221,7 +225,7 @@ def test_k5_a_command_that_fails_shows_the_end_of_the_log(host: Host) -> None:
     host.failing = "--update=crm"
     host.said = "\n".join(f"line {number}" for number in range(100))
     host.log.write_text("an earlier upgrade\n")
-    said = failed(lambda: host.module.run(False)).splitlines()
+    said = failed(lambda: host.module.run(False, 60)).splitlines()
     assert said[0] == "this command ended with exit code 3: odoo-bin --update=crm"
     assert said[1:41] == [f"line {number}" for number in range(60, 100)]
     assert said[41:] == ["log of setpriv -- odoo-bin --update=crm"]
@@ -233,14 +237,16 @@ def test_k5_a_command_that_fails_shows_the_end_of_the_log(host: Host) -> None:
 def test_k2_the_link_that_a_killed_job_left_is_replaced(host: Host) -> None:
     """K2: It may lead elsewhere."""
     host.files.symlink_to("nowhere")
-    host.module.run(False)
+    host.module.run(False, 60)
     assert host.linked == ["crm", "crm"] and not host.files.is_symlink()
 
 
 def test_k5_the_copy_does_not_answer(host: Host) -> None:
     """K5: The error names the copy, and what could not be done."""
     host.copied.down = "it is away"
-    assert failed(lambda: host.module.run(True)) == f"{COPY}: it cannot be neutralised: it is away"
+    assert (
+        failed(lambda: host.module.run(True, 60)) == f"{COPY}: it cannot be neutralised: it is away"
+    )
 
     def query(sql: str) -> list[str]:
         raise PsqlError("the disk is full")
@@ -248,7 +254,7 @@ def test_k5_the_copy_does_not_answer(host: Host) -> None:
     host.copied.down = ""
     host.copied.query = query  # type: ignore[method-assign]
     said = f"{COPY}: the release is not recorded: the disk is full"
-    assert failed(lambda: host.module.run(False)) == said
+    assert failed(lambda: host.module.run(False, 60)) == said
 
 
 # The release is tried
@@ -338,14 +344,23 @@ def test_x10_the_release_that_is_tried_runs_as_its_user(tmp_path: Path) -> None:
 # The change
 
 
-@pytest.mark.parametrize(("name", "call"), [(NAME, "activate"), ("", "restore")])
-def test_o8_a_host_gets_another_release_for_its_next_start(
-    host: Host, name: str, call: str
-) -> None:
-    """O8: A checkout from before there were releases has no name."""
-    host.module.switch(name)
-    given = str(host.directory.with_name(name)) if name else ""
-    assert host.calls == [(call, given)]
+def test_o8_a_host_gets_another_release_for_its_next_start(host: Host) -> None:
+    """O8, K2: Code and database fit from now on, so it may start by itself if the master dies."""
+    host.module.switch(NAME)
+    assert host.calls == [("activate", str(host.directory.with_name(NAME))), ("later", 600)]
+
+
+def test_o9_a_stopped_host_follows_its_database(host: Host) -> None:
+    """O9: After a restore the code fits the database before anything starts."""
+    host.runs = NEXT
+    due = {"name": NEXT, "waits": [], "recorded": NEXT}
+    host.salt["release.due"] = lambda: due
+    assert host.module.follow() == NEXT and host.calls == []
+    due["name"] = NAME
+    assert host.module.follow() == NAME
+    directory = str(host.directory.with_name(NAME))
+    assert host.calls == [("fetch", directory, "/mnt/nas/releases"), ("activate", directory),
+                          ("later", 600)]  # fmt: skip
 
 
 def test_o8_the_application_serves_again(host: Host) -> None:

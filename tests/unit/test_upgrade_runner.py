@@ -44,6 +44,8 @@ class Hosts:
         self.plan: dict[str, Any] = {"former": NAME, "release": NEXT}
         self.plan |= {"differing": ["crm"], "missing": ["web"]}
         self.kept: list[dict[str, Any]] = []
+        self.recorded = NEXT
+        self.writes: list[int] = []
         self.state = state
         self.site = SimpleNamespace(
             fleet=fleets.fleet(), state=state, data=None, change_file=state / "lock"
@@ -53,6 +55,7 @@ class Hosts:
         monkeypatch.setattr(runner, "primary", lambda _, site: "bbdd2")
         monkeypatch.setattr(minions, "call", self.call)
         monkeypatch.setattr(minions, "ask", self.ask)
+        monkeypatch.setattr(minions, "together", self.together)
         monkeypatch.setattr(release, "wanted", lambda data, application: NEXT)
         salt = {"backup.restore": self.restore}
         self.runner: Any = load("_runners/upgrade.py", opts={}, salt=salt)
@@ -68,7 +71,27 @@ class Hosts:
         """Answer as several hosts at once."""
         return {host: self.call(opts, host, function, arguments, 0) for host in hosts}
 
-    def call(self, _: Any, host: str, function: str, arguments: Sequence[Any], __: int) -> Any:
+    def together(
+        self, _: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any], *__: Any
+    ) -> dict[str, str]:
+        """Answer as several hosts at once, of which some may fail."""
+        faults = {}
+        for host in hosts:
+            try:
+                self.call(_, host, function, arguments, 0)
+            except RunnerError as error:
+                faults[host] = str(error)
+        return faults
+
+    def call(
+        self,
+        _: Any,
+        host: str,
+        function: str,
+        arguments: Sequence[Any],
+        __: int,
+        ___: int = 0,
+    ) -> Any:
         """Answer as a host."""
         if host in self.silent:
             raise RunnerError(f"{host}: no answer\nnext: salt-run fleet.health")
@@ -106,7 +129,19 @@ class Hosts:
     def upgrade_plan(self, host: str) -> dict[str, Any]:
         return self.plan
 
-    def upgrade_run(self, host: str, neutral: bool) -> list[str]:
+    def upgrade_settle(self, host: str) -> None:
+        assert self.running == {*EVERYWHERE}
+
+    def upgrade_follow(self, host: str) -> str:
+        return self.runs[host]
+
+    def release_due(self, host: str) -> dict[str, Any]:
+        return {"name": NEXT, "waits": [], "recorded": self.recorded}
+
+    def database_branch_writes(self, host: str, application: str) -> int:
+        return self.writes.pop() if self.writes else 7
+
+    def upgrade_run(self, host: str, neutral: bool, seconds: int) -> list[str]:
         self.databases[COPY] += ", upgraded" + ", neutral" * neutral
         return ["modules: 1 updated, new: web", "a record of every model was read"]
 
@@ -167,8 +202,13 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
 def failed(hosts: Hosts) -> list[str]:
     """Return the lines of the error of a change."""
     with pytest.raises(RunnerError) as caught:
-        hosts.runner.change("crm", KEPT)
+        hosts.runner.change("crm", NEXT, KEPT)
     return str(caught.value).splitlines()
+
+
+def reason(error: BaseException) -> str:
+    """Return how the message of a failed change begins."""
+    return "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 # The change
@@ -176,7 +216,7 @@ def failed(hosts: Hosts) -> list[str]:
 
 def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
     """O8: All hosts stop before the copy is made, and the first one serves before the others."""
-    said = hosts.runner.change("crm", KEPT)
+    said = hosts.runner.change("crm", NEXT, KEPT)
     assert said.startswith(f"release {NEXT}: modules: 1 updated, new: web, a record of every ")
     assert "nobody could use it for " in said
     hosts.serves(NEXT, "former data, upgraded")
@@ -184,12 +224,15 @@ def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
     assert hosts.asked == [
         ("s1", "upgrade.fetch"),
         ("s1", "upgrade.plan"),
+        ("s1", "upgrade.settle"),
         *((host, "application.stop") for host in EVERYWHERE),
         *((host, "application.stopped") for host in EVERYWHERE),
         ("bbdd2", "database_branch.make"),
+        ("bbdd2", "database_branch.writes"),
         ("s1", "upgrade.run"),
         ("s1", "upgrade.check"),
         *((host, "application.hold") for host in EVERYWHERE),
+        ("bbdd2", "database_branch.writes"),
         ("bbdd2", "database_copy.exchange"),
         *((host, "upgrade.switch") for host in EVERYWHERE),
         ("s1", "upgrade.serve"),
@@ -197,7 +240,7 @@ def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
         ("s3", "application.start"),
     ]
     assert hosts.given["database_branch.make"] == ["crm", False]
-    assert hosts.given["upgrade.run"] == [False]
+    assert hosts.given["upgrade.run"] == [False, upgrade.STOPPED]
     assert hosts.given["application.stop"] == [upgrade.STOPPED]
     application, source, kept, about = hosts.given["database_copy.exchange"]
     assert (application, source, kept) == ("crm", COPY, KEPT)
@@ -207,7 +250,7 @@ def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
 def test_k2_a_long_rehearsal_gives_the_change_more_time(hosts: Hosts) -> None:
     """K2: The application must not start by itself before the change can be complete."""
     upgrade.rehearsed(hosts.state / upgrade.FILE, "crm", NEXT, 1000)
-    hosts.runner.change("crm", KEPT)
+    hosts.runner.change("crm", NEXT, KEPT)
     assert hosts.given["application.stop"] == [4000]
 
 
@@ -225,7 +268,7 @@ def test_o8_before_the_exchange_the_former_application_starts_again(
 ) -> None:
     """O8, K2: Whatever fails, the databases keep their places, and the copy goes."""
     hosts.faults[step] = error
-    assert failed(hosts) == [str(error), SERVES]
+    assert failed(hosts) == [reason(error), SERVES]
     hosts.serves(NAME, "former data")
     assert [*hosts.databases] == ["crm"]
     assert hosts.times("database_copy.exchange") == hosts.times("application.halt") == []
@@ -237,13 +280,35 @@ def test_o8_before_the_exchange_the_former_application_starts_again(
 def test_o8_after_the_exchange_databases_and_releases_come_back(
     hosts: Hosts, step: Any, error: BaseException
 ) -> None:
-    """O8, K2: Nobody has used the new database, so it goes."""
+    """O8, K2: Users may have changed something in the new database, so it is kept."""
     hosts.faults[step] = error
-    assert failed(hosts) == [str(error), SERVES]
+    first, second = failed(hosts)
+    assert first == reason(error)
+    assert second.startswith(f"{SERVES}; the database of the new one is crm_failed_")
     hosts.serves(NAME, "former data")
-    assert [*hosts.databases] == ["crm"]
+    application, source, new, about = hosts.given["database_copy.exchange"]
+    assert (application, source) == ("crm", KEPT)
+    assert hosts.databases == {"crm": "former data", new: "former data, upgraded"}
+    assert about.startswith("crm of a failed upgrade, until ")
     assert hosts.times("application.halt") == [*EVERYWHERE]
-    assert hosts.given["database_copy.exchange"] == [*("crm", KEPT, COPY, "crm: a failed upgrade")]
+
+
+def test_o8_an_upgrade_ends_if_somebody_writes_meanwhile(hosts: Hosts) -> None:
+    """O8: The rows would be in the kept database only."""
+    hosts.writes = [8, 7]
+    said = ["somebody wrote into the database of crm meanwhile", SERVES]
+    assert failed(hosts) == said
+    hosts.serves(NAME, "former data")
+    assert hosts.times("database_copy.exchange") == []
+
+
+@pytest.mark.parametrize("step", ["fetch", "rehearse", "change"])
+def test_o8_only_the_release_that_was_planned_is_brought(hosts: Hosts, step: str) -> None:
+    """O8: The definition may move while a rehearsal runs."""
+    given = ["crm", NAME, KEPT] if step == "change" else ["crm", NAME]
+    with pytest.raises(RunnerError, match=f"wants release {NEXT} by now, and no longer {NAME}"):
+        getattr(hosts.runner, step)(*given)
+    assert hosts.asked == []
 
 
 @pytest.mark.parametrize("done", [False, True])
@@ -258,9 +323,10 @@ def test_k2_nobody_knows_whether_the_exchange_took_place(hosts: Hosts, done: boo
         raise RunnerError("bbdd2: no answer")
 
     hosts.database_copy_exchange = lost  # type: ignore[method-assign]
-    assert failed(hosts) == ["bbdd2: no answer", SERVES]
+    first, second = failed(hosts)
+    assert first == "bbdd2: no answer" and second.startswith(SERVES)
     hosts.serves(NAME, "former data")
-    assert [*hosts.databases] == ["crm"]
+    assert len(hosts.databases) == 1 + done
     assert len(hosts.times("database_copy.exchange")) == 1 + done
 
 
@@ -279,47 +345,43 @@ def test_k5_a_host_that_does_not_answer_is_named_and_the_others_start(
     setattr(hosts, step.replace(".", "_"), dies)
     said = failed(hosts)
     assert said[0] == "s1: no luck"
-    assert "s2: no answer" in said and SERVES not in said
-    assert said[-1] == "next: salt-run fleet.health; then the same command again"
-    assert hosts.databases == {"crm": "former data"}
+    assert "s2: no answer" in said and said[1].endswith(", on s1, s3")
+    assert said[-1] == "next: salt-run fleet.health; then apply the states of these hosts"
+    assert hosts.databases["crm"] == "former data"
     assert {host: hosts.runs[host] for host in ("s1", "s3")} == {"s1": NAME, "s3": NAME}
     assert hosts.running == {"s1", "s3"}
 
 
-def test_k5_databases_that_do_not_come_back(hosts: Hosts) -> None:
+def test_k5_databases_that_do_not_come_back(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     """O8, K5: Then no former code starts on the new database."""
     hosts.faults["upgrade.serve"] = RunnerError("s1: no luck")
+    monkeypatch.setattr(hosts.runner, "FAILOVER", 0)
     hosts.faults["database_copy.names"] = RunnerError("bbdd2: this host is a replica")
     said = failed(hosts)
-    assert said[:2] == ["s1: no luck", "bbdd2: this host is a replica"]
+    assert said[:3] == ["s1: no luck", "nobody serves crm", "bbdd2: this host is a replica"]
     assert hosts.running == set()
     assert hosts.runs == dict.fromkeys(EVERYWHERE, NEXT)
     assert hosts.databases["crm"] == "former data, upgraded"
     assert hosts.databases[KEPT] == "former data"
 
 
-def test_s1_a_failover_meanwhile_is_waited_for(
+def test_s1_the_way_back_waits_for_a_failover(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S1, O8: The change goes on at the new primary. It fails if there is none in time."""
+    """S1, O8: For a while the database hosts name a primary that has just died."""
     monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
-    nobody = RunnerError("none of bbdd1, bbdd2 names a primary")
-    answers: list[str | RunnerError] = [nobody, nobody]
+    dead = RunnerError("bbdd1: no answer")
+    hosts.faults["upgrade.serve"] = dead
+    usual, lost = hosts.database_copy_names, [dead, dead]
 
-    def primary(_: Any, site: Any) -> str:
-        answer = answers.pop() if answers else "bbdd2"
-        if isinstance(answer, RunnerError):
-            raise answer
-        return answer
+    def names(host: str) -> list[str]:
+        if lost:
+            raise lost.pop()
+        return usual(host)
 
-    monkeypatch.setattr(runner, "primary", primary)
-    hosts.runner.change("crm", KEPT)
-    hosts.serves(NEXT, "former data, upgraded")
-    hosts.databases = {"crm": "former data"}
-    monkeypatch.setattr(hosts.runner, "FAILOVER", 0)
-    answers[:] = [nobody] * 2
-    assert failed(hosts)[:2] == [str(nobody)] * 2
-    assert hosts.running == {*EVERYWHERE}
+    hosts.database_copy_names = names  # type: ignore[method-assign]
+    assert failed(hosts)[1].startswith(SERVES)
+    hosts.serves(NAME, "former data")
 
 
 def test_k5_a_plan_that_fails_stops_nothing(hosts: Hosts) -> None:
@@ -335,7 +397,7 @@ def test_k5_a_plan_that_fails_stops_nothing(hosts: Hosts) -> None:
 
 def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
     """O8, X10: The copy is neutral, and goes. How long it took is recorded."""
-    said = hosts.runner.rehearse("crm")
+    said = hosts.runner.rehearse("crm", NEXT)
     assert said.startswith(f"release {NEXT} in 0 s: modules: 1 updated, new: web, ")
     assert said.endswith("; it answers /web/health, /web/login")
     hosts.serves(NAME, "former data")
@@ -347,7 +409,7 @@ def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
     ]
     assert (hosts.given["database_branch.make"], hosts.given["upgrade.run"]) == (
         ["crm", True],
-        [True],
+        [True, hosts.runner.REHEARSAL],
     )
     assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is not None
 
@@ -357,14 +419,14 @@ def test_k5_a_rehearsal_that_fails_leaves_no_copy(hosts: Hosts, step: str) -> No
     """O8, K2: It is not recorded either."""
     hosts.faults[step] = RunnerError("s1: no luck")
     with pytest.raises(RunnerError, match=r"^s1: no luck$"):
-        hosts.runner.rehearse("crm")
+        hosts.runner.rehearse("crm", NEXT)
     hosts.serves(NAME, "former data")
     assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is None
 
 
 def test_o8_every_host_gets_the_release_beforehand(hosts: Hosts) -> None:
     """O8: Nobody waits for a build while the application is stopped."""
-    assert hosts.runner.fetch("crm") == [*EVERYWHERE]
+    assert hosts.runner.fetch("crm", NEXT) == [*EVERYWHERE]
     assert hosts.times("upgrade.fetch") == [*EVERYWHERE]
 
 
@@ -400,7 +462,7 @@ def test_k1_an_application_that_has_its_release_needs_no_upgrade(hosts: Hosts) -
 def test_o8_a_rehearsal_excludes_other_changes(hosts: Hosts) -> None:
     """O8: Two would make the same copy."""
     change = hosts.runner.rehearsal(application="crm")
-    assert hosts.change["what"] == change["what"] == "rehearsal: crm"
+    assert hosts.change["what"] == change["what"] == f"rehearsal: crm with release {NEXT}"
 
 
 OTHERS = [
@@ -427,9 +489,25 @@ def test_o9_a_rollback_is_a_restore_of_what_the_last_upgrade_kept(hosts: Hosts) 
     assert change["what"] == "restore"
 
 
+def test_o9_a_restore_prepares_the_code_of_its_database(hosts: Hosts) -> None:
+    """O9: A host that cannot have it is named before anything stops. The stopped ones follow."""
+    had: list[str] = []
+    names = {KEPT: NAME, "older": ""}
+    hosts.database_copy_release = lambda host, name: names[name]  # type: ignore[attr-defined]
+    hosts.upgrade_have = lambda host, name: had.append(host)  # type: ignore[attr-defined]
+    assert hosts.runner.prepare("crm", "older") == "" and not had
+    assert hosts.runner.prepare("crm", KEPT) == NAME and had == [*EVERYWHERE]
+    hosts.faults["s2", "upgrade.have"] = RunnerError("s2: it is nowhere")
+    with pytest.raises(RunnerError, match=r"^s2: it is nowhere$"):
+        hosts.runner.prepare("crm", KEPT)
+    assert hosts.times("application.stop") == []
+    assert hosts.runner.switch("crm") == [*EVERYWHERE]
+    assert hosts.times("upgrade.follow") == [*EVERYWHERE]
+
+
 def test_k5_a_rollback_without_a_kept_database(hosts: Hosts) -> None:
-    """O9, K5: That of another application, or of a restore, does not count."""
-    hosts.kept = OTHERS
-    with pytest.raises(RunnerError, match=r"^crm: no upgrade has kept a database, or it was "):
+    """O9, K5: That of another application, a restore, or an earlier upgrade does not count."""
+    hosts.kept = [*OTHERS, TWO[1]]
+    with pytest.raises(RunnerError, match=r"^crm: no database is kept from before "):
         hosts.runner.rollback(application="crm", confirm="crm")
     assert hosts.restores == []

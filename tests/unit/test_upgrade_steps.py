@@ -127,7 +127,9 @@ def test_o8_the_steps_of_an_upgrade(backup: bool) -> None:
     assert runners(change) == [*REHEARSED, *saved, *changed]
     assert change["what"] == f"upgrade: crm to release {NEXT}"
     given = {step.get("runner"): step.get("arguments") for step in change["steps"]}
-    assert given["upgrade.change"] == {"application": "crm", "kept": KEPT}
+    wanted = {"application": "crm", "release": NEXT}
+    assert given["upgrade.fetch"] == given["upgrade.rehearse"] == wanted
+    assert given["upgrade.change"] == {**wanted, "kept": KEPT}
     assert given["fleet.probe"] == {"hosts": HOSTS, "through": True}
     names = [step["name"] for step in change["steps"]]
     assert len({*names}) == len(names)  # Salt needs an id for each
@@ -152,8 +154,9 @@ def test_o8_a_new_module_needs_an_upgrade_as_well(
 
 def test_o8_a_rehearsal_changes_nothing_that_users_see() -> None:
     """O8: It ends with the copy of the database."""
-    change = upgrade.rehearsal("crm", HOSTS)
-    assert (change["what"], runners(change)) == ("rehearsal: crm", REHEARSED)
+    change = upgrade.rehearsal("crm", NEXT, HOSTS)
+    assert runners(change) == REHEARSED
+    assert change["what"] == f"rehearsal: crm with release {NEXT}"
     assert change["steps"][0]["arguments"] == {"hosts": HOSTS}
 
 

@@ -126,6 +126,7 @@ def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
         f"--config={app['definition']['odoo']['configuration']}",
         f"--addons-path={','.join(addons_path(app['definition']['odoo']['addons'], release))}",
         f"--database={database}",
+        f"--db-filter=^{database}$",  # odoo.conf has that of the running one, which wins otherwise
         "--workers=0",
         "--max-cron-threads=0",
         f"--db_maxconn={FEW}",

@@ -229,6 +229,7 @@ def cluster_steps(
             given = {"application": name, "until": ended, "copies": False}
             steps.append(run(f"removed files of {name} come back", "backup.bring_files", **given))
     steps += [
+        {"name": "the applications follow", "hosts": list(apps)},  # with the releases that fit
         run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
         # the backups before it lead to the lost cluster
         run("a full backup is made", "backup.make", kind="full"),
@@ -291,6 +292,12 @@ def told(
     else:
         steps += [
             run("every app host answers", "fleet.ready", hosts=list(hosts)),
+            run(
+                "each host has the release of the database",
+                "upgrade.prepare",
+                application=application,
+                database=request.kept or TEMPORARY,
+            ),
             run("the application stops", "backup.stop", hosts=list(hosts)),
             files("files removed meanwhile come back", copies=False),
             run(
@@ -300,6 +307,7 @@ def told(
                 source=request.kept or TEMPORARY,
                 kept=kept,
             ),
+            run("each host gets its release", "upgrade.switch", application=application),
             {"name": "the application starts", "hosts": list(hosts)},
             run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
         ]

@@ -109,14 +109,16 @@ def words(
     return "\n".join(lines)
 
 
-def rehearsal(application: str, hosts: Sequence[str]) -> dict[str, Any]:
+def rehearsal(application: str, release: str, hosts: Sequence[str]) -> dict[str, Any]:
     """Return the steps of a rehearsal as salt/orch/change.jinja takes them.
 
     Args:
         application: the application's name.
+        release: the name of the release that is tried.
         hosts: its app hosts.
     """
-    return {"what": f"rehearsal: {application}", "steps": _rehearsed(application, hosts)}
+    steps = _rehearsed(application, release, hosts)
+    return {"what": f"rehearsal: {application} with release {release}", "steps": steps}
 
 
 def told(
@@ -133,12 +135,11 @@ def told(
     """
     steps = [_ready(hosts)]
     if plan.needed:
-        steps = _rehearsed(application, hosts)
+        given = {"application": application, "release": plan.release}
+        steps = _rehearsed(application, plan.release, hosts)
         if backup:
             steps.append(_run("a backup is made", "backup.make"))
-        steps += [
-            _run("the application changes", "upgrade.change", application=application, kept=kept)
-        ]
+        steps.append(_run("the application changes", "upgrade.change", **given, kept=kept))
     steps += [
         {"name": "every host follows", "hosts": list(hosts)},
         _run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
@@ -191,11 +192,12 @@ def _ready(hosts: Sequence[str]) -> dict[str, Any]:
     return _run("every app host answers", "fleet.ready", hosts=list(hosts))
 
 
-def _rehearsed(application: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
+def _rehearsed(application: str, release: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
+    given = {"application": application, "release": release}
     return [
         _ready(hosts),
-        _run("every host has the release", "upgrade.fetch", application=application),
-        _run("a copy of the database changes", "upgrade.rehearse", application=application),
+        _run("every host has the release", "upgrade.fetch", **given),
+        _run("a copy of the database changes", "upgrade.rehearse", **given),
     ]
 
 
