@@ -16,7 +16,7 @@ from salina.common import commands, pillars
 from salina.common import wait as waiting
 from salina.database import roles
 from salina.database.patroni import data_directory
-from salina.database.psql import passfile
+from salina.database.psql import literal, passfile
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -88,6 +88,8 @@ def remove(application: str) -> None:
 def writes(application: str) -> int:
     """Return a number that changes whenever somebody writes into an application's database.
 
+    All sessions end before that, because PostgreSQL counts the rows of a session at its end.
+
     Args:
         application: the application's name.
 
@@ -101,6 +103,11 @@ def writes(application: str) -> int:
         salt bbdd1 database_branch.writes crm
     """
     count = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables"
+    end = (
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+        f"WHERE pid <> pg_backend_pid() AND datname = {literal(application)}"
+    )
+    _query(end)
     return int(_query(count, application))
 
 

@@ -115,7 +115,8 @@ def release(name: str) -> str:
     table = f"public.{schema.TABLE}"
     if _query(f"SELECT to_regclass('{table}') IS NULL", name) == "t":
         return ""
-    found = _query(f"SELECT release FROM {table}", name)
+    # COPY refuses a view, whose functions the superuser would run
+    found = _query(f"COPY {table} (release) TO STDOUT", name)
     if found and not NAME.fullmatch(found):
         raise CommandExecutionError(f"{name}: {found!r} is not the name of a release")
     return found

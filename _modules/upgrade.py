@@ -279,6 +279,7 @@ def _command(command: list[str], stdin: str | None, env: dict[str, str], seconds
             python_shell=False,
             cwd=_app()["release"]["directory"],
             stdin=stdin,
+            stdin_raw_newlines=True,  # otherwise Salt changes the script
             env=_environment(0) | env,
             timeout=seconds,
             clean_env=True,

@@ -28,8 +28,10 @@ __salt__: dict[str, Callable[..., Any]]
 
 BUSY = 45
 """Seconds for the question whether a host is still at its work: it has no idle processor then."""
-FAILOVER = 120
-"""Seconds in which there is a primary again."""
+FAILOVER = 400
+"""Seconds in which there is a primary again, and for some attempts to find it: a database host that
+has just died costs each of them two minutes.
+"""
 REHEARSAL = 4 * 3600
 """Seconds for each command of a rehearsal."""
 WORK = 60
@@ -109,6 +111,7 @@ def rollback(**request: Any) -> dict[str, Any]:
     """
     site, application, confirmed = _asked(request)
     found = minions.call(__opts__, runner.primary(__opts__, site), "database_copy.kept", [], WORK)
+    _refresh(site, application)
     runs = _call(_hosts(site, application)[0], "release.due")["recorded"]
     start = f"{application} before release {runs},"
     kept = sorted(one["name"] for one in found if str(one["about"]).startswith(start))
@@ -149,7 +152,7 @@ def fetch(application: str, release: str) -> list[str]:
     """
     site = _unchanged(application, release)
     hosts = _hosts(site, application)
-    _refresh(hosts)
+    _refresh(site, application)
     for host in hosts:
         follow.note([host], "gets the release")
         _call(host, "upgrade.fetch")
@@ -220,8 +223,8 @@ def change(application: str, release: str, kept: str) -> str:
         follow.note(hosts, "stops its application")
         minions.ask(__opts__, hosts, "application.stop", [patience])
         since = minions.ask(__opts__, hosts, "application.stopped")
-        _on_primary("database_branch.make", [application, False])
         writes = _on_primary("database_branch.writes", [application])
+        _on_primary("database_branch.make", [application, False])
         done, _ = _tried(hosts[0], False, patience)
         for host in hosts:
             _call(host, "application.hold", since[host])
@@ -295,9 +298,11 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
     found = f"the former release {former} serves again, {said}"
     if not faults:
         return found
-    advice = "next: salt-run fleet.health; then apply the states of these hosts"
     where = ", ".join(host for host in serve if host not in faults) or "no host"
-    return "\n".join([f"{found}, on {where}", *faults.values(), advice])
+    lines = [f"{found}, on {where}", *faults.values()]
+    if kept:
+        lines.append("the hosts above may run the new release with this database: stop them")
+    return "\n".join([*lines, "next: salt-run fleet.health; then apply the states of these hosts"])
 
 
 def _returned(application: str, kept: str) -> str:
@@ -383,7 +388,7 @@ def _on_primary(function: str, arguments: list[Any], seconds: float = 0) -> Any:
 def _plan(site: Site, application: str) -> steps.Plan:
     """Return what an upgrade changes, as the first host finds it."""
     hosts = _hosts(site, application)
-    _refresh([*hosts, *(host.id for host in site.fleet.having("database"))])
+    _refresh(site, application)
     _call(hosts[0], "upgrade.fetch")
     found = _call(hosts[0], "upgrade.plan")
     wanted = release.wanted(site.data, application)
@@ -398,8 +403,13 @@ def _plan(site: Site, application: str) -> steps.Plan:
     return steps.Plan(found["former"], wanted, differing, missing)
 
 
-def _refresh(hosts: Sequence[str]) -> None:
-    """Let hosts read their pillars again: an apply reads its own, and leaves the minion's alone."""
+def _refresh(site: Site, application: str) -> None:
+    """Let the hosts that change read their pillars again.
+
+    An apply reads a pillar of its own, and leaves the minion's as it is.
+    """
+    databases = [host.id for host in site.fleet.having("database")]
+    hosts = list(dict.fromkeys([*_hosts(site, application), *databases]))
     minions.ask(__opts__, hosts, "saltutil.refresh_pillar", [True])
 
 
@@ -420,6 +430,7 @@ def prepare(application: str, database: str) -> str:
         salt-run upgrade.prepare crm crm_before_20261129_120000
     """
     site = runner.site(__opts__)
+    _refresh(site, application)
     wanted = str(_on_primary("database_copy.release", [database]))
     for host in _hosts(site, application) if wanted else []:
         _call(host, "upgrade.have", wanted)

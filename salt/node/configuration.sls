@@ -18,7 +18,7 @@ node-environment-file:
     - require:
         - file: application-settings
 
-# The unit names the command that starts the code, so it comes with the code (node.service).
+# The unit may name the command that starts the code, so it comes with the code (node.service).
 node-reconfigured:
   application.reconfigured:
     - name: node

@@ -49,7 +49,7 @@ def test_s6_nobody_is_trusted_and_nobody_comes_without_tls(host: str) -> None:
     rules = sql(host, "SELECT type, auth_method FROM pg_hba_file_rules").splitlines()
     assert set(rules) == {"local|peer", "local|scram-sha-256", "hostssl|scram-sha-256"}
     local = sql(host, "SELECT database FROM pg_hba_file_rules WHERE type = 'local'").splitlines()
-    assert local == ["{salina_restored}", "{all}"]
+    assert local == ["{salina_restored,salina_next_crm}", "{all}"]
 
 
 def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> None:

@@ -190,7 +190,11 @@ def test_o8_a_failover_leaves_code_and_database_together(former: str, release: s
     if process.returncode:
         assert f"the former release {former} serves again" in said, said
     applied()
-    serves(former if process.returncode else release, "0" if process.returncode else "1")
+    if not process.returncode:
+        serves(release, "1")
+        code, said = orchestrate("rollback", **SURE)
+        assert code == 0, said
+    serves(former, "0")
 
 
 def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release: str) -> None:

@@ -192,7 +192,7 @@ def test_o9_a_database_names_its_release(primary: Primary, found: str | None) ->
 
     def query(sql: str, name: str) -> str:
         assert name == "crm_before" and "public.salina_release" in sql
-        return str(found) if "FROM" in sql else "ft"[found is None]
+        return str(found) if sql.startswith("COPY ") else "ft"[found is None]
 
     primary.salt["database.query"] = query
     assert primary.module.release("crm_before") == (found or "")
@@ -200,7 +200,7 @@ def test_o9_a_database_names_its_release(primary: Primary, found: str | None) ->
 
 def test_x10_an_odd_name_is_no_release(primary: Primary) -> None:
     """X10: The application's role writes it, and it becomes a part of a path."""
-    primary.salt["database.query"] = lambda sql, name: "../../etc" if "FROM" in sql else "f"
+    primary.salt["database.query"] = lambda sql, name: "../../etc" if "COPY" in sql else "f"
     said = "crm_before: '../../etc' is not the name of a release"
     assert failed(lambda: primary.module.release("crm_before")) == said
 

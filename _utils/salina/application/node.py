@@ -13,9 +13,7 @@ from typing import Any
 from salina.application import schema
 
 START = ".start"
-"""The file of a release with the command that starts it, for a shell. So the unit stays the same
-when a release starts in another way.
-"""
+"""The file of a release with the command that starts it, for a shell."""
 SCRATCH = "/var/cache/node"
 """The directory of an app host with what is temporary (salt/node/directories.sls)."""
 RUNTIME, NPM = ".node", ".npm"

@@ -26,6 +26,6 @@ for name in sorted(env.registry):  # noqa: F821
         except Exception as error:
             faults.append(f"model {name}: {error}")
             env.cr.rollback()  # noqa: F821
-if faults:
-    print("\n".join(faults))
-    sys.exit(1)
+for fault in faults:
+    print(fault)
+sys.exit(bool(faults))
