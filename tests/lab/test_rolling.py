@@ -110,19 +110,34 @@ def nothing_left() -> Iterator[None]:
     assert not any(turns.values()), turns
 
 
-def test_a_release_and_changed_limits_reach_the_users_as_nothing() -> None:
-    """S12, O1: A release, a limit of Odoo, and the files of nginx, pgbouncer and the balancer.
+LIMITS = {
+    "pillar/settings/app.yaml": "s/^limit_time_cpu:.*/limit_time_cpu: 61/",
+    "salt/nginx/files/nginx.conf": "s/keepalive 16/keepalive 17/",
+    "salt/database_route/files/pgbouncer.ini": "1a # changed",
+    "pillar/settings/balancer.yaml": "s/^server:.*/server: 299s/",
+}
+
+
+def test_changed_limits_reach_the_users_as_nothing() -> None:
+    """S12: A limit of Odoo, and the files of nginx, pgbouncer and the balancer."""
+    before = started("odoo")
+    with ExitStack() as changes, nobody_notices():
+        for path, script in LIMITS.items():
+            changes.enter_context(edited(path, script))
+        applied()
+        one_after_the_other(before, started("odoo"))
+    assert "limit_time_cpu = 61" in run("s1", "cat", "/etc/odoo/odoo.conf")
+
+
+@pytest.mark.proof
+def test_a_release_reaches_the_users_as_nothing() -> None:
+    """S12, O1: Together with the same limits.
 
     One host builds the release. All keep the former one, to which the end of the test leads back.
     """
     before = started("odoo")
     with ExitStack() as changes, nobody_notices():
-        for path, script in {
-            "pillar/settings/app.yaml": "s/^limit_time_cpu:.*/limit_time_cpu: 61/",
-            "salt/nginx/files/nginx.conf": "s/keepalive 16/keepalive 17/",
-            "salt/database_route/files/pgbouncer.ini": "1a # changed",
-            "pillar/settings/balancer.yaml": "s/^server:.*/server: 299s/",
-        }.items():
+        for path, script in LIMITS.items():
             changes.enter_context(edited(path, script))
         former, commit = changes.enter_context(upstream.moved())
         assert upstream.resolve() == commit
@@ -133,7 +148,6 @@ def test_a_release_and_changed_limits_reach_the_users_as_nothing() -> None:
         for found in shown["hosts"].values():
             assert (found["runs"], found["commit"]) == (shown["wanted"], commit)
             assert found["kept"][-1].startswith(former[:12])
-    assert "limit_time_cpu = 61" in run("s1", "cat", "/etc/odoo/odoo.conf")
 
 
 MANAGED = "s/Managed by Salt/Managed by Salt still/"
