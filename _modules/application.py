@@ -94,8 +94,8 @@ def later(seconds: int) -> None:
     """
     unit = pillars.section(__pillar__, "app")["kind"]
     __salt__["service.stop"](f"{AGAIN}.timer")  # of an earlier change
-    later = ["systemd-run", "--collect", f"--unit={AGAIN}", f"--on-active={seconds}"]
-    commands.run(__salt__["cmd.run_all"], [*later, "systemctl", "start", unit])
+    timer = ["systemd-run", "--collect", f"--unit={AGAIN}", f"--on-active={seconds}"]
+    commands.run(__salt__["cmd.run_all"], [*timer, "systemctl", "start", unit])
 
 
 def start() -> None:

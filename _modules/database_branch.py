@@ -33,8 +33,8 @@ def make(application: str, live: bool) -> str:
 
     Args:
         application: the application's name.
-        live: whether the application goes on meanwhile. Otherwise PostgreSQL copies the files, and
-            ends the sessions with the database before that.
+        live: whether the application goes on meanwhile. Otherwise the sessions with the database
+            end, and PostgreSQL copies it as a template.
 
     Returns:
         The copy's name.
@@ -55,7 +55,7 @@ def make(application: str, live: bool) -> str:
             f"the copy of {application} and its WAL need {needed >> 20} MiB, and {left >> 20} MiB "
             "are free"
         )
-    wanted = {**_application(application), "name": name}
+    wanted = {**pillars.application(__pillar__, application), "name": name}
     if live:
         _query(roles.script(roles.database_steps({}, [wanted])))
         _duplicate(wanted, application)
@@ -112,7 +112,7 @@ def writes(application: str) -> int:
 
 
 def _branch(application: str, name: str) -> None:
-    """Let PostgreSQL copy the files of a database, which nobody may use meanwhile."""
+    """Let PostgreSQL copy a database as a template, which nobody may use meanwhile."""
     create = f"CREATE DATABASE {roles.identifier(name)} TEMPLATE {roles.identifier(application)}"
 
     def obstacle() -> str:
@@ -158,13 +158,6 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
 
 def _query(sql: str, database: str = "postgres") -> str:
     return str(__salt__["database.query"](sql, database))
-
-
-def _application(name: str) -> dict[str, Any]:
-    for one in _pillar()["applications"]:
-        if one["name"] == name:
-            return dict(one)
-    raise CommandExecutionError(f"{name}: the pillar of this host has no such application")
 
 
 def _pillar() -> dict[str, Any]:

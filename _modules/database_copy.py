@@ -200,7 +200,7 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
     if kept in found:  # an interrupted step has done it
         return kept
     old = kept if application in found else ""
-    _patiently(scratch.exchange(_application(application), source, old, about))
+    _patiently(scratch.exchange(pillars.application(__pillar__, application), source, old, about))
     return kept
 
 
@@ -302,7 +302,7 @@ def archive() -> None:
 
 def _load(application: str) -> None:
     """Copy the database of the scratch cluster into the running cluster."""
-    wanted = {**_application(application), "name": scratch.TEMPORARY}
+    wanted = {**pillars.application(__pillar__, application), "name": scratch.TEMPORARY}
     _query(roles.script(roles.database_steps({}, [wanted])))
     __salt__["scratch.load"](application, scratch.TEMPORARY)
     _query("ANALYZE", scratch.TEMPORARY)
@@ -333,13 +333,6 @@ def _on_the_primary() -> None:
 
 def _query(sql: str, database: str = "postgres") -> str:
     return str(__salt__["database.query"](sql, database))
-
-
-def _application(name: str) -> dict[str, Any]:
-    for one in pillars.section(__pillar__, "database")["applications"]:
-        if one["name"] == name:
-            return dict(one)
-    raise CommandExecutionError(f"{name}: the pillar of this host has no such application")
 
 
 def _pillar() -> dict[str, Any]:

@@ -252,6 +252,53 @@ def change(application: str, release: str, kept: str) -> str:
     return f"release {release}: {', '.join(done)}; nobody could use it for {gone:.0f} s"
 
 
+def prepare(application: str, database: str) -> str:
+    """Let the hosts of an application have the release of another database: a step of restores.
+
+    Args:
+        application: the application's name.
+        database: the database that takes the place of the application's.
+
+    Returns:
+        The release's name, or "" if the database names none.
+
+    Raises:
+        RunnerError: a host does not answer, or the release is nowhere. Nothing has stopped yet.
+
+    CLI Example:
+        salt-run upgrade.prepare crm crm_before_20261129_120000
+    """
+    site = runner.site(__opts__)
+    _refresh(site, application)
+    wanted = str(_on_primary("database_copy.release", [database]))
+    for host in _hosts(site, application) if wanted else []:
+        _call(host, "upgrade.have", wanted)
+    return wanted
+
+
+def switch(application: str) -> list[str]:
+    """Let an application's stopped hosts run the release of their database: a step of restores.
+
+    Args:
+        application: the application's name.
+
+    Returns:
+        The hosts.
+
+    Raises:
+        RunnerError: a host does not answer, or the release is nowhere.
+
+    CLI Example:
+        salt-run upgrade.switch crm
+    """
+    site = runner.site(__opts__)
+    hosts = _hosts(site, application)
+    for host in hosts:
+        follow.note([host], "gets the release of the database")
+        _call(host, "upgrade.follow")
+    return hosts
+
+
 def _unchanged(application: str, name: str) -> Site:
     """Return the site, if its definition still wants this release."""
     site = runner.site(__opts__)
@@ -330,7 +377,7 @@ def _returned(application: str, kept: str) -> str:
 def _together(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, str]:
     """Call a function on several hosts at once, and return the faults of those that failed."""
     follow.note(hosts, f"runs {function}")
-    return minions.together(__opts__, hosts, function, list(arguments), WORK, BUSY, {})
+    return minions.together(__opts__, hosts, function, list(arguments), WORK, BUSY)[1]
 
 
 @contextlib.contextmanager
@@ -411,53 +458,6 @@ def _refresh(site: Site, application: str) -> None:
     databases = [host.id for host in site.fleet.having("database")]
     hosts = list(dict.fromkeys([*_hosts(site, application), *databases]))
     minions.ask(__opts__, hosts, "saltutil.refresh_pillar", [True])
-
-
-def prepare(application: str, database: str) -> str:
-    """Let the hosts of an application have the release of another database: a step of restores.
-
-    Args:
-        application: the application's name.
-        database: the database that takes the place of the application's.
-
-    Returns:
-        The release's name, or "" if the database names none.
-
-    Raises:
-        RunnerError: a host does not answer, or the release is nowhere. Nothing has stopped yet.
-
-    CLI Example:
-        salt-run upgrade.prepare crm crm_before_20261129_120000
-    """
-    site = runner.site(__opts__)
-    _refresh(site, application)
-    wanted = str(_on_primary("database_copy.release", [database]))
-    for host in _hosts(site, application) if wanted else []:
-        _call(host, "upgrade.have", wanted)
-    return wanted
-
-
-def switch(application: str) -> list[str]:
-    """Let an application's stopped hosts run the release of their database: a step of restores.
-
-    Args:
-        application: the application's name.
-
-    Returns:
-        The hosts.
-
-    Raises:
-        RunnerError: a host does not answer, or the release is nowhere.
-
-    CLI Example:
-        salt-run upgrade.switch crm
-    """
-    site = runner.site(__opts__)
-    hosts = _hosts(site, application)
-    for host in hosts:
-        follow.note([host], "gets the release of the database")
-        _call(host, "upgrade.follow")
-    return hosts
 
 
 def _hosts(site: Site, application: str) -> list[str]:

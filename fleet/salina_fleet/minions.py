@@ -176,8 +176,7 @@ def call(
     Raises:
         RunnerError: the function fails, or the host does not answer.
     """
-    said: dict[str, Any] = {}
-    faults = together(opts, [host], function, arguments, seconds, gather, said)
+    said, faults = together(opts, [host], function, arguments, seconds, gather)
     if faults:
         raise RunnerError(faults[host])
     return said[host]
@@ -190,9 +189,8 @@ def together(
     arguments: Sequence[Any],
     seconds: int,
     gather: int,
-    said: dict[str, Any],
-) -> dict[str, str]:
-    """Call a function on several hosts at once, and return the faults of those that failed.
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Call a function on several hosts at once, and return their answers and their faults.
 
     Args:
         opts: the master's options.
@@ -201,9 +199,12 @@ def together(
         arguments: its arguments.
         seconds: as in `call`.
         gather: as in `call`.
-        said: gets the answer of each other host.
+
+    Returns:
+        The answer of each host that gave one, and why each other one did not.
     """
-    found, faults = answers(opts, hosts, function, arguments, seconds, gather), {}
+    found = answers(opts, hosts, function, arguments, seconds, gather)
+    said, faults = dict[str, Any](), dict[str, str]()
     for host in hosts:
         answer = found.get(host)
         if answer is None:
@@ -212,7 +213,7 @@ def together(
             faults[host] = f"{host}: {answer.get('ret')}"
         else:
             said[host] = answer["ret"]
-    return faults
+    return said, faults
 
 
 def ask(

@@ -73,15 +73,15 @@ class Hosts:
 
     def together(
         self, _: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any], *__: Any
-    ) -> dict[str, str]:
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """Answer as several hosts at once, of which some may fail."""
-        faults = {}
+        said, faults = dict[str, Any](), dict[str, str]()
         for host in hosts:
             try:
-                self.call(_, host, function, arguments, 0)
+                said[host] = self.call(_, host, function, arguments, 0)
             except RunnerError as error:
                 faults[host] = str(error)
-        return faults
+        return said, faults
 
     def call(
         self,

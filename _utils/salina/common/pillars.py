@@ -24,3 +24,19 @@ def section(pillar: Mapping[str, Any], role: str) -> dict[str, Any]:
         raise CommandExecutionError(
             f"pillar {role} is missing: this host does not have the role {role}"
         ) from None
+
+
+def application(pillar: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an application as a database host knows it.
+
+    Args:
+        pillar: the database host's pillar.
+        name: the application's name.
+
+    Raises:
+        CommandExecutionError: this host does not have the role, or knows no such application.
+    """
+    for one in section(pillar, "database")["applications"]:
+        if one["name"] == name:
+            return dict(one)
+    raise CommandExecutionError(f"{name}: the pillar of this host has no such application")
