@@ -1,12 +1,13 @@
-# This project's addon that holds removed files, for every version of Odoo. odoo.conf names it, so
-# it is there before Odoo takes its settings.
+# This project's addon that loses no file of a user, for every version of Odoo: one that was removed
+# is held, and one that is being stored is not removed. odoo.conf names it, so it is there before
+# Odoo takes its settings.
 include:
   - odoo.configuration
 
 odoo-held:
   file.managed:
     - names:
-{%- for file in ['__manifest__.py', '__init__.py'] %}
+{%- for file in ['__manifest__.py', '__init__.py', 'holding.py', 'storing.py'] %}
         - /opt/odoo/addons/salina_held/{{ file }}:
             - source: salt://odoo/files/addons/salina_held/{{ file }}
 {%- endfor %}

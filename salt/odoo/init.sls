@@ -4,9 +4,7 @@ include:
   - application.release # this and application.stored may take minutes, so they come before the turn
   - odoo.configuration
   - application.stored
-{%- if pillar.app.held %}
   - odoo.held
-{%- endif %}
   - odoo.addons
   - odoo.once
   - odoo.service

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +98,15 @@ def ir_attachment() -> Any:
     return sys.modules["odoo.addons.base.models.ir_attachment"]
 
 
+def addon(name: str) -> ModuleType:
+    """Load a file of the addon as Odoo does."""
+    spec = importlib.util.spec_from_file_location(name, ADDON / f"{name}.py")
+    assert spec and spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 Load = Callable[..., Any]
 
 
@@ -114,9 +123,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> Load:
         monkeypatch.delenv("SALINA_HELD", raising=False)
         if held:
             monkeypatch.setenv("SALINA_HELD", str(held))
-        spec = importlib.util.spec_from_file_location("salina_held", ADDON / "__init__.py")
-        assert spec and spec.loader
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        addon("holding")
         return ir_attachment().os
 
     return load
@@ -209,14 +216,39 @@ def test_all_files_of_the_addon_are_installed() -> None:
 
 
 @pytest.mark.parametrize("version", ["14.0", "19.0"])
-def test_o9_odoo_loads_the_addon_wherever_files_are_held(version: str) -> None:
-    """O9: No definition lists it."""
+def test_o9_odoo_loads_the_addon_everywhere(version: str) -> None:
+    """O9, S5: No definition lists it, and it keeps uploads in a fleet without backups as well."""
     app = fleets.pillar("s1", application=f"odoo-{version}")["app"]
     own = app["definition"]["odoo"]["server_wide_modules"]
-    for given, wanted in ((app["held"], [*own, "salina_held"]), (None, [*own])):
+    for given in (app["held"], None):
         options = odoo.options(app | {"held": given}, 5)
-        assert str(options["server_wide_modules"]).split(",") == wanted
+        assert str(options["server_wide_modules"]).split(",") == [*own, "salina_held"]
         assert str(options["addons_path"]).split(",")[-1] == "/opt/odoo/addons"
+
+
+class Storing:
+    """An attachment. `said`: the statements, and the files that are written."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.env = SimpleNamespace(cr=SimpleNamespace(execute=self.said.append))
+
+    def _file_write(self, content: bytes, checksum: str) -> str:
+        """Write a file."""
+        self.said.append(f"{checksum}: {content.decode()}")
+        return f"{checksum[:2]}/{checksum}"
+
+    _file_write._api = "model"  # type: ignore[attr-defined]
+
+
+def test_s5_a_file_is_stored_while_nobody_collects_garbage(load: Load) -> None:
+    """S5: The lock comes before the file. Everything else of Odoo's function stays."""
+    load(Storing, held=None)
+    addon("storing")
+    found = Storing()
+    assert found._file_write(b"content", "abcdef") == "ab/abcdef"
+    assert found.said == ["LOCK ir_attachment IN ROW EXCLUSIVE MODE", "abcdef: content"]
+    assert Storing._file_write._api == "model"  # type: ignore[attr-defined]
 
 
 # The pillar
@@ -375,6 +407,6 @@ def test_two_hosts_sweep_at_once(tmp_path: Path) -> None:
 
 def test_the_modules_write_the_stamps_that_the_sweep_reads() -> None:
     """All three agree on the form of a name."""
-    assert f'"{STAMP}"' in (ADDON / "__init__.py").read_text()
+    assert f'"{STAMP}"' in (ADDON / "holding.py").read_text()
     assert f"+{STAMP}" in SWEEP.read_text()
     assert re.fullmatch(r"\d{8}T\d{6}Z", time.strftime(STAMP))

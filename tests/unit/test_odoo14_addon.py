@@ -18,7 +18,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-FILE = REPOSITORY / "salt/odoo/files/addons/salina_odoo14/attachment.py"
+ADDONS = REPOSITORY / "salt/odoo/files/addons"
+FILE, STORING = ADDONS / "salina_odoo14/attachment.py", ADDONS / "salina_held/storing.py"
 SHA1 = "0a4d55a8d778e5022fab701977c5d840bbc486d0"
 NAME = f"{SHA1[:2]}/{SHA1}"
 
@@ -33,6 +34,8 @@ class IrAttachment:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.marked: list[str] = []
+        self.locks: list[str] = []
+        self.env = SimpleNamespace(cr=SimpleNamespace(execute=self.locks.append))
 
     def _full_path(self, name: str) -> str:
         return str(self.folder / name)
@@ -51,6 +54,15 @@ class IrAttachment:
         return [path.name for path in self.folder.rglob("*") if path.is_file()]
 
 
+def addon(path: Path) -> ModuleType:
+    """Load a file of an addon."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 @pytest.fixture
 def attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """Odoo's attachments with the addon."""
@@ -58,6 +70,7 @@ def attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         "odoo": {"api": ModuleType("odoo.api")},
         "odoo.addons.base.models.ir_attachment": {"IrAttachment": IrAttachment},
         "odoo.exceptions": {"UserError": UserError},
+        "odoo.addons.salina_held.storing": {},
     }
     vars(pretended["odoo"]["api"])["model"] = lambda function: function
     for name, content in pretended.items():
@@ -65,10 +78,8 @@ def attachments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(IrAttachment, "_file_write", None, raising=False)  # restored afterwards
-    spec = importlib.util.spec_from_file_location("attachment", FILE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    vars(sys.modules["odoo.addons.salina_held.storing"])["locking"] = addon(STORING).locking
+    module = addon(FILE)
     monkeypatch.setattr(module, "_logger", SimpleNamespace(exception=lambda *_: None))
     yield IrAttachment(tmp_path / "filestore")
 
@@ -84,6 +95,7 @@ def failing(code: int) -> Any:
 
 def test_a_file_is_stored_whole_and_marked(attachments: Any) -> None:
     assert attachments._file_write(b"content", SHA1) == NAME
+    assert attachments.locks == ["LOCK ir_attachment IN ROW EXCLUSIVE MODE"]
     assert attachments.stored() == [SHA1]
     assert (attachments.folder / NAME).read_bytes() == b"content"
     assert attachments.marked == [NAME]

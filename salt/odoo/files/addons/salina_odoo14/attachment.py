@@ -5,6 +5,7 @@ import uuid
 
 from odoo import api
 from odoo.addons.base.models.ir_attachment import IrAttachment
+from odoo.addons.salina_held.storing import locking
 from odoo.exceptions import UserError
 
 _logger = logging.getLogger(__name__)
@@ -47,4 +48,4 @@ def store(path, content):
         raise
 
 
-IrAttachment._file_write = _file_write
+IrAttachment._file_write = locking(_file_write)
