@@ -134,21 +134,25 @@ def test_x4_a_forged_return_is_refused(
     assert f"Refused a request of {logged}" in log(installation)
 
 
-def test_x4_a_job_gets_its_own_answer(installation: Installation) -> None:
+def test_x4_a_job_gets_its_own_answer(
+    installation: Installation, event_listener: EventListener
+) -> None:
     """X4: The master waits for the true answer while s1 forges it in every way."""
+    since, new = time.time(), [(installation.master.id, "salt/job/*/new")]
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(installation.salt, "nas1", "test.sleep", "4")
+        asked = pool.submit(installation.salt, "nas1", "test.sleep", "10")
 
-        def running() -> list[str]:
-            jobs = installation.run("jobs.active").data or {}
-            return [jid for jid, job in jobs.items() if job["Function"] == "test.sleep"]
+        def published() -> list[str]:
+            jobs = [one.data for one in event_listener.get_events(new, after_time=since)]
+            return [job["jid"] for job in jobs if job["fun"] == "test.sleep"]
 
-        found: list[str] = []
-        wait.until(lambda: bool(found.extend(running()) or found), BOUND, 0.1)
+        assert wait.until(lambda: bool(published()), BOUND, 0.1), "the job was not published"
+        (jid,) = published()
         for send, _ in WAYS:
-            send(installation, found[0])
+            send(installation, jid)
+        assert not asked.done(), "the forgeries came after the answer"
         assert asked.result().data is True
-    assert installation.run("jobs.lookup_jid", found[0]).data == {"nas1": True}
+    assert installation.run("jobs.lookup_jid", jid).data == {"nas1": True}
 
 
 def test_x4_nobody_calls_a_runner_in_another_name(installation: Installation) -> None:
