@@ -84,6 +84,8 @@ def create_stanza() -> None:
 def back_up(kind: str) -> str:
     """Make a backup, and wait for its end.
 
+    One that fails is made again by systemd, every ten minutes for two hours.
+
     Args:
         kind: full, diff or incr.
 
@@ -101,6 +103,8 @@ def back_up(kind: str) -> str:
         raise CommandExecutionError(f"kind: {kind!r} is not valid; must be full, diff or incr")
     before = {one.label for one in _stanza().backups}
     unit = UNIT.format(kind)
+    # After the last attempt, systemd would refuse to start it for hours.
+    commands.run(__salt__["cmd.run_all"], ["systemctl", "reset-failed", UNIT.format("*")])
     try:
         commands.systemctl(__salt__, "start", unit)
     except CommandExecutionError as error:

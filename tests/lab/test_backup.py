@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -384,6 +385,45 @@ def test_o9_a_restore_killed_half_way_is_repeated(probe: None) -> None:
     succeeded("restore", application="crm", time=moment, confirm="crm")
     assert value() == "1"
     no_scratch(leader())
+
+
+SOON = "/run/systemd/system/salina-backup@.service.d/soon.conf"
+
+
+@pytest.fixture
+def soon() -> Iterator[None]:
+    """A backup that fails is made again after a second, and twice only."""
+    text = "[Unit]\\nStartLimitBurst=3\\n[Service]\\nRestartSec=1\\n"
+    shell(BACKUP, f"mkdir {Path(SOON).parent}; printf '{text}' >{SOON}; systemctl daemon-reload")
+    yield
+    shell(BACKUP, f"rm -r {Path(SOON).parent}; systemctl daemon-reload")
+
+
+@pytest.mark.proof
+def test_o9_a_scheduled_backup_that_fails_is_made_again(soon: None) -> None:
+    """O9: By itself, as soon as the primary answers; after the last attempt, health reports it."""
+    primary, unit = leader(), "salina-backup@diff.service"
+    before = len(status()["backups"])
+
+    def state() -> str:
+        shown = run(BACKUP, "systemctl", "show", unit, "--property=ActiveState", "--value")
+        return shown.strip()
+
+    run(primary, "systemctl", "stop", "pgbackrest")
+    try:
+        assert execute(BACKUP, "systemctl", "start", unit).returncode
+        assert state() == "activating"
+        run(primary, "systemctl", "start", "pgbackrest")
+        assert wait.until(lambda: len(status()["backups"]) == before + 1, 60)
+        run(primary, "systemctl", "stop", "pgbackrest")
+        assert execute(BACKUP, "systemctl", "start", unit).returncode
+        assert wait.until(lambda: state() == "failed", 60), state()
+        assert f"failed: {unit}" in told(BACKUP, "units")["fleet"]
+    finally:
+        run(primary, "systemctl", "start", "pgbackrest")
+    succeeded("backup")
+    assert state() == "inactive"
+    well()
 
 
 @pytest.mark.proof
