@@ -90,6 +90,21 @@ def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
 
 
+def rolls(differing: list[str]) -> bool:
+    """Return whether the code before some migrations works with them as well.
+
+    Args:
+        differing: the migrations that are not the same in two releases.
+
+    Returns:
+        Whether the definition names each of them as compatible.
+
+    CLI Example:
+        salt s1 node.rolls '["migrations/1.js"]'
+    """
+    return {*differing} <= {*__pillar__["app"]["definition"]["node"]["compatible"]}
+
+
 def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[str, Any]]:
     """Return the commands that bring the copy of the database to a release.
 

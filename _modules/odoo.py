@@ -102,6 +102,21 @@ def checksums(directory: str) -> dict[str, str]:
     return odoo.checksums(Path(directory), __pillar__["app"]["definition"]["odoo"]["addons"])
 
 
+def rolls(differing: list[str]) -> bool:
+    """Return whether the code before some modules works with a database that has them.
+
+    Args:
+        differing: the modules that are not the same in two releases.
+
+    Returns:
+        False: an Odoo whose module is older than its tables fails.
+
+    CLI Example:
+        salt s1 odoo.rolls '["crm"]'
+    """
+    return False
+
+
 def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return the installed modules that two releases have in different versions.
 

@@ -44,7 +44,8 @@ def plan() -> dict[str, Any]:
 
     Returns:
         `former` and `release`, the names of the releases; `differing`, the modules or migrations
-        that are not the same in both; and `missing`, the modules that would be installed.
+        that are not the same in both; `missing`, the modules that would be installed; and `rolls`,
+        whether the former release works with the changed database.
 
     Raises:
         CommandExecutionError: the database does not answer, or the release is not on this host.
@@ -57,12 +58,14 @@ def plan() -> dict[str, Any]:
     if not __salt__["release.complete"](directory):
         raise CommandExecutionError(f"{directory} is not complete; apply the states of this host")
     found = __salt__["schema.obstacle"](directory)
+    differing = found["differing"]
     missing = __salt__.get(f"{app['kind']}.missing_modules", list)()
     return {
         "former": found["release"] or __salt__["release.active"](),
         "release": app["release"]["name"],
-        "differing": found["differing"],
+        "differing": differing,
         "missing": missing,
+        "rolls": not missing and __salt__[f"{app['kind']}.rolls"](differing),
     }
 
 
@@ -148,61 +151,71 @@ def run(neutral: bool, seconds: int) -> list[str]:
     CLI Example:
         salt s1 upgrade.run True 3600
     """
-    app = _app()
-    directory = Path(app["release"]["directory"])
     try:
-        with _copy_session() as opened:
-            for statement in copy.neutral(app["kind"]) if neutral else ():
+        with _session(_name()) as opened:
+            for statement in copy.neutral(_app()["kind"]) if neutral else ():
                 opened.query(statement)
     except PsqlError as error:
         raise CommandExecutionError(f"{_name()}: it cannot be neutralised: {error}") from error
-    before = plan()
-    done, marks = [], []
     with _files():
-        for each in __salt__[f"{app['kind']}.upgrade"](
-            str(directory), before["differing"], before["missing"]
-        ):
-            known = app["secrets"]
-            secret = {name: known[key] for name, key in each.get("secrets", {}).items()}
-            _command(each["command"], each.get("stdin"), each.get("env", {}) | secret, seconds)
-            done.append(str(each["words"]))
-            marks += [each["step"]] if "step" in each else []
-    parts = __salt__[f"{app['kind']}.checksums"](str(directory))
-    try:
-        with _copy_session() as opened:
-            for step in marks:
-                mark(opened, step)
-            schema.record(opened, directory.name, parts, schema.recorded(opened).get("release", ""))
-    except (PsqlError, ValueError) as error:
-        raise CommandExecutionError(f"{_name()}: the release is not recorded: {error}") from error
-    return done
+        return _changed(_name(), _name(), seconds)
 
 
-def check() -> list[str]:
-    """Start the new release with the copy of the database, and ask for its pages.
+def migrate(seconds: int) -> list[str]:
+    """Bring the running database to the new release, while the former one goes on with it.
+
+    The commands have a pool of pgbouncer of their own, because users may fill the application's.
+
+    Args:
+        seconds: after which a command is killed.
+
+    Returns:
+        The commands that ran, in words.
+
+    Raises:
+        CommandExecutionError: the former release would not work with the changed database, or a
+            command failed, with the end of what it printed.
+
+    CLI Example:
+        salt s1 upgrade.migrate 3600
+    """
+    if not plan()["rolls"]:
+        raise CommandExecutionError("the former release does not work with the changed database")
+    pool = pillars.section(__pillar__, "database_route")["steps"]["name"]
+    return _changed(_app()["database"]["name"], pool, seconds)
+
+
+def check(name: str) -> list[str]:
+    """Start a release with the copy of the database, and ask for its pages.
 
     No balancer knows it, and its jobs do not run.
+
+    Args:
+        name: the release's name.
 
     Returns:
         The paths that answered.
 
     Raises:
-        CommandExecutionError: it does not start, or a page does not answer with status 200.
+        CommandExecutionError: it is not on this host or does not start, or a page does not answer
+            with status 200.
 
     CLI Example:
-        salt s1 upgrade.check
+        salt s1 upgrade.check c0ffee000000-0123abcd
     """
     app = _app()
-    port = _free_port()
-    command = __salt__[f"{app['kind']}.server"](app["release"]["directory"], port)
+    port, directory = _free_port(), str(_directory(name))
+    if not __salt__["release.complete"](directory):
+        raise CommandExecutionError(f"{directory} is not complete; apply the states of this host")
+    command = __salt__[f"{app['kind']}.server"](directory, port)
     with _files(), tempfile.TemporaryFile("w+") as output, _logged():
         process = subprocess.Popen(
             [*_become(), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=app["release"]["directory"],
-            env=_environment(port),
+            cwd=directory,
+            env=_environment(port, _name(), directory),
             start_new_session=True,
         )
         try:
@@ -271,8 +284,33 @@ def _asked(url: str, lives: Any) -> list[str]:
     return [health["path"], *pages]
 
 
+def _changed(database: str, pool: str, seconds: int) -> list[str]:
+    """Bring a database to the new release by way of a pool, and return in words what was done."""
+    app, before = _app(), plan()
+    directory = Path(app["release"]["directory"])
+    work = __salt__[f"{app['kind']}.upgrade"](
+        str(directory), before["differing"], before["missing"]
+    )
+    usual = _environment(0, pool, str(directory))
+    for each in work:
+        known = app["secrets"]
+        secret = {name: known[key] for name, key in each.get("secrets", {}).items()}
+        env = usual | each.get("env", {}) | secret
+        _command(each["command"], each.get("stdin"), env, seconds)
+    parts = __salt__[f"{app['kind']}.checksums"](str(directory))
+    try:
+        with _session(database) as opened:
+            for each in work:
+                if "step" in each:
+                    mark(opened, each["step"])
+            schema.record(opened, directory.name, parts, schema.recorded(opened).get("release", ""))
+    except (PsqlError, ValueError) as error:
+        raise CommandExecutionError(f"{database}: the release is not recorded: {error}") from error
+    return [str(each["words"]) for each in work]
+
+
 def _command(command: list[str], stdin: str | None, env: dict[str, str], seconds: int) -> None:
-    """Run a command as the application's user, with its environment for the copy."""
+    """Run a command as the application's user."""
     with _logged():
         result = __salt__["cmd.run_all"](
             [*_become(), *command],
@@ -280,7 +318,7 @@ def _command(command: list[str], stdin: str | None, env: dict[str, str], seconds
             cwd=_app()["release"]["directory"],
             stdin=stdin,
             stdin_raw_newlines=True,  # otherwise Salt changes the script
-            env=_environment(0) | env,
+            env=env,
             timeout=seconds,
             clean_env=True,
             redirect_stderr=True,
@@ -318,11 +356,11 @@ def _become() -> list[str]:
     return [*commands.MORTAL, f"--reuid={kind}", f"--regid={kind}", "--init-groups", "--"]
 
 
-def _environment(port: int) -> dict[str, str]:
-    """Return the environment in which the application uses the copy of its database."""
+def _environment(port: int, pool: str, directory: str) -> dict[str, str]:
+    """Return the environment in which a release uses a pool of pgbouncer."""
     app = _app()
     text = Path(f"/etc/{app['kind']}/environment").read_text()
-    return copy.environment(app, text, app["release"]["directory"], port)
+    return copy.environment(app, text, directory, port, pool)
 
 
 @contextmanager
@@ -349,8 +387,8 @@ def _directory(name: str) -> Path:
     return Path(_app()["release"]["directory"]).with_name(name)
 
 
-def _copy_session() -> Session:
-    return session(__pillar__, "salina: upgrade", _name())
+def _session(database: str) -> Session:
+    return session(__pillar__, "salina: upgrade", database)
 
 
 def _name() -> str:

@@ -1,7 +1,8 @@
 """Bring an application to another release, with its database: the steps of orch.upgrade.
 
 `begin` plans, `rehearse` tries the release with a copy of the database, and `change` lets code and
-database change together. An operator uses orch.upgrade, orch.rehearse and orch.rollback.
+database change together; `migrate` takes its place if the former release works with the changed
+database. An operator uses orch.upgrade, orch.rehearse and orch.rollback.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def fetch(application: str, release: str) -> list[str]:
 def rehearse(application: str, release: str) -> str:
     """Try the release with a copy of the database, in which nothing reaches the world outside.
 
+    If the former release goes on with the changed database, it is tried with the copy as well.
     Users notice nothing. It is a step of orch.upgrade and of orch.rehearse.
 
     Args:
@@ -180,10 +182,14 @@ def rehearse(application: str, release: str) -> str:
     """
     site = _unchanged(application, release)
     host = _hosts(site, application)[0]
+    plan = _plan(site, application)
     begun = time.monotonic()
     try:
         _on_primary("database_branch.make", [application, True])
-        done, pages = _tried(host, True, REHEARSAL)
+        done, pages = _tried(host, release, True, REHEARSAL)
+        if plan.needed and plan.rolls:
+            _former(host, plan.former)
+            pages.append("and so does the former release")
     finally:
         with contextlib.suppress(RunnerError):  # the next copy takes its place
             _on_primary("database_branch.remove", [application], FAILOVER)
@@ -225,7 +231,7 @@ def change(application: str, release: str, kept: str) -> str:
         since = minions.ask(__opts__, hosts, "application.stopped")
         writes = _on_primary("database_branch.writes", [application])
         _on_primary("database_branch.make", [application, False])
-        done, _ = _tried(hosts[0], False, patience)
+        done, _ = _tried(hosts[0], release, False, patience)
         for host in hosts:
             _call(host, "application.hold", since[host])
         if writes != _on_primary("database_branch.writes", [application]):
@@ -250,6 +256,44 @@ def change(application: str, release: str, kept: str) -> str:
         )
     gone = time.monotonic() - begun
     return f"release {release}: {', '.join(done)}; nobody could use it for {gone:.0f} s"
+
+
+def migrate(application: str, release: str) -> str:
+    """Bring an application's database to a release while the former one goes on: a step.
+
+    The hosts follow afterwards, one by one, with an apply.
+
+    Args:
+        application: the application's name.
+        release: the release's name.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        RunnerError: with the reason. The former release goes on.
+
+    CLI Example:
+        salt-run upgrade.migrate crm c0ffee000000-0123abcd
+    """
+    site = _unchanged(application, release)
+    host = _hosts(site, application)[0]
+    if not _plan(site, application).rolls:
+        raise RunnerError(
+            "the definition no longer declares all migrations as compatible\n"
+            "next: the same command again, which stops the application"
+        )
+    took = steps.seconds(site.state / steps.FILE, application, release)
+    _call(host, "upgrade.settle")
+    follow.note([host], "brings the database to the new release")
+    try:
+        done = _call(host, "upgrade.migrate", steps.patience(took))
+    except RunnerError as error:
+        raise RunnerError(
+            f"{error}\nthe former release goes on, with the part of the changes that was made\n"
+            "next: the same command again"
+        ) from error
+    return f"release {release}: {', '.join(done)}; the former one goes on meanwhile"
 
 
 def prepare(application: str, database: str) -> str:
@@ -311,12 +355,24 @@ def _unchanged(application: str, name: str) -> Site:
     return site
 
 
-def _tried(host: str, neutral: bool, seconds: int) -> tuple[list[str], list[str]]:
+def _tried(host: str, release: str, neutral: bool, seconds: int) -> tuple[list[str], list[str]]:
     """Bring the copy to the release on a host, and ask for pages; return what was done."""
     follow.note([host], "brings the copy to the new release")
     done = _call(host, "upgrade.run", neutral, seconds)
     follow.note([host], "asks for pages of the new release")
-    return list(done), list(_call(host, "upgrade.check"))
+    return list(done), list(_call(host, "upgrade.check", release))
+
+
+def _former(host: str, name: str) -> None:
+    """Ask for pages of the former release with the changed copy."""
+    follow.note([host], "asks for pages of the former release")
+    try:
+        _call(host, "upgrade.check", name)
+    except RunnerError as error:
+        raise RunnerError(
+            f"{error}\nthis was the former release {name} with the changed database: if it does "
+            "not work with that, `compatible` in the definition is wrong"
+        ) from error
 
 
 def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str:
@@ -447,7 +503,7 @@ def _plan(site: Site, application: str) -> steps.Plan:
             "`revision` in the definition, apply, and upgrade then"
         )
     differing, missing = tuple(found["differing"]), tuple(found["missing"])
-    return steps.Plan(found["former"], wanted, differing, missing)
+    return steps.Plan(found["former"], wanted, differing, missing, found["rolls"])
 
 
 def _refresh(site: Site, application: str) -> None:

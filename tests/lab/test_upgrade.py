@@ -8,12 +8,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from lab.paths import MIRROR
 from salina.common import wait
 from tests.lab import lab, tiers, upstream
 from tests.lab.lab import LAB, run, salt, shell
+from tests.lab.test_rolling import edited
 from tests.lab.tiers import APPS
 from tests.lab.traffic import Traffic
 
@@ -24,6 +27,9 @@ FIELD = "    phone = fields.Char("
 COLUMN = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'x_salina'"
 MODULES = "SELECT count(*) FROM ir_module_module WHERE state = 'installed'"
 SURE = {"application": "crm", "confirm": "crm"}
+DEFINITION = "pillar/app/odoo-14.0.yaml"
+BALLAST = "/var/lib/postgresql/ballast"
+BROKEN = "/run/systemd/system/odoo.service.d/broken.conf"
 
 
 def orchestrate(name: str, **pillar: str) -> tuple[int, str]:
@@ -103,11 +109,15 @@ def goes_on(traffic: Traffic) -> None:
 
 
 def serves(name: str, column: str) -> None:
-    """Check that all hosts run a release with the database that fits it, and nothing is left."""
+    """Check that all hosts run a release with the database that fits it, and nothing is left.
+
+    The job of a host that lost its master ends when it finds that its copy is gone.
+    """
     assert runs() == {name} and sql(COLUMN) == column
     assert wait.until(tiers.all_serve, 120), tiers.servers()
     assert "salina_next" not in sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
-    assert shell("s1", "ls /mnt/nas/crm/filestore").split() == ["crm"]
+    files = ("s1", "ls", "/mnt/nas/crm/filestore")
+    assert wait.until(lambda: run(*files).split() == ["crm"], 120), run(*files)
 
 
 @contextmanager
@@ -222,11 +232,81 @@ def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release:
     assert code and "no database is kept from before the upgrade" in said
 
 
-def test_o8_a_release_whose_module_fails_changes_nothing(former: str) -> None:
-    """O8: The rehearsal fails with the reason, while everybody works on as before."""
-    with new_field("\nraise ValueError('broken on purpose')\n"), Traffic() as traffic:
+def refused(told: str) -> None:
+    """Check that an upgrade ends with a reason, while everybody works on as before."""
+    with Traffic() as traffic:
         wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
         code, said = orchestrate("upgrade", **SURE)
-        assert code and "broken on purpose" in said, said
+        assert code and told in said, said
         goes_on(traffic)
+
+
+def test_o8_a_page_that_fails_keeps_the_release_from_the_users(former: str, release: str) -> None:
+    """O8: The rehearsal asks for the pages of the definition, and names the one that fails."""
+    with edited(DEFINITION, "s|^pages: .*|pages: [/web/login, /web/nowhere]|"):
+        refused("/web/nowhere: ")
+    serves(former, "0")
+
+
+def test_o8_a_full_disk_is_noticed_before_the_copy(former: str, release: str) -> None:
+    """O8: The primary has no room for the copy and its WAL."""
+    primary = tiers.leader()
+    free = "$(df --output=avail --block-size=1M /var/lib/postgresql | tail -1)"
+    shell(primary, f"fallocate --length $(({free} - 1500))MiB {BALLAST}")
+    try:
+        refused("MiB are free")
+    finally:
+        run(primary, "rm", BALLAST)
+    serves(former, "0")
+
+
+def test_o8_a_host_that_does_not_start_brings_the_former_release_back(
+    former: str, release: str
+) -> None:
+    """O8: The databases have changed places already. They do so once more, and nothing is lost."""
+    with upgrading() as process:
+        shell(
+            "s1",
+            f"mkdir -p {Path(BROKEN).parent}; printf '[Service]\\nExecStartPre=false\\n' >{BROKEN}",
+        )
+        run("s1", "systemctl", "daemon-reload")
+        try:
+            said, _ = process.communicate(timeout=900)
+        finally:
+            run("s1", "rm", BROKEN)
+            run("s1", "systemctl", "daemon-reload")
+    assert process.returncode and f"the former release {former} serves again" in said, said
+    assert "on s2, s3" in said and "s1: " in said
+    (failed,) = databases()
+    assert sql(COLUMN, failed) == "1"
+    applied()
+    serves(former, "0")
+    assert not lab.salt_run("backup.discard", failed, f"confirm={failed}").returncode
+
+
+def test_o8_an_upstream_that_is_away_changes_nothing(former: str) -> None:
+    """O8: No host has the release, and it can't be built. The same command builds it later."""
+    place = Path(MIRROR, "git", f"{upstream.NAME}.git")
+    with new_field("\n# away\n"):
+        place.rename(away := place.with_suffix(".away"))
+        try:
+            refused(f"{upstream.NAME}.git")
+        finally:
+            away.rename(place)
+    serves(former, "0")
+
+
+def test_o8_a_revision_that_does_not_exist_changes_nothing(former: str) -> None:
+    """O8: The master names the file and the revision."""
+    with edited(DEFINITION, "s|revision: .*|revision: nowhere|"):
+        done = lab.salt_run("fleet.resolve")
+        assert done.returncode and "nowhere" in done.stdout + done.stderr
+        refused("nowhere")
+    serves(former, "0")
+
+
+def test_o8_a_release_whose_module_fails_changes_nothing(former: str) -> None:
+    """O8: The rehearsal fails with the reason."""
+    with new_field("\nraise ValueError('broken on purpose')\n"):
+        refused("broken on purpose")
     serves(former, "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -306,6 +307,52 @@ def test_o8_a_migration_waits_for_its_upgrade_and_goes_with_the_rollback() -> No
     assert len(kept) == 1
     assert lab.salt_run("backup.discard", kept[0], f"confirm={kept[0]}").returncode == 0
     assert lab.failures({"all": applied()}) == []
+
+
+SLOWLY = """exports.up = (query, {STRING}) => query.sequelize.query('SELECT pg_sleep(8)')
+  .then(() => query.createTable('Notes', {text: STRING}));
+"""
+
+
+@pytest.fixture
+def without_notes() -> Iterator[None]:
+    """Without the table and the record of the migration afterwards."""
+    yield
+    sql('DROP TABLE IF EXISTS "Notes"; DELETE FROM "SequelizeMeta" WHERE name = \'4-notes.js\'')
+    assert lab.changes({"all": applied()}) == []
+
+
+@pytest.mark.proof
+@pytest.mark.usefixtures("without_notes")
+def test_o8_the_application_goes_on_while_compatible_migrations_change_its_database() -> None:
+    """O8: The former release serves meanwhile, and after the way back it has the new table."""
+    former, process = lab.salt("all", "release.active")["all"], pid()
+    sure = {"application": "crm", "confirm": "crm"}
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = 'crm' "
+    sleeping += "AND query LIKE 'SELECT pg_sleep%'"
+    declared = r"s|migrations: migrations|&\n  compatible: [migrations/4-notes.js]|"
+    with edited(DEFINITION, declared):
+        with upstream.moved("sample-crm", {"migrations/4-notes.js": SLOWLY}):
+            upstream.resolve("sample-crm")
+            code, said = orchestrate("upgrade")
+            assert code and "all of this is declared compatible" in said
+            with ThreadPoolExecutor() as pool:
+                asked = pool.submit(orchestrate, "upgrade", **sure)
+                assert wait.until(lambda: sql(sleeping) == ["1"], 300), asked.result()
+                assert run("all", "curl", "-s", HEALTH) == "pass" and pid() == process
+                assert sql(sleeping) == ["1"]
+                code, said = asked.result()
+            assert code == 0, said
+            assert "and so does the former release" in said
+            assert lab.salt("all", "release.active")["all"] != former
+            assert tables() == ["4-notes.js", "Notes"]
+            assert lab.changes({"all": applied()}) == []
+            assert json.loads(lab.salt_run("backup.kept").stdout) == []
+        assert "waits" in applied()["application-production"]["comment"]
+        code, said = orchestrate("upgrade", **sure)
+        assert code == 0, said
+    assert lab.salt("all", "release.active")["all"] == former
+    assert run("all", "curl", "-s", HEALTH) == "pass" and tables() == ["4-notes.js", "Notes"]
 
 
 @pytest.mark.proof

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from salina_fleet.kinds.node import NodeSection
+from salina_fleet.kinds.node import Node, NodeSection
 from salina_fleet.model import definition
 from salina_fleet.schema import document
 from tests.fleets import REPOSITORY
 
 FILE = REPOSITORY / "pillar" / "app" / "crm-2017.yaml"
 GOOD: dict[str, Any] = document.read(FILE)
-KEYS = "runtime, npm, lock, install, once, migrations, start, environment, uploads, scratch"
+KEYS = (
+    "runtime, npm, lock, install, once, migrations, compatible, start, environment, uploads, "
+    "scratch"
+)
 HASH = "the output of `npm view PACKAGE dist.integrity`: sha512-…"
 TEXT = "text (no shell reads it)"
 WORD = "a word of letters, digits and _ . / : = , @ + -"
@@ -80,6 +83,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          "inside the checkout, or null"),
         ("node.migrations", ["migrations"], "a list is not valid; must be a directory inside the "
          "checkout, or null"),
+        ("node.compatible", "migrations/2.js", '"migrations/2.js" is not valid; must be a list of '
+         "items, each a file inside the checkout"),
         ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
          "to values"),
         ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
@@ -118,7 +123,84 @@ def test_what_may_be_left_out() -> None:
     assert found.database_login == "scram-sha-256"
     assert isinstance(found.section, NodeSection)
     assert (found.section.lock, found.section.once, found.section.environment) == (None, (), {})
-    assert found.section.migrations is None
+    assert (found.section.migrations, found.section.compatible) == (None, ())
+
+
+def compatible(migrations: str | None, *files: str) -> dict[str, Any]:
+    """The good file with these migrations, of which some are compatible."""
+    data = copy.deepcopy(GOOD)
+    data["node"] |= {"migrations": migrations, "compatible": [*files]}
+    return data
+
+
+def test_o8_migrations_may_be_compatible() -> None:
+    """O8: The hosts get them as a list. Another one is not a reason to build a release again."""
+    files = ("db/migrations/2.js", "db/migrations/old/0-first.sql")
+    found = definition.parse(compatible("db/migrations", *files))
+    assert isinstance(found.section, NodeSection)
+    assert found.section.compatible == files
+    section = found.to_dict()["node"]
+    assert section["compatible"] == [*files]
+    assert Node().built_from(section) == Node().built_from(section | {"compatible": []})
+
+
+@pytest.mark.parametrize(
+    ("migrations", "file"),
+    [
+        ("migrations", "app.js"),
+        ("migrations", "migrations"),
+        ("migrations", "migrations.js"),
+        ("migrations", "db/migrations/2.js"),
+        ("db/migrations", "db/2.js"),
+        (None, "migrations/2.js"),
+        (None, "2.js"),
+    ],
+)
+def test_k5_a_compatible_file_that_is_not_a_migration(migrations: str | None, file: str) -> None:
+    """O8, K5: It would have no effect. The fault names its place in the list."""
+    good = [f"{migrations}/1.js"] * (migrations is not None)
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(compatible(migrations, *good, file))
+    assert caught.value.faults == (
+        f'node.compatible[{len(good)}]: "{file}" is not in the directory that `migrations` names',
+    )
+
+
+def test_k5_compatible_files_need_migrations() -> None:
+    """O8, K5: Each is a fault if the definition does not say where the migrations are."""
+    data = compatible(None, "migrations/2.js", "3.js")
+    del data["node"]["migrations"]
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(data)
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == [
+        *("node.compatible[0]", "node.compatible[1]")
+    ]
+    data["node"]["compatible"] = []
+    definition.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("migrations", "files", "said"),
+    [
+        ("/migrations", ["migrations/2.js"], 'node.migrations: "/migrations" is not valid; must be '
+         "a directory inside the checkout, or null"),
+        ("migrations", ["/migrations/2.js"], 'node.compatible[0]: "/migrations/2.js" is not valid; '
+         "must be a file inside the checkout"),
+        ("migrations", ["migrations/../app.js", "app.js"], "node.compatible[0]: "
+         '"migrations/../app.js" is not valid; must be a file inside the checkout'),
+        ("migrations", ["app.js", "app.js"], 'node.compatible[1]: "app.js" is repeated; must be '
+         "listed once"),
+        (None, ["../app.js", "app.js"], 'node.compatible[0]: "../app.js" is not valid; must be a '
+         "file inside the checkout"),
+    ],
+)  # fmt: skip
+def test_k5_a_faulty_path_has_one_fault(
+    migrations: str | None, files: list[str], said: str
+) -> None:
+    """K5: The two keys are compared only if each is valid."""
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(compatible(migrations, *files))
+    assert caught.value.faults == (said,)
 
 
 def test_a_command_may_say_a_word_twice() -> None:

@@ -421,6 +421,26 @@ def test_o8_each_migration_has_a_checksum(tmp_path: Path) -> None:
     assert application(migrations=None).checksums(str(tmp_path)) == {}
 
 
+@pytest.mark.parametrize(
+    ("differing", "rolls"),
+    [
+        ([], True),
+        (["m/2.js"], True),
+        (["m/3.js", "m/2.js"], True),
+        (["m/1.js"], False),
+        (["m/1.js", "m/2.js", "m/3.js"], False),
+        (["m/2"], False),
+    ],
+)
+def test_o8_a_release_rolls_if_each_migration_is_compatible(
+    differing: list[str], rolls: bool
+) -> None:
+    """O8: The definition lists those with which the code before them works."""
+    module = application(compatible=["m/2.js", "m/3.js", "m/4.js"])
+    assert module.rolls(differing) is rolls
+    assert application(compatible=[]).rolls(differing) is (not differing)
+
+
 def test_s8_a_fetched_release_writes_to_the_volume_and_the_host(tmp_path: Path) -> None:
     """S8: It gets the links that salt/node/directories.sls makes."""
     sls = (REPOSITORY / "salt/node/directories.sls").read_text()

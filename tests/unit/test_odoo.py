@@ -375,6 +375,11 @@ def test_s9_nothing_differs_before_the_first_installation() -> None:
         differing(PsqlError("the server is away"))
 
 
+def test_o8_an_odoo_never_works_with_newer_modules() -> None:
+    """O8: Its code and its tables change together."""
+    assert load("_modules/odoo.py").rolls(["crm"]) is False
+
+
 # The upgrade of a copy
 
 

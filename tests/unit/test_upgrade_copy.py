@@ -13,6 +13,7 @@ from tests.releases import NAME
 
 NODE = f"/opt/node/releases/{NAME}"
 ODOO = f"/opt/odoo/releases/{NAME}"
+COPY = "salina_next_crm"
 ENVIRONMENT = """# Managed by Salt = no variable
 PATH="/opt/{kind}/production/bin:/usr/bin:/opt/{kind}/production/.node/bin"
 TZ="UTC"
@@ -38,7 +39,7 @@ def test_o8_the_copy_has_a_name_of_its_own() -> None:
 def test_x10_a_password_keeps_its_characters_in_a_url(password: str) -> None:
     """X10: None of them ends the password or becomes another part of the URL."""
     given = app(password=password)
-    found = urlsplit(copy.url(given, "postgres"))
+    found = urlsplit(copy.url(given, "postgres", COPY))
     assert unquote(found.password or "") == password
     assert (found.scheme, found.path, found.username) == ("postgres", "/salina_next_crm", "crm")
     assert (found.hostname, found.port) == ("127.0.0.1", 6432)
@@ -48,7 +49,7 @@ def test_o8_an_odoo_uses_the_copy_for_its_sessions_as_well() -> None:
     """O8: Its other variables stay, and its programs are those of the new release."""
     usual = 'SESSION_DB_URI="postgresql://crm:x@127.0.0.1:6432/crm?sslmode=disable"'
     text = ENVIRONMENT.format(kind="odoo", login=usual)
-    found = copy.environment(app(password="p@ss"), text, ODOO, 40000)
+    found = copy.environment(app(password="p@ss"), text, ODOO, 40000, COPY)
     assert found == {
         "PATH": f"{ODOO}/bin:/usr/bin:{ODOO}/.node/bin",
         "TZ": "UTC",
@@ -63,7 +64,7 @@ def test_o8_a_node_application_gets_the_url_and_a_port() -> None:
     """O8: They replace those of the application that serves."""
     usual = 'DATABASE_URL="postgres://crm:x@127.0.0.1:6432/crm"\nPORT="3000"'
     text = ENVIRONMENT.format(kind="node", login=usual)
-    found = copy.environment(app("crm-2017", password="p@ss"), text, NODE, 40000)
+    found = copy.environment(app("crm-2017", password="p@ss"), text, NODE, 40000, COPY)
     assert found == {
         "PATH": f"{NODE}/bin:/usr/bin:{NODE}/.node/bin",
         "TZ": "UTC",
@@ -78,8 +79,18 @@ def test_o8_a_node_application_gets_the_url_and_a_port() -> None:
 @pytest.mark.parametrize("application", ["", "crm-2017"])
 def test_an_environment_without_a_path_gets_the_usual_one(application: str) -> None:
     """O8: A shell that starts nothing else needs no more."""
-    found = copy.environment(app(application), "", "/release", 1)
+    found = copy.environment(app(application), "", "/release", 1, COPY)
     assert found["PATH"] == "/usr/local/bin:/usr/bin:/bin"
+
+
+def test_o8_a_release_may_use_the_running_database() -> None:
+    """O8: It has its own programs, and the pool of the one-time steps, which users cannot fill."""
+    pool = fleets.pillar("s1", application="crm-2017")["database_route"]["steps"]["name"]
+    usual = 'DATABASE_URL="postgres://crm:x@127.0.0.1:6432/crm"'
+    text = ENVIRONMENT.format(kind="node", login=usual)
+    found = copy.environment(app("crm-2017", password="x"), text, "/release", 0, pool)
+    assert found["DATABASE_URL"] == "postgres://crm:x@127.0.0.1:6432/crm-steps"
+    assert found["PATH"] == "/release/bin:/usr/bin:/release/.node/bin"
 
 
 def test_o8_only_odoo_has_files_for_each_database() -> None:

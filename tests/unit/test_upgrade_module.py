@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,23 @@ from salt.exceptions import CommandExecutionError
 
 from salina.application import copy
 from salina.database.psql import PsqlError
+from tests import fleets
 from tests.loading import load, never, refusing
 from tests.releases import NAME, NEXT, Database
 
 COPY = "salina_next_crm"
+STEPS = "crm-steps"
 UPDATE = {"command": ["odoo-bin", "--update=crm"], "words": "modules: 1 updated"}
 READ = {"command": ["odoo-bin", "shell"], "stdin": "script", "words": "models were read"}
 MIGRATE = {"command": ["node", "migrate.js"], "words": "migrate", "step": "migrate at c0ffee"}
+BROKEN = {"command": ["node", "broken.js"], "words": "broken", "step": "broken at c0ffee"}
 SLEEP = "print('starting', flush=True)\nimport time\ntime.sleep(60)"
+SHOW = """
+import os, sys
+directory, port = sys.argv[1:]
+assert os.environ["PORT"] == port
+print(os.getcwd(), directory, os.environ["POOL"], os.environ["RELEASE"])
+"""
 
 
 class Host:
@@ -28,7 +38,8 @@ class Host:
 
     `files`: where the link of the copy to the files of the database appears. `linked`: where it
     led at each command. `asked`: the paths of the application that were asked for. `answers`: why
-    a path does not answer.
+    a path does not answer. `missing`: the modules that would be installed. `compatible`: the
+    migrations with which the former release works as well.
     """
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
@@ -44,6 +55,7 @@ class Host:
         self.log, self.files = place / "upgrade.log", place / "filestore" / COPY
         self.files.parent.mkdir()
         self.work: list[dict[str, Any]] = [UPDATE, READ]
+        self.missing, self.compatible = ["web"], list[str]()
         self.server = [sys.executable, "-c", SLEEP]
         self.directory = place / "releases" / NEXT
         self.directory.mkdir(parents=True)
@@ -55,8 +67,15 @@ class Host:
             "database": {"name": "crm"},
             "secrets": {},
             "release": release,
-            "definition": {"health": health, "pages": ["/web/login"], "port": 8069},
+            "definition": {
+                "health": health,
+                "pages": ["/web/login"],
+                "port": 8069,
+                "node": {"compatible": self.compatible},
+            },
         }
+        steps = {"name": STEPS} if kind == "node" else None
+        pillar = {"app": app, "database_route": {"steps": steps}}
         self.salt: dict[str, Any] = {
             "cmd.run_all": self.run_all,
             "release.complete": lambda directory: self.complete,
@@ -72,20 +91,27 @@ class Host:
             "application.health": self.health,
             f"{kind}.checksums": lambda directory: {"crm": Path(directory).name},
             f"{kind}.upgrade": self.upgrade,
-            f"{kind}.server": lambda directory, port: self.server,
+            f"{kind}.server": lambda directory, port: [*self.server, directory, str(port)],
+            f"{kind}.rolls": load(f"_modules/{kind}.py", pillar={"app": app}).rolls,
         }
         if kind == "odoo":
-            self.salt["odoo.missing_modules"] = lambda: ["web"]
-        self.module: Any = load("_modules/upgrade.py", salt=self.salt, pillar={"app": app})
+            self.salt["odoo.missing_modules"] = lambda: self.missing
+        self.database.others["crm"] = self.database
+        self.module: Any = load("_modules/upgrade.py", salt=self.salt, pillar=pillar)
         self.module.session = self.database.session
         self.module._become = lambda: ["setpriv", "--"]
-        self.module._environment = lambda port: {"PORT": str(port), "PATH": os.environ["PATH"]}
+        self.module._environment = self.environment
         monkeypatch.setattr(copy, "log", lambda _: str(self.log))
 
     @property
     def copied(self) -> Database:
         """Return the copy of the database."""
         return self.database.others.setdefault(COPY, Database())
+
+    def environment(self, port: int, pool: str, directory: str) -> dict[str, str]:
+        """Return the environment of a release that uses a pool of pgbouncer."""
+        found = {"PORT": str(port), "POOL": pool, "RELEASE": Path(directory).name}
+        return found | {"PATH": os.environ["PATH"]}
 
     def note(self, what: str) -> Callable[..., None]:
         """Return a function that notes its calls."""
@@ -140,9 +166,38 @@ def failed(call: Callable[[], Any]) -> str:
 def test_o8_the_plan_has_what_changes(host: Host, node: Host) -> None:
     """O8: A Node application has no modules to install."""
     plan = {"former": NAME, "release": NEXT, "differing": ["crm"], "missing": ["web"]}
-    assert host.module.plan() == plan
-    assert node.module.plan() == plan | {"missing": []}
+    assert host.module.plan() == plan | {"rolls": False}
+    assert node.module.plan() == plan | {"missing": [], "rolls": False}
     assert (host.calls, host.commands, host.database.asked) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("differing", "missing"), [(["crm"], []), ([], ["web"]), (["crm"], ["web"])]
+)
+def test_o8_an_odoo_stops_for_every_changed_or_new_module(
+    host: Host, differing: list[str], missing: list[str]
+) -> None:
+    """O8: The former release would meet tables that do not fit its modules."""
+    host.found["differing"], host.missing = differing, missing
+    assert host.module.plan()["rolls"] is False
+
+
+@pytest.mark.parametrize(
+    ("differing", "compatible", "rolls"),
+    [
+        (["m/2.js"], ["m/2.js"], True),
+        (["m/2.js", "m/3.js"], ["m/1.js", "m/3.js", "m/2.js"], True),
+        (["m/2.js", "m/3.js"], ["m/2.js"], False),
+        (["m/2.js"], [], False),
+    ],
+)
+def test_o8_a_node_application_goes_on_if_every_migration_is_compatible(
+    node: Host, differing: list[str], compatible: list[str], rolls: bool
+) -> None:
+    """O8: One that the definition does not list stops it."""
+    node.found["differing"] = differing
+    node.compatible += compatible
+    assert node.module.plan()["rolls"] is rolls
 
 
 def test_o8_a_database_without_a_record_belongs_to_the_release_that_runs(host: Host) -> None:
@@ -257,6 +312,96 @@ def test_k5_the_copy_does_not_answer(host: Host) -> None:
     assert failed(lambda: host.module.run(False, 60)) == said
 
 
+# The running database gets the release
+
+
+@pytest.fixture
+def rolling(node: Host) -> Host:
+    """A host of a Node application whose former release works with the new migration."""
+    node.found["differing"] = ["migrations/2.js"]
+    node.compatible.append("migrations/2.js")
+    node.work = [MIGRATE]
+    node.database.belongs(NAME)
+    return node
+
+
+def test_o8_the_running_database_gets_the_release_and_its_record(rolling: Host) -> None:
+    """O8, S9: Its steps are marked there. The former release goes on, and nothing is copied."""
+    assert rolling.module.migrate(60) == ["migrate"]
+    [(argv, options)] = rolling.commands
+    assert argv == ["setpriv", "--", *MIGRATE["command"]]
+    assert (options["cwd"], options["timeout"]) == (str(rolling.directory), 60)
+    assert options["clean_env"] and options["output_loglevel"] == "quiet"
+    assert rolling.database.marks == ["migrate at c0ffee"]
+    assert (rolling.database.release, rolling.database.parts) == (NEXT, {"crm": NEXT})
+    assert [*rolling.database.others] == ["crm"]
+    assert rolling.calls == [("upgrade", ["migrations/2.js"], [])]
+
+
+@pytest.mark.parametrize("pool", [STEPS, COPY])
+def test_o8_a_command_has_the_environment_of_the_new_release(rolling: Host, pool: str) -> None:
+    """O8, S9: Users may fill the application's pool, so it gets another one.
+
+    A command may have variables and secrets.
+    """
+    own = {"env": {"LEVEL": "debug"}, "secrets": {"LOGIN_PASSWORD": "login_password"}}
+    rolling.work = [MIGRATE | own, MIGRATE]
+    rolling.module.__pillar__["app"]["secrets"] = {"login_password": "canary", "other": "secret"}
+    if pool == COPY:
+        rolling.module.run(True, 60)
+    else:
+        rolling.module.migrate(60)
+    usual = rolling.environment(0, pool, str(rolling.directory))
+    assert [options["env"] for _, options in rolling.commands] == [
+        usual | {"LEVEL": "debug", "LOGIN_PASSWORD": "canary"},
+        usual,
+    ]
+
+
+@pytest.mark.parametrize("pool", [STEPS, COPY])
+def test_o8_a_release_reaches_its_database_by_way_of_a_pool(tmp_path: Path, pool: str) -> None:
+    """O8: Its other variables are those of the application that serves."""
+    module: Any = load("_modules/upgrade.py", pillar=fleets.pillar("s1", application="crm-2017"))
+    module.Path = lambda path: tmp_path / path.removeprefix("/")
+    (tmp_path / "etc" / "node").mkdir(parents=True)
+    usual = 'DATABASE_URL="postgres://crm:x@127.0.0.1:6432/crm"\nPORT="3000"\nTZ="UTC"\n'
+    (tmp_path / "etc" / "node" / "environment").write_text(usual)
+    found = module._environment(40000, pool, "/release")
+    assert found["DATABASE_URL"].endswith(f"@127.0.0.1:6432/{pool}")
+    assert (found["PORT"], found["TZ"]) == ("40000", "UTC")
+
+
+def test_o8_a_running_database_that_must_not_change(host: Host, node: Host) -> None:
+    """O8, K5: The former release would not work with it, so no command runs."""
+    node.compatible.append("migrations/2.js")
+    host.salt["odoo.upgrade"] = node.salt["node.upgrade"] = never
+    for one in (host, node):
+        said = failed(partial(one.module.migrate, 60))
+        assert said == "the former release does not work with the changed database"
+        assert (one.commands, one.database.changes) == ([], [])
+
+
+def test_k5_a_migration_that_fails_shows_the_end_of_the_log(rolling: Host) -> None:
+    """O8, K5: The database still names the former release, and no step counts as done."""
+    rolling.work, rolling.failing = [MIGRATE, BROKEN, MIGRATE], "broken.js"
+    rolling.said = "\n".join(f"line {number}" for number in range(100))
+    rolling.log.write_text("an earlier upgrade\n")
+    said = failed(lambda: rolling.module.migrate(60)).splitlines()
+    assert said[0] == "this command ended with exit code 3: node broken.js"
+    assert said[1:41] == [f"line {number}" for number in range(60, 100)]
+    assert said[41:] == ["log of setpriv -- node broken.js"]
+    assert len(rolling.commands) == 2
+    assert (rolling.database.release, rolling.database.marks) == (NAME, [])
+    assert rolling.database.changes == []
+
+
+def test_k5_the_running_database_takes_no_record(rolling: Host) -> None:
+    """K5: The error names the database, which may have changed already."""
+    rolling.database.down = "it is away"
+    said = "crm: the release is not recorded: it is away"
+    assert failed(lambda: rolling.module.migrate(60)) == said
+
+
 # The release is tried
 
 
@@ -280,18 +425,41 @@ def living(host: Host) -> list[Any]:
 def test_o8_a_release_is_tried_and_ends(host: Host) -> None:
     """O8: Its health and its pages are asked for, and its process is gone afterwards."""
     processes = living(host)
-    assert host.module.check() == ["/web/health", "/web/login"]
+    assert host.module.check(NEXT) == ["/web/health", "/web/login"]
     assert host.asked == ["/web/health", "/web/login"]
     [process] = processes
     assert process.returncode is not None
     assert not host.files.is_symlink()
 
 
+@pytest.mark.parametrize("name", [NAME, NEXT])
+def test_o8_either_release_is_tried_with_the_copy(host: Host, name: str) -> None:
+    """O8: The former one as well, in its own directory and with its own programs."""
+    place = host.directory.with_name(name)
+    place.mkdir(exist_ok=True)
+    host.server = [sys.executable, "-c", SHOW]
+    host.answers["/web/health"] = "[Errno 111] Connection refused"
+    living(host)
+    said = failed(lambda: host.module.check(name))
+    assert said == f"the application ended\n{place} {place} {COPY} {name}"
+
+
+def test_k5_a_release_that_is_not_complete_is_not_tried(host: Host) -> None:
+    """O8, K5: The error names its directory, and how the host gets it. Nothing starts."""
+    former = str(host.directory.with_name(NAME))
+    host.salt["release.complete"] = lambda directory: directory != former
+    processes = living(host)
+    said = failed(lambda: host.module.check(NAME))
+    assert said == f"{former} is not complete; apply the states of this host"
+    assert (processes, host.asked) == ([], [])
+    assert host.module.check(NEXT) == ["/web/health", "/web/login"]
+
+
 def test_k5_a_page_that_does_not_answer(host: Host) -> None:
     """O8, K5: The error has the page and what the application has printed. Its process is gone."""
     host.answers["/web/login"] = "status 500"
     processes = living(host)
-    said = failed(host.module.check)
+    said = failed(lambda: host.module.check(NEXT))
     assert said.startswith("/web/login: status 500")
     assert processes[0].returncode is not None
     assert not host.files.is_symlink()
@@ -302,7 +470,7 @@ def test_k5_a_release_that_does_not_start(host: Host) -> None:
     host.server = [sys.executable, "-c", "print('no such module'); raise SystemExit(1)"]
     host.answers["/web/health"] = "[Errno 111] Connection refused"
     processes = living(host)
-    said = failed(host.module.check)
+    said = failed(lambda: host.module.check(NEXT))
     assert said == "the application ended\nno such module"
     assert processes[0].returncode == 1
 
@@ -312,7 +480,7 @@ def test_k5_a_release_that_does_not_answer_in_time(host: Host) -> None:
     host.module.ANSWER = 0
     host.answers["/web/health"] = "status 503"
     processes = living(host)
-    said = failed(host.module.check)
+    said = failed(lambda: host.module.check(NEXT))
     assert said.startswith("waited 0 s for http://127.0.0.1:")
     assert "/web/health: status 503" in said
     assert processes[0].returncode is not None
@@ -327,7 +495,7 @@ def test_k2_a_check_that_is_stopped_leaves_no_process(host: Host) -> None:
 
     host.salt["application.health"] = stopped
     with pytest.raises(KeyboardInterrupt):
-        host.module.check()
+        host.module.check(NEXT)
     assert processes[0].returncode is not None
     assert not host.files.is_symlink()
 

@@ -21,6 +21,8 @@ COPY = "salina_next_crm"
 KEPT = "crm_before_20261130_120000"
 SERVES = f"the former release {NAME} serves again, with its own data"
 EVERYWHERE = ("s1", "s2", "s3")
+ROLLS = {"differing": ["migrations/2.js"], "missing": [], "rolls": True}
+"""A plan whose former release works with the changed database."""
 
 
 class Hosts:
@@ -28,6 +30,7 @@ class Hosts:
 
     `databases`: the content of each database. `runs`: the release of each app host, and `running`
     those whose application runs. `asked`: the functions that were called, with their hosts.
+    `tried`: the releases whose pages were asked for.
     `faults`: an error, or a function that returns one, for a function or for (host, function).
     `silent`: the hosts that do not answer.
     """
@@ -42,7 +45,8 @@ class Hosts:
         self.silent: set[str] = set()
         self.refreshed: set[str] = set()
         self.plan: dict[str, Any] = {"former": NAME, "release": NEXT}
-        self.plan |= {"differing": ["crm"], "missing": ["web"]}
+        self.plan |= {"differing": ["crm"], "missing": ["web"], "rolls": False}
+        self.tried: list[str] = []
         self.kept: list[dict[str, Any]] = []
         self.recorded = NEXT
         self.writes: list[int] = []
@@ -145,8 +149,14 @@ class Hosts:
         self.databases[COPY] += ", upgraded" + ", neutral" * neutral
         return ["modules: 1 updated, new: web", "a record of every model was read"]
 
-    def upgrade_check(self, host: str) -> list[str]:
+    def upgrade_migrate(self, host: str, seconds: int) -> list[str]:
+        assert self.running == {*EVERYWHERE}
+        self.databases["crm"] += ", migrated"
+        return ["migrate", "index"]
+
+    def upgrade_check(self, host: str, name: str) -> list[str]:
         assert host not in self.running or self.databases[COPY].endswith("neutral")
+        self.tried.append(name)
         return ["/web/health", "/web/login"]
 
     def upgrade_switch(self, host: str, name: str) -> None:
@@ -241,6 +251,7 @@ def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
     ]
     assert hosts.given["database_branch.make"] == ["crm", False]
     assert hosts.given["upgrade.run"] == [False, upgrade.STOPPED]
+    assert hosts.tried == [NEXT]
     assert hosts.given["application.stop"] == [upgrade.STOPPED]
     application, source, kept, about = hosts.given["database_copy.exchange"]
     assert (application, source, kept) == ("crm", COPY, KEPT)
@@ -302,7 +313,7 @@ def test_o8_an_upgrade_ends_if_somebody_writes_meanwhile(hosts: Hosts) -> None:
     assert hosts.times("database_copy.exchange") == []
 
 
-@pytest.mark.parametrize("step", ["fetch", "rehearse", "change"])
+@pytest.mark.parametrize("step", ["fetch", "rehearse", "change", "migrate"])
 def test_o8_only_the_release_that_was_planned_is_brought(hosts: Hosts, step: str) -> None:
     """O8: The definition may move while a rehearsal runs."""
     given = ["crm", NAME, KEPT] if step == "change" else ["crm", NAME]
@@ -392,6 +403,81 @@ def test_k5_a_plan_that_fails_stops_nothing(hosts: Hosts) -> None:
     assert hosts.times("application.stop") == hosts.times("application.start") == []
 
 
+# The change under the former release
+
+
+@pytest.fixture
+def rolling(hosts: Hosts) -> Hosts:
+    """The hosts of an application whose former release works with the changed database."""
+    hosts.plan |= ROLLS
+    return hosts
+
+
+def test_o8_a_database_changes_while_the_former_release_goes_on(rolling: Hosts) -> None:
+    """O8: It first names the code that it needs until then. No copy is made, and nobody stops."""
+    said = rolling.runner.migrate("crm", NEXT)
+    assert said == f"release {NEXT}: migrate, index; the former one goes on meanwhile"
+    rolling.serves(NAME, "former data, migrated")
+    assert rolling.asked == [
+        ("s1", "upgrade.fetch"),
+        ("s1", "upgrade.plan"),
+        ("s1", "upgrade.settle"),
+        ("s1", "upgrade.migrate"),
+    ]
+    assert [*rolling.databases] == ["crm"]
+
+
+@pytest.mark.parametrize(("took", "patience"), [(None, upgrade.STOPPED), (1000, 4000)])
+def test_k2_a_long_rehearsal_gives_the_migrations_more_time(
+    rolling: Hosts, took: float | None, patience: int
+) -> None:
+    """K2: A command that waits for ever is killed, but not one that is slow."""
+    if took is not None:
+        upgrade.rehearsed(rolling.state / upgrade.FILE, "crm", NEXT, took)
+    rolling.runner.migrate("crm", NEXT)
+    assert rolling.given["upgrade.migrate"] == [patience]
+
+
+def test_k5_a_definition_that_changes_its_mind_stops_the_migrations(hosts: Hosts) -> None:
+    """O8, K5: It may do so while a rehearsal runs. The hosts read it again before they are asked.
+
+    Nothing has changed then, and the same command leads to the plan that stops the application.
+    """
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.migrate("crm", NEXT)
+    assert str(caught.value).splitlines() == [
+        "the definition no longer declares all migrations as compatible",
+        "next: the same command again, which stops the application",
+    ]
+    hosts.serves(NAME, "former data")
+    assert hosts.refreshed >= {*EVERYWHERE}
+    assert hosts.asked == [("s1", "upgrade.fetch"), ("s1", "upgrade.plan")]
+
+
+def test_k5_migrations_that_fail_leave_the_former_release(rolling: Hosts) -> None:
+    """O8, K5: The error says who serves, and how to go on."""
+    rolling.faults["upgrade.migrate"] = RunnerError("s1: no luck")
+    with pytest.raises(RunnerError) as caught:
+        rolling.runner.migrate("crm", NEXT)
+    assert str(caught.value).splitlines() == [
+        "s1: no luck",
+        "the former release goes on, with the part of the changes that was made",
+        "next: the same command again",
+    ]
+    rolling.serves(NAME, "former data")
+    assert rolling.times("application.stop") == rolling.times("application.start") == []
+
+
+@pytest.mark.parametrize("step", ["upgrade.fetch", "upgrade.plan", "upgrade.settle"])
+def test_k5_a_fault_before_the_migrations_keeps_the_tables(rolling: Hosts, step: str) -> None:
+    """O8, K5: Nothing has changed, so the error is that of the host alone."""
+    rolling.faults[step] = RunnerError("s1: the database does not answer")
+    with pytest.raises(RunnerError, match=r"^s1: the database does not answer$"):
+        rolling.runner.migrate("crm", NEXT)
+    rolling.serves(NAME, "former data")
+    assert rolling.times("upgrade.migrate") == []
+
+
 # The rehearsal
 
 
@@ -402,6 +488,8 @@ def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
     assert said.endswith("; it answers /web/health, /web/login")
     hosts.serves(NAME, "former data")
     assert hosts.asked == [
+        ("s1", "upgrade.fetch"),
+        ("s1", "upgrade.plan"),
         ("bbdd2", "database_branch.make"),
         ("s1", "upgrade.run"),
         ("s1", "upgrade.check"),
@@ -414,9 +502,59 @@ def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
     assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is not None
 
 
-@pytest.mark.parametrize("step", ["database_branch.make", "upgrade.run", "upgrade.check"])
-def test_k5_a_rehearsal_that_fails_leaves_no_copy(hosts: Hosts, step: str) -> None:
-    """O8, K2: It is not recorded either."""
+@pytest.mark.parametrize(
+    ("plan", "tried"),
+    [
+        (ROLLS, [NEXT, NAME]),
+        (ROLLS | {"rolls": False}, [NEXT]),
+        (ROLLS | {"differing": []}, [NEXT]),
+    ],
+    ids=["rolls", "stops", "nothing"],
+)
+def test_o8_a_rehearsal_tries_the_former_release_if_it_goes_on(
+    hosts: Hosts, plan: dict[str, Any], tried: list[str]
+) -> None:
+    """O8: It has to work with the changed copy. If nothing changes, it does so already."""
+    hosts.plan |= plan
+    said = hosts.runner.rehearse("crm", NEXT)
+    assert hosts.tried == tried
+    told = ", and so does the former release" * (NAME in tried)
+    assert said.endswith(f"; it answers /web/health, /web/login{told}")
+    assert hosts.asked[-1] == ("bbdd2", "database_branch.remove")
+    hosts.serves(NAME, "former data")
+
+
+def test_o8_a_former_release_that_does_not_work_with_the_copy(hosts: Hosts) -> None:
+    """O8, K5: The definition is wrong about a migration, and the error says so."""
+    usual = hosts.upgrade_check
+
+    def check(host: str, name: str) -> list[str]:
+        if name == NAME:
+            raise RunnerError("s1: /web/login: status 500")
+        return usual(host, name)
+
+    hosts.plan |= ROLLS
+    hosts.upgrade_check = check  # type: ignore[method-assign]
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.rehearse("crm", NEXT)
+    assert str(caught.value).splitlines() == [
+        "s1: /web/login: status 500",
+        f"this was the former release {NAME} with the changed database: if it does not work with "
+        "that, `compatible` in the definition is wrong",
+    ]
+    hosts.serves(NAME, "former data")
+    assert upgrade.seconds(hosts.state / upgrade.FILE, "crm", NEXT) is None
+
+
+@pytest.mark.parametrize("plan", [{}, ROLLS], ids=["stops", "rolls"])
+@pytest.mark.parametrize(
+    "step", ["upgrade.plan", "database_branch.make", "upgrade.run", "upgrade.check"]
+)
+def test_k5_a_rehearsal_that_fails_leaves_no_copy(
+    hosts: Hosts, step: str, plan: dict[str, Any]
+) -> None:
+    """O8, K2: It is not recorded either. The former release has nothing to do with the error."""
+    hosts.plan |= plan
     hosts.faults[step] = RunnerError("s1: no luck")
     with pytest.raises(RunnerError, match=r"^s1: no luck$"):
         hosts.runner.rehearse("crm", NEXT)
@@ -449,9 +587,20 @@ def test_o8_a_confirmed_upgrade_excludes_other_changes(hosts: Hosts) -> None:
     assert "backup.make" in given
 
 
+def test_o8_an_upgrade_stops_nobody_if_the_former_release_goes_on(hosts: Hosts) -> None:
+    """O8: The plan says so before it is confirmed, and no step stops the application."""
+    hosts.plan |= ROLLS
+    with pytest.raises(RunnerError, match="\nthen the database itself changes while the "):
+        hosts.runner.begin(application="crm")
+    change = hosts.runner.begin(application="crm", confirm="crm", __pub_user="root")
+    given = {step.get("runner"): step.get("arguments") for step in change["steps"]}
+    assert given["upgrade.migrate"] == {"application": "crm", "release": NEXT}
+    assert "backup.make" in given and "upgrade.change" not in given
+
+
 def test_k1_an_application_that_has_its_release_needs_no_upgrade(hosts: Hosts) -> None:
     """K1: There is nothing to confirm and nothing to do."""
-    hosts.plan |= {"differing": [], "missing": []}
+    hosts.plan |= {"differing": [], "missing": [], "rolls": True}
     assert hosts.runner.begin() == {
         "what": f"crm and its database have release {NEXT}",
         "steps": [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from tests.releases import NAME, NEXT
 
 HOSTS = ["s1", "s2"]
 KEPT = "crm_before_20261130_120000"
-PLAN = Plan(NAME, NEXT, ("crm", "sale"), ("web",))
-NOTHING = Plan(NAME, NEXT, (), ())
+PLAN = Plan(NAME, NEXT, ("crm", "sale"), ("web",), False)
+ROLLING = Plan(NAME, NEXT, ("migrations/2.js",), (), True)
+NOTHING = Plan(NAME, NEXT, (), (), False)
 
 
 # The request
@@ -81,7 +83,7 @@ def test_k5_the_plan_in_words() -> None:
         "installed: web",
         "the rehearsal took 62 s: about so long nobody can use it",
         "first on a copy of the database, while s1, s2 serve; then a backup is made",
-        "then the application stops, and what fails from there on brings the former release back "
+        "then the application stops; what fails from there on brings the former release back "
         "with its data",
         "kept: the former database, as crm_before_… with the moment, for orch.rollback, until "
         "`salt-run backup.discard`",
@@ -90,20 +92,41 @@ def test_k5_the_plan_in_words() -> None:
     ]
 
 
+@pytest.mark.parametrize("backup", [True, False])
+def test_k5_the_plan_in_words_if_the_former_release_goes_on(backup: bool) -> None:
+    """O8, K5: An operator reads that users notice nothing, and why no database is kept."""
+    saved = "then a backup is made" if backup else "no host makes backups"
+    assert upgrade.words("crm", ROLLING, HOSTS, 61.6, backup).splitlines() == [
+        f"crm: from release {NAME} to release {NEXT}",
+        "changed: migrations/2.js",
+        "the rehearsal took 62 s",
+        f"first on a copy of the database, while s1, s2 serve; {saved}",
+        "then the database itself changes while the application goes on: all of this is declared "
+        "compatible",
+        "then the hosts follow one by one; no database is kept, since the former release works "
+        "with this one",
+        "next: salt-run state.orchestrate orch.upgrade "
+        """pillar='{"application": "crm", "confirm": "crm"}'""",
+    ]
+
+
 def test_k5_a_plan_without_a_rehearsal_and_a_backup_host() -> None:
     """O8, K5: The plan says that both are missing, and leaves out what there is none of."""
-    said = upgrade.words("crm", Plan(NAME, NEXT, (), ("web",)), HOSTS, None, False)
+    said = upgrade.words("crm", Plan(NAME, NEXT, (), ("web",), False), HOSTS, None, False)
     assert "not rehearsed yet: orch.rehearse says how long it takes" in said
     assert "while s1, s2 serve; no host makes backups\n" in said
     assert "changed: " not in said
-    assert "installed: " not in upgrade.words("crm", Plan(NAME, NEXT, ("a",), ()), HOSTS, 1, True)
+    changed = Plan(NAME, NEXT, ("a",), (), False)
+    assert "installed: " not in upgrade.words("crm", changed, HOSTS, 1, True)
+    said = upgrade.words("crm", ROLLING, HOSTS, None, False)
+    assert "not rehearsed yet: orch.rehearse says how long it takes" in said
 
 
 @pytest.mark.parametrize(("count", "more"), [(12, ""), (13, " and 1 more"), (40, " and 28 more")])
 def test_many_changes_are_counted(count: int, more: str) -> None:
     """K5: The plan names some of them."""
     names = tuple(f"m{number}" for number in range(count))
-    said = upgrade.words("crm", Plan(NAME, NEXT, names, ()), HOSTS, None, True)
+    said = upgrade.words("crm", Plan(NAME, NEXT, names, (), False), HOSTS, None, True)
     assert f"changed: {', '.join(names[:12])}{more}\n" in said
 
 
@@ -135,7 +158,20 @@ def test_o8_the_steps_of_an_upgrade(backup: bool) -> None:
     assert len({*names}) == len(names)  # Salt needs an id for each
 
 
-@pytest.mark.parametrize("plan", [NOTHING])
+@pytest.mark.parametrize("backup", [True, False])
+def test_o8_the_steps_of_an_upgrade_under_the_former_release(backup: bool) -> None:
+    """O8: The database alone changes, after the rehearsal and the backup. Then the hosts follow."""
+    change = upgrade.told("crm", ROLLING, HOSTS, KEPT, backup)
+    saved = ["backup.make"] * backup
+    assert runners(change) == [*REHEARSED, *saved, "upgrade.migrate", "s1,s2", "fleet.probe"]
+    assert change["what"] == f"upgrade: crm to release {NEXT}"
+    given = {step.get("runner"): step.get("arguments") for step in change["steps"]}
+    assert given["upgrade.migrate"] == {"application": "crm", "release": NEXT}
+    names = [step["name"] for step in change["steps"]]
+    assert len({*names}) == len(names)  # Salt needs an id for each
+
+
+@pytest.mark.parametrize("plan", [NOTHING, replace(NOTHING, rolls=True)])
 def test_o8_a_database_that_fits_already_is_left_alone(plan: Plan) -> None:
     """O8, K2: After an interruption only the hosts follow, without a copy and without a backup."""
     assert not plan.needed
@@ -149,7 +185,8 @@ def test_o8_a_new_module_needs_an_upgrade_as_well(
     differing: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
     """O8: So does each changed one."""
-    assert Plan(NAME, NEXT, differing, missing).needed
+    assert Plan(NAME, NEXT, differing, missing, False).needed
+    assert Plan(NAME, NEXT, differing, missing, True).needed
 
 
 def test_o8_a_rehearsal_changes_nothing_that_users_see() -> None:

@@ -73,27 +73,31 @@ def log(kind: str) -> str:
     return f"/var/log/{kind}/upgrade.log"
 
 
-def url(app: Mapping[str, Any], scheme: str) -> str:
-    """Return the URL of the copy, by way of pgbouncer.
+def url(app: Mapping[str, Any], scheme: str, pool: str) -> str:
+    """Return the URL of a pool of pgbouncer.
 
     Args:
         app: the pillar `app`.
         scheme: postgres or postgresql.
+        pool: its name.
     """
     login = app["database"]
     password = quote(login["password"], safe="")
-    place = f"{login['host']}:{login['port']}/{name(login['name'])}"
+    place = f"{login['host']}:{login['port']}/{pool}"
     return f"{scheme}://{login['user']}:{password}@{place}"
 
 
-def environment(app: Mapping[str, Any], text: str, directory: str, port: int) -> dict[str, str]:
-    """Return the environment of an application that uses the copy.
+def environment(
+    app: Mapping[str, Any], text: str, directory: str, port: int, pool: str
+) -> dict[str, str]:
+    """Return the environment of an application that runs a release beside the service.
 
     Args:
         app: the pillar `app`.
         text: the file of its usual environment, with lines NAME="value".
         directory: the release that it runs.
         port: where it listens.
+        pool: the pool of pgbouncer that it uses. The one of the copy has the copy's name.
     """
     pairs = (line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
     found = {pair[0]: pair[1].strip('"') for pair in pairs if pair[1:]}
@@ -102,7 +106,7 @@ def environment(app: Mapping[str, Any], text: str, directory: str, port: int) ->
     production = f"/opt/{app['kind']}/production"
     found["PATH"] = found["PATH"].replace(production, directory)
     if app["kind"] == odoo.KIND:
-        found["SESSION_DB_URI"] = f"{url(app, 'postgresql')}?sslmode=disable"
+        found["SESSION_DB_URI"] = f"{url(app, 'postgresql', pool)}?sslmode=disable"
     else:
-        found |= {"DATABASE_URL": url(app, "postgres"), "PORT": str(port)}
+        found |= {"DATABASE_URL": url(app, "postgres", pool), "PORT": str(port)}
     return found

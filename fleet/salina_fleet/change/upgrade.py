@@ -22,19 +22,31 @@ STOPPED, LONGER = 900, 4
 least these seconds, or so many times the seconds of the rehearsal.
 """
 
+ROLLS = """\
+then the database itself changes while the application goes on: all of this is declared compatible
+then the hosts follow one by one; no database is kept, since the former release works with this one
+"""
+STOPS = """\
+then the application stops; what fails from there on brings the former release back with its data
+kept: the former database, as {application}_before_… with the moment, for orch.rollback, until \
+`salt-run backup.discard`
+"""
+
 
 @dataclass(frozen=True)
 class Plan:
     """The changes of an upgrade.
 
     `former` and `release`: the releases' names. `differing`: the modules or migrations that are not
-    the same in both. `missing`: the modules that are installed.
+    the same in both. `missing`: the modules that are installed. `rolls`: whether the former release
+    works with the changed database, so that users notice nothing.
     """
 
     former: str
     release: str
     differing: tuple[str, ...]
     missing: tuple[str, ...]
+    rolls: bool
 
     @property
     def needed(self) -> bool:
@@ -94,16 +106,15 @@ def words(
         lines.append(f"installed: {', '.join(plan.missing)}")
     if seconds is None:
         lines.append("not rehearsed yet: orch.rehearse says how long it takes, and changes nothing")
+    elif plan.rolls:
+        lines.append(f"the rehearsal took {seconds:.0f} s")
     else:
         lines.append(f"the rehearsal took {seconds:.0f} s: about so long nobody can use it")
     given = json.dumps({"application": application, "confirm": application})
     saved = "then a backup is made" if backup else "no host makes backups"
     lines += [
         f"first on a copy of the database, while {', '.join(hosts)} serve; {saved}",
-        "then the application stops, and what fails from there on brings the former release back "
-        "with its data",
-        f"kept: the former database, as {application}_before_… with the moment, for "
-        "orch.rollback, until `salt-run backup.discard`",
+        *(ROLLS if plan.rolls else STOPS.format(application=application)).splitlines(),
         f"next: {COMMAND} pillar='{given}'",
     ]
     return "\n".join(lines)
@@ -139,7 +150,10 @@ def told(
         steps = _rehearsed(application, plan.release, hosts)
         if backup:
             steps.append(_run("a backup is made", "backup.make"))
-        steps.append(_run("the application changes", "upgrade.change", **given, kept=kept))
+        if plan.rolls:
+            steps.append(_run("the database changes", "upgrade.migrate", **given))
+        else:
+            steps.append(_run("the application changes", "upgrade.change", **given, kept=kept))
     steps += [
         {"name": "every host follows", "hosts": list(hosts)},
         _run("each host serves", "fleet.probe", hosts=list(hosts), through=True),

@@ -17,10 +17,9 @@ VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version such as 10.24.1")
 INTEGRITY = Text(
     r"sha512-[A-Za-z0-9+/]{86}==", "the output of `npm view PACKAGE dist.integrity`: sha512-…"
 )
-DIRECTORY = Text(
-    r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*",
-    "a directory inside the checkout",
-)
+INSIDE = r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+DIRECTORY = Text(INSIDE, "a directory inside the checkout")
+FILE = Text(INSIDE, "a file inside the checkout")
 STEP = Text(r"[a-z][a-z0-9 ._-]{0,59}", "a name of small letters, digits and spaces")
 ARGUMENT = Text(r"[^\x00]+", "text (no shell reads it)")
 WORD = Text(r"[A-Za-z0-9_./:=,@+-]+", "a word of letters, digits and _ . / : = , @ + -")
@@ -84,6 +83,12 @@ class NodeSection(Section):
         about="The directory of the checkout with the migrations of the database. A release with "
         "other files there waits for orch.upgrade; with null, none waits.",
     )
+    compatible: tuple[str, ...] = given(
+        ListOf(FILE, least=0),
+        (),
+        about="The files of `migrations` with which the code before them works as well. A release "
+        "that differs only in these changes the database while the application goes on.",
+    )
     start: tuple[str, ...] = given(
         ListOf(WORD, once=False), about="The command that starts the application."
     )
@@ -112,6 +117,11 @@ class NodeSection(Section):
         for name in OURS:
             if name in self.environment:
                 yield join("environment", name), "Salina sets this variable; remove it"
+        directory = f"{self.migrations}/" if self.migrations else None
+        for place, file in enumerate(self.compatible if sound("compatible") else ()):
+            if sound("migrations") and (directory is None or not file.startswith(directory)):
+                message = f"{show(file)} is not in the directory that `migrations` names"
+                yield f"compatible[{place}]", message
         programs = {PurePosixPath(word) for word in self.start} if sound("start") else set()
         for key, directories in (("uploads", self.uploads), ("scratch", self.scratch)):
             for place, directory in enumerate(directories if sound(key) else ()):
