@@ -475,3 +475,22 @@ def test_o8_no_timer_starts_the_application_later(call: str, running: bool) -> N
     host.module.stop(900)
     getattr(host.module, call)()
     assert (host.running, host.timer) == (running, False)
+
+
+@pytest.mark.parametrize(("done", "said"), [(True, ""), (None, ""), (False, "failed; see")])
+def test_k5_an_application_that_does_not_stop_is_an_error(done: bool | None, said: str) -> None:
+    """K5: Salt only returns False, and the change that stops the application would go on."""
+    asked: list[str] = []
+
+    def stop(unit: str) -> bool | None:
+        asked.append(unit)
+        return done
+
+    salt = {"service.stop": stop}
+    module = load("_modules/application.py", salt=salt, pillar=fleets.pillar("s1"))
+    if said:
+        with pytest.raises(CommandExecutionError, match=f"systemctl stop odoo: {said}"):
+            module.halt()
+    else:
+        module.halt()
+    assert asked == ["salina-application-start.timer", "odoo"]

@@ -46,6 +46,8 @@ def systemctl(salt: Mapping[str, Any], action: str, name: str, **options: Any) -
         CommandExecutionError: systemd refused; the message has the command and systemd's output.
     """
     try:
-        salt[f"service.{action}"](name, **options)
+        done = salt[f"service.{action}"](name, **options)
     except CommandExecutionError as error:
         raise CommandExecutionError(f"systemctl {action} {name}: {error}") from None
+    if done is False:  # Salt raises nothing if systemd cannot stop a unit
+        raise CommandExecutionError(f"systemctl {action} {name}: failed; see journalctl -u {name}")
