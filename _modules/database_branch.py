@@ -28,13 +28,14 @@ DISCONNECTED = 30
 """Seconds in which sessions that come again are ended again."""
 
 
-def make(application: str, live: bool) -> str:
+def make(application: str, live: bool, original: str = "") -> str:
     """Copy an application's database, in place of an earlier copy.
 
     Args:
-        application: the application's name.
+        application: the application's name, to whose role the copy belongs.
         live: whether the application goes on meanwhile. Otherwise the sessions with the database
             end, and PostgreSQL copies it as a template.
+        original: the application whose database is copied, if it is another one. It goes on.
 
     Returns:
         The copy's name.
@@ -46,19 +47,19 @@ def make(application: str, live: bool) -> str:
         salt bbdd1 database_branch.make crm True
     """
     remove(application)
-    name = copy.name(application)
-    size = int(_query(scratch.size(application)))
+    name, source = copy.name(application), original or application
+    size = int(_query(scratch.size(source)))
     left = shutil.disk_usage(data_directory(_pillar())).free
     if left < 2 * size + scratch.SPARE:
         needed = 2 * size + scratch.SPARE
         raise CommandExecutionError(
-            f"the copy of {application} and its WAL need {needed >> 20} MiB, and {left >> 20} MiB "
+            f"the copy of {source} and its WAL need {needed >> 20} MiB, and {left >> 20} MiB "
             "are free"
         )
     wanted = {**pillars.application(__pillar__, application), "name": name}
-    if live:
+    if live or original:
         _query(roles.script(roles.database_steps({}, [wanted])))
-        _duplicate(wanted, application)
+        _duplicate(wanted, source)
         _query("ANALYZE", name)
     else:
         _branch(application, name)

@@ -122,13 +122,14 @@ def release(name: str) -> str:
     return found
 
 
-def make(application: str, until: str, about: str) -> str:
+def make(application: str, until: str, about: str, owner: str = "") -> str:
     """Copy an application's database out of the backups, as a database that nobody uses yet.
 
     Args:
         application: the application's name.
         until: the moment, as `scratch.target` writes it, or "" for now.
         about: what the copy is, in words.
+        owner: the application to whose role the copy belongs, if it is another one.
 
     Returns:
         The moment of the last change that the copy has, as PostgreSQL writes it; "" if it has none
@@ -144,12 +145,12 @@ def make(application: str, until: str, about: str) -> str:
     _on_the_primary()
     try:
         with lock.alone():
-            return _make(application, until, about)
+            return _make(application, until, about, owner or application)
     except lock.Busy as error:
         raise CommandExecutionError(str(error)) from None
 
 
-def _make(application: str, until: str, about: str) -> str:
+def _make(application: str, until: str, about: str, owner: str) -> str:
     clean()
     # PostgreSQL takes a failure to fetch WAL for its end, unless it has a moment to reach
     moment = until or _query("SELECT clock_timestamp()")
@@ -165,7 +166,7 @@ def _make(application: str, until: str, about: str) -> str:
             raise CommandExecutionError(
                 f"the copy has {size >> 20} MiB, and as much WAL, and {left >> 20} MiB are free"
             )
-        _load(application)
+        _load(application, owner)
         _query(scratch.comment(scratch.TEMPORARY, about))
     except BaseException:
         with contextlib.suppress(CommandExecutionError):  # the next copy takes its place
@@ -204,11 +205,12 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
     return kept
 
 
-def rename(name: str) -> str:
+def rename(name: str, owner: str = "") -> str:
     """Give a complete copy its name.
 
     Args:
         name: the name of the new database.
+        owner: the application to whose role it belongs; by default it belongs to the superuser.
 
     Returns:
         `name`.
@@ -221,7 +223,8 @@ def rename(name: str) -> str:
     """
     _on_the_primary()
     if name not in names():  # otherwise an interrupted step has done it
-        _patiently(scratch.naming(name))
+        role = pillars.application(__pillar__, owner)["user"] if owner else scratch.SUPERUSER
+        _patiently(scratch.naming(name, role))
     return name
 
 
@@ -300,11 +303,11 @@ def archive() -> None:
         raise CommandExecutionError(f"{error}; see journalctl -u patroni") from None
 
 
-def _load(application: str) -> None:
+def _load(application: str, owner: str) -> None:
     """Copy the database of the scratch cluster into the running cluster."""
-    wanted = {**pillars.application(__pillar__, application), "name": scratch.TEMPORARY}
+    wanted = {**pillars.application(__pillar__, owner), "name": scratch.TEMPORARY}
     _query(roles.script(roles.database_steps({}, [wanted])))
-    __salt__["scratch.load"](application, scratch.TEMPORARY)
+    __salt__["scratch.load"](application, scratch.TEMPORARY, owner)
     _query("ANALYZE", scratch.TEMPORARY)
 
 

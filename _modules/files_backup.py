@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from salt.exceptions import CommandExecutionError
 
+from salina.application.copy import path as path_of_copy
 from salina.backup import files, lock
 from salina.common import commands, pillars
 
@@ -55,7 +56,7 @@ def copy(source: str) -> None:
         raise CommandExecutionError(f"{error}\n{said}") from None
 
 
-def bring_back(source: str, until: str, copies: bool = True) -> dict[str, Any]:
+def bring_back(source: str, until: str, copies: bool = True, target: str = "") -> dict[str, Any]:
     """Bring the files back that an application had at a moment. No file is replaced or removed.
 
     Files that were removed since then come from the volume, and those that are gone from the copy.
@@ -64,6 +65,7 @@ def bring_back(source: str, until: str, copies: bool = True) -> dict[str, Any]:
         source: the name of the files' repository.
         until: the moment in ISO format, with its offset; "" for the newest copy.
         copies: whether to look into the copies, too.
+        target: a copy of the application for trials, which gets the files instead.
 
     Returns:
         `back`, the number of files that came back from the volume; `copied`, of those from a copy;
@@ -76,9 +78,10 @@ def bring_back(source: str, until: str, copies: bool = True) -> dict[str, Any]:
         salt nas1 files_backup.bring_back crm 2026-11-29T12:00:00+00:00
     """
     own = _source(source)
+    place = _source_of(target) if target else own
     try:
-        with lock.alone(), _mounted(own) as root:
-            return _bring_back(own, root / own["application"], until, copies)
+        with lock.alone(), _mounted(place) as root:
+            return _bring_back(own, place, root / place["application"], until, copies)
     except lock.Busy as error:
         raise CommandExecutionError(str(error)) from None
     except (OSError, files.FilesError) as error:
@@ -86,15 +89,14 @@ def bring_back(source: str, until: str, copies: bool = True) -> dict[str, Any]:
 
 
 def _bring_back(
-    source: dict[str, Any], directory: Path, until: str, copies: bool
+    source: dict[str, Any], place: dict[str, Any], directory: Path, until: str, copies: bool
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"back": 0, "copied": 0, "copy": ""}
-    failed, moment = list[str](), None
-    if until:
-        moment = files.parse_time(until)
+    failed, moment = list[str](), files.parse_time(until) if until else None
+    if moment and place is source:
         found["back"], failed = _answer(source, directory, "bring-back", until)
     if copies:
-        failed += _from_copies(source, directory, moment, found)
+        failed += _from_copies(source, place, directory, moment, found)
     if failed:
         shown = "; ".join(failed[:SHOWN]) + ("; …" if failed[SHOWN:] else "")
         count = found["back"] + found["copied"]
@@ -103,18 +105,25 @@ def _bring_back(
 
 
 def _from_copies(
-    source: dict[str, Any], directory: Path, moment: datetime | None, found: dict[str, Any]
+    source: dict[str, Any],
+    place: dict[str, Any],
+    directory: Path,
+    moment: datetime | None,
+    found: dict[str, Any],
 ) -> list[str]:
     """Bring back what the copies have and the volume does not, and count it in `found`."""
     repository, failed = files.Repository(_section(), source["name"]), list[str]()
     kept = f"{source['path']}/{source['application']}"
-    there = set(_answer(source, directory, "list"))
+    there = set(_answer(place, directory, "list"))
+    names = (source["application"], place["application"])
     repository.unlock()
     for snapshot in files.chosen(repository.snapshots(), moment):
-        wanted = files.wanted(repository.entries(snapshot, kept), moment)
+        known = files.wanted(repository.entries(snapshot, kept), moment)
+        moved = {path_of_copy(path, *names): entry for path, entry in known.items()}
+        wanted = {path: entry for path, entry in moved.items() if path}
         missing = {path: wanted[path] for path in wanted.keys() - there}
         if missing:
-            count, faults = _copied(repository, snapshot, source, directory, missing)
+            count, faults = _copied(repository, snapshot, kept, place, directory, missing)
             found["copied"] += count
             failed += faults
         found["copy"] = found["copy"] or f"{snapshot.time:%Y-%m-%d %H:%M:%S} UTC"
@@ -125,6 +134,7 @@ def _from_copies(
 def _copied(
     repository: files.Repository,
     snapshot: files.Snapshot,
+    kept: str,
     source: dict[str, Any],
     directory: Path,
     missing: dict[str, str],
@@ -133,7 +143,6 @@ def _copied(
 
     The user could otherwise plant links in its directory through which root would write.
     """
-    kept = f"{source['path']}/{source['application']}"
     places = {f"{kept}/{place}".lstrip("/"): path for path, place in missing.items()}
     process = _started(source, directory, "unpack")
     assert process.stdin is not None
@@ -234,6 +243,13 @@ def _source(name: str) -> dict[str, Any]:
             f"source: {name!r} is not known here; choose one of: {', '.join(found)}"
         )
     return found[name]
+
+
+def _source_of(application: str) -> dict[str, Any]:
+    for one in _section()["sources"]:
+        if one["application"] == application:
+            return dict(one)
+    raise CommandExecutionError(f"target: {application!r} has no files on this host")
 
 
 def _section() -> dict[str, Any]:

@@ -74,12 +74,13 @@ def checksums(directory: str) -> dict[str, str]:
     return node.checksums(Path(directory), __pillar__["app"]["definition"]["node"]["migrations"])
 
 
-def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+def differing(before: dict[str, str], after: dict[str, str], database: str = "") -> list[str]:
     """Return the migrations that are not the same in two releases.
 
     Args:
         before: the checksums of the one.
         after: those of the other.
+        database: nothing; other kinds ask it for its modules.
 
     Returns:
         Their paths.

@@ -67,8 +67,11 @@ def obstacle() -> str:
     return odoo.obstacle(__pillar__["app"]["settings"], __grains__["mem_total"], _workers())
 
 
-def missing_modules() -> list[str]:
+def missing_modules(database: str = "") -> list[str]:
     """Return the modules of `odoo.modules` that are not installed in the database.
+
+    Args:
+        database: the name of a copy, whose modules count instead.
 
     Returns:
         Their names, in the order of the definition. Before the first installation there are none,
@@ -80,7 +83,7 @@ def missing_modules() -> list[str]:
     CLI Example:
         salt s1 odoo.missing_modules
     """
-    installed = _installed()
+    installed = _installed(database)
     if installed is None:
         return []
     wanted = __pillar__["app"]["definition"]["odoo"]["modules"]
@@ -117,12 +120,13 @@ def rolls(differing: list[str]) -> bool:
     return False
 
 
-def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+def differing(before: dict[str, str], after: dict[str, str], database: str = "") -> list[str]:
     """Return the installed modules that two releases have in different versions.
 
     Args:
         before: the checksums of the one.
         after: those of the other.
+        database: the name of a copy, whose modules count instead.
 
     Returns:
         The modules.
@@ -133,7 +137,8 @@ def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
     CLI Example:
         salt s1 odoo.differing '{"crm": "00"}' '{"crm": "01"}'
     """
-    return [name for name in sorted(_installed() or ()) if before.get(name) != after.get(name)]
+    found = sorted(_installed(database) or ())
+    return [name for name in found if before.get(name) != after.get(name)]
 
 
 def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[str, Any]]:
@@ -160,7 +165,7 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
     return [
         {
             "command": [*program, "--no-http", *changes, "--stop-after-init"],
-            "words": f"modules: {', '.join(words)}",
+            "words": f"modules: {', '.join(words) or 'none changed'}",
         },
         {
             "command": [*program[:2], "shell", *program[2:], "--no-http"],
@@ -192,10 +197,10 @@ def _program(directory: str) -> list[str]:
     return odoo.program(app, directory, copy.name(app["database"]["name"]))
 
 
-def _installed() -> list[str] | None:
+def _installed(database: str) -> list[str] | None:
     """Return the modules that are installed in the database; None before the first installation."""
     try:
-        with session(__pillar__, "salina: modules?") as opened:
+        with session(__pillar__, "salina: modules?", database) as opened:
             if opened.query("SELECT to_regclass('ir_module_module') IS NULL") == ["t"]:
                 return None
             return opened.query(

@@ -60,11 +60,12 @@ def record(directory: str, before: str = "") -> bool:
     return True
 
 
-def obstacle(directory: str) -> dict[str, Any]:
+def obstacle(directory: str, database: str = "") -> dict[str, Any]:
     """Return why the database does not fit a release, and which release it belongs to.
 
     Args:
         directory: the release's directory.
+        database: the name of a copy, which is asked instead.
 
     Returns:
         `differing`: the parts that differ, such as modules of Odoo; none if the database fits, or
@@ -78,7 +79,7 @@ def obstacle(directory: str) -> dict[str, Any]:
     CLI Example:
         salt s1 schema.obstacle /opt/odoo/releases/c0ffee000000-0123abcd
     """
-    found, used = _asked(lambda opened: (schema.recorded(opened), schema.used(opened)))
+    found, used = _asked(lambda opened: (schema.recorded(opened), schema.used(opened)), database)
     name = found.get("release", "")
     if name == Path(directory).name:
         return {"release": name, "differing": [], "recorded": True}
@@ -94,15 +95,15 @@ def obstacle(directory: str) -> dict[str, Any]:
                 f"that it is the new one: salt-call schema.record {directory}"
             )
         name, before = release.active(runs), _parts(str(runs))
-    differing = __salt__[f"{_kind()}.differing"](before, _parts(directory))
+    differing = __salt__[f"{_kind()}.differing"](before, _parts(directory), database)
     return {"release": name, "differing": differing, "recorded": bool(found)}
 
 
-def _asked(question: Callable[[Session], Any]) -> Any:
-    """Ask the application's database."""
+def _asked(question: Callable[[Session], Any], database: str = "") -> Any:
+    """Ask the application's database, or a copy."""
     pillars.section(__pillar__, "app")
     try:
-        with session(__pillar__, "salina: which release?") as opened:
+        with session(__pillar__, "salina: which release?", database) as opened:
             return question(opened)
     except (PsqlError, ValueError) as error:
         raise CommandExecutionError(

@@ -96,7 +96,7 @@ def check() -> None:
     _run(_program("pg_amcheck"), *place, "--all", "--install-missing", "--no-password")
 
 
-def load(database: str, target: str) -> None:
+def load(database: str, target: str, owner: str = "") -> None:
     """Copy an application's database of the scratch cluster into this host's running cluster.
 
     The application's role writes the copy, because the database may contain its functions, and a
@@ -105,6 +105,7 @@ def load(database: str, target: str) -> None:
     Args:
         database: the database of the scratch cluster, which has the name of its application.
         target: an empty database of the running cluster.
+        owner: the application whose role writes the copy, if it is another one.
 
     Raises:
         CommandExecutionError: pg_dump or pg_restore failed.
@@ -112,8 +113,7 @@ def load(database: str, target: str) -> None:
     CLI Example:
         salt bbdd1 scratch.load crm salina_restored
     """
-    known = pillars.section(__pillar__, "database")["applications"]
-    [application] = [one for one in known if one["name"] == database]
+    application = pillars.application(__pillar__, owner or database)
     pipe = (
         'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 "$4" | '
         '"$5" --host=/run/postgresql --port="$3" --username="$6" --dbname="$7" --no-password '

@@ -39,8 +39,11 @@ PAGE = 120
 """Seconds for a page. The first request of Odoo's login page builds its style sheets."""
 
 
-def plan() -> dict[str, Any]:
+def plan(database: str = "") -> dict[str, Any]:
     """Return what an upgrade of this host's application would change. This changes nothing.
+
+    Args:
+        database: the name of a copy, which is asked instead of the application's database.
 
     Returns:
         `former` and `release`, the names of the releases; `differing`, the modules or migrations
@@ -57,9 +60,10 @@ def plan() -> dict[str, Any]:
     directory = str(app["release"]["directory"])
     if not __salt__["release.complete"](directory):
         raise CommandExecutionError(f"{directory} is not complete; apply the states of this host")
-    found = __salt__["schema.obstacle"](directory)
-    differing = found["differing"]
-    missing = __salt__.get(f"{app['kind']}.missing_modules", list)()
+    found = __salt__["schema.obstacle"](directory, database)
+    differing, missing = found["differing"], []
+    if modules := __salt__.get(f"{app['kind']}.missing_modules"):
+        missing = modules(database)
     return {
         "former": found["release"] or __salt__["release.active"](),
         "release": app["release"]["name"],
@@ -153,7 +157,7 @@ def run(neutral: bool, seconds: int) -> list[str]:
     """
     try:
         with _session(_name()) as opened:
-            for statement in copy.neutral(_app()["kind"]) if neutral else ():
+            for statement in copy.neutral(_app()) if neutral else ():
                 opened.query(statement)
     except PsqlError as error:
         raise CommandExecutionError(f"{_name()}: it cannot be neutralised: {error}") from error
@@ -286,7 +290,7 @@ def _asked(url: str, lives: Any) -> list[str]:
 
 def _changed(database: str, pool: str, seconds: int) -> list[str]:
     """Bring a database to the new release by way of a pool, and return in words what was done."""
-    app, before = _app(), plan()
+    app, before = _app(), plan(database)
     directory = Path(app["release"]["directory"])
     work = __salt__[f"{app['kind']}.upgrade"](
         str(directory), before["differing"], before["missing"]

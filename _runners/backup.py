@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -105,22 +106,23 @@ def copy_files() -> list[str]:
     ]
 
 
-def bring_files(application: str, until: str = "", copies: bool = True) -> str:
+def bring_files(application: str, until: str = "", copies: bool = True, target: str = "") -> str:
     """Bring back the files that an application had at a moment. No file is replaced or removed.
 
-    orch.restore does the same. Users notice nothing.
+    orch.restore and orch.stage do the same. Users notice nothing.
 
     Args:
         application: the application's name.
         until: the moment (UTC unless it has an offset); "" or latest for the newest copy.
         copies: whether to look into the copies, too; otherwise only removed files come back.
+        target: a copy of the application for trials, which gets the files instead.
 
     Returns:
         How many files came back, in a sentence.
 
     Raises:
-        RunnerError: the application or the moment is not valid, no host with the files answers, or
-            they could not be read or written.
+        RunnerError: the application, the target or the moment is not valid, no host with the files
+            answers, or they could not be read or written.
 
     CLI Example:
         salt-run backup.bring_files crm
@@ -132,6 +134,8 @@ def bring_files(application: str, until: str = "", copies: bool = True) -> str:
         raise RunnerError(
             f"application: {application!r} is not an application; choose one of: {', '.join(known)}"
         )
+    if target and (target not in known or known[target].copy_of != application):
+        raise RunnerError(f"target: {target!r} is not a copy of {application}")
     try:
         moment = "" if until in ("", steps.LATEST) else parse_moment(str(until)).isoformat()
     except ValueError as error:
@@ -139,7 +143,10 @@ def bring_files(application: str, until: str = "", copies: bool = True) -> str:
     said = []
     for source in files_backup.sources(site.fleet):
         if source.application == application:
-            asked = [source.name, moment, copies]
+            asked = [source.name, moment, copies, target]
+            for host in source.hosts if target else ():
+                with contextlib.suppress(RunnerError):  # it may not know of the copy yet
+                    _on(host, "saltutil.refresh_pillar", [True], ANSWER)
             host, found = _first(source.hosts, "files_backup.bring_back", asked)
             said.append(f"{host}: {steps.came_back(found)}")
     return "; ".join(said) or f"{application} has no files"

@@ -25,9 +25,10 @@ def create() -> dict[str, list[str]]:
         salt-run secrets.create
     """
     site = runner.site(__opts__)
-    names, tls = list(site.fleet.topology.applications), site.fleet.settings[TlsSettings]
+    topology, tls = site.fleet.topology, site.fleet.settings[TlsSettings]
+    names, copies = list(topology.applications), [one.name for one in topology.copies]
     try:
-        made = secrets.create(site.store, names, tls.ca_days, tls.public == ACME)
+        made = secrets.create(site.store, names, tls.ca_days, tls.public == ACME, copies)
     except (OSError, secrets.SecretsError) as error:
         raise RunnerError(f"secrets were not created: {error}") from None
     return {"made": made}
@@ -47,7 +48,9 @@ def check() -> str:
     """
     site = runner.site(__opts__)
     acme = site.fleet.settings[TlsSettings].public == ACME
-    faults = secrets.check(site.store, site.fleet.topology.applications, acme)
+    topology = site.fleet.topology
+    copies = [one.name for one in topology.copies]
+    faults = secrets.check(site.store, topology.applications, acme, copies)
     if faults:
         raise RunnerError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"

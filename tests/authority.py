@@ -16,7 +16,7 @@ from salina.common.certificate import new_key
 from salina.common.https import Identity
 from salina_fleet import secrets
 
-APP_HOSTS = ("s1", "s2", "s3", "w1", "w2", "w3", "crm1", "shop1")
+APP_HOSTS = ("s1", "s2", "s3", "w1", "w2", "w3", "crm1", "shop1", "crm-staging1")
 """The ids of the app hosts that tests put behind a balancer."""
 USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 

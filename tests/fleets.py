@@ -32,7 +32,9 @@ from salina_fleet.schema import document
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
 OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
-"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications."""
+"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications, and
+staging, which has a copy for trials.
+"""
 APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
 TREE = "0" * 64
 LOCKS = {"odoo-14.0.txt": "1" * 64}
@@ -182,6 +184,8 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         passwords = {own(application, "database") for application in topology(name).applications}
         found |= {*salina_secrets.DATABASE, *passwords}
         found.add(salina_secrets.ETCD_PATRONI)
+    if "balancer" in here.roles:
+        found |= {own(application.name, "visitors") for application in topology(name).copies}
     if "quorum" in here.roles:
         found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
     if "backup" in here.roles:
@@ -197,4 +201,5 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
 
 def secrets(name: str = "default") -> list[str]:
     """The names of all passwords of a fleet."""
-    return salina_secrets.passwords(topology(name).applications)
+    found = topology(name)
+    return salina_secrets.passwords(found.applications, [one.name for one in found.copies])

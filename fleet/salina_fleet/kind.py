@@ -78,6 +78,14 @@ class Kind:
         """
         return None
 
+    def neutral(self, definition: Mapping[str, Any]) -> bool:
+        """Return whether something keeps a copy of the database from mail, payments and the like.
+
+        Args:
+            definition: the content of the application's file.
+        """
+        return bool(definition[self.name].get("neutral"))
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the purposes of the passwords that its hosts need, besides the database's.
 

@@ -236,15 +236,19 @@ def _ufw(data: MasterData, host: Host) -> Pillar:
 
 
 def application(data: MasterData, host: Host) -> Pillar | None:
-    """Return the user of a host's application, and the connections that it may open itself."""
+    """Return the user of a host's application, and the connections that it may open itself.
+
+    A copy for trials may open none, because its data is that of real customers.
+    """
     if not host.application:
         return None
-    definition = data.definitions[data.fleet.topology.served_by(host).definition]
+    served = data.fleet.topology.served_by(host)
+    opened = [] if served.copy_of else policy.egress(data.fleet, host)
     return {
-        "uid": definition["uid"],
+        "uid": data.definitions[served.definition]["uid"],
         "to": [
             {"proto": one.protocol, "ports": one.ports, "to": one.to}
-            for one in policy.egress(data.fleet, host)
+            for one in opened
             if one.application
         ],
     }

@@ -38,6 +38,8 @@ ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
 """The purposes for which each application has a password of its own."""
+VISITORS = "visitors"
+"""The purpose of the password with which the balancer lets clients through to a copy for trials."""
 AUTHORITIES = {CA: "Salina CA", FILES_CA: "Salina files CA"}
 """Each CA, and the beginning of its name."""
 
@@ -56,10 +58,16 @@ def authority(name: str) -> tuple[str, str]:
     return f"{name}.key", f"{name}.crt"
 
 
-def passwords(applications: Iterable[str]) -> list[str]:
-    """Return the names of all passwords of a fleet with these applications."""
+def passwords(applications: Iterable[str], copies: Iterable[str] = ()) -> list[str]:
+    """Return the names of all passwords of a fleet with these applications.
+
+    Args:
+        applications: their names.
+        copies: the names of those that are copies for trials.
+    """
     shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP)
-    return [*shared, *(own(name, purpose) for name in applications for purpose in APPLICATION)]
+    owned = [own(name, purpose) for name in applications for purpose in APPLICATION]
+    return [*shared, *owned, *(own(name, VISITORS) for name in copies)]
 
 
 class Source(Protocol):
@@ -139,7 +147,11 @@ def open_store(state: str | Path) -> Store:
 
 
 def create(
-    store: Store, applications: Sequence[str], ca_days: int, acme: bool = False
+    store: Store,
+    applications: Sequence[str],
+    ca_days: int,
+    acme: bool = False,
+    copies: Sequence[str] = (),
 ) -> list[str]:
     """Make every secret that does not exist yet.
 
@@ -149,6 +161,7 @@ def create(
             which it keeps.
         ca_days: the days for which the CA's certificate is valid.
         acme: whether the fleet has an account at an ACME directory.
+        copies: the applications that are copies for trials.
 
     Returns:
         The names of the new secrets, and never their values.
@@ -156,7 +169,7 @@ def create(
     from salina.common.certificate import new_account_key, new_key
 
     made = []
-    for name in passwords(applications):
+    for name in passwords(applications, copies):
         if not store.has(name):
             store.put(name, secrets.token_urlsafe(24))
             made.append(name)
@@ -175,14 +188,20 @@ def create(
     return made
 
 
-def check(store: Store, applications: Iterable[str], acme: bool = False) -> list[str]:
+def check(
+    store: Store, applications: Iterable[str], acme: bool = False, copies: Sequence[str] = ()
+) -> list[str]:
     """Return the faults of the secrets: missing or empty ones, and files that others may read."""
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
     account = [ACME_ACCOUNT] if acme else []
     pairs = [authority(name) for name in AUTHORITIES]
-    for name in (*passwords(applications), *(file for pair in pairs for file in pair), *account):
+    for name in (
+        *passwords(applications, copies),
+        *(file for pair in pairs for file in pair),
+        *account,
+    ):
         try:
             store.get(name)
         except SecretsError as error:

@@ -143,6 +143,7 @@ def _read(root: Path, state: Path) -> Site:
     topology = _topology(root, settings, faults)
     members = _members(state, topology, faults)
     definitions = _definitions(root, topology, settings, faults)
+    faults += _copies(topology, definitions)
     if sound:
         faults += _conflicts(topology, settings, definitions)
     faults += _lock_faults(root)
@@ -240,6 +241,20 @@ def _digests(root: Path) -> dict[str, str]:
     """Return the digest of each lock."""
     files = sorted((root / LOCKS).glob("*.*"))
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _copies(topology: Topology, definitions: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Yield each copy that is of another kind than its original."""
+    for one in topology.copies:
+        names = (one.definition, topology.applications[one.copy_of or ""].definition)
+        if not all(name in definitions for name in names):
+            continue
+        own, original = (definitions[name]["kind"] for name in names)
+        if own != original:
+            yield (
+                f"{TOPOLOGY}: applications.{one.name}.definition: {names[0]} has kind {own}, and "
+                f"{names[1]} of {one.copy_of} has {original}; a copy needs the same kind"
+            )
 
 
 def _conflicts(

@@ -24,6 +24,18 @@ balancer-app-hosts:
     - require:
         - sls: tls
 
+balancer-visitors:
+  file.managed:
+    - name: /etc/haproxy/conf.d/15-visitors.cfg
+    - source: salt://balancer/files/15-visitors.cfg
+    - template: jinja
+    - mode: '0600'
+    - show_changes: False
+    - require:
+        - file: haproxy-global
+    - require_in:
+        - file: balancer-fragment
+
 balancer-fragment:
   file.managed:
     - name: /etc/haproxy/conf.d/20-balancer.cfg

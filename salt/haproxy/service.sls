@@ -39,6 +39,7 @@ haproxy-reloaded:
         - /etc/systemd/system/haproxy.service.d/salina.conf
         - /etc/haproxy/conf.d/00-global.cfg
         - /etc/haproxy/conf.d/10-database.cfg
+        - /etc/haproxy/conf.d/15-visitors.cfg
         - /etc/haproxy/conf.d/20-balancer.cfg
         - /etc/haproxy/errors/429-balancer.html
         - /etc/haproxy/errors/503-balancer.http

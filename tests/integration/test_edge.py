@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import shutil
 import socket
@@ -25,7 +26,13 @@ from salina_fleet.model import settings
 from salina_fleet.roles.balancer import BalancerSettings
 from tests import fleets, ports
 from tests.backend import Application, Headers
-from tests.integration.test_haproxy_config import HAPROXY, certificate, fragment, pages
+from tests.integration.test_haproxy_config import (
+    HAPROXY,
+    certificate,
+    fragment,
+    pages,
+    visitors,
+)
 
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="no haproxy yet: see make integration")
 BOTH = pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
@@ -136,7 +143,13 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             applications = {name: Application(home) for name in names}
             log, plain, secure = Log(), ports.free(), ports.free()
             servers = {
-                name: [{"name": f"{name}1", "address": "127.0.0.1", "port": one.server_port}]
+                name: [
+                    {
+                        "name": f"{name.replace('_', '-')}1",  # as in its certificate
+                        "address": "127.0.0.1",
+                        "port": one.server_port,
+                    }
+                ]
                 for name, one in applications.items()
             }
             kept = dict(pillar["settings"])
@@ -156,7 +169,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
                 f"    stats socket {tmp_path}/admin.sock mode 600 level admin\n"
             )
             file = tmp_path / "haproxy.cfg"
-            file.write_text(control + text)
+            file.write_text(control + visitors(fleet) + text)
             assert HAPROXY
             process = subprocess.Popen([HAPROXY, "-db", "-f", file])
             ends.callback(process.wait, 10)
@@ -459,6 +472,65 @@ def test_x5_an_application_is_reached_by_its_name(start: Any, family: str) -> No
         found, headers = here.ask("/web?debug=1", tls=False, Host=host)
         location = f"https://crm.example:{here.https}/web?debug=1"
         assert (found, dict(headers)["location"]) == (301, location), host
+
+
+# A copy for trials
+
+VISITOR = "127.0.0.9"
+"""A client's address; the balancer itself has 127.0.0.1."""
+
+
+def basic(login: str) -> dict[str, str]:
+    """The header with which a browser sends a user and a password."""
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+PASSWORD = "canary-app-crm_staging-visitors"
+WRONG = [
+    *("", ":", "crm_staging:", f"crm:{PASSWORD}", f":{PASSWORD}", f"crm_staging:{PASSWORD}x"),
+    *(f"crm_staging:{PASSWORD[:-1]}", f"crm_staging:{PASSWORD.upper()}"),
+]
+
+
+@needs_haproxy
+def test_x10_a_copy_is_behind_a_password(start: Any) -> None:
+    """O1, X10: Without it no request reaches the application, and no password does in any case."""
+    here: Edge = start(fleet="staging")
+    copy = here.applications["crm_staging"]
+    for path in ("/", "/web/login", "/websocket", "/web/health"):
+        status, headers = here.ask(path, source=VISITOR, Host="staging.crm.example")
+        assert (status, dict(headers)["www-authenticate"]) == (401, 'Basic realm="crm_staging"')
+    for login in WRONG:
+        given = {"Host": "staging.crm.example", **basic(login)}
+        assert here.ask(source=VISITOR, also=given)[0] == 401, login
+    bearer = {"Authorization": f"Bearer {PASSWORD}"}
+    assert here.ask(source=VISITOR, Host="staging.crm.example", also=bearer)[0] == 401
+    assert copy.requests == []
+    right = basic(f"crm_staging:{PASSWORD}")
+    assert here.ask(source=VISITOR, Host="Staging.CRM.example", also=right)[0] == 200
+    [(_, headers)] = copy.requests
+    assert "authorization" not in headers
+
+
+@needs_haproxy
+def test_x10_no_browser_sends_the_password_in_plain_text(start: Any) -> None:
+    """O1, X10: It is asked for after the redirect to HTTPS."""
+    here: Edge = start(fleet="staging")
+    status, headers = here.ask("/web", tls=False, source=VISITOR, Host="staging.crm.example")
+    assert (status, dict(headers)["location"].partition(":")[0]) == (301, "https")
+
+
+@needs_haproxy
+def test_o1_the_balancer_itself_and_the_original_need_no_password(start: Any) -> None:
+    """O1: A change asks for the pages of the copy. The original may have logins of its own."""
+    here: Edge = start(fleet="staging")
+    assert here.ask(Host="staging.crm.example")[0] == 200
+    assert here.ask(source=VISITOR)[0] == 200
+    assert here.ask(source=VISITOR, also=basic("me:mine"))[0] == 200
+    original = here.applications["crm"].requests
+    assert [headers.get("authorization") for _, headers in original] == [
+        *(None, basic("me:mine")["Authorization"])
+    ]
 
 
 # Paths

@@ -46,12 +46,22 @@ def fragment(
     pillar["balancer"].update(balancer)
     for application in pillar["balancer"]["applications"]:
         application["url"] = url(application["domain"], pillar["balancer"])
+    return rendered("20-balancer.cfg", pillar)
+
+
+def visitors(name: str = "default") -> str:
+    """15-visitors.cfg of a fleet."""
+    return rendered("15-visitors.cfg", fleets.pillar("lb1", name))
+
+
+def rendered(file: str, pillar: Mapping[str, Any]) -> str:
+    """A file of the balancer."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         loader=jinja2.FileSystemLoader(fleets.REPOSITORY / "salt"),
     )
-    return environment.get_template("balancer/files/20-balancer.cfg").render(pillar=pillar)
+    return environment.get_template(f"balancer/files/{file}").render(pillar=pillar)
 
 
 def url(domain: str, balancer: Mapping[str, Any]) -> str:
@@ -85,7 +95,7 @@ def pages(directory: Path) -> None:
 
 
 def certificate(directory: Path) -> None:
-    """Make the certificates and keys of two applications, as the component tls does.
+    """Make the certificates and keys of the applications, as the component tls does.
 
     `web` is that of all app hosts.
     """
@@ -95,16 +105,21 @@ def certificate(directory: Path) -> None:
         [*command.split(), *names.split()], cwd=directory, check=True, capture_output=True
     )
     for end in ("key", "crt"):
-        shutil.copy(directory / f"public-crm.{end}", directory / f"public-shop.{end}")
+        for name in ("shop", "crm_staging"):
+            shutil.copy(directory / f"public-crm.{end}", directory / f"public-{name}.{end}")
     fleet = authority.Authority(directory)
     fleet.issue("balancer", "lb1", use="client")
     fleet.issue("web", "s1", authority.APP_HOSTS)
 
 
-def judge(conf_d: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Let HAProxy read the fragments, with the paths of a host moved to the test's directory."""
+def judge(conf_d: Path, text: str, users: str = "") -> subprocess.CompletedProcess[str]:
+    """Let HAProxy read the fragments, with the paths of a host moved to the test's directory.
+
+    `users`: the fragment with the passwords of copies.
+    """
     for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
         text = text.replace(path, str(conf_d.parent))
+    (conf_d / "15-visitors.cfg").write_text(users or visitors())
     (conf_d / "20-balancer.cfg").write_text(text)
     assert HAPROXY
     return subprocess.run([HAPROXY, "-c", "-f", conf_d], capture_output=True, text=True)
@@ -150,6 +165,16 @@ def test_haproxy_takes_two_applications(conf_d: Path, changed: dict[str, Any]) -
     result = judge(conf_d, fragment("two-applications", **changed))
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("[WARNING]") == 1, result.stderr
+
+
+@pytest.mark.parametrize("changed", [{}, {"tls": False}, {"address": "2001:db8::2"}])
+def test_o1_haproxy_takes_a_copy_for_trials(conf_d: Path, changed: dict[str, Any]) -> None:
+    """O1, X10: With its password, and not without."""
+    text = fragment("staging", **changed)
+    result = judge(conf_d, text, visitors("staging"))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("[WARNING]") == 1, result.stderr
+    assert "unable to find userlist" in judge(conf_d, text).stderr
 
 
 def test_two_applications_have_their_own_servers_and_checks() -> None:

@@ -43,6 +43,11 @@ PLACES = {
         "/etc/odoo/health.json": {"app-crm-database"},
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
+    "balancer": {
+        "/etc/haproxy/conf.d/15-visitors.cfg": {
+            secrets.own(one.name, "visitors") for one in fleets.topology().copies
+        }
+    },
     "backup": {
         "/etc/pgbackrest.conf": {secrets.BACKUP},
         "/etc/pgbackrest-scratch.conf": {secrets.BACKUP},

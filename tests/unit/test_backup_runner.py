@@ -430,7 +430,7 @@ def test_files_come_back_through_one_host(hosts: Hosts, until: str, copies: bool
     assert hosts.runner.bring_files("crm", until, copies) == (
         f"nas2: 2 removed files came back, 1 came from the copy of {COPY}"
     )
-    assert hosts.asked == [("nas2", "files_backup.bring_back", "crm", until, copies)]
+    assert hosts.asked == [("nas2", "files_backup.bring_back", "crm", until, copies, "")]
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_the_moment_of_files_is_in_utc_unless_it_has_an_offset(
 ) -> None:
     """O9: The host with the files gets the offset, whatever its own zone is."""
     hosts.runner.bring_files("crm", until)
-    assert hosts.asked == [("nas1", "files_backup.bring_back", "crm", moment, True)]
+    assert hosts.asked == [("nas1", "files_backup.bring_back", "crm", moment, True, "")]
 
 
 @pytest.mark.parametrize("until", ["yesterday", "12:00", "2026-13-01", "0001-01-01", 5])
@@ -462,6 +462,44 @@ def test_files_of_a_moment_that_is_not_valid_do_not_come_back(hosts: Hosts, unti
         f'until: "{until}" is not valid; must be latest, or a moment such as '
         "2026-11-29 12:00:00 (UTC) or 2026-11-29T12:00:00+01:00"
     )
+    assert hosts.asked == []
+
+
+@pytest.mark.parametrize("failed", [{}, {"saltutil.refresh_pillar": "no master"}])
+@pytest.mark.parametrize("silent", [set(), {"nas1"}])
+def test_o1_the_files_of_a_copy_come_from_those_of_its_original(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failed: dict[str, str], silent: set[str]
+) -> None:
+    """O1, O9: The hosts with the files learn of the copy first; one that is down stops nothing."""
+    hosts = Hosts(monkeypatch, tmp_path, "staging")
+    hosts.failed, hosts.silent = failed, silent
+    until = "2026-11-29T05:00:00+00:00"
+    assert hosts.runner.bring_files("crm", until, target="crm_staging").endswith(
+        f" removed files came back, 1 came from the copy of {COPY}"
+    )
+    there = [host for host in ("nas1", "nas2", "nas3") if host not in silent]
+    asked = ("files_backup.bring_back", "crm", until, True, "crm_staging")
+    assert hosts.asked == [
+        *((host, "saltutil.refresh_pillar", True) for host in there),
+        (there[0], *asked),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("application", "target"),
+    [
+        *(("crm", "crm"), ("crm", "shop"), ("crm", "CRM_STAGING")),
+        *(("crm_staging", "crm"), ("crm_staging", "crm_staging")),
+    ],
+)
+def test_o1_files_go_to_no_other_application_than_a_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, application: str, target: str
+) -> None:
+    """O1, X10, K5: The users of any other one could read them. No host is asked."""
+    hosts = Hosts(monkeypatch, tmp_path, "staging")
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.bring_files(application, target=target)
+    assert str(caught.value) == f"target: {target!r} is not a copy of {application}"
     assert hosts.asked == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,14 +24,14 @@ class Primary:
     `faults`: why the next attempts to copy the files fail.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fleet: str = "default") -> None:
         self.replica = False
         self.asked: list[tuple[str, str]] = []
         self.commands: list[list[str]] = []
         self.faults: list[str] = []
-        self.password = ""
+        self.password = self.login = ""
         salt = {"database.query": self.query, "cmd.run_all": self.run_all}
-        pillar = fleets.pillar("bbdd1")
+        pillar = fleets.pillar("bbdd1", fleet)
         self.module: Any = load("_modules/database_branch.py", salt=salt, pillar=pillar)
         self.free = 2 * SIZE + scratch.SPARE
         usage = SimpleNamespace(
@@ -58,6 +59,7 @@ class Primary:
     def run_all(self, argv: list[str], **options: Any) -> dict[str, Any]:
         """Note a command. Its password is not among the arguments."""
         self.commands.append(argv)
+        self.login = Path(self.password).read_text()
         assert options["env"] == {"PGPASSFILE": self.password}
         assert "canary" not in str(argv)
         return {"retcode": 0, "stdout": "", "stderr": ""}
@@ -102,6 +104,35 @@ def test_k5_a_copy_that_is_refused(primary: Primary) -> None:
     with pytest.raises(CommandExecutionError) as caught:
         primary.module.make("crm", False)
     assert str(caught.value) == f"waited 0 s for crm to be without sessions: {BUSY}"
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_o1_a_copy_for_trials_is_of_another_application(
+    monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    """O1, X10: The role of the copy writes it and owns it. The original goes on in any case."""
+    primary = Primary(monkeypatch, "staging")
+    assert primary.module.make("crm_staging", live, "crm") == "salina_next_crm_staging"
+    said = primary.said()
+    assert "pg_terminate_backend" not in said and 'TEMPLATE "crm"' not in said
+    assert 'CREATE DATABASE "salina_next_crm_staging" OWNER "crm_staging"' in said
+    assert '"salina_next_crm"' not in said and '"crm"' not in said
+    assert primary.asked[-1] == ("ANALYZE", "salina_next_crm_staging")
+    [argv] = primary.commands
+    assert argv[-3:] == ["crm", "crm_staging", "salina_next_crm_staging"]
+    login = "salina_next_crm_staging:crm_staging:canary-app-crm_staging-database"
+    assert primary.login == f"*:5432:{login}\n"
+
+
+def test_k5_a_copy_for_trials_that_does_not_fit_names_the_original(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """O1, K5: The size of the original counts."""
+    primary = Primary(monkeypatch, "staging")
+    primary.free -= 1
+    with pytest.raises(CommandExecutionError, match=r"^the copy of crm and its WAL need .* MiB"):
+        primary.module.make("crm_staging", True, "crm")
+    assert primary.commands == []
 
 
 @pytest.mark.parametrize("live", [True, False])

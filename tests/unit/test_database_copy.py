@@ -50,7 +50,9 @@ class Primary:
     fail. `noted`: what happened, in order. `started`: the moment of the scratch cluster, or None.
     """
 
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch, fleet: str = "default"
+    ) -> None:
         self.now, self.replica = 0.0, False
         self.databases = dict(USUAL)
         self.started: str | None = None
@@ -65,7 +67,7 @@ class Primary:
             "scratch.load": self.load,
             "scratch.remove": self.remove,
         }
-        pillar = fleets.pillar("bbdd1")
+        pillar = fleets.pillar("bbdd1", fleet)
         self.module: Any = load("_modules/database_copy.py", salt=self.salt, pillar=pillar)
         usage = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=self.free))
         monkeypatch.setattr(self.module, "shutil", usage)
@@ -97,9 +99,10 @@ class Primary:
         self.fail("scratch.query")
         return str(SIZE)
 
-    def load(self, application: str, target: str) -> None:
-        """Copy the content into an empty database."""
+    def load(self, application: str, target: str, owner: str) -> None:
+        """Copy the content into an empty database, which its owner does."""
         assert self.started and self.databases[target].of == ""
+        assert self.databases[target].owner == owner
         self.databases[target] = self.databases[target]._replace(of="a part of it")
         self.fail("scratch.load")
         self.databases[target] = self.databases[target]._replace(of=f"{application} restored")
@@ -215,6 +218,16 @@ def test_o9_a_copy_disturbs_nobody(primary: Primary) -> None:
     assert ("start", NOON) in primary.noted and primary.started is None
     assert ("ANALYZE", scratch.TEMPORARY) in primary.noted
     assert "pg_terminate_backend" not in str(primary.noted)
+
+
+def test_o1_a_copy_for_trials_belongs_to_another_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1: It is of the original's database in the backups, and its role is that of the copy."""
+    primary = Primary(tmp_path, monkeypatch, "staging")
+    assert primary.module.make("crm", NOON, ABOUT, "crm_staging") == LAST
+    copied = Database("crm_staging", f"salina: {ABOUT}", "crm restored")
+    assert primary.databases == USUAL | {scratch.TEMPORARY: copied}
 
 
 def test_o9_now_is_a_moment_whose_wal_is_in_the_repository(primary: Primary) -> None:
@@ -448,6 +461,25 @@ def test_k2_a_repeated_rename_changes_nothing(copied: Primary) -> None:
     for _ in range(2):
         assert copied.module.rename("crm_noon") == "crm_noon"
         assert copied.databases == USUAL | {"crm_noon": COPY._replace(owner="postgres")}
+
+
+def test_o1_a_copy_for_trials_gets_its_name_and_keeps_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1, K2: Its application removes and upgrades it later. A second call changes nothing."""
+    primary = Primary(tmp_path, monkeypatch, "staging")
+    name, owned = "salina_next_crm_staging", COPY._replace(owner="crm_staging")
+    primary.databases[scratch.TEMPORARY] = owned
+    for _ in range(2):
+        assert primary.module.rename(name, "crm_staging") == name
+        assert primary.databases == USUAL | {name: owned}
+
+
+def test_k5_a_copy_for_an_unknown_application_gets_no_name(copied: Primary) -> None:
+    """O1, K5: Otherwise it would belong to the superuser."""
+    said = failed(lambda: copied.module.rename("salina_next_shop", "shop"))
+    assert said == "shop: the pillar of this host has no such application"
+    assert copied.databases == USUAL | {scratch.TEMPORARY: COPY}
 
 
 # Databases that restores have made or kept

@@ -1423,19 +1423,24 @@ def ran(answers: Mapping[str, Any], asked: list[list[str]]) -> Callable[..., dic
 
 
 class Host:
-    """The module on a host with the files of crm, in a directory of this test."""
+    """The module on a host with the files of crm, in a directory of this test.
+
+    `trial`: the directory of a copy of crm for trials, and `target` its source, if there is one.
+    `sources`: the sources of the host.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.data = folder / "mnt/crm"
         self.data.mkdir(parents=True)
         self.source = SOURCE | {"path": str(folder / "mnt"), "volume": None, "options": []}
+        self.sources = [self.source]
+        self.trial = folder / "staging/crm_staging"
+        self.target = self.source | {"name": "crm_staging-2", "application": "crm_staging"}
+        self.target |= {"path": str(self.trial.parent), "uid": 998}
         self.asked: list[list[str]] = []
         self.answers: dict[str, Any] = {}
         self.repository = Pretended()
-        pillar = {
-            "host": {"id": "nas1"},
-            "files_backup": SETTINGS | {"sources": [self.source]},
-        }
+        pillar = {"host": {"id": "nas1"}, "files_backup": SETTINGS | {"sources": self.sources}}
         salt = {"cmd.run_all": ran(self.answers, self.asked)}
         self.module = load("_modules/files_backup.py", salt=salt, pillar=pillar)
         monkeypatch.setattr(lock, "FILE", str(folder / "lock"))
@@ -1446,8 +1451,9 @@ class Host:
     def started(
         self, source: dict[str, Any], directory: Path, action: str, *arguments: str
     ) -> subprocess.Popen[bytes]:
-        """Start the program as the test's own user."""
-        assert source == self.source
+        """Start the program as the test's own user. The application's user would run it."""
+        [own] = [one for one in self.sources if one["application"] == directory.name]
+        assert source == own and directory.parent == Path(own["path"])
         return subprocess.Popen(
             [sys.executable, "-m", "salina.backup.files", action, str(directory), *arguments],
             stdin=subprocess.PIPE,
@@ -1455,6 +1461,11 @@ class Host:
             stderr=subprocess.PIPE,
             env={"PYTHONPATH": str(REPOSITORY / "_utils")},
         )
+
+    def with_trial(self) -> None:
+        """Let the host have the files of a copy for trials as well."""
+        self.trial.mkdir(parents=True)
+        self.sources.append(self.target)
 
     def copied(self, contents: Mapping[str, str], *hours: int) -> None:
         """Let there be copies of so many hours after noon, with these files."""
@@ -1581,6 +1592,85 @@ def test_removed_files_come_back_without_a_copy(host: Host, looks: bool) -> None
     found = host.module.bring_back("crm", UNTIL, looks)
     assert found == {"back": 1, "copied": 0, "copy": ""}
     assert bool(host.repository.asked) is looks
+
+
+@pytest.mark.parametrize("few", [0, 20])
+@pytest.mark.parametrize("until", [UNTIL, ""])
+def test_o1_a_copy_for_trials_gets_the_files_of_its_original(
+    host: Host, few: int, until: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1, O9: They come from the copies alone, to where the database of the copy expects them.
+
+    The user of the copy writes them, nothing is replaced, and the original keeps all it has.
+    """
+    monkeypatch.setattr(host.module, "FEW", few)
+    host.with_trial()
+    for place in (host.data, host.trial):
+        put(place / f"held/{AFTER}/removed", "removed on the volume")
+    put(host.trial / "filestore/crm_staging/there", "its own")
+    before = tree(host.data), tree(host.trial)
+    contents = {
+        "filestore/crm/there": "old",
+        "filestore/crm/ab/abcd": "content",
+        "filestore/crm_2/ab/abcd": "another database's",
+        "public/crm.png": "picture",
+        f"held/{AFTER}/filestore/crm/cd/cdef": "removed since",
+        f"held/{BEFORE}/filestore/crm/ef/ef01": "removed before",
+    }
+    host.copied(contents, -1, 1)
+    came = {
+        "filestore/crm_staging/ab/abcd": "content",
+        "filestore/crm_2/ab/abcd": "another database's",
+        "public/crm.png": "picture",
+    }
+    if until:
+        came["filestore/crm_staging/cd/cdef"] = "removed since"
+    assert host.module.bring_back("crm", until, True, "crm_staging") == {
+        "back": 0,
+        "copied": len(came),
+        "copy": "2026-11-29 13:00:00 UTC",
+    }
+    assert (tree(host.data), tree(host.trial)) == (before[0], before[1] | came)
+    assert ("opened", "crm") in host.repository.asked
+    again = host.module.bring_back("crm", until, True, "crm_staging")
+    assert again["copied"] == 0
+
+
+@pytest.mark.parametrize("few", [0, 20])
+def test_k5_a_file_that_cannot_come_to_a_copy_has_its_new_place(
+    host: Host, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1, K5: The operator looks for it in the directory of the copy."""
+    monkeypatch.setattr(host.module, "FEW", few)
+    host.with_trial()
+    bad = "x" * 256
+    host.copied({f"filestore/crm/{bad}": "bad", "filestore/crm/good": "good"}, 1)
+    with pytest.raises(CommandExecutionError) as caught:
+        host.module.bring_back("crm", UNTIL, True, "crm_staging")
+    assert str(caught.value) == (
+        f"1 files came back, 1 cannot be: filestore/crm_staging/{bad}: File name too long"
+    )
+    assert tree(host.trial) == {"filestore/crm_staging/good": "good"}
+
+
+def test_o1_the_volume_of_a_copy_is_mounted(host: Host) -> None:
+    """O1, X1: That of the original is not, so nothing can be written there."""
+    host.with_trial()
+    host.source["volume"], host.target["volume"] = "nas", "staging"
+    host.answers["mount"] = CommandExecutionError("Transport endpoint is not connected")
+    with pytest.raises(CommandExecutionError, match="Transport endpoint is not connected"):
+        host.module.bring_back("crm", UNTIL, True, "crm_staging")
+    point = Path(files.VOLUMES) / "crm_staging-2"
+    [mount] = [words for words in host.asked if words[0] == "mount"]
+    assert mount[-2:] == ["nas1:/staging", str(point)]
+
+
+def test_k5_files_for_an_unknown_copy_are_refused(host: Host) -> None:
+    """O1, K5: A typing error, or a host that has no files of it. Nothing is read."""
+    with pytest.raises(CommandExecutionError) as caught:
+        host.module.bring_back("crm", UNTIL, True, "crm_staging")
+    assert str(caught.value) == "target: 'crm_staging' has no files on this host"
+    assert host.repository.asked == []
 
 
 @pytest.mark.parametrize("few", [0, 20])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from salina_fleet.kinds import KINDS
 from salina_fleet.kinds.node import Node, NodeSection
 from salina_fleet.model import definition
 from salina_fleet.schema import document
@@ -17,8 +18,8 @@ from tests.fleets import REPOSITORY
 FILE = REPOSITORY / "pillar" / "app" / "crm-2017.yaml"
 GOOD: dict[str, Any] = document.read(FILE)
 KEYS = (
-    "runtime, npm, lock, install, once, migrations, compatible, start, environment, uploads, "
-    "scratch"
+    "runtime, npm, lock, install, once, migrations, compatible, neutral, start, environment, "
+    "uploads, scratch"
 )
 HASH = "the output of `npm view PACKAGE dist.integrity`: sha512-…"
 TEXT = "text (no shell reads it)"
@@ -85,6 +86,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          "checkout, or null"),
         ("node.compatible", "migrations/2.js", '"migrations/2.js" is not valid; must be a list of '
          "items, each a file inside the checkout"),
+        ("node.neutral", "DELETE FROM mail", '"DELETE FROM mail" is not valid; must be a list of '
+         f"items, each {TEXT}"),
         ("node.environment", ["A=1"], "a list is not valid; must be a mapping of variables "
          "to values"),
         ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
@@ -116,7 +119,7 @@ def test_fault(path: str, value: Any, fault: str) -> None:
 
 def test_what_may_be_left_out() -> None:
     data = copy.deepcopy(GOOD)
-    for key in ("lock", "once", "migrations", "environment", "uploads", "scratch"):
+    for key in ("lock", "once", "migrations", "neutral", "environment", "uploads", "scratch"):
         del data["node"][key]
     del data["database_login"]
     found = definition.parse(data)
@@ -124,6 +127,25 @@ def test_what_may_be_left_out() -> None:
     assert isinstance(found.section, NodeSection)
     assert (found.section.lock, found.section.once, found.section.environment) == (None, (), {})
     assert (found.section.migrations, found.section.compatible) == (None, ())
+    assert found.section.neutral == ()
+
+
+def test_x10_a_definition_says_how_a_copy_is_neutral() -> None:
+    """X10: The hosts get the statements as they are. They are not a reason to build it again."""
+    statements = ["DELETE FROM \"Sessions\" WHERE sid <> 'salina'", "UPDATE mails SET sent = true"]
+    found = definition.parse(changed("node.neutral", statements))
+    section = found.to_dict()["node"]
+    assert section["neutral"] == statements
+    assert Node().built_from(section) == Node().built_from(section | {"neutral": []})
+
+
+def test_x10_only_its_definition_makes_a_copy_of_node_neutral() -> None:
+    """O1, X10, K5: Without statements a plan says so. Salina itself knows the tables of Odoo."""
+    for statements in (["DELETE FROM mails"], []):
+        found = definition.parse(changed("node.neutral", statements)).to_dict()
+        assert KINDS["node"].neutral(found) is bool(statements)
+    odoo = definition.load(FILE.with_name("odoo-14.0.yaml")).to_dict()
+    assert KINDS["odoo"].neutral(odoo) is True
 
 
 def compatible(migrations: str | None, *files: str) -> dict[str, Any]:

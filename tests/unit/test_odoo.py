@@ -225,14 +225,18 @@ def test_the_state_of_the_configuration(changes: dict[str, Any], result: bool | 
 
 
 class Answers:
-    """A session that answers each question from a list, or breaks off."""
+    """A session that answers each question from a list, or breaks off.
 
-    def __init__(self, *answers: list[str] | Exception) -> None:
+    `database`: the copy that is asked, or "" for the application's database.
+    """
+
+    def __init__(self, *answers: list[str] | Exception, database: str = "") -> None:
         self.answers = list(answers)
+        self.database = database
 
-    def __call__(self, pillar: dict[str, Any], name: str) -> Answers:
+    def __call__(self, pillar: dict[str, Any], name: str, database: str) -> Answers:
         """Connect."""
-        assert ("app" in pillar, name) == (True, "salina: modules?")
+        assert ("app" in pillar, name, database) == (True, "salina: modules?", self.database)
         return self
 
     def __enter__(self) -> Answers:
@@ -375,6 +379,15 @@ def test_s9_nothing_differs_before_the_first_installation() -> None:
         differing(PsqlError("the server is away"))
 
 
+def test_o1_a_copy_has_modules_of_its_own() -> None:
+    """O1: Those of the copy differ, or are missing, whatever the running database has."""
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    module.session = Answers(["f"], ["base", "crm"], ["f"], ["base", "crm"], database="a_copy")
+    before, after = ({"base": "0", "crm": one, "sale": one} for one in "01")
+    assert module.differing(before, after, "a_copy") == ["crm"]
+    assert module.missing_modules("a_copy") == ["web"]
+
+
 def test_o8_an_odoo_never_works_with_newer_modules() -> None:
     """O8: Its code and its tables change together."""
     assert load("_modules/odoo.py").rolls(["crm"]) is False
@@ -389,6 +402,7 @@ def test_o8_an_odoo_never_works_with_newer_modules() -> None:
         (["crm", "sale"], [], ["--update=crm,sale"], "modules: 2 updated"),
         ([], ["web"], ["--init=web"], "modules: new: web"),
         (["crm"], ["a", "b"], ["--update=crm", "--init=a,b"], "modules: 1 updated, new: a, b"),
+        ([], [], [], "modules: none changed"),
     ],
 )
 def test_o8_an_upgrade_changes_modules_and_then_reads_every_model(

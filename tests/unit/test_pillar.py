@@ -467,6 +467,30 @@ def test_two_applications_at_the_balancer() -> None:
     assert found["public-shop"] == ["DNS:shop.example"]
 
 
+def test_x10_clients_of_a_copy_need_a_password() -> None:
+    """O1, X10: Only the balancer has it, and no other application has one."""
+    crm, copy = fleets.pillar("lb1", "staging")["balancer"]["applications"]
+    assert crm["visitors"] is None
+    assert copy["visitors"] == {
+        "user": "crm_staging",
+        "password": "canary-app-crm_staging-visitors",
+    }
+    for host in fleets.fleet("staging").hosts:
+        assert ("-visitors" in json.dumps(fleets.pillar(host, "staging"))) is (host == "lb1")
+    for one in fleets.pillar("lb1", "two-applications")["balancer"]["applications"]:
+        assert one["visitors"] is None
+
+
+def test_x10_a_copy_opens_no_connections_to_the_outside() -> None:
+    """O1, X10: Whatever the settings give the applications; its original keeps that."""
+    mail = {"ports": 587, "application": True}
+    near = {"ports": 443, "application": True, "host": "g1", "to": "198.51.100.25"}
+    own = settings.parse({"firewall": {"egress": [mail, near, {"ports": 123}]}})
+    app = {host: fleets.pillar(host, "staging", own)["ufw"]["application"] for host in ("s1", "g1")}
+    assert app["s1"]["to"] == [{"proto": "tcp", "ports": "587", "to": "any"}]
+    assert app["g1"] == {"uid": app["s1"]["uid"], "to": []}
+
+
 def test_names_of_the_cluster_are_no_applications() -> None:
     """Another order of the applications leaves the database's files and the quorum as they are."""
     first = fleets.topology("two-applications")

@@ -113,6 +113,7 @@ class Host:
     def __init__(self, place: Path) -> None:
         self.place, self.database = place, Database()
         self.asked: list[tuple[dict[str, str], dict[str, str]]] = []
+        self.databases: list[str] = []
         self.differs: list[str] = []
         salt = {"kind.checksums": self.checksums, "kind.differing": self.differing}
         self.module: Any = load("_modules/schema.py", salt=salt, pillar={"app": {"kind": "kind"}})
@@ -131,9 +132,10 @@ class Host:
         """Return parts that name the release."""
         return {"crm": Path(directory).resolve().name}
 
-    def differing(self, before: dict[str, str], after: dict[str, str]) -> list[str]:
-        """Note the question."""
+    def differing(self, before: dict[str, str], after: dict[str, str], database: str) -> list[str]:
+        """Note the question, and which database the answer is about."""
         self.asked.append((before, after))
+        self.databases.append(database)
         return self.differs
 
 
@@ -283,6 +285,17 @@ def test_o8_a_record_without_parts_is_a_record(host: Host) -> None:
     host.differs = ["migrations/1.js"]
     assert host.module.obstacle(host.directory(NAME)) == answer(NEXT, "migrations/1.js")
     assert host.asked == [({}, {"crm": NAME})]
+
+
+def test_o1_a_copy_may_belong_to_another_release(host: Host) -> None:
+    """O1: Its record counts if it is asked, and its parts are compared."""
+    host.database.belongs(NAME)
+    host.database.others["a_copy"] = Database()
+    host.database.others["a_copy"].belongs(NEXT, crm="00")
+    host.differs = ["crm"]
+    assert host.module.obstacle(host.directory(NAME), "a_copy") == answer(NEXT, "crm")
+    assert (host.asked, host.databases) == ([({"crm": "00"}, {"crm": NAME})], ["a_copy"])
+    assert host.module.obstacle(host.directory(NAME)) == answer(NAME)
 
 
 @pytest.mark.parametrize("runs", ["", NEXT])

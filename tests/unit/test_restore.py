@@ -305,9 +305,15 @@ def test_a_copy_with_its_own_name_belongs_to_the_superuser() -> None:
     assert scratch.naming('crm"copy').splitlines() == [
         "BEGIN;",
         'ALTER DATABASE "salina_restored" RENAME TO "crm""copy";',
-        'ALTER DATABASE "crm""copy" OWNER TO postgres;',
+        'ALTER DATABASE "crm""copy" OWNER TO "postgres";',
         "COMMIT;",
     ]
+
+
+def test_o1_a_copy_for_trials_belongs_to_a_role() -> None:
+    """O1: It is the one that is given, quoted as every name."""
+    owner = 'ALTER DATABASE "copy" OWNER TO "my""role";'
+    assert scratch.naming("copy", 'my"role').splitlines()[2] == owner
 
 
 def test_the_databases_of_restores_are_read() -> None:

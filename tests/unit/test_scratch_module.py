@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -272,7 +273,7 @@ class Pipe:
 
     def __init__(self, host: Host, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host, self.place = host, place
-        self.owner, self.file = "", ""
+        self.owner, self.file, self.password = "", "", PASSWORD
         self.argv: list[str] = []
         self.secrets: list[tuple[str, int]] = []
         for name in PROGRAMS:
@@ -296,7 +297,7 @@ class Pipe:
         """Run the shell, without the programs that limit it and change its user."""
         self.argv, passfile = argv, options["env"]["PGPASSFILE"]
         assert (passfile, self.owner) == (self.file, "postgres")
-        assert PASSWORD not in str((argv, options))
+        assert self.password not in str((argv, options))
         mode = stat.S_IMODE(os.stat(passfile).st_mode)
         self.secrets.append((Path(passfile).read_text(), mode))
         ran = subprocess.run(
@@ -322,6 +323,25 @@ def test_o9_a_database_is_copied_into_the_running_cluster(pipe: Pipe) -> None:
     assert f"--host={scratch.SOCKETS}" in dumped and dumped[-1] == "crm"
     assert {"--host=/run/postgresql", "--username=crm", "--dbname=salina_restored"} <= {*restored}
     assert "--exit-on-error" in restored and "--reuid=postgres" in pipe.argv
+
+
+def test_o1_another_role_may_write_the_copy(pipe: Pipe) -> None:
+    """O1, X8: A copy for trials belongs to its own application, with that one's password."""
+    pipe.host.module.__pillar__ = fleets.pillar("bbdd1", "staging")
+    pipe.password = "canary-app-crm_staging-database"
+    pipe.host.module.load("crm", scratch.TEMPORARY, "crm_staging")
+    assert pipe.noted("dumped").split()[-1] == "crm"
+    restored = pipe.noted("restored").split()
+    assert {"--username=crm_staging", "--dbname=salina_restored"} <= {*restored}
+    assert pipe.secrets == [(f"*:5432:salina_restored:crm_staging:{pipe.password}\n", 0o600)]
+
+
+def test_k5_a_copy_for_an_application_of_another_fleet(pipe: Pipe) -> None:
+    """O1, K5: Neither the database nor its owner can be one that the pillar does not have."""
+    for given in (("shop",), ("crm", "shop")):
+        said = failed(partial(pipe.host.module.load, given[0], scratch.TEMPORARY, *given[1:]))
+        assert said.startswith("shop: the pillar of this host has no such")
+    assert pipe.argv == []
 
 
 def test_k4_the_password_is_in_a_file_for_a_while(pipe: Pipe) -> None:

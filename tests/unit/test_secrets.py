@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from salina.common.certificate import new_key
-from salina_fleet import secrets
+from salina_fleet import runner, secrets
+from salina_fleet.errors import RunnerError
 from salina_fleet.secrets import SecretsError, Store
+from tests import fleets
+from tests.loading import load
 
 CAS = ["ca.key", "ca.crt", "files-ca.key", "files-ca.crt"]
 
@@ -55,6 +60,45 @@ def test_a_further_application_gets_its_own(store: Store) -> None:
     assert made == ["app-shop-database", "app-shop-admin", "app-shop-login"]
     after = {file.name: file.read_bytes() for file in store.folder.iterdir()}
     assert before.items() <= after.items() and len(after) == len(before) + 3
+
+
+STAGING = ["crm", "crm_staging"]
+COPIES = ["crm_staging"]
+VISITORS = "app-crm_staging-visitors"
+
+
+def test_o1_only_a_copy_for_trials_has_a_password_for_visitors(store: Store) -> None:
+    """O1, K1: It is made once, also for an application that becomes a copy later."""
+    made = secrets.create(store, STAGING, 3650)
+    assert made == [f"app-crm_staging-{purpose}" for purpose in ("database", "admin", "login")]
+    assert secrets.create(store, STAGING, 3650, copies=COPIES) == [VISITORS]
+    assert secrets.create(store, STAGING, 3650, copies=COPIES) == []
+    every = {file.name for file in store.folder.iterdir()}
+    assert every == {*secrets.passwords(STAGING, COPIES), *CAS}
+    assert {*secrets.passwords(STAGING, COPIES)} - {*secrets.passwords(STAGING)} == {VISITORS}
+
+
+def test_o1_a_copy_for_trials_without_its_password_is_a_fault(store: Store) -> None:
+    """O1, K5: The balancer needs it. Without the copy nobody asks for it."""
+    secrets.create(store, STAGING, 3650)
+    assert secrets.check(store, STAGING) == []
+    assert secrets.check(store, STAGING, copies=COPIES) == [
+        f"secret {VISITORS} does not exist in {store.folder}: salt-run secrets.create makes it"
+    ]
+
+
+def test_o1_the_runner_knows_the_copies_of_the_topology(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1, K4: It makes and checks their passwords, and returns names only."""
+    site = SimpleNamespace(store=store, fleet=fleets.fleet("staging"))
+    monkeypatch.setattr(runner, "site", lambda _: site)
+    called: Any = load("_runners/secrets.py", opts={})
+    with pytest.raises(RunnerError, match=f"secret {VISITORS} does not exist"):
+        called.check()
+    own = [f"app-crm_staging-{purpose}" for purpose in ("database", "admin", "login")]
+    assert called.create() == {"made": [*own, VISITORS]}
+    assert called.check() == f"all secrets are in {store.folder}"
 
 
 def test_modes(store: Store) -> None:

@@ -100,6 +100,28 @@ def test_site_tells_all_faults(site: Any) -> None:
     )
 
 
+def test_k5_a_copy_is_of_the_same_kind_as_its_original(site: Any) -> None:
+    """O1, K5: The error names both definitions. A definition with faults of its own has no kind."""
+    file = site.root / "pillar/topology.yaml"
+    text = (fleets.OTHERS["staging"]).read_text()
+    node = text.replace("odoo-14.0, volume: staging", "sample-crm, volume: staging")
+    file.write_text(node)
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert caught.value.faults == (
+        "pillar/topology.yaml: applications.crm_staging.definition: sample-crm has kind node, and "
+        "odoo-14.0 of crm has odoo; a copy needs the same kind",
+    )
+    (site.root / "pillar/app/sample-crm.yaml").write_text("kind: node\n")
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert not [fault for fault in caught.value.faults if "the same kind" in fault]
+    file.write_text(text.replace("odoo-14.0, volume: staging", "odoo-19.0, volume: staging"))
+    assert [one.name for one in read(site.root, site.state).fleet.topology.copies] == [
+        "crm_staging"
+    ]
+
+
 def test_settings_that_do_not_fit_the_other_files(site: Any) -> None:
     """K5: A setting is judged beside the other files only if no setting has a fault of its own."""
     file = site.root / "pillar/settings/firewall.yaml"

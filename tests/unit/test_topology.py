@@ -163,7 +163,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application with an unknown key": (
         put("applications.crm.port", 80),
-        "applications.crm.port: unknown key; choose one of: domain, definition, volume",
+        "applications.crm.port: unknown key; choose one of: domain, definition, volume, copy_of",
     ),
     "domain with a slash": (
         put("applications.crm.domain", "crm/example"),
@@ -503,9 +503,52 @@ SINGLE_FAULTS_OF_TWO: dict[str, tuple[Mutation, str]] = {
         "hosts: no host has role app; at least one host or pool must have it",
     ),
 }
+
+
+def again(original: str) -> Mutation:
+    """Add another copy for trials, with a host of its own."""
+
+    def change(data: Data) -> None:
+        addresses = {"web": "10.1.3.62", "data": "10.1.4.62", "management": "10.1.5.62"}
+        data["hosts"]["g2"] = {"roles": ["app"], "application": "again", "addresses": addresses}
+        data["applications"]["again"] = {
+            "domain": "again.crm.example",
+            "definition": "odoo-14.0",
+            "volume": "again",
+            "copy_of": original,
+        }
+
+    return change
+
+
+ORIGINAL = "is not valid; must be an application that is not a copy"
+# One mutation away from the topology with a copy for trials.
+SINGLE_FAULTS_OF_COPIES: dict[str, tuple[Mutation, str]] = {
+    "copy of an unknown application": (
+        put("applications.crm_staging.copy_of", "shop"),
+        f'applications.crm_staging.copy_of: "shop" {ORIGINAL}',
+    ),
+    "copy of itself": (
+        put("applications.crm_staging.copy_of", "crm_staging"),
+        f'applications.crm_staging.copy_of: "crm_staging" {ORIGINAL}',
+    ),
+    "copy of a copy": (
+        again("crm_staging"),
+        f'applications.again.copy_of: "crm_staging" {ORIGINAL}',
+    ),
+    "copy of no name": (
+        put("applications.crm_staging.copy_of", "CRM"),
+        f'applications.crm_staging.copy_of: "CRM" {NAME}, or null',
+    ),
+    "copy in a list": (
+        put("applications.crm_staging.copy_of", ["crm"]),
+        f"applications.crm_staging.copy_of: a list {NAME}, or null",
+    ),
+}
 CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
     name: ("two-applications", *case) for name, case in SINGLE_FAULTS_OF_TWO.items()
 }
+CASES |= {name: ("staging", *case) for name, case in SINGLE_FAULTS_OF_COPIES.items()}
 
 
 @pytest.mark.parametrize(("name", "change", "message"), CASES.values(), ids=CASES.keys())
@@ -834,6 +877,35 @@ def test_ipv6() -> None:
     assert fleets.fleet("ipv6").hosts["s3"].addresses["web"] == "fd00:3::13"
 
 
+def test_o1_an_application_may_have_several_copies() -> None:
+    """O1: Each of them is one, and no other application is."""
+    assert fleets.topology().copies == []
+    data = fleets.data("staging")
+    again("crm")(data)
+    copies = topology.parse(data).copies
+    assert [(one.name, one.copy_of) for one in copies] == [("crm_staging", "crm"), ("again", "crm")]
+
+
+def test_k5_copies_of_each_other_are_two_faults() -> None:
+    """O1, K5: Neither has an original."""
+    data = fleets.data("staging")
+    data["applications"]["crm"]["copy_of"] = "crm_staging"
+    assert faults_of(data) == (
+        f'applications.crm.copy_of: "crm_staging" {ORIGINAL}',
+        f'applications.crm_staging.copy_of: "crm" {ORIGINAL}',
+    )
+
+
+def test_k5_an_original_that_is_given_twice_is_not_judged() -> None:
+    """O1, K5: Nobody knows which of the two is meant."""
+    text = fleets.OTHERS["staging"].read_text()
+    with pytest.raises(TopologyError) as caught:
+        topology.loads(text.replace("copy_of: crm}", "copy_of: crm, copy_of: shop}"))
+    assert caught.value.faults == (
+        "applications.crm_staging.copy_of: is given twice (lines 9 and 9); remove one",
+    )
+
+
 def test_members() -> None:
     """The fleet is the static hosts and the active members; strangers are refused."""
     default = fleets.topology()
@@ -1054,6 +1126,7 @@ def good(draw: st.DrawFn) -> Data:
                 "domain": f"{name.replace('_', '-')}x.{draw(domains)}",
                 "definition": draw(st.sampled_from(["odoo-14.0", "odoo-19.0", "crm"])),
                 **({"volume": name} if number else {}),
+                **({"copy_of": applications[0]} if number and draw(st.booleans()) else {}),
             }
             for number, name in enumerate(applications)
         },

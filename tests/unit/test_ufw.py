@@ -734,6 +734,19 @@ def test_x7_the_application_opens_what_egress_gives_it(repository: Path) -> None
     assert not any(user in line for line in outputs(repository, "nas1", own))
 
 
+def test_x10_a_copy_opens_nothing_that_egress_gives_its_original(repository: Path) -> None:
+    """O1, X10: The data of real customers stays on its host, over IPv4 and IPv6."""
+    own = allowing(
+        Egress(ports="25,587", application=True, comment="mail"),
+        Egress(ports="443", host="g1", to="2001:db8::/32", application=True, comment="payment"),
+    )
+    user = "--uid-owner 869"
+    for host, accepted in (("s1", 2), ("g1", 0)):
+        lines = [line for line in outputs(repository, host, own, "staging") if user in line]
+        assert [line.split()[-1] for line in lines].count("ACCEPT") == accepted
+        assert [line.split()[-1] for line in lines].count("REJECT") == 2
+
+
 @pytest.mark.parametrize("host", fleets.fleet().hosts)
 def test_x7_only_root_asks_for_the_rights_of_a_cloud(repository: Path, host: str) -> None:
     """X7: And only root reaches the master's ports, on every host but the master."""

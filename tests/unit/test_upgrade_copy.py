@@ -102,12 +102,57 @@ def test_o8_only_odoo_has_files_for_each_database() -> None:
 
 def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
     """X10: Mail, jobs and payments stop, in whichever table this version of Odoo has."""
-    statements = copy.neutral("odoo")
-    assert len(statements) == len(copy.NEUTRAL)
+    statements = copy.neutral(app())
+    assert len(statements) == len(copy.NEUTRAL) + 1 + len(copy.PARAMETERS)
     for table in ("ir_cron", "ir_mail_server", "fetchmail_server", "payment_provider"):
         [one] = [each for each in statements if f"UPDATE public.{table} SET" in each]
         assert f"IF to_regclass('public.{table}') IS NOT NULL THEN" in one
-    assert copy.neutral("node") == []
+
+
+def test_x10_nobody_is_logged_in_to_a_copy() -> None:
+    """X10: Its sessions are those of the original, which a stranger could take over."""
+    [one] = [each for each in copy.neutral(app()) if "DELETE" in each]
+    assert one == (
+        "DO $$ BEGIN IF to_regclass('public.http_sessions') IS NOT NULL THEN "
+        "DELETE FROM public.http_sessions; END IF; END $$"
+    )
+
+
+def test_x10_a_copy_of_odoo_has_a_name_of_its_own() -> None:
+    """X10: Odoo's services tell databases apart by it. From Odoo 16 on its pages show a banner."""
+    parameters = [one for one in copy.neutral(app()) if "ir_config_parameter" in one]
+    assert [one.split("VALUES ")[1].split(" ON CONFLICT")[0] for one in parameters] == [
+        "('database.uuid', gen_random_uuid()::text)",
+        "('database.is_neutralized', 'true')",
+    ]
+    assert all("DO UPDATE SET value = excluded.value" in one for one in parameters)
+
+
+def test_x10_a_node_application_says_how_its_copy_is_neutral() -> None:
+    """X10: Salina knows none of its tables."""
+    given = app("sample-crm")
+    assert copy.neutral(given) == ['DELETE FROM "Sessions"']
+    given["definition"]["node"]["neutral"] = []
+    assert copy.neutral(given) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("filestore/crm/ab/abcd", "filestore/crm_staging/ab/abcd"),
+        ("filestore/crm/crm/filestore/crm/x", "filestore/crm_staging/crm/filestore/crm/x"),
+        ("filestore/crm", "filestore/crm"),
+        ("filestore/crm_2/ab/abcd", "filestore/crm_2/ab/abcd"),
+        ("filestore/other/filestore/crm/x", "filestore/other/filestore/crm/x"),
+        ("x/filestore/crm/y", "x/filestore/crm/y"),
+        ("public/uploads/crm.png", "public/uploads/crm.png"),
+        ("crm", "crm"),
+    ],
+)
+def test_o1_a_file_of_a_copy_has_the_place_that_its_database_expects(name: str, place: str) -> None:
+    """O1: Odoo's files are in a directory with the database's name; all others keep their path."""
+    assert copy.path(name, "crm", "crm_staging") == place
+    assert copy.path(name, "crm", "crm") == name
 
 
 @pytest.mark.parametrize("kind", ["odoo", "node"])

@@ -39,7 +39,8 @@ class Host:
     `files`: where the link of the copy to the files of the database appears. `linked`: where it
     led at each command. `asked`: the paths of the application that were asked for. `answers`: why
     a path does not answer. `missing`: the modules that would be installed. `compatible`: the
-    migrations with which the former release works as well.
+    migrations with which the former release works as well. `others`: how the answers about a copy
+    differ, by its name.
     """
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
@@ -56,11 +57,13 @@ class Host:
         self.files.parent.mkdir()
         self.work: list[dict[str, Any]] = [UPDATE, READ]
         self.missing, self.compatible = ["web"], list[str]()
+        self.others: dict[str, dict[str, Any]] = {}
         self.server = [sys.executable, "-c", SLEEP]
         self.directory = place / "releases" / NEXT
         self.directory.mkdir(parents=True)
         release = {"name": NEXT, "directory": str(self.directory), "store": "/mnt/nas/releases"}
         health = {"path": "/web/health", "cookie": "a=b"}
+        neutral = ['DELETE FROM "Sessions"', "UPDATE mails SET sent = true"]
         app = {
             "kind": kind,
             "data": str(place),
@@ -71,7 +74,7 @@ class Host:
                 "health": health,
                 "pages": ["/web/login"],
                 "port": 8069,
-                "node": {"compatible": self.compatible},
+                "node": {"compatible": self.compatible, "neutral": neutral},
             },
         }
         steps = {"name": STEPS} if kind == "node" else None
@@ -85,7 +88,7 @@ class Host:
             "application.later": self.note("later"),
             "release.restore": self.note("restore"),
             "release.obtain": lambda directory, store: f"{directory} from {store}",
-            "schema.obstacle": lambda directory: self.found,
+            "schema.obstacle": lambda directory, database: self.about(database, self.found),
             "schema.record": self.note("record"),
             "application.start": self.note("start"),
             "application.health": self.health,
@@ -95,7 +98,9 @@ class Host:
             f"{kind}.rolls": load(f"_modules/{kind}.py", pillar={"app": app}).rolls,
         }
         if kind == "odoo":
-            self.salt["odoo.missing_modules"] = lambda: self.missing
+            self.salt["odoo.missing_modules"] = lambda database: self.about(
+                database, {"missing": self.missing}
+            )["missing"]
         self.database.others["crm"] = self.database
         self.module: Any = load("_modules/upgrade.py", salt=self.salt, pillar=pillar)
         self.module.session = self.database.session
@@ -107,6 +112,11 @@ class Host:
     def copied(self) -> Database:
         """Return the copy of the database."""
         return self.database.others.setdefault(COPY, Database())
+
+    def about(self, database: str, usual: dict[str, Any]) -> dict[str, Any]:
+        """Return the answers about a database."""
+        found = self.others.get(database, {})
+        return {key: found.get(key, value) for key, value in usual.items()}
 
     def environment(self, port: int, pool: str, directory: str) -> dict[str, str]:
         """Return the environment of a release that uses a pool of pgbouncer."""
@@ -200,6 +210,13 @@ def test_o8_a_node_application_goes_on_if_every_migration_is_compatible(
     assert node.module.plan()["rolls"] is rolls
 
 
+def test_o1_a_copy_has_a_plan_of_its_own(host: Host) -> None:
+    """O1: Its modules and its release count, and not those of the application's database."""
+    host.others[COPY] = {"release": NEXT, "differing": ["sale"], "missing": []}
+    plan = {"former": NEXT, "release": NEXT, "differing": ["sale"], "missing": [], "rolls": False}
+    assert host.module.plan(COPY) == plan
+
+
 def test_o8_a_database_without_a_record_belongs_to_the_release_that_runs(host: Host) -> None:
     """O8: The plan names it all the same."""
     host.found = {"release": "", "differing": [], "recorded": False}
@@ -241,18 +258,43 @@ def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
     assert not [sql for sql in host.copied.changes if sql.startswith("DO")]
 
 
-def test_x10_a_neutral_copy_reaches_nobody(host: Host) -> None:
-    """X10: Mail, jobs and payments are off before the first command runs."""
-    usual, seen = host.salt["cmd.run_all"], list[int]()
+def test_o1_the_copy_says_what_changes_in_it(host: Host) -> None:
+    """O1, O8: It may be of another application, or older than the running database."""
+    host.others[COPY] = {"differing": ["sale", "stock"], "missing": ["crm"]}
+    host.module.run(True, 60)
+    assert host.calls == [("upgrade", ["sale", "stock"], ["crm"])]
+
+
+@pytest.mark.parametrize("kind", ["odoo", "node"])
+def test_x10_a_neutral_copy_reaches_nobody(kind: str, request: pytest.FixtureRequest) -> None:
+    """X10: Mail, jobs and payments are off, and sessions gone, before the first command runs."""
+    host = request.getfixturevalue({"odoo": "host"}.get(kind, kind))
+    usual, seen = host.salt["cmd.run_all"], list[list[str]]()
 
     def run_all(argv: list[str], **options: Any) -> Any:
-        seen.append(len([sql for sql in host.copied.changes if sql.startswith("DO")]))
+        seen.append([*host.copied.changes])
         return usual(argv, **options)
 
     host.salt["cmd.run_all"] = run_all
     host.module.run(True, 60)
-    assert seen == [len(copy.NEUTRAL)] * 2
+    neutral = copy.neutral(host.module.__pillar__["app"])
+    assert seen == [neutral] * 2 and len(neutral) >= 2
     assert host.database.changes == []
+
+
+def test_k5_a_statement_that_is_refused_is_told(node: Host) -> None:
+    """X10, K5: The definition may have a fault. No command runs with a copy that is not neutral."""
+    usual = node.copied.query
+
+    def query(sql: str) -> list[str]:
+        if sql.startswith("UPDATE mails"):
+            raise PsqlError('relation "mails" does not exist')
+        return usual(sql)
+
+    node.copied.query = query  # type: ignore[method-assign]
+    said = f'{COPY}: it cannot be neutralised: relation "mails" does not exist'
+    assert failed(lambda: node.module.run(True, 60)) == said
+    assert (node.commands, node.copied.release) == ([], "")
 
 
 def test_o8_the_steps_of_a_revision_are_marked_in_the_copy(node: Host) -> None:

@@ -27,6 +27,12 @@ NEUTRAL = {
 """Tables of Odoo whose rows act on the world outside, and how they stop. Odoo 16 and later have the
 same in the files data/neutralize.sql of their modules.
 """
+PARAMETERS = {"database.uuid": "gen_random_uuid()::text", "database.is_neutralized": "'true'"}
+"""Parameters of Odoo that a copy has of its own: its name at Odoo's services, and, from Odoo 16 on,
+the banner on its pages.
+"""
+SESSIONS = "http_sessions"
+"""The table of the users' sessions. They are valid for the original as well."""
 
 
 def name(application: str) -> str:
@@ -38,19 +44,45 @@ def name(application: str) -> str:
     return f"{PREFIX}{application}"
 
 
-def neutral(kind: str) -> list[str]:
-    """Return the statements that keep a copy from mail, scheduled jobs and payments.
+def neutral(app: Mapping[str, Any]) -> list[str]:
+    """Return the statements that keep a copy from mail, scheduled jobs, payments and sessions.
 
     Args:
-        kind: the kind of the application.
+        app: the pillar `app`.
     """
-    if kind != odoo.KIND:
-        return []
+    if app["kind"] != odoo.KIND:
+        return list(app["definition"][app["kind"]].get("neutral", []))
+    changes = {table: f"UPDATE public.{table} SET {change}" for table, change in NEUTRAL.items()}
+    changes[SESSIONS] = f"DELETE FROM public.{SESSIONS}"
     return [
-        f"DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN "
-        f"UPDATE public.{table} SET {change}; END IF; END $$"
-        for table, change in NEUTRAL.items()
+        f"DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN {change}; END IF; END $$"
+        for table, change in changes.items()
+    ] + [
+        f"INSERT INTO public.ir_config_parameter (key, value) VALUES ('{key}', {value}) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        for key, value in PARAMETERS.items()
     ]
+
+
+def path(name: str, original: str, application: str) -> str | None:
+    """Return the path that a file of an application has in the directory of its copy for trials.
+
+    Odoo's files are in a directory with the database's name.
+
+    Args:
+        name: its path in the directory of the original.
+        original: the original.
+        application: the copy.
+
+    Returns:
+        The path; None for Odoo's marks of files that perhaps nobody needs any more. The collector
+        of the copy would remove what they name before the copy has its database.
+    """
+    before = f"filestore/{original}/"
+    if not name.startswith(before):
+        return name
+    rest = name.removeprefix(before)
+    return None if rest.startswith("checklist/") else f"filestore/{application}/{rest}"
 
 
 def files(app: Mapping[str, Any]) -> tuple[str, str] | None:

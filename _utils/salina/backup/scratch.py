@@ -206,13 +206,18 @@ def exchange(application: Mapping[str, str], new: str, kept: str, about: str) ->
     )
 
 
-def naming(name: str) -> str:
-    """Return the SQL by which a complete copy gets its own name, and belongs to the superuser."""
+def naming(name: str, owner: str = SUPERUSER) -> str:
+    """Return the SQL by which a complete copy gets its own name and its owner.
+
+    Args:
+        name: the name.
+        owner: the role; an application cannot delete what belongs to the superuser.
+    """
     return "\n".join(
         [
             "BEGIN;",
             f"ALTER DATABASE {identifier(TEMPORARY)} RENAME TO {identifier(name)};",
-            f"ALTER DATABASE {identifier(name)} OWNER TO {SUPERUSER};",
+            f"ALTER DATABASE {identifier(name)} OWNER TO {identifier(owner)};",
             "COMMIT;",
         ]
     )

@@ -89,6 +89,12 @@ class NodeSection(Section):
         about="The files of `migrations` with which the code before them works as well. A release "
         "that differs only in these changes the database while the application goes on.",
     )
+    neutral: tuple[str, ...] = given(
+        ListOf(ARGUMENT, least=0),
+        (),
+        about="The SQL statements that keep a copy of the database from mail, payments and the "
+        "like, and end its users' sessions (orch.rehearse, orch.stage).",
+    )
     start: tuple[str, ...] = given(
         ListOf(WORD, once=False), about="The command that starts the application."
     )

@@ -160,6 +160,10 @@ class Odoo(Kind):
         column = "public.ir_attachment.store_fname"
         return {"column": column, "directory": f"filestore/{application}"}
 
+    def neutral(self, definition: Mapping[str, Any]) -> bool:
+        """The tables are the same in every Odoo."""
+        return True
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Its configuration has the first one, and a one-time step sets the second."""
         return ("admin", "login")

@@ -94,6 +94,7 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
     """Yield the faults that show only when the parts of the topology are seen together."""
     yield from _ports_free(topology, settings, faults)
     yield from _domains_differ(topology, faults)
+    yield from _copies_fit(topology, faults)
     yield from _networks_apart(topology)
     yield from _ids_differ(topology)
     yield from _addresses_fit(topology, faults)
@@ -139,6 +140,16 @@ def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
             )
         elif faults.sound(path):
             owners[one.domain] = one.name
+
+
+def _copies_fit(topology: Topology, faults: Faults) -> Iterator[str]:
+    originals = [one.name for one in topology.applications.values() if not one.copy_of]
+    for one in topology.copies:
+        path = f"{join('applications', one.name)}.copy_of"
+        if not faults.sound(path):
+            continue
+        if one.copy_of not in originals:
+            yield f"{path}: {invalid(one.copy_of, 'an application that is not a copy')}"
 
 
 def _networks_apart(topology: Topology) -> Iterator[str]:

@@ -225,6 +225,12 @@ class Application:
             "application can use."
         ),
     )
+    copy_of: str | None = given(
+        Nullable(NAME),
+        None,
+        about="The application of which this one is a copy for trials (orch.stage). Clients need a "
+        "password, and it opens no connections to the outside.",
+    )
 
 
 def _networks(ranges: dict[str, str]) -> dict[str, Network]:
@@ -242,10 +248,7 @@ class Topology:
     service: Service = given(about="The address and the ports that clients use.")
     applications: Mapping[str, Application] = given(
         MappingOf(NAME, record(Application), "a mapping of one or more applications", least=1),
-        about=(
-            "The applications; the first one also answers requests that name no application's "
-            "domain."
-        ),
+        about="The applications; the first one gives the fleet's CA its name.",
     )
     networks: Mapping[str, Network] = given(
         MappingOf(LABEL, RANGE, "a mapping of names to networks", make=_networks),
@@ -272,6 +275,11 @@ class Topology:
     def default(self) -> Application:
         """The first application, which a host serves when the topology names no other one."""
         return next(iter(self.applications.values()))
+
+    @property
+    def copies(self) -> list[Application]:
+        """The applications that are copies of others."""
+        return [one for one in self.applications.values() if one.copy_of]
 
     def served_by(self, host: Host) -> Application:
         """The application of an app host (KeyError for another host)."""
@@ -330,6 +338,7 @@ class Topology:
                     "domain": one.domain,
                     "definition": one.definition,
                     **({"volume": one.volume} if one.volume else {}),
+                    **({"copy_of": one.copy_of} if one.copy_of else {}),
                 }
                 for one in self.applications.values()
             },

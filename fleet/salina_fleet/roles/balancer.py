@@ -34,7 +34,7 @@ from salina_fleet.schema.rules import ListOf, Parsed
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
-    from salina_fleet.model.topology import Host, Topology
+    from salina_fleet.model.topology import Application, Host, Topology
 
 UNIT = "haproxy"
 CERTIFICATE = "balancer"
@@ -55,6 +55,11 @@ KEYS = {
     "balancer.applications[].certificate": (
         "The name of its certificate in /etc/salina/tls, null without HTTPS."
     ),
+    "balancer.applications[].visitors": (
+        "The user and the password of a copy for trials; null for every other application."
+    ),
+    "balancer.applications[].visitors.user": "The user's name, which is the application's.",
+    "balancer.applications[].visitors.password": "The password.",
     "balancer.applications[].url": "The URL by which clients call the application.",
     "balancer.applications[].health": "The health check of the application.",
     "balancer.applications[].health.path": (
@@ -186,6 +191,7 @@ class Balancer(Role):
                         "name": one.name,
                         "domain": one.domain,
                         "url": fleet.topology.url(one),
+                        "visitors": visitors(data, one),
                         "certificate": public(one.name) if service.tls else None,
                         "edge": edge.application(one.name, data.definitions[one.definition]),
                         "health": dict(data.definitions[one.definition]["health"]),
@@ -284,6 +290,14 @@ def thumbprint(data: MasterData) -> str:
     from salina.common import certificate
 
     return certificate.thumbprint(data.secrets.get(secrets.ACME_ACCOUNT).encode())
+
+
+def visitors(data: MasterData, application: Application) -> Pillar | None:
+    """Return the user and the password that clients of a copy for trials need."""
+    if not application.copy_of:
+        return None
+    password = data.secrets.get(secrets.own(application.name, secrets.VISITORS))
+    return {"user": application.name, "password": password}
 
 
 def public(application: str) -> str:
