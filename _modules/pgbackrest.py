@@ -103,8 +103,10 @@ def back_up(kind: str) -> str:
         raise CommandExecutionError(f"kind: {kind!r} is not valid; must be full, diff or incr")
     before = {one.label for one in _stanza().backups}
     unit = UNIT.format(kind)
-    # After the last attempt, systemd would refuse to start it for hours.
-    commands.run(__salt__["cmd.run_all"], ["systemctl", "reset-failed", UNIT.format("*")])
+    # systemd counts every start, and would refuse the next one for hours. A unit that is not loaded
+    # has no count, and is an error that means nothing.
+    reset = ["systemctl", "reset-failed", unit]
+    __salt__["cmd.run_all"](reset, python_shell=False, ignore_retcode=True)
     try:
         commands.systemctl(__salt__, "start", unit)
     except CommandExecutionError as error:

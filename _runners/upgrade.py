@@ -394,10 +394,9 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
             return "\n".join([f"nobody serves {application}", *faults.values(), str(error), advice])
         faults |= _together(hosts, "upgrade.switch", former)
         serve = [host for host in hosts if host not in faults]
-    else:
-        with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", [application])
     faults |= _together(serve, "application.start")
+    with contextlib.suppress(RunnerError):  # the next copy takes its place
+        _on_primary("database_branch.remove", [application], FAILOVER)
     found = f"the former release {former} serves again, {said}"
     if not faults:
         return found
@@ -421,8 +420,6 @@ def _returned(application: str, kept: str) -> str:
         What happened, in words.
     """
     if kept not in _on_primary("database_copy.names", [], FAILOVER):
-        with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", [application])
         return "with its own data"
     failed = restore.previous(application, datetime.now(UTC)).replace("_before_", "_failed_")
     about = f"{application} of a failed upgrade, until {moment(time.time(), seconds=True)}"
@@ -525,4 +522,6 @@ def _asked(request: dict[str, Any]) -> tuple[Site, str, bool]:
     """Return the site, the application of a request, and whether it is confirmed."""
     site = runner.site(__opts__)
     given = runner.plain(request)
-    return site, *steps.parse(given, site.fleet.topology.applications)
+    application, confirmed = steps.parse(given, site.fleet.topology.applications)
+    runner.resolved(site, [application])  # otherwise its hosts have no pillar, and say only that
+    return site, application, confirmed

@@ -427,6 +427,28 @@ def test_o9_a_scheduled_backup_that_fails_is_made_again(soon: None) -> None:
 
 
 @pytest.mark.proof
+def test_o9_a_full_repository_harms_no_earlier_backup() -> None:
+    """O9: The backup fails with the reason; with room again the next one is made."""
+    place, small = f"{REPOSITORY}/backup", "/run/salina-small"
+    before = [one["label"] for one in status()["backups"]]
+    shell(
+        BACKUP,
+        f"mkdir {small}; size=$(($(du --summarize --block-size=1M {place} | cut -f1) + 3))\n"
+        f"mount -t tmpfs -o size=${{size}}m tmpfs {small}; cp --archive {place}/. {small}\n"
+        f"mount --bind {small} {place}",
+    )
+    try:
+        done = orchestrate("backup", kind="full")
+        assert done.returncode and "No space left on device" in done.stdout, done.stdout
+        assert [one["label"] for one in status()["backups"]] == before
+    finally:
+        shell(BACKUP, f"umount {place}; umount {small}; rmdir {small}")
+    succeeded("backup", kind="full")
+    succeeded("restore_drill")
+    well()
+
+
+@pytest.mark.proof
 def test_o9_a_failover_during_a_backup(probe: None) -> None:
     """O9: The backup fails or is made, the next one is made, and a drill finds every row."""
     moment = write(4)

@@ -109,15 +109,10 @@ def goes_on(traffic: Traffic) -> None:
 
 
 def serves(name: str, column: str) -> None:
-    """Check that all hosts run a release with the database that fits it, and nothing is left.
-
-    The job of a host that lost its master ends when it finds that its copy is gone.
-    """
+    """Check that all hosts run a release with the database that fits it, and no copy is left."""
     assert runs() == {name} and sql(COLUMN) == column
     assert wait.until(tiers.all_serve, 120), tiers.servers()
     assert "salina_next" not in sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
-    files = ("s1", "ls", "/mnt/nas/crm/filestore")
-    assert wait.until(lambda: run(*files).split() == ["crm"], 120), run(*files)
 
 
 @contextmanager
@@ -128,7 +123,7 @@ def upgrading() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(argv, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
     def changes() -> bool:
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[0]
         stopped = lab.execute("s1", "systemctl", "is-active", "odoo").returncode
         names = "SELECT count(*) FROM pg_database WHERE datname LIKE 'salina_next%'"
         return bool(stopped) and sql(names, "postgres") == "1"
@@ -220,6 +215,7 @@ def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release:
     serves(release, "1")
     assert sql(MODULES) == modules
     assert lab.changes(applied()) == []
+    assert run("s1", "ls", "/mnt/nas/crm/filestore").split() == ["crm"]
     (kept,) = databases()
     assert sql(COLUMN, kept) == "0"
     code, said = orchestrate("rollback")
@@ -264,6 +260,7 @@ def test_o8_a_host_that_does_not_start_brings_the_former_release_back(
     former: str, release: str
 ) -> None:
     """O8: The databases have changed places already. They do so once more, and nothing is lost."""
+    before = databases()
     with upgrading() as process:
         shell(
             "s1",
@@ -277,7 +274,7 @@ def test_o8_a_host_that_does_not_start_brings_the_former_release_back(
             run("s1", "systemctl", "daemon-reload")
     assert process.returncode and f"the former release {former} serves again" in said, said
     assert "on s2, s3" in said and "s1: " in said
-    (failed,) = databases()
+    (failed,) = databases() - before
     assert sql(COLUMN, failed) == "1"
     applied()
     serves(former, "0")

@@ -13,6 +13,7 @@ from salina_fleet import minions, runner
 from salina_fleet.change import exclusive, upgrade
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import release
+from salina_fleet.revisions import RevisionError, Source
 from tests import fleets
 from tests.loading import load
 from tests.releases import NAME, NEXT
@@ -32,7 +33,8 @@ class Hosts:
     those whose application runs. `asked`: the functions that were called, with their hosts.
     `tried`: the releases whose pages were asked for.
     `faults`: an error, or a function that returns one, for a function or for (host, function).
-    `silent`: the hosts that do not answer.
+    `silent`: the hosts that do not answer. `looked_up`: the definitions whose commits were made
+    sure of, and `unknown` why one has none.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
@@ -52,8 +54,15 @@ class Hosts:
         self.writes: list[int] = []
         self.state = state
         self.site = SimpleNamespace(
-            fleet=fleets.fleet(), state=state, data=None, change_file=state / "lock"
+            fleet=fleets.fleet(),
+            state=state,
+            data=None,
+            change_file=state / "lock",
+            definitions=fleets.definitions(fleets.topology()),
+            revisions=SimpleNamespace(ensure=self.ensure),
         )
+        self.looked_up: list[str] = []
+        self.unknown = ""
         self.restores: list[dict[str, str]] = []
         monkeypatch.setattr(runner, "site", lambda _: self.site)
         monkeypatch.setattr(runner, "primary", lambda _, site: "bbdd2")
@@ -63,6 +72,12 @@ class Hosts:
         monkeypatch.setattr(release, "wanted", lambda data, application: NEXT)
         salt = {"backup.restore": self.restore}
         self.runner: Any = load("_runners/upgrade.py", opts={}, salt=salt)
+
+    def ensure(self, sources: Mapping[str, Source]) -> None:
+        """Make sure of the commits of definitions."""
+        if self.unknown:
+            raise RevisionError("salina", [self.unknown])
+        self.looked_up += sources
 
     def restore(self, **given: str) -> dict[str, Any]:
         """Note a restore."""
@@ -395,6 +410,43 @@ def test_s1_the_way_back_waits_for_a_failover(
     hosts.serves(NAME, "former data")
 
 
+@pytest.mark.parametrize("step", ["upgrade.run", "upgrade.serve"])
+def test_s1_users_are_served_before_the_copy_goes(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """S1, O8: The removal waits for a failover, and nobody waits for the removal."""
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
+    hosts.faults[step] = RunnerError("s1: no luck")
+    usual, lost = hosts.database_branch_remove, [RunnerError("bbdd1: no answer")] * 2
+
+    def remove(host: str, application: str) -> None:
+        assert hosts.running == {*EVERYWHERE}
+        if lost:
+            raise lost.pop()
+        usual(host, application)
+
+    hosts.database_branch_remove = remove  # type: ignore[method-assign]
+    assert failed(hosts)[1].startswith(SERVES)
+    hosts.serves(NAME, "former data")
+    assert hosts.asked[-6:] == [
+        *((host, "application.start") for host in EVERYWHERE),
+        *[("bbdd2", "database_branch.remove")] * 3,
+    ]
+
+
+def test_k2_a_copy_that_cannot_be_removed_stops_nobody(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O8, K2: The error is still the first one, and the next copy takes its place."""
+    monkeypatch.setattr(hosts.runner, "FAILOVER", 0)
+    hosts.faults["upgrade.run"] = RunnerError("s1: no luck")
+    hosts.faults["database_branch.remove"] = RunnerError("bbdd2: no answer")
+    assert failed(hosts) == ["s1: no luck", SERVES]
+    assert hosts.running == {*EVERYWHERE} and COPY in hosts.databases
+    hosts.runner.change("crm", NEXT, KEPT)
+    hosts.serves(NEXT, "former data, upgraded")
+
+
 def test_k5_a_plan_that_fails_stops_nothing(hosts: Hosts) -> None:
     """O8, K5: The hosts go on as before."""
     hosts.faults["upgrade.plan"] = RunnerError("s1: the database does not answer")
@@ -612,6 +664,26 @@ def test_o8_a_rehearsal_excludes_other_changes(hosts: Hosts) -> None:
     """O8: Two would make the same copy."""
     change = hosts.runner.rehearsal(application="crm")
     assert hosts.change["what"] == change["what"] == f"rehearsal: crm with release {NEXT}"
+
+
+@pytest.mark.parametrize("request_", ["begin", "rehearsal", "rollback"])
+def test_k5_a_revision_that_cannot_be_looked_up(hosts: Hosts, request_: str) -> None:
+    """O8, K5: The error says so, and not that the hosts have no pillar. None is asked then."""
+    hosts.unknown = "odoo-14.0: the repository does not answer"
+    call = getattr(hosts.runner, request_)
+    with pytest.raises(RunnerError) as caught:
+        call(application="crm", confirm="crm")
+    assert str(caught.value).splitlines() == [
+        *("salina: 1 fault", f"  {hosts.unknown}", "next: salt-run fleet.resolve")
+    ]
+    assert (hosts.asked, hosts.change, hosts.restores) == ([], {}, [])
+
+
+@pytest.mark.parametrize("request_", ["begin", "rehearsal"])
+def test_o8_the_commit_of_the_application_is_looked_up_first(hosts: Hosts, request_: str) -> None:
+    """O8: Its hosts have no pillar without it."""
+    getattr(hosts.runner, request_)(application="crm", confirm="crm", __pub_user="root")
+    assert hosts.looked_up == ["odoo-14.0"]
 
 
 OTHERS = [
