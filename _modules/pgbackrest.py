@@ -5,6 +5,8 @@ Backups are made on the backup host, by the unit that its timers start as well.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -94,7 +96,7 @@ def back_up(kind: str) -> str:
 
     Raises:
         CommandExecutionError: the kind is another one, or the backup failed; the message ends with
-            pgBackRest's last lines.
+            pgBackRest's last lines, and the room that is left.
 
     CLI Example:
         salt bkp1 pgbackrest.back_up diff
@@ -111,9 +113,11 @@ def back_up(kind: str) -> str:
         commands.systemctl(__salt__, "start", unit)
     except CommandExecutionError as error:
         lines = ["journalctl", "--unit", unit, "--lines=8", "--output=cat", "--no-pager"]
-        raise CommandExecutionError(
-            f"{error}\n{commands.run(__salt__['cmd.run_all'], lines)}"
-        ) from None
+        said = commands.run(__salt__["cmd.run_all"], lines)
+        # pgBackRest does not say why it cannot write
+        place = Path(pillars.section(__pillar__, "backup")["repository"], "backup")
+        free = f"{shutil.disk_usage(place).free >> 20} MiB are free in {place}"
+        raise CommandExecutionError(f"{error}\n{said}\n{free}") from None
     made = [one.label for one in _stanza().backups if one.label not in before]
     if not made:
         raise CommandExecutionError(f"{unit} ended, and there is no new backup")
