@@ -140,7 +140,7 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
     pipe = (
         'set -o pipefail; "$1" --host="$3" --port="$4" --format=custom --compress=0 "$5" | '
         '"$2" --host="$3" --port="$4" --username="$6" --dbname="$7" --no-password --no-owner '
-        "--exit-on-error"
+        '--exit-on-error "${@:8}"'
     )
     login = {"host": "*", "port": _pillar()["port"], "name": wanted["name"]}
     user = str(wanted["user"])
@@ -148,6 +148,8 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
     with passfile({**login, "user": user, "password": wanted["password"]}) as file:
         shutil.chown(file, USER)
         given = [*programs, SOCKETS, str(_pillar()["port"]), source, user, wanted["name"]]
+        if source != user:  # the rights of other roles in the original
+            given.append("--no-privileges")
         become = [*commands.MORTAL, f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"]
         commands.run(
             __salt__["cmd.run_all"],

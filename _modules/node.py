@@ -147,4 +147,6 @@ def server(directory: str, port: int) -> list[str]:
     CLI Example:
         salt s1 node.server /opt/node/releases/c0ffee000000-0123abcd 40000
     """
+    if not Path(directory, node.START).exists():  # a release from before they had it
+        return list(__pillar__["app"]["definition"]["node"]["start"])
     return ["/bin/sh", f"{directory}/{node.START}"]

@@ -5,6 +5,7 @@ Backups are made on the backup host, by the unit that its timers start as well.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def create_stanza() -> None:
 def back_up(kind: str) -> str:
     """Make a backup, and wait for its end.
 
-    One that fails is made again by systemd, every ten minutes for two hours.
+    systemd repeats one that a timer began and that failed, but none that somebody waits for.
 
     Args:
         kind: full, diff or incr.
@@ -105,10 +106,7 @@ def back_up(kind: str) -> str:
         raise CommandExecutionError(f"kind: {kind!r} is not valid; must be full, diff or incr")
     before = {one.label for one in _stanza().backups}
     unit = UNIT.format(kind)
-    # systemd counts every start, and would refuse the next one for hours. A unit that is not loaded
-    # has no count, and is an error that means nothing.
-    reset = ["systemctl", "reset-failed", unit]
-    __salt__["cmd.run_all"](reset, python_shell=False, ignore_retcode=True)
+    _forget(unit)
     try:
         commands.systemctl(__salt__, "start", unit)
     except CommandExecutionError as error:
@@ -117,11 +115,27 @@ def back_up(kind: str) -> str:
         # pgBackRest does not say why it cannot write
         place = Path(pillars.section(__pillar__, "backup")["repository"], "backup")
         free = f"{shutil.disk_usage(place).free >> 20} MiB are free in {place}"
+        with contextlib.suppress(CommandExecutionError):
+            _forget(unit)
         raise CommandExecutionError(f"{error}\n{said}\n{free}") from None
     made = [one.label for one in _stanza().backups if one.label not in before]
     if not made:
         raise CommandExecutionError(f"{unit} ended, and there is no new backup")
     return made[-1]
+
+
+def _forget(unit: str) -> None:
+    """Let systemd forget the failures of a unit, and that it wanted to start it again.
+
+    A start would wait for that attempt, and after some starts, good ones too, systemd refuses the
+    next one for hours.
+    """
+    show = ["systemctl", "show", unit, "--property=SubState", "--value"]
+    if commands.run(__salt__["cmd.run_all"], show).strip() == "auto-restart":
+        commands.systemctl(__salt__, "stop", unit)
+    # An error means that the unit is not loaded, and so has no failures.
+    reset = ["systemctl", "reset-failed", unit]
+    __salt__["cmd.run_all"](reset, python_shell=False, ignore_retcode=True)
 
 
 def check() -> None:

@@ -117,7 +117,7 @@ def load(database: str, target: str, owner: str = "") -> None:
     pipe = (
         'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 "$4" | '
         '"$5" --host=/run/postgresql --port="$3" --username="$6" --dbname="$7" --no-password '
-        "--no-owner --exit-on-error"
+        '--no-owner --exit-on-error "${@:8}"'
     )
     port, user = str(_pillar()["port"]), application["user"]
     source = (_program("pg_dump"), scratch.SOCKETS, port, database)
@@ -125,7 +125,9 @@ def load(database: str, target: str, owner: str = "") -> None:
     with passfile({**login, "password": application["password"]}) as file:
         shutil.chown(file, USER)
         environment = {"PGPASSFILE": file}
-        given = ("bash", "-c", pipe, "bash", *source, _program("pg_restore"), user, target)
+        given = ["bash", "-c", pipe, "bash", *source, _program("pg_restore"), user, target]
+        if owner:  # the rights of other roles in the original
+            given.append("--no-privileges")
         _run(*given, env=environment)
 
 

@@ -155,14 +155,27 @@ def run(neutral: bool, seconds: int) -> list[str]:
     CLI Example:
         salt s1 upgrade.run True 3600
     """
+    if neutral:
+        neutralise()
+    with _files():
+        return _changed(_name(), _name(), seconds)
+
+
+def neutralise() -> None:
+    """Turn off mail, jobs and payments in the copy of the database, and end all sessions.
+
+    Raises:
+        CommandExecutionError: the copy does not answer, or a statement failed.
+
+    CLI Example:
+        salt s1 upgrade.neutralise
+    """
     try:
         with _session(_name()) as opened:
-            for statement in copy.neutral(_app()) if neutral else ():
+            for statement in copy.neutral(_app()):
                 opened.query(statement)
     except PsqlError as error:
         raise CommandExecutionError(f"{_name()}: it cannot be neutralised: {error}") from error
-    with _files():
-        return _changed(_name(), _name(), seconds)
 
 
 def migrate(seconds: int) -> list[str]:

@@ -180,19 +180,42 @@ def restore(**request: Any) -> dict[str, Any]:
     names = _on(primary, "database_copy.names", [], ANSWER)
     wanted = steps.parse(runner.plain(request), site.fleet.topology.applications, databases, names)
     hosts = [host.id for host in site.fleet.serving(wanted.application)]
-    found, label = dict[str, Any](), ""
+    found: dict[str, Any] = {"label": ""}
     if not wanted.kept:
-        backup = steps.source(wanted.until, _ask(site, "pgbackrest.info", [], ANSWER)["backups"])
-        label = str(backup["label"])
-        found = _room(site, primary, wanted.application, backup["size"])
+        found = source(wanted.application, wanted.until.isoformat() if wanted.until else "")
     if not wanted.confirmed:
-        raise RunnerError(steps.plan(wanted, label, primary, found, hosts))
+        raise RunnerError(steps.plan(wanted, found["label"], primary, found, hosts))
     now = datetime.now(UTC)
     about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
     needed = steps.since(wanted, databases.get(wanted.kept or "", ""), now)
     told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about, needed)
     runner.exclude(site, told["what"])
     return told
+
+
+def source(application: str, until: str = "") -> dict[str, Any]:
+    """Return the backup that a copy of an application's database begins with, and its room.
+
+    Args:
+        application: the application's name.
+        until: the moment in ISO format; "" for now.
+
+    Returns:
+        `label`, the backup; `primary`, the host on which the copy is made; `needed` and `free`, in
+        bytes, with the least room of all database hosts.
+
+    Raises:
+        RunnerError: a host does not answer, there is no such backup, or the copy does not fit.
+
+    CLI Example:
+        salt-run backup.source crm
+    """
+    site = runner.site(__opts__)
+    moment = parse_moment(until) if until else None
+    backup = steps.source(moment, _ask(site, "pgbackrest.info", [], ANSWER)["backups"])
+    primary = _primary(site)
+    room = _room(site, primary, application, backup["size"])
+    return {"label": str(backup["label"]), "primary": primary, **room}
 
 
 def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, Any]:

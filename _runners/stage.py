@@ -6,7 +6,7 @@ The copy has hosts, a database, a domain and files of its own (`copy_of` in pill
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,8 @@ __salt__: dict[str, Callable[..., Any]]
 
 WORK, BUSY = 60, 45
 """Seconds after which the master asks whether a host is still at its work, and for the answer."""
+FORMER = "{} before orch.stage"
+"""The comment of the database that a copy has replaced."""
 LONGEST = 4 * 3600
 """Seconds for each command that changes the copy."""
 
@@ -55,11 +57,14 @@ def begin(**request: Any) -> dict[str, Any]:
             )
     runner.resolved(site, [wanted.application])
     hosts = [host.id for host in site.fleet.serving(wanted.application)]
-    own = release.wanted(site.data, wanted.application)
+    own, room = release.wanted(site.data, wanted.application), dict[str, Any]()
+    if not wanted.live:
+        moment = wanted.until.isoformat() if wanted.until else ""
+        room = __salt__["backup.source"](wanted.original, moment)
     if not wanted.confirmed:
         chosen = site.definitions[site.fleet.topology.applications[wanted.application].definition]
         neutral = KINDS[chosen["kind"]].neutral(chosen)
-        raise RunnerError(steps.plan(wanted, own, hosts, neutral))
+        raise RunnerError(steps.plan(wanted, own, hosts, neutral, room))
     told = steps.told(wanted, own, hosts, datetime.now(UTC))
     runner.exclude(site, told["what"])
     return told
@@ -85,14 +90,18 @@ def copy(application: str, original: str, until: str, live: bool, about: str) ->
         salt-run stage.copy crm_staging crm '' True 'crm_staging from crm as of now'
     """
     if live:
-        return str(_on_primary("database_branch.make", application, True, original))
-    _on_primary("database_copy.make", original, until, about, application)
-    _on_primary("database_branch.remove", application)
-    return str(_on_primary("database_copy.rename", names.name(application), application))
+        found = _on_primary("database_branch.make", application, True, original)
+    else:
+        _on_primary("database_copy.make", original, until, about, application)
+        _on_primary("database_branch.remove", application)
+        found = _on_primary("database_copy.rename", names.name(application), application)
+    with _removed(application):
+        _on_host(application, "upgrade.neutralise")
+    return str(found)
 
 
 def change(application: str, release: str) -> str:
-    """Neutralise a copy, bring it to the release of its application, and ask for pages: a step.
+    """Bring a copy to the release of its application, and ask for pages: a step of orch.stage.
 
     Args:
         application: the copy.
@@ -108,27 +117,20 @@ def change(application: str, release: str) -> str:
     CLI Example:
         salt-run stage.change crm_staging c0ffee000000-0123abcd
     """
-    site = runner.site(__opts__)
-    host = site.fleet.serving(application)[0].id
-    follow.note([host], "neutralises the copy, and brings it to its release")
-    try:
-        done = minions.call(__opts__, host, "upgrade.run", [True, LONGEST], WORK, BUSY)
-        pages = minions.call(__opts__, host, "upgrade.check", [release], WORK, BUSY)
-    except BaseException:
-        with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", application)
-        raise
+    with _removed(application):
+        done = _on_host(application, "upgrade.run", True, LONGEST)
+        pages = _on_host(application, "upgrade.check", release)
     return f"release {release}: {', '.join(done)}; it answers {', '.join(pages)}"
 
 
 def exchange(application: str) -> str:
-    """Let a copy take the place of an application's database, which is deleted: a step.
+    """Let a copy take the place of an application's database: a step of orch.stage.
 
     Args:
         application: the copy.
 
     Returns:
-        What was done, in a sentence.
+        The name of the former database, which the last step deletes.
 
     Raises:
         RunnerError: no primary answers, or PostgreSQL refused.
@@ -137,10 +139,48 @@ def exchange(application: str) -> str:
         salt-run stage.exchange crm_staging
     """
     former = restore.previous(application, datetime.now(UTC))
-    given = (application, names.name(application), former, f"{application} before orch.stage")
-    _on_primary("database_copy.exchange", *given)
-    _on_primary("database_copy.discard", former)
-    return f"the former database of {application} is deleted"
+    given = (application, names.name(application), former, FORMER.format(application))
+    return str(_on_primary("database_copy.exchange", *given))
+
+
+def clean(application: str) -> list[str]:
+    """Delete the databases that copies have replaced: the last step of orch.stage.
+
+    Args:
+        application: the copy.
+
+    Returns:
+        Their names; one that an interrupted orch.stage has left is among them.
+
+    Raises:
+        RunnerError: no primary answers, or PostgreSQL refused.
+
+    CLI Example:
+        salt-run stage.clean crm_staging
+    """
+    about = FORMER.format(application)
+    former = [one["name"] for one in _on_primary("database_copy.kept") if one["about"] == about]
+    for name in former:
+        _on_primary("database_copy.discard", name)
+    return former
+
+
+@contextlib.contextmanager
+def _removed(application: str) -> Iterator[None]:
+    """Remove the copy if the block fails: it has real data, and is perhaps not neutral."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RunnerError):  # the next copy takes its place
+            _on_primary("database_branch.remove", application)
+        raise
+
+
+def _on_host(application: str, function: str, *arguments: Any) -> Any:
+    """Call a function on the first host of the copy."""
+    host = runner.site(__opts__).fleet.serving(application)[0].id
+    follow.note([host], f"runs {function}")
+    return minions.call(__opts__, host, function, list(arguments), WORK, BUSY)
 
 
 def _on_primary(function: str, *arguments: Any) -> Any:

@@ -78,13 +78,17 @@ class Kind:
         """
         return None
 
-    def neutral(self, definition: Mapping[str, Any]) -> bool:
-        """Return whether something keeps a copy of the database from mail, payments and the like.
+    def neutral(self, definition: Mapping[str, Any]) -> str:
+        """Return in words what keeps a copy of the database from mail, payments and the like.
 
         Args:
             definition: the content of the application's file.
+
+        Returns:
+            The words; "" if nothing does.
         """
-        return bool(definition[self.name].get("neutral"))
+        words = "the statements of `neutral` in its definition run in the copy"
+        return words if definition[self.name].get("neutral") else ""
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the purposes of the passwords that its hosts need, besides the database's.

@@ -33,6 +33,7 @@ balancer-visitors:
     - show_changes: False
     - require:
         - file: haproxy-global
+        - balancer: balancer-app-hosts
     - require_in:
         - file: balancer-fragment
 

@@ -498,13 +498,13 @@ def test_x10_a_copy_is_behind_a_password(start: Any) -> None:
     here: Edge = start(fleet="staging")
     copy = here.applications["crm_staging"]
     for path in ("/", "/web/login", "/websocket", "/web/health"):
-        status, headers = here.ask(path, source=VISITOR, Host="staging.crm.example")
+        status, headers = here.ask(path, source=VISITOR, Host="crm-staging.example")
         assert (status, dict(headers)["www-authenticate"]) == (401, 'Basic realm="crm_staging"')
     for login in WRONG:
-        given = {"Host": "staging.crm.example", **basic(login)}
+        given = {"Host": "crm-staging.example", **basic(login)}
         assert here.ask(source=VISITOR, also=given)[0] == 401, login
     bearer = {"Authorization": f"Bearer {PASSWORD}"}
-    assert here.ask(source=VISITOR, Host="staging.crm.example", also=bearer)[0] == 401
+    assert here.ask(source=VISITOR, Host="crm-staging.example", also=bearer)[0] == 401
     assert copy.requests == []
     right = basic(f"crm_staging:{PASSWORD}")
     assert here.ask(source=VISITOR, Host="Staging.CRM.example", also=right)[0] == 200
@@ -516,7 +516,7 @@ def test_x10_a_copy_is_behind_a_password(start: Any) -> None:
 def test_x10_no_browser_sends_the_password_in_plain_text(start: Any) -> None:
     """O1, X10: It is asked for after the redirect to HTTPS."""
     here: Edge = start(fleet="staging")
-    status, headers = here.ask("/web", tls=False, source=VISITOR, Host="staging.crm.example")
+    status, headers = here.ask("/web", tls=False, source=VISITOR, Host="crm-staging.example")
     assert (status, dict(headers)["location"].partition(":")[0]) == (301, "https")
 
 
@@ -524,7 +524,7 @@ def test_x10_no_browser_sends_the_password_in_plain_text(start: Any) -> None:
 def test_o1_the_balancer_itself_and_the_original_need_no_password(start: Any) -> None:
     """O1: A change asks for the pages of the copy. The original may have logins of its own."""
     here: Edge = start(fleet="staging")
-    assert here.ask(Host="staging.crm.example")[0] == 200
+    assert here.ask(Host="crm-staging.example")[0] == 200
     assert here.ask(source=VISITOR)[0] == 200
     assert here.ask(source=VISITOR, also=basic("me:mine"))[0] == 200
     original = here.applications["crm"].requests

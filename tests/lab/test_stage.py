@@ -94,6 +94,7 @@ print(json.dumps(model("ir.attachment", "create",
     kept = run(HOST, "sha1sum", f"/mnt/nas/{COPY}/filestore/{COPY}/{file}").split()[0]
     assert kept == checksum
     assert sql("SELECT count(*) FROM ir_cron WHERE active") == "0"
+    assert sql("SELECT string_agg(smtp_host, ' ') FROM ir_mail_server WHERE active") == "invalid"
     assert not {*sql(SESSIONS).split()} & {*sql(SESSIONS, "crm").split()}
     key = "SELECT value FROM ir_config_parameter WHERE key = '{}'"
     assert sql(key.format("web.base.url")) == f"https://{DOMAIN}"

@@ -64,6 +64,12 @@ def test_o1_the_users_are_known_before_the_rules_name_them(staging: Balancer) ->
     assert {"file": "balancer-visitors"} in staging.states[RULES]["require"]
 
 
+def test_o1_neither_is_there_before_app_hosts_have_tls(staging: Balancer) -> None:
+    """O1: A deployment that waits for them in vain changes nothing of HAProxy."""
+    for file in (VISITORS, RULES):
+        assert {"balancer": "balancer-app-hosts"} in staging.states[file]["require"]
+
+
 def test_o1_only_the_rules_are_checked_with_the_users(staging: Balancer) -> None:
     """O1: A copy that goes takes its users with it, while the former rules still name them."""
     assert "check_cmd" not in staging.states[VISITORS]

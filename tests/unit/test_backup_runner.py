@@ -287,6 +287,22 @@ def test_a_fleet_without_a_backup_host_restores_nothing(unsaved: Hosts) -> None:
     assert unsaved.asked == []
 
 
+def test_o9_a_copy_begins_with_a_backup_and_needs_room(hosts: Hosts) -> None:
+    """O1, O9: Another runner asks before it excludes other changes. The fullest disk counts."""
+    found = hosts.runner.source("crm")
+    assert (found["label"], found["primary"]) == (BACKUP["label"], "bbdd2")
+    assert (found["needed"], found["free"]) == (NEEDED * MIB, 5 * 2**30)
+    newest = BACKUP | {"label": "20261129-030000F", "end": BACKUP["end"] + 80_000}
+    hosts.said["pgbackrest.info"] = INFO | {"backups": [BACKUP, newest]}
+    assert hosts.runner.source("crm")["label"] == newest["label"]
+    assert hosts.runner.source("crm", "2026-11-28T06:00:00+00:00")["label"] == BACKUP["label"]
+    hosts.said["database_copy.free"] = (NEEDED - 1) * MIB
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.source("crm")
+    assert str(caught.value) == SHORTAGE
+    assert hosts.change == {}
+
+
 # The primary
 
 

@@ -82,6 +82,7 @@ def test_o8_a_copy_for_a_rehearsal_disturbs_nobody(primary: Primary) -> None:
     assert "pg_terminate_backend" not in primary.said() and 'TEMPLATE "crm"' not in primary.said()
     [argv] = primary.commands
     assert [argv[0], argv[-3:]] == ["setpriv", ["crm", "crm", COPY]]
+    assert "--no-privileges" not in argv
     assert "--exit-on-error" in " ".join(argv) and "pipefail" in " ".join(argv)
 
 
@@ -119,7 +120,10 @@ def test_o1_a_copy_for_trials_is_of_another_application(
     assert '"salina_next_crm"' not in said and '"crm"' not in said
     assert primary.asked[-1] == ("ANALYZE", "salina_next_crm_staging")
     [argv] = primary.commands
-    assert argv[-3:] == ["crm", "crm_staging", "salina_next_crm_staging"]
+    assert argv[-4:-1] == ["crm", "crm_staging", "salina_next_crm_staging"]
+    assert argv[-1] == "--no-privileges"  # it may not grant what the original's role could
+    [pipe] = [word for word in argv if "--exit-on-error" in word]
+    assert pipe.endswith(' "${@:8}"') and argv[argv.index(pipe) + 9] == argv[-1]
     login = "salina_next_crm_staging:crm_staging:canary-app-crm_staging-database"
     assert primary.login == f"*:5432:{login}\n"
 

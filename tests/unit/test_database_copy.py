@@ -466,13 +466,17 @@ def test_k2_a_repeated_rename_changes_nothing(copied: Primary) -> None:
 def test_o1_a_copy_for_trials_gets_its_name_and_keeps_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O1, K2: Its application removes and upgrades it later. A second call changes nothing."""
+    """O1, K2: Its application removes and upgrades it later. A second call changes nothing.
+
+    No restore may take it, so it does not have the comment of a restore any more.
+    """
     primary = Primary(tmp_path, monkeypatch, "staging")
     name, owned = "salina_next_crm_staging", COPY._replace(owner="crm_staging")
     primary.databases[scratch.TEMPORARY] = owned
     for _ in range(2):
         assert primary.module.rename(name, "crm_staging") == name
-        assert primary.databases == USUAL | {name: owned}
+        assert primary.databases == USUAL | {name: owned._replace(about="")}
+        assert primary.module.kept() == []
 
 
 def test_k5_a_copy_for_an_unknown_application_gets_no_name(copied: Primary) -> None:

@@ -141,11 +141,14 @@ def test_x10_a_definition_says_how_a_copy_is_neutral() -> None:
 
 def test_x10_only_its_definition_makes_a_copy_of_node_neutral() -> None:
     """O1, X10, K5: Without statements a plan says so. Salina itself knows the tables of Odoo."""
-    for statements in (["DELETE FROM mails"], []):
+    said = "the statements of `neutral` in its definition run in the copy"
+    for statements, words in ((["DELETE FROM mails", "DELETE FROM jobs"], said), ([], "")):
         found = definition.parse(changed("node.neutral", statements)).to_dict()
-        assert KINDS["node"].neutral(found) is bool(statements)
+        assert KINDS["node"].neutral(found) == words
     odoo = definition.load(FILE.with_name("odoo-14.0.yaml")).to_dict()
-    assert KINDS["odoo"].neutral(odoo) is True
+    assert KINDS["odoo"].neutral(odoo) == (
+        "mail, jobs and payments are off in the copy, and nobody is logged in"
+    )
 
 
 def compatible(migrations: str | None, *files: str) -> dict[str, Any]:

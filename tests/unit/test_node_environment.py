@@ -466,7 +466,7 @@ def test_o8_an_upgrade_runs_the_steps_of_each_revision() -> None:
     }
     migrate["login_password"] = False
     seed = {"name": "seed", "command": ["node", "seed.js"], "each_revision": False}
-    module = application(once=[migrate, seed], start=["node", "app.js"])
+    module = application(once=[migrate, seed])
     module.__pillar__["app"]["definition"]["source"] = {"commit": "c0ffee"}
     [found] = module.upgrade("/opt/node/releases/x", ["migrations/2.js"], [])
     assert found == {
@@ -475,7 +475,11 @@ def test_o8_an_upgrade_runs_the_steps_of_each_revision() -> None:
         "step": "migrate at c0ffee",
         "secrets": {},
     }
-    assert module.server("/opt/node/releases/x", 40000) == [
-        "/bin/sh",
-        "/opt/node/releases/x/.start",
-    ]
+
+
+def test_o8_a_release_is_served_with_its_own_command(tmp_path: Path) -> None:
+    """O8: One from before releases had a command runs the one of the definition."""
+    module = application(start=["node", "app.js"])
+    assert module.server(str(tmp_path), 40000) == ["node", "app.js"]
+    (tmp_path / node.START).write_text("exec node old.js\n")
+    assert module.server(str(tmp_path), 40000) == ["/bin/sh", f"{tmp_path}/.start"]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import configparser
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from salina.backup import pgbackrest, scratch
 from salina.common.https import identity
 from salina_fleet import backup
 from salina_fleet.model.backup import SCRATCH_KEYS, BackupSettings
 from tests import fleets
+from tests.conftest import REPOSITORY
 from tests.loading import failure, load
 
 OWN = identity("backup")
@@ -420,7 +425,6 @@ def test_a_stanza_is_created_once() -> None:
 
 def test_without_a_primary_there_is_a_reason() -> None:
     """K5: The message is pgBackRest's own."""
-    from salt.exceptions import CommandExecutionError
 
     def refused() -> None:
         raise CommandExecutionError("no primary found")
@@ -440,3 +444,119 @@ def test_the_first_backup_does_not_wait_for_its_timer(test: bool) -> None:
     some = {"pgbackrest.info": lambda: info()}
     ret = states(test, some).backed_up("first")
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+# A backup that somebody waits for
+
+UNIT = "salina-backup@diff.service"
+RESET = f"systemctl reset-failed {UNIT}"
+
+
+class BackupHost:
+    """The backup host, with systemd as it is after some backups.
+
+    `waits`: whether systemd wants to start the unit again. `fails`: whether the backup fails; then
+    systemd wants to start it again. `makes`: whether there is a new backup afterwards. `done`: the
+    changes of units.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waits = self.fails = False
+        self.makes = True
+        self.backups = [BACKUP]
+        self.done: list[str] = []
+        salt: dict[str, Callable[..., Any]] = {
+            "cmd.run_all": self.run_all,
+            "service.start": self.start,
+            "service.stop": self.stop,
+        }
+        pillar = fleets.pillar("tape", NAME)
+        self.module: Any = load("_modules/pgbackrest.py", salt=salt, pillar=pillar)
+        usage = SimpleNamespace(disk_usage=self.disk_usage)
+        monkeypatch.setattr(self.module, "shutil", usage)
+
+    def disk_usage(self, place: Path) -> Any:
+        """Return the room of the repository."""
+        assert place == Path("/var/lib/pgbackrest/backup")
+        return SimpleNamespace(free=7 * 2**20)
+
+    def start(self, unit: str) -> None:
+        """Make a backup. A start would wait for the one that systemd has planned."""
+        assert unit == UNIT and not self.waits
+        self.done.append(f"systemctl start {unit}")
+        if self.fails:
+            self.waits = True
+            raise CommandExecutionError("Job failed.")
+        if self.makes:
+            self.backups = [BACKUP, LATER]
+
+    def stop(self, unit: str) -> None:
+        """Let systemd plan no start any more."""
+        assert unit == UNIT and self.waits
+        self.waits = False
+        self.done.append(f"systemctl stop {unit}")
+
+    def run_all(self, argv: list[str], **_: Any) -> dict[str, Any]:
+        """Answer a command. A unit that is not loaded has no failures."""
+        command = " ".join(argv).removeprefix("setpriv --pdeathsig=KILL -- ")
+        said, code = "", 0
+        if command == RESET:
+            self.done.append(command)
+            code = 1
+        elif command.startswith(f"systemctl show {UNIT} "):
+            said = "auto-restart\n" if self.waits else "dead\n"
+        elif command.startswith("journalctl"):
+            said = "ERROR: [082]: WAL segment was not archived"
+        else:
+            assert "pgbackrest" in command and "info" in command
+            said = json.dumps([{**STANZA, "backup": self.backups}])
+        return {"retcode": code, "stdout": said, "stderr": ""}
+
+
+@pytest.fixture
+def tape(monkeypatch: pytest.MonkeyPatch) -> BackupHost:
+    return BackupHost(monkeypatch)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_o9_a_backup_does_not_wait_for_one_that_systemd_repeats(
+    tape: BackupHost, waits: bool
+) -> None:
+    """O9: That one is stopped, and systemd forgets how often it has failed."""
+    tape.waits = waits
+    assert tape.module.back_up("diff") == LATER["label"]
+    stopped = [f"systemctl stop {UNIT}"] * waits
+    assert tape.done == [*stopped, RESET, f"systemctl start {UNIT}"]
+
+
+def test_k5_a_backup_that_fails_is_not_made_again_unseen(tape: BackupHost) -> None:
+    """O9, K5: The error has pgBackRest's words, and the room that is left."""
+    tape.fails = True
+    with pytest.raises(CommandExecutionError) as caught:
+        tape.module.back_up("diff")
+    assert str(caught.value).splitlines() == [
+        f"systemctl start {UNIT}: Job failed.",
+        "ERROR: [082]: WAL segment was not archived",
+        "7 MiB are free in /var/lib/pgbackrest/backup",
+    ]
+    assert tape.done[1:] == [f"systemctl start {UNIT}", f"systemctl stop {UNIT}", RESET]
+    assert not tape.waits
+
+
+def test_k5_a_backup_that_leaves_nothing_is_an_error(tape: BackupHost) -> None:
+    """O9, K5: The error names the unit. A kind that pgBackRest does not have starts nothing."""
+    tape.makes = False
+    with pytest.raises(CommandExecutionError, match=r"ended, and there is no new backup$"):
+        tape.module.back_up("diff")
+    tape.done = []
+    with pytest.raises(CommandExecutionError, match=r"must be full, diff or incr$"):
+        tape.module.back_up("all")
+    assert tape.done == []
+
+
+def test_o9_systemd_repeats_a_nightly_backup_for_two_hours() -> None:
+    """O9: Five starts in all. The backup of the next day counts from the beginning again."""
+    text = (REPOSITORY / "salt/backup/files/salina-backup@.service").read_text()
+    for line in ("Restart=on-failure", "RestartSec=30m", "StartLimitBurst=5"):
+        assert f"\n{line}\n" in text
+    assert "\nStartLimitIntervalSec=20h\n" in text

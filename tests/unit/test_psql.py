@@ -72,6 +72,16 @@ def test_rows(psql: Path) -> None:
         assert open_session.query("SELECT none") == []
 
 
+def test_x10_a_statement_may_end_in_a_comment(psql: Path, tmp_path: Path) -> None:
+    """X10: The semicolon has a line of its own; otherwise the statement would not run."""
+    said = tmp_path / "said"
+    noted = f"for line in sys.stdin:\n    open({str(said)!r}, 'a').write(line)\n"
+    psql.write_text(psql.read_text().replace("for line in sys.stdin:\n", noted))
+    with session(psql) as open_session:
+        open_session.query("DELETE FROM mails -- all of them")
+    assert "\nDELETE FROM mails -- all of them\n;\n" in f"\n{said.read_text()}"
+
+
 def test_password_goes_through_a_file_alone(psql: Path) -> None:
     """K4: The password reaches psql through a file, and no argument or variable has it."""
     with session(psql):

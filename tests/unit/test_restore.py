@@ -316,6 +316,14 @@ def test_o1_a_copy_for_trials_belongs_to_a_role() -> None:
     assert scratch.naming("copy", 'my"role').splitlines()[2] == owner
 
 
+def test_o1_no_restore_takes_a_copy_for_trials() -> None:
+    """O1, O9: Without its comment it does not belong to the databases that restores have made."""
+    assert scratch.naming("copy", "crm_staging").splitlines()[3:] == [
+        'COMMENT ON DATABASE "copy" IS NULL;',
+        "COMMIT;",
+    ]
+
+
 def test_the_databases_of_restores_are_read() -> None:
     """O9: An operator reads the comment without its mark, which is removed only once."""
     rows = [

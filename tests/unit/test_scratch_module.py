@@ -323,6 +323,7 @@ def test_o9_a_database_is_copied_into_the_running_cluster(pipe: Pipe) -> None:
     assert f"--host={scratch.SOCKETS}" in dumped and dumped[-1] == "crm"
     assert {"--host=/run/postgresql", "--username=crm", "--dbname=salina_restored"} <= {*restored}
     assert "--exit-on-error" in restored and "--reuid=postgres" in pipe.argv
+    assert "--no-privileges" not in restored
 
 
 def test_o1_another_role_may_write_the_copy(pipe: Pipe) -> None:
@@ -333,6 +334,7 @@ def test_o1_another_role_may_write_the_copy(pipe: Pipe) -> None:
     assert pipe.noted("dumped").split()[-1] == "crm"
     restored = pipe.noted("restored").split()
     assert {"--username=crm_staging", "--dbname=salina_restored"} <= {*restored}
+    assert restored[-1] == "--no-privileges"  # the rights of other roles in the original
     assert pipe.secrets == [(f"*:5432:salina_restored:crm_staging:{pipe.password}\n", 0o600)]
 
 

@@ -24,20 +24,25 @@ COPY = "salina_next_crm_staging"
 NOON = "2026-11-29 12:00:00.000000+00"
 ABOUT = "crm_staging from crm as of now"
 USUAL = {"crm": "the data", "crm_staging": "a trial"}
+FORMER = "crm_staging before orch.stage"
+ROOM = {"label": "20261128-030000F", "primary": "bbdd2", "needed": 3 * 2**30, "free": 2**33}
 DONE = ["modules: none changed", "a record of every model was read"]
 
 
 class Hosts:
     """The primary and the host of the copy, as their modules answer.
 
-    `databases`: the content of each database. `asked`: what was called, with the hosts. `given`:
-    the last arguments of each function. `faults`: a function -> why it fails. `interrupted`: the
-    function in which somebody interrupts. `looked_up`: the definitions whose commits were made sure
-    of.
+    `databases`: the content of each database. `kept`: the comments of those that are kept.
+    `asked`: what was called, with the hosts. `given`: the last arguments of each function.
+    `faults`: a function -> why it fails. `interrupted`: the function in which somebody interrupts.
+    `looked_up`: the definitions whose commits were made sure of. `sources`: the applications and
+    moments of which a backup was looked for.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, fleet: Fleet) -> None:
         self.databases = dict(USUAL)
+        self.kept: dict[str, str] = {}
+        self.sources: list[tuple[str, str]] = []
         self.asked: list[tuple[str, str]] = []
         self.given: dict[str, list[Any]] = {}
         self.faults: dict[str, str] = {}
@@ -55,7 +60,14 @@ class Hosts:
         monkeypatch.setattr(runner, "primary", self.primary)
         monkeypatch.setattr(minions, "call", self.call)
         monkeypatch.setattr(release, "wanted", lambda data, application: NAME)
-        self.runner: Any = load("_runners/stage.py", opts={}, salt={})
+        self.runner: Any = load("_runners/stage.py", opts={}, salt={"backup.source": self.source})
+
+    def source(self, application: str, moment: str) -> dict[str, Any]:
+        """Return the backup of a copy and its room, if it fits."""
+        self.sources.append((application, moment))
+        if "source" in self.faults:
+            raise RunnerError(self.faults["source"])
+        return ROOM
 
     def ensure(self, sources: Mapping[str, Source]) -> None:
         """Make sure of the commits of definitions, which may fail."""
@@ -112,11 +124,18 @@ class Hosts:
         assert kept not in self.databases
         self.databases[kept] = self.databases[application]
         self.databases[application] = self.databases.pop(source)
+        self.kept[kept] = about
         return kept
 
+    def database_copy_kept(self) -> list[dict[str, Any]]:
+        return [{"name": name, "size": 1, "about": about} for name, about in self.kept.items()]
+
     def database_copy_discard(self, name: str) -> str:
-        del self.databases[name]
+        del self.databases[name], self.kept[name]
         return name
+
+    def upgrade_neutralise(self) -> None:
+        self.databases[COPY] += ", neutral"
 
     def upgrade_run(self, neutral: bool, seconds: int) -> list[str]:
         return DONE
@@ -142,10 +161,29 @@ def test_o1_without_confirmation_a_copy_only_shows_its_plan(hosts: Hosts) -> Non
     """O1, K5: Other changes may go on, and no host is asked."""
     with pytest.raises(RunnerError) as caught:
         hosts.runner.begin(__pub_user="root")
-    first, *_, last = str(caught.value).splitlines()
+    first, second, *_, last = str(caught.value).splitlines()
     assert first.endswith(f"of crm as of now, from the backups, with release {NAME}")
+    assert second == (
+        "it begins with backup 20261128-030000F; on bbdd2 3.0 GiB are needed, and 8.0 GiB are free"
+    )
     assert last.startswith("next: salt-run state.orchestrate orch.stage pillar=")
     assert "crm_staging stops on g1 at the end; crm goes on" in str(caught.value)
+    assert (hosts.change, hosts.asked) == ({}, [])
+
+
+@pytest.mark.parametrize("confirm", [{}, {"confirm": "crm_staging"}])
+@pytest.mark.parametrize(
+    ("time", "moment"),
+    [({}, ""), ({"time": "2026-11-29 12:00"}, "2026-11-29T12:00:00+00:00")],
+)
+def test_k5_a_copy_without_a_backup_or_room_is_not_begun(
+    hosts: Hosts, time: dict[str, str], moment: str, confirm: dict[str, str]
+) -> None:
+    """O1, K5: It is that of the original, at the moment of the request. Nothing is excluded."""
+    hosts.faults["source"] = "there is no backup"
+    with pytest.raises(RunnerError, match=r"^there is no backup$"):
+        hosts.runner.begin(**time, **confirm)
+    assert hosts.sources == [("crm", moment)]
     assert (hosts.change, hosts.asked) == ({}, [])
 
 
@@ -156,6 +194,7 @@ def test_o1_a_confirmed_copy_excludes_other_changes(hosts: Hosts) -> None:
     given = {step.get("runner"): step.get("arguments") for step in change["steps"]}
     assert given["stage.change"] == {"application": "crm_staging", "release": NAME}
     assert given["stage.copy"]["live"] is True
+    assert hosts.sources == []  # the host that makes the copy judges its room
     assert given["fleet.ready"] == given["backup.stop"] == {"hosts": ["g1"]}
 
 
@@ -175,7 +214,8 @@ def test_x10_the_plan_knows_whether_the_copy_is_made_neutral(
     with pytest.raises(RunnerError) as caught:
         hosts.runner.begin()
     said = str(caught.value).splitlines()
-    assert said[1] == (stage.NEUTRAL if statements else stage.PLAIN)
+    words = "the statements of `neutral` in its definition run in the copy"
+    assert said[2] == (words if statements else stage.PLAIN)
     assert hosts.looked_up == ["sample-crm"]
 
 
@@ -252,11 +292,11 @@ def test_k5_a_fleet_without_a_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_o1_the_running_database_may_be_copied(hosts: Hosts) -> None:
-    """O1: On the primary, for the role of the copy."""
+    """O1, X10: On the primary, for the role of the copy, whose host makes it neutral at once."""
     assert hosts.runner.copy("crm_staging", "crm", "", True, ABOUT) == COPY
-    assert hosts.asked == [("bbdd2", "database_branch.make")]
+    assert hosts.asked == [("bbdd2", "database_branch.make"), ("g1", "upgrade.neutralise")]
     assert hosts.given["database_branch.make"] == ["crm_staging", True, "crm"]
-    assert hosts.databases == USUAL | {COPY: "the data of crm_staging"}
+    assert hosts.databases == USUAL | {COPY: "the data of crm_staging, neutral"}
 
 
 @pytest.mark.parametrize("until", ["", NOON])
@@ -270,10 +310,11 @@ def test_o1_a_copy_comes_from_the_backups(hosts: Hosts, until: str, there: bool)
         ("bbdd2", "database_copy.make"),
         ("bbdd2", "database_branch.remove"),
         ("bbdd2", "database_copy.rename"),
+        ("g1", "upgrade.neutralise"),
     ]
     assert hosts.given["database_copy.make"] == ["crm", until, ABOUT, "crm_staging"]
     assert hosts.given["database_copy.rename"] == [COPY, "crm_staging"]
-    assert hosts.databases == USUAL | {COPY: "the data of crm_staging"}
+    assert hosts.databases == USUAL | {COPY: "the data of crm_staging, neutral"}
 
 
 @pytest.mark.parametrize(
@@ -294,12 +335,22 @@ def test_k5_a_copy_that_fails_changes_no_running_database(
     assert hosts.databases.items() >= USUAL.items()
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_k5_a_copy_that_cannot_be_neutralised(hosts: Hosts, live: bool) -> None:
+    """O1, X10, K5: The error is that of its host, and no running database has changed."""
+    hosts.faults["upgrade.neutralise"] = "it cannot be neutralised"
+    with pytest.raises(RunnerError, match=r"^g1: it cannot be neutralised$"):
+        hosts.runner.copy("crm_staging", "crm", "", live, ABOUT)
+    assert hosts.databases.items() >= USUAL.items()
+
+
 def test_k5_without_a_primary_nothing_is_copied(hosts: Hosts) -> None:
     """O1, K5: The error says which hosts were asked."""
     hosts.faults["primary"] = "none of bbdd1, bbdd2 names a primary"
     for call in (
         lambda: hosts.runner.copy("crm_staging", "crm", "", True, ABOUT),
         lambda: hosts.runner.exchange("crm_staging"),
+        lambda: hosts.runner.clean("crm_staging"),
     ):
         with pytest.raises(RunnerError, match="names a primary"):
             call()
@@ -354,18 +405,44 @@ def test_k5_a_copy_that_cannot_be_removed(hosts: Hosts, function: str) -> None:
 
 
 def test_o1_the_copy_takes_the_place_of_the_former_trial(hosts: Hosts) -> None:
-    """O1: The former database is deleted. The original's is not touched."""
+    """O1: The former database is kept until the last step. The original's is not touched."""
     hosts.databases[COPY] = "the data of crm_staging"
-    assert hosts.runner.exchange("crm_staging") == ("the former database of crm_staging is deleted")
-    assert hosts.databases == {"crm": "the data", "crm_staging": "the data of crm_staging"}
-    assert hosts.asked == [
-        ("bbdd2", "database_copy.exchange"),
-        ("bbdd2", "database_copy.discard"),
-    ]
-    application, source, former, about = hosts.given["database_copy.exchange"]
-    assert (application, source) == ("crm_staging", COPY)
-    assert former.startswith("crm_staging_before_2") and about == "crm_staging before orch.stage"
+    former = hosts.runner.exchange("crm_staging")
+    changed = {"crm": "the data", "crm_staging": "the data of crm_staging"}
+    assert former.startswith("crm_staging_before_2")
+    assert hosts.given["database_copy.exchange"] == ["crm_staging", COPY, former, FORMER]
+    assert hosts.databases == changed | {former: "a trial"}
+    assert hosts.asked == [("bbdd2", "database_copy.exchange")]
+    assert hosts.runner.clean("crm_staging") == [former]
+    assert hosts.databases == changed
     assert hosts.given["database_copy.discard"] == [former]
+
+
+def test_k2_the_last_step_deletes_those_that_copies_have_replaced(hosts: Hosts) -> None:
+    """O1, K2: One that an interrupted copy has left is among them. No other database is.
+
+    Repeated, it finds nothing to do.
+    """
+    old, new = "crm_staging_before_20261101_000000", "crm_staging_before_20261129_000000"
+    others = {
+        "crm_staging_before_20261128_000000": "crm_staging before orch.restore",
+        "crm_before_20261128_000000": "crm before orch.stage",
+        "crm_noon": "crm as of 2026-11-27 12:00:00 UTC",
+    }
+    hosts.kept = {old: FORMER, **others, new: FORMER}
+    hosts.databases |= hosts.kept
+    assert hosts.runner.clean("crm_staging") == [old, new]
+    assert hosts.runner.clean("crm_staging") == []
+    assert (hosts.kept, hosts.databases) == (others, USUAL | others)
+
+
+def test_k5_a_former_database_that_cannot_be_deleted(hosts: Hosts) -> None:
+    """O1, K5: The error is that of the host. The next copy deletes it."""
+    hosts.kept = {"crm_staging_before_20261129_000000": FORMER}
+    hosts.faults["database_copy.discard"] = "no answer"
+    with pytest.raises(RunnerError, match=r"^bbdd2: no answer$"):
+        hosts.runner.clean("crm_staging")
+    assert hosts.kept
 
 
 def test_k5_an_exchange_that_is_refused_deletes_nothing(hosts: Hosts) -> None:

@@ -24,6 +24,8 @@ ORIGINAL, COPY = fleets.topology("staging").applications.values()
 OTHER = replace(COPY, name="training")
 HOSTS = ["g1", "g2"]
 REQUEST = Request("crm_staging", "crm", None, False, True)
+NEUTRAL = "mail and jobs are off in the copy"
+ROOM = {"label": "20261128-030000F", "primary": "bbdd2", "needed": 3 * 2**30, "free": 2**33}
 TIME = "must be latest, or a moment such as 2026-11-29 12:00:00 (UTC) or 2026-11-29T12:00:00+01:00"
 
 
@@ -110,9 +112,10 @@ def test_k5_all_faults_of_a_request_at_once() -> None:
 
 def test_k5_the_plan_in_words() -> None:
     """O1, K5: An operator reads what is lost, who goes on, and the command with `confirm`."""
-    assert stage.plan(REQUEST, NAME, HOSTS, True).splitlines() == [
+    assert stage.plan(REQUEST, NAME, HOSTS, NEUTRAL, ROOM).splitlines() == [
         f"crm_staging becomes a copy of crm as of now, from the backups, with release {NAME}",
-        "mail, jobs and payments are off in the copy, and nobody is logged in",
+        "it begins with backup 20261128-030000F; on bbdd2 3.0 GiB are needed, and 8.0 GiB are free",
+        "mail and jobs are off in the copy",
         "lost: all data that crm_staging has now; files stay, and new ones come",
         "crm_staging stops on g1, g2 at the end; crm goes on",
         "next: salt-run state.orchestrate orch.stage "
@@ -122,12 +125,23 @@ def test_k5_the_plan_in_words() -> None:
 
 def test_x10_the_plan_of_a_copy_that_nobody_makes_neutral() -> None:
     """O1, X10, K5: An operator reads that only the firewall protects the outside."""
-    neutral, plain = (stage.plan(REQUEST, NAME, HOSTS, one).splitlines() for one in (True, False))
-    assert plain[1] == (
+    neutral, plain = (
+        stage.plan(REQUEST, NAME, HOSTS, one, ROOM).splitlines() for one in (NEUTRAL, "")
+    )
+    assert plain[2] == (
         "its definition does not say how a copy becomes neutral: only the firewall keeps it from "
         "mail and payments, and the sessions of the original are valid in it"
     )
-    assert [plain[0], *plain[2:]] == [neutral[0], *neutral[2:]]
+    assert neutral[2] == NEUTRAL
+    assert [*plain[:2], *plain[3:]] == [*neutral[:2], *neutral[3:]]
+
+
+def test_o1_a_copy_of_the_running_database_begins_with_no_backup() -> None:
+    """O1: The host judges its room when it makes the copy, and the plan has no line about it."""
+    live = stage.plan(replace(REQUEST, live=True), NAME, HOSTS, NEUTRAL, {}).splitlines()
+    usual = stage.plan(REQUEST, NAME, HOSTS, NEUTRAL, ROOM).splitlines()
+    assert live[1:-1] == usual[2:-1]
+    assert "backup" not in "".join(live)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +153,7 @@ def test_x10_the_plan_of_a_copy_that_nobody_makes_neutral() -> None:
 )
 def test_k5_the_command_of_a_plan_asks_for_the_same(request_: Request, source: str) -> None:
     """O1, K5: Copied into a shell, it does what the plan says."""
-    said = stage.plan(request_, NAME, HOSTS, True)
+    said = stage.plan(request_, NAME, HOSTS, NEUTRAL, ROOM)
     assert f"a copy of crm as of {source}, with release" in said
     command = said.splitlines()[-1]
     asked = json.loads(command.partition("pillar='")[2].removesuffix("'"))
@@ -165,20 +179,21 @@ def order(change: dict[str, Any]) -> list[str]:
 def test_o1_the_steps_of_a_copy(request_: Request) -> None:
     """O1: The copy is complete, neutral and tried before its application stops.
 
+    The former database is there until the hosts serve with the copy.
     Users' files are copied after its database: none is missing that it names.
     """
     change = stage.told(request_, NAME, HOSTS, NOW)
     assert order(change) == [
         *("fleet.ready", "upgrade.fetch", "stage.copy", "backup.copy_files", "backup.bring_files"),
         *("stage.change", "backup.stop", "stage.exchange", "upgrade.switch", "g1,g2"),
-        "fleet.probe",
+        *("fleet.probe", "stage.clean"),
     ]
     names = [step["name"] for step in change["steps"]]
     assert len({*names}) == len(names)  # Salt needs an id for each
     said = given(change)
     own = {"application": "crm_staging"}
     assert said["upgrade.fetch"] == said["stage.change"] == {**own, "release": NAME}
-    assert said["stage.exchange"] == said["upgrade.switch"] == own
+    assert said["stage.exchange"] == said["upgrade.switch"] == said["stage.clean"] == own
     assert said["fleet.ready"] == said["backup.stop"] == {"hosts": HOSTS}
     assert said["fleet.probe"] == {"hosts": HOSTS, "through": True}
 

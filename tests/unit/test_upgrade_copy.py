@@ -100,29 +100,81 @@ def test_o8_only_odoo_has_files_for_each_database() -> None:
     assert copy.files(app("crm-2017")) is None
 
 
+def column(table: str, name: str) -> str:
+    """Return the condition that a table has a column."""
+    return (
+        "EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'public' "
+        f"AND table_name = '{table}' AND column_name = '{name}')"
+    )
+
+
+def guarded(table: str, name: str, change: str) -> str:
+    """Return the statement that changes a table if this version of Odoo has the column."""
+    return f"DO $$ BEGIN IF {column(table, name)} THEN {change}; END IF; END $$"
+
+
 def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
     """X10: Mail, jobs and payments stop, in whichever table this version of Odoo has."""
     statements = copy.neutral(app())
-    assert len(statements) == len(copy.NEUTRAL) + 1 + len(copy.PARAMETERS)
-    for table in ("ir_cron", "ir_mail_server", "fetchmail_server", "payment_provider"):
-        [one] = [each for each in statements if f"UPDATE public.{table} SET" in each]
-        assert f"IF to_regclass('public.{table}') IS NOT NULL THEN" in one
+    assert len(statements) == len(copy.CHANGES) + 1 + 2 + len(copy.PARAMETERS)
+    for table, column, change in (
+        ("ir_cron", "active", "active = false"),
+        ("ir_mail_server", "active", "active = false"),
+        ("fetchmail_server", "active", "active = false"),
+        ("payment_provider", "state", "state = 'disabled'"),
+    ):
+        assert guarded(table, column, f"UPDATE public.{table} SET {change}") in statements
 
 
 def test_x10_nobody_is_logged_in_to_a_copy() -> None:
     """X10: Its sessions are those of the original, which a stranger could take over."""
     [one] = [each for each in copy.neutral(app()) if "DELETE" in each]
-    assert one == (
-        "DO $$ BEGIN IF to_regclass('public.http_sessions') IS NOT NULL THEN "
-        "DELETE FROM public.http_sessions; END IF; END $$"
-    )
+    assert one == guarded("http_sessions", "sid", "DELETE FROM public.http_sessions")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("ir_mail_server", "smtp_pass"),
+        ("fetchmail_server", "password"),
+        ("res_partner", "signup_token"),
+    ],
+)
+def test_x10_no_secret_of_the_original_is_in_a_copy(table: str, column: str) -> None:
+    """X10: With it somebody could log in to the original, or to its mail server."""
+    change = f"UPDATE public.{table} SET {column} = NULL"
+    assert guarded(table, column, change) in copy.neutral(app())
+
+
+def test_x10_mail_of_a_copy_goes_to_a_server_that_does_not_exist() -> None:
+    """X10: Without any server Odoo takes that of odoo.conf. Odoo 15 and later need one more column.
+
+    It is inserted once, and after the servers of the original are off.
+    """
+    statements = copy.neutral(app())
+    older, newer = (one for one in statements if "INSERT INTO public.ir_mail_server" in one)
+    [off] = [one for one in statements if "UPDATE public.ir_mail_server SET active" in one]
+    assert statements.index(off) < min(statements.index(one) for one in (older, newer))
+    older, newer = sorted((older, newer), key=len)
+    once = "IF NOT EXISTS (SELECT FROM public.ir_mail_server WHERE name = 'No mail leaves a copy')"
+    there = column("ir_mail_server", "smtp_authentication")
+    names, values = older.split("INSERT INTO public.ir_mail_server ")[1].split(" VALUES ")
+    assert names == "(name, smtp_host, smtp_port, smtp_encryption, active)"
+    assert values.startswith("('No mail leaves a copy', 'invalid', 25, 'none', true);")
+    assert f"{once} AND NOT {there} THEN" in older
+    assert f"{once} AND {there} THEN" in newer
+    assert "active, smtp_authentication) VALUES (" in newer and "true, 'login');" in newer
 
 
 def test_x10_a_copy_of_odoo_has_a_name_of_its_own() -> None:
-    """X10: Odoo's services tell databases apart by it. From Odoo 16 on its pages show a banner."""
+    """X10: Odoo's services tell databases apart by it, and links of the original are not valid.
+
+    From Odoo 16 on its pages show a banner.
+    """
     parameters = [one for one in copy.neutral(app()) if "ir_config_parameter" in one]
     assert [one.split("VALUES ")[1].split(" ON CONFLICT")[0] for one in parameters] == [
         "('database.uuid', gen_random_uuid()::text)",
+        "('database.secret', gen_random_uuid()::text)",
         "('database.is_neutralized', 'true')",
     ]
     assert all("DO UPDATE SET value = excluded.value" in one for one in parameters)

@@ -282,6 +282,17 @@ def test_x10_a_neutral_copy_reaches_nobody(kind: str, request: pytest.FixtureReq
     assert host.database.changes == []
 
 
+@pytest.mark.parametrize("kind", ["odoo", "node"])
+def test_x10_a_copy_is_neutral_before_it_gets_a_release(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """O1, X10: Only the copy changes, and no command runs."""
+    host = request.getfixturevalue({"odoo": "host"}.get(kind, kind))
+    host.module.neutralise()
+    assert host.copied.changes == copy.neutral(host.module.__pillar__["app"])
+    assert (host.database.changes, host.commands, host.calls) == ([], [], [])
+
+
 def test_k5_a_statement_that_is_refused_is_told(node: Host) -> None:
     """X10, K5: The definition may have a fault. No command runs with a copy that is not neutral."""
     usual = node.copied.query
@@ -293,7 +304,8 @@ def test_k5_a_statement_that_is_refused_is_told(node: Host) -> None:
 
     node.copied.query = query  # type: ignore[method-assign]
     said = f'{COPY}: it cannot be neutralised: relation "mails" does not exist'
-    assert failed(lambda: node.module.run(True, 60)) == said
+    for call in (lambda: node.module.run(True, 60), node.module.neutralise):
+        assert failed(call) == said
     assert (node.commands, node.copied.release) == ([], "")
 
 

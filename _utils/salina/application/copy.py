@@ -14,22 +14,38 @@ from salina.application import odoo
 
 PREFIX = "salina_next_"
 """Before the application's name. No application's name begins so."""
-NEUTRAL = {
-    "ir_cron": "active = false",
-    "ir_mail_server": "active = false",
-    "fetchmail_server": "active = false",
-    "payment_acquirer": "state = 'disabled'",
-    "payment_provider": "state = 'disabled'",
-    "delivery_carrier": "active = false",
-    "base_automation": "active = false",
-    "iap_account": "account_token = 'disabled'",
-}
-"""Tables of Odoo whose rows act on the world outside, and how they stop. Odoo 16 and later have the
-same in the files data/neutralize.sql of their modules.
+CHANGES = (
+    ("ir_cron", "active", "active = false"),
+    ("ir_mail_server", "active", "active = name = 'No mail leaves a copy'"),
+    ("ir_mail_server", "smtp_pass", "smtp_pass = NULL"),
+    ("fetchmail_server", "active", "active = false"),
+    ("fetchmail_server", "password", "password = NULL"),
+    ("payment_acquirer", "state", "state = 'disabled'"),
+    ("payment_provider", "state", "state = 'disabled'"),
+    ("delivery_carrier", "active", "active = false"),
+    ("base_automation", "active", "active = false"),
+    ("iap_account", "account_token", "account_token = 'disabled'"),
+    ("res_partner", "signup_token", "signup_token = NULL"),
+)
+"""Rows of Odoo that act on the world outside, or with which somebody could log in to the original:
+table, column, and what becomes of it. Odoo 16 and later have similar statements in the files
+data/neutralize.sql of their modules.
 """
-PARAMETERS = {"database.uuid": "gen_random_uuid()::text", "database.is_neutralized": "'true'"}
-"""Parameters of Odoo that a copy has of its own: its name at Odoo's services, and, from Odoo 16 on,
-the banner on its pages.
+SERVER = {
+    "name": "'No mail leaves a copy'",  # CHANGES leaves it on
+    "smtp_host": "'invalid'",
+    "smtp_port": "25",
+    "smtp_encryption": "'none'",
+    "active": "true",
+}
+"""A mail server that does not exist. Without any, Odoo takes the one of odoo.conf, or localhost."""
+PARAMETERS = {
+    "database.uuid": "gen_random_uuid()::text",
+    "database.secret": "gen_random_uuid()::text",
+    "database.is_neutralized": "'true'",
+}
+"""Parameters of Odoo that a copy has of its own: its name at Odoo's services, the secret that signs
+its links, and, from Odoo 16 on, the banner on its pages.
 """
 SESSIONS = "http_sessions"
 """The table of the users' sessions. They are valid for the original as well."""
@@ -52,16 +68,37 @@ def neutral(app: Mapping[str, Any]) -> list[str]:
     """
     if app["kind"] != odoo.KIND:
         return list(app["definition"][app["kind"]].get("neutral", []))
-    changes = {table: f"UPDATE public.{table} SET {change}" for table, change in NEUTRAL.items()}
-    changes[SESSIONS] = f"DELETE FROM public.{SESSIONS}"
-    return [
-        f"DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN {change}; END IF; END $$"
-        for table, change in changes.items()
-    ] + [
+    done = [
+        _if(_column(table, column), f"UPDATE public.{table} SET {change}")
+        for table, column, change in CHANGES
+    ]
+    done.append(_if(_column(SESSIONS, "sid"), f"DELETE FROM public.{SESSIONS}"))
+    missing = f"NOT EXISTS (SELECT FROM public.ir_mail_server WHERE name = {SERVER['name']})"
+    later = {**SERVER, "smtp_authentication": "'login'"}  # since Odoo 15
+    newer = _column("ir_mail_server", "smtp_authentication")
+    done.append(_if(f"{missing} AND {newer}", _insert("ir_mail_server", later)))
+    done.append(_if(f"{missing} AND NOT {newer}", _insert("ir_mail_server", SERVER)))
+    return done + [
         f"INSERT INTO public.ir_config_parameter (key, value) VALUES ('{key}', {value}) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         for key, value in PARAMETERS.items()
     ]
+
+
+def _if(condition: str, statement: str) -> str:
+    return f"DO $$ BEGIN IF {condition} THEN {statement}; END IF; END $$"
+
+
+def _column(table: str, column: str) -> str:
+    return (
+        "EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'public' "
+        f"AND table_name = '{table}' AND column_name = '{column}')"
+    )
+
+
+def _insert(table: str, values: Mapping[str, str]) -> str:
+    names, given = ", ".join(values), ", ".join(values.values())
+    return f"INSERT INTO public.{table} ({names}) VALUES ({given})"
 
 
 def path(name: str, original: str, application: str) -> str | None:

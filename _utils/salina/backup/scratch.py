@@ -218,6 +218,7 @@ def naming(name: str, owner: str = SUPERUSER) -> str:
             "BEGIN;",
             f"ALTER DATABASE {identifier(TEMPORARY)} RENAME TO {identifier(name)};",
             f"ALTER DATABASE {identifier(name)} OWNER TO {identifier(owner)};",
+            *([comment(name, None)] if owner != SUPERUSER else []),  # no restore may take it
             "COMMIT;",
         ]
     )

@@ -127,7 +127,7 @@ class Session:
         assert self.process.stdin and self.process.stdout
         rows: list[str] = []
         try:
-            self.process.stdin.write(f"{sql};\n\\echo {MARK}\n")
+            self.process.stdin.write(f"{sql}\n;\n\\echo {MARK}\n")  # it may end in a comment
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # psql is gone: what it said is still to be read

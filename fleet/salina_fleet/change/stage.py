@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from salina.backup.scratch import parse_moment, target
+from salina_fleet.backup import size
 from salina_fleet.change.restore import LATEST, words
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.topology import Application
@@ -16,7 +17,6 @@ from salina_fleet.schema.document import show
 
 COMMAND = "salt-run state.orchestrate orch.stage"
 KEYS = ("application", "time", "live", "confirm")
-NEUTRAL = "mail, jobs and payments are off in the copy, and nobody is logged in"
 PLAIN = (
     "its definition does not say how a copy becomes neutral: only the firewall keeps it from mail "
     "and payments, and the sessions of the original are valid in it"
@@ -77,14 +77,17 @@ def parse(request: Mapping[str, Any], copies: Sequence[Application]) -> Request:
     return Request(str(name), original, until, bool(live), confirm is not None)
 
 
-def plan(request: Request, release: str, hosts: Sequence[str], neutral: bool) -> str:
+def plan(
+    request: Request, release: str, hosts: Sequence[str], neutral: str, room: Mapping[str, Any]
+) -> str:
     """Return in words what a request will do, and the command that does it.
 
     Args:
         request: the request.
         release: the release that the copy gets.
         hosts: the app hosts of the copy.
-        neutral: whether something in the copy is turned off.
+        neutral: what is turned off in the copy, in words.
+        room: the answer of `backup.source`; {} if the running database is copied.
     """
     asked: dict[str, Any] = {"application": request.application}
     if request.until:
@@ -96,12 +99,22 @@ def plan(request: Request, release: str, hosts: Sequence[str], neutral: bool) ->
     lines = [
         f"{request.application} becomes a copy of {request.original} as of "
         f"{words(request.until)}, from {source}, with release {release}",
-        NEUTRAL if neutral else PLAIN,
+        *_room(room),
+        neutral or PLAIN,
         f"lost: all data that {request.application} has now; files stay, and new ones come",
         f"{request.application} stops on {', '.join(hosts)} at the end; {request.original} goes on",
         f"next: {COMMAND} pillar='{json.dumps(asked)}'",
     ]
     return "\n".join(lines)
+
+
+def _room(room: Mapping[str, Any]) -> list[str]:
+    if not room:
+        return []
+    return [
+        f"it begins with backup {room['label']}; on {room['primary']} {size(room['needed'])} are "
+        f"needed, and {size(room['free'])} are free"
+    ]
 
 
 def told(request: Request, release: str, hosts: Sequence[str], now: datetime) -> dict[str, Any]:
@@ -149,6 +162,7 @@ def told(request: Request, release: str, hosts: Sequence[str], now: datetime) ->
         run("each host gets its release", "upgrade.switch", **own),
         {"name": "the application starts", "hosts": list(hosts)},
         run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+        run("the former database is deleted", "stage.clean", **own),
     ]
     what = f"stage: {request.application} from {request.original} as of {words(request.until)}"
     return {"what": what, "steps": steps}

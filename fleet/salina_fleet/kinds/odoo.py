@@ -160,9 +160,9 @@ class Odoo(Kind):
         column = "public.ir_attachment.store_fname"
         return {"column": column, "directory": f"filestore/{application}"}
 
-    def neutral(self, definition: Mapping[str, Any]) -> bool:
+    def neutral(self, definition: Mapping[str, Any]) -> str:
         """The tables are the same in every Odoo."""
-        return True
+        return "mail, jobs and payments are off in the copy, and nobody is logged in"
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Its configuration has the first one, and a one-time step sets the second."""
