@@ -119,7 +119,7 @@ def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
     assert len(statements) == len(copy.CHANGES) + 1 + 2 + len(copy.PARAMETERS)
     for table, column, change in (
         ("ir_cron", "active", "active = false"),
-        ("ir_mail_server", "active", "active = false"),
+        ("ir_mail_server", "active", "active = name = 'No mail leaves a copy'"),
         ("fetchmail_server", "active", "active = false"),
         ("payment_provider", "state", "state = 'disabled'"),
     ):
