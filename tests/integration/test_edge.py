@@ -368,7 +368,9 @@ def test_x5_passwords_sent_at_once_are_limited(start: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert Counter(found) == {200: 20, 429: 20}
+    answers = Counter(found)
+    assert {*answers} == {200, 429}
+    assert 20 <= answers[200] <= 23  # HAProxy forgets an attempt every three seconds
 
 
 @needs_haproxy
@@ -507,7 +509,7 @@ def test_x10_a_copy_is_behind_a_password(start: Any) -> None:
     assert here.ask(source=VISITOR, Host="crm-staging.example", also=bearer)[0] == 401
     assert copy.requests == []
     right = basic(f"crm_staging:{PASSWORD}")
-    assert here.ask(source=VISITOR, Host="Staging.CRM.example", also=right)[0] == 200
+    assert here.ask(source=VISITOR, Host="CRM-Staging.example", also=right)[0] == 200
     [(_, headers)] = copy.requests
     assert "authorization" not in headers
 
