@@ -44,6 +44,15 @@ def test_every_look_exists_and_holds_no_secret(name: str, host: str) -> None:
         assert "canary" not in str(look.arguments)
 
 
+def test_x5_only_a_copy_is_asked_without_its_password() -> None:
+    """X5: The balancer asks as a stranger would."""
+    asked = [look.arguments for look in looks("lb1", "staging") if look.look == "edge"]
+    assert {one["domain"]: one.get("copy", False) for one in asked} == {
+        "crm.example": False,
+        "crm-staging.example": True,
+    }
+
+
 def test_a_host_looks_at_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """The job carries what all hosts look at; a look that fails is a finding."""
 
@@ -358,6 +367,8 @@ def test_x5_the_published_service(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Site, "headers_sent", ("Referrer-Policy",))
         _, second = evidence.edge(domain="crm.example", **asked)
         assert second.seen == "no x-content-type-options, x-frame-options"
+        _, second, _ = evidence.edge(domain="crm.example", copy=True, **asked)
+        assert second == Seen("crm.example without its password", False, "HTTP 200")
     finally:
         server.shutdown()
         server.server_close()

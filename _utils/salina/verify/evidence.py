@@ -348,8 +348,12 @@ def peers(name: str) -> Iterator[Seen]:
 # The balancer
 
 
-def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator[Seen]:
+def edge(
+    address: str, port: int, tls: bool, domain: str, path: str, copy: bool = False
+) -> Iterator[Seen]:
     """Ask the published service as a client would.
+
+    The balancer's own address needs no password for a copy for trials, but loopback does.
 
     Args:
         address: its address.
@@ -357,9 +361,13 @@ def edge(address: str, port: int, tls: bool, domain: str, path: str) -> Iterator
         tls: whether it uses HTTPS.
         domain: the host name of an application.
         path: a path that the application answers.
+        copy: whether it is a copy for trials.
     """
     status, _ = _get(address, port, tls, "foreign.invalid", path)
     yield Seen("a foreign host name", status == 421, f"HTTP {status}")
+    if copy:
+        status, _ = _get(address, port, tls, domain, path, "127.0.0.1")
+        yield Seen(f"{domain} without its password", status == 401, f"HTTP {status}")
     status, headers = _get(address, port, tls, domain, path)
     wanted = ["x-content-type-options", "referrer-policy", "x-frame-options"]
     wanted += ["strict-transport-security"] if tls else []
@@ -423,15 +431,16 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _get(
-    address: str, port: int, tls: bool, domain: str, path: str
+    address: str, port: int, tls: bool, domain: str, path: str, source: str = ""
 ) -> tuple[int, Mapping[str, str]]:
-    """Return status and headers (in lower case) of a request."""
+    """Return status and headers (in lower case) of a request, which may come from an address."""
+    given: dict[str, Any] = {"timeout": WAIT, "source_address": (source, 0) if source else None}
     if tls:
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            address, port, timeout=WAIT, context=_unverified()
+            address, port, context=_unverified(), **given
         )
     else:
-        connection = http.client.HTTPConnection(address, port, timeout=WAIT)
+        connection = http.client.HTTPConnection(address, port, **given)
     try:
         connection.request("GET", path, headers={"Host": domain})
         answer = connection.getresponse()

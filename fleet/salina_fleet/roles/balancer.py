@@ -274,6 +274,7 @@ class Balancer(Role):
         for one in topology.applications.values():
             path = data.definitions[one.definition]["health"]["path"]
             asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
+            asked |= {"copy": True} if one.copy_of else {}
             yield Look("X5", "edge", asked)
             if service.tls:
                 source = data.fleet.settings[TlsSettings].public
