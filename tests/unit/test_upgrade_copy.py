@@ -207,6 +207,13 @@ def test_o1_a_file_of_a_copy_has_the_place_that_its_database_expects(name: str, 
     assert copy.path(name, "crm", "crm") == name
 
 
+def test_o9_only_a_copy_gets_no_marks_of_files_to_remove() -> None:
+    """O9, O1: The collector of a copy would remove what they name; a restore brings them back."""
+    mark = "filestore/crm/checklist/ab/abcdef"
+    assert copy.path(mark, "crm", "crm") == mark
+    assert copy.path(mark, "crm", "crm_staging") is None
+
+
 @pytest.mark.parametrize("kind", ["odoo", "node"])
 def test_o8_a_release_that_is_tried_has_a_log_of_its_own(kind: str) -> None:
     """O8: The log of the release that serves shows users only."""

@@ -102,7 +102,7 @@ def _insert(table: str, values: Mapping[str, str]) -> str:
 
 
 def path(name: str, original: str, application: str) -> str | None:
-    """Return the path that a file of an application has in the directory of its copy for trials.
+    """Return the path that a file of an application has in its directory, or in that of its copy.
 
     Odoo's files are in a directory with the database's name.
 
@@ -116,7 +116,7 @@ def path(name: str, original: str, application: str) -> str | None:
         of the copy would remove what they name before the copy has its database.
     """
     before = f"filestore/{original}/"
-    if not name.startswith(before):
+    if original == application or not name.startswith(before):
         return name
     rest = name.removeprefix(before)
     return None if rest.startswith("checklist/") else f"filestore/{application}/{rest}"
