@@ -86,7 +86,9 @@ def fetch() -> str:
         salt s1 upgrade.fetch
     """
     wanted = _app()["release"]
-    return str(__salt__["release.obtain"](wanted["directory"], wanted["store"]))
+    how = str(__salt__["release.obtain"](wanted["directory"], wanted["store"]))
+    have(wanted["name"])  # with the links of its directories, which no apply may have made yet
+    return how
 
 
 def settle() -> None:
