@@ -14,9 +14,11 @@ from salina.application import odoo
 
 PREFIX = "salina_next_"
 """Before the application's name. No application's name begins so."""
+NO_MAIL = "'No mail leaves a copy'"
+"""The name of SERVER, in SQL."""
 CHANGES = (
     ("ir_cron", "active", "active = false"),
-    ("ir_mail_server", "active", "active = name = 'No mail leaves a copy'"),
+    ("ir_mail_server", "active", f"active = name = {NO_MAIL}"),
     ("ir_mail_server", "smtp_pass", "smtp_pass = NULL"),
     ("fetchmail_server", "active", "active = false"),
     ("fetchmail_server", "password", "password = NULL"),
@@ -32,7 +34,7 @@ table, column, and what becomes of it. Odoo 16 and later have similar statements
 data/neutralize.sql of their modules.
 """
 SERVER = {
-    "name": "'No mail leaves a copy'",  # CHANGES leaves it on
+    "name": NO_MAIL,
     "smtp_host": "'invalid'",
     "smtp_port": "25",
     "smtp_encryption": "'none'",
@@ -73,7 +75,7 @@ def neutral(app: Mapping[str, Any]) -> list[str]:
         for table, column, change in CHANGES
     ]
     done.append(_if(_column(SESSIONS, "sid"), f"DELETE FROM public.{SESSIONS}"))
-    missing = f"NOT EXISTS (SELECT FROM public.ir_mail_server WHERE name = {SERVER['name']})"
+    missing = f"NOT EXISTS (SELECT FROM public.ir_mail_server WHERE name = {NO_MAIL})"
     later = {**SERVER, "smtp_authentication": "'login'"}  # since Odoo 15
     newer = _column("ir_mail_server", "smtp_authentication")
     done.append(_if(f"{missing} AND {newer}", _insert("ir_mail_server", later)))
