@@ -32,8 +32,6 @@ SAVED = "master-saved.json"
 DAY = 86_400
 STOPPED = 180
 """Seconds after which a stopped application starts again by itself, should this process die."""
-WORK = 60
-"""Seconds after which the master asks for the first time whether a host is still at its work."""
 
 
 def status() -> Any:
@@ -52,7 +50,7 @@ def status() -> Any:
     site = runner.site(__opts__)
     info, last = (_ask(site, ask, [], ANSWER) for ask in ("pgbackrest.info", "drill.last"))
     found = told(info, last, time.time())
-    found["files"] = _ask(site, "files_repository.state", [], WORK)
+    found["files"] = _ask(site, "files_repository.state", [], minions.WORK)
     found["master"] = master = _master_saved(site)
     settings = site.fleet.settings[BackupSettings]
     found["late"] = late(found, settings.drill_days, settings.files_minutes)
@@ -82,7 +80,7 @@ def make(kind: str = "diff") -> str:
         salt-run backup.make
         salt-run backup.make kind=full
     """
-    label = _ask(runner.site(__opts__), "pgbackrest.back_up", [kind], WORK)
+    label = _ask(runner.site(__opts__), "pgbackrest.back_up", [kind], minions.WORK)
     copy_files()
     return str(label)
 
@@ -285,7 +283,7 @@ def make_cluster(host: str, until: str) -> str:
         salt-run backup.make_cluster bbdd1 ''
     """
     newest = _ask(runner.site(__opts__), "pgbackrest.info", [], ANSWER)["wal"]
-    last = _on(host, "cluster_restore.make", [until, newest], WORK)
+    last = _on(host, "cluster_restore.make", [until, newest], minions.WORK)
     _on(host, "cluster_restore.forget", [], ANSWER)
     return str(last)
 
@@ -307,12 +305,12 @@ def drill() -> str:
     """
     site = runner.site(__opts__)
     host, primary = _repository(site), _primary(site)
-    before = _on(primary, "drill.count", [], WORK)
-    moment = _on(primary, "drill.moment", [], WORK)
+    before = _on(primary, "drill.count", [], minions.WORK)
+    moment = _on(primary, "drill.moment", [], minions.WORK)
     copy_files()
-    after = _on(primary, "drill.count", [], WORK)
+    after = _on(primary, "drill.count", [], minions.WORK)
     follow.note([host], "restores the newest backup and compares it")
-    record = _on(host, "drill.run", [moment, before, after], WORK)
+    record = _on(host, "drill.run", [moment, before, after], minions.WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
     return drilled(record, time.time())
@@ -459,7 +457,7 @@ def discard(name: str, confirm: str = "") -> str:
         raise RunnerError(
             f"{name} would be deleted\nnext: salt-run backup.discard {name} confirm={name}"
         )
-    return f"{_on(primary, 'database_copy.discard', [name], WORK)} is deleted"
+    return f"{_on(primary, 'database_copy.discard', [name], minions.WORK)} is deleted"
 
 
 def copy(application: str, until: str, about: str) -> str:
@@ -479,7 +477,7 @@ def copy(application: str, until: str, about: str) -> str:
     CLI Example:
         salt-run backup.copy crm '2026-11-29 12:00:00+00' 'crm as of noon'
     """
-    return str(_change("database_copy.make", [application, until, about]))
+    return str(runner.on_primary(__opts__, "database_copy.make", application, until, about))
 
 
 def rename(database: str) -> str:
@@ -497,7 +495,7 @@ def rename(database: str) -> str:
     CLI Example:
         salt-run backup.rename crm_as_of_noon
     """
-    return str(_change("database_copy.rename", [database]))
+    return str(runner.on_primary(__opts__, "database_copy.rename", database))
 
 
 def exchange(application: str, source: str, kept: str) -> str:
@@ -518,7 +516,9 @@ def exchange(application: str, source: str, kept: str) -> str:
         salt-run backup.exchange crm salina_restored crm_before_20261129_120000
     """
     about = f"{application} until {moment(time.time(), seconds=True)}"
-    return str(_change("database_copy.exchange", [application, source, kept, about]))
+    return str(
+        runner.on_primary(__opts__, "database_copy.exchange", application, source, kept, about)
+    )
 
 
 def stop(hosts: Sequence[str]) -> list[str]:
@@ -570,13 +570,6 @@ def _room(site: Site, primary: str, application: str, backup: int) -> dict[str, 
     return room
 
 
-def _change(function: str, arguments: list[Any]) -> Any:
-    """Call a function on the primary, whichever host that is now."""
-    primary = _primary(runner.site(__opts__))
-    follow.note([primary], f"runs {function}")
-    return _on(primary, function, arguments, WORK)
-
-
 def _ask(site: Site, function: str, arguments: list[Any], seconds: int) -> Any:
     """Call a function on the backup host and return its answer."""
     return _on(_repository(site), function, arguments, seconds)
@@ -602,7 +595,7 @@ def _first(hosts: Sequence[str], function: str, arguments: list[Any]) -> tuple[s
     for host in hosts:
         try:
             follow.note([host], f"runs {function}")
-            return host, _on(host, function, arguments, WORK)
+            return host, _on(host, function, arguments, minions.WORK)
         except RunnerError as error:
             faults.append(str(error))
     raise RunnerError("\n".join(faults))

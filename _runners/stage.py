@@ -21,8 +21,6 @@ from salina_fleet.model import release
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
-WORK, BUSY = 60, 45
-"""Seconds after which the master asks whether a host is still at its work, and for the answer."""
 FORMER = "{} before orch.stage"
 """The comment of the database that a copy has replaced."""
 LONGEST = 4 * 3600
@@ -180,10 +178,8 @@ def _on_host(application: str, function: str, *arguments: Any) -> Any:
     """Call a function on the first host of the copy."""
     host = runner.site(__opts__).fleet.serving(application)[0].id
     follow.note([host], f"runs {function}")
-    return minions.call(__opts__, host, function, list(arguments), WORK, BUSY)
+    return minions.work(__opts__, host, function, *arguments)
 
 
 def _on_primary(function: str, *arguments: Any) -> Any:
-    primary = runner.primary(__opts__, runner.site(__opts__))
-    follow.note([primary], f"runs {function}")
-    return minions.call(__opts__, primary, function, list(arguments), WORK, BUSY)
+    return runner.on_primary(__opts__, function, *arguments)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from salina.application import copy
-from salina.common import wait
 from salina_fleet import minions, runner
 from salina_fleet.backup import moment
 from salina_fleet.change import follow, restore
@@ -27,16 +26,12 @@ from salina_fleet.site import Site
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
-BUSY = 45
-"""Seconds for the question whether a host is still at its work: it has no idle processor then."""
 FAILOVER = 400
 """Seconds in which there is a primary again, and for some attempts to find it: a database host that
 has just died costs each of them two minutes.
 """
 REHEARSAL = 4 * 3600
 """Seconds for each command of a rehearsal."""
-WORK = 60
-"""Seconds after which the master asks for the first time whether a host is still at its work."""
 
 
 def begin(**request: Any) -> dict[str, Any]:
@@ -111,7 +106,7 @@ def rollback(**request: Any) -> dict[str, Any]:
         salt-run upgrade.rollback application=crm
     """
     site, application, confirmed = _asked(request)
-    found = minions.call(__opts__, runner.primary(__opts__, site), "database_copy.kept", [], WORK)
+    found = _on_primary("database_copy.kept")
     _refresh(site, application)
     runs = _call(_hosts(site, application)[0], "release.due")["recorded"]
     start = f"{application} before release {runs},"
@@ -185,14 +180,14 @@ def rehearse(application: str, release: str) -> str:
     plan = _plan(site, application)
     begun = time.monotonic()
     try:
-        _on_primary("database_branch.make", [application, True])
+        _on_primary("database_branch.make", application, True)
         done, pages = _tried(host, release, True, REHEARSAL)
         if plan.needed and plan.rolls:
             _former(host, plan.former)
             pages.append("and so does the former release")
     finally:
         with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", [application], FAILOVER)
+            _on_primary("database_branch.remove", application, patience=FAILOVER)
     took = time.monotonic() - begun
     steps.rehearsed(site.state / steps.FILE, application, release, took)
     return f"release {release} in {took:.0f} s: {', '.join(done)}; it answers {', '.join(pages)}"
@@ -229,18 +224,18 @@ def change(application: str, release: str, kept: str) -> str:
         follow.note(hosts, "stops its application")
         minions.ask(__opts__, hosts, "application.stop", [patience])
         since = minions.ask(__opts__, hosts, "application.stopped")
-        writes = _on_primary("database_branch.writes", [application])
-        _on_primary("database_branch.make", [application, False])
+        writes = _on_primary("database_branch.writes", application)
+        _on_primary("database_branch.make", application, False)
         done, _ = _tried(hosts[0], release, False, patience)
         for host in hosts:
             _call(host, "application.hold", since[host])
-        if writes != _on_primary("database_branch.writes", [application]):
+        if writes != _on_primary("database_branch.writes", application):
             raise RunnerError(f"somebody wrote into the database of {application} meanwhile")
         until = moment(time.time(), seconds=True)
         about = f"{application} before release {release}, until {until}"
         exchanged = True
         given = [application, copy.name(application), kept, about]
-        _on_primary("database_copy.exchange", given)
+        _on_primary("database_copy.exchange", *given)
         if faults := _together(hosts, "upgrade.switch", release):
             raise RunnerError("\n".join(faults.values()))
         follow.note([hosts[0]], "serves with the new release")
@@ -314,7 +309,7 @@ def prepare(application: str, database: str) -> str:
     """
     site = runner.site(__opts__)
     _refresh(site, application)
-    wanted = str(_on_primary("database_copy.release", [database]))
+    wanted = str(_on_primary("database_copy.release", database))
     for host in _hosts(site, application) if wanted else []:
         _call(host, "upgrade.have", wanted)
     return wanted
@@ -396,7 +391,7 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
         serve = [host for host in hosts if host not in faults]
     faults |= _together(serve, "application.start")
     with contextlib.suppress(RunnerError):  # the next copy takes its place
-        _on_primary("database_branch.remove", [application], FAILOVER)
+        _on_primary("database_branch.remove", application, patience=FAILOVER)
     found = f"the former release {former} serves again, {said}"
     if not faults:
         return found
@@ -419,18 +414,20 @@ def _returned(application: str, kept: str) -> str:
     Returns:
         What happened, in words.
     """
-    if kept not in _on_primary("database_copy.names", [], FAILOVER):
+    if kept not in _on_primary("database_copy.names", patience=FAILOVER):
         return "with its own data"
     failed = restore.previous(application, datetime.now(UTC)).replace("_before_", "_failed_")
     about = f"{application} of a failed upgrade, until {moment(time.time(), seconds=True)}"
-    _on_primary("database_copy.exchange", [application, kept, failed, about], FAILOVER)
+    _on_primary("database_copy.exchange", application, kept, failed, about, patience=FAILOVER)
     return f"with its own data; the database of the new one is {failed} (salt-run backup.kept)"
 
 
 def _together(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, str]:
     """Call a function on several hosts at once, and return the faults of those that failed."""
     follow.note(hosts, f"runs {function}")
-    return minions.together(__opts__, hosts, function, list(arguments), WORK, BUSY)[1]
+    return minions.together(__opts__, hosts, function, list(arguments), minions.WORK, minions.BUSY)[
+        1
+    ]
 
 
 @contextlib.contextmanager
@@ -456,33 +453,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _call(host: str, function: str, *arguments: Any) -> Any:
-    return minions.call(__opts__, host, function, list(arguments), WORK, BUSY)
+    return minions.work(__opts__, host, function, *arguments)
 
 
-def _on_primary(function: str, arguments: list[Any], seconds: float = 0) -> Any:
-    """Call a function on the primary, whichever host that is now.
-
-    Args:
-        function: the function.
-        arguments: its arguments.
-        seconds: how long to try again, for a function that can be repeated: a database host may
-            still name a primary that has just died.
-    """
-    said: list[RunnerError] = []
-
-    def attempt() -> tuple[Any] | None:
-        try:
-            primary = runner.primary(__opts__, runner.site(__opts__))
-            follow.note([primary], f"runs {function}")
-            return (_call(primary, function, *arguments),)
-        except RunnerError as error:
-            said.append(error)
-            return None
-
-    found = wait.until(attempt, seconds)
-    if not found:
-        raise said[-1]
-    return found[0]
+def _on_primary(function: str, *arguments: Any, patience: float = 0) -> Any:
+    return runner.on_primary(__opts__, function, *arguments, patience=patience)
 
 
 def _plan(site: Site, application: str) -> steps.Plan:

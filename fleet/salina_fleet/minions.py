@@ -22,6 +22,8 @@ FIRST, LONGEST = 1, 8
 """Seconds to wait for an answer: the first time, doubled each time, and at most."""
 ANSWER, GATHER = 30, 5
 """Seconds for an answer, and for the question whether a silent host is still at its work."""
+WORK, BUSY = 60, 45
+"""The same for a function that works long, on a host that has no idle processor meanwhile."""
 RESTART = "salina-minion-restart"
 """The transient unit that restarts a minion after the run which changed its configuration."""
 
@@ -180,6 +182,21 @@ def call(
     if faults:
         raise RunnerError(faults[host])
     return said[host]
+
+
+def work(opts: dict[str, Any], host: str, function: str, *arguments: Any) -> Any:
+    """Call a function that works long on a host, and return its answer.
+
+    Args:
+        opts: the master's options.
+        host: the host.
+        function: the function.
+        arguments: its arguments.
+
+    Raises:
+        RunnerError: the function fails, or the host does not answer.
+    """
+    return call(opts, host, function, arguments, WORK, BUSY)
 
 
 def together(

@@ -12,7 +12,7 @@ import salt.runner
 from salina.common import wait
 from salina.common.orchestration import Failure, failures
 from salina_fleet import minions, policy
-from salina_fleet.change import absence, exclusive, scale
+from salina_fleet.change import absence, exclusive, follow, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
@@ -214,6 +214,36 @@ def primary(opts: dict[str, Any], site: Site) -> str:
         if host in hosts:
             return str(host)
     raise RunnerError(f"none of {', '.join(hosts)} names a primary\nnext: salt-run fleet.health")
+
+
+def on_primary(opts: dict[str, Any], function: str, *arguments: Any, patience: float = 0) -> Any:
+    """Call a function on the primary, whichever host that is now, and return its answer.
+
+    Args:
+        opts: the master's options.
+        function: the function.
+        arguments: its arguments.
+        patience: seconds to try again, for a function that can be repeated: a database host may
+            still name a primary that has just died.
+
+    Raises:
+        RunnerError: no host names a primary, it does not answer, or the function fails.
+    """
+    said: list[RunnerError] = []
+
+    def attempt() -> tuple[Any] | None:
+        try:
+            host = primary(opts, site(opts))
+            follow.note([host], f"runs {function}")
+            return (minions.work(opts, host, function, *arguments),)
+        except RunnerError as error:
+            said.append(error)
+            return None
+
+    found = wait.until(attempt, patience)
+    if not found:
+        raise said[-1]
+    return found[0]
 
 
 def exclude(site: Site, what: str) -> None:
