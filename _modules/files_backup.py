@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -118,11 +119,15 @@ def _from_copies(
     names = (source["application"], place["application"])
     repository.unlock()
     for snapshot in files.chosen(repository.snapshots(), moment):
-        known = files.wanted(repository.entries(snapshot, kept), moment)
+        entries = repository.entries(snapshot, kept)
+        known = files.wanted(entries, moment)
         moved = {path_of_copy(path, *names): entry for path, entry in known.items()}
         wanted = {path: entry for path, entry in moved.items() if path}
         missing = {path: wanted[path] for path in wanted.keys() - there}
         if missing:
+            free = shutil.disk_usage(directory).free
+            if short := files.shortage(entries, missing.values(), free):
+                raise CommandExecutionError(f"{directory}: {short}; nothing came from this copy")
             count, faults = _copied(repository, snapshot, kept, place, directory, missing)
             found["copied"] += count
             failed += faults

@@ -31,8 +31,8 @@ import tarfile
 import time
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,6 +52,8 @@ MARGIN = datetime.timedelta(minutes=1)
 """By how much the hosts' clocks may differ, and a file may be removed before its row is. A file
 that comes back needlessly does no harm.
 """
+SPARE = 64 << 20
+"""The bytes that files which come back leave free for the users' next ones."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 EARLIER = 150
 """Seconds by which a copy may be early: half the time between two looks of the timer, or less."""
@@ -92,10 +94,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a copy: its path in the application's directory, and since when it is removed."""
+    """A file: its path as the application knows it, since when it is removed, and its bytes."""
 
     path: str
     held: str | None
+    size: int = field(default=0, compare=False)
+
+    @property
+    def place(self) -> str:
+        """Return its path in the application's directory."""
+        return self.path if self.held is None else f"{HELD}/{self.held}/{self.path}"
 
 
 def parse_snapshots(text: str) -> list[Snapshot]:
@@ -119,11 +127,11 @@ def parse_entries(text: str, directory: str) -> list[Entry]:
         if node.get("type") != "file" or not path.startswith(f"{directory}/"):
             continue
         if node.get("size", 0) or not node.get("mode", 0) & STICKY:
-            found.append(entry(path[len(directory) + 1 :]))
+            found.append(entry(path[len(directory) + 1 :], node.get("size", 0)))
     return found
 
 
-def entry(path: str) -> Entry:
+def entry(path: str, size: int = 0) -> Entry:
     """Return a file by its path in the application's directory.
 
     Of held/20261129T120000Z/a/b the application knows only a/b.
@@ -131,8 +139,8 @@ def entry(path: str) -> Entry:
     first, _, rest = path.partition("/")
     moment, _, inside = rest.partition("/")
     if first == HELD and inside and MOMENT.fullmatch(moment):
-        return Entry(inside, moment)
-    return Entry(path, None)
+        return Entry(inside, moment, size)
+    return Entry(path, None, size)
 
 
 def parse_counts(text: str) -> dict[str, int]:
@@ -211,10 +219,25 @@ def wanted(entries: Iterable[Entry], until: datetime.datetime | None) -> dict[st
     since = stamp(until - MARGIN) if until else None
     for one in sorted(entries, key=lambda one: one.held or ""):
         if one.held is None:
-            found[one.path] = one.path
+            found[one.path] = one.place
         elif since and one.held >= since:
-            found.setdefault(one.path, f"{HELD}/{one.held}/{one.path}")
+            found.setdefault(one.path, one.place)
     return found
+
+
+def shortage(entries: Iterable[Entry], places: Collection[str], free: int) -> str:
+    """Return in words that files do not fit, or "".
+
+    Args:
+        entries: the files of a copy.
+        places: the paths, in the application's directory, of those that are written.
+        free: the bytes that are free where they are written.
+    """
+    chosen = set(places)
+    needed = sum(one.size for one in entries if one.place in chosen) + SPARE
+    if needed <= free:
+        return ""
+    return f"{len(chosen)} files need {needed >> 20} MiB, and {free >> 20} MiB are free"
 
 
 def listing(directory: Path) -> list[Entry]:
