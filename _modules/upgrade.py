@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,7 @@ def switch(name: str) -> None:
 
 
 def serve() -> list[str]:
-    """Start the application of this host, and ask for its pages.
+    """Start the application of this host, and ask for its pages before anybody else does.
 
     Returns:
         The paths that answered.
@@ -278,26 +278,39 @@ def serve() -> list[str]:
     CLI Example:
         salt s1 upgrade.serve
     """
-    app = _app()
-    __salt__["application.start"]()
+
+    def goes_on() -> bool:
+        __salt__["turn.renew"]()
+        return True
+
+    __salt__["turn.drain"]()
     try:
-        return _asked(f"http://127.0.0.1:{app['definition']['port']}", lambda: True)
+        __salt__["application.start"]()
+        return _asked(f"http://127.0.0.1:{_app()['definition']['port']}", goes_on)
     except OSError as error:
         raise CommandExecutionError(str(error)) from None
+    finally:
+        __salt__["turn.undrain"]()
 
 
-def _asked(url: str, lives: Any) -> list[str]:
-    """Ask for the pages of an application that starts, and return their paths."""
+def _asked(url: str, goes_on: Callable[[], bool]) -> list[str]:
+    """Ask for the pages of an application that starts, and return their paths.
+
+    Args:
+        url: where it listens.
+        goes_on: returns false if it has ended.
+    """
     health = _app()["definition"]["health"]
 
     def obstacle() -> str:
-        if not lives():
+        if not goes_on():
             raise CommandExecutionError("the application ended")
         return str(__salt__["application.health"](f"{url}{health['path']}", health["cookie"]))
 
     waiting.clear(obstacle, ANSWER, f"{url}{health['path']}")
     pages = _app()["definition"]["pages"]
     for path in pages:
+        goes_on()
         if fault := __salt__["application.health"](f"{url}{path}", health["cookie"], PAGE):
             raise CommandExecutionError(f"{path}: {fault}")
     return [health["path"], *pages]

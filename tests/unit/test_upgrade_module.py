@@ -92,6 +92,9 @@ class Host:
             "schema.record": self.note("record"),
             "application.start": self.note("start"),
             "application.health": self.health,
+            "turn.drain": self.note("drain"),
+            "turn.renew": self.note("renew"),
+            "turn.undrain": self.note("undrain"),
             f"{kind}.checksums": lambda directory: {"crm": Path(directory).name},
             f"{kind}.upgrade": self.upgrade,
             f"{kind}.server": lambda directory, port: [*self.server, directory, str(port)],
@@ -586,9 +589,11 @@ def test_o9_a_stopped_host_follows_its_database(host: Host) -> None:
 
 
 def test_o8_the_application_serves_again(host: Host) -> None:
-    """O8: It counts as soon as its pages answer."""
+    """O8: It counts as soon as its pages answer, and no balancer sends a request before that."""
     assert host.module.serve() == ["/web/health", "/web/login"]
-    assert host.calls == [("start",)]
+    renewed = [("renew",)] * 2
+    assert host.calls == [("drain",), ("start",), *renewed, ("undrain",)]
+    host.calls.clear()
     host.answers["/web/login"] = "status 500"
     assert failed(host.module.serve) == "/web/login: status 500"
     host.module.ANSWER = 0
@@ -598,3 +603,4 @@ def test_o8_the_application_serves_again(host: Host) -> None:
     )
     host.salt["application.start"] = refusing("systemctl start odoo: no such unit")
     assert failed(host.module.serve) == "systemctl start odoo: no such unit"
+    assert host.calls.count(("drain",)) == host.calls.count(("undrain",)) == 3
