@@ -26,7 +26,7 @@ from tests.lab.traffic import Background
 POOL = "app"
 MANY = 5
 ROUNDS = 3
-MANY_BOUND, SHARE_BOUND = 2.0, 0.5
+ONE_BOUND, PROCESSOR_BOUND, MANY_BOUND, SHARE_BOUND = 30.0, 20.0, 2.0, 0.5
 PATIENCE = 900  # seconds for a change
 CLIENT = """
 import http.client, ssl
@@ -38,6 +38,19 @@ while not stopped.wait(0.2):
     say(status=connection.getresponse().status)
     connection.close()
 """
+PROCESSOR = """
+import glob, os
+
+spent = 0
+for file in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        with open(file) as stat:
+            spent += sum(map(int, stat.read().rpartition(")")[2].split()[11:15]))
+    except OSError:
+        pass  # the process has ended
+print(spent / os.sysconf("SC_CLK_TCK"))
+"""
+"""The processor's seconds of all processes of a host, with those that have ended."""
 STATISTICS = "echo show stat | socat - UNIX-CONNECT:/run/haproxy/admin.sock"
 Steps = Mapping[str, Mapping[str, Any]]
 
@@ -51,6 +64,7 @@ class Growth:
     apply: float
     application: float  # the application's part of `apply`
     components: Mapping[str, float]  # other components' parts of `apply`, on the slowest new host
+    processor: float  # the most seconds of the processor that a new host has used by then
 
     @property
     def probe(self) -> float:
@@ -70,20 +84,21 @@ class Growth:
         )
 
 
-def growth(steps: Steps, total: float, kind: str) -> Growth:
+def growth(steps: Steps, total: float, kind: str, processor: float) -> Growth:
     """Return how a growth's time is distributed.
 
     Args:
         steps: The state of each step of orch.scale.
         total: The seconds until the last new host's first answer.
         kind: The application's kind. Its states are those of salt/application and salt/KIND.
+        processor: The most seconds of the processor that a new host has used.
     """
     took = {name: float(step["duration"]) / 1000 for name, step in steps.items()}
     apply = sum(took[name] for name in ("applied", "balancers follow"))
     hosts = [components(states) for states in steps["applied"]["changes"]["ret"].values()]
     slowest = max(hosts, key=lambda spent: sum(spent.values()))
     own = sum(slowest.pop(name, 0.0) for name in ("application", kind))
-    return Growth(total, took["created"], apply, own, slowest)
+    return Growth(total, took["created"], apply, own, slowest, processor)
 
 
 def components(states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -169,18 +184,22 @@ def grown(more: int) -> Growth:
 
             wait.clear(obstacle, PATIENCE, f"{name} to be served by {new}")
             total = time.perf_counter() - begun
+            processor = max(float(lab.run(host, "python3", "-c", PROCESSOR)) for host in new)
             steps, failed = change.result()
         assert not failed, failed
         refused = [line["status"] for line in client.lines() if line["status"] != 200]
         assert not refused, f"{asks['path']}: {refused}"
     kind = fleets.definition(application.definition)["kind"]
-    return growth(steps, total, str(kind))
+    return growth(steps, total, str(kind), processor)
 
 
 def measure() -> Iterator[Result]:
     """Measure one new host, several at once, and a request that changes nothing."""
     one, many = grown(1), grown(MANY)
-    yield Result("from orch.scale to a new host's first answer", one.total, "s", detail=str(one))
+    answer = "from orch.scale to a new host's first answer"
+    yield Result(answer, one.total, "s", ONE_BOUND, detail=str(one))
+    spent = "the processor's time of the new host until then"
+    yield Result(spent, one.processor, "s", PROCESSOR_BOUND, detail=f"of {MANY}: {many.processor}")
     yield Result(
         "the share of it that is neither the provisioner's nor the application's",
         one.share,

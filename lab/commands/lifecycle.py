@@ -128,10 +128,15 @@ def summary(wanted: Plan, topology: Topology) -> None:
     for one in topology.applications.values():
         here = f"{scheme}://{one.domain}:{port}/"  # it answers to no other name
         known = f"; needs the line `127.0.0.1 {one.domain}` in /etc/hosts"
-        password = f"{SECRETS}/{secrets.own(one.name, 'login')}"
         out.print(f"\n  {topology.url(one)}/ for {clients(wanted)}")
         out.print(f"  {here} on this machine, while `bin/lab forward` runs{known}")
-        out.print(f"  login: admin, password: bin/lab exec {wanted.master.name} -- cat {password}")
+        logins = {"login": "admin"}
+        if one.copy_of:  # after orch.stage, its logins are those of the original
+            logins = {secrets.VISITORS: one.name}
+        for purpose, name in logins.items():
+            show = f"bin/lab exec {wanted.master.name} -- cat"
+            file = f"{SECRETS}/{secrets.own(one.name, purpose)}"
+            out.print(f"  {purpose}: {name}, password: {show} {file}")
     out.print(f"  (all secrets are in {SECRETS} on {wanted.master.name})")
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests import fleets
-from tests.lab import lab, tiers
-from tests.lab.lab import run, shell, up
+from tests.lab import lab, second, tiers
+from tests.lab.lab import run, shell
 from tests.lab.traffic import Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -48,21 +48,8 @@ def status(path: str, *arguments: str) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def failed() -> Iterator[list[str]]:
     """The fleet with an empty copy: what failed for the users of the original meanwhile."""
-    with Traffic() as traffic:
-        wait_for([traffic], 60)
-        up("--topology", str(fleets.OTHERS[TOPOLOGY]))
-        wait_for([traffic], 60)
-        traffic.end()
-    yield traffic.failed()
-    if not lab.OWN:
-        release = json.loads(lab.salt_run("application.revisions").stdout)[COPY]["wanted"]
-        assert lab.salt_run("application.forget", COPY, release).returncode == 0
-        up()
-        tiers.sql(tiers.leader(), f"DROP DATABASE {COPY} WITH (FORCE)")
-        volume = "gluster --mode=script volume"
-        shell("nas1", f"{volume} stop staging force; {volume} delete staging")
-        for host in tiers.STORAGE:
-            shell(host, "rm -r /nas-staging")
+    with second.application(COPY, TOPOLOGY) as found:
+        yield found
 
 
 def test_s12_the_originals_users_notice_nothing(failed: list[str]) -> None:
