@@ -101,7 +101,32 @@ def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str,
     finally:
         __salt__["scratch.remove"]()
     newest = backups[-1]["label"] if backups else ""
-    report = drill.report(faults, until, newest, found, files, began, time.time())
+    return _recorded(drill.report(faults, until, newest, found, files, began, time.time()))
+
+
+def tried(application: str, pages: list[str], fault: str) -> dict[str, Any]:
+    """Record that an application has started with its database out of the last drill's backup.
+
+    Args:
+        application: the application's name.
+        pages: the paths that answered.
+        fault: the reason for which it does not work, in words, or "".
+
+    Returns:
+        The record of the drill.
+
+    Raises:
+        CommandExecutionError: there was no drill.
+
+    CLI Example:
+        salt bkp1 drill.tried crm '[/web/health]' ''
+    """
+    if not (record := last()):
+        raise CommandExecutionError("there was no drill")
+    return _recorded(drill.tried(record, application, pages, fault))
+
+
+def _recorded(report: dict[str, Any]) -> dict[str, Any]:
     record = Path(drill.RECORD)
     record.parent.mkdir(exist_ok=True)
     file.put(record, json.dumps(report) + "\n")
@@ -112,7 +137,9 @@ def last() -> dict[str, Any]:
     """Return the record of the last drill, or {} if there was none.
 
     Returns:
-        `good`, `faults`, `moment`, `backup`, `tables`, `rows`, `seconds`, and when it `ended`.
+        `good`, `faults`, `moment`, `backup`, `tables`, `rows`, `seconds`, when it `ended`, and
+        `served` and `failed`: for each application that was started with its database the paths
+        that answered, or the reason for which it does not work.
 
     CLI Example:
         salt bkp1 drill.last

@@ -6,10 +6,11 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from salina.application import copy as branches
 from salina.backup import scratch
 from salina.backup.scratch import RESTORED, parse_moment, target
 from salina.common import file
@@ -18,18 +19,23 @@ from salina_fleet.backup import drilled, due, late, moment, size, text, told
 from salina_fleet.change import follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
+from salina_fleet.kinds import KINDS
 from salina_fleet.model import files_backup
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.roles.database import DatabaseSettings, files
+from salina_fleet.schema.document import show
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
+__salt__: dict[str, Callable[..., Any]]
 
 ANSWER = 30
 """Seconds for the backup host's answer."""
 SAVED = "master-saved.json"
 """The record of the last copy of the master's state, in the state directory."""
 DAY = 86_400
+OTHER = 1800
+"""Seconds for which a drill waits for the end of another change."""
 STOPPED = 180
 """Seconds after which a stopped application starts again by itself, should this process die."""
 
@@ -154,10 +160,11 @@ def restore(**request: Any) -> dict[str, Any]:
     """Return the steps of a restore, and exclude other changes. orch.restore takes them.
 
     Args:
-        request: `application`; `time`, a moment (UTC unless it has an offset), or latest; `name`,
-            the name of a new database, without which the copy takes the place of the
-            application's own; or `kept`, a database that comes back; and `confirm`, the name of
-            the application once more.
+        request: `application`, or all; `time`, a moment (UTC unless it has an offset), or latest;
+            `name`, the name of a new database, without which the copy takes the place of the
+            application's own (for all: what follows the application's name in that name); or
+            `kept`, a database that comes back; and `confirm`, the name of the application once
+            more, or all.
 
     Returns:
         `what`, the restore in words, and the `steps`.
@@ -173,20 +180,23 @@ def restore(**request: Any) -> dict[str, Any]:
     if not request.get("kept"):
         _repository(site)
     primary = _primary(site)
-    known = _on(primary, "database_copy.kept", [], ANSWER)
-    databases = {one["name"]: one["about"] for one in known}
+    made = _on(primary, "database_copy.kept", [], ANSWER)
+    databases = {one["name"]: one["about"] for one in made}
     names = _on(primary, "database_copy.names", [], ANSWER)
-    wanted = steps.parse(runner.plain(request), site.fleet.topology.applications, databases, names)
-    hosts = [host.id for host in site.fleet.serving(wanted.application)]
+    topology = site.fleet.topology
+    known = topology.applications
+    every = [one.name for one in known.values() if not one.copy_of]
+    requests = steps.parse(runner.plain(request), known, every, databases, names)
+    hosts = {
+        one.application: [host.id for host in site.fleet.serving(one.application)]
+        for one in requests
+    }
     found: dict[str, Any] = {"label": ""}
-    if not wanted.kept:
-        found = source(wanted.application, wanted.until.isoformat() if wanted.until else "")
-    if not wanted.confirmed:
-        raise RunnerError(steps.plan(wanted, found["label"], primary, found, hosts))
-    now = datetime.now(UTC)
-    about = f"{wanted.application} as of {steps.words(wanted.until or now)}"
-    needed = steps.since(wanted, databases.get(wanted.kept or "", ""), now)
-    told = steps.told(wanted, hosts, steps.previous(wanted.application, now), about, needed)
+    if not requests[0].kept:
+        found = _source(site, list(hosts), requests[0].until)
+    if not requests[0].confirmed:
+        raise RunnerError(steps.plan(requests, found["label"], primary, found, hosts))
+    told = steps.told(requests, hosts, databases, datetime.now(UTC))
     runner.exclude(site, told["what"])
     return told
 
@@ -208,12 +218,8 @@ def source(application: str, until: str = "") -> dict[str, Any]:
     CLI Example:
         salt-run backup.source crm
     """
-    site = runner.site(__opts__)
     moment = parse_moment(until) if until else None
-    backup = steps.source(moment, _ask(site, "pgbackrest.info", [], ANSWER)["backups"])
-    primary = _primary(site)
-    room = _room(site, primary, application, backup["size"])
-    return {"label": str(backup["label"]), "primary": primary, **room}
+    return _source(runner.site(__opts__), [application], moment)
 
 
 def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, Any]:
@@ -314,6 +320,95 @@ def drill() -> str:
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
     return drilled(record, time.time())
+
+
+def drill_steps() -> dict[str, Any]:
+    """Return the steps of a restore drill. orch.restore_drill takes them.
+
+    An application starts only if it is known how its copy becomes neutral.
+
+    Returns:
+        `what`, the drill in words, and the `steps`.
+
+    Raises:
+        RunnerError: some file of the master has a fault.
+
+    CLI Example:
+        salt-run backup.drill_steps
+    """
+    site = runner.site(__opts__)
+    wanted = site.fleet.settings[BackupSettings].drill_application
+    return steps.drill(_neutral(site) if wanted else [])
+
+
+def drill_applications(applications: Sequence[str]) -> str:
+    """Start applications with their databases out of the backups, and ask for their pages: a step.
+
+    Each gets its database as of the moment of the drill, beside the running one, and a process of
+    its own, for which mail, jobs and payments are off. Users notice nothing.
+
+    Args:
+        applications: their names, from `backup.drill_steps`.
+
+    Returns:
+        The pages that answered, in a sentence.
+
+    Raises:
+        RunnerError: a name is not valid, another change is running, there was no drill, or an
+            application does not work, with every fault. The record of the drill says so then.
+
+    CLI Example:
+        salt-run backup.drill_applications '[crm]'
+    """
+    site = runner.site(__opts__)
+    known = _neutral(site)
+    if not applications or not {*applications} <= {*known}:
+        raise RunnerError(
+            f"applications: {show(applications)} is not valid; must be a list of some of: "
+            f"{', '.join(known) or '(none can be made neutral)'}"
+        )
+    until = _ask(site, "drill.last", [], ANSWER).get("moment")
+    if not until:
+        raise RunnerError("there was no drill\nnext: salt-run state.orchestrate orch.restore_drill")
+    runner.exclude(site, "restore drill: the applications start", OTHER)
+    served, faults = [], []
+    for name in applications:
+        pages, fault = _served(site, name, until)
+        if fault:
+            faults.append(f"{name} with its database as of {until}: {fault}")
+        else:
+            served.append(f"{name} answers {', '.join(pages)}")
+        short = fault.splitlines()[0] if fault else ""  # the rest is a log
+        try:
+            _ask(site, "drill.tried", [name, pages, short], ANSWER)
+        except RunnerError as error:
+            faults.append(f"{name}: the drill's record does not say so: {error}")
+    if faults:
+        raise RunnerError("\n".join(faults))
+    return "; ".join(served)
+
+
+def _neutral(site: Site) -> list[str]:
+    """Return the applications of which it is known how a copy becomes neutral."""
+    found = []
+    for one in site.fleet.topology.applications.values():
+        definition = site.definitions[one.definition]
+        if not one.copy_of and KINDS[definition["kind"]].neutral(definition):
+            found.append(one.name)
+    return found
+
+
+def _served(site: Site, application: str, until: str) -> tuple[list[str], str]:
+    """Start an application with its database as of a moment; return its pages, and the fault."""
+    try:
+        _source(site, [application], parse_moment(until))
+        branch(application, application, until, f"{application} of a restore drill")
+        return list(__salt__["upgrade.serves"](application)), ""
+    except RunnerError as error:
+        return [], str(error).strip() or type(error).__name__
+    finally:
+        with contextlib.suppress(RunnerError):  # the next copy takes its place
+            runner.on_primary(__opts__, "database_branch.remove", application)
 
 
 def save_master() -> str:
@@ -480,6 +575,30 @@ def copy(application: str, until: str, about: str) -> str:
     return str(runner.on_primary(__opts__, "database_copy.make", application, until, about))
 
 
+def branch(application: str, original: str, until: str, about: str) -> str:
+    """Copy a database out of the backups to where an application's releases are tried.
+
+    Args:
+        application: the application, to whose role the copy belongs.
+        original: the application whose database is copied.
+        until: the moment, as PostgreSQL writes it, or "" for now.
+        about: what the copy is, in words.
+
+    Returns:
+        The name of the database.
+
+    Raises:
+        RunnerError: no primary answers, or the copy failed. The running databases are as before.
+
+    CLI Example:
+        salt-run backup.branch crm crm '2026-11-29 12:00:00+00' 'crm as of noon'
+    """
+    runner.on_primary(__opts__, "database_copy.make", original, until, about, application)
+    runner.on_primary(__opts__, "database_branch.remove", application)
+    given = (branches.name(application), application)
+    return str(runner.on_primary(__opts__, "database_copy.rename", *given))
+
+
 def rename(database: str) -> str:
     """Give a copy its name: a step of orch.restore.
 
@@ -541,6 +660,14 @@ def stop(hosts: Sequence[str]) -> list[str]:
     return list(hosts)
 
 
+def _source(site: Site, applications: Sequence[str], until: datetime | None) -> dict[str, Any]:
+    """Return the backup that copies of databases begin with, and their room, as `source` does."""
+    backup = steps.source(until, _ask(site, "pgbackrest.info", [], ANSWER)["backups"])
+    primary = _primary(site)
+    room = _room(site, primary, applications, backup["size"])
+    return {"label": str(backup["label"]), "primary": primary, **room}
+
+
 def _has(site: Site, host: str, name: str) -> bool:
     """Return whether a database host has a file of the cluster.
 
@@ -555,16 +682,17 @@ def _runs(host: str) -> bool:
     return bool(_on(host, "service.status", ["patroni"], ANSWER))
 
 
-def _room(site: Site, primary: str, application: str, backup: int) -> dict[str, Any]:
-    """Return the room that a copy needs; a replica gets the copy as well.
+def _room(site: Site, primary: str, applications: Sequence[str], backup: int) -> dict[str, Any]:
+    """Return the room that copies need; a replica gets the copies as well.
 
     Raises:
         RunnerError: it does not fit.
     """
-    sizes = _on(primary, "database_copy.sizes", [application], ANSWER)
+    found = [_on(primary, "database_copy.sizes", [one], ANSWER) for one in applications]
+    size, sizes = sum(one["size"] for one in found), found[0]
     others = [host.id for host in site.fleet.having("database") if host.id != primary]
     free = [_on(host, "database_copy.free", [], ANSWER) for host in others]
-    room = scratch.room(sizes["size"], sizes["cluster"], backup, min([sizes["free"], *free]))
+    room = scratch.room(size, sizes["cluster"], backup, min([sizes["free"], *free]))
     if room["shortage"]:
         raise RunnerError(str(room["shortage"]))
     return room

@@ -90,9 +90,7 @@ def copy(application: str, original: str, until: str, live: bool, about: str) ->
     if live:
         found = _on_primary("database_branch.make", application, True, original)
     else:
-        _on_primary("database_copy.make", original, until, about, application)
-        _on_primary("database_branch.remove", application)
-        found = _on_primary("database_copy.rename", names.name(application), application)
+        found = __salt__["backup.branch"](application, original, until, about)
     with _removed(application):
         _on_host(application, "upgrade.neutralise")
     return str(found)

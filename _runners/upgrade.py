@@ -338,6 +338,34 @@ def switch(application: str) -> list[str]:
     return hosts
 
 
+def serves(application: str) -> list[str]:
+    """Ask for pages of the copy of an application's database, with its release: a step of drills.
+
+    Args:
+        application: the application's name.
+
+    Returns:
+        The paths that answered.
+
+    Raises:
+        RunnerError: a host does not answer, the release is nowhere, or a page does not answer.
+
+    CLI Example:
+        salt-run upgrade.serves crm
+    """
+    site = runner.site(__opts__)
+    _refresh(site, application)
+    host = _hosts(site, application)[0]
+    wanted = _on_primary("database_copy.release", copy.name(application))
+    wanted = wanted or _call(host, "release.active")
+    if not wanted:
+        raise RunnerError(f"{host} runs a checkout from before there were releases")
+    follow.note([host], f"asks for pages of release {wanted}")
+    for function, *given in (("have", wanted), ("neutralise",), ("check", wanted)):
+        answer = _call(host, f"upgrade.{function}", *given)
+    return list(answer)
+
+
 def _unchanged(application: str, name: str) -> Site:
     """Return the site, if its definition still wants this release."""
     site = runner.site(__opts__)

@@ -107,10 +107,14 @@ def drilled(last: Mapping[str, Any], now: float) -> str:
         return "there was none\n  next: salt-run state.orchestrate orch.restore_drill"
     ago = f"{duration(int(now - last['ended']))} ago"
     if not last["good"]:
-        return f"{ago}, FAILED: {'; '.join(last['faults'])}"
+        failed = [f"{name}: {fault}" for name, fault in last.get("failed", {}).items()]
+        return f"{ago}, FAILED: {'; '.join([*last['faults'], *failed])}"
     return (
         f"{ago}, good: {last['rows']} rows in {last['tables']} tables as on the primary, and "
         f"{last.get('files', 0)} files that they name, in {last['seconds']} s"
+        + "".join(
+            f"; {name} answers {', '.join(pages)}" for name, pages in last.get("served", {}).items()
+        )
     )
 
 

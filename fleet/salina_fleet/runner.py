@@ -246,20 +246,30 @@ def on_primary(opts: dict[str, Any], function: str, *arguments: Any, patience: f
     return found[0]
 
 
-def exclude(site: Site, what: str) -> None:
+def exclude(site: Site, what: str, patience: float = 0) -> None:
     """Exclude other changes from now on, until this process ends.
 
     Args:
         site: the site.
         what: the change, in words for a process that is refused.
+        patience: seconds to wait for the end of another change.
 
     Raises:
         RunnerError: another process is changing the fleet.
     """
-    try:
-        exclusive.take(site.change_file, what)
-    except exclusive.BusyError as error:
-        raise RunnerError(f"{error}\nnext: salt-run fleet.status") from None
+    found = ""
+
+    def taken() -> bool:
+        nonlocal found
+        try:
+            exclusive.take(site.change_file, what)
+        except exclusive.BusyError as error:
+            found = str(error)
+            return False
+        return True
+
+    if not wait.until(taken, patience):
+        raise RunnerError(f"{found}\nnext: salt-run fleet.status")
 
 
 def orchestrate(

@@ -1,5 +1,5 @@
 # Restores the newest backup on the backup host, without a network, compares it with the primary, and removes it again.
+# Then each application starts with its restored database, beside the running one, and is asked for its pages.
 #   salt-run state.orchestrate orch.restore_drill
-{%- set step = {'name': 'the backup is restored and compared', 'runner': 'backup.drill', 'arguments': {}} %}
-{%- set change = {'what': 'restore drill', 'steps': [step]} %}
+{%- set change = salt['saltutil.runner']('backup.drill_steps') %}
 {%- include 'orch/change.jinja' %}

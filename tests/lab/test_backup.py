@@ -312,11 +312,13 @@ repository.run("backup", "--time=2099-01-01 00:00:00", "/etc/hostname")
 @pytest.mark.slow
 def test_o9_a_restore_drill_compares_the_newest_backup(probe: None) -> None:
     """O9: A drill restores all databases without a network, and finds the rows of the primary, and
-    each file that they name.
+    each file that they name. The application starts with its restored database.
     """
     write(3)
     succeeded("restore_drill")
     drill = status()["drill"]
+    assert drill["served"] == {"crm": ["/web/health", "/web/login"]}
+    assert "salina" not in sql(leader(), "SELECT string_agg(datname, ' ') FROM pg_database")
     assert drill["good"] and drill["tables"] > 100 and drill["rows"] > 1000
     assert drill["files"] == int(sql(leader(), FILES_NAMED, "crm")) > 10
     no_scratch(BACKUP)

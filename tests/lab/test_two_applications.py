@@ -18,8 +18,9 @@ from lab.commands import status
 from lab.machines import topology_file
 from salina.common import wait
 from tests import fleets
-from tests.lab import lab, tiers, upstream
-from tests.lab.lab import shell, up
+from tests.lab import lab, second, tiers, upstream
+from tests.lab.lab import shell
+from tests.lab.test_backup import kept, orchestrate, succeeded
 from tests.lab.test_database import log_in
 from tests.lab.traffic import SAMPLE, Background, Traffic, wait_for
 
@@ -51,22 +52,9 @@ while not stopped.wait(0.2):
 
 @pytest.fixture(scope="module", autouse=True)
 def failed() -> Iterator[list[str]]:
-    """The fleet with a second application: what failed for the first one's users meanwhile.
-
-    A lab that stays afterwards is the first one's again; the database remains.
-    """
-    with Traffic() as traffic:
-        wait_for([traffic], 60)
-        up("--topology", str(fleets.OTHERS[TOPOLOGY]))
-        wait_for([traffic], 60)
-        traffic.end()
-    yield traffic.failed()
-    if not lab.OWN:
-        up()
-        volume = "gluster --mode=script volume"
-        shell("nas1", f"{volume} stop shop force; {volume} delete shop")
-        for host in tiers.STORAGE:
-            shell(host, "rm -r /nas-shop")
+    """The fleet with a second application: what failed for the first one's users meanwhile."""
+    with second.application("shop", TOPOLOGY) as found:
+        yield found
 
 
 def definition(name: str) -> str:
@@ -159,7 +147,7 @@ def test_s5_files_are_on_a_volume_of_its_own(name: str) -> None:
     assert source.partition(":")[2] == f"/{VOLUMES[name]}"
     assert {*lab.run(one, "ls", "/mnt/nas").split()} == {name, "releases"}
     assert lab.run(one, "stat", "--format=%U %a", f"/mnt/nas/{name}").split() == [user, "750"]
-    archives = "/mnt/nas/releases"
+    archives = f"/mnt/nas/releases/{name}"
     assert lab.run(one, "stat", "--format=%U %a", archives).split() == ["root", "700"]
     runs = lab.salt(one, "release.status")[one]["runs"]
     assert f"{runs}.tar.zst" in lab.run(one, "ls", archives).split()
@@ -397,6 +385,35 @@ def test_s11_s12_an_app_host_killed_then_the_primary() -> None:
     assert not [each for each in alone if each.retriable]
     assert len(failed) <= 2 * traffic.sessions  # what was under way at these two moments
     assert not [each for each in failed if "logged out" in each.fault]
+
+
+def test_o9_every_application_goes_back_to_one_moment() -> None:
+    """O9: One command restores both, and keeps what it replaces."""
+
+    def execute(name: str, statement: str) -> str:
+        return tiers.sql(tiers.leader(), statement, name).strip()
+
+    def values() -> list[str]:
+        return [execute(name, "SELECT value FROM trial") for name in HOSTS]
+
+    try:
+        for name in HOSTS:
+            execute(name, "CREATE TABLE trial AS SELECT 1 AS value")
+        moment = execute("postgres", "SELECT clock_timestamp()")
+        for name in HOSTS:
+            execute(name, "UPDATE trial SET value = 2")
+        plan = orchestrate("restore", application="all", time=moment)
+        assert plan.returncode and f"the databases of {', '.join(HOSTS)} as of" in plan.stdout
+        assert values() == ["2", "2"]
+        succeeded("restore", application="all", time=moment, confirm="all")
+        assert values() == ["1", "1"]
+        assert {about.split()[0] for about in kept().values()} == {*HOSTS}
+    finally:
+        for name in kept():
+            lab.salt_run("backup.discard", name, f"confirm={name}")
+        for name in HOSTS:
+            execute(name, "DROP TABLE IF EXISTS trial")
+    lab.lab("status")
 
 
 def test_s15_the_second_run_changes_nothing() -> None:

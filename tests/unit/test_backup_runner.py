@@ -20,7 +20,8 @@ from salina.common.orchestration import Failure
 from salina_fleet import master_state, minions, runner
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
-from salina_fleet.model import files_backup
+from salina_fleet.fleet import Fleet
+from salina_fleet.model import files_backup, topology
 from salina_fleet.model.backup import BackupSettings
 from tests import fleets
 from tests.loading import load, never
@@ -53,10 +54,11 @@ class Hosts:
     none, one that is `broken` fails to name a leader, and one that is `ill` fails at everything
     else with these words. `asked` has the functions that were called on each host, but for
     `patroni.leader`. `now` is the moment in seconds since the epoch, and `age` the seconds since
-    the newest copy of files, or None.
+    the newest copy of files, or None. `served` has the applications whose copies were asked for
+    their pages, and `unserved` the reason for which the copy of an application has none.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, name: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, name: str | Fleet) -> None:
         self.leaders: dict[str, Any] = {"bbdd1": "bbdd2", "bbdd2": "bbdd2"}
         self.silent: set[str] = set()
         self.broken: set[str] = set()
@@ -75,17 +77,31 @@ class Hosts:
         }
         self.asked: list[tuple[Any, ...]] = []
         self.change_file = state / "lock"
+        fleet = fleets.fleet(name) if isinstance(name, str) else name
         self.site = SimpleNamespace(
-            fleet=fleets.fleet(name), state=state, change_file=self.change_file
+            fleet=fleet,
+            state=state,
+            change_file=self.change_file,
+            definitions=fleets.definitions(fleet.topology),
         )
+        self.served: list[str] = []
+        self.unserved: dict[str, str] = {}
         monkeypatch.setattr(runner, "site", lambda _: self.site)
         monkeypatch.setattr(minions, "answers", self.answers)
-        self.runner = load("_runners/backup.py", opts={})
+        salt = {"upgrade.serves": self.serves}
+        self.runner = load("_runners/backup.py", opts={}, salt=salt)
         clock = SimpleNamespace(now=lambda zone: NOW.astimezone(zone))
         monkeypatch.setattr(self.runner, "datetime", clock)
         self.now = NOW.timestamp()
         self.age: float | None = 660
         monkeypatch.setattr(self.runner, "time", SimpleNamespace(time=lambda: self.now))
+
+    def serves(self, application: str) -> list[str]:
+        """Stand for the runner `upgrade`, which asks the copy of an application for its pages."""
+        self.served.append(application)
+        if application in self.unserved:
+            raise RunnerError(self.unserved[application])
+        return ["/web/health", "/web/login"]
 
     def set(self, **backup: Any) -> None:
         """Change the settings of the backups."""
@@ -131,7 +147,28 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
 @pytest.fixture
 def unsaved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
     """A fleet without a backup host."""
-    return Hosts(monkeypatch, tmp_path, "two-applications")
+    return Hosts(monkeypatch, tmp_path, "ipv6")
+
+
+def crowd() -> Fleet:
+    """Return a fleet with a backup host, crm, a copy of it for trials, and shop, in that order."""
+    data, other = fleets.data("staging"), fleets.data("two-applications")
+    data["applications"]["shop"] = other["applications"]["shop"]
+    data["pools"]["shop"] = other["pools"]["shop"]
+    found = topology.parse(data)
+    return Fleet(found, found.initial(), fleets.settings())
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    """The fleet of several applications, of which each has a database of its own size."""
+    hosts = Hosts(monkeypatch, tmp_path, crowd())
+    sizes = {"crm": 100, "crm_staging": 1000, "shop": 30}
+    free = 6 * 2**30
+    hosts.said["database_copy.sizes"] = lambda _, application: {
+        **{"size": sizes[application] * MIB, "cluster": 300 * MIB, "free": free}
+    }
+    return hosts
 
 
 def refused(hosts: Hosts, **request: Any) -> str:
@@ -263,7 +300,7 @@ def test_a_kept_database_needs_neither_space_nor_a_backup(hosts: Hosts) -> None:
     [
         ({"name": "reports"}, 'name: "reports" is the name of a database already'),
         ({"kept": "reports"}, 'kept: "reports" is not a database that a restore'),
-        ({"confirm": "shop"}, 'confirm: "shop" is not the application\'s name'),
+        ({"confirm": "shop"}, 'confirm: "shop" is not valid; must be crm'),
         ({"time": "2026-11-27 12:00:00"}, "time: 2026-11-27 12:00:00 UTC is before the end of"),
     ],
 )
@@ -301,6 +338,128 @@ def test_o9_a_copy_begins_with_a_backup_and_needs_room(hosts: Hosts) -> None:
         hosts.runner.source("crm")
     assert str(caught.value) == SHORTAGE
     assert hosts.change == {}
+
+
+# A restore of all applications
+
+BOTH = 350 + 2 * (100 + 30 + 50) + 2048
+"""The MiB that copies of crm and shop need: the 50 that were deleted may be of either of them."""
+
+
+def test_o9_a_restore_of_all_leaves_copies_for_trials_out(several: Hosts) -> None:
+    """O9, O1: The plan has the others in the order of the topology, each with its own hosts."""
+    lines = refused(several, application="all").splitlines()
+    newest = f"from backup {BACKUP['label']} and the WAL after it"
+    assert lines[0] == f"the databases of crm, shop as of now, {newest}"
+    assert [line for line in lines if " stops on " in line] == [
+        "crm stops on s1, s2, s3 while the databases change places",
+        "shop stops on w1, w2, w3 while the databases change places",
+    ]
+    assert lines[-1].endswith(""" pillar='{"application": "all", "confirm": "all"}'""")
+    assert "crm_staging" not in "\n".join(lines)
+    assert several.asked == [
+        ("bbdd2", "database_copy.kept"),
+        ("bbdd2", "database_copy.names"),
+        ("bkp1", "pgbackrest.info"),
+        ("bbdd2", "database_copy.sizes", "crm"),
+        ("bbdd2", "database_copy.sizes", "shop"),
+        ("bbdd1", "database_copy.free"),
+    ]
+
+
+@pytest.mark.parametrize("name", [{}, {"name": "copy"}])
+@pytest.mark.parametrize("confirm", [{}, {"confirm": "all"}])
+def test_o9_several_copies_need_the_room_of_all(
+    several: Hosts, name: dict[str, str], confirm: dict[str, str]
+) -> None:
+    """O9: They stay beside each other, but one scratch cluster at a time is enough."""
+    several.said["database_copy.free"] = (BOTH - 1) * MIB
+    words = f"the copy needs {BOTH} MiB on the database's disk, and {BOTH - 1} are free"
+    assert refused(several, application="all", **name, **confirm) == words
+    several.said["database_copy.free"] = BOTH * MIB
+    if confirm:
+        several.runner.restore(application="all", **name, **confirm)
+        assert several.change["what"]
+    else:
+        found = refused(several, application="all", **name).splitlines()[1]
+        assert found == "on bbdd2 2.7 GiB are needed, and 2.7 GiB are free"
+
+
+def test_o9_the_room_of_one_application_of_several_is_its_own(several: Hosts) -> None:
+    """O9: The others are not copied, so their size does not count."""
+    several.said["database_copy.free"] = NEEDED * MIB
+    assert several.runner.source("crm")["needed"] == NEEDED * MIB
+    assert "\nnext: " in refused(several, application="crm")
+    assert several.asked[-2:] == [
+        ("bbdd2", "database_copy.sizes", "crm"),
+        ("bbdd1", "database_copy.free"),
+    ]
+
+
+def test_o9_a_confirmed_restore_of_all_excludes_other_changes(several: Hosts) -> None:
+    """O9: Every application has the steps of a restore, and every kept database its own name."""
+    change = several.runner.restore(application="all", confirm="all", __pub_user="root")
+    assert several.change["what"] == change["what"] == "restore: crm, shop get the state of now"
+    names = [step["name"] for step in change["steps"]]
+    assert len(set(names)) == len(names)
+    given = [one["arguments"] for one in change["steps"] if one.get("runner") == "backup.exchange"]
+    moment = "20261129_051000"
+    assert given == [
+        {"application": one, "source": "salina_restored", "kept": f"{one}_before_{moment}"}
+        for one in ("crm", "shop")
+    ]
+    stopped = [one["arguments"] for one in change["steps"] if one.get("runner") == "backup.stop"]
+    assert stopped == [{"hosts": ["s1", "s2", "s3"]}, {"hosts": ["w1", "w2", "w3"]}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"confirm": "crm"}, 'confirm: "crm" is not valid; must be all'),
+        ({"name": "noon"}, 'name: "crm_noon" is the name of a database already'),
+        ({"name": "staging"}, 'name: "crm_staging" is the name of a database already'),
+        ({"kept": "crm_noon"}, "kept: does not go together with all"),
+        ({"time": "2026-11-27 12:00:00"}, "time: 2026-11-27 12:00:00 UTC is before the end of"),
+    ],
+)
+def test_o9_a_request_for_all_is_judged_as_one_for_each(
+    several: Hosts, request_: dict[str, str], words: str
+) -> None:
+    """O9, K5: A fault of one application refuses the restore of all of them."""
+    assert refused(several, **{"application": "all", "confirm": "all", **request_}).startswith(
+        words
+    )
+
+
+def test_o9_a_copy_for_trials_is_restored_alone(several: Hosts) -> None:
+    """O9: An operator who names it gets it."""
+    change = several.runner.restore(application="crm_staging", confirm="crm_staging")
+    assert change["what"] == "restore: crm_staging gets the state of now"
+
+
+# A copy beside the running database
+
+COPIED = [
+    ("bbdd2", "database_copy.make", "crm", "noon", "crm as of noon", "crm_staging"),
+    ("bbdd2", "database_branch.remove", "crm_staging"),
+    ("bbdd2", "database_copy.rename", "salina_next_crm_staging", "crm_staging"),
+]
+
+
+def test_o9_a_copy_from_the_backups_takes_the_place_of_an_earlier_one(hosts: Hosts) -> None:
+    """O1, O9, K2: The earlier one goes when the new one is complete."""
+    found = hosts.runner.branch("crm_staging", "crm", "noon", "crm as of noon")
+    assert found == "salina_next_crm_staging"
+    assert hosts.asked == COPIED
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_k5_a_copy_beside_the_database_that_fails(hosts: Hosts, number: int) -> None:
+    """O1, O9, K5: The error is that of the primary, and no further step runs."""
+    hosts.failed[COPIED[number][1]] = "the disk is full"
+    with pytest.raises(RunnerError, match=r"^bbdd2: the disk is full$"):
+        hosts.runner.branch("crm_staging", "crm", "noon", "crm as of noon")
+    assert hosts.asked == COPIED[: number + 1]
 
 
 # The primary
@@ -583,6 +742,343 @@ def test_a_failed_drill_fails_with_every_fault(hosts: Hosts) -> None:
     with pytest.raises(RunnerError) as caught:
         hosts.runner.drill()
     assert str(caught.value).splitlines() == [f"bkp1: {fault}" for fault in faults]
+
+
+def drill_names(hosts: Hosts) -> list[str]:
+    """Return the applications that the steps of a drill start, after the comparison."""
+    found = hosts.runner.drill_steps()
+    assert found["what"] == "restore drill"
+    compared, *rest = found["steps"]
+    assert (compared["runner"], compared["arguments"]) == ("backup.drill", {})
+    assert [one["runner"] for one in rest] in ([], ["backup.drill_applications"])
+    assert (hosts.asked, hosts.change) == ([], {})
+    return [name for one in rest for name in one["arguments"]["applications"]]
+
+
+def test_o9_a_drill_starts_every_application_but_copies_for_trials(several: Hosts) -> None:
+    """O9, O1: In the order of the topology. The copy of crm has no data of its own to lose."""
+    assert drill_names(several) == ["crm", "shop"]
+
+
+def test_o9_a_drill_starts_no_application_if_the_settings_say_so(several: Hosts) -> None:
+    """O9: It still restores the backup and compares it, and has no further step."""
+    several.set(drill_application=False)
+    assert drill_names(several) == []
+    assert len(several.runner.drill_steps()["steps"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("statements", "started"), [(["DELETE FROM mails"], ["crm", "shop"]), ([], ["crm"])]
+)
+def test_x10_a_drill_starts_no_application_that_would_reach_users(
+    several: Hosts, statements: list[str], started: list[str]
+) -> None:
+    """O9, X10: Without `neutral` in its definition nothing keeps its copy from mail."""
+    own = several.site.definitions["sample-crm"]
+    node = {**own["node"], "neutral": statements}
+    several.site.definitions = {**several.site.definitions, "sample-crm": {**own, "node": node}}
+    assert drill_names(several) == started
+
+
+def test_x10_a_definition_without_the_key_is_not_neutral(several: Hosts) -> None:
+    """O9, X10: It may be missing as well as empty."""
+    own = several.site.definitions["sample-crm"]
+    node = {key: value for key, value in own["node"].items() if key != "neutral"}
+    several.site.definitions = {**several.site.definitions, "sample-crm": {**own, "node": node}}
+    assert drill_names(several) == ["crm"]
+
+
+MOMENT = "2026-11-29 05:00:00.123456+00"
+"""That of the last drill, as PostgreSQL writes it."""
+PAGES = ["/web/health", "/web/login"]
+ANSWERS = "crm answers /web/health, /web/login"
+UNSERVED = "s1: /web/login: status 500"
+STARTS = "restore drill: the applications start"
+"""The change that excludes others meanwhile."""
+
+
+def calls(name: str) -> list[tuple[Any, ...]]:
+    """Return the calls of a drill that starts an application, without its record."""
+    return [
+        ("bkp1", "pgbackrest.info"),
+        ("bbdd2", "database_copy.sizes", name),
+        ("bbdd1", "database_copy.free"),
+        ("bbdd2", "database_copy.make", name, MOMENT, f"{name} of a restore drill", name),
+        ("bbdd2", "database_branch.remove", name),
+        ("bbdd2", "database_copy.rename", f"salina_next_{name}", name),
+        ("bbdd2", "database_branch.remove", name),
+    ]
+
+
+STARTED = [("bkp1", "drill.last"), *calls("crm")]
+"""The calls of a drill that starts crm, without its record."""
+
+
+@pytest.fixture
+def compared(hosts: Hosts) -> Hosts:
+    """A fleet whose last drill was good so far."""
+    hosts.said["drill.last"] = RECORD | {"moment": MOMENT}
+    return hosts
+
+
+@pytest.fixture
+def both(several: Hosts) -> Hosts:
+    """A fleet of several applications whose last drill was good so far."""
+    several.said["drill.last"] = RECORD | {"moment": MOMENT}
+    return several
+
+
+def undrilled(hosts: Hosts, *names: str) -> str:
+    """Return why these applications, or crm, do not start with their restored databases."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.drill_applications([*(names or ("crm",))])
+    return str(caught.value)
+
+
+def tried(hosts: Hosts) -> list[tuple[Any, ...]]:
+    """Return what the record of the drill was told: each application, its pages and its fault."""
+    told = [one for one in hosts.asked if one[1] == "drill.tried"]
+    assert {one[0] for one in told} <= {"bkp1"}
+    return [one[2:] for one in told]
+
+
+def test_o9_an_application_starts_with_its_restored_database(compared: Hosts) -> None:
+    """O9: It has the moment of the drill. The copy goes, and the record has the pages."""
+    assert compared.runner.drill_applications(["crm"]) == ANSWERS
+    assert compared.asked == [*STARTED, ("bkp1", "drill.tried", "crm", PAGES, "")]
+    assert compared.served == ["crm"]
+    assert compared.change["what"] == STARTS
+
+
+def test_o9_applications_start_one_after_the_other(
+    both: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K2: The copy of one is removed before the next one is made, so the room of one is enough.
+    Other changes are excluded once, and the moment is the same for all.
+    """
+    usual, excluded = exclusive.take, list[str]()
+
+    def take(path: Path, what: str) -> None:
+        excluded.append(what)
+        usual(path, what)
+
+    monkeypatch.setattr(exclusive, "take", take)
+    found = both.runner.drill_applications(["crm", "shop"])
+    assert found == f"{ANSWERS}; {ANSWERS.replace('crm', 'shop')}"
+    assert both.asked == [
+        *(*STARTED, ("bkp1", "drill.tried", "crm", PAGES, "")),
+        *(*calls("shop"), ("bkp1", "drill.tried", "shop", PAGES, "")),
+    ]
+    assert both.served == ["crm", "shop"]
+    assert excluded == [STARTS]
+    assert both.change["what"] == STARTS
+
+
+def test_o9_the_pages_are_those_of_the_copy(compared: Hosts) -> None:
+    """O9: It is there when they are asked for, and is removed only afterwards."""
+    before: list[str] = []
+
+    def serves(application: str) -> list[str]:
+        before.extend(one[1] for one in compared.asked)
+        return PAGES
+
+    compared.runner.__salt__["upgrade.serves"] = serves
+    compared.runner.drill_applications(["crm"])
+    assert before == [one[1] for one in STARTED[:-1]]
+
+
+def test_k5_a_page_that_does_not_answer_is_recorded(compared: Hosts) -> None:
+    """O9, K5: The copy goes, the record has the reason, and the error has the moment as well."""
+    compared.unserved["crm"] = UNSERVED
+    assert undrilled(compared) == f"crm with its database as of {MOMENT}: {UNSERVED}"
+    assert compared.asked == [*STARTED, ("bkp1", "drill.tried", "crm", [], UNSERVED)]
+
+
+def test_k5_after_an_application_that_does_not_start_the_next_one_is_tried(both: Hosts) -> None:
+    """O9, K5: The record has the result of both, and the error only the fault."""
+    both.unserved["crm"] = UNSERVED
+    assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {UNSERVED}"
+    assert both.asked == [
+        *(*STARTED, ("bkp1", "drill.tried", "crm", [], UNSERVED)),
+        *(*calls("shop"), ("bkp1", "drill.tried", "shop", PAGES, "")),
+    ]
+    assert both.served == ["crm", "shop"]
+
+
+def test_k5_after_a_database_that_cannot_be_copied_the_next_one_is_tried(both: Hosts) -> None:
+    """O9, K5: A copy that does not fit is one application's fault; that of another one may fit."""
+    both.said["database_copy.free"] = (NEEDED - 1) * MIB
+    assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {SHORTAGE}"
+    assert tried(both) == [("crm", [], SHORTAGE), ("shop", PAGES, "")]
+    assert both.served == ["shop"]
+
+
+def test_k5_every_application_that_does_not_start_is_told(both: Hosts) -> None:
+    """O9, K5: The error has the faults in the order of the tries."""
+    both.unserved |= {"crm": UNSERVED, "shop": "w1: no answer"}
+    assert undrilled(both, "crm", "shop").splitlines() == [
+        f"crm with its database as of {MOMENT}: {UNSERVED}",
+        f"shop with its database as of {MOMENT}: w1: no answer",
+    ]
+    assert tried(both) == [("crm", [], UNSERVED), ("shop", [], "w1: no answer")]
+
+
+LOG = f"{UNSERVED}\nTraceback (most recent call last):\n  KeyError: 'canary'"
+
+
+def test_k5_the_record_has_the_first_line_of_a_fault(both: Hosts) -> None:
+    """O9, K5: The rest is a log, which a sentence of `backup.status` has no room for."""
+    both.unserved["crm"] = LOG
+    assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {LOG}"
+    assert tried(both) == [("crm", [], UNSERVED), ("shop", PAGES, "")]
+
+
+@pytest.mark.parametrize("unserved", [{}, {"crm": LOG}])
+def test_k5_a_record_that_cannot_be_told_is_a_fault_as_well(
+    both: Hosts, unserved: dict[str, str]
+) -> None:
+    """O9, K5: Each application is still tried, and the fault that it has itself stays in the error.
+
+    Otherwise the record would be that of a good drill, and nobody would know.
+    """
+    both.unserved = unserved
+    both.failed["drill.tried"] = "No space left on device"
+    untold = "the drill's record does not say so: bkp1: No space left on device"
+    own = [f"crm with its database as of {MOMENT}: {LOG}"] if unserved else []
+    assert undrilled(both, "crm", "shop") == "\n".join([*own, f"crm: {untold}", f"shop: {untold}"])
+    assert both.served == ["crm", "shop"]
+    pages, fault = ([], UNSERVED) if unserved else (PAGES, "")
+    assert tried(both) == [("crm", pages, fault), ("shop", PAGES, "")]
+
+
+def test_k5_a_record_that_is_told_only_once(both: Hosts) -> None:
+    """O9, K5: The fault is that of the one application whose result is missing there."""
+
+    def told(_: str, name: str, *__: Any) -> str:
+        if name == "crm":
+            both.silent.add("bkp1")
+        return name
+
+    both.said["drill.tried"] = told
+    shop = undrilled(both, "crm", "shop").splitlines()
+    assert shop[0].startswith(f"shop with its database as of {MOMENT}: bkp1: no answer")
+    assert "shop: the drill's record does not say so: bkp1: no answer" in shop
+    assert not [line for line in shop if line.startswith("crm")]
+    assert tried(both) == [("crm", PAGES, "")]
+
+
+@pytest.mark.parametrize("first", ["", UNSERVED])
+def test_o9_an_application_is_tried_again(compared: Hosts, first: str) -> None:
+    """O9, K5: The command needs no new drill, and the record is told the later result as well."""
+    results = [first, "" if first else UNSERVED]
+    for unserved in results:
+        compared.unserved = {"crm": unserved} if unserved else {}
+        if unserved:
+            assert undrilled(compared).endswith(UNSERVED)
+        else:
+            assert compared.runner.drill_applications(["crm"]) == ANSWERS
+    assert tried(compared) == [("crm", [] if one else PAGES, one) for one in results]
+
+
+@pytest.mark.parametrize(
+    "function", ["database_copy.make", "database_copy.rename", "database_copy.sizes"]
+)
+def test_k5_a_database_that_cannot_be_copied_is_recorded(compared: Hosts, function: str) -> None:
+    """O9, K5: No page is asked for, what there is of the copy goes, and the record says why."""
+    compared.failed[function] = "the disk is full"
+    assert undrilled(compared).endswith(f"as of {MOMENT}: bbdd2: the disk is full")
+    assert compared.served == []
+    assert compared.asked[-2:] == [
+        ("bbdd2", "database_branch.remove", "crm"),
+        ("bkp1", "drill.tried", "crm", [], "bbdd2: the disk is full"),
+    ]
+
+
+def test_k5_a_database_that_does_not_fit_is_not_copied(compared: Hosts) -> None:
+    """O9, K5: A drill never fills the disk of the running cluster."""
+    compared.said["database_copy.free"] = (NEEDED - 1) * MIB
+    assert undrilled(compared).endswith(SHORTAGE)
+    assert "database_copy.make" not in [one[1] for one in compared.asked]
+    assert compared.asked[-1] == ("bkp1", "drill.tried", "crm", [], SHORTAGE)
+
+
+@pytest.mark.parametrize("unserved", ["", UNSERVED])
+def test_k2_a_copy_of_a_drill_that_cannot_be_removed(compared: Hosts, unserved: str) -> None:
+    """O9, K2: The result is that of the pages. The next copy takes its place."""
+    compared.unserved = {"crm": unserved} if unserved else {}
+    compared.said["database_copy.rename"] = lambda *_: compared.failed.update(
+        {"database_branch.remove": "no answer"}
+    )
+    if unserved:
+        assert undrilled(compared) == f"crm with its database as of {MOMENT}: {unserved}"
+    else:
+        assert compared.runner.drill_applications(["crm"]) == ANSWERS
+    pages = [] if unserved else PAGES
+    assert compared.asked[-1] == ("bkp1", "drill.tried", "crm", pages, unserved)
+
+
+@pytest.mark.parametrize("last", [{}, {"good": False, "faults": ["nothing"], "moment": ""}])
+def test_k5_without_a_drill_no_application_starts(hosts: Hosts, last: dict[str, Any]) -> None:
+    """O9, K5: The message names the command. No other change is excluded, and nothing recorded."""
+    hosts.said["drill.last"] = last
+    assert undrilled(hosts) == (
+        "there was no drill\nnext: salt-run state.orchestrate orch.restore_drill"
+    )
+    assert (hosts.asked, hosts.change) == ([("bkp1", "drill.last")], {})
+
+
+def test_k5_a_drill_waits_for_another_change_and_is_then_refused(
+    compared: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K5: It tries again for a while. Nothing is copied, and the record stays as it is."""
+    tries: list[str] = []
+
+    def busy(path: Path, what: str) -> None:
+        tries.append(what)
+        raise exclusive.BusyError("another change is running: app to 5 members")
+
+    monkeypatch.setattr(exclusive, "take", busy)
+    monkeypatch.setattr(compared.runner, "OTHER", 0.05)
+    assert undrilled(compared) == (
+        "another change is running: app to 5 members\nnext: salt-run fleet.status"
+    )
+    assert len(tries) > 1 and {*tries} == {STARTS}
+    assert compared.asked == [("bkp1", "drill.last")]
+
+
+def test_o9_a_drill_goes_on_after_another_change(
+    compared: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: It begins when the other change ends, and not a week later."""
+    usual, others = exclusive.take, [exclusive.BusyError("another change is running")] * 2
+
+    def take(path: Path, what: str) -> None:
+        if others:
+            raise others.pop()
+        usual(path, what)
+
+    monkeypatch.setattr(exclusive, "take", take)
+    assert compared.runner.drill_applications(["crm"]) == ANSWERS
+    assert not others
+    assert compared.change["what"] == STARTS
+
+
+@pytest.mark.parametrize("place", ["copy", "pages"])
+def test_k2_an_interrupted_drill_leaves_no_copy(both: Hosts, place: str) -> None:
+    """O9, K2, X10: It has real data and is perhaps not neutral. The record stays as it is, and the
+    next application is not tried.
+    """
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if place == "copy":
+        both.said["database_copy.rename"] = interrupt
+    else:
+        both.runner.__salt__["upgrade.serves"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        both.runner.drill_applications(["crm", "shop"])
+    assert both.asked == STARTED
 
 
 @pytest.mark.parametrize(

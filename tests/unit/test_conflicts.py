@@ -193,7 +193,7 @@ def test_k5_the_default_settings_are_the_ones_of_this_test() -> None:
 
 
 @pytest.mark.parametrize("value", [True, "on", "yes", 1, False, "off", "no", 0])
-@pytest.mark.parametrize("name", ["default", "plain", "two-applications"])
+@pytest.mark.parametrize("name", ["default", "plain", "ipv6"])
 def test_o9_a_brick_that_is_copied_has_whole_files(name: str, value: bool | str | int) -> None:
     """O9: With a backup host GlusterFS must not cut files into pieces. Other fleets may have it."""
     own = settings.parse({"storage": {"options": {"features.shard": value}}})

@@ -308,6 +308,8 @@ def test_a_good_drill_is_recorded() -> None:
         "files": 34,
         "seconds": 90,
         "ended": 1091,
+        "served": {},
+        "failed": {},
     }
 
 
@@ -333,6 +335,141 @@ def test_an_operator_reads_the_record(faults: list[str], words: str) -> None:
     """O9: The record goes through a file, and `backup.status` shows it."""
     record = drill.report(faults, MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 5, 1000, 1090)
     assert backup.drilled(json.loads(json.dumps(record)), 1090 + 600) == words
+
+
+PAGES = ["/web/health", "/web/login"]
+
+
+def record(*faults: str) -> dict[str, Any]:
+    """Return the record of a drill that has compared one table, as it comes from its file."""
+    found = drill.report([*faults], MOMENT, LABEL, {"crm": {TABLE: (10, 0, 0)}}, 5, 1000, 1090)
+    return dict(json.loads(json.dumps(found)))
+
+
+def test_o9_an_application_that_starts_is_recorded() -> None:
+    """O9: The record has its pages besides, and those of the applications before it."""
+    first = drill.tried(record(), "crm", PAGES, "")
+    assert first == {**record(), "served": {"crm": PAGES}}
+    both = drill.tried(first, "shop", ("/login",), "")
+    assert both == {**record(), "served": {"crm": PAGES, "shop": ["/login"]}}
+    assert json.loads(json.dumps(both)) == both
+
+
+def test_k5_an_application_that_does_not_start_makes_a_drill_bad() -> None:
+    """O9, K5: The fault has its name, and those that did start are still in the record. The faults
+    are those of the comparison, which was good.
+    """
+    served = drill.tried(record(), "shop", ["/login"], "")
+    found = drill.tried(served, "crm", [], "s1: /web/login: status 500")
+    assert found == {
+        **record(),
+        "good": False,
+        "faults": [],
+        "served": {"shop": ["/login"]},
+        "failed": {"crm": "s1: /web/login: status 500"},
+    }
+    later = drill.tried(found, "erp", ["/"], "")
+    assert later == {**found, "served": {"shop": ["/login"], "erp": ["/"]}}
+    assert json.loads(json.dumps(later)) == later
+
+
+def test_k5_applications_that_do_not_start_are_all_recorded() -> None:
+    """O9, K5: Each keeps its own fault, and the drill is bad until the last of them starts."""
+    found = drill.tried(drill.tried(record(), "crm", [], "no luck"), "shop", [], "no answer")
+    assert found["failed"] == {"crm": "no luck", "shop": "no answer"}
+    found = drill.tried(found, "crm", PAGES, "")
+    assert (found["good"], found["failed"]) == (False, {"shop": "no answer"})
+    found = drill.tried(found, "shop", ["/login"], "")
+    assert found == {**record(), "served": {"crm": PAGES, "shop": ["/login"]}}
+
+
+def test_o9_an_application_that_starts_at_last_makes_a_drill_good_again() -> None:
+    """O9, K5: The later result takes the place of the fault, as often as it is tried."""
+    found = drill.tried(record(), "crm", [], "no luck")
+    assert (found["good"], found["failed"]) == (False, {"crm": "no luck"})
+    found = drill.tried(found, "crm", [], "no answer")
+    assert (found["good"], found["failed"]) == (False, {"crm": "no answer"})
+    for _ in range(2):
+        found = drill.tried(found, "crm", PAGES, "")
+        assert found == {**record(), "served": {"crm": PAGES}}
+    found = drill.tried(found, "crm", ["/"], "")
+    assert found == {**record(), "served": {"crm": ["/"]}}
+
+
+def test_k5_an_application_that_starts_no_longer_makes_a_drill_bad() -> None:
+    """O9, K5: Its earlier pages go, and the pages of another application stay."""
+    found = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", ["/login"], "")
+    found = drill.tried(found, "crm", [], "no luck")
+    assert found == {
+        **record(),
+        "good": False,
+        "served": {"shop": ["/login"]},
+        "failed": {"crm": "no luck"},
+    }
+
+
+def test_k5_a_fault_has_no_pages() -> None:
+    """O9, K5: Pages that answered before the fault do not make an application one that serves."""
+    found = drill.tried(record(), "crm", PAGES, "no luck")
+    assert (found["good"], found["served"], found["failed"]) == (False, {}, {"crm": "no luck"})
+
+
+def test_k5_an_application_that_starts_repairs_no_bad_drill() -> None:
+    """O9, K5: The faults of the comparison stay, also after a repeated try of an application."""
+    bad = record("crm: is missing")
+    found = drill.tried(bad, "shop", ["/login"], "")
+    assert found == {**bad, "good": False, "served": {"shop": ["/login"]}}
+    found = drill.tried(found, "crm", [], "no luck")
+    assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
+    assert found["failed"] == {"crm": "no luck"}
+    found = drill.tried(found, "crm", PAGES, "")
+    assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
+    assert found["failed"] == {}
+
+
+def test_o9_a_record_from_before_applications_started_has_none() -> None:
+    """O9: The file of an older drill is still read."""
+    for made in (record(), record("crm: is missing")):
+        old = {key: value for key, value in made.items() if key not in ("served", "failed")}
+        found = drill.tried(old, "crm", PAGES, "")
+        assert found == {**made, "served": {"crm": PAGES}}
+        found = drill.tried(old, "crm", [], "no luck")
+        assert found == {**made, "good": False, "failed": {"crm": "no luck"}}
+        assert backup.drilled(old, 1090 + 600) == backup.drilled(made, 1090 + 600)
+
+
+def test_a_record_that_was_tried_leaves_the_former_one_alone() -> None:
+    """O9: A record is a value: the caller's one does not change."""
+    before = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", [], "no luck")
+    kept = json.loads(json.dumps(before))
+    for name in ("crm", "shop", "erp"):
+        drill.tried(before, name, PAGES, "no answer")
+        drill.tried(before, name, ["/"], "")
+    assert before == kept
+
+
+def test_o9_an_operator_reads_which_pages_answered() -> None:
+    """O9: They come after the comparison, by application. A bad drill shows its faults alone."""
+    found = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", ["/login"], "")
+    assert backup.drilled(found, 1090 + 600) == (
+        f"{backup.drilled(record(), 1090 + 600)}; crm answers /web/health, /web/login; "
+        "shop answers /login"
+    )
+    bad = drill.tried(found, "erp", [], "s9: no answer")
+    assert backup.drilled(bad, 1090 + 600) == "10 min ago, FAILED: erp: s9: no answer"
+    again = drill.tried(bad, "erp", ["/"], "")
+    assert backup.drilled(again, 1090 + 600) == (
+        f"{backup.drilled(found, 1090 + 600)}; erp answers /"
+    )
+
+
+def test_k5_an_operator_reads_every_application_that_did_not_start() -> None:
+    """O9, K5: They come after the faults of the comparison, each with its name."""
+    found = drill.tried(record("crm: a", "crm: b"), "crm", [], "no luck")
+    found = drill.tried(found, "shop", [], "s9: no answer")
+    found = drill.tried(found, "erp", ["/"], "")
+    words = "10 min ago, FAILED: crm: a; crm: b; crm: no luck; shop: s9: no answer"
+    assert backup.drilled(json.loads(json.dumps(found)), 1090 + 600) == words
 
 
 SIZE = 300 * 2**20
@@ -453,4 +590,64 @@ def test_a_second_drill_is_refused(module: Any) -> None:
     module.__salt__["scratch.remove"] = never
     with lock.alone(), pytest.raises(CommandExecutionError, match="another restore or restore"):
         module.run(MOMENT, {}, {})
+    assert module.last() == {}
+
+
+def test_o9_what_an_application_answers_is_kept(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: The record is the one of the last drill with its pages, and `last` returns it."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    counts = module.count()
+    before = module.run(MOMENT, counts, counts)
+    assert (before["served"], before["failed"]) == ({}, {})
+    found = module.tried("sales", PAGES, "")
+    assert found == {**before, "served": {"sales": PAGES}}
+    assert module.last() == found
+    found = module.tried("shop", [], "w1: no answer")
+    assert (found["good"], found["faults"]) == (False, [])
+    assert found["failed"] == {"shop": "w1: no answer"}
+    assert found["served"] == {"sales": PAGES}
+    assert module.last() == found
+    assert json.loads(Path(drill.RECORD).read_text()) == found
+
+
+def test_o9_a_repeated_try_is_kept_in_place_of_the_earlier_one(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K5: In both directions, so the record is that of the last try of each application."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    counts = module.count()
+    before = module.run(MOMENT, counts, counts)
+    module.tried("shop", ["/login"], "")
+    for _ in range(2):
+        module.tried("sales", [], "w1: no answer")
+        assert module.last() == {
+            **before,
+            "good": False,
+            "served": {"shop": ["/login"]},
+            "failed": {"sales": "w1: no answer"},
+        }
+        module.tried("sales", PAGES, "")
+        assert module.last() == {**before, "served": {"shop": ["/login"], "sales": PAGES}}
+
+
+def test_o9_the_next_drill_forgets_what_applications_answered(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: They have not started with its backup yet, and a bad one is not bad for ever."""
+    disk(module, monkeypatch, SIZE + scratch.SPARE)
+    counts = module.count()
+    module.run(MOMENT, counts, counts)
+    module.tried("sales", PAGES, "")
+    module.tried("shop", [], "no luck")
+    found = module.run(MOMENT, counts, counts)
+    assert (found["good"], found["served"], found["failed"]) == (True, {}, {})
+    assert module.last() == found
+
+
+def test_k5_without_a_drill_nothing_is_recorded(module: Any) -> None:
+    """O9, K5: A record of pages alone would look like one of a good drill."""
+    with pytest.raises(CommandExecutionError, match=r"^there was no drill$"):
+        module.tried("sales", PAGES, "")
     assert module.last() == {}

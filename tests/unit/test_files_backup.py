@@ -1303,7 +1303,7 @@ def test_the_files_of_a_fleet_are_on_all_storage_hosts() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["one-host", "plain", "two-applications", "ipv6"])
+@pytest.mark.parametrize("name", ["one-host", "plain", "ipv6"])
 def test_without_a_backup_host_no_files_are_copied(name: str) -> None:
     """O9: No host has the settings, the certificate or the password for it."""
     fleet = fleets.fleet(name)
@@ -1317,7 +1317,7 @@ def test_without_a_backup_host_no_files_are_copied(name: str) -> None:
 
 def test_each_application_has_a_repository_of_its_own() -> None:
     """O9: Each has its own volume and brick, on the same hosts."""
-    fleet = changed(with_backups, "two-applications")
+    fleet = fleets.fleet("two-applications")
     hosts = ("nas1", "nas2", "nas3")
     assert files_backup.sources(fleet) == [
         files_backup.Source("crm", "crm", "/nas", "nas", hosts),
@@ -1515,6 +1515,27 @@ def test_the_files_of_a_moment_come_back(
     dumped = [one[2] for one in host.repository.asked if one[0] == "dumped"]
     single = {f"{host.data}/lost/file", f"{host.data}/held/{later}/both"}
     assert set(dumped) == (single if few >= 2 else {str(host.data)})
+
+
+@pytest.mark.parametrize(("free", "fits"), [(5, True), (4, False)])
+def test_o9_files_that_do_not_fit_are_not_copied(
+    host: Host, free: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9: A volume that copies would fill stays as it is, with room for its users."""
+    usage = SimpleNamespace(free=files.SPARE + (free << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    put(host.data / "there", "new")
+    host.copied({"there": "old", "lost": "lost"}, 1)
+    host.repository.lines = [
+        node(f"{host.data}/there", size=9 << 20),
+        node(f"{host.data}/lost", size=5 << 20),
+    ]
+    if fits:
+        assert host.module.bring_back("crm", UNTIL)["copied"] == 1
+        return
+    with pytest.raises(CommandExecutionError, match="1 files need 69 MiB, and 68 MiB are free"):
+        host.module.bring_back("crm", UNTIL)
+    assert tree(host.data) == {"there": "new"}
 
 
 @pytest.mark.parametrize("few", [0, 20])

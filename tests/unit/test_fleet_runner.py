@@ -140,7 +140,7 @@ def test_s10_each_host_is_asked_for_its_own_applications_health(
     assert module.probe(["s1", "w2"], through=True) == ["s1", "w2"]
     assert asked == [
         ["balancer.reach", "s1", "10.1.3.11", 443, "crm.example", "/web/health", None],
-        ["balancer.reach", "w2", "10.1.3.42", 443, "shop.example", "/", "sid=probe"],
+        ["balancer.reach", "w2", "10.1.3.82", 443, "shop.example", "/", "sid=probe"],
         ["balancer.answer", "s1", "https://10.1.2.2:443/web/health", "crm.example", None],
         ["balancer.answer", "w2", "https://10.1.2.2:443/", "shop.example", "sid=probe"],
     ]

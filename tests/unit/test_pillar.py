@@ -191,7 +191,7 @@ def test_x1_each_application_has_a_volume_that_only_its_own_hosts_can_mount() ->
     assert (crm["name"], crm["brick"]) == ("nas", "/nas")
     assert (shop["name"], shop["brick"]) == ("shop", "/nas-shop")
     assert shop["bricks"] == ["nas1:/nas-shop", "nas2:/nas-shop", "nas3:/nas-shop"]
-    for volume, first in ((crm, 11), (shop, 41)):
+    for volume, first in ((crm, 11), (shop, 81)):
         own = [f"10.1.4.{n}" for n in range(first, first + 10)]
         assert volume["options"]["auth.allow"].split(",") == [*storage, *own]
     assert fleets.pillar("s1", "two-applications")["files"]["volume"] == "nas"
@@ -445,7 +445,7 @@ def test_two_applications_at_the_database() -> None:
     """S6: Each role comes from its own hosts, into its own database."""
     crm, shop = fleets.pillar("bbdd1", "two-applications")["database"]["applications"]
     assert (crm["name"], crm["clients"]) == ("crm", ["10.1.4.11", "10.1.4.12", "10.1.4.13"])
-    assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.41", "10.1.4.42", "10.1.4.43"])
+    assert (shop["name"], shop["clients"]) == ("shop", ["10.1.4.81", "10.1.4.82", "10.1.4.83"])
     assert (crm["reaches"][0], shop["reaches"][0]) == ("crm", "shop")
     assert not {"crm", "shop"} & {*crm["reaches"][1:], *shop["reaches"][1:]}
     assert crm["password"] != shop["password"]

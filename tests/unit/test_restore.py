@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -358,8 +358,9 @@ def parse(
     kept: Mapping[str, str] = KEPT,
     names: Collection[str] = NAMES,
 ) -> Request:
-    """Return a request to a fleet of two applications, checked."""
-    return restore.parse(request, APPLICATIONS, kept, names)
+    """Return a request for one application to a fleet of two, checked."""
+    [found] = restore.parse(request, APPLICATIONS, [*APPLICATIONS], kept, names)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -413,7 +414,7 @@ def test_a_new_name_leaves_the_database_in_place() -> None:
     assert not parse({"application": "crm", "name": "crm_copy"}).in_place
 
 
-NOT_AN_APPLICATION = "is not an application; choose one of: crm, shop"
+NOT_AN_APPLICATION = "is not an application; choose one of: crm, shop; or all"
 NOT_A_NAME = (
     "is not valid; must be the name of a new database, of lower-case letters, digits and "
     "underscores, beginning with a letter"
@@ -445,7 +446,8 @@ NOT_KEPT = f"{NONE_KEPT}{BEFORE}, crm_noon"
         ({"name": ""}, f'name: "" {NOT_A_NAME}'),
         ({"name": 5}, f"name: 5 {NOT_A_NAME}"),
         ({"name": ["crm"]}, f"name: a list {NOT_A_NAME}"),
-        ({"name": "x" * 64}, f'name: "{"x" * 64}" {NOT_A_NAME}'),
+        ({"name": "x" * 64}, f'name: "{"x" * 64}" has 64 characters; must have at most 63'),
+        ({"name": "CRM" + "x" * 64}, f'name: "CRM{"x" * 64}" {NOT_A_NAME}'),
         ({"name": "crm"}, f'name: "crm" {TAKEN}'),
         ({"name": "shop"}, f'name: "shop" {TAKEN}'),
         ({"name": "crm_noon"}, f'name: "crm_noon" {TAKEN}'),
@@ -466,9 +468,9 @@ NOT_KEPT = f"{NONE_KEPT}{BEFORE}, crm_noon"
         ),
         ({"kept": "crm_noon", "time": "latest"}, "kept: does not go together with time"),
         ({"kept": "crm_noon", "name": "crm_copy"}, "kept: does not go together with name"),
-        ({"confirm": "shop"}, 'confirm: "shop" is not the application\'s name'),
-        ({"confirm": ""}, 'confirm: "" is not the application\'s name'),
-        ({"confirm": True}, "confirm: true is not the application's name"),
+        ({"confirm": "shop"}, 'confirm: "shop" is not valid; must be crm'),
+        ({"confirm": ""}, 'confirm: "" is not valid; must be crm'),
+        ({"confirm": True}, "confirm: true is not valid; must be crm"),
     ],
 )
 def test_a_bad_request_has_one_fault(changes: dict[str, Any], fault: str) -> None:
@@ -528,8 +530,130 @@ def test_several_faults_are_reported_together() -> None:
         f'kept: "crm_old" {NONE_KEPT}(none)',
         "kept: does not go together with time",
         "kept: does not go together with name",
-        'confirm: "crm" is not the application\'s name',
     ]
+
+
+ALL = ["crm", "shop"]
+"""The applications of a fleet that `all` stands for, in the order of the topology."""
+STAGING = {"crm": None, "crm_staging": None, "shop": None}
+"""Those of that fleet, one of them a copy for trials."""
+
+
+def parse_all(
+    request: Mapping[str, Any],
+    every: Sequence[str] = ALL,
+    names: Collection[str] = NAMES,
+) -> list[Request]:
+    """Return a request for all applications of a fleet with a copy for trials, checked."""
+    return restore.parse({"application": "all", **request}, STAGING, every, KEPT, names)
+
+
+@pytest.mark.parametrize("every", [ALL, ["shop", "crm"]])
+@pytest.mark.parametrize(
+    ("asked", "until", "suffix", "confirmed"),
+    [
+        ({}, None, "", False),
+        ({"time": "latest", "confirm": "all"}, None, "", True),
+        ({"time": "2026-11-29 13:00+01:00"}, NOON, "", False),
+        ({"name": "copy"}, None, "_copy", False),
+        ({"time": "2026-11-29 12:00", "name": "copy", "confirm": "all"}, NOON, "_copy", True),
+        ({"time": None, "name": None, "kept": None, "confirm": None}, None, "", False),
+    ],
+)
+def test_o9_a_request_for_all_is_one_for_each_application(
+    every: list[str],
+    asked: dict[str, Any],
+    until: datetime | None,
+    suffix: str,
+    confirmed: bool,
+) -> None:
+    """O9: In their order, each with a name of its own. A copy for trials is not among them."""
+    assert parse_all(asked, every) == [
+        Request(one, until, f"{one}{suffix}" if suffix else None, None, confirmed) for one in every
+    ]
+
+
+def test_o9_a_copy_for_trials_is_restored_if_it_is_named() -> None:
+    """O9: Only the word `all` leaves it out."""
+    found = restore.parse({"application": "crm_staging"}, STAGING, ALL, KEPT, NAMES)
+    assert found == [Request("crm_staging", None, None, None, False)]
+
+
+LONG = "x" * 59
+"""With it and a line, the name for crm has 63 characters, and that for shop one more."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "faults"),
+    [
+        ({"name": "noon"}, [f'name: "{one}_noon" {TAKEN}' for one in ALL]),
+        ({"name": "staging"}, [f'name: "crm_staging" {TAKEN}']),
+        ({"name": "before_20261128_090000"}, [f'name: "{BEFORE}" {TAKEN}']),
+        ({"name": LONG}, [f'name: "shop_{LONG}" has 64 characters; must have at most 63']),
+        (
+            {"name": f"{LONG}x"},
+            [
+                f'name: "crm_{LONG}x" has 64 characters; must have at most 63',
+                f'name: "shop_{LONG}x" has 65 characters; must have at most 63',
+            ],
+        ),
+        ({"name": "Noon"}, [f'name: "Noon" {NOT_A_NAME}']),
+        ({"name": "_noon"}, [f'name: "_noon" {NOT_A_NAME}']),
+        ({"name": ""}, [f'name: "" {NOT_A_NAME}']),
+        ({"name": 5}, [f"name: 5 {NOT_A_NAME}"]),
+        ({"kept": "crm_noon"}, ["kept: does not go together with all"]),
+        ({"kept": "nope"}, ["kept: does not go together with all"]),
+        (
+            {"kept": "crm_noon", "time": "latest"},
+            ["kept: does not go together with all", "kept: does not go together with time"],
+        ),
+        ({"time": "noon"}, [bad_time("noon")]),
+    ],
+)
+def test_o9_a_bad_request_for_all_is_refused(asked: dict[str, Any], faults: list[str]) -> None:
+    """O9, K5: Every fault has the whole name of the database, and nothing is restored partly."""
+    for confirm in ({}, {"confirm": "all"}):
+        with pytest.raises(RunnerError) as caught:
+            parse_all({**asked, **confirm})
+        assert str(caught.value).splitlines() == faults
+
+
+@pytest.mark.parametrize(
+    ("confirm", "shown"),
+    [
+        *(("crm", '"crm"'), ("shop", '"shop"'), ("ALL", '"ALL"')),
+        *(("", '""'), (True, "true"), (["all"], "a list")),
+    ],
+)
+def test_o9_a_request_for_all_is_confirmed_by_that_word(confirm: Any, shown: str) -> None:
+    """O9: The name of one application does not confirm what happens to the others."""
+    with pytest.raises(RunnerError) as caught:
+        parse_all({"confirm": confirm})
+    assert str(caught.value) == f"confirm: {shown} is not valid; must be all"
+
+
+def test_o9_the_word_all_does_not_confirm_one_application() -> None:
+    """O9: The request and its confirmation are the same word."""
+    with pytest.raises(RunnerError) as caught:
+        parse({"application": "crm", "confirm": "all"})
+    assert str(caught.value) == 'confirm: "all" is not valid; must be crm'
+
+
+@given(
+    st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), min_size=1, unique=True),
+    st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True),
+)
+def test_o9_no_two_copies_get_the_same_name(every: list[str], name: str) -> None:
+    """O9: The names of the applications differ, so those of their copies do. None is cut."""
+    try:
+        found = restore.parse({"application": "all", "name": name}, every, every, {}, every)
+    except RunnerError as error:
+        assert TAKEN in str(error)
+        return
+    names = [one.name or "" for one in found]
+    assert [one.application for one in found] == every
+    assert len({*names, *every}) == 2 * len(every)
+    assert all(restore.NAME.fullmatch(one) and len(one) <= 63 for one in names)
 
 
 BACKUPS = [
@@ -675,7 +799,7 @@ COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
                 f"the database of crm as of 2026-11-29 12:00:00 UTC, from backup {FULL} and the "
                 "WAL after it",
                 NEEDED,
-                "it gets the name crm_copy, and crm goes on",
+                "the copy gets the name crm_copy, and crm goes on",
                 FILES,
                 COMMAND + """'{"application": "crm", "time": "2026-11-29T12:00:00+00:00", """
                 """"name": "crm_copy", "confirm": "crm"}'""",
@@ -696,7 +820,7 @@ COMMAND = "next: salt-run state.orchestrate orch.restore pillar="
 def test_a_plan_says_what_would_happen(asked: dict[str, Any], label: str, lines: list[str]) -> None:
     """O9: Before anything changes, an operator reads the consequences and the command."""
     request = parse({"application": "crm", **asked})
-    assert restore.plan(request, label, "pg-a", ROOM, HOSTS).splitlines() == lines
+    assert restore.plan([request], label, "pg-a", ROOM, {"crm": HOSTS}).splitlines() == lines
 
 
 @pytest.mark.parametrize(
@@ -714,12 +838,82 @@ def test_a_plan_says_what_would_happen(asked: dict[str, Any], label: str, lines:
 def test_the_command_of_a_plan_is_the_same_request(asked: dict[str, Any]) -> None:
     """O9: A shell passes the command on as JSON, which only adds the confirmation."""
     request = parse({"application": "crm", **asked})
-    last = restore.plan(request, FULL, "pg-a", ROOM, HOSTS).splitlines()[-1]
-    words = shlex.split(last.removeprefix("next: "))
-    assert words[:-1] == restore.COMMAND.split()
-    again = json.loads(words[-1].removeprefix("pillar="))
+    again = command(restore.plan([request], FULL, "pg-a", ROOM, {"crm": HOSTS}))
     assert again["confirm"] == "crm"
     assert parse(again) == replace(request, confirmed=True)
+
+
+def command(plan: str) -> dict[str, Any]:
+    """Return the request of the command at the end of a plan, as a shell passes it on."""
+    words = shlex.split(plan.splitlines()[-1].removeprefix("next: "))
+    assert words[:-1] == restore.COMMAND.split()
+    found: dict[str, Any] = json.loads(words[-1].removeprefix("pillar="))
+    return found
+
+
+WHERE = {"crm": HOSTS, "shop": ["w1"]}
+SHOP_STOPS = [
+    "shop stops on w1 while the databases change places",
+    STOPS[1],
+    STOPS[2].replace("crm_", "shop_"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "lines"),
+    [
+        (
+            {},
+            [
+                f"the databases of crm, shop as of now, from backup {FULL} and the WAL after it",
+                NEEDED,
+                *STOPS,
+                *SHOP_STOPS,
+                FILES,
+                COMMAND + """'{"application": "all", "confirm": "all"}'""",
+            ],
+        ),
+        (
+            {"time": "2026-11-29 13:00+01:00", "name": "copy"},
+            [
+                f"the databases of crm, shop as of 2026-11-29 12:00:00 UTC, from backup {FULL} "
+                "and the WAL after it",
+                NEEDED,
+                "the copy gets the name crm_copy, and crm goes on",
+                "the copy gets the name shop_copy, and shop goes on",
+                FILES,
+                COMMAND + """'{"application": "all", "time": "2026-11-29T12:00:00+00:00", """
+                """"name": "copy", "confirm": "all"}'""",
+            ],
+        ),
+    ],
+)
+def test_o9_a_plan_for_all_says_what_happens_to_each(
+    asked: dict[str, Any], lines: list[str]
+) -> None:
+    """O9: The room and the files are told once, and the command asks for all again."""
+    assert restore.plan(parse_all(asked), FULL, "pg-a", ROOM, WHERE).splitlines() == lines
+
+
+@pytest.mark.parametrize("every", [ALL, ["shop", "crm"], ["crm"]])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"time": "latest"},
+        {"time": "2026-11-29 12:00:00.123456-05:30"},
+        {"name": "copy"},
+        {"name": "crm_copy"},
+        {"time": "2026-11-29", "name": "shop"},
+    ],
+)
+def test_o9_the_command_of_a_plan_for_all_is_the_same_request(
+    asked: dict[str, Any], every: list[str]
+) -> None:
+    """O9: Also for a name that begins as an application's, and in a fleet of one application."""
+    requests = parse_all(asked, every)
+    again = command(restore.plan(requests, FULL, "pg-a", ROOM, WHERE))
+    assert parse_all(again, every) == [replace(one, confirmed=True) for one in requests]
 
 
 OLD = "crm_before_20261129_120000"
@@ -741,9 +935,7 @@ EXCHANGED = [
 
 def told(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a request of noon to restore crm does."""
-    request = parse({"application": "crm", **asked})
-    moment = restore.since(request, KEPT.get(request.kept or "", ""), NOON)
-    return restore.told(request, HOSTS, OLD, "crm as of noon", moment)
+    return restore.told([parse({"application": "crm", **asked})], {"crm": HOSTS}, KEPT, NOON)
 
 
 def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -789,19 +981,27 @@ def test_the_steps_of_a_restore_in_order(
 
 
 @pytest.mark.parametrize(
-    ("asked", "until"),
+    ("asked", "until", "words"),
     [
-        ({}, ""),
-        ({"time": "2026-11-29 13:00+01:00"}, "2026-11-29 12:00:00.000000+00"),
-        ({"name": "crm_copy"}, ""),
+        ({}, "", "2026-11-29 12:00:00 UTC"),
+        (
+            {"time": "2026-11-28 13:00+01:00"},
+            "2026-11-28 12:00:00.000000+00",
+            "2026-11-28 12:00:00 UTC",
+        ),
+        ({"name": "crm_copy"}, "", "2026-11-29 12:00:00 UTC"),
     ],
 )
-def test_a_copy_is_of_the_moment_of_the_request(asked: dict[str, Any], until: str) -> None:
-    """O9: The step has the moment as PostgreSQL reads it, or none for the newest state."""
+def test_a_copy_is_of_the_moment_of_the_request(
+    asked: dict[str, Any], until: str, words: str
+) -> None:
+    """O9: The step has the moment as PostgreSQL reads it, or none for the newest state. The words
+    about the copy always have a moment, because its files are looked for by it.
+    """
     assert arguments(asked)["backup.copy"] == {
         "application": "crm",
         "until": until,
-        "about": "crm as of noon",
+        "about": f"crm as of {words}",
     }
 
 
@@ -887,6 +1087,84 @@ def test_no_argument_of_a_step_is_one_of_salts_own(asked: dict[str, Any]) -> Non
     own = {"name", "arg", "kwarg", "full_return", "saltenv", "jid"}
     for taken in arguments(asked).values():
         assert not own & set(taken)
+
+
+def told_all(asked: dict[str, Any], every: Sequence[str] = ALL) -> dict[str, Any]:
+    """Return what a request of noon to restore all applications does."""
+    return restore.told(parse_all(asked, every), WHERE, KEPT, NOON)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what", "number"),
+    [
+        ({}, "restore: crm, shop get the state of now", 10),
+        (
+            {"time": "2026-11-28 12:00", "name": "copy"},
+            "restore: crm, shop get the state of 2026-11-28 12:00:00 UTC as crm_copy, shop_copy",
+            3,
+        ),
+    ],
+)
+def test_o9_a_restore_of_all_is_one_application_after_the_other(
+    asked: dict[str, Any], what: str, number: int
+) -> None:
+    """O9: Each serves again before the next one stops. No two steps have the same name, because
+    Salt's states would be one.
+    """
+    found = told_all(asked)
+    assert found["what"] == what
+    names = [step["name"] for step in found["steps"]]
+    assert len(set(names)) == len(names)
+    assert [name.split(": ")[0] for name in names] == ["crm"] * number + ["shop"] * number
+
+
+@pytest.mark.parametrize("asked", [{}, {"time": "2026-11-28 12:00"}, {"name": "copy"}])
+def test_o9_each_application_of_several_is_restored_as_one_alone(asked: dict[str, Any]) -> None:
+    """O9: Only the names of its steps differ; a name for the copy has its own name before it."""
+    steps = told_all(asked)["steps"]
+    own = {**asked, "name": "crm_copy"} if "name" in asked else asked
+    alone = told(own)["steps"]
+    assert steps[: len(alone)] == [{**one, "name": f"crm: {one['name']}"} for one in alone]
+    rest = steps[len(alone) :]
+    for step in rest:
+        given = step.get("arguments", {})
+        assert given.get("application", "shop") == "shop"
+        assert given.get("hosts") in (None, ["w1"])
+        assert step.get("hosts") in (None, ["w1"])
+    [copied] = [step["arguments"] for step in rest if step.get("runner") == "backup.copy"]
+    assert copied["about"].startswith("shop as of 2026-11-2")
+    kept = [step["arguments"]["kept"] for step in rest if step.get("runner") == "backup.exchange"]
+    assert kept == ([] if "name" in asked else ["shop_before_20261129_120000"])
+
+
+def test_o9_the_steps_for_the_only_application_have_their_usual_names() -> None:
+    """O9: A request for all is then the one for this application."""
+    assert told_all({}, ["crm"]) == told({})
+
+
+def test_o9_a_drill_starts_the_applications_after_the_comparison() -> None:
+    """O9, K5: One step restores and compares, and one starts all of them. With a step for each,
+    one that does not start would keep the next ones from being tried.
+    """
+    found = restore.drill(("crm", "shop"))
+    assert found["what"] == "restore drill"
+    together = {"applications": ["crm", "shop"]}
+    words = "a process of its own answers with it"
+    compared: Any = ("the backup is restored and compared", "backup.drill", {})
+    steps = [(one["name"], one["runner"], one["arguments"]) for one in found["steps"]]
+    assert steps == [compared, (f"crm, shop: {words}", "backup.drill_applications", together)]
+    assert json.loads(json.dumps(found)) == found
+    alone = restore.drill(["crm"])["steps"]
+    assert alone[0] == found["steps"][0]
+    assert alone[1]["name"] == f"crm: {words}"
+    assert alone[1]["arguments"] == {"applications": ["crm"]}
+
+
+def test_o9_a_drill_without_applications_only_compares() -> None:
+    """O9: A step that starts none would look like one that has tried some."""
+    found = restore.drill([])
+    assert found["what"] == "restore drill"
+    assert [one["runner"] for one in found["steps"]] == ["backup.drill"]
 
 
 def test_the_files_of_a_new_timeline_are_sent() -> None:

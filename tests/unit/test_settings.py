@@ -90,6 +90,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"database": {"synchronous_mode": "on"}},
         'database.yaml: synchronous_mode: "on" is not valid; must be true or false',
     ),
+    "flag of a drill": (
+        {"backup": {"drill_application": 1}},
+        "backup.yaml: drill_application: 1 is not valid; must be true or false",
+    ),
     "choice": (
         {"balancer": {"balance": "random"}},
         'balancer.yaml: balance: "random" is not valid; choose one of: roundrobin, leastconn, load',

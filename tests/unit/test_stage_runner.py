@@ -36,13 +36,14 @@ class Hosts:
     `asked`: what was called, with the hosts. `given`: the last arguments of each function.
     `faults`: a function -> why it fails. `interrupted`: the function in which somebody interrupts.
     `looked_up`: the definitions whose commits were made sure of. `sources`: the applications and
-    moments of which a backup was looked for.
+    moments of which a backup was looked for. `branched`: what `backup.branch` was given.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, fleet: Fleet) -> None:
         self.databases = dict(USUAL)
         self.kept: dict[str, str] = {}
         self.sources: list[tuple[str, str]] = []
+        self.branched: list[tuple[str, ...]] = []
         self.asked: list[tuple[str, str]] = []
         self.given: dict[str, list[Any]] = {}
         self.faults: dict[str, str] = {}
@@ -60,7 +61,13 @@ class Hosts:
         monkeypatch.setattr(runner, "primary", self.primary)
         monkeypatch.setattr(minions, "call", self.call)
         monkeypatch.setattr(release, "wanted", lambda data, application: NAME)
-        self.runner: Any = load("_runners/stage.py", opts={}, salt={"backup.source": self.source})
+        salt = {"backup.source": self.source, "backup.branch": self.branch}
+        self.runner: Any = load("_runners/stage.py", opts={}, salt=salt)
+
+    def branch(self, *given: str) -> str:
+        """Copy a database out of the backups, as the runner `backup` does it."""
+        self.branched.append(given)
+        return str(load("_runners/backup.py", opts={}).branch(*given))
 
     def source(self, application: str, moment: str) -> dict[str, Any]:
         """Return the backup of a copy and its room, if it fits."""
@@ -297,6 +304,7 @@ def test_o1_the_running_database_may_be_copied(hosts: Hosts) -> None:
     assert hosts.asked == [("bbdd2", "database_branch.make"), ("g1", "upgrade.neutralise")]
     assert hosts.given["database_branch.make"] == ["crm_staging", True, "crm"]
     assert hosts.databases == USUAL | {COPY: "the data of crm_staging, neutral"}
+    assert hosts.branched == []
 
 
 @pytest.mark.parametrize("until", ["", NOON])
@@ -314,6 +322,7 @@ def test_o1_a_copy_comes_from_the_backups(hosts: Hosts, until: str, there: bool)
     ]
     assert hosts.given["database_copy.make"] == ["crm", until, ABOUT, "crm_staging"]
     assert hosts.given["database_copy.rename"] == [COPY, "crm_staging"]
+    assert hosts.branched == [("crm_staging", "crm", until, ABOUT)]
     assert hosts.databases == USUAL | {COPY: "the data of crm_staging, neutral"}
 
 

@@ -162,6 +162,7 @@ def test_k5_the_command_of_a_plan_asks_for_the_same(request_: Request, source: s
 
 # The steps
 
+BRING = "backup.bring_files"
 REQUESTS = [REQUEST, replace(REQUEST, until=NOON), replace(REQUEST, live=True)]
 
 
@@ -183,8 +184,10 @@ def test_o1_the_steps_of_a_copy(request_: Request) -> None:
     Users' files are copied after its database: none is missing that it names.
     """
     change = stage.told(request_, NAME, HOSTS, NOW)
+    newest = () if request_.until else ("backup.bring_files",)  # the database took long, perhaps
     assert order(change) == [
         *("fleet.ready", "upgrade.fetch", "stage.copy", "backup.copy_files", "backup.bring_files"),
+        *newest,
         *("stage.change", "backup.stop", "stage.exchange", "upgrade.switch", "g1,g2"),
         *("fleet.probe", "stage.clean"),
     ]
@@ -227,11 +230,10 @@ def test_o1_database_and_files_are_of_the_same_moment(
         "live": request_.live,
         "about": f"crm_staging from crm as of {words}",
     }
-    assert said["backup.bring_files"] == {
-        "application": "crm",
-        "until": files,
-        "target": "crm_staging",
-    }
+    moments = [one["arguments"] for one in change["steps"] if one.get("runner") == BRING]
+    own = {"application": "crm", "target": "crm_staging"}
+    newest = [] if request_.until else [{**own, "until": ""}]
+    assert moments == [{**own, "until": files}, *newest]
     shown = "now" if request_.until is None else words
     assert change["what"] == f"stage: crm_staging from crm as of {shown}"
 

@@ -572,6 +572,8 @@ def test_single_fault(name: str, change: Mutation, message: str, tmp_path: Path)
 def test_names_that_mean_something_else(name: str) -> None:
     """S6: In pg_hba.conf `all` would open every database, and other names are roles or databases
     already.
+
+    O9: A restore takes `all` for every application.
     """
     data = fleets.data()
     data["applications"][name] = data["applications"].pop("crm")

@@ -732,3 +732,109 @@ def test_k5_a_rollback_without_a_kept_database(hosts: Hosts) -> None:
     with pytest.raises(RunnerError, match=r"^crm: no database is kept from before "):
         hosts.runner.rollback(application="crm", confirm="crm")
     assert hosts.restores == []
+
+
+# The copy of a drill
+
+
+@pytest.fixture
+def drilled(hosts: Hosts) -> Hosts:
+    """The hosts of an application whose database was copied out of the backups.
+
+    `of` in `given` is the release to which the copy belongs, by default the next one, which no host
+    runs. The first host runs the former one.
+    """
+    hosts.databases[COPY] = "data of the backups"
+    hosts.given["of"] = [NEXT]
+
+    def neutralise(host: str) -> None:
+        hosts.databases[COPY] += ", neutral"
+
+    def released(host: str, name: str) -> str:
+        assert (host, name) == ("bbdd2", COPY)
+        return str(hosts.given["of"][0])
+
+    hosts.database_copy_release = released  # type: ignore[attr-defined]
+    hosts.release_active = lambda host: hosts.runs[host]  # type: ignore[attr-defined]
+    hosts.upgrade_have = lambda host, name: None  # type: ignore[attr-defined]
+    hosts.upgrade_neutralise = neutralise  # type: ignore[attr-defined]
+    return hosts
+
+
+def as_before(hosts: Hosts) -> None:
+    """Check that users noticed nothing, and that the copy is left to the caller."""
+    assert hosts.databases.pop(COPY).startswith("data of the backups")
+    hosts.serves(NAME, "former data")
+    assert hosts.times("application.stop") == hosts.times("upgrade.run") == []
+
+
+def test_o9_a_restored_database_is_tried_with_its_own_release(drilled: Hosts) -> None:
+    """O9, X10: The application may have another release by now. The copy is neutral before that."""
+    assert drilled.runner.serves("crm") == ["/web/health", "/web/login"]
+    assert drilled.asked == [
+        ("bbdd2", "database_copy.release"),
+        ("s1", "upgrade.have"),
+        ("s1", "upgrade.neutralise"),
+        ("s1", "upgrade.check"),
+    ]
+    assert drilled.given["upgrade.have"] == drilled.given["upgrade.check"] == [NEXT]
+    assert drilled.tried == [NEXT]
+    assert drilled.databases[COPY] == "data of the backups, neutral"
+    as_before(drilled)
+
+
+def test_o9_a_restored_database_that_names_no_release_is_tried_with_the_running_one(
+    drilled: Hosts,
+) -> None:
+    """O9: It is older than the records of releases, so the first host is asked for its own."""
+    drilled.given["of"] = [""]
+    assert drilled.runner.serves("crm") == ["/web/health", "/web/login"]
+    assert ("s1", "release.active") in drilled.asked
+    assert drilled.given["upgrade.have"] == [NAME] and drilled.tried == [NAME]
+    as_before(drilled)
+
+
+def test_k5_a_checkout_cannot_be_tried_beside_the_service(drilled: Hosts) -> None:
+    """O9, K5: The error says why, and no process starts."""
+    drilled.given["of"] = [""]
+    drilled.runs = dict.fromkeys(EVERYWHERE, "")
+    with pytest.raises(RunnerError) as caught:
+        drilled.runner.serves("crm")
+    assert str(caught.value) == "s1 runs a checkout from before there were releases"
+    assert drilled.asked == [("bbdd2", "database_copy.release"), ("s1", "release.active")]
+
+
+def test_o9_the_hosts_learn_of_the_copy_first(drilled: Hosts) -> None:
+    """O9: The app hosts and the database hosts read their pillars again, as before an upgrade."""
+    drilled.runner.serves("crm")
+    assert drilled.refreshed == {*EVERYWHERE, "bbdd1", "bbdd2"}
+
+
+@pytest.mark.parametrize(
+    ("step", "next_"),
+    [
+        ("database_copy.release", "upgrade.have"),
+        ("upgrade.have", "upgrade.neutralise"),
+        ("upgrade.neutralise", "upgrade.check"),
+        ("upgrade.check", None),
+    ],
+)
+def test_k5_a_restored_database_that_cannot_be_tried(
+    drilled: Hosts, step: str, next_: str | None
+) -> None:
+    """O9, X10, K5: The error is that of the host. A copy that is not neutral never starts."""
+    drilled.faults[step] = RunnerError("s1: no luck")
+    with pytest.raises(RunnerError, match=r"^s1: no luck$"):
+        drilled.runner.serves("crm")
+    assert drilled.asked[-1][1] == step
+    assert next_ is None or drilled.times(next_) == []
+    as_before(drilled)
+
+
+def test_k5_an_app_host_that_does_not_answer_is_told(drilled: Hosts) -> None:
+    """O9, K5: Nothing starts then."""
+    drilled.silent.add("s1")
+    with pytest.raises(RunnerError, match=r"^s1: no answer\n"):
+        drilled.runner.serves("crm")
+    assert drilled.asked == []
+    as_before(drilled)

@@ -155,4 +155,27 @@ def report(
         "files": files,
         "seconds": round(now - began),
         "ended": round(now),
+        "served": {},
+        "failed": {},
     }
+
+
+def tried(
+    record: Mapping[str, Any], application: str, pages: Sequence[str], fault: str
+) -> dict[str, Any]:
+    """Return the record of a drill after an application has started with its database.
+
+    Args:
+        record: the record before that.
+        application: the application's name.
+        pages: the paths that answered.
+        fault: the reason for which it does not work, in words, or "".
+    """
+    served = {key: value for key, value in record.get("served", {}).items() if key != application}
+    failed = {key: value for key, value in record.get("failed", {}).items() if key != application}
+    if fault:
+        failed[application] = fault
+    else:
+        served[application] = list(pages)
+    good = not record["faults"] and not failed
+    return {**record, "good": good, "served": served, "failed": failed}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from salina_fleet.change.step import apply, run
+
 FIRST = "every planned minion answers"
 EARLY = "every later host does what it can do alone"
 LAST = "every minion has its configuration"
@@ -20,14 +22,12 @@ def told(tiers: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
         tiers: the name and the hosts of each tier, in their order.
     """
     later = [host for _, hosts in tiers[1:] for host in hosts]
-    steps: list[dict[str, Any]] = [{"name": FIRST, "runner": "fleet.ready", "arguments": {}}]
+    steps: list[dict[str, Any]] = [run(FIRST, "fleet.ready")]
     if later:
-        steps.append({"name": EARLY, "hosts": later, "sls": "prepare", "parallel": True})
+        steps.append({**apply(EARLY, later, "prepare"), "parallel": True})
     for number, (name, hosts) in enumerate(tiers):
         if number:
-            waiting = {"hosts": list(hosts)}
-            begins = f"{name} can begin"
-            steps.append({"name": begins, "runner": "fleet.ready", "arguments": waiting})
-        steps.append({"name": name, "hosts": list(hosts)})
-    steps.append({"name": LAST, "runner": "fleet.ready", "arguments": {}})
+            steps.append(run(f"{name} can begin", "fleet.ready", hosts=list(hosts)))
+        steps.append(apply(name, hosts))
+    steps.append(run(LAST, "fleet.ready"))
     return {"what": "deployment", "steps": steps}

@@ -1,8 +1,9 @@
-"""A restore of one application's database: the request, what it does in words, and its steps."""
+"""A restore of applications' databases: the request, what it does in words, and its steps."""
 
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ from typing import Any
 
 from salina.backup.scratch import TEMPORARY, parse_moment, target
 from salina_fleet.backup import moment, size
+from salina_fleet.change.step import apply, run
 from salina_fleet.errors import RunnerError
 from salina_fleet.schema.document import show
 
 LATEST = "latest"
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+ALL = "all"
+"""The word for every application but copies for trials. No application has this name."""
+LONGEST = 63
+"""The most characters of a database's name."""
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$")
 KEYS = ("application", "time", "name", "kept", "confirm")
 COMMAND = "salt-run state.orchestrate orch.restore"
@@ -22,7 +28,7 @@ COMMAND = "salt-run state.orchestrate orch.restore"
 
 @dataclass(frozen=True)
 class Request:
-    """A valid request.
+    """A valid request for one application.
 
     `until` is a moment, or None for the newest state. `name` is the name of a new database; without
     one the copy takes the place of the application's database. `kept` is a database that an earlier
@@ -44,14 +50,16 @@ class Request:
 def parse(
     request: Mapping[str, Any],
     applications: Collection[str],
+    every: Sequence[str],
     databases: Mapping[str, str],
     names: Collection[str],
-) -> Request:
-    """Return a request, checked.
+) -> list[Request]:
+    """Return a request, checked, as one for each application.
 
     Args:
         request: some of `KEYS`.
         applications: those of the topology.
+        every: those that `ALL` stands for.
         databases: those that earlier restores have made or kept, each with what it is, which begins
             with its application.
         names: those of all databases.
@@ -63,10 +71,11 @@ def parse(
         f"{key}: is not known; choose among {', '.join(KEYS)}" for key in request if key not in KEYS
     ]
     application, name, kept = (request.get(key) for key in ("application", "name", "kept"))
-    if not isinstance(application, str) or application not in applications:
+    known = isinstance(application, str) and application in (ALL, *applications)
+    if not known:
         faults.append(
             f"application: {show(application)} is not an application; "
-            f"choose one of: {', '.join(applications)}"
+            f"choose one of: {', '.join(applications)}; or {ALL}"
         )
     until = None
     if request.get("time") not in (None, LATEST):
@@ -74,15 +83,28 @@ def parse(
             until = parse_moment(str(request["time"]))
         except ValueError as error:
             faults.append(str(error))
+    chosen = list(every) if application == ALL else [str(application)]
+    given = {one: f"{one}_{name}" if application == ALL else str(name) for one in chosen}
     if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
         faults.append(
             f"name: {show(name)} is not valid; must be the name of a new database, of lower-case "
             "letters, digits and underscores, beginning with a letter"
         )
-    elif name in (*names, *applications, TEMPORARY):
-        faults.append(f"name: {show(name)} is the name of a database already; choose another one")
+    elif name is not None:
+        faults += [
+            f"name: {show(one)} is the name of a database already; choose another one"
+            for one in given.values()
+            if one in (*names, *applications, TEMPORARY)
+        ]
+        faults += [
+            f"name: {show(one)} has {len(one)} characters; must have at most {LONGEST}"
+            for one in given.values()
+            if len(one) > LONGEST
+        ]
     own = [one for one, about in databases.items() if about.split(" ")[0] == application]
-    if kept is not None and kept not in own:
+    if kept is not None and application == ALL:
+        faults.append(f"kept: does not go together with {ALL}")
+    elif kept is not None and kept not in own:
         faults.append(
             f"kept: {show(kept)} is not a database that a restore of this application has made or "
             f"kept; choose one of: {', '.join(own) or '(none)'}"
@@ -92,11 +114,12 @@ def parse(
         if kept is not None and request.get(key) is not None
     ]  # fmt: skip
     confirm = request.get("confirm")
-    if confirm is not None and confirm != application:
-        faults.append(f"confirm: {show(confirm)} is not the application's name")
+    if known and confirm is not None and confirm != application:
+        faults.append(f"confirm: {show(confirm)} is not valid; must be {application}")
     if faults:
         raise RunnerError("\n".join(faults))
-    return Request(str(application), until, name, kept, confirm is not None)
+    confirmed = confirm is not None
+    return [Request(one, until, given[one] if name else None, kept, confirmed) for one in chosen]
 
 
 def source(
@@ -137,44 +160,63 @@ def previous(application: str, now: datetime.datetime) -> str:
 
 
 def plan(
-    request: Request, label: str, primary: str, room: Mapping[str, Any], hosts: Sequence[str]
+    requests: Sequence[Request],
+    label: str,
+    primary: str,
+    room: Mapping[str, Any],
+    hosts: Mapping[str, Sequence[str]],
 ) -> str:
     """Return in words what a restore will do, and the command that does it.
 
     Args:
-        request: the request.
+        requests: the requests, one for each application.
         label: the backup that it begins with; "" if a kept database comes back.
         primary: the host on which it happens.
         room: the answer of `salina.backup.scratch.room`.
-        hosts: the app hosts that stop meanwhile.
+        hosts: the app hosts of each application, which stop meanwhile.
     """
-    asked: dict[str, Any] = {"application": request.application}
+    first, several = requests[0], requests[1:]
     lines = []
-    if request.kept:
-        asked["kept"] = request.kept
-        lines.append(f"{request.kept} becomes the database of {request.application} again")
-    else:
+    if not first.kept:
+        names = ", ".join(one.application for one in requests)
         lines += [
-            f"the database of {request.application} as of {words(request.until)}, from backup "
-            f"{label} and the WAL after it",
+            f"the database{'s' if several else ''} of {names} as of {words(first.until)}, from "
+            f"backup {label} and the WAL after it",
             f"on {primary} {size(room['needed'])} are needed, and {size(room['free'])} are free",
         ]
-    if request.until:
-        asked["time"] = request.until.isoformat()
-    if request.name:
-        asked["name"] = request.name
-        lines.append(f"it gets the name {request.name}, and {request.application} goes on")
-    else:
-        lines += [
-            f"{request.application} stops on {', '.join(hosts)} while the databases change places",
-            "what users have changed after that moment is then in the kept database only",
-            f"kept: the current database, as {request.application}_before_… with the moment, until "
-            "`salt-run backup.discard`",
-        ]
+    for one in requests:
+        lines += _words(one, hosts[one.application])
     lines.append("files that are gone come back; none is removed or replaced")
-    asked["confirm"] = request.application
-    told = ", ".join(f'"{key}": "{value}"' for key, value in asked.items())
-    return "\n".join([*lines, f"next: {COMMAND} pillar='{{{told}}}'"])
+    asked = _asked(requests)
+    return "\n".join([*lines, f"next: {COMMAND} pillar='{json.dumps(asked)}'"])
+
+
+def _words(request: Request, hosts: Sequence[str]) -> list[str]:
+    """Return in words what happens to one application."""
+    if request.name:
+        return [f"the copy gets the name {request.name}, and {request.application} goes on"]
+    back = f"{request.kept} becomes the database of {request.application} again"
+    return [
+        *([back] if request.kept else []),
+        f"{request.application} stops on {', '.join(hosts)} while the databases change places",
+        "what users have changed after that moment is then in the kept database only",
+        f"kept: the current database, as {request.application}_before_… with the moment, until "
+        "`salt-run backup.discard`",
+    ]
+
+
+def _asked(requests: Sequence[Request]) -> dict[str, str]:
+    """Return the request as an operator confirms it."""
+    first, several = requests[0], requests[1:]
+    application = ALL if several else first.application
+    asked = {"application": application}
+    if first.kept:
+        asked["kept"] = first.kept
+    if first.until:
+        asked["time"] = first.until.isoformat()
+    if first.name:
+        asked["name"] = first.name.removeprefix(f"{first.application}_") if several else first.name
+    return asked | {"confirm": application}
 
 
 def came_back(found: Mapping[str, Any]) -> str:
@@ -183,6 +225,19 @@ def came_back(found: Mapping[str, Any]) -> str:
     if found["copy"]:
         words.append(f"{found['copied']} came from the copy of {found['copy']}")
     return ", ".join(words)
+
+
+def drill(applications: Sequence[str]) -> dict[str, Any]:
+    """Return a restore drill as salt/orch/change.jinja does it.
+
+    Args:
+        applications: those that start with their restored databases.
+    """
+    steps = [run("the backup is restored and compared", "backup.drill")]
+    if applications:
+        name = f"{', '.join(applications)}: a process of its own answers with it"
+        steps.append(run(name, "backup.drill_applications", applications=list(applications)))
+    return {"what": "restore drill", "steps": steps}
 
 
 def cluster_steps(
@@ -205,19 +260,16 @@ def cluster_steps(
     """
     hosts = [first, *others]
 
-    def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
-        return {"name": step, "runner": function, "arguments": arguments}
-
     steps = [
         run("every database host answers", "fleet.ready", hosts=hosts),
-        {"name": "they get their packages", "hosts": hosts, "sls": "prepare"},
-        {"name": f"{first} can restore", "hosts": [first], "sls": "pgbackrest.restore"},
+        apply("they get their packages", hosts, "prepare"),
+        apply(f"{first} can restore", [first], "pgbackrest.restore"),
         run("the cluster is restored", "backup.make_cluster", host=first, until=until),
-        {"name": f"{first} becomes the primary", "hosts": [first]},
+        apply(f"{first} becomes the primary", [first]),
         run("it answers", "fleet.ready", hosts=hosts),
     ]
     if others:
-        steps.append({"name": "the replicas copy it", "hosts": list(others)})
+        steps.append(apply("the replicas copy it", others))
     # Of the newest state the last changes may be lost, nobody knows how many. So everything comes
     # back that was removed since the backup.
     ended = datetime.datetime.fromtimestamp(backup, datetime.UTC).isoformat()
@@ -229,7 +281,7 @@ def cluster_steps(
             given = {"application": name, "until": ended, "copies": False}
             steps.append(run(f"removed files of {name} come back", "backup.bring_files", **given))
     steps += [
-        {"name": "the applications follow", "hosts": list(apps)},  # with the releases that fit
+        apply("the applications follow", apps),  # with the releases that fit
         run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
         # the backups before it lead to the lost cluster
         run("a full backup is made", "backup.make", kind="full"),
@@ -252,65 +304,79 @@ def since(request: Request, about: str, now: datetime.datetime) -> datetime.date
 
 
 def told(
-    request: Request, hosts: Sequence[str], kept: str, about: str, moment: datetime.datetime
+    requests: Sequence[Request],
+    hosts: Mapping[str, Sequence[str]],
+    about: Mapping[str, str],
+    now: datetime.datetime,
 ) -> dict[str, Any]:
     """Return a restore as people read it and as salt/orch/change.jinja does it.
 
     Args:
-        request: the request.
-        hosts: the app hosts of the application.
-        kept: the name that the application's database gets.
-        about: what the copy is, in words.
-        moment: the moment whose files it needs.
+        requests: the requests, one for each application.
+        hosts: the app hosts of each application.
+        about: what each database is that an earlier restore has made or kept.
+        now: this moment.
     """
-    application, needed = request.application, moment.isoformat()
+    steps = []
+    for request in requests:
+        found = about.get(request.kept or "", "")
+        own = _steps(request, hosts[request.application], found, now)
+        if requests[1:]:
+            own = [{**one, "name": f"{request.application}: {one['name']}"} for one in own]
+        steps += own
+    first = requests[0]
+    names = ", ".join(one.application for one in requests)
+    verb = "get" if requests[1:] else "gets"
+    what = first.kept or f"the state of {words(first.until)}"
+    places = [one.name for one in requests if one.name]
+    place = f" as {', '.join(places)}" if places else ""
+    return {"what": f"restore: {names} {verb} {what}{place}", "steps": steps}
 
-    def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
-        return {"name": step, "runner": function, "arguments": arguments}
 
-    def files(step: str, **arguments: Any) -> dict[str, Any]:
+def _steps(
+    request: Request, hosts: Sequence[str], about: str, now: datetime.datetime
+) -> list[dict[str, Any]]:
+    """Return the steps for one application.
+
+    Args:
+        request: the request.
+        hosts: the application's hosts.
+        about: what the kept database is, in words; "" for a copy.
+        now: this moment.
+    """
+    application, needed = request.application, since(request, about, now).isoformat()
+    source = request.kept or TEMPORARY
+
+    def files(name: str, **arguments: Any) -> dict[str, Any]:
         given = {"application": application, "until": needed, **arguments}
-        return run(step, "backup.bring_files", **given)
+        return run(name, "backup.bring_files", **given)
 
     steps = []
     if not request.kept:
-        until = target(request.until) if request.until else ""
-        steps.append(
-            run(
-                "the database is copied from the backups",
-                "backup.copy",
-                application=application,
-                until=until,
-                about=about,
-            )
-        )
+        given = {
+            "application": application,
+            "until": target(request.until) if request.until else "",
+            "about": f"{application} as of {words(request.until or now)}",
+        }
+        steps.append(run("the database is copied from the backups", "backup.copy", **given))
     steps.append(files("files that are gone come back"))
     if request.name:
-        steps.append(
-            run(f"the copy becomes {request.name}", "backup.rename", database=request.name)
-        )
-    else:
-        steps += [
-            run("every app host answers", "fleet.ready", hosts=list(hosts)),
-            run(
-                "each host has the release of the database",
-                "upgrade.prepare",
-                application=application,
-                database=request.kept or TEMPORARY,
-            ),
-            run("the application stops", "backup.stop", hosts=list(hosts)),
-            files("files removed meanwhile come back", copies=False),
-            run(
-                "the databases change places",
-                "backup.exchange",
-                application=application,
-                source=request.kept or TEMPORARY,
-                kept=kept,
-            ),
-            run("each host gets its release", "upgrade.switch", application=application),
-            {"name": "the application starts", "hosts": list(hosts)},
-            run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
-        ]
-    place = f" as {request.name}" if request.name else ""
-    what = request.kept or f"the state of {words(request.until)}"
-    return {"what": f"restore: {application} gets {what}{place}", "steps": steps}
+        name = f"the copy becomes {request.name}"
+        return [*steps, run(name, "backup.rename", database=request.name)]
+    given = {"application": application, "database": source}
+    places = {
+        "application": application,
+        "source": source,
+        "kept": previous(application, now),
+    }
+    return [
+        *steps,
+        run("every app host answers", "fleet.ready", hosts=list(hosts)),
+        run("each host has the release of the database", "upgrade.prepare", **given),
+        run("the application stops", "backup.stop", hosts=list(hosts)),
+        files("files removed meanwhile come back", copies=False),
+        run("the databases change places", "backup.exchange", **places),
+        run("each host gets its release", "upgrade.switch", application=application),
+        apply("the application starts", hosts),
+        run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+    ]

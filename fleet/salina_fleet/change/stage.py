@@ -11,6 +11,7 @@ from typing import Any
 from salina.backup.scratch import parse_moment, target
 from salina_fleet.backup import size
 from salina_fleet.change.restore import LATEST, words
+from salina_fleet.change.step import apply, run
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.topology import Application
 from salina_fleet.schema.document import show
@@ -128,39 +129,28 @@ def told(request: Request, release: str, hosts: Sequence[str], now: datetime) ->
     """
     own = {"application": request.application}
     both = {**own, "original": request.original}
-
-    def run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
-        return {"name": step, "runner": function, "arguments": arguments}
-
+    since = (request.until or now).isoformat()
+    files = {"application": request.original, "target": request.application}
     until = target(request.until) if request.until else ""
     about = f"{request.application} from {request.original} as of {words(request.until or now)}"
+    copied = {**both, "until": until, "live": request.live, "about": about}
     steps = [
         run("every app host answers", "fleet.ready", hosts=list(hosts)),
         run("every host has the release", "upgrade.fetch", **own, release=release),
-    ]
-    steps += [
-        run(
-            "the database is copied",
-            "stage.copy",
-            **both,
-            until=until,
-            live=request.live,
-            about=about,
-        ),
+        run("the database is copied", "stage.copy", **copied),
         # after the database, so that no file is missing that it names
         run("users' files are copied", "backup.copy_files"),
-        run(
-            "the files come",
-            "backup.bring_files",
-            application=request.original,
-            until=(request.until or now).isoformat(),
-            target=request.application,
-        ),
+        run("the files come", "backup.bring_files", **files, until=since),
+    ]
+    if not request.until:  # copying the database may have taken long
+        newest = {**files, "until": ""}
+        steps.append(run("those of the newest copy come", "backup.bring_files", **newest))
+    steps += [
         run("the copy gets its release", "stage.change", **own, release=release),
         run("the application stops", "backup.stop", hosts=list(hosts)),
         run("the copy takes its place", "stage.exchange", **own),
         run("each host gets its release", "upgrade.switch", **own),
-        {"name": "the application starts", "hosts": list(hosts)},
+        apply("the application starts", hosts),
         run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
         run("the former database is deleted", "stage.clean", **own),
     ]

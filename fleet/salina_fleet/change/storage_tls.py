@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from salina_fleet.change.step import apply, run
+
 WHAT = "the files move to TLS, and the applications stop meanwhile"
 
 
@@ -19,9 +21,6 @@ def told(storage: Sequence[str], apps: Sequence[str]) -> dict[str, Any]:
         return {"what": "the files use TLS already", "steps": []}
     hosts = list(dict.fromkeys([*storage, *apps]))
 
-    def run(name: str, function: str, **arguments: Any) -> dict[str, Any]:
-        return {"name": name, "runner": function, "arguments": arguments}
-
     return {
         "what": WHAT,
         "steps": [
@@ -29,7 +28,7 @@ def told(storage: Sequence[str], apps: Sequence[str]) -> dict[str, Any]:
             run("each has its certificate, and the volumes are whole", "storage.tls_ready"),
             run("the applications stop", "storage.tls_stop", hosts=list(apps)),
             run("GlusterFS restarts with TLS", "storage.tls_switch"),
-            {"name": "the applications start", "hosts": hosts},
+            apply("the applications start", hosts),
             run("each serves", "fleet.probe", hosts=list(apps)),
         ],
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from salina.common import file
+from salina_fleet.change.step import apply, run
 from salina_fleet.errors import RunnerError
 from salina_fleet.schema.document import show
 
@@ -149,14 +150,14 @@ def told(
         given = {"application": application, "release": plan.release}
         steps = _rehearsed(application, plan.release, hosts)
         if backup:
-            steps.append(_run("a backup is made", "backup.make"))
+            steps.append(run("a backup is made", "backup.make"))
         if plan.rolls:
-            steps.append(_run("the database changes", "upgrade.migrate", **given))
+            steps.append(run("the database changes", "upgrade.migrate", **given))
         else:
-            steps.append(_run("the application changes", "upgrade.change", **given, kept=kept))
+            steps.append(run("the application changes", "upgrade.change", **given, kept=kept))
     steps += [
-        {"name": "every host follows", "hosts": list(hosts)},
-        _run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+        apply("every host follows", hosts),
+        run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
     ]
     return {"what": f"upgrade: {application} to release {plan.release}", "steps": steps}
 
@@ -203,17 +204,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _ready(hosts: Sequence[str]) -> dict[str, Any]:
-    return _run("every app host answers", "fleet.ready", hosts=list(hosts))
+    return run("every app host answers", "fleet.ready", hosts=list(hosts))
 
 
 def _rehearsed(application: str, release: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
     given = {"application": application, "release": release}
     return [
         _ready(hosts),
-        _run("every host has the release", "upgrade.fetch", **given),
-        _run("a copy of the database changes", "upgrade.rehearse", **given),
+        run("every host has the release", "upgrade.fetch", **given),
+        run("a copy of the database changes", "upgrade.rehearse", **given),
     ]
-
-
-def _run(step: str, function: str, **arguments: Any) -> dict[str, Any]:
-    return {"name": step, "runner": function, "arguments": arguments}

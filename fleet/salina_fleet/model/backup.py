@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from salina.backup import scratch
 from salina_fleet.role import CLIENT, SERVER, Certificate, Pillar, Tuning
-from salina_fleet.schema.declare import number, path, text
+from salina_fleet.schema.declare import flag, number, path, text
 from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class BackupSettings(Tuning):
         5, 0, 23, "The hour, in UTC, at which a restore drill begins on the master."
     )
     drill_days: int = number(7, 1, 365, "The days from one restore drill to the next.")
+    drill_application: bool = flag(
+        True,
+        "Whether a drill also starts each application with its restored database, beside the "
+        "running one, and asks for its pages.",
+    )
     recipient: str | None = text(
         None,
         "age1[0-9a-z]{58}",

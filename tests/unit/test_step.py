@@ -1,0 +1,45 @@
+"""The steps of a change: what they are, and that salt/orch/change.jinja can do them."""
+
+from __future__ import annotations
+
+import pytest
+
+from salina_fleet.change.step import apply, run
+
+
+def test_a_step_may_call_a_function_of_a_runner() -> None:
+    """O9: Its name is for people, and its arguments are those of the function."""
+    assert run("a backup is made", "backup.make", kind="full", hosts=["s1"]) == {
+        "name": "a backup is made",
+        "runner": "backup.make",
+        "arguments": {"kind": "full", "hosts": ["s1"]},
+    }
+
+
+def test_a_function_without_arguments_has_none() -> None:
+    """The template goes through them, so there must be a mapping."""
+    assert run("a backup is made", "backup.make")["arguments"] == {}
+
+
+def test_an_argument_cannot_have_the_name_of_the_step() -> None:
+    """O9: Salt's state `salt.runner` would take it for its own."""
+    with pytest.raises(TypeError):
+        run("a copy gets its name", "backup.rename", **{"name": "crm_copy"})
+
+
+@pytest.mark.parametrize("hosts", [["s1", "s2"], ("s1", "s2"), dict.fromkeys(("s1", "s2"))])
+def test_a_step_may_apply_all_states_of_hosts(hosts: list[str]) -> None:
+    """O9: The hosts are a list, whatever they were, because the step becomes JSON."""
+    found = apply("the application starts", hosts)
+    assert found == {"name": "the application starts", "hosts": ["s1", "s2"]}
+    assert found["hosts"] is not hosts
+
+
+def test_a_step_may_apply_some_states() -> None:
+    """O9: Without a name of states the step has no such key, and the template applies all."""
+    assert apply("they get their packages", ["s1"], "prepare") == {
+        "name": "they get their packages",
+        "hosts": ["s1"],
+        "sls": "prepare",
+    }
+    assert "sls" not in apply("they get their packages", ["s1"], "")
