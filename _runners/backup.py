@@ -15,7 +15,7 @@ from salina.backup import scratch
 from salina.backup.scratch import RESTORED, parse_moment, target
 from salina.common import file
 from salina_fleet import master_state, minions, runner
-from salina_fleet.backup import drilled, due, late, moment, size, text, told
+from salina_fleet.backup import drilled, due, late, mirrored, moment, size, text, told
 from salina_fleet.change import follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
@@ -59,6 +59,8 @@ def status() -> Any:
     found["files"] = _ask(site, "files_repository.state", [], minions.WORK)
     found["master"] = master = _master_saved(site)
     settings = site.fleet.settings[BackupSettings]
+    if settings.second:
+        found["second"] = _ask(site, "second_repository.state", [], ANSWER)
     found["late"] = late(found, settings.drill_days, settings.files_minutes)
     found["good"] = found["good"] and master["good"] and not found["late"]
     if __opts__.get("output"):
@@ -71,6 +73,8 @@ def status() -> Any:
 
 def make(kind: str = "diff") -> str:
     """Make a backup of the database cluster and a copy of users' files now, and wait for both.
+
+    With a second repository it also waits until that has them.
 
     Args:
         kind: full; diff, which holds what changed since the last full one; or incr, which holds
@@ -86,9 +90,35 @@ def make(kind: str = "diff") -> str:
         salt-run backup.make
         salt-run backup.make kind=full
     """
-    label = _ask(runner.site(__opts__), "pgbackrest.back_up", [kind], minions.WORK)
+    site = runner.site(__opts__)
+    label = _ask(site, "pgbackrest.back_up", [kind], minions.WORK)
     copy_files()
+    if site.fleet.settings[BackupSettings].second:
+        mirror()
     return str(label)
+
+
+def mirror() -> str:
+    """Bring the second repository up to date now, and wait for the end.
+
+    Returns:
+        The place, and what it has, in a sentence.
+
+    Raises:
+        RunnerError: no host has the role backup, it does not answer, there is no second repository,
+            or the mirror failed.
+
+    CLI Example:
+        salt-run backup.mirror
+    """
+    site = runner.site(__opts__)
+    host = _repository(site)
+    if site.fleet.settings[BackupSettings].second is None:
+        raise RunnerError(
+            "pillar/settings/backup.yaml: second: is null; name another place for the backups"
+        )
+    follow.note([host], "brings the second repository up to date")
+    return mirrored(_on(host, "second_repository.mirror", [], minions.WORK), time.time())
 
 
 def copy_files() -> list[str]:

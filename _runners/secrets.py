@@ -1,11 +1,14 @@
-"""Create and check the service's secrets. Jobs keep results, so no function returns a secret."""
+"""Create, take and check the service's secrets. Jobs keep results, so no function returns one."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME
 
@@ -50,7 +53,44 @@ def check() -> str:
     acme = site.fleet.settings[TlsSettings].public == ACME
     topology = site.fleet.topology
     copies = [one.name for one in topology.copies]
-    faults = secrets.check(site.store, topology.applications, acme, copies)
+    second = site.fleet.settings[BackupSettings].second
+    given = [secrets.second(second.kind)] if second else []
+    faults = secrets.check(site.store, topology.applications, acme, copies, given)
     if faults:
         raise RunnerError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"
+
+
+def second(file: str) -> str:
+    """Take the login for the second repository, and keep it with the secrets.
+
+    A newer one replaces an older one in the same way.
+
+    Args:
+        file: a file on the master, or - for standard input. For `kind: s3` it has two lines, the id
+            of an access key and its secret; for `kind: sftp` a private key without a passphrase.
+
+    Returns:
+        A sentence with the next command.
+
+    Raises:
+        RunnerError: the settings have no second repository, or the file cannot be read or used.
+
+    CLI Example:
+        salt-run secrets.second /root/second.key
+    """
+    site = runner.site(__opts__)
+    settings = site.fleet.settings[BackupSettings].second
+    if settings is None:
+        raise RunnerError("pillar/settings/backup.yaml: second: is null; name the place first")
+    try:
+        written = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        value = secrets.login(settings.kind, written)
+    except OSError as error:
+        raise RunnerError(f"{error.filename}: {error.strerror}") from None
+    except secrets.SecretsError as error:
+        raise RunnerError(f"{file}: {error}") from None
+    name = secrets.second(settings.kind)
+    site.store.replace(name, value)
+    hosts = ",".join(host.id for host in site.fleet.having("backup"))
+    return f"{name} is kept with the secrets\nnext: salt {hosts} state.apply"

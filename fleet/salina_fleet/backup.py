@@ -13,6 +13,8 @@ LATE = 26
 """The hours after which the day's backup is missing."""
 LATE_FILES = 4
 """The number of copies of users' files that may be missing before the newest is too old."""
+LATE_SECOND = 4
+"""The number of mirrors that may be missing before the last one is too old."""
 LATE_DRILL = 2
 """The days by which a restore drill may be late."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -49,7 +51,7 @@ def told(info: Mapping[str, Any], last: Mapping[str, Any], now: float) -> dict[s
 
 
 def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
-    """Return what is overdue, in words: the day's backup, a copy of files, or a restore drill.
+    """Return what is overdue, in words: a backup, a copy of files, a mirror, or a restore drill.
 
     Args:
         found: the answer of `told`.
@@ -65,6 +67,9 @@ def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
     ]
     if found["age"] > LATE * 3600:
         overdue.append("late: the day's backup; see journalctl -u 'salina-backup@*' on its host")
+    second = found.get("second")
+    if second and found["now"] - second["since"] > LATE_SECOND * second["minutes"] * 60:
+        overdue.append("late: the second repository; see journalctl -u salina-second on its host")
     since = found["now"] - (found["drill"].get("ended") or found["window"])
     if since > (days + LATE_DRILL) * 86_400:
         overdue.append("late: a restore drill; salt-run state.orchestrate orch.restore_drill")
@@ -94,11 +99,27 @@ def text(found: Mapping[str, Any]) -> str:
         + f", {one['copies']} copies, which take {size(one['size'])}"
         for name, one in found.get("files", {}).items()
     ]
+    if second := found.get("second"):
+        lines.append(f"second repository: {mirrored(second, found['now'])}")
     lines.append(f"last restore drill: {drilled(found['drill'], found['now'])}")
     lines += [f"damaged: {one['label']}" for one in backups if one["faulty"]]
     if found["message"] != "ok":
         lines.append(f"status: {found['message']}")
     return "\n".join(lines)
+
+
+def mirrored(second: Mapping[str, Any], now: float) -> str:
+    """Return the state of the second repository in words.
+
+    Args:
+        second: the answer of `second_repository.state`.
+        now: seconds since the epoch.
+    """
+    record = second["record"]
+    if not record:
+        return f"{second['place']}, no mirror yet"
+    ago = duration(int(now - record["ended"]))
+    return f"{second['place']}, {ago} ago, {record['files']} files, {size(record['bytes'])}"
 
 
 def drilled(last: Mapping[str, Any], now: float) -> str:

@@ -34,6 +34,8 @@ BACKUP = "backup"
 """The password with which the backups of the database are encrypted."""
 FILES_BACKUP = "files-backup"
 """The password with which the copies of users' files are encrypted, and sent."""
+SECOND = "second"
+"""The beginning of the names of the logins for the second repository; `second` has the names."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
@@ -42,6 +44,9 @@ VISITORS = "visitors"
 """The purpose of the password with which the balancer lets clients through to a copy for trials."""
 AUTHORITIES = {CA: "Salina CA", FILES_CA: "Salina files CA"}
 """Each CA, and the beginning of its name."""
+
+
+CREATE = "salt-run secrets.create makes it"
 
 
 class SecretsError(Exception):
@@ -56,6 +61,11 @@ def own(application: str, purpose: str) -> str:
 def authority(name: str) -> tuple[str, str]:
     """Return the names of a CA's key and certificate: ca.key and ca.crt."""
     return f"{name}.key", f"{name}.crt"
+
+
+def second(kind: str) -> str:
+    """Return the name of the login for the second repository: second-s3 or second-sftp."""
+    return f"{SECOND}-{kind}"
 
 
 def passwords(applications: Iterable[str], copies: Iterable[str] = ()) -> list[str]:
@@ -97,9 +107,9 @@ class Store:
         try:
             value = self.path(name).read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise SecretsError(
-                f"secret {name} does not exist in {self.folder}: salt-run secrets.create makes it"
-            ) from None
+            given = name.startswith(f"{SECOND}-")
+            step = "salt-run secrets.second FILE keeps yours" if given else CREATE
+            raise SecretsError(f"secret {name} does not exist in {self.folder}: {step}") from None
         except OSError as error:
             reason = error.strerror
             raise SecretsError(f"secret {name} in {self.folder} cannot be read: {reason}") from None
@@ -189,9 +199,21 @@ def create(
 
 
 def check(
-    store: Store, applications: Iterable[str], acme: bool = False, copies: Sequence[str] = ()
+    store: Store,
+    applications: Iterable[str],
+    acme: bool = False,
+    copies: Sequence[str] = (),
+    given: Sequence[str] = (),
 ) -> list[str]:
-    """Return the faults of the secrets: missing or empty ones, and files that others may read."""
+    """Return the faults of the secrets: missing or empty ones, and files that others may read.
+
+    Args:
+        store: where they are kept.
+        applications: the names of the applications.
+        acme: whether the fleet has an account at an ACME directory.
+        copies: the applications that are copies for trials.
+        given: the names of further secrets, which the operator gives.
+    """
     faults = []
     if store.folder.exists() and store.folder.stat().st_mode & 0o077:
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
@@ -201,6 +223,7 @@ def check(
         *passwords(applications, copies),
         *(file for pair in pairs for file in pair),
         *account,
+        *given,
     ):
         try:
             store.get(name)
@@ -216,6 +239,39 @@ def check(
             if not _pair(store.get(key), store.get(certificate))
         ]
     return faults
+
+
+def login(kind: str, written: bytes) -> str:
+    """Return a login for the second repository as it is kept.
+
+    Args:
+        kind: s3, for the id and the secret of an access key on two lines; or sftp, for a private
+            key.
+        written: the operator's file.
+
+    Raises:
+        SecretsError: it is something else. The message has nothing of it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        lines = written.decode("ascii").split()
+        if kind == "s3":
+            if len(lines) != 2:
+                raise ValueError
+            return "\n".join(lines)
+        if b"OPENSSH" in written:
+            serialization.load_ssh_private_key(written, password=None)
+        else:
+            serialization.load_pem_private_key(written, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        words = {
+            "s3": "two lines: the id of an access key, and its secret",
+            "sftp": "a private key in OpenSSH's or PEM's form, without a passphrase",
+        }
+        raise SecretsError(f"must be {words[kind]}") from None
+    return written.decode("ascii").strip()
 
 
 def self_signed(key_pem: str, common_name: str, days: int) -> str:

@@ -762,6 +762,23 @@ def files_copied(directory: str, sources: list[str], minutes: int) -> Iterator[C
         yield f"files of {source}", age <= minutes, "" if age <= minutes else told
 
 
+def second_repository(record: str, settings: str, minutes: int) -> Iterator[Check]:
+    """Check on the backup host that the second repository was brought up to date lately.
+
+    Args:
+        record: the file of the last complete mirror.
+        settings: the file that has the place. Before the first mirror its age counts.
+        minutes: the greatest age.
+    """
+    file = Path(record)
+    known = file.exists()
+    since = json.loads(file.read_text())["ended"] if known else Path(settings).stat().st_mtime
+    age = (time.time() - since) / 60
+    what = f"the last mirror is {age:.0f} minutes old" if known else "there is no mirror"
+    late = f"{what}; see journalctl -u salina-second"
+    yield "second repository", age <= minutes, "" if age <= minutes else late
+
+
 def _written(directory: Path) -> Iterator[float]:
     """Yield when each file of a directory was written. Files may vanish meanwhile."""
     for path in directory.iterdir():
@@ -897,6 +914,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             backup,
             files_copied,
             repositories,
+            second_repository,
             haproxy,
             agent,
             live,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from salina.backup import scratch
+from salina_fleet.model.second import SecondSettings
 from salina_fleet.role import CLIENT, SERVER, Certificate, Pillar, Tuning
-from salina_fleet.schema.declare import flag, number, path, text
+from salina_fleet.schema.declare import flag, given, number, path, record, text
 from salina_fleet.schema.faults import invalid
+from salina_fleet.schema.rules import Nullable
 
 if TYPE_CHECKING:
     from salina_fleet.model.topology import Host
@@ -70,6 +72,11 @@ class BackupSettings(Tuning):
     master_copies: str = path(
         "/var/lib/salina-master", "The directory of the copies of that state on the backup host."
     )
+    second: SecondSettings | None = given(
+        Nullable(record(SecondSettings)),
+        None,
+        about="Another place that gets a mirror of all backups; with null they are on one host.",
+    )
     wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
 
     def rules(self) -> Iterator[tuple[str, str]]:
@@ -78,6 +85,8 @@ class BackupSettings(Tuning):
             yield "files_port", invalid(self.files_port, f"another one than port: {self.port}")
         if self.drill_days >= self.keep_days:
             yield "drill_days", invalid(self.drill_days, f"less than keep_days: {self.keep_days}")
+        for key, message in self.second.rules() if self.second else ():
+            yield f"second.{key}", message
 
 
 SCRATCH_KEYS = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from salina_fleet.model import addresses
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME, ANY, Tuning
 from salina_fleet.roles import ROLES
@@ -199,7 +200,7 @@ class FirewallSettings(Tuning):
         settings: Settings,
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[tuple[str, str]]:
-        """Each rule fits the topology, and hosts reach repositories and the ACME directory."""
+        """Each rule fits the topology, and hosts reach the places outside that they need."""
         yield from self._misplaced(topology)
         yield from self._unreached(topology, definitions)
         tls = settings[TlsSettings]
@@ -207,6 +208,11 @@ class FirewallSettings(Tuning):
             balancers = [host for host in topology.everyone() if "balancer" in host.roles]
             place = f"{tls.acme.directory} (pillar/settings/tls.yaml)"
             yield from self._closed(balancers, place, tls.acme.port, "balancer")
+        if second := settings[BackupSettings].second:
+            hosts = [host for host in topology.everyone() if "backup" in host.roles]
+            name, port = second.target
+            place = f"{name} (pillar/settings/backup.yaml)"
+            yield from self._closed(hosts, place, port, "backup")
 
     def _unreached(
         self, topology: Topology, definitions: Mapping[str, Mapping[str, Any]]

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.backup import pgbackrest
+from salina.backup import second as mirror
 from salina.backup.drill import RECORD
 from salina_fleet import secrets
-from salina_fleet.backup import LATE, LATE_DRILL, LATE_FILES
+from salina_fleet.backup import LATE, LATE_DRILL, LATE_FILES, LATE_SECOND
 from salina_fleet.kinds import KINDS
-from salina_fleet.model import files_backup
+from salina_fleet.model import files_backup, second
 from salina_fleet.model.backup import (
     SCRATCH_KEYS,
     STANZA,
@@ -55,6 +56,7 @@ KEYS = {
     "files_repository.sources[].named.column": "The column with their paths: schema, table, name.",
     "files_repository.keep_days": "The days for which copies are kept.",
     "files_repository.hour": "The hour of the day in which older ones are deleted.",
+    **second.KEYS,
     **SCRATCH_KEYS,
 }
 """The meanings of the keys of its pillar."""
@@ -104,7 +106,7 @@ class Backup(Role):
                 "database_port": database.port,
                 "database_files": files(database),
                 "others": [day for day in DAYS if day != settings.full],
-                **asdict(settings),
+                **{key: value for key, value in asdict(settings).items() if key != "second"},
             },
             "files_repository": {
                 "listen": f"{address}:{settings.files_port}",
@@ -122,6 +124,7 @@ class Backup(Role):
                 "keep_days": settings.keep_days,
                 "hour": settings.hour,
             },
+            "second_repository": _second(data),
             **scratch_pillar(database, files(database), pgbackrest.SCRATCH_FILE),
         }
 
@@ -147,7 +150,7 @@ class Backup(Role):
     ) -> list[Check]:
         """The day's backup is there, and a restore drill has tried it."""
         settings = fleet.settings[BackupSettings]
-        return [
+        found = [
             Check("unit", {"name": "pgbackrest"}),
             Check(
                 "backup",
@@ -169,6 +172,34 @@ class Backup(Role):
                 },
             ),
         ]
+        if settings.second:
+            minutes = LATE_SECOND * settings.second.minutes
+            since = {"record": mirror.RECORD, "settings": mirror.SETTINGS, "minutes": minutes}
+            found.append(Check("second_repository", since))
+        return found
+
+
+def _second(data: MasterData) -> Pillar | None:
+    """Return the place of the second repository, and what goes there; None without one."""
+    settings = data.fleet.settings[BackupSettings]
+    if settings.second is None:
+        return None
+    folder = settings.files_repository
+    parts = [
+        ("pgbackrest", "pgbackrest", settings.repository, "postgres"),
+        *(
+            (f"restic/{source.name}", "restic", f"{folder}/{source.name}", "restic")
+            for source in files_backup.sources(data.fleet)
+        ),
+        ("master", "master", settings.master_copies, "root"),
+    ]
+    names = ("name", "kind", "directory", "owner")
+    return asdict(settings.second) | {
+        "host_keys": list(settings.second.host_keys),
+        "secret": data.secrets.get(secrets.second(settings.second.kind)),
+        "parts": [dict(zip(names, part, strict=True)) for part in parts],
+        "writes": [settings.repository, folder, settings.master_copies],
+    }
 
 
 def _named(data: MasterData, application: str) -> Pillar | None:

@@ -1,0 +1,530 @@
+"""A second repository: a mirror of the backup host's directories at another place, by rclone.
+
+A timer runs this file by the backup host's own Python, and an execution module imports it
+(_modules/second_repository.py). So it uses the standard library only.
+
+Every file of the repositories is written once, except for pgBackRest's info files. A few files say
+which others belong to a repository: these are its heads. So whatever moment a run is killed at, the
+mirror can be restored:
+
+1. The heads are read, and then the list of all files.
+2. All other files go to the place, and after them the heads as they were read. If a head has
+   changed or gone meanwhile, some of the files may be gone as well, and all this is done again.
+3. Files that are gone here are deleted there, heads first.
+
+Bringing the repositories back has the same order. Each repository has a mark, which is also at the
+place. So a new host, which has no mark yet, never replaces the mirror of another one.
+
+CLI: python3 -m salina.backup.second ACTION, where ACTION is
+    mirror   bring the place up to date
+    fetch    bring back the repositories that this host has lost, and mark the new ones
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SETTINGS = "/etc/salina/second-repository.json"
+CONFIGURATION = "/etc/salina/second-repository.conf"
+"""rclone's configuration, with the login."""
+KNOWN_HOSTS = "/etc/salina/second-repository.known_hosts"
+RECORD = "/var/lib/salina-second/record.json"
+"""The last complete run."""
+REMOTE = "second"
+"""rclone's name for the place."""
+OWN = ".salina-"
+"""The beginning of the names of this program's own files in a repository."""
+MARK = f"{OWN}mirror"
+"""The file in each repository that names its mirror."""
+FETCHING = f"{OWN}fetching"
+"""The same, while the repository is brought back."""
+OPTIONS = (
+    "--contimeout=30s",
+    "--timeout=2m",
+    "--retries=3",
+    "--low-level-retries=5",
+    "--transfers=4",
+    "--stats=0",
+    "--fast-list",
+    # A storage host may still be writing this file. The next run sees its new size.
+    "--local-no-check-updated",
+)
+NO_DIRECTORY = 3
+"""rclone's exit code for a directory that does not exist."""
+PASSES = 5
+"""How often a run begins again because a backup or a deletion ended meanwhile."""
+AWAY = 75
+"""The exit code if the place did not answer. The host's health judges the age of the record."""
+INFO = {"backup.info": 2, "archive.info": 2, "backup.info.copy": 3, "archive.info.copy": 3}
+"""pgBackRest reads the copy if the file itself is damaged, so they are never sent together."""
+RESTIC = {"data": 0, "keys": 0, "index": 1, "snapshots": 2, "config": 3}
+HEADS = {"pgbackrest": ("archive.info", "backup.info"), "restic": ("config",), "master": ()}
+"""The heads without which a directory of a kind is no repository."""
+MANIFEST = "backup.manifest"
+"""The file that pgBackRest writes when all others of a backup are there."""
+UNFINISHED = ".pgbackrest.tmp"
+"""The end of the name of a file that pgBackRest is writing."""
+
+
+class SecondError(Exception):
+    """A run that failed; the message says why."""
+
+
+class AwayError(SecondError):
+    """The place cannot be reached, or a transfer failed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A repository: its name at the place, its kind, its directory here, and the user who owns it.
+
+    `kind`: pgbackrest, restic, or master for the copies of the master's state.
+    """
+
+    name: str
+    kind: str
+    directory: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place for rclone. `root` must exist; `base`, at it or below it, has the mirror."""
+
+    root: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files to send, in this order, and those to delete afterwards, in this order."""
+
+    send: tuple[tuple[str, ...], ...]
+    delete: tuple[tuple[str, ...], ...]
+
+
+def rank(kind: str, path: str) -> int | None:
+    """Return when a file of a repository is sent, from 0 to 3; None if it never is.
+
+    Args:
+        kind: the kind of the repository.
+        path: the path in it.
+    """
+    first, name = path.split("/")[0], os.path.basename(path)
+    if first.startswith(OWN) or name.endswith(UNFINISHED):
+        return None
+    if kind == "restic":
+        return RESTIC.get(first)
+    return INFO.get(name, 0) if kind == "pgbackrest" else 0
+
+
+def changes(path: str) -> bool:
+    """Return whether a file is ever written again under its name."""
+    return os.path.basename(path) in INFO
+
+
+def heads(part: Part) -> dict[str, bytes]:
+    """Return the heads of a repository, with the content of those that change.
+
+    Of the others it is the size: one that is being written has another one soon. restic writes its
+    index before the snapshot that needs it, so the index is listed afterwards.
+    """
+    upper = {path: size for path, size in _walk(part.directory).items() if _at(part, path) > 1}
+    lower = {path: size for path, size in _walk(part.directory).items() if _at(part, path) == 1}
+    return {
+        path: Path(part.directory, path).read_bytes() if changes(path) else str(size).encode()
+        for path, size in (lower | upper).items()
+    }
+
+
+def _at(part: Part, path: str) -> int:
+    return rank(part.kind, path) or 0
+
+
+def same(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
+    """Return whether heads still hold: none has changed or gone. New ones do no harm.
+
+    pgBackRest and restic delete a file only after the head that needs it.
+    """
+    return all(after.get(path) == content for path, content in before.items())
+
+
+def complete(paths: Iterable[str]) -> list[str]:
+    """Return the paths in pgBackRest's repository without those of backups that are being made.
+
+    An interrupted backup may write a file again, with another content of the same size.
+    """
+    found = list(paths)
+    made = {os.path.dirname(path) for path in found if os.path.basename(path) == MANIFEST}
+
+    def wanted(path: str) -> bool:
+        names = path.split("/")  # backup/STANZA/LABEL/…
+        unmade = "/".join(names[:3]) not in made and names[2:3] != ["backup.history"]
+        return names[0] != "backup" or len(names) < 4 or not unmade
+
+    return [path for path in found if wanted(path)]
+
+
+def listing(part: Part, known: Iterable[str]) -> dict[str, int]:
+    """Return the files of a repository that belong to its mirror, each with its size.
+
+    Args:
+        part: the repository.
+        known: the heads that were read before. Newer ones may need files that are not listed yet.
+    """
+    sizes, heads = _walk(part.directory), set(known)
+    paths = complete(sizes) if part.kind == "pgbackrest" else sizes
+    return {path: sizes[path] for path in paths if rank(part.kind, path) == 0 or path in heads}
+
+
+def plan(kind: str, source: Mapping[str, int], target: Mapping[str, int]) -> Plan:
+    """Return what has to be sent from a source to a target, and deleted there.
+
+    Args:
+        kind: the kind of the repository.
+        source: its files with their sizes.
+        target: the same at the other end, as they were before `source` was listed.
+    """
+    send: list[list[str]] = [[] for _ in range(4)]
+    delete: list[list[str]] = [[] for _ in range(4)]
+    for path in sorted(source):
+        order = rank(kind, path)
+        if order is not None and (target.get(path) != source[path] or changes(path)):
+            send[order].append(path)
+    for path in sorted(target.keys() - source.keys()):
+        order = rank(kind, path)
+        if order is not None:
+            delete[3 - order].append(path)
+    return Plan(tuple(map(tuple, send)), tuple(map(tuple, delete)))
+
+
+def damage(kind: str, paths: Iterable[str]) -> str:
+    """Return why a directory is no repository, in words, or "".
+
+    Args:
+        kind: the kind of the repository.
+        paths: its files.
+    """
+    names = {os.path.basename(path) for path in paths if (rank(kind, path) or 0) > 1}
+    missing = [name for name in HEADS[kind] if name not in names]
+    return f"{' and '.join(missing)} not found" if missing else ""
+
+
+def refusal(kind: str, marks: tuple[str, str], here: Iterable[str], there: Iterable[str]) -> str:
+    """Return why a repository may not be mirrored to the place, or "".
+
+    Args:
+        kind: the kind of the repository.
+        marks: its mark here, and its mark at the place; "" where there is none.
+        here: its files.
+        there: its files at the place.
+    """
+    found = list(here)
+    others = any(not path.startswith(OWN) for path in there)
+    if not marks[0]:
+        return "it is not ready; apply the states of this host"
+    if fault := damage(kind, found):
+        return f"{fault}; it looks empty or damaged, so nothing is sent or deleted"
+    if others and not found:
+        return "it is empty, and its mirror is not, so nothing is deleted"
+    if marks[1] != marks[0] and (marks[1] or others):
+        return (
+            "the place has files of another repository; choose another path for `second` in "
+            "pillar/settings/backup.yaml"
+        )
+    return ""
+
+
+def mirror(place: Place, parts: Sequence[Part], rclone: Rclone) -> dict[str, int]:
+    """Bring the place up to date.
+
+    Args:
+        place: the place.
+        parts: the repositories.
+        rclone: how to call rclone.
+
+    Returns:
+        The number of `files` in the mirror, and their `bytes`.
+
+    Raises:
+        AwayError: the place does not answer, or transfers fail.
+        SecondError: a repository is refused; with the reason for each one.
+    """
+    faults, refused, files, size = list[str](), False, 0, 0
+    for part in parts:
+        try:
+            found = _mirror(place, part, rclone)
+        except (SecondError, OSError) as error:
+            faults.append(f"{part.directory}: {error}")
+            refused = refused or not isinstance(error, AwayError)
+            continue
+        files, size = files + len(found), size + sum(found.values())
+    if faults:
+        raise (SecondError if refused else AwayError)("\n".join(faults))
+    return {"files": files, "bytes": size}
+
+
+def _mirror(place: Place, part: Part, rclone: Rclone) -> dict[str, int]:
+    remote = f"{place.base}/{part.name}"
+    for _ in range(PASSES):
+        there = rclone.files(place, part.name)
+        known = heads(part)
+        here = listing(part, known)
+        marks = (marked(part), rclone.mark(remote, there))
+        if fault := refusal(part.kind, marks, here, there):
+            raise SecondError(fault)
+        if not marks[1]:
+            rclone.copy(part.directory, remote, [MARK])
+        wanted = plan(part.kind, here, there)
+        rclone.copy(part.directory, remote, wanted.send[0])
+        if not same(known, heads(part)):
+            continue
+        for paths in wanted.send[1:]:
+            rclone.copy(part.directory, remote, [path for path in paths if not changes(path)])
+            _send(remote, {path: known[path] for path in paths if changes(path)}, rclone)
+        for paths in wanted.delete:
+            rclone.delete(remote, paths)
+        if any(wanted.delete):
+            rclone.tidy(remote)
+        return here
+    raise AwayError(f"it changed during {PASSES} attempts; the next run tries again")
+
+
+def _send(remote: str, contents: Mapping[str, bytes], rclone: Rclone) -> None:
+    """Send files with these contents, whatever they have become here."""
+    with tempfile.TemporaryDirectory() as aside:
+        for path, content in contents.items():
+            target = Path(aside, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        rclone.copy(aside, remote, list(contents), "--ignore-times")
+
+
+def lost(place: Place, parts: Iterable[Part], rclone: Rclone) -> list[Part]:
+    """Return the repositories of this host that only the place has.
+
+    Args:
+        place: the place. It is asked only about repositories without a mark.
+        parts: the repositories.
+        rclone: how to call rclone.
+
+    Raises:
+        AwayError: the place does not answer.
+        SecondError: this host and the place have different repositories.
+    """
+    found = []
+    for part in parts:
+        if marked(part):
+            continue
+        there = rclone.files(place, part.name)
+        if MARK not in there or damage(part.kind, there):
+            continue  # the place is new, or its first mirror never became complete
+        begun = Path(part.directory, FETCHING).exists()
+        if not begun and any(_at(part, path) > 1 for path in _walk(part.directory)):
+            raise SecondError(
+                f"{part.directory}: has a repository, and the second place has the mirror of "
+                "another one; choose another path for `second` in pillar/settings/backup.yaml, or "
+                "move the directory away to bring the mirror back"
+            )
+        found.append(part)
+    return found
+
+
+def fetch(place: Place, parts: Sequence[Part], rclone: Rclone) -> list[str]:
+    """Bring back the repositories that this host has lost, and mark the new ones.
+
+    A repeated call continues one that was killed.
+
+    Args:
+        place: the place.
+        parts: the repositories.
+        rclone: how to call rclone.
+
+    Returns:
+        The directories that came back.
+
+    Raises:
+        AwayError: the place does not answer.
+        SecondError: this host and the place have different repositories.
+    """
+    back = lost(place, parts, rclone)
+    for part in parts:
+        if marked(part):
+            continue
+        directory, remote = Path(part.directory), f"{place.base}/{part.name}"
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+            shutil.chown(directory, part.owner, part.owner)
+        there = rclone.files(place, part.name)
+        _put(directory / FETCHING, rclone.mark(remote, there) or uuid.uuid4().hex)
+        if part in back:
+            _fetch(part, remote, there, rclone)
+        os.replace(directory / FETCHING, directory / MARK)
+    return [part.directory for part in back]
+
+
+def _fetch(part: Part, remote: str, there: Mapping[str, int], rclone: Rclone) -> None:
+    directory = Path(part.directory)
+    for paths in plan(part.kind, there, _walk(part.directory)).send:
+        rclone.copy(remote, part.directory, [path for path in paths if not changes(path)])
+        # beside their places: pgBackRest's server may read an info file at any moment
+        again = [path for path in paths if changes(path)]
+        with tempfile.TemporaryDirectory(dir=directory, prefix=OWN) as aside:
+            rclone.copy(remote, aside, again)
+            for path in again:
+                (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            _own(directory, part.owner)
+            for path in again:
+                os.replace(Path(aside, path), directory / path)
+
+
+class Rclone:
+    """rclone with one configuration."""
+
+    def __init__(self, configuration: str = CONFIGURATION) -> None:
+        self._configuration = configuration
+
+    def files(self, place: Place, name: str) -> dict[str, int]:
+        """Return the files of a mirror, each with its size; none if it has not begun.
+
+        Args:
+            place: the place.
+            name: the repository.
+
+        Raises:
+            AwayError: the place does not exist, or does not answer.
+        """
+        asked = ("lsjson", "--files-only", "--no-modtime", "--no-mimetype")
+        done = self._run(*asked, "--recursive", f"{place.base}/{name}")
+        if done.returncode == NO_DIRECTORY:
+            self._done(self._run(*asked, "--max-depth=1", place.root))
+            return {}
+        return {one["Path"]: one["Size"] for one in json.loads(self._done(done))}
+
+    def mark(self, remote: str, there: Iterable[str]) -> str:
+        """Return the mark of a mirror, or "" if it is not among its files."""
+        return self._done(self._run("cat", f"{remote}/{MARK}")).strip() if MARK in there else ""
+
+    def copy(self, source: str, target: str, paths: Sequence[str], *options: str) -> None:
+        """Copy files. Those that are gone at the source are left out.
+
+        Raises:
+            AwayError: some cannot be copied.
+        """
+        self._listed(paths, "copy", "--no-traverse", *options, source, target)
+
+    def delete(self, remote: str, paths: Sequence[str]) -> None:
+        """Delete files of a mirror.
+
+        Raises:
+            AwayError: some cannot be deleted.
+        """
+        self._listed(paths, "delete", remote)
+
+    def tidy(self, remote: str) -> None:
+        """Delete the empty directories of a mirror.
+
+        Raises:
+            AwayError: some cannot be deleted.
+        """
+        self._done(self._run("rmdirs", "--leave-root", remote))
+
+    def _listed(self, paths: Sequence[str], *arguments: str) -> None:
+        if paths:
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.writelines(f"{path}\n" for path in paths)
+                file.flush()
+                self._done(self._run(f"--files-from-raw={file.name}", *arguments))
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["rclone", f"--config={self._configuration}", *OPTIONS, *arguments]
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def _done(self, done: subprocess.CompletedProcess[str]) -> str:
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()[-3:] or [f"exit code {done.returncode}"]
+            raise AwayError(f"the second place: {'; '.join(lines)}")
+        return done.stdout
+
+
+def _walk(directory: str) -> dict[str, int]:
+    """Return the files below a directory, each with its size. Files may vanish meanwhile."""
+    found, folders = {}, [directory]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    size = entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+                found[os.path.relpath(entry.path, directory)] = size
+    return found
+
+
+def marked(part: Part) -> str:
+    """Return the mark of a repository on this host, or "" if it has none yet."""
+    try:
+        return (Path(part.directory) / MARK).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _put(path: Path, content: str) -> None:
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_text(f"{content}\n")
+    os.replace(aside, path)
+
+
+def _own(directory: Path, owner: str) -> None:
+    """Give what came to a repository to its user."""
+    for folder, folders, names in os.walk(directory):
+        for name in (*folders, *names):
+            shutil.chown(Path(folder, name), owner, owner)
+
+
+def read(settings: Mapping[str, Any]) -> tuple[Place, list[Part]]:
+    """Return the place and the repositories, as the content of SETTINGS has them."""
+    return Place(**settings["place"]), [Part(**part) for part in settings["parts"]]
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the module's docstring says. Returns the exit code."""
+    place, parts = read(json.loads(Path(SETTINGS).read_text()))
+    began = time.time()
+    try:
+        if arguments == ["fetch"]:
+            print(f"came back: {', '.join(fetch(place, parts, Rclone())) or 'nothing'}", flush=True)
+            return 0
+        found = mirror(place, parts, Rclone())
+    except AwayError as error:
+        print(error, file=sys.stderr, flush=True)
+        return AWAY
+    _put(Path(RECORD), json.dumps({"began": began, "ended": time.time(), **found}))
+    print(f"mirrored: {found['files']} files, {found['bytes'] >> 20} MiB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (OSError, SecondError) as error:
+        sys.exit(str(error))

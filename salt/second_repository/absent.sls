@@ -1,0 +1,23 @@
+# Without a second repository nothing is left that would go on with an earlier one.
+second-timer-stopped:
+  service.dead:
+    - name: salina-second.timer
+    - enable: False
+
+second-absent:
+  file.absent:
+    - names:
+{%- for unit in ['salina-second.timer', 'salina-second.service', 'salina-second-fetch.service'] %}
+        - /etc/systemd/system/{{ unit }}
+{%- endfor %}
+{%- for name in ['conf', 'known_hosts', 'json'] %}
+        - /etc/salina/second-repository.{{ name }}
+{%- endfor %}
+    - require:
+        - service: second-timer-stopped
+
+second-units-unloaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: second-absent

@@ -1,0 +1,54 @@
+# A mirror of all backups at another place, and the way back from there onto a new backup host. The units run the
+# same Python as the module (_utils/salina/backup/second.py).
+{%- import_yaml "packages.yaml" as packages %}
+include:
+  - backup
+  - files_repository
+  - files_repository.directories
+  - second_repository.units
+
+second-packages:
+  pkg.installed:
+    - pkgs: {{ packages.second_repository | json }}
+
+second-settings:
+  file.managed:
+    - names:
+{%- for name in ['conf', 'known_hosts', 'json'] %}
+        - /etc/salina/second-repository.{{ name }}:
+            - source: salt://second_repository/files/second-repository.{{ name }}
+{%- endfor %}
+    - template: jinja
+    - makedirs: True
+    - mode: '0600'
+    - show_changes: False
+
+second-master:
+  file.directory:
+    - name: {{ pillar.backup.master_copies }}
+    - mode: '0700'
+    - makedirs: True
+
+# Before a repository is created: an empty one would take the place of the good mirror.
+second-fetched:
+  second_repository.fetched:
+    - require:
+        - pkg: second-packages
+        - file: second-settings
+        - file: second-master
+        - file: backup-directories
+        - sls: files_repository.directories
+        - sls: second_repository.units
+    - require_in:
+        - pgbackrest: backup-stanza
+        - sls: files_repository
+
+second-timer:
+  service.running:
+    - name: salina-second.timer
+    - enable: True
+    - watch:
+        - file: second-units
+    - require:
+        - second_repository: second-fetched
+        - pgbackrest: backup-first
