@@ -1,0 +1,147 @@
+"""O9: the second repository, and a backup host that burns. The master plays the place outside.
+
+It runs an SFTP server of rclone, in the network that the backup host has in common with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from salina.backup.second import RECORD
+from salina.common import wait
+from tests import fleets
+from tests.lab.lab import execute, run, salt, salt_run, shell
+from tests.lab.test_backup import BACKUP, orchestrate, status
+from tests.lab.test_health import told, well
+from tests.lab.test_rolling import applied, edited
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+UNIT, PORT = "salina-test-second", 2222
+PLACE = f"/root/{UNIT}"
+SECRET = "/var/lib/salina/secrets/second-sftp"
+[MASTER] = [host.id for host in fleets.fleet().having("master")]
+ADDRESS = fleets.fleet().hosts[MASTER].addresses["management"]
+SOURCE = fleets.fleet().hosts[BACKUP].addresses["management"]
+DIRECTORIES = "/var/lib/pgbackrest /var/lib/restic /var/lib/salina-master /var/lib/salina-second"
+UNITS = (
+    "salina-second.timer salina-backup@full.timer salina-backup@diff.timer "
+    "salina-files-forget.timer salina-files-repository pgbackrest"
+)
+OPENSSH = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+PRIVATE = (
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.OpenSSH,
+    serialization.NoEncryption(),
+)
+
+
+def put(path: str, content: bytes) -> None:
+    """Write a file on the master that only root may read."""
+    run(MASTER, "sh", "-c", f"umask 077; cat >{path}", given=content.decode())
+
+
+def start() -> None:
+    """Start the SFTP server, and wait until it accepts connections."""
+    serve = f"rclone serve sftp {PLACE}/files --addr {ADDRESS}:{PORT} --config /dev/null"
+    keys = f"--key {PLACE}/server --authorized-keys {PLACE}/authorized"
+    shell(MASTER, f"systemd-run --quiet --unit={UNIT} {serve} {keys}")
+    asked = f"ss -Hltn sport = :{PORT}"
+    wait.clear(lambda: "" if shell(MASTER, asked).strip() else "silent", 20, "the SFTP server")
+
+
+def stop() -> None:
+    """Stop it."""
+    shell(MASTER, f"systemctl stop {UNIT}", check=False)
+
+
+@pytest.fixture
+def place() -> Iterator[ed25519.Ed25519PrivateKey]:
+    """A place that the fleet's settings name, with its login among the secrets.
+
+    Afterwards the fleet has none again.
+    """
+    own, server = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
+    shell(
+        MASTER,
+        f"apt-get install -qq -y --no-install-recommends rclone; mkdir -p {PLACE}/files/salina",
+    )
+    put(f"{PLACE}/server", server.private_bytes(*PRIVATE))
+    put(f"{PLACE}/authorized", own.public_key().public_bytes(*OPENSSH))
+    put(f"{PLACE}/own", own.private_bytes(*PRIVATE))
+    accept = f"INPUT -p tcp -s {SOURCE} -d {ADDRESS} --dport {PORT} -j ACCEPT"
+    shell(MASTER, f"iptables -I {accept}")
+    known = server.public_key().public_bytes(*OPENSSH).decode()
+    second = (
+        f"second: {{kind: sftp, host: {ADDRESS}, port: {PORT}, user: salina, path: /salina, "
+        f"host_keys: [{known}]}}"
+    )
+    way = f"  - {{role: backup, ports: {PORT}, comment: second repository}}"
+    try:
+        start()
+        with (
+            edited("pillar/settings/firewall.yaml", f"s|^egress:$|&\\n{way}|"),
+            edited("pillar/settings/backup.yaml", f"s|^second: null$|{second}|"),
+        ):
+            done = salt_run("secrets.second", f"{PLACE}/own")
+            assert not done.returncode, done.stdout + done.stderr
+            yield own
+    finally:
+        stop()
+        shell(MASTER, f"iptables -D {accept}; rm -rf {PLACE} {SECRET}")
+        applied(BACKUP)
+    assert "second" not in status()
+    timer = execute(BACKUP, "systemctl", "is-active", "salina-second.timer")
+    assert timer.stdout.strip() == "inactive"
+    well()
+
+
+def repositories(found: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what can be restored: the window, the backups, and the copies of files."""
+    labels = [one["label"] for one in found["backups"]]
+    return found["window"], labels, {name: one["copies"] for name, one in found["files"].items()}
+
+
+def mirrored() -> None:
+    """Bring the second repository up to date."""
+    done = salt_run("backup.mirror")
+    assert not done.returncode, done.stdout + done.stderr
+
+
+def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKey) -> None:
+    """O9, S6: A new backup host has the same window and the same copies as before, and never begins
+    an empty repository while the place does not answer. The login is in one file of root.
+    """
+    applied(BACKUP)
+    mirrored()
+    before = status()
+    assert before["second"]["record"]["files"] > 100
+    assert shell(BACKUP, "stat -c %a:%U /etc/salina/second-repository.conf") == "600:root\n"
+    line = place.private_bytes(*PRIVATE).decode().splitlines()[2]
+    kept = f"grep -rlF {line} /var/cache/salt /var/log/salt"
+    assert [shell(host, kept, check=False) for host in (MASTER, BACKUP)] == ["", ""]
+
+    shell(BACKUP, f"sed -i 's/.ended.: [0-9.]*/\"ended\": 0/' {RECORD}")
+    assert "the last mirror is" in told(BACKUP, "second repository")["fleet"]
+    assert any("second repository" in one for one in status()["late"])
+
+    shell(BACKUP, f"systemctl stop {UNITS}; rm -rf {DIRECTORIES}")
+    stop()
+    refused = str(salt(BACKUP, "state.apply"))
+    assert "the second place: " in refused
+    assert "archive" not in shell(BACKUP, "find /var/lib/pgbackrest -name archive.info")
+    start()
+    applied(BACKUP)
+
+    after = status()
+    assert repositories(after) == repositories(before)
+    plan = orchestrate("restore", application="crm")
+    assert plan.returncode and '"confirm": "crm"' in plan.stdout
+    mirrored()
+    assert shell(BACKUP, "systemctl is-active salina-second.timer") == "active\n"
+    well()
