@@ -101,11 +101,12 @@ def mirror() -> dict[str, Any]:
     """
     _section()
     asked = time.time()
-    # a mirror that runs already began before
-    for _ in range(2):
-        _start(MIRROR)
-        if _record().get("began", 0) >= asked:
-            return state()
+    show = ["systemctl", "show", MIRROR, "--property=ActiveState", "--value"]
+    if commands.run(__salt__["cmd.run_all"], show).strip() == "activating":
+        _start(MIRROR)  # this one began before, so only its end is awaited
+    _start(MIRROR)
+    if _record().get("began", 0) >= asked:
+        return state()
     raise CommandExecutionError(f"the mirror failed\n{_said(MIRROR)}")
 
 

@@ -93,8 +93,11 @@ def make(kind: str = "diff") -> str:
     site = runner.site(__opts__)
     label = _ask(site, "pgbackrest.back_up", [kind], minions.WORK)
     copy_files()
-    if site.fleet.settings[BackupSettings].second:
-        mirror()
+    try:
+        if site.fleet.settings[BackupSettings].second:
+            mirror()
+    except RunnerError as error:
+        raise RunnerError(f"the backup {label} was made, and not mirrored: {error}") from None
     return str(label)
 
 

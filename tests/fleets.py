@@ -20,6 +20,8 @@ from salina_fleet.kinds import KINDS
 from salina_fleet.model import definition as salina_definition
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
+from salina_fleet.model.backup import BackupSettings
+from salina_fleet.model.second import SecondSettings
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.tls import AcmeSettings, TlsSettings
 from salina_fleet.model.topology import Topology
@@ -69,6 +71,21 @@ ACME = settings().but(
 
 BY_LOAD = settings().but(replace(settings()[BalancerSettings], balance="load"))
 """The repository's settings, but the balancer goes by load."""
+
+
+SECOND = settings().but(
+    replace(
+        settings()[BackupSettings],
+        second=SecondSettings(
+            kind="sftp",
+            path="/srv/salina",
+            host="198.51.100.9",
+            user="salina",
+            host_keys=("ssh-ed25519 AAAA",),
+        ),
+    )
+)
+"""The repository's settings, but the backups have a mirror on another host."""
 
 
 def fleet(name: str = "default") -> Fleet:
@@ -174,6 +191,11 @@ def kinds() -> list[tuple[str, str]]:
 def balancers() -> list[tuple[str, str]]:
     """(topology, minion) of those with a balancer."""
     return [(name, host) for name, host in kinds() if "balancer" in fleet(name).hosts[host].roles]
+
+
+def backed_up() -> list[tuple[str, str]]:
+    """(topology, minion) of those with the backups."""
+    return [(name, host) for name, host in kinds() if "backup" in fleet(name).hosts[host].roles]
 
 
 def secrets_of(host: str, name: str = "default") -> set[str]:

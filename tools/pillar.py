@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from salina_fleet import pillar
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.firewall import Egress, FirewallSettings
 from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.model.tls import TlsSettings
@@ -62,6 +63,7 @@ def pillars() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     full = fleets.BY_LOAD.but(
         replace(own[AppSettings], workers=2, npm_registry="https://registry.example"),
         fleets.ACME[TlsSettings],
+        fleets.SECOND[BackupSettings],
         replace(own[FirewallSettings], egress=(Egress(ports="587", application=True),)),
     )
     for name, host in fleets.kinds():

@@ -344,12 +344,21 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
         f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
         for name, host in fleets.kinds()
     }
-    return default | {
-        f"{name} {host} by load": render(
-            name, host, tmp_path_factory.mktemp(host), own=fleets.BY_LOAD
-        )
-        for name, host in fleets.balancers()
-    }
+    return (
+        default
+        | {
+            f"{name} {host} by load": render(
+                name, host, tmp_path_factory.mktemp(host), own=fleets.BY_LOAD
+            )
+            for name, host in fleets.balancers()
+        }
+        | {
+            f"{name} {host} second": render(
+                name, host, tmp_path_factory.mktemp(host), own=fleets.SECOND
+            )
+            for name, host in fleets.backed_up()
+        }
+    )
 
 
 def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:

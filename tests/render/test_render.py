@@ -36,6 +36,10 @@ CASES = (
         for fleet, host in fleets.balancers()
     }
     | {f"{fleet}-{host}-acme": (fleet, host, fleets.ACME, "") for fleet, host in fleets.balancers()}
+    | {
+        f"{fleet}-{host}-second": (fleet, host, fleets.SECOND, "")
+        for fleet, host in fleets.backed_up()
+    }
     | {f"s1-{name}": ("default", "s1", None, name) for name in fleets.APPLICATIONS}
 )
 

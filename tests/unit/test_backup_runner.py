@@ -1154,6 +1154,49 @@ def bad_status(hosts: Hosts) -> list[str]:
     return str(caught.value).splitlines()
 
 
+MIRRORED = {
+    "place": "/srv/salina on 198.51.100.9",
+    "since": NOW.timestamp() - 720,
+    "minutes": 60,
+    "record": {"began": 0, "ended": NOW.timestamp() - 720, "files": 12, "bytes": 3 * MIB},
+}
+SECOND = fleets.SECOND[BackupSettings].second
+
+
+def test_o9_a_second_repository_is_brought_up_to_date_at_the_end(hosts: Hosts) -> None:
+    """O9: By the backup that an operator makes, and alone. A backup that was made is named."""
+    hosts.set(second=SECOND)
+    hosts.said |= {"pgbackrest.back_up": "label", "second_repository.mirror": MIRRORED}
+    assert hosts.runner.make("full") == "label"
+    assert hosts.asked[-2:] == [
+        ("nas1", "files_backup.copy", "crm"),
+        ("bkp1", "second_repository.mirror"),
+    ]
+    told = "/srv/salina on 198.51.100.9, 12 min ago, 12 files, 3.0 MiB"
+    assert hosts.runner.mirror() == told
+    hosts.ill["bkp1"] = "the mirror failed"
+    with pytest.raises(RunnerError, match="bkp1: the mirror failed"):
+        hosts.runner.mirror()
+
+
+def test_o9_without_a_second_repository_nothing_is_mirrored(hosts: Hosts) -> None:
+    """O9: The error has the next step, and the status does not ask."""
+    with pytest.raises(RunnerError, match="second: is null; name another place"):
+        hosts.runner.mirror()
+    assert hosts.asked == []
+
+
+def test_o9_an_operator_reads_the_age_of_the_second_repository(hosts: Hosts) -> None:
+    """O9: After four intervals the state is not good."""
+    hosts.set(second=SECOND)
+    hosts.said["second_repository.state"] = MIRRORED
+    told = "second repository: /srv/salina on 198.51.100.9, 12 min ago, 12 files, 3.0 MiB"
+    assert told in hosts.runner.status().splitlines()
+    hosts.said["second_repository.state"] = MIRRORED | {"since": NOW.timestamp() - 4 * 3600 - 1}
+    late = "late: the second repository; see journalctl -u salina-second on its host"
+    assert late in bad_status(hosts)
+
+
 def test_an_operator_reads_a_good_state(hosts: Hosts) -> None:
     """O9: The last line is about the master's own state, which need not be saved."""
     lines = hosts.runner.status().splitlines()

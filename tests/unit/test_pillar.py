@@ -27,7 +27,7 @@ SECTIONS = {
     "storage": {"storage"},
     "quorum": {"quorum"},
     "database": {"database"},
-    "backup": {"backup", "files_repository", "scratch"},
+    "backup": {"backup", "files_repository", "scratch", "second_repository"},
 }
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import getpass
 import json
+import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +28,7 @@ from salt.exceptions import CommandExecutionError
 from salina.backup import rclone, second
 from salina.backup.second import MARK, AwayError, Part, Place, Rclone, SecondError
 from salina.common import wait
+from salina.health import probes
 from salina_fleet import backup, runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import settings
@@ -382,15 +385,16 @@ def test_o9_a_mirror_that_began_before_is_not_enough(
         (tmp_path / "record.json").write_text(json.dumps(record))
         return True
 
-    found = module(**{"service.start": start})
+    def shown(argv: Sequence[str], **_: Any) -> dict[str, Any]:
+        said = "activating\n" if "show" in argv else "no route"
+        return {"retcode": 0, "stdout": said, "stderr": ""}
+
+    found = module(**{"service.start": start, "cmd.run_all": shown})
     monkeypatch.setattr(found, "time", SimpleNamespace(time=lambda: 100.0))
     answer = found.mirror()
     assert started == ["salina-second.service"] * 2
     assert (answer["place"], answer["since"]) == ("/srv/salina on 198.51.100.9", 210.0)
-    said = {"retcode": 0, "stdout": "no route", "stderr": ""}
-    failing = module(
-        **{"service.start": lambda *_, **__: True, "cmd.run_all": lambda *_, **__: said}
-    )
+    failing = module(**{"service.start": lambda *_, **__: True, "cmd.run_all": shown})
     monkeypatch.setattr(failing, "time", SimpleNamespace(time=lambda: 300.0))
     with pytest.raises(CommandExecutionError, match="the mirror failed\nno route"):
         failing.mirror()
@@ -456,6 +460,24 @@ def test_o9_the_status_has_the_second_repository() -> None:
     assert backup.late(later, 7, 15) == [
         "late: the second repository; see journalctl -u salina-second on its host"
     ]
+
+
+def test_o9_health_judges_the_age_of_the_last_mirror(tmp_path: Path) -> None:
+    """O9: Before the first one, the place has as much time from the moment that it was set."""
+    record, own = tmp_path / "record.json", put(tmp_path / "settings", "")
+
+    def probed() -> list[Any]:
+        return list(probes.second_repository(str(record), str(own), 240))
+
+    assert probed() == [("second repository", True, "")]
+    os.utime(own, (0, time.time() - 241 * 60))
+    late = "there is no mirror; see journalctl -u salina-second"
+    assert probed() == [("second repository", False, late)]
+    put(record, json.dumps({"ended": time.time() - 60}))
+    assert probed() == [("second repository", True, "")]
+    put(record, json.dumps({"ended": time.time() - 242 * 60}))
+    late = "the last mirror is 242 minutes old; see journalctl -u salina-second"
+    assert probed() == [("second repository", False, late)]
 
 
 # Mirrors, and the way back

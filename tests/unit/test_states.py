@@ -68,6 +68,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "release.older_environment": ("/opt/odoo/production/.venv", "/opt/odoo/odoo-14.0"),
     "release.present": (RELEASE, STORE, 0),
     "reserved_ports.reserved": ("ports", 32768),
+    "second_repository.fetched": ("backups",),
     "sshd.in_force": ("/dev/null", 22),
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),
     "turn.ended": ("turn",),

@@ -70,7 +70,7 @@ INFO = {"backup.info": 2, "archive.info": 2, "backup.info.copy": 3, "archive.inf
 """pgBackRest reads the copy if the file itself is damaged, so they are never sent together."""
 RESTIC = {"data": 0, "keys": 0, "index": 1, "snapshots": 2, "config": 3}
 HEADS = {"pgbackrest": ("archive.info", "backup.info"), "restic": ("config",), "master": ()}
-"""The heads without which a directory of a kind is no repository."""
+"""The heads that every repository of a kind has."""
 MANIFEST = "backup.manifest"
 """The file that pgBackRest writes when all others of a backup are there."""
 UNFINISHED = ".pgbackrest.tmp"
@@ -210,7 +210,7 @@ def plan(kind: str, source: Mapping[str, int], target: Mapping[str, int]) -> Pla
 
 
 def damage(kind: str, paths: Iterable[str]) -> str:
-    """Return why a directory is no repository, in words, or "".
+    """Return which heads a repository does not have, in words, or "".
 
     Args:
         kind: the kind of the repository.
