@@ -12,7 +12,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.backup import pgbackrest
+from salina.backup import pgbackrest, second
 from salina.common import commands, pillars
 from salina.common.https import identity
 
@@ -136,6 +136,25 @@ def _forget(unit: str) -> None:
     # An error means that the unit is not loaded, and so has no failures.
     reset = ["systemctl", "reset-failed", unit]
     __salt__["cmd.run_all"](reset, python_shell=False, ignore_retcode=True)
+
+
+def came_back() -> float:
+    """Return when the repository came back from the second place.
+
+    The WAL that the lost host got after its last mirror is missing. So the moments from then until
+    the next backup cannot be restored.
+
+    Returns:
+        Seconds since the epoch; 0 if it never came back.
+
+    Raises:
+        CommandExecutionError: this is not the backup host.
+
+    CLI Example:
+        salt bkp1 pgbackrest.came_back
+    """
+    file = Path(pillars.section(__pillar__, "backup")["repository"], second.RETURNED)
+    return file.stat().st_mtime if file.exists() else 0
 
 
 def check() -> None:

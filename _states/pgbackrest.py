@@ -50,6 +50,8 @@ def stanza(name: str, wait: int) -> dict[str, Any]:
 def backed_up(name: str) -> dict[str, Any]:
     """Ensure that there is a backup: the timer's first one may be a day away.
 
+    A repository that came back from the second place needs one more, because WAL is missing.
+
     Args:
         name: free text.
 
@@ -61,7 +63,8 @@ def backed_up(name: str) -> dict[str, Any]:
     """
     if __opts__["test"] and not __salt__["pkg.version"]("pgbackrest"):
         return state.result(name, None, "a full backup would be made", {"backup": "full"})
-    if __salt__["pgbackrest.info"]()["backups"]:
+    backups = __salt__["pgbackrest.info"]()["backups"]
+    if backups and backups[-1]["end"] >= __salt__["pgbackrest.came_back"]():
         return state.result(name, True, "there is a backup")
     if __opts__["test"]:
         return state.result(name, None, "a full backup would be made", {"backup": "full"})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from salina.backup import pgbackrest, scratch
+from salina.backup import pgbackrest, scratch, second
 from salina.common.https import identity
 from salina_fleet import backup
 from salina_fleet.model.backup import SCRATCH_KEYS, BackupSettings
@@ -441,9 +441,29 @@ def test_the_first_backup_does_not_wait_for_its_timer(test: bool) -> None:
     none = {"pgbackrest.info": lambda: info(backup=[]), "pgbackrest.back_up": lambda kind: kind}
     ret = states(test, none).backed_up("first")
     assert (ret["result"], ret["changes"]) == (None if test else True, {"backup": "full"})
-    some = {"pgbackrest.info": lambda: info()}
+    some = {"pgbackrest.info": lambda: info(), "pgbackrest.came_back": lambda: 0}
     ret = states(test, some).backed_up("first")
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_o9_a_repository_that_came_back_gets_a_backup(test: bool) -> None:
+    """O9: WAL is missing since the last mirror, so the moments before the backup are lost."""
+    end = info()["backups"][-1]["end"]
+    found = {"pgbackrest.info": lambda: info(), "pgbackrest.back_up": lambda kind: kind}
+    ret = states(test, found | {"pgbackrest.came_back": lambda: end + 1}).backed_up("first")
+    assert (ret["result"], ret["changes"]) == (None if test else True, {"backup": "full"})
+    ret = states(test, found | {"pgbackrest.came_back": lambda: end}).backed_up("first")
+    assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_o9_the_moment_at_which_a_repository_came_back(tmp_path: Path) -> None:
+    """O9: It is that of a file, which the repository has only if it came back."""
+    module = load("_modules/pgbackrest.py", pillar={"backup": {"repository": str(tmp_path)}})
+    assert module.came_back() == 0
+    file = tmp_path / second.RETURNED
+    file.touch()
+    assert module.came_back() == file.stat().st_mtime
 
 
 # A backup that somebody waits for

@@ -49,6 +49,8 @@ MARK = f"{OWN}mirror"
 """The file in each repository that names its mirror."""
 FETCHING = f"{OWN}fetching"
 """The same, while the repository is brought back."""
+RETURNED = f"{OWN}returned"
+"""The file that is written when a repository has come back."""
 OPTIONS = (
     "--contimeout=30s",
     "--timeout=2m",
@@ -370,6 +372,7 @@ def fetch(place: Place, parts: Sequence[Part], rclone: Rclone) -> list[str]:
         _put(directory / FETCHING, rclone.mark(remote, there) or uuid.uuid4().hex)
         if part in back:
             _fetch(part, remote, there, rclone)
+            _put(directory / RETURNED, "")
         os.replace(directory / FETCHING, directory / MARK)
     return [part.directory for part in back]
 
