@@ -5,6 +5,7 @@ include:
   - odoo.configuration
   - application.stored
   - odoo.held
+  - odoo.cron
   - odoo.addons
   - odoo.once
   - odoo.service

@@ -27,6 +27,8 @@ ENVIRONMENT = ".venv"
 """The directory of a release with its Python environment."""
 HOLDING = "salina_held"
 """This project's addon that loses no file of a user. No definition lists it."""
+CRON = "salina_cron"
+"""This project's addon that gives scheduled jobs a time limit of their own."""
 FEW = 5
 """The connections of a release that is tried; pgbouncer's pool for it has one more."""
 ASIDE = ("i18n", "i18n_extra", "static", "tests")
@@ -73,7 +75,7 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     odoo = definition["odoo"]
     return {
         "addons_path": ",".join(addons_path(odoo["addons"])),
-        "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING]),
+        "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING, CRON]),
         "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
         "db_host": database["host"],

@@ -186,6 +186,9 @@ class AppSettings(Tuning):
     limit_time_cron: int = number(
         900, 1, 86_400, "The most seconds that a scheduled job of Odoo takes."
     )
+    limit_time_cron_cpu: int = number(
+        600, 1, 86_400, "The most seconds of processor time that a scheduled job of Odoo uses."
+    )
     limit_request: int = number(
         8192, 1, 10_000_000, "The requests after which Odoo replaces a worker."
     )
