@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import commits
+from salina.application import commits, git
 from salina.common import commands, file
 
 __salt__: dict[str, Any]
 
 #: A file in a complete checkout. It holds the revision as the state named it, and is written last.
 RECORD = ".git/salina-revision"
+#: The mode of a submodule in git's index.
+LINK = "160000"
+#: The file of a repository that names its submodules.
+MODULES = ".gitmodules"
+#: The checkouts of the submodules, in a checkout from a URL. No file of the code can be there.
+SUBMODULES = ".git/salina-submodules"
 
 
 def revision(path: str) -> str:
@@ -60,7 +68,14 @@ def status(path: str) -> dict[str, Any]:
     }
 
 
-def update(path: str, repository: str, revision: str) -> str:
+def update(
+    path: str,
+    repository: str,
+    revision: str,
+    submodules: bool = False,
+    key: str | None = None,
+    known_hosts: list[str] | None = None,
+) -> str:
     """Bring a checkout to a revision. This deletes local changes.
 
     From a URL, git fetches only that revision, without its history. From a path, the new checkout
@@ -70,18 +85,25 @@ def update(path: str, repository: str, revision: str) -> str:
     existing checkout is empty during the change. So an interrupted checkout is never taken for a
     complete one.
 
+    Submodules are checkouts of their own, each at the commit that the code names. From a URL they
+    are beside the repository's objects, and from a path in their places in the work tree.
+
     Args:
         path: the work tree.
         repository: a git URL, or the path of another checkout on this host.
         revision: a branch, tag or commit. It is recorded, so `checkout.status` needs no network.
             The states give a commit, which the master has looked up for all hosts.
+        submodules: whether the submodules are checked out as well, and theirs.
+        key: the deploy key of a private repository, which git also uses for its submodules. Give it
+            from the pillar only, because Salt records the arguments of a command.
+        known_hosts: the public keys of git servers, as lines of a known_hosts file; with a key.
 
     Returns:
         The commit.
 
     Raises:
-        CommandExecutionError: git failed, the path holds something else, or a path as repository
-            has another commit than the requested one.
+        CommandExecutionError: git failed, the path holds something else, a path as repository
+            has another commit than the requested one, or the URL of a submodule is not valid.
 
     CLI Example:
         salt s1 checkout.update /opt/odoo/staging https://git.example/odoo.git 19.0
@@ -94,7 +116,8 @@ def update(path: str, repository: str, revision: str) -> str:
     _git(place, "config", "remote.origin.url", repository)
     if local:
         _share(Path(repository, ".git"), place / ".git")
-    _git(place, "fetch", "--quiet", option, "origin", wanted)
+    with git.environment(key, known_hosts or []) as env:
+        _git(place, "fetch", "--quiet", option, "origin", wanted, env=env)
     commit = _git(place, "rev-parse", "FETCH_HEAD^{commit}")
     if commits.is_full(revision) and commit != revision:
         raise CommandExecutionError(
@@ -103,6 +126,10 @@ def update(path: str, repository: str, revision: str) -> str:
         )
     _git(place, "checkout", "--quiet", "--force", "--detach", commit)
     _date(place)
+    for one in _submodules(place, repository) if submodules else ():
+        inside = place / (one.path if local else one.own)
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        update(str(inside), one.repository, one.commit, True, key, known_hosts)
     file.put(place / RECORD, f"{revision}\n")
     try:
         place.rename(home)
@@ -112,6 +139,45 @@ def update(path: str, repository: str, revision: str) -> str:
             "apply again"
         ) from error
     return commit
+
+
+class Submodule(NamedTuple):
+    """A submodule: its path, the commit that the code names, and its repository.
+
+    `own`: where its checkout is, beside the objects of a repository from a URL.
+    """
+
+    path: str
+    commit: str
+    repository: str
+    own: str
+
+
+def _submodules(place: Path, repository: str) -> Iterator[Submodule]:
+    """Yield the submodules. A local clone has them from the checkouts of the other one."""
+    listed = [line.split(maxsplit=3) for line in _listed(place, "ls-files", "--stage", "-z")]
+    urls = _urls(place) if any(path == MODULES for *_, path in listed) else {}
+    for path, commit in ((path, commit) for mode, commit, _, path in listed if mode == LINK):
+        own, fault = f"{SUBMODULES}/{quote(path, safe='')}", f"{repository}: submodule {path}"
+        if repository.startswith("/"):
+            yield Submodule(path, commit, f"{repository}/{own}", own)
+            continue
+        if path not in urls:
+            raise CommandExecutionError(f"{fault}: {MODULES} must have its path and its url")
+        try:
+            yield Submodule(path, commit, git.submodule(repository, urls[path]), own)
+        except ValueError as error:
+            raise CommandExecutionError(f"{fault}: {error}") from None
+
+
+def _urls(place: Path) -> dict[str, str]:
+    """Return the URL of each submodule by its path, from the commit and not from the work tree."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in _listed(place, "config", "-z", f"--blob=HEAD:{MODULES}", "--list"):
+        name, _, value = entry.partition("\n")
+        submodule, _, key = name.rpartition(".")
+        found.setdefault(submodule, {})[key] = value
+    return {one["path"]: one["url"] for one in found.values() if {"path", "url"} <= one.keys()}
 
 
 def _begin(home: Path) -> Path:
@@ -155,15 +221,19 @@ def _date(place: Path) -> None:
     differed, each host would delete the bundles of the others and build them again at each request.
     """
     time = int(_git(place, "log", "-1", "--format=%ct"))
-    for name in filter(None, _git(place, "ls-files", "-z").split("\0")):
+    for name in _listed(place, "ls-files", "-z"):
         os.utime(place / name, (time, time), follow_symlinks=False)
     _git(place, "update-index", "-q", "--refresh")  # so that `status` need not read all files
 
 
-def _git(path: str | Path, *arguments: str) -> str:
-    return _command(["git", "-C", str(path), *arguments])
+def _listed(path: Path, *arguments: str) -> list[str]:
+    """Run git, and return the items of its output, each of which ends with a NUL."""
+    return [item for item in _git(path, *arguments).split("\0") if item]
 
 
-def _command(argv: list[str]) -> str:
-    """Run a command that never asks for a password, and return its output."""
-    return commands.run(__salt__["cmd.run_all"], argv, env={"GIT_TERMINAL_PROMPT": "0"})
+def _git(path: str | Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    return _command(["git", "-C", str(path), *arguments], env)
+
+
+def _command(argv: list[str], env: Mapping[str, str] | None = None) -> str:
+    return commands.run(__salt__["cmd.run_all"], argv, env=env or {})

@@ -35,23 +35,28 @@ def build(directory: str) -> None:
         directory: the checkout.
 
     Raises:
-        CommandExecutionError: pip failed, or the requirements are missing.
+        CommandExecutionError: pip failed, or the requirements or the modules of a further
+            repository are missing.
 
     CLI Example:
         salt s1 odoo.build /opt/odoo/releases/c0ffee000000-0123abcd
     """
-    python = __pillar__["app"]["definition"]["odoo"]["python"]
-    source = f"salt://locks/{python['lock']}.txt" if python["lock"] else None
-    asked = (
+    section = __pillar__["app"]["definition"]["odoo"]
+    _refuse_empty(directory, section)
+    python = section["python"]
+    lock = python["lock"]
+    files = [] if lock else odoo.requirements(section)
+    sources = [f"salt://locks/{lock}.txt"] if lock else [f"{directory}/{one}" for one in files]
+    wanted = __salt__["python_environment.wanted"](
         python["interpreter"],
-        source or f"{directory}/{python['requirements']}",
-        bool(source),
+        sources[0],
+        bool(lock),
         python["without_dependencies"],
         python["constraints"],
+        sources[1:],
     )
-    wanted = __salt__["python_environment.wanted"](*asked)
     if not wanted:
-        raise CommandExecutionError(f"requirements: {python['requirements']} is not in the code")
+        raise CommandExecutionError(f"requirements: {' or '.join(files)} is not in the code")
     __salt__["python_environment.install"](f"{directory}/{odoo.ENVIRONMENT}", wanted)
 
 
@@ -102,7 +107,7 @@ def checksums(directory: str) -> dict[str, str]:
     CLI Example:
         salt s1 odoo.checksums /opt/odoo/releases/c0ffee000000-0123abcd
     """
-    return odoo.checksums(Path(directory), __pillar__["app"]["definition"]["odoo"]["addons"])
+    return odoo.checksums(Path(directory), odoo.addons(__pillar__["app"]["definition"]["odoo"]))
 
 
 def rolls(differing: list[str]) -> bool:
@@ -190,6 +195,20 @@ def server(directory: str, port: int) -> list[str]:
         salt s1 odoo.server /opt/odoo/releases/c0ffee000000-0123abcd 40000
     """
     return [*_program(directory), f"--http-port={port}", "--http-interface=127.0.0.1"]
+
+
+def _refuse_empty(directory: str, section: dict[str, Any]) -> None:
+    """Raise an error if a further repository has no module where the definition says.
+
+    Odoo 14 does not start with such a directory in `--addons-path`.
+    """
+    for repository in section["repositories"]:
+        for place in odoo.addons_of(repository):
+            if not any(Path(directory, place).glob("*/__manifest__.py")):
+                raise CommandExecutionError(
+                    f"{place} has no modules in this release; correct `addons` of the repository "
+                    f"{repository['name']} in pillar/app/{__pillar__['app']['name']}.yaml"
+                )
 
 
 def _program(directory: str) -> list[str]:

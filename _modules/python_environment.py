@@ -65,6 +65,7 @@ def wanted(
     lock: bool,
     without_dependencies: list[str],
     constraints: list[str] | None = None,
+    further: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return what an environment must be built from.
 
@@ -76,6 +77,7 @@ def wanted(
         without_dependencies: further distributions (NAME==VERSION), installed one by one without
             their dependencies.
         constraints: versions that pip may take if the file is not a lock, such as setuptools<82.
+        further: paths of further requirements, which pip resolves together with the first ones.
 
     Returns:
         These values, with the lines of the requirements, and those of the build tools' lock if
@@ -88,8 +90,9 @@ def wanted(
     CLI Example:
         salt s1 python_environment.wanted python3.9 salt://locks/odoo-14.0.txt True '[]'
     """
-    text = _read(requirements)
-    if text is None:
+    texts = [_read(source) for source in (requirements, *(further or []))]
+    text = "\n".join(one for one in texts if one is not None)
+    if None in texts:
         return {}
     found = {
         "interpreter": interpreter,

@@ -484,14 +484,20 @@ def _ask(function: str, *arguments: str) -> dict[str, Any]:
 def _build(own: Release) -> None:
     """Build a release in its place, which its environment contains, and pack it."""
     app = _app()
-    source = app["definition"]["source"]
     own.remove()
     own.directory.parent.mkdir(parents=True, exist_ok=True)
     staging = f"/opt/{app['kind']}/staging"
-    if __salt__["checkout.revision"](staging) != source["commit"]:
-        __salt__["checkout.update"](staging, source["repository"], source["commit"])
-    __salt__["checkout.update"](str(own.directory), staging, source["commit"])
-    shutil.rmtree(own.directory / ".git")
+    main, *further = app["release"]["checkouts"]
+    _check_out(own.directory, main, staging)
+    if further and os.path.lexists(own.directory / release.REPOSITORIES):
+        raise CommandExecutionError(
+            f"{main['repository']}: its code has {release.REPOSITORIES}, but a release has the "
+            "further repositories there; rename it in the code"
+        )
+    for one in further:
+        _check_out(own.directory / one["directory"], one, f"{staging}{one['directory']}")
+    for place in list(own.directory.rglob(".git")):
+        shutil.rmtree(place)
     _ask("build", own.name)  # it renews the lease
     __salt__[f"{app['kind']}.build"](str(own.directory))
     pack = [
@@ -506,6 +512,16 @@ def _build(own: Release) -> None:
     commands.run(__salt__["cmd.run_all"], [*pack, f"--directory={own.directory}", "."])
     os.chmod(own.archive, 0o600)
     _complete(own, release.digest(own.archive), recorded=False)
+
+
+def _check_out(directory: Path, wanted: Mapping[str, Any], staging: str) -> None:
+    """Check a repository out into a directory, by way of a checkout that stays for the next one."""
+    update, commit = __salt__["checkout.update"], wanted["commit"]
+    submodules = wanted["submodules"]
+    if submodules or __salt__["checkout.revision"](staging) != commit:
+        access = wanted["key"], wanted["known_hosts"]
+        update(staging, wanted["repository"], commit, submodules, *access)
+    update(str(directory), staging, commit, submodules)
 
 
 def _unpack(own: Release, store: Path, digest: str) -> None:

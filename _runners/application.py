@@ -92,10 +92,11 @@ def revisions() -> dict[str, Any]:
     """Show which release of each application is wanted, and which one every app host runs.
 
     Returns:
-        For each application: `revision` as its definition names it, `commit`, `wanted` (the name of
-        the release), `built` (the host that has built it, "" before that) and `hosts`. For each of
-        these `runs`, `since` when in UTC, `waits`, the release that waits for orch.upgrade, and
-        `kept`, the other releases on the host; or the reason why it is not known.
+        For each application: `revision` as its definition names it, `commit`, `repositories` (the
+        same two of each further repository), `wanted` (the name of the release), `built` (the host
+        that has built it, "" before that) and `hosts`. For each of these `runs`, `since` when in
+        UTC, `waits`, the release that waits for orch.upgrade, and `kept`, the other releases on the
+        host; or the reason why it is not known.
 
     Raises:
         RunnerError: a file of the repository or of the state has a fault.
@@ -108,14 +109,18 @@ def revisions() -> dict[str, Any]:
     recorded = releases.read(file)
     data, shown = site.data, {}
     for name, application in site.fleet.topology.applications.items():
-        source = site.definitions[application.definition]["source"]
+        chosen, commits = application.definition, release.commits(data, name)
+        found = {
+            label.partition("/")[2]: {"revision": one["revision"], "commit": commits[label]}
+            for label, one in release.sources(chosen, site.definitions[chosen]).items()
+        }
         hosts = [host.id for host in site.fleet.serving(name)]
         answers = minions.answers(__opts__, hosts, "release.status", [], ANSWER, ANSWER)
         wanted = release.wanted(data, name)
         built = recorded.get(name, {}).get(wanted)
         shown[name] = {
-            "revision": source["revision"],
-            "commit": data.revisions.commit(application.definition, source),
+            **found.pop(""),
+            "repositories": found,
             "wanted": wanted,
             "built": built.host if built and built.digest else "",
             "hosts": {host: _status(answers.get(host)) for host in hosts},

@@ -9,8 +9,12 @@ from typing import Any
 from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.backup import BackupSettings
+from salina_fleet.model import release
+from salina_fleet.model.source import KEY
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME
+from salina_fleet.schema.faults import Faults
+from salina_fleet.schema.rules import Reading
 
 __opts__: dict[str, Any]
 
@@ -37,8 +41,52 @@ def create() -> dict[str, list[str]]:
     return {"made": made}
 
 
+def deploy_key(name: str, file: str | None = None) -> str:
+    """Take the key with which the fleet reads a private git repository, and keep it.
+
+    The definition of an application names it: `key: NAME`. A newer key replaces an older one.
+
+    Args:
+        name: the name of the key.
+        file: a file on the master with the private key, without a password; the standard input by
+            default.
+
+    Returns:
+        The public part, which the git server must know, and the next command.
+
+    Raises:
+        RunnerError: the name is not valid, or there is no such key. Nothing was kept.
+
+    CLI Example:
+        salt-run secrets.deploy_key addons /root/addons
+        salt-run secrets.deploy_key addons < /root/addons
+    """
+    faults = Faults()
+    KEY.read(name, (None, "name"), Reading(None, faults))
+    if faults.lines:
+        raise RunnerError("\n".join(faults.lines))
+    store = secrets.open_store(runner.state(__opts__))
+    given = file or "the standard input"
+    try:
+        private = Path(file).read_text(encoding="ascii") if file else sys.stdin.read()
+        public = secrets.public_part(private)
+        store.replace(secrets.deploy(name), private)
+    except OSError as error:
+        raise RunnerError(f"{error.filename}: {error.strerror}") from None
+    except UnicodeDecodeError:  # its text would show a part of the key
+        raise RunnerError(f"{given}: it is not a private key; must be plain text") from None
+    except secrets.SecretsError as error:
+        raise RunnerError(f"{given}: {error}") from None
+    return (
+        f"the deploy key {name} is kept with the secrets; its public part: {public}\n"
+        "next: salt-run fleet.resolve"
+    )
+
+
 def check() -> str:
     """Check that every secret exists and only root can read it, and that the CA's key fits.
+
+    The deploy keys that definitions name are among them.
 
     Returns:
         A sentence that says where they are.
@@ -55,7 +103,8 @@ def check() -> str:
     copies = [one.name for one in topology.copies]
     second = site.fleet.settings[BackupSettings].second
     given = [secrets.second(second.kind)] if second else []
-    faults = secrets.check(site.store, topology.applications, acme, copies, given)
+    keys = release.keys(site.definitions)
+    faults = secrets.check(site.store, topology.applications, acme, copies, keys, given)
     if faults:
         raise RunnerError("\n  ".join(["secrets:", *faults]))
     return f"all secrets are in {site.store.folder}"

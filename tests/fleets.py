@@ -18,6 +18,7 @@ from salina_fleet import secrets as salina_secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import definition as salina_definition
+from salina_fleet.model import release
 from salina_fleet.model import settings as salina_settings
 from salina_fleet.model import topology as salina_topology
 from salina_fleet.model.backup import BackupSettings
@@ -152,7 +153,11 @@ class Recorded:
 def record(state: Path) -> None:
     """Record a commit for each file of pillar/app, so that no repository is asked."""
     state.mkdir(parents=True, exist_ok=True)
-    records = {name: {**definition(name)["source"], "commit": COMMIT} for name in APPLICATIONS}
+    records = {
+        label: {"repository": one["repository"], "revision": one["revision"], "commit": COMMIT}
+        for name in APPLICATIONS
+        for label, one in release.sources(name, definition(name)).items()
+    }
     (state / REVISIONS).write_text(json.dumps(records))
 
 

@@ -66,6 +66,17 @@ class Kind:
         """
         return {}, []
 
+    def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+        """Return the further git repositories that a release contains.
+
+        Args:
+            section: the kind's own section of a definition.
+
+        Returns:
+            The key of the section that lists them, and its items: each a `Source` with a `name`.
+        """
+        return "", []
+
     def named(self, application: str) -> dict[str, str] | None:
         """Return where an application's database names its files, if every one does.
 

@@ -1,4 +1,4 @@
-"""The commit of each definition: looked up once, recorded on the master, and given to every host.
+"""The commit of each repository: looked up once, recorded on the master, and given to every host.
 
 A definition (a file of pillar/app) names a branch, a tag or a commit. If each host looked up a
 branch by itself, hosts that apply at different times could run different commits. So only the
@@ -6,7 +6,8 @@ master looks it up, and every pillar names the recorded commit, also after the b
 
 The records are one JSON file beside the members. A record counts for one repository and one
 revision: when the definition names another, the master looks that up at the first use, which may be
-a pillar. A full commit is its own record and needs no network.
+a pillar. A full commit is its own record and needs no network. The record of `source` has the
+definition's name, and that of a further repository DEFINITION/NAME (`release.sources`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from salina.application import git
 from salina.application.commits import is_full
 from salina.common import file
+from salina_fleet import secrets
 from salina_fleet.schema.document import DataError, show
 from salina_fleet.schema.faults import invalid
 
@@ -38,8 +41,8 @@ PAUSE = 60
 BRANCH = "refs/heads/{}"
 KEYS = {"repository", "revision", "commit"}
 
-Source = Mapping[str, str]
-"""The key `source` of a definition: `repository` and `revision`."""
+Source = Mapping[str, Any]
+"""A repository of a definition, as `salina_fleet.model.release.sources` returns it."""
 
 
 class RevisionError(DataError):
@@ -53,7 +56,7 @@ class Commits(Protocol):
     """The part of the records that a pillar needs."""
 
     def commit(self, name: str, source: Source) -> str:
-        """The commit of a definition."""
+        """The commit of a repository."""
         ...
 
 
@@ -63,9 +66,10 @@ class Revisions:
     def __init__(self, state: str | Path) -> None:
         self.file = Path(state) / FILE
         self._lock = Path(state) / LOCK
+        self._secrets = secrets.open_store(state)
 
     def recorded(self) -> dict[str, dict[str, str]]:
-        """Return the record of each definition: its `repository`, `revision` and `commit`.
+        """Return the record of each repository: its `repository`, `revision` and `commit`.
 
         Raises:
             RevisionError: the file is damaged.
@@ -85,14 +89,14 @@ class Revisions:
         return data
 
     def commit(self, name: str, source: Source) -> str:
-        """Return the commit of a definition, for a pillar.
+        """Return the commit of a repository, for a pillar.
 
         Without a record, look the revision up and record it. After a failure the next pillars
         repeat the failure for a while, so a repository that is away is not asked for each minion.
 
         Args:
-            name: the definition.
-            source: its key `source`.
+            name: the name of the record.
+            source: the repository.
 
         Raises:
             RevisionError: the revision cannot be looked up, or the file is damaged.
@@ -103,10 +107,10 @@ class Revisions:
         )
 
     def ensure(self, sources: Mapping[str, Source]) -> dict[str, str]:
-        """Return the commit of each definition; look up only those without a record.
+        """Return the commit of each repository; look up only those without a record.
 
         Args:
-            sources: the key `source` of each definition.
+            sources: the repositories by the names of their records.
 
         Raises:
             RevisionError: with every revision that cannot be looked up. None was recorded then.
@@ -116,10 +120,10 @@ class Revisions:
         return known if all(known.values()) else self._look_up(sources, newest=False, pause=0)
 
     def renew(self, sources: Mapping[str, Source]) -> dict[str, str]:
-        """Look up and record the newest commit of each definition, and return them.
+        """Look up and record the newest commit of each repository, and return them.
 
         Args:
-            sources: the key `source` of each definition.
+            sources: the repositories by the names of their records.
 
         Raises:
             RevisionError: with every revision that cannot be looked up. None was recorded then.
@@ -140,12 +144,12 @@ class Revisions:
                 last = failures.pop(name, {})
                 fault = _repeated(last, source, pause)
                 if not fault:
-                    last = {**source, "time": time.time()}
-                    commits[name], fault = look_up(name, source)
+                    last = {**_identity(source), "time": time.time()}
+                    commits[name], fault = look_up(name, source, self._secrets)
                 if fault:
                     faults[name] = fault
                     failures[name] = last | {"fault": fault}
-                recorded[name] = {**source, "commit": commits[name]}
+                recorded[name] = {**_identity(source), "commit": commits[name]}
             if not faults:
                 file.put(self.file, json.dumps(recorded, indent=2) + "\n")
         if faults:
@@ -171,12 +175,13 @@ class Revisions:
         return RevisionError(str(self.file), [f"the file is damaged: {why}; {advice}"])
 
 
-def look_up(name: str, source: Source) -> tuple[str, str]:
+def look_up(name: str, source: Source, store: secrets.Source) -> tuple[str, str]:
     """Ask a repository for the commit of a revision.
 
     Args:
-        name: the definition, for the message.
-        source: its key `source`.
+        name: the name of the record, for the message.
+        source: the repository.
+        store: the secrets, for a deploy key.
 
     Returns:
         The commit and "", or "" and a fault with its file and path.
@@ -185,17 +190,21 @@ def look_up(name: str, source: Source) -> tuple[str, str]:
     asked = [revision, f"{revision}^{{}}"]
     # `timeout` ends git's own helpers too, which would keep this process waiting
     argv = ["timeout", str(ANSWER), "git", "ls-remote", "--", repository, *asked]
-    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=env
-    )
+    try:
+        key = secrets.deploy_key(store, source["key"])
+    except secrets.SecretsError as error:
+        return "", _fault(name, source, "key", str(error))
+    with git.environment(key, source["known_hosts"]) as access:
+        env = {**os.environ, **access, "LC_ALL": "C"}
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=env
+        )
     if done.returncode:
         why = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         if done.returncode == TIMED_OUT:
             why = f"no answer within {ANSWER} s"
-        return "", _fault(
-            name, "repository", f"the master cannot read {show(repository)}: {why}; correct it"
-        )
+        message = f"the master cannot read {show(repository)}: {why}; correct it"
+        return "", _fault(name, source, "repository", message)
     refs = {ref: commit for commit, ref in map(str.split, done.stdout.splitlines())}
     # the order in which git itself looks for a name; ^{} is the commit of an annotated tag
     for ref in (place.format(revision) for place in ("{}", "refs/{}", "refs/tags/{}", BRANCH)):
@@ -203,24 +212,30 @@ def look_up(name: str, source: Source) -> tuple[str, str]:
             if found in refs:
                 return refs[found], ""
     words = f"a branch or a tag of {repository}, or a full commit of 40 digits"
-    return "", _fault(name, "revision", invalid(revision, words))
+    return "", _fault(name, source, "revision", invalid(revision, words))
 
 
-def _fault(name: str, key: str, message: str) -> str:
-    return f"pillar/app/{name}.yaml: source.{key}: {message}"
+def _fault(name: str, source: Source, key: str, message: str) -> str:
+    return f"pillar/app/{name.partition('/')[0]}.yaml: {source['place']}.{key}: {message}"
+
+
+def _identity(source: Source) -> dict[str, str]:
+    """Return what a record counts for."""
+    return {key: source[key] for key in ("repository", "revision")}
 
 
 def _known(recorded: Mapping[str, Mapping[str, str]], name: str, source: Source) -> str:
-    """Return the commit of a definition if it is a full one, or if it is recorded, or ""."""
+    """Return the commit of a repository if it is a full one, or if it is recorded, or ""."""
     if is_full(source["revision"]):
-        return source["revision"]
+        return str(source["revision"])
     record = recorded.get(name, {})
-    return record["commit"] if record == {**source, "commit": record.get("commit")} else ""
+    wanted = {**_identity(source), "commit": record.get("commit")}
+    return str(wanted["commit"]) if record == wanted else ""
 
 
 def _repeated(last: Mapping[str, Any], source: Source, pause: int) -> str:
-    """Return the last fault of a definition if it is recent and about the same source, or ""."""
-    same = all(last.get(key) == value for key, value in source.items())
+    """Return the last fault of a repository if it is recent and about the same source, or ""."""
+    same = all(last.get(key) == value for key, value in _identity(source).items())
     recent = abs(time.time() - last.get("time", 0)) < pause
     return str(last["fault"]) if same and recent else ""
 

@@ -15,7 +15,7 @@ from salina_fleet import minions, policy
 from salina_fleet.change import absence, exclusive, follow, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import members
+from salina_fleet.model import members, release
 from salina_fleet.revisions import RevisionError, Source
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError, show
@@ -51,14 +51,17 @@ def state(opts: dict[str, Any]) -> Path:
 
 
 def sources(site: Site, applications: Iterable[str]) -> dict[str, Source]:
-    """Return the key `source` of each definition that applications have.
+    """Return the repositories of the applications' definitions, by the names of their records.
 
     Args:
         site: the master's view.
         applications: names of applications of the topology.
     """
     names = {site.fleet.topology.applications[one].definition: None for one in applications}
-    return {name: site.definitions[name]["source"] for name in names}
+    found: dict[str, Source] = {}
+    for name in names:
+        found |= release.sources(name, site.definitions[name])
+    return found
 
 
 def resolved(site: Site, applications: Iterable[str]) -> None:

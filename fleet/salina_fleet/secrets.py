@@ -13,6 +13,7 @@ import datetime
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -56,6 +57,11 @@ class SecretsError(Exception):
 def own(application: str, purpose: str) -> str:
     """Return the name of an application's own password: app-crm-login."""
     return f"app-{application}-{purpose}"
+
+
+def deploy(name: str) -> str:
+    """Return the name of the secret that is a deploy key: deploy-addons."""
+    return f"deploy-{name}"
 
 
 def authority(name: str) -> tuple[str, str]:
@@ -151,6 +157,23 @@ class Store:
             temporary.unlink(missing_ok=True)
 
 
+def deploy_key(store: Source, name: str | None) -> str | None:
+    """Return a deploy key that the operator has given; None for no key.
+
+    Raises:
+        SecretsError: it is missing; the message has the next command.
+    """
+    if name is None:
+        return None
+    try:
+        return store.get(deploy(name))
+    except SecretsError as error:
+        raise SecretsError(
+            f"the deploy key {name} is missing ({error}): give it by salt-run secrets.deploy_key "
+            f"{name} FILE"
+        ) from None
+
+
 def open_store(state: str | Path) -> Store:
     """Return the store of the master whose state directory is `state`."""
     return Store(Path(state) / FOLDER)
@@ -203,6 +226,7 @@ def check(
     applications: Iterable[str],
     acme: bool = False,
     copies: Sequence[str] = (),
+    keys: Iterable[str] = (),
     given: Sequence[str] = (),
 ) -> list[str]:
     """Return the faults of the secrets: missing or empty ones, and files that others may read.
@@ -212,6 +236,7 @@ def check(
         applications: the names of the applications.
         acme: whether the fleet has an account at an ACME directory.
         copies: the applications that are copies for trials.
+        keys: the names of the deploy keys that definitions use.
         given: the names of further secrets, which the operator gives.
     """
     faults = []
@@ -219,14 +244,17 @@ def check(
         faults.append(f"{store.folder}: other users may enter it; its mode must be 0700")
     account = [ACME_ACCOUNT] if acme else []
     pairs = [authority(name) for name in AUTHORITIES]
-    for name in (
+    made = (
         *passwords(applications, copies),
         *(file for pair in pairs for file in pair),
         *account,
         *given,
-    ):
+    )
+    read: dict[str, Callable[[], object]] = {name: partial(store.get, name) for name in made}
+    read |= {deploy(key): partial(deploy_key, store, key) for key in keys}
+    for name, reads in read.items():
         try:
-            store.get(name)
+            reads()
         except SecretsError as error:
             faults.append(str(error))
             continue
@@ -312,6 +340,33 @@ def self_signed(key_pem: str, common_name: str, days: int) -> str:
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def public_part(private: str) -> str:
+    """Return the public part of a deploy key, as a git server takes it.
+
+    Args:
+        private: the private key, in the form of OpenSSH or in PEM.
+
+    Raises:
+        SecretsError: it is not a private key, or it has a password; the message has no part of it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    openssh = "BEGIN OPENSSH PRIVATE KEY" in private
+    load = serialization.load_ssh_private_key if openssh else serialization.load_pem_private_key
+    try:
+        key = load(private.encode("ascii"), password=None)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm):
+        raise SecretsError(
+            "it is not a private key without a password; make one: ssh-keygen -t ed25519 -N '' "
+            "-f FILE"
+        ) from None
+    return public.decode("ascii")
 
 
 def _pair(key_pem: str, certificate_pem: str) -> bool:

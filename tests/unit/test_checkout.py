@@ -20,7 +20,8 @@ DATES = {"one": "2021-01-01T00:00:00Z", "two": "2022-02-02T00:00:00Z"}
 def run_all(argv: list[str], **options: Any) -> dict[str, Any]:
     """`cmd.run_all` as Salt has it, for real."""
     assert options["python_shell"] is False
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    env = {**os.environ, **options["env"]}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
     return {"retcode": done.returncode, "stdout": done.stdout.strip(), "stderr": done.stderr}
 
 

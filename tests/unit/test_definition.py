@@ -218,15 +218,15 @@ def test_versions_differ_in_data_only() -> None:
         (
             "odoo.wrokers",
             5,
-            "odoo.wrokers: unknown key; choose one of: configuration, python, addons, modules, "
-            "server_wide_modules, names, options",
+            "odoo.wrokers: unknown key; choose one of: configuration, python, addons, "
+            "repositories, modules, server_wide_modules, names, options",
         ),
         (
             "nodejs",
             "10",
-            "nodejs: unknown key; choose one of: kind, source, port, live, health, pages, static, "
-            "uid, database_login, logins, session, closed, rpc, same_site, headers, "
-            "user_files, odoo",
+            "nodejs: unknown key; choose one of: kind, source, known_hosts, port, live, health, "
+            "pages, static, uid, database_login, logins, session, closed, rpc, same_site, "
+            "headers, user_files, odoo",
         ),
     ],
 )

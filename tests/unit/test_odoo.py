@@ -445,7 +445,7 @@ def build(version: str, tmp_path: Path, there: bool = True) -> list[tuple[Any, .
 
 def test_x10_a_release_has_an_environment_from_its_lock(tmp_path: Path) -> None:
     """X10, O1: The environment is in the release, built from the lock of this project."""
-    lock = ("python3.9", "salt://locks/odoo-14.0.txt", True, [], [])
+    lock = ("python3.9", "salt://locks/odoo-14.0.txt", True, [], [], [])
     assert build("14.0", tmp_path) == [lock, (f"{tmp_path}/.venv",)]
 
 
@@ -454,7 +454,7 @@ def test_o2_a_release_may_use_the_requirements_of_its_checkout(tmp_path: Path) -
     python = fleets.definition("odoo-19.0")["odoo"]["python"]
     asked, place = build("19.0", tmp_path)
     assert asked[:3] == ("python3.11", f"{tmp_path}/requirements.txt", False)
-    assert asked[3:] == (python["without_dependencies"], ["setuptools<82"])
+    assert asked[3:] == (python["without_dependencies"], ["setuptools<82"], [])
     assert place == (f"{tmp_path}/.venv",)
 
 

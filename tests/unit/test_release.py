@@ -143,8 +143,10 @@ class Host:
 
     def wants(self, name: str) -> None:
         """Let the definition want a release."""
+        source = self.app["definition"]["source"]
+        main = {**source, "directory": "", "submodules": False, "key": None, "known_hosts": []}
         wanted = {"name": name, "directory": self.directory(name), "store": str(self.store)}
-        self.app["release"] = wanted
+        self.app["release"] = {**wanted, "checkouts": [main]}
 
     def release(self, name: str = NAME) -> Release:
         """Return a release of this host."""
@@ -215,7 +217,7 @@ class Host:
             raise KilledError
         return found
 
-    def check_out(self, path: str, repository: str, commit: str) -> None:
+    def check_out(self, path: str, repository: str, commit: str, *_: Any) -> None:
         """Pretend that git checked a commit out."""
         self.checked.append((path, repository, commit))
         if path.endswith("/staging"):

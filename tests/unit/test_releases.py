@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,10 +119,13 @@ def test_the_file_keeps_them(tmp_path: Path) -> None:
 
 
 def named(
-    definition: Mapping[str, Any], commit: str = COMMIT, locks: Mapping[str, str] = fleets.LOCKS
+    definition: Mapping[str, Any],
+    commit: str = COMMIT,
+    locks: Mapping[str, str] = fleets.LOCKS,
+    further: Sequence[str] = (),
 ) -> str:
     """Return the name of a definition's release, which must have the right form."""
-    found = release.name(definition, commit, locks)
+    found = release.name(definition, [commit, *further], locks)
     assert own.NAME.fullmatch(found)
     return found
 
@@ -225,6 +228,16 @@ def test_an_app_host_knows_its_release(fleet: str, host: str) -> None:
         "name": named(pillar["app"]["definition"]),
         "directory": f"/opt/{kind}/releases/{found['name']}",
         "store": f"{pillar['files']['mount']}/releases/{pillar['app']['database']['name']}",
+        "checkouts": [
+            {
+                "directory": "",
+                "repository": pillar["app"]["definition"]["source"]["repository"],
+                "commit": COMMIT,
+                "submodules": False,
+                "key": None,
+                "known_hosts": [],
+            }
+        ],
     }
     application = fleets.fleet(fleet).hosts[host].application
     data = fleets.master_data(fleets.fleet(fleet))
@@ -392,6 +405,7 @@ def test_what_runs_where(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown["crm"] == {
         "revision": "14.0",
         "commit": COMMIT,
+        "repositories": {},
         "wanted": name,
         "built": "s2",
         "hosts": {"s1": status, "s2": status, "s3": "it did not answer"},

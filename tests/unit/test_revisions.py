@@ -7,12 +7,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import revisions, runner
 from salina_fleet.revisions import RevisionError, Revisions
+from salina_fleet.secrets import FakeStore
 from salina_fleet.site import Site
 from tests import fleets
 from tests.loading import load, never
@@ -26,9 +28,23 @@ def upstream(tmp_path: Path) -> Upstream:
     return Upstream(tmp_path / "up.git")
 
 
-def source(upstream: Upstream, revision: str = "main") -> dict[str, str]:
-    """The key `source` of a definition."""
-    return {"repository": upstream.url, "revision": revision}
+def at(repository: str, revision: str = "main", **more: Any) -> dict[str, Any]:
+    """A repository of a definition."""
+    found = {"repository": repository, "revision": revision, "submodules": False, "key": None}
+    return {**found, "known_hosts": [], "place": "source", "directory": "", **more}
+
+
+def source(upstream: Upstream, revision: str = "main") -> dict[str, Any]:
+    """The upstream as the repository of a definition."""
+    return at(upstream.url, revision)
+
+
+def record(upstream: Upstream, commit: str, revision: str = "main") -> dict[str, str]:
+    """The record of a commit."""
+    return {"repository": upstream.url, "revision": revision, "commit": commit}
+
+
+NO_KEYS = FakeStore()
 
 
 def test_x10_a_branch_that_moves_changes_no_pillar(upstream: Upstream, tmp_path: Path) -> None:
@@ -64,8 +80,8 @@ def test_x10_another_source_is_looked_up(upstream: Upstream, tmp_path: Path) -> 
     upstream.tag("v2", second)
     assert records.commit("crm", source(upstream, "v2")) == second
     assert records.recorded() == {
-        "crm": {**source(upstream, "v2"), "commit": second},
-        "shop": {**source(upstream), "commit": second},
+        "crm": record(upstream, second, "v2"),
+        "shop": record(upstream, second),
     }
 
 
@@ -75,7 +91,7 @@ def test_x10_a_full_commit_needs_no_network(
     """X10: A full commit in the definition is what the hosts run."""
     monkeypatch.setattr(revisions, "look_up", never)
     records = Revisions(tmp_path / "state")
-    full = {"repository": "https://git.example/crm.git", "revision": fleets.COMMIT}
+    full = at("https://git.example/crm.git", fleets.COMMIT)
     assert records.commit("crm", full) == fleets.COMMIT
     assert records.ensure({"crm": full}) == records.renew({"crm": full}) == {"crm": fleets.COMMIT}
 
@@ -96,7 +112,9 @@ def test_names_are_looked_up_as_git_does(upstream: Upstream) -> None:
         "refs/tags/both": second,
         "light": second,
     }.items():
-        assert revisions.look_up("crm", source(upstream, revision)) == (commit, ""), revision
+        assert revisions.look_up("crm", source(upstream, revision), NO_KEYS) == (commit, ""), (
+            revision
+        )
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "mai", "c0ffee0"])
@@ -121,12 +139,12 @@ def test_x10_a_failure_is_not_repeated_for_each_minion(
     """X10: Pillars repeat a failure for a while; a runner asks again at once."""
     asked: list[str] = []
 
-    def away(name: str, _: object) -> tuple[str, str]:
+    def away(name: str, *_: object) -> tuple[str, str]:
         asked.append(name)
         return "", "away"
 
     monkeypatch.setattr(revisions, "look_up", away)
-    lost = {"repository": "https://git.example/crm.git", "revision": "main"}
+    lost = at("https://git.example/crm.git")
     for _ in range(3):
         with pytest.raises(RevisionError, match="away"):
             Revisions(tmp_path).commit("crm", lost)
@@ -148,9 +166,9 @@ def test_x10_pillars_at_the_same_time_get_the_same_commit(
     asked: list[str] = []
     ask = revisions.look_up
 
-    def moving(name: str, of: revisions.Source) -> tuple[str, str]:
+    def moving(name: str, *of: Any) -> tuple[str, str]:
         asked.append(name)
-        found = ask(name, of)
+        found = ask(name, *of)
         upstream.commit(f"after {len(asked)}")
         return found
 
@@ -166,8 +184,8 @@ def test_a_repository_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(revisions, "ANSWER", 1)
-    lost = {"repository": "https://git.example/crm.git", "revision": "main"}
-    assert revisions.look_up("crm", lost) == (
+    lost = at("https://git.example/crm.git")
+    assert revisions.look_up("crm", lost, NO_KEYS) == (
         "",
         'pillar/app/crm.yaml: source.repository: the master cannot read "https://git.example/crm.git'
         '": no answer within 1 s; correct it',
@@ -182,7 +200,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, content: str) -> None:
     """K5: The file is named, and nothing is overwritten."""
     file = tmp_path / revisions.FILE
     file.write_text(content)
-    lost = {"repository": "https://git.example/crm.git", "revision": "main"}
+    lost = at("https://git.example/crm.git")
     for use in (Revisions(tmp_path).recorded, lambda: Revisions(tmp_path).commit("crm", lost)):
         with pytest.raises(RevisionError, match=r"revisions\.json: 1 fault\n  the file is damaged"):
             use()
@@ -215,7 +233,7 @@ def test_x10_resolve_takes_the_newest_commit(master: Site, upstream: Upstream) -
     assert fleet().resolve("crm") == {
         "odoo-14.0": shown | {"before": upstream.first, "commit": second}
     }
-    assert fleet().revisions() == {"odoo-14.0": {**source(upstream), "commit": second}}
+    assert fleet().revisions() == {"odoo-14.0": record(upstream, second)}
     with pytest.raises(CommandExecutionError, match='"nope" is not an application; choose one of'):
         fleet().resolve("nope")
 

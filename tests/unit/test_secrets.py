@@ -91,7 +91,7 @@ def test_o1_the_runner_knows_the_copies_of_the_topology(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O1, K4: It makes and checks their passwords, and returns names only."""
-    site = SimpleNamespace(store=store, fleet=fleets.fleet("staging"))
+    site = SimpleNamespace(store=store, fleet=fleets.fleet("staging"), definitions={})
     monkeypatch.setattr(runner, "site", lambda _: site)
     called: Any = load("_runners/secrets.py", opts={})
     with pytest.raises(RunnerError, match=f"secret {VISITORS} does not exist"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from salina.application import schema
+from salina.application.release import beside_code
 
 KIND = "odoo"
 HOME = "/opt/odoo"
@@ -74,7 +75,7 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     definition, settings, database = app["definition"], app["settings"], app["database"]
     odoo = definition["odoo"]
     return {
-        "addons_path": ",".join(addons_path(odoo["addons"])),
+        "addons_path": ",".join(addons_path(odoo)),
         "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING, CRON]),
         "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
@@ -104,9 +105,46 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
     }
 
 
-def addons_path(addons: list[str], release: str = f"{HOME}/production") -> list[str]:
+def addons(section: Mapping[str, Any]) -> list[str]:
+    """Return the directories of a release with modules. Odoo takes a module from the first.
+
+    Those of the further repositories come first: Odoo Enterprise must come before Odoo, and a
+    repository of the operator's own may replace a module of Odoo.
+
+    Args:
+        section: the key `odoo` of the definition.
+    """
+    further = [place for one in section["repositories"] for place in addons_of(one)]
+    return [*further, *section["addons"]]
+
+
+def addons_of(repository: Mapping[str, Any]) -> list[str]:
+    """Return the directories of a release with the modules of a further repository.
+
+    Args:
+        repository: an item of the key `odoo.repositories` of the definition.
+    """
+    place = beside_code(repository["name"])
+    return [place if one == "." else f"{place}/{one}" for one in repository["addons"]]
+
+
+def requirements(section: Mapping[str, Any]) -> list[str]:
+    """Return the files of a release that name Python packages, if a definition has no lock.
+
+    Args:
+        section: the key `odoo` of the definition.
+    """
+    further = [
+        f"{beside_code(one['name'])}/{one['requirements']}"
+        for one in section["repositories"]
+        if one["requirements"]
+    ]
+    return [section["python"]["requirements"], *further]
+
+
+def addons_path(section: Mapping[str, Any], release: str = f"{HOME}/production") -> list[str]:
     """Return the directories of addons: the release's in their order, then this project's own."""
-    return [*(f"{release}/{addon}" for addon in addons), f"{HOME}/addons"]
+    return [*(f"{release}/{addon}" for addon in addons(section)), f"{HOME}/addons"]
 
 
 def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
@@ -124,7 +162,7 @@ def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
         f"{release}/{ENVIRONMENT}/bin/python",
         f"{release}/odoo-bin",
         f"--config={app['definition']['odoo']['configuration']}",
-        f"--addons-path={','.join(addons_path(app['definition']['odoo']['addons'], release))}",
+        f"--addons-path={','.join(addons_path(app['definition']['odoo'], release))}",
         f"--database={database}",
         f"--db-filter=^{database}$",  # odoo.conf has that of the running one, which wins otherwise
         "--workers=0",

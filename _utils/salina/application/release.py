@@ -22,6 +22,8 @@ from salina.common import file
 
 STORE = "releases"
 """The directory of the archives on the volume. No application can have this name."""
+REPOSITORIES = ".repositories"
+"""The directory of a release with the further repositories. No repository may have it itself."""
 UNFINISHED = ".unfinished"
 SUFFIX = ".tar.zst"
 CHUNK = 1 << 20
@@ -36,6 +38,11 @@ def releases(kind: str) -> str:
 def production(kind: str) -> str:
     """Return the link of an app host to the release that it runs."""
     return f"/opt/{kind}/production"
+
+
+def beside_code(name: str) -> str:
+    """Return where a release has the further repository of this name."""
+    return f"{REPOSITORIES}/{name}"
 
 
 T = TypeVar("T")

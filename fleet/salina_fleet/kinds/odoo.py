@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.application import odoo
 from salina.common import locks
 from salina_fleet.kind import LOCK, Kind, Section
-from salina_fleet.schema.declare import PATH, Scalar, given
+from salina_fleet.model.source import Source
+from salina_fleet.schema.declare import PATH, Scalar, given, record
 from salina_fleet.schema.document import join
-from salina_fleet.schema.faults import invalid
+from salina_fleet.schema.faults import invalid, repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
 RELEASE = Text(r"[a-z]+", "the code name of a Debian release")
 INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
-INSIDE = Text(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", "a path inside the checkout")
+INSIDE_PATTERN = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*"
+INSIDE = Text(INSIDE_PATTERN, "a path inside the checkout")
+ADDONS = Text(
+    rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
+)
+REPOSITORY_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,60}", "a name of small letters, digits, _ and -")
 FILE = Text(PATH, "an absolute path")
 PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
 NUMBERS = r"[0-9]+(\.[0-9]+)*"
@@ -85,6 +91,25 @@ class Python:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repository(Source):
+    """A further git repository with modules."""
+
+    name: str = given(REPOSITORY_NAME, about="The name of the repository, which its record has.")
+    addons: tuple[str, ...] = given(
+        ListOf(ADDONS),
+        (".",),
+        about="The directories of the repository with modules, in this order; `.` is the "
+        "repository itself.",
+    )
+    requirements: str | None = given(
+        Nullable(INSIDE),
+        None,
+        about="A file of the repository that names Python packages. They are installed together "
+        "with those of `python.requirements`.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class OdooSection(Section):
     """The keys of Odoo."""
 
@@ -94,6 +119,12 @@ class OdooSection(Section):
     python: Python = given(about="The Python environment; it has either a lock or requirements.")
     addons: tuple[str, ...] = given(
         ListOf(INSIDE), about="The directories of the checkout with modules, in this order."
+    )
+    repositories: tuple[Repository, ...] = given(
+        ListOf(record(Repository), least=0),
+        (),
+        about="Further git repositories with modules. Odoo takes a module from the first directory "
+        "that has it: those of these repositories come first, in this order, and then `addons`.",
     )
     modules: tuple[str, ...] = given(
         ListOf(MODULE),
@@ -131,6 +162,16 @@ class OdooSection(Section):
                 else "neither lock nor requirements is"
             )
             yield "python", f"{found} given; give exactly one of them"
+        names = [one.name for one in self.repositories]
+        for place, one in enumerate(self.repositories):
+            if one.name and one.name in names[:place]:
+                yield f"repositories[{place}].name", repeated(one.name)
+            if python.lock and one.requirements:
+                yield (
+                    f"repositories[{place}].requirements",
+                    "cannot be combined with odoo.python.lock, because the lock lists every Python "
+                    "package; add its packages to the lock, and remove this",
+                )
         for key, why in COMPLETE.items():
             if python.lock and getattr(python, key):
                 message = f"cannot be combined with lock, because the lock already {why}; remove it"
@@ -151,9 +192,17 @@ class Odoo(Kind):
         """The Python environment, and where the modules are."""
         python = section["python"]
         lock = f"{python['lock']}.txt"
-        return {"python": python, "addons": section["addons"]}, [lock, locks.tools(lock)] if python[
-            "lock"
-        ] else []
+        keys = {"python": python, "addons": section["addons"]}
+        if section["repositories"]:
+            counting = ("name", "submodules", "addons", "requirements")
+            keys["repositories"] = [
+                {key: one[key] for key in counting} for one in section["repositories"]
+            ]
+        return keys, [lock, locks.tools(lock)] if python["lock"] else []
+
+    def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+        """Those with further modules."""
+        return "repositories", section["repositories"]
 
     def named(self, application: str) -> dict[str, str] | None:
         """Odoo's attachments name the files of its file store."""

@@ -7,13 +7,16 @@ with the kind's name, which the kind's file declares (`salina_fleet/kinds`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from salina.application import git
 from salina_fleet.kind import Section
 from salina_fleet.kinds import KINDS
+from salina_fleet.model import release
+from salina_fleet.model.source import KNOWN_HOST, Source
 from salina_fleet.role import RESERVED_BELOW
 from salina_fleet.schema import document
 from salina_fleet.schema.declare import derived, given, number, record
@@ -33,11 +36,6 @@ from salina_fleet.schema.rules import (
     Unfit,
 )
 
-REVISION = Text(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", "a branch, a tag or a commit")
-REPOSITORY = Text(
-    r"(https://|ssh://|file:///|[a-z0-9_-]+@[A-Za-z0-9.-]+:)[^\s'\"]+",
-    "a git URL: https://, ssh://, file:/// or USER@HOST:PATH",
-)
 URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 
 
@@ -66,20 +64,6 @@ LOGINS = ("scram-sha-256", "md5")
 
 class DefinitionError(document.DataError):
     """A definition with faults: `source` (its name) and `faults` (one line each)."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the code comes from: a git repository, and a branch, tag or commit in it."""
-
-    repository: str = given(REPOSITORY, about="The git repository of the code.")
-    revision: str = given(
-        REVISION,
-        about=(
-            "The branch, tag or full commit that the hosts run. The master looks a branch or tag "
-            "up once, and records the commit."
-        ),
-    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +132,12 @@ class Definition:
 
     kind: str = given(Choice(KINDS, "a kind"), about="The kind of the application.")
     source: Source = given(about="The origin of the code.")
+    known_hosts: tuple[str, ...] = given(
+        ListOf(KNOWN_HOST, least=0),
+        (),
+        about="The public keys of the git servers that hosts ask with a deploy key. Nothing else "
+        "makes them trust such a server.",
+    )
     port: int = number(
         REQUIRED, 1, RESERVED_BELOW - 1, "The port on which the application listens."
     )
@@ -265,9 +255,29 @@ def parse(data: object, source: str = "definition", before: Iterable[str] = ()) 
     if definition.section:
         for key, message in definition.section.rules(lambda key: faults.sound(f"{kind}.{key}")):
             faults.lines.append(f"{f'{kind}.{key}' if key else kind}: {message}")
+    if not faults.lines:
+        faults.lines += _private(definition.to_dict())
     if faults.lines:
         raise DefinitionError(source, faults.lines)
     return definition
+
+
+def _private(definition: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the repositories whose deploy key cannot be used, or not safely."""
+    known = {name for line in definition["known_hosts"] for name in line.split()[0].split(",")}
+    for one in release.sources("", definition).values():
+        if one["key"] is None:
+            continue
+        if not git.by_ssh(one["repository"]):
+            yield (
+                f"{one['place']}.key: {document.show(one['key'])} needs a repository by SSH; write "
+                "ssh:// or USER@HOST:PATH, or remove the key"
+            )
+        elif (server := git.server(one["repository"])) not in known:
+            yield (
+                f"known_hosts: no line names {server}, which {one['place']} asks with a deploy "
+                "key; add its public key (docs/operations.md#private-repositories)"
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from salina_fleet.model import addresses
+from salina_fleet.model import addresses, release
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME, ANY, Tuning
@@ -217,19 +217,20 @@ class FirewallSettings(Tuning):
     def _unreached(
         self, topology: Topology, definitions: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[tuple[str, str]]:
-        """The master and an application's hosts open connections to the code's repository."""
+        """The master and an application's hosts open connections to the code's repositories."""
         for application in topology.applications.values():
             if application.definition not in definitions:
                 continue
-            repository = definitions[application.definition]["source"]["repository"]
             hosts = [
                 host
                 for host in topology.everyone()
                 if "master" in host.roles or host.application == application.name
             ]
-            place = f"{repository} (pillar/app/{application.definition}.yaml)"
-            if port := repository_port(repository):
-                yield from self._closed(hosts, place, port)
+            name = application.definition
+            for source in release.sources(name, definitions[name]).values():
+                place = f"{source['repository']} (pillar/app/{name}.yaml)"
+                if port := repository_port(source["repository"]):
+                    yield from self._closed(hosts, place, port)
 
     def _closed(
         self, hosts: Iterable[Host], place: str, port: int, role: str | None = None

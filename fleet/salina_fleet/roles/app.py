@@ -146,6 +146,17 @@ KEYS = {
     "app.release.name": "Its name: the first digits of the commit, and a digest of its parts.",
     "app.release.directory": "Its directory on this host.",
     "app.release.store": "The directory on the volume with the archives of releases.",
+    "app.release.checkouts": (
+        "The git repositories from which a host builds the release, first that of `source`."
+    ),
+    "app.release.checkouts[].directory": "Where the code is in the release; empty: the release.",
+    "app.release.checkouts[].repository": "The repository.",
+    "app.release.checkouts[].commit": "The commit that the master has recorded.",
+    "app.release.checkouts[].submodules": "Whether its submodules are fetched as well.",
+    "app.release.checkouts[].key": "The deploy key of a private repository, or null.",
+    "app.release.checkouts[].known_hosts": (
+        "The public keys of git servers, as lines of a known_hosts file."
+    ),
     "app.settings": "pillar/settings/app.yaml.",
 }
 """The meanings of the keys of its pillar."""
@@ -284,10 +295,11 @@ class App(Role):
         application = fleet.topology.served_by(host)
         name, definition = application.name, data.definitions[application.definition]
         kind, source = KINDS[definition["kind"]], definition["source"]
-        commit = data.revisions.commit(application.definition, source)
         password = data.secrets.get(secrets.own(name, "database"))
         own = settings[AppSettings]
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
+        built = release.pillar(data, name, files.mount)
+        commit = built["checkouts"][0]["commit"]
         servers = [peer.id for peer in fleet.having("storage")]
         data_directory = f"{files.mount}/{name}"
         route = asdict(settings[RouteSettings])
@@ -360,7 +372,7 @@ class App(Role):
                 },
                 "data": data_directory,
                 "held": held(fleet, data_directory),
-                "release": release.pillar(data, name, files.mount),
+                "release": built,
                 "settings": asdict(settings[AppSettings]),
             },
             **({} if servers else files_backup.pillar(data, host)),
