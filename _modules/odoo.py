@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,14 @@ def configuration() -> str:
 
 
 def build(directory: str) -> None:
-    """Add the Python environment to the checkout of a release.
+    """Add the Python environment to the checkout of a release, and rtlcss if it is wanted.
 
     Args:
         directory: the checkout.
 
     Raises:
-        CommandExecutionError: pip failed, or the requirements or the modules of a further
-            repository are missing.
+        CommandExecutionError: pip or the npm registry failed, or the requirements or the modules of
+            a further repository are missing.
 
     CLI Example:
         salt s1 odoo.build /opt/odoo/releases/c0ffee000000-0123abcd
@@ -58,6 +60,8 @@ def build(directory: str) -> None:
     if not wanted:
         raise CommandExecutionError(f"requirements: {' or '.join(files)} is not in the code")
     __salt__["python_environment.install"](f"{directory}/{odoo.ENVIRONMENT}", wanted)
+    if section["right_to_left"]:
+        _add_rtlcss(Path(directory, odoo.RTLCSS))
 
 
 def obstacle() -> str:
@@ -195,6 +199,19 @@ def server(directory: str, port: int) -> list[str]:
         salt s1 odoo.server /opt/odoo/releases/c0ffee000000-0123abcd 40000
     """
     return [*_program(directory), f"--http-port={port}", "--http-interface=127.0.0.1"]
+
+
+def _add_rtlcss(place: Path) -> None:
+    """Unpack rtlcss and the packages that it needs. They are not built, so this needs no npm."""
+    lock = json.loads(__salt__["cp.get_file_str"](f"salt://locks/{odoo.RTLCSS_LOCK}"))
+    packages = place / "node_modules"
+    for name, one in lock["dependencies"].items():
+        wanted = name, one["version"], one["integrity"]
+        __salt__["node_environment.unpack"](str(packages / name), *wanted)
+    program, link = packages / "rtlcss/bin/rtlcss.js", place / "bin/rtlcss"
+    program.chmod(0o755)
+    link.parent.mkdir()
+    link.symlink_to(os.path.relpath(program, link.parent))
 
 
 def _refuse_empty(directory: str, section: dict[str, Any]) -> None:

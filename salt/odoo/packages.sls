@@ -1,7 +1,11 @@
 {%- import_yaml "packages.yaml" as packages %}
-{%- set python = pillar.app.definition.odoo.python %}
+{%- set odoo = pillar.app.definition.odoo %}
+{%- set python = odoo.python %}
 include:
   - odoo.fits
+{%- if odoo.right_to_left %}
+  - node.packages
+{%- endif %}
 {% if python.release %}
 odoo-release:
   apt.release:
@@ -11,6 +15,6 @@ odoo-release:
 {% endif %}
 odoo-packages:
   pkg.installed:
-    - pkgs: {{ (packages.odoo + python.packages) | json }}
+    - pkgs: {{ (packages.odoo + python.packages + (packages.rtlcss if odoo.right_to_left else [])) | json }}
     - require_in:
         - release: application-built

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.proof]
 MODULE = "salina_extra"
 PLACE = f".repositories/further/{MODULE}"
 MANIFEST = "{'name': 'Salina: a module of a further repository', 'depends': ['base']}\n"
+STYLE = "a{float:left}"
 FURTHER = (
     '{name: further, repository: "file:///srv/mirror/git/further.git", revision: main, '
     "submodules: true}"
@@ -75,8 +76,12 @@ def former() -> Iterator[str]:
 
 
 def test_o1_o2_modules_of_a_second_repository(former: str, further: str) -> None:
-    """O1, O2, X10: Each host gets them in a release of its own name, while users go on."""
-    with edited(DEFINITION, rf"s|^odoo:$|odoo:\n  repositories: [{FURTHER}]|"):
+    """O1, O2, X10: Each host gets them in a release of its own name, while users go on.
+
+    The release also has rtlcss, because the definition wants it.
+    """
+    keys = rf"odoo:\n  right_to_left: true\n  repositories: [{FURTHER}]"
+    with edited(DEFINITION, f"s|^odoo:$|{keys}|"):
         assert lab.salt_run("fleet.resolve").returncode == 0
         found = shown()
         assert found["repositories"] == {"further": {"revision": "main", "commit": further}}
@@ -92,6 +97,8 @@ def test_o1_o2_modules_of_a_second_repository(former: str, further: str) -> None
         for host in APPS:
             assert run(host, "cat", f"/opt/odoo/production/{PLACE}/__manifest__.py") == MANIFEST
             assert run(host, "find", "/opt/odoo/production/", "-name", ".git") == ""
+            turned = run(host, "/opt/odoo/production/.rtlcss/bin/rtlcss", "-", given=STYLE)
+            assert "float:right" in turned
             options = run(host, "cat", "/etc/odoo/odoo.conf").splitlines()
             (path,) = (line for line in options if line.startswith("addons_path = "))
             places = path.partition(" = ")[2].split(",")

@@ -219,7 +219,7 @@ def test_versions_differ_in_data_only() -> None:
             "odoo.wrokers",
             5,
             "odoo.wrokers: unknown key; choose one of: configuration, python, addons, "
-            "repositories, modules, server_wide_modules, names, options",
+            "repositories, modules, server_wide_modules, names, options, right_to_left",
         ),
         (
             "nodejs",

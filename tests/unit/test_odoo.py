@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import configparser
 import hashlib
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from salina.application import odoo
 from salina.database.psql import PsqlError
 from tests import fleets
 from tests.loading import Managed, failure, load
+from tests.render.minion import Minion
 
 
 def app(version: str = "14.0") -> dict[str, Any]:
@@ -456,6 +459,54 @@ def test_o2_a_release_may_use_the_requirements_of_its_checkout(tmp_path: Path) -
     assert asked[:3] == ("python3.11", f"{tmp_path}/requirements.txt", False)
     assert asked[3:] == (python["without_dependencies"], ["setuptools<82"], [])
     assert place == (f"{tmp_path}/.venv",)
+
+
+def test_o2_a_release_may_have_rtlcss(tmp_path: Path) -> None:
+    """O2, X10: With the packages of the lock and no others, each of them by its hash."""
+    text = (fleets.REPOSITORY / "salt/locks/rtlcss.json").read_text()
+    unpacked = dict[str, tuple[str, ...]]()
+
+    def unpack(path: str, *package: str) -> None:
+        unpacked[path] = package
+        Path(path, "bin").mkdir(parents=True)
+        Path(path, "bin/rtlcss.js").write_text("#!/bin/sh\nsed s/left/right/\n")
+
+    definition = fleets.definition("odoo-14.0")
+    section = {**definition["odoo"], "right_to_left": True}
+    salt = {
+        "python_environment.wanted": lambda *_: {"interpreter": "python"},
+        "python_environment.install": lambda *_: None,
+        "cp.get_file_str": {"salt://locks/rtlcss.json": text}.__getitem__,
+        "node_environment.unpack": unpack,
+    }
+    changed = {**app(), "definition": {**definition, "odoo": section}}
+    load("_modules/odoo.py", salt=salt, pillar={"app": changed}).build(str(tmp_path))
+    locked = json.loads(text)["dependencies"]
+    assert unpacked == {
+        f"{tmp_path}/.rtlcss/node_modules/{name}": (name, one["version"], one["integrity"])
+        for name, one in locked.items()
+    }
+    assert not any("dependencies" in one for one in locked.values())
+    tmp_path.rename(tmp_path.with_name("elsewhere"))  # the link leads to its own release
+    program = tmp_path.with_name("elsewhere") / ".rtlcss/bin/rtlcss"
+    done = subprocess.run([program, "-"], input="left", capture_output=True, text=True, check=True)
+    assert done.stdout == "right"
+
+
+def test_o2_the_service_finds_rtlcss(tmp_path: Path) -> None:
+    """O2: Its path begins with that of the release, and Debian's Node is there."""
+    pillar = fleets.pillar("s1")
+    without = Minion("s1", pillar, tmp_path / "without").chunks
+    definition = pillar["app"]["definition"]
+    section = {**definition["odoo"], "right_to_left": True}
+    pillar["app"]["definition"] = {**definition, "odoo": section}
+    pillar["app"]["settings"] |= {"npm_registry": "https://registry.example/"}
+    chunks = Minion("s1", pillar, tmp_path / "with").chunks
+    named = {chunk["__id__"]: chunk for chunk in chunks}
+    assert "nodejs" in named["odoo-packages"]["pkgs"]
+    assert named["node-registry"]["value"] == "https://registry.example/"
+    others = {chunk["__id__"]: chunk for chunk in without}
+    assert "nodejs" not in others["odoo-packages"]["pkgs"] and "node-registry" not in others
 
 
 def test_k5_a_checkout_without_its_requirements(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_every_application_has_a_release_of_its_own(application: str) -> None:
         ("odoo-19.0", "odoo.python.requirements", "other.txt"),
         ("odoo-19.0", "odoo.python.constraints", ["setuptools<83"]),
         ("odoo-19.0", "odoo.python.without_dependencies", []),
+        ("odoo-14.0", "odoo.right_to_left", True),
         ("crm-2017", "node.runtime.version", "10.24.2"),
         ("crm-2017", "node.runtime.integrity", "sha512-x"),
         ("crm-2017", "node.npm.version", "6.14.19"),

@@ -10,7 +10,7 @@ from salina.application import odoo
 from salina.common import locks
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.model.source import Source
-from salina_fleet.schema.declare import PATH, Scalar, given, record
+from salina_fleet.schema.declare import PATH, Scalar, flag, given, record
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid, repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
@@ -146,6 +146,12 @@ class OdooSection(Section):
         "addons_path and server_wide_modules.",
     )
 
+    right_to_left: bool = flag(
+        False,
+        "Whether the hosts get the command rtlcss, with which Odoo makes the style sheets for "
+        "languages such as Arabic and Hebrew.",
+    )
+
     def rules(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
         """The Python environment has one source; options leave this project's addons in place."""
         for option, key in OURS.items():
@@ -198,7 +204,8 @@ class Odoo(Kind):
             keys["repositories"] = [
                 {key: one[key] for key in counting} for one in section["repositories"]
             ]
-        return keys, [lock, locks.tools(lock)] if python["lock"] else []
+        files = [lock, locks.tools(lock)] if python["lock"] else []
+        return keys, [*files, odoo.RTLCSS_LOCK] if section["right_to_left"] else files
 
     def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
         """Those with further modules."""

@@ -232,7 +232,8 @@ class AppSettings(Tuning):
         r"https?://[^\s/]+(/\S*)?",
         "a URL of HTTP",
         about=(
-            "The npm registry for a Node application; null leaves /etc/npmrc of the host as it is."
+            "The npm registry for a Node application, and for Odoo's rtlcss; null leaves "
+            "/etc/npmrc of the host as it is."
         ),
     )
     releases: int = number(
