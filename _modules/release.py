@@ -468,6 +468,10 @@ def _leftovers(app: Mapping[str, Any], store: Path) -> Iterator[Path]:
     if not older():
         former = (f"production{OLDER}", app["name"], "modules", "packages")
         yield from (home / name for name in former if (home / name).is_dir())
+    used = {one["directory"] for one in app["release"]["checkouts"]}
+    for path in home.glob(f"staging{release.REPOSITORIES}/*"):
+        if release.beside_code(path.name) not in used:
+            yield path
     for path in store.glob(".*"):
         if time.time() - release.used(path) > STALE:
             yield path

@@ -267,9 +267,10 @@ def revisions() -> dict[str, dict[str, str]]:
     """Return the commit that every host runs of each application. This asks no repository.
 
     Returns:
-        Each definition's name with its record: `repository`, `revision` and `commit`. A definition
-        that names a full commit needs no record. The record of a definition whose source was
-        changed is the old one until the first use of the new one.
+        Each definition's name with its record: `repository`, `revision` and `commit`; and those of
+        its further repositories under DEFINITION/NAME. A repository at a full commit needs no
+        record. The record of a definition whose source was changed is the old one until the first
+        use of the new one.
 
     Raises:
         RunnerError: the file of the records is damaged.
@@ -293,8 +294,8 @@ def resolve(application: str | None = None) -> dict[str, dict[str, str | None]]:
         application: an application of the topology; all of them by default.
 
     Returns:
-        Each definition's name with its `revision`, the commit `before` (None without a record), and
-        the `commit` now.
+        Each definition's name, and DEFINITION/NAME of each further repository, with its `revision`,
+        the commit `before` (None without a record), and the `commit` now.
 
     Raises:
         RunnerError: there is no such application, another change is running, or a revision cannot

@@ -40,11 +40,12 @@ def source(installation: Installation) -> dict[str, Any]:
 
 def test_x10_hosts_get_the_recorded_commit(installation: Installation, upstream: Upstream) -> None:
     """X10: The first pillar records the commit. Only `fleet.resolve` takes another one."""
-    wanted = {"repository": upstream.url, "revision": "main", "commit": upstream.first}
+    record = {"repository": upstream.url, "revision": "main", "commit": upstream.first}
+    wanted = {**record, "submodules": False, "key": None}
     assert source(installation) == wanted
     second = upstream.commit("second", parent=upstream.first)
     assert source(installation) == wanted
-    assert installation.run("fleet.revisions").data == {APPLICATION: wanted}
+    assert installation.run("fleet.revisions").data == {APPLICATION: record}
     assert installation.run("fleet.resolve").data == {
         APPLICATION: {"revision": "main", "before": upstream.first, "commit": second}
     }

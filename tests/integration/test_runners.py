@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from salina.common import wait
@@ -126,3 +129,25 @@ def test_a_new_host_gets_its_first_key(installation: Installation, place: Path) 
         key.unlink(missing_ok=True)
     told = installation.run("fleet.user_data", "s99", str(place / "s99.yaml"))
     assert told.returncode == 1 and "is not in the topology" in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("by", ["file", "standard input"])
+def test_k4_a_deploy_key_is_nowhere_but_with_the_secrets(
+    installation: Installation, tmp_path: Path, by: str
+) -> None:
+    """K4: The answer, the log and the job cache have its name and its public part only."""
+    file = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+    private, public = file.read_text(), file.with_suffix(".pub").read_text().split()[1]
+    command = installation.master.salt_run_cli()
+    given = ["secrets.deploy_key", "addons", *([str(file)] if by == "file" else [])]
+    argv, env = command.cmdline(*given), {**os.environ, **command.environ}
+    done = subprocess.run(argv, input=private, capture_output=True, text=True, env=env, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and public in said, said
+    secret = private.splitlines()[2]
+    assert secret in (installation.state / "secrets/deploy-addons").read_text()
+    places = [installation.master.config[key] for key in ("cachedir", "log_file")]
+    search = ["grep", "--recursive", "--text", "--files-with-matches", secret, *map(str, places)]
+    found = subprocess.run(search, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("", "") and secret not in said

@@ -368,10 +368,14 @@ class Host:
         salt["checkout.update"] = self.checkout.update
         salt["checkout.revision"] = self.checkout.revision
         source = {"commit": fleets.COMMIT}
-        app = {"kind": self.kind, "definition": {"source": source}}
-        self.release: Any = load("_modules/release.py", salt=salt, pillar={"app": app})
+        self.app: dict[str, Any] = {
+            "kind": self.kind,
+            "name": "odoo-14.0",
+            "definition": {"source": source},
+            "release": {"checkouts": checkouts},
+        }
+        self.release: Any = load("_modules/release.py", salt=salt, pillar={"app": self.app})
         self.release.TAR = ("tar", "--numeric-owner")
-        app["release"] = {"checkouts": checkouts}
 
     def build(self) -> None:
         """Build the release."""
@@ -413,6 +417,25 @@ def test_o1_a_release_of_several_repositories(repositories: Repositories, tmp_pa
     main["commit"] = repositories.with_submodule("../lib.git")
     host.build()
     assert (host.directory / "ext/lib/file").read_text() == "newer"
+
+
+def test_the_checkout_of_a_repository_that_left_the_definition_goes(
+    repositories: Repositories, tmp_path: Path
+) -> None:
+    """The next release is built without it, and its checkout would fill the disk."""
+    main = checkout(repositories.app.url, repositories.commit)
+    further = checkout(
+        repositories.custom.url, repositories.custom.first, directory=own.beside_code("custom")
+    )
+    host, kept = Host(tmp_path, [main, further]), str(tmp_path / "nas")
+    host.build()
+    host.app["release"]["name"] = NAME
+    assert host.release.surplus(kept, 3) == []
+    host.app["release"]["checkouts"] = [main]
+    (left,) = host.release.surplus(kept, 3)
+    host.release.remove([left])
+    assert not (tmp_path / "odoo/staging.repositories/custom").exists()
+    assert (tmp_path / "odoo/staging").exists()
 
 
 def test_submodules_only_when_they_are_wanted(repositories: Repositories, tmp_path: Path) -> None:

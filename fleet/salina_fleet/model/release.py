@@ -96,27 +96,6 @@ def wanted(data: MasterData, application: str) -> str:
     return name(definition, commits(data, application).values(), data.locks)
 
 
-def checkouts(data: MasterData, application: str) -> list[Pillar]:
-    """Return the checkouts from which an app host builds the release of its application.
-
-    Raises:
-        SecretsError: a deploy key is missing.
-    """
-    chosen = data.fleet.topology.applications[application].definition
-    recorded = commits(data, application)
-    return [
-        {
-            "directory": source["directory"],
-            "repository": source["repository"],
-            "commit": recorded[label],
-            "submodules": source["submodules"],
-            "key": secrets.deploy_key(data.secrets, source["key"]),
-            "known_hosts": source["known_hosts"],
-        }
-        for label, source in sources(chosen, data.definitions[chosen]).items()
-    ]
-
-
 def pillar(data: MasterData, application: str, mount: str) -> Pillar:
     """Return how an app host gets the release of its application.
 
@@ -124,12 +103,26 @@ def pillar(data: MasterData, application: str, mount: str) -> Pillar:
         data: the master's view.
         application: the application's name.
         mount: the directory at which the app host has the volume.
+
+    Raises:
+        SecretsError: a deploy key is missing.
     """
-    chosen = data.definitions[data.fleet.topology.applications[application].definition]
-    found = wanted(data, application)
+    chosen = data.fleet.topology.applications[application].definition
+    definition, recorded = data.definitions[chosen], commits(data, application)
+    found = name(definition, recorded.values(), data.locks)
     return {
         "name": found,
-        "directory": f"{own.releases(chosen['kind'])}/{found}",
+        "directory": f"{own.releases(definition['kind'])}/{found}",
         "store": f"{mount}/{own.STORE}/{application}",
-        "checkouts": checkouts(data, application),
+        "checkouts": [
+            {
+                "directory": source["directory"],
+                "repository": source["repository"],
+                "commit": recorded[label],
+                "submodules": source["submodules"],
+                "key": secrets.deploy_key(data.secrets, source["key"]),
+                "known_hosts": source["known_hosts"],
+            }
+            for label, source in sources(chosen, definition).items()
+        ],
     }
