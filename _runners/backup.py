@@ -60,7 +60,7 @@ def status() -> Any:
     found["master"] = master = _master_saved(site)
     settings = site.fleet.settings[BackupSettings]
     if settings.second:
-        found["second"] = _ask(site, "second_repository.state", [], ANSWER)
+        found["second"] = _second(_repository(site), "state")
     found["late"] = late(found, settings.drill_days, settings.files_minutes)
     found["good"] = found["good"] and master["good"] and not found["late"]
     if __opts__.get("output"):
@@ -121,7 +121,7 @@ def mirror() -> str:
             "pillar/settings/backup.yaml: second: is null; name another place for the backups"
         )
     follow.note([host], "brings the second repository up to date")
-    return mirrored(_on(host, "second_repository.mirror", [], minions.WORK), time.time())
+    return mirrored(_second(host, "mirror"), time.time())
 
 
 def copy_files() -> list[str]:
@@ -691,6 +691,15 @@ def stop(hosts: Sequence[str]) -> list[str]:
     follow.note(hosts, "stops its application")
     minions.ask(__opts__, hosts, "application.stop", [STOPPED])
     return list(hosts)
+
+
+def _second(host: str, function: str) -> Any:
+    """Call a function about the second repository, with the place that the settings name now.
+
+    An apply reads a pillar of its own, and leaves the minion's as it is.
+    """
+    _on(host, "saltutil.refresh_pillar", [True], ANSWER)
+    return _on(host, f"second_repository.{function}", [], minions.WORK)
 
 
 def _source(site: Site, applications: Sequence[str], until: datetime | None) -> dict[str, Any]:

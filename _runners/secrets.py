@@ -8,8 +8,8 @@ from typing import Any
 
 from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
-from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model import release
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.source import KEY
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME

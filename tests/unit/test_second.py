@@ -204,7 +204,7 @@ def test_o9_the_runner_takes_a_login(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     store = secrets.open_store(tmp_path)
     secrets.create(store, ["crm"], 3650)
     fleet = replace(fleets.fleet(), settings=configured(SFTP))
-    site = SimpleNamespace(store=store, fleet=fleet)
+    site = SimpleNamespace(store=store, fleet=fleet, definitions={})
     monkeypatch.setattr(runner, "site", lambda _: site)
     called: Any = load("_runners/secrets.py", opts={})
     missing = "secret second-sftp does not exist in .*: salt-run secrets.second FILE keeps yours"
