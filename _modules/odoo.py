@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import copy, odoo
+from salina.application import copy, odoo, release
 from salina.application.database import session
+from salina.common import file
 from salina.database.psql import PsqlError
 
 __grains__: dict[str, Any]
@@ -27,7 +29,27 @@ def configuration() -> str:
     CLI Example:
         salt s1 odoo.configuration
     """
-    return odoo.configuration(__pillar__["app"], _workers())
+    section = __pillar__["app"]["definition"]["odoo"]
+    places = odoo.recorded(Path(release.production(odoo.KIND)), section)
+    return odoo.configuration(__pillar__["app"], _workers(), places)
+
+
+def configure() -> None:
+    """Let odoo.conf follow the release that this host runs from the next start on.
+
+    Its directories of modules belong to the release, and another one may have others.
+
+    Raises:
+        CommandExecutionError: the file cannot be written.
+
+    CLI Example:
+        salt s1 odoo.configure
+    """
+    path, text = Path(__pillar__["app"]["definition"]["odoo"]["configuration"]), configuration()
+    if path.exists() and path.read_text() != text:  # a new host gets it by its states
+        found = path.stat()
+        file.put(path, text, stat.S_IMODE(found.st_mode))
+        os.chown(path, found.st_uid, found.st_gid)
 
 
 def build(directory: str) -> None:
@@ -45,6 +67,7 @@ def build(directory: str) -> None:
     """
     section = __pillar__["app"]["definition"]["odoo"]
     _refuse_empty(directory, section)
+    file.put(f"{directory}/{odoo.ADDONS}", json.dumps(odoo.addons(section)))
     python = section["python"]
     lock = python["lock"]
     files = [] if lock else odoo.requirements(section)
@@ -111,7 +134,8 @@ def checksums(directory: str) -> dict[str, str]:
     CLI Example:
         salt s1 odoo.checksums /opt/odoo/releases/c0ffee000000-0123abcd
     """
-    return odoo.checksums(Path(directory), odoo.addons(__pillar__["app"]["definition"]["odoo"]))
+    section = __pillar__["app"]["definition"]["odoo"]
+    return odoo.checksums(Path(directory), odoo.recorded(Path(directory), section))
 
 
 def rolls(differing: list[str]) -> bool:

@@ -379,7 +379,7 @@ def activate(directory: str) -> None:
     if older():
         link.rename(f"{link}{OLDER}")
     release.activate(link, own, Path(_app()["release"]["store"], own.archive.name))
-    _tell_nginx()
+    _activated()
 
 
 def restore(name: str) -> None:
@@ -398,6 +398,14 @@ def restore(name: str) -> None:
     elif older.exists():
         link.unlink(missing_ok=True)
         older.rename(link)
+    _activated()
+
+
+def _activated() -> None:
+    """Let the configurations follow the release, before the application starts."""
+    configure = __salt__.get(f"{_app()['kind']}.configure")
+    if configure:
+        configure()
     _tell_nginx()
 
 

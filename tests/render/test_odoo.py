@@ -101,7 +101,7 @@ def test_x2_nothing_that_odoo_loads_is_on_the_volume(
     """
     pillar = fleets.pillar("s1", application=version)
     minion = Minion("s1", pillar, tmp_path_factory.mktemp(version))
-    options = odoo.options(pillar["app"], 5)
+    options = odoo.options(pillar["app"], 5, odoo.addons(pillar["app"]["definition"]["odoo"]))
     data = state(minion, "odoo-data")
     assert options["data_dir"] == data["name"] == "/var/lib/odoo"
     assert (data["user"], data["group"], data["mode"]) == ("root", "odoo", "0750")

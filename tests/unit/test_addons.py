@@ -211,7 +211,7 @@ def test_o2_the_modules_of_further_repositories_come_first(tmp_path: Path) -> No
     assert odoo.addons(section) == wanted
     app = {**fleets.pillar("s1")["app"], "definition": {**parsed(), "odoo": section}}
     production = [f"/opt/odoo/production/{one}" for one in wanted]
-    found = str(odoo.options(app, 2)["addons_path"])
+    found = str(odoo.options(app, 2, odoo.addons(app["definition"]["odoo"]))["addons_path"])
     assert found.split(",") == [*production, "/opt/odoo/addons"]
     assert f"--addons-path=/r/{wanted[0]},/r/{wanted[1]}," in "\n".join(
         odoo.program(app, "/r", "crm")

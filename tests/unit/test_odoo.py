@@ -6,7 +6,9 @@ import base64
 import configparser
 import hashlib
 import json
+import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,14 @@ def options(text: str) -> dict[str, str]:
     return dict(parser["options"])
 
 
+def written(app: Mapping[str, Any], workers: int) -> str:
+    """Return odoo.conf for a release with the modules of the definition."""
+    return odoo.configuration(app, workers, odoo.addons(app["definition"]["odoo"]))
+
+
 def test_o2_complete() -> None:
     """O2: what the requirement lists, with the values of the default fleet."""
-    found = options(odoo.configuration(app(), 5))
+    found = options(written(app(), 5))
     assert found.pop("admin_passwd").startswith("$pbkdf2-sha512$")
     assert found == {
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
@@ -74,7 +81,7 @@ def test_o2_complete() -> None:
 
 def test_newest_version_has_its_own_names() -> None:
     """O2: Options have the names that the version knows."""
-    found = options(odoo.configuration(app("19.0"), 5))
+    found = options(written(app("19.0"), 5))
     assert found["gevent_port"] == "8072"
     assert "longpolling_port" not in found
     assert found["with_demo"] == "False"
@@ -204,7 +211,7 @@ def test_a_line_break_can_not_become_an_option() -> None:
     broken = app()
     broken["database"] = broken["database"] | {"password": "x\nlist_db = True"}
     with pytest.raises(ValueError, match="db_password: the value has a line break"):
-        odoo.configuration(broken, 5)
+        written(broken, 5)
 
 
 DIFF = {"diff": "New file"}
@@ -423,6 +430,60 @@ def test_o8_an_upgrade_changes_modules_and_then_reads_every_model(
     assert read["stdin"] == "content of salt://odoo/files/check.py"
     served = module.server(release, 40000)
     assert served == [*program, "--http-port=40000", "--http-interface=127.0.0.1"]
+
+
+# The directories of modules of a release
+
+
+def released(place: Path, *addons: str) -> Path:
+    """Make a release with these directories of modules, and return it."""
+    place.mkdir(parents=True)
+    (place / odoo.ADDONS).write_text(json.dumps(addons))
+    return place
+
+
+def test_o8_a_release_keeps_its_directories_of_modules(tmp_path: Path) -> None:
+    """O8: The definition may name others, while the release that has them waits."""
+    section = app()["definition"]["odoo"]
+    release = released(tmp_path / "a", "addons", "own")
+    assert odoo.recorded(release, section) == ["addons", "own"]
+    assert odoo.recorded(tmp_path / "b", section) == odoo.addons(section)  # an older one
+    path = f"{release}/addons,{release}/own,/opt/odoo/addons"
+    assert f"--addons-path={path}" in odoo.program(app(), str(release), "crm")
+    module_of(release / "own/crm")
+    module_of(release / "odoo/addons/base")
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    assert {*module.checksums(str(release))} == {"crm"}
+
+
+def test_o8_the_configuration_follows_the_release_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O8, X8: Another release may have other directories. Its owner and its mode stay."""
+    link, file = tmp_path / "production", tmp_path / "odoo.conf"
+    pillar = fleets.pillar("s1")
+    pillar["app"]["definition"]["odoo"]["configuration"] = str(file)
+    module: Any = load("_modules/odoo.py", pillar=pillar, grains={"num_cpus": 2, "mem_total": 4096})
+    monkeypatch.setattr(module.release, "production", lambda kind: str(link))
+    link.symlink_to(released(tmp_path / "a", "addons"))
+    module.configure()
+    assert not file.exists()  # a new host gets it by its states
+    file.write_text(module.configuration())
+    file.chmod(0o640)
+    before = os.stat(file)
+    module.configure()
+    assert os.stat(file).st_ino == before.st_ino
+    link.unlink()
+    link.symlink_to(released(tmp_path / "b", "more", "addons"))
+    module.configure()
+    wanted = "/opt/odoo/production/more,/opt/odoo/production/addons,/opt/odoo/addons"
+    assert options(file.read_text())["addons_path"] == wanted
+    after = os.stat(file)
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
 
 
 # The build of a release

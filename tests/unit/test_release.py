@@ -90,6 +90,7 @@ class Host:
         self.builds, self.staged = 0, ""
         self.dies = ""
         self.checked: list[tuple[str, ...]] = []
+        self.configured: list[str] = []
         self.commands: list[str] = []
         self.calls: list[str] = []
         self.failed: list[str] = []
@@ -109,6 +110,7 @@ class Host:
             "checkout.revision": lambda path: self.staged,
             "checkout.update": self.check_out,
             f"{name}.build": self.build,
+            f"{name}.configure": lambda: self.configured.append(self.module.active()),
             f"{name}.checksums": self.checksums,
             f"{name}.differing": node.differing,
             "service.status": lambda service: self.running,
@@ -676,6 +678,7 @@ def test_a_release_is_activated_and_the_former_one_restored(s1: Host) -> None:
         assert (s1.production / "code.py").read_text() == name
         assert json.loads(marker.read_text()) == {"release": name}
         assert marker.stat().st_ino != before
+    assert s1.configured == [NAME, NEXT, NAME]  # its configuration may depend on the release
     assert {path.name for path in s1.root.iterdir()} == {"releases", "production", marker.name}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ root; only its `filestore` leads to the volume (salt/odoo/data.sls).
 """
 ENVIRONMENT = ".venv"
 """The directory of a release with its Python environment."""
+ADDONS = ".salina-addons.json"
+"""The file of a release with its directories of modules: the definition may name others since."""
 RTLCSS = ".rtlcss"
 """The directory of a release with the command rtlcss, in `bin`, and its packages."""
 RTLCSS_LOCK = "rtlcss.json"
@@ -54,19 +57,20 @@ HEAVY = 0.2
 """The share of the workers that are at their soft limit."""
 
 
-def configuration(app: Mapping[str, Any], workers: int) -> str:
+def configuration(app: Mapping[str, Any], workers: int, places: Sequence[str]) -> str:
     """Return the text of odoo.conf.
 
     Args:
         app: the pillar `app`, with the whole definition, the settings and the secrets.
         workers: the number of worker processes.
+        places: the directories with modules of the release that runs.
 
     Raises:
         ValueError: a value has a line break, which would begin another option.
     """
     odoo = app["definition"]["odoo"]
     names = odoo["names"]
-    lines = {names.get(key, key): value for key, value in options(app, workers).items()}
+    lines = {names.get(key, key): value for key, value in options(app, workers, places).items()}
     lines.update(odoo["options"])
     for key, value in lines.items():
         if "\n" in str(value) or "\r" in str(value):
@@ -74,12 +78,14 @@ def configuration(app: Mapping[str, Any], workers: int) -> str:
     return "".join(["[options]\n", *(f"{key} = {value}\n" for key, value in lines.items())])
 
 
-def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float | bool]:
+def options(
+    app: Mapping[str, Any], workers: int, places: Sequence[str]
+) -> dict[str, str | int | float | bool]:
     """Return the options under the names that the newest Odoo gives them."""
     definition, settings, database = app["definition"], app["settings"], app["database"]
     odoo = definition["odoo"]
     return {
-        "addons_path": ",".join(addons_path(odoo)),
+        "addons_path": ",".join(addons_path(places)),
         "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING, CRON]),
         "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
@@ -107,6 +113,19 @@ def options(app: Mapping[str, Any], workers: int) -> dict[str, str | int | float
         "logfile": LOG,
         "log_level": settings["log_level"],
     }
+
+
+def recorded(release: Path, section: Mapping[str, Any]) -> list[str]:
+    """Return the directories of a release with modules, as they were when it was built.
+
+    Args:
+        release: its directory, or the link to it.
+        section: the key `odoo` of the definition, for a release that does not name them.
+    """
+    try:
+        return [str(place) for place in json.loads((release / ADDONS).read_text())]
+    except FileNotFoundError:
+        return addons(section)
 
 
 def addons(section: Mapping[str, Any]) -> list[str]:
@@ -146,9 +165,9 @@ def requirements(section: Mapping[str, Any]) -> list[str]:
     return [section["python"]["requirements"], *further]
 
 
-def addons_path(section: Mapping[str, Any], release: str = f"{HOME}/production") -> list[str]:
+def addons_path(places: Sequence[str], release: str = f"{HOME}/production") -> list[str]:
     """Return the directories of addons: the release's in their order, then this project's own."""
-    return [*(f"{release}/{addon}" for addon in addons(section)), f"{HOME}/addons"]
+    return [*(f"{release}/{place}" for place in places), f"{HOME}/addons"]
 
 
 def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
@@ -162,11 +181,12 @@ def program(app: Mapping[str, Any], release: str, database: str) -> list[str]:
         database: the database's name.
     """
     names = app["definition"]["odoo"]["names"]
+    places = recorded(Path(release), app["definition"]["odoo"])
     return [
         f"{release}/{ENVIRONMENT}/bin/python",
         f"{release}/odoo-bin",
         f"--config={app['definition']['odoo']['configuration']}",
-        f"--addons-path={','.join(addons_path(app['definition']['odoo'], release))}",
+        f"--addons-path={','.join(addons_path(places, release))}",
         f"--database={database}",
         f"--db-filter=^{database}$",  # odoo.conf has that of the running one, which wins otherwise
         "--workers=0",
