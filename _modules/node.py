@@ -134,6 +134,22 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
     ]
 
 
+def check(directory: str, file: str) -> list[str]:
+    """Return the command that runs a check of the operator's, whose environment names the copy.
+
+    Args:
+        directory: the release's directory.
+        file: the path of the file in it.
+
+    Returns:
+        The command.
+
+    CLI Example:
+        salt s1 node.check /opt/node/releases/c0ffee000000-0123abcd check.js
+    """
+    return ["node", f"{directory}/{file}"]
+
+
 def server(directory: str, port: int) -> list[str]:
     """Return the command that serves the copy of the database with a release.
 

@@ -209,6 +209,26 @@ def upgrade(directory: str, update: list[str], install: list[str]) -> list[dict[
     ]
 
 
+def check(directory: str, file: str) -> list[str]:
+    """Return the command that runs a check of the operator's in Odoo's shell, on the copy.
+
+    Odoo's own user opens the file, because it may be a link to anywhere.
+
+    Args:
+        directory: the release's directory.
+        file: the path of the file in it.
+
+    Returns:
+        The command.
+
+    CLI Example:
+        salt s1 odoo.check /opt/odoo/releases/c0ffee000000-0123abcd check.py
+    """
+    program = _program(directory)
+    shell = [*program[:2], "shell", *program[2:], "--no-http"]
+    return ["/bin/sh", "-c", 'exec "$@" <"$0"', f"{directory}/{file}", *shell]
+
+
 def server(directory: str, port: int) -> list[str]:
     """Return the command that serves the copy of the database with a release.
 

@@ -144,6 +144,8 @@ def follow() -> str:
 def run(neutral: bool, seconds: int) -> list[str]:
     """Bring the copy of the database to the new release: migrations, or changed and new modules.
 
+    Then the operator's own checks run on it.
+
     Args:
         neutral: whether mail, jobs and payments are turned off in the copy before anything runs.
         seconds: after which a command is killed.
@@ -160,7 +162,7 @@ def run(neutral: bool, seconds: int) -> list[str]:
     if neutral:
         neutralise()
     with _files():
-        return _changed(_name(), _name(), seconds)
+        return [*_changed(_name(), _name(), seconds), *_own_checks(seconds)]
 
 
 def neutralise() -> None:
@@ -339,6 +341,17 @@ def _changed(database: str, pool: str, seconds: int) -> list[str]:
     except (PsqlError, ValueError) as error:
         raise CommandExecutionError(f"{database}: the release is not recorded: {error}") from error
     return [str(each["words"]) for each in work]
+
+
+def _own_checks(seconds: int) -> list[str]:
+    """Run the operator's checks on the copy, and return in words what was done."""
+    app = _app()
+    directory, found = str(app["release"]["directory"]), []
+    for file in app["definition"]["checks"]:
+        command = __salt__[f"{app['kind']}.check"](directory, file)
+        _command(command, None, _environment(0, _name(), directory), seconds)
+        found.append(f"{file} passed")
+    return found
 
 
 def _command(command: list[str], stdin: str | None, env: dict[str, str], seconds: int) -> None:

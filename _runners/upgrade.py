@@ -20,6 +20,7 @@ from salina_fleet.backup import moment
 from salina_fleet.change import follow, restore
 from salina_fleet.change import upgrade as steps
 from salina_fleet.errors import RunnerError
+from salina_fleet.history import since
 from salina_fleet.model import release
 from salina_fleet.site import Site
 
@@ -56,7 +57,8 @@ def begin(**request: Any) -> dict[str, Any]:
     backup = bool(site.fleet.having("backup"))
     if not confirmed and plan.needed:
         took = steps.seconds(site.state / steps.FILE, application, plan.release)
-        raise RunnerError(steps.words(application, plan, hosts, took, backup))
+        commits = _commits(site, application, plan.former)
+        raise RunnerError(steps.words(application, plan, commits, hosts, took, backup))
     if not confirmed:
         return {"what": f"{application} and its database have release {plan.release}", "steps": []}
     kept = restore.previous(application, datetime.now(UTC))
@@ -504,6 +506,17 @@ def _plan(site: Site, application: str) -> steps.Plan:
         )
     differing, missing = tuple(found["differing"]), tuple(found["missing"])
     return steps.Plan(found["former"], wanted, differing, missing, found["rolls"])
+
+
+def _commits(site: Site, application: str, former: str) -> tuple[list[str], str]:
+    """Return the commits since a former release, and why these may not be all.
+
+    Of the further repositories only the new release's commits are known.
+    """
+    name = site.fleet.topology.applications[application].definition
+    source = release.sources(name, site.definitions[name])[name]
+    commit, begun = site.revisions.commit(name, source), former.partition("-")[0]
+    return ([], "") if commit.startswith(begun) else since(source, site.store, commit, begun)
 
 
 def _refresh(site: Site, application: str) -> None:

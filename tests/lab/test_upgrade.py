@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
 LEAD = "addons/crm/models/crm_lead.py"
 FIELD = "    phone = fields.Char("
+CHECKS = {
+    "good.py": "assert 'x_salina' in env['crm.lead']._fields and env.cr.dbname != 'crm'\n",
+    "bad.py": "raise SystemExit('a lead is missing')\n",
+}
+"""Checks of the operator's, by their paths in the code."""
 COLUMN = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'x_salina'"
 MODULES = "SELECT count(*) FROM ir_module_module WHERE state = 'installed'"
 SURE = {"application": "crm", "confirm": "crm"}
@@ -69,7 +75,7 @@ def new_field(broken: str = "") -> Iterator[str]:
     former = upstream.git("show", f"{upstream.git('rev-parse', 'refs/heads/14.0')}:{LEAD}")
     assert former.count(FIELD) == 1
     text = former.replace(FIELD, f"    x_salina = fields.Char('Salina')\n{FIELD}") + broken
-    with upstream.moved(texts={LEAD: text}):
+    with upstream.moved(texts={LEAD: text, **CHECKS}):
         upstream.resolve()
         yield json.loads(lab.salt_run("application.revisions").stdout)["crm"]["wanted"]
 
@@ -147,6 +153,7 @@ def test_o8_a_release_waits_for_its_upgrade(former: str, release: str) -> None:
     before = sql(files)
     code, said = orchestrate("upgrade")
     assert code and "changed: crm" in said and "not rehearsed yet" in said
+    assert re.search(r"\n +[0-9a-f]{7,} moved\n", said), said
     code, said = orchestrate("rehearse")
     assert code == 0 and "it answers /web/health, /web/login" in said, said
     assert sql(files) == before
@@ -241,6 +248,18 @@ def test_o8_a_page_that_fails_keeps_the_release_from_the_users(former: str, rele
     """O8: The rehearsal asks for the pages of the definition, and names the one that fails."""
     with edited(DEFINITION, "s|^pages: .*|pages: [/web/login, /web/nowhere]|"):
         refused("/web/nowhere: ")
+    serves(former, "0")
+
+
+def test_o8_a_check_of_the_operators_keeps_the_release_from_the_users(
+    former: str, release: str
+) -> None:
+    """O8: Its own check runs on the changed copy, and ends the upgrade."""
+    with edited(DEFINITION, "s|^pages: .*|&\\nchecks: [good.py, bad.py]|"):
+        refused("a lead is missing")
+    with edited(DEFINITION, "s|^pages: .*|&\\nchecks: [good.py]|"):
+        code, said = orchestrate("rehearse")
+        assert code == 0 and "good.py passed" in said, said
     serves(former, "0")
 
 

@@ -225,7 +225,7 @@ def test_versions_differ_in_data_only() -> None:
             "nodejs",
             "10",
             "nodejs: unknown key; choose one of: kind, source, known_hosts, port, live, health, "
-            "pages, static, uid, database_login, logins, session, closed, rpc, same_site, "
+            "pages, checks, static, uid, database_login, logins, session, closed, rpc, same_site, "
             "headers, user_files, odoo",
         ),
     ],

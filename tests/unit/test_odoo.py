@@ -432,6 +432,28 @@ def test_o8_an_upgrade_changes_modules_and_then_reads_every_model(
     assert served == [*program, "--http-port=40000", "--http-interface=127.0.0.1"]
 
 
+def test_o8_a_check_of_the_operators_runs_in_the_shell_of_odoo(tmp_path: Path) -> None:
+    """O8: With the copy. Odoo's user opens the file: root could read where it leads."""
+    module: Any = load("_modules/odoo.py", pillar={"app": app()})
+    shell, option, script, file, *command = module.check("/r", "check.py")
+    program = odoo.program(app(), "/r", "salina_next_crm")
+    assert command == [*program[:2], "shell", *program[2:], "--no-http"]
+    assert file == "/r/check.py"
+    (tmp_path / "check.py").write_text("words of the file")
+    ran = [
+        shell,
+        option,
+        script,
+        str(tmp_path / "check.py"),
+        "sh",
+        "-c",
+        'cat; echo " $1"',
+        "x",
+        "y",
+    ]
+    assert subprocess.run(ran, capture_output=True, text=True).stdout == "words of the file y\n"
+
+
 # The directories of modules of a release
 
 

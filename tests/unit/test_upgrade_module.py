@@ -57,6 +57,7 @@ class Host:
         self.files.parent.mkdir()
         self.work: list[dict[str, Any]] = [UPDATE, READ]
         self.missing, self.compatible = ["web"], list[str]()
+        self.checks: list[str] = []
         self.others: dict[str, dict[str, Any]] = {}
         self.server = [sys.executable, "-c", SLEEP]
         self.directory = place / "releases" / NEXT
@@ -73,6 +74,7 @@ class Host:
             "definition": {
                 "health": health,
                 "pages": ["/web/login"],
+                "checks": self.checks,
                 "port": 8069,
                 "node": {"compatible": self.compatible, "neutral": neutral},
             },
@@ -98,6 +100,7 @@ class Host:
             f"{kind}.checksums": lambda directory: {"crm": Path(directory).name},
             f"{kind}.upgrade": self.upgrade,
             f"{kind}.server": lambda directory, port: [*self.server, directory, str(port)],
+            f"{kind}.check": lambda directory, file: ["check", Path(directory).name, file],
             f"{kind}.rolls": load(f"_modules/{kind}.py", pillar={"app": app}).rolls,
         }
         if kind == "odoo":
@@ -259,6 +262,20 @@ def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
     assert (host.copied.release, host.copied.parts) == (NEXT, {"crm": NEXT})
     assert (host.database.release, host.database.changes) == ("", [])
     assert not [sql for sql in host.copied.changes if sql.startswith("DO")]
+
+
+def test_o8_the_checks_of_the_operators_run_on_the_changed_copy(host: Host) -> None:
+    """O8: Each in its turn, with the environment of the copy; the first that fails ends it."""
+    host.checks += ["a.py", "b.py"]
+    done = host.module.run(False, 100)
+    assert done[-2:] == ["a.py passed", "b.py passed"]
+    ran, environments = zip(*[(argv, given["env"]) for argv, given in host.commands], strict=True)
+    assert [argv[2:] for argv in ran[-2:]] == [["check", NEXT, "a.py"], ["check", NEXT, "b.py"]]
+    assert [env["POOL"] for env in environments[-2:]] == [COPY, COPY]
+    host.failing = "a.py"
+    count = len(host.commands)
+    assert "a.py" in failed(lambda: host.module.run(False, 100))
+    assert "b.py" not in str(host.commands[count:])
 
 
 def test_o1_the_copy_says_what_changes_in_it(host: Host) -> None:

@@ -14,6 +14,7 @@ from salina_fleet.change import exclusive, upgrade
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import release
 from salina_fleet.revisions import RevisionError, Source
+from salina_fleet.secrets import FakeStore
 from tests import fleets
 from tests.loading import load
 from tests.releases import NAME, NEXT
@@ -59,9 +60,11 @@ class Hosts:
             data=None,
             change_file=state / "lock",
             definitions=fleets.definitions(fleets.topology()),
-            revisions=SimpleNamespace(ensure=self.ensure),
+            revisions=SimpleNamespace(ensure=self.ensure, commit=lambda name, source: self.commit),
+            store=FakeStore(),
         )
         self.looked_up: list[str] = []
+        self.commit = NAME[:12] + "0" * 28
         self.unknown = ""
         self.restores: list[dict[str, str]] = []
         monkeypatch.setattr(runner, "site", lambda _: self.site)
@@ -628,6 +631,26 @@ def test_o8_without_confirmation_an_upgrade_only_shows_its_plan(hosts: Hosts) ->
     with pytest.raises(RunnerError, match=f"^crm: from release {NAME} to release {NEXT}\n"):
         hosts.runner.begin(application="crm")
     assert hosts.change == {}
+
+
+def test_o8_the_plan_has_the_commits_since_the_former_release(hosts: Hosts) -> None:
+    """O8: They are asked for only if the code is another one."""
+    asked = list[tuple[str, ...]]()
+
+    def since(source: Source, store: Any, commit: str, former: str) -> tuple[list[str], str]:
+        asked.append((source["repository"], commit, former))
+        return ["xyz a field"], ""
+
+    hosts.runner.since = since
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.begin(application="crm")
+    assert not asked and "xyz" not in str(caught.value)
+    hosts.commit = "a" * 40
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.begin(application="crm")
+    assert str(caught.value).splitlines()[1] == "  xyz a field"
+    repository = hosts.site.definitions["odoo-14.0"]["source"]["repository"]
+    assert asked == [(repository, "a" * 40, NAME[:12])]
 
 
 def test_o8_a_confirmed_upgrade_excludes_other_changes(hosts: Hosts) -> None:

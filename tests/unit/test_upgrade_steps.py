@@ -75,9 +75,23 @@ def test_k5_all_faults_of_a_request_at_once() -> None:
 # The plan in words
 
 
+NONE = ((), "")
+"""No commits, and nothing to say about them."""
+
+
+@pytest.mark.parametrize(("count", "more"), [(0, 0), (12, 0), (13, 1), (100, 88)])
+def test_o8_the_plan_names_commits(count: int, more: int) -> None:
+    """O8: The newest ones, how many more there are, and why these may not be all."""
+    found = [f"abc{number} a change" for number in range(count)]
+    said = upgrade.words("crm", PLAN, (found, "c0ffee is unknown"), HOSTS, 61.6, True).splitlines()
+    wanted = [f"  {line}" for line in found[:12]]
+    wanted += [f"  … and {more} commits more"] * bool(more)
+    assert said[1 : len(wanted) + 3] == [*wanted, "c0ffee is unknown", "changed: crm, sale"]
+
+
 def test_k5_the_plan_in_words() -> None:
     """O8, K5: An operator reads the changes, how long they take, and how they are undone."""
-    assert upgrade.words("crm", PLAN, HOSTS, 61.6, True).splitlines() == [
+    assert upgrade.words("crm", PLAN, NONE, HOSTS, 61.6, True).splitlines() == [
         f"crm: from release {NAME} to release {NEXT}",
         "changed: crm, sale",
         "installed: web",
@@ -96,7 +110,7 @@ def test_k5_the_plan_in_words() -> None:
 def test_k5_the_plan_in_words_if_the_former_release_goes_on(backup: bool) -> None:
     """O8, K5: An operator reads that users notice nothing, and why no database is kept."""
     saved = "then a backup is made" if backup else "no host makes backups"
-    assert upgrade.words("crm", ROLLING, HOSTS, 61.6, backup).splitlines() == [
+    assert upgrade.words("crm", ROLLING, NONE, HOSTS, 61.6, backup).splitlines() == [
         f"crm: from release {NAME} to release {NEXT}",
         "changed: migrations/2.js",
         "the rehearsal took 62 s",
@@ -112,13 +126,13 @@ def test_k5_the_plan_in_words_if_the_former_release_goes_on(backup: bool) -> Non
 
 def test_k5_a_plan_without_a_rehearsal_and_a_backup_host() -> None:
     """O8, K5: The plan says that both are missing, and leaves out what there is none of."""
-    said = upgrade.words("crm", Plan(NAME, NEXT, (), ("web",), False), HOSTS, None, False)
+    said = upgrade.words("crm", Plan(NAME, NEXT, (), ("web",), False), NONE, HOSTS, None, False)
     assert "not rehearsed yet: orch.rehearse says how long it takes" in said
     assert "while s1, s2 serve; no host makes backups\n" in said
     assert "changed: " not in said
     changed = Plan(NAME, NEXT, ("a",), (), False)
-    assert "installed: " not in upgrade.words("crm", changed, HOSTS, 1, True)
-    said = upgrade.words("crm", ROLLING, HOSTS, None, False)
+    assert "installed: " not in upgrade.words("crm", changed, NONE, HOSTS, 1, True)
+    said = upgrade.words("crm", ROLLING, NONE, HOSTS, None, False)
     assert "not rehearsed yet: orch.rehearse says how long it takes" in said
 
 
@@ -126,7 +140,7 @@ def test_k5_a_plan_without_a_rehearsal_and_a_backup_host() -> None:
 def test_many_changes_are_counted(count: int, more: str) -> None:
     """K5: The plan names some of them."""
     names = tuple(f"m{number}" for number in range(count))
-    said = upgrade.words("crm", Plan(NAME, NEXT, names, (), False), HOSTS, None, True)
+    said = upgrade.words("crm", Plan(NAME, NEXT, names, (), False), NONE, HOSTS, None, True)
     assert f"changed: {', '.join(names[:12])}{more}\n" in said
 
 

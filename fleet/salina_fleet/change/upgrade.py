@@ -17,7 +17,7 @@ COMMAND = "salt-run state.orchestrate orch.upgrade"
 FILE = "rehearsals.json"
 """The last rehearsal of each application, in the master's state."""
 SHOWN = 12
-"""The modules or migrations that a plan names."""
+"""The commits, modules or migrations that a plan names."""
 STOPPED, LONGER = 900, 4
 """How long an application may be away before it starts again by itself, should the master die: at
 least these seconds, or so many times the seconds of the rehearsal.
@@ -87,18 +87,30 @@ def parse(request: Mapping[str, Any], applications: Collection[str]) -> tuple[st
 
 
 def words(
-    application: str, plan: Plan, hosts: Sequence[str], seconds: float | None, backup: bool
+    application: str,
+    plan: Plan,
+    commits: tuple[Sequence[str], str],
+    hosts: Sequence[str],
+    seconds: float | None,
+    backup: bool,
 ) -> str:
     """Return in words what an upgrade does, and the command that does it.
 
     Args:
         application: the application's name.
         plan: what changes.
+        commits: the commits of the new release, and why these may not be all (history.since).
         hosts: its app hosts.
         seconds: how long the last rehearsal of this release took; None without one.
         backup: whether the fleet has a backup host.
     """
     lines = [f"{application}: from release {plan.former} to release {plan.release}"]
+    found, unknown = commits
+    lines += [f"  {line}" for line in found[:SHOWN]]
+    if found[SHOWN:]:
+        lines.append(f"  … and {len(found) - SHOWN} commits more")
+    if unknown:
+        lines.append(unknown)
     if plan.differing:
         more = len(plan.differing) - SHOWN
         shown = ", ".join(plan.differing[:SHOWN]) + (f" and {more} more" if more > 0 else "")

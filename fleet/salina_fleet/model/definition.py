@@ -36,6 +36,7 @@ from salina_fleet.schema.rules import (
     Unfit,
 )
 
+INSIDE = Text(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", "a file inside the checkout")
 URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 
 
@@ -151,6 +152,13 @@ class Definition:
         ListOf(URL_PATH, least=0),
         (),
         about="Further paths that must answer 200 before orch.upgrade lets a release serve.",
+    )
+    checks: tuple[str, ...] = given(
+        ListOf(INSIDE, least=0),
+        (),
+        about="Files of the checkout that orch.upgrade runs on the changed copy of the database, "
+        "before anybody uses it: Python in the shell of Odoo, or JavaScript. One that ends with an "
+        "error ends the upgrade.",
     )
     static: str | None = given(
         Nullable(LOCATION), None, about="The paths of the static files, which nginx caches."
