@@ -56,16 +56,20 @@ def moment() -> str:
     return now
 
 
-def run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def run(
+    until: str, before: dict[str, Any], after: dict[str, Any], pending: bool = False
+) -> dict[str, Any]:
     """Restore a scratch cluster to a moment, compare it, and remove it again, also after an error.
 
     Args:
         until: the moment, from `drill.moment`.
         before: what `drill.count` returned shortly before the moment.
         after: what it returned shortly after it.
+        pending: whether applications start afterwards. Then a good drill is complete, and
+            `drill.last` returns its record, only after `drill.finish`.
 
     Returns:
-        The record of the drill, which `drill.last` returns from now on.
+        The record of the drill.
 
     Raises:
         CommandExecutionError: this is not the backup host, or another drill is running.
@@ -75,7 +79,7 @@ def run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str, 
     """
     try:
         with lock.alone():
-            return _run(until, before, after)
+            return _recorded(_run(until, before, after), pending)
     except lock.Busy as error:
         raise CommandExecutionError(str(error)) from None
 
@@ -101,51 +105,68 @@ def _run(until: str, before: dict[str, Any], after: dict[str, Any]) -> dict[str,
     finally:
         __salt__["scratch.remove"]()
     newest = backups[-1]["label"] if backups else ""
-    return _recorded(drill.report(faults, until, newest, found, files, began, time.time()))
+    return drill.report(faults, until, newest, found, files, began, time.time())
 
 
-def tried(application: str, pages: list[str], fault: str) -> dict[str, Any]:
-    """Record that an application has started with its database out of the last drill's backup.
+def finish(results: dict[str, dict[str, Any]], skipped: list[str]) -> dict[str, Any]:
+    """Record that applications have started with their databases out of a drill's backup.
 
     Args:
-        application: the application's name.
-        pages: the paths that answered.
-        fault: the reason for which it does not work, in words, or "".
+        results: for each application the `pages` that answered, and the `fault` in words, or "".
+        skipped: the applications that were not started.
 
     Returns:
-        The record of the drill.
+        The record of the drill, which `drill.last` returns from now on.
 
     Raises:
-        CommandExecutionError: there was no drill.
+        CommandExecutionError: no drill waits for this.
 
     CLI Example:
-        salt bkp1 drill.tried crm '[/web/health]' ''
+        salt bkp1 drill.finish '{"crm": {"pages": ["/web/health"], "fault": ""}}' '[]'
     """
-    if not (record := last()):
-        raise CommandExecutionError("there was no drill")
-    return _recorded(drill.tried(record, application, pages, fault))
+    if not (record := unfinished()):
+        raise CommandExecutionError("no drill waits for its applications")
+    return _recorded(drill.finished(record, results, skipped), False)
 
 
-def _recorded(report: dict[str, Any]) -> dict[str, Any]:
-    record = Path(drill.RECORD)
-    record.parent.mkdir(exist_ok=True)
-    file.put(record, json.dumps(report) + "\n")
+def unfinished() -> dict[str, Any]:
+    """Return the record of a good drill whose applications have not started yet, or {}.
+
+    Returns:
+        As `drill.last`.
+
+    CLI Example:
+        salt bkp1 drill.unfinished
+    """
+    return _read(drill.UNFINISHED)
+
+
+def _recorded(report: dict[str, Any], pending: bool) -> dict[str, Any]:
+    waits = pending and report["good"]
+    Path(drill.RECORD).parent.mkdir(exist_ok=True)
+    file.put(drill.UNFINISHED if waits else drill.RECORD, json.dumps(report) + "\n")
+    if not waits:
+        Path(drill.UNFINISHED).unlink(missing_ok=True)
     return report
 
 
 def last() -> dict[str, Any]:
-    """Return the record of the last drill, or {} if there was none.
+    """Return the record of the last complete drill, or {} if there was none.
 
     Returns:
         `good`, `faults`, `moment`, `backup`, `tables`, `rows`, `seconds`, when it `ended`, and
         `served` and `failed`: for each application that was started with its database the paths
-        that answered, or the reason for which it does not work.
+        that answered, or the reason for which it does not work; and those that were `skipped`.
 
     CLI Example:
         salt bkp1 drill.last
     """
+    return _read(drill.RECORD)
+
+
+def _read(path: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(Path(drill.RECORD).read_text()))
+        return dict(json.loads(Path(path).read_text()))
     except FileNotFoundError:
         return {}
 

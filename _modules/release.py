@@ -501,6 +501,7 @@ def _build(own: Release) -> None:
     staging = f"/opt/{app['kind']}/staging"
     main, *further = app["release"]["checkouts"]
     _check_out(own.directory, main, staging)
+    _ask("build", own.name)  # it renews the lease
     if further and os.path.lexists(own.directory / release.REPOSITORIES):
         raise CommandExecutionError(
             f"{main['repository']}: its code has {release.REPOSITORIES}, but a release has the "
@@ -508,9 +509,9 @@ def _build(own: Release) -> None:
         )
     for one in further:
         _check_out(own.directory / one["directory"], one, f"{staging}{one['directory']}")
+        _ask("build", own.name)
     for place in list(own.directory.rglob(".git")):
         shutil.rmtree(place)
-    _ask("build", own.name)  # it renews the lease
     __salt__[f"{app['kind']}.build"](str(own.directory))
     pack = [
         *TAR,

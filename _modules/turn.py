@@ -121,30 +121,8 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
     return "it has its turn and no requests"
 
 
-def drain() -> None:
-    """Let the balancers send no requests to this host until `turn.undrain`. It takes no turn.
-
-    So an application that starts can be tried before anybody uses it. Without `turn.renew` the
-    requests come again after a while.
-
-    CLI Example:
-        salt s1 turn.drain
-    """
-    _record({"turns": {}, "balancers": [], **_drain()})
-
-
-def undrain() -> None:
-    """Let the balancers send requests again after `turn.drain`. A turn and its drain go on.
-
-    CLI Example:
-        salt s1 turn.undrain
-    """
-    if not _drain().get("turns"):
-        Path(agent.DRAIN).unlink(missing_ok=True)
-
-
 def renew() -> None:
-    """Keep the turn or the drain of this host, if it has one, while you wait for something in it.
+    """Keep the turn of this host, if it has one. Call this while you wait for something in it.
 
     CLI Example:
         salt s1 turn.renew

@@ -33,6 +33,8 @@ TAIL = 40
 """The lines that an error shows of a failed command's output."""
 ANSWER = 300
 """Seconds for the first answer of a release that starts."""
+CLOSED = "/run/salina-closed"
+"""While this file exists, nginx answers 503 to everybody (salt/nginx/files/nginx.conf)."""
 LATER = 600
 """Seconds after which an application with another release starts by itself."""
 PAGE = 120
@@ -144,7 +146,7 @@ def follow() -> str:
 def run(neutral: bool, seconds: int) -> list[str]:
     """Bring the copy of the database to the new release: migrations, or changed and new modules.
 
-    Then the operator's own checks run on it.
+    A neutral copy then has the operator's own checks.
 
     Args:
         neutral: whether mail, jobs and payments are turned off in the copy before anything runs.
@@ -162,7 +164,9 @@ def run(neutral: bool, seconds: int) -> list[str]:
     if neutral:
         neutralise()
     with _files():
-        return [*_changed(_name(), _name(), seconds), *_own_checks(seconds)]
+        done = _changed(_name(), _name(), seconds)
+        # not in the copy that becomes the application's: a check may leave something behind
+        return [*done, *(_own_checks(seconds) if neutral else [])]
 
 
 def neutralise() -> None:
@@ -280,19 +284,31 @@ def serve() -> list[str]:
     CLI Example:
         salt s1 upgrade.serve
     """
+    with _closed():
+        try:
+            __salt__["application.start"]()
+            return _asked(f"http://127.0.0.1:{_app()['definition']['port']}", lambda: True)
+        except BaseException as error:
+            with contextlib.suppress(CommandExecutionError):  # nobody may use it from now on
+                __salt__["application.stop"](LATER)
+            if isinstance(error, OSError):
+                raise CommandExecutionError(str(error)) from None
+            raise
 
-    def goes_on() -> bool:
-        __salt__["turn.renew"]()
-        return True
 
-    __salt__["turn.drain"]()
+@contextmanager
+def _closed() -> Iterator[None]:
+    """Let nginx answer nobody, also if no other host serves. It opens by itself after a while."""
+    unit, run = "salina-open", __salt__["cmd.run_all"]
+    __salt__["service.stop"](f"{unit}.timer")  # of an earlier upgrade
+    timer = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={LATER}"]
+    commands.run(run, [*timer, "rm", "--force", CLOSED])
+    Path(CLOSED).touch()
     try:
-        __salt__["application.start"]()
-        return _asked(f"http://127.0.0.1:{_app()['definition']['port']}", goes_on)
-    except OSError as error:
-        raise CommandExecutionError(str(error)) from None
+        yield
     finally:
-        __salt__["turn.undrain"]()
+        Path(CLOSED).unlink(missing_ok=True)
+        __salt__["service.stop"](f"{unit}.timer")
 
 
 def _asked(url: str, goes_on: Callable[[], bool]) -> list[str]:
@@ -312,7 +328,6 @@ def _asked(url: str, goes_on: Callable[[], bool]) -> list[str]:
     waiting.clear(obstacle, ANSWER, f"{url}{health['path']}")
     pages = _app()["definition"]["pages"]
     for path in pages:
-        goes_on()
         if fault := __salt__["application.health"](f"{url}{path}", health["cookie"], PAGE):
             raise CommandExecutionError(f"{path}: {fault}")
     return [health["path"], *pages]

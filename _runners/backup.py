@@ -71,10 +71,29 @@ def status() -> Any:
     return lines
 
 
+def make_steps(kind: str = "diff") -> dict[str, Any]:
+    """Return the steps of a backup that an operator asks for. orch.backup takes them.
+
+    Args:
+        kind: as in `backup.make`.
+
+    Returns:
+        `what`, the backup in words, and the `steps`.
+
+    Raises:
+        RunnerError: some file of the master has a fault.
+
+    CLI Example:
+        salt-run backup.make_steps
+    """
+    second = runner.site(__opts__).fleet.settings[BackupSettings].second
+    return steps.backup(kind, second is not None)
+
+
 def make(kind: str = "diff") -> str:
     """Make a backup of the database cluster and a copy of users' files now, and wait for both.
 
-    With a second repository it also waits until that has them.
+    The second repository follows with its next mirror.
 
     Args:
         kind: full; diff, which holds what changed since the last full one; or incr, which holds
@@ -90,14 +109,8 @@ def make(kind: str = "diff") -> str:
         salt-run backup.make
         salt-run backup.make kind=full
     """
-    site = runner.site(__opts__)
-    label = _ask(site, "pgbackrest.back_up", [kind], minions.WORK)
+    label = _ask(runner.site(__opts__), "pgbackrest.back_up", [kind], minions.WORK)
     copy_files()
-    try:
-        if site.fleet.settings[BackupSettings].second:
-            mirror()
-    except RunnerError as error:
-        raise RunnerError(f"the backup {label} was made, and not mirrored: {error}") from None
     return str(label)
 
 
@@ -218,8 +231,7 @@ def restore(**request: Any) -> dict[str, Any]:
     names = _on(primary, "database_copy.names", [], ANSWER)
     topology = site.fleet.topology
     known = topology.applications
-    every = [one.name for one in known.values() if not one.copy_of]
-    requests = steps.parse(runner.plain(request), known, every, databases, names)
+    requests = steps.parse(runner.plain(request), known, topology.originals, databases, names)
     hosts = {
         one.application: [host.id for host in site.fleet.serving(one.application)]
         for one in requests
@@ -349,7 +361,8 @@ def drill() -> str:
     copy_files()
     after = _on(primary, "drill.count", [], minions.WORK)
     follow.note([host], "restores the newest backup and compares it")
-    record = _on(host, "drill.run", [moment, before, after], minions.WORK)
+    given = [moment, before, after, bool(_started(site))]
+    record = _on(host, "drill.run", given, minions.WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
     return drilled(record, time.time())
@@ -369,9 +382,7 @@ def drill_steps() -> dict[str, Any]:
     CLI Example:
         salt-run backup.drill_steps
     """
-    site = runner.site(__opts__)
-    wanted = site.fleet.settings[BackupSettings].drill_application
-    return steps.drill(_neutral(site) if wanted else [])
+    return steps.drill(_started(runner.site(__opts__)))
 
 
 def drill_applications(applications: Sequence[str]) -> str:
@@ -394,41 +405,45 @@ def drill_applications(applications: Sequence[str]) -> str:
         salt-run backup.drill_applications '[crm]'
     """
     site = runner.site(__opts__)
-    known = _neutral(site)
+    known = _started(site)
     if not applications or not {*applications} <= {*known}:
         raise RunnerError(
             f"applications: {show(applications)} is not valid; must be a list of some of: "
             f"{', '.join(known) or '(none can be made neutral)'}"
         )
-    until = _ask(site, "drill.last", [], ANSWER).get("moment")
+    until = _ask(site, "drill.unfinished", [], ANSWER).get("moment")
     if not until:
-        raise RunnerError("there was no drill\nnext: salt-run state.orchestrate orch.restore_drill")
+        raise RunnerError(
+            "no drill waits for its applications\n"
+            "next: salt-run state.orchestrate orch.restore_drill"
+        )
     runner.exclude(site, "restore drill: the applications start", OTHER)
-    served, faults = [], []
+    results, faults = {}, []
     for name in applications:
         pages, fault = _served(site, name, until)
+        short = fault.splitlines()[0] if fault else ""  # the rest is a log
+        results[name] = {"pages": pages, "fault": short}
         if fault:
             faults.append(f"{name} with its database as of {until}: {fault}")
-        else:
-            served.append(f"{name} answers {', '.join(pages)}")
-        short = fault.splitlines()[0] if fault else ""  # the rest is a log
-        try:
-            _ask(site, "drill.tried", [name, pages, short], ANSWER)
-        except RunnerError as error:
-            faults.append(f"{name}: the drill's record does not say so: {error}")
+    others = [one for one in site.fleet.topology.originals if one not in applications]
+    try:
+        record = _ask(site, "drill.finish", [results, others], ANSWER)
+    except RunnerError as error:
+        raise RunnerError("\n".join([*faults, f"the drill is not recorded: {error}"])) from None
     if faults:
         raise RunnerError("\n".join(faults))
-    return "; ".join(served)
+    return drilled(record, time.time())
 
 
-def _neutral(site: Site) -> list[str]:
-    """Return the applications of which it is known how a copy becomes neutral."""
-    found = []
-    for one in site.fleet.topology.applications.values():
-        definition = site.definitions[one.definition]
-        if not one.copy_of and KINDS[definition["kind"]].neutral(definition):
-            found.append(one.name)
-    return found
+def _started(site: Site) -> list[str]:
+    """Return the applications that a drill starts: a copy of each can become neutral."""
+    if not site.fleet.settings[BackupSettings].drill_application:
+        return []
+    topology = site.fleet.topology
+    chosen = {
+        one: site.definitions[topology.applications[one].definition] for one in topology.originals
+    }
+    return [one for one, found in chosen.items() if KINDS[found["kind"]].neutral(found)]
 
 
 def _served(site: Site, application: str, until: str) -> tuple[list[str], str]:

@@ -41,15 +41,15 @@ def create() -> dict[str, list[str]]:
     return {"made": made}
 
 
-def deploy_key(name: str, file: str | None = None) -> str:
+def deploy_key(name: str, file: str) -> str:
     """Take the key with which the fleet reads a private git repository, and keep it.
 
     The definition of an application names it: `key: NAME`. A newer key replaces an older one.
 
     Args:
         name: the name of the key.
-        file: a file on the master with the private key, without a password; the standard input by
-            default.
+        file: a file on the master with the private key, without a password; or - for standard
+            input.
 
     Returns:
         The public part, which the git server must know, and the next command.
@@ -59,24 +59,23 @@ def deploy_key(name: str, file: str | None = None) -> str:
 
     CLI Example:
         salt-run secrets.deploy_key addons /root/addons
-        salt-run secrets.deploy_key addons < /root/addons
+        salt-run secrets.deploy_key addons - < /root/addons
     """
     faults = Faults()
     KEY.read(name, (None, "name"), Reading(None, faults))
     if faults.lines:
         raise RunnerError("\n".join(faults.lines))
     store = secrets.open_store(runner.state(__opts__))
-    given = file or "the standard input"
     try:
-        private = Path(file).read_text(encoding="ascii") if file else sys.stdin.read()
+        private = _given(file).decode("ascii")
         public = secrets.public_part(private)
         store.replace(secrets.deploy(name), private)
     except OSError as error:
         raise RunnerError(f"{error.filename}: {error.strerror}") from None
     except UnicodeDecodeError:  # its text would show a part of the key
-        raise RunnerError(f"{given}: it is not a private key; must be plain text") from None
+        raise RunnerError(f"{file}: it is not a private key; must be plain text") from None
     except secrets.SecretsError as error:
-        raise RunnerError(f"{given}: {error}") from None
+        raise RunnerError(f"{file}: {error}") from None
     return (
         f"the deploy key {name} is kept with the secrets; its public part: {public}\n"
         "next: salt-run fleet.resolve"
@@ -133,8 +132,7 @@ def second(file: str) -> str:
     if settings is None:
         raise RunnerError("pillar/settings/backup.yaml: second: is null; name the place first")
     try:
-        written = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        value = secrets.login(settings.kind, written)
+        value = secrets.login(settings.kind, _given(file))
     except OSError as error:
         raise RunnerError(f"{error.filename}: {error.strerror}") from None
     except secrets.SecretsError as error:
@@ -143,3 +141,8 @@ def second(file: str) -> str:
     site.store.replace(name, value)
     hosts = ",".join(host.id for host in site.fleet.having("backup"))
     return f"{name} is kept with the secrets\nnext: salt {hosts} state.apply"
+
+
+def _given(file: str) -> bytes:
+    """Return what the operator gives: the content of a file, or standard input for -."""
+    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

@@ -53,6 +53,7 @@ def begin(**request: Any) -> dict[str, Any]:
     """
     site, application, confirmed = _asked(request)
     hosts = _hosts(site, application)
+    _synchronise(hosts)
     plan = _plan(site, application)
     backup = bool(site.fleet.having("backup"))
     if not confirmed and plan.needed:
@@ -150,6 +151,7 @@ def fetch(application: str, release: str) -> list[str]:
     """
     site = _unchanged(application, release)
     hosts = _hosts(site, application)
+    _synchronise(hosts)
     _refresh(site, application)
     for host in hosts:
         follow.note([host], "gets the release")
@@ -509,14 +511,17 @@ def _plan(site: Site, application: str) -> steps.Plan:
 
 
 def _commits(site: Site, application: str, former: str) -> tuple[list[str], str]:
-    """Return the commits since a former release, and why these may not be all.
-
-    Of the further repositories only the new release's commits are known.
-    """
+    """Return the commits since a former release, and why these may not be all."""
     name = site.fleet.topology.applications[application].definition
-    source = release.sources(name, site.definitions[name])[name]
-    commit, begun = site.revisions.commit(name, source), former.partition("-")[0]
-    return ([], "") if commit.startswith(begun) else since(source, site.store, commit, begun)
+    (own, source), *further = release.sources(name, site.definitions[name]).items()
+    commit, begun = site.revisions.commit(own, source), former.partition("-")[0]
+    same = commit.startswith(begun)
+    found, unknown = ([], "") if same else since(source, site.store, commit, begun)
+    # only the new release's commits of these are known
+    heads = ((one["name"], site.revisions.commit(label, one)) for label, one in further)
+    newest = [f"{place} at {head[:12]}" for place, head in heads]
+    also = [f"further repositories: {', '.join(newest)}"] if newest else []
+    return found, "\n".join([*filter(None, [unknown]), *also])
 
 
 def _refresh(site: Site, application: str) -> None:
@@ -527,6 +532,16 @@ def _refresh(site: Site, application: str) -> None:
     databases = [host.id for host in site.fleet.having("database")]
     hosts = list(dict.fromkeys([*_hosts(site, application), *databases]))
     minions.ask(__opts__, hosts, "saltutil.refresh_pillar", [True])
+
+
+def _synchronise(hosts: Sequence[str]) -> None:
+    """Let hosts have the master's Python, before one of them builds a release.
+
+    A host that was not applied since an update of this repository would build it the former way,
+    and all others would take that for the release.
+    """
+    follow.note(hosts, "gets the master's Python")
+    minions.ask(__opts__, hosts, "state.apply", ["common.python"])
 
 
 def _hosts(site: Site, application: str) -> list[str]:

@@ -130,13 +130,15 @@ def drilled(last: Mapping[str, Any], now: float) -> str:
     if not last["good"]:
         failed = [f"{name}: {fault}" for name, fault in last.get("failed", {}).items()]
         return f"{ago}, FAILED: {'; '.join([*last['faults'], *failed])}"
-    return (
+    parts = [
         f"{ago}, good: {last['rows']} rows in {last['tables']} tables as on the primary, and "
         f"{last.get('files', 0)} files that they name, in {last['seconds']} s"
-        + "".join(
-            f"; {name} answers {', '.join(pages)}" for name, pages in last.get("served", {}).items()
-        )
-    )
+    ]
+    served = last.get("served", {}).items()
+    parts += [f"{name} answers {', '.join(pages)}" for name, pages in served]
+    if last.get("skipped"):
+        parts.append(f"not started: {', '.join(last['skipped'])}")
+    return "; ".join(parts)
 
 
 def due(ended: float | None, settings: BackupSettings, now: datetime.datetime) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from salina_fleet.roles.app import AppSettings
     from salina_fleet.roles.database import RouteSettings
 
+INSIDE_PATTERN = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*"
+INSIDE = Text(INSIDE_PATTERN, "a path inside the checkout")
 LOCK = Text(r"[a-z0-9][a-z0-9.-]*", "the name of a file in salt/locks without .txt or .json")
 
 

@@ -214,20 +214,3 @@ def test_the_last_state_ends_the_turn(test: bool) -> None:
         ret = states("turn", test, **salt).ended("turn")
         assert ret["result"] is (None if test and held else result)
         assert bool(ret["changes"]) == bool(held and not failure) or test
-
-
-def test_o8_a_host_is_drained_without_a_turn(turn: ModuleType, host: Host) -> None:
-    """O8: A release that starts gets no requests before its pages were asked for."""
-    turn.drain()
-    turn.renew()
-    assert not turn.serving() and turn.held() == []
-    turn.undrain()
-    assert turn.serving() and not host.asked
-
-
-def test_k2_the_turn_of_a_killed_apply_goes_on(turn: ModuleType, host: Host) -> None:
-    """K2: A drain of an upgrade leaves it to the next apply."""
-    turn.take("app", "odoo", wait=0, drain=0)
-    turn.drain()
-    turn.undrain()
-    assert turn.held() == ["app"] and not turn.serving()

@@ -125,7 +125,7 @@ def recorded(release: Path, section: Mapping[str, Any]) -> list[str]:
     try:
         return [str(place) for place in json.loads((release / ADDONS).read_text())]
     except FileNotFoundError:
-        return addons(section)
+        return [one for one in addons(section) if not release.exists() or (release / one).is_dir()]
 
 
 def addons(section: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,10 @@ from typing import Any
 
 RECORD = "/var/lib/salina-backup/drill.json"
 """The record of the last drill, on the backup host."""
+UNFINISHED = "/var/lib/salina-backup/drill-unfinished.json"
+"""The same of one whose applications have not started yet. Until they have, the former one counts,
+which is late some day.
+"""
 SHOWN = 3
 """The most files that a sentence names."""
 Counts = Mapping[str, tuple[int, int, int]]
@@ -157,25 +161,21 @@ def report(
         "ended": round(now),
         "served": {},
         "failed": {},
+        "skipped": [],
     }
 
 
-def tried(
-    record: Mapping[str, Any], application: str, pages: Sequence[str], fault: str
+def finished(
+    record: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], skipped: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the record of a drill after an application has started with its database.
+    """Return the record of a drill after applications were started with their databases.
 
     Args:
         record: the record before that.
-        application: the application's name.
-        pages: the paths that answered.
-        fault: the reason for which it does not work, in words, or "".
+        results: for each application the `pages` that answered, and the `fault` in words, or "".
+        skipped: the applications that were not started.
     """
-    served = {key: value for key, value in record.get("served", {}).items() if key != application}
-    failed = {key: value for key, value in record.get("failed", {}).items() if key != application}
-    if fault:
-        failed[application] = fault
-    else:
-        served[application] = list(pages)
-    good = not record["faults"] and not failed
-    return {**record, "good": good, "served": served, "failed": failed}
+    served = {name: list(one["pages"]) for name, one in results.items() if not one["fault"]}
+    failed = {name: one["fault"] for name, one in results.items() if one["fault"]}
+    good = record["good"] and not failed
+    return {**record, "good": good, "served": served, "failed": failed, "skipped": list(skipped)}

@@ -227,6 +227,19 @@ def came_back(found: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
+def backup(kind: str, second: bool) -> dict[str, Any]:
+    """Return a backup that an operator asks for, as salt/orch/change.jinja does it.
+
+    Args:
+        kind: full, diff or incr.
+        second: whether there is a second repository, which then gets it at once.
+    """
+    steps = [run("a backup is made", "backup.make", kind=kind)]
+    if second:
+        steps.append(run("the second repository has it", "backup.mirror"))
+    return {"what": "backup", "steps": steps}
+
+
 def drill(applications: Sequence[str]) -> dict[str, Any]:
     """Return a restore drill as salt/orch/change.jinja does it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.application import odoo
 from salina.common import locks
-from salina_fleet.kind import LOCK, Kind, Section
+from salina_fleet.kind import INSIDE, INSIDE_PATTERN, LOCK, Kind, Section
 from salina_fleet.model.source import Source
 from salina_fleet.schema.declare import PATH, Scalar, flag, given, record
 from salina_fleet.schema.document import join
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
 RELEASE = Text(r"[a-z]+", "the code name of a Debian release")
 INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
-INSIDE_PATTERN = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*"
-INSIDE = Text(INSIDE_PATTERN, "a path inside the checkout")
 ADDONS = Text(
     rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from salina.application import git
-from salina_fleet.kind import Section
+from salina_fleet.kind import INSIDE, Section
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import release
 from salina_fleet.model.source import KNOWN_HOST, Source
@@ -36,7 +36,6 @@ from salina_fleet.schema.rules import (
     Unfit,
 )
 
-INSIDE = Text(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", "a file inside the checkout")
 URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from salina.application import git
 from salina_fleet.schema.declare import flag, given
-from salina_fleet.schema.rules import Nullable, Text
+from salina_fleet.schema.rules import Nullable, Parsed, Text, Unfit
 
 REVISION = Text(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", "a branch, a tag or a commit")
-REPOSITORY = Text(git.REPOSITORY, git.WORDS)
+
+
+def _repository(text: str) -> str:
+    """Return a repository's URL, whose server and port can be told from it."""
+    if not re.fullmatch(git.REPOSITORY, text):
+        raise Unfit
+    try:
+        if "://" in text:
+            urlsplit(text).port  # noqa: B018 - it raises an error
+    except ValueError as error:
+        raise Unfit(f"is not a URL: {error}; correct it") from None
+    return text
+
+
+REPOSITORY = Parsed(_repository, git.WORDS)
 KEY = Text(r"[a-z0-9][a-z0-9_-]{0,30}", "the name of a deploy key, such as addons")
 KNOWN_HOST = Text(
     r"[A-Za-z0-9.:\[\]_-]+(,[A-Za-z0-9.:\[\]_-]+)* "

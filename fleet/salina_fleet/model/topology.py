@@ -281,6 +281,11 @@ class Topology:
         """The applications that are copies of others."""
         return [one for one in self.applications.values() if one.copy_of]
 
+    @property
+    def originals(self) -> list[str]:
+        """The names of the applications that are no copies."""
+        return [one.name for one in self.applications.values() if not one.copy_of]
+
     def served_by(self, host: Host) -> Application:
         """The application of an app host (KeyError for another host)."""
         return self.applications[host.application or ""]
