@@ -140,7 +140,7 @@ def test_k4_a_deploy_key_is_nowhere_but_with_the_secrets(
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
     private, public = file.read_text(), file.with_suffix(".pub").read_text().split()[1]
     command = installation.master.salt_run_cli()
-    given = ["secrets.deploy_key", "addons", *([str(file)] if by == "file" else [])]
+    given = ["secrets.deploy_key", "addons", str(file) if by == "file" else "-"]
     argv, env = command.cmdline(*given), {**os.environ, **command.environ}
     done = subprocess.run(argv, input=private, capture_output=True, text=True, env=env, check=False)
     said = done.stdout + done.stderr

@@ -87,6 +87,11 @@ def test_o2_repositories_and_their_defaults() -> None:
             "https://, ssh://, file:/// or USER@HOST:PATH",
         ),
         (
+            {"repository": "ssh://git@git.example:99999/r", "key": "custom"},
+            'odoo.repositories[0].repository: "ssh://git@git.example:99999/r" is not a URL: Port '
+            "out of range 0-65535; correct it",
+        ),
+        (
             {"requirements": "requirements.txt"},
             "odoo.repositories[0].requirements: cannot be combined with odoo.python.lock, because "
             "the lock lists every Python package; add its packages to the lock, and remove this",

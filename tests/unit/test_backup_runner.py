@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from salina.backup import drill
 from salina.common.orchestration import Failure
-from salina_fleet import master_state, minions, runner
+from salina_fleet import backup, master_state, minions, runner
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
@@ -71,6 +72,7 @@ class Hosts:
             "database_copy.free": 5 * 2**30,
             "pgbackrest.info": INFO,
             "drill.last": {},
+            "drill.unfinished": {},
             "files_backup.bring_back": {"back": 2, "copied": 1, "copy": COPY},
             "files_repository.state": lambda _: self.state(),
             "service.status": False,
@@ -731,8 +733,39 @@ def test_a_drill_counts_before_its_moment_and_after_it(hosts: Hosts) -> None:
         ("bbdd2", "drill.moment"),
         ("nas1", "files_backup.copy", "crm"),
         ("bbdd2", "drill.count"),
-        ("bkp1", "drill.run", moment, {"crm": {}}, {"crm": {}}),
+        ("bkp1", "drill.run", moment, {"crm": {}}, {"crm": {}}, True),
     ]
+
+
+def test_o9_a_drill_is_complete_at_once_only_if_no_application_starts(
+    several: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K5: Its record counts before the second half only if there is none."""
+    several.said |= {"drill.count": {"crm": {}}, "drill.moment": MOMENT, "drill.run": RECORD}
+
+    def pending() -> bool:
+        started = bool(drill_names(several))
+        several.runner.drill()
+        (call,) = (one for one in several.asked if one[1] == "drill.run")
+        several.asked.clear()
+        assert call == ("bkp1", "drill.run", MOMENT, {"crm": {}}, {"crm": {}}, started)
+        return started
+
+    assert pending()
+    several.set(drill_application=False)
+    assert not pending()
+    several.set(drill_application=True)
+    monkeypatch.setattr(several.runner, "KINDS", dict.fromkeys(("odoo", "node"), Never))
+    assert not pending()
+
+
+class Never:
+    """A kind of application whose copy cannot become neutral."""
+
+    @staticmethod
+    def neutral(_: Mapping[str, Any]) -> bool:
+        """Return whether it can."""
+        return False
 
 
 def test_a_failed_drill_fails_with_every_fault(hosts: Hosts) -> None:
@@ -810,22 +843,44 @@ def calls(name: str) -> list[tuple[Any, ...]]:
     ]
 
 
-STARTED = [("bkp1", "drill.last"), *calls("crm")]
+STARTED = [("bkp1", "drill.unfinished"), *calls("crm")]
 """The calls of a drill that starts crm, without its record."""
 
 
-@pytest.fixture
-def compared(hosts: Hosts) -> Hosts:
-    """A fleet whose last drill was good so far."""
-    hosts.said["drill.last"] = RECORD | {"moment": MOMENT}
+def waiting(hosts: Hosts) -> Hosts:
+    """Let a drill wait for its applications. Its record follows what the backup host does."""
+    record = RECORD | {"moment": MOMENT}
+    hosts.said["drill.unfinished"] = record
+    hosts.said["drill.finish"] = lambda _, *given: drill.finished(record, *given)
     return hosts
 
 
 @pytest.fixture
+def compared(hosts: Hosts) -> Hosts:
+    """A fleet whose last drill was good so far, and waits for its application."""
+    return waiting(hosts)
+
+
+@pytest.fixture
 def both(several: Hosts) -> Hosts:
-    """A fleet of several applications whose last drill was good so far."""
-    several.said["drill.last"] = RECORD | {"moment": MOMENT}
-    return several
+    """A fleet of several applications whose last drill was good so far, and waits for them."""
+    return waiting(several)
+
+
+def sentence(*answers: str) -> str:
+    """Return how an operator reads a good drill."""
+    return "; ".join([backup.drilled(RECORD, NOW.timestamp()), *answers])
+
+
+def result(fault: str = "") -> dict[str, Any]:
+    """Return the result of an application."""
+    return {"pages": [] if fault else PAGES, "fault": fault}
+
+
+def finish(skipped: Sequence[str] = (), **faults: str) -> tuple[Any, ...]:
+    """Return the call that completes a drill, with the faults of its applications or ""."""
+    results = {name: result(fault) for name, fault in faults.items()}
+    return ("bkp1", "drill.finish", results, [*skipped])
 
 
 def undrilled(hosts: Hosts, *names: str) -> str:
@@ -835,17 +890,15 @@ def undrilled(hosts: Hosts, *names: str) -> str:
     return str(caught.value)
 
 
-def tried(hosts: Hosts) -> list[tuple[Any, ...]]:
-    """Return what the record of the drill was told: each application, its pages and its fault."""
-    told = [one for one in hosts.asked if one[1] == "drill.tried"]
-    assert {one[0] for one in told} <= {"bkp1"}
-    return [one[2:] for one in told]
+def told(hosts: Hosts) -> list[tuple[Any, ...]]:
+    """Return the calls that have completed a drill."""
+    return [one for one in hosts.asked if one[1] == "drill.finish"]
 
 
 def test_o9_an_application_starts_with_its_restored_database(compared: Hosts) -> None:
     """O9: It has the moment of the drill. The copy goes, and the record has the pages."""
-    assert compared.runner.drill_applications(["crm"]) == ANSWERS
-    assert compared.asked == [*STARTED, ("bkp1", "drill.tried", "crm", PAGES, "")]
+    assert compared.runner.drill_applications(["crm"]) == sentence(ANSWERS)
+    assert compared.asked == [*STARTED, finish(crm="")]
     assert compared.served == ["crm"]
     assert compared.change["what"] == STARTS
 
@@ -854,7 +907,7 @@ def test_o9_applications_start_one_after_the_other(
     both: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O9, K2: The copy of one is removed before the next one is made, so the room of one is enough.
-    Other changes are excluded once, and the moment is the same for all.
+    Other changes are excluded once, and the moment is the same for all. One call has all results.
     """
     usual, excluded = exclusive.take, list[str]()
 
@@ -864,11 +917,8 @@ def test_o9_applications_start_one_after_the_other(
 
     monkeypatch.setattr(exclusive, "take", take)
     found = both.runner.drill_applications(["crm", "shop"])
-    assert found == f"{ANSWERS}; {ANSWERS.replace('crm', 'shop')}"
-    assert both.asked == [
-        *(*STARTED, ("bkp1", "drill.tried", "crm", PAGES, "")),
-        *(*calls("shop"), ("bkp1", "drill.tried", "shop", PAGES, "")),
-    ]
+    assert found == sentence(ANSWERS, ANSWERS.replace("crm", "shop"))
+    assert both.asked == [*STARTED, *calls("shop"), finish(crm="", shop="")]
     assert both.served == ["crm", "shop"]
     assert excluded == [STARTS]
     assert both.change["what"] == STARTS
@@ -887,21 +937,39 @@ def test_o9_the_pages_are_those_of_the_copy(compared: Hosts) -> None:
     assert before == [one[1] for one in STARTED[:-1]]
 
 
+@pytest.mark.parametrize(("started", "skipped"), [("crm", "shop"), ("shop", "crm")])
+def test_o9_applications_that_a_drill_does_not_start_are_in_its_record(
+    both: Hosts, started: str, skipped: str
+) -> None:
+    """O9, O1: The sentence names them as well. A copy for trials is none of them."""
+    found = both.runner.drill_applications([started])
+    assert found == sentence(ANSWERS.replace("crm", started), f"not started: {skipped}")
+    assert told(both) == [finish([skipped], **{started: ""})]
+    assert both.served == [started]
+
+
+def test_x10_an_application_that_would_reach_users_is_in_the_record(both: Hosts) -> None:
+    """O9, X10: Nobody takes the drill for one of all applications."""
+    own = both.site.definitions["sample-crm"]
+    node = {**own["node"], "neutral": []}
+    both.site.definitions = {**both.site.definitions, "sample-crm": {**own, "node": node}}
+    names = drill_names(both)
+    assert both.runner.drill_applications(names) == sentence(ANSWERS, "not started: shop")
+    assert told(both) == [finish(["shop"], crm="")]
+
+
 def test_k5_a_page_that_does_not_answer_is_recorded(compared: Hosts) -> None:
     """O9, K5: The copy goes, the record has the reason, and the error has the moment as well."""
     compared.unserved["crm"] = UNSERVED
     assert undrilled(compared) == f"crm with its database as of {MOMENT}: {UNSERVED}"
-    assert compared.asked == [*STARTED, ("bkp1", "drill.tried", "crm", [], UNSERVED)]
+    assert compared.asked == [*STARTED, finish(crm=UNSERVED)]
 
 
 def test_k5_after_an_application_that_does_not_start_the_next_one_is_tried(both: Hosts) -> None:
     """O9, K5: The record has the result of both, and the error only the fault."""
     both.unserved["crm"] = UNSERVED
     assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {UNSERVED}"
-    assert both.asked == [
-        *(*STARTED, ("bkp1", "drill.tried", "crm", [], UNSERVED)),
-        *(*calls("shop"), ("bkp1", "drill.tried", "shop", PAGES, "")),
-    ]
+    assert both.asked == [*STARTED, *calls("shop"), finish(crm=UNSERVED, shop="")]
     assert both.served == ["crm", "shop"]
 
 
@@ -909,7 +977,7 @@ def test_k5_after_a_database_that_cannot_be_copied_the_next_one_is_tried(both: H
     """O9, K5: A copy that does not fit is one application's fault; that of another one may fit."""
     both.said["database_copy.free"] = (NEEDED - 1) * MIB
     assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {SHORTAGE}"
-    assert tried(both) == [("crm", [], SHORTAGE), ("shop", PAGES, "")]
+    assert told(both) == [finish(crm=SHORTAGE, shop="")]
     assert both.served == ["shop"]
 
 
@@ -920,7 +988,7 @@ def test_k5_every_application_that_does_not_start_is_told(both: Hosts) -> None:
         f"crm with its database as of {MOMENT}: {UNSERVED}",
         f"shop with its database as of {MOMENT}: w1: no answer",
     ]
-    assert tried(both) == [("crm", [], UNSERVED), ("shop", [], "w1: no answer")]
+    assert told(both) == [finish(crm=UNSERVED, shop="w1: no answer")]
 
 
 LOG = f"{UNSERVED}\nTraceback (most recent call last):\n  KeyError: 'canary'"
@@ -930,7 +998,7 @@ def test_k5_the_record_has_the_first_line_of_a_fault(both: Hosts) -> None:
     """O9, K5: The rest is a log, which a sentence of `backup.status` has no room for."""
     both.unserved["crm"] = LOG
     assert undrilled(both, "crm", "shop") == f"crm with its database as of {MOMENT}: {LOG}"
-    assert tried(both) == [("crm", [], UNSERVED), ("shop", PAGES, "")]
+    assert told(both) == [finish(crm=UNSERVED, shop="")]
 
 
 @pytest.mark.parametrize("unserved", [{}, {"crm": LOG}])
@@ -939,45 +1007,41 @@ def test_k5_a_record_that_cannot_be_told_is_a_fault_as_well(
 ) -> None:
     """O9, K5: Each application is still tried, and the fault that it has itself stays in the error.
 
-    Otherwise the record would be that of a good drill, and nobody would know.
+    Otherwise nobody would know why the drill still waits.
     """
     both.unserved = unserved
-    both.failed["drill.tried"] = "No space left on device"
-    untold = "the drill's record does not say so: bkp1: No space left on device"
+    both.failed["drill.finish"] = "No space left on device"
+    untold = "the drill is not recorded: bkp1: No space left on device"
     own = [f"crm with its database as of {MOMENT}: {LOG}"] if unserved else []
-    assert undrilled(both, "crm", "shop") == "\n".join([*own, f"crm: {untold}", f"shop: {untold}"])
+    assert undrilled(both, "crm", "shop") == "\n".join([*own, untold])
     assert both.served == ["crm", "shop"]
-    pages, fault = ([], UNSERVED) if unserved else (PAGES, "")
-    assert tried(both) == [("crm", pages, fault), ("shop", PAGES, "")]
+    assert told(both) == [finish(crm=UNSERVED if unserved else "", shop="")]
 
 
-def test_k5_a_record_that_is_told_only_once(both: Hosts) -> None:
-    """O9, K5: The fault is that of the one application whose result is missing there."""
+def test_k5_a_backup_host_that_goes_away_meanwhile_is_told(both: Hosts) -> None:
+    """O9, K5: The last application is tried without its answers, and the error has both reasons."""
+    both.unserved["crm"] = UNSERVED
+    usual = both.runner.__salt__["upgrade.serves"]
 
-    def told(_: str, name: str, *__: Any) -> str:
-        if name == "crm":
-            both.silent.add("bkp1")
-        return name
+    def serves(application: str) -> Any:
+        both.silent.add("bkp1")
+        return usual(application)
 
-    both.said["drill.tried"] = told
-    shop = undrilled(both, "crm", "shop").splitlines()
-    assert shop[0].startswith(f"shop with its database as of {MOMENT}: bkp1: no answer")
-    assert "shop: the drill's record does not say so: bkp1: no answer" in shop
-    assert not [line for line in shop if line.startswith("crm")]
-    assert tried(both) == [("crm", PAGES, "")]
+    both.runner.__salt__["upgrade.serves"] = serves
+    lines = undrilled(both, "crm", "shop").splitlines()
+    assert lines[0] == f"crm with its database as of {MOMENT}: {UNSERVED}"
+    assert lines[1].startswith(f"shop with its database as of {MOMENT}: bkp1: no answer")
+    assert "the drill is not recorded: bkp1: no answer" in lines
+    assert (both.served, told(both)) == (["crm"], [])
 
 
-@pytest.mark.parametrize("first", ["", UNSERVED])
-def test_o9_an_application_is_tried_again(compared: Hosts, first: str) -> None:
-    """O9, K5: The command needs no new drill, and the record is told the later result as well."""
-    results = [first, "" if first else UNSERVED]
-    for unserved in results:
-        compared.unserved = {"crm": unserved} if unserved else {}
-        if unserved:
-            assert undrilled(compared).endswith(UNSERVED)
-        else:
-            assert compared.runner.drill_applications(["crm"]) == ANSWERS
-    assert tried(compared) == [("crm", [] if one else PAGES, one) for one in results]
+def test_o9_a_drill_that_is_not_recorded_is_finished_later(compared: Hosts) -> None:
+    """O9, K5: The command needs no new drill, because the record still waits."""
+    compared.failed["drill.finish"] = "No space left on device"
+    assert undrilled(compared).startswith("the drill is not recorded: ")
+    compared.failed.clear()
+    assert compared.runner.drill_applications(["crm"]) == sentence(ANSWERS)
+    assert told(compared) == [finish(crm="")] * 2
 
 
 @pytest.mark.parametrize(
@@ -990,7 +1054,7 @@ def test_k5_a_database_that_cannot_be_copied_is_recorded(compared: Hosts, functi
     assert compared.served == []
     assert compared.asked[-2:] == [
         ("bbdd2", "database_branch.remove", "crm"),
-        ("bkp1", "drill.tried", "crm", [], "bbdd2: the disk is full"),
+        finish(crm="bbdd2: the disk is full"),
     ]
 
 
@@ -999,7 +1063,7 @@ def test_k5_a_database_that_does_not_fit_is_not_copied(compared: Hosts) -> None:
     compared.said["database_copy.free"] = (NEEDED - 1) * MIB
     assert undrilled(compared).endswith(SHORTAGE)
     assert "database_copy.make" not in [one[1] for one in compared.asked]
-    assert compared.asked[-1] == ("bkp1", "drill.tried", "crm", [], SHORTAGE)
+    assert compared.asked[-1] == finish(crm=SHORTAGE)
 
 
 @pytest.mark.parametrize("unserved", ["", UNSERVED])
@@ -1012,19 +1076,38 @@ def test_k2_a_copy_of_a_drill_that_cannot_be_removed(compared: Hosts, unserved: 
     if unserved:
         assert undrilled(compared) == f"crm with its database as of {MOMENT}: {unserved}"
     else:
-        assert compared.runner.drill_applications(["crm"]) == ANSWERS
-    pages = [] if unserved else PAGES
-    assert compared.asked[-1] == ("bkp1", "drill.tried", "crm", pages, unserved)
+        assert compared.runner.drill_applications(["crm"]) == sentence(ANSWERS)
+    assert compared.asked[-1] == finish(crm=unserved)
 
 
-@pytest.mark.parametrize("last", [{}, {"good": False, "faults": ["nothing"], "moment": ""}])
-def test_k5_without_a_drill_no_application_starts(hosts: Hosts, last: dict[str, Any]) -> None:
-    """O9, K5: The message names the command. No other change is excluded, and nothing recorded."""
+@pytest.mark.parametrize("last", [{}, RECORD | {"moment": MOMENT}])
+def test_k5_without_a_drill_that_waits_no_application_starts(
+    hosts: Hosts, last: dict[str, Any]
+) -> None:
+    """O9, K5: The message names the command, also after a drill that is complete. No other change
+    is excluded, and nothing recorded.
+    """
     hosts.said["drill.last"] = last
     assert undrilled(hosts) == (
-        "there was no drill\nnext: salt-run state.orchestrate orch.restore_drill"
+        "no drill waits for its applications\nnext: salt-run state.orchestrate orch.restore_drill"
     )
-    assert (hosts.asked, hosts.change) == ([("bkp1", "drill.last")], {})
+    assert (hosts.asked, hosts.change) == ([("bkp1", "drill.unfinished")], {})
+
+
+@pytest.mark.parametrize("names", [[], ["crm_staging"], ["crm", "erp"]])
+def test_k5_an_application_that_no_drill_starts_is_refused(both: Hosts, names: list[str]) -> None:
+    """O9, K5: The message has those that a drill starts. No host is asked."""
+    with pytest.raises(RunnerError) as caught:
+        both.runner.drill_applications(names)
+    assert str(caught.value).endswith(" is not valid; must be a list of some of: crm, shop")
+    assert (both.asked, both.change) == ([], {})
+
+
+def test_k5_the_settings_decide_who_may_start(both: Hosts) -> None:
+    """O9, K5: They count for a step that somebody calls by itself as well."""
+    both.set(drill_application=False)
+    assert "is not valid" in undrilled(both)
+    assert (both.asked, both.served, both.change) == ([], [], {})
 
 
 def test_k5_a_drill_waits_for_another_change_and_is_then_refused(
@@ -1043,7 +1126,7 @@ def test_k5_a_drill_waits_for_another_change_and_is_then_refused(
         "another change is running: app to 5 members\nnext: salt-run fleet.status"
     )
     assert len(tries) > 1 and {*tries} == {STARTS}
-    assert compared.asked == [("bkp1", "drill.last")]
+    assert compared.asked == [("bkp1", "drill.unfinished")]
 
 
 def test_o9_a_drill_goes_on_after_another_change(
@@ -1058,7 +1141,7 @@ def test_o9_a_drill_goes_on_after_another_change(
         usual(path, what)
 
     monkeypatch.setattr(exclusive, "take", take)
-    assert compared.runner.drill_applications(["crm"]) == ANSWERS
+    assert compared.runner.drill_applications(["crm"]) == sentence(ANSWERS)
     assert not others
     assert compared.change["what"] == STARTS
 
@@ -1163,18 +1246,43 @@ MIRRORED = {
 SECOND = fleets.SECOND[BackupSettings].second
 
 
-def test_o9_a_second_repository_is_brought_up_to_date_at_the_end(hosts: Hosts) -> None:
-    """O9: By the backup that an operator makes, and alone. A backup that was made is named."""
+@pytest.mark.parametrize("kind", [{}, {"kind": "full"}])
+def test_o9_a_second_repository_is_brought_up_to_date_at_the_end(
+    hosts: Hosts, kind: dict[str, str]
+) -> None:
+    """O9: By a step of its own, after the backup that an operator makes. No host is asked yet."""
+    arguments = {"kind": kind.get("kind", "diff")}
+    for second, further in ((SECOND, [("backup.mirror", {})]), (None, [])):
+        hosts.set(second=second)
+        found = hosts.runner.make_steps(**kind)
+        assert found["what"] == "backup"
+        steps = [(one["runner"], one["arguments"]) for one in found["steps"]]
+        assert steps == [("backup.make", arguments), *further]
+    assert (hosts.asked, hosts.change) == ([], {})
+
+
+def test_o9_a_second_repository_that_is_away_stops_no_backup(hosts: Hosts) -> None:
+    """O9, K5: A change that begins with a backup goes on without it."""
     hosts.set(second=SECOND)
-    hosts.said |= {"pgbackrest.back_up": "label", "second_repository.mirror": MIRRORED}
+    hosts.said["pgbackrest.back_up"] = "label"
+    hosts.failed["second_repository.mirror"] = "the place does not answer"
     assert hosts.runner.make("full") == "label"
-    assert hosts.asked[-3:] == [
+    assert hosts.asked == [
+        ("bkp1", "pgbackrest.back_up", "full"),
         ("nas1", "files_backup.copy", "crm"),
+    ]
+
+
+def test_o9_a_second_repository_is_mirrored_alone(hosts: Hosts) -> None:
+    """O9, K5: The operator reads what it has, or why it has not."""
+    hosts.set(second=SECOND)
+    hosts.said["second_repository.mirror"] = MIRRORED
+    told = "/srv/salina on 198.51.100.9, 12 min ago, 12 files, 3.0 MiB"
+    assert hosts.runner.mirror() == told
+    assert hosts.asked == [
         ("bkp1", "saltutil.refresh_pillar", True),  # an apply leaves the minion's pillar as it is
         ("bkp1", "second_repository.mirror"),
     ]
-    told = "/srv/salina on 198.51.100.9, 12 min ago, 12 files, 3.0 MiB"
-    assert hosts.runner.mirror() == told
     hosts.ill["bkp1"] = "the mirror failed"
     with pytest.raises(RunnerError, match="bkp1: the mirror failed"):
         hosts.runner.mirror()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salina.application import git
 from salina_fleet.model import definition
 from salina_fleet.schema import document
 from tests.fleets import APPLICATIONS, REPOSITORY
@@ -77,6 +78,30 @@ def test_versions_differ_in_data_only() -> None:
             "ext::sh -c evil",
             'source.repository: "ext::sh -c evil" is not valid; must be a git URL: '
             "https://, ssh://, file:/// or USER@HOST:PATH",
+        ),
+        (
+            "source.repository",
+            "ssh://git@git.example:99999/r",
+            'source.repository: "ssh://git@git.example:99999/r" is not a URL: Port out of range '
+            "0-65535; correct it",
+        ),
+        (
+            "source.repository",
+            "ssh://git@[git.example/r",
+            'source.repository: "ssh://git@[git.example/r" is not a URL: Invalid IPv6 URL; '
+            "correct it",
+        ),
+        (
+            "source.repository",
+            "https://host:abc/r",
+            'source.repository: "https://host:abc/r" is not a URL: Port could not be cast to '
+            "integer value as 'abc'; correct it",
+        ),
+        (
+            "source.repository",
+            5,
+            "source.repository: 5 is not valid; must be a git URL: https://, ssh://, file:/// or "
+            "USER@HOST:PATH",
         ),
         ("port", True, "port: true is not valid; must be a number from 1 to 32767"),
         ("port", 32768, "port: 32768 is not valid; must be a number from 1 to 32767"),  # X8
@@ -235,6 +260,43 @@ def test_fault(path: str, value: Any, fault: str) -> None:
         definition.parse(changed(path, value), "pillar/app/x.yaml")
     assert caught.value.faults == (fault,)
     assert str(caught.value).startswith("pillar/app/x.yaml: 1 fault\n")
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "https://git.example/team/r.git",
+        "https://git.example:8443/r",
+        "ssh://git@git.example/r",
+        "ssh://git@git.example:65535/r",
+        "ssh://git@git.example:/r",  # git takes the usual port
+        "ssh://git@[2001:db8::1]:2222/r",
+        "ssh://git@[2001:db8::1]/r",
+        "git@git.example:team/r.git",
+        "git@git.example:99999/r",  # a path
+        "file:///srv/git/r",
+    ],
+)
+def test_a_repository_is_kept_as_it_is_written(repository: str) -> None:
+    """O1: git gets the text itself, and its server can be told from it."""
+    parsed = definition.parse(changed("source.repository", repository)).to_dict()
+    assert parsed["source"]["repository"] == repository
+    if git.by_ssh(repository):
+        assert git.server(repository)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["ssh://git@git.example:99999/r", "ssh://git@[git.example/r", "ssh://git@git.example:abc/r"],
+)
+def test_k5_a_private_repository_without_a_server_is_one_fault(repository: str) -> None:
+    """K5, X10: It is read before the keys, which need to know its server."""
+    data = changed("source.repository", repository)
+    data["source"]["key"] = "addons"
+    with pytest.raises(definition.DefinitionError) as caught:
+        definition.parse(data, "pillar/app/x.yaml")
+    (fault,) = caught.value.faults
+    assert fault.startswith(f'source.repository: "{repository}" is not a URL: ')
 
 
 def constrained(*constraints: Any) -> dict[str, Any]:

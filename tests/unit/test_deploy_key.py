@@ -48,6 +48,11 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return load("_runners/secrets.py", opts={"salina": {"root": "/", "state": str(tmp_path)}})
 
 
+def give(monkeypatch: pytest.MonkeyPatch, given: bytes) -> None:
+    """Write something into the standard input."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+
+
 def store(tmp_path: Path) -> secrets.Store:
     """Return the secrets of that master."""
     return secrets.open_store(tmp_path)
@@ -75,9 +80,30 @@ def test_a_key_from_the_standard_input(
     called: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No file on the master needs to have it."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(TEXT))
-    called.deploy_key("addons")
+    give(monkeypatch, TEXT.encode())
+    called.deploy_key("addons", "-")
     assert store(tmp_path).get("deploy-addons") == TEXT.strip()
+
+
+@pytest.mark.parametrize("given", [b"", b"canary", b"canary\xff"])
+def test_k4_k5_something_else_on_the_standard_input_is_refused(
+    called: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes
+) -> None:
+    """K4, K5: The message has nothing of it, and nothing is kept."""
+    give(monkeypatch, given)
+    with pytest.raises(RunnerError, match=r"^-: it is not a private key") as caught:
+        called.deploy_key("addons", "-")
+    assert "canary" not in str(caught.value)
+    assert not store(tmp_path).has("deploy-addons")
+
+
+def test_k5_a_key_is_never_awaited_without_a_word(
+    called: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5: Without a file the command would wait at a terminal. Salt says what is missing."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(TypeError, match="file"):
+        called.deploy_key("addons")
 
 
 @pytest.mark.parametrize(

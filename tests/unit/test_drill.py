@@ -310,6 +310,7 @@ def test_a_good_drill_is_recorded() -> None:
         "ended": 1091,
         "served": {},
         "failed": {},
+        "skipped": [],
     }
 
 
@@ -346,128 +347,118 @@ def record(*faults: str) -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))
 
 
-def test_o9_an_application_that_starts_is_recorded() -> None:
-    """O9: The record has its pages besides, and those of the applications before it."""
-    first = drill.tried(record(), "crm", PAGES, "")
+def answered(*pages: str) -> dict[str, Any]:
+    """Return the result of an application whose pages answered."""
+    return {"pages": [*pages], "fault": ""}
+
+
+def silent(fault: str, *pages: str) -> dict[str, Any]:
+    """Return the result of an application that does not work, although some pages answered."""
+    return {"pages": [*pages], "fault": fault}
+
+
+BOTH = {"crm": answered(*PAGES), "shop": answered("/login")}
+
+
+def test_o9_applications_that_start_are_recorded() -> None:
+    """O9: The record has the pages of each besides."""
+    first = drill.finished(record(), {"crm": answered(*PAGES)}, [])
     assert first == {**record(), "served": {"crm": PAGES}}
-    both = drill.tried(first, "shop", ("/login",), "")
+    both = drill.finished(record(), {**BOTH, "shop": {"pages": ("/login",), "fault": ""}}, [])
     assert both == {**record(), "served": {"crm": PAGES, "shop": ["/login"]}}
     assert json.loads(json.dumps(both)) == both
 
 
 def test_k5_an_application_that_does_not_start_makes_a_drill_bad() -> None:
-    """O9, K5: The fault has its name, and those that did start are still in the record. The faults
-    are those of the comparison, which was good.
+    """O9, K5: The fault has its name, and those that did start are in the record all the same. The
+    faults are those of the comparison, which was good.
     """
-    served = drill.tried(record(), "shop", ["/login"], "")
-    found = drill.tried(served, "crm", [], "s1: /web/login: status 500")
+    results = {**BOTH, "crm": silent("s1: /web/login: status 500"), "erp": answered("/")}
+    found = drill.finished(record(), results, [])
     assert found == {
         **record(),
         "good": False,
         "faults": [],
-        "served": {"shop": ["/login"]},
+        "served": {"shop": ["/login"], "erp": ["/"]},
         "failed": {"crm": "s1: /web/login: status 500"},
     }
-    later = drill.tried(found, "erp", ["/"], "")
-    assert later == {**found, "served": {"shop": ["/login"], "erp": ["/"]}}
-    assert json.loads(json.dumps(later)) == later
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_k5_applications_that_do_not_start_are_all_recorded() -> None:
-    """O9, K5: Each keeps its own fault, and the drill is bad until the last of them starts."""
-    found = drill.tried(drill.tried(record(), "crm", [], "no luck"), "shop", [], "no answer")
-    assert found["failed"] == {"crm": "no luck", "shop": "no answer"}
-    found = drill.tried(found, "crm", PAGES, "")
-    assert (found["good"], found["failed"]) == (False, {"shop": "no answer"})
-    found = drill.tried(found, "shop", ["/login"], "")
-    assert found == {**record(), "served": {"crm": PAGES, "shop": ["/login"]}}
-
-
-def test_o9_an_application_that_starts_at_last_makes_a_drill_good_again() -> None:
-    """O9, K5: The later result takes the place of the fault, as often as it is tried."""
-    found = drill.tried(record(), "crm", [], "no luck")
-    assert (found["good"], found["failed"]) == (False, {"crm": "no luck"})
-    found = drill.tried(found, "crm", [], "no answer")
-    assert (found["good"], found["failed"]) == (False, {"crm": "no answer"})
-    for _ in range(2):
-        found = drill.tried(found, "crm", PAGES, "")
-        assert found == {**record(), "served": {"crm": PAGES}}
-    found = drill.tried(found, "crm", ["/"], "")
-    assert found == {**record(), "served": {"crm": ["/"]}}
-
-
-def test_k5_an_application_that_starts_no_longer_makes_a_drill_bad() -> None:
-    """O9, K5: Its earlier pages go, and the pages of another application stay."""
-    found = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", ["/login"], "")
-    found = drill.tried(found, "crm", [], "no luck")
-    assert found == {
-        **record(),
-        "good": False,
-        "served": {"shop": ["/login"]},
-        "failed": {"crm": "no luck"},
-    }
+    """O9, K5: Each keeps its own fault, in the order of the tries."""
+    results = {"shop": silent("no answer"), "crm": silent("no luck")}
+    found = drill.finished(record(), results, [])
+    assert [*found["failed"].items()] == [("shop", "no answer"), ("crm", "no luck")]
+    assert (found["good"], found["served"]) == (False, {})
 
 
 def test_k5_a_fault_has_no_pages() -> None:
     """O9, K5: Pages that answered before the fault do not make an application one that serves."""
-    found = drill.tried(record(), "crm", PAGES, "no luck")
+    found = drill.finished(record(), {"crm": silent("no luck", *PAGES)}, [])
     assert (found["good"], found["served"], found["failed"]) == (False, {}, {"crm": "no luck"})
 
 
-def test_k5_an_application_that_starts_repairs_no_bad_drill() -> None:
-    """O9, K5: The faults of the comparison stay, also after a repeated try of an application."""
-    bad = record("crm: is missing")
-    found = drill.tried(bad, "shop", ["/login"], "")
-    assert found == {**bad, "good": False, "served": {"shop": ["/login"]}}
-    found = drill.tried(found, "crm", [], "no luck")
+@pytest.mark.parametrize("crm", [answered(*PAGES), silent("no luck")])
+def test_k5_an_application_that_starts_repairs_no_bad_drill(crm: dict[str, Any]) -> None:
+    """O9, K5: The faults of the comparison stay."""
+    found = drill.finished(record("crm: is missing"), {"crm": crm}, [])
     assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
-    assert found["failed"] == {"crm": "no luck"}
-    found = drill.tried(found, "crm", PAGES, "")
-    assert (found["good"], found["faults"]) == (False, ["crm: is missing"])
-    assert found["failed"] == {}
+
+
+@pytest.mark.parametrize("skipped", [["shop"], ("shop", "erp"), []])
+def test_o9_applications_that_were_not_started_are_recorded(skipped: Any) -> None:
+    """O9: They make no drill bad, and an operator can tell that it says nothing about them."""
+    found = drill.finished(record(), {"crm": answered(*PAGES)}, skipped)
+    assert found == {**record(), "served": {"crm": PAGES}, "skipped": [*skipped]}
+    assert json.loads(json.dumps(found)) == found
+    bad = drill.finished(record(), {"crm": silent("no luck")}, skipped)
+    assert (bad["good"], bad["skipped"]) == (False, [*skipped])
 
 
 def test_o9_a_record_from_before_applications_started_has_none() -> None:
     """O9: The file of an older drill is still read."""
+    newer = ("served", "failed", "skipped")
     for made in (record(), record("crm: is missing")):
-        old = {key: value for key, value in made.items() if key not in ("served", "failed")}
-        found = drill.tried(old, "crm", PAGES, "")
-        assert found == {**made, "served": {"crm": PAGES}}
-        found = drill.tried(old, "crm", [], "no luck")
-        assert found == {**made, "good": False, "failed": {"crm": "no luck"}}
+        old = {key: value for key, value in made.items() if key not in newer}
+        found = drill.finished(old, {"crm": answered(*PAGES)}, ["shop"])
+        assert found == {**made, "served": {"crm": PAGES}, "skipped": ["shop"]}
         assert backup.drilled(old, 1090 + 600) == backup.drilled(made, 1090 + 600)
 
 
-def test_a_record_that_was_tried_leaves_the_former_one_alone() -> None:
-    """O9: A record is a value: the caller's one does not change."""
-    before = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", [], "no luck")
-    kept = json.loads(json.dumps(before))
-    for name in ("crm", "shop", "erp"):
-        drill.tried(before, name, PAGES, "no answer")
-        drill.tried(before, name, ["/"], "")
-    assert before == kept
+def test_a_record_that_is_finished_leaves_the_former_one_alone() -> None:
+    """O9: A record is a value: the caller's one does not change, nor do the results."""
+    before, results, skipped = record(), json.loads(json.dumps(BOTH)), ["erp"]
+    found = drill.finished(before, results, skipped)
+    found["served"]["crm"].append("/")
+    found["skipped"].append("crm")
+    assert (before, results, skipped) == (record(), BOTH, ["erp"])
 
 
 def test_o9_an_operator_reads_which_pages_answered() -> None:
     """O9: They come after the comparison, by application. A bad drill shows its faults alone."""
-    found = drill.tried(drill.tried(record(), "crm", PAGES, ""), "shop", ["/login"], "")
-    assert backup.drilled(found, 1090 + 600) == (
-        f"{backup.drilled(record(), 1090 + 600)}; crm answers /web/health, /web/login; "
-        "shop answers /login"
-    )
-    bad = drill.tried(found, "erp", [], "s9: no answer")
+    found = drill.finished(record(), BOTH, [])
+    compared = backup.drilled(record(), 1090 + 600)
+    answers = f"{compared}; crm answers /web/health, /web/login; shop answers /login"
+    assert backup.drilled(found, 1090 + 600) == answers
+    bad = drill.finished(record(), {**BOTH, "erp": silent("s9: no answer")}, [])
     assert backup.drilled(bad, 1090 + 600) == "10 min ago, FAILED: erp: s9: no answer"
-    again = drill.tried(bad, "erp", ["/"], "")
-    assert backup.drilled(again, 1090 + 600) == (
-        f"{backup.drilled(found, 1090 + 600)}; erp answers /"
+
+
+def test_o9_an_operator_reads_which_applications_were_not_started() -> None:
+    """O9, K5: A good drill says so at its end. Nobody takes it for one of all applications."""
+    found = drill.finished(record(), {"crm": answered(*PAGES)}, ["shop", "erp"])
+    assert backup.drilled(json.loads(json.dumps(found)), 1090 + 600) == (
+        f"{backup.drilled(record(), 1090 + 600)}; crm answers /web/health, /web/login; "
+        "not started: shop, erp"
     )
+    assert "not started" not in backup.drilled(drill.finished(record(), BOTH, []), 1090 + 600)
 
 
 def test_k5_an_operator_reads_every_application_that_did_not_start() -> None:
     """O9, K5: They come after the faults of the comparison, each with its name."""
-    found = drill.tried(record("crm: a", "crm: b"), "crm", [], "no luck")
-    found = drill.tried(found, "shop", [], "s9: no answer")
-    found = drill.tried(found, "erp", ["/"], "")
+    results = {"crm": silent("no luck"), "shop": silent("s9: no answer"), "erp": answered("/")}
+    found = drill.finished(record("crm: a", "crm: b"), results, [])
     words = "10 min ago, FAILED: crm: a; crm: b; crm: no luck; shop: s9: no answer"
     assert backup.drilled(json.loads(json.dumps(found)), 1090 + 600) == words
 
@@ -483,6 +474,7 @@ def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     The database belongs to the application, and names two files.
     """
     monkeypatch.setattr(drill, "RECORD", str(tmp_path / "new" / "drill.json"))
+    monkeypatch.setattr(drill, "UNFINISHED", str(tmp_path / "new" / "drill-unfinished.json"))
     monkeypatch.setattr(lock, "FILE", str(tmp_path / "lock"))
     answers = {
         drill.DATABASES: "sales",
@@ -522,7 +514,7 @@ def test_the_record_of_a_drill_is_kept(module: Any, monkeypatch: pytest.MonkeyPa
     found = module.run(MOMENT, counts, counts)
     assert (found["good"], found["faults"], found["backup"]) == (True, [], LABEL)
     assert (found["tables"], found["rows"], found["files"]) == (1, 10, 2)
-    assert module.last() == found
+    assert (module.last(), module.unfinished()) == (found, {})
     assert json.loads(Path(drill.RECORD).read_text()) == found
 
 
@@ -588,66 +580,103 @@ def test_copies_that_cannot_be_read_are_a_fault(
 def test_a_second_drill_is_refused(module: Any) -> None:
     """O9: It would delete the scratch cluster of the first one, and it leaves no record."""
     module.__salt__["scratch.remove"] = never
-    with lock.alone(), pytest.raises(CommandExecutionError, match="another restore or restore"):
-        module.run(MOMENT, {}, {})
-    assert module.last() == {}
+    for pending in (False, True):
+        with lock.alone(), pytest.raises(CommandExecutionError, match="another restore or restore"):
+            module.run(MOMENT, {}, {}, pending)
+    assert (module.last(), module.unfinished()) == ({}, {})
 
 
-def test_o9_what_an_application_answers_is_kept(
-    module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """O9: The record is the one of the last drill with its pages, and `last` returns it."""
+@pytest.fixture
+def roomy(module: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, with room for a drill."""
     disk(module, monkeypatch, SIZE + scratch.SPARE)
+    return module
+
+
+def compare(module: Any, pending: bool, **found: int) -> dict[str, Any]:
+    """Run the first half of a drill. Its comparison is good unless the primary has `rows`."""
     counts = module.count()
-    before = module.run(MOMENT, counts, counts)
-    assert (before["served"], before["failed"]) == ({}, {})
-    found = module.tried("sales", PAGES, "")
-    assert found == {**before, "served": {"sales": PAGES}}
-    assert module.last() == found
-    found = module.tried("shop", [], "w1: no answer")
-    assert (found["good"], found["faults"]) == (False, [])
-    assert found["failed"] == {"shop": "w1: no answer"}
-    assert found["served"] == {"sales": PAGES}
-    assert module.last() == found
+    if found:
+        counts = {"sales": {TABLE: (found["rows"], 0, 0)}}
+    done = module.run(MOMENT, counts, counts, pending)
+    assert done["good"] is not bool(found)
+    return dict(done)
+
+
+def test_o9_a_drill_that_waits_for_its_applications_leaves_the_former_record(roomy: Any) -> None:
+    """O9, K5: `last` returns the former one, which gets late if the second half never runs."""
+    assert compare(roomy, True) == roomy.unfinished()
+    assert roomy.last() == {}
+    assert not Path(drill.RECORD).exists()
+    former = compare(roomy, False)
+    roomy.__salt__["pgbackrest.info"] = lambda: {"backups": [{"label": "newer", "size": SIZE}]}
+    waiting = compare(roomy, True)
+    assert (roomy.last(), roomy.unfinished()) == (former, waiting)
+    assert (former["backup"], waiting["backup"]) == (LABEL, "newer")
+    assert json.loads(Path(drill.UNFINISHED).read_text()) == waiting
+
+
+def test_o9_what_applications_answer_completes_a_drill(roomy: Any) -> None:
+    """O9: The record is that of the drill that waited, with the results, and none waits now."""
+    before = compare(roomy, True)
+    assert (before["served"], before["failed"], before["skipped"]) == ({}, {}, [])
+    found = roomy.finish({"sales": answered(*PAGES)}, ["shop"])
+    assert found == {**before, "served": {"sales": PAGES}, "skipped": ["shop"]}
+    assert (roomy.last(), roomy.unfinished()) == (found, {})
     assert json.loads(Path(drill.RECORD).read_text()) == found
+    assert not Path(drill.UNFINISHED).exists()
 
 
-def test_o9_a_repeated_try_is_kept_in_place_of_the_earlier_one(
-    module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """O9, K5: In both directions, so the record is that of the last try of each application."""
-    disk(module, monkeypatch, SIZE + scratch.SPARE)
-    counts = module.count()
-    before = module.run(MOMENT, counts, counts)
-    module.tried("shop", ["/login"], "")
-    for _ in range(2):
-        module.tried("sales", [], "w1: no answer")
-        assert module.last() == {
-            **before,
-            "good": False,
-            "served": {"shop": ["/login"]},
-            "failed": {"sales": "w1: no answer"},
-        }
-        module.tried("sales", PAGES, "")
-        assert module.last() == {**before, "served": {"shop": ["/login"], "sales": PAGES}}
+def test_k5_an_application_that_does_not_start_completes_a_bad_drill(roomy: Any) -> None:
+    """O9, K5: It takes the place of a good one from before."""
+    compare(roomy, False)
+    before = compare(roomy, True)
+    found = roomy.finish({"sales": answered(*PAGES), "shop": silent("w1: no answer")}, [])
+    assert found == {
+        **before,
+        "good": False,
+        "served": {"sales": PAGES},
+        "failed": {"shop": "w1: no answer"},
+    }
+    assert (roomy.last(), roomy.unfinished()) == (found, {})
 
 
-def test_o9_the_next_drill_forgets_what_applications_answered(
-    module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pending", [False, True])
+def test_k5_a_bad_comparison_waits_for_no_application(roomy: Any, pending: bool) -> None:
+    """O9, K5: The operator reads it at once, and an earlier drill waits no more."""
+    compare(roomy, True)
+    found = compare(roomy, pending, rows=11)
+    assert found["faults"] == [f"sales: {TABLE} has 10 rows instead of 11"]
+    assert (roomy.last(), roomy.unfinished()) == (found, {})
+
+
+def test_o9_a_complete_drill_removes_what_waited(roomy: Any) -> None:
+    """O9: Applications that start later would be recorded with an older backup."""
+    compare(roomy, True)
+    found = compare(roomy, False)
+    assert (roomy.last(), roomy.unfinished()) == (found, {})
+
+
+def test_o9_the_next_drill_forgets_what_applications_answered(roomy: Any) -> None:
     """O9: They have not started with its backup yet, and a bad one is not bad for ever."""
-    disk(module, monkeypatch, SIZE + scratch.SPARE)
-    counts = module.count()
-    module.run(MOMENT, counts, counts)
-    module.tried("sales", PAGES, "")
-    module.tried("shop", [], "no luck")
-    found = module.run(MOMENT, counts, counts)
-    assert (found["good"], found["served"], found["failed"]) == (True, {}, {})
-    assert module.last() == found
+    compare(roomy, True)
+    bad = roomy.finish({"sales": answered(*PAGES), "shop": silent("no luck")}, ["erp"])
+    waiting = compare(roomy, True)
+    assert roomy.last() == bad
+    assert (waiting["good"], waiting["served"], waiting["failed"]) == (True, {}, {})
+    good = roomy.finish({"shop": answered("/login")}, [])
+    assert good == {**waiting, "served": {"shop": ["/login"]}}
+    assert roomy.last() == good
 
 
-def test_k5_without_a_drill_nothing_is_recorded(module: Any) -> None:
+def test_k5_without_a_drill_that_waits_nothing_is_recorded(roomy: Any) -> None:
     """O9, K5: A record of pages alone would look like one of a good drill."""
-    with pytest.raises(CommandExecutionError, match=r"^there was no drill$"):
-        module.tried("sales", PAGES, "")
-    assert module.last() == {}
+    results = {"sales": answered(*PAGES)}
+    with pytest.raises(CommandExecutionError, match=r"^no drill waits for its applications$"):
+        roomy.finish(results, [])
+    assert roomy.last() == {}
+    compare(roomy, True)
+    found = roomy.finish(results, [])
+    with pytest.raises(CommandExecutionError, match=r"^no drill waits for its applications$"):
+        roomy.finish({"sales": silent("no luck")}, [])
+    assert roomy.last() == found

@@ -478,6 +478,26 @@ def test_o8_a_release_keeps_its_directories_of_modules(tmp_path: Path) -> None:
     assert {*module.checksums(str(release))} == {"crm"}
 
 
+def test_o8_an_older_release_has_only_the_directories_that_are_there(tmp_path: Path) -> None:
+    """O8: It was built before releases named theirs, and the definition may name more since then.
+
+    Odoo refuses to start with one that does not exist. A file is none.
+    """
+    section = app()["definition"]["odoo"]
+    wanted = {**section, "addons": ["addons", "own", "odoo/addons", "more"], "repositories": []}
+    release = tmp_path / "release"
+    assert odoo.recorded(release, wanted) == wanted["addons"]  # it is not on this host yet
+    for place in ("odoo/addons", "addons"):
+        (release / place).mkdir(parents=True)
+    (release / "own").touch()
+    assert odoo.recorded(release, wanted) == ["addons", "odoo/addons"]
+    link = tmp_path / "production"
+    link.symlink_to(release)
+    assert odoo.recorded(link, wanted) == ["addons", "odoo/addons"]
+    (release / odoo.ADDONS).write_text(json.dumps(["gone", "addons"]))
+    assert odoo.recorded(release, wanted) == ["gone", "addons"]  # it knows by itself
+
+
 def test_o8_the_configuration_follows_the_release_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ class Host:
             "service.status": lambda service: self.running,
             "service.reload": lambda service: self.note("reload", service),
         }
+        self.salt_of_module = salt
         self.module: Any = load("_modules/release.py", salt=salt, pillar={"app": self.app})
         self.schema: Any = load("_modules/schema.py", salt=salt, pillar={"app": self.app})
         self.schema.session = master.database.session  # type: ignore[attr-defined]
@@ -409,6 +410,29 @@ def test_k2_the_next_host_builds_if_the_builder_died(master: Master, s1: Host, s
     master.now = LEASE
     assert s2.present()["comment"] == "this host built it for all"
     assert master.built == {NAME: Built("s2", LEASE, s2.release().digest())}
+
+
+def test_s12_a_builder_is_heard_of_after_every_checkout(master: Master, s1: Host, s2: Host) -> None:
+    """S12, K2: Several large repositories together take longer than the lease, and no other host
+    may begin the same build meanwhile.
+    """
+    (main,) = s1.app["release"]["checkouts"]
+    names = [release.beside_code(name) for name in ("oca", "custom")]
+    s1.app["release"]["checkouts"] = [main, *({**main, "directory": name} for name in names)]
+    usual, refused = s1.check_out, list[str]()
+
+    def check_out(path: str, *given: Any) -> None:
+        usual(path, *given)
+        if path.startswith(s1.directory()):  # and not the checkout that it comes from
+            master.now += LEASE - 1
+            refused.append(failure(s2.present()))
+
+    s1.salt_of_module["checkout.update"] = check_out
+    assert s1.present()["comment"] == "this host built it for all"
+    said = f"s1 builds release {NAME}, last heard of {LEASE - 1} s ago"
+    assert len(refused) == 3 and all(said in one for one in refused)
+    assert (s1.builds, s2.builds) == (1, 0)
+    assert master.built == {NAME: Built("s1", 3 * (LEASE - 1), s1.release().digest())}
 
 
 @pytest.mark.parametrize("moment", ["build", "pack"])

@@ -1142,6 +1142,19 @@ def test_o9_the_steps_for_the_only_application_have_their_usual_names() -> None:
     assert told_all({}, ["crm"]) == told({})
 
 
+@pytest.mark.parametrize("kind", ["full", "diff", "incr"])
+def test_o9_a_backup_is_mirrored_by_a_step_of_its_own(kind: str) -> None:
+    """O9, K5: A place that is away fails that step, and the backup before it was made."""
+    made: Any = ("a backup is made", "backup.make", {"kind": kind})
+    mirrored: Any = ("the second repository has it", "backup.mirror", {})
+    for second, steps in ((True, [made, mirrored]), (False, [made])):
+        found = restore.backup(kind, second)
+        assert found["what"] == "backup"
+        told = [(one["name"], one["runner"], one["arguments"]) for one in found["steps"]]
+        assert told == steps
+        assert json.loads(json.dumps(found)) == found
+
+
 def test_o9_a_drill_starts_the_applications_after_the_comparison() -> None:
     """O9, K5: One step restores and compares, and one starts all of them. With a step for each,
     one that does not start would keep the next ones from being tried.

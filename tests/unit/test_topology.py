@@ -881,11 +881,15 @@ def test_ipv6() -> None:
 
 def test_o1_an_application_may_have_several_copies() -> None:
     """O1: Each of them is one, and no other application is."""
-    assert fleets.topology().copies == []
+    assert (fleets.topology().copies, fleets.topology().originals) == ([], ["crm"])
     data = fleets.data("staging")
     again("crm")(data)
-    copies = topology.parse(data).copies
-    assert [(one.name, one.copy_of) for one in copies] == [("crm_staging", "crm"), ("again", "crm")]
+    found = topology.parse(data)
+    copies = [(one.name, one.copy_of) for one in found.copies]
+    assert copies == [("crm_staging", "crm"), ("again", "crm")]
+    assert found.originals == ["crm"]
+    both = topology.parse(fleets.data("two-applications"))
+    assert both.originals == [*both.applications] == ["crm", "shop"]
 
 
 def test_k5_copies_of_each_other_are_two_faults() -> None:

@@ -15,7 +15,7 @@ from salt.exceptions import CommandExecutionError
 from salina.application import copy
 from salina.database.psql import PsqlError
 from tests import fleets
-from tests.loading import load, never, refusing
+from tests.loading import load, never
 from tests.releases import NAME, NEXT, Database
 
 COPY = "salina_next_crm"
@@ -94,9 +94,8 @@ class Host:
             "schema.record": self.note("record"),
             "application.start": self.note("start"),
             "application.health": self.health,
-            "turn.drain": self.note("drain"),
-            "turn.renew": self.note("renew"),
-            "turn.undrain": self.note("undrain"),
+            "application.stop": self.note("stop"),
+            "service.stop": self.note("forget"),
             f"{kind}.checksums": lambda directory: {"crm": Path(directory).name},
             f"{kind}.upgrade": self.upgrade,
             f"{kind}.server": lambda directory, port: [*self.server, directory, str(port)],
@@ -109,6 +108,8 @@ class Host:
             )["missing"]
         self.database.others["crm"] = self.database
         self.module: Any = load("_modules/upgrade.py", salt=self.salt, pillar=pillar)
+        self.closed = place / "closed"
+        self.module.CLOSED = str(self.closed)
         self.module.session = self.database.session
         self.module._become = lambda: ["setpriv", "--"]
         self.module._environment = self.environment
@@ -267,15 +268,24 @@ def test_o8_the_copy_gets_the_release_and_its_record(host: Host) -> None:
 def test_o8_the_checks_of_the_operators_run_on_the_changed_copy(host: Host) -> None:
     """O8: Each in its turn, with the environment of the copy; the first that fails ends it."""
     host.checks += ["a.py", "b.py"]
-    done = host.module.run(False, 100)
+    done = host.module.run(True, 100)
     assert done[-2:] == ["a.py passed", "b.py passed"]
     ran, environments = zip(*[(argv, given["env"]) for argv, given in host.commands], strict=True)
     assert [argv[2:] for argv in ran[-2:]] == [["check", NEXT, "a.py"], ["check", NEXT, "b.py"]]
     assert [env["POOL"] for env in environments[-2:]] == [COPY, COPY]
     host.failing = "a.py"
     count = len(host.commands)
-    assert "a.py" in failed(lambda: host.module.run(False, 100))
+    assert "a.py" in failed(lambda: host.module.run(True, 100))
     assert "b.py" not in str(host.commands[count:])
+
+
+def test_o8_no_check_runs_on_a_copy_that_becomes_the_database(host: Host) -> None:
+    """O8, X10: It may leave something behind, or write to customers. The rehearsal had it."""
+    host.checks += ["a.py"]
+    host.salt["odoo.check"] = never
+    assert host.module.run(False, 100) == ["modules: 1 updated", "models were read"]
+    assert len(host.commands) == 2
+    assert host.copied.release == NEXT
 
 
 def test_o1_the_copy_says_what_changes_in_it(host: Host) -> None:
@@ -605,19 +615,155 @@ def test_o9_a_stopped_host_follows_its_database(host: Host) -> None:
                           ("later", 600)]  # fmt: skip
 
 
-def test_o8_the_application_serves_again(host: Host) -> None:
-    """O8: It counts as soon as its pages answer, and no balancer sends a request before that."""
-    assert host.module.serve() == ["/web/health", "/web/login"]
-    renewed = [("renew",)] * 2
-    assert host.calls == [("drain",), ("start",), *renewed, ("undrain",)]
-    host.calls.clear()
-    host.answers["/web/login"] = "status 500"
-    assert failed(host.module.serve) == "/web/login: status 500"
-    host.module.ANSWER = 0
-    host.answers["/web/health"] = "status 503"
-    assert failed(host.module.serve) == (
-        "waited 0 s for http://127.0.0.1:8069/web/health: status 503"
+class Door:
+    """The closed host: what happens while nginx answers nobody, and what happens outside of that.
+
+    `events`: each call with whether the host was closed at that moment.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.events = host, list[tuple[str, bool]]()
+        for name in ("application.start", "application.stop", "application.health"):
+            self.watch(name)
+        for name in ("service.stop", "cmd.run_all"):
+            self.watch(name)
+
+    def watch(self, name: str) -> None:
+        """Note the calls of one of Salt's functions."""
+        usual = self.host.salt[name]
+
+        def watched(*given: Any, **options: Any) -> Any:
+            self.events.append((name, self.host.closed.exists()))
+            return usual(*given, **options)
+
+        self.host.salt[name] = watched
+
+    def fails(self, name: str, error: BaseException) -> None:
+        """Let one of Salt's functions fail."""
+
+        def fail(*_: Any) -> None:
+            raise error
+
+        self.host.salt[name] = fail
+        self.watch(name)
+
+    def serve(self) -> BaseException | None:
+        """Start the application, and return why that fails."""
+        self.events.clear()
+        self.host.calls.clear()
+        self.host.commands.clear()
+        try:
+            assert self.host.module.serve() == ["/web/health", "/web/login"]
+        except BaseException as error:
+            return error
+        return None
+
+
+@pytest.fixture
+def door(host: Host) -> Door:
+    return Door(host)
+
+
+TIMER, AGAIN = "salina-open.timer", 600
+CLOSES = [("service.stop", False), ("cmd.run_all", False)]
+OPENS = [("service.stop", False)]
+"""First the timer of an earlier upgrade goes, and at last the own one."""
+
+
+def test_o8_the_application_serves_again(door: Door) -> None:
+    """O8: It counts as soon as its pages answer, and nobody reaches it before that."""
+    assert door.serve() is None
+    inside = ["application.start", "application.health", "application.health"]
+    assert door.events == [*CLOSES, *((name, True) for name in inside), *OPENS]
+    assert door.host.asked == ["/web/health", "/web/login"]
+    assert door.host.calls == [("forget", TIMER), ("start",), ("forget", TIMER)]
+    assert not door.host.closed.exists()
+
+
+def test_k2_a_closed_host_opens_by_itself(door: Door) -> None:
+    """O8, K2: Its job may be killed. The timer is there before the host is closed, and removes just
+    what closes it.
+    """
+    assert door.serve() is None
+    ((argv, _),) = door.host.commands
+    begin = argv.index("systemd-run")
+    options = ["--collect", "--unit=salina-open", f"--on-active={AGAIN}"]
+    assert argv[begin + 1 :] == [*options, "rm", "--force", str(door.host.closed)]
+    assert door.host.module.LATER == AGAIN
+    door.host.closed.touch()  # a killed job leaves it
+    assert door.serve() is None
+    assert not door.host.closed.exists()
+
+
+def test_k5_a_host_that_cannot_open_by_itself_is_never_closed(door: Door) -> None:
+    """O8, K2, K5: Without the timer the application does not start either."""
+    door.host.failing, door.host.said = "systemd-run", "Failed to connect to bus"
+    usual = door.host.salt["cmd.run_all"]
+    door.host.salt["cmd.run_all"] = lambda *given, **more: usual(*given, **more) | {"stderr": ""}
+    assert str(door.serve()).endswith(": Failed to connect to bus")
+    assert door.events == CLOSES
+    assert not door.host.closed.exists() and ("start",) not in door.host.calls
+
+
+def test_k5_an_application_that_does_not_serve_is_stopped_first(door: Door) -> None:
+    """O8, K5: The host opens only when nobody could use the release that has failed."""
+    door.host.answers["/web/login"] = "status 500"
+    assert str(door.serve()) == "/web/login: status 500"
+    inside = ["start", "health", "health", "stop"]
+    assert door.events == [*CLOSES, *((f"application.{one}", True) for one in inside), *OPENS]
+    assert ("stop", AGAIN) in door.host.calls
+    door.host.module.ANSWER = 0
+    door.host.answers["/web/health"] = "status 503"
+    said = "waited 0 s for http://127.0.0.1:8069/web/health: status 503"
+    assert str(door.serve()) == said
+    assert (door.events[-2:], door.host.closed.exists()) == (
+        [("application.stop", True), *OPENS],
+        False,
     )
-    host.salt["application.start"] = refusing("systemctl start odoo: no such unit")
-    assert failed(host.module.serve) == "systemctl start odoo: no such unit"
-    assert host.calls.count(("drain",)) == host.calls.count(("undrain",)) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (CommandExecutionError("systemctl start odoo: no such unit"), CommandExecutionError),
+        (OSError("no room"), CommandExecutionError),
+        (KeyboardInterrupt("stopped"), KeyboardInterrupt),
+        (SystemExit("ended"), SystemExit),
+    ],
+)
+def test_k5_whatever_fails_stops_the_application_and_opens_the_host(
+    door: Door, error: BaseException, kind: type[BaseException]
+) -> None:
+    """O8, K2, K5: The error stays what it was, so a job that is ended has ended."""
+    door.fails("application.start", error)
+    found = door.serve()
+    assert (type(found), str(found)) == (kind, str(error))
+    assert door.events == [
+        *CLOSES,
+        ("application.start", True),
+        ("application.stop", True),
+        *OPENS,
+    ]
+    assert not door.host.closed.exists()
+
+
+def test_k5_an_application_that_cannot_be_stopped_is_no_second_fault(door: Door) -> None:
+    """O8, K5: The operator reads why it does not serve, and the host opens."""
+    door.host.answers["/web/login"] = "status 500"
+    door.fails("application.stop", CommandExecutionError("systemctl stop odoo: failed"))
+    assert str(door.serve()) == "/web/login: status 500"
+    assert not door.host.closed.exists()
+    assert door.events[-1:] == OPENS
+
+
+def test_o8_nginx_closes_the_host_by_the_same_file() -> None:
+    """O8: Users and the health agent get 503 then. The balancers' checks still reach the agent."""
+    text = (fleets.REPOSITORY / "salt/nginx/files/nginx.conf").read_text()
+    path = load("_modules/upgrade.py").CLOSED
+    assert path.startswith("/run/")  # a host that boots is open
+    rule = " ".join(f"if (-f {path}) {{ return 503; }}".split())
+    checks, *others = text.split("    server {\n        listen {{ address }}:{{ app.port }}")[1:]
+    assert rule not in " ".join(checks.split())
+    (site,) = others
+    assert "default_server" in site and rule in " ".join(site.split())
+    assert " ".join(site.split()).index(rule) < " ".join(site.split()).index("location")

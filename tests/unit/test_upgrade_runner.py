@@ -43,6 +43,7 @@ class Hosts:
         self.runs = dict.fromkeys(EVERYWHERE, NAME)
         self.running = {*EVERYWHERE}
         self.asked: list[tuple[str, str]] = []
+        self.synchronised: set[str] = set()
         self.given: dict[str, list[Any]] = {}
         self.faults: dict[Any, BaseException] = {}
         self.silent: set[str] = set()
@@ -127,6 +128,11 @@ class Hosts:
                 raise self.faults.pop(key)
         answer: Callable[..., Any] = getattr(self, function.replace(".", "_"))
         return answer(host, *arguments)
+
+    def state_apply(self, host: str, states: str) -> dict[str, Any]:
+        assert states == "common.python"
+        self.synchronised.add(host)
+        return {}
 
     def application_stop(self, host: str, seconds: int) -> None:
         self.running.discard(host)
@@ -623,6 +629,42 @@ def test_o8_every_host_gets_the_release_beforehand(hosts: Hosts) -> None:
     assert hosts.times("upgrade.fetch") == [*EVERYWHERE]
 
 
+@pytest.mark.parametrize("call", ["fetch", "begin"])
+def test_o8_every_host_has_the_master_s_python_before_one_builds(hosts: Hosts, call: str) -> None:
+    """O8: One that builds the former way would build for all."""
+    usual, seen = hosts.upgrade_fetch, list[set[str]]()
+
+    def fetch(host: str) -> str:
+        seen.append({*hosts.synchronised})
+        return usual(host)
+
+    hosts.upgrade_fetch = fetch  # type: ignore[method-assign]
+    if call == "fetch":
+        hosts.runner.fetch("crm", NEXT)
+    else:
+        hosts.runner.begin(application="crm", confirm="crm", __pub_user="root")
+    assert seen and all(one == {*EVERYWHERE} for one in seen)
+    assert hosts.given["state.apply"] == ["common.python"]
+    assert hosts.times("state.apply") == [*EVERYWHERE]
+
+
+@pytest.mark.parametrize("call", ["fetch", "begin"])
+@pytest.mark.parametrize("host", EVERYWHERE)
+def test_k5_a_host_without_the_master_s_python_builds_nothing(
+    hosts: Hosts, call: str, host: str
+) -> None:
+    """O8, K5: The error is the host's, and nothing changes."""
+    hosts.faults[host, "state.apply"] = RunnerError(f"{host}: no luck")
+    with pytest.raises(RunnerError, match=f"^{host}: no luck$"):
+        if call == "fetch":
+            hosts.runner.fetch("crm", NEXT)
+        else:
+            hosts.runner.begin(application="crm", confirm="crm", __pub_user="root")
+    assert hosts.times("upgrade.fetch") == hosts.times("upgrade.plan") == []
+    assert hosts.change == {}
+    hosts.serves(NAME, "former data")
+
+
 # The requests
 
 
@@ -651,6 +693,60 @@ def test_o8_the_plan_has_the_commits_since_the_former_release(hosts: Hosts) -> N
     assert str(caught.value).splitlines()[1] == "  xyz a field"
     repository = hosts.site.definitions["odoo-14.0"]["source"]["repository"]
     assert asked == [(repository, "a" * 40, NAME[:12])]
+
+
+def further(hosts: Hosts, *names: str) -> None:
+    """Let the definition have further repositories. The commit of each begins with its name."""
+    found = hosts.site.definitions["odoo-14.0"]
+    common = {"revision": "14.0", "key": None, "submodules": False, "addons": ["."]}
+    common |= {"requirements": None}
+    places = [
+        {**common, "name": name, "repository": f"https://git.example/{name}"} for name in names
+    ]
+    changed = {**found, "odoo": {**found["odoo"], "repositories": places}}
+    hosts.site.definitions = {**hosts.site.definitions, "odoo-14.0": changed}
+
+    def commit(name: str, source: Source) -> str:
+        own, _, place = name.partition("/")
+        assert own == "odoo-14.0"
+        assert not place or source["repository"].endswith(f"/{place}")
+        return f"{place}{'0' * 40}"[:40] if place else hosts.commit
+
+    hosts.site.revisions.commit = commit
+
+
+@pytest.mark.parametrize("unknown", ["", "the commits are not known: no answer"])
+@pytest.mark.parametrize("own", [NAME[:12] + "0" * 28, "a" * 40], ids=["same", "another"])
+def test_o8_the_plan_has_the_commits_of_further_repositories(
+    hosts: Hosts, own: str, unknown: str
+) -> None:
+    """O8: Those of the new release, also if the code of the application itself is the same. Which
+    ones the former release had is not known.
+    """
+    asked = list[str]()
+
+    def since(source: Source, *_: Any) -> tuple[list[str], str]:
+        asked.append(source["repository"])
+        return ["xyz a field"], unknown
+
+    hosts.runner.since, hosts.commit = since, own
+    further(hosts, "feed", "cafe")
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.begin(application="crm")
+    lines = str(caught.value).splitlines()
+    line = "further repositories: feed at feed00000000, cafe at cafe00000000"
+    same = own.startswith(NAME[:12])
+    told = [] if same else ["  xyz a field", *([unknown] if unknown else [])]
+    assert lines[1 : 2 + len(told)] == [*told, line]
+    repository = hosts.site.definitions["odoo-14.0"]["source"]["repository"]
+    assert asked == ([] if same else [repository])
+
+
+def test_o8_without_further_repositories_the_plan_has_no_line_about_them(hosts: Hosts) -> None:
+    """O8: Most applications have none."""
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.begin(application="crm")
+    assert "repositories" not in str(caught.value)
 
 
 def test_o8_a_confirmed_upgrade_excludes_other_changes(hosts: Hosts) -> None:
