@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from salina_fleet import secrets
+from salina_fleet import report, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host
-from salina_fleet.role import ACME, OWN, Certificate, MasterData, Pillar
+from salina_fleet.role import ACME, OWN, ROOT, Certificate, MasterData, Pillar
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.declare import seconds
 
@@ -53,15 +53,16 @@ KEYS = {
 
 
 def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
-    """Return the certificates of a host: those that the daemons of its roles need."""
-    return [one for role in host.roles for one in ROLES[role].certificates(fleet, host)]
+    """Return the certificates of a host: those that the daemons of its roles need, and its own."""
+    found = [one for role in host.roles for one in ROLES[role].certificates(fleet, host)]
+    return [*found, *report.certificates(fleet, host)]
 
 
 def pillar(data: MasterData, host: Host) -> Pillar:
     """Return the section `tls` of a host's pillar."""
     settings = data.fleet.settings[TlsSettings]
     found = certificates(data.fleet, host)
-    group = "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else "root"
+    group = "ssl-cert" if any(ROLES[role].reads_key for role in host.roles) else ROOT
     return {
         "ca": data.secrets.get(secrets.CA_CERT),
         "authorities": [
@@ -79,7 +80,7 @@ def pillar(data: MasterData, host: Host) -> Pillar:
                 "pair": pair(data.secrets, one.name) if one.source == OWN else None,
                 "acme": one.source == ACME,
                 "authority": one.authority,
-                "group": "root" if one.by_root else group,
+                "group": group if one.group is None else one.group,
             }
             for one in found
         ],

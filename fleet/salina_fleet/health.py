@@ -85,7 +85,12 @@ def checks(
         wanted.append(Check("certificates", {"names": own, "least": least}))
     for role in host.roles:
         wanted += ROLES[role].checks(fleet, host, definitions)
-    return tuple(one for place, one in enumerate(wanted) if one not in wanted[:place])
+    found: dict[str, Check] = {}
+    for one in wanted:  # two roles may look at the same thing, each for another reason
+        before = found.get(one.name, one)
+        needs, decides = {**before.needs, **one.needs}, before.decides or one.decides
+        found[one.name] = one._replace(needs=needs, decides=decides)
+    return tuple(found.values())
 
 
 def restarted(host: Host) -> list[str]:
@@ -96,7 +101,10 @@ def restarted(host: Host) -> list[str]:
 
 def for_pillar(wanted: Iterable[Check]) -> list[dict[str, Any]]:
     """Return checks as a minion's pillar has them (`host.checks`)."""
-    return [{"probe": check.probe, "arguments": dict(check.arguments)} for check in wanted]
+    return [
+        {"name": check.name, "probe": check.probe, "arguments": dict(check.arguments)}
+        for check in wanted
+    ]
 
 
 def findings(report: Mapping[str, Any], asked: float, answered: float) -> list[Finding]:

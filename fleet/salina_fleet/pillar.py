@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from salina_fleet import certificates, health, policy
+from salina_fleet import certificates, health, policy, report
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
 from salina_fleet.model.clock import TimeSettings
@@ -39,6 +39,7 @@ KEYS: dict[str, str] = {
         "The digest of the Python that minions receive; a minion synchronises when its own differs."
     ),
     "host.checks": "The checks by which the host judges its health, besides its minion.",
+    "host.checks[].name": "The name of the check.",
     "host.checks[].probe": "A function of `_utils/salina/health/probes.py`.",
     "host.checks[].arguments": "The arguments of that function.",
     "host.checks[].arguments.NAME": "The value of an argument.",
@@ -126,6 +127,7 @@ KEYS: dict[str, str] = {
         "files."
     ),
     **certificates.KEYS,
+    **report.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
@@ -163,6 +165,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         "time": _time(fleet, host),
         "updates": _updates(fleet, host),
         "tls": certificates.pillar(data, host),
+        **report.pillar(fleet, host),
     }
     for role in host.roles:
         pillar.update(ROLES[role].pillar(data, host))

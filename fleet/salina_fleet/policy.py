@@ -186,8 +186,8 @@ def egress(fleet: Fleet, host: Host) -> list[Egress]:
 
 
 def published(fleet: Fleet, host: Host) -> bool:
-    """Return whether the published service is the host's own: a row leads there from anywhere."""
-    return any(row.source == ANY and row.target in host.roles for row in fleet.rows)
+    """Return whether the published service is the host's own: it has the address."""
+    return fleet.topology.service.address in host.addresses.values()
 
 
 def forwards(fleet: Fleet, host: Host) -> bool:
@@ -214,9 +214,9 @@ def by_root(fleet: Fleet, host: Host) -> list[dict[str, str]]:
 
 
 def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
-    """Return what a host forwards: the published ports of the service's address.
+    """Return what a host forwards: the ports to which a row leads from anywhere.
 
-    The packets come in from the clients' network, and leave into that of the balancers.
+    The packets come in from the clients' network, and leave into that of the row's hosts.
     """
     if not forwards(fleet, host):
         return []
@@ -226,18 +226,20 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
             "proto": row.proto,
             "ports": row.ports,
             "from": ANY,
-            "to": fleet.topology.service.address,
+            "to": fleet.address(peer, row.link),
             "in": _bound(fleet, fleet.address(host, "clients")),
             "out": _bound(fleet, fleet.address(host, row.link)),
         }
         for row in fleet.rows
         if row.source == ANY
+        for peer in fleet.having(row.target)
     ]
 
 
 def forward_pings(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
-    """Return the addresses that pings reach through a host, on the way of `routes`."""
-    return [{key: way[key] for key in ("to", "in", "out")} for way in routes(fleet, host)[:1]]
+    """Return the address that pings reach through a host, on the way of `routes`: the service's."""
+    ways = [way for way in routes(fleet, host) if way["to"] == fleet.topology.service.address]
+    return [{key: way[key] for key in ("to", "in", "out")} for way in ways[:1]]
 
 
 def near(fleet: Fleet, host: Host) -> list[dict[str, str]]:
@@ -286,8 +288,9 @@ def neighbours(fleet: Fleet, roles: Sequence[str]) -> list[str]:
 
 
 def beside(fleet: Fleet, roles: Sequence[str]) -> set[str]:
-    """Return the roles that talk to these roles, in either direction."""
+    """Return the roles that talk to these roles, in either direction, and those that watch all."""
     near = {row.target for row in fleet.rows if row.source in roles}
+    near |= {name for name, role in ROLES.items() if role.watches}
     return near | {row.source for row in fleet.rows if row.target in roles}
 
 

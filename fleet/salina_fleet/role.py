@@ -37,6 +37,8 @@ RESERVED_BELOW = 32768
 The kernel's own range for outgoing connections begins here (ip_local_port_range).
 """
 
+ROOT = "root"
+"""The group of a key that only root reads."""
 SERVER, CLIENT = "serverAuth", "clientAuth"
 """The purposes of a certificate, as X.509's extended key usage names them."""
 CA, OWN, ACME = "ca", "own", "acme"
@@ -69,8 +71,8 @@ class Certificate(NamedTuple):
     read a renewed certificate when they reload; a daemon that reads it for each connection is not
     among them. `source`: CA; OWN when the operator has given it, with its key; ACME when an ACME
     directory issues it, and the CA only one to begin with. `authority`: the CA that signs it, of
-    `secrets.AUTHORITIES`. `by_root`: whether only root reads its key, whatever the host's other
-    daemons are.
+    `secrets.AUTHORITIES`. `group`: the group that reads its key besides root; None stands for
+    `ssl-cert` if a daemon of the host reads its keys itself, and otherwise for root's own.
     """
 
     name: str
@@ -80,18 +82,33 @@ class Certificate(NamedTuple):
     common_name: str | None = None
     source: str = CA
     authority: str = "ca"
-    by_root: bool = False
+    group: str | None = None
+
+
+TOLD_APART = ("name", "domain", "certificate")
+"""The arguments by which checks with the same probe are told apart; the first one counts."""
 
 
 class Check(NamedTuple):
     """Something that a host looks at to judge its health.
 
     `probe` is a function of _utils/salina/health/probes.py, which runs on the host with these
-    `arguments`.
+    `arguments`. `needs`: the subject of a finding -> the roles whose hosts it depends on, so that a
+    fault of such a host, or of more of them than the role can spare, is not a second alarm here.
+    If it is the check's own role, it depends on each of the others. `decides`: whether the check
+    says that the host does the work of the role.
     """
 
     probe: str
     arguments: Mapping[str, Any] = {}
+    needs: Mapping[str, tuple[str, ...]] = {}
+    decides: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name of the check, which no other check of the host has: `unit nginx`."""
+        told = [str(self.arguments[key]) for key in TOLD_APART if key in self.arguments]
+        return " ".join([self.probe, *told[:1]])
 
 
 class Look(NamedTuple):
@@ -169,6 +186,8 @@ class Role:
     """Whether hosts may take it up and lay it down while the fleet runs: the members of pools."""
     serves: ClassVar[bool] = False
     """Whether its hosts serve an application, which the topology names."""
+    watches: ClassVar[bool] = False
+    """Whether its hosts have a list of all hosts, and follow every change after the others."""
     forwards: ClassVar[bool] = False
     """Whether its hosts forward the clients' packets to the service."""
     reads_key: ClassVar[bool] = False

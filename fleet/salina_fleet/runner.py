@@ -112,7 +112,7 @@ def plan(site: Site, request: dict[str, Any]) -> scale.Change:
 
 
 def followers(site: Site, change: scale.Change) -> list[str]:
-    """Return the hosts that follow a change: the neighbours and the balancers."""
+    """Return the hosts that follow a change: the neighbours, the balancers, and monitoring."""
     roles = site.fleet.topology.pools[change.pool].roles
     beside = policy.neighbours(site.fleet, roles) if change.touched else []
     return [host for host in beside if host not in change.touched]
@@ -191,13 +191,16 @@ def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str
         skipped: the hosts that are down.
     """
     front = [host.id for host in site.fleet.having("balancer")]
-    beside = [host for host in followers(site, change) if host not in front]
-    return scale.told(
-        change,
-        [host for host in beside if host not in skipped],
-        [host for host in front if host not in skipped],
-        skipped,
+    last = [
+        host.id
+        for name, role in ROLES.items()
+        for host in (site.fleet.having(name) if role.watches else ())
+    ]
+    beside = [host for host in followers(site, change) if host not in (*front, *last)]
+    beside, front, last = (
+        [host for host in hosts if host not in skipped] for hosts in (beside, front, last)
     )
+    return scale.told(change, beside, front, last, skipped)
 
 
 def primary(opts: dict[str, Any], site: Site) -> str:

@@ -37,6 +37,8 @@ FILES_BACKUP = "files-backup"
 """The password with which the copies of users' files are encrypted, and sent."""
 SECOND = "second"
 """The beginning of the names of the logins for the second repository; `second` has the names."""
+MONITORING = "monitoring"
+"""The password of the web page of monitoring."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 APPLICATION = ("database", "admin", "login")
@@ -81,7 +83,7 @@ def passwords(applications: Iterable[str], copies: Iterable[str] = ()) -> list[s
         applications: their names.
         copies: the names of those that are copies for trials.
     """
-    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP)
+    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP, MONITORING)
     owned = [own(name, purpose) for name in applications for purpose in APPLICATION]
     return [*shared, *owned, *(own(name, VISITORS) for name in copies)]
 

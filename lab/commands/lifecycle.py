@@ -137,6 +137,12 @@ def summary(wanted: Plan, topology: Topology) -> None:
             show = f"bin/lab exec {wanted.master.name} -- cat"
             file = f"{SECRETS}/{secrets.own(one.name, purpose)}"
             out.print(f"  {purpose}: {name}, password: {show} {file}")
+    for host in topology.having("monitoring"):
+        password = f"{SECRETS}/{secrets.MONITORING}"
+        out.print(f"\n  https://{topology.address(host, 'edge')}/ is the page of monitoring")
+        out.print(
+            f"  login: operator, password: bin/lab exec {wanted.master.name} -- cat {password}"
+        )
     out.print(f"  (all secrets are in {SECRETS} on {wanted.master.name})")
 
 

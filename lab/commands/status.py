@@ -50,7 +50,8 @@ def probe(
         fleet: all hosts.
         defined: the applications' definitions.
     """
-    wanted = health.checks(fleet, fleet.hosts[machine.name], defined)
+    checks = health.checks(fleet, fleet.hosts[machine.name], defined)
+    wanted = [(one.probe, one.arguments) for one in checks]
     command = containers.attach(machine, ["python3", "-IS", "-", json.dumps(wanted)])
     asked = time.time()
     try:

@@ -10,3 +10,6 @@ include:
   - tls
   - ufw
   - updates
+{%- if pillar.report is defined %}
+  - report
+{%- endif %}

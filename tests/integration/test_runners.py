@@ -85,7 +85,13 @@ def test_members_and_tiers(installation: Installation) -> None:
     assert installation.run("fleet.members").data == {"app": ["s1", "s2", "s3"]}
     tiers = installation.run("topology.tiers").data
     names = [tier["name"] for tier in tiers]
-    assert names == ["master", "firewall, storage, quorum", "database", "backup, app, balancer"]
+    assert names == [
+        "master",
+        "firewall, storage, quorum",
+        "database",
+        "backup, app, balancer",
+        "monitoring",
+    ]
     assert installation.run("topology.map", "format=png").returncode == 1
 
 

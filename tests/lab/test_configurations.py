@@ -83,6 +83,13 @@ def haproxy(rendered: Rendered) -> dict[str, Any]:
     }
 
 
+def nginx(rendered: Rendered) -> dict[str, Any]:
+    """The certificate of this host stands for that of monitoring's page."""
+    own, page = "/etc/salina/tls/web", "/etc/salina/tls/monitoring-page"
+    copies = [["cp", f"{own}.{end}", f"{page}.{end}"] for end in ("crt", "key")]
+    return {"commands": [*(copies if "monitoring" in rendered.pillar else []), ["nginx", "-t"]]}
+
+
 def pgbouncer(rendered: Rendered) -> dict[str, Any]:
     """It has no check of its own, so it is started, with the capability that its unit gives it."""
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
@@ -182,7 +189,7 @@ CHECKS = {
     "nginx": Check(
         "s1",
         ("/etc/nginx/",),
-        commands("nginx", "-t"),
+        nginx,
         (NGINX, "gzip on;", "gzip maybe;", 'invalid value "maybe" in "gzip" directive'),
     ),
     "pgbouncer": Check(
@@ -255,6 +262,8 @@ CHECKS = {
         "nas1",
         *("apt-daily.timer", "apt-daily-upgrade.timer"),
         *("salina-certificates.service", "salina-certificates.timer"),
+        *("salina-report.socket", "salina-report@.service"),
+        *("salina-report-tls.socket", "salina-report-tls@.service"),
         spoilt=(
             f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
             "OnCalendar=*-",
@@ -299,6 +308,21 @@ CHECKS = {
         *("salina-files.service", "salina-files@.service", "salina-files.timer"),
         spoilt=(f"{UNITS}salina-files.timer", "OnCalendar=*:", "OnCalendar=often:", "often:"),
     ),
+    "units of monitoring hosts": units(
+        "nagios",
+        *("nagios4.service", "fcgiwrap.service"),
+        spoilt=(f"{UNITS}nagios4.service", "Restart=always", "Restart=now", "restart specifier"),
+    ),
+    "nagios": Check(
+        "nagios",
+        (
+            "/etc/nagios4/nagios.cfg",
+            "/etc/nagios4/salina.cfg",
+            "/usr/local/sbin/salina-nagios-check",
+        ),
+        commands("sh", "/usr/local/sbin/salina-nagios-check", "/etc/nagios4/salina.cfg"),
+        ("/etc/nagios4/salina.cfg", "check_command plugin!host!fw", "check_command none", "none"),
+    ),
     "units of voters": units(
         "nas1",
         "etcd.service",
@@ -311,6 +335,13 @@ OTHERS = (
     "/usr/local/sbin/patroni-initdb",
     *("/etc/default/haproxy", "/usr/local/sbin/haproxy-", "/etc/postgresql-common/"),
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
+    "/usr/local/lib/salina-report/",
+    "/usr/local/lib/salina-monitoring/",
+    *(
+        "/etc/nagios4/cgi.cfg",
+        "/etc/nagios4/salina.json",
+        "/etc/nagios4/msmtprc",
+    ),  # test_monitoring
     "/usr/local/lib/salina-files/",  # tests/unit/test_files_backup.py runs it
     "/usr/sbin/policy-rc.d",
     "/etc/pgbackrest-scratch.conf",  # a restore drill in test_backup reads it

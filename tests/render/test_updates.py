@@ -53,7 +53,7 @@ def test_x11_an_apply_restarts_what_the_check_says(name: str, host: str, tmp_pat
 def test_x11_packages_of_declared_services_restart_nothing() -> None:
     """X11: Debian's packages have these of them. Nothing else restarts them behind our back."""
     policy = (fleets.REPOSITORY / "salt/common/files/policy-rc.d").read_text()
-    listed = re.search(r"\n([a-z |]+)\)\n    case", policy)
+    listed = re.search(r"\n([a-z0-9 |]+)\)\n    case", policy)
     assert listed
     ours = {"patroni", "salina-load", "salina-health", *KINDS}  # no package has these
     declared = {daemon for role in ROLES.values() for daemon in role.daemons}
@@ -114,7 +114,7 @@ def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     """X11: Exactly then, and not at a boot: hosts that boot together would begin together."""
     minion = Minion("nas2", fleets.pillar("nas2"), tmp_path)
     files = dict(minion.files)
-    for part, time in (("", "03:10"), ("-upgrade", "04:10")):
+    for part, time in (("", "03:20"), ("-upgrade", "04:20")):
         text = files[TIMERS.format(part)]
         assert f"OnCalendar=\nOnCalendar=*-*-* {time}\n" in text
         assert "RandomizedDelaySec=0\n" in text and "Persistent=false\n" in text

@@ -154,14 +154,8 @@ def behind(master: Master) -> dict[str, Behind]:
 
 def test_s10_nobody_is_down(master: Master) -> None:
     plan = master.begin(count=4)
-    assert master.asked == ["nas1", "nas2", "nas3", "bbdd1", "bbdd2", "lb1"] or {*master.asked} == {
-        "nas1",
-        "nas2",
-        "nas3",
-        "bbdd1",
-        "bbdd2",
-        "lb1",
-    }
+    following = {"nas1", "nas2", "nas3", "bbdd1", "bbdd2", "lb1", "nagios"}
+    assert {*master.asked} == following and len(master.asked) == len(following)
     assert plan["skipped"] == [] and behind(master) == {}
 
 
@@ -176,6 +170,14 @@ def test_s10_one_storage_host_is_down(master: Master) -> None:
     status = load("_runners/fleet.py", opts={}).status()
     assert status["behind"] == {"nas3": {"since": behind(master)["nas3"].since, "error": None}}
     assert status["app"]["joining"] == ["s4"]
+
+
+def test_s10_monitoring_is_down(master: Master) -> None:
+    """S10, S13: No change needs it, and it has the new hosts once it returns."""
+    master.silent = ["nagios"]
+    plan = master.begin(count=4)
+    assert (plan["watchers"], plan["skipped"]) == ([], ["nagios"])
+    assert list(behind(master)) == ["nagios"]
 
 
 def test_s10_a_replica_is_down(master: Master) -> None:

@@ -195,9 +195,11 @@ def test_x6_each_certificate_comes_from_its_own_ca(tmp_path: Path) -> None:
     """X6: The fleet's CA goes on signing the one for app hosts, and HAProxy reloads once."""
     balancer = Balancer(tmp_path, signed() + PUBLIC, every=True)
     balancer.served = signed(CA_KEY)
-    balancer.module.make_key(str(tmp_path / "balancer.key"), "root")
-    assert list(balancer.module.renew()) == ["public-crm", "balancer"]
-    assert balancer.called == ["salina-acme@public-crm", "CA balancer", "haproxy"]
+    for name in ("balancer", "report"):
+        balancer.module.make_key(str(tmp_path / f"{name}.key"), "root")
+    assert list(balancer.module.renew()) == ["public-crm", "balancer", "report"]
+    called = ["salina-acme@public-crm", "CA balancer", "CA report", "haproxy"]
+    assert balancer.called == called
 
 
 @pytest.mark.parametrize(
@@ -303,7 +305,7 @@ def test_x6_the_checks_of_a_balancer() -> None:
     fleet = replace(fleets.fleet(), settings=ACME)
     checks = health.checks(fleet, fleet.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
-    assert list(arguments["certificates"]["names"]) == ["balancer"]
+    assert list(arguments["certificates"]["names"]) == ["balancer", "report"]
     assert arguments["served"]["own"] is True
     assert arguments["issued"] == {
         **{"certificate": "public-crm", "directory": DIRECTORY, "least": 15 * 86_400},

@@ -1380,7 +1380,7 @@ def test_a_host_with_files_has_all_that_a_copy_needs(
             assert (section["every"], section["password"]) == (EVERY, "canary-files-backup")
         for one in certificates:
             assert (one.name, one.names) == (files_backup.NAME, (f"DNS:{host.id}",))
-            assert one.by_root
+            assert one.group == "root"
 
 
 def test_the_minutes_and_the_port_are_those_of_the_settings() -> None:

@@ -20,6 +20,7 @@ MATRIX = {
     ("clients", "fw"): set(),
     ("clients", "s1"): set(),
     ("clients", "salt"): set(),
+    ("clients", "nagios"): {("10.1.2.5", "443")},
     ("fw", "lb1"): {("10.1.2.2", "80,443")},
     ("lb1", "s1"): {("10.1.3.11", "443"), ("10.1.3.11", "80,8079")},
     ("s1", "lb1"): set(),
@@ -40,6 +41,16 @@ MATRIX = {
     ("salt", "s1"): {("10.1.5.11", "22")},
     ("salt", "bbdd1"): {("10.1.5.31", "22")},
     ("salt", "fw"): {("10.1.5.1", "22")},
+    ("nagios", "lb1"): {("10.1.2.2", "80,443"), ("10.1.5.3", "8434")},
+    ("nagios", "nas1"): {("10.1.5.21", "8434")},
+    ("nagios", "salt"): {
+        ("10.1.5.2", "22"),
+        ("10.1.5.2", "4505,4506"),
+        ("10.1.5.2", "123"),
+        ("10.1.5.2", "8434"),
+    },
+    ("s1", "nagios"): set(),
+    ("lb1", "nagios"): {("10.1.2.5", "443")},
 }
 
 
@@ -94,7 +105,8 @@ def test_rules_are_exact(name: str, host: str) -> None:
         assert rule["to"] != rule["from"]
         assert not set(rule["comment"]) & set("'\"`$\n")
         if rule["from"] == "any":
-            assert rule["to"] == fleet.topology.service.address
+            page = "monitoring" in here.roles and fleet.address(here, "edge")
+            assert rule["to"] == (page or fleet.topology.service.address)
         elif "/" in rule["from"]:
             assert rule["ports"] in ("22", "4505,4506", "123")
             assert "master" in here.roles
@@ -181,6 +193,7 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
         ("salt: SSH", "22", "10.1.5.2"),
         ("salt: Salt", "4505,4506", "10.1.5.2"),
         ("salt: the time", "123", "10.1.5.2"),
+        ("nagios: the page of monitoring", "443", "10.1.2.5"),
         ("s1: requests and health checks, TLS", "443", "10.1.3.11"),
         ("s2: requests and health checks, TLS", "443", "10.1.3.12"),
         ("s3: requests and health checks, TLS", "443", "10.1.3.13"),
@@ -205,7 +218,7 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
 
 
 def test_only_the_firewall_forwards() -> None:
-    """S7: The firewall forwards only the published ports of the service's address."""
+    """S7, S13: The firewall forwards only the published ports, and pings to the service alone."""
     fleet = fleets.fleet()
     assert policy.routes(fleet, fleet.hosts["fw"]) == [
         {
@@ -216,7 +229,16 @@ def test_only_the_firewall_forwards() -> None:
             "to": "10.1.2.2",
             "in": "10.1.1.1",
             "out": "10.1.2.1",
-        }
+        },
+        {
+            "comment": "the page of monitoring",
+            "proto": "tcp",
+            "ports": "443",
+            "from": "any",
+            "to": "10.1.2.5",
+            "in": "10.1.1.1",
+            "out": "10.1.2.1",
+        },
     ]
     assert policy.forward_pings(fleet, fleet.hosts["fw"]) == [
         {"to": "10.1.2.2", "in": "10.1.1.1", "out": "10.1.2.1"}
@@ -273,6 +295,7 @@ def test_tiers() -> None:
         ("firewall, storage, quorum", ["fw", "nas1", "nas2", "nas3"]),
         ("database", ["bbdd1", "bbdd2"]),
         ("backup, app, balancer", ["bkp1", "s1", "s2", "s3", "lb1"]),
+        ("monitoring", ["nagios"]),
     ]
     for name in fleets.OTHERS:
         placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]

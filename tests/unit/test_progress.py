@@ -213,7 +213,7 @@ def test_a_change_in_words() -> None:
         "app: add s4, s5 and remove s2": scale.Change("app", (), ("s4", "s5"), ("s2",)),
         "app: nothing to change": scale.Change("app", ("s1",), (), ()),
     }
-    assert [scale.told(change, [], [])["what"] for change in words.values()] == [*words]
+    assert [scale.told(change, [], [], [])["what"] for change in words.values()] == [*words]
 
 
 def test_results_of_the_steps_that_were_taken() -> None:

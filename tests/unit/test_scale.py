@@ -124,7 +124,7 @@ def test_s10_somebody_serves_all_the_time() -> None:
 
 
 STEPS = """\
-all who follow answer: fleet.ready nas1 bbdd1 lb1
+all who follow answer: fleet.ready nas1 bbdd1 lb1 nagios
 drained: change.drain s2
 stopped: change.retire s2
 created: change.create s4 s5
@@ -132,6 +132,7 @@ applied: nas1 bbdd1 s4 s5
 each serves: fleet.probe s4 s5
 balancers follow: lb1
 each serves through the balancers: fleet.probe s4 s5, through
+monitoring follows: nagios
 destroyed: change.destroy s2
 each minion has its configuration: fleet.ready s4 s5
 done: change.done app"""
@@ -140,7 +141,7 @@ done: change.done app"""
 def steps(change: Change) -> list[str]:
     """The steps of a change as lines of text."""
     found = []
-    for step in scale.told(change, ["nas1", "bbdd1"], ["lb1"])["steps"]:
+    for step in scale.told(change, ["nas1", "bbdd1"], ["lb1"], ["nagios"])["steps"]:
         given = step.get("arguments", {})
         hosts = given.get("hosts") or step.get("hosts") or [given["pool"]]
         words = [step["runner"]] if "runner" in step else []
@@ -164,14 +165,14 @@ def test_s10_no_more_steps_than_there_are_hosts_for(data: dict[str, Any], hosts:
     ]
     if hosts == "s2":
         wanted = [line.replace("nas1 bbdd1 s2", "nas1 bbdd1") for line in wanted]
-    always = ("all who follow", "applied", "balancers follow", "done")
+    always = ("all who follow", "applied", "balancers follow", "monitoring follows", "done")
     kept = [line for line in wanted if f" {hosts}" in line or line.startswith(always)]
     assert steps(change(data)) == (kept if hosts else [])
 
 
 def test_s10_the_plan_names_the_hosts_that_are_down() -> None:
     """S10: A skipped host follows in no step."""
-    found = scale.told(change({"count": 4}), ["nas1"], ["lb1"], ["nas2"])
+    found = scale.told(change({"count": 4}), ["nas1"], ["lb1"], ["nagios"], ["nas2"])
     assert (found["neighbours"], found["balancers"], found["skipped"]) == (
         ["nas1"],
         ["lb1"],

@@ -64,7 +64,7 @@ NAME = (
 USED = "PostgreSQL, pgbouncer or HAProxy uses it for something else"
 NETWORKS = "is not a network; choose one of: clients, edge, web, data, management"
 A_NETWORK = "the name of a network, from networks"
-NAMES = "master, firewall, storage, quorum, database, backup, app, balancer"
+NAMES = "master, firewall, storage, quorum, database, backup, app, balancer, monitoring"
 SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
@@ -254,7 +254,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "roles missing": (
         drop("hosts.fw.roles"),
         "hosts.fw.roles: missing; must be a list of one or more items, each one of master, "
-        "firewall, storage, quorum, database, backup, app, balancer",
+        "firewall, storage, quorum, database, backup, app, balancer, monitoring",
     ),
     "roles is a word": (
         put("hosts.fw.roles", "firewall"),
@@ -597,7 +597,7 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "section twice": (
         "pools:",
         "links: {}\npools:",
-        "links: is given twice (lines 25 and 62); remove one",
+        "links: is given twice (lines 25 and 65); remove one",
     ),
     "key is a number": ("  nas3:", "  3:", "hosts: a key is 3; keys must be text"),
     "key is nothing": ("  nas3:", "  ~:", "hosts: a key is empty; keys must be text"),
@@ -631,17 +631,17 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "alias": (
         "initial: [s1, s2, s3]",
         "initial: *all",
-        "line 69: the alias *all is not allowed; write a plain value",
+        "line 72: the alias *all is not allowed; write a plain value",
     ),
     "second document": (
         "pools:",
         "---\npools:",
-        "line 62: a second document begins here; the file must have only one",
+        "line 65: a second document begins here; the file must have only one",
     ),
     "open bracket": (
         "[s1, s2, s3]",
         "[s1, s2, s3",
-        "line 70: the file is not YAML: expected ',' or ']', but got '<stream end>'",
+        "line 73: the file is not YAML: expected ',' or ']', but got '<stream end>'",
     ),
     "tab": (
         "  http: 80",
@@ -792,7 +792,7 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
         "  hosts.nas1: is given twice (lines 42 and 45); remove one",
-        "  line 70: a key is 7; keys must be text",
+        "  line 73: a key is 7; keys must be text",
         f'  hosts.salt.roles[0]: "mster" is not a role; choose one of: {NAMES}',
     ]
 
@@ -803,7 +803,7 @@ def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
     with pytest.raises(TopologyError) as caught:
         topology.loads(f"{text}hosts: {{}}\n")
     assert [fault.partition(";")[0] for fault in caught.value.faults] == [
-        "hosts: is given twice (lines 32 and 70)",
+        "hosts: is given twice (lines 32 and 73)",
         "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1",
     ]
 
@@ -842,6 +842,7 @@ def test_default_addresses() -> None:
         "bbdd1",
         "bbdd2",
         "bkp1",
+        "nagios",
         "s1",
         "s2",
         "s3",
@@ -915,7 +916,7 @@ def test_k5_an_original_that_is_given_twice_is_not_judged() -> None:
 def test_members() -> None:
     """The fleet is the static hosts and the active members; strangers are refused."""
     default = fleets.topology()
-    assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["bkp1", "s9"]
+    assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["nagios", "s9"]
     for pool, stranger in (("app", "s11"), ("app", "fw"), ("web", "s1")):
         with pytest.raises(TopologyError, match="the topology has no such member"):
             default.pool_host(pool, stranger)

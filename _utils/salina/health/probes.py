@@ -924,7 +924,12 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
 
 
 def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check | Notice]:
-    """Return the results of these checks, which run side by side.
+    """Return the results of all these checks."""
+    return [check for found in each(wanted) for check in found]
+
+
+def each(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Check | Notice]]:
+    """Return the results of each of these checks, which run side by side.
 
     A check that cannot be made counts as failed.
 
@@ -945,7 +950,7 @@ def probe(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Check | Notic
     end = time.monotonic() + LIMIT
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    return [check for found in list(results) for check in found]
+    return list(results)
 
 
 def made(name: str, arguments: Mapping[str, Any]) -> list[Check | Notice]:

@@ -146,6 +146,7 @@ def told(
     change: Change,
     neighbours: Sequence[str],
     balancers: Sequence[str],
+    watchers: Sequence[str],
     skipped: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return a change as people read it and as salt/orch/change.jinja does it.
@@ -158,7 +159,9 @@ def told(
         change: the joining and the leaving hosts.
         neighbours: the hosts whose rules name the pool's hosts.
         balancers: the balancers, which follow after the new hosts serve.
-        skipped: the neighbours and balancers that are down, and catch up when they return.
+        watchers: the monitoring hosts, which follow last, since they give an alarm for a host that
+            does not serve yet.
+        skipped: those of them all that are down, and catch up when they return.
     """
     joining, leaving = list(change.joining), list(change.leaving)
     steps: list[dict[str, Any]] = []
@@ -172,7 +175,7 @@ def told(
             steps.append({"name": name, "hosts": list(hosts)})
 
     if change.touched:
-        run("all who follow answer", "fleet.ready", [*neighbours, *balancers])
+        run("all who follow answer", "fleet.ready", [*neighbours, *balancers, *watchers])
     run("drained", "change.drain", leaving)
     run("stopped", "change.retire", leaving)
     run("created", "change.create", joining)
@@ -181,14 +184,16 @@ def told(
     run("each serves", "fleet.probe", joining)
     apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)
+    apply("monitoring follows", watchers)
     run("destroyed", "change.destroy", leaving)
     run("each minion has its configuration", "fleet.ready", joining)
     if steps:
         steps.append({"name": "done", "runner": "change.done", "arguments": {"pool": change.pool}})
     plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
     plain["what"] = _what(change)
-    follow = {"neighbours": [*neighbours], "balancers": [*balancers], "skipped": [*skipped]}
-    return plain | follow | {"steps": steps}
+    follow = {"neighbours": neighbours, "balancers": balancers, "watchers": watchers}
+    lists = {name: [*hosts] for name, hosts in {**follow, "skipped": skipped}.items()}
+    return plain | lists | {"steps": steps}
 
 
 def _what(change: Change) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from salina.storage import gluster
 from salina_fleet import secrets
 from salina_fleet.model.backup import BackupSettings
-from salina_fleet.role import CLIENT, Certificate, MasterData, Pillar
+from salina_fleet.role import CLIENT, ROOT, Certificate, MasterData, Pillar
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -130,5 +130,5 @@ def pillar(data: MasterData, host: Host) -> Pillar:
 def certificate(fleet: Fleet, host: Host) -> list[Certificate]:
     """Return the certificate with which a host sends files, if it has any to send."""
     if any(host.id in source.hosts for source in sources(fleet)):
-        return [Certificate(NAME, (f"DNS:{host.id}",), (CLIENT,), by_root=True)]
+        return [Certificate(NAME, (f"DNS:{host.id}",), (CLIENT,), group=ROOT)]
     return []

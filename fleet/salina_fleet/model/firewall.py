@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from salina_fleet.model import addresses, release
 from salina_fleet.model.backup import BackupSettings
+from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME, ANY, Tuning
 from salina_fleet.roles import ROLES
@@ -145,6 +146,8 @@ EGRESS = (
 )
 """The hosts of an ordinary fleet need these of the outside: names, time, packages, code."""
 GIT_PORTS = {"https": 443, "ssh": 22}
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""The names of a mail server on the host itself."""
 
 
 def repository_port(repository: str) -> int | None:
@@ -213,6 +216,11 @@ class FirewallSettings(Tuning):
             name, port = second.target
             place = f"{name} (pillar/settings/backup.yaml)"
             yield from self._closed(hosts, place, port, "backup")
+        mail = settings[MonitoringSettings]
+        if mail.recipients and mail.relay not in (None, *LOCAL):
+            place = f"{mail.relay} (pillar/settings/monitoring.yaml)"
+            watching = [host for host in topology.hosts if "monitoring" in host.roles]
+            yield from self._closed(watching, place, mail.relay_port, "monitoring")
 
     def _unreached(
         self, topology: Topology, definitions: Mapping[str, Mapping[str, Any]]

@@ -416,8 +416,16 @@ class App(Role):
         application = fleet.topology.served_by(host)
         live = definitions[application.definition]["live"]
         return [
-            Check("haproxy"),
-            Check("agent"),
+            Check("haproxy", needs={"haproxy database": (database.Database.name,)}),
+            Check(
+                "agent",
+                needs={
+                    "database": (database.Database.name,),
+                    "files": (storage.Storage.name,),
+                    "app": (database.Database.name, storage.Storage.name),
+                },
+                decides=True,
+            ),
             *([Check("live", {"port": live["port"]})] if live else []),
         ]
 

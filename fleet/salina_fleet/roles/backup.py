@@ -160,6 +160,7 @@ class Backup(Role):
                     "record": RECORD,
                     "days": settings.drill_days + LATE_DRILL,
                 },
+                decides=True,
             ),
             Check("repositories", {"places": [settings.repository, settings.files_repository]}),
             Check("unit", {"name": "salina-files-repository"}),

@@ -255,7 +255,8 @@ class Balancer(Role):
         service = fleet.topology.service
         where = {"address": service.address, "port": service.https}
         tls = fleet.settings[TlsSettings]
-        found = [Check("haproxy")]
+        backends = {f"haproxy {name}": (app.App.name,) for name in fleet.topology.applications}
+        found = [Check("haproxy", needs=backends, decides=True)]
         for one in fleet.topology.applications.values() if service.tls else ():
             name = public(one.name)
             asked = {"domain": one.domain, "certificate": name, "own": tls.public != CA}

@@ -450,8 +450,11 @@ class Database(Role):
                     "maximum_lag": settings.maximum_lag,
                     "synchronous": settings.synchronous_mode and len(fleet.having(self.name)) > 1,
                 },
+                needs={"patroni": (self.name,), "synchronous standby": (self.name,)},
+                decides=True,
             )
         ]
         if fleet.having("backup"):
-            found.append(Check("archiving", {"port": settings.port}))
+            port = {"port": settings.port}
+            found.append(Check("archiving", port, needs={"archiving": ("backup",)}))
         return found

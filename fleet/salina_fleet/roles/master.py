@@ -61,4 +61,4 @@ class Master(Role):
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """The master runs."""
-        return [Check("unit", {"name": "salt-master"})]
+        return [Check("unit", {"name": "salt-master"}, decides=True)]

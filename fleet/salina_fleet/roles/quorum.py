@@ -146,7 +146,8 @@ class Quorum(Role):
     ) -> list[Check]:
         """The member has a quorum."""
         port = fleet.settings[QuorumSettings].client_port
-        return [Check("etcd", {"address": fleet.address(host, "data"), "port": port})]
+        asked = {"address": fleet.address(host, "data"), "port": port}
+        return [Check("etcd", asked, needs={"etcd": (self.name,)}, decides=True)]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Its own member wants a login, and knows its peers by name."""

@@ -10,6 +10,7 @@ from salina_fleet import secrets
 from salina_fleet.model import files_backup
 from salina_fleet.role import (
     CLIENT,
+    ROOT,
     SERVER,
     Certificate,
     Check,
@@ -212,7 +213,8 @@ class Storage(Role):
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """The pool, the volume and this host's brick."""
-        return [Check("gluster")]
+        alike = (self.name,)
+        return [Check("gluster", needs={"peers": alike, "heal": alike}, decides=True)]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Whether the running GlusterFS uses TLS, and whose certificates its volumes take."""
@@ -246,7 +248,7 @@ def certificate(*uses: str) -> Certificate:
         (),
         uses,
         authority=secrets.FILES_CA,
-        by_root=True,
+        group=ROOT,
     )
 
 

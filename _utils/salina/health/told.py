@@ -1,0 +1,34 @@
+"""The answer of a host to the monitoring host: the results of all of its checks, as JSON.
+
+systemd starts it for each question, as root, since the checks need that. It reads nothing that
+comes from the network: there is one question, and stunnel decides who may ask it.
+
+CLI: python3 -m salina.health.told FILE
+FILE: the checks of the host, as its pillar has them (`host.checks`), as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from salina.health import probes
+
+
+def told(wanted: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the results of each check by its name, and the time of this host's clock.
+
+    Args:
+        wanted: the checks, each with its `name`, its `probe` and its `arguments`.
+    """
+    found = probes.each([(one["probe"], one["arguments"]) for one in wanted])
+    names = [one["name"] for one in wanted]
+    return {"checks": dict(zip(names, found, strict=True)), "clock": time.time()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(told(json.loads(Path(sys.argv[1]).read_text()))))

@@ -1,0 +1,1 @@
+"""The checks with which a host judges its health."""

@@ -1,0 +1,64 @@
+"""The mail of an alarm: Nagios starts this, and msmtp sends it. It uses the standard library only.
+
+The words of a result are a host's own, so they reach this program in its environment, and never
+through a shell.
+
+CLI: python3 -m salina.monitoring.mail
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+
+CONFIGURATION = Path("/etc/nagios4/salina.json")
+MSMTP = ("/usr/bin/msmtp", "--file=/etc/nagios4/msmtprc", "--")
+TRIES, PAUSE = 4, 20.0
+"""How often a mail is tried, and the seconds between: the mail server may be starting."""
+
+
+def message(told: Mapping[str, str], sender: str, recipients: list[str]) -> EmailMessage:
+    """Return the mail about an alarm.
+
+    Args:
+        told: Nagios' macros, as its environment gives them.
+        sender: the address of the sender.
+        recipients: the addresses that get it.
+    """
+    service = told.get("NAGIOS_SERVICEDESC", "")
+    kind = "SERVICE" if service else "HOST"
+    state, words = told[f"NAGIOS_{kind}STATE"], told.get(f"NAGIOS_{kind}OUTPUT", "")
+    what = f"{told['NAGIOS_HOSTNAME']} {service}".strip()
+    mail = EmailMessage()
+    mail["Subject"] = f"{told['NAGIOS_NOTIFICATIONTYPE']}: {what} is {state}"
+    mail["From"], mail["To"] = sender, ", ".join(recipients)
+    mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2])
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(f"{what}: {state}\n{words}\n\nat {told.get('NAGIOS_LONGDATETIME', '')}\n")
+    return mail
+
+
+def send(mail: EmailMessage, recipients: list[str]) -> str:
+    """Send a mail, and return why it could not be sent, or ""."""
+    for left in reversed(range(TRIES)):
+        done = subprocess.run(
+            [*MSMTP, *recipients], input=bytes(mail), capture_output=True, check=False
+        )
+        if done.returncode == 0:
+            return ""
+        if left:
+            time.sleep(PAUSE)
+    return done.stderr.decode(errors="replace").strip()
+
+
+if __name__ == "__main__":
+    settings = json.loads(CONFIGURATION.read_text())
+    alarm = message(os.environ, settings["sender"], settings["recipients"])
+    sys.exit(send(alarm, settings["recipients"]) or None)

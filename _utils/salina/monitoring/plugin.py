@@ -1,0 +1,302 @@
+"""The plugin of Nagios: it asks a host for all of its results, or an application as a client does.
+
+The services of a host are passive, all but one: the plugin asks the host once, gives Nagios the
+result of each service, and is itself the check of the service `report`. It uses the standard
+library only.
+
+CLI: python3 -m salina.monitoring.plugin host NAME        whether the host is there
+     python3 -m salina.monitoring.plugin report NAME LAST     its report, and the results in it
+     python3 -m salina.monitoring.plugin client NAME      an application, as its clients see it
+     python3 -m salina.monitoring.plugin tier SPARE STATES…   whether enough hosts do their work
+LAST: when the report was critical for the last time, in seconds since the epoch
+STATES: for each host of a tier, the states of its services: 0,0,2
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CONFIGURATION = Path("/etc/nagios4/salina.json")
+COMMANDS = "/run/nagios4/nagios.cmd"
+TLS = "/etc/salina/tls"
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+"""The states of a service, which are also the exit codes of a plugin."""
+REPORT = "report"
+"""The service that says whether a host's results arrive."""
+CONNECT, ANSWER = 5.0, 15.0
+"""Seconds for a connection, and for each part of an answer. A host's checks take 5 seconds."""
+MOST = 2**20
+"""The most bytes of a report."""
+WORDS = 1000
+"""The most characters of a result. The kernel writes a line of up to 4096 bytes as a whole."""
+CLOCK = 2.0
+"""Seconds by which a host's clock may differ from this host's."""
+SETTLING = 300.0
+"""Seconds after a host's return in which others may still see that it was away."""
+DAY = 86_400
+
+
+class Result(NamedTuple):
+    """The state of a service, and a few words."""
+
+    service: str
+    state: int
+    words: str
+
+
+class NoReport(Exception):
+    """A host gives no report, and why."""
+
+
+def reachable(address: str, port: int) -> tuple[int, str]:
+    """Return whether a host is there. Its kernel answers even if no daemon listens.
+
+    Args:
+        address: its address.
+        port: the port of its report, which its firewall opens.
+    """
+    try:
+        socket.create_connection((address, port), CONNECT).close()
+    except ConnectionRefusedError:
+        return OK, "it answers, and gives no report"
+    except OSError as error:
+        return CRITICAL, f"no answer: {error}"
+    return OK, "it answers"
+
+
+def fetch(name: str, address: str, port: int) -> dict[str, Any]:
+    """Return a host's report. Both sides prove who they are.
+
+    Args:
+        name: the host's id, which its certificate names.
+        address: its address.
+        port: the port of its report.
+
+    Raises:
+        NoReport: there is none.
+    """
+    context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(f"{TLS}/monitoring.crt", f"{TLS}/monitoring.key")
+        with (
+            socket.create_connection((address, port), CONNECT) as connection,
+            context.wrap_socket(connection, server_hostname=name) as secure,
+        ):
+            secure.settimeout(ANSWER)
+            return dict(json.loads(_all(secure)))
+    except OSError as error:
+        raise NoReport(f"no report: {error}") from None
+    except (ValueError, TypeError):
+        raise NoReport("the report is not complete; see journalctl -u 'salina-report*'") from None
+
+
+def _all(connection: ssl.SSLSocket) -> bytes:
+    """Return everything that the other side sends, up to the most bytes of a report."""
+    parts, size = [], 0
+    while size <= MOST and (part := connection.recv(65536)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def results(
+    report: Mapping[str, Sequence[Sequence[Any]]], expected: Mapping[str, Sequence[str]]
+) -> Iterator[Result]:
+    """Yield the result of each service of a host.
+
+    Args:
+        report: the name of a check -> its findings, as salina.health.probes gives them.
+        expected: the name of a check -> the findings that are services of their own, since they
+            depend on other hosts.
+    """
+    for check, apart in expected.items():
+        if check not in report:
+            words = "the host does not make this check; apply its states"
+            yield Result(check, UNKNOWN, words)
+            continue
+        own = [one for one in report[check] if one[0] not in apart or one[0] == check]
+        judged = judge(check, own)
+        yield judged
+        for name in apart:
+            found = [one for one in report[check] if one[0] == name]
+            if name != check and (found or judged.state != CRITICAL):  # unknown in a failed check
+                yield judge(name, found)
+
+
+def judge(service: str, findings: Sequence[Sequence[Any]]) -> Result:
+    """Return the result of a service: faults are first, then notices, which are warnings.
+
+    Args:
+        service: its name.
+        findings: its findings: the subject, whether it is good, further words, and perhaps true
+            for a notice.
+    """
+    states = [
+        CRITICAL if not one[1] else WARNING if len(one) > 3 and one[3] else OK for one in findings
+    ]
+    state = max(states, default=OK)
+    shown = [
+        f"{one[0]}: {one[2] or 'good' if one[1] else one[2] or 'not good'}"
+        for one, its in zip(findings, states, strict=True)
+        if its == state
+    ]
+    return Result(service, state, "; ".join(shown) or "nothing to look at on this host now")
+
+
+def drift(shown: float, asked: float, answered: float) -> float:
+    """Return by how many seconds a clock differs from this host's, at the least.
+
+    Args:
+        shown: the time of the clock.
+        asked: this host's time at the question.
+        answered: this host's time at the answer.
+    """
+    return max(shown - answered, asked - shown, 0.0)
+
+
+def submit(host: str, found: Sequence[Result], now: float) -> None:
+    """Give Nagios the results of a host's services.
+
+    Args:
+        host: the host.
+        found: the results.
+        now: the time.
+
+    Raises:
+        OSError: Nagios does not read its commands.
+    """
+    pipe = os.open(COMMANDS, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        for one in found:
+            words = " ".join(one.words.split())[:WORDS]
+            result = f"{host};{one.service};{one.state};{words}"
+            line = f"[{now:.0f}] PROCESS_SERVICE_CHECK_RESULT;{result}\n"
+            os.write(pipe, line.encode(errors="replace"))
+    finally:
+        os.close(pipe)
+
+
+def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[int, str]:
+    """Ask a host, give Nagios the results, and return the state of the host's report.
+
+    It is a warning for some minutes after the host has returned, in which its peers heal files or
+    connect again. Their findings stay silent meanwhile.
+
+    Args:
+        name: the host's id.
+        last: when its report was critical for the last time, in seconds since the epoch.
+        configuration: the plugin's own.
+    """
+    host, asked = configuration["hosts"][name], time.time()
+    try:
+        told = fetch(name, host["address"], configuration["port"])
+        found = list(results(told["checks"], host["checks"]))
+        away = drift(told["clock"], asked, time.time())
+    except NoReport as error:
+        return CRITICAL, str(error)
+    except (KeyError, IndexError, TypeError):
+        return CRITICAL, "the report has another form; apply the states of the host"
+    try:
+        submit(name, found, asked)
+    except OSError as error:
+        return UNKNOWN, f"Nagios does not take the results: {error}"
+    if away > CLOCK:
+        return CRITICAL, f"its clock differs by {away:.0f} s; set the time, see `timedatectl`"
+    if asked - last < SETTLING:
+        return WARNING, f"it is back for {asked - last:.0f} s, so others may still have faults"
+    bad = sum(one.state == CRITICAL for one in found)
+    return OK, f"{len(found)} results, {bad} of them critical, after {time.time() - asked:.1f} s"
+
+
+def client(name: str, configuration: Mapping[str, Any]) -> tuple[int, str]:
+    """Ask an application at its published address, and judge its answer and its certificate.
+
+    Args:
+        name: the application's name.
+        configuration: the plugin's own.
+    """
+    asked = configuration["clients"][name]
+    begin = time.time()
+    try:
+        status, left = answer(**asked)
+    except (OSError, http.client.HTTPException) as error:
+        return CRITICAL, f"no answer: {error}"
+    words = f"HTTP {status} after {time.time() - begin:.1f} s"
+    if left is not None:
+        words += f", the certificate is valid for {left / DAY:.0f} days"
+    good = status == http.client.OK and (left is None or left >= configuration["least"])
+    return OK if good else CRITICAL, words
+
+
+def answer(
+    address: str, port: int, tls: bool, ca: str | None, domain: str, path: str, cookie: str | None
+) -> tuple[int, float | None]:
+    """Return the status of an application's answer, and the seconds of its certificate.
+
+    Args:
+        address: the published address.
+        port: the published port.
+        tls: whether clients use HTTPS; otherwise there is no certificate.
+        ca: the file of the CA that has signed the certificate; None for those that Debian trusts.
+        domain: the name by which clients call the application.
+        path: the path to ask for.
+        cookie: a cookie to send, or None.
+
+    Raises:
+        OSError: there is no answer, or the certificate is not valid.
+        HTTPException: the answer is not HTTP.
+    """
+    connection = http.client.HTTPConnection(domain, port, timeout=ANSWER)
+    connection.sock = socket.create_connection((address, port), CONNECT)
+    left = None
+    try:
+        if tls:
+            context = ssl.create_default_context(cafile=ca)
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=domain)
+            shown: Any = connection.sock.getpeercert()
+            left = ssl.cert_time_to_seconds(shown["notAfter"]) - time.time()
+        connection.sock.settimeout(ANSWER)
+        connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+        return connection.getresponse().status, left
+    finally:
+        connection.close()
+
+
+def tier(spare: int, hosts: Sequence[str]) -> tuple[int, str]:
+    """Return whether enough hosts do the work of a role.
+
+    Args:
+        spare: how many of them may have a fault.
+        hosts: for each host, the states of its services, separated by commas.
+    """
+    bad = sum(bool({str(CRITICAL), str(UNKNOWN)} & {*states.split(",")}) for states in hosts)
+    words = f"{len(hosts) - bad} of {len(hosts)} do their work, {len(hosts) - spare} are needed"
+    return OK if bad <= spare else CRITICAL, words
+
+
+def main(question: str, name: str, *more: str) -> tuple[int, str]:
+    """Return the state that the exit code says, and the words for Nagios."""
+    if question == "tier":
+        return tier(int(name), more)
+    configuration = json.loads(CONFIGURATION.read_text())
+    if question == "report":
+        return report(name, float(more[0]), configuration)
+    if question == "client":
+        return client(name, configuration)
+    return reachable(configuration["hosts"][name]["address"], configuration["port"])
+
+
+if __name__ == "__main__":
+    code, text = main(*sys.argv[1:])
+    print(text.replace("\n", " "))
+    sys.exit(code)

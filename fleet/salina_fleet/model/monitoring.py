@@ -1,0 +1,59 @@
+"""The settings of monitoring, and what every host needs to give its report.
+
+Why: docs/decisions/0055-nagios-asks-each-host-once.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from salina_fleet.role import Tuning
+from salina_fleet.schema.declare import flag, given, number, text
+from salina_fleet.schema.faults import invalid, missing
+from salina_fleet.schema.rules import ListOf, Text
+
+MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+"
+MAIL_WORDS = "a mail address such as ops@example.com"
+NAMES = r"[A-Za-z0-9.:-]{1,253}"
+
+
+@dataclass(frozen=True)
+class MonitoringSettings(Tuning):
+    """Nagios, its web page, and the mails that it sends."""
+
+    port: int = number(8434, 1, 65535, "The port of every host at which monitoring asks it.")
+    page_port: int = number(443, 1, 65535, "The port of the web page, with TLS.")
+    every: int = number(60, 10, 3600, "The seconds between two questions to a host.")
+    attempts: int = number(
+        3, 1, 100, "The bad results in a row after which a fault is an alarm. One is a short blip."
+    )
+    remind: int = number(
+        24, 0, 8760, "The hours after which an alarm is sent again while its fault lasts; 0: never."
+    )
+    recipients: tuple[str, ...] = given(
+        ListOf(Text(MAIL, MAIL_WORDS), least=0),
+        (),
+        about="The addresses that get the alarms by mail. Without any, only the page shows them.",
+    )
+    sender: str = text(
+        "salina@localhost.localdomain", MAIL, MAIL_WORDS, about="The sender of these mails."
+    )
+    relay: str | None = text(
+        None,
+        NAMES,
+        "a host name or an address, or null",
+        about="The mail server that takes these mails; required with recipients.",
+    )
+    relay_port: int = number(25, 1, 65535, "The port of the mail server.")
+    relay_tls: bool = flag(
+        True, "Whether the mail server must use TLS (STARTTLS), with a certificate of a known CA."
+    )
+
+    def rules(self) -> Iterator[tuple[str, str]]:
+        """A mail needs a server, and each daemon of the host has a port of its own."""
+        if self.recipients and self.relay is None:
+            yield "relay", missing("the mail server that takes the mails for `recipients`")
+        if self.page_port == self.port:
+            words = f"another one than port: {self.port}"
+            yield "page_port", invalid(self.page_port, words)

@@ -1,0 +1,48 @@
+"""How every host gives its report to the monitoring hosts; nothing in a fleet without one.
+
+stunnel decides who may ask: it takes the certificates of the fleet's CA that name a monitoring
+host. The report itself is made by salina.health.told.
+"""
+
+from __future__ import annotations
+
+from salina_fleet.fleet import Fleet
+from salina_fleet.model.monitoring import MonitoringSettings
+from salina_fleet.model.topology import Host
+from salina_fleet.role import SERVER, Certificate, Pillar
+
+CERTIFICATE = "report"
+"""The name of the certificate by which monitoring knows a host."""
+GROUP = "stunnel4"
+"""The group of the user as whom stunnel runs; the package makes it."""
+ASKS = "monitoring"
+"""The role whose hosts ask for reports."""
+
+KEYS = {
+    "report": "How the host gives its report; only in a fleet with a monitoring host.",
+    "report.address": "The host's own address at which it is asked.",
+    "report.port": "The port.",
+    "report.asked_by": "The monitoring hosts, whose names their certificates have.",
+}
+"""The meanings of the keys of `pillar`."""
+
+
+def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
+    """Return the certificate by which monitoring knows a host, if the fleet has monitoring."""
+    if not fleet.having(ASKS):
+        return []
+    return [Certificate(CERTIFICATE, (f"DNS:{host.id}",), (SERVER,), group=GROUP)]
+
+
+def pillar(fleet: Fleet, host: Host) -> Pillar:
+    """Return the section of a host's pillar, if the fleet has monitoring."""
+    watchers = fleet.having(ASKS)
+    if not watchers:
+        return {}
+    return {
+        "report": {
+            "address": fleet.address(host, "management"),
+            "port": fleet.settings[MonitoringSettings].port,
+            "asked_by": [one.id for one in watchers],
+        }
+    }

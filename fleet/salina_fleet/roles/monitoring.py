@@ -1,0 +1,207 @@
+"""Nagios: it asks every host for its report, and each application as a client does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from salina.monitoring.plugin import REPORT
+from salina_fleet import secrets
+from salina_fleet.model.monitoring import MonitoringSettings
+from salina_fleet.model.tls import TlsSettings
+from salina_fleet.role import (
+    ALL,
+    ANY,
+    CA,
+    CLIENT,
+    ROOT,
+    SERVER,
+    Certificate,
+    Check,
+    MasterData,
+    Pillar,
+    Role,
+    Row,
+)
+from salina_fleet.schema.document import join
+
+if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Host, Topology
+
+USER = "operator"
+"""The user of the web page."""
+CERTIFICATE, PAGE = "monitoring", "monitoring-page"
+"""The certificates with which it asks the hosts, and with which it shows its page."""
+TRUSTED = "/etc/salina/tls/ca.crt"
+BESIDE = "master"
+"""The only role that may be on the same host."""
+
+KEYS = {
+    "monitoring": "Nagios, and its web page.",
+    "monitoring.address": "The address of the web page.",
+    "monitoring.user": "The user of the web page.",
+    "monitoring.password": "A hash of the user's password, in the form of htpasswd.",
+    "monitoring.hosts": "All hosts.",
+    "monitoring.hosts[].name": "The host's id.",
+    "monitoring.hosts[].address": "The address at which it is asked.",
+    "monitoring.hosts[].roles": "Its roles.",
+    "monitoring.hosts[].services": "The services that are in its report.",
+    "monitoring.clients": "The applications that are asked as their clients ask them.",
+    "monitoring.clients[].name": "The application.",
+    "monitoring.clients[].host": "The balancer, at whose address it answers.",
+    "monitoring.watcher": "The host's own id; the tiers' services are its own.",
+    "monitoring.tiers": "The roles whose hosts say whether they do its work.",
+    "monitoring.tiers[].service": "The name of the tier's service.",
+    "monitoring.tiers[].spare": "How many of its hosts may have a fault.",
+    "monitoring.tiers[].hosts": "Its hosts.",
+    "monitoring.tiers[].hosts[].name": "The host's id.",
+    "monitoring.tiers[].hosts[].services": "The services that have to be good.",
+    "monitoring.dependencies": "The services that stay silent while others have a fault.",
+    "monitoring.dependencies[].host": "The host of the service that stays silent.",
+    "monitoring.dependencies[].service": "Its name.",
+    "monitoring.dependencies[].on": "The services whose fault is the cause.",
+    "monitoring.dependencies[].on[].name": "Their host.",
+    "monitoring.dependencies[].on[].services": "Their names.",
+    "monitoring.plugin": "The configuration of the plugin (salina.monitoring.plugin).",
+    "monitoring.plugin.port": "The port of every host at which it is asked.",
+    "monitoring.plugin.least": "The fewest seconds that a published certificate is valid.",
+    "monitoring.plugin.hosts": "The hosts.",
+    "monitoring.plugin.hosts.NAME": (
+        "The host's address, and its checks, each with the findings that are services of their own."
+    ),
+    "monitoring.plugin.clients": "The applications.",
+    "monitoring.plugin.clients.NAME": "How the application is asked, and its certificate verified.",
+}
+"""The meanings of the keys of its pillar."""
+
+
+class Monitoring(Role):
+    """The host that watches the others."""
+
+    name = "monitoring"
+    order = 80
+    tier = 5
+    column = 2
+    links = ("edge",)
+    count = ((0, 1), "at most one host may have it")
+    daemons = ("nagios4", "nginx", "fcgiwrap")
+    reads_key = True
+    watches = True
+    settings: ClassVar = {"monitoring": MonitoringSettings}
+    keys = KEYS
+
+    def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
+        """Anybody reaches the page, and it asks every host."""
+        own = settings[MonitoringSettings]
+        yield Row(ANY, self.name, "edge", str(own.page_port), "the page of monitoring")
+        yield Row(self.name, ALL, "management", str(own.port), "reports for monitoring")
+
+    def pillar(self, data: MasterData, host: Host) -> Pillar:
+        """Return all hosts with their services, and the applications as clients see them."""
+        # these read ROLES, of which this file is a part
+        from salina_fleet import watch
+
+        fleet, definitions = data.fleet, data.definitions
+        settings = asdict(fleet.settings[MonitoringSettings])
+        port = settings.pop("port")
+        checks = {one.id: watch.expected(fleet, one, definitions) for one in fleet.hosts.values()}
+        addresses = {one.id: fleet.address(one, "management") for one in fleet.hosts.values()}
+        clients = _clients(data)
+        front = fleet.having("balancer")[0].id
+        # a frozen host's kernel still answers, but the host gives no report
+        report = [{"name": front, "services": [REPORT]}]
+        seen = [{"host": front, "service": f"client {one}", "on": report} for one in clients]
+        return {
+            "monitoring": {
+                "address": fleet.address(host, "edge"),
+                "user": USER,
+                "password": hashed(data.secrets.get(secrets.MONITORING)),
+                "hosts": [
+                    {
+                        "name": one.id,
+                        "address": addresses[one.id],
+                        "roles": list(one.roles),
+                        "services": watch.listed(checks[one.id]),
+                    }
+                    for one in fleet.hosts.values()
+                ],
+                "clients": [{"name": name, "host": front} for name in clients],
+                "watcher": host.id,
+                "tiers": watch.tiers(fleet, definitions),
+                "dependencies": [*watch.dependencies(fleet, definitions, host.id), *seen],
+                "plugin": {
+                    "port": port,
+                    "least": fleet.settings[TlsSettings].least,
+                    "hosts": {
+                        name: {"address": addresses[name], "checks": own}
+                        for name, own in checks.items()
+                    },
+                    "clients": clients,
+                },
+                **settings,
+                "recipients": list(settings["recipients"]),
+            }
+        }
+
+    def spare(self, fleet: Fleet) -> int:
+        """All of them: no other host needs monitoring."""
+        return len(fleet.having(self.name))
+
+    def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
+        """One with which it asks the hosts, and one for its page, which tells nothing of them."""
+        yield Certificate(CERTIFICATE, (f"DNS:{host.id}",), (CLIENT,))
+        names = (f"IP:{fleet.address(host, 'edge')}",)
+        yield Certificate(PAGE, names, (SERVER,), ("nginx",), common_name="", group=ROOT)
+
+    def rules(
+        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Monitoring does not fail together with what it watches."""
+        for host in topology.having(self.name):
+            path = f"{join('hosts', host.id)}.roles"
+            others = [role for role in host.roles if role not in (self.name, BESIDE)]
+            if others and sound(path):
+                yield (
+                    f"{path}: {self.name} and {others[0]} on one host: nobody tells that the host "
+                    f"is down; give {self.name} to another host, or to that of the {BESIDE}"
+                )
+
+    def checks(
+        self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> list[Check]:
+        """Nagios runs, and so does the web server of its page."""
+        return [Check("unit", {"name": "nagios4"}, decides=True), Check("unit", {"name": "nginx"})]
+
+
+def hashed(password: str) -> str:
+    """Return a hash of a password, as htpasswd has it.
+
+    The password is random, so a fast hash is as good as a slow one.
+    """
+    return f"{{SHA}}{base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()}"
+
+
+def _clients(data: MasterData) -> Pillar:
+    """Return how the plugin asks each application; a copy for trials has no clients."""
+    fleet, service = data.fleet, data.fleet.topology.service
+    known = fleet.settings[TlsSettings].public == CA
+    found = {}
+    for one in fleet.topology.applications.values():
+        if one.copy_of:
+            continue
+        health = data.definitions[one.definition]["health"]
+        found[one.name] = {
+            "address": service.address,
+            "port": service.port,
+            "tls": service.tls,
+            "ca": TRUSTED if known else None,
+            "domain": one.domain,
+            "path": health["path"],
+            "cookie": health["cookie"],
+        }
+    return found

@@ -1,0 +1,56 @@
+# Nagios: its configuration follows from the topology and the members (pillar `monitoring`).
+include:
+  - tls
+  - monitoring.program
+
+monitoring-settings:
+  file.managed:
+    - names:
+{%- for file in ['nagios.cfg', 'salina.json', 'msmtprc'] %}
+        - /etc/nagios4/{{ file }}:
+            - source: salt://monitoring/files/{{ file }}
+{%- endfor %}
+    - template: jinja
+    - group: nagios
+    - mode: '0640'
+    - require:
+        - sls: monitoring.program
+
+monitoring-objects:
+  file.managed:
+    - name: /etc/nagios4/salina.cfg
+    - source: salt://monitoring/files/salina.cfg
+    - template: jinja
+    - group: nagios
+    - mode: '0640'
+    - check_cmd: /usr/local/sbin/salina-nagios-check
+    - require:
+        - file: monitoring-settings
+
+monitoring-service:
+  daemon.running:
+    - name: nagios4
+    - require:
+        - file: monitoring-objects
+        - sls: tls
+
+monitoring-upgraded:
+  daemon.upgraded:
+    - name: nagios4
+    - require:
+        - daemon: monitoring-service
+
+monitoring-restarted:
+  daemon.current:
+    - name: nagios4
+    - restart: True
+    - files: [/etc/systemd/system/nagios4.service]
+    - require:
+        - daemon: monitoring-upgraded
+
+monitoring-current:
+  daemon.current:
+    - name: nagios4
+    - files: [/etc/nagios4/nagios.cfg, /etc/nagios4/salina.cfg]
+    - require:
+        - daemon: monitoring-restarted

@@ -1,0 +1,33 @@
+# The packages, Nagios' unit, and the programs that it starts. msmtp-mta is the mail server that Nagios' packages
+# want, and php-cgi is the smallest of the PHPs; neither listens.
+{%- import_yaml "packages.yaml" as packages %}
+include:
+  - common.packages
+
+monitoring-unit:
+  file.managed:
+    - name: /etc/systemd/system/nagios4.service
+    - source: salt://monitoring/files/nagios4.service
+    - mode: '0644'
+    - require:
+        - sls: common.packages
+
+monitoring-packages:
+  pkg.installed:
+    - pkgs: {{ packages.monitoring | json }}
+    - aggregate: True
+    - require:
+        - file: monitoring-unit
+
+monitoring-program:
+  file.managed:
+    - names:
+{%- for file in ['plugin.py', 'mail.py'] %}
+        - /usr/local/lib/salina-monitoring/{{ file }}:
+            - source: salt://_utils/salina/monitoring/{{ file }}
+{%- endfor %}
+        - /usr/local/sbin/salina-nagios-check:
+            - source: salt://monitoring/files/nagios-check
+            - mode: '0755'
+    - makedirs: True
+    - mode: '0644'

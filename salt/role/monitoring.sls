@@ -1,0 +1,4 @@
+# Nagios, which asks every host for its report, and its web page.
+include:
+  - monitoring
+  - monitoring.page

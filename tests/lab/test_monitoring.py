@@ -1,0 +1,203 @@
+"""S13: Nagios sees every host, gives one alarm for one fault, and has a page with a password."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from salina.common import wait
+from salina.monitoring import plugin
+from salina_fleet.model.monitoring import MonitoringSettings
+from tests import fleets
+from tests.lab import lab, tiers
+
+pytestmark = pytest.mark.lab
+
+FLEET = fleets.fleet()
+[NAGIOS] = FLEET.having("monitoring")
+PAGE = f"https://{NAGIOS.addresses['edge']}"
+SERVICES = "/nagios4/cgi-bin/statusjson.cgi?query=servicelist&formatoptions=enumerate"
+PLUGIN = "/usr/local/lib/salina-monitoring/plugin.py"
+SINK = "salina-sink"
+PORT = 2525
+QUICK = 10
+"""The seconds between two questions while the tests wait for alarms."""
+
+
+def page(path: str, password: str = "", *options: str) -> tuple[str, str]:
+    """Return status and body of a page as c1 gets it, with the user's password or without one."""
+    ca = lab.run("salt", "cat", "/etc/salina/tls/ca.crt")
+    lab.run("c1", "sh", "-c", "cat >/tmp/monitoring-ca.crt", given=ca)
+    login = f'user = "operator:{password}"\n' if password else ""
+    argv = ["curl", "--silent", "--show-error", "--max-time", "20", "--config", "-", *options]
+    write = ["--cacert", "/tmp/monitoring-ca.crt", "--write-out", "\n%{http_code}", f"{PAGE}{path}"]
+    body, _, status = lab.run("c1", *argv, *write, given=login).rpartition("\n")
+    return status, body
+
+
+def services() -> dict[str, dict[str, str]]:
+    """Return the state of each service, by host, as the page shows it to a client."""
+    status, body = page(SERVICES, tiers.secret("monitoring"))
+    assert status == "200"
+    found: dict[str, dict[str, str]] = json.loads(body)["data"]["servicelist"]
+    return found
+
+
+def bad() -> dict[str, str]:
+    """Return the services that are neither good nor a notice."""
+    return {
+        f"{host} {service}": state
+        for host, own in services().items()
+        for service, state in own.items()
+        if state not in ("ok", "warning")
+    }
+
+
+def well(seconds: float = 240) -> None:
+    """Wait until every service is good."""
+    wait.clear(lambda: str(bad() or ""), seconds, "all services to be good")
+
+
+def test_s13_every_host_and_service_is_good() -> None:
+    """S13: Nagios knows every host of the fleet, and has a result for each of its checks."""
+    well()
+    found = services()
+    assert {*found} == {*FLEET.hosts}
+    for host in FLEET.hosts:
+        checks = fleets.pillar(host)["host"]["checks"]
+        assert {"report", *(one["name"] for one in checks)} <= {*found[host]}
+    assert found["lb1"]["client crm"] == "ok"
+
+
+def test_s13_the_page_wants_a_password_and_takes_no_commands() -> None:
+    """S13: Clients reach it through the firewall host, over TLS, and only read."""
+    password = tiers.secret("monitoring")
+    assert page("/")[0] == page(SERVICES, "wrong")[0] == "401"
+    status, body = page("/", password, "--location")
+    assert status == "200" and "nas1" in body
+    command = "/nagios4/cgi-bin/cmd.cgi?cmd_typ=11&cmd_mod=2&btnSubmit=Commit"
+    assert page(command, password, "--request", "POST")[0] == "403"
+    assert "do not have permission" in page(command, password)[1]
+    assert page("/nagios4/index.php", password)[0] == "404"
+    pipe = lab.execute(NAGIOS.id, "runuser", "-u", "www-data", "--", "ls", "/run/nagios4")
+    assert pipe.returncode and "Permission denied" in pipe.stderr
+
+
+ASK = """
+import sys
+sys.path.insert(0, "/tmp")
+import plugin
+context = plugin.ssl.create_default_context(cafile="/etc/salina/tls/ca.crt")
+name, address, port, certificate = sys.argv[1:]
+if certificate:
+    context.load_cert_chain(certificate + ".crt", certificate + ".key")
+with plugin.socket.create_connection((address, int(port)), 5) as connection:
+    with context.wrap_socket(connection, server_hostname=name) as secure:
+        print(len(plugin._all(secure)))
+"""
+
+
+def test_s13_a_host_gives_its_report_to_monitoring_alone() -> None:
+    """S13: Each side proves who it is: other certificates of the fleet's CA are refused."""
+    host = FLEET.hosts["s1"]
+    where = [host.addresses["management"], str(FLEET.settings[MonitoringSettings].port)]
+    source = lab.run(NAGIOS.id, "cat", PLUGIN)
+
+    def ask(asker: str, name: str, certificate: str) -> Any:
+        lab.run(asker, "sh", "-c", "cat >/tmp/plugin.py", given=source)
+        return lab.execute(asker, "python3", "-", name, *where, certificate, given=ASK)
+
+    own = "/etc/salina/tls/monitoring"
+    assert int(ask(NAGIOS.id, "s1", own).stdout) > 100
+    assert "Hostname mismatch" in ask(NAGIOS.id, "s2", own).stderr
+    for certificate in ("", "/etc/salina/tls/report"):
+        assert "SSLError" in ask(NAGIOS.id, "s1", certificate).stderr
+    # the host itself, whose own firewall lets it through
+    assert "SSLError" in ask("s1", "s1", "/etc/salina/tls/files").stderr
+    with lab.sending("lb1"):
+        assert "timed out" in ask("lb1", "s1", "/etc/salina/tls/balancer").stderr
+
+
+def test_s13_the_report_of_a_host_costs_little() -> None:
+    """S13: Nothing runs while nobody asks, and no failed unit stays."""
+    for host in ("s1", "nas1"):
+        lab.run(host, "systemctl", "is-active", "salina-report.socket", "salina-report-tls.socket")
+        failed = lab.run(host, "systemctl", "list-units", "--failed", "--plain", "--no-legend")
+        assert "salina-report" not in failed
+
+
+# Alarms
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[None]:
+    """A mail server on the monitoring host, and Nagios that asks often and sends there."""
+    own = {
+        **{"every": QUICK, "recipients": ["ops@example.com"], "relay": "127.0.0.1"},
+        **{"relay_port": PORT, "relay_tls": False},
+    }
+    server = ["python3", "-u", "-W", "ignore", "-m", "smtpd", "-n", "-c", "DebuggingServer"]
+    unit = ["systemd-run", f"--unit={SINK}", "--collect", *server, f"127.0.0.1:{PORT}"]
+    lab.run(NAGIOS.id, *unit)
+    apply = (NAGIOS.id, "state.apply", "monitoring", "queue=True")
+    try:
+        given = f"pillar={json.dumps({'monitoring': own})}"
+        assert not lab.failures(lab.results(lab.salt(*apply, given)))
+        well()
+        yield
+    finally:
+        lab.results(lab.salt(*apply))
+        lab.shell(NAGIOS.id, f"systemctl stop {SINK}", check=False)
+
+
+def mails() -> list[str]:
+    """Return the subjects of all mails that have arrived."""
+    said = lab.run(NAGIOS.id, "journalctl", f"--unit={SINK}", "--output=cat", "--no-pager")
+    lines = [line.strip("b'\"") for line in said.splitlines()]
+    return [line.removeprefix("Subject: ") for line in lines if line.startswith("Subject: ")]
+
+
+def problems() -> list[str]:
+    """Return those of them that are about a fault."""
+    return [subject for subject in mails() if subject.startswith("PROBLEM")]
+
+
+@pytest.mark.proof
+def test_s13_a_stopped_unit_is_one_mail(sink: None) -> None:
+    """S13: And another one when it runs again; a blip is none."""
+    before = problems()
+    lab.shell("bkp1", "systemctl stop salina-files-repository")
+    try:
+        wait.clear(lambda: "" if problems() != before else str(bad()), 120, "a mail")
+        expected = "PROBLEM: bkp1 unit salina-files-repository is CRITICAL"
+        assert problems() == [*before, expected]
+        assert services()["bkp1"]["unit salina-files-repository"] == "critical"
+    finally:
+        lab.shell("bkp1", "systemctl start salina-files-repository")
+        well()
+    assert "RECOVERY: bkp1 unit salina-files-repository is OK" in mails()
+    assert problems() == [*before, expected]
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", ["kill", "freeze"])
+def test_s13_a_storage_host_that_dies_is_one_mail(sink: None, kind: str) -> None:
+    """S13: The others see it as well, which is red on the page and in no mail."""
+    tiers.whole()
+    before = problems()
+    lab.fault(kind, "nas3")
+    try:
+        wait.clear(lambda: "" if problems() != before else str(bad()), 180, "a mail")
+        wait.clear(lambda: "" if "nas1 peers" in bad() else str(bad()), 120, "others to see it")
+        wait.until(lambda: len(problems()) > len(before) + 1 or None, 6 * QUICK)
+        what = "nas3" if kind == "kill" else "nas3 report"
+        [mail] = problems()[len(before) :]
+        assert mail.startswith(f"PROBLEM: {what} is")
+    finally:
+        lab.lab("heal")
+        tiers.whole()
+        well(plugin.SETTLING + 120)
+    assert len(problems()) == len(before) + 1

@@ -1,0 +1,298 @@
+"""S13: Nagios' plugin and its mails, the role's settings, and Nagios' own view of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salina.health import told
+from salina.monitoring import mail, plugin
+from salina.monitoring.plugin import CRITICAL, OK, UNKNOWN, WARNING, NoReport, Result
+from salina_fleet.fleet import Fleet
+from salina_fleet.model import settings, topology
+from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.monitoring import MonitoringSettings
+from salina_fleet.model.settings import SettingsError
+from salina_fleet.model.topology import TopologyError
+from tests import fleets
+from tests.render.minion import Minion
+
+NAGIOS = shutil.which("nagios4")
+GOOD = [["peers", True, "2 of 2 connected"], ["volume nas", True, "started"]]
+EXPECTED = {"gluster": ["peers", "heal"], "etcd": ["etcd"]}
+
+
+def judged(report: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """The state and the words of each service."""
+    return {one.service: one[1:] for one in plugin.results(report, EXPECTED)}
+
+
+# The report of a host
+
+
+def test_s13_a_report_has_the_results_of_each_check() -> None:
+    """S13: A check that cannot be made is in it as well."""
+    checks = [
+        {"name": "disk", "probe": "disk", "arguments": {}},
+        {"name": "unit x", "probe": "nonsense", "arguments": {"name": "x"}},
+    ]
+    found = told.told(checks)
+    assert list(found["checks"]) == ["disk", "unit x"]
+    assert found["checks"]["unit x"][0][1] is False
+    assert abs(found["clock"] - time.time()) < 60
+
+
+def test_s13_a_finding_about_other_hosts_is_a_service_of_its_own() -> None:
+    """S13: The rest of its check is another one, and a check that is such a finding has one."""
+    heal = ["heal", False, "3 entries to heal"]
+    found = judged({"gluster": [*GOOD, heal], "etcd": [["etcd", False, "HTTP 503"]]})
+    assert found == {
+        "gluster": (OK, "volume nas: started"),
+        "peers": (OK, "peers: 2 of 2 connected"),
+        "heal": (CRITICAL, "heal: 3 entries to heal"),
+        "etcd": (CRITICAL, "etcd: HTTP 503"),
+    }
+
+
+def test_s13_a_failed_check_says_nothing_of_its_other_findings() -> None:
+    """S13: They keep their state; and a finding that a host does not have now is good."""
+    found = judged({"gluster": [["gluster", False, "no answer"]], "etcd": []})
+    assert found.keys() == {"gluster", "etcd"}
+    assert found["gluster"] == (CRITICAL, "gluster: no answer")
+    assert found["etcd"] == (OK, "nothing to look at on this host now")
+    assert judged({"gluster": GOOD, "etcd": []})["heal"][0] == OK
+
+
+def test_s13_a_check_that_a_host_does_not_make_is_unknown() -> None:
+    """S13: Its states are older than the configuration of monitoring."""
+    words = "the host does not make this check; apply its states"
+    assert judged({"etcd": []})["gluster"] == (UNKNOWN, words)
+
+
+def test_s13_a_notice_is_a_warning() -> None:
+    """S13: Faults are shown alone; without them the notices are."""
+    notice, fault = ["reboot waits", True, "next: reboot", True], ["units", False, ""]
+    assert plugin.judge("x", [notice]) == Result("x", WARNING, "reboot waits: next: reboot")
+    assert plugin.judge("x", [notice, fault]) == Result("x", CRITICAL, "units: not good")
+    assert plugin.judge("x", [["ufw", True, ""]]) == Result("x", OK, "ufw: good")
+
+
+@pytest.mark.parametrize(
+    ("spare", "states", "state"),
+    [
+        (1, ["0,0", "0,2", "0,0"], OK),
+        (1, ["2,0", "0,2", "0,0"], CRITICAL),
+        (0, ["0,1,0"], OK),
+        (0, ["0,3"], CRITICAL),
+    ],
+)
+def test_s13_a_tier_can_spare_some_hosts(spare: int, states: list[str], state: int) -> None:
+    """S13: A warning does not count, and a host with two faults counts once."""
+    assert plugin.main("tier", str(spare), *states)[0] == state
+
+
+class Asked:
+    """The plugin with a host whose report is given, and Nagios' pipe."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+        self.report: dict[str, Any] | NoReport = {"checks": {"a": []}, "clock": time.time()}
+        self.pipe = place / "nagios.cmd"
+        configuration = {"port": 1, "hosts": {"s1": {"address": "192.0.2.1", "checks": {"a": []}}}}
+        (place / "salina.json").write_text(json.dumps(configuration))
+        monkeypatch.setattr(plugin, "CONFIGURATION", place / "salina.json")
+        monkeypatch.setattr(plugin, "COMMANDS", str(self.pipe))
+        monkeypatch.setattr(plugin, "fetch", self.fetch)
+
+    def fetch(self, name: str, address: str, port: int) -> dict[str, Any]:
+        """Return the report, or raise."""
+        assert (name, address, port) == ("s1", "192.0.2.1", 1)
+        if isinstance(self.report, NoReport):
+            raise self.report
+        return self.report
+
+    def ask(self, last: float = 0) -> tuple[int, str]:
+        """Run the plugin as Nagios does, with somebody at the other end of the pipe."""
+        os.mkfifo(self.pipe)
+        reader = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return plugin.main("report", "s1", str(last))
+        finally:
+            self.said = os.read(reader, 65536).decode()
+            os.close(reader)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """A plugin with one host."""
+    return Asked(monkeypatch, tmp_path)
+
+
+def test_s13_nagios_gets_a_line_for_each_service(asked: Asked) -> None:
+    """S13: And no line that a host's words would add."""
+    words = "x\n[1] PROCESS_SERVICE_CHECK_RESULT;s2;a;0;forged"
+    asked.report = {"checks": {"a": [["a", False, words]]}, "clock": time.time()}
+    assert asked.ask()[0] == OK
+    (line,) = asked.said.splitlines()
+    assert line.partition("] ")[2].startswith("PROCESS_SERVICE_CHECK_RESULT;s1;a;2;a: x [1] PRO")
+
+
+@pytest.mark.parametrize(
+    ("report", "state", "words"),
+    [
+        (NoReport("no report: timed out"), CRITICAL, "no report: timed out"),
+        ({"clock": 1.0}, CRITICAL, "another form"),
+        ({"checks": {"a": [["short"]]}, "clock": 1.0}, CRITICAL, "another form"),
+        ({"checks": {"a": 1}, "clock": 1.0}, CRITICAL, "another form"),
+        ({"checks": [], "clock": 1.0}, CRITICAL, "its clock differs by"),
+    ],
+)
+def test_s13_a_bad_report_is_a_fault(asked: Asked, report: Any, state: int, words: str) -> None:
+    """S13: Whatever a host sends; a wrong clock is one as well."""
+    asked.report = report
+    found = asked.ask() if not isinstance(report, NoReport) else plugin.main("report", "s1", "0")
+    assert found[0] == state and words in found[1]
+
+
+def test_s13_a_host_that_is_back_is_settling(asked: Asked) -> None:
+    """S13: So what others see of its absence stays silent for some minutes."""
+    state, words = asked.ask(time.time() - 60)
+    assert state == WARNING and words.startswith("it is back for 60 s")
+
+
+def test_s13_without_nagios_the_plugin_says_so(asked: Asked) -> None:
+    """S13: Nobody reads the pipe."""
+    assert plugin.main("report", "s1", "0")[0] == UNKNOWN
+
+
+def test_s13_a_refused_connection_is_an_answer() -> None:
+    """S13: A host without its daemon is not down."""
+    assert plugin.reachable("127.0.0.1", 1)[0] == OK
+
+
+# Mails
+
+
+def test_s13_a_mail_names_host_service_and_words() -> None:
+    """S13: The words of a host are text in it, and no header."""
+    macros = {
+        "NAGIOS_NOTIFICATIONTYPE": "PROBLEM",
+        "NAGIOS_HOSTNAME": "s1",
+        "NAGIOS_SERVICEDESC": "disk",
+        "NAGIOS_SERVICESTATE": "CRITICAL",
+        "NAGIOS_SERVICEOUTPUT": "/ has 1 MiB free `id` $(id)\nBcc: x@example.com",
+    }
+    found = mail.message(macros, "salina@example.com", ["a@example.com", "b@example.com"])
+    assert found["Subject"] == "PROBLEM: s1 disk is CRITICAL"
+    assert (found["From"], found["To"]) == ("salina@example.com", "a@example.com, b@example.com")
+    assert found["Bcc"] is None and "`id` $(id)" in found.get_content()
+    host = {
+        "NAGIOS_NOTIFICATIONTYPE": "RECOVERY",
+        "NAGIOS_HOSTNAME": "s1",
+        "NAGIOS_HOSTSTATE": "UP",
+    }
+    assert mail.message(host, "x@y.z", ["a@b.c"])["Subject"] == "RECOVERY: s1 is UP"
+
+
+def test_s13_a_mail_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """S13: The mail server may be starting; the last reason is returned."""
+    tries = tmp_path / "tries"
+    script = f"echo x >>{tries}; cat >/dev/null; echo $* >&2; test $(wc -l <{tries}) = 3"
+    monkeypatch.setattr(mail, "MSMTP", ("/bin/sh", "-c", script, "sh"))
+    monkeypatch.setattr(mail, "PAUSE", 0)
+    found = mail.message(
+        {"NAGIOS_NOTIFICATIONTYPE": "", "NAGIOS_HOSTNAME": "", "NAGIOS_HOSTSTATE": ""}, "x@y.z", []
+    )
+    assert mail.send(found, ["a@b.c"]) == ""
+    tries.write_text("".join(["x\n"] * 9))
+    assert mail.send(found, ["a@b.c"]) == "a@b.c"
+
+
+# Settings and topology
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"recipients": ["ops@example.com"]}, "relay: missing; must be the mail server"),
+        ({"recipients": ["nobody"]}, "a mail address such as ops@example.com"),
+        ({"page_port": 8434}, "page_port: 8434 is not valid; must be another one than port: 8434"),
+    ],
+)
+def test_k5_a_bad_setting_is_one_clear_error(given: dict[str, Any], fault: str) -> None:
+    """K5, S13: The file, the key, and what is allowed."""
+    with pytest.raises(SettingsError) as caught:
+        settings.parse({"monitoring": given})
+    (found,) = caught.value.faults
+    assert found.startswith("monitoring.yaml: ") and fault in found
+
+
+def test_s13_mails_need_a_way_out() -> None:
+    """S13, K5: The firewall's settings let the monitoring host reach its mail server."""
+    own = fleets.settings().but(
+        MonitoringSettings(recipients=("a@b.c",), relay="mail.example", relay_port=587)
+    )
+    here = fleets.topology()
+    found = own[FirewallSettings].conflicts(here, own, fleets.definitions(here))
+    place = "mail.example (pillar/settings/monitoring.yaml)"
+    advice = "add {role: monitoring, ports: 587}"
+    assert [*found] == [("egress", f"nagios cannot reach {place} at port 587; {advice}")]
+
+
+def test_s13_monitoring_does_not_fail_with_what_it_watches() -> None:
+    """S13: It has a host of its own, or that of the master."""
+    data = fleets.data()
+    data["hosts"]["nagios"]["roles"] = ["monitoring", "master"]
+    del data["hosts"]["salt"]
+    topology.parse(data)
+    data = fleets.data()
+    data["hosts"]["bkp1"]["roles"] = ["backup", "monitoring"]
+    data["hosts"]["bkp1"]["addresses"]["edge"] = "10.1.2.5"
+    del data["hosts"]["nagios"]
+    with pytest.raises(
+        TopologyError, match=r"hosts\.bkp1\.roles: monitoring and backup on one host"
+    ):
+        topology.parse(data)
+
+
+def test_s13_a_new_member_is_watched() -> None:
+    """S13: The configuration follows the members."""
+    whole = fleets.fleet()
+    grown = Fleet(whole.topology, {"app": ["s1", "s4"]}, whole.settings)
+    found = fleets.pillars.select(fleets.master_data(grown), "nagios")["monitoring"]
+    names = [one["name"] for one in found["hosts"]]
+    assert "s4" in names and "s2" not in names
+    assert found["plugin"]["hosts"]["s4"]["address"] == "10.1.5.14"
+
+
+# Nagios itself
+
+
+@pytest.mark.skipif(NAGIOS is None, reason="Nagios is not installed here")
+@pytest.mark.parametrize("recipients", [(), ("ops@example.com",)])
+def test_s13_nagios_accepts_its_files(tmp_path: Path, recipients: tuple[str, ...]) -> None:
+    """S13: With and without mails."""
+    own = fleets.settings().but(
+        replace(fleets.settings()[MonitoringSettings], recipients=recipients, relay="127.0.0.1")
+    )
+    minion = Minion("nagios", fleets.pillar("nagios", own=own), tmp_path / "minion")
+    (tmp_path / "spool").mkdir()
+    for path, text in minion.files:
+        if path.startswith("/etc/nagios4/"):
+            here = text.replace("/etc/nagios4", str(tmp_path))
+            here = here.replace("/var/lib/nagios4/spool/checkresults", str(tmp_path / "spool"))
+            here = here.replace("/var/lib/nagios4", str(tmp_path))
+            here = here.replace("/var/log/nagios4", str(tmp_path))
+            (tmp_path / Path(path).name).write_text(here.replace("/run/nagios4", str(tmp_path)))
+    with (tmp_path / "nagios.cfg").open("a") as file:
+        file.write("nagios_user=root\nnagios_group=root\n")
+    argv = [str(NAGIOS), "-v", str(tmp_path / "nagios.cfg")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Total Warnings: 0" in done.stdout, done.stdout
