@@ -184,7 +184,7 @@ def plan(hosts: Sequence[str] | None = None, **request: Any) -> Any:
         nothing).
 
         With a pool: `pool`, `members` (afterwards), `joining`, `leaving`, the hosts that follow the
-        change (`neighbours` and `balancers`), the hosts that would follow but are down (`skipped`;
+        change (`neighbours`, `balancers`, `watchers`), those that are down (`skipped`;
         they catch up when they return), and the `steps`.
 
     Raises:

@@ -76,6 +76,7 @@ def checks(
     wanted = [
         Check("system"),
         Check("firewall"),
+        Check("memory"),
         Check("disk"),
         Check("waiting", {"applied": restarted(host)}),
     ]

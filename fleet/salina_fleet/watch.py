@@ -77,6 +77,7 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
         with its `name` and its `services`.
     """
     found = []
+    judged = [one["service"] for one in tiers(fleet, definitions)]
     for host in fleet.hosts.values():
         for check in health.checks(fleet, host, definitions):
             for service, roles in check.needs.items():
@@ -85,7 +86,7 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
                     alike = _deciding(fleet, definitions, host, role)
                     if check.name in [one.name for one in alike]:
                         on |= _alike(fleet, host, role, check.name, service)
-                    elif fleet.having(role):
+                    elif tier(role) in judged:
                         on.setdefault(watcher, []).append(tier(role))
                 listed_on = _as_list({name: own for name, own in on.items() if own})
                 if listed_on:

@@ -249,7 +249,8 @@ def forward() -> None:
     """Serve the CRM on this machine, for a browser.
 
     The service is at 127.0.0.1:8443 (HTTPS) and 127.0.0.1:8080 (HTTP) until Ctrl-C. It answers to
-    the applications' domains only, so /etc/hosts must name them.
+    the applications' domains only, so /etc/hosts must name them. The page of monitoring is at
+    https://127.0.0.1:8081/, if the lab has a monitoring host.
     """
     lifecycle.forward()
 

@@ -30,12 +30,14 @@ from lab.machines import (
 from lab.machines.image import ensure_image
 from lab.machines.plan import Machine, Plan
 from lab.mirror.build import ensure_mirror
-from lab.paths import CACHE, RELAY, STATE
+from lab.paths import CACHE, RELAY, REPOSITORY, STATE
 from lab.process import remove_tree
 from salina_fleet import secrets
+from salina_fleet.model import settings
+from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.topology import Topology
 
-HTTPS, HTTP = 8443, 8080  # on this machine's loopback address
+HTTPS, HTTP, MONITORING = 8443, 8080, 8081  # on this machine's loopback address
 SECRETS = "/var/lib/salina/secrets"  # on the master
 FLEET_STATUS = "bin/lab salt-run fleet.status"
 
@@ -139,7 +141,11 @@ def summary(wanted: Plan, topology: Topology) -> None:
             out.print(f"  {purpose}: {name}, password: {show} {file}")
     for host in topology.having("monitoring"):
         password = f"{SECRETS}/{secrets.MONITORING}"
-        out.print(f"\n  https://{topology.address(host, 'edge')}/ is the page of monitoring")
+        address = topology.address(host, "edge")
+        out.print(f"\n  https://{address}/ is the page of monitoring, for {clients(wanted)}")
+        out.print(
+            f"  https://127.0.0.1:{MONITORING}/ on this machine, while `bin/lab forward` runs"
+        )
         out.print(
             f"  login: operator, password: bin/lab exec {wanted.master.name} -- cat {password}"
         )
@@ -268,6 +274,10 @@ def forward() -> None:
     routes = [relay.Route(HTTP, service.address, service.http)]
     if service.tls:
         routes.append(relay.Route(HTTPS, service.address, service.https))
+    page = settings.load(REPOSITORY / "pillar/settings")[MonitoringSettings].page_port
+    for host in topology.having("monitoring"):
+        address = topology.address(host, "edge") or ""  # its role needs one
+        routes.append(relay.Route(MONITORING, address, page))
 
     def namespace() -> Path:
         return containers.namespace(caller)

@@ -45,23 +45,31 @@ page-nginx:
     - require:
         - file: page-password
         - sls: tls
+
+page-fcgiwrap-service:
+  daemon.running:
+    - name: fcgiwrap.socket
+    - require:
+        - module: page-units-loaded
+    - require_in:
+        - daemon: page-fcgiwrap-upgraded
+
+page-nginx-service:
+  daemon.running:
+    - name: nginx
+    - require:
+        - file: page-nginx
+        - module: page-units-loaded
+    - require_in:
+        - daemon: page-nginx-upgraded
 {%- for name, files in {
     'fcgiwrap': ['/etc/systemd/system/fcgiwrap.service.d/salina.conf'],
     'nginx': ['/etc/systemd/system/nginx.service.d/salina.conf', '/etc/nginx/nginx.conf'],
 }.items() %}
 
-page-{{ name }}-service:
-  daemon.running:
-    - name: {{ name }}
-    - require:
-        - file: page-nginx
-        - module: page-units-loaded
-
 page-{{ name }}-upgraded:
   daemon.upgraded:
     - name: {{ name }}
-    - require:
-        - daemon: page-{{ name }}-service
 
 page-{{ name }}-current:
   daemon.current:

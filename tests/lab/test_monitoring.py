@@ -90,7 +90,8 @@ ASK = """
 import sys
 sys.path.insert(0, "/tmp")
 import plugin
-context = plugin.ssl.create_default_context(cafile="/etc/salina/tls/ca.crt")
+import ssl
+context = ssl.create_default_context(cafile="/etc/salina/tls/ca.crt")
 name, address, port, certificate = sys.argv[1:]
 if certificate:
     context.load_cert_chain(certificate + ".crt", certificate + ".key")

@@ -81,6 +81,18 @@ def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> No
         assert f"exec salt -- cat /var/lib/salina/secrets/app-{name}-login" in text
 
 
+def test_s13_the_summary_has_the_page_of_monitoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S13: Where it is, and where its password is; a fleet without one has no such line."""
+    said: list[str] = []
+    monkeypatch.setattr(lifecycle.out, "print", lambda text="": said.append(text.strip()))
+    for name in ("default", "two-applications"):
+        lifecycle.summary(plan.make(fleets.topology(name), {}), fleets.topology(name))
+    text = "\n".join(said)
+    assert text.count("is the page of monitoring") == 1
+    assert "https://10.1.2.5/ is the page of monitoring, for the clients c1 and c2" in text
+    assert "login: operator, password: bin/lab exec salt -- cat /var/lib/salina/secrets/mon" in text
+
+
 def test_unknown_application_is_told() -> None:
     with pytest.raises(LabError, match=r"odoo-14\.0, odoo-19\.0"):
         topology_file.choose(None, "odoo-1.0")

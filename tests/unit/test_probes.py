@@ -869,6 +869,25 @@ def test_x6_a_host_without_chrony(
     assert list(probes.timekeeping()) == [wanted]
 
 
+@pytest.mark.parametrize(("free", "swap", "good"), [(500, 0, True), (40, 0, False), (40, 20, True)])
+def test_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, swap: int, good: bool
+) -> None:
+    """S13: What the kernel can give up counts as free, and so does swap."""
+    monkeypatch.setattr(probes, "PROC", tmp_path)
+    lines = {
+        "MemTotal": 1000,
+        "MemFree": 1,
+        "MemAvailable": free,
+        "SwapTotal": 50,
+        "SwapFree": swap,
+    }
+    text = "".join(f"{name}: {number} kB\n" for name, number in lines.items())
+    (tmp_path / "meminfo").write_text(f"{text}HugePages_Total: 0\n")
+    words = "" if good else "3 % free, of 5 needed"
+    assert [*probes.memory()] == [("memory", good, words)]
+
+
 def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with IPv6 has a second set of rules."""
     rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}

@@ -46,6 +46,8 @@ LIMIT = 5.0
 """Seconds for all checks, which run side by side. A check that takes longer is not good."""
 DIRECTORIES = ("/", "/tmp", "/var")
 """A directory of each file system that a host needs."""
+ENOUGH = 5
+"""Percent of the memory, swap included, that must be free before the kernel kills a process."""
 FREE = 200 * 2**20
 """Bytes that each of these file systems must have free."""
 STANDBY = ("sync_standby", "quorum_standby")
@@ -279,6 +281,27 @@ def unsynchronised(tracking: str, now: float, own: bool) -> str:
     if silent > SILENT:
         return f"no time server has answered for {silent / 60:.0f} minutes; see `chronyc sources`"
     return ""
+
+
+def memory() -> Iterator[Check]:
+    """Check that the host has free memory."""
+    free = available((PROC / "meminfo").read_text())
+    words = "" if free >= ENOUGH else f"{free} % free, of {ENOUGH} needed"
+    yield "memory", free >= ENOUGH, words
+
+
+def available(meminfo: str) -> int:
+    """Return the free memory in percent, with the free swap and what the kernel can give up.
+
+    Args:
+        meminfo: the content of /proc/meminfo.
+    """
+    found = {
+        name: int(rest.split()[0])
+        for name, _, rest in (line.partition(":") for line in meminfo.splitlines())
+    }
+    whole = found["MemTotal"] + found["SwapTotal"]
+    return (found["MemAvailable"] + found["SwapFree"]) * 100 // whole
 
 
 def disk() -> Iterator[Check]:
@@ -905,7 +928,7 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, timekeeping, disk, certificates, served, issued, unit, waiting),
+        *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
         *(
             gluster,
             etcd,

@@ -2,7 +2,7 @@
 
 The services of a host are passive, all but one: the plugin asks the host once, gives Nagios the
 result of each service, and is itself the check of the service `report`. It uses the standard
-library only.
+library only, and imports the larger parts where they are needed, since it starts often.
 
 CLI: python3 -m salina.monitoring.plugin host NAME        whether the host is there
      python3 -m salina.monitoring.plugin report NAME LAST     its report, and the results in it
@@ -14,16 +14,17 @@ STATES: for each host of a tier, the states of its services: 0,0,2
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 CONFIGURATION = Path("/etc/nagios4/salina.json")
 COMMANDS = "/run/nagios4/nagios.cmd"
@@ -84,6 +85,8 @@ def fetch(name: str, address: str, port: int) -> dict[str, Any]:
     Raises:
         NoReport: there is none.
     """
+    import ssl
+
     context = ssl.create_default_context(cafile=f"{TLS}/ca.crt")
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
@@ -225,16 +228,19 @@ def client(name: str, configuration: Mapping[str, Any]) -> tuple[int, str]:
         name: the application's name.
         configuration: the plugin's own.
     """
+    from http.client import OK as SERVED
+    from http.client import HTTPException
+
     asked = configuration["clients"][name]
     begin = time.time()
     try:
         status, left = answer(**asked)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, HTTPException) as error:
         return CRITICAL, f"no answer: {error}"
     words = f"HTTP {status} after {time.time() - begin:.1f} s"
     if left is not None:
         words += f", the certificate is valid for {left / DAY:.0f} days"
-    good = status == http.client.OK and (left is None or left >= configuration["least"])
+    good = status == SERVED and (left is None or left >= configuration["least"])
     return OK if good else CRITICAL, words
 
 
@@ -256,7 +262,10 @@ def answer(
         OSError: there is no answer, or the certificate is not valid.
         HTTPException: the answer is not HTTP.
     """
-    connection = http.client.HTTPConnection(domain, port, timeout=ANSWER)
+    import ssl
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection(domain, port, timeout=ANSWER)
     connection.sock = socket.create_connection((address, port), CONNECT)
     left = None
     try:

@@ -161,7 +161,7 @@ def told(
         balancers: the balancers, which follow after the new hosts serve.
         watchers: the monitoring hosts, which follow last, since they give an alarm for a host that
             does not serve yet.
-        skipped: those of them all that are down, and catch up when they return.
+        skipped: all of these hosts that are down, and catch up when they return.
     """
     joining, leaving = list(change.joining), list(change.leaving)
     steps: list[dict[str, Any]] = []
