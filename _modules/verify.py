@@ -7,14 +7,15 @@ from typing import Any
 from salina.verify import evidence
 
 __opts__: dict[str, Any]
+__pillar__: dict[str, Any]
 
 
 def look(wanted: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return what was seen on this host. This changes nothing.
 
     Args:
-        wanted: for each host a list of looks: `row`, `look` (a function of
-            _utils/salina/verify/evidence.py) and `arguments`.
+        wanted: for each host a list of looks: `row`, `look` (a function of _utils/salina/verify)
+            and `arguments`.
 
     Returns:
         For each thing `row`, `what`, whether it is `good`, and what was `seen`.
@@ -22,4 +23,4 @@ def look(wanted: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     CLI Example:
         salt s1 verify.look '{"s1": [{"row": "X9", "look": "sshd", "arguments": {}}]}'
     """
-    return evidence.gather(wanted[__opts__["id"]])
+    return evidence.gather(wanted[__opts__["id"]], __pillar__)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from salina.common import file, wait
@@ -506,11 +505,12 @@ def _health(site: Site) -> list[Row]:
             return [Finding("minion", False, "its pillar is old; see the master's log")]
         return [Finding("minion", True), *healths.findings(answer["ret"], asked, answered)]
 
+    membership = runner.membership(__opts__, site)
     return [
         Row(
             host.id,
             " ".join(host.roles),
-            (*findings(host.id), *([_membership(site)] if "master" in host.roles else [])),
+            (*findings(host.id), *([membership] if "master" in host.roles else [])),
         )
         for host in site.fleet.hosts.values()
     ]
@@ -526,12 +526,6 @@ def _outdated(site: Site, host: str, answer: dict[str, Any]) -> bool:
         return False
     wanted = healths.checks(site.fleet, site.fleet.hosts[host], site.definitions)
     return bool(answer["ret"]["wanted"] != healths.for_pillar(wanted))
-
-
-def _membership(site: Site) -> Finding:
-    accepted = [file.name for file in Path(__opts__["pki_dir"], "minions").glob("*")]
-    changing = [host for hosts in runner.unfinished(site).values() for host in hosts]
-    return healths.membership(site.fleet.topology, site.fleet.members, accepted, changing)
 
 
 def _answer(hosts: Sequence[str], timeout: int) -> None:

@@ -111,7 +111,10 @@ def markdown(root: Path) -> str:
     for letter, group in groups(root).items():
         lines += ["", f"## {letter}: {group['title']}"]
         for row, text in group["rows"].items():
-            lines += ["", f"### {row}", "", text.strip(), "", *_proof(proved[row])]
+            lines += ["", f"### {row}", "", text.strip(), ""]
+            if why := group.get("elsewhere", {}).get(row, {}).get("why"):
+                lines += [f"`salt-run verify.service` cannot show this row. {why}", ""]
+            lines += _proof(proved[row])
     return "\n".join(lines) + "\n"
 
 

@@ -73,24 +73,26 @@ def checks(
         for one in certificates(fleet, host)
         if one.source != ACME
     }
+    row = ROLES[host.roles[-1]].row
     wanted = [
-        Check("system"),
-        Check("firewall"),
-        Check("memory"),
-        Check("disk"),
-        Check("waiting", {"applied": restarted(host)}),
+        Check("system", row=row),
+        Check("firewall", row="S7"),
+        Check("memory", row=row),
+        Check("disk", row=row),
+        Check("waiting", {"applied": restarted(host)}, "X11"),
     ]
     if fleet.settings[TimeSettings].managed:
-        wanted.append(Check("timekeeping"))
+        wanted.append(Check("timekeeping", row="X6"))
     if own:
-        wanted.append(Check("certificates", {"names": own, "least": least}))
-    for role in host.roles:
-        wanted += ROLES[role].checks(fleet, host, definitions)
+        wanted.append(Check("certificates", {"names": own, "least": least}, "X6"))
+    for role in (ROLES[name] for name in host.roles):
+        checks = role.checks(fleet, host, definitions)
+        wanted += [one._replace(row=one.row or role.row) for one in checks]
     found: dict[str, Check] = {}
     for one in wanted:  # two roles may look at the same thing, each for another reason
         before = found.get(one.name, one)
         needs, decides = {**before.needs, **one.needs}, before.decides or one.decides
-        found[one.name] = one._replace(needs=needs, decides=decides)
+        found[one.name] = before._replace(needs=needs, decides=decides)
     return tuple(found.values())
 
 
@@ -106,6 +108,11 @@ def for_pillar(wanted: Iterable[Check]) -> list[dict[str, Any]]:
         {"name": check.name, "probe": check.probe, "arguments": dict(check.arguments)}
         for check in wanted
     ]
+
+
+def for_program(wanted: Iterable[Check]) -> list[tuple[str, dict[str, Any]]]:
+    """Return checks as the program of salina.health.probes takes them."""
+    return [(check.probe, dict(check.arguments)) for check in wanted]
 
 
 def findings(report: Mapping[str, Any], asked: float, answered: float) -> list[Finding]:

@@ -6,12 +6,13 @@ docs/guides/add-an-application-kind.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet.schema.rules import Text
 
 if TYPE_CHECKING:
+    from salina_fleet.role import Look
     from salina_fleet.roles.app import AppSettings
     from salina_fleet.roles.database import RouteSettings
 
@@ -53,6 +54,8 @@ class Kind:
     """Places from which it loads code, which therefore are on the host's own disk."""
     environment: ClassVar[str | None] = None
     """The environment of Python in which it runs, if there is one."""
+    rows: ClassVar[tuple[str, str]] = ("S8", "S8")
+    """The rows of docs/requirements.md about its checkout and about its unit."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 
@@ -111,6 +114,40 @@ class Kind:
 
         Returns:
             Some of `salina_fleet.secrets.APPLICATION`.
+        """
+        return ()
+
+    def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
+        """Return the names of the steps that run once for the service.
+
+        Args:
+            section: the kind's own section of a definition.
+            commit: the commit of the code.
+        """
+        return []
+
+    def shared(self, section: Mapping[str, Any]) -> list[str]:
+        """Return the paths at which it writes users' files, which are links to the volume.
+
+        Args:
+            section: the kind's own section of a definition.
+        """
+        return []
+
+    def evidence(
+        self,
+        definition: Mapping[str, Any],
+        database: str,
+        settings: AppSettings,
+        nginx: Mapping[str, Any],
+    ) -> Iterable[Look]:
+        """Return what an app host can show of the rows about this kind while it runs.
+
+        Args:
+            definition: the content of the application's file.
+            database: the name of the application's database.
+            settings: pillar/settings/app.yaml.
+            nginx: the arguments of the looks that ask nginx: `port` on loopback, and `domain`.
         """
         return ()
 

@@ -93,14 +93,16 @@ class Check(NamedTuple):
     """Something that a host looks at to judge its health.
 
     `probe` is a function of _utils/salina/health/probes.py, which runs on the host with these
-    `arguments`. `needs`: the subject of a finding -> the roles whose hosts it depends on, so that a
-    fault of such a host, or of more of them than the role can spare, is not a second alarm here.
-    If it is the check's own role, it depends on each of the others. `decides`: whether the check
-    says that the host does the work of the role.
+    `arguments`. `row`: the row of docs/requirements.md that it shows; "" stands for the role's.
+    `needs`: the subject of a finding -> the roles whose hosts it depends on, so that a fault of
+    such a host, or of more of them than the role can spare, is not a second alarm here. If it is
+    the check's own role, it depends on each of the others. `decides`: whether the check says that
+    the host does the work of the role.
     """
 
     probe: str
     arguments: Mapping[str, Any] = {}
+    row: str = ""
     needs: Mapping[str, tuple[str, ...]] = {}
     decides: bool = False
 
@@ -114,8 +116,8 @@ class Check(NamedTuple):
 class Look(NamedTuple):
     """Something that a host can show of a row of docs/requirements.md while it runs.
 
-    `look` is a function of _utils/salina/verify/evidence.py, which runs on the host with these
-    `arguments`.
+    `look` is a function of _utils/salina/verify (evidence.py or service.py), which runs on the host
+    with these `arguments`.
     """
 
     row: str
@@ -206,6 +208,8 @@ class Role:
     """The Salt function by which its hosts name the one of them that cannot be replaced at once."""
     settings: ClassVar[Mapping[str, type[Tuning]]] = {}
     """The files of pillar/settings that tune it (without .yaml), each with its dataclass."""
+    row: ClassVar[str] = "K1"
+    """The row of docs/requirements.md that its hosts work for: a check without a row shows it."""
     keys: ClassVar[Mapping[str, str]] = {}
     """The meaning of each key of its pillar, for docs/pillar.md: `storage.name` -> a sentence.
 

@@ -11,7 +11,7 @@ import salt.runner
 
 from salina.common import wait
 from salina.common.orchestration import Failure, failures
-from salina_fleet import minions, policy
+from salina_fleet import health, minions, policy
 from salina_fleet.change import absence, exclusive, follow, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
@@ -91,6 +91,18 @@ def unfinished(site: Site) -> dict[str, list[str]]:
         return members.unfinished(file, site.fleet.topology)
     except members.MembersError as error:
         raise RunnerError(str(error)) from None  # the message says it all
+
+
+def membership(opts: dict[str, Any], site: Site) -> health.Finding:
+    """Judge the members of the pools by the keys that the master has accepted.
+
+    Args:
+        opts: the master's options.
+        site: the master's view.
+    """
+    accepted = [file.name for file in Path(opts["pki_dir"], "minions").glob("*")]
+    changing = [host for hosts in unfinished(site).values() for host in hosts]
+    return health.membership(site.fleet.topology, site.fleet.members, accepted, changing)
 
 
 def plan(site: Site, request: dict[str, Any]) -> scale.Change:

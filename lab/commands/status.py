@@ -51,8 +51,8 @@ def probe(
         defined: the applications' definitions.
     """
     checks = health.checks(fleet, fleet.hosts[machine.name], defined)
-    wanted = [(one.probe, one.arguments) for one in checks]
-    command = containers.attach(machine, ["python3", "-IS", "-", json.dumps(wanted)])
+    wanted = json.dumps(health.for_program(checks))
+    command = containers.attach(machine, ["python3", "-IS", "-", wanted])
     asked = time.time()
     try:
         done = run(command, text=PROBE.read_text(), timeout=PROBE_SECONDS)

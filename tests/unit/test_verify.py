@@ -33,7 +33,7 @@ def looks(host: str, name: str = "default") -> list[Look]:
 def test_every_row_has_evidence() -> None:
     """X1, X2, X3, X5, X6, X7, X8, X9, X10, X11: Some host looks at each row; X4 is the master's."""
     asked = {look.row for host in fleets.fleet().hosts for look in looks(host)}
-    assert asked == ROWS - {"X4"}
+    assert {row for row in asked if row.startswith("X")} == ROWS - {"X4"}
 
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
@@ -61,7 +61,7 @@ def test_a_host_looks_at_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
     found = {"good": lambda: iter([Seen("a", True, "b")]), "broken": broken}
     monkeypatch.setattr(evidence, "LOOKS", found)
-    module = load("_modules/verify.py", opts={"id": "s1"})
+    module = load("_modules/verify.py", opts={"id": "s1"}, pillar={})
     wanted = [{"row": "X1", "look": name, "arguments": {}} for name in found]
     assert module.look({"s1": wanted, "s2": []}) == [
         {"row": "X1", "what": "a", "good": True, "seen": "b"},
@@ -74,7 +74,9 @@ def test_the_rows_that_do_not_hold_come_last() -> None:
     wanted = [Look("X2", "local"), Look("X10", "commit"), Look("X10", "commit")]
     found = [
         *verify.findings("s1", wanted, "it is connected but does not answer"),
-        *verify.findings("s2", wanted, [{"row": "X2", "what": "/opt", "good": True, "seen": "/o"}]),
+        *verify.findings(
+            "s2", wanted[:1], [{"row": "X2", "what": "/opt", "good": True, "seen": "/o"}]
+        ),
     ]
     assert verify.text(found).splitlines() == [
         "✓ X2   s2         /opt: /o",

@@ -1,32 +1,38 @@
 """Evidence: what a host can show of a requirement while it runs. Nothing here changes anything.
 
-`salt-run verify.security` has these functions called on each host (_modules/verify.py). The files
-of fleet/salina_fleet/roles say which ones a host calls, and with which arguments.
+`salt-run verify.service` and `verify.security` have these functions called on each host
+(_modules/verify.py). The files of fleet/salina_fleet/roles and kinds say which ones a host calls,
+and with which arguments. The looks of this file are about security. Those of service.py are about
+the service, and the checks of the host's health (health/probes.py) are looks as well.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
 import ssl
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any
 
 from salina.application import release
 from salina.balancer import haproxy
 from salina.common import certificate, https, locks
 from salina.common.https import NoAnswer, call, identity
-from salina.health.probes import command, has_ipv6, processes, timekeeping
+from salina.health.probes import cause, command, has_ipv6, made, processes, timekeeping
+from salina.verify import service
+from salina.verify.seen import TLS, WAIT, Seen, get, unverified
 
-WAIT = 10
-"""Seconds for one answer."""
-TLS = "/etc/salina/tls"
+LIMIT = 25.0
+"""Seconds for all looks of a host. A look that takes longer is not good."""
+TOGETHER = 4
+"""The looks that a host makes side by side. More would keep each other from their answers."""
 SSHD = "/usr/sbin/sshd"
 KEYS_ONLY = {
     "permitrootlogin": "no",
@@ -42,14 +48,6 @@ NAMES = {
     "TLS Web Client Authentication": "clientAuth",
 }
 """OpenSSL's words for the purposes of a certificate."""
-
-
-class Seen(NamedTuple):
-    """The subject of a look, whether it is as it must be, and what was seen."""
-
-    what: str
-    good: bool
-    seen: str
 
 
 # Every host
@@ -363,12 +361,12 @@ def edge(
         path: a path that the application answers.
         copy: whether it is a copy for trials.
     """
-    status, _ = _get(address, port, tls, "foreign.invalid", path)
+    status, _ = get(address, port, tls, "foreign.invalid", path)
     yield Seen("a foreign host name", status == 421, f"HTTP {status}")
     if copy:
-        status, _ = _get(address, port, tls, domain, path, "127.0.0.1")
+        status, _ = get(address, port, tls, domain, path, source="127.0.0.1")
         yield Seen(f"{domain} without its password", status == 401, f"HTTP {status}")
-    status, headers = _get(address, port, tls, domain, path)
+    status, headers = get(address, port, tls, domain, path)
     wanted = ["x-content-type-options", "referrer-policy", "x-frame-options"]
     wanted += ["strict-transport-security"] if tls else []
     missing = [name for name in wanted if name not in headers]
@@ -402,7 +400,7 @@ def shown(address: str, port: int, domain: str, source: str) -> Iterator[Seen]:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
-    context = _unverified()
+    context = unverified()
     with (
         socket.create_connection((address, port), WAIT) as plain,
         context.wrap_socket(plain, server_hostname=domain) as secure,
@@ -423,58 +421,76 @@ def shown(address: str, port: int, domain: str, source: str) -> Iterator[Seen]:
     yield Seen(f"the certificate of {domain}", good, words)
 
 
-def _unverified() -> ssl.SSLContext:
-    """Return a TLS context for questions about another matter than who signed a certificate."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+def probe(name: str, arguments: Mapping[str, Any]) -> Iterator[Seen]:
+    """Make a check of the host's health, as `salt-run fleet.health` does.
+
+    Args:
+        name: a function of salina.health.probes.
+        arguments: its arguments.
+    """
+    for what, good, words, *_ in made(name, arguments):
+        yield Seen(what, good, words or ("good" if good else "not good"))
 
 
-def _get(
-    address: str, port: int, tls: bool, domain: str, path: str, source: str = ""
-) -> tuple[int, Mapping[str, str]]:
-    """Return status and headers (in lower case) of a request, which may come from an address."""
-    given: dict[str, Any] = {"timeout": WAIT, "source_address": (source, 0) if source else None}
-    if tls:
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            address, port, context=_unverified(), **given
-        )
-    else:
-        connection = http.client.HTTPConnection(address, port, **given)
-    try:
-        connection.request("GET", path, headers={"Host": domain})
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP: {error!r}") from error
-    finally:
-        connection.close()
+OWN: tuple[Callable[..., Iterator[Seen]], ...] = (
+    *(kernel, interfaces, outgoing, time, updates, sshd, certificates, probe),
+    *(mount, local, ports, logs, runs, environment, encrypted),
+    *(files, login, peers, edge, servers, shown),
+)
+LOOKS = {look.__name__: look for look in (*OWN, *service.LOOKS)}
 
 
-LOOKS: Mapping[str, Callable[..., Iterator[Seen]]] = {
-    look.__name__: look
-    for look in (
-        *(kernel, interfaces, outgoing, time, updates, sshd, certificates),
-        *(mount, local, ports, logs, runs, environment, encrypted),
-        *(files, login, peers, edge, servers, shown),
-    )
-}
+def gather(
+    wanted: Sequence[Mapping[str, Any]], pillar: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return what was seen, in the order in which it was wanted. A few looks go side by side.
 
-
-def gather(wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was seen, in the order in which it was wanted.
+    A thread that hangs, for example at a dead mount, keeps none of the others waiting.
 
     Args:
         wanted: for each look `row`, `look` (a function above) and `arguments`.
+        pillar: this host's pillar, for the looks that log in as the host does.
 
     Returns:
         For each thing `row`, `what`, `good` and `seen`.
     """
-    found = []
-    for one in wanted:
-        try:
-            seen = list(LOOKS[one["look"]](**one["arguments"]))
-        except (OSError, ValueError) as error:
-            seen = [Seen(one["look"], False, str(error))]
-        found += [{"row": one["row"], **each._asdict()} for each in seen]
+    late = f"no answer after {LIMIT:.0f} s"
+    results = [[Seen(one["look"], False, late)] for one in wanted]
+    places = iter(range(len(wanted)))
+    turn = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with turn:
+                place = next(places, None)
+            if place is None:
+                return
+            results[place] = _looked(wanted[place], pillar or {})
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(TOGETHER)]
+    for thread in threads:
+        thread.start()
+    end = monotonic() + LIMIT
+    for thread in threads:
+        thread.join(max(0.0, end - monotonic()))
+    return [
+        {"row": one["row"], **each._asdict()}
+        for one, seen in zip(wanted, list(results), strict=True)
+        for each in seen
+    ]
+
+
+def _looked(wanted: Mapping[str, Any], pillar: Mapping[str, Any]) -> list[Seen]:
+    """Return what one look has seen. A look that fails is a fault."""
+    name, arguments = wanted["look"], dict(wanted["arguments"])
+    if name not in LOOKS:
+        words = "this host has no such look; synchronise it with the master"
+        return [Seen(name, False, words)]
+    if name in service.PRIVATE:
+        arguments["pillar"] = pillar
+    found: list[Seen] = []
+    try:
+        found += LOOKS[name](**arguments)
+    except Exception as error:  # whatever it is, nothing was shown
+        found.append(Seen(name, False, cause(error) or type(error).__name__))
     return found

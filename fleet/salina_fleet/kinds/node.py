@@ -154,6 +154,17 @@ class Node(Kind):
         keys = {key: section[key] for key in ("runtime", "npm", "install", "migrations", "start")}
         return keys, [f"{section['lock']}.json"] if section["lock"] else []
 
+    def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
+        """Those of the definition; one for each revision has the commit in its name."""
+        return [
+            f"{step['name']} at {commit}" if step["each_revision"] else step["name"]
+            for step in section["once"]
+        ]
+
+    def shared(self, section: Mapping[str, Any]) -> list[str]:
+        """The directories with uploads."""
+        return [f"{self.code[0]}/{directory}" for directory in section["uploads"]]
+
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """The password of the first user, if a step sets it."""
         steps = definition[self.name]["once"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +10,7 @@ from salina.application import odoo
 from salina.common import locks
 from salina_fleet.kind import INSIDE, INSIDE_PATTERN, LOCK, Kind, Section
 from salina_fleet.model.source import Source
+from salina_fleet.role import Look
 from salina_fleet.schema.declare import PATH, Scalar, flag, given, record
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid, repeated
@@ -44,6 +45,13 @@ SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int
 
 OURS = {"addons_path": "addons", "server_wide_modules": "server_wide_modules"}
 """The options of odoo.conf that also name this project's own addons, and the keys for them."""
+PROXY = (
+    *("proxy_set_header Host ", "proxy_set_header X-Real-IP ", "proxy_set_header X-Forwarded-For "),
+    *("proxy_set_header X-Forwarded-Host ", "proxy_set_header X-Forwarded-Proto "),
+    *("proxy_buffers ", "proxy_buffer_size ", "proxy_next_upstream ", "proxy_read_timeout "),
+    *("access_log /var/log/nginx/", "error_log /var/log/nginx/"),
+)
+"""The directives of nginx that Odoo needs: headers, buffers, retries and logs."""
 COMPLETE = {
     "without_dependencies": "lists every Python package",
     "constraints": "fixes every version",
@@ -189,6 +197,7 @@ class Odoo(Kind):
     section = OdooSection
     code = ("/opt/odoo/production", odoo.DATA)
     environment = f"/opt/odoo/production/{odoo.ENVIRONMENT}"
+    rows = ("O1", "O3")
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 
@@ -217,6 +226,51 @@ class Odoo(Kind):
     def neutral(self, definition: Mapping[str, Any]) -> str:
         """The tables are the same in every Odoo."""
         return "mail, jobs and payments are off in the copy, and nobody is logged in"
+
+    def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
+        """Those of salt/odoo/once.sls."""
+        return ["initialise", "set the login", "set the URL"]
+
+    def shared(self, section: Mapping[str, Any]) -> list[str]:
+        """The file store."""
+        return [f"{odoo.DATA}/filestore"]
+
+    def evidence(
+        self,
+        definition: Mapping[str, Any],
+        database: str,
+        settings: AppSettings,
+        nginx: Mapping[str, Any],
+    ) -> Iterable[Look]:
+        """odoo.conf, and what nginx does for Odoo."""
+        section, live = definition[self.name], definition["live"]
+        wanted = {
+            "db_name": database,
+            "dbfilter": f"^{database}$",
+            "list_db": False,
+            "proxy_mode": True,
+            "http_interface": "127.0.0.1",
+            "http_port": definition["port"],
+            "gevent_port": live["port"],
+            "max_cron_threads": settings.cron_threads,
+            "limit_memory_soft": settings.limit_memory_soft * 2**20,
+            "limit_memory_hard": settings.limit_memory_hard * 2**20,
+            "limit_time_cpu": settings.limit_time_cpu,
+            "limit_time_real": settings.limit_time_real,
+            "limit_request": settings.limit_request,
+            "logfile": odoo.LOG,
+        }
+        named = {section["names"].get(key, key): value for key, value in wanted.items()}
+        # the definition's own options come last, and may be secret
+        plain = {key: str(value) for key, value in named.items() if key not in section["options"]}
+        asked = {"path": section["configuration"], "wanted": plain, "workers": settings.workers}
+        yield Look("O2", "odoo", asked)
+        path = definition["health"]["path"]
+        yield Look("O4", "proxied", {**nginx, "path": path, "directives": list(PROXY)})
+        folders = [f"{self.code[0]}/{place}/web/static" for place in section["addons"]]
+        kept = {"folders": folders, "prefix": "/web/static", "minutes": settings.static_cache}
+        yield Look("O6", "static", {**nginx, **kept})
+        yield Look("O7", "long", {**nginx, "path": live["path"]})
 
     def passwords(self, definition: Mapping[str, Any]) -> tuple[str, ...]:
         """Its configuration has the first one, and a one-time step sets the second."""

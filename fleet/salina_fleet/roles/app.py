@@ -269,6 +269,7 @@ class App(Role):
     daemons = ("haproxy", "pgbouncer", "nginx", "salina-health", *KINDS)
     column = 3
     links = ("web", "data")
+    row = "S12"
     count = (range(1, 10**9), "at least one host or pool must have it")
     pools = True
     serves = True
@@ -426,16 +427,19 @@ class App(Role):
                 },
                 decides=True,
             ),
-            *([Check("live", {"port": live["port"]})] if live else []),
+            *([Check("live", {"port": live["port"]}, "O7")] if live else []),
         ]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """The mount, the places of code, TLS, the ports, the logs, the commit and the packages."""
+        """The mount, the places of code, TLS, the ports, the logs, the release and the packages."""
         fleet, application = data.fleet, data.fleet.topology.served_by(host)
         definition = data.definitions[application.definition]
         volume = fleet.settings[StorageSettings].mount
         if fleet.having("storage"):
             yield Look("X1", "mount", {"path": volume})
+            servers = [one.id for one in fleet.having("storage")]
+            name = storage.volume(application, fleet.settings[StorageSettings])
+            yield Look("S4", "mounted", {"path": volume, "volume": name, "servers": servers})
         code = list(KINDS[definition["kind"]].code)
         yield Look("X2", "local", {"paths": code, "volume": volume})
         if fleet.settings[AppSettings].reserve_ports:
@@ -447,8 +451,19 @@ class App(Role):
         yield Look("X8", "logs", {"folder": "/var/log/nginx"})
         wanted = release.wanted(data, application.name)
         yield Look("X10", "runs", {"link": code[0], "wanted": wanted})
-        if path := KINDS[definition["kind"]].environment:
+        kind = KINDS[definition["kind"]]
+        if path := kind.environment:
             yield Look("X10", "environment", {"path": path})
+        commit = next(iter(release.commits(data, application.name).values()))
+        yield Look("O8", "waiting", {"link": code[0]})
+        yield Look("S9", "steps", {"wanted": kind.steps(definition[kind.name], commit)})
+        if paths := kind.shared(definition[kind.name]):
+            directory = f"{volume}/{application.name}"
+            yield Look("S5", "shared", {"paths": paths, "directory": directory})
+        yield Look(kind.rows[0], "checkout", {"link": code[0], "commit": commit})
+        yield Look(kind.rows[1], "kept", {"name": kind.name, "user": kind.name})
+        asked = {"port": LOCAL_PORT, "domain": application.domain}
+        yield from kind.evidence(definition, application.name, fleet.settings[AppSettings], asked)
 
 
 def held(fleet: Fleet, directory: str) -> Pillar | None:

@@ -71,6 +71,7 @@ class Backup(Role):
     tier = 4
     column = 4
     links = ("data",)
+    row = "O9"
     count = ((0, 1), "at most one host may have it")
     reads_key = True
     reserved_names = ("config", "data", "index", "keys", "locks", "snapshots")  # rclone's paths

@@ -159,6 +159,7 @@ class Balancer(Role):
     daemons = ("haproxy", "salina-load")
     column = 2
     links = ("edge", "web")
+    row = "S12"
     count = EXACTLY_ONE
     settings: ClassVar = {"balancer": BalancerSettings}
     keys = KEYS
@@ -184,7 +185,7 @@ class Balancer(Role):
                 "http": service.http,
                 "https": service.https,
                 "tls": service.tls,
-                "balance": "roundrobin" if by_load else balance,
+                "balance": algorithm_of(fleet.settings[BalancerSettings]),
                 "load": {"every": seconds(inter)} if by_load else None,
                 "applications": [
                     {
@@ -260,16 +261,21 @@ class Balancer(Role):
         for one in fleet.topology.applications.values() if service.tls else ():
             name = public(one.name)
             asked = {"domain": one.domain, "certificate": name, "own": tls.public != CA}
-            found.append(Check("served", {**where, **asked}))
+            found.append(Check("served", {**where, **asked}, "X6"))
             if tls.public == ACME and tls.acme:
                 issuer = {"directory": tls.acme.directory, "least": tls.least}
-                found.append(Check("issued", {"certificate": name, **issuer}))
+                found.append(Check("issued", {"certificate": name, **issuer}, "X6"))
         return found
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """A client's view of each application, the certificate that it gets, and TLS behind it."""
+        """A client's view of each application, the certificate that it gets, and what is behind."""
         yield Look("X7", "servers")
-        topology = data.fleet.topology
+        topology, settings = data.fleet.topology, data.fleet.settings[BalancerSettings]
+        hosts = {
+            name: [one.id for one in data.fleet.serving(name)] for name in topology.applications
+        }
+        algorithm = algorithm_of(settings)
+        yield Look("S2", "balance", {"algorithm": algorithm, "applications": hosts})
         service = topology.service
         where = {"address": service.address, "port": service.port}
         for one in topology.applications.values():
@@ -277,9 +283,20 @@ class Balancer(Role):
             asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
             asked |= {"copy": True} if one.copy_of else {}
             yield Look("X5", "edge", asked)
+            client = {"address": service.address, "domain": one.domain, "path": path}
+            https = service.https if service.tls else None
+            ports = {"http": service.http, "https": https, "url": topology.url(one)}
+            yield Look("S1", "front", {**client, **ports})
             if service.tls:
+                wanted = {"hsts": settings.hsts, "certificate": public(one.name)}
+                yield Look("O5", "transport", {**client, "port": service.https, **wanted})
                 source = data.fleet.settings[TlsSettings].public
                 yield Look("X6", "shown", {**where, "domain": one.domain, "source": source})
+
+
+def algorithm_of(settings: BalancerSettings) -> str:
+    """Return HAProxy's algorithm. By load it goes in turn, and a daemon sets the weights."""
+    return "roundrobin" if settings.balance == "load" else settings.balance
 
 
 def issued(fleet: Fleet) -> bool:

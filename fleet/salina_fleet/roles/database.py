@@ -310,6 +310,7 @@ class Database(Role):
     daemons = ("patroni",)
     column = 4
     links = ("data",)
+    row = "S11"
     count = AT_LEAST_ONE
     reads_key = True
     indispensable = "patroni.leader"
@@ -433,8 +434,11 @@ class Database(Role):
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """The packages of Patroni."""
+        """The packages of Patroni, and how applications reach their databases."""
         yield Look("X10", "environment", {"path": ENVIRONMENT})
+        port = data.fleet.settings[DatabaseSettings].port
+        names = list(data.fleet.topology.applications)
+        yield Look("S6", "access", {"port": port, "applications": names})
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
@@ -456,5 +460,5 @@ class Database(Role):
         ]
         if fleet.having("backup"):
             port = {"port": settings.port}
-            found.append(Check("archiving", port, needs={"archiving": ("backup",)}))
+            found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
         return found

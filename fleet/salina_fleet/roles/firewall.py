@@ -22,6 +22,7 @@ class Firewall(Role):
     links = ("clients", "edge")
     count = ((0, 1), "at most one host may have it")
     forwards = True
+    row = "S7"
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]

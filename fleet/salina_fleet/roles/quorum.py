@@ -85,6 +85,7 @@ class Quorum(Role):
     daemons = ("etcd",)
     column = 4
     links = ("data",)
+    row = "S11"
     count = ((1, 3, 5), "the number of hosts with role quorum must be 1, 3 or 5")
     reads_key = True
     reserved_ids = (PEER_NAME,)

@@ -115,6 +115,7 @@ class Storage(Role):
     daemons = ("glusterd",)
     column = 4
     links = ("data",)
+    row = "S4"
     settings: ClassVar = {"storage": StorageSettings}
     keys = KEYS
 
@@ -131,8 +132,24 @@ class Storage(Role):
         return {GLUSTERD: "GlusterFS", PEERS: "GlusterFS"}
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
-        """Return the pool and the volumes as they must be."""
+        """Return the pool and its volumes."""
         fleet, settings = data.fleet, data.fleet.settings[StorageSettings]
+        return {
+            "storage": {
+                "name": host.id,
+                "peers": [peer.id for peer in fleet.having(self.name)],
+                "volumes": self.volumes(fleet),
+                "family": family(fleet),
+                "max_port": settings.max_port,
+                "tls": settings.tls,
+                "wait": settings.wait,
+            },
+            **files_backup.pillar(data, host),
+        }
+
+    def volumes(self, fleet: Fleet) -> list[Pillar]:
+        """Return the volumes as they must be."""
+        settings = fleet.settings[StorageSettings]
         peers = [peer.id for peer in fleet.having(self.name)]
         replica = copies(len(peers), settings.replica)
         options = {
@@ -165,18 +182,7 @@ class Storage(Role):
                     "tls": tls_options(fleet, application) if settings.tls else {},
                 }
             )
-        return {
-            "storage": {
-                "name": host.id,
-                "peers": peers,
-                "volumes": volumes,
-                "family": family(fleet),
-                "max_port": settings.max_port,
-                "tls": settings.tls,
-                "wait": settings.wait,
-            },
-            **files_backup.pillar(data, host),
-        }
+        return volumes
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """The name by which the volumes know this host, as a server and as a client."""
@@ -217,13 +223,16 @@ class Storage(Role):
         return [Check("gluster", needs={"peers": alike, "heal": alike}, decides=True)]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
-        """Whether the running GlusterFS uses TLS, and whose certificates its volumes take."""
+        """Its volumes, whether they use TLS, and whose certificates they take."""
         fleet, settings = data.fleet, data.fleet.settings[StorageSettings]
         names = {
             volume(application, settings): [one.id for one in clients(fleet, application)]
             for application in fleet.topology.applications.values()
         }
         yield Look("X1", "files", {"names": names})
+        keys = ("name", "replica", "bricks", "options")
+        wanted = [{key: one[key] for key in keys} for one in self.volumes(fleet)]
+        yield Look("S3", "volumes", {"wanted": wanted})
 
 
 def copies(storage_hosts: int, replica: int | None) -> int:
