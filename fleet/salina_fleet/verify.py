@@ -25,9 +25,11 @@ from salina_fleet.schema import document
 
 REQUIREMENTS = "docs/requirements.yaml"
 """The rows, and for some of them why a running fleet cannot answer."""
-NO_PART = "nothing in this fleet has a part in it"
+NO_PART = "No host of this fleet has a part in it."
 WIDTH = 100
 """The most columns of a line of the table."""
+MOST = 500
+"""The most characters of a host's words."""
 CLOCK = "clock"
 """The look whose answer is a time, which only the master can judge."""
 
@@ -114,9 +116,12 @@ def findings(host: str, wanted: Iterable[Look], answer: Any) -> list[Finding]:
     """
     rows = dict.fromkeys(look.row for look in wanted)
     if not isinstance(answer, list):
-        return [Finding(row, host, "the host", False, str(answer)) for row in rows]
+        last = _printable(str(answer).strip().rpartition("\n")[2])  # of a traceback
+        return [Finding(row, host, "the host", False, last) for row in rows]
     found = [
-        Finding(one["row"], host, str(one["what"]), one["good"] is True, str(one["seen"]))
+        Finding(
+            one["row"], host, _printable(one["what"]), one["good"] is True, _printable(one["seen"])
+        )
         for one in answer
         if one["row"] in rows
     ]
@@ -264,6 +269,11 @@ def _data(row: Row) -> dict[str, Any]:
 def _plain(finding: Finding) -> dict[str, Any]:
     """Return a finding without its row, which has it."""
     return {key: value for key, value in finding._asdict().items() if key != "row"}
+
+
+def _printable(words: Any) -> str:
+    """Return a host's words without control characters, and not too many of them."""
+    return "".join(one if one.isprintable() else " " for one in str(words)[:MOST])
 
 
 def text(found: Sequence[Finding]) -> str:

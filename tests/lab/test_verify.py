@@ -1,8 +1,10 @@
-"""verify.security on the running fleet: every row holds, and a broken one is found."""
+"""verify.security and verify.service on the running fleet: each row holds, and faults are found."""
 
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 
@@ -41,3 +43,105 @@ def test_a_row_that_does_not_hold_is_named() -> None:
     assert done.returncode == 1
     assert "✗ X8   s1         /var/log/nginx: everybody reads access.log" in text
     assert "10 of 11 rows hold; not: X8" in text
+
+
+# verify.service
+
+EXPLAINED = {"S13", "S14", "S15", "S16", "S17", "K2", "K3", "K4", "K5"}
+"""The rows that no running fleet can answer. The lab's fleet has no Node application: S8."""
+
+
+def service() -> tuple[int, dict[str, list[str]]]:
+    """The exit code of verify.service, and the faults of each row that does not hold."""
+    done = salt_run("verify.service")
+    rows = json.loads(done.stdout)["rows"]
+    wrong = {
+        row: [
+            f"{one['host']} {one['what']}: {one['seen']}" for one in told["seen"] if not one["good"]
+        ]
+        for row, told in rows.items()
+        if told["good"] is False
+    }
+    return done.returncode, wrong
+
+
+def test_every_row_of_the_service_holds() -> None:
+    """S1, S2, S3, S4, S5, S6, S7, S9, O1, O2, O3, O4, O5, O6, O7, O8: What the hosts show of each,
+    within a minute.
+    """
+    begun = time.monotonic()
+    code, wrong = service()
+    assert time.monotonic() - begun < 60
+    assert (code, wrong) == (0, {})
+    rows = json.loads(salt_run("verify.service").stdout)["rows"]
+    assert {row for row, told in rows.items() if told["good"] is None} == EXPLAINED | {"S8"}
+
+
+def test_verify_service_is_read_as_a_table() -> None:
+    """K5: A line for each row and group of hosts, none of them long."""
+    done = execute("salt", "salt-run", "verify.service")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert max(map(len, lines)) <= 104  # salt-run may indent them
+    assert any(re.match(r"\s*✓ S4 +s1 s2 s3: ", line) for line in lines)
+
+
+FAULTS = {
+    "a password file for everybody": (
+        "s2",
+        "chmod 0644 /etc/odoo/odoo.conf",
+        "chmod 0640 /etc/odoo/odoo.conf",
+        "O2",
+        "s2 /etc/odoo/odoo.conf: mode 644",
+    ),
+    "a unit that no boot starts": (
+        "s1",
+        "systemctl disable -q odoo",
+        "systemctl enable -q odoo",
+        "O3",
+        "s1 unit odoo: active, disabled at boot",
+    ),
+    "a volume that waits too long": (
+        "nas2",
+        "gluster --mode=script volume set nas network.ping-timeout 42",
+        "gluster --mode=script volume set nas network.ping-timeout 5",
+        "S3",
+        "nas1 volume nas: network.ping-timeout is 42, not 5",
+    ),
+    "a mount that no boot makes": (
+        "s3",
+        "cp /etc/fstab /root/fstab; sed -i /glusterfs/d /etc/fstab",
+        "mv /root/fstab /etc/fstab",
+        "S4",
+        "s3 each boot: /etc/fstab does not mount it",
+    ),
+}
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_row_is_found(fault: str) -> None:
+    """K5: Each fault fails its own row and no other one, and nobody notices it."""
+    host, harm, repair, row, words = FAULTS[fault]
+    shell(host, harm)
+    try:
+        code, wrong = service()
+    finally:
+        shell(host, repair)
+    assert code == 1 and set(wrong) == {row}
+    assert any(one.startswith(words) for one in wrong[row]), wrong
+    assert service() == (0, {})
+
+
+@pytest.mark.proof
+def test_it_finds_what_fleet_health_finds() -> None:
+    """K5, S11: A paused failover is a fault for both commands."""
+    patronictl = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml"
+    shell("bbdd1", f"{patronictl} pause --wait")
+    try:
+        code, wrong = service()
+        healthy = salt_run("fleet.health").returncode
+    finally:
+        shell("bbdd1", f"{patronictl} resume --wait")
+    assert (code, healthy) == (1, 1)
+    assert set(wrong) == {"S11"} and any(" failover: paused" in one for one in wrong["S11"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import inspect
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -539,6 +540,23 @@ def test_a_host_answers_only_what_it_was_asked() -> None:
     ]
     found = verify.findings("s1", [Look("S4", "mounted"), Look("S5", "shared")], answer)
     assert [(one.row, one.good) for one in found] == [("S4", False), ("S5", False)]
+
+
+def test_a_host_cannot_write_to_the_terminal() -> None:
+    """K5, X4: Escape sequences become spaces, and of a traceback the last line counts."""
+    wanted = [Look("S4", "mounted")]
+    answer = [{"row": "S4", "what": "a\x1b[2Jb", "good": True, "seen": "x" * 9000}]
+    [found] = verify.findings("s1", wanted, answer)
+    assert (found.what, len(found.seen)) == ("a [2Jb", verify.MOST)
+    [found] = verify.findings("s1", wanted, "Traceback:\n  File x\nKeyError: 's1'\n")
+    assert (found.good, found.seen) == (False, "KeyError: 's1'")
+
+
+def test_the_steps_of_odoo_are_those_of_its_states() -> None:
+    """S9: salt/odoo/once.sls has no other step."""
+    text = (REPOSITORY / "salt/odoo/once.sls").read_text()
+    names = re.findall(r"once\.done:\n    - name: (\w+)$|^    \('([\w ]+)', ", text, re.MULTILINE)
+    assert [one or other for one, other in names] == KINDS["odoo"].steps({}, "")
 
 
 def test_the_table() -> None:

@@ -29,7 +29,7 @@ from salina.health.probes import cause, command, has_ipv6, made, processes, time
 from salina.verify import service
 from salina.verify.seen import TLS, WAIT, Seen, get, unverified
 
-LIMIT = 25.0
+LIMIT = 40.0
 """Seconds for all looks of a host. A look that takes longer is not good."""
 TOGETHER = 4
 """The looks that a host makes side by side. More would keep each other from their answers."""

@@ -288,7 +288,7 @@ def _text_file(folder: str) -> str | None:
         for name in sorted(names):
             path = os.path.join(place, name)
             plain = re.fullmatch(r"[A-Za-z0-9_./-]+", os.path.relpath(path, folder))
-            if plain and name.endswith(TEXTS) and LEAST <= os.stat(path).st_size <= MOST:
+            if plain and name.endswith(TEXTS) and LEAST <= os.lstat(path).st_size <= MOST:
                 return os.path.relpath(path, folder)
     return None
 
