@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from salina.verify import evidence
+from salina.health import probes
+from salina.verify import evidence, seen, service
 
 __opts__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -23,4 +25,7 @@ def look(wanted: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     CLI Example:
         salt s1 verify.look '{"s1": [{"row": "X9", "look": "sshd", "arguments": {}}]}'
     """
+    # a job inherits what its minion has imported, maybe before an update
+    for module in (probes, seen, service, evidence):
+        importlib.reload(module)
     return evidence.gather(wanted[__opts__["id"]], __pillar__)

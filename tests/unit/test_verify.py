@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ def test_a_host_looks_at_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
 
     found = {"good": lambda: iter([Seen("a", True, "b")]), "broken": broken}
     monkeypatch.setattr(evidence, "LOOKS", found)
+    monkeypatch.setattr(importlib, "reload", lambda module: module)
     module = load("_modules/verify.py", opts={"id": "s1"}, pillar={})
     wanted = [{"row": "X1", "look": name, "arguments": {}} for name in found]
     assert module.look({"s1": wanted, "s2": []}) == [

@@ -553,10 +553,20 @@ def test_a_host_cannot_write_to_the_terminal() -> None:
 
 
 def test_the_steps_of_odoo_are_those_of_its_states() -> None:
-    """S9: salt/odoo/once.sls has no other step."""
+    """S9: salt/odoo/once.sls has one more, which is done while its rows are there."""
     text = (REPOSITORY / "salt/odoo/once.sls").read_text()
     names = re.findall(r"once\.done:\n    - name: (\w+)$|^    \('([\w ]+)', ", text, re.MULTILINE)
-    assert [one or other for one, other in names] == KINDS["odoo"].steps({}, "")
+    found = [one or other for one, other in names]
+    assert found == [*KINDS["odoo"].steps({}, ""), "set the URL"]
+
+
+def test_o4_nginx_has_every_directive() -> None:
+    """O4: The look wants nothing that the states do not write."""
+    template = (REPOSITORY / "salt/nginx/files/nginx.conf").read_text()
+    lines = [line.strip() for line in template.splitlines()]
+    [look] = [look for look in looks("s1") if look.row == "O4"]
+    for directive in look.arguments["directives"]:
+        assert any(line.startswith(directive) for line in lines), directive
 
 
 def test_the_table() -> None:

@@ -107,7 +107,7 @@ def steps(wanted: Sequence[str], pillar: Mapping[str, Any]) -> Iterator[Seen]:
         pillar: this host's pillar, with its way to the database.
     """
     asked = f"SELECT step, host, finished FROM {marks.MARKS} ORDER BY finished"
-    with marks.session(pillar, "verify") as opened:
+    with marks.session(pillar, "salina: verify") as opened:
         rows = [row.split("\t") for row in opened.query(asked)]
     yield done_once(rows, wanted)
 

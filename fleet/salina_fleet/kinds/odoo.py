@@ -228,8 +228,8 @@ class Odoo(Kind):
         return "mail, jobs and payments are off in the copy, and nobody is logged in"
 
     def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
-        """Those of salt/odoo/once.sls."""
-        return ["initialise", "set the login", "set the URL"]
+        """Those of salt/odoo/once.sls, but one, which is done while its rows are there."""
+        return ["initialise", "set the login"]
 
     def shared(self, section: Mapping[str, Any]) -> list[str]:
         """The file store."""
