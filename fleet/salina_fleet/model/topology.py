@@ -283,7 +283,7 @@ class Topology:
 
     @property
     def originals(self) -> list[str]:
-        """The names of the applications that are no copies."""
+        """The names of the applications, without the copies of others."""
         return [one.name for one in self.applications.values() if not one.copy_of]
 
     def served_by(self, host: Host) -> Application:

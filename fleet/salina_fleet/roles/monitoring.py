@@ -92,6 +92,7 @@ class Monitoring(Role):
     daemons = ("nagios4", "nginx", "fcgiwrap")
     reads_key = True
     watches = True
+    row = "S13"
     settings: ClassVar = {"monitoring": MonitoringSettings}
     keys = KEYS
 
