@@ -22,6 +22,8 @@ __pillar__: dict[str, Any]
 OWN = identity("backup")
 REPORTS = ("info", "verify")
 """The commands whose output is a report, in which no other line may stand."""
+NO_PRIMARY = "unable to find primary cluster"
+"""The beginning of pgBackRest's error 56."""
 UNIT = "salina-backup@{}.service"
 
 
@@ -155,6 +157,19 @@ def came_back() -> float:
     """
     file = Path(pillars.section(__pillar__, "backup")["repository"], second.RETURNED)
     return file.stat().st_mtime if file.exists() else 0
+
+
+def without_primary() -> str:
+    """Return pgBackRest's message if none of the database hosts is a primary that answers, or "".
+
+    CLI Example:
+        salt bkp1 pgbackrest.without_primary
+    """
+    try:
+        create_stanza()
+    except CommandExecutionError as error:
+        return str(error) if NO_PRIMARY in str(error) else ""
+    return ""
 
 
 def check() -> None:

@@ -50,7 +50,8 @@ def stanza(name: str, wait: int) -> dict[str, Any]:
 def backed_up(name: str) -> dict[str, Any]:
     """Ensure that there is a backup: the timer's first one may be a day away.
 
-    A repository that came back from the second place needs one more, because WAL is missing.
+    A repository that came back from the second place needs one more, because WAL is missing. If the
+    database hosts are lost as well, orch.restore_cluster makes it at its end.
 
     Args:
         name: free text.
@@ -68,5 +69,8 @@ def backed_up(name: str) -> dict[str, Any]:
         return state.result(name, True, "there is a backup")
     if __opts__["test"]:
         return state.result(name, None, "a full backup would be made", {"backup": "full"})
+    if backups and (fault := __salt__["pgbackrest.without_primary"]()):
+        comment = f"no backup was made, because there is no primary: {fault}"
+        return state.result(name, True, comment)
     label = __salt__["pgbackrest.back_up"]("full")
     return state.result(name, True, "a full backup was made", {"backup": label})

@@ -19,7 +19,7 @@ from salina_fleet import backup
 from salina_fleet.model.backup import SCRATCH_KEYS, BackupSettings
 from tests import fleets
 from tests.conftest import REPOSITORY
-from tests.loading import failure, load
+from tests.loading import failure, load, never
 
 OWN = identity("backup")
 NAME = "five-apps"
@@ -450,11 +450,45 @@ def test_the_first_backup_does_not_wait_for_its_timer(test: bool) -> None:
 def test_o9_a_repository_that_came_back_gets_a_backup(test: bool) -> None:
     """O9: WAL is missing since the last mirror, so the moments before the backup are lost."""
     end = info()["backups"][-1]["end"]
-    found = {"pgbackrest.info": lambda: info(), "pgbackrest.back_up": lambda kind: kind}
+    found: dict[str, Callable[..., Any]] = {
+        "pgbackrest.info": lambda: info(),
+        "pgbackrest.back_up": lambda kind: kind,
+        "pgbackrest.without_primary": lambda: "",
+    }
     ret = states(test, found | {"pgbackrest.came_back": lambda: end + 1}).backed_up("first")
     assert (ret["result"], ret["changes"]) == (None if test else True, {"backup": "full"})
     ret = states(test, found | {"pgbackrest.came_back": lambda: end}).backed_up("first")
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_o9_without_a_primary_a_repository_that_came_back_is_enough() -> None:
+    """O9: The database hosts are lost as well, and the restored cluster gets a full backup."""
+    end = info()["backups"][-1]["end"]
+    answers = {
+        "pgbackrest.info": lambda: info(),
+        "pgbackrest.came_back": lambda: end + 1,
+        "pgbackrest.without_primary": lambda: "unable to find primary cluster",
+        "pgbackrest.back_up": never,
+    }
+    ret = states(False, answers).backed_up("first")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert "there is no primary: unable to find primary cluster" in ret["comment"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "fault"),
+    [
+        (0, "", False),
+        (56, "ERROR: [056]: unable to find primary cluster - cannot proceed", True),
+        (50, "ERROR: [050]: unable to acquire lock on file", False),
+    ],
+)
+def test_o9_whether_a_primary_answers(code: int, said: str, fault: bool) -> None:
+    """O9: Another error is none of a missing primary, and the backup itself will tell it."""
+    answer = {"retcode": code, "stdout": "", "stderr": said}
+    salt = {"cmd.run_all": lambda *_, **__: answer}
+    module = load("_modules/pgbackrest.py", salt=salt, pillar={"backup": {"stanza": "salina"}})
+    assert bool(module.without_primary()) is fault
 
 
 def test_o9_the_moment_at_which_a_repository_came_back(tmp_path: Path) -> None:
