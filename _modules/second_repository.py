@@ -18,39 +18,16 @@ from salina.common import commands, pillars
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
+__opts__: dict[str, Any]
 
 MIRROR = "salina-second.service"
 FETCH = "salina-second-fetch.service"
 
 
-def configuration_file() -> str:
-    """Return the content of rclone's configuration.
+def settings_file() -> str:
+    """Return the content of the file that tells the units all that they need.
 
     It holds a secret, so print it nowhere.
-
-    Returns:
-        The file's text.
-
-    CLI Example:
-        salt bkp1 second_repository.configuration_file
-    """
-    return rclone.configuration(_section())
-
-
-def known_hosts_file() -> str:
-    """Return the content of the file with the public keys of the other host.
-
-    Returns:
-        The file's text, which is empty for an object store.
-
-    CLI Example:
-        salt bkp1 second_repository.known_hosts_file
-    """
-    return rclone.known_hosts(_section())
-
-
-def settings_file() -> str:
-    """Return the content of the file that tells the units the place and the repositories.
 
     Returns:
         JSON.
@@ -58,30 +35,32 @@ def settings_file() -> str:
     CLI Example:
         salt bkp1 second_repository.settings_file
     """
-    section = _section()
-    return json.dumps({"place": vars(rclone.place(section)), "parts": section["parts"]}, indent=2)
+    return json.dumps(_settings(), indent=2)
 
 
 def state() -> dict[str, Any]:
     """Return the place, and the last complete mirror.
 
     Returns:
-        `place` in words; `record`, with `began`, `ended`, `files` and `bytes`, or {}; `since`, the
-        end of that mirror or the moment at which the place was set; and `minutes` from one mirror
-        to the next.
+        `place` in words; `record`, with `began`, `ended`, `files` and `bytes`, or {} if this place
+        has no complete mirror; `since`, the moment at which that mirror began or the place was set;
+        and `minutes` from one mirror to the next.
 
     Raises:
-        CommandExecutionError: this host has no second repository.
+        CommandExecutionError: this host has no second repository, or its states were not applied.
 
     CLI Example:
         salt bkp1 second_repository.state
     """
-    section, record = _section(), _record()
-    since = record["ended"] if record else Path(second.SETTINGS).stat().st_mtime
+    section = _section()
+    place = rclone.place(section).words
+    if not Path(second.SETTINGS).exists():
+        raise CommandExecutionError(f"not set up yet; next: salt {__opts__['id']} state.apply")
+    record = second.record(place)
     return {
-        "place": rclone.words(section),
+        "place": place,
         "record": record,
-        "since": since,
+        "since": record["began"] if record else Path(second.SETTINGS).stat().st_mtime,
         "minutes": section["minutes"],
     }
 
@@ -99,13 +78,13 @@ def mirror() -> dict[str, Any]:
     CLI Example:
         salt bkp1 second_repository.mirror
     """
-    _section()
+    place = rclone.place(_section()).words
     asked = time.time()
     show = ["systemctl", "show", MIRROR, "--property=ActiveState", "--value"]
     if commands.run(__salt__["cmd.run_all"], show).strip() == "activating":
         _start(MIRROR)  # this one began before, so only its end is awaited
     _start(MIRROR)
-    if _record().get("began", 0) >= asked:
+    if second.record(place).get("began", 0) >= asked:
         return state()
     raise CommandExecutionError(f"the mirror failed\n{_said(MIRROR)}")
 
@@ -122,9 +101,8 @@ def lost() -> list[str]:
     CLI Example:
         salt bkp1 second_repository.lost
     """
-    place, parts = second.read(json.loads(settings_file()))
     try:
-        return [part.directory for part in second.lost(place, parts, second.Rclone())]
+        return [part.directory for part in second.lost(*second.read(_settings()))]
     except (OSError, second.SecondError) as error:
         raise CommandExecutionError(str(error)) from None
 
@@ -141,7 +119,7 @@ def unmarked() -> list[str]:
     CLI Example:
         salt bkp1 second_repository.unmarked
     """
-    _, parts = second.read(json.loads(settings_file()))
+    _, parts, _ = second.read(_settings())
     return [part.directory for part in parts if not second.marked(part)]
 
 
@@ -160,6 +138,31 @@ def fetch() -> None:
         raise CommandExecutionError(f"{', '.join(left)}: not brought back\n{_said(FETCH)}")
 
 
+def claim(confirm: str) -> list[str]:
+    """Declare that this host has the right backups, whoever mirrored to the second place last.
+
+    The next mirror deletes there what this host does not have.
+
+    Args:
+        confirm: the id of this host.
+
+    Returns:
+        The directories whose mirrors were those of another host, or of a later state of this one.
+
+    Raises:
+        CommandExecutionError: the id is another one, or the place does not answer.
+
+    CLI Example:
+        salt bkp1 second_repository.claim confirm=bkp1
+    """
+    if confirm != __opts__["id"]:
+        raise CommandExecutionError(f"confirm: {confirm!r} is not this host; must be its id")
+    try:
+        return second.claim(*second.read(_settings()))
+    except (OSError, second.SecondError) as error:
+        raise CommandExecutionError(str(error)) from None
+
+
 def _start(unit: str) -> None:
     try:
         commands.systemctl(__salt__, "start", unit)
@@ -174,11 +177,14 @@ def _said(unit: str) -> str:
     return commands.run(__salt__["cmd.run_all"], lines)
 
 
-def _record() -> dict[str, Any]:
-    try:
-        return dict(json.loads(Path(second.RECORD).read_text()))
-    except FileNotFoundError:
-        return {}
+def _settings() -> dict[str, Any]:
+    section = _section()
+    return {
+        "place": vars(rclone.place(section)),
+        "parts": section["parts"],
+        "configuration": rclone.configuration(section),
+        "known_hosts": rclone.known_hosts(section),
+    }
 
 
 def _section() -> dict[str, Any]:

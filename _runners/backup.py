@@ -60,7 +60,10 @@ def status() -> Any:
     found["master"] = master = _master_saved(site)
     settings = site.fleet.settings[BackupSettings]
     if settings.second:
-        found["second"] = _second(_repository(site), "state")
+        try:
+            found["second"] = _second(_repository(site), "state")
+        except RunnerError as error:
+            found["second"] = {"fault": str(error)}
     found["late"] = late(found, settings.drill_days, settings.files_minutes)
     found["good"] = found["good"] and master["good"] and not found["late"]
     if __opts__.get("output"):

@@ -35,7 +35,7 @@ def fetched(name: str) -> dict[str, Any]:
         __salt__["second_repository.fetch"]()
         changes = {"brought back": back} if back else {"new": unmarked}
         return state.result(name, True, _words("came back", back), changes)
-    if not __salt__["file.file_exists"](second.CONFIGURATION):
+    if not __salt__["file.file_exists"](second.SETTINGS):
         return state.note(name, "the second place will be asked for what this host has lost")
     lost = __salt__["second_repository.lost"]()
     changes = {"brought back": lost} if lost else {"new": unmarked}

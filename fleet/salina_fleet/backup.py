@@ -67,8 +67,10 @@ def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
     ]
     if found["age"] > LATE * 3600:
         overdue.append("late: the day's backup; see journalctl -u 'salina-backup@*' on its host")
-    second = found.get("second")
-    if second and found["now"] - second["since"] > LATE_SECOND * second["minutes"] * 60:
+    second = found.get("second", {})
+    if "fault" in second:
+        overdue.append(f"second repository: {second['fault']}")
+    elif second and found["now"] - second["since"] > LATE_SECOND * second["minutes"] * 60:
         overdue.append("late: the second repository; see journalctl -u salina-second on its host")
     since = found["now"] - (found["drill"].get("ended") or found["window"])
     if since > (days + LATE_DRILL) * 86_400:
@@ -99,7 +101,8 @@ def text(found: Mapping[str, Any]) -> str:
         + f", {one['copies']} copies, which take {size(one['size'])}"
         for name, one in found.get("files", {}).items()
     ]
-    if second := found.get("second"):
+    second = found.get("second", {})
+    if "place" in second:
         lines.append(f"second repository: {mirrored(second, found['now'])}")
     lines.append(f"last restore drill: {drilled(found['drill'], found['now'])}")
     lines += [f"damaged: {one['label']}" for one in backups if one["faulty"]]
@@ -118,7 +121,7 @@ def mirrored(second: Mapping[str, Any], now: float) -> str:
     record = second["record"]
     if not record:
         return f"{second['place']}, no mirror yet"
-    ago = duration(int(now - record["ended"]))
+    ago = duration(int(now - record["began"]))
     return f"{second['place']}, {ago} ago, {record['files']} files, {size(record['bytes'])}"
 
 

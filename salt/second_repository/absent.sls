@@ -10,9 +10,8 @@ second-absent:
 {%- for unit in ['salina-second.timer', 'salina-second.service', 'salina-second-fetch.service'] %}
         - /etc/systemd/system/{{ unit }}
 {%- endfor %}
-{%- for name in ['conf', 'known_hosts', 'json'] %}
-        - /etc/salina/second-repository.{{ name }}
-{%- endfor %}
+        - /etc/salina/second-repository.json
+        - /var/lib/salina-second/record.json
     - require:
         - service: second-timer-stopped
 

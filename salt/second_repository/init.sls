@@ -13,11 +13,8 @@ second-packages:
 
 second-settings:
   file.managed:
-    - names:
-{%- for name in ['conf', 'known_hosts', 'json'] %}
-        - /etc/salina/second-repository.{{ name }}:
-            - source: salt://second_repository/files/second-repository.{{ name }}
-{%- endfor %}
+    - name: /etc/salina/second-repository.json
+    - source: salt://second_repository/files/second-repository.json
     - template: jinja
     - makedirs: True
     - mode: '0600'
@@ -51,4 +48,4 @@ second-timer:
         - file: second-units
     - require:
         - second_repository: second-fetched
-        - pgbackrest: backup-first
+        - pgbackrest: backup-stanza

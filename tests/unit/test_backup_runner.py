@@ -1241,7 +1241,12 @@ MIRRORED = {
     "place": "/srv/salina on 198.51.100.9",
     "since": NOW.timestamp() - 720,
     "minutes": 60,
-    "record": {"began": 0, "ended": NOW.timestamp() - 720, "files": 12, "bytes": 3 * MIB},
+    "record": {
+        "began": NOW.timestamp() - 720,
+        "ended": NOW.timestamp(),
+        "files": 12,
+        "bytes": 3 * MIB,
+    },
 }
 SECOND = fleets.SECOND[BackupSettings].second
 
@@ -1304,6 +1309,20 @@ def test_o9_an_operator_reads_the_age_of_the_second_repository(hosts: Hosts) -> 
     hosts.said["second_repository.state"] = MIRRORED | {"since": NOW.timestamp() - 4 * 3600 - 1}
     late = "late: the second repository; see journalctl -u salina-second on its host"
     assert late in bad_status(hosts)
+
+
+def test_o9_a_second_repository_that_is_not_set_up_is_one_fault(hosts: Hosts) -> None:
+    """O9: Between the setting and the apply the rest of the state can be read."""
+    hosts.set(second=SECOND)
+    said = "not set up yet; next: salt bkp1 state.apply"
+
+    def state(*_: Any) -> Any:
+        raise RunnerError(f"bkp1: {said}")
+
+    hosts.said["second_repository.state"] = state
+    lines = bad_status(hosts)
+    assert f"second repository: bkp1: {said}" in lines
+    assert "files of crm: copied 11 min ago, 9 copies, which take 3.0 MiB" in lines
 
 
 def test_an_operator_reads_a_good_state(hosts: Hosts) -> None:

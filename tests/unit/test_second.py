@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -244,25 +244,24 @@ def test_o9_rclone_knows_an_object_store() -> None:
         "secret_access_key = se/cr+et",
         "no_check_bucket = true",
     ]
-    assert rclone.place(given) == Place("second:backups", "second:backups/salina")
-    assert rclone.words(given) == "backups/salina at https://s3.example.com"
+    words = "backups/salina at https://s3.example.com"
+    assert rclone.place(given) == Place("second:backups", "second:backups/salina", words)
 
 
 def test_o9_rclone_knows_the_other_host_by_its_keys() -> None:
     """O9: No key is trusted because it was seen first."""
     given = section(SFTP) | {"secret": "a\nb"}
-    text = rclone.configuration(given)
-    assert "\nkey_pem = a\\nb\n" in text
-    assert f"\nknown_hosts_file = {second.KNOWN_HOSTS}\n" in text
+    assert "\nkey_pem = a\\nb\n" in rclone.configuration(given)
     assert rclone.known_hosts(given).splitlines()[1:] == [f"[198.51.100.9]:2022 {HOST_KEY}"]
     assert f"\n198.51.100.9 {HOST_KEY}\n" in rclone.known_hosts(given | {"port": 22})
-    assert rclone.place(given) == Place("second:/srv/salina", "second:/srv/salina")
-    assert rclone.words(given) == "/srv/salina on 198.51.100.9"
+    words = "/srv/salina on 198.51.100.9"
+    assert rclone.place(given) == Place("second:/srv/salina", "second:/srv/salina", words)
 
 
 # Plans
 
 LABEL = "backup/salina/20261128-030000F"
+NEWER = "backup/salina/20261129-030000F"
 WAL = "archive/salina/15-1/0000000100000000/000000010000000000000001-abc.zst"
 INFO = [
     f"{kind}/salina/{kind}.info{end}" for kind in ("archive", "backup") for end in ("", ".copy")
@@ -335,31 +334,46 @@ def test_o9_heads_that_changed_are_noticed() -> None:
     assert not second.same(before, {"a": b"1", "b": b"3"})
 
 
+MARKED = f"{MARK}.a"
+"""The name of a mirror's mark."""
+
+
 @pytest.mark.parametrize(
-    ("kind", "marks", "here", "there", "said"),
+    ("kind", "known", "here", "there", "said"),
     [
-        ("restic", ("", ""), RESTIC, [], "it is not ready; apply the states of this host"),
-        ("restic", ("a", "a"), RESTIC[1:], RESTIC, "config not found"),
-        ("restic", ("a", "a"), [], RESTIC, "config not found"),
-        ("pgbackrest", ("a", "a"), [WAL], PGBACKREST, "archive.info and backup.info not found"),
-        ("pgbackrest", ("a", "a"), [], [], "archive.info and backup.info not found"),
-        ("master", ("a", "a"), [], ["x.age"], "it is empty, and its mirror is not"),
-        ("master", ("a", "b"), ["x.age"], [MARK], "the place has files of another repository"),
-        ("master", ("a", ""), ["x.age"], ["y"], "the place has files of another repository"),
+        ("restic", "", RESTIC, [], "it is not ready; apply the states of this host"),
+        ("restic", "a", RESTIC[1:], [MARKED, *RESTIC], "config not found"),
+        ("restic", "a", [], [MARKED, *RESTIC], "config not found"),
+        ("restic", "a", RESTIC[:2], [MARKED, *RESTIC], "all data and index and snapshots are gone"),
+        ("pgbackrest", "a", [WAL], [MARKED, *PGBACKREST], "archive.info and backup.info not found"),
+        ("pgbackrest", "a", [], [MARKED], "archive.info and backup.info not found"),
+        ("pgbackrest", "a", [*INFO, WAL], [MARKED, *PGBACKREST], "all backups are gone"),
+        ("pgbackrest", "a", INFO, [MARKED, *PGBACKREST], "all WAL and backups are gone"),
+        ("master", "a", [], [MARKED, "x.age"], "all copies are gone"),
+        ("master", "b", ["x.age"], [MARKED], "the last mirror is that of another host, or of a "),
+        ("master", "b", ["x.age"], [MARKED, f"{MARK}.b"], "the last mirror is that of another "),
+        ("master", "a", ["x.age"], ["y"], "the place has files of another repository"),
     ],
 )
 def test_o9_a_repository_that_looks_wrong_is_refused(
-    kind: str, marks: tuple[str, str], here: Sequence[str], there: Sequence[str], said: str
+    kind: str, known: str, here: Sequence[str], there: Sequence[str], said: str
 ) -> None:
     """O9: The good mirror stays as it is."""
-    assert second.refusal(kind, marks, here, there).startswith(said)
+    assert second.refusal(kind, known, here, there).startswith(said)
 
 
 def test_o9_a_new_place_and_a_known_one_are_taken() -> None:
-    """O9: The mark is sent first, so a run that was killed goes on."""
-    assert second.refusal("pgbackrest", ("a", ""), PGBACKREST, []) == ""
-    assert second.refusal("pgbackrest", ("a", "a"), PGBACKREST, [MARK, WAL]) == ""
-    assert second.refusal("master", ("a", ""), [], []) == ""
+    """O9: A run that was killed while the mark changed goes on, with either mark or with both."""
+    assert second.refusal("pgbackrest", "a", PGBACKREST, []) == ""
+    assert second.refusal("master", "a", [], []) == ""
+    for there in ([MARKED], [f"{MARK}.b"], [MARKED, f"{MARK}.b"]):
+        assert second.refusal("pgbackrest", "ab", PGBACKREST, [*there, WAL]) == ""
+
+
+def test_o9_a_copy_of_an_info_file_is_enough() -> None:
+    """O9: pgBackRest reads it as well. So its mirror is no empty one."""
+    assert second.damage("pgbackrest", [INFO[1], INFO[3]]) == ""
+    assert second.damage("pgbackrest", [INFO[1]]) == "backup.info not found"
 
 
 # The module, the state, and the status
@@ -368,7 +382,37 @@ def test_o9_a_new_place_and_a_known_one_are_taken() -> None:
 def module(given: Mapping[str, Any] | None = SFTP, **salt: Any) -> Any:
     """Load the execution module of a backup host."""
     pillar = {"backup": {}, "second_repository": section(given) if given else None}
-    return load("_modules/second_repository.py", salt=salt, pillar=pillar)
+    opts = {"id": "bkp1"}
+    return load("_modules/second_repository.py", salt=salt, pillar=pillar, opts=opts)
+
+
+def test_o9_the_record_of_another_place_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: A new place has no mirror yet, from the moment that it was set."""
+    monkeypatch.setattr(second, "RECORD", str(tmp_path / "record.json"))
+    monkeypatch.setattr(second, "SETTINGS", str(tmp_path / "settings"))
+    with pytest.raises(CommandExecutionError, match="not set up yet; next: salt bkp1 state"):
+        module().state()
+    at = put(tmp_path / "settings", "").stat().st_mtime
+    for record in ({"began": 5}, {"place": "/srv/other on 198.51.100.9", "began": 5}):
+        put(tmp_path / "record.json", json.dumps(record))
+        assert (module().state()["record"], module().state()["since"]) == ({}, at)
+    put(tmp_path / "record.json", json.dumps({"place": module().state()["place"], "began": 5}))
+    assert module().state()["since"] == 5
+
+
+def test_o9_an_operator_declares_the_right_host() -> None:
+    """O9: The id is confirmed, because the next mirror deletes what this host does not have."""
+    with pytest.raises(CommandExecutionError, match="confirm: 'bkp2' is not this host"):
+        module().claim("bkp2")
+
+
+def test_o9_all_settings_are_in_one_file() -> None:
+    """O9: A run, which reads it once, has the login of one place and not the path of another."""
+    place, parts, _ = second.read(json.loads(module().settings_file()))
+    assert place == rclone.place(section(SFTP))
+    assert [part.name for part in parts] == ["pgbackrest", "restic/crm", "master"]
 
 
 def test_o9_a_mirror_that_began_before_is_not_enough(
@@ -376,12 +420,14 @@ def test_o9_a_mirror_that_began_before_is_not_enough(
 ) -> None:
     """O9: A start of a unit that runs already only waits for its end."""
     monkeypatch.setattr(second, "RECORD", str(tmp_path / "record.json"))
+    monkeypatch.setattr(second, "SETTINGS", str(put(tmp_path / "settings", "")))
     began = iter([10.0, 200.0])
     started: list[str] = []
 
     def start(unit: str, **_: Any) -> bool:
         started.append(unit)
-        record = {"began": next(began), "ended": 210.0, "files": 3, "bytes": 2048}
+        place = "/srv/salina on 198.51.100.9"
+        record = {"place": place, "began": next(began), "ended": 210.0, "files": 3, "bytes": 2048}
         (tmp_path / "record.json").write_text(json.dumps(record))
         return True
 
@@ -393,7 +439,7 @@ def test_o9_a_mirror_that_began_before_is_not_enough(
     monkeypatch.setattr(found, "time", SimpleNamespace(time=lambda: 100.0))
     answer = found.mirror()
     assert started == ["salina-second.service"] * 2
-    assert (answer["place"], answer["since"]) == ("/srv/salina on 198.51.100.9", 210.0)
+    assert (answer["place"], answer["since"]) == ("/srv/salina on 198.51.100.9", 200.0)
     failing = module(**{"service.start": lambda *_, **__: True, "cmd.run_all": shown})
     monkeypatch.setattr(failing, "time", SimpleNamespace(time=lambda: 300.0))
     with pytest.raises(CommandExecutionError, match="the mirror failed\nno route"):
@@ -438,7 +484,7 @@ MIRROR = {
     "place": "/srv/salina on nas",
     "since": 1000,
     "minutes": 60,
-    "record": {"began": 900, "ended": 1000, "files": 12, "bytes": 3 * 2**20},
+    "record": {"began": 1000, "ended": 1600, "files": 12, "bytes": 3 * 2**20},
 }
 FOUND = {
     "backups": [{"label": "l", "end": 0}],
@@ -456,6 +502,10 @@ def test_o9_the_status_has_the_second_repository() -> None:
     none = backup.mirrored(MIRROR | {"record": {}}, FOUND["now"])
     assert none == "/srv/salina on nas, no mirror yet"
     assert backup.late({**FOUND, "second": MIRROR}, 7, 15) == []
+    fault = {"fault": "bkp1: not set up yet"}
+    assert backup.late({**FOUND, "second": fault}, 7, 15) == [
+        "second repository: bkp1: not set up yet"
+    ]
     later = {**FOUND, "second": MIRROR, "now": 1000 + 4 * 3600 + 1}
     assert backup.late(later, 7, 15) == [
         "late: the second repository; see journalctl -u salina-second on its host"
@@ -464,18 +514,23 @@ def test_o9_the_status_has_the_second_repository() -> None:
 
 def test_o9_health_judges_the_age_of_the_last_mirror(tmp_path: Path) -> None:
     """O9: Before the first one, the place has as much time from the moment that it was set."""
-    record, own = tmp_path / "record.json", put(tmp_path / "settings", "")
+    record, own = tmp_path / "record.json", tmp_path / "settings"
 
     def probed() -> list[Any]:
         return list(probes.second_repository(str(record), str(own), 240))
 
+    bare = "not set up yet; apply the states of this host"
+    assert probed() == [("second repository", False, bare)]
+    put(own, json.dumps({"place": {"words": "here"}}))
+    assert probed() == [("second repository", True, "")]
+    put(record, json.dumps({"place": "there", "began": 0}))
     assert probed() == [("second repository", True, "")]
     os.utime(own, (0, time.time() - 241 * 60))
     late = "there is no mirror; see journalctl -u salina-second"
     assert probed() == [("second repository", False, late)]
-    put(record, json.dumps({"ended": time.time() - 60}))
+    put(record, json.dumps({"place": "here", "began": time.time() - 60}))
     assert probed() == [("second repository", True, "")]
-    put(record, json.dumps({"ended": time.time() - 242 * 60}))
+    put(record, json.dumps({"place": "here", "began": time.time() - 242 * 60}))
     late = "the last mirror is 242 minutes old; see journalctl -u salina-second"
     assert probed() == [("second repository", False, late)]
 
@@ -516,10 +571,6 @@ class Pretended(Rclone):
             if path.is_file()
         }
 
-    def mark(self, remote: str, there: Iterable[str]) -> str:
-        """Return the mark of a mirror."""
-        return Path(remote, MARK).read_text().strip() if MARK in there else ""
-
     def copy(self, source: str, target: str, paths: Sequence[str], *options: str) -> None:
         """Copy files that are there."""
         for path in paths:
@@ -548,7 +599,7 @@ class Host:
         self.remote.mkdir()
         self.locks = {"locks/l"}
         self.rclone: Rclone = Pretended()
-        self.place = Place(str(self.remote), str(self.remote))
+        self.place = Place(str(self.remote), str(self.remote), "the place")
         self.parts = self.host("here")
 
     def host(self, name: str) -> list[Part]:
@@ -559,9 +610,8 @@ class Host:
             Part(part, kind, str(self.folder / name / part), own) for part, kind in kinds.items()
         ]
         for part in found:
-            if part.kind != "restic":
-                Path(part.directory).mkdir(parents=True)
-        (self.folder / name / "restic").mkdir()
+            folder = Path(part.directory)
+            (folder.parent if part.kind == "restic" else folder).mkdir(parents=True, exist_ok=True)
         return found
 
     def at(self, part: int) -> Path:
@@ -576,10 +626,16 @@ class Host:
             put(self.at(1) / path, path)
         put(self.at(2) / "20261129T120000Z.tar.gz.age", "state")
 
+    def expire(self) -> None:
+        """Replace the backup by a newer one."""
+        for path in ("backup.manifest", "pg_data/base/1/3.zst"):
+            put(self.at(0) / NEWER / path, path)
+        shutil.rmtree(self.at(0) / LABEL)
+
     def real(self) -> None:
         """Use the real rclone from now on."""
-        self.rclone = Rclone(str(put(self.folder / "rclone.conf", "[second]\ntype = local\n")))
-        self.place = Place(f"second:{self.remote}", f"second:{self.remote}")
+        self.rclone = Rclone("[second]\ntype = local\n")
+        self.place = Place(f"second:{self.remote}", f"second:{self.remote}", "the place")
 
     def fetch(self) -> list[str]:
         """Bring back what is lost."""
@@ -618,9 +674,8 @@ def test_o9_additions_and_deletions_are_mirrored(host: Host) -> None:
     assert counted["files"] == len(PGBACKREST) + len(RESTIC) + 1
     stamps = {path: path.stat().st_mtime_ns for path in host.remote.rglob("*.zst")}
     put(host.at(0) / INFO[2], INFO[2].swapcase())
-    put(host.at(0) / "backup/salina/20261129-030000F/backup.manifest", "new")
-    shutil.rmtree(host.at(0) / LABEL)
-    (host.at(1) / "snapshots/s").unlink()
+    host.expire()
+    (host.at(1) / "snapshots/s").rename(host.at(1) / "snapshots/t")
     host.mirror()
     assert host.same()
     assert not (host.remote / "pgbackrest" / LABEL).exists()
@@ -665,20 +720,17 @@ def needed(files: Mapping[str, str]) -> set[str]:
     return {line.removeprefix("needs ") for line in found}
 
 
-@pytest.mark.parametrize("steps", range(14))
+@pytest.mark.parametrize("steps", range(18))
 def test_o9_a_run_that_is_killed_leaves_a_mirror_that_can_be_restored(
     host: Host, steps: int
 ) -> None:
     """O9: Whatever the heads at the place name is there, and the next run does the rest."""
-    new = "backup/salina/20261129-030000F"
     put(host.at(0) / INFO[2], f"needs pgbackrest/{LABEL}/pg_data/base/1/2.zst")
     put(host.at(1) / "snapshots/s", "needs restic/crm/data/ab/abc\nneeds restic/crm/index/i")
     host.mirror()
-    shutil.rmtree(host.at(0) / LABEL)
-    for path in ("backup.manifest", "pg_data/base/1/3.zst"):
-        put(host.at(0) / new / path, path)
+    host.expire()
     for path in (INFO[2], INFO[3]):
-        put(host.at(0) / path, f"needs pgbackrest/{new}/pg_data/base/1/3.zst")
+        put(host.at(0) / path, f"needs pgbackrest/{NEWER}/pg_data/base/1/3.zst")
     for path in ("data/ab/abc", "index/i", "snapshots/s"):
         (host.at(1) / path).unlink()
     for path in ("data/cd/cde", "index/j"):
@@ -704,10 +756,27 @@ def test_o9_what_changes_during_a_run_is_done_again(host: Host) -> None:
             super().copy(source, target, paths, *options)
             if not self.done:
                 Meanwhile.done = True
-                shutil.rmtree(host.at(0) / LABEL)
+                host.expire()
                 put(host.at(0) / INFO[2], "none")
 
     second.mirror(host.place, host.parts, Meanwhile())
+    assert host.same()
+
+
+def test_o9_a_prune_during_a_run_is_no_loss(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: It may replace all heads between the two looks; then the run begins again."""
+    host.mirror()
+    looked = second.heads
+
+    def pruned(part: Part) -> dict[str, bytes]:
+        found = looked(part)
+        if part.kind == "restic" and (host.at(1) / "index/i").exists():
+            put(host.at(1) / "index/j", "index")
+            (host.at(1) / "index/i").unlink()
+        return found
+
+    monkeypatch.setattr(second, "heads", pruned)
+    host.mirror()
     assert host.same()
 
 
@@ -715,9 +784,9 @@ def test_o9_an_empty_repository_never_replaces_a_mirror(host: Host) -> None:
     """O9: Neither a lost one, nor one that was created again by hand."""
     host.mirror()
     before = tree(host.remote)
-    marks = {part.name: second.marked(part) for part in host.parts}
+    marks = (host.at(1) / MARK).read_text()
     shutil.rmtree(host.at(1))
-    put(host.at(1) / MARK, marks["restic/crm"])
+    put(host.at(1) / MARK, marks)
     with pytest.raises(SecondError, match="crm: config not found; it looks empty or damaged"):
         host.mirror()
     (host.at(1) / MARK).unlink()
@@ -729,7 +798,7 @@ def test_o9_an_empty_repository_never_replaces_a_mirror(host: Host) -> None:
     assert tree(host.remote) == before
 
 
-@pytest.mark.parametrize("steps", range(13))
+@pytest.mark.parametrize("steps", range(19))
 def test_o9_a_new_host_gets_all_back(host: Host, steps: int) -> None:
     """O9: Also if it is killed meanwhile, and no mirror is made before it has all."""
     host.mirror()
@@ -775,15 +844,103 @@ def test_o9_only_the_lost_part_comes_back(host: Host) -> None:
     assert host.same()
 
 
-def test_o9_a_mirror_that_never_became_complete_is_no_backup(host: Host) -> None:
-    """O9: A new fleet then begins, and takes the place over."""
+def test_o9_a_new_host_leaves_a_mirror_alone_that_is_incomplete(host: Host) -> None:
+    """O9: Its first run never ended, or the upload of a head broke. Only an operator deletes it."""
     with pytest.raises(Killed):
         second.mirror(host.place, host.parts, Dying(2))
+    there = tree(host.remote)
     host.parts = host.host("new")
+    said = "the place: pgbackrest: an incomplete mirror, archive.info and backup.info not found; "
+    with pytest.raises(SecondError, match=said):
+        host.fetch()
+    assert tree(host.remote) == there
+    shutil.rmtree(host.remote / "pgbackrest")
     assert host.fetch() == []
     host.fill()
     host.mirror()
     assert host.same()
+
+
+def test_o9_a_mirror_with_the_copy_of_an_info_file_comes_back(host: Host) -> None:
+    """O9: rclone deletes a file whose upload broke, and pgBackRest reads the copy."""
+    host.mirror()
+    (host.remote / "pgbackrest" / INFO[2]).unlink()
+    host.parts = host.host("new")
+    assert len(host.fetch()) == 3
+    assert (host.at(0) / INFO[3]).exists() and not (host.at(0) / INFO[2]).exists()
+    host.mirror()
+    assert host.same()
+
+
+@needs_rclone
+def test_o9_an_earlier_state_of_the_host_replaces_no_newer_mirror(host: Host) -> None:
+    """O9: Such as a snapshot of its machine. The operator can declare it the right one."""
+    host.real()
+    host.mirror()
+    shutil.copytree(host.folder / "here", host.folder / "earlier")
+    for content in ("one", "two"):
+        put(host.at(2) / f"{content}.age", content)
+        host.mirror()
+    newest, there = host.parts, tree(host.remote)
+    host.parts = host.host("earlier")  # users' files have not changed
+    with pytest.raises(SecondError) as raised:
+        host.mirror()
+    assert str(raised.value).count("of a later state of this one") == 2
+    assert tree(host.remote) == there
+    assert len(second.claim(host.place, host.parts, host.rclone)) == 2
+    assert second.claim(host.place, host.parts, host.rclone) == []
+    host.mirror()
+    assert host.same()
+    host.parts = newest
+    with pytest.raises(SecondError, match="the last mirror is that of another host"):
+        host.mirror()
+
+
+def test_o9_a_host_that_was_replaced_comes_back_and_changes_nothing(host: Host) -> None:
+    """O9: Two hosts would otherwise delete each other's backups."""
+    host.mirror()
+    replaced, host.parts = host.parts, host.host("new")
+    host.fetch()
+    for _ in range(2):
+        there = tree(host.remote)
+        new, host.parts = host.parts, replaced
+        with pytest.raises(SecondError, match="the last mirror is that of another host"):
+            host.mirror()
+        assert tree(host.remote) == there
+        host.parts = new
+        put(host.at(2) / "newer.age", "state")
+        host.mirror()
+        assert host.same()
+
+
+def test_o9_lost_backups_are_not_deleted_at_the_place(host: Host) -> None:
+    """O9: Nor packs and snapshots of users' files, while the heads look well."""
+    host.mirror()
+    there = tree(host.remote)
+    shutil.rmtree(host.at(0) / LABEL)
+    shutil.rmtree(host.at(1) / "data")
+    with pytest.raises(SecondError) as raised:
+        host.mirror()
+    assert "pgbackrest: all backups are gone" in str(raised.value)
+    assert "crm: all data are gone" in str(raised.value)
+    assert tree(host.remote) == there
+
+
+def test_o9_symbolic_links_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, S6: What one points to keeps its owner, and one that points nowhere does no harm."""
+    put(tmp_path / "file", "")
+    (tmp_path / "latest").symlink_to("20261129-030000F")
+    (tmp_path / "folder").symlink_to("/etc")
+    owned: dict[str, bool] = {}
+
+    def chown(path: Path, _user: int, _group: int, *, follow_symlinks: bool) -> None:
+        owned[path.name] = follow_symlinks
+
+    monkeypatch.setattr(os, "chown", chown)
+    second._own(tmp_path, getpass.getuser())
+    assert owned == {"file": False, "latest": False, "folder": False}
 
 
 @needs_rclone
@@ -874,9 +1031,7 @@ def served(host: Host) -> Iterator[tuple[Host, dict[str, Any]]]:
 
 def through(host: Host, given: Mapping[str, Any]) -> None:
     """Let a host reach its place by the configuration that the pillar gives."""
-    hosts = put(host.folder / "known_hosts", rclone.known_hosts(given))
-    text = rclone.configuration(given).replace(second.KNOWN_HOSTS, str(hosts))
-    host.rclone = Rclone(str(put(host.folder / "sftp.conf", text)))
+    host.rclone = Rclone(rclone.configuration(given), rclone.known_hosts(given))
     host.place = rclone.place(given)
 
 
@@ -893,7 +1048,7 @@ def test_o9_an_sftp_server_is_a_place(served: tuple[Host, dict[str, Any]]) -> No
     through(host, given)
     host.mirror()
     assert host.same()
-    shutil.rmtree(host.at(0) / LABEL)
+    host.expire()
     host.mirror()
     assert host.same()
     assert not (host.remote / "pgbackrest" / LABEL).exists()

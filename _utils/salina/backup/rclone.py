@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from salina.backup.second import KNOWN_HOSTS, REMOTE, Place
+from salina.backup.second import REMOTE, Place
 
 HEAD = "# Managed by Salt (salt/second_repository)."
 SSH = 22
@@ -17,6 +17,8 @@ SSH = 22
 
 def configuration(second: Mapping[str, Any]) -> str:
     """Return the content of rclone's configuration. It holds a secret.
+
+    The known hosts are not in it, but among the arguments of each call.
 
     Args:
         second: the pillar `second_repository`.
@@ -46,7 +48,6 @@ def _sftp(second: Mapping[str, Any]) -> dict[str, Any]:
         "port": second["port"],
         "user": second["user"],
         "key_pem": second["secret"].replace("\n", r"\n"),
-        "known_hosts_file": KNOWN_HOSTS,
         # the user there may have no shell
         "shell_type": "none",
         "disable_hashcheck": "true",
@@ -60,15 +61,10 @@ def known_hosts(second: Mapping[str, Any]) -> str:
 
 
 def place(second: Mapping[str, Any]) -> Place:
-    """Return the place in rclone's words."""
+    """Return the place."""
     if second["kind"] == "s3":
-        root = f"{REMOTE}:{second['bucket']}"
-        return Place(root, f"{root}{second['path']}")
-    return Place(f"{REMOTE}:{second['path']}", f"{REMOTE}:{second['path']}")
-
-
-def words(second: Mapping[str, Any]) -> str:
-    """Return the place as an operator knows it."""
-    if second["kind"] == "s3":
-        return f"{second['bucket']}{second['path']} at {second['endpoint']}"
-    return f"{second['path']} on {second['host']}"
+        root, path = f"{REMOTE}:{second['bucket']}", second["path"]
+        words = f"{second['bucket']}{path} at {second['endpoint']}"
+        return Place(root, f"{root}{path}", words)
+    root = f"{REMOTE}:{second['path']}"
+    return Place(root, root, f"{second['path']} on {second['host']}")

@@ -12,8 +12,9 @@ mirror can be restored:
    changed or gone meanwhile, some of the files may be gone as well, and all this is done again.
 3. Files that are gone here are deleted there, heads first.
 
-Bringing the repositories back has the same order. Each repository has a mark, which is also at the
-place. So a new host, which has no mark yet, never replaces the mirror of another one.
+Bringing the repositories back has the same order. Each mirror has a mark, which the host knows, and
+gets another one whenever it changes. So a host that was replaced, set back or lost its repository
+never replaces the mirror of another one.
 
 CLI: python3 -m salina.backup.second ACTION, where ACTION is
     mirror   bring the place up to date
@@ -22,23 +23,23 @@ CLI: python3 -m salina.backup.second ACTION, where ACTION is
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SETTINGS = "/etc/salina/second-repository.json"
-CONFIGURATION = "/etc/salina/second-repository.conf"
-"""rclone's configuration, with the login."""
-KNOWN_HOSTS = "/etc/salina/second-repository.known_hosts"
+"""All settings, with the login. They are in one file, so a run never has some of two places."""
 RECORD = "/var/lib/salina-second/record.json"
 """The last complete run."""
 REMOTE = "second"
@@ -46,7 +47,8 @@ REMOTE = "second"
 OWN = ".salina-"
 """The beginning of the names of this program's own files in a repository."""
 MARK = f"{OWN}mirror"
-"""The file in each repository that names its mirror."""
+"""The file in each repository with the marks that its mirror may have: the newest one, and the one
+before. At the place a mark is part of the name of an empty file, which is there or not."""
 FETCHING = f"{OWN}fetching"
 """The same, while the repository is brought back."""
 RETURNED = f"{OWN}returned"
@@ -75,6 +77,7 @@ HEADS = {"pgbackrest": ("archive.info", "backup.info"), "restic": ("config",), "
 """The heads that every repository of a kind has."""
 MANIFEST = "backup.manifest"
 """The file that pgBackRest writes when all others of a backup are there."""
+ELSEWHERE = "choose another path for `second` in pillar/settings/backup.yaml"
 UNFINISHED = ".pgbackrest.tmp"
 """The end of the name of a file that pgBackRest is writing."""
 
@@ -102,10 +105,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Place:
-    """The place for rclone. `root` must exist; `base`, at it or below it, has the mirror."""
+    """The place for rclone. `root` must exist; `base`, at it or below it, has the mirror.
+
+    `words`: the same for an operator.
+    """
 
     root: str
     base: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -219,33 +226,66 @@ def damage(kind: str, paths: Iterable[str]) -> str:
         paths: its files.
     """
     names = {os.path.basename(path) for path in paths if (rank(kind, path) or 0) > 1}
-    missing = [name for name in HEADS[kind] if name not in names]
+    missing = [name for name in HEADS[kind] if not {name, f"{name}.copy"} & names]
     return f"{' and '.join(missing)} not found" if missing else ""
 
 
-def refusal(kind: str, marks: tuple[str, str], here: Iterable[str], there: Iterable[str]) -> str:
+def sort(kind: str, path: str) -> str:
+    """Return what a file is, if a repository that has some never deletes the last one; or "".
+
+    Args:
+        kind: the kind of the repository.
+        path: the path in it.
+    """
+    first = path.split("/")[0]
+    if rank(kind, path) is None:
+        return ""
+    if kind == "pgbackrest":
+        if os.path.basename(path) == MANIFEST:
+            return "backups"
+        return "WAL" if first == "archive" and not changes(path) else ""
+    return first if kind == "restic" else "copies"
+
+
+def marks(paths: Iterable[str]) -> set[str]:
+    """Return the marks among the files of a mirror. It has two while they change."""
+    return {path.removeprefix(f"{MARK}.") for path in paths if path.startswith(f"{MARK}.")}
+
+
+def refusal(kind: str, known: Collection[str], here: Iterable[str], there: Iterable[str]) -> str:
     """Return why a repository may not be mirrored to the place, or "".
 
     Args:
         kind: the kind of the repository.
-        marks: its mark here, and its mark at the place; "" where there is none.
+        known: the marks that its mirror may have; none if the repository is not ready.
         here: its files.
         there: its files at the place.
     """
-    found = list(here)
-    others = any(not path.startswith(OWN) for path in there)
-    if not marks[0]:
+    found, mirrored = list(here), list(there)
+    if not known:
         return "it is not ready; apply the states of this host"
     if fault := damage(kind, found):
         return f"{fault}; it looks empty or damaged, so nothing is sent or deleted"
-    if others and not found:
-        return "it is empty, and its mirror is not, so nothing is deleted"
-    if marks[1] != marks[0] and (marks[1] or others):
+    if marks(mirrored) - set(known):
         return (
-            "the place has files of another repository; choose another path for `second` in "
-            "pillar/settings/backup.yaml"
+            "the last mirror is that of another host, or of a later state of this one, so nothing "
+            f"is sent or deleted; {ELSEWHERE}, or see docs/operations.md, Two backup hosts"
+        )
+    if not marks(mirrored) and _begun(mirrored):
+        return f"the place has files of another repository; {ELSEWHERE}"
+    gone = {sort(kind, path) for path in mirrored} - {sort(kind, path) for path in found} - {""}
+    if gone:
+        words = " and ".join(sorted(gone))
+        return (
+            f"all {words} are gone, and its mirror has some, so nothing is sent or deleted; if "
+            "that is right, delete its directory at the place"
         )
     return ""
+
+
+def _begun(there: Iterable[str]) -> bool:
+    """Return whether a mirror has other files than marks."""
+    return any(not path.startswith(OWN) for path in there)
 
 
 def mirror(place: Place, parts: Sequence[Part], rclone: Rclone) -> dict[str, int]:
@@ -283,12 +323,12 @@ def _mirror(place: Place, part: Part, rclone: Rclone) -> dict[str, int]:
         there = rclone.files(place, part.name)
         known = heads(part)
         here = listing(part, known)
-        marks = (marked(part), rclone.mark(remote, there))
-        if fault := refusal(part.kind, marks, here, there):
+        # a prune may have replaced all heads meanwhile, which `same` notices below
+        if fault := refusal(part.kind, marked(part), here.keys() | known.keys(), there):
             raise SecondError(fault)
-        if not marks[1]:
-            rclone.copy(part.directory, remote, [MARK])
         wanted = plan(part.kind, here, there)
+        if any(wanted.send + wanted.delete) or not marks(there):
+            _mark(Path(part.directory, MARK), remote, marks(there), rclone)
         rclone.copy(part.directory, remote, wanted.send[0])
         if not same(known, heads(part)):
             continue
@@ -301,6 +341,21 @@ def _mirror(place: Place, part: Part, rclone: Rclone) -> dict[str, int]:
             rclone.tidy(remote)
         return here
     raise AwayError(f"it changed during {PASSES} attempts; the next run tries again")
+
+
+def _mark(file: Path, remote: str, old: Collection[str], rclone: Rclone) -> None:
+    """Give a mirror a new mark, which only this host knows. It may be killed at any moment.
+
+    Args:
+        file: the file with the marks of the repository.
+        remote: the mirror.
+        old: the marks that it has. This host knows them still: the place may fall back to them.
+        rclone: how to call rclone.
+    """
+    new = uuid.uuid4().hex
+    _put(file, "\n".join([new, *sorted(old)]))
+    _send(remote, {f"{MARK}.{new}": b""}, rclone)
+    rclone.delete(remote, [f"{MARK}.{mark}" for mark in sorted(old)])
 
 
 def _send(remote: str, contents: Mapping[str, bytes], rclone: Rclone) -> None:
@@ -330,14 +385,18 @@ def lost(place: Place, parts: Iterable[Part], rclone: Rclone) -> list[Part]:
         if marked(part):
             continue
         there = rclone.files(place, part.name)
-        if MARK not in there or damage(part.kind, there):
-            continue  # the place is new, or its first mirror never became complete
+        if not marks(there) or not _begun(there):
+            continue  # the place is new
+        if fault := damage(part.kind, there):
+            raise SecondError(
+                f"{place.words}: {part.name}: an incomplete mirror, {fault}; {ELSEWHERE}, or "
+                "delete this directory at the place if nothing of it is needed"
+            )
         begun = Path(part.directory, FETCHING).exists()
         if not begun and any(_at(part, path) > 1 for path in _walk(part.directory)):
             raise SecondError(
                 f"{part.directory}: has a repository, and the second place has the mirror of "
-                "another one; choose another path for `second` in pillar/settings/backup.yaml, or "
-                "move the directory away to bring the mirror back"
+                f"another one; {ELSEWHERE}, or move the directory away to bring the mirror back"
             )
         found.append(part)
     return found
@@ -369,8 +428,10 @@ def fetch(place: Place, parts: Sequence[Part], rclone: Rclone) -> list[str]:
             directory.mkdir(mode=0o700)
             shutil.chown(directory, part.owner, part.owner)
         there = rclone.files(place, part.name)
-        _put(directory / FETCHING, rclone.mark(remote, there) or uuid.uuid4().hex)
+        _put(directory / FETCHING, "\n".join(sorted(marks(there))) or uuid.uuid4().hex)
         if part in back:
+            # first of all, so that an earlier host that still runs deletes nothing meanwhile
+            _mark(directory / FETCHING, remote, marks(there), rclone)
             _fetch(part, remote, there, rclone)
             _put(directory / RETURNED, "")
         os.replace(directory / FETCHING, directory / MARK)
@@ -392,11 +453,42 @@ def _fetch(part: Part, remote: str, there: Mapping[str, int], rclone: Rclone) ->
                 os.replace(Path(aside, path), directory / path)
 
 
-class Rclone:
-    """rclone with one configuration."""
+def claim(place: Place, parts: Iterable[Part], rclone: Rclone) -> list[str]:
+    """Make this host the right one, whoever changed the mirrors last.
 
-    def __init__(self, configuration: str = CONFIGURATION) -> None:
-        self._configuration = configuration
+    The next run deletes at the place what this host does not have.
+
+    Args:
+        place: the place.
+        parts: the repositories.
+        rclone: how to call rclone.
+
+    Returns:
+        The directories whose mirrors had marks that this host did not know.
+
+    Raises:
+        AwayError: the place does not answer.
+    """
+    taken = []
+    for part in parts:
+        there = marks(rclone.files(place, part.name))
+        if marked(part) and there - marked(part):
+            _put(Path(part.directory, MARK), "\n".join(sorted(there)))
+            taken.append(part.directory)
+    return taken
+
+
+class Rclone:
+    """rclone with one configuration, of which it has private copies.
+
+    Args:
+        configuration: rclone's configuration.
+        known_hosts: the keys of the SFTP server.
+    """
+
+    def __init__(self, configuration: str = "", known_hosts: str = "") -> None:
+        self._configuration = _temporary(configuration)
+        self._known_hosts = _temporary(known_hosts)
 
     def files(self, place: Place, name: str) -> dict[str, int]:
         """Return the files of a mirror, each with its size; none if it has not begun.
@@ -414,10 +506,6 @@ class Rclone:
             self._done(self._run(*asked, "--max-depth=1", place.root))
             return {}
         return {one["Path"]: one["Size"] for one in json.loads(self._done(done))}
-
-    def mark(self, remote: str, there: Iterable[str]) -> str:
-        """Return the mark of a mirror, or "" if it is not among its files."""
-        return self._done(self._run("cat", f"{remote}/{MARK}")).strip() if MARK in there else ""
 
     def copy(self, source: str, target: str, paths: Sequence[str], *options: str) -> None:
         """Copy files. Those that are gone at the source are left out.
@@ -445,13 +533,15 @@ class Rclone:
 
     def _listed(self, paths: Sequence[str], *arguments: str) -> None:
         if paths:
-            with tempfile.NamedTemporaryFile("w") as file:
-                file.writelines(f"{path}\n" for path in paths)
-                file.flush()
+            with _temporary("".join(f"{path}\n" for path in paths)) as file:
                 self._done(self._run(f"--files-from-raw={file.name}", *arguments))
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["rclone", f"--config={self._configuration}", *OPTIONS, *arguments]
+        files = (
+            f"--config={self._configuration.name}",
+            f"--sftp-known-hosts-file={self._known_hosts.name}",
+        )
+        command = ["rclone", *files, *OPTIONS, *arguments]
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
@@ -461,6 +551,14 @@ class Rclone:
             lines = done.stderr.strip().splitlines()[-3:] or [f"exit code {done.returncode}"]
             raise AwayError(f"the second place: {'; '.join(lines)}")
         return done.stdout
+
+
+def _temporary(text: str) -> IO[str]:
+    """Return a file with this text, which is deleted with its last reference."""
+    file = tempfile.NamedTemporaryFile("w")  # noqa: SIM115 - its owner closes it
+    file.write(text)
+    file.flush()
+    return file
 
 
 def _walk(directory: str) -> dict[str, int]:
@@ -483,45 +581,64 @@ def _walk(directory: str) -> dict[str, int]:
     return found
 
 
-def marked(part: Part) -> str:
-    """Return the mark of a repository on this host, or "" if it has none yet."""
+def marked(part: Part) -> set[str]:
+    """Return the marks that the mirror of a repository may have; none if it is not ready."""
     try:
-        return (Path(part.directory) / MARK).read_text().strip()
+        return set(Path(part.directory, MARK).read_text().split())
     except FileNotFoundError:
-        return ""
+        return set()
 
 
 def _put(path: Path, content: str) -> None:
+    """Replace a file. It is on the disk before the place changes."""
     aside = path.with_name(f"{path.name}.new")
-    aside.write_text(f"{content}\n")
+    with aside.open("w") as file:
+        file.write(f"{content}\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _own(directory: Path, owner: str) -> None:
-    """Give what came to a repository to its user."""
+    """Give what came to a repository to its user. What a symbolic link points to stays as it is."""
+    user, group = pwd.getpwnam(owner).pw_uid, grp.getgrnam(owner).gr_gid
     for folder, folders, names in os.walk(directory):
         for name in (*folders, *names):
-            shutil.chown(Path(folder, name), owner, owner)
+            os.chown(Path(folder, name), user, group, follow_symlinks=False)
 
 
-def read(settings: Mapping[str, Any]) -> tuple[Place, list[Part]]:
-    """Return the place and the repositories, as the content of SETTINGS has them."""
-    return Place(**settings["place"]), [Part(**part) for part in settings["parts"]]
+def read(settings: Mapping[str, Any]) -> tuple[Place, list[Part], Rclone]:
+    """Return the place, the repositories and rclone, as the content of SETTINGS has them."""
+    rclone = Rclone(settings["configuration"], settings["known_hosts"])
+    return Place(**settings["place"]), [Part(**part) for part in settings["parts"]], rclone
+
+
+def record(words: str) -> dict[str, Any]:
+    """Return the record of the last complete run; {} if there is none for this place."""
+    try:
+        found = dict(json.loads(Path(RECORD).read_text()))
+    except FileNotFoundError:
+        return {}
+    return found if found.get("place") == words else {}
 
 
 def main(arguments: list[str]) -> int:
     """Do what the module's docstring says. Returns the exit code."""
-    place, parts = read(json.loads(Path(SETTINGS).read_text()))
+    place, parts, rclone = read(json.loads(Path(SETTINGS).read_text()))
     began = time.time()
     try:
         if arguments == ["fetch"]:
-            print(f"came back: {', '.join(fetch(place, parts, Rclone())) or 'nothing'}", flush=True)
+            print(f"came back: {', '.join(fetch(place, parts, rclone)) or 'nothing'}", flush=True)
             return 0
-        found = mirror(place, parts, Rclone())
+        found = mirror(place, parts, rclone)
     except AwayError as error:
         print(error, file=sys.stderr, flush=True)
         return AWAY
-    _put(Path(RECORD), json.dumps({"began": began, "ended": time.time(), **found}))
+    made = {"place": place.words, "began": began, "ended": time.time(), **found}
+    _put(Path(RECORD), json.dumps(made))
     print(f"mirrored: {found['files']} files, {found['bytes'] >> 20} MiB", flush=True)
     return 0
 

@@ -790,12 +790,16 @@ def second_repository(record: str, settings: str, minutes: int) -> Iterator[Chec
 
     Args:
         record: the file of the last complete mirror.
-        settings: the file that has the place. Before the first mirror its age counts.
+        settings: the file that has the place. Before the first mirror there its age counts.
         minutes: the greatest age.
     """
-    file = Path(record)
-    known = file.exists()
-    since = json.loads(file.read_text())["ended"] if known else Path(settings).stat().st_mtime
+    file, own = Path(record), Path(settings)
+    if not own.exists():
+        yield "second repository", False, "not set up yet; apply the states of this host"
+        return
+    last = json.loads(file.read_text()) if file.exists() else {}
+    known = last.get("place") == json.loads(own.read_text())["place"]["words"]
+    since = last["began"] if known else own.stat().st_mtime
     age = (time.time() - since) / 60
     what = f"the last mirror is {age:.0f} minutes old" if known else "there is no mirror"
     late = f"{what}; see journalctl -u salina-second"
