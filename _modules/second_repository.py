@@ -44,7 +44,8 @@ def state() -> dict[str, Any]:
     Returns:
         `place` in words; `record`, with `began`, `ended`, `files` and `bytes`, or {} if this place
         has no complete mirror; `since`, the moment at which that mirror began or the place was set;
-        and `minutes` from one mirror to the next.
+        `minutes` from one mirror to the next; and `compared`, the answer of the last `compare`, or
+        {}.
 
     Raises:
         CommandExecutionError: this host has no second repository, or its states were not applied.
@@ -56,12 +57,13 @@ def state() -> dict[str, Any]:
     place = rclone.place(section).words
     if not Path(second.SETTINGS).exists():
         raise CommandExecutionError(f"not set up yet; next: salt {__opts__['id']} state.apply")
-    record = second.record(place)
+    record = second.record(place, second.RECORD)
     return {
         "place": place,
         "record": record,
         "since": record["began"] if record else Path(second.SETTINGS).stat().st_mtime,
         "minutes": section["minutes"],
+        "compared": second.record(place, second.COMPARED),
     }
 
 
@@ -84,7 +86,7 @@ def mirror() -> dict[str, Any]:
     if commands.run(__salt__["cmd.run_all"], show).strip() == "activating":
         _start(MIRROR)  # this one began before, so only its end is awaited
     _start(MIRROR)
-    if second.record(place).get("began", 0) >= asked:
+    if second.record(place, second.RECORD).get("began", 0) >= asked:
         return state()
     raise CommandExecutionError(f"the mirror failed\n{_said(MIRROR)}")
 
@@ -136,6 +138,28 @@ def fetch() -> None:
     _start(FETCH)
     if left := unmarked():
         raise CommandExecutionError(f"{', '.join(left)}: not brought back\n{_said(FETCH)}")
+
+
+def compare() -> dict[str, Any]:
+    """Read a sample of the mirror at the place, and compare it with this host's files.
+
+    Returns:
+        The number of `files`, their `bytes`, those that are `damaged` at the place, and when it
+        `began` and `ended`.
+
+    Raises:
+        CommandExecutionError: the place does not answer.
+
+    CLI Example:
+        salt bkp1 second_repository.compare
+    """
+    place, parts, program = second.read(_settings())
+    began = time.time()
+    try:
+        second.note(second.COMPARED, place, began, second.compare(place, parts, program))
+    except (OSError, second.SecondError) as error:
+        raise CommandExecutionError(str(error)) from None
+    return second.record(place.words, second.COMPARED)
 
 
 def claim(confirm: str) -> list[str]:

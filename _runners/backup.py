@@ -15,7 +15,7 @@ from salina.backup import scratch
 from salina.backup.scratch import RESTORED, parse_moment, target
 from salina.common import file
 from salina_fleet import master_state, minions, runner
-from salina_fleet.backup import drilled, due, late, mirrored, moment, size, text, told
+from salina_fleet.backup import damaged, drilled, due, late, mirrored, moment, size, text, told
 from salina_fleet.change import follow
 from salina_fleet.change import restore as steps
 from salina_fleet.errors import RunnerError
@@ -347,6 +347,7 @@ def drill() -> str:
 
     The backup host verifies the repository, restores all databases to this moment without a
     network, compares the rows of each table, and checks each table and index. Users notice nothing.
+    It also compares a sample of the second repository, if there is one and it answers.
 
     Returns:
         What was compared, in a sentence.
@@ -368,7 +369,17 @@ def drill() -> str:
     record = _on(host, "drill.run", given, minions.WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
-    return drilled(record, time.time())
+    said = drilled(record, time.time())
+    if site.fleet.settings[BackupSettings].second is None:
+        return said
+    follow.note([host], "compares a sample of the second repository")
+    try:
+        found = _second(host, "compare")
+    except RunnerError as error:
+        return f"{said}\nthe second repository was not compared: {error}"
+    if faults := damaged(found):
+        raise RunnerError("\n".join(faults))
+    return f"{said}\nof the second repository {found['files']} files were compared"
 
 
 def drill_steps() -> dict[str, Any]:

@@ -72,6 +72,7 @@ def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
         overdue.append(f"second repository: {second['fault']}")
     elif second and found["now"] - second["since"] > LATE_SECOND * second["minutes"] * 60:
         overdue.append("late: the second repository; see journalctl -u salina-second on its host")
+    overdue += damaged(second.get("compared", {}))
     since = found["now"] - (found["drill"].get("ended") or found["window"])
     if since > (days + LATE_DRILL) * 86_400:
         overdue.append("late: a restore drill; salt-run state.orchestrate orch.restore_drill")
@@ -122,7 +123,23 @@ def mirrored(second: Mapping[str, Any], now: float) -> str:
     if not record:
         return f"{second['place']}, no mirror yet"
     ago = duration(int(now - record["began"]))
-    return f"{second['place']}, {ago} ago, {record['files']} files, {size(record['bytes'])}"
+    told = f"{second['place']}, {ago} ago, {record['files']} files, {size(record['bytes'])}"
+    if compared := second["compared"]:
+        ago = duration(int(now - compared["ended"]))
+        told += f"; {compared['files']} of them were compared {ago} ago"
+    return told
+
+
+def damaged(compared: Mapping[str, Any]) -> list[str]:
+    """Return the files that are damaged at the second place, in words.
+
+    Args:
+        compared: the answer of `second_repository.compare`; {} if there is none.
+    """
+    return [
+        f"damaged at the second place: {path}; delete it there, and the next mirror sends it again"
+        for path in compared.get("damaged", [])
+    ]
 
 
 def drilled(last: Mapping[str, Any], now: float) -> str:

@@ -12,6 +12,7 @@ second-absent:
 {%- endfor %}
         - /etc/salina/second-repository.json
         - /var/lib/salina-second/record.json
+        - /var/lib/salina-second/compared.json
     - require:
         - service: second-timer-stopped
 

@@ -766,6 +766,22 @@ class Never:
     def neutral(_: Mapping[str, Any]) -> bool:
         """Return whether it can."""
         return False
+def test_o9_a_drill_compares_the_second_repository(hosts: Hosts) -> None:
+    """O9: Damage there fails it, and a place that does not answer does not."""
+    hosts.set(second=SECOND)
+    hosts.said |= {"drill.count": {}, "drill.moment": "now", "drill.run": RECORD}
+    hosts.said["second_repository.compare"] = {"files": 9, "damaged": []}
+    assert hosts.runner.drill().endswith("\nof the second repository 9 files were compared")
+    hosts.said["second_repository.compare"] = {"files": 9, "damaged": ["master/x.age"]}
+    with pytest.raises(RunnerError, match=r"damaged at the second place: master/x\.age"):
+        hosts.runner.drill()
+
+    def away(*_: Any) -> Any:
+        raise RunnerError("no route")
+
+    hosts.said["second_repository.compare"] = away
+    said = "\nthe second repository was not compared: no route"
+    assert hosts.runner.drill().endswith(said)
 
 
 def test_a_failed_drill_fails_with_every_fault(hosts: Hosts) -> None:
@@ -1237,7 +1253,8 @@ def bad_status(hosts: Hosts) -> list[str]:
     return str(caught.value).splitlines()
 
 
-MIRRORED = {
+MIRRORED: dict[str, Any] = {
+    "compared": {},
     "place": "/srv/salina on 198.51.100.9",
     "since": NOW.timestamp() - 720,
     "minutes": 60,

@@ -480,7 +480,8 @@ def test_o9_a_place_that_does_not_answer_fails_the_state(test: bool) -> None:
     assert (found["result"], found["comment"]) == (False, "no route")
 
 
-MIRROR = {
+MIRROR: dict[str, Any] = {
+    "compared": {},
     "place": "/srv/salina on nas",
     "since": 1000,
     "minutes": 60,
@@ -499,6 +500,14 @@ def test_o9_the_status_has_the_second_repository() -> None:
     """O9: Its place and its age, and after four missing mirrors it is late."""
     told = "/srv/salina on nas, 12 min ago, 12 files, 3.0 MiB"
     assert backup.mirrored(MIRROR, FOUND["now"]) == told
+    compared = {"files": 9, "bytes": 5, "ended": FOUND["now"] - 3600, "damaged": []}
+    seen = MIRROR | {"compared": compared}
+    assert backup.mirrored(seen, FOUND["now"]) == f"{told}; 9 of them were compared 1 h 0 min ago"
+    worse = MIRROR | {"compared": compared | {"damaged": ["restic/crm/data/ab/abc"]}}
+    assert backup.late({**FOUND, "second": worse}, 7, 15) == [
+        "damaged at the second place: restic/crm/data/ab/abc; delete it there, and the next mirror "
+        "sends it again"
+    ]
     none = backup.mirrored(MIRROR | {"record": {}}, FOUND["now"])
     assert none == "/srv/salina on nas, no mirror yet"
     assert backup.late({**FOUND, "second": MIRROR}, 7, 15) == []
@@ -924,6 +933,35 @@ def test_o9_lost_backups_are_not_deleted_at_the_place(host: Host) -> None:
     assert "pgbackrest: all backups are gone" in str(raised.value)
     assert "crm: all data are gone" in str(raised.value)
     assert tree(host.remote) == there
+
+
+@needs_rclone
+def test_o9_a_damaged_file_at_the_place_is_found(host: Host) -> None:
+    """O9: A sample is read there. What a mirror will send or delete is no damage."""
+    host.real()
+    host.mirror()
+    good = second.compare(host.place, host.parts, host.rclone)
+    assert (good["files"], good["damaged"]) == (len(PGBACKREST) - len(INFO) + len(RESTIC) + 1, [])
+    path = host.remote / "restic/crm/data/ab/abc"
+    path.write_text(path.read_text().swapcase())
+    put(host.at(1) / "data/cd/new", "new")
+    (host.at(2) / "20261129T120000Z.tar.gz.age").unlink()
+    found = second.compare(host.place, host.parts, host.rclone)
+    assert found["damaged"] == ["restic/crm/data/ab/abc"]
+    shutil.rmtree(host.remote)
+    with pytest.raises(AwayError):
+        second.compare(host.place, host.parts, host.rclone)
+
+
+def test_o9_a_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: The newest backup's manifest is always in it, if it is not too large."""
+    sizes = {f"{NEWER}/pg_data/{number}": 9 for number in range(1000)}
+    sizes |= {f"{one}/backup.manifest": 9 for one in (LABEL, f"{LABEL}_20261130-030000D", NEWER)}
+    chosen = second.sample(sizes)
+    assert len(chosen) == len(set(chosen)) == second.SAMPLE
+    assert chosen[0] == f"{LABEL}_20261130-030000D/backup.manifest"
+    monkeypatch.setattr(second, "SAMPLE_BYTES", 20)
+    assert len(second.sample(sizes)) == 2
 
 
 def test_o9_symbolic_links_are_not_followed(

@@ -27,6 +27,7 @@ import grp
 import json
 import os
 import pwd
+import random
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,8 @@ SETTINGS = "/etc/salina/second-repository.json"
 """All settings, with the login. They are in one file, so a run never has some of two places."""
 RECORD = "/var/lib/salina-second/record.json"
 """The last complete run."""
+COMPARED = "/var/lib/salina-second/compared.json"
+"""The last comparison of a sample."""
 REMOTE = "second"
 """rclone's name for the place."""
 OWN = ".salina-"
@@ -68,6 +71,8 @@ NO_DIRECTORY = 3
 """rclone's exit code for a directory that does not exist."""
 PASSES = 5
 """How often a run begins again because a backup or a deletion ended meanwhile."""
+SAMPLE, SAMPLE_BYTES = 100, 64 << 20
+"""The most files, and the most bytes, of each repository that a comparison reads at the place."""
 AWAY = 75
 """The exit code if the place did not answer. The host's health judges the age of the record."""
 INFO = {"backup.info": 2, "archive.info": 2, "backup.info.copy": 3, "archive.info.copy": 3}
@@ -453,6 +458,55 @@ def _fetch(part: Part, remote: str, there: Mapping[str, int], rclone: Rclone) ->
                 os.replace(Path(aside, path), directory / path)
 
 
+def sample(sizes: Mapping[str, int]) -> list[str]:
+    """Return the files that are compared: the newest backup's manifest, and others by chance.
+
+    Args:
+        sizes: the files of a repository with their sizes.
+    """
+    manifests = [path for path in sizes if os.path.basename(path) == MANIFEST]
+    newest = sorted(manifests, key=lambda path: path.split("/")[2].split("_")[-1])[-1:]
+    chosen, room = list[str](), SAMPLE_BYTES
+    for path in dict.fromkeys([*newest, *random.sample(sorted(sizes), len(sizes))]):
+        if sizes[path] <= room and len(chosen) < SAMPLE:
+            chosen.append(path)
+            room -= sizes[path]
+    return chosen
+
+
+def compare(place: Place, parts: Iterable[Part], rclone: Rclone) -> dict[str, Any]:
+    """Read a sample of the mirror at the place, and compare it with this host.
+
+    Files that a mirror may be sending or deleting meanwhile are not compared.
+
+    Args:
+        place: the place.
+        parts: the repositories.
+        rclone: how to call rclone.
+
+    Returns:
+        The number of `files`, their `bytes`, and those that are `damaged` at the place.
+
+    Raises:
+        AwayError: the place does not answer.
+    """
+    files, size, damaged = 0, 0, list[str]()
+    for part in parts:
+        there = rclone.files(place, part.name)
+        here = listing(part, heads(part))
+        chosen = sample(
+            {
+                path: size
+                for path, size in here.items()
+                if there.get(path) == size and not changes(path)
+            }
+        )
+        files, size = files + len(chosen), size + sum(here[path] for path in chosen)
+        found = rclone.different(part.directory, f"{place.base}/{part.name}", chosen)
+        damaged += [f"{part.name}/{path}" for path in found]
+    return {"files": files, "bytes": size, "damaged": damaged}
+
+
 def claim(place: Place, parts: Iterable[Part], rclone: Rclone) -> list[str]:
     """Make this host the right one, whoever changed the mirrors last.
 
@@ -523,6 +577,21 @@ class Rclone:
         """
         self._listed(paths, "delete", remote)
 
+    def different(self, source: str, remote: str, paths: Sequence[str]) -> list[str]:
+        """Return the files with another content at the place. All are read there.
+
+        Raises:
+            AwayError: some cannot be read.
+        """
+        options = ("check", "--one-way", "--download", "--combined=-")
+        with _temporary("".join(f"{path}\n" for path in paths)) as file:
+            done = self._run(f"--files-from-raw={file.name}", *options, source, remote)
+        lines = [line.partition(" ") for line in done.stdout.splitlines()]
+        # others than = and * were deleted at one end meanwhile, or could not be read
+        if any(sign == "!" for sign, _, _ in lines) or (done.returncode and not lines):
+            self._done(done)
+        return [path for sign, _, path in lines if sign == "*"]
+
     def tidy(self, remote: str) -> None:
         """Delete the empty directories of a mirror.
 
@@ -589,6 +658,12 @@ def marked(part: Part) -> set[str]:
         return set()
 
 
+def note(file: str, place: Place, began: float, found: Mapping[str, Any]) -> None:
+    """Keep what was done at a place, in RECORD or COMPARED."""
+    told = {"place": place.words, "began": began, "ended": time.time(), **found}
+    _put(Path(file), json.dumps(told))
+
+
 def _put(path: Path, content: str) -> None:
     """Replace a file. It is on the disk before the place changes."""
     aside = path.with_name(f"{path.name}.new")
@@ -616,10 +691,10 @@ def read(settings: Mapping[str, Any]) -> tuple[Place, list[Part], Rclone]:
     return Place(**settings["place"]), [Part(**part) for part in settings["parts"]], rclone
 
 
-def record(words: str) -> dict[str, Any]:
-    """Return the record of the last complete run; {} if there is none for this place."""
+def record(words: str, file: str) -> dict[str, Any]:
+    """Return the content of RECORD or COMPARED; {} if there is none for this place."""
     try:
-        found = dict(json.loads(Path(RECORD).read_text()))
+        found = dict(json.loads(Path(file).read_text()))
     except FileNotFoundError:
         return {}
     return found if found.get("place") == words else {}
@@ -637,8 +712,7 @@ def main(arguments: list[str]) -> int:
     except AwayError as error:
         print(error, file=sys.stderr, flush=True)
         return AWAY
-    made = {"place": place.words, "began": began, "ended": time.time(), **found}
-    _put(Path(RECORD), json.dumps(made))
+    note(RECORD, place, began, found)
     print(f"mirrored: {found['files']} files, {found['bytes'] >> 20} MiB", flush=True)
     return 0
 
