@@ -162,6 +162,9 @@ def came_back() -> float:
 def without_primary() -> str:
     """Return pgBackRest's message if none of the database hosts is a primary that answers, or "".
 
+    Returns:
+        The message; "" also if pgBackRest fails for another reason.
+
     CLI Example:
         salt bkp1 pgbackrest.without_primary
     """

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from salina.backup.second import RECORD
+from salina.backup.second import MARK, RECORD, SETTINGS
 from salina.common import wait
 from tests import fleets
 from tests.lab.lab import execute, run, salt, salt_run, shell
@@ -29,6 +29,7 @@ SECRET = "/var/lib/salina/secrets/second-sftp"
 ADDRESS = fleets.fleet().hosts[MASTER].addresses["management"]
 SOURCE = fleets.fleet().hosts[BACKUP].addresses["management"]
 DIRECTORIES = "/var/lib/pgbackrest /var/lib/restic /var/lib/salina-master /var/lib/salina-second"
+MARKS = f"/var/lib/salina-master/{MARK}"
 UNITS = (
     "salina-second.timer salina-backup@full.timer salina-backup@diff.timer "
     "salina-files-forget.timer salina-files-repository pgbackrest"
@@ -114,21 +115,25 @@ def mirrored() -> None:
 
 def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKey) -> None:
     """O9, S6: A new backup host has the same window and the same copies as before, and never begins
-    an empty repository while the place does not answer. The login is in one file of root.
+    an empty repository while the place does not answer. The login is in one file of root. A host
+    with earlier marks changes nothing at the place, until it is declared the right one.
     """
     applied(BACKUP)
     before = status()
     mirrored()
     assert status()["second"]["record"]["files"] > 100
-    assert shell(BACKUP, "stat -c %a:%U /etc/salina/second-repository.conf") == "600:root\n"
+    assert shell(BACKUP, f"stat -c %a:%U {SETTINGS}") == "600:root\n"
     line = place.private_bytes(*PRIVATE).decode().splitlines()[2]
     kept = f"grep -rlF {line} /var/cache/salt /var/log/salt"
     assert [shell(host, kept, check=False) for host in (MASTER, BACKUP)] == ["", ""]
 
-    shell(BACKUP, f"sed -i 's/.ended.: [0-9.]*/\"ended\": 0/' {RECORD}")
+    shell(BACKUP, f"sed -i 's/.began.: [0-9.]*/\"began\": 0/' {RECORD}")
     said = salt_run("fleet.health")  # the lab's own status does not know this setting
     assert said.returncode and "the last mirror is" in said.stdout, said.stdout
     assert any("second repository" in one for one in status()["late"])
+    compared = salt(BACKUP, "second_repository.compare")[BACKUP]
+    assert compared["files"] > 10 and not compared["damaged"]
+    earlier = shell(BACKUP, f"cat {MARKS}")
 
     shell(BACKUP, f"systemctl stop {UNITS}; rm -rf {DIRECTORIES}")
     stop()
@@ -147,4 +152,10 @@ def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKe
     assert plan.returncode and '"confirm": "crm"' in plan.stdout
     mirrored()
     assert shell(BACKUP, "systemctl is-active salina-second.timer") == "active\n"
+    run(BACKUP, "sh", "-c", f"cat >{MARKS}", given=earlier)  # as if the burnt host came back
+    done = salt_run("backup.mirror")
+    assert done.returncode and "is that of another host" in done.stdout + done.stderr
+    claimed = salt(BACKUP, "second_repository.claim", f"confirm={BACKUP}")[BACKUP]
+    assert claimed == ["/var/lib/salina-master"]
+    mirrored()
     well()

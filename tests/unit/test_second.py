@@ -371,7 +371,7 @@ def test_o9_a_new_place_and_a_known_one_are_taken() -> None:
 
 
 def test_o9_a_copy_of_an_info_file_is_enough() -> None:
-    """O9: pgBackRest reads it as well. So its mirror is no empty one."""
+    """O9: pgBackRest reads it as well, so its mirror does not look empty."""
     assert second.damage("pgbackrest", [INFO[1], INFO[3]]) == ""
     assert second.damage("pgbackrest", [INFO[1]]) == "backup.info not found"
 
@@ -937,7 +937,7 @@ def test_o9_lost_backups_are_not_deleted_at_the_place(host: Host) -> None:
 
 @needs_rclone
 def test_o9_a_damaged_file_at_the_place_is_found(host: Host) -> None:
-    """O9: A sample is read there. What a mirror will send or delete is no damage."""
+    """O9: A sample is read there. Files that a mirror will send or delete do not count."""
     host.real()
     host.mirror()
     good = second.compare(host.place, host.parts, host.rclone)

@@ -274,7 +274,7 @@ def refusal(kind: str, known: Collection[str], here: Iterable[str], there: Itera
     if marks(mirrored) - set(known):
         return (
             "the last mirror is that of another host, or of a later state of this one, so nothing "
-            f"is sent or deleted; {ELSEWHERE}, or see docs/operations.md, Two backup hosts"
+            f"is sent or deleted; {ELSEWHERE}, or see docs/operations.md, `Two backup hosts`"
         )
     if not marks(mirrored) and _begun(mirrored):
         return f"the place has files of another repository; {ELSEWHERE}"
@@ -678,7 +678,7 @@ def _put(path: Path, content: str) -> None:
 
 
 def _own(directory: Path, owner: str) -> None:
-    """Give what came to a repository to its user. What a symbolic link points to stays as it is."""
+    """Give what came to a repository to its user. The target of a symbolic link keeps its owner."""
     user, group = pwd.getpwnam(owner).pw_uid, grp.getgrnam(owner).gr_gid
     for folder, folders, names in os.walk(directory):
         for name in (*folders, *names):
