@@ -28,4 +28,5 @@ def look(wanted: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     # a job inherits what its minion has imported, maybe before an update
     for module in (probes, seen, service, evidence):
         importlib.reload(module)
-    return evidence.gather(wanted[__opts__["id"]], __pillar__)
+    # Salt's own mapping is empty in the threads that look
+    return evidence.gather(wanted[__opts__["id"]], dict(__pillar__))
