@@ -766,6 +766,8 @@ class Never:
     def neutral(_: Mapping[str, Any]) -> bool:
         """Return whether it can."""
         return False
+
+
 def test_o9_a_drill_compares_the_second_repository(hosts: Hosts) -> None:
     """O9: Damage there fails it, and a place that does not answer does not."""
     hosts.set(second=SECOND)
