@@ -298,13 +298,17 @@ def serve() -> list[str]:
 
 @contextmanager
 def _closed() -> Iterator[None]:
-    """Let nginx answer nobody, also if no other host serves. It opens by itself after a while."""
+    """Let nginx answer nobody, also if no other host serves.
+
+    Should this process die, it opens when all pages would have answered.
+    """
     unit, run = "salina-open", __salt__["cmd.run_all"]
+    longest = ANSWER + PAGE * (1 + len(_app()["definition"]["pages"])) + LATER
     __salt__["service.stop"](f"{unit}.timer")  # of an earlier upgrade
-    timer = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={LATER}"]
+    timer = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={longest}"]
     commands.run(run, [*timer, "rm", "--force", CLOSED])
-    Path(CLOSED).touch()
     try:
+        Path(CLOSED).touch()
         yield
     finally:
         Path(CLOSED).unlink(missing_ok=True)

@@ -412,7 +412,7 @@ def drill_applications(applications: Sequence[str]) -> str:
         The pages that answered, in a sentence.
 
     Raises:
-        RunnerError: a name is not valid, another change is running, there was no drill, or an
+        RunnerError: a name is not valid, another change is running, no drill waits for them, or an
             application does not work, with every fault. The record of the drill says so then.
 
     CLI Example:
@@ -423,7 +423,7 @@ def drill_applications(applications: Sequence[str]) -> str:
     if not applications or not {*applications} <= {*known}:
         raise RunnerError(
             f"applications: {show(applications)} is not valid; must be a list of some of: "
-            f"{', '.join(known) or '(none can be made neutral)'}"
+            f"{', '.join(known) or '(a drill starts none: backup.drill_steps)'}"
         )
     until = _ask(site, "drill.unfinished", [], ANSWER).get("moment")
     if not until:

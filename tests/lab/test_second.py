@@ -29,7 +29,7 @@ SECRET = "/var/lib/salina/secrets/second-sftp"
 ADDRESS = fleets.fleet().hosts[MASTER].addresses["management"]
 SOURCE = fleets.fleet().hosts[BACKUP].addresses["management"]
 DIRECTORIES = "/var/lib/pgbackrest /var/lib/restic /var/lib/salina-master /var/lib/salina-second"
-MARKS = f"/var/lib/salina-master/{MARK}"
+MARKS = f"/var/lib/restic/crm/{MARK}"
 UNITS = (
     "salina-second.timer salina-backup@full.timer salina-backup@diff.timer "
     "salina-files-forget.timer salina-files-repository pgbackrest"
@@ -156,6 +156,6 @@ def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKe
     done = salt_run("backup.mirror")
     assert done.returncode and "is that of another host" in done.stdout + done.stderr
     claimed = salt(BACKUP, "second_repository.claim", f"confirm={BACKUP}")[BACKUP]
-    assert claimed == ["/var/lib/salina-master"]
+    assert claimed == ["/var/lib/restic/crm"]
     mirrored()
     well()

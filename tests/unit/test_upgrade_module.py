@@ -687,9 +687,11 @@ def test_k2_a_closed_host_opens_by_itself(door: Door) -> None:
     assert door.serve() is None
     ((argv, _),) = door.host.commands
     begin = argv.index("systemd-run")
-    options = ["--collect", "--unit=salina-open", f"--on-active={AGAIN}"]
+    module = door.host.module
+    longest = module.ANSWER + 2 * module.PAGE + AGAIN  # for the health path and one page
+    options = ["--collect", "--unit=salina-open", f"--on-active={longest}"]
     assert argv[begin + 1 :] == [*options, "rm", "--force", str(door.host.closed)]
-    assert door.host.module.LATER == AGAIN
+    assert module.LATER == AGAIN
     door.host.closed.touch()  # a killed job leaves it
     assert door.serve() is None
     assert not door.host.closed.exists()

@@ -18,11 +18,17 @@ def _repository(text: str) -> str:
     if not re.fullmatch(git.REPOSITORY, text):
         raise Unfit
     try:
-        if "://" in text:
-            urlsplit(text).port  # noqa: B018 - it raises an error
+        if "://" in text and not text.startswith(git.LOCAL) and not _server(text):
+            raise ValueError("it names no server")
     except ValueError as error:
         raise Unfit(f"is not a URL: {error}; correct it") from None
     return text
+
+
+def _server(text: str) -> str | None:
+    """Return the server of a URL. Raises ValueError if its port or the server cannot be told."""
+    url = urlsplit(text)
+    return url.hostname if url.port != 0 else None
 
 
 REPOSITORY = Parsed(_repository, git.WORDS)
