@@ -3,6 +3,9 @@ second-timer-stopped:
   service.dead:
     - name: salina-second.timer
     - enable: False
+    - onlyif: # otherwise a prediction names a unit that there never was
+        - fun: file.file_exists
+          path: /etc/systemd/system/salina-second.timer
 
 second-absent:
   file.absent:

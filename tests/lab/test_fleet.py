@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tests import fleets
 from tests.lab import lab
 from tests.lab.conftest import Bare
 
@@ -46,7 +47,9 @@ def test_the_orchestration_changes_nothing_either() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (steps,) = json.loads(done.stdout)["data"].values()
     applied = [step for tag, step in steps.items() if tag.startswith("salt_") and "-state" in tag]
-    assert len(applied) == 5  # what each host does alone, and the four tiers
+    assert len(applied) == 1 + len(
+        fleets.fleet().tiers()
+    )  # what each host does alone, and the tiers
     assert all(step["result"] is True and not step["changes"] for step in applied)
 
 
