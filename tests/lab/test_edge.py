@@ -17,6 +17,7 @@ from salina.common import wait
 from salina_fleet import policy
 from salina_fleet.model import settings
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.monitoring import MonitoringSettings
 from tests import fleets
 from tests.lab.lab import apply, execute, results, run, salt, sending, shell
 from tests.lab.tiers import APPS, all_serve, servers
@@ -179,8 +180,11 @@ def test_only_the_service_is_open_to_clients() -> None:
     """S7: A client scans all TCP ports and the low UDP ports of all addresses of all hosts."""
     found = scan("c1", dict.fromkeys(ADDRESSES, "1-65535"))
     let_through = {address: answer for address, answer in found.items() if any(answer.values())}
+    fleet, ports = fleets.fleet(), {SERVICE.address: sorted(SERVICE.ports)}
+    for host in fleet.having("monitoring"):
+        ports[fleet.address(host, "edge")] = [fleet.settings[MonitoringSettings].page_port]
     assert let_through == {
-        SERVICE.address: {"open": sorted(SERVICE.ports), "closed": [], "udp": False}
+        address: {"open": opened, "closed": [], "udp": False} for address, opened in ports.items()
     }
 
 

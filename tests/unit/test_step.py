@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
+import jinja2
 import pytest
+import yaml
 
 from salina_fleet.change.step import apply, run
+from tests.conftest import REPOSITORY
 
 
 def test_a_step_may_call_a_function_of_a_runner() -> None:
@@ -43,3 +49,24 @@ def test_a_step_may_apply_some_states() -> None:
         "sls": "prepare",
     }
     assert "sls" not in apply("they get their packages", ["s1"], "")
+
+
+def test_k5_a_name_with_a_colon_is_still_one_name() -> None:
+    """O9, K5: A restore of several applications has the application's name before each step."""
+    steps = [
+        run("crm: the application stops", "backup.stop", hosts=["s1"]),
+        apply("crm: the application starts", ["s1"]),
+        run("#1: 'each' \"serves\"", "fleet.probe", hosts=["s1"]),
+    ]
+    source = (REPOSITORY / "salt/orch/change.jinja").read_text()
+    environment = jinja2.Environment(extensions=["jinja2.ext.do"])
+    environment.filters["json"] = json.dumps
+    runner = {"saltutil.runner": lambda *_, **__: None}
+    text = environment.from_string(source).render(
+        change={"what": "restore", "steps": steps}, salt=runner, opts={"test": False}
+    )
+    states = yaml.safe_load(text)
+    assert list(states)[:3] == [step["name"] for step in steps]
+    for former, step in itertools.pairwise(steps):
+        (function,) = states[step["name"]].values()
+        assert {"require": [{"salt": former["name"]}]} in function
