@@ -290,6 +290,7 @@ CHECKS = {
         *("salina-backup@.service", "salina-backup@diff.timer", "salina-backup@full.timer"),
         "salina-files-repository.service",
         *("salina-files-forget.service", "salina-files-forget.timer"),
+        *("salina-second.service", "salina-second-fetch.service", "salina-second.timer"),
         spoilt=(f"{UNITS}salina-backup@.service", "Type=oneshot", "Type=once", "service type"),
     ),
     "units of balancers": units(

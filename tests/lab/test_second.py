@@ -20,7 +20,7 @@ from tests.lab.test_backup import BACKUP, orchestrate, status
 from tests.lab.test_health import well
 from tests.lab.test_rolling import applied, edited
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
 UNIT, PORT = "salina-test-second", 2222
 PLACE = f"/root/{UNIT}"
