@@ -1920,7 +1920,11 @@ def test_without_a_copy_no_file_can_be_looked_for(repositories: Repositories, mo
 # The real restic
 
 PRESENT = shutil.which("restic")
-needs_restic = pytest.mark.skipif(not PRESENT, reason="needs restic")
+
+
+def needs_restic(test: Any) -> Any:
+    """Mark a test that runs restic itself."""
+    return pytest.mark.programs(pytest.mark.skipif(not PRESENT, reason="needs restic")(test))
 
 
 class Real:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -503,7 +504,7 @@ def test_o8_the_configuration_follows_the_release_that_runs(
 ) -> None:
     """O8, X8: Another release may have other directories. Its owner and its mode stay."""
     link, file = tmp_path / "production", tmp_path / "odoo.conf"
-    pillar = fleets.pillar("s1")
+    pillar = deepcopy(fleets.pillar("s1"))  # all tests share the definition
     pillar["app"]["definition"]["odoo"]["configuration"] = str(file)
     module: Any = load("_modules/odoo.py", pillar=pillar, grains={"num_cpus": 2, "mem_total": 4096})
     monkeypatch.setattr(module.release, "production", lambda kind: str(link))

@@ -547,7 +547,11 @@ def test_o9_health_judges_the_age_of_the_last_mirror(tmp_path: Path) -> None:
 # Mirrors, and the way back
 
 PRESENT = shutil.which("rclone") is not None
-needs_rclone = pytest.mark.skipif(not PRESENT, reason="needs rclone")
+
+
+def needs_rclone(test: Any) -> Any:
+    """Mark a test that runs rclone itself."""
+    return pytest.mark.programs(pytest.mark.skipif(not PRESENT, reason="needs rclone")(test))
 
 
 def put(path: Path, content: str) -> Path:

@@ -363,7 +363,7 @@ class Site(BaseHTTPRequestHandler):
 def test_x5_the_published_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """X5: A foreign name is refused, and the headers are there, or named."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         asked = {"address": "127.0.0.1", "port": server.server_port, "tls": False, "path": "/"}
         first, second = evidence.edge(domain="crm.example", **asked)

@@ -352,7 +352,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         answering = type("Answering", (Web,), {"status": status, "sent": sent})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), answering)
         running.append(server)
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server.server_port
 
     yield start
