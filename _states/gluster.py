@@ -7,7 +7,8 @@ that is necessary, the state fails and says what an operator can do.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
@@ -20,6 +21,7 @@ __salt__: dict[str, Any]
 __opts__: dict[str, Any]
 
 NONE = "the settings want no TLS"
+T = TypeVar("T")
 
 
 @state.fails_plainly
@@ -120,7 +122,7 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
     if __opts__["test"] and not __salt__["gluster.installed"]():
         return state.result(name, None, "the pool would be created", _joining(hosts, [host]))
     try:
-        pool, plan = _pool_plan(host, hosts)
+        pool, plan = _answer(lambda: _pool_plan(host, hosts), wait, "the trusted pool")
     except CommandExecutionError as error:
         if __opts__["test"]:
             return state.result(name, None, f"it would be compared when GlusterFS runs: {error}")
@@ -146,14 +148,13 @@ def peers(name: str, host: str, hosts: list[str], wait: int) -> dict[str, Any]:
             raise CommandExecutionError("\n".join(plan.faults))
         silent = [peer for peer in plan.probe if not __salt__["gluster.listens"](peer)]
         for peer in sorted(set(plan.probe) - set(silent)):
-            refused = _attempt("gluster.probe", peer)
-            if refused:
-                return refused
+            __salt__["gluster.probe"](peer)
         waits = [*plan.waits, *(f"{peer} does not answer on port 24007" for peer in silent)]
         return "; ".join(waits) if waits or not plan.probe else "the peers were added just now"
 
-    waiting.clear(obstacle, wait, "the trusted pool")
-    changes = _joining(_members(__salt__["gluster.pool"](host)), before)
+    _clear(obstacle, wait, "the trusted pool")
+    pool = _answer(lambda: __salt__["gluster.pool"](host), wait, "the trusted pool")
+    changes = _joining(_members(pool), before)
     return state.result(name, True, "the pool was completed", changes)
 
 
@@ -192,10 +193,10 @@ def volume(
         changes = gluster.difference(None, wanted)
         return state.result(name, None, "the volume would be created", changes)
     try:
-        found = __salt__["gluster.volumes"]().get(name)
+        found = _answer(__salt__["gluster.volumes"], wait, f"volume {name}").get(name)
         secured = bool(__salt__["gluster.tls"]())
         wanted["options"] = gluster.with_tls(options, tls or {}, found, secured)
-        before, plan = _volume_plan(name, host, wanted)
+        before, plan = _answer(lambda: _volume_plan(name, host, wanted), wait, f"volume {name}")
     except CommandExecutionError as error:
         if __opts__["test"]:
             return state.result(name, None, f"it would be compared when GlusterFS runs: {error}")
@@ -218,12 +219,10 @@ def volume(
         if plan.faults:
             raise CommandExecutionError("\n".join(plan.faults))
         for function, *arguments in plan.steps:
-            refused = _attempt(f"gluster.{function}", *arguments)
-            if refused:
-                return refused
+            __salt__[f"gluster.{function}"](*arguments)
         return plan.waits or ", ".join(f"{step[0]} was done just now" for step in plan.steps)
 
-    waiting.clear(obstacle, wait, f"volume {name}")
+    _clear(obstacle, wait, f"volume {name}")
     return state.result(name, True, good, changes)
 
 
@@ -390,12 +389,29 @@ def _joining(members: list[str], before: list[str]) -> dict[str, Any]:
     return {name: {"old": None, "new": "member"} for name in sorted(members) if name not in before}
 
 
-def _attempt(function: str, *args: Any) -> str:
-    """Call a function. Return its refusal if that will pass by itself, or "" if it succeeded."""
-    try:
-        __salt__[function](*args)
-    except CommandExecutionError as error:
-        if gluster.transient(str(error)):
-            return str(error)
-        raise
-    return ""
+def _clear(obstacle: Callable[[], str], wait: int, waiting_for: str) -> None:
+    """Wait until there is no obstacle. A refusal of gluster that passes by itself is one, too."""
+
+    def patient() -> str:
+        try:
+            return obstacle()
+        except CommandExecutionError as error:
+            if gluster.transient(str(error)):
+                return str(error)
+            raise
+
+    waiting.clear(patient, wait, waiting_for)
+
+
+def _answer(question: Callable[[], T], wait: int, waiting_for: str) -> T:
+    """Return the answer to a question. Unlike a prediction, an apply asks until gluster answers."""
+    answers: list[T] = []
+
+    def obstacle() -> str:
+        answers.append(question())
+        return ""
+
+    if __opts__["test"]:
+        return question()
+    _clear(obstacle, wait, waiting_for)
+    return answers[0]

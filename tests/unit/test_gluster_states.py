@@ -262,6 +262,21 @@ def test_another_one_that_has_just_begun_is_asked_again(gluster: Pretended) -> N
     assert gluster.refusals["pool of another"] == []
 
 
+@pytest.mark.parametrize("refused", ["pool", "volumes"])
+def test_a_refusal_that_passes_is_waited_for(gluster: Pretended, refused: str) -> None:
+    """S15: While three bare hosts begin together, gluster refuses to answer for a moment."""
+    gluster.refusals[refused] = ["`gluster pool list`: gluster gave no reason"] * 3
+    assert outcome(peers(gluster)) == (True, ADDED)
+    assert gluster.refusals[refused] == []
+
+
+def test_a_refusal_that_does_not_pass_is_told(gluster: Pretended) -> None:
+    gluster.refusals["pool"] = ["`gluster pool list`: gluster gave no reason"]
+    assert failure(peers(gluster, wait=0)) == (
+        "waited 0 s for the trusted pool: `gluster pool list`: gluster gave no reason"
+    )
+
+
 def test_refused_probe_names_command_and_answer(gluster: Pretended) -> None:
     refusal = "`gluster peer probe nas2`: nas2 is either already part of another cluster"
     gluster.refusals["probe"] = [refusal]
@@ -337,6 +352,12 @@ def test_volume_is_made_by_the_first_host(gluster: Pretended) -> None:
         ("set_options", "nas", OPTIONS),
         ("start", "nas", False),
     ]
+
+
+def test_a_refused_question_about_volumes_is_asked_again(gluster: Pretended) -> None:
+    gluster.refusals["volumes"] = [BUSY] * 3
+    assert outcome(volume(gluster))[0] is True
+    assert gluster.refusals["volumes"] == []
 
 
 def test_volume_is_awaited_by_the_others(gluster: Pretended) -> None:
