@@ -197,9 +197,6 @@ def bring_files(application: str, until: str = "", copies: bool = True, target: 
     for source in files_backup.sources(site.fleet):
         if source.application == application:
             asked = [source.name, moment, copies, target]
-            for host in source.hosts if target else ():
-                with contextlib.suppress(RunnerError):  # it may not know of the copy yet
-                    _on(host, "saltutil.refresh_pillar", [True], ANSWER)
             host, found = _first(source.hosts, "files_backup.bring_back", asked)
             said.append(f"{host}: {steps.came_back(found)}")
     return "; ".join(said) or f"{application} has no files"
@@ -787,6 +784,9 @@ def _repository(site: Site) -> str:
 def _first(hosts: Sequence[str], function: str, arguments: list[Any]) -> tuple[str, Any]:
     """Call a function on the first of these hosts that answers; return the host and its answer.
 
+    The host reads its pillar first: an apply leaves the minion's as it is, so a host would not know
+    an application that has just come.
+
     Raises:
         RunnerError: none answers, or the function failed on each.
     """
@@ -794,6 +794,8 @@ def _first(hosts: Sequence[str], function: str, arguments: list[Any]) -> tuple[s
     for host in hosts:
         try:
             follow.note([host], f"runs {function}")
+            with contextlib.suppress(RunnerError):
+                _on(host, "saltutil.refresh_pillar", [True], ANSWER)
             return host, _on(host, function, arguments, minions.WORK)
         except RunnerError as error:
             faults.append(str(error))
