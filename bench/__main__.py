@@ -21,6 +21,7 @@ from bench import (
     memory,
     pillar,
     release,
+    rest,
     scale,
     web,
 )
@@ -36,6 +37,7 @@ Measure = Callable[[], Iterator[Result]]
 WITHOUT_LAB: dict[str, Measure] = {"pillar": pillar.measure}
 ON_LAB: dict[str, Measure] = {
     "memory": memory.measure,  # first, before the others load the hosts
+    "rest": rest.measure,
     "web": web.measure,
     "balance": balance.measure,
     "files": files.measure,

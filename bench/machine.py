@@ -1,10 +1,25 @@
-"""Describe the machine, because results mean nothing without it."""
+"""Describe the machine, because results mean nothing without it, and what its hosts spend."""
 
 import os
 import platform
 from pathlib import Path
 
 import salt.version
+
+from tests.lab import lab
+
+PROCESSOR = """
+import glob, os
+
+spent = 0
+for file in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        with open(file) as stat:
+            spent += sum(map(int, stat.read().rpartition(")")[2].split()[11:15]))
+    except OSError:
+        pass  # the process has ended
+print(spent / os.sysconf("SC_CLK_TCK"))
+"""
 
 
 def field(file: str, name: str) -> str:
@@ -28,3 +43,8 @@ def describe() -> str:
         f"Linux {platform.release()}, Salt {salt.version.__version__}, "
         f"load at the start {os.getloadavg()[0]:.1f}"
     )
+
+
+def processor(host: str) -> float:
+    """Return the processor's seconds of all processes of a host, with those that have ended."""
+    return float(lab.run(host, "python3", "-c", PROCESSOR))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bench import machine
 from bench.repeat import in_turn, seconds, spread
 from bench.restore import restoring
 from bench.result import Result
@@ -38,19 +39,6 @@ while not stopped.wait(0.2):
     say(status=connection.getresponse().status)
     connection.close()
 """
-PROCESSOR = """
-import glob, os
-
-spent = 0
-for file in glob.glob("/proc/[0-9]*/stat"):
-    try:
-        with open(file) as stat:
-            spent += sum(map(int, stat.read().rpartition(")")[2].split()[11:15]))
-    except OSError:
-        pass  # the process has ended
-print(spent / os.sysconf("SC_CLK_TCK"))
-"""
-"""The processor's seconds of all processes of a host, with those that have ended."""
 STATISTICS = "echo show stat | socat - UNIX-CONNECT:/run/haproxy/admin.sock"
 Steps = Mapping[str, Mapping[str, Any]]
 
@@ -184,7 +172,7 @@ def grown(more: int) -> Growth:
 
             wait.clear(obstacle, PATIENCE, f"{name} to be served by {new}")
             total = time.perf_counter() - begun
-            processor = max(float(lab.run(host, "python3", "-c", PROCESSOR)) for host in new)
+            processor = max(machine.processor(host) for host in new)
             steps, failed = change.result()
         assert not failed, failed
         refused = [line["status"] for line in client.lines() if line["status"] != 200]

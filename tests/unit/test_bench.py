@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench import apply, backup, balance, client, pillar, repeat, restore, web
+from bench import apply, backup, balance, client, pillar, repeat, rest, restore, web
 from bench.restore import restoring
 from bench.result import Result, table, write
 from lab.commands import console
@@ -473,3 +473,12 @@ def test_an_interrupted_restore_is_settled(
     with pytest.raises(KeyboardInterrupt):
         backup.restored("crm")
     assert done == ["session_id=1", "the client ends", {"crm_before_1"}]
+
+
+def test_the_cost_at_rest_is_the_difference_that_monitoring_makes() -> None:
+    """S13: Each host's, in per cent of one core, and the host with the highest cost comes first."""
+    first = rest.percent({"s1": 10.0, "nagios": 5.0}, {"s1": 13.6, "nagios": 11.0})
+    assert first == pytest.approx({"s1": 3.0, "nagios": 5.0})
+    watched = [{"s1": 4.0, "nas1": 2.0}, {"s1": 6.0, "nas1": 9.0}]
+    alone = [{"s1": 3.0, "nas1": 1.0}, {"s1": 3.0, "nas1": 1.5}]
+    assert list(rest.costs(watched, alone).items()) == [("nas1", 4.25), ("s1", 2.0)]
