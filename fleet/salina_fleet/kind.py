@@ -59,6 +59,9 @@ class Kind:
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 
+    software: ClassVar[Mapping[str, str]] = {}
+    """The Debian packages and the units that its hosts get, each with its purpose, as in a role."""
+
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
         """Return what a release is built from, beside the commit of its code.
 

@@ -216,6 +216,13 @@ class Role:
     A key that passes a setting of the same name on is not among them: its meaning is the setting's.
     """
 
+    software: ClassVar[Mapping[str, str]] = {}
+    """The Debian packages and the units that its hosts get, each with its purpose.
+
+    docs/deployment.md shows them. A purpose has no verb and no full stop: `the bricks`. The states
+    decide what is installed; a package or a unit without a purpose here fails a test.
+    """
+
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Return who may open which of its ports: its rows of the table."""
         return ()

@@ -16,8 +16,10 @@ from salina_fleet.change import absence, exclusive, follow, scale
 from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import members, release
+from salina_fleet.provision.userdata import OWN
 from salina_fleet.revisions import RevisionError, Source
 from salina_fleet.roles import ROLES
+from salina_fleet.schema import document
 from salina_fleet.schema.document import DataError, show
 from salina_fleet.site import Site, read
 
@@ -340,6 +342,31 @@ def provisioner(opts: dict[str, Any]) -> list[str] | None:
     else:
         return [path]
     raise RunnerError(f"the master's configuration: salina.provisioner: {show(path)} {found}")
+
+
+def user_data(opts: dict[str, Any]) -> dict[str, Any]:
+    """Return the operator's own keys for cloud-init, which every new host gets.
+
+    The master's configuration names their file: `salina: {user_data}`. It may name a source of
+    packages that exists in one place only.
+
+    Raises:
+        RunnerError: the file cannot be read, or is not a mapping without the master's own keys.
+    """
+    path = opts.get("salina", {}).get("user_data")
+    if path is None:
+        return {}
+    where = f"the master's configuration: salina.user_data: {show(path)}"
+    try:
+        found = document.read(path)
+    except DataError as error:
+        raise RunnerError(f"{where}: {error}") from None
+    if not isinstance(found, dict):
+        raise RunnerError(f"{where}: must be a mapping of cloud-init's keys")
+    own = [key for key in OWN if key in found]
+    if own:
+        raise RunnerError(f"{where}: {own[0]}: is not valid here; the master itself gives it")
+    return found
 
 
 def _configured(opts: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from salina_fleet.schema import document
 from salina_fleet.schema.document import DataError, join
 
 SOURCE = "user data"
-SALT_MINION = ("conf", "pki_dir", "public_key", "private_key")
+SALT_MINION = ("conf", "pki_dir")
 WRITE_FILES = ("path", "permissions", "content")
 
 
@@ -45,7 +45,7 @@ def parse(text: str, name: str) -> UserData:
     header = userdata.HEADER
     faults = [] if text.startswith(header) else [f"line 1: must be {header.strip()}"]
     try:
-        data = known(document.loads(text, SOURCE), ("write_files", "salt_minion"), "", faults)
+        data = known(document.loads(text, SOURCE), userdata.OWN, "", faults)
     except DataError as error:
         raise LabError(str(error)) from None
     minion = known(data.get("salt_minion"), SALT_MINION, "salt_minion", faults)
@@ -53,21 +53,19 @@ def parse(text: str, name: str) -> UserData:
     words(conf, "master", "salt_minion.conf", faults)
     if conf.get("id") != name:
         faults.append(f"salt_minion.conf.id: must be {name}")
-    pair = Pair(
-        private=words(minion, "private_key", "salt_minion", faults),
-        public=words(minion, "public_key", "salt_minion", faults),
-    )
     folder = inside(minion.get("pki_dir", userdata.PKI), "salt_minion.pki_dir", faults)
+    given = written(data.get("write_files", []), faults)
+    private, public = (f"{folder}/minion.{end}" for end in ("pem", "pub"))
+    missing = [path for path in (private, public) if not given.get(path, File()).content]
+    faults += [f"write_files: must have /{path}, and not empty" for path in missing]
     files = {
-        **written(data.get("write_files", []), faults),
+        **given,
         "etc/salt/minion": File(yaml.safe_dump(dict(conf), sort_keys=False)),
-        f"{folder}/minion.pem": File(pair.private, 0o400),
-        f"{folder}/minion.pub": File(pair.public),
         **enabled("salt-minion"),
     }
     if faults:
         raise LabError(str(DataError(SOURCE, faults)))
-    return UserData(pair, files)
+    return UserData(Pair(files[private].content, files[public].content), files)
 
 
 def written(data: object, faults: list[str]) -> Files:

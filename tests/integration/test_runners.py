@@ -115,8 +115,9 @@ def test_a_live_host_keeps_its_key(installation: Installation, place: Path) -> N
         told = installation.run("fleet.user_data", "nas1", str(written), "replace=True")
         assert f"{written} holds the user data of nas1; its key is accepted" in told.stdout
         assert stat.S_IMODE(written.stat().st_mode) == 0o600
-        given = yaml.safe_load(written.read_text())["salt_minion"]
-        assert given["public_key"].strip() == key.read_text().strip() != own.strip()
+        files = yaml.safe_load(written.read_text())["write_files"]
+        (given,) = (one["content"] for one in files if one["path"].endswith("/minion.pub"))
+        assert given.strip() == key.read_text().strip() != own.strip()
     finally:
         minion = Path(installation.minions["nas1"].config["pki_dir"]) / "minion.pub"
         key.write_text(minion.read_text())  # as docs/operations.md says

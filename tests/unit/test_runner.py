@@ -62,6 +62,36 @@ def test_a_provisioner_that_cannot_be_called(value: Any, fault: str) -> None:
     assert said.startswith("the master's configuration: salina.provisioner: ") and fault in said
 
 
+def test_the_operators_user_data_goes_to_every_new_host(tmp_path: Path) -> None:
+    """S10: Such as the source of the package salt-minion; without a file there is nothing more."""
+    file = tmp_path / "user-data.yaml"
+    file.write_text("apt: {sources: {salt: {source: 'deb …'}}}\n")
+    assert runner.user_data({"salina": {"user_data": str(file)}}) == {
+        "apt": {"sources": {"salt": {"source": "deb …"}}}
+    }
+    assert runner.user_data(configuration(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (None, "the file cannot be read: No such file"),
+        ("- apt", "must be a mapping of cloud-init's keys"),
+        ("salt_minion: {}", "salt_minion: is not valid here; the master itself gives it"),
+    ],
+)
+def test_user_data_that_cannot_be_used(tmp_path: Path, text: str | None, fault: str) -> None:
+    """K5: The message names the file."""
+    file = tmp_path / "user-data.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(RunnerError) as caught:
+        runner.user_data({"salina": {"user_data": str(file)}})
+    said = str(caught.value)
+    assert said.startswith("the master's configuration: salina.user_data: ")
+    assert fault in said
+
+
 # The exclusion of other changes
 
 HOLD = """

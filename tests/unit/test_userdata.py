@@ -43,30 +43,46 @@ def test_s10_the_form_is_cloud_inits() -> None:
                 "path": "/etc/salt/pki/minion/minion_master.pub",
                 "permissions": "0644",
                 "content": MASTER,
-            }
+            },
+            {
+                "path": "/etc/salt/pki/minion/minion.pem",
+                "permissions": "0400",
+                "content": CANARY,
+            },
+            {
+                "path": "/etc/salt/pki/minion/minion.pub",
+                "permissions": "0644",
+                "content": PUBLIC,
+            },
         ],
         "salt_minion": {
             "conf": {"master": "10.1.5.2", "id": "s9"},
             "pki_dir": "/etc/salt/pki/minion",
-            "public_key": PUBLIC,
-            "private_key": CANARY,
         },
     }
 
 
+def test_s10_the_operators_keys_for_cloud_init_stand_beside() -> None:
+    """S10: For example the source of the package salt-minion. They replace none of the master's."""
+    sources = {"sources": {"salt": {"source": "deb [signed-by=$KEY_FILE] …"}}}
+    strange = {"apt": sources, "salt_minion": {"pkg_name": "other"}}
+    text = userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER, further=strange)
+    found = yaml.safe_load(text)
+    assert found.pop("apt") == sources
+    assert found == yaml.safe_load(TEXT)
+
+
 def test_s10_with_its_settings_a_minion_needs_no_restart() -> None:
     text = userdata.render("s9", "10.1.5.2", CANARY, PUBLIC, MASTER, "mine_enabled: False\n")
-    assert yaml.safe_load(text)["write_files"][1:] == [
-        {
-            "path": "/etc/salt/minion.d/salina.conf",
-            "permissions": "0644",
-            "content": "mine_enabled: False\n",
-        }
-    ]
+    assert yaml.safe_load(text)["write_files"][1] == {
+        "path": "/etc/salt/minion.d/salina.conf",
+        "permissions": "0644",
+        "content": "mine_enabled: False\n",
+    }
 
 
 def test_keys_are_legible() -> None:
-    assert "private_key: |\n    -----BEGIN RSA PRIVATE KEY-----\n    canary\n" in TEXT
+    assert "content: |\n    -----BEGIN RSA PRIVATE KEY-----\n    canary\n" in TEXT
 
 
 def test_s10_what_the_lab_makes_of_it() -> None:
@@ -96,9 +112,7 @@ def test_whatever_is_written_is_read(
     text = userdata.render(minion, master, private, public, own)
     found = yaml.safe_load(text)
     assert found["salt_minion"]["conf"] == {"master": master, "id": minion}
-    assert found["salt_minion"]["private_key"] == private
-    assert found["salt_minion"]["public_key"] == public
-    assert found["write_files"][0]["content"] == own
+    assert [one["content"] for one in found["write_files"]] == [own, private, public]
     assert lab_userdata.parse(text, minion).pair == keys.Pair(private, public)
 
 
@@ -118,10 +132,13 @@ WRONG = {
     ),
     "another's": (changed("salt_minion.conf.id", "s8"), "salt_minion.conf.id: must be s9"),
     "no master": (changed("salt_minion.conf.master"), "salt_minion.conf.master: must be text"),
-    "no key": (changed("salt_minion.private_key"), "salt_minion.private_key: must be text"),
+    "no key": (
+        changed("write_files.1.path", "/etc/other"),
+        "write_files: must have /etc/salt/pki/minion/minion.pem",
+    ),
     "key is no text": (
-        changed("salt_minion.public_key", [CANARY]),
-        "salt_minion.public_key: must be text",
+        changed("write_files.1.content", [CANARY]),
+        "write_files[1].content: must be text",
     ),
     "key in its parent's place": (changed("salt_minion", CANARY), "salt_minion: must be a mapping"),
     "out of the host": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import flag, given, record
@@ -148,6 +148,7 @@ class Node(Kind):
     code = ("/opt/node/production",)
     section = NodeSection
     steps_through_pgbouncer = True
+    software: ClassVar = {"node": "the application; its release contains Node.js and its packages"}
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
         """Node, the packages that npm installs, where the migrations are, and how it starts."""

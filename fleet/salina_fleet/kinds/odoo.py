@@ -200,6 +200,20 @@ class Odoo(Kind):
     rows = ("O1", "O3")
     databases = ("postgres",)  # its bus listens for notifications there
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
+    software: ClassVar = {
+        "python3-virtualenv": "Odoo's environment of packages from PyPI",
+        "wkhtmltopdf": "prints reports as PDF",
+        "fonts-dejavu-core": "the letters of these reports",
+        "python3.9": "the interpreter of Odoo 14, from the previous Debian release",
+        "build-essential": "compiles the packages from PyPI that have no wheel",
+        "python3-dev": "the same, for Python",
+        "libpq-dev": "the same, for the driver of PostgreSQL",
+        "libldap2-dev": "the same, for LDAP",
+        "libsasl2-dev": "the same, for logins of LDAP",
+        "libmagic1": "tells the types of uploaded files",
+        "nodejs": "runs rtlcss, for languages written from right to left",
+        "odoo": "the application",
+    }
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
         """The Python environment, and where the modules are."""

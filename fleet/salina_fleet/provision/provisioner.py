@@ -31,14 +31,19 @@ Failures = dict[str, str]
 
 
 def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
-    """Return the user data of a host's first start, with a new key that is accepted already."""
+    """Return the user data of a host's first start, with a new key that is accepted already.
+
+    Raises:
+        RunnerError: the operator's part of the user data is invalid. No key was changed then.
+    """
+    further = runner.user_data(opts)
     (master, *_) = site.fleet.having("master")
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
     own = (Path(opts["pki_dir"]) / "master.pub").read_text()
     settings = (site.root / userdata.SETTINGS_SOURCE).read_text()
     address = site.fleet.address(master, "management")
-    return userdata.render(host, address, private, public, own, settings)
+    return userdata.render(host, address, private, public, own, settings, further)
 
 
 def accepted(opts: dict[str, Any], host: str) -> bool:

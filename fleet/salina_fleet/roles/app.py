@@ -279,6 +279,26 @@ class App(Role):
         STORE,  # beside the application's directory on the volume
     )
     keys = KEYS
+    software: ClassVar = {
+        "git": "fetches the commit of the application",
+        "logrotate": "rotates the application's log",
+        "openssh-client": "reads private repositories with deploy keys",
+        "glusterfs-client": "mounts the volume of shared files",
+        "attr": "shows extended attributes of files",
+        "haproxy": "the way to the primary database host, whichever it is now",
+        "socat": "asks HAProxy's runtime socket",
+        "pgbouncer": "keeps the application's sessions over a failover of the database",
+        "postgresql-client-15": "psql, for one-time steps and for health",
+        "nginx": "the reverse proxy before the application: TLS from the balancer, static files",
+        "restic": "copies users' files to the backup host, in a fleet without storage hosts",
+        "salina-files.timer": "starts the copies of users' files, in a fleet without storage hosts",
+        "gluster-mount-again.timer": "mounts the volume again after its client died",
+        "salina-health.socket": "takes the balancer's questions about the host's health",
+        "salina-health": "answers them",
+        "salina-held.timer": (
+            "removes files that users deleted, after the days that a restore may need them"
+        ),
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """The balancers send requests and health checks."""

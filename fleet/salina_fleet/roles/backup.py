@@ -77,6 +77,20 @@ class Backup(Role):
     reserved_names = ("config", "data", "index", "keys", "locks", "snapshots")  # rclone's paths
     settings: ClassVar = {"backup": BackupSettings}
     keys = KEYS
+    software: ClassVar = {
+        "postgresql-15": "restores a backup in a drill, which proves that it is good",
+        "postgresql-client-15": "looks into the restored database of a drill",
+        "pgbackrest": "the repository of the database's backups, and its service",
+        "restic": "looks into the copies of users' files, and forgets old ones",
+        "rclone": (
+            "takes the copies of users' files, and mirrors the repositories to a second place"
+        ),
+        "salina-backup@full.timer": "starts the full backups",
+        "salina-backup@diff.timer": "starts the differential backups",
+        "salina-files-repository": "takes the copies of users' files; refuses to delete any",
+        "salina-files-forget.timer": "forgets copies that are older than the settings say",
+        "salina-second.timer": "mirrors the repositories to the second place",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Database hosts send their WAL, and the backup host fetches theirs; users' files come."""

@@ -163,6 +163,12 @@ class Balancer(Role):
     count = EXACTLY_ONE
     settings: ClassVar = {"balancer": BalancerSettings}
     keys = KEYS
+    software: ClassVar = {
+        "haproxy": "TLS for the clients, and the balancing of their requests",
+        "socat": "asks HAProxy's runtime socket: drains, weights, health",
+        "dehydrated": "asks an ACME directory for the published certificates",
+        "salina-load": "sets the weights of app hosts by their response times",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Anybody reaches the published ports."""

@@ -323,6 +323,12 @@ class Database(Role):
         "salina_.*",  # the copies that this project makes
     )
     keys = KEYS
+    software: ClassVar = {
+        "postgresql-15": "the database itself; Patroni starts and stops it",
+        "postgresql-client-15": "psql and pg_dump, for states and restores",
+        "pgbackrest": "sends the WAL and the backups to the backup host",
+        "patroni": "decides with etcd who is primary; comes from PyPI, by a lock with hashes",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts reach the primary and ask Patroni which it is; members replicate."""

@@ -35,6 +35,9 @@ class Master(Role):
         ),
         "master.secrets": "The directory of the secrets, which only root can read.",
     }
+    software: ClassVar = {
+        "age": "encrypts the copies of the master's state for the operator's key",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Any host of the management network reaches Salt: a new one is let in by its key.

@@ -95,6 +95,16 @@ class Monitoring(Role):
     row = "S13"
     settings: ClassVar = {"monitoring": MonitoringSettings}
     keys = KEYS
+    software: ClassVar = {
+        "nagios4-core": "asks every host for its report, and sends alarms",
+        "nagios4-cgi": "the pages of Nagios",
+        "msmtp-mta": "gives mails to the mail server of the settings",
+        "php-cgi": "a dependency of Nagios' pages that does not listen",
+        "nginx": "the page, behind TLS and a password",
+        "fcgiwrap": "starts Nagios' programs for nginx",
+        "fcgiwrap.socket": "starts Nagios' programs for nginx",
+        "nagios4": "asks every host for its report, and sends alarms",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Anybody reaches the page, and it asks every host."""

@@ -91,6 +91,11 @@ class Quorum(Role):
     reserved_ids = (PEER_NAME,)
     settings: ClassVar = {"quorum": QuorumSettings}
     keys = KEYS
+    software: ClassVar = {
+        "etcd-server": "a vote in the election of the primary database host",
+        "etcd-client": "etcdctl, with which the states add a member and its users",
+        "etcd": "the member of the quorum; keeps Patroni's lease",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Patroni keeps its lease in etcd; the members talk to each other."""

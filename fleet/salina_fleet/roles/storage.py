@@ -118,6 +118,13 @@ class Storage(Role):
     row = "S4"
     settings: ClassVar = {"storage": StorageSettings}
     keys = KEYS
+    software: ClassVar = {
+        "glusterfs-server": "the bricks, one copy of each file",
+        "attr": "shows the bricks' extended attributes, by which GlusterFS knows its files",
+        "glusterd": "GlusterFS's management daemon, which starts the bricks",
+        "restic": "copies users' files to the backup host, encrypted",
+        "salina-files.timer": "starts the copies of users' files",
+    }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts mount their volume; storage hosts form the pool."""
