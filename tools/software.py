@@ -70,11 +70,10 @@ def purposes(roles: Iterable[str], kind: str | None) -> Mapping[str, str]:
         roles: the host's roles.
         kind: the kind of the application that it serves, if it serves one.
     """
-    having = [*(ROLES[role] for role in roles), *([KINDS[kind]] if kind else [])]
-    found = dict(EVERY_HOST)
-    for one in reversed(having):
-        found |= one.software
-    return found
+    found = dict(KINDS[kind].software) if kind else {}
+    for role in reversed([*roles]):
+        found |= ROLES[role].software
+    return {**EVERY_HOST, **found}
 
 
 def groups() -> list[tuple[list[Host], list[tuple[Item, str]]]]:

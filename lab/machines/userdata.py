@@ -51,6 +51,8 @@ def parse(text: str, name: str) -> UserData:
     minion = known(data.get("salt_minion"), SALT_MINION, "salt_minion", faults)
     conf = known(minion.get("conf"), None, "salt_minion.conf", faults)
     words(conf, "master", "salt_minion.conf", faults)
+    if data.get("hostname") != name:
+        faults.append(f"hostname: must be {name}")
     if conf.get("id") != name:
         faults.append(f"salt_minion.conf.id: must be {name}")
     folder = inside(minion.get("pki_dir", userdata.PKI), "salt_minion.pki_dir", faults)

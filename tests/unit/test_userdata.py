@@ -38,6 +38,7 @@ def test_s10_the_form_is_cloud_inits() -> None:
     """Keys of cc_write_files and cc_salt_minion, as cloud-init documents them."""
     assert TEXT.startswith("#cloud-config\n")
     assert yaml.safe_load(TEXT) == {
+        "hostname": "s9",
         "write_files": [
             {
                 "path": "/etc/salt/pki/minion/minion_master.pub",
@@ -123,7 +124,7 @@ WRONG = {
     "nothing": ("", "the document: must be a mapping"),
     "another module": (
         changed("packages", ["vim"]),
-        "packages: unknown key; choose one of: write_files, salt_minion",
+        "packages: unknown key; choose one of: hostname, write_files, salt_minion",
     ),
     "no minion": (changed("salt_minion"), "salt_minion: must be a mapping"),
     "more of it": (
@@ -131,6 +132,7 @@ WRONG = {
         "salt_minion.grains: unknown key; choose one of: conf,",
     ),
     "another's": (changed("salt_minion.conf.id", "s8"), "salt_minion.conf.id: must be s9"),
+    "another name": (changed("hostname", "s8"), "hostname: must be s9"),
     "no master": (changed("salt_minion.conf.master"), "salt_minion.conf.master: must be text"),
     "no key": (
         changed("write_files.1.path", "/etc/other"),

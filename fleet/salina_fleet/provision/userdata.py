@@ -19,7 +19,7 @@ PRIVATE, PUBLIC = f"{PKI}/minion.pem", f"{PKI}/minion.pub"
 SETTINGS = "/etc/salt/minion.d/salina.conf"
 SETTINGS_SOURCE = "salt/common/files/minion.conf"
 """The minion's own settings, in the repository."""
-OWN = ("write_files", "salt_minion")
+OWN = ("hostname", "write_files", "salt_minion")
 """The keys for cloud-init that the master gives."""
 
 
@@ -52,6 +52,7 @@ def render(
         PUBLIC: (public, "0644"),
     }
     data = {
+        "hostname": minion_id,  # a cloud would give another one, such as ip-10-1-5-11
         "write_files": [
             {"path": path, "permissions": mode, "content": content}
             for path, (content, mode) in files.items()

@@ -1,0 +1,169 @@
+"""Google Cloud: a VPC network for each network, firewall rules by tags, addresses, Cloud NAT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from salina_fleet.provision.clouds.openstack import size
+from salina_fleet.provision.clouds.plan import Plan, Rule, ends, label, plain, reserved
+
+DOMAINS = 8
+"""The most failure domains of a placement policy."""
+NAME = 63
+"""The most characters of a tag."""
+
+
+def faults(plan: Plan) -> Iterator[str]:
+    """Yield the addresses that Google Cloud needs itself, and names that are too long."""
+    kept = {name: ends(network, 2, 2) for name, network in plan.networks.items()}
+    yield from reserved(plan, kept, "Google Cloud")
+    for name in plan.groups:
+        if len(name) > NAME - len("salina-99-"):
+            yield f"{name}: this name of a group of rules is too long; use a shorter network name"
+
+
+def resources(plan: Plan) -> dict[str, Any]:
+    """Return the content of a file `*.tf.json`."""
+    return {
+        "terraform": {
+            "required_providers": {"google": {"source": "hashicorp/google", "version": "~> 7"}}
+        },
+        "provider": {
+            "google": {
+                "project": "${var.project}",
+                "region": "${var.region}",
+                "zone": "${var.zone}",
+            }
+        },
+        "variable": {
+            "fleet": {"type": "string", "default": "salina"},
+            "project": {"type": "string"},
+            "region": {"type": "string"},
+            "zone": {"type": "string", "description": "the zone of all hosts"},
+            "image": {"type": "string", "description": "an image with cloud-init, as a path"},
+            "size": {"type": "string", "description": "the machine type of a host"},
+            "sizes": {
+                "type": "map(string)",
+                "default": {},
+                "description": "machine types by a host's first role",
+            },
+            "disk": {"type": "number", "default": 30, "description": "GiB"},
+        },
+        "resource": {
+            "google_compute_network": {
+                label(name): {"name": f"${{var.fleet}}-{name}", "auto_create_subnetworks": False}
+                for name in plan.networks
+            },
+            "google_compute_subnetwork": {
+                label(name): {
+                    "name": f"${{var.fleet}}-{name}",
+                    "network": _id("network", name),
+                    "region": "${var.region}",
+                    "ip_cidr_range": str(range_),
+                }
+                for name, range_ in plan.networks.items()
+            },
+            "google_compute_router": {
+                label(name): {
+                    "name": f"${{var.fleet}}-{name}",
+                    "network": _id("network", name),
+                    "region": "${var.region}",
+                }
+                for name in plan.outside
+            },
+            "google_compute_router_nat": {
+                label(name): {
+                    "name": f"${{var.fleet}}-{name}",
+                    "router": f"${{google_compute_router.{label(name)}.name}}",
+                    "region": "${var.region}",
+                    "nat_ip_allocate_option": "AUTO_ONLY",
+                    "source_subnetwork_ip_ranges_to_nat": "ALL_SUBNETWORKS_ALL_IP_RANGES",
+                }
+                for name in plan.outside
+            },
+            "google_compute_firewall": {
+                f"{label(group.name)}-{number}": {
+                    "name": f"${{var.fleet}}-{group.name}-{number}",
+                    "network": _id("network", group.network),
+                    "direction": "INGRESS",
+                    "target_tags": [group.name],
+                    **_rule(rule),
+                }
+                for group in plan.groups.values()
+                for number, rule in enumerate(group.rules)
+            },
+            "google_compute_address": {
+                **{
+                    f"{label(machine.id)}-{label(port.network)}": {
+                        "name": f"${{var.fleet}}-{machine.id}-{port.network}",
+                        "address_type": "INTERNAL",
+                        "subnetwork": _id("subnetwork", port.network),
+                        "address": port.address,
+                        "region": "${var.region}",
+                    }
+                    for machine in plan.machines.values()
+                    for port in machine.ports
+                },
+                "service": {"name": "${var.fleet}-service", "region": "${var.region}"},
+            },
+            "google_compute_resource_policy": {
+                label(role): {
+                    "name": f"${{var.fleet}}-{role}",
+                    "region": "${var.region}",
+                    "group_placement_policy": {"availability_domain_count": min(len(ids), DOMAINS)},
+                }
+                for role, ids in plan.apart.items()
+            },
+        },
+        "output": {
+            "address": {"value": "${google_compute_address.service.address}"},
+            "fleet": {
+                "value": {
+                    "cloud": "google",
+                    "hosts": {
+                        machine.id: {
+                            "name": f"${{var.fleet}}-{machine.id}",
+                            "project": "${var.project}",
+                            "zone": "${var.zone}",
+                            "image": "${var.image}",
+                            "size": size(machine.roles[0]),
+                            "disk": "${var.disk}",
+                            "tags": list(
+                                dict.fromkeys(tag for port in machine.ports for tag in port.groups)
+                            ),
+                            "ports": [
+                                {
+                                    "subnet": _id("subnetwork", port.network),
+                                    "address": port.address,
+                                    "public": (
+                                        "${google_compute_address.service.address}"
+                                        if (machine.id, port.network) == plan.service
+                                        else ""
+                                    ),
+                                }
+                                for port in machine.ports
+                            ],
+                            "apart": (
+                                f"${{google_compute_resource_policy.{label(machine.roles[0])}.name}}"
+                                if machine.roles[0] in plan.apart
+                                else ""
+                            ),
+                        }
+                        for machine in plan.machines.values()
+                    },
+                }
+            },
+        },
+    }
+
+
+def _id(kind: str, name: str) -> str:
+    return f"${{google_compute_{kind}.{label(name)}.id}}"
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    source = {"source_ranges": [rule.source]} if rule.ranged else {"source_tags": [rule.source]}
+    ports = [f"{rule.first}-{rule.last}" if rule.first != rule.last else str(rule.first)]
+    allowed = {"protocol": rule.proto} | ({} if rule.first is None else {"ports": ports})
+    return {**source, "allow": [allowed], "description": plain(rule.comment)}
