@@ -32,6 +32,29 @@ HOSTS = ("s9", "s10")
 ACCEPTED = "/etc/salt/pki/master/minions"
 UNFINISHED = "/var/lib/salina/unfinished.json"
 LOCK = "/var/lib/salina/lock"
+BARE = """
+    systemctl --quiet disable --now salt-minion
+    rm -rf /etc/salt/minion /etc/salt/minion.d/salina.conf /etc/salt/pki/minion
+    echo debian >/etc/hostname
+
+    # cloud-init asks for the package salt-minion; here Salt is a part of the image
+    mkdir -p /root/image/DEBIAN
+    printf '%s\\n' 'Package: salt-minion' 'Version: 3008' 'Architecture: all' \\
+        'Maintainer: Salina <salina@example.com>' 'Description: Salt' >/root/image/DEBIAN/control
+    dpkg-deb --build /root/image /root/salt-minion.deb >/dev/null
+    dpkg --install /root/salt-minion.deb >/dev/null
+
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qqy install cloud-init >/dev/null
+    mkdir -p /var/lib/cloud/seed/nocloud
+    echo 'instance-id: s9' >/var/lib/cloud/seed/nocloud/meta-data
+    printf '%s\\n' 'datasource_list: [NoCloud]' 'network: {config: disabled}' \\
+        'apt: {preserve_sources_list: true}' >/etc/cloud/cloud.cfg.d/99-lab.cfg
+"""
+"""Makes a host as bare as an image with Salt and cloud-init, which has not started yet."""
+SEED = "/var/lib/cloud/seed/nocloud/user-data"
+RESULT = "/run/cloud-init/result.json"
+"""cloud-init writes it when all of its modules have run."""
 
 
 def bin_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -150,6 +173,35 @@ def test_s10_the_provisioner_makes_and_removes_hosts() -> None:
     assert "PRIVATE" not in CLOUD_LOG.read_text()
     lab.run("salt", "rm", f"{ACCEPTED}/s9")
     assert traces("s9") == []
+
+
+@pytest.mark.proof
+def test_s10_cloud_init_makes_a_minion_of_a_bare_machine() -> None:
+    """S10, S16: Debian's own cloud-init boots the user data, as on a cloud's machine.
+
+    The lab's cloud does the same work itself, so this is the only test in which cloud-init does it.
+    The host takes its name, its key and its master's from the user data, and only root can read
+    the key.
+    """
+    data = invited("s9")
+    first = provisioner("create", "s9", given=data)
+    assert first.returncode == 0, first.stderr
+    lab.shell("s9", BARE)
+    lab.run("s9", "tee", SEED, given=data)
+    lab.fault("kill", "s9")
+    lab.heal("s9")
+    assert wait_until(lambda: lab.execute("s9", "test", "-e", RESULT).returncode == 0, 180)
+    done = json.loads(lab.run("s9", "cat", RESULT))["v1"]
+    own = ("salt-minion", "write-files", "set_hostname")
+    assert "NoCloud" in done["datasource"]
+    assert not [fault for fault in done["errors"] if any(name in fault for name in own)]
+    answer("s9")
+    assert lab.salt("s9", "test.ping") == {"s9": True}
+    assert lab.run("s9", "hostname").strip() == "s9"
+    modes = lab.run("s9", "stat", "--format=%a %U", userdata.PRIVATE, userdata.PUBLIC)
+    assert modes.splitlines() == ["400 root", "644 root"]
+    keys = lab.run("s9", "cat", f"{userdata.PKI}/minion_master.pub")
+    assert keys.strip() == lab.run("salt", "cat", "/etc/salt/pki/master/master.pub").strip()
 
 
 @pytest.mark.proof
