@@ -7,7 +7,7 @@ from pathlib import Path
 
 from salina_fleet import policy
 from tests import fleets
-from tools import pillar, requirements, settings
+from tools import pillar, requirements, settings, software
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Which host may open which port
@@ -27,11 +27,23 @@ def ports() -> str:
     return HEAD + policy.markdown(fleets.fleet())
 
 
+DEPLOYMENT = "docs/deployment.md"
+BEGIN, END = "<!-- begin: make docs -->\n", "<!-- end: make docs -->\n"
+"""The lines around the part of a document that is written here; people write the rest."""
+
+
+def deployment() -> str:
+    """Write the packages and units of each machine into docs/deployment.md."""
+    before, _, rest = (ROOT / DEPLOYMENT).read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n{software.markdown()}\n{END}{rest.partition(END)[2]}"
+
+
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/requirements.md": lambda: requirements.markdown(ROOT),
     "docs/pillar.md": pillar.markdown,
     "docs/settings.md": settings.markdown,
     "docs/ports.md": ports,
+    DEPLOYMENT: deployment,
 }
 """Generated file -> what writes its content."""
 

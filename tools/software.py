@@ -105,10 +105,15 @@ def markdown() -> str:
         own = [one for one in has if one not in every]
         names = ", ".join(host.id for host in hosts)
         lines += _section(f"{names}: {', '.join(hosts[0].roles)}", own)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _section(title: str, has: Iterable[tuple[Item, str]]) -> list[str]:
     rows = [f"| `{item.name}` | {item.kind} | {why} |" for item, why in has]
     head = ["| name | what it is | purpose |", "|---|---|---|"]
-    return [f"### {title}", "", *([*head, *rows] if rows else ["Nothing more."]), ""]
+    return [
+        f"### {title}",
+        "",
+        *([*head, *rows] if rows else ["Nothing more than every host has."]),
+        "",
+    ]

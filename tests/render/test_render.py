@@ -8,6 +8,7 @@ import pytest
 
 from tests import fleets
 from tests.render.minion import Minion
+from tools import software
 
 #: States that wait for other hosts, and the one that restarts the minion.
 NOT_ALONE = {
@@ -60,6 +61,46 @@ def test_host(minion: Minion) -> None:
             continue  # no template
         lines = [line for line in content.splitlines() if not line.lstrip().startswith("#")]
         assert not [line for line in lines if "None" in line or "{{" in line], path
+
+
+def test_s16_everything_on_a_host_has_its_purpose(minion: Minion) -> None:
+    """S16: Each package and each unit, in `software` of a role of the host, of its kind, or of
+    every host.
+    """
+    pillar = minion.opts["pillar"]
+    kind = pillar["app"]["kind"] if "app" in pillar else None
+    known = software.purposes(pillar["host"]["roles"], kind)
+    assert [one for one in software.items(minion.chunks) if one.name not in known] == []
+
+
+def documented(host: str) -> set[tuple[str, str]]:
+    """Return the names in docs/deployment.md for a host, each with what it is."""
+    text = (fleets.REPOSITORY / "docs/deployment.md").read_text(encoding="utf-8")
+    found: set[tuple[str, str]] = set()
+    for section in text.partition("<!-- begin")[2].partition("<!-- end")[0].split("\n### ")[1:]:
+        title, _, body = section.partition("\n")
+        if title == "Every host" or host in title.partition(":")[0].split(", "):
+            found |= {*re.findall(r"^\| `(.*)` \| (package|unit) \| \S", body, re.MULTILINE)}
+    return found
+
+
+def test_s16_the_document_lists_what_is_installed_and_started(
+    minion: Minion, request: pytest.FixtureRequest
+) -> None:
+    """S16: For each kind of host of the default fleet, as its states have it."""
+    fleet, host, own, application = request.node.callspec.params["minion"]
+    if (fleet, own, application) != ("default", None, ""):
+        return  # the document describes the default fleet
+    done = [(f"{one['state']}.{one['fun']}", one) for one in minion.chunks]
+    packages = {name for what, one in done if what == "pkg.installed" for name in one["pkgs"]}
+    starts = ("service.running", "daemon.running", "daemon.at_boot", "quorum.joined")
+    units = {one["name"] for what, one in done if what in starts}
+    assert documented(host) == {
+        *((name, "package") for name in packages),
+        *((name, "unit") for name in units),
+    }
+    others = {what for what, _ in done if what.startswith("pkg.")} - {"pkg.installed"}
+    assert not others, "tools/software.py does not know these"
 
 
 def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) -> None:

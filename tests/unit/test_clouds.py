@@ -23,6 +23,7 @@ from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings, OperatorRule
 from salina_fleet.provision import clouds, servers
 from salina_fleet.provision.clouds import CLOUDS, plan
+from salina_fleet.provision.clouds.__main__ import main as command
 from salina_fleet.provision.clouds.plan import ANYWHERE, EVERY, Plan
 from tests import fleets
 from tools import providers
@@ -242,6 +243,33 @@ def test_s16_aws_needs_a_way_to_the_outside_for_hosts_without_an_address() -> No
 def test_s16_the_example_can_be_in_every_cloud(cloud: str) -> None:
     """S16: docs/cloud-topology.yaml."""
     assert clouds.faults(cloud, FLEET) == []
+
+
+def tree(place: Path, topology: Path) -> Path:
+    """Return a folder with the files of pillar/ that the command reads."""
+    (place / "pillar").mkdir()
+    (place / "pillar/settings").symlink_to(fleets.REPOSITORY / "pillar/settings")
+    (place / "pillar/topology.yaml").symlink_to(topology)
+    return place
+
+
+def test_s16_the_networks_need_no_master(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S16: The master is in them, so a clone of the repository is enough."""
+    assert command(["google"], tree(tmp_path, providers.EXAMPLE)) == 0
+    assert json.loads(capsys.readouterr().out) == clouds.tofu("google", FLEET)
+
+
+def test_k5_s16_a_topology_that_cannot_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S16, K5: Nothing is printed that OpenTofu would take."""
+    assert command(["openstack"], tree(tmp_path, fleets.DEFAULT)) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "hosts.fw.roles: " in said.err
+    assert command(["azure"], tmp_path) == 2
+    assert "choose one of: aws, google, openstack" in capsys.readouterr().err
 
 
 # The provisioner

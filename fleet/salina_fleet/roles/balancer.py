@@ -165,7 +165,7 @@ class Balancer(Role):
     keys = KEYS
     software: ClassVar = {
         "haproxy": "TLS for the clients, and the balancing of their requests",
-        "socat": "asks HAProxy's runtime socket: drains, weights, health",
+        "socat": "asks HAProxy's sockets at a reload",
         "dehydrated": "asks an ACME directory for the published certificates",
         "salina-load": "sets the weights of app hosts by their response times",
     }

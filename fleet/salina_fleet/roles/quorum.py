@@ -93,7 +93,7 @@ class Quorum(Role):
     keys = KEYS
     software: ClassVar = {
         "etcd-server": "a vote in the election of the primary database host",
-        "etcd-client": "etcdctl, with which the states add a member and its users",
+        "etcd-client": "etcdctl, with which operators look at the members",
         "etcd": "the member of the quorum; keeps Patroni's lease",
     }
 

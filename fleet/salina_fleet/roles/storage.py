@@ -120,7 +120,7 @@ class Storage(Role):
     keys = KEYS
     software: ClassVar = {
         "glusterfs-server": "the bricks, one copy of each file",
-        "attr": "shows the bricks' extended attributes, by which GlusterFS knows its files",
+        "attr": "getfattr, with which operators look at the bricks",
         "glusterd": "GlusterFS's management daemon, which starts the bricks",
         "restic": "copies users' files to the backup host, encrypted",
         "salina-files.timer": "starts the copies of users' files",

@@ -27,7 +27,7 @@ def resources(plan: Plan) -> dict[str, Any]:
     """Return the content of a file `*.tf.json`."""
     return {
         "terraform": {
-            "required_providers": {"google": {"source": "hashicorp/google", "version": "~> 7"}}
+            "required_providers": {"google": {"source": "hashicorp/google", "version": "~> 6"}}
         },
         "provider": {
             "google": {
