@@ -14,11 +14,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from salina_fleet import policy
+from salina_fleet import policy, runner
+from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings, OperatorRule
 from salina_fleet.provision import clouds, servers
@@ -26,6 +28,7 @@ from salina_fleet.provision.clouds import CLOUDS, plan
 from salina_fleet.provision.clouds.__main__ import main as command
 from salina_fleet.provision.clouds.plan import ANYWHERE, EVERY, Plan
 from tests import fleets
+from tests.loading import load
 from tools import providers
 
 FLEET = providers.example()
@@ -270,6 +273,34 @@ def test_k5_s16_a_topology_that_cannot_be_there(
     assert said.out == "" and "hosts.fw.roles: " in said.err
     assert command(["azure"], tmp_path) == 2
     assert "choose one of: aws, google, openstack" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cloud_runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The runner on a master with the fleet of docs/cloud-topology.yaml."""
+    monkeypatch.setattr(runner, "site", lambda _: SimpleNamespace(fleet=FLEET))
+    yield load("_runners/cloud.py", opts={})
+
+
+def test_s16_the_master_writes_the_same(cloud_runner: Any, tmp_path: Path) -> None:
+    """S16: After a change of the topology; the next command is in the answer."""
+    file = tmp_path / "fleet.tf.json"
+    assert "next, in its directory: tofu init" in cloud_runner.tofu("aws", str(file))
+    assert json.loads(file.read_text()) == clouds.tofu("aws", FLEET)
+    assert cloud_runner.check("google") == "the fleet can be in google: 12 hosts"
+
+
+def test_k5_s16_what_the_runner_refuses(
+    cloud_runner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S16, K5: An unknown cloud, a file that OpenTofu would not read, and a fleet with faults."""
+    with pytest.raises(RunnerError, match="choose one of: aws, google, openstack"):
+        cloud_runner.check("azure")
+    with pytest.raises(RunnerError, match=r"must end with \.tf\.json"):
+        cloud_runner.tofu("aws", str(tmp_path / "fleet.json"))
+    monkeypatch.setattr(runner, "site", lambda _: SimpleNamespace(fleet=fleets.fleet()))
+    with pytest.raises(RunnerError, match=r"cannot be in aws:\nhosts\.fw\.roles: "):
+        cloud_runner.check("aws")
 
 
 # The provisioner

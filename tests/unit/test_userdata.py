@@ -13,6 +13,7 @@ from lab.errors import LabError
 from lab.machines import keys
 from lab.machines import userdata as lab_userdata
 from salina_fleet.provision import userdata
+from tests.conftest import REPOSITORY
 
 CANARY = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----\n"
 PUBLIC = "-----BEGIN PUBLIC KEY-----\nminion\n-----END PUBLIC KEY-----"
@@ -80,6 +81,14 @@ def test_s10_with_its_settings_a_minion_needs_no_restart() -> None:
         "permissions": "0644",
         "content": "mine_enabled: False\n",
     }
+
+
+def test_s16_it_fits_into_every_cloud() -> None:
+    """S16: AWS takes the least, 16 KiB; half of it is left for the operator's own keys."""
+    pair, own = keys.generate(), keys.generate()
+    settings = (REPOSITORY / userdata.SETTINGS_SOURCE).read_text()
+    text = userdata.render("s9", "10.1.5.2", pair.private, pair.public, own.public, settings)
+    assert len(text.encode()) < 8 * 1024
 
 
 def test_keys_are_legible() -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Print the file; return the exit code. The faults of the topology are on standard error."""
-    cloud = arguments[0] if len(arguments) == 1 else None
+    cloud = " ".join(arguments)
     if cloud not in CLOUDS:
         print(f"cloud: {not_among(cloud, CLOUDS, 'a cloud')}", file=sys.stderr)
         return 2

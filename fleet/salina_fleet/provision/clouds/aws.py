@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from salina_fleet.provision.clouds.openstack import size
-from salina_fleet.provision.clouds.plan import ANYWHERE, ECHO, Plan, Rule, ends, label, plain
+from salina_fleet.provision.clouds.plan import ANYWHERE, Plan, Rule, ends, label, plain
 from salina_fleet.provision.clouds.plan import reserved as kept_by
 
 LARGEST = 16
@@ -217,8 +217,8 @@ def _rule(group: str, rule: Rule) -> dict[str, Any]:
         if rule.ranged
         else {"referenced_security_group_id": _id("security_group", rule.source)}
     )
-    # for ICMP these are the type and the code
-    first, last = (ECHO, 0) if rule.first is None else (rule.first, rule.last)
+    # for ICMP these are the type and the code; -1 stands for all
+    first, last = (-1, -1) if rule.first is None else (rule.first, rule.last)
     return {
         "security_group_id": _id("security_group", group),
         "ip_protocol": rule.proto,

@@ -22,15 +22,14 @@ from salina_fleet.role import ALL, ANY, NETWORK
 ANYWHERE = "0.0.0.0/0"
 EVERY = "every"
 """The group of all hosts on a network."""
-ECHO = 8
-"""The ICMP type of a ping."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """A group's hosts accept `proto` from `source`: another group's name, or a range of addresses.
 
-    `first` and `last`: the ports; None for ICMP, which means pings.
+    `first` and `last`: the ports; None for ICMP. The hosts' own firewalls accept pings and the
+    errors of known connections, such as that a packet is too large.
     """
 
     proto: str
@@ -169,7 +168,7 @@ def _groups(fleet: Fleet) -> dict[str, Group]:
     networks = fleet.topology.networks
     rules: dict[tuple[str, str], list[Rule]] = {}
     for name, network in networks.items():
-        pings = Rule("icmp", None, None, network.cidr, "pings")
+        pings = Rule("icmp", None, None, network.cidr, "pings and errors")
         rules[f"{EVERY}-{name}", name] = [pings]
     for row in fleet.rows:
         name = fleet.topology.links[row.link]
@@ -189,7 +188,7 @@ def _groups(fleet: Fleet) -> dict[str, Group]:
         for name, address in host.addresses.items():
             if address == fleet.topology.service.address:
                 into = rules.setdefault((f"balancer-{name}", name), [])
-                into.append(Rule("icmp", None, None, ANYWHERE, "pings of the service"))
+                into.append(Rule("icmp", None, None, ANYWHERE, "pings and errors"))
     return {
         name: Group(name, network, tuple(dict.fromkeys(found)))
         for (name, network), found in rules.items()
