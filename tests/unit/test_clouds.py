@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -408,6 +409,64 @@ def test_s16_the_program_needs_nothing_but_python() -> None:
         [fleets.REPOSITORY / "bin/cloud"], capture_output=True, text=True, env={"PATH": "/usr/bin"}
     )
     assert (done.returncode, done.stderr.strip()) == (2, servers.USAGE)
+
+
+KNOWN = json.loads((fleets.REPOSITORY / "tests/unit/data/commands.json").read_text())
+"""The options of the clouds' programs (tools/commands.py)."""
+OF_AWS = {"--region", "--query", "--output"}
+"""The options of every command of `aws`."""
+
+
+def every(cloud: str) -> Iterator[list[str]]:
+    """Yield all commands for all hosts."""
+    commands = servers.CLOUDS[cloud]
+    for host in resolved(clouds.tofu(cloud, FLEET)["output"]["fleet"]["value"])["hosts"].values():
+        yield commands.find(host)
+        yield commands.create(host)
+        yield from commands.destroy(host, ["a", "b"])
+
+
+def test_s16_openstack_knows_every_option() -> None:
+    """S16: Of `openstack server`."""
+    for argv in every("openstack"):
+        assert argv[:4] == ["openstack", "--os-cloud", servers.PROFILE, "server"]
+        options = {one for one in argv[5:] if one.startswith("--")}
+        assert options <= {*KNOWN["openstack"][argv[4]]}, argv
+
+
+def keys_of(value: str) -> Iterator[str]:
+    """Yield the keys of an option's value: JSON, or `Key=value,Key=value`."""
+
+    def inside(found: Any) -> Iterator[str]:
+        if isinstance(found, list):
+            for one in found:
+                yield from inside(one)
+        elif isinstance(found, dict):
+            for key, one in found.items():
+                yield key
+                yield from inside(one)
+
+    if value.startswith("["):
+        yield from inside(json.loads(value))
+    else:
+        yield from re.findall(r"(?:^|,)(\w+)=", value)
+
+
+def names_in(members: Mapping[str, Any]) -> set[str]:
+    """Return the names of members, and of theirs."""
+    return {*members, *(name for inner in members.values() for name in names_in(inner))}
+
+
+def test_s16_aws_knows_every_option_and_key() -> None:
+    """S16: Of `aws ec2`, with the keys of their values."""
+    for argv in every("aws"):
+        assert argv[:2] == ["aws", "--region"] and argv[3] == "ec2"
+        if argv[4] == "wait":
+            continue
+        known = KNOWN["aws"][argv[4]]
+        for option, value in pairwise(argv[5:]):
+            if option.startswith("--") and option not in OF_AWS:
+                assert {*keys_of(value)} <= names_in(known[option]), (option, value)
 
 
 def test_s16_only_a_token_opens_the_metadata_of_aws() -> None:
