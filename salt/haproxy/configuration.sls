@@ -30,6 +30,15 @@ haproxy-global:
     - require:
         - file: haproxy-conf.d
 
+haproxy-metrics:
+  file.managed:
+    - name: /etc/haproxy/conf.d/05-metrics.cfg
+    - source: salt://haproxy/files/05-metrics.cfg
+    - mode: '0644'
+    - check_cmd: /usr/local/sbin/haproxy-check 05-metrics.cfg
+    - require:
+        - file: haproxy-global
+
 haproxy-default:
   file.managed:
     - name: /etc/default/haproxy
@@ -38,7 +47,7 @@ haproxy-default:
         CONFIG=/etc/haproxy/conf.d
     - mode: '0644'
     - require:
-        - file: haproxy-global
+        - file: haproxy-metrics
 
 # With this unit, a drain or a weight that was set at run time survives a reload.
 haproxy-unit:

@@ -38,6 +38,7 @@ haproxy-reloaded:
     - files:
         - /etc/systemd/system/haproxy.service.d/salina.conf
         - /etc/haproxy/conf.d/00-global.cfg
+        - /etc/haproxy/conf.d/05-metrics.cfg
         - /etc/haproxy/conf.d/10-database.cfg
         - /etc/haproxy/conf.d/15-visitors.cfg
         - /etc/haproxy/conf.d/20-balancer.cfg

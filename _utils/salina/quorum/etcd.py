@@ -16,6 +16,8 @@ from typing import Any
 from salina.common.https import Identity, host_port
 
 DATA = "/var/lib/etcd/default"
+METRICS = "127.0.0.1:2381"
+"""Where etcd gives its numbers, without TLS and without a login."""
 PEERS_BY_NAME = "ETCD_PEER_CERT_ALLOWED_CN"
 NO_LOGIN = "etcdserver: authentication is not enabled"
 JOIN = "/var/lib/etcd/join.env"
@@ -76,6 +78,7 @@ def environment(
         "ETCD_ADVERTISE_CLIENT_URLS": clients,
         "ETCD_LISTEN_PEER_URLS": peers,
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": peers,
+        "ETCD_LISTEN_METRICS_URLS": f"http://{METRICS}",
         **{f"ETCD_{key}": value for key, value in _files(server).items()},
         **{f"ETCD_PEER_{key}": value for key, value in _files(peer).items()},
         **({PEERS_BY_NAME: quorum["peer_name"]} if by_name else {}),
