@@ -61,7 +61,7 @@ bench: venv ## measure the service (docs/performance.md): ONLY="pillar web" choo
 lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
 
-docs: map ## write the generated documents: requirements.md, pillar.md, settings.md, ports.md, map.svg and a part of deployment.md in docs/
+docs: map ## write the generated documents: requirements.md, pillar.md, settings.md, ports.md, grafana.json, map.svg and a part of deployment.md in docs/
 	@PYTHONPATH=.:fleet:_utils $(python) -m tools.docs
 
 map: venv ## draw docs/map.svg from the topology

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from salina_fleet import policy
+from salina_fleet import metrics, policy
 from tests import fleets
 from tools import pillar, requirements, settings, software
 
@@ -38,12 +39,18 @@ def deployment() -> str:
     return f"{before}{BEGIN}\n{software.markdown()}\n{END}{rest.partition(END)[2]}"
 
 
+def grafana() -> str:
+    """Write docs/grafana.json."""
+    return json.dumps(metrics.grafana(metrics.graphs(fleets.fleet())), indent=2) + "\n"
+
+
 FILES: Mapping[str, Callable[[], str]] = {
     "docs/requirements.md": lambda: requirements.markdown(ROOT),
     "docs/pillar.md": pillar.markdown,
     "docs/settings.md": settings.markdown,
     "docs/ports.md": ports,
     DEPLOYMENT: deployment,
+    "docs/grafana.json": grafana,
 }
 """Generated file -> what writes its content."""
 

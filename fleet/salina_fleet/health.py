@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from salina_fleet import metrics
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
@@ -99,7 +100,7 @@ def checks(
 def restarted(host: Host) -> list[str]:
     """Return the services that an apply restarts when an update has replaced their files."""
     own = [daemon for role in host.roles for daemon in ROLES[role].daemons]
-    return list(dict.fromkeys([*own, MINION, *updates.SYSTEM]))
+    return list(dict.fromkeys([*own, *metrics.DAEMONS, MINION, *updates.SYSTEM]))
 
 
 def for_pillar(wanted: Iterable[Check]) -> list[dict[str, Any]]:

@@ -125,6 +125,47 @@ class Look(NamedTuple):
     arguments: Mapping[str, Any] = {}
 
 
+class Exporter(NamedTuple):
+    """Numbers of a daemon, which the door of its host (salina_fleet.metrics) gives to Prometheus.
+
+    `name`: the name of its job. `connect`: where it answers on the host: the path of a socket, or
+    an address with a port. `path`: the path of its page. `known_as`: its name, if it answers with
+    TLS and a certificate of the fleet's CA. `keep`: a regular expression for the names of the
+    numbers that Prometheus keeps; "" stands for all.
+    """
+
+    name: str
+    connect: str
+    path: str = "/metrics"
+    known_as: str = ""
+    keep: str = ""
+
+
+class Alert(NamedTuple):
+    """Something that Prometheus notices in the numbers of some time.
+
+    `expr`: in its query language; each result for so many `minutes` is an alert. `summary`: one
+    sentence about it, with labels as `{{ $labels.instance }}`.
+    """
+
+    name: str
+    expr: str
+    minutes: int
+    summary: str
+
+
+class Graph(NamedTuple):
+    """A graph of monitoring's page.
+
+    `legend`: the labels that name a line. `unit`: of salina_fleet.metrics.UNITS.
+    """
+
+    title: str
+    expr: str
+    legend: tuple[str, ...]
+    unit: str
+
+
 @dataclass(frozen=True)
 class MasterData:
     """The data from which the master makes a pillar.
@@ -270,6 +311,18 @@ class Role:
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Return what a host with this role can show of the requirements while it runs."""
+        return ()
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """Return the numbers that its daemons on a host give to Prometheus."""
+        return ()
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """Return what Prometheus notices in the numbers of its hosts."""
+        return ()
+
+    def graphs(self) -> Iterable[Graph]:
+        """Return the graphs of its hosts on monitoring's page."""
         return ()
 
 

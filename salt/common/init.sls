@@ -13,3 +13,6 @@ include:
 {%- if pillar.report is defined %}
   - report
 {%- endif %}
+{%- if pillar.metrics is defined %}
+  - metrics
+{%- endif %}

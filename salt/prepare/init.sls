@@ -3,6 +3,9 @@
 include:
   - common.python
   - common.packages
+{%- if pillar.metrics is defined %}
+  - metrics.program
+{%- endif %}
   - ufw
 {%- for role in pillar.host.roles if 'prepare.' ~ role in salt['cp.list_states']() %}
   - prepare.{{ role }}

@@ -1,2 +1,3 @@
 include:
   - monitoring.program
+  - prometheus.program

@@ -1,4 +1,6 @@
-# Nagios, which asks every host for its report, and its web page.
+# Nagios, which asks every host for its report, and Prometheus, which asks for its numbers; their web page.
 include:
   - monitoring
   - monitoring.page
+  - prometheus
+  - prometheus.page

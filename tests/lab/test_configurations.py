@@ -264,6 +264,8 @@ CHECKS = {
         *("salina-certificates.service", "salina-certificates.timer"),
         *("salina-report.socket", "salina-report@.service"),
         *("salina-report-tls.socket", "salina-report-tls@.service"),
+        *("prometheus-node-exporter.socket", "prometheus-node-exporter.service"),
+        "salina-metrics.service",
         spoilt=(
             f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
             "OnCalendar=*-",
@@ -311,7 +313,7 @@ CHECKS = {
     ),
     "units of monitoring hosts": units(
         "nagios",
-        *("nagios4.service", "fcgiwrap.service"),
+        *("nagios4.service", "fcgiwrap.service", "prometheus.service"),
         spoilt=(f"{UNITS}nagios4.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "nagios": Check(
@@ -323,6 +325,12 @@ CHECKS = {
         ),
         commands("sh", "/usr/local/sbin/salina-nagios-check", "/etc/nagios4/salina.cfg"),
         ("/etc/nagios4/salina.cfg", "check_command plugin!host!fw", "check_command none", "none"),
+    ),
+    "prometheus": Check(
+        "nagios",
+        ("/etc/prometheus/",),
+        commands("promtool", "check", "config", "/etc/prometheus/salina.yml"),
+        ("/etc/prometheus/salina.yml", "_interval: 30s", "_interval: often", "duration"),
     ),
     "units of voters": units(
         "nas1",
@@ -338,6 +346,7 @@ OTHERS = (
     *("/usr/local/lib/salina-load/", "/usr/local/lib/salina-health/", "/etc/odoo/health.json"),
     "/usr/local/lib/salina-report/",
     "/usr/local/lib/salina-monitoring/",
+    "/usr/local/share/salina-graphs/",  # test_prometheus
     *(
         "/etc/nagios4/cgi.cfg",
         "/etc/nagios4/salina.json",

@@ -137,6 +137,9 @@ DAEMONS = {
     "haproxy": APPS[0],
     "etcd": "nas1",
     "patroni": "bbdd1",
+    "prometheus": "nagios",
+    "prometheus-node-exporter": APPS[0],
+    "salina-metrics": APPS[0],
 }
 """A daemon -> a host that runs it."""
 WRITE = """

@@ -59,7 +59,8 @@ def test_host(minion: Minion) -> None:
         assert content.strip(), path
         if path.endswith(".py"):
             continue  # no template
-        lines = [line for line in content.splitlines() if not line.lstrip().startswith("#")]
+        own = content.replace("{{ $labels.", "")  # Prometheus fills these in
+        lines = [line for line in own.splitlines() if not line.lstrip().startswith("#")]
         assert not [line for line in lines if "None" in line or "{{" in line], path
 
 

@@ -119,7 +119,7 @@ def test_x6_a_pair_that_does_not_fit_is_refused(
 def test_x6_the_balancer_gets_the_pair_and_nobody_else_does(tmp_path: Path) -> None:
     """X6, S6, K4: The key is in the balancer's pillar and file, and no difference shows it."""
     pillar = fleets.pillar("lb1", own=OWN)
-    one, inner, _ = pillar["tls"]["certificates"]
+    one, inner, *_ = pillar["tls"]["certificates"]
     assert (inner["name"], inner["pair"]) == ("balancer", None)
     assert one["pair"] == {"certificate": "canary-public-crm.crt", "key": "canary-public-crm.key"}
     assert "canary-public" not in str([fleets.pillar(host, own=OWN) for host in ("s1", "nas1")])
@@ -140,7 +140,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
     """X6: And its health check names the operator's next step."""
     fleet = fleets.fleet()
     own = replace(fleet, settings=OWN)
-    with pytest.raises(ValueError, match="choose one of: balancer, report"):
+    with pytest.raises(ValueError, match="choose one of: balancer, report, metrics"):
         signing_policy(own, own.hosts["lb1"], "public-crm", NOW)
     checks = health.checks(own, own.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
@@ -148,6 +148,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
         "public-crm": health.GIVE_ANOTHER,
         "balancer": health.RENEWAL_FAILS,
         "report": health.RENEWAL_FAILS,
+        "metrics": health.RENEWAL_FAILS,
     }
     assert arguments["served"]["own"] is True
 

@@ -28,7 +28,7 @@ SECTIONS = {
     "quorum": {"quorum"},
     "database": {"database"},
     "backup": {"backup", "files_repository", "scratch", "second_repository"},
-    "monitoring": {"monitoring"},
+    "monitoring": {"monitoring", "prometheus"},
 }
 
 
@@ -44,7 +44,7 @@ def test_scope(name: str, host: str) -> None:
     if "storage" in roles and fleets.fleet(name).having("backup"):
         sections.add("files_backup")
     if fleets.fleet(name).having("monitoring"):
-        sections.add("report")
+        sections |= {"report", "metrics"}
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
@@ -228,6 +228,7 @@ def test_x1_a_certificate_for_the_files_is_good_for_nothing_else() -> None:
     assert groups == {
         **{"files": "root", "files-backup": "root"},
         **{"etcd": "ssl-cert", "etcd-peer": "ssl-cert", "report": "stunnel4"},
+        "metrics": "stunnel4",
     }
     alone = [one["name"] for one in fleets.pillar("all", "one-host")["tls"]["certificates"]]
     assert alone.count("files") == 1
@@ -391,13 +392,14 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     expected |= {(host, "files-backup"): (["clientAuth"], host) for host in voters}
     expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     expected |= {(host, "report"): (["serverAuth"], host) for host in fleets.fleet().hosts}
+    expected |= {(host, "metrics"): (["serverAuth"], host) for host in fleets.fleet().hosts}
     expected["nagios", "monitoring"] = (["clientAuth"], "nagios")
     expected["nagios", "monitoring-page"] = (["serverAuth"], "")
     assert uses == expected
-    public, inner, _ = fleets.pillar("lb1")["tls"]["certificates"]
+    public, inner, *_ = fleets.pillar("lb1")["tls"]["certificates"]
     assert public["names"] == ["DNS:crm.example"]
     assert inner["readers"] == public["readers"] == ["haproxy"]
-    web, files, _ = fleets.pillar("s2")["tls"]["certificates"]
+    web, files, *_ = fleets.pillar("s2")["tls"]["certificates"]
     assert (web["names"], web["readers"]) == (["DNS:s2"], ["nginx"])
     assert files["readers"] == []
 

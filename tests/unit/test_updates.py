@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from salina_fleet import health
+from salina_fleet import health, metrics
 from salina_fleet import pillar as pillars
 from salina_fleet.model import updates
 from salina_fleet.model.updates import UpdateSettings
@@ -93,7 +93,7 @@ def test_x11_every_host_looks_for_what_waits() -> None:
         for one in health.checks(fleets.fleet(), host, fleets.definitions(fleets.topology()))
         if one.probe == "waiting"
     }
-    common = ["salt-minion", *updates.SYSTEM]
+    common = [*metrics.DAEMONS, "salt-minion", *updates.SYSTEM]
     assert found["fw"] == found["salt"] == common
     assert found["nas1"] == ["glusterd", "etcd", *common]
     assert found["bbdd1"] == ["patroni", *common]

@@ -68,6 +68,8 @@ LOCAL = "7F7F0101"
 """chrony's reference, if that is the host's own clock."""
 SILENT = 3600.0
 """Seconds without an answer of a time server. chrony asks at least every 17 minutes."""
+SHOWN = 5
+"""The most alerts whose words are shown."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -859,6 +861,35 @@ def backends(text: str) -> Iterator[Check]:
         yield f"haproxy {name}", good, f"{len(found) - len(down)} of {len(found)} up{words}"
 
 
+def alerts(port: int, root: str) -> Iterator[Notice]:
+    """Tell which alerts Prometheus has. They are about trends; Nagios has alarms for faults.
+
+    Args:
+        port: Prometheus' port on loopback.
+        root: the path under which it serves.
+    """
+    status, answer = get("127.0.0.1", port, f"{root}/api/v1/alerts")
+    if status != 200:
+        raise OSError(f"Prometheus answers with HTTP {status}")
+    if found := firing(json.loads(answer)):
+        more = f" And {len(found) - SHOWN} more." if len(found) > SHOWN else ""
+        yield "alerts", True, " ".join(found[:SHOWN]) + more, True
+
+
+def firing(answer: Mapping[str, Any]) -> list[str]:
+    """Return the alerts that Prometheus has, each once: its name and a sentence.
+
+    Args:
+        answer: its answer to the question for its alerts.
+    """
+    found = [
+        f"{one['labels']['alertname']}: {one['annotations']['summary']}"
+        for one in answer["data"]["alerts"]
+        if one["state"] == "firing"
+    ]
+    return list(dict.fromkeys(found))
+
+
 def agent() -> Iterator[Check]:
     """Check that the health agent of an app host finds no fault, as the balancers do."""
     answer = ask(AGENT, "GET / HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
@@ -945,6 +976,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             haproxy,
             agent,
             live,
+            alerts,
         ),
     )
 }

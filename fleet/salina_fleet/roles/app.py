@@ -20,8 +20,11 @@ from salina_fleet.role import (
     RESERVED_BELOW,
     SERVER,
     UNPRIVILEGED,
+    Alert,
     Certificate,
     Check,
+    Exporter,
+    Graph,
     Look,
     MasterData,
     Pillar,
@@ -58,6 +61,8 @@ CERTIFICATE = "web"
 CHECK_SECONDS = 4
 """For the application's answer; the balancers wait a little longer (`check` of their settings)."""
 CA = "/etc/salina/tls/ca.crt"
+HAPROXY = Exporter("haproxy", "/run/haproxy/metrics.sock")
+"""The numbers of a host's HAProxy, whatever it is for (salt/haproxy)."""
 STEPS = "-steps"
 """After an application's name: pgbouncer's pool for one-time steps. No application has a hyphen."""
 
@@ -448,6 +453,26 @@ class App(Role):
             ),
             *([Check("live", {"port": live["port"]}, "O7")] if live else []),
         ]
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """The way to the database."""
+        yield HAPROXY
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """An application that keeps all of its sessions makes its requests wait."""
+        route = fleet.settings[RouteSettings]
+        most = route.pool_size + route.postgres_pool_size
+        yield Alert(
+            "SessionsUsedUp",
+            f'haproxy_backend_current_sessions{{proxy="database"}} > 0.9 * {most}',
+            15,
+            "{{ $labels.instance }}: nearly all of its sessions of the database are in use.",
+        )
+
+    def graphs(self) -> Iterable[Graph]:
+        """The sessions that each host has at the primary."""
+        sessions = 'haproxy_backend_current_sessions{proxy="database"}'
+        yield Graph("Sessions of the database", sessions, ("instance",), "number")
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """The mount, the places of code, TLS, the ports, the logs, the release and the packages."""

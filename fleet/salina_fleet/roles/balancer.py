@@ -16,8 +16,11 @@ from salina_fleet.role import (
     CLIENT,
     EXACTLY_ONE,
     SERVER,
+    Alert,
     Certificate,
     Check,
+    Exporter,
+    Graph,
     Look,
     MasterData,
     Pillar,
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 UNIT = "haproxy"
 CERTIFICATE = "balancer"
 """The name of the certificate that app hosts ask for."""
+APPLICATIONS = 'proxy!="database",proxy!~".*[.]any"'
+"""The backends of HAProxy that have an application's servers, in Prometheus' language."""
 
 KEYS = {
     "balancer": "HAProxy before the app hosts.",
@@ -272,6 +277,41 @@ class Balancer(Role):
                 issuer = {"directory": tls.acme.directory, "least": tls.least}
                 found.append(Check("issued", {"certificate": name, **issuer}, "X6"))
         return found
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """HAProxy's own numbers."""
+        yield app.HAPROXY
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """Requests fail, or there are nearly too many of them."""
+        answers = "sum by (instance) (rate(haproxy_frontend_http_responses_total"
+        yield Alert(
+            "RequestsFail",
+            f'{answers}{{proxy="service",code="5xx"}}[5m]))'
+            f' / {answers}{{proxy="service"}}[5m])) > 0.05',
+            5,
+            "{{ $labels.instance }}: more than 5 % of the requests fail.",
+        )
+        yield Alert(
+            "BalancerFull",
+            'haproxy_frontend_current_sessions{proxy="service"}'
+            ' / haproxy_frontend_limit_sessions{proxy="service"} > 0.8',
+            5,
+            "{{ $labels.instance }}: it has nearly as many connections as it accepts.",
+        )
+
+    def graphs(self) -> Iterable[Graph]:
+        """The requests, and how each application's hosts answer them."""
+        requests = 'rate(haproxy_frontend_http_responses_total{proxy="service"}[5m])'
+        by_status = f"sum by (code) ({requests})"
+        yield Graph("Answers by status", by_status, ("code",), "per second")
+        server = ("proxy", "server")
+        requests = f"rate(haproxy_server_sessions_total{{{APPLICATIONS}}}[5m])"
+        yield Graph("Requests by app host", requests, server, "per second")
+        time = f"haproxy_server_response_time_average_seconds{{{APPLICATIONS}}}"
+        yield Graph("Time of the last 1024 answers", time, server, "seconds")
+        healthy = f"haproxy_backend_active_servers{{{APPLICATIONS}}}"
+        yield Graph("Healthy app hosts", healthy, ("proxy",), "number")
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """A client's view of each application, the certificate that it gets, and what is behind."""

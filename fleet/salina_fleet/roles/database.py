@@ -19,8 +19,11 @@ from salina_fleet.role import (
     CLIENT,
     RESERVED_BELOW,
     SERVER,
+    Alert,
     Certificate,
     Check,
+    Exporter,
+    Graph,
     Look,
     MasterData,
     Pillar,
@@ -438,6 +441,38 @@ class Database(Role):
         for host in topology.hosts:
             if host.first and host not in databases:
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """Patroni's own numbers, at its REST interface."""
+        port = fleet.settings[DatabaseSettings].rest_port
+        connect = host_port(fleet.address(host, "data"), port)
+        yield Exporter(UNIT, connect, known_as=host.id)
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """A replica is slower than the primary, or the primary does not stay where it is."""
+        most = fleet.settings[DatabaseSettings].maximum_lag
+        yield Alert(
+            "ReplicaSlow",
+            f"patroni_xlog_received_location - patroni_xlog_replayed_location > {most}",
+            10,
+            "{{ $labels.instance }}: it receives changes faster than it can apply them.",
+        )
+        yield Alert(
+            "PrimaryChanges",
+            "sum(changes(patroni_primary[1h])) > 4",
+            0,
+            "The primary database has changed more than twice within an hour.",
+        )
+
+    def graphs(self) -> Iterable[Graph]:
+        """How much the primary writes, and how far the replicas are behind."""
+        written = "clamp_min(deriv(max(patroni_xlog_location > 0)[5m:]), 0)"
+        yield Graph("WAL of the primary", written, (), "bytes per second")
+        behind = (
+            "clamp_min(scalar(max(patroni_xlog_location)) - patroni_xlog_replayed_location, 0)"
+            " and on (instance) patroni_replica == 1"
+        )
+        yield Graph("WAL that a replica misses", behind, ("instance",), "bytes")
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """The packages of Patroni, and how applications reach their databases."""

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.monitoring.plugin import REPORT
 from salina_fleet import secrets
 from salina_fleet.model.monitoring import MonitoringSettings
+from salina_fleet.model.prometheus import PORT, PrometheusSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import (
     ALL,
     ANY,
     CA,
     CLIENT,
+    LOOPBACK,
     ROOT,
     SERVER,
+    Alert,
     Certificate,
     Check,
+    Exporter,
     MasterData,
     Pillar,
     Role,
@@ -37,6 +41,8 @@ USER = "operator"
 """The user of the web page."""
 CERTIFICATE, PAGE = "monitoring", "monitoring-page"
 """The certificates with which it asks the hosts, and with which it shows its page."""
+PREFIX = "/prometheus"
+"""The path under which Prometheus serves, also behind nginx."""
 TRUSTED = "/etc/salina/tls/ca.crt"
 BESIDE = "master"
 """The only role that may be on the same host."""
@@ -76,6 +82,29 @@ KEYS = {
     ),
     "monitoring.plugin.clients": "The applications.",
     "monitoring.plugin.clients.NAME": "How the application is asked, and its certificate verified.",
+    "prometheus": "Prometheus, and the page with its graphs.",
+    "prometheus.listen": "Its address and port on loopback.",
+    "prometheus.root": "The path under which it serves.",
+    "prometheus.certificate": "The name of the certificate with which it asks.",
+    "prometheus.jobs": "The exporters that it asks, a job for each kind.",
+    "prometheus.jobs[].name": "The name of the job.",
+    "prometheus.jobs[].path": "The path of the exporters' page.",
+    "prometheus.jobs[].keep": (
+        "A regular expression for the names of the numbers that are kept; empty: all."
+    ),
+    "prometheus.jobs[].targets": "The exporters.",
+    "prometheus.jobs[].targets[].server": "The exporter's name, which its certificate has.",
+    "prometheus.jobs[].targets[].host": "Its host.",
+    "prometheus.alerts": "The alerts that the numbers can give.",
+    "prometheus.alerts[].name": "The alert's name.",
+    "prometheus.alerts[].expr": "The condition, in Prometheus' query language.",
+    "prometheus.alerts[].minutes": "The minutes for which it must hold.",
+    "prometheus.alerts[].summary": "A sentence about it, with labels.",
+    "prometheus.graphs": "The graphs of the page.",
+    "prometheus.graphs[].title": "The title.",
+    "prometheus.graphs[].expr": "The lines, in Prometheus' query language.",
+    "prometheus.graphs[].legend": "The labels that name a line.",
+    "prometheus.graphs[].unit": "The unit.",
 }
 """The meanings of the keys of its pillar."""
 
@@ -89,11 +118,11 @@ class Monitoring(Role):
     column = 2
     links = ("edge",)
     count = ((0, 1), "at most one host may have it")
-    daemons = ("nagios4", "nginx", "fcgiwrap")
+    daemons = ("nagios4", "nginx", "fcgiwrap", "prometheus")
     reads_key = True
     watches = True
     row = "S13"
-    settings: ClassVar = {"monitoring": MonitoringSettings}
+    settings: ClassVar = {"monitoring": MonitoringSettings, "prometheus": PrometheusSettings}
     keys = KEYS
     software: ClassVar = {
         "nagios4-core": "asks every host for its report, and sends alarms",
@@ -111,6 +140,18 @@ class Monitoring(Role):
         own = settings[MonitoringSettings]
         yield Row(ANY, self.name, "edge", str(own.page_port), "the page of monitoring")
         yield Row(self.name, ALL, "management", str(own.port), "reports for monitoring")
+        numbers = str(settings[PrometheusSettings].port)
+        yield Row(self.name, ALL, "management", numbers, "numbers for Prometheus")
+
+    def ports(self, settings: Settings) -> Mapping[int, str]:
+        """Prometheus' port on loopback."""
+        return {PORT: "Prometheus"}
+
+    def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
+        """Prometheus finds each exporter by its name, which is that in the certificate."""
+        from salina_fleet import metrics
+
+        return metrics.names(fleet)
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return all hosts with their services, and the applications as clients see them."""
@@ -156,7 +197,8 @@ class Monitoring(Role):
                 },
                 **settings,
                 "recipients": list(settings["recipients"]),
-            }
+            },
+            "prometheus": _prometheus(fleet),
         }
 
     def spare(self, fleet: Fleet) -> int:
@@ -186,7 +228,41 @@ class Monitoring(Role):
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """Nagios runs, and so does the web server of its page."""
-        return [Check("unit", {"name": "nagios4"}, decides=True), Check("unit", {"name": "nginx"})]
+        return [
+            Check("unit", {"name": "nagios4"}, decides=True),
+            Check("unit", {"name": "nginx"}),
+            Check("unit", {"name": "prometheus"}),
+            Check("alerts", {"port": PORT, "root": PREFIX}),
+        ]
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """Prometheus' numbers of itself."""
+        connect = f"{LOOPBACK}:{PORT}"
+        yield Exporter("prometheus", connect, f"{PREFIX}/metrics", keep="prometheus_.*")
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """A rule that cannot be evaluated gives no alert."""
+        yield Alert(
+            "RulesFail",
+            "increase(prometheus_rule_evaluation_failures_total[15m]) > 0",
+            0,
+            "{{ $labels.instance }}: Prometheus cannot evaluate some of its rules.",
+        )
+
+
+def _prometheus(fleet: Fleet) -> Pillar:
+    """Return Prometheus' jobs, what it notices, and the graphs of its page."""
+    from salina_fleet import metrics
+
+    return {
+        "listen": f"{LOOPBACK}:{PORT}",
+        "root": PREFIX,
+        "certificate": CERTIFICATE,
+        **asdict(fleet.settings[PrometheusSettings]),
+        "jobs": metrics.jobs(fleet),
+        "alerts": [one._asdict() for one in metrics.alerts(fleet)],
+        "graphs": [{**one._asdict(), "legend": list(one.legend)} for one in metrics.graphs(fleet)],
+    }
 
 
 def hashed(password: str) -> str:

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.common.https import host_port
+from salina.quorum.etcd import METRICS
 from salina_fleet import secrets
 from salina_fleet.role import (
     CLIENT,
     LOOPBACK,
     SERVER,
+    Alert,
     Certificate,
     Check,
+    Exporter,
     Look,
     MasterData,
     Pillar,
@@ -107,7 +110,8 @@ class Quorum(Role):
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """Etcd's ports for clients and for members."""
         quorum = settings[QuorumSettings]
-        return {quorum.client_port: "etcd", quorum.peer_port: "etcd"}
+        numbers = int(METRICS.rpartition(":")[2])
+        return dict.fromkeys((quorum.client_port, quorum.peer_port, numbers), "etcd")
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster's members."""
@@ -154,6 +158,32 @@ class Quorum(Role):
         port = fleet.settings[QuorumSettings].client_port
         asked = {"address": fleet.address(host, "data"), "port": port}
         return [Check("etcd", asked, needs={"etcd": (self.name,)}, decides=True)]
+
+    def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
+        """Those of etcd's own numbers that are about the member and its disk."""
+        yield Exporter("etcd", METRICS, keep="etcd_(server|disk|mvcc_db)_.*")
+
+    def alerts(self, fleet: Fleet) -> Iterable[Alert]:
+        """The voters disagree often, or the disk of one of them is slow or full."""
+        yield Alert(
+            "LeaderChanges",
+            "max(increase(etcd_server_leader_changes_seen_total[1h])) > 3",
+            0,
+            "The voters of the quorum have elected a leader more than three times within an hour.",
+        )
+        fsync = "sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[10m]))"
+        yield Alert(
+            "QuorumDiskSlow",
+            f"histogram_quantile(0.99, {fsync}) > 0.5",
+            15,
+            "{{ $labels.instance }}: its disk takes more than half a second for a vote.",
+        )
+        yield Alert(
+            "QuorumFull",
+            "etcd_mvcc_db_total_size_in_bytes / etcd_server_quota_backend_bytes > 0.8",
+            10,
+            "{{ $labels.instance }}: etcd has used nearly all of the space that it may use.",
+        )
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Its own member wants a login, and knows its peers by name."""
