@@ -77,6 +77,7 @@ def checks(
     row = ROLES[host.roles[-1]].row
     wanted = [
         Check("system", row=row),
+        Check("triggers", row=row),
         Check("firewall", row="S7"),
         Check("memory", row=row),
         Check("disk", row=row),

@@ -791,26 +791,114 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(probes.system()) == [("units", True, ""), ("restarts", False, words)]
 
 
-CLOSED = "-P INPUT DROP\n-A INPUT -j ufw-before-logging-input\n-A INPUT -j ufw-before-input\n"
+CLOSED = "".join(
+    f"-P {chain} DROP\n-A {chain} -j ufw-before-logging-{chain.lower()}\n"
+    f"-A {chain} -j ufw-before-{chain.lower()}\n"
+    for chain in ("INPUT", "OUTPUT", "FORWARD")
+)
 
 
 @pytest.mark.parametrize(
     ("rules", "found"),
     [
         (CLOSED, ""),
-        ("-P INPUT ACCEPT\n", "inactive, so every packet is accepted"),
-        (CLOSED.replace("DROP", "ACCEPT"), "inactive, so every packet is accepted"),
+        ("-P INPUT ACCEPT\n", "inactive, so INPUT accepts every packet"),
+        (CLOSED.replace("DROP", "ACCEPT"), "inactive, so INPUT accepts every packet"),
+        (CLOSED.replace("-P OUTPUT DROP", "-P OUTPUT ACCEPT"), "inactive, so OUTPUT accepts"),
+        (CLOSED.replace("-P FORWARD DROP", "-P FORWARD ACCEPT"), "inactive, so FORWARD accepts"),
         ("-P INPUT DROP\n", "the chain INPUT does not use ufw-before-input"),
     ],
 )
-def test_an_inactive_firewall(rules: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inactive_firewall(
+    rules: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernel's rules count; `ufw status` is active even if they were flushed."""
     fault = probes.open_to_all(rules, "ufw")
     assert fault.startswith(found) and bool(fault) == bool(found)
+    (tmp_path / "user.rules").touch()
+    monkeypatch.setattr(probes, "UFW", tmp_path)
     monkeypatch.setattr(probes, "has_ipv6", lambda: False)
     monkeypatch.setattr(probes, "command", lambda *_: rules)
     words = f"iptables: {fault}" if fault else "active"
     assert list(probes.firewall()) == [("ufw", not fault, words)]
+
+
+FILE = """*filter
+:ufw-user-input - [0:0]
+### tuple ### allow tcp 22 10.1.5.21 any 10.1.5.2 in_eth1 comment=73616c743a20535348
+-A ufw-user-input -i eth1 -p tcp -d 10.1.5.21 --dport 22 -s 10.1.5.2 -j ACCEPT
+
+### tuple ### allow tcp 24007,49152:49251 10.1.4.21 any 10.1.4.0/24 in_eth0
+-A ufw-user-input -i eth0 -p tcp -m multiport --dports 24007,49152:49251 -s 10.1.4.0/24 -j ACCEPT
+
+### tuple ### allow udp 53 0.0.0.0/0 any 0.0.0.0/0 out
+-A ufw-user-output -p udp --dport 53 -j ACCEPT
+-A ufw-after-logging-input -j LOG --log-prefix "[UFW BLOCK] " -m limit --limit 3/min
+COMMIT
+"""
+KERNEL = """-P INPUT DROP
+-N ufw-user-input
+-A INPUT -j ufw-before-input
+-A ufw-after-logging-input -m limit --limit 3/min -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-user-input -s 10.1.5.2/32 -d 10.1.5.21/32 -i eth1 -p tcp -m tcp --dport 22 -j ACCEPT
+-A ufw-user-input -s 10.1.4.0/24 -i eth0 -p tcp -m multiport --dports 24007,49152:49251 -j ACCEPT
+-A ufw-user-output -p udp -m udp --dport 53 -j ACCEPT
+"""
+"""The same rules, as ufw 0.36.2 writes them and as iptables 1.8.9 lists them."""
+
+
+def test_a_rule_that_somebody_added_by_hand() -> None:
+    """S7: In the kernel's chains and in ufw's, of both protocols; a missing one is found too."""
+    assert probes.by_hand(KERNEL, FILE, "ufw") == ""
+    more = "-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT"
+    assert probes.by_hand(f"{KERNEL}{more}\n", FILE, "ufw").startswith(f"added by hand: {more}; ")
+    more = "-A ufw-user-input -p tcp -m tcp --dport 9 -j ACCEPT"
+    assert probes.by_hand(f"{KERNEL}{more}\n", FILE, "ufw").startswith(f"added by hand: {more}; ")
+    wide = KERNEL.replace("10.1.4.0/24", "10.0.0.0/8")
+    found = probes.by_hand(wide, FILE, "ufw")
+    assert found.startswith("added by hand: -A ufw-user-input -s 10.0.0.0/8 ")
+    assert "; missing: -A ufw-user-input -i eth0 " in found
+    six = [text.replace("ufw-", "ufw6-").replace("/32", "/128") for text in (KERNEL, FILE)]
+    assert probes.by_hand(*six, "ufw6") == ""
+
+
+def test_a_firewall_host_that_does_not_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S7: Clients do not reach the service then, and each host is well."""
+    switch = tmp_path / "sys/net/ipv4/ip_forward"
+    switch.parent.mkdir(parents=True)
+    monkeypatch.setattr(probes, "PROC", tmp_path)
+    switch.write_text("1\n")
+    assert list(probes.forwarding(ipv4=True, ipv6=False)) == [("forwarding", True, "")]
+    switch.write_text("0\n")
+    [(what, good, words)] = probes.forwarding(ipv4=True, ipv6=False)
+    assert (what, good) == ("forwarding", False)
+    assert words.startswith("net/ipv4/ip_forward is 0, so clients do not reach the service")
+
+
+def test_a_stopped_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its service never starts, and nothing fails. Debian's own timers do not count."""
+    monkeypatch.setattr(probes, "UNITS", tmp_path)
+    assert list(probes.triggers()) == [("timers and sockets", True, "")]
+    for folder, name in (
+        ("timers", "salina-certificates.timer"),
+        ("timers", "fstrim.timer"),
+        ("sockets", "salina-report.socket"),
+    ):
+        place = tmp_path / f"{folder}.target.wants"
+        place.mkdir(exist_ok=True)
+        (place / name).symlink_to(f"/etc/systemd/system/{name}")
+    asked = []
+
+    def states(names: list[str]) -> list[str]:
+        asked.append(names)
+        return ["inactive", "active"]
+
+    monkeypatch.setattr(probes, "unit_states", states)
+    words = "stopped: systemctl start salina-certificates.timer"
+    assert list(probes.triggers()) == [("timers and sockets", False, words)]
+    assert asked == [["salina-certificates.timer", "salina-report.socket"]]
 
 
 TRACKING = "0A010502,10.1.5.2,11,{asked}.3,0.0,-0.1,0.1,-0.390,-0.000,5.1,0.1,0.2,2.0,{leap}\n"
@@ -888,8 +976,11 @@ def test_memory(
     assert [*probes.memory()] == [("memory", good, words)]
 
 
-def test_the_firewall_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_firewall_of_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with IPv6 has a second set of rules."""
+    (tmp_path / "user.rules").touch()
+    (tmp_path / "user6.rules").touch()
+    monkeypatch.setattr(probes, "UFW", tmp_path)
     rules = {"iptables": CLOSED, "ip6tables": CLOSED.replace("ufw-", "ufw6-")}
     monkeypatch.setattr(probes, "has_ipv6", lambda: True)
     monkeypatch.setattr(probes, "command", lambda *argv: rules[argv[0]])

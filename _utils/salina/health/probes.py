@@ -52,6 +52,12 @@ FREE = 200 * 2**20
 """Bytes that each of these file systems must have free."""
 STANDBY = ("sync_standby", "quorum_standby")
 """Patroni's roles of a replica that has every commit."""
+CHAINS = ("INPUT", "OUTPUT", "FORWARD")
+"""The kernel's own chains. Each begins with jumps to ufw's."""
+UFW = Path("/etc/ufw")
+"""The directory of ufw's files of rules."""
+UNITS = Path("/etc/systemd/system")
+"""The units of Salt, and links to all units that a boot activates."""
 PROC = Path("/proc")
 """The processes of this host."""
 PROGRAMS = ("/usr/", "/lib", "/opt/")
@@ -212,15 +218,16 @@ def restarting(shown: str, now: float) -> str:
 
 
 def firewall() -> Iterator[Check]:
-    """Check that the kernel uses ufw's rules, and drops all other packets that arrive.
+    """Check that the kernel uses ufw's rules and no others, and drops all other packets.
 
     `ufw status` says "active" as long as ufw's chains exist, even if the kernel uses none of them.
     """
-    families = {"iptables": "ufw", "ip6tables": "ufw6"}
+    families = {"iptables": ("ufw", "user.rules"), "ip6tables": ("ufw6", "user6.rules")}
     if not has_ipv6():
         del families["ip6tables"]
-    for tool, name in families.items():
-        fault = open_to_all(command(tool, "-S", "INPUT"), name)
+    for tool, (name, file) in families.items():
+        rules = command(tool, "-S")
+        fault = open_to_all(rules, name) or by_hand(rules, (UFW / file).read_text(), name)
         if fault:
             yield "ufw", False, f"{tool}: {fault}"
             return
@@ -236,18 +243,106 @@ def has_ipv6() -> bool:
 
 
 def open_to_all(rules: str, name: str) -> str:
-    """Return why the kernel lets packets in that ufw would drop, or "".
+    """Return why the kernel lets packets through that ufw would drop, or "".
 
     Args:
-        rules: the chain INPUT, as `iptables -S INPUT` prints it.
+        rules: the kernel's rules, as `iptables -S` prints them.
         name: the beginning of the names of ufw's chains.
     """
     lines = rules.splitlines()
-    if "-P INPUT DROP" not in lines and "-P INPUT REJECT" not in lines:
-        return "inactive, so every packet is accepted; apply the states of this host"
-    if f"-A INPUT -j {name}-before-input" not in lines:
-        return f"the chain INPUT does not use {name}-before-input; apply the states of this host"
+    for chain in CHAINS:
+        if not {f"-P {chain} DROP", f"-P {chain} REJECT"} & {*lines}:
+            return f"inactive, so {chain} accepts every packet; apply the states of this host"
+        first = f"{name}-before-{chain.lower()}"
+        if f"-A {chain} -j {first}" not in lines:
+            return f"the chain {chain} does not use {first}; apply the states of this host"
     return ""
+
+
+def by_hand(rules: str, file: str, name: str) -> str:
+    """Return which rules somebody has added to the kernel, or deleted, beside ufw, or "".
+
+    The rules of ufw's own files, such as before.rules, are in chains that are not compared.
+
+    Args:
+        rules: the kernel's rules, as `iptables -S` prints them.
+        file: ufw's file of the rules that Salt manages.
+        name: the beginning of the names of ufw's chains.
+    """
+    lines = rules.splitlines()
+    own = tuple(f"-A {name}-user-{chain.lower()} " for chain in CHAINS)
+    jumps = tuple(f"-A {chain} -j {name}-" for chain in CHAINS)
+    found = {canonical(line): line for line in lines if line.startswith(own)}
+    wanted = {canonical(line): line for line in file.splitlines() if line.startswith(own)}
+    more = [line for key, line in found.items() if key not in wanted]
+    more += [
+        line
+        for line in lines
+        if line.startswith(tuple(f"-A {chain} " for chain in CHAINS)) and not line.startswith(jumps)
+    ]
+    less = [line for key, line in wanted.items() if key not in found]
+    faults = [f"added by hand: {more[0]}; delete it with -D in place of -A"] if more else []
+    faults += [f"missing: {less[0]}; next: ufw reload"] if less else []
+    return "; ".join(faults)
+
+
+def canonical(rule: str) -> frozenset[tuple[str, str]]:
+    """Return a rule's options, so that ufw's words and those of the kernel are the same.
+
+    The kernel orders the options, names the module of each match, and gives an address its length.
+
+    Args:
+        rule: a line such as `-A ufw-user-input -s 10.1.5.2/32 -p tcp -m tcp --dport 22 -j ACCEPT`.
+    """
+    words = rule.split()
+    pairs = zip(words[::2], words[1::2], strict=False)
+    return frozenset(
+        (option, re.sub(r"/(32|128)$", "", value)) for option, value in pairs if option != "-m"
+    )
+
+
+def forwarding(ipv4: bool, ipv6: bool) -> Iterator[Check]:
+    """Check on the firewall host that its kernel forwards packets.
+
+    Args:
+        ipv4: whether it must forward those of IPv4.
+        ipv6: whether it must forward those of IPv6.
+    """
+    switches = {"ipv4/ip_forward": ipv4, "ipv6/conf/all/forwarding": ipv6}
+    faults = [
+        f"net/{name} is 0, so clients do not reach the service; apply the states of this host"
+        for name, needed in switches.items()
+        if needed and (PROC / "sys/net" / name).read_text().strip() != "1"
+    ]
+    yield "forwarding", not faults, "; ".join(faults)
+
+
+def triggers() -> Iterator[Check]:
+    """Check that Salina's own timers and sockets are active: what they start never runs otherwise.
+
+    Those count that a boot activates.
+    """
+    names = sorted(
+        link.name
+        for folder in ("timers", "sockets")
+        for link in (UNITS / f"{folder}.target.wants").glob("salina-*")
+    )
+    states = unit_states(names) if names else []
+    stopped = [name for name, state in zip(names, states, strict=True) if state != "active"]
+    advice = f"systemctl start {' '.join(stopped)}"
+    yield "timers and sockets", not stopped, f"stopped: {advice}" if stopped else ""
+
+
+def unit_states(names: Sequence[str]) -> list[str]:
+    """Return the state of each of these units: `active`, `inactive`, `failed`."""
+    done = subprocess.run(
+        ["systemctl", "is-active", *names],
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    return done.stdout.split()
 
 
 def timekeeping() -> Iterator[Check | Notice]:
@@ -554,10 +649,7 @@ def replaced(maps: str) -> list[str]:
 
 def unit(name: str) -> Iterator[Check]:
     """Check that a unit of systemd is active."""
-    done = subprocess.run(
-        ["systemctl", "is-active", name], capture_output=True, text=True, timeout=WAIT, check=False
-    )
-    state = done.stdout.strip()
+    [state] = unit_states([name])
     yield name, state == "active", state
 
 
@@ -963,7 +1055,20 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
+        *(
+            system,
+            triggers,
+            firewall,
+            forwarding,
+            timekeeping,
+            memory,
+            disk,
+            certificates,
+            served,
+            issued,
+            unit,
+            waiting,
+        ),
         *(
             gluster,
             etcd,

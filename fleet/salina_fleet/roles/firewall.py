@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from salina_fleet.role import Role
+from salina_fleet.role import Check, Role
 
 if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
     from salina_fleet.model.settings import Settings
-    from salina_fleet.model.topology import Topology
+    from salina_fleet.model.topology import Host, Topology
 
 
 class Firewall(Role):
@@ -32,3 +33,10 @@ class Firewall(Role):
         if clients and edge and clients != edge and not topology.having(self.name):
             needs = f"the network `{clients}` needs a host with role {self.name}"
             yield f"links.clients: {needs}; add such a host, or set links.clients to `{edge}`"
+
+    def checks(
+        self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
+    ) -> list[Check]:
+        """The kernel forwards packets of the service's protocol."""
+        ipv6 = ":" in fleet.topology.service.address
+        return [Check("forwarding", {"ipv4": not ipv6, "ipv6": ipv6}, decides=True)]
