@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,53 +11,12 @@ from salina.common import wait
 from salina.monitoring import plugin
 from salina_fleet.model.monitoring import MonitoringSettings
 from tests import fleets
-from tests.lab import lab, tiers
+from tests.lab import alarms, lab, tiers
+from tests.lab.alarms import FLEET, NAGIOS, QUICK, SERVICES, bad, page, services, well
 
 pytestmark = pytest.mark.lab
 
-FLEET = fleets.fleet()
-[NAGIOS] = FLEET.having("monitoring")
-PAGE = f"https://{NAGIOS.addresses['edge']}"
-SERVICES = "/nagios4/cgi-bin/statusjson.cgi?query=servicelist&formatoptions=enumerate"
 PLUGIN = "/usr/local/lib/salina-monitoring/plugin.py"
-SINK = "salina-sink"
-PORT = 2525
-QUICK = 10
-"""The seconds between two questions while the tests wait for alarms."""
-
-
-def page(path: str, password: str = "", *options: str) -> tuple[str, str]:
-    """Return status and body of a page as c1 gets it, with the user's password or without one."""
-    ca = lab.run("salt", "cat", "/etc/salina/tls/ca.crt")
-    lab.run("c1", "sh", "-c", "cat >/tmp/monitoring-ca.crt", given=ca)
-    login = f'user = "operator:{password}"\n' if password else ""
-    argv = ["curl", "--silent", "--show-error", "--max-time", "20", "--config", "-", *options]
-    write = ["--cacert", "/tmp/monitoring-ca.crt", "--write-out", "\n%{http_code}", f"{PAGE}{path}"]
-    body, _, status = lab.run("c1", *argv, *write, given=login).rpartition("\n")
-    return status, body
-
-
-def services() -> dict[str, dict[str, str]]:
-    """Return the state of each service, by host, as the page shows it to a client."""
-    status, body = page(SERVICES, tiers.secret("monitoring"))
-    assert status == "200"
-    found: dict[str, dict[str, str]] = json.loads(body)["data"]["servicelist"]
-    return found
-
-
-def bad() -> dict[str, str]:
-    """Return the services that are neither good nor a notice."""
-    return {
-        f"{host} {service}": state
-        for host, own in services().items()
-        for service, state in own.items()
-        if state not in ("ok", "warning")
-    }
-
-
-def well(seconds: float = 240) -> None:
-    """Wait until every service is good."""
-    wait.clear(lambda: str(bad() or ""), seconds, "all services to be good")
 
 
 def test_s13_every_host_and_service_is_good() -> None:
@@ -138,34 +96,18 @@ def test_s13_the_report_of_a_host_costs_little() -> None:
 @pytest.fixture(scope="module")
 def sink() -> Iterator[None]:
     """A mail server on the monitoring host, and Nagios that asks often and sends there."""
-    own = {
-        **{"every": QUICK, "recipients": ["ops@example.com"], "relay": "127.0.0.1"},
-        **{"relay_port": PORT, "relay_tls": False},
-    }
-    server = ["python3", "-u", "-W", "ignore", "-m", "smtpd", "-n", "-c", "DebuggingServer"]
-    unit = ["systemd-run", f"--unit={SINK}", "--collect", *server, f"127.0.0.1:{PORT}"]
-    lab.run(NAGIOS.id, *unit)
-    apply = (NAGIOS.id, "state.apply", "monitoring", "queue=True")
-    try:
-        given = f"pillar={json.dumps({'monitoring': own})}"
-        assert not lab.failures(lab.results(lab.salt(*apply, given)))
-        well()
+    with alarms.sink():
         yield
-    finally:
-        lab.results(lab.salt(*apply))
-        lab.shell(NAGIOS.id, f"systemctl stop {SINK}", check=False)
 
 
 def mails() -> list[str]:
     """Return the subjects of all mails that have arrived."""
-    said = lab.run(NAGIOS.id, "journalctl", f"--unit={SINK}", "--output=cat", "--no-pager")
-    lines = [line.strip("b'\"") for line in said.splitlines()]
-    return [line.removeprefix("Subject: ") for line in lines if line.startswith("Subject: ")]
+    return [mail.subject for mail in alarms.mails()]
 
 
 def problems() -> list[str]:
     """Return those of them that are about a fault."""
-    return [subject for subject in mails() if subject.startswith("PROBLEM")]
+    return [mail.subject for mail in alarms.problems()]
 
 
 @pytest.mark.proof
