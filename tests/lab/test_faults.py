@@ -19,11 +19,10 @@ from tests import fleets
 from tests.lab.lab import LAB, fault, heal, run, shell
 from tests.lab.test_edge import DOMAIN, curl
 from tests.lab.tiers import DATABASES, STORAGE, all_serve, leader, servers, whole
-from tests.lab.traffic import Traffic, Watch, Writer, overlap, reigns, wait_for
+from tests.lab.traffic import Traffic, Watch, Writer, bricks_differ, overlap, reigns, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-FILESTORE = "/nas/crm/filestore/crm"
 POSTMASTER = "/var/lib/postgresql/15/salina/postmaster.pid"
 
 
@@ -52,7 +51,7 @@ class Scene:
 
     def ends(self, what: str) -> None:
         """Compare the uploads, end the traffic, which takes them with it, and print the figures."""
-        self.differing = bricks_differ(uploads(self))
+        self.differing = bricks_differ(self.traffic.uploads())
         self.traffic.end()
         self.writer.end()
         requests = self.traffic.requests()
@@ -87,25 +86,6 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
             whole()
             leader()
             assert wait.until(all_serve, 90), servers()
-
-
-def bricks_differ(names: set[str]) -> list[str]:
-    """Which uploads are not on every brick with the bytes that were sent.
-
-    A file's name in the filestore is its checksum.
-    """
-    paths = "".join(f"{name[:2]}/{name}\n" for name in sorted(names))
-    wrong = []
-    for host in STORAGE:
-        sums = run(host, "sh", "-c", f"cd {FILESTORE} && xargs sha1sum", given=paths, check=False)
-        good = {line.split()[0] for line in sums.splitlines() if line.split()[0] in line.split()[1]}
-        wrong += [f"{host}: {name}" for name in sorted(names - good)]
-    return wrong
-
-
-def uploads(scene: Scene) -> set[str]:
-    """The checksums of what was uploaded."""
-    return {request.sha1 for request in scene.traffic.requests() if request.kind == "upload"} - {""}
 
 
 def test_s4_a_storage_host_cut_off_and_back(scene: Scene) -> None:

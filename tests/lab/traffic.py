@@ -17,7 +17,9 @@ from typing import Any, Self
 from lab.machines import topology_file
 from salina.common import wait
 from tests.lab.lab import LAB, run
-from tests.lab.tiers import DATABASES, leader, secret, sql
+from tests.lab.tiers import DATABASES, STORAGE, leader, secret, sql
+
+FILESTORE = "/nas/crm/filestore/crm"
 
 HEAD = """
 import json, os, subprocess, sys, threading, time
@@ -193,9 +195,11 @@ psql = ["psql", "-XAtq", "host=127.0.0.1 port=6432 user=crm dbname=crm sslmode=d
 number = given["after"]
 while not stopped.wait(0.1):
     number += 1
-    insert = f"INSERT INTO salina_test.writes VALUES ({number})"
-    if subprocess.run([*psql, insert], capture_output=True).returncode == 0:
-        say(number=number, at=time.time())
+    before = "SELECT count(*) FROM salina_test.writes"
+    insert = f"INSERT INTO salina_test.writes VALUES ({number}) RETURNING ({before})"
+    done = subprocess.run([*psql, insert], capture_output=True, text=True)
+    if done.returncode == 0:
+        say(number=number, at=time.time(), rows=int(done.stdout))
 """
 
 WATCH = """
@@ -338,6 +342,10 @@ class Traffic(User):
         self.sessions = sessions
         super().__init__(SESSIONS, timeout, user, name, trusted, sessions=sessions, pause=0.5)
 
+    def uploads(self) -> set[str]:
+        """The checksums of what was uploaded."""
+        return {each.sha1 for each in self.requests() if each.kind == "upload"} - {""}
+
     def obstacle(self, since: float) -> str:
         """Say which session has not had a whole round of good requests since, or ""."""
         assert self.process.poll() is None, f"the traffic ended: {self.failed()[-4:]}"
@@ -355,12 +363,27 @@ class Traffic(User):
         return f"no whole round of sessions {sorted(lacking)}" if lacking else ""
 
 
+def bricks_differ(names: set[str]) -> list[str]:
+    """Which uploads are not on every brick with the bytes that were sent.
+
+    A file's name in the filestore is its checksum.
+    """
+    paths = "".join(f"{name[:2]}/{name}\n" for name in sorted(names))
+    wrong = []
+    for host in STORAGE:
+        sums = run(host, "sh", "-c", f"cd {FILESTORE} && xargs sha1sum", given=paths, check=False)
+        good = {line.split()[0] for line in sums.splitlines() if line.split()[0] in line.split()[1]}
+        wrong += [f"{host}: {name}" for name in sorted(names - good)]
+    return wrong
+
+
 class Writer(Background):
-    """Numbered writes of an app host, on the way that its application goes."""
+    """Numbered writes of an app host, on the way that its application goes.
 
-    HOST = "s1"
+    Each one counts the rows that were there before, so that one which vanishes for a while is seen.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "s1") -> None:
         self.before: list[dict[str, Any]] = []
         sql(
             leader(),
@@ -369,23 +392,23 @@ class Writer(Background):
             "CREATE TABLE salina_test.writes (number integer PRIMARY KEY)",
             "crm",
         )
-        self.start(0)
+        self.start(host, 0)
 
-    def start(self, after: int) -> None:
-        super().__init__(self.HOST, WRITES, password=secret("app-crm-database"), after=after)
+    def start(self, host: str, after: int) -> None:
+        super().__init__(host, WRITES, password=secret("app-crm-database"), after=after)
 
-    def again(self) -> None:
-        """Go on after the host was away."""
+    def again(self, host: str = "") -> None:
+        """Go on after the host was away, or on another one."""
         self.end()
         self.before = self.lines()
-        self.start(max(line["number"] for line in self.before))
+        self.start(host or self.host, max(line["number"] for line in self.before))
 
     def __exit__(self, *_: object) -> None:
         self.end()
         sql(leader(), "DROP SCHEMA salina_test CASCADE", "crm")
 
     def lines(self) -> list[dict[str, Any]]:
-        """The acknowledged writes: number and time."""
+        """The acknowledged writes: number, time, and the rows that were there before."""
         return self.before + super().lines()
 
     def obstacle(self, since: float) -> str:
@@ -402,9 +425,13 @@ class Writer(Background):
         leader()
         acknowledged = {int(line["number"]) for line in self.lines()}
         assert acknowledged, "no write was acknowledged"
-        select = "SELECT number FROM salina_test.writes"
-        rows = [{int(row) for row in sql(host, select, "crm").split()} for host in DATABASES]
+        rows = self.tables().values()
         return {number for number in acknowledged if not all(number in each for each in rows)}
+
+    def tables(self) -> dict[str, list[int]]:
+        """The rows that each database host has."""
+        select = "SELECT number FROM salina_test.writes"
+        return {host: [*map(int, sql(host, select, "crm").split())] for host in DATABASES}
 
 
 class Watch(Background):
