@@ -7,7 +7,7 @@ workers = $(shell echo $$(($$(nproc) + 1)))
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test proof deployed integration fleet hosts bench lock docs map venv
+.PHONY: help up down clean check test proof deployed integration fleet hosts bench drill faults lock docs map venv
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,12 @@ hosts: venv
 
 bench: venv ## measure the service (docs/performance.md): ONLY="pillar web" chooses parts
 	@PYTHONPATH=.:fleet:_utils $(python) -m bench $(ONLY)
+
+drill: venv ## break every host of the lab under traffic (docs/drills.md): ONLY="bbdd1 freeze" chooses some
+	@PYTHONPATH=.:fleet:_utils $(python) -m drill $(ONLY)
+
+faults: venv ## make faults on the lab, and measure how soon they are found (docs/drills.md): ONLY="etcd hangs" chooses some
+	@PYTHONPATH=.:fleet:_utils $(python) -m drill.find $(ONLY)
 
 lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 
 PLACES = (
     *("_guard", "_modules", "_pillar", "_runners", "_states", "_utils", "bench", "bin", "docs"),
-    *("fleet", "lab", "master.d", "pillar", "salt", "tests", "tools"),
+    *("drill", "fleet", "lab", "master.d", "pillar", "salt", "tests", "tools"),
 )
 """The top-level folders."""
 PYTHON = {".py"}

@@ -88,53 +88,6 @@ def test_verify_service_is_read_as_a_table() -> None:
     assert any(re.match(r"\s*✓ S4 +s1 s2 s3: ", line) for line in lines)
 
 
-FAULTS = {
-    "a password file for everybody": (
-        "s2",
-        "chmod 0644 /etc/odoo/odoo.conf",
-        "chmod 0640 /etc/odoo/odoo.conf",
-        "O2",
-        "s2 /etc/odoo/odoo.conf: mode 644",
-    ),
-    "a unit that no boot starts": (
-        "s1",
-        "systemctl disable -q odoo",
-        "systemctl enable -q odoo",
-        "O3",
-        "s1 unit odoo: active, disabled at boot",
-    ),
-    "a volume that waits too long": (
-        "nas2",
-        "gluster --mode=script volume set nas network.ping-timeout 42",
-        "gluster --mode=script volume set nas network.ping-timeout 5",
-        "S3",
-        "nas1 volume nas: network.ping-timeout is 42, not 5",
-    ),
-    "a mount that no boot makes": (
-        "s3",
-        "cp /etc/fstab /root/fstab; sed -i /glusterfs/d /etc/fstab",
-        "mv /root/fstab /etc/fstab",
-        "S4",
-        "s3 each boot: /etc/fstab does not mount it",
-    ),
-}
-
-
-@pytest.mark.proof
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_broken_row_is_found(fault: str) -> None:
-    """K5: Each fault fails its own row and no other one, and nobody notices it."""
-    host, harm, repair, row, words = FAULTS[fault]
-    shell(host, harm)
-    try:
-        code, wrong = service()
-    finally:
-        shell(host, repair)
-    assert code == 1 and set(wrong) == {row}
-    assert any(one.startswith(words) for one in wrong[row]), wrong
-    assert service() == (0, {})
-
-
 @pytest.mark.proof
 def test_it_finds_what_fleet_health_finds() -> None:
     """K5, S11: A paused failover is a fault for both commands."""

@@ -19,7 +19,7 @@ SERVED = sorted(
     if file.is_file()
 )
 FLEET = sorted((REPOSITORY / "fleet").rglob("*.py"))
-LABORATORY = ("lab", "tests", "bench", "tools")
+LABORATORY = ("lab", "tests", "bench", "drill", "tools")
 
 
 def imported(file: Path) -> set[str]:

@@ -1,0 +1,48 @@
+"""Whether all is well, so that something may be broken on purpose."""
+
+import os
+import subprocess
+
+from lab.errors import LabError
+from lab.machines import faults, topology_file
+from lab.paths import TOPOLOGY
+from tests.lab import alarms, lab
+
+
+def trouble() -> str:
+    """Return what is not well in the lab, or ""."""
+    broken = ", ".join(map(str, faults.read()))
+    return f"still broken: {broken}" if broken else unhealthy()
+
+
+def unhealthy() -> str:
+    """Return the lab's status if a host or a tier is not healthy, or ""."""
+    done = subprocess.run([lab.LAB, "status"], capture_output=True, text=True)
+    return f"{done.stdout}{done.stderr}" if done.returncode else ""
+
+
+def alarmed() -> str:
+    """Return the services that are not good for Nagios, or why its page does not answer, or ""."""
+    try:
+        return ", ".join(f"{service} is {state}" for service, state in alarms.bad().items())
+    except AssertionError as error:
+        return f"the page of monitoring: {error}"
+
+
+def begin() -> None:
+    """Refuse to begin unless the lab has the repository's own topology, and all is well.
+
+    Raises:
+        LabError: It has another one, or something is not well.
+    """
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root", "run the same command with sudo")
+    if not TOPOLOGY.exists():
+        raise LabError("there is no lab", "make up")
+    if topology_file.overridden():
+        raise LabError("the lab has another topology than pillar/topology.yaml", "make up")
+    found = trouble() or alarmed()
+    if found:
+        raise LabError(
+            f"nothing is broken on purpose while something is not well:\n{found}", "make up"
+        )
