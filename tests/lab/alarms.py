@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from salina.common import wait
 from tests import fleets
@@ -75,11 +75,14 @@ def listen() -> None:
 
 
 @contextmanager
-def sink() -> Iterator[None]:
-    """Have a mail server on the monitoring host, and Nagios that asks often and sends there."""
+def sink(**more: Any) -> Iterator[None]:
+    """Have a mail server on the monitoring host, and Nagios that asks often and sends there.
+
+    `more`: further settings of monitoring.
+    """
     own = {
         **{"every": QUICK, "recipients": ["ops@example.com"], "relay": "127.0.0.1"},
-        **{"relay_port": PORT, "relay_tls": False},
+        **{"relay_port": PORT, "relay_tls": False, **more},
     }
     listen()
     apply = (NAGIOS.id, "state.apply", "monitoring", "queue=True")

@@ -1055,20 +1055,8 @@ def listener(port: int) -> int | None:
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
-        *(
-            system,
-            triggers,
-            firewall,
-            forwarding,
-            timekeeping,
-            memory,
-            disk,
-            certificates,
-            served,
-            issued,
-            unit,
-            waiting,
-        ),
+        *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
+        *(triggers, forwarding),
         *(
             gluster,
             etcd,
