@@ -92,8 +92,8 @@ def test_every_row_that_a_health_check_shows_has_a_fault() -> None:
         for one in health.checks(fleet, host, definitions)
     }
     alarmed = {one.alarm.split()[0] for one in FAULTS}
-    # `agent` shows its own findings, and those of `waiting` and `timekeeping` are notices
-    assert probes - alarmed == {"waiting", "timekeeping"}
+    # the findings of these are notices in the lab, and Nagios gives no alarm about itself
+    assert probes - alarmed <= {"waiting", "timekeeping", "nagios"}
 
 
 # The rounds
