@@ -146,13 +146,14 @@ def look(group: Sequence[Fault], found: list[Found]) -> None:
 
     def repair() -> None:
         errors = []
-        made = [one.fault for one in own if one.begun]
-        for fault in reversed(made):
+        made = [one for one in own if one.begun]
+        for one in reversed(made):
             try:
-                undo(fault)
+                undo(one.fault)
             except AssertionError as error:
-                errors.append(error)
-        predict(made)
+                if not one.error:  # otherwise there may be nothing to undo
+                    errors.append(error)
+        predict(one.fault for one in made)
         if errors:
             raise ExceptionGroup("a fault could not be undone", errors)
 

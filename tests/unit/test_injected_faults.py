@@ -224,6 +224,21 @@ def test_every_fault_is_undone_also_after_an_error(monkeypatch: pytest.MonkeyPat
     assert ran[3:] == [("s3", "broken"), ("s2", "c"), ("s1", "b")]
 
 
+def test_what_could_not_be_made_need_not_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is shown with its error, and the next round begins."""
+
+    def shell(host: str, script: str, check: bool = True) -> str:
+        if host == "s2":
+            raise AssertionError("no such unit")
+        return ""
+
+    monkeypatch.setattr(find.lab, "shell", shell)
+    monkeypatch.setattr(find, "noticed", lambda *_: True)
+    found: list[Found] = []
+    find.look([fault(), fault(host="s2")], found)
+    assert [one.error for one in found] == ["", "no such unit"]
+
+
 def test_what_verify_finds_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that cannot be answered is not wrong, but an answer that is not JSON is."""
     bad = {"host": "s1", "what": "files", "good": False, "seen": "no answer"}
