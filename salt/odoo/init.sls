@@ -6,6 +6,7 @@ include:
   - application.stored
   - odoo.held
   - odoo.cron
+  - odoo.request
   - odoo.addons
   - odoo.once
   - odoo.service

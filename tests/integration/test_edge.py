@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import re
 import shutil
 import socket
 import ssl
@@ -713,3 +714,24 @@ def test_x2_a_browser_runs_nothing_in_an_upload(start: Any, definition: str) -> 
         found = dict(here.ask(path)[1])
         assert "content-disposition" not in found
         assert found["content-security-policy"] == "frame-ancestors 'self'"
+
+
+# The id of a request
+
+
+@needs_haproxy
+def test_s13_a_request_has_one_id_that_no_client_chooses(start: Any) -> None:
+    """S13: The application, the log and the client see the same id; a client's own is replaced."""
+    here: Edge = start()
+    forged = "00000000-0000-4000-8000-000000000000"
+    ids = []
+    for path in ("/one", "/two", "//refused"):
+        _, headers = here.ask(path, also={"X-Request-ID": forged, "x-request-id": forged})
+        ids += [value for name, value in headers if name == "x-request-id"]
+    assert len({*ids}) == len(ids) == 3 and forged not in ids
+    assert all(re.fullmatch(r"[0-9a-f-]{36}", one) for one in ids)
+    seen = [headers["x-request-id"] for _, headers in here.applications["crm"].requests]
+    assert seen == ids[:2]
+    logged = wait.until(lambda: [line for line in here.log.lines if ids[2] in line], 5)
+    assert logged and logged[0].endswith(" path")
+    assert [sum(one in line for line in here.log.lines) for one in ids] == [1, 1, 1]

@@ -17,6 +17,13 @@ const page = (body) => `<!doctype html><title>Sample CRM</title>
 app.get('/health', (request, response) => database.query('SELECT 1').then(
   () => response.send('pass'), () => response.status(503).send('no database')
 ));
+// Every other request has a line with the id that the balancer gave it.
+app.use((request, response, next) => {
+  const {method, path} = request;
+  const id = request.get('X-Request-ID') || '-';
+  response.on('finish', () => console.log(`${method} ${path} ${response.statusCode} ${id}`));
+  next();
+});
 app.use(express.static('public'));
 
 // One secret for all hosts, and nobody else's.

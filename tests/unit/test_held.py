@@ -223,7 +223,7 @@ def test_o9_odoo_loads_the_addon_everywhere(version: str) -> None:
     for given in (app["held"], None):
         options = odoo.options(app | {"held": given}, 5, [])
         loaded = str(options["server_wide_modules"]).split(",")
-        assert loaded == [*own, "salina_held", "salina_cron"]
+        assert loaded == [*own, "salina_held", "salina_cron", "salina_request"]
         assert str(options["addons_path"]).split(",")[-1] == "/opt/odoo/addons"
 
 

@@ -51,7 +51,7 @@ def test_o2_complete() -> None:
     assert found == {
         "addons_path": "/opt/odoo/production/odoo/addons,/opt/odoo/production/addons,"
         "/opt/odoo/addons",
-        "server_wide_modules": "base,web,salina_odoo14,salina_held,salina_cron",
+        "server_wide_modules": "base,web,salina_odoo14,salina_held,salina_cron,salina_request",
         "data_dir": "/var/lib/odoo",
         "db_host": "127.0.0.1",
         "db_port": "6432",
@@ -87,7 +87,10 @@ def test_newest_version_has_its_own_names() -> None:
     assert "longpolling_port" not in found
     assert found["with_demo"] == "False"
     assert "without_demo" not in found
-    assert found["server_wide_modules"] == "base,rpc,web,session_db,salina_held,salina_cron"
+    assert (
+        found["server_wide_modules"]
+        == "base,rpc,web,session_db,salina_held,salina_cron,salina_request"
+    )
 
 
 ROOM = 1_000_000

@@ -37,6 +37,8 @@ HOLDING = "salina_held"
 """This project's addon that loses no file of a user. No definition lists it."""
 CRON = "salina_cron"
 """This project's addon that gives scheduled jobs a time limit of their own."""
+REQUEST = "salina_request"
+"""This project's addon that logs the id of the request to which a line belongs."""
 FEW = 5
 """The connections of a release that is tried; pgbouncer's pool for it has one more."""
 ASIDE = ("i18n", "i18n_extra", "static", "tests")
@@ -86,7 +88,7 @@ def options(
     odoo = definition["odoo"]
     return {
         "addons_path": ",".join(addons_path(places)),
-        "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING, CRON]),
+        "server_wide_modules": ",".join([*odoo["server_wide_modules"], HOLDING, CRON, REQUEST]),
         "data_dir": DATA,
         "admin_passwd": password_hash(app["secrets"]["admin_password"]),
         "db_host": database["host"],

@@ -1,0 +1,1 @@
+from . import logs  # noqa: F401
