@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from salina_fleet import metrics, report, secrets
+from salina_fleet import logs, metrics, report, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host
@@ -55,7 +55,12 @@ KEYS = {
 def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
     """Return the certificates of a host: those that the daemons of its roles need, and its own."""
     found = [one for role in host.roles for one in ROLES[role].certificates(fleet, host)]
-    return [*found, *report.certificates(fleet, host), *metrics.certificates(fleet, host)]
+    return [
+        *found,
+        *report.certificates(fleet, host),
+        *metrics.certificates(fleet, host),
+        *logs.certificates(fleet, host),
+    ]
 
 
 def pillar(data: MasterData, host: Host) -> Pillar:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from salina_fleet import metrics
+from salina_fleet import logs, metrics
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
@@ -75,13 +75,14 @@ def checks(
         if one.source != ACME
     }
     row = ROLES[host.roles[-1]].row
+    applied = [*restarted(host), *logs.daemons(fleet, host, definitions)]
     wanted = [
         Check("system", row=row),
         Check("triggers", row=row),
         Check("firewall", row="S7"),
         Check("memory", row=row),
         Check("disk", row=row),
-        Check("waiting", {"applied": restarted(host)}, "X11"),
+        Check("waiting", {"applied": applied}, "X11"),
     ]
     if fleet.settings[TimeSettings].managed:
         wanted.append(Check("timekeeping", row="X6"))

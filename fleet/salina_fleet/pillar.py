@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from salina_fleet import certificates, health, metrics, policy, report
+from salina_fleet import certificates, health, logs, metrics, policy, report
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
 from salina_fleet.model.clock import TimeSettings
@@ -129,6 +129,7 @@ KEYS: dict[str, str] = {
     **certificates.KEYS,
     **report.KEYS,
     **metrics.KEYS,
+    **logs.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
@@ -168,6 +169,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         "tls": certificates.pillar(data, host),
         **report.pillar(fleet, host),
         **metrics.pillar(fleet, host),
+        **logs.pillar(fleet, host),
     }
     for role in host.roles:
         pillar.update(ROLES[role].pillar(data, host))

@@ -16,3 +16,4 @@ include:
 {%- if pillar.metrics is defined %}
   - metrics
 {%- endif %}
+  - logs{{ '' if pillar.logs is defined else '.absent' }}

@@ -8,6 +8,9 @@ include:
   - nginx
   - nginx.release
   - health
+{%- if pillar.logs is defined %}
+  - logs.files
+{%- endif %}
 {%- if pillar.files_backup is defined %}
   - files_backup
 {%- endif %}

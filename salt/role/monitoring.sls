@@ -1,6 +1,8 @@
-# Nagios, which asks every host for its report, and Prometheus, which asks for its numbers; their web page.
+# Nagios, which asks every host for its report, and Prometheus, which asks for its numbers; their web page; the logs of
+# every host.
 include:
   - monitoring
   - monitoring.page
   - prometheus
   - prometheus.page
+  - log_host

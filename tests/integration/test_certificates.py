@@ -67,8 +67,16 @@ def test_renewal(installation: Installation, folder: Path) -> None:
     ("minion", "name", "words"),
     [
         ("nas1", "database", "database is not a certificate of nas1; choose one of: files, "),
-        ("s1", "host", "host is not a certificate of s1; choose one of: web, files, report, "),
-        ("salt", "files", "files is not a certificate of salt; choose one of: report, metrics"),
+        (
+            "s1",
+            "host",
+            "host is not a certificate of s1; choose one of: web, files, report, metrics, logs",
+        ),
+        (
+            "salt",
+            "files",
+            "files is not a certificate of salt; choose one of: report, metrics, logs",
+        ),
     ],
 )
 def test_x6_no_other_purpose(

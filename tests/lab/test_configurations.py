@@ -266,6 +266,7 @@ CHECKS = {
         *("salina-report-tls.socket", "salina-report-tls@.service"),
         *("prometheus-node-exporter.socket", "prometheus-node-exporter.service"),
         "salina-metrics.service",
+        "systemd-journal-upload.service",
         spoilt=(
             f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
             "OnCalendar=*-",
@@ -279,6 +280,7 @@ CHECKS = {
         *("gluster-mountable.service", "gluster-mount-again.service"),
         "gluster-mount-again.timer",
         *("salina-held.service", "salina-held.timer"),
+        *("salina-log-nginx.service", "salina-log-odoo.service", "salina-log-node.service"),
         *("salina-health.socket", "salina-health.service", "pgbouncer.service"),
         spoilt=(f"{UNITS}odoo.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
@@ -314,6 +316,8 @@ CHECKS = {
     "units of monitoring hosts": units(
         "nagios",
         *("nagios4.service", "fcgiwrap.service", "prometheus.service"),
+        *("salina-log@.socket", "salina-log@.service", "salina-logs.target"),
+        *("salina-logs.service", "salina-logs-bounded.service", "salina-logs-bounded.timer"),
         spoilt=(f"{UNITS}nagios4.service", "Restart=always", "Restart=now", "restart specifier"),
     ),
     "nagios": Check(
@@ -352,6 +356,7 @@ OTHERS = (
         "/etc/nagios4/salina.json",
         "/etc/nagios4/msmtprc",
     ),  # test_monitoring
+    *("/usr/local/sbin/salina-logs-bounded", "/usr/local/sbin/salina-request"),  # test_logs
     "/usr/local/lib/salina-files/",  # tests/unit/test_files_backup.py runs it
     "/usr/sbin/policy-rc.d",
     "/etc/pgbackrest-scratch.conf",  # a restore drill in test_backup reads it

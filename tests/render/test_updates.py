@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from salina_fleet import logs
 from salina_fleet.kinds import KINDS
 from salina_fleet.model.updates import SYSTEM, UpdateSettings
 from salina_fleet.roles import ROLES
@@ -43,8 +44,10 @@ def each_set_of_roles() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "host"), each_set_of_roles())
 def test_x11_an_apply_restarts_what_the_check_says(name: str, host: str, tmp_path: Path) -> None:
     """X11: The roles declare the services, and a state of the host restarts each of them."""
-    here = fleets.fleet(name).hosts[host]
+    fleet, here = fleets.fleet(name), fleets.fleet(name).hosts[host]
     declared = {daemon for role in here.roles for daemon in ROLES[role].daemons} | {"salt-minion"}
+    own = logs.daemons(fleet, here, fleets.definitions(fleet.topology))
+    declared |= {one for one in own if "@" not in one}  # those restart together
     other = {kind for kind in KINDS if kind != fleets.pillar(host, name).get("app", {}).get("kind")}
     found = renewed(Minion(host, fleets.pillar(host, name, fleets.BY_LOAD), tmp_path))
     assert found == declared - other

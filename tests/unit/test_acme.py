@@ -195,14 +195,16 @@ def test_x6_each_certificate_comes_from_its_own_ca(tmp_path: Path) -> None:
     """X6: The fleet's CA goes on signing the one for app hosts, and HAProxy reloads once."""
     balancer = Balancer(tmp_path, signed() + PUBLIC, every=True)
     balancer.served = signed(CA_KEY)
-    for name in ("balancer", "report", "metrics"):
+    for name in ("balancer", "report", "metrics", "logs"):
         balancer.module.make_key(str(tmp_path / f"{name}.key"), "root")
-    assert list(balancer.module.renew()) == ["public-crm", "balancer", "report", "metrics"]
+    renewed = ["public-crm", "balancer", "report", "metrics", "logs"]
+    assert list(balancer.module.renew()) == renewed
     called = [
         "salina-acme@public-crm",
         "CA balancer",
         "CA report",
         "CA metrics",
+        "CA logs",
         "haproxy",
         "salina-metrics",
     ]
@@ -312,7 +314,7 @@ def test_x6_the_checks_of_a_balancer() -> None:
     fleet = replace(fleets.fleet(), settings=ACME)
     checks = health.checks(fleet, fleet.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
-    assert list(arguments["certificates"]["names"]) == ["balancer", "report", "metrics"]
+    assert list(arguments["certificates"]["names"]) == ["balancer", "report", "metrics", "logs"]
     assert arguments["served"]["own"] is True
     assert arguments["issued"] == {
         **{"certificate": "public-crm", "directory": DIRECTORY, "least": 15 * 86_400},

@@ -140,7 +140,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
     """X6: And its health check names the operator's next step."""
     fleet = fleets.fleet()
     own = replace(fleet, settings=OWN)
-    with pytest.raises(ValueError, match="choose one of: balancer, report, metrics"):
+    with pytest.raises(ValueError, match="choose one of: balancer, report, metrics, logs"):
         signing_policy(own, own.hosts["lb1"], "public-crm", NOW)
     checks = health.checks(own, own.hosts["lb1"], fleets.definitions(fleet.topology))
     arguments = {check.probe: check.arguments for check in checks}
@@ -149,6 +149,7 @@ def test_x6_the_ca_signs_no_certificate_that_is_the_operators() -> None:
         "balancer": health.RENEWAL_FAILS,
         "report": health.RENEWAL_FAILS,
         "metrics": health.RENEWAL_FAILS,
+        "logs": health.RENEWAL_FAILS,
     }
     assert arguments["served"]["own"] is True
 

@@ -44,7 +44,7 @@ def test_scope(name: str, host: str) -> None:
     if "storage" in roles and fleets.fleet(name).having("backup"):
         sections.add("files_backup")
     if fleets.fleet(name).having("monitoring"):
-        sections |= {"report", "metrics"}
+        sections |= {"logs", "report", "metrics"}
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
@@ -229,6 +229,7 @@ def test_x1_a_certificate_for_the_files_is_good_for_nothing_else() -> None:
         **{"files": "root", "files-backup": "root"},
         **{"etcd": "ssl-cert", "etcd-peer": "ssl-cert", "report": "stunnel4"},
         "metrics": "stunnel4",
+        "logs": "systemd-journal-remote",
     }
     alone = [one["name"] for one in fleets.pillar("all", "one-host")["tls"]["certificates"]]
     assert alone.count("files") == 1
@@ -393,6 +394,8 @@ def test_x6_each_certificate_has_one_purpose() -> None:
     expected |= {(host, "files"): (["clientAuth"], host) for host in ("s1", "s2", "s3")}
     expected |= {(host, "report"): (["serverAuth"], host) for host in fleets.fleet().hosts}
     expected |= {(host, "metrics"): (["serverAuth"], host) for host in fleets.fleet().hosts}
+    expected |= {(host, "logs"): (["clientAuth"], host) for host in fleets.fleet().hosts}
+    expected["nagios", "logs-kept"] = (["serverAuth"], "")
     expected["nagios", "monitoring"] = (["clientAuth"], "nagios")
     expected["nagios", "monitoring-page"] = (["serverAuth"], "")
     assert uses == expected

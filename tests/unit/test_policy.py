@@ -50,8 +50,8 @@ MATRIX = {
         ("10.1.5.2", "8434"),
         ("10.1.5.2", "8435"),
     },
-    ("s1", "nagios"): set(),
-    ("lb1", "nagios"): {("10.1.2.5", "443")},
+    ("s1", "nagios"): {("10.1.5.5", "19532")},
+    ("lb1", "nagios"): {("10.1.2.5", "443"), ("10.1.5.5", "19532")},
 }
 
 
@@ -90,8 +90,8 @@ def matches(source: str, address: str) -> bool:
 
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_rules_are_exact(name: str, host: str) -> None:
-    """S7: Each rule leads to an address of the host, and only the master's Salt, SSH and time
-    accept a whole network.
+    """S7: Each rule leads to an address of the host, and only the master's Salt, SSH and time and
+    the logs accept a whole network.
     """
     fleet = fleets.fleet(name)
     here = fleet.hosts[host]
@@ -109,8 +109,9 @@ def test_rules_are_exact(name: str, host: str) -> None:
             page = "monitoring" in here.roles and fleet.address(here, "edge")
             assert rule["to"] == (page or fleet.topology.service.address)
         elif "/" in rule["from"]:
-            assert rule["ports"] in ("22", "4505,4506", "123")
-            assert "master" in here.roles
+            role = "monitoring" if rule["ports"] == "19532" else "master"
+            assert rule["ports"] in ("22", "4505,4506", "123", "19532")
+            assert role in here.roles
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
@@ -195,6 +196,7 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
         ("salt: Salt", "4505,4506", "10.1.5.2"),
         ("salt: the time", "123", "10.1.5.2"),
         ("nagios: the page of monitoring", "443", "10.1.2.5"),
+        ("nagios: the logs of every host", "19532", "10.1.5.5"),
         ("s1: requests and health checks, TLS", "443", "10.1.3.11"),
         ("s2: requests and health checks, TLS", "443", "10.1.3.12"),
         ("s3: requests and health checks, TLS", "443", "10.1.3.13"),
@@ -211,6 +213,12 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
     ]
     assert policy.outgoing(fleet, fleet.hosts["salt"]) == [
         {"comment": "SSH", "proto": "tcp", "ports": "22", "to": "10.1.5.0/24"},
+        {
+            "comment": "nagios: the logs of every host",
+            "proto": "tcp",
+            "ports": "19532",
+            "to": "10.1.5.5",
+        },
         *outside[:2],
         {"comment": "NTP", "proto": "udp", "ports": "123", "to": "any"},
         *outside[2:],

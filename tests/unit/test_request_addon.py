@@ -46,7 +46,7 @@ class Waiting(Handler):
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What Odoo's handler writes; the addon is loaded in the process for long polling."""
+    """Return the text that Odoo's handler writes, in the process for long polling."""
     for name in ("odoo", "werkzeug", "werkzeug.serving", "gevent", "gevent.pywsgi"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     vars(sys.modules["odoo"])["evented"] = True

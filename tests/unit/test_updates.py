@@ -93,11 +93,12 @@ def test_x11_every_host_looks_for_what_waits() -> None:
         for one in health.checks(fleets.fleet(), host, fleets.definitions(fleets.topology()))
         if one.probe == "waiting"
     }
-    common = [*metrics.DAEMONS, "salt-minion", *updates.SYSTEM]
+    common = [*metrics.DAEMONS, "salt-minion", *updates.SYSTEM, "systemd-journal-upload"]
     assert found["fw"] == found["salt"] == common
     assert found["nas1"] == ["glusterd", "etcd", *common]
     assert found["bbdd1"] == ["patroni", *common]
     assert found["lb1"] == ["haproxy", "salina-load", *common]
     assert set(found["s1"]) - set(common) == {
-        "haproxy", "pgbouncer", "nginx", "salina-health", "odoo", "node"
-    }  # fmt: skip
+        *("haproxy", "pgbouncer", "nginx", "salina-health", "odoo", "node"),
+        *("salina-log-nginx", "salina-log-odoo"),
+    }

@@ -78,6 +78,10 @@ SHOWN = 5
 """The most alerts whose words are shown."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
+KEPT = "/var/log/journal/remote"
+"""The directory of the monitoring host with a directory of each host's logs."""
+QUIET = 3 * 3600.0
+"""Seconds without a line of a host. The timer of its certificates writes some every hour."""
 
 
 # Questions
@@ -900,6 +904,29 @@ def second_repository(record: str, settings: str, minutes: int) -> Iterator[Chec
     yield "second repository", age <= minutes, "" if age <= minutes else late
 
 
+def logs(hosts: Sequence[str], directory: str = KEPT) -> Iterator[Check | Notice]:
+    """Tell on the monitoring host whose logs do not arrive any more.
+
+    The other host may be down, and then others say so. Its services do not need its logs.
+
+    Args:
+        hosts: the ids of all hosts.
+        directory: the directory with a directory of each host.
+    """
+    newest = {
+        host: max(_written(place), default=0.0)
+        for host in hosts
+        if (place := Path(directory, host)).is_dir()
+    }
+    old = [host for host in hosts if time.time() - newest.get(host, 0.0) > QUIET]
+    if old:
+        step = "next, on each of them: journalctl -u systemd-journal-upload"
+        words = f"no new lines of {', '.join(old)} for {QUIET / 3600:.0f} hours; {step}"
+        yield "logs", True, words, True
+    else:
+        yield "logs", True, ""
+
+
 def _written(directory: Path) -> Iterator[float]:
     """Yield when each file of a directory was written. Files may vanish meanwhile."""
     for path in directory.iterdir():
@@ -1066,6 +1093,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             files_copied,
             repositories,
             second_repository,
+            logs,
             haproxy,
             agent,
             live,

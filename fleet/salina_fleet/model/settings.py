@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.updates import UpdateSettings
@@ -72,6 +73,7 @@ COMPONENTS: Mapping[str, type[Tuning]] = {
     **{name: kind for role in ROLES.values() for name, kind in role.settings.items()},
     "autoscale": AutoscaleSettings,
     "firewall": FirewallSettings,
+    "logs": LogSettings,
     "ssh": SshSettings,
     "time": TimeSettings,
     "tls": TlsSettings,

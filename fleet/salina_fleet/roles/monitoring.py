@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.monitoring.plugin import REPORT
-from salina_fleet import secrets
+from salina_fleet import logs, secrets
+from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.prometheus import PORT, PrometheusSettings
 from salina_fleet.model.tls import TlsSettings
@@ -19,6 +20,7 @@ from salina_fleet.role import (
     CA,
     CLIENT,
     LOOPBACK,
+    NETWORK,
     ROOT,
     SERVER,
     Alert,
@@ -136,12 +138,14 @@ class Monitoring(Role):
     }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """Anybody reaches the page, and it asks every host."""
+        """Anybody reaches the page, it asks every host, and every host sends its logs."""
         own = settings[MonitoringSettings]
         yield Row(ANY, self.name, "edge", str(own.page_port), "the page of monitoring")
         yield Row(self.name, ALL, "management", str(own.port), "reports for monitoring")
         numbers = str(settings[PrometheusSettings].port)
         yield Row(self.name, ALL, "management", numbers, "numbers for Prometheus")
+        kept = str(settings[LogSettings].port)
+        yield Row(NETWORK, self.name, "management", kept, "the logs of every host")
 
     def ports(self, settings: Settings) -> Mapping[int, str]:
         """Prometheus' port on loopback."""
@@ -227,12 +231,14 @@ class Monitoring(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """Nagios runs, and so does the web server of its page."""
+        """Nagios runs, and so do the web servers of its page and of the logs, which arrive."""
         return [
             Check("unit", {"name": "nagios4"}, decides=True),
             Check("unit", {"name": "nginx"}),
             Check("unit", {"name": "prometheus"}),
             Check("alerts", {"port": PORT, "root": PREFIX}),
+            Check("unit", {"name": logs.UNIT}),
+            Check("logs", {"hosts": list(fleet.hosts)}),
         ]
 
     def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
