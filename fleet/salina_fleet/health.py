@@ -85,6 +85,8 @@ def checks(
         wanted.append(Check("timekeeping", row="X6"))
     if own:
         wanted.append(Check("certificates", {"names": own, "least": least}, "X6"))
+    for role in ROLES.values():
+        wanted += [one._replace(row=one.row or row) for one in role.checks_of_all(fleet, host)]
     for role in (ROLES[name] for name in host.roles):
         checks = role.checks(fleet, host, definitions)
         wanted += [one._replace(row=one.row or role.row) for one in checks]
@@ -92,7 +94,8 @@ def checks(
     for one in wanted:  # two roles may look at the same thing, each for another reason
         before = found.get(one.name, one)
         needs, decides = {**before.needs, **one.needs}, before.decides or one.decides
-        found[one.name] = before._replace(needs=needs, decides=decides)
+        alone = tuple(dict.fromkeys([*before.alone, *one.alone]))
+        found[one.name] = before._replace(needs=needs, decides=decides, alone=alone)
     return tuple(found.values())
 
 

@@ -86,6 +86,8 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
                     alike = _deciding(fleet, definitions, host, role)
                     if check.name in [one.name for one in alike]:
                         on |= _alike(fleet, host, role, check.name, service)
+                    elif service in check.alone:
+                        on |= _each(fleet, definitions, role)
                     elif tier(role) in judged:
                         on.setdefault(watcher, []).append(tier(role))
                 listed_on = _as_list({name: own for name, own in on.items() if own})
@@ -108,6 +110,14 @@ def _alike(fleet: Fleet, host: Host, role: str, check: str, service: str) -> Ser
             continue
         found[peer.id] = [*([] if service == check else [REPORT, check]), *([service] * before)]
     return found
+
+
+def _each(fleet: Fleet, definitions: Definitions, role: str) -> Services:
+    """Return the services of each host of a role that say whether it does its work."""
+    return {
+        host.id: [REPORT, *(one.name for one in _deciding(fleet, definitions, host, role))]
+        for host in fleet.having(role)
+    }
 
 
 def _deciding(fleet: Fleet, definitions: Definitions, host: Host, role: str) -> list[Check]:

@@ -68,6 +68,14 @@ LOCAL = "7F7F0101"
 """chrony's reference, if that is the host's own clock."""
 SILENT = 3600.0
 """Seconds without an answer of a time server. chrony asks at least every 17 minutes."""
+PATIENT = 5.0
+"""Seconds that a client of pgbouncer may wait for a connection. With a primary it waits none."""
+CLIENTS = ".meta/graphs/active"
+"""In a mounted volume: the state of its client, a directory for each translator."""
+BRICK = ("remote-host", "remote-subvolume")
+"""The files that name a brick there."""
+ESTABLISHED, LISTENING = "01", "0A"
+"""States of a connection in /proc/net/tcp."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -75,19 +83,26 @@ RESTARTS, RECENT = 3, 60.0
 # Questions
 
 
-def command(*argv: str, given: str = "") -> str:
+def command(*argv: str, given: str = "", variables: Mapping[str, str] | None = None) -> str:
     """Return the output of a command.
 
     Args:
         argv: the command and its arguments.
         given: its standard input.
+        variables: what its environment has besides; the place for a secret.
 
     Raises:
         OSError: the command is not installed, fails, or does not end.
     """
     try:
         done = subprocess.run(
-            argv, input=given, capture_output=True, text=True, timeout=WAIT, check=False
+            argv,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            check=False,
+            env={**os.environ, **(variables or {})},
         )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{argv[0]} does not end") from error
@@ -559,6 +574,29 @@ def unit(name: str) -> Iterator[Check]:
     yield name, state == "active", state
 
 
+def salt(port: int) -> Iterator[Check]:
+    """Check that the minion has a connection to its master, over which it gets its jobs.
+
+    Args:
+        port: the port at which the master publishes them.
+    """
+    connected = any(end == port for state, _, end, _ in connections() if state == ESTABLISHED)
+    words = "not connected to the master; see journalctl -u salt-minion"
+    yield "salt", connected, "" if connected else words
+
+
+def connections() -> Iterator[tuple[str, int, int, str]]:
+    """Yield the state, both ports (own and other) and the inode of each TCP socket of this host."""
+    for table in ("tcp", "tcp6"):
+        try:
+            rows = [line.split() for line in (PROC / "net" / table).read_text().splitlines()[1:]]
+        except OSError:
+            continue  # there is no IPv6
+        for row in rows:
+            own, other = (int(end.rpartition(":")[2], 16) for end in row[1:3])
+            yield row[3], own, other, row[9]
+
+
 # Storage
 
 
@@ -639,6 +677,48 @@ def heal(bricks: Sequence[str], running: Sequence[tuple[int, list[str]]]) -> Che
     if not any(word.startswith("shd/") for _, line in running for word in line):
         return "heal", False, f"{detail}, the self-heal daemon does not run"
     return "heal", not waiting, detail
+
+
+def mount(path: str) -> Iterator[Check]:
+    """Check that the client of a mounted volume is connected to each brick.
+
+    It goes on without some of them, so the application notices nothing. A dead client is the
+    agent's finding (`files`), and here none.
+
+    Args:
+        path: where the volume is mounted.
+    """
+    try:
+        away, count = unconnected(path)
+    except FileNotFoundError:
+        yield "mount", False, f"no volume is mounted at {path}; apply the states of this host"
+        return
+    except OSError:
+        return
+    words = f"connected to {count - len(away)} of {count} bricks"
+    yield "mount", bool(count) and not away, "; ".join([words, *away])
+
+
+def unconnected(path: str) -> tuple[list[str], int]:
+    """Return the bricks to which the client of a mounted volume has no connection, and of how many.
+
+    Args:
+        path: where the volume is mounted.
+
+    Raises:
+        OSError: no volume is mounted there, or its client does not answer.
+    """
+    clients = [
+        Path(path, CLIENTS, name)
+        for name in sorted(os.listdir(Path(path, CLIENTS)))
+        if "-client-" in name
+    ]
+    away = [
+        ":".join((client / "options" / name).read_text().strip() for name in BRICK)
+        for client in clients
+        if "connected = 1" not in map(str.strip, (client / "private").read_text().splitlines())
+    ]
+    return sorted(away), len(clients)
 
 
 # Quorum and database
@@ -833,6 +913,37 @@ def archiving(port: int) -> Iterator[Check]:
     yield "archiving", not waiting, told if waiting else ""
 
 
+def queue(port: int, login: str) -> Iterator[Check]:
+    """Check that no client of pgbouncer waits long for a connection to the database.
+
+    The pool's own counters say so. A question to the database would only wait as well.
+
+    Args:
+        port: pgbouncer's port on loopback.
+        login: the file that has the application's user and its password (`database`).
+    """
+    own = json.loads(Path(login).read_text())["database"]
+    argv = ("psql", "-XAq", "--csv", "--no-password", "--host=127.0.0.1", f"--port={port}")
+    variables = {"PGPASSWORD": own["password"], "PGCONNECT_TIMEOUT": "4"}
+    asked = (*argv, f"--username={own['user']}", "--dbname=pgbouncer", "--command=SHOW POOLS")
+    yield "queue", not (found := waiting_clients(command(*asked, variables=variables))), found
+
+
+def waiting_clients(pools: str) -> str:
+    """Return which pools have clients that wait too long, or "".
+
+    Args:
+        pools: pgbouncer's answer to `SHOW POOLS`, as CSV.
+    """
+    faults = []
+    for row in csv.DictReader(pools.splitlines()):
+        seconds = int(row["maxwait"])
+        if seconds >= PATIENT:
+            clients = f"{row['cl_waiting']} clients of {row['database']} wait for a connection"
+            faults.append(f"{clients}, the first one for {seconds} s")
+    return "; ".join(faults)
+
+
 def haproxy() -> Iterator[Check]:
     """Check that the balancer's backends have all servers, and the way to the database has one."""
     yield from backends(ask(HAPROXY, "show stat\n"))
@@ -907,17 +1018,11 @@ def young(age: float, parent: float) -> Check:
 
 def listener(port: int) -> int | None:
     """Return the oldest process that listens on a TCP port, or None."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
-        except OSError:
-            continue  # there is no IPv6
-        inodes |= {
-            f"socket:[{row[9]}]"
-            for row in rows
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
-        }
+    inodes = {
+        f"socket:[{inode}]"
+        for state, own, _, inode in connections()
+        if state == LISTENING and own == port
+    }
     found = []
     for process, _ in processes():
         try:
@@ -933,6 +1038,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
+        *(salt, mount, queue),
         *(
             gluster,
             etcd,

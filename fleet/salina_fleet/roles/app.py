@@ -415,7 +415,14 @@ class App(Role):
     ) -> list[Check]:
         """The way to the database, the agent's view, and the process for long requests."""
         application = fleet.topology.served_by(host)
-        live = definitions[application.definition]["live"]
+        definition = definitions[application.definition]
+        live, settings = definition["live"], fleet.settings
+        pool = {
+            "port": settings[RouteSettings].pool_port,
+            "login": f"/etc/{definition['kind']}/health.json",
+        }
+        volume = {"path": settings[StorageSettings].mount}
+        bricks = {"mount": (storage.Storage.name,)}
         return [
             Check("haproxy", needs={"haproxy database": (database.Database.name,)}),
             Check(
@@ -426,6 +433,12 @@ class App(Role):
                     "app": (database.Database.name, storage.Storage.name),
                 },
                 decides=True,
+            ),
+            Check("queue", pool, "S6", needs={"queue": (database.Database.name,)}),
+            *(
+                [Check("mount", volume, "S4", needs=bricks, alone=("mount",))]
+                if fleet.having(storage.Storage.name)
+                else []
             ),
             *([Check("live", {"port": live["port"]}, "O7")] if live else []),
         ]
