@@ -2,11 +2,12 @@
 include:
   - tls
   - monitoring.program
+  - monitoring.mail
 
 monitoring-settings:
   file.managed:
     - names:
-{%- for file in ['nagios.cfg', 'salina.json', 'msmtprc'] %}
+{%- for file in ['nagios.cfg', 'salina.json'] %}
         - /etc/nagios4/{{ file }}:
             - source: salt://monitoring/files/{{ file }}
 {%- endfor %}

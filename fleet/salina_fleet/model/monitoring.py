@@ -15,6 +15,7 @@ from salina_fleet.schema.rules import ListOf, Text
 
 MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+"
 MAIL_WORDS = "a mail address such as ops@example.com"
+USERS = r"[^\s\"\\]{1,254}"
 NAMES = r"[A-Za-z0-9.:-]{1,253}"
 
 
@@ -47,13 +48,25 @@ class MonitoringSettings(Tuning):
     )
     relay_port: int = number(25, 1, 65535, "The port of the mail server.")
     relay_tls: bool = flag(
-        True, "Whether the mail server must use TLS (STARTTLS), with a certificate of a known CA."
+        True,
+        "Whether the mail server must use TLS, with a certificate of a known CA. At port 465 a "
+        "connection begins with it, at other ports it follows by STARTTLS.",
+    )
+    relay_user: str | None = text(
+        None,
+        USERS,
+        "a user without spaces, or null",
+        about="The user at the mail server; `salt-run secrets.relay` takes the password. Null: the "
+        "server wants no login.",
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
         """A mail needs a server, and each daemon of the host has a port of its own."""
         if self.recipients and self.relay is None:
             yield "relay", missing("the mail server that takes the mails for `recipients`")
+        if self.relay_user is not None and not self.relay_tls:
+            why = "because the password would be sent in plain text"
+            yield "relay_user", f"is not valid without relay_tls, {why}; remove it or use TLS"
         if self.page_port == self.port:
             words = f"another one than port: {self.port}"
             yield "page_port", invalid(self.page_port, words)

@@ -67,6 +67,7 @@ KEYS = {
     "monitoring.dependencies[].on": "The services whose fault is the cause.",
     "monitoring.dependencies[].on[].name": "Their host.",
     "monitoring.dependencies[].on[].services": "Their names.",
+    "monitoring.relay_password": "The password at the mail server, null without a login.",
     "monitoring.plugin": "The configuration of the plugin (salina.monitoring.plugin).",
     "monitoring.plugin.port": "The port of every host at which it is asked.",
     "monitoring.plugin.least": "The fewest seconds that a published certificate is valid.",
@@ -144,6 +145,9 @@ class Monitoring(Role):
                     },
                     "clients": clients,
                 },
+                "relay_password": (
+                    data.secrets.get(secrets.RELAY) if settings["relay_user"] else None
+                ),
                 **settings,
                 "recipients": list(settings["recipients"]),
             }
