@@ -255,7 +255,9 @@ def test_s13_a_mail_server_may_want_a_login(tmp_path: Path, port: int, starttls:
     lines = files["/etc/nagios4/msmtprc"].splitlines()
     wanted = ["tls on", f"tls_starttls {starttls}", "tls_certcheck on", "auth on", "user ops"]
     assert {*wanted, 'passwordeval "cat /etc/nagios4/relay"'} <= {*lines}
-    assert [path for path, text in files.items() if "canary-relay" in text] == ["/etc/nagios4/relay"]
+    assert [path for path, text in files.items() if "canary-relay" in text] == [
+        "/etc/nagios4/relay"
+    ]
     assert "canary-relay" not in str(fleets.pillar("nagios"))
 
 

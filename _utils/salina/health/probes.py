@@ -1034,6 +1034,16 @@ def listener(port: int) -> int | None:
     return max(found)[1] if found else None
 
 
+# Monitoring
+
+
+def blocks(status: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the kind and the values of each block of Nagios' view of everything (status.dat)."""
+    for kind, inside in re.findall(r"^(\w+) \{\n(.*?)^\t\}", status, re.S | re.M):
+        lines = (line.strip().partition("=") for line in inside.splitlines())
+        yield kind, {key: value for key, _, value in lines}
+
+
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (

@@ -43,6 +43,8 @@ CLOCK = 2.0
 """Seconds by which a host's clock may differ from this host's."""
 SETTLING = 300.0
 """Seconds after a host's return in which others may still see that it was away."""
+TURN = 900.0
+"""Seconds of a turn in which a host's faults are expected. A longer one is a fault itself."""
 DAY = 86_400
 
 
@@ -156,6 +158,19 @@ def judge(service: str, findings: Sequence[Sequence[Any]]) -> Result:
     return Result(service, state, "; ".join(shown) or "nothing to look at on this host now")
 
 
+def expected_now(found: Sequence[Result], words: str) -> list[Result]:
+    """Return results whose faults are warnings, since the host restarts something in its turn.
+
+    Args:
+        found: the results.
+        words: why they are expected.
+    """
+    return [
+        one._replace(state=WARNING, words=f"{words}: {one.words}") if one.state == CRITICAL else one
+        for one in found
+    ]
+
+
 def drift(shown: float, asked: float, answered: float) -> float:
     """Return by how many seconds a clock differs from this host's, at the least.
 
@@ -193,7 +208,7 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
     """Ask a host, give Nagios the results, and return the state of the host's report.
 
     It is a warning for some minutes after the host has returned, in which its peers heal files or
-    connect again. Their findings stay silent meanwhile.
+    connect again, and while the host has its turn. Their findings stay silent meanwhile.
 
     Args:
         name: the host's id.
@@ -205,6 +220,10 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
         told = fetch(name, host["address"], configuration["port"])
         found = list(results(told["checks"], host["checks"]))
         away = drift(told["clock"], asked, time.time())
+        turn, words = told.get("turn"), ""
+        if turn and 0 <= turn["seconds"] < TURN:
+            words = f"in its turn for {turn['seconds']:.0f} s ({turn['what']})"
+            found = expected_now(found, words)
     except NoReport as error:
         return CRITICAL, str(error)
     except (KeyError, IndexError, TypeError):
@@ -215,6 +234,8 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
         return UNKNOWN, f"Nagios does not take the results: {error}"
     if away > CLOCK:
         return CRITICAL, f"its clock differs by {away:.0f} s; set the time, see `timedatectl`"
+    if words:
+        return WARNING, words
     if asked - last < SETTLING:
         return WARNING, f"it is back for {asked - last:.0f} s, so others may still have faults"
     bad = sum(one.state == CRITICAL for one in found)

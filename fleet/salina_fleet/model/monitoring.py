@@ -32,6 +32,13 @@ class MonitoringSettings(Tuning):
     remind: int = number(
         24, 0, 8760, "The hours after which an alarm is sent again while its fault lasts; 0: never."
     )
+    quiet: int = number(
+        60,
+        0,
+        1440,
+        "The minutes for which at most an orchestration keeps alarms silent, since it restarts "
+        "what it changes; 0: never.",
+    )
     recipients: tuple[str, ...] = given(
         ListOf(Text(MAIL, MAIL_WORDS), least=0),
         (),
