@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from salina.applied import record
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
 from salina_fleet.model.clock import TimeSettings
+from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import ACME, OWN, Check
@@ -81,6 +83,10 @@ def checks(
         Check("disk", row=row),
         Check("waiting", {"applied": restarted(host)}, "X11"),
     ]
+    drift = fleet.settings[DriftSettings]
+    since = {"alarm_days": drift.alarm_days, "apply_days": drift.apply_days}
+    records = {"folder": str(record.FOLDER), "predicts": drift.enabled}
+    wanted.append(Check("applied", {**records, **since}, "K1"))
     if fleet.settings[TimeSettings].managed:
         wanted.append(Check("timekeeping", row="X6"))
     if own:

@@ -76,6 +76,8 @@ BRICK = ("remote-host", "remote-subvolume")
 """The files that name a brick there."""
 ESTABLISHED, LISTENING = "01", "0A"
 """States of a connection in /proc/net/tcp."""
+SELDOM = 2.5 * 86_400
+"""Seconds after which a host should have predicted an apply: it does once a day."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 
@@ -574,6 +576,72 @@ def unit(name: str) -> Iterator[Check]:
     yield name, state == "active", state
 
 
+def applied(
+    folder: str, predicts: bool, alarm_days: int, apply_days: int
+) -> Iterator[Check | Notice]:
+    """Tell how the last apply of this host ended, and what another one would change.
+
+    Both are notices at first: settings that wait for an apply are the usual reason. Nobody has
+    cared for them after some days, so they are faults then.
+
+    Args:
+        folder: the directory of the records (salina.applied.record).
+        predicts: whether the host predicts an apply once a day.
+        alarm_days: the days after which such a notice is a fault.
+        apply_days: the days after the last apply from which on there is a notice.
+    """
+    last, predicted = (_record(Path(folder, f"{name}.json")) for name in ("last", "predicted"))
+    host, now = socket.gethostname(), time.time()
+    ended = float(last.get("ended", 0))
+    again = f"next: salt {host} state.apply"
+    if not last:
+        yield "apply", True, f"none is recorded; {again}", True
+    elif last["failed"]:
+        words = f"failed {_ago(now - ended)} ago: {_few(last['failed'])}; {again}"
+        yield _aged("apply", words, now - ended, alarm_days)
+    elif now - ended > apply_days * 86_400:
+        yield "apply", True, f"the last one was {_ago(now - ended)} ago; {again}", True
+    else:
+        yield "apply", True, ""
+    begun = float(predicted.get("begun", 0))
+    if begun > ended and (predicted["changes"] or predicted["failures"]):
+        since = now - float(predicted["since"])
+        parts = [f"an apply would change {_few(predicted['changes'])}"] * bool(predicted["changes"])
+        parts += [f"it would fail: {_few(predicted['failures'])}"] * bool(predicted["failures"])
+        words = f"{'; '.join(parts)}, for {_ago(since)}; next: salt-run fleet.plan"
+        yield _aged("drift", words, since, alarm_days)
+    elif predicts and last and now - max(begun, ended) > SELDOM:
+        words = f"the last prediction was {_ago(now - begun)} ago" if begun else "no prediction yet"
+        yield "drift", True, f"{words}; see journalctl -u salina-drift", True
+    else:
+        yield "drift", True, ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _aged(what: str, words: str, seconds: float, days: int) -> Check | Notice:
+    """Return a notice, or a fault after some days."""
+    return (what, False, words) if seconds >= days * 86_400 else (what, True, words, True)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _ago(seconds: float) -> str:
+    """Return a time in words: 3 days."""
+    for name, length in (("days", 86_400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {name}"
+    return f"{max(0.0, seconds) // 60:.0f} minutes"
+
+
 def salt(port: int) -> Iterator[Check]:
     """Check that the minion has a connection to its master, over which it gets its jobs.
 
@@ -1048,7 +1116,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
-        *(salt, mount, queue),
+        *(applied, salt, mount, queue),
         *(
             gluster,
             etcd,
