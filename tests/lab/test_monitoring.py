@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +18,8 @@ from salina.monitoring import plugin
 from salina_fleet.model.monitoring import MonitoringSettings
 from tests import fleets
 from tests.lab import lab, tiers
+from tools import chromium as browser
+from tools import picture
 
 pytestmark = pytest.mark.lab
 
@@ -84,6 +91,36 @@ def test_s13_the_page_wants_a_password_and_takes_no_commands() -> None:
     assert page("/nagios4/index.php", password)[0] == "404"
     pipe = lab.execute(NAGIOS.id, "runuser", "-u", "www-data", "--", "ls", "/run/nagios4")
     assert pipe.returncode and "Permission denied" in pipe.stderr
+
+
+@pytest.fixture(scope="module")
+def chromium() -> None:
+    """Debian's browser on this machine, and the driver that a program needs."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        argv = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *browser.PACKAGES]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+@pytest.mark.proof
+def test_s13_a_person_logs_in_and_sees_the_hosts(chromium: None) -> None:
+    """S13: In headless Chromium on a client, through the firewall host. Without the password, or
+    with a wrong one, the page shows nothing.
+    """
+    well()
+    refused = [
+        *picture.pages([picture.START], user=""),
+        *picture.pages([picture.START], password="wrong"),
+    ]
+    assert not any(host in seen["text"] for seen in refused for host in ("nas1", "bbdd1"))
+    hosts = "/nagios4/cgi-bin/status.cgi?hostgroup=all&style=hostdetail"
+    services_page, hosts_page = picture.pages([picture.START, hosts])
+    assert services_page["url"].endswith("/nagios4/cgi-bin/status.cgi?host=all")
+    for host in FLEET.hosts:
+        assert re.search(rf"\b{host}\s+UP\b", hosts_page["text"]), host
+    assert "CRITICAL" not in services_page["text"].partition("Status Information")[2]
+    assert base64.b64decode(services_page["picture"]).startswith(b"\x89PNG")
 
 
 ASK = """
