@@ -43,7 +43,9 @@ RELAY = "relay"
 """The password at the mail server that takes the alarms, which the operator gives."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
-APPLICATION = ("database", "admin", "login")
+USER_OF_MONITORING = "monitoring"
+"""The purpose of the password with which monitoring logs in at an application."""
+APPLICATION = ("database", "admin", "login", USER_OF_MONITORING)
 """The purposes for which each application has a password of its own."""
 VISITORS = "visitors"
 """The purpose of the password with which the balancer lets clients through to a copy for trials."""

@@ -17,6 +17,18 @@ monitoring-settings:
     - require:
         - sls: monitoring.program
 
+# Only Nagios' own user reads the passwords, and not the programs of the web page, which are in its group.
+monitoring-users:
+  file.managed:
+    - name: /etc/nagios4/users.json
+    - source: salt://monitoring/files/users.json
+    - template: jinja
+    - user: nagios
+    - mode: '0400'
+    - show_changes: False
+    - require:
+        - sls: monitoring.program
+
 monitoring-objects:
   file.managed:
     - name: /etc/nagios4/salina.cfg

@@ -2,3 +2,4 @@
 include:
   - monitoring
   - monitoring.page
+  - monitoring.heartbeat

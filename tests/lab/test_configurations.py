@@ -344,6 +344,7 @@ OTHERS = (
         "/etc/nagios4/salina.json",
         "/etc/nagios4/msmtprc",
         "/etc/nagios4/relay",
+        "/etc/nagios4/users.json",
     ),  # test_monitoring
     "/usr/local/lib/salina-files/",  # tests/unit/test_files_backup.py runs it
     "/usr/sbin/policy-rc.d",

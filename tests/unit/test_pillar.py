@@ -405,8 +405,8 @@ def test_x6_each_certificate_has_one_purpose() -> None:
 @pytest.mark.parametrize(
     ("application", "purposes"),
     [
-        ("odoo-14.0", {"admin", "login"}),
-        ("odoo-19.0", {"admin", "login"}),
+        ("odoo-14.0", {"admin", "login", "monitoring"}),
+        ("odoo-19.0", {"admin", "login", "monitoring"}),
         ("crm-2017", {"login"}),
         ("sample-crm", {"login"}),
     ],

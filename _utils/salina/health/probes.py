@@ -70,6 +70,8 @@ SILENT = 3600.0
 """Seconds without an answer of a time server. chrony asks at least every 17 minutes."""
 PATIENT = 5.0
 """Seconds that a client of pgbouncer may wait for a connection. With a primary it waits none."""
+STALE = 120.0
+"""Seconds after which the view of Nagios is not that of a running one."""
 CLIENTS = ".meta/graphs/active"
 """In a mounted volume: the state of its client, a directory for each translator."""
 BRICK = ("remote-host", "remote-subvolume")
@@ -1105,6 +1107,35 @@ def listener(port: int) -> int | None:
 # Monitoring
 
 
+def nagios(status: str, late: int, services: Sequence[Sequence[str]]) -> Iterator[Check]:
+    """Check that Nagios goes on with its checks, and show what it knows of the clients.
+
+    Args:
+        status: the file with its view of everything, which it writes every ten seconds.
+        late: the seconds after which the newest check is too old.
+        services: the host and the name of each service that says what clients see.
+    """
+    try:
+        text, now = Path(status).read_text(), time.time()
+        age = now - os.stat(status).st_mtime
+    except FileNotFoundError:
+        yield "nagios", False, "it does not run; see journalctl -u nagios4"
+        return
+    own = [one for kind, one in blocks(text) if kind == "servicestatus"]
+    newest = max((float(one["last_check"]) for one in own), default=0.0)
+    if age > STALE:
+        yield "nagios", False, f"it has written nothing for {_ago(age)}; restart nagios4"
+    elif now - newest > late:
+        yield "nagios", False, f"it has checked nothing for {_ago(now - newest)}; restart nagios4"
+    else:
+        yield "nagios", True, f"{len(own)} services"
+    found = {(one["host_name"], one["service_description"]): one for one in own}
+    for host, name in services:
+        one = found.get((host, name), {})
+        good = one.get("current_state", "0") in ("0", "1")
+        yield name, good, "" if good else one["plugin_output"]
+
+
 def blocks(status: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the kind and the values of each block of Nagios' view of everything (status.dat)."""
     for kind, inside in re.findall(r"^(\w+) \{\n(.*?)^\t\}", status, re.S | re.M):
@@ -1129,6 +1160,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             haproxy,
             agent,
             live,
+            nagios,
         ),
     )
 }

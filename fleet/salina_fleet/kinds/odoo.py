@@ -199,6 +199,7 @@ class Odoo(Kind):
     environment = f"/opt/odoo/production/{odoo.ENVIRONMENT}"
     rows = ("O1", "O3")
     databases = ("postgres",)  # its bus listens for notifications there
+    watched_as = "salina-monitoring"
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
