@@ -67,7 +67,7 @@ docs: map ## write the generated documents: requirements.md, pillar.md, settings
 map: venv ## draw docs/map.svg from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg
 
-picture: venv ## make docs/pictures/monitoring.png from the running lab; needs root, chromium and chromium-driver
+picture: venv ## take the picture of the page of monitoring in the running lab; needs root, chromium and chromium-driver
 	@PYTHONPATH=.:fleet:_utils $(python) -m tools.picture
 
 venv: ## create the virtual environment .venv, unless it is up to date
