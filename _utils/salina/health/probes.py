@@ -1121,17 +1121,19 @@ def nagios(status: str, late: int, services: Sequence[Sequence[str]]) -> Iterato
     except FileNotFoundError:
         yield "nagios", False, "it does not run; see journalctl -u nagios4"
         return
-    own = [one for kind, one in blocks(text) if kind == "servicestatus"]
-    newest = max((float(one["last_check"]) for one in own), default=0.0)
+    found = [*blocks(text)]
+    own = [one for kind, one in found if kind == "servicestatus"]
+    begun = [float(one["program_start"]) for kind, one in found if kind == "programstatus"]
+    newest = max([*begun, *(float(one["last_check"]) for one in own)], default=0.0)
     if age > STALE:
         yield "nagios", False, f"it has written nothing for {_ago(age)}; restart nagios4"
     elif now - newest > late:
         yield "nagios", False, f"it has checked nothing for {_ago(now - newest)}; restart nagios4"
     else:
         yield "nagios", True, f"{len(own)} services"
-    found = {(one["host_name"], one["service_description"]): one for one in own}
+    known = {(one["host_name"], one["service_description"]): one for one in own}
     for host, name in services:
-        one = found.get((host, name), {})
+        one = known.get((host, name), {})
         good = one.get("current_state", "0") in ("0", "1")
         yield name, good, "" if good else one["plugin_output"]
 
