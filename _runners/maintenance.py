@@ -47,7 +47,7 @@ def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> 
 
 
 def end(hosts: Sequence[str] | None = None) -> str:
-    """End the maintenance of hosts. What is broken there now gives its alarm.
+    """End the maintenance of hosts. A fault that is there now gives its alarm.
 
     Args:
         hosts: ids; every host by default.

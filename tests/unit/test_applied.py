@@ -30,7 +30,7 @@ def results(*states: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def test_s13_a_prediction_names_what_would_change() -> None:
-    """S13: A note is no change. The first day in a row is kept."""
+    """S13: Notes do not count. The first day in a row is kept."""
     first = record.predicted(results(CHANGES, FAILED, NOTE, GOOD), 100, {})
     assert first == {"begun": 100, "changes": ["c"], "failures": ["b"], "since": 100}
     assert record.predicted(results(CHANGES), 200, first)["since"] == 100
@@ -101,7 +101,7 @@ class Host:
 
 
 def test_s13_a_look_is_recorded(folder: Path) -> None:
-    """S13: It is no apply in Salt's eyes, so one can begin meanwhile. It ends with success."""
+    """S13: Salt does not take it for an apply, so one can begin meanwhile. It ends with success."""
     host = Host()
     first = host.look()
     assert first == record.read(record.PREDICTED) and first["changes"] == ["c"]
@@ -129,7 +129,7 @@ def test_s13_a_look_beside_an_apply_is_not(folder: Path) -> None:
 def seen(
     folder: Path, last: dict[str, Any] | None, predicted: dict[str, Any] | None = None
 ) -> dict[str, tuple[Any, ...]]:
-    """What the check says of two records, by the subject."""
+    """The words of the check about two records, by the subject."""
     for name, content in ((record.LAST, last), (record.PREDICTED, predicted)):
         if content is not None:
             record.write(name, content)

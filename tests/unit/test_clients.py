@@ -268,7 +268,7 @@ servicestatus {{
 
 
 def test_s13_what_nagios_knows_of_the_clients(tmp_path: Path) -> None:
-    """S13: fleet.health and verify.service show it; one that was never asked is no fault."""
+    """S13: fleet.health and verify.service show it; one that was never asked counts as good."""
     status = tmp_path / "status.dat"
     services = [["lb1", "client crm"], ["lb1", "use crm"], ["lb1", "use shop"]]
     arguments = {"status": str(status), "late": 300, "services": services}

@@ -31,7 +31,7 @@ def changing(results: Results) -> list[str]:
     """Return the ids of the states that would change something, in their order.
 
     Args:
-        results: the results of a prediction. A note (`salina.common.state.note`) is no change.
+        results: the results of a prediction. Notes (`salina.common.state.note`) do not count.
     """
     ordered = sorted(results.values(), key=lambda one: int(one.get("__run_num__", 0)))
     found = [one for one in ordered if one["result"] is None and not one.get("note")]

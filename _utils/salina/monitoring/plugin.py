@@ -329,7 +329,7 @@ def connected(address: str, port: int, tls: bool, ca: str | None, domain: str) -
 
 
 class Refused(Exception):
-    """What a client cannot do in an application, and why."""
+    """A client cannot do something in an application, and why."""
 
 
 class Client:

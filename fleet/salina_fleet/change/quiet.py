@@ -58,7 +58,7 @@ def begin(opts: dict[str, Any], site: Site) -> None:
 
 
 def end(opts: dict[str, Any], site: Site) -> None:
-    """End the silence of an orchestration. What is broken now gives its alarm."""
+    """End the silence of an orchestration. A fault that is there now gives its alarm."""
     if site.fleet.settings[MonitoringSettings].quiet:
         _try(opts, site, "monitoring.heard", [], CHANGE)
 

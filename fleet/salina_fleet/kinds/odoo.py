@@ -229,7 +229,7 @@ class Odoo(Kind):
         return "mail, jobs and payments are off in the copy, and nobody is logged in"
 
     def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
-        """Those of salt/odoo/once.sls, but one, which is done while its rows are there."""
+        """Those of salt/odoo/once.sls, but two, which are done while their rows are there."""
         return ["initialise", "set the login"]
 
     def shared(self, section: Mapping[str, Any]) -> list[str]:

@@ -223,7 +223,7 @@ def _seen(
     """Return on what the results of the clients depend.
 
     A client that cannot use an application that answers may meet the fault of any host behind it.
-    The watcher's own view of a result is no second alarm.
+    The watcher's own view of a result gives no second alarm.
 
     Args:
         clients: the applications.
