@@ -48,14 +48,7 @@ def tiers(fleet: Fleet, definitions: Definitions) -> list[dict[str, Any]]:
     for name, role in ROLES.items():
         hosts = {}
         for host in fleet.having(name):
-            deciding = _deciding(fleet, definitions, host, name)
-            own = [
-                service
-                for check in deciding
-                for service in listed({check.name: check.needs})
-                if service == check.name or name not in check.needs[service]
-            ]
-            if own:
+            if own := _services(fleet, definitions, host, name):
                 hosts[host.id] = [REPORT, *own]
         if hosts:
             found.append(
@@ -115,9 +108,21 @@ def _alike(fleet: Fleet, host: Host, role: str, check: str, service: str) -> Ser
 def _each(fleet: Fleet, definitions: Definitions, role: str) -> Services:
     """Return the services of each host of a role that say whether it does its work."""
     return {
-        host.id: [REPORT, *(one.name for one in _deciding(fleet, definitions, host, role))]
-        for host in fleet.having(role)
+        host.id: [REPORT, *_services(fleet, definitions, host, role)] for host in fleet.having(role)
     }
+
+
+def _services(fleet: Fleet, definitions: Definitions, host: Host, role: str) -> list[str]:
+    """Return the services that say whether a host does the work of a role.
+
+    A finding about other hosts of the same role says nothing of it.
+    """
+    return [
+        service
+        for check in _deciding(fleet, definitions, host, role)
+        for service in listed({check.name: check.needs})
+        if service == check.name or role not in check.needs[service]
+    ]
 
 
 def _deciding(fleet: Fleet, definitions: Definitions, host: Host, role: str) -> list[Check]:

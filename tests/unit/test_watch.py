@@ -85,7 +85,8 @@ def test_s13_a_database_without_a_primary_is_one_alarm() -> None:
     database = {"nagios": ["tier database"]}
     assert found["s2", "database"] == found["s2", "haproxy database"] == database
     assert found["s2", "app"] == {"nagios": ["tier database", "tier storage"]}
-    assert found["lb1", "haproxy crm"] == {"nagios": ["tier app"]}
+    deciding = [REPORT, "agent", "database", "files", "app"]
+    assert found["lb1", "haproxy crm"] == {host: deciding for host in ("s1", "s2", "s3")}
     hosts = {one["name"]: one["services"] for one in tiers()["tier app"]["hosts"]}
     assert hosts["s1"] == [REPORT, "agent", "database", "files", "app"]
 
