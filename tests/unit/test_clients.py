@@ -261,6 +261,7 @@ servicestatus {{
 \thost_name=lb1
 \tservice_description=use crm
 \tcurrent_state=2
+\tstate_type={hard}
 \tlast_check=0
 \tplugin_output=x cannot log in
 \t}}
@@ -274,16 +275,18 @@ def test_s13_what_nagios_knows_of_the_clients(tmp_path: Path) -> None:
     arguments = {"status": str(status), "late": 300, "services": services}
     [(what, good, words)] = probes.made("nagios", arguments)
     assert (what, good) == ("nagios", False) and "journalctl -u nagios4" in words
-    status.write_text(STATUS.format(begun=1, checked=time.time()))
+    status.write_text(STATUS.format(begun=1, checked=time.time(), hard=0))
+    assert all(good for _, good, _ in probes.made("nagios", arguments))  # a blip
+    status.write_text(STATUS.format(begun=1, checked=time.time(), hard=1))
     assert probes.made("nagios", arguments) == [
         ("nagios", True, "2 services"),
         ("client crm", True, ""),
         ("use crm", False, "x cannot log in"),
         ("use shop", True, ""),
     ]
-    status.write_text(STATUS.format(begun=time.time(), checked=0))
+    status.write_text(STATUS.format(begun=time.time(), checked=0, hard=1))
     assert probes.made("nagios", arguments)[0][1]  # it has just begun
-    status.write_text(STATUS.format(begun=1, checked=time.time() - 900))
+    status.write_text(STATUS.format(begun=1, checked=time.time() - 900, hard=1))
     stuck = "it has checked nothing for 15 minutes; restart nagios4"
     assert probes.made("nagios", arguments)[0] == ("nagios", False, stuck)
     os.utime(status, (0, time.time() - 600))
@@ -309,7 +312,7 @@ def test_s13_a_fault_of_the_clients_is_one_alarm() -> None:
 def test_s13_a_mail_says_that_monitoring_works(tmp_path: Path) -> None:
     """S13: And none comes from a Nagios that does not work."""
     status = tmp_path / "status.dat"
-    status.write_text(STATUS.format(begun=1, checked=1))
+    status.write_text(STATUS.format(begun=1, checked=1, hard=1))
     found = mail.heartbeat(status, "salina@example.com", ["a@example.com"])
     assert found["Subject"] == "Monitoring works: 2 services, 1 of them critical"
     os.utime(status, (0, time.time() - 600))

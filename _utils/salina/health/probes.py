@@ -1134,7 +1134,8 @@ def nagios(status: str, late: int, services: Sequence[Sequence[str]]) -> Iterato
     known = {(one["host_name"], one["service_description"]): one for one in own}
     for host, name in services:
         one = known.get((host, name), {})
-        good = one.get("current_state", "0") in ("0", "1")
+        # one bad result may be a blip: Nagios asks again before it takes a state for hard
+        good = one.get("current_state", "0") in ("0", "1") or one.get("state_type") == "0"
         yield name, good, "" if good else one["plugin_output"]
 
 

@@ -27,7 +27,7 @@ class MonitoringSettings(Tuning):
     page_port: int = number(443, 1, 65535, "The port of the web page, with TLS.")
     every: int = number(60, 10, 3600, "The seconds between two questions to a host.")
     use_every: int = number(
-        300,
+        120,
         30,
         86_400,
         "The seconds between two times that monitoring logs in at an application and keeps a file.",
