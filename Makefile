@@ -7,7 +7,7 @@ workers = $(shell echo $$(($$(nproc) + 1)))
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test proof deployed integration fleet hosts bench drill faults lock docs map venv
+.PHONY: help up down clean check test proof deployed integration fleet hosts bench drill faults lock docs map picture venv
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,6 +72,9 @@ docs: map ## write the generated documents: requirements.md, pillar.md, settings
 
 map: venv ## draw docs/map.svg from the topology
 	@PYTHONPATH=fleet:_utils $(python) -m salina_fleet.map > docs/map.svg
+
+picture: venv ## take the picture of the page of monitoring in the running lab; needs root, chromium and chromium-driver
+	@PYTHONPATH=.:fleet:_utils $(python) -m tools.picture
 
 venv: ## create the virtual environment .venv, unless it is up to date
 	@bin/lab --help > /dev/null

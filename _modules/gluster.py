@@ -16,6 +16,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import commands
 from salina.common import wait as waiting
+from salina.health import probes
 from salina.storage import gluster
 from salina.storage.gluster import GlusterError, Peer, Volume
 
@@ -29,8 +30,6 @@ FORMED = ("peers", "vols")  # in DIRECTORY: what glusterd knows of its pool
 VOLUMES = DIRECTORY / "vols"
 MARK = "trusted.glusterfs.volume-id"  # the attribute of a brick's directory
 AGAIN = "gluster-mount-again"  # salt/gluster
-META = ".meta/graphs/active"  # in a mount: the client's own state (translator "meta")
-BRICK = ("remote-host", "remote-subvolume")
 
 
 def installed() -> bool:
@@ -495,21 +494,16 @@ def unconnected(path: str) -> list[str]:
     """
     if mounted(path)["type"] != "fuse.glusterfs":
         raise CommandExecutionError(f"no volume is mounted at {path}")
-    clients = Path(path, META).glob("*-client-*")
-    found = {
-        ":".join(client.joinpath("options", name).read_text().strip() for name in BRICK): client
-        for client in clients
-    }
-    if not found:
+    try:
+        away, count = probes.unconnected(path)
+    except FileNotFoundError:
+        away, count = [], 0
+    if not count:
         raise CommandExecutionError(
-            f"the GlusterFS mount {path} shows no brick (in {path}/{META}); unmount it, "
+            f"the GlusterFS mount {path} shows no brick (in {path}/{probes.CLIENTS}); unmount it, "
             "then apply again"
         )
-    return sorted(
-        brick
-        for brick, client in found.items()
-        if not gluster.connected(client.joinpath("private").read_text())
-    )
+    return away
 
 
 def mount(path: str) -> str:

@@ -105,7 +105,9 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
     _clear(lambda: _obstacle(role, what), wait, f"the turn of this host ({what})")
     turns = {**given.get("turns", {}), role: what}
     balancers = given.get("balancers") or sorted(views)
-    _record({**given, "turns": turns, "balancers": balancers})
+    now = time.time()  # a killed apply may have left an older turn
+    begun = given.get("begun", now) if agent.draining(agent.DRAIN, now) else now
+    _record({**given, "turns": turns, "balancers": balancers, "begun": begun})
 
     def busy() -> str:
         renew()

@@ -14,7 +14,7 @@ from typing import Any
 
 from salina.common import file, wait
 from salina_fleet import guard, minions, runner
-from salina_fleet.change import absence, exclusive, scale
+from salina_fleet.change import absence, exclusive, quiet, scale
 from salina_fleet.change import deployment as deploy
 from salina_fleet.change import follow as progress
 from salina_fleet.errors import RunnerError
@@ -96,6 +96,7 @@ def follow(what: str, steps: Sequence[dict[str, Any]]) -> None:
     """Show the progress of the orchestration that this process runs, until `ended`.
 
     `salt-run` shows it on its standard error. `fleet.watch` shows it in any other terminal.
+    Monitoring sends no alarms meanwhile.
 
     Args:
         what: the change in a few words.
@@ -104,7 +105,9 @@ def follow(what: str, steps: Sequence[dict[str, Any]]) -> None:
     CLI Example:
         salt-run change.follow deployment '[]'
     """
-    progress.begin(__opts__, _site().state, what, steps)
+    site = _site()
+    progress.begin(__opts__, site.state, what, steps)
+    quiet.begin(__opts__, site)
 
 
 def ended(error: str, results: dict[str, Sequence[Any]]) -> None:
@@ -117,6 +120,7 @@ def ended(error: str, results: dict[str, Sequence[Any]]) -> None:
     CLI Example:
         salt-run change.ended '' '{}'
     """
+    quiet.end(__opts__, _site())
     progress.end(error, {name: (bool(good), float(took)) for name, (good, took) in results.items()})
 
 

@@ -10,6 +10,7 @@ from salina_fleet import runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import release
 from salina_fleet.model.backup import BackupSettings
+from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.source import KEY
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME
@@ -102,6 +103,7 @@ def check() -> str:
     copies = [one.name for one in topology.copies]
     second = site.fleet.settings[BackupSettings].second
     given = [secrets.second(second.kind)] if second else []
+    given += [secrets.RELAY] if site.fleet.settings[MonitoringSettings].relay_user else []
     keys = release.keys(site.definitions)
     faults = secrets.check(site.store, topology.applications, acme, copies, keys, given)
     if faults:
@@ -141,6 +143,39 @@ def second(file: str) -> str:
     site.store.replace(name, value)
     hosts = ",".join(host.id for host in site.fleet.having("backup"))
     return f"{name} is kept with the secrets\nnext: salt {hosts} state.apply"
+
+
+def relay(file: str) -> str:
+    """Take the password at the mail server of monitoring, and keep it with the secrets.
+
+    A newer one replaces an older one in the same way. The user is `relay_user` in
+    pillar/settings/monitoring.yaml.
+
+    Args:
+        file: a file on the master with the password on one line, or - for standard input.
+
+    Returns:
+        A sentence with the next command.
+
+    Raises:
+        RunnerError: the settings name no user, or the file cannot be read or used.
+
+    CLI Example:
+        salt-run secrets.relay /root/relay
+        salt-run secrets.relay - < /root/relay
+    """
+    site = runner.site(__opts__)
+    if site.fleet.settings[MonitoringSettings].relay_user is None:
+        raise RunnerError("pillar/settings/monitoring.yaml: relay_user: is null; name it first")
+    try:
+        value = secrets.line(_given(file))
+    except OSError as error:
+        raise RunnerError(f"{error.filename}: {error.strerror}") from None
+    except secrets.SecretsError as error:
+        raise RunnerError(f"{file}: {error}") from None
+    site.store.replace(secrets.RELAY, value)
+    hosts = ",".join(host.id for host in site.fleet.having("monitoring"))
+    return f"{secrets.RELAY} is kept with the secrets\nnext: salt {hosts} state.apply"
 
 
 def _given(file: str) -> bytes:

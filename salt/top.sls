@@ -3,3 +3,4 @@ base:
   '*':
     - common
     - roles
+    - applied

@@ -14,6 +14,7 @@ from typing import Any
 
 from salina.common.certificate import new_account_key
 from salina_fleet import pillar as pillars
+from salina_fleet import report
 from salina_fleet import secrets as salina_secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
@@ -219,9 +220,17 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         found |= {salina_secrets.BACKUP, salina_secrets.FILES_BACKUP}
     if "storage" in here.roles and fleet(name).having("backup"):
         found.add(salina_secrets.FILES_BACKUP)
+    if "monitoring" in here.roles:
+        for one in topology(name).applications.values():
+            kind = KINDS[definition(one.definition)["kind"]]
+            found |= {
+                own(one.name, purpose) for purpose in report.passwords(fleet(name), one, kind)
+            }
     if here.application:
         used = definition(topology(name).applications[here.application].definition)
-        purposes = ("database", *KINDS[used["kind"]].passwords(used))
+        kind, application = KINDS[used["kind"]], topology(name).applications[here.application]
+        watched = report.passwords(fleet(name), application, kind)
+        purposes = ("database", *kind.passwords(used), *watched)
         found |= {own(here.application, purpose) for purpose in purposes}
     return found
 

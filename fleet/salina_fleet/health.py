@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from salina.applied import record
 from salina_fleet import logs, metrics
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
 from salina_fleet.model.clock import TimeSettings
+from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import ACME, OWN, Check
@@ -84,10 +86,16 @@ def checks(
         Check("disk", row=row),
         Check("waiting", {"applied": applied}, "X11"),
     ]
+    drift = fleet.settings[DriftSettings]
+    since = {"alarm_days": drift.alarm_days, "apply_days": drift.apply_days}
+    records = {"folder": str(record.FOLDER), "predicts": drift.enabled}
+    wanted.append(Check("applied", {**records, **since}, "K1"))
     if fleet.settings[TimeSettings].managed:
         wanted.append(Check("timekeeping", row="X6"))
     if own:
         wanted.append(Check("certificates", {"names": own, "least": least}, "X6"))
+    for role in ROLES.values():
+        wanted += [one._replace(row=one.row or row) for one in role.checks_of_all(fleet, host)]
     for role in (ROLES[name] for name in host.roles):
         checks = role.checks(fleet, host, definitions)
         wanted += [one._replace(row=one.row or role.row) for one in checks]
@@ -95,7 +103,8 @@ def checks(
     for one in wanted:  # two roles may look at the same thing, each for another reason
         before = found.get(one.name, one)
         needs, decides = {**before.needs, **one.needs}, before.decides or one.decides
-        found[one.name] = before._replace(needs=needs, decides=decides)
+        alone = tuple(dict.fromkeys([*before.alone, *one.alone]))
+        found[one.name] = before._replace(needs=needs, decides=decides, alone=alone)
     return tuple(found.values())
 
 

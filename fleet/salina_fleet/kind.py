@@ -56,6 +56,8 @@ class Kind:
     """The environment of Python in which it runs, if there is one."""
     rows: ClassVar[tuple[str, str]] = ("S8", "S8")
     """The rows of docs/requirements.md about its checkout and about its unit."""
+    watched_as: ClassVar[str | None] = None
+    """The user as whom monitoring logs in, and keeps a file, if this kind's states make one."""
     ports: ClassVar[Mapping[int, str]] = {}
     """Ports that it listens on unless a definition says otherwise, each with the daemon's name."""
 

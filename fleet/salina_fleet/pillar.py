@@ -11,8 +11,9 @@ from dataclasses import asdict
 
 from salina_fleet import certificates, health, logs, metrics, policy, report
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import updates
+from salina_fleet.model import drift, updates
 from salina_fleet.model.clock import TimeSettings
+from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
@@ -126,6 +127,8 @@ KEYS: dict[str, str] = {
         "The services of Debian itself that an apply restarts when an update has replaced their "
         "files."
     ),
+    "drift": "The daily look at what another apply would change on the host.",
+    "drift.time": "When the host looks, by its own clock; no other host has the same time.",
     **certificates.KEYS,
     **report.KEYS,
     **metrics.KEYS,
@@ -166,6 +169,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         "ssh": asdict(fleet.settings[SshSettings]),
         "time": _time(fleet, host),
         "updates": _updates(fleet, host),
+        "drift": _drift(fleet, host),
         "tls": certificates.pillar(data, host),
         **report.pillar(fleet, host),
         **metrics.pillar(fleet, host),
@@ -276,6 +280,12 @@ def _time(fleet: Fleet, host: Host) -> Pillar:
         ),
         "serves": [network.cidr] if serves else [],
     }
+
+
+def _drift(fleet: Fleet, host: Host) -> Pillar:
+    settings = fleet.settings[DriftSettings]
+    later = fleet.update_minutes[host.id]
+    return {"enabled": settings.enabled, "time": drift.time(settings.hour, later)}
 
 
 def _updates(fleet: Fleet, host: Host) -> Pillar:

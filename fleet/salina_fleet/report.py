@@ -6,10 +6,16 @@ host. The report itself is made by salina.health.told.
 
 from __future__ import annotations
 
-from salina_fleet.fleet import Fleet
+from typing import TYPE_CHECKING
+
+from salina_fleet import secrets
 from salina_fleet.model.monitoring import MonitoringSettings
-from salina_fleet.model.topology import Host
 from salina_fleet.role import SERVER, Certificate, Pillar
+
+if TYPE_CHECKING:
+    from salina_fleet.fleet import Fleet
+    from salina_fleet.kind import Kind
+    from salina_fleet.model.topology import Application, Host
 
 CERTIFICATE = "report"
 """The name of the certificate by which monitoring knows a host."""
@@ -32,6 +38,15 @@ def certificates(fleet: Fleet, host: Host) -> list[Certificate]:
     if not fleet.having(ASKS):
         return []
     return [Certificate(CERTIFICATE, (f"DNS:{host.id}",), (SERVER,), group=GROUP)]
+
+
+def passwords(fleet: Fleet, application: Application, kind: Kind) -> tuple[str, ...]:
+    """Return the purpose of the password with which monitoring logs in at an application, if so.
+
+    A copy for trials is not watched.
+    """
+    watched = kind.watched_as and fleet.having(ASKS) and not application.copy_of
+    return (secrets.USER_OF_MONITORING,) if watched else ()
 
 
 def pillar(fleet: Fleet, host: Host) -> Pillar:

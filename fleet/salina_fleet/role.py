@@ -96,8 +96,9 @@ class Check(NamedTuple):
     `arguments`. `row`: the row of docs/requirements.md that it shows; "" stands for the role's.
     `needs`: the subject of a finding -> the roles whose hosts it depends on, so that a fault of
     such a host, or of more of them than the role can spare, is not a second alarm here. If it is
-    the check's own role, it depends on each of the others. `decides`: whether the check says that
-    the host does the work of the role.
+    the check's own role, it depends on each of the others. `alone`: the subjects among them that
+    show the fault of a single host, so each host of those roles counts, and not only too many of
+    them. `decides`: whether the check says that the host does the work of the role.
     """
 
     probe: str
@@ -105,6 +106,7 @@ class Check(NamedTuple):
     row: str = ""
     needs: Mapping[str, tuple[str, ...]] = {}
     decides: bool = False
+    alone: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -307,6 +309,10 @@ class Role:
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
         """Return what a host with this role looks at to judge its health."""
+        return []
+
+    def checks_of_all(self, fleet: Fleet, host: Host) -> list[Check]:
+        """Return what every host of the fleet looks at because of this role's hosts."""
         return []
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:

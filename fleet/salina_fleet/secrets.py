@@ -39,9 +39,13 @@ SECOND = "second"
 """The beginning of the names of the logins for the second repository; `second` has the names."""
 MONITORING = "monitoring"
 """The password of the web page of monitoring."""
+RELAY = "relay"
+"""The password at the mail server that takes the alarms, which the operator gives."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
-APPLICATION = ("database", "admin", "login")
+USER_OF_MONITORING = "monitoring"
+"""The purpose of the password with which monitoring logs in at an application."""
+APPLICATION = ("database", "admin", "login", USER_OF_MONITORING)
 """The purposes for which each application has a password of its own."""
 VISITORS = "visitors"
 """The purpose of the password with which the balancer lets clients through to a copy for trials."""
@@ -115,8 +119,8 @@ class Store:
         try:
             value = self.path(name).read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            given = name.startswith(f"{SECOND}-")
-            step = "salt-run secrets.second FILE keeps yours" if given else CREATE
+            runner = {SECOND: "second", RELAY: "relay"}.get(name.partition("-")[0])
+            step = f"salt-run secrets.{runner} FILE keeps yours" if runner else CREATE
             raise SecretsError(f"secret {name} does not exist in {self.folder}: {step}") from None
         except OSError as error:
             reason = error.strerror
@@ -295,6 +299,24 @@ def login(kind: str, written: bytes) -> str:
     except (ValueError, SecretsError):
         raise SecretsError(f"must be {words[kind]}") from None
     return text if kind == "sftp" else "\n".join(text.split())
+
+
+def line(written: bytes) -> str:
+    """Return a password of the operator's as it is kept.
+
+    Args:
+        written: the operator's file.
+
+    Raises:
+        SecretsError: it is something else than one line. The message has nothing of it.
+    """
+    try:
+        text = written.decode("ascii").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable():
+        raise SecretsError("must be one line of plain text, the password")
+    return text
 
 
 def self_signed(key_pem: str, common_name: str, days: int) -> str:

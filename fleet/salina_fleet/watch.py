@@ -48,14 +48,7 @@ def tiers(fleet: Fleet, definitions: Definitions) -> list[dict[str, Any]]:
     for name, role in ROLES.items():
         hosts = {}
         for host in fleet.having(name):
-            deciding = _deciding(fleet, definitions, host, name)
-            own = [
-                service
-                for check in deciding
-                for service in listed({check.name: check.needs})
-                if service == check.name or name not in check.needs[service]
-            ]
-            if own:
+            if own := _services(fleet, definitions, host, name):
                 hosts[host.id] = [REPORT, *own]
         if hosts:
             found.append(
@@ -86,6 +79,8 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
                     alike = _deciding(fleet, definitions, host, role)
                     if check.name in [one.name for one in alike]:
                         on |= _alike(fleet, host, role, check.name, service)
+                    elif service in check.alone:
+                        on |= _each(fleet, definitions, role)
                     elif tier(role) in judged:
                         on.setdefault(watcher, []).append(tier(role))
                 listed_on = _as_list({name: own for name, own in on.items() if own})
@@ -108,6 +103,26 @@ def _alike(fleet: Fleet, host: Host, role: str, check: str, service: str) -> Ser
             continue
         found[peer.id] = [*([] if service == check else [REPORT, check]), *([service] * before)]
     return found
+
+
+def _each(fleet: Fleet, definitions: Definitions, role: str) -> Services:
+    """Return the services of each host of a role that say whether it does its work."""
+    return {
+        host.id: [REPORT, *_services(fleet, definitions, host, role)] for host in fleet.having(role)
+    }
+
+
+def _services(fleet: Fleet, definitions: Definitions, host: Host, role: str) -> list[str]:
+    """Return the services that say whether a host does the work of a role.
+
+    A finding about other hosts of the same role says nothing of it.
+    """
+    return [
+        service
+        for check in _deciding(fleet, definitions, host, role)
+        for service in listed({check.name: check.needs})
+        if service == check.name or role not in check.needs[service]
+    ]
 
 
 def _deciding(fleet: Fleet, definitions: Definitions, host: Host, role: str) -> list[Check]:

@@ -12,6 +12,7 @@
 {%- set env = {'HOME': '/opt/odoo', 'PGSSLROOTCERT': route.ca} %}
 {%- import_text "odoo/files/login.py" as login %}
 {%- import_text "odoo/files/url.py" as url %}
+{%- import_text "odoo/files/watched.py" as watched %}
 include:
   - application.database
   - application.directories
@@ -61,6 +62,25 @@ odoo-once-{{ loop.index }}:
     - require_in:
         - release: application-production
 {% endfor %}
+{%- if app.secrets.monitoring_password is defined %}
+
+# Nothing waits for this user, so an addon that refuses it stops no release.
+odoo-watched:
+  once.done:
+    - name: make the user of monitoring
+    - command: {{ ([python, program, 'shell'] + options) | json }}
+    - stdin: {{ watched | json }}
+    - user: odoo
+    - cwd: /opt/odoo/production
+    - env_file: /etc/odoo/environment
+    - env: {{ dict(env, WATCHED_AS=app.watched_as) | json }}
+    - secrets: {WATCHED_PASSWORD: monitoring_password}
+    - leaves: {{ {'table': 'res_users', 'rows': [{'login': app.watched_as, 'active': 'true'}]} | json }}
+    - patience: {{ app.settings.wait }}
+    - require:
+        - once: odoo-initialised
+{%- endif %}
+
 # New entries of odoo.modules have no effect after the first installation. The apply says so.
 odoo-modules:
   odoo.modules:

@@ -3,6 +3,7 @@
 include:
   - monitoring
   - monitoring.page
+  - monitoring.heartbeat
   - prometheus
   - prometheus.page
   - log_host

@@ -240,7 +240,8 @@ def test_s5_the_service_can_write_after_the_volume_was_away() -> None:
 def test_s9_initialised_once_without_demo_data() -> None:
     """S9: One host did each step, and there is no demo data."""
     steps = [row.split("|") for row in sql("SELECT step, host FROM salina_once ORDER BY finished")]
-    assert [step for step, _ in steps] == ["initialise", "set the login", "set the URL"]
+    own = ["initialise", "set the login", "set the URL", "make the user of monitoring"]
+    assert [step for step, _ in steps] == own
     assert {host for _, host in steps} <= set(APPS)
     assert sql("SELECT count(*) FROM ir_module_module WHERE demo") == ["0"]
     assert sql("SELECT name FROM ir_module_module WHERE name = 'crm' AND state = 'installed'")

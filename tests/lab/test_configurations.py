@@ -262,6 +262,7 @@ CHECKS = {
         "nas1",
         *("apt-daily.timer", "apt-daily-upgrade.timer"),
         *("salina-certificates.service", "salina-certificates.timer"),
+        *("salina-drift.service", "salina-drift.timer"),
         *("salina-report.socket", "salina-report@.service"),
         *("salina-report-tls.socket", "salina-report-tls@.service"),
         *("prometheus-node-exporter.socket", "prometheus-node-exporter.service"),
@@ -355,6 +356,8 @@ OTHERS = (
         "/etc/nagios4/cgi.cfg",
         "/etc/nagios4/salina.json",
         "/etc/nagios4/msmtprc",
+        "/etc/nagios4/relay",
+        "/etc/nagios4/users.json",
     ),  # test_monitoring
     *("/usr/local/sbin/salina-logs-bounded", "/usr/local/sbin/salina-request"),  # test_logs
     "/usr/local/lib/salina-files/",  # tests/unit/test_files_backup.py runs it

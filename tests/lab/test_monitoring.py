@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +18,9 @@ from salina.monitoring import plugin
 from salina_fleet.model.monitoring import MonitoringSettings
 from tests import fleets
 from tests.lab import alarms, lab, tiers
-from tests.lab.alarms import FLEET, NAGIOS, QUICK, SERVICES, bad, page, services, well
+from tests.lab.alarms import FLEET, NAGIOS, PORT, QUICK, SERVICES, bad, page, services, well
+from tools import chromium as browser
+from tools import picture
 
 pytestmark = pytest.mark.lab
 
@@ -27,7 +35,9 @@ def test_s13_every_host_and_service_is_good() -> None:
     for host in FLEET.hosts:
         checks = fleets.pillar(host)["host"]["checks"]
         assert {"report", *(one["name"] for one in checks)} <= {*found[host]}
-    assert found["lb1"]["client crm"] == "ok"
+    assert found["lb1"]["client crm"] == found["lb1"]["use crm"] == "ok"
+    health = json.loads(lab.salt_run("fleet.health").stdout)["hosts"][NAGIOS.id]["checks"]
+    assert {"nagios", "client crm", "use crm"} <= {one["what"] for one in health if one["good"]}
 
 
 def test_s13_the_page_wants_a_password_and_takes_no_commands() -> None:
@@ -42,6 +52,36 @@ def test_s13_the_page_wants_a_password_and_takes_no_commands() -> None:
     assert page("/nagios4/index.php", password)[0] == "404"
     pipe = lab.execute(NAGIOS.id, "runuser", "-u", "www-data", "--", "ls", "/run/nagios4")
     assert pipe.returncode and "Permission denied" in pipe.stderr
+
+
+@pytest.fixture(scope="module")
+def chromium() -> None:
+    """Debian's browser on this machine, and the driver that a program needs."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        argv = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *browser.PACKAGES]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+@pytest.mark.proof
+def test_s13_a_person_logs_in_and_sees_the_hosts(chromium: None) -> None:
+    """S13: In headless Chromium on a client, through the firewall host. Without the password, or
+    with a wrong one, the page shows nothing.
+    """
+    well()
+    refused = [
+        *picture.pages([picture.START], user=""),
+        *picture.pages([picture.START], password="wrong"),
+    ]
+    assert not any(host in seen["text"] for seen in refused for host in ("nas1", "bbdd1"))
+    hosts = "/nagios4/cgi-bin/status.cgi?hostgroup=all&style=hostdetail"
+    services_page, hosts_page = picture.pages([picture.START, hosts])
+    assert services_page["url"].endswith("/nagios4/cgi-bin/status.cgi?host=all")
+    for host in FLEET.hosts:
+        assert re.search(rf"\b{host}\s+UP\b", hosts_page["text"]), host
+    assert "CRITICAL" not in services_page["text"].partition("Status Information")[2]
+    assert base64.b64decode(services_page["picture"]).startswith(b"\x89PNG")
 
 
 ASK = """
@@ -96,7 +136,7 @@ def test_s13_the_report_of_a_host_costs_little() -> None:
 @pytest.fixture(scope="module")
 def sink() -> Iterator[None]:
     """A mail server on the monitoring host, and Nagios that asks often and sends there."""
-    with alarms.sink():
+    with alarms.sink(use_every=30, heartbeat_to=["ops@example.com"]):
         yield
 
 
@@ -138,7 +178,8 @@ def test_s13_a_storage_host_that_dies_is_one_mail(sink: None, kind: str, what: s
     try:
         wait.clear(lambda: "" if problems() != before else str(bad()), 180, "a mail")
         if kind == "kill":  # GlusterFS takes longer to notice a frozen host
-            wait.clear(lambda: "" if "nas1 peers" in bad() else str(bad()), 120, "a red service")
+            for seen in ("nas1 peers", "s1 mount"):
+                wait.clear(lambda: "" if seen in bad() else str(bad()), 120, "a red service")  # noqa: B023
         wait.until(lambda: len(problems()) > len(before) + 1 or None, 6 * QUICK)
         [mail] = problems()[len(before) :]
         assert mail.startswith(f"PROBLEM: {what} is")
@@ -147,3 +188,150 @@ def test_s13_a_storage_host_that_dies_is_one_mail(sink: None, kind: str, what: s
         tiers.whole()
         well(plugin.SETTLING)
     assert len(problems()) == len(before) + 1
+
+
+def quiet(seconds: float = 6 * QUICK) -> None:
+    """Wait for longer than an alarm needs, and expect none."""
+    before = problems()
+    wait.until(lambda: problems() != before or None, seconds)
+    assert problems() == before
+
+
+@pytest.mark.proof
+def test_s13_announced_work_gives_no_mail_until_its_end(sink: None) -> None:
+    """S13: The page shows the fault. One that outlasts the work gives its alarm."""
+    before = problems()
+    done = lab.salt_run("maintenance.begin", "[fw]", "minutes=10", "why=a test")
+    assert done.returncode == 0, done.stderr
+    try:
+        shown = json.loads(lab.salt_run("maintenance.show").stdout)
+        assert [(one["host"], one["why"]) for one in shown] == [("fw", "a test")]
+        lab.shell("fw", "systemd-run --quiet --unit=salina-trial --wait /bin/false", check=False)
+        wait.clear(lambda: "" if "fw system" in bad() else str(bad()), 120, "a red service")
+        quiet()
+        assert lab.salt_run("maintenance.end", "[fw]").returncode == 0
+        wait.clear(lambda: "" if problems() != before else str(bad()), 120, "a mail")
+        assert problems() == [*before, "PROBLEM: fw system is CRITICAL"]
+    finally:
+        lab.salt_run("maintenance.end")
+        lab.shell("fw", "systemctl reset-failed salina-trial", check=False)
+        well()
+
+
+@pytest.mark.proof
+def test_s13_a_host_in_its_turn_gives_no_mail(sink: None) -> None:
+    """S13: Its faults are warnings meanwhile."""
+    assert "turn" in lab.salt("s1", "turn.take", "app", "a test")["s1"]
+    try:
+        lab.run("s1", "systemctl", "stop", "nginx")
+
+        def warned() -> str:
+            lab.salt("s1", "turn.renew")
+            found = services()["s1"]
+            return "" if found["report"] == found["app"] == "warning" else str(found)
+
+        wait.clear(warned, 120, "warnings")
+        before = problems()
+        assert not wait.until(lambda: (not warned() and problems() != before) or None, 4 * QUICK)
+    finally:
+        lab.run("s1", "systemctl", "start", "nginx")
+        lab.salt("s1", "turn.end")
+        well()
+
+
+@pytest.mark.proof
+def test_s13_a_client_that_cannot_log_in_is_one_mail(sink: None) -> None:
+    """S13: fleet.health shows it as well. The next apply makes the user again."""
+    before = problems()
+    off = "UPDATE res_users SET active = false WHERE login = 'salina-monitoring'"
+    tiers.sql(tiers.leader(), off, "crm")
+    try:
+        wait.clear(lambda: "" if problems() != before else str(bad()), 240, "a mail")
+        assert problems() == [*before, "PROBLEM: lb1 use crm is CRITICAL"]
+        told = json.loads(lab.salt_run("fleet.health").stdout)
+        own = {one["what"]: one for one in told["hosts"][NAGIOS.id]["checks"]}
+        assert not own["use crm"]["good"] and own["client crm"]["good"]
+    finally:
+        assert not lab.failures(lab.apply("s1", "odoo.once"))
+        well()
+    assert len(problems()) == len(before) + 1
+
+
+@pytest.mark.proof
+def test_s13_a_mail_says_that_monitoring_works(sink: None) -> None:
+    """S13: Its absence says the opposite, so nobody has to watch this host."""
+    apply = (NAGIOS.id, "state.apply", "monitoring.heartbeat", "queue=True")
+    own = {"monitoring": {"heartbeat": 1, "relay": "127.0.0.1", "relay_port": PORT}}
+    own["monitoring"] |= {"relay_tls": False}
+    try:
+        assert not lab.failures(lab.results(lab.salt(*apply, f"pillar={json.dumps(own)}")))
+        lab.run(NAGIOS.id, "systemctl", "start", "salina-heartbeat")
+        found = [one for one in mails() if one.startswith("Monitoring works: ")]
+        assert found and found[-1].endswith(" 0 of them critical")
+    finally:
+        assert not lab.failures(lab.results(lab.salt(*apply)))
+        given = {"monitoring": {"relay": "127.0.0.1", "relay_port": PORT, "relay_tls": False}}
+        mail = (NAGIOS.id, "state.apply", "monitoring.mail", "queue=True")
+        lab.salt(*mail, f"pillar={json.dumps(given)}")  # the sink's, for the tests after this one
+    gone = lab.execute(NAGIOS.id, "systemctl", "is-active", "salina-heartbeat.timer")
+    assert gone.returncode
+
+
+@pytest.mark.proof
+def test_s13_a_file_that_somebody_edited_is_drift() -> None:
+    """S13: A look at it keeps no apply waiting, and the apply that repairs it ends the notice."""
+    path = "/etc/apt/apt.conf.d/51salina"
+
+    def drift() -> dict[str, Any]:
+        found = json.loads(lab.salt_run("fleet.health").stdout)["hosts"]["nas2"]["checks"]
+        return next(one for one in found if one["what"] == "drift")
+
+    lab.run("salt", "salt", "nas2", "state.apply", "queue=True")
+    assert lab.salt("nas2", "drift.look")["nas2"]["changes"] == []
+    lab.shell("nas2", f"echo '// edited' >>{path}")
+    try:
+        assert lab.salt("nas2", "drift.look")["nas2"]["changes"] == ["updates-settings"]
+        seen = drift()
+        assert seen["good"] and seen["notice"] and "would change updates-settings" in seen["detail"]
+        wait.clear(
+            lambda: "" if (found := services()["nas2"])["applied"] == "warning" else str(found),
+            120,
+            "a warning",
+        )
+    finally:
+        lab.results(lab.salt("nas2", "state.apply", "queue=True"))
+    assert not drift()["notice"]
+
+
+FILL = """
+set -eu
+export PGPASSWORD=$(python3 -c \
+    'import json; print(json.load(open("/etc/odoo/health.json"))["database"]["password"])')
+for number in $(seq 40); do
+    psql -h 127.0.0.1 -p 6432 -U crm -d crm -qc 'SELECT pg_sleep(25)' >/dev/null 2>&1 &
+done
+wait
+"""
+
+
+@pytest.mark.proof
+def test_s13_clients_that_wait_for_the_pool_are_seen() -> None:
+    """S13: In pgbouncer's own counters, which need no connection of the pool."""
+    well()
+    unit = ["systemd-run", "--unit=salina-fill", "--collect", "--quiet", "sh", "-c", FILL]
+    lab.run("s1", *unit)
+
+    def queue() -> str:
+        [found] = [
+            one
+            for one in json.loads(lab.salt_run("fleet.health").stdout)["hosts"]["s1"]["checks"]
+            if one["what"] == "queue"
+        ]
+        return str(found["detail"])
+
+    try:
+        wait.clear(lambda: "" if "clients of crm wait" in queue() else queue(), 60, "a queue")
+    finally:
+        lab.shell("s1", "systemctl stop salina-fill", check=False)
+        wait.clear(queue, 60, "no queue")
+        well()

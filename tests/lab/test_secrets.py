@@ -53,6 +53,7 @@ PLACES = {
         "/etc/pgbackrest-scratch.conf": {secrets.BACKUP},
         "/etc/salina/files-repository/password": {secrets.FILES_BACKUP},
     },
+    "monitoring": {"/etc/nagios4/users.json": {"app-crm-monitoring"}},
     "storage": {"/etc/salina/files-backup.json": {secrets.FILES_BACKUP}},
     "quorum": {
         # etcd's log of what it has decided, which has the passwords of new users

@@ -71,7 +71,9 @@ def notices(host: str) -> list[str]:
     done = lab.salt_run("fleet.health")
     found = json.loads(done.stdout)
     assert (done.returncode, found["healthy"]) == (0, True)
-    return [one["detail"] for one in found["hosts"][host]["checks"] if one["notice"]]
+    return [
+        one["detail"] for one in found["hosts"][host]["checks"] if one["what"].endswith(" waits")
+    ]
 
 
 @pytest.fixture

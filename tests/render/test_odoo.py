@@ -60,7 +60,8 @@ def test_s9_steps_run_before_new_code_starts(newest: Minion) -> None:
         assert names.index(step) < names.index("application-production")
     required = [one for chunk in newest.chunks for one in chunk.get("require", [])
                 if chunk["__id__"] == "application-production"]  # fmt: skip
-    assert {"once": steps[-1]} in required
+    assert {"once": "odoo-once-2"} in required
+    assert {"once": "odoo-watched"} not in required  # monitoring stops no release
     assert {"release": "application-first"} in state(newest, steps[0])["require"]
 
 
@@ -82,7 +83,7 @@ def test_newest_odoo_behind_nginx(newest: Minion) -> None:
 def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
     """S12, S6, S9: The steps go to the local HAProxy, and verify the server by its name."""
     steps = [chunk for chunk in newest.chunks if chunk["state"] == "once"]
-    assert len(steps) == 3
+    assert len(steps) == 4
     for step in steps:
         command = step["command"]
         place = [command[command.index(f"--db_{key}") + 1] for key in ("host", "port", "sslmode")]

@@ -16,13 +16,17 @@ import pytest
 from salina.health import told
 from salina.monitoring import mail, plugin
 from salina.monitoring.plugin import CRITICAL, OK, UNKNOWN, WARNING, NoReport, Result
+from salina_fleet import runner, secrets
+from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import settings, topology
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.settings import SettingsError
 from salina_fleet.model.topology import TopologyError
+from salina_fleet.site import Site
 from tests import fleets
+from tests.loading import load
 from tests.render.minion import Minion
 
 NAGIOS = shutil.which("nagios4")
@@ -222,6 +226,11 @@ def test_s13_a_mail_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ("given", "fault"),
     [
         ({"recipients": ["ops@example.com"]}, "relay: missing; must be the mail server"),
+        (
+            {"relay_user": "ops", "relay_tls": False},
+            "relay_user: is not valid without relay_tls, because the password would be sent",
+        ),
+        ({"relay_user": 'a "b'}, "must be a user without spaces"),
         ({"recipients": ["nobody"]}, "a mail address such as ops@example.com"),
         ({"page_port": 8434}, "page_port: 8434 is not valid; must be another one than port: 8434"),
     ],
@@ -232,6 +241,52 @@ def test_k5_a_bad_setting_is_one_clear_error(given: dict[str, Any], fault: str) 
         settings.parse({"monitoring": given})
     (found,) = caught.value.faults
     assert found.startswith("monitoring.yaml: ") and fault in found
+
+
+RELAYED = {"recipients": ("a@b.c",), "relay": "mail.example", "relay_user": "ops"}
+
+
+@pytest.mark.parametrize(("port", "starttls"), [(587, "on"), (465, "off")])
+def test_s13_a_mail_server_may_want_a_login(tmp_path: Path, port: int, starttls: str) -> None:
+    """S13, X8: Over TLS that is verified; the password is in a file of Nagios' own."""
+    own = fleets.settings().but(MonitoringSettings(**RELAYED, relay_port=port))
+    minion = Minion("nagios", fleets.pillar("nagios", own=own), tmp_path)
+    files = dict(minion.files)
+    lines = files["/etc/nagios4/msmtprc"].splitlines()
+    wanted = ["tls on", f"tls_starttls {starttls}", "tls_certcheck on", "auth on", "user ops"]
+    assert {*wanted, 'passwordeval "cat /etc/nagios4/relay"'} <= {*lines}
+    assert [path for path, text in files.items() if "canary-relay" in text] == [
+        "/etc/nagios4/relay"
+    ]
+    assert "canary-relay" not in str(fleets.pillar("nagios"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"correct horse\n", "relay is kept with the secrets\nnext: salt nagios state.apply"),
+        (b"", "must be one line of plain text"),
+        (b"a\nb", "must be one line of plain text"),
+        (b"canary\xff", "must be one line of plain text"),
+    ],
+)
+def test_k4_the_operator_gives_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bytes, said: str
+) -> None:
+    """K4, S13: The messages have nothing of it."""
+    own = fleets.settings().but(MonitoringSettings(**RELAYED))
+    whole, here = fleets.fleet(), tmp_path / "given"
+    fleet = Fleet(whole.topology, whole.members, own)
+    site = Site(tmp_path, tmp_path, fleet, {}, fleets.LOCKS, fleets.TREE)
+    monkeypatch.setattr(runner, "site", lambda _: site)
+    here.write_bytes(given)
+    called = load("_runners/secrets.py", opts={})
+    try:
+        told = called.relay(str(here))
+        assert site.store.get(secrets.RELAY) == "correct horse"
+    except RunnerError as error:
+        told = str(error)
+    assert said in told and "canary" not in told and "horse" not in told
 
 
 def test_s13_mails_need_a_way_out() -> None:

@@ -37,7 +37,7 @@ def test_scope(name: str, host: str) -> None:
     """S6, K4: A minion has the sections and the secrets of its roles, and no others."""
     pillar = fleets.pillar(host, name)
     roles = fleets.fleet(name).hosts[host].roles
-    sections = {"host", "hosts", "ssh", "time", "tls", "ufw", "updates"}
+    sections = {"drift", "host", "hosts", "ssh", "time", "tls", "ufw", "updates"}
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
     if "database" in roles and fleets.fleet(name).having("backup"):
         sections |= {"archiving", "scratch"}
@@ -410,8 +410,8 @@ def test_x6_each_certificate_has_one_purpose() -> None:
 @pytest.mark.parametrize(
     ("application", "purposes"),
     [
-        ("odoo-14.0", {"admin", "login"}),
-        ("odoo-19.0", {"admin", "login"}),
+        ("odoo-14.0", {"admin", "login", "monitoring"}),
+        ("odoo-19.0", {"admin", "login", "monitoring"}),
         ("crm-2017", {"login"}),
         ("sample-crm", {"login"}),
     ],

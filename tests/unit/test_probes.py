@@ -1173,3 +1173,84 @@ def test_only_a_second_database_host_can_be_a_standby() -> None:
     """A fleet with one database host has no synchronous standby."""
     assert checks("bbdd1", "default")["patroni"]["synchronous"] is True
     assert checks("all", "one-host")["patroni"]["synchronous"] is False
+
+
+# The minion, the mount and the pool
+
+
+SOCKETS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0B05010A:A0F2 0605010A:{port} {state} 00000000:00000000 02:0001 00000000 0 0 4242 2 0000
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "state", "good"), [("1199", "01", True), ("1199", "06", False), ("119A", "01", False)]
+)
+def test_s13_a_minion_is_connected_to_its_master(
+    tmp_path: Path, monkeypatch: Any, port: str, state: str, good: bool
+) -> None:
+    """S13: Over the port at which the master publishes jobs. A host may have no IPv6."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(SOCKETS.format(port=port, state=state))
+    monkeypatch.setattr(probes, "PROC", tmp_path)
+    ((what, found, words),) = probes.made("salt", {"port": 4505})
+    assert (what, found, bool(words)) == ("salt", good, not good)
+
+
+def test_s13_each_mount_is_connected_to_each_brick(tmp_path: Path) -> None:
+    """S13: A missing one is named. A client without a brick says nothing good."""
+    graph = tmp_path / ".meta/graphs/active"
+    (missing,) = probes.made("mount", {"path": str(tmp_path)})
+    assert missing[:2] == ("mount", False) and "no volume is mounted" in missing[2]
+    (graph / "nas-replicate-0").mkdir(parents=True)
+    nothing = ("mount", False, "connected to 0 of 0 bricks")
+    assert probes.made("mount", {"path": str(tmp_path)}) == [nothing]
+    for host in ("nas1", "nas2"):
+        client = graph / f"nas-client-{host}"
+        (client / "options").mkdir(parents=True)
+        (client / "options/remote-host").write_text(f"{host}\n")
+        (client / "options/remote-subvolume").write_text("/nas\n")
+        (client / "private").write_text("  connected = 1\n")
+    good = ("mount", True, "connected to 2 of 2 bricks")
+    assert probes.made("mount", {"path": str(tmp_path)}) == [good]
+    (graph / "nas-client-nas2/private").write_text("connected = 0\n")
+    bad = ("mount", False, "connected to 1 of 2 bricks; nas2:/nas")
+    assert probes.made("mount", {"path": str(tmp_path)}) == [bad]
+
+
+def test_s13_a_dead_mount_is_the_agents_finding(monkeypatch: Any) -> None:
+    """S13: So it is one alarm."""
+
+    def dead(path: str) -> Any:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(probes, "unconnected", dead)
+    assert probes.made("mount", {"path": "/mnt/nas"}) == []
+
+
+POOLS = """\
+database,user,cl_active,cl_waiting,sv_active,maxwait,maxwait_us,pool_mode
+crm,crm,25,{waiting},25,{seconds},17,session
+pgbouncer,pgbouncer,1,0,0,0,0,statement
+"""
+"""As pgbouncer 1.18 answers; some columns are left out."""
+
+
+def test_s13_clients_that_wait_for_a_connection(tmp_path: Path, monkeypatch: Any) -> None:
+    """S13: A moment is none; the password is on no command line."""
+    login, asked = tmp_path / "health.json", list[Any]()
+    login.write_text('{"database": {"user": "crm", "password": "canary"}}')
+    said = [POOLS.format(waiting=2, seconds=1), POOLS.format(waiting=7, seconds=12)]
+
+    def command(*argv: str, variables: dict[str, str]) -> str:
+        asked.append(argv)
+        assert variables["PGPASSWORD"] == "canary"
+        return said.pop(0)
+
+    monkeypatch.setattr(probes, "command", command)
+    arguments = {"port": 6432, "login": str(login)}
+    assert probes.made("queue", arguments) == [("queue", True, "")]
+    words = "7 clients of crm wait for a connection, the first one for 12 s"
+    assert probes.made("queue", arguments) == [("queue", False, words)]
+    assert "canary" not in str(asked) and "--username=crm" in asked[0]

@@ -55,8 +55,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"stroage": {}},
         "stroage.yaml: unknown file; choose one of: storage.yaml, quorum.yaml, database.yaml, "
         "backup.yaml, database_route.yaml, app.yaml, balancer.yaml, monitoring.yaml, "
-        "prometheus.yaml, autoscale.yaml, firewall.yaml, logs.yaml, ssh.yaml, time.yaml, tls.yaml, "
-        "updates.yaml",
+        "prometheus.yaml, autoscale.yaml, drift.yaml, firewall.yaml, logs.yaml, ssh.yaml, "
+        "time.yaml, tls.yaml, updates.yaml",
     ),
     "no mapping": ({"tls": [90]}, "tls.yaml: a list is not valid; must be a mapping"),
     "key": (

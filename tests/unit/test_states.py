@@ -72,6 +72,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "sshd.in_force": ("/dev/null", 22),
     "sshd.open_to_somebody": ("/etc/ssh/sshd_config.d/00-salina.conf",),
     "turn.ended": ("turn",),
+    "verdict.recorded": ("apply",),
     "ufw.enabled": ("firewall", True, "low"),
     "ufw.rules": ("rules", [], [], []),
 }

@@ -214,3 +214,16 @@ def test_the_last_state_ends_the_turn(test: bool) -> None:
         ret = states("turn", test, **salt).ended("turn")
         assert ret["result"] is (None if test and held else result)
         assert bool(ret["changes"]) == bool(held and not failure) or test
+
+
+def test_s13_a_turn_says_since_when_it_lasts(turn: ModuleType, host: Host) -> None:
+    """S13: For monitoring; also when the host takes it for another thing, or again after a kill."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    begun = json.loads(host.drain.read_text())["begun"]
+    assert 0 <= time.time() - begun < 60
+    turn.take("app", "pgbouncer", wait=0, drain=0)
+    assert json.loads(host.drain.read_text())["begun"] == begun
+    killed = time.time() - agent.LEASE - 1
+    os.utime(host.drain, (killed, killed))
+    turn.take("app", "odoo", wait=0, drain=0)
+    assert json.loads(host.drain.read_text())["begun"] > begun

@@ -553,7 +553,7 @@ def test_a_host_cannot_write_to_the_terminal() -> None:
 
 
 def test_the_steps_of_odoo_are_those_of_its_states() -> None:
-    """S9: salt/odoo/once.sls has one more, which is done while its rows are there."""
+    """S9: salt/odoo/once.sls has two more, which are done while their rows are there."""
     text = (REPOSITORY / "salt/odoo/once.sls").read_text()
     names = re.findall(r"once\.done:\n    - name: (\w+)$|^    \('([\w ]+)', ", text, re.MULTILINE)
     found = [one or other for one, other in names]

@@ -65,6 +65,18 @@ def test_s13_a_storage_host_that_is_away_is_one_alarm() -> None:
     assert tiers()["tier storage"]["hosts"][0] == {"name": "nas1", "services": [REPORT, "gluster"]}
 
 
+def test_s13_a_missing_brick_is_the_alarm_of_its_host() -> None:
+    """S13: Each app host sees it, also while the volume can do without it."""
+    on = {host: [REPORT, "gluster"] for host in ("nas1", "nas2", "nas3")}
+    assert dependencies()["s1", "mount"] == on
+
+
+def test_s13_minions_without_a_master_are_one_alarm() -> None:
+    """S13: Each host sees its own connection."""
+    found = dependencies()
+    assert all(found[host, "salt"] == {"nagios": ["tier master"]} for host in fleets.fleet().hosts)
+
+
 def test_s13_a_database_without_a_primary_is_one_alarm() -> None:
     """S13: The first database host gives it, not the app hosts, and not the balancer."""
     found = dependencies()
@@ -73,7 +85,8 @@ def test_s13_a_database_without_a_primary_is_one_alarm() -> None:
     database = {"nagios": ["tier database"]}
     assert found["s2", "database"] == found["s2", "haproxy database"] == database
     assert found["s2", "app"] == {"nagios": ["tier database", "tier storage"]}
-    assert found["lb1", "haproxy crm"] == {"nagios": ["tier app"]}
+    deciding = [REPORT, "agent", "database", "files", "app"]
+    assert found["lb1", "haproxy crm"] == {host: deciding for host in ("s1", "s2", "s3")}
     hosts = {one["name"]: one["services"] for one in tiers()["tier app"]["hosts"]}
     assert hosts["s1"] == [REPORT, "agent", "database", "files", "app"]
 

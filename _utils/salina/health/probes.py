@@ -76,6 +76,18 @@ SILENT = 3600.0
 """Seconds without an answer of a time server. chrony asks at least every 17 minutes."""
 SHOWN = 5
 """The most alerts whose words are shown."""
+PATIENT = 5.0
+"""Seconds that a client of pgbouncer may wait for a connection. With a primary it waits none."""
+STALE = 120.0
+"""Seconds after which the view of Nagios is not that of a running one."""
+CLIENTS = ".meta/graphs/active"
+"""In a mounted volume: the state of its client, a directory for each translator."""
+BRICK = ("remote-host", "remote-subvolume")
+"""The files that name a brick there."""
+ESTABLISHED, LISTENING = "01", "0A"
+"""States of a connection in /proc/net/tcp."""
+SELDOM = 2.5 * 86_400
+"""Seconds after which a host should have predicted an apply: it does once a day."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 KEPT = "/var/log/journal/remote"
@@ -87,19 +99,26 @@ QUIET = 3 * 3600.0
 # Questions
 
 
-def command(*argv: str, given: str = "") -> str:
+def command(*argv: str, given: str = "", variables: Mapping[str, str] | None = None) -> str:
     """Return the output of a command.
 
     Args:
         argv: the command and its arguments.
         given: its standard input.
+        variables: what its environment has besides; the place for a secret.
 
     Raises:
         OSError: the command is not installed, fails, or does not end.
     """
     try:
         done = subprocess.run(
-            argv, input=given, capture_output=True, text=True, timeout=WAIT, check=False
+            argv,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            check=False,
+            env={**os.environ, **(variables or {})},
         )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{argv[0]} does not end") from error
@@ -657,6 +676,95 @@ def unit(name: str) -> Iterator[Check]:
     yield name, state == "active", state
 
 
+def applied(
+    folder: str, predicts: bool, alarm_days: int, apply_days: int
+) -> Iterator[Check | Notice]:
+    """Tell how the last apply of this host ended, and what another one would change.
+
+    Both are notices at first: settings that wait for an apply are the usual reason. Nobody has
+    cared for them after some days, so they are faults then.
+
+    Args:
+        folder: the directory of the records (salina.applied.record).
+        predicts: whether the host predicts an apply once a day.
+        alarm_days: the days after which such a notice is a fault.
+        apply_days: the days after the last apply from which on there is a notice.
+    """
+    last, predicted = (_record(Path(folder, f"{name}.json")) for name in ("last", "predicted"))
+    host, now = socket.gethostname(), time.time()
+    ended = float(last.get("ended", 0))
+    again = f"next: salt {host} state.apply"
+    if not last:
+        yield "apply", True, f"none is recorded; {again}", True
+    elif last["failed"]:
+        words = f"failed {_ago(now - ended)} ago: {_few(last['failed'])}; {again}"
+        yield _aged("apply", words, now - ended, alarm_days)
+    elif now - ended > apply_days * 86_400:
+        yield "apply", True, f"the last one was {_ago(now - ended)} ago; {again}", True
+    else:
+        yield "apply", True, ""
+    begun = float(predicted.get("begun", 0))
+    if begun > ended and (predicted["changes"] or predicted["failures"]):
+        since = now - float(predicted["since"])
+        parts = [f"an apply would change {_few(predicted['changes'])}"] * bool(predicted["changes"])
+        parts += [f"it would fail: {_few(predicted['failures'])}"] * bool(predicted["failures"])
+        words = f"{'; '.join(parts)}, for {_ago(since)}; next: salt-run fleet.plan"
+        yield _aged("drift", words, since, alarm_days)
+    elif predicts and last and now - max(begun, ended) > SELDOM:
+        words = f"the last prediction was {_ago(now - begun)} ago" if begun else "no prediction yet"
+        yield "drift", True, f"{words}; see journalctl -u salina-drift", True
+    else:
+        yield "drift", True, ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _aged(what: str, words: str, seconds: float, days: int) -> Check | Notice:
+    """Return a notice, or a fault after some days."""
+    return (what, False, words) if seconds >= days * 86_400 else (what, True, words, True)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _ago(seconds: float) -> str:
+    """Return a time in words: 3 days."""
+    for name, length in (("days", 86_400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {name}"
+    return f"{max(0.0, seconds) // 60:.0f} minutes"
+
+
+def salt(port: int) -> Iterator[Check]:
+    """Check that the minion has a connection to its master, over which it gets its jobs.
+
+    Args:
+        port: the port at which the master publishes them.
+    """
+    connected = any(end == port for state, _, end, _ in connections() if state == ESTABLISHED)
+    words = "not connected to the master; see journalctl -u salt-minion"
+    yield "salt", connected, "" if connected else words
+
+
+def connections() -> Iterator[tuple[str, int, int, str]]:
+    """Yield the state, both ports (own and other) and the inode of each TCP socket of this host."""
+    for table in ("tcp", "tcp6"):
+        try:
+            rows = [line.split() for line in (PROC / "net" / table).read_text().splitlines()[1:]]
+        except OSError:
+            continue  # there is no IPv6
+        for row in rows:
+            own, other = (int(end.rpartition(":")[2], 16) for end in row[1:3])
+            yield row[3], own, other, row[9]
+
+
 # Storage
 
 
@@ -737,6 +845,48 @@ def heal(bricks: Sequence[str], running: Sequence[tuple[int, list[str]]]) -> Che
     if not any(word.startswith("shd/") for _, line in running for word in line):
         return "heal", False, f"{detail}, the self-heal daemon does not run"
     return "heal", not waiting, detail
+
+
+def mount(path: str) -> Iterator[Check]:
+    """Check that the client of a mounted volume is connected to each brick.
+
+    It goes on without some of them, so the application notices nothing. A dead client is the
+    agent's finding (`files`), and here none.
+
+    Args:
+        path: where the volume is mounted.
+    """
+    try:
+        away, count = unconnected(path)
+    except FileNotFoundError:
+        yield "mount", False, f"no volume is mounted at {path}; apply the states of this host"
+        return
+    except OSError:
+        return
+    words = f"connected to {count - len(away)} of {count} bricks"
+    yield "mount", bool(count) and not away, "; ".join([words, *away])
+
+
+def unconnected(path: str) -> tuple[list[str], int]:
+    """Return the bricks to which the client of a mounted volume has no connection, and of how many.
+
+    Args:
+        path: where the volume is mounted.
+
+    Raises:
+        OSError: no volume is mounted there, or its client does not answer.
+    """
+    clients = [
+        Path(path, CLIENTS, name)
+        for name in sorted(os.listdir(Path(path, CLIENTS)))
+        if "-client-" in name
+    ]
+    away = [
+        ":".join((client / "options" / name).read_text().strip() for name in BRICK)
+        for client in clients
+        if "connected = 1" not in map(str.strip, (client / "private").read_text().splitlines())
+    ]
+    return sorted(away), len(clients)
 
 
 # Quorum and database
@@ -954,6 +1104,37 @@ def archiving(port: int) -> Iterator[Check]:
     yield "archiving", not waiting, told if waiting else ""
 
 
+def queue(port: int, login: str) -> Iterator[Check]:
+    """Check that no client of pgbouncer waits long for a connection to the database.
+
+    The pool's own counters say so. A question to the database would only wait as well.
+
+    Args:
+        port: pgbouncer's port on loopback.
+        login: the file that has the application's user and its password (`database`).
+    """
+    own = json.loads(Path(login).read_text())["database"]
+    argv = ("psql", "-XAq", "--csv", "--no-password", "--host=127.0.0.1", f"--port={port}")
+    variables = {"PGPASSWORD": own["password"], "PGCONNECT_TIMEOUT": "4"}
+    asked = (*argv, f"--username={own['user']}", "--dbname=pgbouncer", "--command=SHOW POOLS")
+    yield "queue", not (found := waiting_clients(command(*asked, variables=variables))), found
+
+
+def waiting_clients(pools: str) -> str:
+    """Return which pools have clients that wait too long, or "".
+
+    Args:
+        pools: pgbouncer's answer to `SHOW POOLS`, as CSV.
+    """
+    faults = []
+    for row in csv.DictReader(pools.splitlines()):
+        seconds = int(row["maxwait"])
+        if seconds >= PATIENT:
+            clients = f"{row['cl_waiting']} clients of {row['database']} wait for a connection"
+            faults.append(f"{clients}, the first one for {seconds} s")
+    return "; ".join(faults)
+
+
 def haproxy() -> Iterator[Check]:
     """Check that the balancer's backends have all servers, and the way to the database has one."""
     yield from backends(ask(HAPROXY, "show stat\n"))
@@ -1057,17 +1238,11 @@ def young(age: float, parent: float) -> Check:
 
 def listener(port: int) -> int | None:
     """Return the oldest process that listens on a TCP port, or None."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
-        except OSError:
-            continue  # there is no IPv6
-        inodes |= {
-            f"socket:[{row[9]}]"
-            for row in rows
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
-        }
+    inodes = {
+        f"socket:[{inode}]"
+        for state, own, _, inode in connections()
+        if state == LISTENING and own == port
+    }
     found = []
     for process, _ in processes():
         try:
@@ -1079,11 +1254,54 @@ def listener(port: int) -> int | None:
     return max(found)[1] if found else None
 
 
+# Monitoring
+
+
+def nagios(status: str, late: int, services: Sequence[Sequence[str]]) -> Iterator[Check]:
+    """Check that Nagios goes on with its checks, and show what it knows of the clients.
+
+    Args:
+        status: the file with its view of everything, which it writes every ten seconds.
+        late: the seconds after which the newest check is too old.
+        services: the host and the name of each service that says what clients see.
+    """
+    try:
+        text, now = Path(status).read_text(), time.time()
+        age = now - os.stat(status).st_mtime
+    except FileNotFoundError:
+        yield "nagios", False, "it does not run; see journalctl -u nagios4"
+        return
+    found = [*blocks(text)]
+    own = [one for kind, one in found if kind == "servicestatus"]
+    begun = [float(one["program_start"]) for kind, one in found if kind == "programstatus"]
+    newest = max([*begun, *(float(one["last_check"]) for one in own)], default=0.0)
+    if age > STALE:
+        yield "nagios", False, f"it has written nothing for {_ago(age)}; restart nagios4"
+    elif now - newest > late:
+        yield "nagios", False, f"it has checked nothing for {_ago(now - newest)}; restart nagios4"
+    else:
+        yield "nagios", True, f"{len(own)} services"
+    known = {(one["host_name"], one["service_description"]): one for one in own}
+    for host, name in services:
+        one = known.get((host, name), {})
+        # one bad result may be a blip: Nagios asks again before it takes a state for hard
+        good = one.get("current_state", "0") in ("0", "1") or one.get("state_type") == "0"
+        yield name, good, "" if good else one["plugin_output"]
+
+
+def blocks(status: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the kind and the values of each block of Nagios' view of everything (status.dat)."""
+    for kind, inside in re.findall(r"^(\w+) \{\n(.*?)^\t\}", status, re.S | re.M):
+        lines = (line.strip().partition("=") for line in inside.splitlines())
+        yield kind, {key: value for key, _, value in lines}
+
+
 CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
         *(triggers, forwarding),
+        *(applied, salt, mount, queue),
         *(
             gluster,
             etcd,
@@ -1098,6 +1316,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             agent,
             live,
             alerts,
+            nagios,
         ),
     )
 }

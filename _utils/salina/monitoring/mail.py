@@ -3,7 +3,8 @@
 The words of a result are a host's own, so they reach this program in its environment, and never
 through a shell.
 
-CLI: python3 -m salina.monitoring.mail
+CLI: python3 -m salina.monitoring.mail                the mail of an alarm
+     python3 -m salina.monitoring.mail heartbeat      a mail that says that monitoring works
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 CONFIGURATION = Path("/etc/nagios4/salina.json")
+STATUS, STALE = Path("/var/lib/nagios4/status.dat"), 120.0
+"""Nagios' view of everything, and the seconds after which it is not that of a running one."""
 MSMTP = ("/usr/bin/msmtp", "--file=/etc/nagios4/msmtprc", "--")
 TRIES, PAUSE = 4, 20.0
 """How often a mail is tried, and the seconds between: the mail server may be starting."""
@@ -45,6 +48,31 @@ def message(told: Mapping[str, str], sender: str, recipients: list[str]) -> Emai
     return mail
 
 
+def heartbeat(status: Path, sender: str, recipients: list[str]) -> EmailMessage:
+    """Return the mail which says that monitoring works, and what it sees.
+
+    Args:
+        status: the file with Nagios' view of everything.
+        sender: the address of the sender.
+        recipients: the addresses that get it.
+
+    Raises:
+        OSError: Nagios does not run, so there is nothing to say.
+    """
+    age = time.time() - status.stat().st_mtime
+    if age > STALE:
+        raise OSError(f"{status} is {age:.0f} s old, so Nagios does not work")
+    found = status.read_text().split("servicestatus {")[1:]
+    bad = sum("\n\tcurrent_state=2\n" in one for one in found)
+    mail = EmailMessage()
+    mail["Subject"] = f"Monitoring works: {len(found)} services, {bad} of them critical"
+    mail["From"], mail["To"] = sender, ", ".join(recipients)
+    mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2])
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content("Without this mail, monitoring or its way to you is broken.\n")
+    return mail
+
+
 def send(mail: EmailMessage, recipients: list[str]) -> str:
     """Send a mail, and return why it could not be sent, or ""."""
     for left in reversed(range(TRIES)):
@@ -60,5 +88,8 @@ def send(mail: EmailMessage, recipients: list[str]) -> str:
 
 if __name__ == "__main__":
     settings = json.loads(CONFIGURATION.read_text())
+    if sys.argv[1:] == ["heartbeat"]:
+        to = settings["heartbeat_to"]
+        sys.exit(send(heartbeat(STATUS, settings["sender"], to), to) or None)
     alarm = message(os.environ, settings["sender"], settings["recipients"])
     sys.exit(send(alarm, settings["recipients"]) or None)

@@ -7,6 +7,7 @@ library only, and imports the larger parts where they are needed, since it start
 CLI: python3 -m salina.monitoring.plugin host NAME        whether the host is there
      python3 -m salina.monitoring.plugin report NAME LAST     its report, and the results in it
      python3 -m salina.monitoring.plugin client NAME      an application, as its clients see it
+     python3 -m salina.monitoring.plugin use NAME         what its clients do there
      python3 -m salina.monitoring.plugin tier SPARE STATES…   whether enough hosts do their work
 LAST: when the report was critical for the last time, in seconds since the epoch
 STATES: for each host of a tier, the states of its services: 0,0,2
@@ -14,6 +15,7 @@ STATES: for each host of a tier, the states of its services: 0,0,2
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -25,8 +27,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import ssl
+    from http.client import HTTPConnection
 
 CONFIGURATION = Path("/etc/nagios4/salina.json")
+USERS = Path("/etc/nagios4/users.json")
+"""The passwords with which it logs in at applications."""
 COMMANDS = "/run/nagios4/nagios.cmd"
 TLS = "/etc/salina/tls"
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -43,6 +48,8 @@ CLOCK = 2.0
 """Seconds by which a host's clock may differ from this host's."""
 SETTLING = 300.0
 """Seconds after a host's return in which others may still see that it was away."""
+TURN = 900.0
+"""Seconds of a turn in which a host's faults are expected. A longer one is a fault itself."""
 DAY = 86_400
 
 
@@ -156,6 +163,19 @@ def judge(service: str, findings: Sequence[Sequence[Any]]) -> Result:
     return Result(service, state, "; ".join(shown) or "nothing to look at on this host now")
 
 
+def expected_now(found: Sequence[Result], words: str) -> list[Result]:
+    """Return results whose faults are warnings, since the host restarts something in its turn.
+
+    Args:
+        found: the results.
+        words: why they are expected.
+    """
+    return [
+        one._replace(state=WARNING, words=f"{words}: {one.words}") if one.state == CRITICAL else one
+        for one in found
+    ]
+
+
 def drift(shown: float, asked: float, answered: float) -> float:
     """Return by how many seconds a clock differs from this host's, at the least.
 
@@ -193,7 +213,7 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
     """Ask a host, give Nagios the results, and return the state of the host's report.
 
     It is a warning for some minutes after the host has returned, in which its peers heal files or
-    connect again. Their findings stay silent meanwhile.
+    connect again, and while the host has its turn. Their findings stay silent meanwhile.
 
     Args:
         name: the host's id.
@@ -205,6 +225,10 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
         told = fetch(name, host["address"], configuration["port"])
         found = list(results(told["checks"], host["checks"]))
         away = drift(told["clock"], asked, time.time())
+        turn, words = told.get("turn"), ""
+        if turn and 0 <= turn["seconds"] < TURN:
+            words = f"in its turn for {turn['seconds']:.0f} s ({turn['what']})"
+            found = expected_now(found, words)
     except NoReport as error:
         return CRITICAL, str(error)
     except (KeyError, IndexError, TypeError):
@@ -215,6 +239,8 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
         return UNKNOWN, f"Nagios does not take the results: {error}"
     if away > CLOCK:
         return CRITICAL, f"its clock differs by {away:.0f} s; set the time, see `timedatectl`"
+    if words:
+        return WARNING, words
     if asked - last < SETTLING:
         return WARNING, f"it is back for {asked - last:.0f} s, so others may still have faults"
     bad = sum(one.state == CRITICAL for one in found)
@@ -234,7 +260,8 @@ def client(name: str, configuration: Mapping[str, Any]) -> tuple[int, str]:
     asked = configuration["clients"][name]
     begin = time.time()
     try:
-        status, left = answer(**asked)
+        keys = ("address", "port", "tls", "ca", "domain", "path", "cookie")
+        status, left = answer(**{key: asked[key] for key in keys})
     except (OSError, HTTPException) as error:
         return CRITICAL, f"no answer: {error}"
     words = f"HTTP {status} after {time.time() - begin:.1f} s"
@@ -263,22 +290,182 @@ def answer(
         HTTPException: the answer is not HTTP.
     """
     import ssl
-    from http.client import HTTPConnection
 
-    connection = HTTPConnection(domain, port, timeout=ANSWER)
-    connection.sock = socket.create_connection((address, port), CONNECT)
     left = None
+    connection = connected(address, port, tls, ca, domain)
     try:
         if tls:
-            context = ssl.create_default_context(cafile=ca)
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=domain)
-            shown: Any = connection.sock.getpeercert()
-            left = ssl.cert_time_to_seconds(shown["notAfter"]) - time.time()
-        connection.sock.settimeout(ANSWER)
+            secure: Any = connection.sock
+            left = ssl.cert_time_to_seconds(secure.getpeercert()["notAfter"]) - time.time()
         connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
         return connection.getresponse().status, left
     finally:
         connection.close()
+
+
+def connected(address: str, port: int, tls: bool, ca: str | None, domain: str) -> HTTPConnection:
+    """Return a connection to an application, as `answer` makes it.
+
+    Args:
+        address: as in `answer`.
+        port: as in `answer`.
+        tls: as in `answer`.
+        ca: as in `answer`.
+        domain: as in `answer`.
+
+    Raises:
+        OSError: there is no connection, or the certificate is not valid.
+    """
+    import ssl
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection(domain, port, timeout=ANSWER)
+    connection.sock = socket.create_connection((address, port), CONNECT)
+    if tls:
+        context = ssl.create_default_context(cafile=ca)
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=domain)
+    connection.sock.settimeout(ANSWER)
+    return connection
+
+
+class Refused(Exception):
+    """A client cannot do something in an application, and why."""
+
+
+class Client:
+    """A client of an application: each request may reach another host, with the same session."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        """Take how the application is asked: the plugin's own."""
+        keys = ("address", "port", "tls", "ca", "domain")
+        self.way = {key: asked[key] for key in keys}
+        self.cookies: dict[str, str] = {}
+
+    def request(self, path: str, content: Any = None) -> bytes:
+        """Return the body of an answer.
+
+        Args:
+            path: the path.
+            content: what to send as JSON; None for a request that only reads.
+
+        Raises:
+            Refused: the answer is an error.
+            OSError: there is no answer.
+            HTTPException: the answer is not HTTP.
+        """
+        from http.cookies import SimpleCookie
+
+        headers = {"Cookie": "; ".join(f"{key}={value}" for key, value in self.cookies.items())}
+        body, method = None, "GET"
+        if content is not None:
+            body, method = json.dumps(content), "POST"
+            headers["Content-Type"] = "application/json"
+        connection = connected(**self.way)
+        try:
+            connection.request(method, path, body, headers)
+            found = connection.getresponse()
+            told = found.read(MOST)
+            for line in found.headers.get_all("Set-Cookie", []):
+                self.cookies |= {key: one.value for key, one in SimpleCookie(line).items()}
+        finally:
+            connection.close()
+        if found.status >= 400:
+            raise Refused(f"{path}: HTTP {found.status}")
+        return told
+
+    def call(self, path: str, **params: Any) -> Any:
+        """Return the result of a call of Odoo (JSON-RPC).
+
+        Raises:
+            Refused: Odoo refuses it.
+            OSError: there is no answer.
+            HTTPException: the answer is not HTTP.
+        """
+        told = json.loads(
+            self.request(path, {"jsonrpc": "2.0", "method": "call", "params": params})
+        )
+        if "error" in told:
+            words = told["error"].get("data", {}).get("message") or told["error"].get("message")
+            raise Refused(f"{path}: {words}")
+        return told.get("result")
+
+    def model(self, name: str, method: str, *args: Any) -> Any:
+        """Return the result of a method of a model of Odoo."""
+        path = f"/web/dataset/call_kw/{name}/{method}"
+        return self.call(path, model=name, method=method, args=list(args), kwargs={})
+
+
+def use(name: str, configuration: Mapping[str, Any], now: float) -> tuple[int, str]:
+    """Do what a client does in an application, and judge whether it works.
+
+    Args:
+        name: the application's name.
+        configuration: the plugin's own.
+        now: the time.
+    """
+    from http.client import HTTPException
+
+    asked, begin = configuration["clients"][name], time.time()
+    client = Client(asked)
+    try:
+        if asked["user"]:
+            words = keep(client, name, asked["user"], USERS.read_text(), now)
+        else:
+            words = visit(client, asked["pages"])
+    except Refused as error:
+        return CRITICAL, str(error)
+    except (OSError, HTTPException) as error:
+        return CRITICAL, f"no answer: {error}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return CRITICAL, f"an answer of another form: {error!r}"
+    return OK, f"{words}, in {time.time() - begin:.1f} s"
+
+
+def visit(client: Client, pages: Sequence[str]) -> str:
+    """Ask for pages, and return how many there are in words.
+
+    Args:
+        client: the client.
+        pages: their paths.
+    """
+    for page in pages:
+        client.request(page)
+    return f"{len(pages)} pages"
+
+
+def keep(client: Client, database: str, user: str, passwords: str, now: float) -> str:
+    """Log in at Odoo, write an attachment, read it back, log out, and return that in words.
+
+    There is one attachment, which is overwritten. It has other content each hour, because each
+    content is a file that Odoo keeps for weeks after its end (salt/odoo/held.sls).
+
+    Args:
+        client: the client.
+        database: the database's name.
+        user: the user.
+        passwords: the application -> the user's password, as JSON.
+        now: the time.
+
+    Raises:
+        Refused: something of it does not work.
+    """
+    password = json.loads(passwords)[database]
+    session = client.call("/web/session/authenticate", db=database, login=user, password=password)
+    if not session or not session.get("uid"):
+        raise Refused(f"{user} cannot log in")
+    content = time.strftime("Salina %Y-%m-%dT%H", time.gmtime(now)).encode()
+    values = {"name": user, "datas": base64.b64encode(content).decode()}
+    own = [["name", "=", user], ["create_uid", "=", session["uid"]]]
+    found = client.model("ir.attachment", "search", own)
+    if found:
+        number = found[0]
+        client.model("ir.attachment", "write", [number], values)
+    else:
+        number = client.model("ir.attachment", "create", values)
+    if client.request(f"/web/content/{number}?download=1") != content:
+        raise Refused("the attachment does not have the content that was just written")
+    client.call("/web/session/destroy")
+    return "logged in, wrote an attachment and read it back"
 
 
 def tier(spare: int, hosts: Sequence[str]) -> tuple[int, str]:
@@ -302,6 +489,8 @@ def main(question: str, name: str, *more: str) -> tuple[int, str]:
         return report(name, float(more[0]), configuration)
     if question == "client":
         return client(name, configuration)
+    if question == "use":
+        return use(name, configuration, time.time())
     return reachable(configuration["hosts"][name]["address"], configuration["port"])
 
 

@@ -500,11 +500,6 @@ def loose(options: str) -> list[str]:
     return [flag for flag in FLAGS if flag not in options.split(",")]
 
 
-def connected(text: str) -> bool:
-    """Tell whether a client is connected to its brick, by its files under ``.meta``."""
-    return "connected = 1" in (line.strip() for line in text.splitlines())
-
-
 def mount_options(servers: Sequence[str], family: str) -> list[str]:
     """Return the options with which a client mounts a volume, for /etc/fstab.
 

@@ -199,6 +199,7 @@ class Odoo(Kind):
     environment = f"/opt/odoo/production/{odoo.ENVIRONMENT}"
     rows = ("O1", "O3")
     databases = ("postgres",)  # its bus listens for notifications there
+    watched_as = "salina-monitoring"
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
     software: ClassVar = {
         "python3-virtualenv": "Odoo's environment of packages from PyPI",
@@ -242,7 +243,7 @@ class Odoo(Kind):
         return "mail, jobs and payments are off in the copy, and nobody is logged in"
 
     def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
-        """Those of salt/odoo/once.sls, but one, which is done while its rows are there."""
+        """Those of salt/odoo/once.sls, but two, which are done while their rows are there."""
         return ["initialise", "set the login"]
 
     def shared(self, section: Mapping[str, Any]) -> list[str]:

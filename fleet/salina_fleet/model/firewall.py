@@ -217,7 +217,7 @@ class FirewallSettings(Tuning):
             place = f"{name} (pillar/settings/backup.yaml)"
             yield from self._closed(hosts, place, port, "backup")
         mail = settings[MonitoringSettings]
-        if mail.recipients and mail.relay not in (None, *LOCAL):
+        if mail.mails and mail.relay not in (None, *LOCAL):
             place = f"{mail.relay} (pillar/settings/monitoring.yaml)"
             watching = [host for host in topology.hosts if "monitoring" in host.roles]
             yield from self._closed(watching, place, mail.relay_port, "monitoring")

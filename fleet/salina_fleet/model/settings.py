@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from salina_fleet.model.clock import TimeSettings
+from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.ssh import SshSettings
@@ -72,6 +73,7 @@ class AutoscaleSettings(Tuning):
 COMPONENTS: Mapping[str, type[Tuning]] = {
     **{name: kind for role in ROLES.values() for name, kind in role.settings.items()},
     "autoscale": AutoscaleSettings,
+    "drift": DriftSettings,
     "firewall": FirewallSettings,
     "logs": LogSettings,
     "ssh": SshSettings,

@@ -10,7 +10,7 @@ from salina.application import copy, odoo
 from salina.application.odoo import LEAST_LIMIT
 from salina.application.release import STORE
 from salina.storage import gluster
-from salina_fleet import edge, secrets
+from salina_fleet import edge, report, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import files_backup, release
 from salina_fleet.model.backup import BackupSettings
@@ -143,6 +143,8 @@ KEYS = {
     "app.reserved_below": (
         "The first port that every process may bind; those below it are for services only."
     ),
+    "app.secrets.monitoring_password": "The password of the user `app.watched_as`.",
+    "app.watched_as": "The user as whom monitoring logs in, null for a kind that makes none.",
     "app.data": "The application's directory on the shared volume.",
     "app.held": "How long the files that users remove are held; null in a fleet without backups.",
     "app.held.directory": "The directory into which the application moves them.",
@@ -394,8 +396,12 @@ class App(Role):
                 "others": len(fleet.serving(name)) > 1,
                 "secrets": {
                     f"{purpose}_password": data.secrets.get(secrets.own(name, purpose))
-                    for purpose in kind.passwords(definition)
+                    for purpose in (
+                        *kind.passwords(definition),
+                        *report.passwords(fleet, application, kind),
+                    )
                 },
+                "watched_as": kind.watched_as,
                 "data": data_directory,
                 "held": held(fleet, data_directory),
                 "release": built,
@@ -439,7 +445,14 @@ class App(Role):
     ) -> list[Check]:
         """The way to the database, the agent's view, and the process for long requests."""
         application = fleet.topology.served_by(host)
-        live = definitions[application.definition]["live"]
+        definition = definitions[application.definition]
+        live, settings = definition["live"], fleet.settings
+        pool = {
+            "port": settings[RouteSettings].pool_port,
+            "login": f"/etc/{definition['kind']}/health.json",
+        }
+        volume = {"path": settings[StorageSettings].mount}
+        bricks = {"mount": (storage.Storage.name,)}
         return [
             Check("haproxy", needs={"haproxy database": (database.Database.name,)}),
             Check(
@@ -450,6 +463,12 @@ class App(Role):
                     "app": (database.Database.name, storage.Storage.name),
                 },
                 decides=True,
+            ),
+            Check("queue", pool, "S6", needs={"queue": (database.Database.name,)}),
+            *(
+                [Check("mount", volume, "S4", needs=bricks, alone=("mount",))]
+                if fleet.having(storage.Storage.name)
+                else []
             ),
             *([Check("live", {"port": live["port"]}, "O7")] if live else []),
         ]

@@ -268,7 +268,8 @@ class Balancer(Role):
         where = {"address": service.address, "port": service.https}
         tls = fleet.settings[TlsSettings]
         backends = {f"haproxy {name}": (app.App.name,) for name in fleet.topology.applications}
-        found = [Check("haproxy", needs=backends, decides=True)]
+        # a host in its turn is drained, which its report says
+        found = [Check("haproxy", needs=backends, decides=True, alone=tuple(backends))]
         for one in fleet.topology.applications.values() if service.tls else ():
             name = public(one.name)
             asked = {"domain": one.domain, "certificate": name, "own": tls.public != CA}

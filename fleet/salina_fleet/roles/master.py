@@ -65,3 +65,7 @@ class Master(Role):
     ) -> list[Check]:
         """The master runs."""
         return [Check("unit", {"name": "salt-master"}, decides=True)]
+
+    def checks_of_all(self, fleet: Fleet, host: Host) -> list[Check]:
+        """Each minion is connected to the master."""
+        return [Check("salt", {"port": PUBLISH}, "K1", needs={"salt": (self.name,)})]

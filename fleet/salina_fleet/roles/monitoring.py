@@ -9,7 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.monitoring.plugin import REPORT
+from salina.monitoring.quiet import STATUS
 from salina_fleet import logs, secrets
+from salina_fleet.kinds import KINDS
 from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.prometheus import PORT, PrometheusSettings
@@ -46,6 +48,8 @@ CERTIFICATE, PAGE = "monitoring", "monitoring-page"
 PREFIX = "/prometheus"
 """The path under which Prometheus serves, also behind nginx."""
 TRUSTED = "/etc/salina/tls/ca.crt"
+LATE = 300
+"""Seconds after which Nagios has certainly checked something."""
 BESIDE = "master"
 """The only role that may be on the same host."""
 
@@ -75,6 +79,9 @@ KEYS = {
     "monitoring.dependencies[].on": "The services whose fault is the cause.",
     "monitoring.dependencies[].on[].name": "Their host.",
     "monitoring.dependencies[].on[].services": "Their names.",
+    "monitoring.users": "The passwords with which it logs in at applications.",
+    "monitoring.users.NAME": "The password at one of them.",
+    "monitoring.relay_password": "The password at the mail server, null without a login.",
     "monitoring.plugin": "The configuration of the plugin (salina.monitoring.plugin).",
     "monitoring.plugin.port": "The port of every host at which it is asked.",
     "monitoring.plugin.least": "The fewest seconds that a published certificate is valid.",
@@ -171,7 +178,8 @@ class Monitoring(Role):
         front = fleet.having("balancer")[0].id
         # a frozen host's kernel still answers, but the host gives no report
         report = [{"name": front, "services": [REPORT]}]
-        seen = [{"host": front, "service": f"client {one}", "on": report} for one in clients]
+        tiers = watch.tiers(fleet, definitions)
+        seen = _seen(clients, front, report, host.id, [one["service"] for one in tiers])
         return {
             "monitoring": {
                 "address": fleet.address(host, "edge"),
@@ -188,7 +196,7 @@ class Monitoring(Role):
                 ],
                 "clients": [{"name": name, "host": front} for name in clients],
                 "watcher": host.id,
-                "tiers": watch.tiers(fleet, definitions),
+                "tiers": tiers,
                 "dependencies": [*watch.dependencies(fleet, definitions, host.id), *seen],
                 "plugin": {
                     "port": port,
@@ -199,8 +207,17 @@ class Monitoring(Role):
                     },
                     "clients": clients,
                 },
+                "users": {
+                    name: data.secrets.get(secrets.own(name, secrets.USER_OF_MONITORING))
+                    for name, one in clients.items()
+                    if one["user"]
+                },
+                "relay_password": (
+                    data.secrets.get(secrets.RELAY) if settings["relay_user"] else None
+                ),
                 **settings,
                 "recipients": list(settings["recipients"]),
+                "heartbeat_to": list(settings["heartbeat_to"] or settings["recipients"]),
             },
             "prometheus": _prometheus(fleet),
         }
@@ -231,7 +248,16 @@ class Monitoring(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """Nagios runs, and so do the web servers of its page and of the logs, which arrive."""
+        """Its daemons run, logs arrive, and what Nagios and Prometheus have noticed."""
+        front = fleet.having("balancer")[0].id
+        names = [
+            name
+            for one in fleet.topology.applications.values()
+            if not one.copy_of
+            for name in (f"client {one.name}", f"use {one.name}")
+        ]
+        late = max(LATE, 4 * fleet.settings[MonitoringSettings].every)
+        seen = {"status": STATUS, "late": late, "services": [[front, name] for name in names]}
         return [
             Check("unit", {"name": "nagios4"}, decides=True),
             Check("unit", {"name": "nginx"}),
@@ -239,6 +265,7 @@ class Monitoring(Role):
             Check("alerts", {"port": PORT, "root": PREFIX}),
             Check("unit", {"name": logs.UNIT}),
             Check("logs", {"hosts": list(fleet.hosts)}),
+            Check("nagios", seen, needs=dict.fromkeys(names, ())),
         ]
 
     def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
@@ -279,6 +306,40 @@ def hashed(password: str) -> str:
     return f"{{SHA}}{base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()}"
 
 
+def _seen(
+    clients: Iterable[str], front: str, report: list[Pillar], watcher: str, tiers: list[str]
+) -> list[Pillar]:
+    """Return on what the results of the clients depend.
+
+    A client that cannot use an application that answers may meet the fault of any host behind it.
+    The watcher's own view of a result gives no second alarm.
+
+    Args:
+        clients: the applications.
+        front: the balancer, which has their services.
+        report: the balancer's report.
+        watcher: the monitoring host.
+        tiers: the services of the tiers.
+    """
+    found = []
+    for one in clients:
+        services = [f"client {one}", f"use {one}"]
+        behind = {"name": front, "services": services[:1]}
+        found += [
+            {"host": front, "service": services[0], "on": report},
+            {
+                "host": front,
+                "service": services[1],
+                "on": [*report, behind, {"name": watcher, "services": tiers}],
+            },
+            *(
+                {"host": watcher, "service": name, "on": [{"name": front, "services": [name]}]}
+                for name in services
+            ),
+        ]
+    return found
+
+
 def _clients(data: MasterData) -> Pillar:
     """Return how the plugin asks each application; a copy for trials has no clients."""
     fleet, service = data.fleet, data.fleet.topology.service
@@ -287,7 +348,8 @@ def _clients(data: MasterData) -> Pillar:
     for one in fleet.topology.applications.values():
         if one.copy_of:
             continue
-        health = data.definitions[one.definition]["health"]
+        definition = data.definitions[one.definition]
+        health, kind = definition["health"], KINDS[definition["kind"]]
         found[one.name] = {
             "address": service.address,
             "port": service.port,
@@ -296,5 +358,7 @@ def _clients(data: MasterData) -> Pillar:
             "domain": one.domain,
             "path": health["path"],
             "cookie": health["cookie"],
+            "pages": list(definition["pages"]),
+            "user": kind.watched_as,
         }
     return found
