@@ -8,6 +8,7 @@ log-host-user:
   user.present:
     - name: salina-logs
     - system: True
+    - usergroup: True
     - home: /nonexistent
     - createhome: False
     - shell: /usr/sbin/nologin
