@@ -99,7 +99,7 @@ def test_x6_a_client_needs_the_password_of_the_copy() -> None:
         assert status(path, "--user", f"{COPY}:wrong") == "401"
     assert status("/web/login", "--user", f"{COPY}:{password}") == "200"
     found = shell("lb1", f"grep --recursive --files-with-matches {password} /etc/haproxy").split()
-    assert found == ["/etc/haproxy/conf.d/15-visitors.cfg"]
+    assert found == [f"/etc/haproxy/conf.d/15-visitors-{COPY}.cfg"]
     assert run("lb1", "stat", "--format=%U %a", *found).split() == ["root", "600"]
 
 
