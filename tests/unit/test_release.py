@@ -575,7 +575,6 @@ def test_k5_a_lost_archive_is_found_out_soon(
     assert asked == 2
 
 
-
 def test_x10_a_host_stores_no_archive_that_changed_on_its_disk(s1: Host, s2: Host) -> None:
     """X10, K5: The other hosts would refuse it, and the volume would have no good one."""
     s1.present()
