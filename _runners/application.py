@@ -38,8 +38,9 @@ def build(name: str) -> dict[str, str]:
 
     Returns:
         `digest`: the SHA-256 of the release's archive if the release exists, otherwise "". `host`,
-        only with a digest: the host that has built it. `obstacle`: why the minion must not build it, or "". Salt passes a runner's result to the
-        minion, but not the exception that it raises.
+        only with a digest: the host that has built it. `obstacle`: why the minion must not build
+        it, or "". Salt passes a runner's result to the minion, but not the exception that it
+        raises.
 
     CLI Example:
         salt s1 release.obtain

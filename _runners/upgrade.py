@@ -542,7 +542,7 @@ def _synchronise(hosts: Sequence[str]) -> None:
     """Let hosts have the master's Python, before one of them builds a release.
 
     A host that was not applied since an update of this repository would build it the former way,
-    and all others would take that for the release. A host that applies its states is waited for.
+    and all others would take that for the release. This waits for a host that applies its states.
     """
     end = time.monotonic() + APPLYING
     while True:

@@ -14,7 +14,7 @@ import pytest
 
 from tests import fleets
 from tests.lab import lab, second, tiers
-from tests.lab.lab import run, shell
+from tests.lab.lab import run, shell, up
 from tests.lab.traffic import Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -114,4 +114,32 @@ def test_o1_a_second_copy_takes_the_running_database() -> None:
         assert sql(asked) == value
     finally:
         sql("DELETE FROM ir_config_parameter WHERE key = 'salina.test'", "crm")
+    lab.lab("status")
+
+
+def test_x10_a_copy_that_left_leaves_nothing() -> None:
+    """O1, X10: Health names it until orch.remove has deleted its data. The original serves."""
+    up()
+    code, said = second.remove(application=COPY)
+    assert code and f"{COPY} has left the topology" in said and "/nas-staging" in said, said
+    notice = f"application {COPY} has left the topology"
+    assert notice in run(lab.master(), "salt-run", "fleet.health")
+    code, said = second.remove(application="crm", confirm="crm")
+    assert code and "crm is in pillar/topology.yaml" in said, said
+    with Traffic() as traffic:
+        wait_for([traffic], 60)
+        code, said = second.remove(application=COPY, confirm=COPY)
+        wait_for([traffic], 60)
+        traffic.end()
+    assert code == 0, said
+    assert traffic.failed() == []
+    assert sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres").count(COPY) == 0
+    assert sql(f"SELECT count(*) FROM pg_roles WHERE rolname = '{COPY}'", "postgres") == "0"
+    assert run("nas1", "gluster", "--mode=script", "volume", "list").split() == ["nas"]
+    for host in tiers.STORAGE:
+        assert shell(host, "ls -d /nas*").split() == ["/nas"]
+    assert COPY not in shell("bkp1", "ls /var/lib/restic")
+    assert notice not in run(lab.master(), "salt-run", "fleet.health")
+    found = shell("lb1", "ls /etc/haproxy/conf.d").split()
+    assert not [name for name in found if "visitors" in name]
     lab.lab("status")

@@ -841,6 +841,28 @@ def archiving(port: int) -> Iterator[Check]:
     yield "archiving", not waiting, told if waiting else ""
 
 
+def leftover(port: int, applications: Sequence[str]) -> Iterator[Notice]:
+    """Notice on the primary a database of an application that has left the topology.
+
+    Each application's database belongs to a role of its own name, so others do not count.
+
+    Args:
+        port: PostgreSQL's port.
+        applications: those of the topology.
+    """
+    sql = (
+        "SELECT datname FROM pg_database WHERE datname = pg_get_userbyid(datdba) "
+        "AND NOT datistemplate AND datname <> 'postgres' AND NOT pg_is_in_recovery()"
+    )
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
+    for name in command("runuser", "-u", "postgres", "--", *psql).split():
+        if name not in applications:
+            asked = json.dumps({"application": name})
+            step = f"salt-run state.orchestrate orch.remove pillar='{asked}'"
+            words = f"application {name} has left the topology and its data is here; next: {step}"
+            yield "leftover", True, words, True
+
+
 def haproxy() -> Iterator[Check]:
     """Check that the balancer's backends have all servers, and the way to the database has one."""
     yield from backends(ask(HAPROXY, "show stat\n"))
@@ -946,6 +968,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             etcd,
             patroni,
             archiving,
+            leftover,
             backup,
             files_copied,
             repositories,

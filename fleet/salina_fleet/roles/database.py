@@ -443,7 +443,10 @@ class Database(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The member works, one member leads, and a commit waits for a second host."""
+        """The member works, one member leads, and a commit waits for a second host.
+
+        A database of an application that has left the topology is a notice.
+        """
         settings = fleet.settings[DatabaseSettings]
         found = [
             Check(
@@ -458,6 +461,8 @@ class Database(Role):
                 decides=True,
             )
         ]
+        names = list(fleet.topology.applications)
+        found.append(Check("leftover", {"port": settings.port, "applications": names}))
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
