@@ -21,6 +21,7 @@ from salina.application import copy
 from salina.application.release import STORE
 from salina.backup import scratch
 from salina.common import pillars
+from salina.database import records
 from salina.database.roles import identifier, literal
 
 __salt__: dict[str, Any]
@@ -63,7 +64,7 @@ def databases(application: str) -> list[str]:
 
 
 def drop(application: str) -> list[str]:
-    """Delete the databases of an application, and then its role. There is no way back.
+    """Delete the databases of an application, and then its roles. There is no way back.
 
     Args:
         application: the application's name.
@@ -80,7 +81,8 @@ def drop(application: str) -> list[str]:
     found = databases(application)
     for name in found:
         _query(f"DROP DATABASE {identifier(name)} WITH (FORCE)")
-    _query(f"DROP ROLE IF EXISTS {identifier(application)}")
+    for role in (application, records.role(application)):
+        _query(f"DROP ROLE IF EXISTS {identifier(role)}")
     return found
 
 

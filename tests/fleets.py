@@ -208,7 +208,11 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
     here, own = fleet(name).hosts[host], salina_secrets.own
     found: set[str] = set()
     if "database" in here.roles:
-        passwords = {own(application, "database") for application in topology(name).applications}
+        passwords = {
+            own(application, purpose)
+            for application in topology(name).applications
+            for purpose in ("database", salina_secrets.RECORD)
+        }
         found |= {*salina_secrets.DATABASE, *passwords}
         found.add(salina_secrets.ETCD_PATRONI)
     if "balancer" in here.roles:
@@ -221,7 +225,7 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         found.add(salina_secrets.FILES_BACKUP)
     if here.application:
         used = definition(topology(name).applications[here.application].definition)
-        purposes = ("database", *KINDS[used["kind"]].passwords(used))
+        purposes = ("database", salina_secrets.RECORD, *KINDS[used["kind"]].passwords(used))
         found |= {own(here.application, purpose) for purpose in purposes}
     return found
 

@@ -41,7 +41,9 @@ MONITORING = "monitoring"
 """The password of the web page of monitoring."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
-APPLICATION = ("database", "admin", "login")
+RECORD = "record"
+"""The purpose of the password of the role that records which release a database belongs to."""
+APPLICATION = ("database", "admin", "login", RECORD)
 """The purposes for which each application has a password of its own."""
 VISITORS = "visitors"
 """The purpose of the password with which the balancer lets clients through to a copy for trials."""

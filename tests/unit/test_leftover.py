@@ -53,6 +53,7 @@ def test_x10_the_databases_of_a_gone_application_are_dropped() -> None:
         'DROP DATABASE "crm_staging_before_20261129_120000" WITH (FORCE)',
         'DROP DATABASE "crm_staging" WITH (FORCE)',
         'DROP ROLE IF EXISTS "crm_staging"',
+        'DROP ROLE IF EXISTS "salina_record_crm_staging"',
     ]
     [found] = [sql for sql in primary.asked if "json_agg" in sql]
     assert "datname IN ('crm_staging', 'salina_next_crm_staging')" in found

@@ -57,9 +57,9 @@ def test_a_further_application_gets_its_own(store: Store) -> None:
     """And all others stay, the CA's too."""
     before = {file.name: file.read_bytes() for file in store.folder.iterdir()}
     made = secrets.create(store, ["crm", "shop"], 3650)
-    assert made == ["app-shop-database", "app-shop-admin", "app-shop-login"]
+    assert made == ["app-shop-database", "app-shop-admin", "app-shop-login", "app-shop-record"]
     after = {file.name: file.read_bytes() for file in store.folder.iterdir()}
-    assert before.items() <= after.items() and len(after) == len(before) + 3
+    assert before.items() <= after.items() and len(after) == len(before) + 4
 
 
 STAGING = ["crm", "crm_staging"]
@@ -70,7 +70,7 @@ VISITORS = "app-crm_staging-visitors"
 def test_o1_only_a_copy_for_trials_has_a_password_for_visitors(store: Store) -> None:
     """O1, K1: It is made once, also for an application that becomes a copy later."""
     made = secrets.create(store, STAGING, 3650)
-    assert made == [f"app-crm_staging-{purpose}" for purpose in ("database", "admin", "login")]
+    assert made == [f"app-crm_staging-{purpose}" for purpose in secrets.APPLICATION]
     assert secrets.create(store, STAGING, 3650, copies=COPIES) == [VISITORS]
     assert secrets.create(store, STAGING, 3650, copies=COPIES) == []
     every = {file.name for file in store.folder.iterdir()}
@@ -96,7 +96,7 @@ def test_o1_the_runner_knows_the_copies_of_the_topology(
     called: Any = load("_runners/secrets.py", opts={})
     with pytest.raises(RunnerError, match=f"secret {VISITORS} does not exist"):
         called.check()
-    own = [f"app-crm_staging-{purpose}" for purpose in ("database", "admin", "login")]
+    own = [f"app-crm_staging-{purpose}" for purpose in secrets.APPLICATION]
     assert called.create() == {"made": [*own, VISITORS]}
     assert called.check() == f"all secrets are in {store.folder}"
 

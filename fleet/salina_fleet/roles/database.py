@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.application import copy
 from salina.backup import pgbackrest
 from salina.common.https import host_port
+from salina.database import records
 from salina.database.patroni import data_directory
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
@@ -77,6 +78,9 @@ KEYS = {
     "database.applications[].connections": (
         "The most connections that the role has at the same time."
     ),
+    "database.applications[].record": "The login that records the release of the database.",
+    "database.applications[].record.user": "Its role, which is not the application's.",
+    "database.applications[].record.password": "Its password.",
     "database.applications[].reaches": "The databases that the role may connect to.",
     "database.applications[].clients": (
         "The addresses of the app hosts from which the role logs in."
@@ -373,6 +377,10 @@ class Database(Role):
                         "user": one.name,
                         "password": data.secrets.get(secrets.own(one.name, "database")),
                         "connections": role_connections(fleet.topology, fleet.settings, one.name),
+                        "record": {
+                            "user": records.role(one.name),
+                            "password": data.secrets.get(secrets.own(one.name, secrets.RECORD)),
+                        },
                         "reaches": [
                             one.name,
                             copy.name(one.name),
