@@ -8,7 +8,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import agent
+from salina.application import agent, schema
 from salina.application.database import session
 from salina.common import commands, http, https, pillars
 from salina.database.psql import PsqlError, installed
@@ -228,7 +228,9 @@ def database() -> str:
         return "psql is not installed"
     try:
         with session(__pillar__, "salina: does it answer?") as opened:
-            recovering = opened.query("SELECT pg_is_in_recovery()") != ["f"]
-            return "it is a replica: read-only" if recovering else ""
+            if opened.query("SELECT pg_is_in_recovery()") != ["f"]:
+                return "it is a replica: read-only"
+        with session(__pillar__, "salina: is its release known?", record=True) as opened:
+            return schema.missing(opened)
     except PsqlError as error:
         return str(error)

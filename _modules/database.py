@@ -7,16 +7,20 @@ psql's standard input instead.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from salina.common import pillars
-from salina.database import roles
+from salina.database import records, roles
 from salina.database.psql import SAFE
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
+
+RECORD = "release of database {}"
+"""The place for the release of a database, in words."""
 
 
 def query(sql: str, database: str = "postgres") -> str:
@@ -60,8 +64,9 @@ def plan() -> dict[str, Any]:
     CLI Example:
         salt bbdd1 database.plan
     """
-    replica, steps = _plan()
-    return {"replica": replica, "steps": [[step.subject, step.change] for step in steps]}
+    replica, steps, missing = _plan()
+    told = [[step.subject, step.change] for step in steps]
+    return {"replica": replica, "steps": told + [[RECORD.format(name), "made"] for name in missing]}
 
 
 def apply() -> dict[str, str]:
@@ -76,7 +81,7 @@ def apply() -> dict[str, str]:
     CLI Example:
         salt bbdd1 database.apply
     """
-    replica, steps = _plan()
+    replica, steps, missing = _plan()
     if replica:
         raise CommandExecutionError(
             "this host is a replica: change roles on the primary (see patroni.leader)"
@@ -86,10 +91,86 @@ def apply() -> dict[str, str]:
     changes: dict[str, list[str]] = {}
     for step in steps:
         changes.setdefault(step.subject, []).append(step.change)
+    for name in missing:
+        record(name)
+        changes[RECORD.format(name)] = ["made"]
     return {subject: ", ".join(words) for subject, words in changes.items()}
 
 
-def _plan() -> tuple[bool, list[roles.Step]]:
+def record(application: str, database: str = "", row: Sequence[str] = ()) -> bool:
+    """Make the place in a database that says which release it belongs to, on the primary.
+
+    Args:
+        application: the application whose database it is.
+        database: its name, if it is a copy.
+        row: the release and its parts as JSON, of the database that was copied. Without it, those
+            are taken over that an earlier version of this project has recorded in this database.
+
+    Returns:
+        False if it was there before.
+
+    Raises:
+        CommandExecutionError: PostgreSQL refused, or somebody else's schema is in its place.
+
+    CLI Example:
+        salt bbdd1 database.record crm
+    """
+    known, name = pillars.application(__pillar__, application), database or application
+    owner = known["record"]["user"]
+    if _recorded(name, owner):
+        return False
+    found = records.Row(*row) if row else _row(name)
+    query(records.script(name, known["user"], owner, found), name)
+    return True
+
+
+def row(database: str) -> list[str]:
+    """Return the release that a database belongs to.
+
+    Args:
+        database: its name.
+
+    Returns:
+        The release and its parts as JSON, or nothing.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer, or somebody has written something else.
+
+    CLI Example:
+        salt bbdd1 database.row crm
+    """
+    try:
+        found = records.read(lambda sql: query(sql, database))
+    except ValueError as error:
+        raise CommandExecutionError(f"{database}: {error}") from None
+    return [found.release, found.parts] if found else []
+
+
+def _row(database: str) -> records.Row | None:
+    """Return what an earlier version of this project has recorded, unless it is not valid."""
+    try:
+        return records.read(lambda sql: query(sql, database))
+    except ValueError:
+        return None  # the application could write it
+
+
+def _recorded(database: str, owner: str) -> bool:
+    try:
+        return records.complete(json.loads(query(records.state(owner), database)), owner, database)
+    except ValueError as error:
+        raise CommandExecutionError(str(error)) from None
+
+
+def _unrecorded(current: Collection[str]) -> list[str]:
+    """Return the applications whose databases have no place yet for the release."""
+    return [
+        one["name"]
+        for one in _pillar()["applications"]
+        if one["name"] not in current or not _recorded(one["name"], one["record"]["user"])
+    ]
+
+
+def _plan() -> tuple[bool, list[roles.Step], list[str]]:
     pillar = _pillar()
     wanted = roles.roles(pillar)
     current = json.loads(query(roles.state_query([role.name for role in wanted])))
@@ -98,7 +179,7 @@ def _plan() -> tuple[bool, list[roles.Step]]:
         steps += roles.database_steps(current["databases"], pillar["applications"])
     except ValueError as error:
         raise CommandExecutionError(str(error)) from error
-    return current["replica"], steps
+    return current["replica"], steps, _unrecorded(current["databases"])
 
 
 def _pillar() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from salina.application import copy
 from salina.backup import scratch
 from salina.common import commands, pillars
 from salina.common import wait as waiting
-from salina.database import roles
+from salina.database import records, roles
 from salina.database.patroni import data_directory
 from salina.database.psql import literal, passfile
 
@@ -60,11 +60,13 @@ def make(application: str, live: bool, original: str = "") -> str:
     if live or original:
         _query(roles.script(roles.database_steps({}, [wanted])))
         _duplicate(wanted, source)
+        __salt__["database.record"](application, name, __salt__["database.row"](source))
         _query("ANALYZE", name)
     else:
         _branch(application, name)
         known = {"owner": "", "encoding": "UTF8", "collate": "C"}
         _query(roles.script(roles.database_steps({name: known}, [wanted])))
+        __salt__["database.record"](application, name)
     return name
 
 
@@ -138,7 +140,8 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
     superuser would run them.
     """
     pipe = (
-        'set -o pipefail; "$1" --host="$3" --port="$4" --format=custom --compress=0 "$5" | '
+        'set -o pipefail; "$1" --host="$3" --port="$4" --format=custom --compress=0 '
+        f'--exclude-schema={records.SCHEMA} "$5" | '
         '"$2" --host="$3" --port="$4" --username="$6" --dbname="$7" --no-password --no-owner '
         '--exit-on-error "${@:8}"'
     )

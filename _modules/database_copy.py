@@ -14,12 +14,10 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.application import schema
-from salina.application.release import NAME
 from salina.backup import lock, scratch
 from salina.common import pillars
 from salina.common import wait as waiting
-from salina.database import roles
+from salina.database import records, roles
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
@@ -112,14 +110,8 @@ def release(name: str) -> str:
     CLI Example:
         salt bbdd1 database_copy.release crm_before_20261129_120000
     """
-    table = f"public.{schema.TABLE}"
-    if _query(f"SELECT to_regclass('{table}') IS NULL", name) == "t":
-        return ""
-    # COPY refuses a view, whose functions the superuser would run
-    found = _query(f"COPY {table} (release) TO STDOUT", name)
-    if found and not NAME.fullmatch(found):
-        raise CommandExecutionError(f"{name}: {found!r} is not the name of a release")
-    return found
+    found = __salt__["database.row"](name)
+    return str(found[0]) if found else ""
 
 
 def make(application: str, until: str, about: str, owner: str = "") -> str:
@@ -201,6 +193,8 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
     if kept in found:  # an interrupted step has done it
         return kept
     old = kept if application in found else ""
+    if source in found:  # it may be from before there was such a place
+        __salt__["database.record"](application, source)
     _patiently(scratch.exchange(pillars.application(__pillar__, application), source, old, about))
     return kept
 
@@ -308,6 +302,12 @@ def _load(application: str, owner: str) -> None:
     wanted = {**pillars.application(__pillar__, owner), "name": scratch.TEMPORARY}
     _query(roles.script(roles.database_steps({}, [wanted])))
     __salt__["scratch.load"](application, scratch.TEMPORARY, owner)
+    try:
+        row = records.read(lambda sql: str(__salt__["scratch.query"](sql, application)))
+    except ValueError as error:
+        raise CommandExecutionError(f"{application}: {error}") from None
+    given = [row.release, row.parts] if row else []
+    __salt__["database.record"](owner, scratch.TEMPORARY, given)
     _query("ANALYZE", scratch.TEMPORARY)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,11 @@ def moment() -> str:
 
 
 def run(
-    until: str, before: dict[str, Any], after: dict[str, Any], pending: bool = False
+    until: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    pending: bool = False,
+    skipped: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Restore a scratch cluster to a moment, compare it, and remove it again, also after an error.
 
@@ -67,6 +72,7 @@ def run(
         after: what it returned shortly after it.
         pending: whether applications start afterwards. Then a good drill is complete, and
             `drill.last` returns its record, only after `drill.finish`.
+        skipped: the applications that do not start, with the reason, for the record.
 
     Returns:
         The record of the drill.
@@ -79,7 +85,8 @@ def run(
     """
     try:
         with lock.alone():
-            return _recorded(_run(until, before, after), pending)
+            found = _run(until, before, after)
+            return _recorded({**found, "skipped": list(skipped)}, pending)
     except lock.Busy as error:
         raise CommandExecutionError(str(error)) from None
 
@@ -113,7 +120,7 @@ def finish(results: dict[str, dict[str, Any]], skipped: list[str]) -> dict[str, 
 
     Args:
         results: for each application the `pages` that answered, and the `fault` in words, or "".
-        skipped: the applications that were not started.
+        skipped: the applications that were not started, with the reason.
 
     Returns:
         The record of the drill, which `drill.last` returns from now on.

@@ -356,6 +356,23 @@ def stop(volume: str) -> None:
     _gluster("volume", "stop", volume)
 
 
+def delete(volume: str) -> None:
+    """Stop a volume, if it runs, and delete it. Its bricks keep their files.
+
+    Args:
+        volume: its name.
+
+    Raises:
+        CommandExecutionError: gluster refused.
+
+    CLI Example:
+        salt nas1 gluster.delete staging
+    """
+    if volumes()[volume]["status"] == "Started":
+        _gluster("volume", "stop", volume, "force")
+    _gluster("volume", "delete", volume)
+
+
 def unmount(path: str) -> None:
     """Have systemd unmount a volume. It stops the application first, which needs the volume.
 

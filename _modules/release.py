@@ -35,6 +35,10 @@ PAX = ("--format=posix", "--pax-option=delete=atime,delete=ctime")
 """Times to the nanosecond, as the builder has them."""
 STALE = 86_400
 """Seconds after which nobody still writes a copy."""
+LOST = 60
+"""Seconds after which an archive that nobody writes into the store is lost. A host that has the
+release puts it back when it applies its states, perhaps at the same time as this one.
+"""
 
 
 def status() -> dict[str, Any]:
@@ -146,18 +150,19 @@ def obtain(directory: str, store: str, patience: int = 900) -> str:
         How it was got, in words.
 
     Raises:
-        CommandExecutionError: the build failed, the archive is not the one that was recorded, or
-            the host that builds it did not finish in time.
+        CommandExecutionError: the build failed, the archive is lost or not the one that was
+            recorded, or the host that builds it did not finish in time.
 
     CLI Example:
         salt s1 release.obtain /opt/odoo/releases/c0ffee000000-0123abcd /mnt/nas/releases
     """
-    own, how = Release(Path(directory)), ""
+    own, how, heard = Release(Path(directory)), "", time.monotonic()
 
     def obstacle() -> str:
-        nonlocal how
+        nonlocal how, heard
         answer = _ask("build", own.name)
         if answer["obstacle"]:
+            heard = time.monotonic()
             return str(answer["obstacle"])
         if not answer["digest"]:
             _build(own)
@@ -167,12 +172,11 @@ def obtain(directory: str, store: str, patience: int = 900) -> str:
             _unpack(own, Path(store), str(answer["digest"]))
             how = "it was unpacked"
         else:
-            return (
-                f"{Path(store, own.archive.name)} is missing, although the release was built\n"
-                "next: apply the states of the host that has built it (salt-run "
-                "application.revisions), or let another one build it again: salt-run "
-                f"application.forget {_app()['database']['name']} {own.name}"
-            )
+            if _arriving(own, Path(store)):
+                heard = time.monotonic()
+            elif time.monotonic() - heard >= min(LOST, patience):
+                raise CommandExecutionError(_lost(own, Path(store), str(answer.get("host", ""))))
+            return f"{Path(store, own.archive.name)} is missing, although the release was built"
         return ""
 
     if not own.digest():
@@ -182,6 +186,31 @@ def obtain(directory: str, store: str, patience: int = 900) -> str:
         except TimeoutError as error:
             raise CommandExecutionError(str(error)) from None  # the message says it all
     return how or "it was complete"
+
+
+def _arriving(own: Release, store: Path) -> bool:
+    """Return whether a host writes the archive of a release into the store now."""
+    now = time.time()
+    with contextlib.suppress(OSError):  # such a file has just got its name
+        return any(
+            now - one.stat().st_mtime < LOST for one in store.glob(f".{own.archive.name}.*.put")
+        )
+    return True
+
+
+def _lost(own: Release, store: Path, builder: str) -> str:
+    """Return what an operator can do about an archive that the store has lost.
+
+    No host builds the release again by itself: a taken host could otherwise delete the archive, and
+    have the digest of its own build recorded.
+    """
+    where = builder or "the host that has built it (salt-run application.revisions)"
+    return (
+        f"{store / own.archive.name} is missing, although the release was built; nobody writes it\n"
+        f"next: apply the states of {where}, which puts it back; if no host has the release any "
+        "more, let one build it again: salt-run "
+        f"application.forget {_app()['database']['name']} {own.name}"
+    )
 
 
 def fetch(directory: str, store: str) -> None:

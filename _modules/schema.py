@@ -79,7 +79,8 @@ def obstacle(directory: str, database: str = "") -> dict[str, Any]:
     CLI Example:
         salt s1 schema.obstacle /opt/odoo/releases/c0ffee000000-0123abcd
     """
-    found, used = _asked(lambda opened: (schema.recorded(opened), schema.used(opened)), database)
+    found = _asked(schema.recorded, database)
+    used = bool(found) or _asked(schema.used, database, False)
     name = found.get("release", "")
     if name == Path(directory).name:
         return {"release": name, "differing": [], "recorded": True}
@@ -99,11 +100,11 @@ def obstacle(directory: str, database: str = "") -> dict[str, Any]:
     return {"release": name, "differing": differing, "recorded": bool(found)}
 
 
-def _asked(question: Callable[[Session], Any], database: str = "") -> Any:
-    """Ask the application's database, or a copy."""
+def _asked(question: Callable[[Session], Any], database: str = "", record: bool = True) -> Any:
+    """Ask the application's database, or a copy, as the role that records or as the application."""
     pillars.section(__pillar__, "app")
     try:
-        with session(__pillar__, "salina: which release?", database) as opened:
+        with session(__pillar__, "salina: which release?", database, record) as opened:
             return question(opened)
     except (PsqlError, ValueError) as error:
         raise CommandExecutionError(

@@ -14,6 +14,7 @@ from salt.exceptions import CommandExecutionError
 from salina.backup import scratch
 from salina.common import commands, pillars
 from salina.common import wait as waiting
+from salina.database import records
 from salina.database.psql import SAFE, passfile
 
 __salt__: dict[str, Any]
@@ -115,7 +116,8 @@ def load(database: str, target: str, owner: str = "") -> None:
     """
     application = pillars.application(__pillar__, owner or database)
     pipe = (
-        'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 "$4" | '
+        'set -o pipefail; "$1" --host="$2" --port="$3" --format=custom --compress=0 '
+        f'--exclude-schema={records.SCHEMA} "$4" | '
         '"$5" --host=/run/postgresql --port="$3" --username="$6" --dbname="$7" --no-password '
         '--no-owner --exit-on-error "${@:8}"'
     )

@@ -356,6 +356,7 @@ def _changed(database: str, pool: str, seconds: int) -> list[str]:
             for each in work:
                 if "step" in each:
                     mark(opened, each["step"])
+        with _session(database, True) as opened:
             schema.record(opened, directory.name, parts, schema.recorded(opened).get("release", ""))
     except (PsqlError, ValueError) as error:
         raise CommandExecutionError(f"{database}: the release is not recorded: {error}") from error
@@ -451,8 +452,8 @@ def _directory(name: str) -> Path:
     return Path(_app()["release"]["directory"]).with_name(name)
 
 
-def _session(database: str) -> Session:
-    return session(__pillar__, "salina: upgrade", database)
+def _session(database: str, record: bool = False) -> Session:
+    return session(__pillar__, "salina: upgrade", database, record)
 
 
 def _name() -> str:

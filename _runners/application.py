@@ -37,9 +37,10 @@ def build(name: str) -> dict[str, str]:
         name: the release's name.
 
     Returns:
-        `digest`: the SHA-256 of the release's archive if the release exists, otherwise "".
-        `obstacle`: why the minion must not build it, or "". Salt passes a runner's result to the
-        minion, but not the exception that it raises.
+        `digest`: the SHA-256 of the release's archive if the release exists, otherwise "". `host`,
+        only with a digest: the host that has built it. `obstacle`: why the minion must not build
+        it, or "". Salt passes a runner's result to the minion, but not the exception that it
+        raises.
 
     CLI Example:
         salt s1 release.obtain
@@ -49,10 +50,12 @@ def build(name: str) -> dict[str, str]:
         with releases.changing(file) as found:
             own = found.get(application, {})
             if name != wanted and (former := own.get(name)) and former.digest:
-                return {"digest": former.digest, "obstacle": ""}
+                return {"digest": former.digest, "host": former.host, "obstacle": ""}
             _current(name, application, wanted)
-            found[application], digest, refused = releases.build(own, name, host, time.time())
-        return {"digest": digest, "obstacle": refused}
+            own, digest, refused = releases.build(own, name, host, time.time())
+            found[application] = own
+        built = {"host": own[name].host} if digest else {}
+        return {"digest": digest, **built, "obstacle": refused}
     except (CommandExecutionError, OSError, ValueError) as error:
         return {"digest": "", "obstacle": str(error)}
 

@@ -362,7 +362,8 @@ def drill() -> str:
     copy_files()
     after = _on(primary, "drill.count", [], minions.WORK)
     follow.note([host], "restores the newest backup and compares it")
-    given = [moment, before, after, bool(_started(site))]
+    started = _started(site)
+    given = [moment, before, after, bool(started), _skipped(site, started)]
     record = _on(host, "drill.run", given, minions.WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
@@ -436,9 +437,8 @@ def drill_applications(applications: Sequence[str]) -> str:
         results[name] = {"pages": pages, "fault": short}
         if fault:
             faults.append(f"{name} with its database as of {until}: {fault}")
-    others = [one for one in site.fleet.topology.originals if one not in applications]
     try:
-        record = _ask(site, "drill.finish", [results, others], ANSWER)
+        record = _ask(site, "drill.finish", [results, _skipped(site, applications)], ANSWER)
     except RunnerError as error:
         raise RunnerError("\n".join([*faults, f"the drill is not recorded: {error}"])) from None
     if faults:
@@ -455,6 +455,22 @@ def _started(site: Site) -> list[str]:
         one: site.definitions[topology.applications[one].definition] for one in topology.originals
     }
     return [one for one, found in chosen.items() if KINDS[found["kind"]].neutral(found)]
+
+
+def _skipped(site: Site, started: Sequence[str]) -> list[str]:
+    """Return the applications that a drill does not start, each with the reason."""
+    topology, known = site.fleet.topology, _started(site)
+
+    def reason(name: str) -> str:
+        if not site.fleet.settings[BackupSettings].drill_application:
+            return "drill_application in pillar/settings/backup.yaml is false"
+        if name in known:
+            return "it was not asked for"
+        file = f"pillar/app/{topology.applications[name].definition}.yaml"
+        return f"{file} does not say how a copy becomes neutral"
+
+    others = [one for one in topology.originals if one not in started]
+    return [f"{one} ({reason(one)})" for one in others]
 
 
 def _served(site: Site, application: str, until: str) -> tuple[list[str], str]:

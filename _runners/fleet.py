@@ -78,13 +78,8 @@ def ready(
     _answer(planned, timeout)
     applying = minions.busy(__opts__, planned, 0)
     if applying:
-        busy = minions.busy(__opts__, applying, patience)
-        if busy:
-            raise RunnerError(
-                f"states are still being applied on {', '.join(busy)} after {patience} s"
-                f"\nnext: salt {busy[0]} saltutil.running"
-            )
-        _answer(applying, timeout)  # such a run may end with a restart of its minion
+        runner.idle(__opts__, list(applying), patience)
+        _answer(list(applying), timeout)  # such a run may end with a restart of its minion
     return planned
 
 

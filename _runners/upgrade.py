@@ -33,6 +33,10 @@ has just died costs each of them two minutes.
 """
 REHEARSAL = 4 * 3600
 """Seconds for each command of a rehearsal."""
+APPLYING = 900
+"""Seconds to wait for hosts that apply their states."""
+REFUSED = "is running as PID"
+"""Words of a minion that refuses an apply, because another one has begun."""
 
 
 def begin(**request: Any) -> dict[str, Any]:
@@ -538,10 +542,18 @@ def _synchronise(hosts: Sequence[str]) -> None:
     """Let hosts have the master's Python, before one of them builds a release.
 
     A host that was not applied since an update of this repository would build it the former way,
-    and all others would take that for the release.
+    and all others would take that for the release. This waits for a host that applies its states.
     """
-    follow.note(hosts, "gets the master's Python")
-    minions.ask(__opts__, hosts, "state.apply", ["common.python"])
+    end = time.monotonic() + APPLYING
+    while True:
+        runner.idle(__opts__, hosts, max(0, round(end - time.monotonic())))
+        follow.note(hosts, "gets the master's Python")
+        try:
+            minions.ask(__opts__, hosts, "state.apply", ["common.python"])
+            return
+        except RunnerError as error:  # another apply may begin between both questions
+            if REFUSED not in str(error) or time.monotonic() >= end:
+                raise
 
 
 def _hosts(site: Site, application: str) -> list[str]:

@@ -209,7 +209,11 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
     here, own = fleet(name).hosts[host], salina_secrets.own
     found: set[str] = set()
     if "database" in here.roles:
-        passwords = {own(application, "database") for application in topology(name).applications}
+        passwords = {
+            own(application, purpose)
+            for application in topology(name).applications
+            for purpose in ("database", salina_secrets.RECORD)
+        }
         found |= {*salina_secrets.DATABASE, *passwords}
         found.add(salina_secrets.ETCD_PATRONI)
     if "balancer" in here.roles:
@@ -230,7 +234,7 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         used = definition(topology(name).applications[here.application].definition)
         kind, application = KINDS[used["kind"]], topology(name).applications[here.application]
         watched = report.passwords(fleet(name), application, kind)
-        purposes = ("database", *kind.passwords(used), *watched)
+        purposes = ("database", salina_secrets.RECORD, *kind.passwords(used), *watched)
         found |= {own(here.application, purpose) for purpose in purposes}
     return found
 

@@ -58,7 +58,9 @@ class Database:
         """Let the database belong to a release."""
         self.release, self.parts = release, parts
 
-    def session(self, pillar: dict[str, Any], name: str, database: str = "") -> Database:
+    def session(
+        self, pillar: dict[str, Any], name: str, database: str = "", record: bool = False
+    ) -> Database:
         """Open a session, as `salina.application.database.session` does."""
         assert "app" in pillar
         self.asked.append(name)
@@ -75,11 +77,12 @@ class Database:
     def query(self, sql: str) -> list[str]:
         """Answer a statement of `salina.application.schema`, or of a one-time step."""
         if "to_regclass" in sql and not sql.startswith("DO"):
-            there = self.marks if "salina_once" in sql else self.release
-            return ["f" if there else "t"]
+            return ["f" if "salina.release" in sql or self.marks else "t"]
         if sql.startswith("SELECT EXISTS"):
             return ["t" if self.marks else "f"]
         if sql.startswith("SELECT json"):
+            if not self.release:
+                return []
             return [json.dumps({"release": self.release, "parts": self.parts})]
         if sql.startswith("SELECT pg_advisory_xact_lock"):
             assert self.pending is not None
@@ -98,7 +101,7 @@ class Database:
 
     def _change(self, sql: str) -> None:
         self.changes.append(sql)
-        if sql.startswith("INSERT INTO salina_release"):
+        if sql.startswith("INSERT INTO salina.release"):
             release, parts = re.findall(r"'((?:[^']|'')*)'", sql)
             self.release, self.parts = release, json.loads(parts.replace("''", "'"))
         elif sql.startswith("INSERT INTO salina_once"):

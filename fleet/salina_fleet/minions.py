@@ -66,26 +66,47 @@ def silent(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str
     return rest
 
 
-def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> list[str]:
+def busy(opts: dict[str, Any], hosts: Sequence[str], timeout: int) -> dict[str, str]:
     """Wait until no host's minion applies states, and return the hosts whose minions do.
 
     Args:
         opts: the master's options.
         hosts: the hosts to ask.
         timeout: seconds; 0 asks once.
+
+    Returns:
+        Each of these hosts with who holds it, in words.
     """
     rest, salt_client = list(hosts), client(opts)
+    holders = dict[str, str]()
 
     def all_idle() -> bool:
         asked = ("saltutil.is_running", ["state.*"])
         answers = salt_client.cmd(rest, *asked, tgt_type="list") if rest else {}
         follow.note([host for host in rest if not answers.get(host)], "is idle", True)
         rest[:] = [host for host in rest if answers.get(host)]
-        follow.note(rest, "still applies states")
+        holders.clear()
+        holders.update({host: holder(answers[host]) for host in rest})
+        for host in rest:
+            follow.note([host], f"still applies states: {holders[host]}")
         return not rest
 
     wait.until(all_idle, timeout)
-    return rest
+    return holders
+
+
+def holder(running: Any) -> str:
+    """Return who applies states on a host, in words.
+
+    Args:
+        running: the host's answer to `saltutil.is_running`.
+    """
+    if not isinstance(running, list):  # an error in the place of an answer
+        return str(running)
+    return ", ".join(
+        f"{job['fun']} by {job.get('user') or 'an unknown user'} as job {job['jid']}"
+        for job in running
+    )
 
 
 def connected(opts: dict[str, Any], fleet: Fleet) -> set[str]:

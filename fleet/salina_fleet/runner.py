@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,26 @@ def on_primary(opts: dict[str, Any], function: str, *arguments: Any, patience: f
     if not found:
         raise said[-1]
     return found[0]
+
+
+def idle(opts: dict[str, Any], hosts: Sequence[str], patience: int) -> None:
+    """Wait until no host applies states.
+
+    Args:
+        opts: the master's options.
+        hosts: ids.
+        patience: seconds to wait.
+
+    Raises:
+        RunnerError: with the hosts that still do, and who holds each.
+    """
+    busy = minions.busy(opts, hosts, patience)
+    if busy:
+        held = ", ".join(f"{host} ({who})" for host, who in busy.items())
+        raise RunnerError(
+            f"states are still being applied on {held} after {patience} s\n"
+            f"next: salt {next(iter(busy))} saltutil.running"
+        )
 
 
 def exclude(site: Site, what: str, patience: float = 0) -> None:

@@ -45,7 +45,9 @@ ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 USER_OF_MONITORING = "monitoring"
 """The purpose of the password with which monitoring logs in at an application."""
-APPLICATION = ("database", "admin", "login", USER_OF_MONITORING)
+RECORD = "record"
+"""The purpose of the password of the role that records which release a database belongs to."""
+APPLICATION = ("database", "admin", "login", USER_OF_MONITORING, RECORD)
 """The purposes for which each application has a password of its own."""
 VISITORS = "visitors"
 """The purpose of the password with which the balancer lets clients through to a copy for trials."""

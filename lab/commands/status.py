@@ -4,7 +4,9 @@ Each host makes its own checks, the same as for `salt-run fleet.health`. Here th
 host's own Python, so a host with a dead minion answers as well.
 """
 
+import contextlib
 import json
+import subprocess
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,16 +21,19 @@ from lab.machines import containers, faults, inventory, minions, plan, topology_
 from lab.machines.plan import Machine, Plan
 from lab.paths import REPOSITORY
 from lab.process import run
-from salina_fleet import health, policy
+from salina_fleet import health, policy, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.health import Finding, Row
 from salina_fleet.model import definition, settings
 from salina_fleet.model.members import Members
 from salina_fleet.model.topology import Topology
+from salina_fleet.secrets import SecretsError
 
 PROBE = REPOSITORY / "_utils/salina/health/probes.py"
 SETTINGS = REPOSITORY / "pillar/settings"
 PROBE_SECONDS = 20
+LOGIN = '''read -r login; exec curl --config <(printf 'user = "%s"\\n' "$login") "$@"'''
+"""A command of bash that reads NAME:PASSWORD from its first line, so that `ps` never shows it."""
 PING_SECONDS = 6
 """A minion that is connected and answers later counts as silent."""
 
@@ -66,6 +71,7 @@ def service(
     trusted: str,
     fleet: Fleet,
     defined: Mapping[str, Mapping[str, Any]],
+    passwords: Mapping[str, str],
 ) -> Row:
     """Ask each application as a client does, and verify its certificate.
 
@@ -74,21 +80,51 @@ def service(
         trusted: the CA's certificate.
         fleet: all hosts.
         defined: the applications' definitions.
+        passwords: those of visitors, by the applications that ask for one.
     """
     published = fleet.topology.service
     found = []
     for one in fleet.topology.applications.values():
         asked = defined[one.definition]["health"]
         url = f"{published.scheme}://{one.domain}:{published.port}{asked['path']}"
-        curl = ["curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
-        curl += ["--cookie", asked["cookie"]] if asked["cookie"] else []
-        curl += ["--resolve", f"{one.domain}:{published.port}:{published.address}"]
-        curl += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
-        done = run(containers.attach(caller, curl), text=trusted, check=False)
-        detail = f"HTTP {done.stdout}" if done.returncode == 0 else done.stderr.strip()
-        expected = "401" if one.copy_of else "200"  # a copy for trials asks for its password
-        found.append(Finding(url, done.stdout == expected, detail))
+        given = ["--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"]
+        given += ["--cookie", asked["cookie"]] if asked["cookie"] else []
+        given += ["--resolve", f"{one.domain}:{published.port}:{published.address}"]
+        given += ["--write-out", "%{http_code}", "--cacert", "/dev/stdin", url]
+        curl, text = ["curl"], trusted
+        password = passwords.get(one.name)
+        if password:
+            curl, text = ["bash", "-c", LOGIN, "curl"], f"{one.name}:{password}\n{trusted}"
+        done = run(containers.attach(caller, [*curl, *given]), text=text, check=False)
+        found.append(answered(url, done, bool(one.copy_of), bool(password)))
     return Row("service", f"from {caller.name}", tuple(found))
+
+
+def answered(url: str, done: subprocess.CompletedProcess[str], copy: bool, login: bool) -> Finding:
+    """Return what an application's answer says about it.
+
+    Args:
+        url: the page that was asked for.
+        done: the run of curl.
+        copy: whether it is a copy for trials, which asks for a password.
+        login: whether the password was given.
+    """
+    if done.returncode:
+        return Finding(url, False, done.stderr.strip())
+    if copy and not login and done.stdout == "401":
+        words = "asks for a password, which the master does not have: the application was not asked"
+        return Finding(url, True, f"{words}; next: salt-run secrets.create", True)
+    detail = f"HTTP {done.stdout}" + " with the visitors' password" * login
+    return Finding(url, done.stdout == "200", detail)
+
+
+def visitors(topology: Topology) -> dict[str, str]:
+    """Return the passwords of visitors, by the copies for trials, as far as the master has them."""
+    store, found = secrets.open_store(inventory.master_state(topology)), dict[str, str]()
+    for one in topology.copies:
+        with contextlib.suppress(SecretsError):
+            found[one.name] = store.get(secrets.own(one.name, secrets.VISITORS))
+    return found
 
 
 def authority(wanted: Plan, fleet: Fleet) -> str:
@@ -150,7 +186,7 @@ def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[s
         answering = pool.submit(ping, planned, running)
         if caller.container in running:  # a command in a frozen host would never end
             asked["service"] = pool.submit(
-                service, caller, authority(wanted, fleet), fleet, defined
+                service, caller, authority(wanted, fleet), fleet, defined, visitors(topology)
             )
         rows = list(pool.map(lambda machine: row(machine, answering), wanted.machines))
     others = {name: one.result() for name, one in asked.items()}

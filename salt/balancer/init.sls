@@ -24,11 +24,15 @@ balancer-app-hosts:
     - require:
         - sls: tls
 
-balancer-visitors:
+# The users of a copy are there before the rules that name them, and go after these. So HAProxy takes its
+# configuration at every moment, also if an apply is killed.
+{%- for one in pillar.balancer.applications if one.visitors %}
+balancer-visitors-{{ one.name }}:
   file.managed:
-    - name: /etc/haproxy/conf.d/15-visitors.cfg
+    - name: /etc/haproxy/conf.d/15-visitors-{{ one.name }}.cfg
     - source: salt://balancer/files/15-visitors.cfg
     - template: jinja
+    - context: {{ {'application': one.name} | json }}
     - mode: '0600'
     - show_changes: False
     - require:
@@ -36,6 +40,7 @@ balancer-visitors:
         - balancer: balancer-app-hosts
     - require_in:
         - file: balancer-fragment
+{%- endfor %}
 
 balancer-fragment:
   file.managed:
@@ -50,3 +55,16 @@ balancer-fragment:
         - balancer: balancer-app-hosts
     - require_in:
         - daemon: haproxy-service
+
+balancer-former-visitors:
+  file.tidied:
+    - name: /etc/haproxy/conf.d
+    - matches: ['15-visitors.*\.cfg$']
+    - exclude:
+{%- for one in pillar.balancer.applications if one.visitors %}
+        - 15-visitors-{{ one.name }}\.cfg$
+{%- else %} []
+{%- endfor %}
+    - onlyif: test -d /etc/haproxy/conf.d
+    - require:
+        - file: balancer-fragment

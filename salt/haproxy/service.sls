@@ -40,13 +40,15 @@ haproxy-reloaded:
         - /etc/haproxy/conf.d/00-global.cfg
         - /etc/haproxy/conf.d/05-metrics.cfg
         - /etc/haproxy/conf.d/10-database.cfg
-        - /etc/haproxy/conf.d/15-visitors.cfg
         - /etc/haproxy/conf.d/20-balancer.cfg
         - /etc/haproxy/errors/429-balancer.html
         - /etc/haproxy/errors/503-balancer.http
         - /etc/salina/tls/ca.crt
 {%- for certificate in pillar.tls.certificates if 'haproxy' in certificate.readers %}
         - /etc/salina/tls/{{ certificate.name }}.crt
+{%- endfor %}
+{%- for one in pillar.get('balancer', {}).get('applications', []) if one.visitors %}
+        - /etc/haproxy/conf.d/15-visitors-{{ one.name }}.cfg
 {%- endfor %}
     - require:
         - daemon: haproxy-upgraded

@@ -50,18 +50,20 @@ def fragment(
 
 
 def visitors(name: str = "default") -> str:
-    """15-visitors.cfg of a fleet."""
-    return rendered("15-visitors.cfg", fleets.pillar("lb1", name))
+    """The files 15-visitors-NAME.cfg of a fleet, one after the other."""
+    pillar = fleets.pillar("lb1", name)
+    copies = [one["name"] for one in pillar["balancer"]["applications"] if one["visitors"]]
+    return "\n".join(rendered("15-visitors.cfg", pillar, application=one) for one in copies)
 
 
-def rendered(file: str, pillar: Mapping[str, Any]) -> str:
+def rendered(file: str, pillar: Mapping[str, Any], **context: str) -> str:
     """A file of the balancer."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         loader=jinja2.FileSystemLoader(fleets.REPOSITORY / "salt"),
     )
-    return environment.get_template(f"balancer/files/{file}").render(pillar=pillar)
+    return environment.get_template(f"balancer/files/{file}").render(pillar=pillar, **context)
 
 
 def url(domain: str, balancer: Mapping[str, Any]) -> str:
@@ -119,7 +121,7 @@ def judge(conf_d: Path, text: str, users: str = "") -> subprocess.CompletedProce
     """
     for path in ("/etc/salina/tls", "/etc/haproxy/errors"):
         text = text.replace(path, str(conf_d.parent))
-    (conf_d / "15-visitors.cfg").write_text(users or visitors())
+    (conf_d / "15-visitors-crm_staging.cfg").write_text(users or visitors())
     (conf_d / "20-balancer.cfg").write_text(text)
     assert HAPROXY
     return subprocess.run([HAPROXY, "-c", "-f", conf_d], capture_output=True, text=True)

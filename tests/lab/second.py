@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tests import fleets
 from tests.lab import lab, tiers
-from tests.lab.lab import shell, up
+from tests.lab.lab import up
 from tests.lab.traffic import Traffic, wait_for
 
 
@@ -33,12 +33,13 @@ def application(name: str, topology: str) -> Iterator[list[str]]:
     yield traffic.failed()
     if lab.OWN:
         return
-    release = json.loads(lab.salt_run("application.revisions").stdout)[name]["wanted"]
-    assert lab.salt_run("application.forget", name, release).returncode == 0
     up()
-    tiers.sql(tiers.leader(), f"DROP DATABASE {name} WITH (FORCE)")
-    volume = fleets.topology(topology).applications[name].volume
-    gluster = "gluster --mode=script volume"
-    shell("nas1", f"{gluster} stop {volume} force; {gluster} delete {volume}")
-    for host in tiers.STORAGE:
-        shell(host, f"rm -r /nas-{volume}")
+    if name in tiers.sql(tiers.leader(), "SELECT datname FROM pg_database").split():
+        assert remove(application=name, confirm=name)[0] == 0
+
+
+def remove(**pillar: str) -> tuple[int, str]:
+    """Run orch.remove, and return its exit code and what it said."""
+    given = f"pillar={json.dumps(pillar)}"
+    done = lab.execute(lab.master(), "salt-run", "state.orchestrate", "orch.remove", given)
+    return done.returncode, done.stdout + done.stderr

@@ -63,6 +63,18 @@ def test_s6_the_application_s_role_owns_its_database_and_may_nothing_else() -> N
     assert sql(primary, public) == "f"
 
 
+def test_x10_the_application_cannot_write_its_record() -> None:
+    """X10, O8: It reads which release its database belongs to. No host's file has the password."""
+    primary = leader()
+    recorded = "SELECT release FROM salina.release"
+    assert sql(primary, f"SET ROLE crm; {recorded}", "crm") == sql(primary, recorded, "crm") != ""
+    for change in ("UPDATE salina.release SET release = 'x'", "DROP SCHEMA salina CASCADE"):
+        with pytest.raises(AssertionError, match=r"permission denied|must be owner"):
+            sql(primary, f"SET ROLE crm; {change}", "crm")
+    owned = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'salina'"
+    assert sql(primary, owned, "crm") == "salina_record_crm"
+
+
 def test_s6_the_application_logs_in_over_verified_tls_only() -> None:
     """S6: A login without TLS, with a wrong password, from another host or as superuser fails."""
     host = leader()

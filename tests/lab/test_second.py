@@ -6,6 +6,7 @@ It runs an SFTP server of rclone, in the network that the backup host has in com
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -63,9 +64,20 @@ def stop() -> None:
 
 @pytest.fixture
 def place() -> Iterator[ed25519.Ed25519PrivateKey]:
-    """A place that the fleet's settings name, with its login among the secrets.
+    """A place that the fleet's settings name, with its login among the secrets."""
+    with placed() as own:
+        yield own
 
-    Afterwards the fleet has none again.
+
+@contextmanager
+def placed(settings: str = "") -> Iterator[ed25519.Ed25519PrivateKey]:
+    """Give the fleet a place, with its login among the secrets. Afterwards it has none again.
+
+    Args:
+        settings: a script of sed, which changes pillar/settings/backup.yaml as well.
+
+    Yields:
+        The login.
     """
     own, server = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
     shell(
@@ -88,7 +100,7 @@ def place() -> Iterator[ed25519.Ed25519PrivateKey]:
         start()
         with (
             edited("pillar/settings/firewall.yaml", f"s|^egress:$|&\\n{way}|"),
-            edited("pillar/settings/backup.yaml", f"s|^second: null$|{second}|"),
+            edited("pillar/settings/backup.yaml", f"s|^second: null$|{second}|;{settings}"),
         ):
             done = salt_run("secrets.second", f"{PLACE}/own")
             assert not done.returncode, done.stdout + done.stderr

@@ -44,9 +44,8 @@ PLACES = {
         "/etc/pgbouncer/userlist.txt": {"app-crm-database"},
     },
     "balancer": {
-        "/etc/haproxy/conf.d/15-visitors.cfg": {
-            secrets.own(one.name, "visitors") for one in fleets.topology().copies
-        }
+        f"/etc/haproxy/conf.d/15-visitors-{one.name}.cfg": {secrets.own(one.name, "visitors")}
+        for one in fleets.topology().copies
     },
     "backup": {
         "/etc/pgbackrest.conf": {secrets.BACKUP},

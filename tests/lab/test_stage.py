@@ -14,7 +14,7 @@ import pytest
 
 from tests import fleets
 from tests.lab import lab, second, tiers
-from tests.lab.lab import run, shell
+from tests.lab.lab import run, shell, up
 from tests.lab.traffic import Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -99,7 +99,7 @@ def test_x6_a_client_needs_the_password_of_the_copy() -> None:
         assert status(path, "--user", f"{COPY}:wrong") == "401"
     assert status("/web/login", "--user", f"{COPY}:{password}") == "200"
     found = shell("lb1", f"grep --recursive --files-with-matches {password} /etc/haproxy").split()
-    assert found == ["/etc/haproxy/conf.d/15-visitors.cfg"]
+    assert found == [f"/etc/haproxy/conf.d/15-visitors-{COPY}.cfg"]
     assert run("lb1", "stat", "--format=%U %a", *found).split() == ["root", "600"]
 
 
@@ -114,4 +114,32 @@ def test_o1_a_second_copy_takes_the_running_database() -> None:
         assert sql(asked) == value
     finally:
         sql("DELETE FROM ir_config_parameter WHERE key = 'salina.test'", "crm")
+    lab.lab("status")
+
+
+def test_x10_a_copy_that_left_leaves_nothing() -> None:
+    """O1, X10: Health names it until orch.remove has deleted its data. The original serves."""
+    up()
+    code, said = second.remove(application=COPY)
+    assert code and f"{COPY} has left the topology" in said and "/nas-staging" in said, said
+    notice = f"application {COPY} has left the topology"
+    assert notice in run(lab.master(), "salt-run", "fleet.health")
+    code, said = second.remove(application="crm", confirm="crm")
+    assert code and "crm is in pillar/topology.yaml" in said, said
+    with Traffic() as traffic:
+        wait_for([traffic], 60)
+        code, said = second.remove(application=COPY, confirm=COPY)
+        wait_for([traffic], 60)
+        traffic.end()
+    assert code == 0, said
+    assert traffic.failed() == []
+    assert sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres").count(COPY) == 0
+    assert sql(f"SELECT count(*) FROM pg_roles WHERE rolname = '{COPY}'", "postgres") == "0"
+    assert run("nas1", "gluster", "--mode=script", "volume", "list").split() == ["nas"]
+    for host in tiers.STORAGE:
+        assert shell(host, "ls -d /nas*").split() == ["/nas"]
+    assert COPY not in shell("bkp1", "ls /var/lib/restic")
+    assert notice not in run(lab.master(), "salt-run", "fleet.health")
+    found = shell("lb1", "ls /etc/haproxy/conf.d").split()
+    assert not [name for name in found if "visitors" in name]
     lab.lab("status")

@@ -12,7 +12,7 @@ from tests import fleets
 from tests.render.minion import Minion
 
 FRAGMENTS = "/etc/haproxy/conf.d"
-VISITORS = "15-visitors.cfg"
+VISITORS = "15-visitors-crm_staging.cfg"
 RULES = "20-balancer.cfg"
 PASSWORD = "canary-app-crm_staging-visitors"
 AUTH = re.compile(r"http_auth|http-request auth |authorization", re.IGNORECASE)
@@ -61,7 +61,7 @@ def test_o1_the_users_are_known_before_the_rules_name_them(staging: Balancer) ->
     """O1: HAProxy refuses a rule with an unknown list of users, so the list is there first."""
     order = [*staging.states]
     assert order.index(VISITORS) < order.index(RULES)
-    assert {"file": "balancer-visitors"} in staging.states[RULES]["require"]
+    assert {"file": "balancer-visitors-crm_staging"} in staging.states[RULES]["require"]
 
 
 def test_o1_neither_is_there_before_app_hosts_have_tls(staging: Balancer) -> None:
@@ -71,7 +71,7 @@ def test_o1_neither_is_there_before_app_hosts_have_tls(staging: Balancer) -> Non
 
 
 def test_o1_only_the_rules_are_checked_with_the_users(staging: Balancer) -> None:
-    """O1: A copy that goes takes its users with it, while the former rules still name them."""
+    """O1: A copy that comes has its users there before any rule names them."""
     assert "check_cmd" not in staging.states[VISITORS]
     assert staging.states[RULES]["check_cmd"] == f"/usr/local/sbin/haproxy-check {RULES}"
 
@@ -109,8 +109,27 @@ def test_x10_only_a_copy_needs_the_password(staging: Balancer) -> None:
 def test_o1_a_fleet_without_a_copy_asks_nobody(
     fleet: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """O1: The fragment has no users, and no rule names any."""
+    """O1: There are no users, and no rule names any."""
     balancer = Balancer(fleet, tmp_path_factory.mktemp(fleet))
-    assert balancer.lines(VISITORS) == []
-    assert balancer.states[VISITORS]["mode"] == "0600"
+    assert not [name for name in balancer.states if "visitors" in name]
     assert not AUTH.search(balancer.texts[RULES])
+
+
+@pytest.mark.parametrize(("fleet", "kept"), [("default", []), ("staging", [VISITORS])])
+def test_k2_the_users_of_a_copy_go_after_the_rules(
+    fleet: str, kept: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """O1, K2: HAProxy takes its configuration at every moment, so an apply can be killed.
+
+    The file in which an earlier version had the users of all copies goes as well.
+    """
+    balancer = Balancer(fleet, tmp_path_factory.mktemp(fleet))
+    [gone] = [one for one in balancer.chunks if one["state"] == "file" and one["fun"] == "tidied"]
+    assert balancer.chunks.index(balancer.states[RULES]) < balancer.chunks.index(gone)
+    names = [VISITORS, "15-visitors-crm_trial.cfg", "15-visitors.cfg", "10-database.cfg", RULES]
+
+    def removed(name: str) -> bool:
+        named = any(re.match(one, name) for one in gone["matches"])
+        return named and not any(re.match(one, name) for one in gone["exclude"])
+
+    assert [name for name in names if not removed(name)] == [*kept, "10-database.cfg", RULES]

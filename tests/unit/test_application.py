@@ -64,13 +64,13 @@ def test_listening(application: ModuleType) -> None:
 class Psql:
     """A session that answers whether the server is a replica, or is refused."""
 
-    def __init__(self, recovering: str | None) -> None:
-        self.recovering = recovering
+    def __init__(self, recovering: str | None, record: bool = True) -> None:
+        self.recovering, self.record = recovering, record
         self.asked: dict[str, Any] = {}
 
-    def __call__(self, database: dict[str, Any], name: str, ca: str) -> Psql:
+    def __call__(self, database: dict[str, Any], name: str, ca: str, options: str = "") -> Psql:
         """Connect."""
-        self.asked = {**database, "ca": ca}
+        self.asked = {**database, "ca": ca, "options": options}
         return self
 
     def __enter__(self) -> Psql:
@@ -83,6 +83,9 @@ class Psql:
 
     def query(self, sql: str) -> list[str]:
         """Answer."""
+        if "salina.release" in sql:
+            assert self.asked["options"] == "-c search_path=pg_catalog"
+            return ["f" if self.record else "t"]
         return [str(self.recovering)]
 
 
@@ -108,15 +111,38 @@ def test_s12_checks_have_a_path_that_the_application_cannot_fill(
     assert names["database"] == "127.0.0.1"
 
 
+def test_x10_the_record_has_a_login_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X10, O8: The application owns the database, so no setting of it is trusted."""
+    pillar, psql = fleets.pillar("s1"), Psql("f")
+    monkeypatch.setattr(own_path, "Session", psql)
+    with own_path.session(pillar, "salina: a test", "salina_next_crm", record=True):
+        pass
+    login = [psql.asked[key] for key in ("name", "user", "password")]
+    assert login == ["salina_next_crm", "salina_record_crm", "canary-app-crm-record"]
+    assert psql.asked["options"] == "-c search_path=pg_catalog"
+
+
 @pytest.mark.parametrize(
-    ("recovering", "obstacle"),
-    [("f", ""), ("t", "it is a replica: read-only"), (None, "timeout expired")],
+    ("recovering", "record", "obstacle"),
+    [
+        ("f", True, ""),
+        ("t", True, "it is a replica: read-only"),
+        (None, True, "timeout expired"),
+        ("f", False, "salina.release is missing; apply the states of the database hosts"),
+    ],
 )
 def test_s12_why_the_database_takes_no_writes(
-    application: ModuleType, monkeypatch: pytest.MonkeyPatch, recovering: str, obstacle: str
+    application: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    recovering: str,
+    record: bool,
+    obstacle: str,
 ) -> None:
-    """S12: The check tells a replica and a silent server from a primary."""
-    monkeypatch.setattr(own_path, "Session", Psql(recovering))
+    """S12: The check tells a replica and a silent server from a primary.
+
+    After an update the states of a database host may still be on their way.
+    """
+    monkeypatch.setattr(own_path, "Session", Psql(recovering, record))
     monkeypatch.setattr(application, "installed", lambda: True)
     assert application.database() == obstacle
     monkeypatch.setattr(application, "installed", lambda: False)

@@ -735,7 +735,7 @@ def test_a_drill_counts_before_its_moment_and_after_it(hosts: Hosts) -> None:
         ("bbdd2", "drill.moment"),
         *fresh("nas1", "files_backup.copy", "crm"),
         ("bbdd2", "drill.count"),
-        ("bkp1", "drill.run", moment, {"crm": {}}, {"crm": {}}, True),
+        ("bkp1", "drill.run", moment, {"crm": {}}, {"crm": {}}, True, []),
     ]
 
 
@@ -745,20 +745,25 @@ def test_o9_a_drill_is_complete_at_once_only_if_no_application_starts(
     """O9, K5: Its record counts before the second half only if there is none."""
     several.said |= {"drill.count": {"crm": {}}, "drill.moment": MOMENT, "drill.run": RECORD}
 
-    def pending() -> bool:
+    def pending(*skipped: str) -> bool:
         started = bool(drill_names(several))
         several.runner.drill()
         (call,) = (one for one in several.asked if one[1] == "drill.run")
         several.asked.clear()
-        assert call == ("bkp1", "drill.run", MOMENT, {"crm": {}}, {"crm": {}}, started)
+        given = (MOMENT, {"crm": {}}, {"crm": {}}, started, [*skipped])
+        assert call == ("bkp1", "drill.run", *given)
         return started
 
     assert pending()
     several.set(drill_application=False)
-    assert not pending()
+    why = "drill_application in pillar/settings/backup.yaml is false"
+    assert not pending(f"crm ({why})", f"shop ({why})")
     several.set(drill_application=True)
     monkeypatch.setattr(several.runner, "KINDS", dict.fromkeys(("odoo", "node"), Never))
-    assert not pending()
+    why = "does not say how a copy becomes neutral"
+    assert not pending(
+        f"crm (pillar/app/odoo-14.0.yaml {why})", f"shop (pillar/app/sample-crm.yaml {why})"
+    )
 
 
 class Never:
@@ -897,6 +902,9 @@ def result(fault: str = "") -> dict[str, Any]:
     return {"pages": [] if fault else PAGES, "fault": fault}
 
 
+ASKED = "it was not asked for"
+
+
 def finish(skipped: Sequence[str] = (), **faults: str) -> tuple[Any, ...]:
     """Return the call that completes a drill, with the faults of its applications or ""."""
     results = {name: result(fault) for name, fault in faults.items()}
@@ -963,8 +971,8 @@ def test_o9_applications_that_a_drill_does_not_start_are_in_its_record(
 ) -> None:
     """O9, O1: The sentence names them as well. A copy for trials is none of them."""
     found = both.runner.drill_applications([started])
-    assert found == sentence(ANSWERS.replace("crm", started), f"not started: {skipped}")
-    assert told(both) == [finish([skipped], **{started: ""})]
+    assert found == sentence(ANSWERS.replace("crm", started), f"not started: {skipped} ({ASKED})")
+    assert told(both) == [finish([f"{skipped} ({ASKED})"], **{started: ""})]
     assert both.served == [started]
 
 
@@ -974,8 +982,9 @@ def test_x10_an_application_that_would_reach_users_is_in_the_record(both: Hosts)
     node = {**own["node"], "neutral": []}
     both.site.definitions = {**both.site.definitions, "sample-crm": {**own, "node": node}}
     names = drill_names(both)
-    assert both.runner.drill_applications(names) == sentence(ANSWERS, "not started: shop")
-    assert told(both) == [finish(["shop"], crm="")]
+    why = "pillar/app/sample-crm.yaml does not say how a copy becomes neutral"
+    assert both.runner.drill_applications(names) == sentence(ANSWERS, f"not started: shop ({why})")
+    assert told(both) == [finish([f"shop ({why})"], crm="")]
 
 
 def test_k5_a_page_that_does_not_answer_is_recorded(compared: Hosts) -> None:

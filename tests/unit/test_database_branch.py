@@ -30,7 +30,13 @@ class Primary:
         self.commands: list[list[str]] = []
         self.faults: list[str] = []
         self.password = self.login = ""
-        salt = {"database.query": self.query, "cmd.run_all": self.run_all}
+        self.recorded: list[tuple[Any, ...]] = []
+        salt = {
+            "database.query": self.query,
+            "database.record": lambda *given: self.recorded.append(given),
+            "database.row": lambda name: [name, "{}"],
+            "cmd.run_all": self.run_all,
+        }
         pillar = fleets.pillar("bbdd1", fleet)
         self.module: Any = load("_modules/database_branch.py", salt=salt, pillar=pillar)
         self.free = 2 * SIZE + scratch.SPARE
@@ -167,3 +173,14 @@ def test_k5_an_application_of_another_fleet(
     )
     with pytest.raises(CommandExecutionError, match=r"^shop: the pillar of this host has no such"):
         primary.module.make("shop", True)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_o8_x10_a_copy_says_which_release_it_belongs_to(primary: Primary, live: bool) -> None:
+    """O8, X10: A template has the record already. A dump leaves it out, because the application's
+    role reads the dump.
+    """
+    primary.module.make("crm", live)
+    row = [["crm", "{}"]] if live else []
+    assert primary.recorded == [("crm", COPY, *row)]
+    assert all("--exclude-schema=salina" in str(one) for one in primary.commands)

@@ -620,6 +620,9 @@ def test_o9_what_applications_answer_completes_a_drill(roomy: Any) -> None:
     """O9: The record is that of the drill that waited, with the results, and none waits now."""
     before = compare(roomy, True)
     assert (before["served"], before["failed"], before["skipped"]) == ({}, {}, [])
+    whole = roomy.run(MOMENT, roomy.count(), roomy.count(), False, ["shop (no luck)"])
+    assert whole["skipped"] == roomy.last()["skipped"] == ["shop (no luck)"]
+    assert compare(roomy, True) == before
     found = roomy.finish({"sales": answered(*PAGES)}, ["shop"])
     assert found == {**before, "served": {"sales": PAGES}, "skipped": ["shop"]}
     assert (roomy.last(), roomy.unfinished()) == (found, {})

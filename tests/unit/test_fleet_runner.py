@@ -51,14 +51,15 @@ def readied(
     """The questions of `fleet.ready`, and for each the hosts that apply states or are silent."""
     asked: list[tuple[str, list[str]]] = []
 
-    def answers(what: str, given: list[list[str]]) -> Any:
-        def ask(_: Any, hosts: Sequence[str], __: int) -> list[str]:
+    def answers(what: str, given: list[Any]) -> Any:
+        def ask(_: Any, hosts: Sequence[str], __: int) -> Any:
             asked.append((what, list(hosts)))
             return given.pop(0)
 
         return ask
 
-    monkeypatch.setattr(minions, "busy", answers("busy", applying))
+    held = [dict.fromkeys(hosts, "state.apply by root") for hosts in applying]
+    monkeypatch.setattr(minions, "busy", answers("busy", held))
     monkeypatch.setattr(minions, "silent", answers("silent", silent))
     site = SimpleNamespace(fleet=fleets.fleet())
     monkeypatch.setattr(runner, "site", lambda _: site)
@@ -78,7 +79,7 @@ def test_s15_a_run_that_was_under_way_may_restart_its_minion(
     assert readied(monkeypatch, [["s2"], []], [[], []]) == again
     with pytest.raises(CommandExecutionError, match="s2 did not answer within"):
         readied(monkeypatch, [["s2"], []], [[], ["s2"]])
-    with pytest.raises(CommandExecutionError, match="states are still being applied on s2 after"):
+    with pytest.raises(CommandExecutionError, match=r"applied on s2 \(state.apply by root\) after"):
         readied(monkeypatch, [["s2"], ["s2"]], [[]])
 
 

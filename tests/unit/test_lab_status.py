@@ -14,7 +14,7 @@ from lab.cloud import server
 from lab.commands import cli, preflight, status
 from lab.machines import containers, faults, inventory, minions, plan, topology_file
 from lab.machines.plan import Machine, Plan
-from salina_fleet import health
+from salina_fleet import health, secrets
 from salina_fleet.health import Finding, Row
 from tests import fleets
 
@@ -201,3 +201,72 @@ def test_the_plan_of_the_fake_lab() -> None:
 def test_preflight_tells_all_faults_at_once() -> None:
     error = preflight.report([preflight.Fault("no root", "sudo"), preflight.Fault("no disk", "rm")])
     assert "no root: sudo" in str(error) and "no disk: rm" in str(error)
+
+
+class Client:
+    """A client's machine on which commands run for real, with another `curl` that answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, answers: str) -> None:
+        self.seen = folder / "seen"
+        program = folder / "curl"
+        program.write_text(
+            "#!/bin/bash\n"
+            f'echo "arguments: $*" >>{self.seen}\n'
+            'while [ $# -gt 0 ]; do [ "$1" = --config ] && cat "$2"; shift; done '
+            f">>{self.seen}\n"
+            f"cat >>{self.seen}\n"
+            f"{answers}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        monkeypatch.setattr(containers, "attach", lambda _, argv: list(argv))
+
+    def row(self, **passwords: str) -> Row:
+        """Ask the applications of a fleet with a copy for trials."""
+        fleet = fleets.fleet("staging")
+        defined = {"odoo-14.0": fleets.definition("odoo-14.0")}
+        caller = plan.make(fleet.topology, fleet.topology.initial()).machine("c1")
+        return status.service(caller, "the CA\n", fleet, defined, passwords)
+
+
+def test_o1_a_copy_is_asked_with_its_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O1, K4: The application itself has answered then. No command line has the password."""
+    client = Client(monkeypatch, tmp_path, "printf 200")
+    row = client.row(crm_staging="s3cret")
+    assert row.good
+    assert [one.detail for one in row.findings] == [
+        "HTTP 200",
+        "HTTP 200 with the visitors' password",
+    ]
+    text = client.seen.read_text()
+    assert text.count("s3cret") == 1 and 'user = "crm_staging:s3cret"' in text
+    assert not [line for line in text.splitlines() if "s3cret" in line and "arguments" in line]
+    assert text.count("the CA\n") == 2
+
+
+def test_o1_a_copy_whose_application_is_down_is_not_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O1: The balancer asks for the password before that shows, so an answer 401 is not enough."""
+    client = Client(monkeypatch, tmp_path, "printf 503")
+    assert [one.good for one in client.row(crm_staging="s3cret").findings] == [False, False]
+    wrong = Client(monkeypatch, tmp_path, "printf 401")
+    assert [one.good for one in wrong.row(crm_staging="s3cret").findings] == [False, False]
+
+
+def test_o1_without_the_password_the_status_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O1: It is a notice, and nothing is said about the application."""
+    row = Client(monkeypatch, tmp_path, "printf 401").row()
+    _, copy = row.findings
+    assert (copy.good, copy.notice) == (True, True)
+    assert "the application was not asked" in copy.detail
+    monkeypatch.setattr(inventory, "CONTAINERS", tmp_path)
+    topology = fleets.topology("staging")
+    assert status.visitors(topology) == {}
+    store = secrets.open_store(inventory.master_state(topology))
+    store.put(secrets.own("crm_staging", secrets.VISITORS), "s3cret")
+    assert status.visitors(topology) == {"crm_staging": "s3cret"}

@@ -60,3 +60,33 @@ def test_those_who_do_not_answer_in_time_are_told(monkeypatch: pytest.MonkeyPatc
     """K5: The error names the minions that do not answer in time."""
     assert silent(monkeypatch, Client({"s1": False}), 0) == ["s2"]
     assert silent(monkeypatch, Client(SaltClientError("not there")), 0) == ["s1", "s2"]
+
+
+JOB = {"fun": "state.apply", "user": "root", "jid": "20261130120000123456", "pid": 4711}
+
+
+def busy(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> dict[str, str]:
+    """Ask s1 and s2 again and again, as far as there are answers."""
+    given = list(answers)
+
+    class Asked:
+        """The client of `minions.busy`, which has no patience of its own."""
+
+        @staticmethod
+        def cmd(*_: Any, **__: Any) -> dict[str, Any]:
+            return given.pop(0)
+
+    monkeypatch.setattr(minions, "client", lambda *_, **__: Asked)
+    return minions.busy({}, ["s1", "s2"], 60 if len(answers) > 1 else 0)
+
+
+def test_o8_hosts_that_apply_states_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O8: A host counts as idle when its states have ended."""
+    assert busy(monkeypatch, {"s1": [JOB], "s2": []}, {"s1": []}) == {}
+
+
+def test_k5_who_applies_states_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K5: The function, the user and the job."""
+    words = "state.apply by root as job 20261130120000123456"
+    assert busy(monkeypatch, {"s1": [JOB], "s2": []}) == {"s1": words}
+    assert busy(monkeypatch, {"s2": "Minion did not return"}) == {"s2": "Minion did not return"}

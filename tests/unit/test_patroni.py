@@ -49,6 +49,7 @@ DATABASE: dict[str, Any] = {
             "user": "crm",
             "password": "canary-application",
             "connections": 105,
+            "record": {"user": "salina_record_crm", "password": "canary-record"},
             "reaches": ["crm", "postgres"],
             "clients": ["10.1.4.11", "fd00:4::12"],
         },
@@ -57,6 +58,7 @@ DATABASE: dict[str, Any] = {
             "user": "shop",
             "password": "canary-application",
             "connections": 38,
+            "record": {"user": "salina_record_shop", "password": "canary-record"},
             "reaches": ["shop"],
             "clients": ["10.1.4.41"],
         },
@@ -109,8 +111,11 @@ def test_nobody_comes_over_the_network_without_tls_and_scram() -> None:
         "hostssl replication replicator 10.1.4.32/32 scram-sha-256",
         "hostssl postgres rewinder 10.1.4.32/32 scram-sha-256",
         "hostssl crm,postgres crm 10.1.4.11/32 scram-sha-256",
+        "hostssl crm,salina_next_crm salina_record_crm 10.1.4.11/32 scram-sha-256",
         "hostssl crm,postgres crm fd00:4::12/128 scram-sha-256",
+        "hostssl crm,salina_next_crm salina_record_crm fd00:4::12/128 scram-sha-256",
         "hostssl shop shop 10.1.4.41/32 scram-sha-256",
+        "hostssl shop,salina_next_shop salina_record_shop 10.1.4.41/32 scram-sha-256",
     ]
 
 

@@ -64,10 +64,15 @@ def test_x8_the_clusters_own_roles_have_no_limit() -> None:
     """X8: Replication and repair never wait for a free place."""
     database = {
         "passwords": dict.fromkeys(("superuser", "replication", "rewind"), "canary"),
-        "applications": [APPLICATION],
+        "applications": [
+            APPLICATION | {"record": {"user": "salina_record_crm", "password": "canary"}}
+        ],
     }
     found = {role.name: role.connections for role in roles.roles(database)}
-    assert found == {"postgres": None, "replicator": None, "rewinder": None, "crm": 105}
+    assert found == {"postgres": None, "replicator": None, "rewinder": None} | {
+        "crm": 105,
+        "salina_record_crm": None,
+    }
     sql = roles.state_query(list(found))
     assert "'connections', rolconnlimit" in sql
 

@@ -492,6 +492,7 @@ class Psql:
     def __init__(self, state: dict[str, Any], refusal: str = "") -> None:
         self.state = state
         self.refusal = refusal
+        self.record = {"schema": None, "table": None, "before": False, "connects": False}
         self.commands: list[list[str]] = []
         self.scripts: list[str] = []
         self.environments: list[dict[str, str]] = []
@@ -499,6 +500,9 @@ class Psql:
     def __call__(self, command: list[str], **given: Any) -> dict[str, Any]:
         self.commands.append(command)
         self.environments.append(given["env"])
+        if given["stdin"].startswith("SELECT json_build_object('schema'"):
+            found = json.dumps(self.record)
+            return {"retcode": 0, "stdout": found, "stderr": ""}
         if given["stdin"].startswith("SELECT json_build_object"):
             return {"retcode": 0, "stdout": json.dumps(self.state), "stderr": ""}
         self.scripts.append(given["stdin"])
@@ -523,9 +527,13 @@ def test_roles_are_made_through_standard_input_and_no_password_is_sent() -> None
         "role replicator": "created",
         "role rewinder": "created",
         "role crm": "created",
+        "role salina_record_crm": "created",
         "database crm": "created, closed to others",
+        "release of database crm": "made",
         "role shop": "created",
+        "role salina_record_shop": "created",
         "database shop": "created, closed to others",
+        "release of database shop": "made",
     }
     assert "canary" not in str(psql.commands) + str(psql.scripts)
     assert not [word for command in psql.commands for word in command if "SELECT" in word]
@@ -537,9 +545,72 @@ def test_a_superuser_s_query_finds_only_functions_of_postgresql() -> None:
     module.query("SELECT count(*) FROM public.sale", "crm")
     module.apply()
     assert "--dbname=crm" in psql.commands[0]
-    assert len(psql.environments) == 3
+    assert len(psql.environments) == 3 + 2 * 3
     for environment in psql.environments:
         assert environment == {"PGOPTIONS": "-c search_path=pg_catalog"}
+
+
+MADE = {"schema": "salina_record_crm", "table": "salina_record_crm", "before": True}
+"""The condition of a database that an earlier version of this project has used."""
+
+
+def test_x10_only_the_role_of_the_record_writes_it() -> None:
+    """O8, X10, K1: An earlier record is taken over. A second apply finds nothing to do."""
+    state: dict[str, Any] = {"owner": "crm", "encoding": "UTF8", "collate": "C", "public": False}
+    module, psql = database(NOTHING | {"databases": {"crm": state}})
+    psql.record["before"] = True
+    assert module.record("crm")
+    [asked, made] = psql.scripts
+    assert asked == "COPY public.salina_release (release, parts) TO STDOUT (FORMAT csv)"
+    assert 'AUTHORIZATION "salina_record_crm"' in made and "canary" not in made
+    assert 'GRANT CONNECT ON DATABASE "crm" TO "salina_record_crm"' in made
+    psql.scripts.clear()
+    psql.record |= MADE | {"connects": True}
+    assert not module.record("crm")
+    assert not [one for one in module.plan()["steps"] if "database crm" in one[0]]
+    assert psql.scripts == []
+    psql.record["schema"] = "crm"
+    with pytest.raises(CommandExecutionError, match="schema salina belongs to crm, and must"):
+        module.plan()
+
+
+def test_x10_the_copy_of_a_database_gets_the_record_of_its_source() -> None:
+    """O8, X10: The application's role has written all else in the copy."""
+    module, psql = database(NOTHING)
+    assert module.record("crm", "salina_next_crm", ["c0ffee000000-0123abcd", "{}"])
+    [made] = psql.scripts
+    assert "VALUES ('c0ffee000000-0123abcd', '{}', now()) ON CONFLICT DO NOTHING" in made
+    assert 'ON DATABASE "salina_next_crm"' in made
+    assert all("--dbname=salina_next_crm" in command for command in psql.commands)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ('c0ffee000000-0123abcd,"{""crm"": ""00""}"', ["c0ffee000000-0123abcd", '{"crm": "00"}']),
+        ("", []),
+        ("../../etc,{}", None),
+        ("c0ffee000000-0123abcd,[]", None),
+    ],
+)
+def test_x10_an_odd_name_is_no_release(said: str, found: list[str] | None) -> None:
+    """X10: It becomes a part of a path, and the application could write it in earlier versions.
+
+    A record that is not valid is not taken over.
+    """
+
+    def run(command: list[str], **given: Any) -> dict[str, Any]:
+        state = {"schema": None, "table": None, "before": True, "connects": False}
+        text = said if given["stdin"].startswith("COPY") else json.dumps(state)
+        return {"retcode": 0, "stdout": text, "stderr": ""}
+
+    module = load("_modules/database.py", pillar={"database": DATABASE}, salt={"cmd.run_all": run})
+    if found is None:
+        with pytest.raises(CommandExecutionError, match=r"crm_before: .* is not the name of a"):
+            module.row("crm_before")
+        assert module.record("crm")
+    else:
+        assert module.row("crm_before") == found
 
 
 def test_a_replica_is_never_written_to() -> None:

@@ -422,7 +422,7 @@ def test_x8_an_app_host_has_no_password_that_it_does_not_use(
     """X8, K4: A Node application has no administration of its own."""
     pillar = fleets.pillar("s1", application=application)
     assert set(pillar["app"]["secrets"]) == {f"{purpose}_password" for purpose in purposes}
-    own = {secrets.own("crm", purpose) for purpose in {"database", *purposes}}
+    own = {secrets.own("crm", purpose) for purpose in {"database", "record", *purposes}}
     assert set(re.findall(r"canary-(app-[a-z-]+)", json.dumps(pillar))) == own
 
 

@@ -389,6 +389,8 @@ def backed_up(
     days: float = 5,
     drilled: float | None = 1,
     faults: tuple[str, ...] = (),
+    record: dict[str, Any] | None = None,
+    applications: bool = True,
     **changes: Any,
 ) -> list[probes.Check | probes.Notice]:
     """Return the checks of a backup host, which wants a backup of 26 hours, a drill of 9 days.
@@ -400,6 +402,8 @@ def backed_up(
         days: the age of the oldest one.
         drilled: the days since the last drill; None if there was none.
         faults: those that it found.
+        record: other keys of its record.
+        applications: whether drills start applications.
         changes: other keys of pgBackRest's answer.
     """
     stops = {"full": NOW - days * DAY, "diff": NOW - hours * 3600}
@@ -411,14 +415,15 @@ def backed_up(
         assert {"--stanza=salina", "--output=json", "info"} <= set(argv)
         return json.dumps([answer])
 
-    record = folder / "drill.json"
+    file = folder / "drill.json"
     if drilled is not None:
         ended = NOW - drilled * DAY
         report = drill.report([*faults], "2026-11-29", "full", {}, 0, ended - 90, ended)
-        record.write_text(json.dumps(report))
+        file.write_text(json.dumps(report | (record or {})))
     monkeypatch.setattr(probes, "command", command)
     monkeypatch.setattr(time, "time", lambda: NOW)
-    arguments = {"stanza": "salina", "hours": 26, "record": str(record), "days": 9}
+    arguments = {"stanza": "salina", "hours": 26, "record": str(file), "days": 9}
+    arguments["applications"] = applications
     return probes.made("backup", arguments)
 
 
@@ -508,6 +513,32 @@ def test_a_drill_that_failed(days: float, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert found == [("backup", True, ""), ("restore drill", False, words)]
 
 
+def test_o9_an_application_that_a_drill_did_not_start_is_a_notice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: The host stays well, and nobody takes the drill for one of this application.
+
+    If an operator wants no application to start, there is nothing to say. A late drill is worse.
+    """
+    record = {"skipped": ["shop (pillar/app/node.yaml does not say how a copy becomes neutral)"]}
+    words = f"it did not start {record['skipped'][0]}"
+    found = backed_up(monkeypatch, tmp_path, record=record)
+    assert found[-1] == ("restore drill", True, words, True)
+    quiet = backed_up(monkeypatch, tmp_path, record=record, applications=False)
+    assert quiet[-1] == ("restore drill", True, "")
+    late = backed_up(monkeypatch, tmp_path, record=record, drilled=12)
+    assert late[-1] == ("restore drill", False, f"the last was 12 days ago; {NEXT}")
+
+
+def test_o9_the_fault_of_an_application_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9, K5: A drill that failed only because of an application has no other fault."""
+    record = {"good": False, "failed": {"crm": "no page answers"}}
+    found = backed_up(monkeypatch, tmp_path, record=record)
+    assert found[-1] == ("restore drill", False, f"crm: no page answers; {NEXT}")
+
+
 def test_a_record_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """O9: A record that is not JSON proves no drill."""
     (tmp_path / "drill.json").write_text("")
@@ -524,6 +555,7 @@ def test_the_probe_reads_the_record_that_the_drill_writes() -> None:
         "hours": 26,
         "record": "/var/lib/salina-backup/drill.json",
         "days": settings["drill_days"] + 2,
+        "applications": True,
     }
     assert drill.RECORD == "/var/lib/salina-backup/drill.json"
     assert not Path(drill.RECORD).is_relative_to(settings["repository"])

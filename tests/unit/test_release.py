@@ -68,7 +68,7 @@ class Master:
             if arg[0] in self.former:
                 known = self.built.get(arg[0], Built("", 0))
                 refused = "" if known.digest else f"{arg[0]} is not the release any more"
-                return {"digest": known.digest, "obstacle": refused}
+                return {"digest": known.digest, "host": known.host, "obstacle": refused}
             if function == "application.build":
                 self.built, digest, refused = releases.build(self.built, arg[0], host, self.now)
             else:
@@ -76,7 +76,8 @@ class Master:
                 self.built, digest, refused = releases.finish(
                     self.built, arg[0], host, arg[1], self.now
                 )
-            return {"digest": digest, "obstacle": refused}
+            builder = self.built[arg[0]].host if digest else ""
+            return {"digest": digest, "host": builder, "obstacle": refused}
 
         return ask
 
@@ -531,6 +532,7 @@ def test_k5_an_archive_that_is_nowhere(master: Master, s1: Host, s2: Host) -> No
     (s1.store / f"{NAME}.tar.zst").unlink()
     said = failure(s2.present())
     assert f"{s2.store}/{NAME}.tar.zst is missing, although the release was built" in said
+    assert "next: apply the states of s1, which puts it back" in said
     assert said.endswith(f"salt-run application.forget crm {NAME}")
     assert s2.builds == 0
     master.built = {}
@@ -541,6 +543,36 @@ def test_k5_an_archive_that_is_nowhere(master: Master, s1: Host, s2: Host) -> No
     said = failure(s1.present())
     assert said.startswith(f"{s1.release().archive}: its SHA-256 is missing, but must be ")
     assert f"delete {s1.release().record}" in said
+
+
+def test_k5_a_lost_archive_is_found_out_soon(
+    master: Master, s1: Host, s2: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5, S10: It is not waited for as long as a build. One that is just being put back is."""
+    s1.present()
+    archive = s1.store / f"{NAME}.tar.zst"
+    archive.unlink()
+    monkeypatch.setattr(s2.module, "LOST", 0)
+    with pytest.raises(CommandExecutionError, match="is missing, although the release was built"):
+        s2.module.obtain(s2.directory(), str(s2.store), 900)
+    monkeypatch.setattr(s2.module, "LOST", 60)
+    aside = archive.with_name(f".{archive.name}.s1.put")
+    aside.write_bytes(b"the first half")
+    assert s2.module._arriving(s2.release(), s2.store)
+    os.utime(aside, (1, 1))  # its host has died
+    assert not s2.module._arriving(s2.release(), s2.store)
+    asked = 0
+
+    def later() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            master.answers = lambda: None
+            s1.present()
+
+    master.answers = later
+    assert s2.module.obtain(s2.directory(), str(s2.store), 30) == "it was unpacked"
+    assert asked == 2
 
 
 def test_x10_a_host_stores_no_archive_that_changed_on_its_disk(s1: Host, s2: Host) -> None:
@@ -1163,9 +1195,9 @@ def test_s12_the_database_names_a_release_after_a_healthy_start_only(serving: Ho
 
     serving.salt["application.health"] = healthy
     assert serving.active()["result"] is True
-    assert (database.release, len(database.changes)) == (NAME, 2)
+    assert (database.release, len(database.changes)) == (NAME, 1)
     serving.active()
-    assert len(database.changes) == 2
+    assert len(database.changes) == 1
 
 
 def test_k5_a_database_that_does_not_answer_changes_nothing(serving: Host) -> None:

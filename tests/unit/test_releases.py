@@ -281,7 +281,7 @@ def test_o1_a_host_builds_and_the_others_learn_the_digest(site: Site) -> None:
     assert module("w1").build(shop) == nothing("")
     assert module("s1").built(name, DIGEST) == {"digest": DIGEST, "obstacle": ""}
     assert module("s2").built(name, OTHER) == {"digest": DIGEST, "obstacle": ""}
-    assert module("s2").build(name) == {"digest": DIGEST, "obstacle": ""}
+    assert module("s2").build(name) == {"digest": DIGEST, "host": "s1", "obstacle": ""}
     found = releases.read(site.state / releases.FILE)
     assert {one: {*names} for one, names in found.items()} == {"crm": {name}, "shop": {shop}}
     assert (found["crm"][name].host, found["crm"][name].digest) == ("s1", DIGEST)
@@ -319,7 +319,7 @@ def test_x10_a_host_gets_the_digest_of_a_former_release_and_builds_none(site: Si
         found["crm"] = {former: Built("s1", 1, DIGEST), unfinished: Built("s1", 1)}
     before = releases.read(site.state / releases.FILE)
     for caller in ("s1", "s2"):
-        assert module(caller).build(former) == {"digest": DIGEST, "obstacle": ""}
+        assert module(caller).build(former) == {"digest": DIGEST, "host": "s1", "obstacle": ""}
     said = "{} is not the release of {} any more, which is {}"
     assert module("s2").build(unfinished) == nothing(said.format(unfinished, "crm", name))
     assert module("s1").built(unfinished, OTHER) == nothing(said.format(unfinished, "crm", name))

@@ -33,7 +33,7 @@ from salina_fleet import backup, runner, secrets
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import settings
 from salina_fleet.model.backup import BackupSettings
-from tests import fleets
+from tests import fleets, object_store
 from tests.loading import load, never, refusing
 
 KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + b"k" * 32
@@ -1097,3 +1097,52 @@ def test_o9_an_sftp_server_is_a_place(served: tuple[Host, dict[str, Any]]) -> No
     host.parts = host.host("new")
     assert len(host.fetch()) == 3
     assert host.same()
+
+
+@pytest.mark.proof
+@pytest.mark.skipif(not PRESENT, reason="needs rclone")
+def test_o9_an_object_store_is_a_place(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9, X10: There and back through S3, with a deletion and the rights that the docs give.
+
+    With them nobody deletes an earlier version, and a wrong secret or bucket is not an empty place.
+    """
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # rclone 1.60 stops at it
+    monkeypatch.setenv("SSL_CERT_FILE", str(host.folder / "store/ca.crt"))
+    (host.folder / "store").mkdir()
+    with object_store.running(host.folder / "store") as store:
+        place = {"endpoint": store.url, "region": object_store.REGION, "path": "/salina"}
+        own = section(S3 | place | {"bucket": object_store.BUCKET}) | {"secret": store.secret}
+        identity = store.keys["salina"][0]
+        for wrong, said in (
+            ({"secret": f"{identity}\nwrong"}, "SignatureDoesNotMatch"),
+            ({"bucket": "others"}, "directory not found"),
+        ):
+            through(host, own | wrong)
+            with pytest.raises(AwayError, match=said):
+                host.mirror()
+        through(host, own)
+        host.mirror()
+        host.expire()
+        host.mirror()
+        before = [tree(Path(part.directory)) for part in host.parts]
+        assert second.compare(host.place, host.parts, host.rclone)["damaged"] == []
+        host.parts = host.host("new")
+        assert len(host.fetch()) == 3
+        for part, content in zip(host.parts, before, strict=True):
+            kept = {path: text for path, text in content.items() if path not in host.locks}
+            assert tree(Path(part.directory)) == kept
+
+        found = store.call("owner", "list_object_versions", Prefix=f"salina/pgbackrest/{LABEL}")
+        earlier = [one for one in found["Versions"] if one["Size"]]
+        assert earlier and not any(one["IsLatest"] for one in earlier)
+        one = {"Key": earlier[0]["Key"], "VersionId": earlier[0]["VersionId"]}
+        refused = {"refused": "AccessDenied"}
+        assert store.call("salina", "delete_object", **one) == refused
+        rule = {
+            "Status": "Enabled",
+            "Filter": {},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        }
+        given = {"LifecycleConfiguration": {"Rules": [rule]}}
+        assert store.call("salina", "put_bucket_lifecycle_configuration", **given) == refused
+        assert "refused" not in store.call("owner", "delete_object", **one)

@@ -34,6 +34,7 @@ class Hosts:
     those whose application runs. `asked`: the functions that were called, with their hosts.
     `tried`: the releases whose pages were asked for.
     `faults`: an error, or a function that returns one, for a function or for (host, function).
+    `applying`: the answers of `minions.busy`.
     `silent`: the hosts that do not answer. `looked_up`: the definitions whose commits were made
     sure of, and `unknown` why one has none.
     """
@@ -54,6 +55,7 @@ class Hosts:
         self.kept: list[dict[str, Any]] = []
         self.recorded = NEXT
         self.writes: list[int] = []
+        self.applying: list[dict[str, str]] = []
         self.state = state
         self.site = SimpleNamespace(
             fleet=fleets.fleet(),
@@ -73,6 +75,7 @@ class Hosts:
         monkeypatch.setattr(minions, "call", self.call)
         monkeypatch.setattr(minions, "ask", self.ask)
         monkeypatch.setattr(minions, "together", self.together)
+        monkeypatch.setattr(minions, "busy", self.busy)
         monkeypatch.setattr(release, "wanted", lambda data, application: NEXT)
         salt = {"backup.restore": self.restore}
         self.runner: Any = load("_runners/upgrade.py", opts={}, salt=salt)
@@ -87,6 +90,10 @@ class Hosts:
         """Note a restore."""
         self.restores.append(given)
         return {"what": "restore", "steps": []}
+
+    def busy(self, _: Any, hosts: Sequence[str], __: int) -> dict[str, str]:
+        """Return the hosts that apply states."""
+        return self.applying.pop(0) if self.applying else {}
 
     def ask(
         self, opts: Any, hosts: Sequence[str], function: str, arguments: Sequence[Any] = ()
@@ -957,3 +964,24 @@ def test_k5_an_app_host_that_does_not_answer_is_told(drilled: Hosts) -> None:
         drilled.runner.serves("crm")
     assert drilled.asked == []
     as_before(drilled)
+
+
+@pytest.mark.parametrize("call", ["fetch", "begin"])
+def test_o8_a_host_that_applies_its_states_is_waited_for(hosts: Hosts, call: str) -> None:
+    """O8: Also one whose states begin just then. After a bound the error says who holds it."""
+
+    def called() -> None:
+        if call == "fetch":
+            hosts.runner.fetch("crm", NEXT)
+        else:
+            hosts.runner.begin(application="crm", confirm="crm")
+
+    begun = 'The function "state.apply" is running as PID 4711 and was started at 12:00'
+    hosts.faults["s2", "state.apply"] = RunnerError(f"state.apply failed on s2: {begun}")
+    called()
+    assert {"s1", "s2", "s3"} <= hosts.synchronised
+    hosts.synchronised.clear()
+    hosts.applying = [{"s2": "state.apply by root as job 20261130120000123456"}]
+    with pytest.raises(RunnerError, match=r"on s2 \(state.apply by root as job 2026.* after 900 s"):
+        called()
+    assert not hosts.synchronised

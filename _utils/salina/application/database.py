@@ -11,23 +11,29 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from salina.database.psql import Session, literal
+from salina.database.psql import SAFE, Session, literal
 
 MARKS = "salina_once"
 """The table in the application's database that records which steps are done, where and when."""
 
 
-def session(pillar: Mapping[str, Any], name: str, database: str = "") -> Session:
+def session(
+    pillar: Mapping[str, Any], name: str, database: str = "", record: bool = False
+) -> Session:
     """Return a session with the application's database, which entering the context opens.
 
     Args:
         pillar: this host's pillar, with `app` and `database_route`.
         name: the application_name on the server, which tells who holds a lock.
         database: the name of another database that belongs to the application.
+        record: whether it logs in as the role that records the release (salina.database.records).
+            The application owns the database, so this session trusts none of its settings.
     """
     route = pillar["database_route"]
     own = {**pillar["app"]["database"], "host": route["name"], "port": route["listen"]}
     own["name"] = database or own["name"]
+    if record:
+        return Session({**own, **pillar["app"]["record"]}, name, ca=route["ca"], options=SAFE)
     return Session(own, name, ca=route["ca"])
 
 

@@ -16,9 +16,8 @@ from typing import Any
 from salina.application.database import MARKS
 from salina.application.release import NAME
 from salina.database.psql import Session, literal
+from salina.database.records import TABLE
 
-TABLE = "salina_release"
-"""The table in the application's database with the release that it belongs to: at most one row."""
 DIGITS = 16
 """The digits of a checksum: enough to notice every change, which nobody makes to deceive."""
 
@@ -66,13 +65,13 @@ def recorded(opened: Session) -> dict[str, Any]:
     """Return the `release` that a database belongs to and its `parts`, or {} if it names none.
 
     Args:
-        opened: a session with the database.
+        opened: a session with the database, as the role that records.
 
     Raises:
-        ValueError: somebody has written something else there.
+        ValueError: the table is missing, or somebody has written something else there.
     """
-    if opened.query(f"SELECT to_regclass('{TABLE}') IS NULL") == ["t"]:
-        return {}
+    if absent := missing(opened):
+        raise ValueError(absent)
     rows = opened.query(
         f"SELECT json_build_object('release', release, 'parts', parts) FROM {TABLE}"
     )
@@ -82,24 +81,31 @@ def recorded(opened: Session) -> dict[str, Any]:
     return found
 
 
+def missing(opened: Session) -> str:
+    """Return that the table with the release is missing, or "".
+
+    Args:
+        opened: a session with the database, as the role that records.
+    """
+    if opened.query(f"SELECT to_regclass('{TABLE}') IS NULL") == ["t"]:
+        return f"{TABLE} is missing; apply the states of the database hosts"
+    return ""
+
+
 def record(opened: Session, release: str, parts: Mapping[str, str], before: str) -> None:
     """Record the release that a database belongs to.
 
     Args:
-        opened: a session with the database.
+        opened: a session with the database, as the role that records.
         release: the release's name.
         parts: its parts with their checksums.
         before: the release that it names now, or "".
 
     Raises:
-        ValueError: meanwhile it names another one.
+        ValueError: meanwhile it names another one, or the table is missing.
     """
     opened.query("BEGIN")
     opened.query(f"SELECT pg_advisory_xact_lock(hashtextextended({literal(TABLE)}, 0))")
-    opened.query(
-        f"CREATE TABLE IF NOT EXISTS {TABLE} (one boolean PRIMARY KEY DEFAULT true CHECK (one), "
-        "release text NOT NULL, parts jsonb NOT NULL, recorded timestamptz(0) NOT NULL)"
-    )
     if (now := recorded(opened).get("release", "")) not in (before, release):
         raise ValueError(f"it belongs to release {now} meanwhile")
     opened.query(

@@ -173,7 +173,7 @@ def finished(
     Args:
         record: the record before that.
         results: for each application the `pages` that answered, and the `fault` in words, or "".
-        skipped: the applications that were not started.
+        skipped: the applications that were not started, with the reason.
     """
     served = {name: list(one["pages"]) for name, one in results.items() if not one["fault"]}
     failed = {name: one["fault"] for name, one in results.items() if one["fault"]}

@@ -83,7 +83,7 @@ def access_rules(database: dict[str, Any]) -> list[str]:
     The superuser comes only through the local socket, as the system's user ``postgres``. There a
     restore or an upgrade logs in as the application's role as well, to the copy that it makes. An
     application's role reaches its own database from its own hosts, and with Odoo also ``postgres``,
-    where Odoo's bus listens.
+    where Odoo's bus listens. The role that records a release reaches the database and its copy.
     """
     rules = [
         f"local {TEMPORARY},{copy.name(one['name'])} {one['user']} scram-sha-256"
@@ -98,6 +98,9 @@ def access_rules(database: dict[str, Any]) -> list[str]:
         where, who = ",".join(application["reaches"]), application["user"]
         for address in application["clients"]:
             rules.append(f"hostssl {where} {who} {_single(address)} scram-sha-256")
+            own = f"{application['name']},{copy.name(application['name'])}"
+            record = application["record"]["user"]
+            rules.append(f"hostssl {own} {record} {_single(address)} scram-sha-256")
     return rules
 
 

@@ -58,6 +58,7 @@ class Session:
         patience: float = 10,
         program: str = "psql",
         ca: str = "",
+        options: str = "",
     ) -> None:
         """Prepare the session; entering the context connects.
 
@@ -68,12 +69,14 @@ class Session:
             program: psql's path.
             ca: the file of the CA's certificate, to connect by TLS and to verify the server; ""
                 leaves this to libpq.
+            options: PGOPTIONS, such as `SAFE`.
         """
         self.database = database
         self.name = name
         self.patience = patience
         self.program = program
         self.tls = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": ca} if ca else {}
+        self.options = {"PGOPTIONS": options} if options else {}
 
     def __enter__(self) -> Session:
         database = self.database
@@ -92,6 +95,7 @@ class Session:
                 env={
                     **os.environ,
                     **self.tls,
+                    **self.options,
                     "LC_ALL": "C.UTF-8",
                     "PGPASSFILE": path,
                     "PGAPPNAME": self.name,

@@ -63,7 +63,7 @@ def literal(text: str) -> str:
 
 
 def roles(database: dict[str, Any]) -> list[Role]:
-    """Return the roles of a cluster: Patroni's three, and one for each application.
+    """Return the roles of a cluster: Patroni's three, and two for each application.
 
     Patroni creates its roles with the passwords of that time; the pillar keeps them up to date.
 
@@ -76,15 +76,12 @@ def roles(database: dict[str, Any]) -> list[Role]:
         Role("replicator", passwords["replication"], None),
         Role("rewinder", passwords["rewind"], None),
     ]
-    return own + [
-        Role(
-            application["user"],
-            application["password"],
-            frozenset({"rolcanlogin"}),
-            application["connections"],
-        )
-        for application in database["applications"]
-    ]
+    for application in database["applications"]:
+        login, record = frozenset({"rolcanlogin"}), application["record"]
+        connections = application["connections"]
+        own.append(Role(application["user"], application["password"], login, connections))
+        own.append(Role(record["user"], record["password"], login))
+    return own
 
 
 def state_query(names: list[str]) -> str:

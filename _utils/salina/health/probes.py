@@ -967,7 +967,9 @@ def members(
 # Balancer and application
 
 
-def backup(stanza: str, hours: int, record: str, days: int) -> Iterator[Check]:
+def backup(
+    stanza: str, hours: int, record: str, days: int, applications: bool = False
+) -> Iterator[Check | Notice]:
     """Check on the backup host that the day's backup is there, none is damaged, and one was tried.
 
     Args:
@@ -975,6 +977,7 @@ def backup(stanza: str, hours: int, record: str, days: int) -> Iterator[Check]:
         hours: the greatest age of the newest backup.
         record: the file of the last restore drill.
         days: the greatest age of that drill.
+        applications: whether drills start applications. One that was not started is a notice.
     """
     asked = ("pgbackrest", f"--stanza={stanza}", "--output=json", "--log-level-console=off", "info")
     [found] = json.loads(command("runuser", "-u", "postgres", "--", *asked))
@@ -989,16 +992,17 @@ def backup(stanza: str, hours: int, record: str, days: int) -> Iterator[Check]:
     if damaged:
         yield "backups", False, f"damaged: {' '.join(damaged)}"
     began = backups[0]["timestamp"]["stop"]
-    yield from _drilled(Path(record), days, (time.time() - began) / 86400)
+    yield from _drilled(Path(record), days, (time.time() - began) / 86400, applications)
 
 
-def _drilled(record: Path, days: int, since: float) -> Iterator[Check]:
+def _drilled(record: Path, days: int, since: float, applications: bool) -> Iterator[Check | Notice]:
     """Judge the record of the last restore drill.
 
     Args:
         record: its file.
         days: the greatest age of the drill.
         since: the days since the first backup.
+        applications: whether drills start applications.
     """
     again = "; salt-run state.orchestrate orch.restore_drill"
     try:
@@ -1008,7 +1012,11 @@ def _drilled(record: Path, days: int, since: float) -> Iterator[Check]:
         return
     age = (time.time() - last["ended"]) / 86400
     if not last["good"]:
-        yield "restore drill", False, f"{'; '.join(last['faults'])}{again}"
+        failed = [f"{name}: {fault}" for name, fault in last.get("failed", {}).items()]
+        yield "restore drill", False, f"{'; '.join([*last['faults'], *failed])}{again}"
+    elif age <= days and applications and last.get("skipped"):
+        words = f"it did not start {', '.join(last['skipped'])}"
+        yield "restore drill", True, words, True
     else:
         late = f"the last was {age:.0f} days ago{again}"
         yield "restore drill", age <= days, "" if age <= days else late
@@ -1133,6 +1141,28 @@ def waiting_clients(pools: str) -> str:
             clients = f"{row['cl_waiting']} clients of {row['database']} wait for a connection"
             faults.append(f"{clients}, the first one for {seconds} s")
     return "; ".join(faults)
+
+
+def leftover(port: int, applications: Sequence[str]) -> Iterator[Notice]:
+    """Notice on the primary a database of an application that has left the topology.
+
+    Each application's database belongs to a role of its own name, so others do not count.
+
+    Args:
+        port: PostgreSQL's port.
+        applications: those of the topology.
+    """
+    sql = (
+        "SELECT datname FROM pg_database WHERE datname = pg_get_userbyid(datdba) "
+        "AND NOT datistemplate AND datname <> 'postgres' AND NOT pg_is_in_recovery()"
+    )
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
+    for name in command("runuser", "-u", "postgres", "--", *psql).split():
+        if name not in applications:
+            asked = json.dumps({"application": name})
+            step = f"salt-run state.orchestrate orch.remove pillar='{asked}'"
+            words = f"application {name} has left the topology and its data is here; next: {step}"
+            yield "leftover", True, words, True
 
 
 def haproxy() -> Iterator[Check]:
@@ -1307,6 +1337,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             etcd,
             patroni,
             archiving,
+            leftover,
             backup,
             files_copied,
             repositories,

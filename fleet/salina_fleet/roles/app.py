@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from salina.application import copy, odoo
 from salina.application.odoo import LEAST_LIMIT
 from salina.application.release import STORE
+from salina.database import records
 from salina.storage import gluster
 from salina_fleet import edge, report, secrets
 from salina_fleet.kinds import KINDS
@@ -137,6 +138,9 @@ KEYS = {
     "app.database.password": "The role's password.",
     "app.database.host": "The address of pgbouncer: loopback.",
     "app.database.port": "The port of pgbouncer.",
+    "app.record": "The login that records which release the database belongs to.",
+    "app.record.user": "Its role, which the application cannot become.",
+    "app.record.password": "Its password. No file of the host has it.",
     "app.secrets": "The application's own secrets, if its kind and its steps use them.",
     "app.secrets.admin_password": "The password for Odoo's own administration of its databases.",
     "app.secrets.login_password": "The password of the first user, `admin`.",
@@ -377,6 +381,10 @@ class App(Role):
                     "password": password,
                     "host": LOOPBACK,
                     "port": pool_port,
+                },
+                "record": {
+                    "user": records.role(name),
+                    "password": data.secrets.get(secrets.own(name, secrets.RECORD)),
                 },
                 "health": {
                     "application": {

@@ -174,6 +174,7 @@ class Backup(Role):
                     "hours": LATE,
                     "record": RECORD,
                     "days": settings.drill_days + LATE_DRILL,
+                    "applications": settings.drill_application,
                 },
                 decides=True,
             ),

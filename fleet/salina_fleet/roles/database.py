@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina.application import copy
 from salina.backup import pgbackrest
 from salina.common.https import host_port
+from salina.database import records
 from salina.database.patroni import data_directory
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
@@ -80,6 +81,9 @@ KEYS = {
     "database.applications[].connections": (
         "The most connections that the role has at the same time."
     ),
+    "database.applications[].record": "The login that records the release of the database.",
+    "database.applications[].record.user": "Its role, which is not the application's.",
+    "database.applications[].record.password": "Its password.",
     "database.applications[].reaches": "The databases that the role may connect to.",
     "database.applications[].clients": (
         "The addresses of the app hosts from which the role logs in."
@@ -382,6 +386,10 @@ class Database(Role):
                         "user": one.name,
                         "password": data.secrets.get(secrets.own(one.name, "database")),
                         "connections": role_connections(fleet.topology, fleet.settings, one.name),
+                        "record": {
+                            "user": records.role(one.name),
+                            "password": data.secrets.get(secrets.own(one.name, secrets.RECORD)),
+                        },
                         "reaches": [
                             one.name,
                             copy.name(one.name),
@@ -484,7 +492,10 @@ class Database(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The member works, one member leads, and a commit waits for a second host."""
+        """The member works, one member leads, and a commit waits for a second host.
+
+        A database of an application that has left the topology is a notice.
+        """
         settings = fleet.settings[DatabaseSettings]
         found = [
             Check(
@@ -499,6 +510,8 @@ class Database(Role):
                 decides=True,
             )
         ]
+        names = list(fleet.topology.applications)
+        found.append(Check("leftover", {"port": settings.port, "applications": names}))
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
