@@ -39,15 +39,21 @@ def unheeded(wanted: str, current: Settings) -> list[str]:
     """Return the lines of a file of the configuration that are not in force, each with its reason.
 
     Args:
-        wanted: the file's text. A list that begins with `-` names what must not be there.
+        wanted: the file's text. A list that begins with `-` names what must not be there. A `Match`
+            block and what follows is left out.
         current: the settings in force.
     """
     faults = []
     for line in wanted.splitlines():
         option, _, value = line.partition(" ")
+        if option == "Match":
+            break
         if not option or option.startswith("#"):
             continue
-        there = ",".join(current.get(option.lower(), ()))
+        values = current.get(option.lower(), ())
+        if option == "HostKey" and value in values:
+            continue  # the host may have further ones
+        there = ",".join(values)
         if value.startswith("-"):
             patterns = value[1:].split(",")
             old = [one for one in there.split(",") if any(fnmatchcase(one, p) for p in patterns)]
