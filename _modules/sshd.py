@@ -61,8 +61,11 @@ def unheeded(path: str, port: int) -> list[str]:
     return faults
 
 
-def obstacle() -> str:
+def obstacle(alone: bool = False) -> str:
     """Return why nobody could log in any more with keys only and without root, or "".
+
+    Args:
+        alone: whether only operators may log in, of whom there are none.
 
     Returns:
         The reason, with the accounts that can log in now. "" also if nobody can log in anyway.
@@ -76,7 +79,8 @@ def obstacle() -> str:
     current = settings()
     accounts = list(_accounts(current))
     now = sshd.logins(accounts, current)
-    if not now or sshd.others(current) or sshd.with_keys_only(accounts, current):
+    later = sshd.others(current) or sshd.with_keys_only(accounts, current)
+    if not now or (later and not alone):
         return ""
     who = ", ".join(f"{name} ({how})" for name, how in now.items())
     return f"these accounts can log in now, and none of them could afterwards: {who}"

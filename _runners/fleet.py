@@ -14,7 +14,7 @@ from salina.common import file, wait
 from salina.common.https import host_port
 from salina.common.orchestration import told
 from salina_fleet import health as healths
-from salina_fleet import minions, runner
+from salina_fleet import minions, operators, runner
 from salina_fleet.change import deployment, exclusive, follow, join
 from salina_fleet.change import plan as plans
 from salina_fleet.change.progress import seconds
@@ -25,6 +25,7 @@ from salina_fleet.provision import provisioner
 from salina_fleet.revisions import RevisionError
 from salina_fleet.roles import ROLES, app
 from salina_fleet.schema.faults import not_among
+from salina_fleet.secrets import SecretsError
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
@@ -338,6 +339,27 @@ def watch(timeout: int = 0) -> str:
         salt-run fleet.watch timeout=60
     """
     return follow.watch(runner.state(__opts__), timeout)
+
+
+def known_hosts() -> str:
+    """Show the public SSH key of every host, for an operator's file of known hosts.
+
+    Returns:
+        A line for each host: its name, its addresses, and its key.
+
+    Raises:
+        RunnerError: the fleet has no management host, or its secret does not exist.
+
+    CLI Example:
+        salt-run fleet.known_hosts
+    """
+    site = _site()
+    if not site.fleet.having(operators.JUMP):
+        raise RunnerError("no host has role management; add such a host to pillar/topology.yaml")
+    try:
+        return "\n".join(operators.known_hosts(site.data))
+    except SecretsError as error:
+        raise RunnerError(str(error)) from None
 
 
 def user_data(host: str, path: str, replace: bool = False) -> str:

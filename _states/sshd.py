@@ -14,13 +14,15 @@ LEAVE = "`managed: false` in pillar/settings/ssh.yaml leaves sshd's configuratio
 
 
 @state.fails_plainly
-def open_to_somebody(name: str) -> dict[str, Any]:
+def open_to_somebody(name: str, operators: int = 0, alone: bool = False) -> dict[str, Any]:
     """Ensure that somebody can still log in when sshd takes keys only, and root cannot log in.
 
     This changes nothing. It judges once, before the file exists.
 
     Args:
         name: the file that will say so.
+        operators: the number of operators, who get accounts with keys in the same apply.
+        alone: whether only operators may log in.
 
     Returns:
         The state's result. It fails if an account can log in now, and none could afterwards.
@@ -30,9 +32,12 @@ def open_to_somebody(name: str) -> dict[str, Any]:
     """
     if Path(name).exists():
         return state.result(name, True, "sshd has its settings already")
-    obstacle = __salt__["sshd.obstacle"]()
+    obstacle = "" if operators else __salt__["sshd.obstacle"](alone)
     if not obstacle:
         return state.result(name, True, "nobody is locked out")
+    if alone:
+        advice = "next: list an operator in pillar/topology.yaml, then apply again"
+        return state.result(name, False, f"sshd was not changed: {obstacle}\n{advice}")
     advice = f"next: give an account other than root a public key, then apply again ({LEAVE})"
     return state.result(name, False, f"sshd was not changed: {obstacle}\n{advice}")
 

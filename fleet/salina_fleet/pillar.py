@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from salina_fleet import certificates, health, logs, metrics, policy, report
+from salina_fleet import certificates, health, logs, metrics, operators, policy, report
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import drift, updates
 from salina_fleet.model.clock import TimeSettings
@@ -133,6 +133,7 @@ KEYS: dict[str, str] = {
     **report.KEYS,
     **metrics.KEYS,
     **logs.KEYS,
+    **operators.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
@@ -174,6 +175,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         **report.pillar(fleet, host),
         **metrics.pillar(fleet, host),
         **logs.pillar(fleet, host),
+        **operators.pillar(data, host),
     }
     for role in host.roles:
         pillar.update(ROLES[role].pillar(data, host))

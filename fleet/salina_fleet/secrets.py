@@ -41,6 +41,8 @@ MONITORING = "monitoring"
 """The password of the web page of monitoring."""
 RELAY = "relay"
 """The password at the mail server that takes the alarms, which the operator gives."""
+SSH_HOSTS = "ssh-hosts"
+"""The secret from which each host's SSH key follows (salina_fleet.host_key)."""
 ACME_ACCOUNT = "acme-account.key"
 """The key of the fleet's account at an ACME directory."""
 USER_OF_MONITORING = "monitoring"
@@ -89,7 +91,7 @@ def passwords(applications: Iterable[str], copies: Iterable[str] = ()) -> list[s
         applications: their names.
         copies: the names of those that are copies for trials.
     """
-    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP, MONITORING)
+    shared = (*DATABASE, ETCD_ROOT, ETCD_PATRONI, BACKUP, FILES_BACKUP, MONITORING, SSH_HOSTS)
     owned = [own(name, purpose) for name in applications for purpose in APPLICATION]
     return [*shared, *owned, *(own(name, VISITORS) for name in copies)]
 

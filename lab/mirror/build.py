@@ -46,7 +46,7 @@ SUITE, OLDER = "bookworm", "bullseye"
 STORE = MIRROR / ".store"
 
 # Debian packages that a test installs on a host. No state installs them.
-TESTED = {"tests": ["openssh-server"], "user-data": ["cloud-init"]}
+TESTED = {"tests": ["openssh-client", "ssh-audit"], "user-data": ["cloud-init"]}
 
 # Locks that no host installs from the mirror: the machine's own tools, and Salt (in the image).
 ELSEWHERE = ("tools", "minion")

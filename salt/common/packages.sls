@@ -1,7 +1,8 @@
 {%- import_yaml "packages.yaml" as packages %}
 {%- set wanted = packages.common + (packages.updates if pillar.updates.enabled else [])
     + (packages.time if pillar.time.managed else []) + (packages.report if pillar.report is defined else [])
-    + (packages.logs if pillar.logs is defined else []) %}
+    + (packages.logs if pillar.logs is defined else [])
+    + (packages.operators if pillar.operators is defined else []) %}
 
 # Before any package is installed: repair what a killed apply or a power cut left half done.
 packages-whole:

@@ -147,7 +147,8 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         (
             "pillar/topology.yaml: hosts: is given twice (lines 5 and 9); remove one",
             'pillar/topology.yaml: hosts.s1.roles[0]: "ap" is not a role; choose one of: master, '
-            "firewall, storage, quorum, database, backup, app, balancer, monitoring",
+            "firewall, storage, quorum, database, backup, app, balancer, monitoring, "
+            "management",
             "pillar/topology.yaml: hosts.s1.addresses.lan: 10.9.0.6 is already used by nas1; "
             "choose another address in 10.9.0.0/24",
         ),

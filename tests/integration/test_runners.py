@@ -90,7 +90,7 @@ def test_members_and_tiers(installation: Installation) -> None:
         "firewall, storage, quorum",
         "database",
         "backup, app, balancer",
-        "monitoring",
+        "monitoring, management",
     ]
     assert installation.run("topology.map", "format=png").returncode == 1
 

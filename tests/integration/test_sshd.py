@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from salina.common import file
 from salina.ssh import sshd
+from tests import fleets
 from tests import sshd as real
 from tests.fleets import REPOSITORY
+from tests.render.minion import Minion
 
 SETTINGS = REPOSITORY / "salt/ssh/files/sshd.conf"
 CHECK = REPOSITORY / "salt/ssh/files/sshd-check"
@@ -68,6 +70,34 @@ def test_x9_a_real_sshd_heeds_the_settings(configuration: Path) -> None:
         assert old not in offered
     for current in ("curve25519-sha256", "chacha20-poly1305@", "aes256-gcm@", "sha2-512-etm@"):
         assert current in offered
+
+
+def test_s14_a_real_sshd_heeds_what_operators_may_do(configuration: Path, tmp_path: Path) -> None:
+    """S14: Only the management host forwards, and lets in operators alone; nobody runs a file of
+    their own before the session, and keys are root's files.
+    """
+    for host, group, forwarding in (("ges", "salina-operators", "local"), ("s1", "", "no")):
+        minion = Minion(host, fleets.pillar(host), tmp_path / host)
+        [text] = [text for path, text in minion.files if path.endswith("/00-operators.conf")]
+        text = text.replace("/etc/salina/ssh/host_key", str(tmp_path / "host_key"))
+        folder = configuration.parent / "sshd_config.d"
+        (folder / "00-operators.conf").write_text(text)
+        (folder / "00-salina.conf").write_text(SETTINGS.read_text())
+        found = effective(configuration)
+        assert sshd.unheeded(text, found) == sshd.unheeded(SETTINGS.read_text(), found) == []
+        assert found.get("allowgroups", [""])[0] == group
+        assert found["authorizedkeysfile"] == [".ssh/authorized_keys .ssh/authorized_keys2"]
+        own = ["-T", "-f", configuration, "-C", "user=root,host=x,addr=192.0.2.1"]
+        member = text.replace("Match Group salina-operators", "Match User root")
+        (folder / "00-operators.conf").write_text(member)
+        there = sshd.settings(real.run(str(PROGRAM), *own).stdout)
+        assert there["authorizedkeysfile"] == ["/etc/salina/ssh/keys/%u"]
+        assert there["allowtcpforwarding"] == [forwarding]
+        assert there["permituserrc"] == there["allowagentforwarding"] == ["no"]
+        assert there["x11forwarding"] == there["allowstreamlocalforwarding"] == ["no"]
+        assert there["permitopen"] == (["*:22"] if host == "ges" else ["any"])
+    offered = ",".join(found["kexalgorithms"] + found["ciphers"])
+    assert "curve25519-sha256" in offered  # on the other hosts
 
 
 @pytest.mark.parametrize(

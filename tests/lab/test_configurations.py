@@ -268,6 +268,7 @@ CHECKS = {
         *("prometheus-node-exporter.socket", "prometheus-node-exporter.service"),
         "salina-metrics.service",
         "systemd-journal-upload.service",
+        *("salina-session.socket", "salina-session@.service"),
         spoilt=(
             f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
             "OnCalendar=*-",
@@ -337,6 +338,23 @@ CHECKS = {
         commands("promtool", "check", "config", "/etc/prometheus/salina.yml"),
         ("/etc/prometheus/salina.yml", "_interval: 30s", "_interval: often", "duration"),
     ),
+    "sshd": Check(
+        "ges",
+        ("/etc/ssh/sshd_config.d/", "/usr/local/sbin/sshd-check"),
+        commands("sh", "/usr/local/sbin/sshd-check", "/etc/ssh/sshd_config.d/00-operators.conf"),
+        (
+            "/etc/ssh/sshd_config.d/00-operators.conf",
+            "PermitUserRC no",
+            "PermitUserRC perhaps",
+            "unsupported option",
+        ),
+    ),
+    "sudo": Check(
+        "ges",
+        ("/etc/sudoers.d/salina",),
+        commands("visudo", "-cf", "/etc/sudoers.d/salina"),
+        ("/etc/sudoers.d/salina", "NOPASSWD: ALL", "NOPASSWD:", "syntax error"),
+    ),
     "units of voters": units(
         "nas1",
         "etcd.service",
@@ -352,6 +370,12 @@ OTHERS = (
     "/usr/local/lib/salina-report/",
     "/usr/local/lib/salina-monitoring/",
     "/usr/local/share/salina-graphs/",  # test_prometheus
+    *(
+        "/usr/local/lib/salina-operators/",
+        "/etc/profile.d/salina-operators.sh",
+        "/etc/ssh/ssh_known_hosts",
+        "/etc/ssh/ssh_config.d/00-salina.conf",
+    ),  # test_management
     *(
         "/etc/nagios4/cgi.cfg",
         "/etc/nagios4/salina.json",

@@ -18,6 +18,7 @@ from salina_fleet import policy
 from salina_fleet.model import settings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.monitoring import MonitoringSettings
+from salina_fleet.model.ssh import SshSettings
 from tests import fleets
 from tests.lab.lab import apply, execute, results, run, salt, sending, shell
 from tests.lab.tiers import APPS, all_serve, servers
@@ -184,6 +185,8 @@ def test_only_the_service_is_open_to_clients() -> None:
     fleet, ports = fleets.fleet(), {SERVICE.address: sorted(SERVICE.ports)}
     for host in fleet.having("monitoring"):
         ports[fleet.address(host, "edge")] = [fleet.settings[MonitoringSettings].page_port]
+    for host in fleet.having("management"):
+        ports[fleet.address(host, "edge")] = [fleet.settings[SshSettings].port]
     assert let_through == {
         address: {"open": opened, "closed": [], "udp": False} for address, opened in ports.items()
     }

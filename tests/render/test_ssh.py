@@ -34,7 +34,9 @@ def test_x9_a_host_without_sshd_has_no_state_of_it(
     """X9: Neither has a host whose operator configures sshd."""
     own = fleets.settings().but(SshSettings(managed=managed))
     source = fleets.REPOSITORY / "salt/ssh/init.sls"
-    minion = Minion("s1", fleets.pillar("s1", own=own), tmp_path)
+    pillar = fleets.pillar("s1", own=own)
+    del pillar["operators"]  # in a fleet without a management host
+    minion = Minion("s1", pillar, tmp_path)
     chunk = {"source": "salt://ssh/init.sls", "template": "jinja"}
     functions = minion.highstate.state.functions
     asked: list[str] = []

@@ -117,7 +117,7 @@ def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     """X11: Exactly then, and not at a boot: hosts that boot together would begin together."""
     minion = Minion("nas2", fleets.pillar("nas2"), tmp_path)
     files = dict(minion.files)
-    for part, time in (("", "03:20"), ("-upgrade", "04:20")):
+    for part, time in (("", "03:30"), ("-upgrade", "04:30")):
         text = files[TIMERS.format(part)]
         assert f"OnCalendar=\nOnCalendar=*-*-* {time}\n" in text
         assert "RandomizedDelaySec=0\n" in text and "Persistent=false\n" in text

@@ -46,6 +46,7 @@ def test_s15_default_fleet_and_two_clients(default: plan.Plan) -> None:
         "bbdd2",
         "bkp1",
         "nagios",
+        "ges",
     }
     assert names == fleet | {"c1", "c2"}
     assert {machine.name for machine in default.clients} == {"c1", "c2"}
@@ -70,6 +71,7 @@ def test_gateways_lead_from_the_edge_to_the_firewall_and_nowhere_else(default: p
     assert gateways == {
         ("lb1", "br-edge"): "10.1.2.1",
         ("nagios", "br-edge"): "10.1.2.1",
+        ("ges", "br-edge"): "10.1.2.1",
         ("c1", "br-clients"): "10.1.1.1",
         ("c2", "br-clients"): "10.1.1.1",
     }

@@ -55,7 +55,7 @@ def test_mermaid() -> None:
     text = mermaid.draw(fleets.fleet())
     assert text.startswith("flowchart LR\n")
     for arrow in (
-        'clients -->|"80, 443"| firewall',
+        'clients -->|"80, 443, 22"| firewall',
         'firewall -->|"80, 443"| balancer',
         'balancer -->|"443, 80, 8079"| app',
         'app -->|"24007, 49152-49251"| storage_quorum',

@@ -29,6 +29,7 @@ SECTIONS = {
     "database": {"database"},
     "backup": {"backup", "files_repository", "scratch", "second_repository"},
     "monitoring": {"monitoring", "prometheus"},
+    "management": {"management"},
 }
 
 
@@ -45,6 +46,8 @@ def test_scope(name: str, host: str) -> None:
         sections.add("files_backup")
     if fleets.fleet(name).having("monitoring"):
         sections |= {"logs", "report", "metrics"}
+    if fleets.fleet(name).having("management"):
+        sections.add("operators")
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())
@@ -57,7 +60,7 @@ def test_only_secrets_in_use_are_read() -> None:
     """K4: The store is asked for no other secret: it may keep them where only some may read."""
     fleet, store = fleets.fleet(), secrets.FakeStore()
     select(fleets.master_data(fleet, store), "fw")
-    assert store.asked == ["ca.crt"]
+    assert store.asked == ["ca.crt", "ssh-hosts"]
     with pytest.raises(secrets.SecretsError, match="database-rest"):
         without = secrets.FakeStore(without=["database-rest"])
         select(fleets.master_data(fleet, without), "bbdd1")

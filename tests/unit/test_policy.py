@@ -27,7 +27,7 @@ MATRIX = {
     ("s1", "s2"): set(),
     ("s1", "nas1"): {("10.1.4.21", "24007,49152:49251")},
     ("s1", "bbdd1"): {("10.1.4.31", "5432,8008")},
-    ("s1", "salt"): {("10.1.5.2", "22"), ("10.1.5.2", "4505,4506"), ("10.1.5.2", "123")},
+    ("s1", "salt"): {("10.1.5.2", "4505,4506"), ("10.1.5.2", "123")},
     ("nas1", "nas2"): {
         ("10.1.4.22", "24007:24008,49152:49251"),
         ("10.1.4.22", "2379,2380"),
@@ -44,7 +44,6 @@ MATRIX = {
     ("nagios", "lb1"): {("10.1.2.2", "80,443"), ("10.1.5.3", "8434"), ("10.1.5.3", "8435")},
     ("nagios", "nas1"): {("10.1.5.21", "8434"), ("10.1.5.21", "8435")},
     ("nagios", "salt"): {
-        ("10.1.5.2", "22"),
         ("10.1.5.2", "4505,4506"),
         ("10.1.5.2", "123"),
         ("10.1.5.2", "8434"),
@@ -52,6 +51,17 @@ MATRIX = {
     },
     ("s1", "nagios"): {("10.1.5.5", "19532")},
     ("lb1", "nagios"): {("10.1.2.5", "443"), ("10.1.5.5", "19532")},
+    ("clients", "ges"): {("10.1.2.6", "22")},
+    ("lb1", "ges"): {("10.1.2.6", "22")},
+    ("s1", "ges"): set(),
+    ("salt", "ges"): {("10.1.5.6", "22")},
+    ("ges", "s1"): {("10.1.5.11", "22")},
+    ("ges", "salt"): {
+        ("10.1.5.2", "22"),
+        ("10.1.5.2", "4505,4506"),
+        ("10.1.5.2", "123"),
+    },
+    ("ges", "bbdd1"): {("10.1.5.31", "22")},
 }
 
 
@@ -106,8 +116,8 @@ def test_rules_are_exact(name: str, host: str) -> None:
         assert rule["to"] != rule["from"]
         assert not set(rule["comment"]) & set("'\"`$\n")
         if rule["from"] == "any":
-            page = "monitoring" in here.roles and fleet.address(here, "edge")
-            assert rule["to"] == (page or fleet.topology.service.address)
+            own = {"monitoring", "management"} & {*here.roles} and fleet.address(here, "edge")
+            assert rule["to"] == (own or fleet.topology.service.address)
         elif "/" in rule["from"]:
             role = "monitoring" if rule["ports"] == "19532" else "master"
             assert rule["ports"] in ("22", "4505,4506", "123", "19532")
@@ -115,10 +125,15 @@ def test_rules_are_exact(name: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
-def test_x9_ssh_leads_from_the_master_alone(name: str) -> None:
-    """X9: No host reaches the sshd of another one, except for the master, and the master's own."""
+def test_x9_ssh_leads_from_two_hosts_alone(name: str) -> None:
+    """X9, S14: The master and the management host reach every sshd, and no other host does.
+
+    Without a management host the master's own is open for everybody in the management network.
+    """
     fleet = fleets.fleet(name)
     (master,) = fleet.having("master")
+    jump = {host.id for host in fleet.having("management")}
+    edge = {host.id for host in fleet.hosts.values() if fleet.topology.address(host, "edge")}
     for target in fleet.hosts.values():
         open_to = {
             source
@@ -132,7 +147,12 @@ def test_x9_ssh_leads_from_the_master_alone(name: str) -> None:
             if fleet.topology.links["clients"] == fleet.topology.links["management"]
             else set()
         )
-        assert open_to == (others | near if target is master else {master.id}), target.id
+        usual = {master.id} | jump
+        if target is master and not jump:
+            usual |= others | near
+        if target.id in jump:
+            usual |= {"clients"} | edge
+        assert open_to == usual - {target.id}, target.id
 
 
 def test_x1_only_root_opens_the_ports_of_the_volume() -> None:
@@ -192,10 +212,10 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
         {"comment": "packages and repositories", "proto": "tcp", "ports": "80,443", "to": "any"},
     ]
     rows = [
-        ("salt: SSH", "22", "10.1.5.2"),
         ("salt: Salt", "4505,4506", "10.1.5.2"),
         ("salt: the time", "123", "10.1.5.2"),
         ("nagios: the page of monitoring", "443", "10.1.2.5"),
+        ("ges: SSH for operators", "22", "10.1.2.6"),
         ("nagios: the logs of every host", "19532", "10.1.5.5"),
         ("s1: requests and health checks, TLS", "443", "10.1.3.11"),
         ("s2: requests and health checks, TLS", "443", "10.1.3.12"),
@@ -227,7 +247,7 @@ def test_x7_the_rules_for_what_a_host_opens() -> None:
 
 
 def test_only_the_firewall_forwards() -> None:
-    """S7, S13: The firewall forwards only the published ports, and pings to the service alone."""
+    """S7, S13, S14: The firewall forwards only the open ports, and pings to the service alone."""
     fleet = fleets.fleet()
     assert policy.routes(fleet, fleet.hosts["fw"]) == [
         {
@@ -245,6 +265,15 @@ def test_only_the_firewall_forwards() -> None:
             "ports": "443",
             "from": "any",
             "to": "10.1.2.5",
+            "in": "10.1.1.1",
+            "out": "10.1.2.1",
+        },
+        {
+            "comment": "SSH for operators",
+            "proto": "tcp",
+            "ports": "22",
+            "from": "any",
+            "to": "10.1.2.6",
             "in": "10.1.1.1",
             "out": "10.1.2.1",
         },
@@ -304,7 +333,7 @@ def test_tiers() -> None:
         ("firewall, storage, quorum", ["fw", "nas1", "nas2", "nas3"]),
         ("database", ["bbdd1", "bbdd2"]),
         ("backup, app, balancer", ["bkp1", "s1", "s2", "s3", "lb1"]),
-        ("monitoring", ["nagios"]),
+        ("monitoring, management", ["nagios", "ges"]),
     ]
     for name in fleets.OTHERS:
         placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]

@@ -51,6 +51,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "odoo.fits": ("odoo-fits",),
     "odoo.modules": ("odoo-modules",),
     "once.done": ("init", ["odoo-bin"], "odoo", "/"),
+    "operators.settled": ("accounts", []),
     "patroni.configured": ("settings",),
     "patroni.its_turn": ("turn", False, 0),
     "patroni.working": ("patroni", 0, []),

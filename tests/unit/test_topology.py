@@ -64,7 +64,7 @@ NAME = (
 USED = "PostgreSQL, pgbouncer or HAProxy uses it for something else"
 NETWORKS = "is not a network; choose one of: clients, edge, web, data, management"
 A_NETWORK = "the name of a network, from networks"
-NAMES = "master, firewall, storage, quorum, database, backup, app, balancer, monitoring"
+NAMES = "master, firewall, storage, quorum, database, backup, app, balancer, monitoring, management"
 SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
@@ -73,7 +73,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # the whole
     "unknown section": (
         put("host", {}),
-        "host: unknown key; choose one of: service, applications, networks, links, hosts, pools",
+        "host: unknown key; choose one of: service, applications, networks, links, hosts, pools, "
+        "operators",
     ),
     "no service": (
         drop("service"),
@@ -254,7 +255,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "roles missing": (
         drop("hosts.fw.roles"),
         "hosts.fw.roles: missing; must be a list of one or more items, each one of master, "
-        "firewall, storage, quorum, database, backup, app, balancer, monitoring",
+        "firewall, storage, quorum, database, backup, app, balancer, monitoring, "
+        "management",
     ),
     "roles is a word": (
         put("hosts.fw.roles", "firewall"),
@@ -597,7 +599,7 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "section twice": (
         "pools:",
         "links: {}\npools:",
-        "links: is given twice (lines 25 and 65); remove one",
+        "links: is given twice (lines 25 and 68); remove one",
     ),
     "key is a number": ("  nas3:", "  3:", "hosts: a key is 3; keys must be text"),
     "key is nothing": ("  nas3:", "  ~:", "hosts: a key is empty; keys must be text"),
@@ -631,17 +633,17 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "alias": (
         "initial: [s1, s2, s3]",
         "initial: *all",
-        "line 72: the alias *all is not allowed; write a plain value",
+        "line 75: the alias *all is not allowed; write a plain value",
     ),
     "second document": (
         "pools:",
         "---\npools:",
-        "line 65: a second document begins here; the file must have only one",
+        "line 68: a second document begins here; the file must have only one",
     ),
     "open bracket": (
         "[s1, s2, s3]",
         "[s1, s2, s3",
-        "line 73: the file is not YAML: expected ',' or ']', but got '<stream end>'",
+        "line 79: the file is not YAML: expected ',' or ']', but got '?'",
     ),
     "tab": (
         "  http: 80",
@@ -792,7 +794,7 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
         "  hosts.nas1: is given twice (lines 42 and 45); remove one",
-        "  line 73: a key is 7; keys must be text",
+        "  line 80: a key is 7; keys must be text",
         f'  hosts.salt.roles[0]: "mster" is not a role; choose one of: {NAMES}',
     ]
 
@@ -803,7 +805,7 @@ def test_addresses_are_judged_beside_a_section_that_is_given_twice() -> None:
     with pytest.raises(TopologyError) as caught:
         topology.loads(f"{text}hosts: {{}}\n")
     assert [fault.partition(";")[0] for fault in caught.value.faults] == [
-        "hosts: is given twice (lines 32 and 73)",
+        "hosts: is given twice (lines 32 and 80)",
         "hosts.nas2.addresses.data: 10.1.4.21 is already used by nas1",
     ]
 
@@ -843,6 +845,7 @@ def test_default_addresses() -> None:
         "bbdd2",
         "bkp1",
         "nagios",
+        "ges",
         "s1",
         "s2",
         "s3",
@@ -916,7 +919,7 @@ def test_k5_an_original_that_is_given_twice_is_not_judged() -> None:
 def test_members() -> None:
     """The fleet is the static hosts and the active members; strangers are refused."""
     default = fleets.topology()
-    assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["nagios", "s9"]
+    assert [host.id for host in default.fleet({"app": ["s9"]})][-2:] == ["ges", "s9"]
     for pool, stranger in (("app", "s11"), ("app", "fw"), ("web", "s1")):
         with pytest.raises(TopologyError, match="the topology has no such member"):
             default.pool_host(pool, stranger)
@@ -959,7 +962,9 @@ def spelled(data: Any) -> Any:
     for part in (*data["hosts"].values(), *pools.values()):
         part["roles"].sort(key=list(ROLES).index)
     networks = {name: str(ipaddress.ip_network(text)) for name, text in data["networks"].items()}
-    return data | {"service": service, "networks": networks, "pools": pools}
+    operators = data.get("operators", {})
+    rest = {"networks": networks, "pools": pools, "operators": operators}
+    return data | {"service": service, **rest}
 
 
 def check(read: Callable[[], Any], parse: Callable[[], Topology]) -> None:
@@ -1141,6 +1146,7 @@ def good(draw: st.DrawFn) -> Data:
         "links": links,
         "hosts": hosts,
         "pools": pools,
+        "operators": {},
     }
 
 

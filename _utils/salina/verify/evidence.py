@@ -8,8 +8,10 @@ the service, and the checks of the host's health (health/probes.py) are looks as
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import socket
 import ssl
 import stat
@@ -26,6 +28,7 @@ from salina.balancer import haproxy
 from salina.common import certificate, https, locks
 from salina.common.https import NoAnswer, call, identity
 from salina.health.probes import cause, command, has_ipv6, made, processes, timekeeping
+from salina.management import accounts
 from salina.verify import service
 from salina.verify.seen import TLS, WAIT, Seen, get, unverified
 
@@ -40,6 +43,10 @@ KEYS_ONLY = {
     "kbdinteractiveauthentication": "no",
 }
 """Settings of sshd, as `sshd -T` shows them."""
+OPERATORS = "salina-operators"
+KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+SCAN = 4
+"""Seconds until a silent sshd is a fault; all are asked at the same time."""
 GLUSTERD = 24007
 VOLUMES = Path("/var/lib/glusterd/vols")
 RESTRICTIONS = ("nosuid", "nodev", "noexec")
@@ -432,10 +439,56 @@ def probe(name: str, arguments: Mapping[str, Any]) -> Iterator[Seen]:
         yield Seen(what, good, words or ("good" if good else "not good"))
 
 
+# The management host
+
+
+def outside() -> Iterator[Seen]:
+    """Look whether sshd lets in operators alone, with keys only, and each session is recorded."""
+    found = dict(line.partition(" ")[::2] for line in command(SSHD, "-T").splitlines())
+    wrong = [
+        f"{name} {found.get(name, 'not set')}"
+        for name, value in {**KEYS_ONLY, "allowgroups": OPERATORS}.items()
+        if found.get(name) != value
+    ]
+    yield Seen("SSH from outside", not wrong, ", ".join(wrong) or "operators alone, with keys only")
+    members = grp.getgrnam(OPERATORS).gr_mem
+    without = [name for name in members if pwd.getpwnam(name).pw_shell != accounts.SHELL]
+    words = f"of all operators ({len(members)})" if members else "no operators yet"
+    if without:
+        words = f"not recorded: {', '.join(without)}"
+    yield Seen("recorded sessions", not without, words)
+
+
+def reached(hosts: Sequence[str], port: int) -> Iterator[Seen]:
+    """Look whether each host's sshd answers this host by name, with the key that the master made.
+
+    Args:
+        hosts: all hosts.
+        port: the port of sshd.
+    """
+    asked = ["ssh-keyscan", "-t", "ed25519", "-p", str(port), "-T", str(SCAN), *hosts]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=LIMIT / 2, check=False)
+    known = _keys(KNOWN_HOSTS.read_text())
+    shown = {name.strip("[]").partition("]")[0]: key for name, key in _keys(done.stdout).items()}
+    silent = [host for host in hosts if host not in shown]
+    foreign = [host for host in hosts if host in shown and shown[host] != known.get(host)]
+    words = [f"no answer of {', '.join(silent)}"] if silent else []
+    words += [f"another key than the master's: {', '.join(foreign)}"] if foreign else []
+    good = f"each answers with its own key ({len(hosts)})"
+    yield Seen("SSH to every host", not words, "; ".join(words) or good)
+
+
+def _keys(text: str) -> dict[str, str]:
+    """Return the key of each name in a file of known hosts."""
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: row[2] for row in rows if len(row) > 2 for name in row[0].split(",")}
+
+
 OWN: tuple[Callable[..., Iterator[Seen]], ...] = (
     *(kernel, interfaces, outgoing, time, updates, sshd, certificates, probe),
     *(mount, local, ports, logs, runs, environment, encrypted),
     *(files, login, peers, edge, servers, shown),
+    *(outside, reached),
 )
 LOOKS = {look.__name__: look for look in (*OWN, *service.LOOKS)}
 

@@ -159,8 +159,8 @@ def told(
         change: the joining and the leaving hosts.
         neighbours: the hosts whose rules name the pool's hosts.
         balancers: the balancers, which follow after the new hosts serve.
-        watchers: the monitoring hosts, which follow last, since they give an alarm for a host that
-            does not serve yet.
+        watchers: the hosts with a list of all hosts, which follow last. A monitoring host would
+            give an alarm for a host that does not serve yet.
         skipped: all of these hosts that are down, and catch up when they return.
     """
     joining, leaving = list(change.joining), list(change.leaving)
@@ -184,7 +184,7 @@ def told(
     run("each serves", "fleet.probe", joining)
     apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)
-    apply("monitoring follows", watchers)
+    apply("the rest follows", watchers)
     run("destroyed", "change.destroy", leaving)
     run("each minion has its configuration", "fleet.ready", joining)
     if steps:

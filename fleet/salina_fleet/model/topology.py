@@ -17,6 +17,8 @@ from typing import Any
 
 from salina_fleet.model import addresses, rules
 from salina_fleet.model.addresses import MAX_POOL
+from salina_fleet.model.operators import NAME as OPERATOR
+from salina_fleet.model.operators import Operator
 from salina_fleet.model.settings import Settings
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import declare, document
@@ -270,6 +272,11 @@ class Topology:
         {},
         about="The pools: numbered families of hosts, whose members come and go.",
     )
+    operators: Mapping[str, Operator] = given(
+        MappingOf(OPERATOR, record(Operator), "a mapping of names to operators"),
+        {},
+        about="The people who log in to the hosts, through the one with role management.",
+    )
 
     @property
     def default(self) -> Application:
@@ -369,6 +376,10 @@ class Topology:
                     "application": pool.application,
                 }
                 for pool in self.pools.values()
+            },
+            "operators": {
+                one.name: {"keys": list(one.keys), "expires": one.expires, "may": one.may}
+                for one in self.operators.values()
             },
         }
 

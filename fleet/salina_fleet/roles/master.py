@@ -43,11 +43,12 @@ class Master(Role):
         """Any host of the management network reaches Salt: a new one is let in by its key.
 
         SSH leads from the master to every other host. The master itself is the operators' way in,
-        as long as no host has a role for that.
+        as long as no host has the role `management`.
         """
         port = str(settings[SshSettings].port)
         yield Row(self.name, ALL, "management", port, "SSH")
-        yield Row(NETWORK, self.name, "management", port, "SSH")
+        if not topology.having("management"):
+            yield Row(NETWORK, self.name, "management", port, "SSH")
         yield Row(NETWORK, self.name, "management", f"{PUBLISH},{ANSWER}", "Salt", by_root=True)
         if settings[TimeSettings].managed:
             yield Row(NETWORK, self.name, "management", str(clock.PORT), "the time", "udp")

@@ -1,0 +1,1 @@
+"""The operators: their accounts, the record of their sessions, and their commands of Salt."""

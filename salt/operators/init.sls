@@ -1,0 +1,60 @@
+# The operators' accounts, their shell, which records each session, and their rights. Only in a fleet with a
+# management host.
+include:
+  - common.packages
+  - operators.groups
+  - ssh.operators
+{%- if pillar.operators.salt %}
+  - operators.salt
+{%- endif %}
+
+operators-shell:
+  file.managed:
+    - name: /usr/local/lib/salina-operators/session.py
+    - source: salt://_utils/salina/management/session.py
+    - makedirs: True
+    - mode: '0755'
+
+operators-units:
+  file.managed:
+    - names:
+{%- for unit in ['salina-session.socket', 'salina-session@.service'] %}
+        - /etc/systemd/system/{{ unit }}:
+            - source: salt://operators/files/{{ unit }}
+{%- endfor %}
+    - mode: '0644'
+
+operators-units-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: operators-units
+
+operators-socket:
+  service.running:
+    - name: salina-session.socket
+    - enable: True
+    - watch:
+        - file: operators-units
+    - require:
+        - module: operators-units-loaded
+        - sls: operators.groups
+
+operators-sudo:
+  file.managed:
+    - name: /etc/sudoers.d/salina
+    - source: salt://operators/files/sudoers
+    - template: jinja
+    - mode: '0440'
+    - check_cmd: /usr/sbin/visudo -cf
+    - require:
+        - sls: common.packages
+
+operators-accounts:
+  operators.settled:
+    - accounts: {{ pillar.operators.accounts | json }}
+    - require:
+        - file: operators-shell
+        - file: operators-sudo
+        - service: operators-socket
+        - sls: ssh.operators

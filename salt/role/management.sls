@@ -1,0 +1,3 @@
+# The host through which operators reach the others. Every host has their accounts (salt/operators).
+include:
+  - management
