@@ -168,8 +168,9 @@ def serve(path: Path, actions: Mapping[str, Action]) -> None:
         actions: The function for each action.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Server(path, actions) as server:
+        # an exception here could interrupt the start of a request's thread, which closes its socket
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever()
 
 
