@@ -31,6 +31,15 @@ EVERY_HOST: Mapping[str, str] = {
     "apt-daily-upgrade.timer": "installs the security updates, at another minute on each host",
     "salina-report.socket": "gathers the report about the host's health",
     "salina-report-tls.socket": "takes the connections of monitoring",
+    "prometheus-node-exporter": "the host's own numbers: processors, memory, disks, network",
+    "prometheus-node-exporter.socket": "the host's own numbers, while somebody asks",
+    "salina-metrics": "gives the numbers of all exporters to Prometheus, over TLS",
+    "systemd-journal-remote": "sends the host's logs to the monitoring host, over TLS",
+    "systemd-journal-upload": "sends the host's logs to the monitoring host, over TLS",
+    "salina-drift.timer": "finds out once a day what another apply would change",
+    "openssh-server": "lets the operators in, with keys only",
+    "sudo": "gives operators of rank all the rights of root",
+    "salina-session.socket": "records the operators' sessions",
 }
 """The packages and units of every host -> their purposes."""
 PACKAGE, UNIT = "package", "unit"

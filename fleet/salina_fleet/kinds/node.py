@@ -148,7 +148,10 @@ class Node(Kind):
     code = ("/opt/node/production",)
     section = NodeSection
     steps_through_pgbouncer = True
-    software: ClassVar = {"node": "the application; its release contains Node.js and its packages"}
+    software: ClassVar = {
+        "node": "the application; its release contains Node.js and its packages",
+        "salina-log-node": "sends the application's log to the monitoring host",
+    }
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
         """Node, the packages that npm installs, where the migrations are, and how it starts."""

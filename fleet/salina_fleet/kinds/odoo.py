@@ -214,6 +214,7 @@ class Odoo(Kind):
         "libmagic1": "tells the types of uploaded files",
         "nodejs": "runs rtlcss, for languages written from right to left",
         "odoo": "the application",
+        "salina-log-odoo": "sends the application's log to the monitoring host",
     }
 
     def built_from(self, section: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:

@@ -308,6 +308,7 @@ class App(Role):
         "salina-held.timer": (
             "removes files that users deleted, after the days that a restore may need them"
         ),
+        "salina-log-nginx": "sends nginx's log of requests to the monitoring host",
     }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:

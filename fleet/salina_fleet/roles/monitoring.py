@@ -142,6 +142,10 @@ class Monitoring(Role):
         "fcgiwrap": "starts Nagios' programs for nginx",
         "fcgiwrap.socket": "starts Nagios' programs for nginx",
         "nagios4": "asks every host for its report, and sends alarms",
+        "prometheus": "asks every host for its numbers, and draws the graphs",
+        "salina-logs": "takes the logs of every host, each under the name in its certificate",
+        "salina-logs.target": "writes the logs of each host into a directory of its own",
+        "salina-logs-bounded.timer": "deletes the oldest logs of a host that has too many",
     }
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
