@@ -35,9 +35,6 @@ END
 QUEUE, MOUNT, MINION = "queue", "mount", "salt"
 """The alarms about clients that wait for a connection, a mount without one of its bricks, and a
 minion without its master."""
-COMING = (DRIFT, QUEUE, MOUNT, MINION)
-"""Checks that another change adds to the roles."""
-
 
 MOST = 15
 """The most faults of a round. More would keep the hosts too busy to answer in time."""

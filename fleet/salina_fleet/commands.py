@@ -15,6 +15,7 @@ Functions = Mapping[str, tuple[str, ...]]
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.:-]*"
 NUMBER = r"[0-9]{1,6}"
+WORDS = r"[A-Za-z0-9 _.,:-]*"
 NAMES = rf"\[{NAME}(, ?{NAME})*\]"
 _VALUE = rf'("[A-Za-z0-9 _.:+-]*"|{NUMBER}|true|false)'
 _ENTRY = rf'"[a-z_]+": ?({_VALUE}|\[{_VALUE}(, ?{_VALUE})*\])'
@@ -52,6 +53,8 @@ LOOK: Mapping[str, Functions] = {
         "fleet.revisions": (),
         "fleet.status": (),
         "fleet.watch": (f"timeout={NUMBER}",),
+        "cloud.check": (f"cloud={NAME}", NAME),
+        "maintenance.show": (),
         "topology.check": (),
         "topology.map": (),
         "topology.show": (),
@@ -87,6 +90,8 @@ OPERATE: Mapping[str, Functions] = {
         "fleet.resolve": (f"application={NAME}", NAME),
         "fleet.scale": POOL,
         "join.plan": (),
+        "maintenance.begin": (NAMES, f"minutes={NUMBER}", f"why={WORDS}"),
+        "maintenance.end": (NAMES,),
         "state.orch": ORCHESTRATION,
         "state.orchestrate": ORCHESTRATION,
     },

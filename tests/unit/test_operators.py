@@ -251,13 +251,13 @@ def test_s14_everything_else_is_refused(name: str, argv: list[str], words: str) 
 
 ALONE = {
     *("autoscale.evaluate", "backup.evaluate", "certificates.own", "certificates.sign"),
-    *("application.build", "application.built", "application.forget"),
+    *("application.build", "application.built", "application.forget", "cloud.tofu"),
     *("backup.bring_files", "backup.discard", "backup.restore_cluster", "fleet.user_data"),
-    *("secrets.check", "secrets.create", "secrets.deploy_key", "secrets.second"),
+    *("secrets.check", "secrets.create", "secrets.deploy_key", "secrets.relay", "secrets.second"),
     *("turn.clear", "turn.end", "turn.take"),
 }
 """The functions of runners that only `all` may call."""
-STEPS = ("change", "join", "stage", "storage", "upgrade", "backup")
+STEPS = ("change", "join", "leftover", "stage", "storage", "upgrade", "backup")
 """The runners whose functions are the steps of orchestrations, if the lists do not name them."""
 
 

@@ -13,7 +13,7 @@ from salina.monitoring.quiet import CHANGE
 from salina_fleet import minions
 from salina_fleet.errors import RunnerError
 from salina_fleet.model.monitoring import MonitoringSettings
-from salina_fleet.roles import ROLES
+from salina_fleet.report import ASKS
 from salina_fleet.site import Site
 
 ANSWER, GATHER = 10, 3
@@ -22,8 +22,7 @@ ANSWER, GATHER = 10, 3
 
 def watchers(site: Site) -> list[str]:
     """Return the hosts that watch all others."""
-    roles = [name for name, role in ROLES.items() if role.watches]
-    return [host.id for name in roles for host in site.fleet.having(name)]
+    return [host.id for host in site.fleet.having(ASKS)]
 
 
 def ask(
