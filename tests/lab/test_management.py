@@ -109,8 +109,8 @@ def test_s14_only_the_keys_of_operators_lead_in(operators: None) -> None:
 
 
 def test_s14_from_there_every_host_by_name(operators: None) -> None:
-    """S14: With the operator's own key, and the host's key that the master has made. A session is
-    in the journal of the host.
+    """S14: With the operator's own key, and the host's key that the master has made. The log host
+    gets the record of the session.
     """
     assert ssh("olga", "s1", "echo a-session-of-$(id -un); sudo -n id -un").stdout == (
         "a-session-of-olga\nroot\n"
@@ -118,9 +118,11 @@ def test_s14_from_there_every_host_by_name(operators: None) -> None:
     journal = ("journalctl", "--identifier=salina-session", "--output=cat")
     seen = wait.until(lambda: "> a-session-of-olga" in lab.run("s1", *journal), 20)
     assert seen, lab.run("s1", *journal)
-    assert "= olga from 10.1.5.6: echo a-session-of-$(id -un); sudo -n id -un" in lab.run(
-        "s1", *journal
-    )
+    begun = "= olga from 10.1.5.6: echo a-session-of-$(id -un); sudo -n id -un"
+    assert begun in lab.run("s1", *journal)
+    sent = [*journal, "--file", "/var/log/journal/remote/s1/*.journal*"]
+    [log_host] = FLEET.having("monitoring")
+    assert wait.until(lambda: begun in lab.run(log_host.id, *sent, check=False), 60)
 
 
 @pytest.mark.proof
