@@ -50,15 +50,16 @@ nginx-unit-loaded:
         - file: nginx-unit
 
 # Debian's logrotate creates files with this mode. nginx does it because of its unit, but its check by the
-# minion does not. The directory belongs to root: www-data must not replace a file by a link.
+# minion does not, and both create them for the group of root. The directory belongs to root: www-data must not
+# replace a file by a link. A new file gets the directory's group, which may read the logs.
 nginx-logs:
   file.directory:
     - name: /var/log/nginx
     - user: root
     - group: adm
-    - dir_mode: '0755'
+    - dir_mode: '2755'
     - file_mode: '0640'
-    - recurse: [mode, silent]
+    - recurse: [group, mode, silent]
     - require:
         - file: nginx-configuration
 
