@@ -10,12 +10,13 @@ from bench.repeat import in_turn, spread
 from bench.restore import restoring
 from bench.result import Result
 from lab.machines import topology_file
+from salina_fleet import logs
 from tests.lab import lab
 
 SECONDS = 120  # of one turn, so that every check and every scrape runs
 ROUNDS = 2
 BOUND = 5.0
-UNITS = "nagios4.service"
+UNITS = ("nagios4", "prometheus")
 """The services of the monitoring host that ask the others."""
 
 
@@ -59,8 +60,10 @@ def measure() -> Iterator[Result]:
     hosts = sorted(lab.salt("*", "test.ping"))
 
     def monitoring(verb: str) -> None:
+        for host in hosts:
+            lab.run(host, "systemctl", verb, logs.SENDER)
         for host in asking:
-            lab.run(host, "systemctl", verb, *UNITS.split())
+            lab.run(host, "systemctl", verb, *UNITS)
 
     def watched() -> dict[str, float]:
         monitoring("start")
