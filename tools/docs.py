@@ -17,8 +17,9 @@ HEAD = """# Which host may open which port
 ([fleet/salina_fleet/roles/](../fleet/salina_fleet/roles/)) and from `pillar/topology.yaml`. On a
 master `salt-run topology.table` prints the same table for its fleet. Every host's firewall drops
 all other connections, those that it gets and those that it opens. The rows to the outside are
-`egress` of `pillar/settings/firewall.yaml`. The firewall host forwards only the published service.
-A host that has both roles of a row needs no rule, because its firewall never filters loopback.
+`egress` of `pillar/settings/firewall.yaml`. The firewall host forwards only the
+rows from `anybody`. A host that has both roles of a row needs no rule, because its firewall never
+filters loopback.
 
 """
 

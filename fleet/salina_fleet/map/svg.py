@@ -90,7 +90,7 @@ def _band(fleet: Fleet, box: Box) -> str:
     name = fleet.topology.links["management"]
     cidr = fleet.topology.networks[name].cidr
     alone = name not in [fleet.topology.links[link] for link in BETWEEN]
-    text = f"{name} · {cidr} · Salt and SSH" + (", nothing else" if alone else "")
+    text = f"{name} · {cidr} · Salt, SSH, monitoring" + ("; no users" if alone else "")
     return _network(box, "management", text, above=False)
 
 

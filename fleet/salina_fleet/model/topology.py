@@ -42,7 +42,7 @@ PURPOSES = {
     "edge": "The network between the firewall and the balancer.",
     "web": "The network between the balancer and the app hosts.",
     "data": "The network of the app hosts, the storage, the quorum and the database.",
-    "management": "The network of Salt and SSH, to which every host belongs.",
+    "management": "The network of Salt, SSH and monitoring, to which every host belongs.",
 }
 """The links: a kind of traffic -> the network that carries it, in English."""
 LABEL_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

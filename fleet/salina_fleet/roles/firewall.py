@@ -1,4 +1,4 @@
-"""The edge firewall: it passes pings and the published ports on to the service, nothing else."""
+"""The edge firewall: it passes pings and what anybody may open on to its host, nothing else."""
 
 from __future__ import annotations
 
