@@ -114,7 +114,7 @@ def guarded(table: str, name: str, change: str) -> str:
 
 
 def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
-    """X10: Mail, jobs and payments stop, in whichever table this version of Odoo has."""
+    """X10: Mail, jobs, payments and webhooks stop, in whichever table this version of Odoo has."""
     statements = copy.neutral(app())
     assert len(statements) == len(copy.CHANGES) + 1 + 2 + len(copy.PARAMETERS)
     for table, column, change in (
@@ -122,6 +122,7 @@ def test_x10_a_copy_is_neutral_before_anything_runs() -> None:
         ("ir_mail_server", "active", "active = name = 'No mail leaves a copy'"),
         ("fetchmail_server", "active", "active = false"),
         ("payment_provider", "state", "state = 'disabled'"),
+        ("ir_act_server", "webhook_url", "webhook_url = 'disabled'"),
     ):
         assert guarded(table, column, f"UPDATE public.{table} SET {change}") in statements
 

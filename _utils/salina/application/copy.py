@@ -26,6 +26,7 @@ CHANGES = (
     ("payment_provider", "state", "state = 'disabled'"),
     ("delivery_carrier", "active", "active = false"),
     ("base_automation", "active", "active = false"),
+    ("ir_act_server", "webhook_url", "webhook_url = 'disabled'"),
     ("iap_account", "account_token", "account_token = 'disabled'"),
     ("res_partner", "signup_token", "signup_token = NULL"),
 )
