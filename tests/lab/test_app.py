@@ -247,6 +247,24 @@ def test_s9_initialised_once_without_demo_data() -> None:
     assert sql("SELECT name FROM ir_module_module WHERE name = 'crm' AND state = 'installed'")
 
 
+@pytest.mark.proof
+def test_s9_a_changed_domain_changes_the_url_there_and_back() -> None:
+    """S9: Odoo writes the URL into mails. An apply sets it, also to one that it had before."""
+
+    def url(given: str = "") -> list[str]:
+        pillar = {"app": {"url": given}} if given else {}
+        options = ["queue=True", f"pillar={json.dumps(pillar)}"]
+        assert not failures(results(salt("s1", "state.apply", "application", *options)))
+        return sql("SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'")
+
+    before, other = url(), "https://other.example"
+    assert before != [other]
+    try:
+        assert url(other) == [other]
+    finally:
+        assert url() == before
+
+
 # The master's script: each step is published to all hosts in one message, and answered by each.
 RACES = """
 import json, sys, salt.client
