@@ -23,7 +23,7 @@ EVERY_HOST: Mapping[str, str] = {
     "zstd": "unpacks the releases of applications",
     "unattended-upgrades": "installs Debian's security updates",
     "chrony": "keeps the time, which certificates and the quorum need",
-    "stunnel4": "gives the report about the host's health to monitoring, over TLS",
+    "stunnel4": "gives the host's health and numbers to monitoring, over TLS",
     "salina-hosts": "restores /etc/hosts at a boot, so that no name depends on DNS",
     "salina-certificates.timer": "renews the host's certificates before they expire",
     "salina-closed": "closes a host whose firewall did not start",
@@ -38,7 +38,7 @@ EVERY_HOST: Mapping[str, str] = {
     "systemd-journal-upload": "sends the host's logs to the monitoring host, over TLS",
     "salina-drift.timer": "finds out once a day what another apply would change",
     "openssh-server": "lets the operators in, with keys only",
-    "sudo": "gives operators of rank all the rights of root",
+    "sudo": "gives operators their rights: root to those with rank `all`, else some commands",
     "salina-session.socket": "records the operators' sessions",
 }
 """The packages and units of every host -> their purposes."""
