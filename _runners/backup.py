@@ -528,8 +528,9 @@ def _save_master(site: Site, recipient: str, content: bytes) -> str:
 
 def _master_state(site: Site) -> bytes:
     """Return the master's state, without the record of the last copy, which changes with each."""
+    own = [master_state.MINION] if master_state.MINION.is_dir() else []
     try:
-        return master_state.archive([site.state, master_state.PKI], {site.state / SAVED})
+        return master_state.archive([site.state, master_state.PKI, *own], {site.state / SAVED})
     except master_state.StateError as error:
         raise RunnerError(str(error)) from None
 

@@ -19,9 +19,9 @@ from typing import Any
 from salina_fleet.backup import duration
 
 PKI = Path("/etc/salt/pki/master")
+MINION = Path("/etc/salt/pki/minion")
+"""The keys of the master's own minion. The rebuilt master accepts no other ones."""
 SUFFIX = ".tar.gz.age"
-
-
 LATE = 26 * 3600
 """The seconds after which the day's copy is missing."""
 

@@ -1483,8 +1483,12 @@ class Age:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.calls: list[tuple[bytes, str]] = []
         monkeypatch.setattr(master_state, "encrypted", self.encrypted)
-        monkeypatch.setattr(master_state, "PKI", folder)
-        (folder / "master.pem").write_text("the master's key")
+        for name in ("master", "minion"):
+            (folder / name).mkdir()
+            (folder / name / f"{name}.pem").write_text(f"the {name}'s key")
+            monkeypatch.setattr(
+                master_state, "PKI" if name == "master" else "MINION", folder / name
+            )
 
     def encrypted(self, content: bytes, recipient: str) -> bytes:
         self.calls.append((content, recipient))
@@ -1534,7 +1538,11 @@ def test_the_master_s_state_is_saved_encrypted(hosts: Hosts, age: Age) -> None:
     assert hosts.runner.save_master() == "/copies/20261129T051000Z.tar.gz.age"
     assert hosts.asked == [STORED]
     assert age.calls[0][1] == RECIPIENT
-    for file in (hosts.site.state / "secrets" / "ca.key", master_state.PKI / "master.pem"):
+    for file in (
+        hosts.site.state / "secrets" / "ca.key",
+        master_state.PKI / "master.pem",
+        master_state.MINION / "minion.pem",
+    ):
         assert str(file).lstrip("/") in age.names
     assert saved(hosts)["saved"] == hosts.now
     assert "secret" not in str(saved(hosts))
