@@ -326,3 +326,22 @@ def test_o8_a_release_whose_module_fails_changes_nothing(former: str) -> None:
     with new_field("\nraise ValueError('broken on purpose')\n"):
         refused("broken on purpose")
     serves(former, "0")
+
+
+HALF_WAY = """
+
+class HalfWay(models.Model):
+    _inherit = 'crm.lead'
+
+    def init(self):
+        self.env.cr.execute("UPDATE crm_lead SET x_salina = 'half'")
+        self.env.cr.commit()
+        raise ValueError('broken half-way')
+"""
+
+
+def test_o8_a_module_that_fails_half_way_changes_nothing(former: str) -> None:
+    """O8: It has changed the copy already, and that goes. The database has no new column."""
+    with new_field(HALF_WAY):
+        refused("broken half-way")
+    serves(former, "0")
