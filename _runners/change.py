@@ -7,6 +7,7 @@ and `ended` show the progress of an orchestration. An operator uses the runner `
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -120,8 +121,9 @@ def ended(error: str, results: dict[str, Sequence[Any]]) -> None:
     CLI Example:
         salt-run change.ended '' '{}'
     """
-    quiet.end(__opts__, _site())
     progress.end(error, {name: (bool(good), float(took)) for name, (good, took) in results.items()})
+    with contextlib.suppress(RunnerError):  # the topology was changed meanwhile, and has a fault
+        quiet.end(__opts__, _site())
 
 
 def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:

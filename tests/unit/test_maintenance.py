@@ -7,10 +7,11 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import pytest
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltClientError
 
 from salina.application import agent
 from salina.health import probes, told
@@ -238,8 +239,10 @@ def test_s13_an_orchestration_needs_no_monitoring(
 ) -> None:
     """S13: A dead monitoring host stops no change; and the settings may switch this off."""
 
+    faults = [RunnerError("no"), SaltClientError("the master starts"), CalledProcessError(1, "ss")]
+
     def broken(*_: Any) -> Any:
-        raise RunnerError("no")
+        raise faults[-1]
 
     called = master.run("change")
     master.own = replace(master.own, quiet=0)
@@ -248,8 +251,25 @@ def test_s13_an_orchestration_needs_no_monitoring(
     assert not master.asked
     master.own = replace(master.own, quiet=60)
     monkeypatch.setattr(minions, "together", broken)
-    called.follow("app: add s4", [])
-    called.ended("", {})
+    while faults:
+        called.follow("app: add s4", [])
+        called.ended("", {})
+        faults.pop()
+
+
+def test_s13_an_orchestration_ends_with_a_faulty_topology(
+    master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S13: Somebody has edited it meanwhile. The end is shown, and the silence ends by itself."""
+    shown: list[str] = []
+
+    def faulty(_: Any) -> Site:
+        raise RunnerError("topology.yaml: hosts: missing")
+
+    monkeypatch.setattr(follow, "end", lambda error, _: shown.append(error))
+    monkeypatch.setattr(runner, "site", faulty)
+    master.run("change").ended("a step failed", {})
+    assert shown == ["a step failed"] and not master.asked
 
 
 def test_s13_a_fleet_without_monitoring_has_no_alarms(

@@ -6,12 +6,14 @@ no fault for long.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from salt.exceptions import SaltException
+
 from salina.monitoring.quiet import CHANGE
 from salina_fleet import minions
-from salina_fleet.errors import RunnerError
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.report import ASKS
 from salina_fleet.site import Site
@@ -65,5 +67,5 @@ def end(opts: dict[str, Any], site: Site) -> None:
 def _try(opts: dict[str, Any], site: Site, function: str, *arguments: Sequence[str] | Any) -> None:
     try:
         ask(opts, site, function, *arguments)
-    except (RunnerError, OSError):
+    except (SaltException, OSError, subprocess.SubprocessError):
         return  # an alarm too many is better than a change that stops
