@@ -105,6 +105,10 @@ def _end(name: str) -> None:
 
     if not wait.until(ended, PATIENCE):
         raise CommandExecutionError(f"{name} still has processes after {PATIENCE} s; apply again")
+    # the operator's own manager of systemd was among them, and would be a failed unit from now on
+    argv = ("systemctl", "reset-failed", f"user@{uid}.service")
+    with contextlib.suppress(CommandExecutionError):  # many hosts start none
+        commands.run(__salt__["cmd.run_all"], argv, ignore_retcode=True)
 
 
 def _processes(uid: int) -> list[int]:

@@ -397,6 +397,27 @@ def test_s14_the_state_settles_the_accounts(
         assert state.settled("accounts", [ACCOUNT])["changes"] == {}
 
 
+def test_s14_an_ended_session_is_no_failed_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S14: The manager that systemd starts for each user was killed as well."""
+    host = Host(tmp_path, monkeypatch)
+    host.users.append(("olga", 1001, f"{MARK},,,", SHELL))
+    alive = tmp_path / "proc/7"
+    alive.mkdir()
+    (alive / "status").write_text(
+        "Name:\tsystemd\nState:\tS (sleeping)\nUid:\t1001 1001 1001 1001\n"
+    )
+
+    def kill(pid: int, _: int) -> None:
+        (tmp_path / f"proc/{pid}/status").unlink()
+
+    monkeypatch.setattr(host.module.os, "kill", kill)
+    monkeypatch.setattr(host.module, "PATIENCE", 5)
+    host.module.settle([])
+    assert host.argv[-1] == ["systemctl", "reset-failed", "user@1001.service"]
+
+
 # Verification
 
 
