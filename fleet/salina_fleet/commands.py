@@ -22,8 +22,10 @@ _ENTRY = rf'"[a-z_]+": ?({_VALUE}|\[{_VALUE}(, ?{_VALUE})*\])'
 PILLAR = rf"pillar=\{{({_ENTRY}(, ?{_ENTRY})*)?\}}"
 """The request of an orchestration: a mapping of plain values, as docs/operations.md writes it."""
 POOL = (f"pool={NAME}", f"count={NUMBER}", f"add={NAMES}", f"remove={NAMES}")
-APPLY = (r"[a-z][a-z0-9_.]*", "test=True", "queue=True")
-"""States by name. `pillar=` is missing: a minion takes its values as the master's own."""
+APPLY = (r"(?!(.*\.)?absent$|orch\.)[a-z][a-z0-9_.]*", "test=True", "queue=True")
+"""States by name. `pillar=` is missing: a minion takes its values as the master's own. So are the
+states that remove something, such as logs.absent: a host includes them itself where they fit.
+"""
 ORCHESTRATION = (r"orch\.[a-z_]+", PILLAR)
 
 LOOK: Mapping[str, Functions] = {

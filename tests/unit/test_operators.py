@@ -191,6 +191,7 @@ GOOD = [
     ("ruth", ["salt", "nas*", "gluster.faults", "nas"]),
     ("ruth", ["salt-run", "fleet.health", "--out=json"]),
     ("ivan", ["salt", "s[1-3]", "state.apply", "ufw", "test=True"]),
+    ("ivan", ["salt", "s1", "state.apply", "logs.files"]),
     ("ivan", ["salt-run", "fleet.scale", "pool=app", "add=[s4, s5]", "count=5"]),
     (
         "ivan",
@@ -218,6 +219,8 @@ REFUSED = [
     ("ruth", ["salt-run", "fleet.deploy"], "fleet.deploy is not a function that `look` may call"),
     ("ivan", ["salt", "*", "state.apply", 'pillar={"a": 1}'], "is not an argument"),
     ("ivan", ["salt", "*", "state.apply", "ufw", "saltenv=x"], "is not an argument"),
+    ("ivan", ["salt", "s1", "state.apply", "logs.absent"], "is not an argument"),
+    ("ivan", ["salt", "salt", "state.apply", "orch.deploy"], "is not an argument"),
     ("ivan", ["salt", "*", "cmd.run", "id"], "cmd.run is not a function"),
     ("ivan", ["salt-run", "state.orchestrate", "local.evil"], "is not an argument"),
     (
