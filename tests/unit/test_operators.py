@@ -65,6 +65,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         'operators.root: "root" is reserved, because an account or a group of the system may have '
         "it; choose another one",
     ),
+    "a group of Debian": ({"shadow": OLGA}, 'operators.shadow: "shadow" is reserved'),
+    "a daemon of one host": ({"restic": OLGA}, 'operators.restic: "restic" is reserved'),
     "a name with a capital": ({"Olga": OLGA}, 'operators.Olga: "Olga" is not valid; must be a'),
     "no day": (
         {"olga": OLGA | {"expires": "soon"}},

@@ -31,7 +31,10 @@ MOST_KEY = 16_000
 SYSTEM = (
     "root|daemon|bin|sys|sync|games|man|lp|mail|news|uucp|proxy|www-data|backup|list|irc|gnats|"
     "nobody|sshd|sudo|adm|messagebus|polkitd|uuidd|ntp|tcpdump|admin|wheel|staff|users|"
+    "tty|disk|kmem|dialout|fax|voice|cdrom|floppy|tape|audio|dip|operator|src|shadow|utmp|video|"
+    "sasl|plugdev|nogroup|crontab|input|sgx|kvm|render|netdev|ssl-cert|"
     "postgres|etcd|patroni|haproxy|nginx|pgbouncer|gluster|odoo|node|nagios|stunnel4|salt|"
+    "prometheus|restic|msmtp|"
     "clients|any|_.*|systemd-.*|salina.*"
 )
 """Names that accounts or groups of Debian and of the fleet's daemons have."""
