@@ -80,6 +80,9 @@ def complete(found: dict[str, Any], owner: str, database: str) -> bool:
 def script(database: str, application: str, owner: str, row: Row | None) -> str:
     """Return the SQL that makes the record in a database. It can be repeated.
 
+    The application might make such a schema or table in the meantime, with functions of its own. So
+    the superuser makes the schema only. All else is done as the owner, who is refused then.
+
     Args:
         database: the database's name.
         application: the application's role, which may read the record. Otherwise it could not dump
@@ -90,13 +93,13 @@ def script(database: str, application: str, owner: str, row: Row | None) -> str:
     name, reader = identifier(owner), identifier(application)
     steps = [
         "BEGIN",
+        f"GRANT CONNECT ON DATABASE {identifier(database)} TO {name}",
         f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION {name}",
+        f"SET LOCAL ROLE {name}",
         f"CREATE TABLE IF NOT EXISTS {TABLE} (one boolean PRIMARY KEY DEFAULT true CHECK (one), "
         "release text NOT NULL, parts jsonb NOT NULL, recorded timestamptz(0) NOT NULL)",
-        f"ALTER TABLE {TABLE} OWNER TO {name}",
         f"GRANT USAGE ON SCHEMA {SCHEMA} TO {reader}",
         f"GRANT SELECT ON {TABLE} TO {reader}",
-        f"GRANT CONNECT ON DATABASE {identifier(database)} TO {name}",
     ]
     if row:
         steps.append(
