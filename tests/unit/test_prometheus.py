@@ -208,12 +208,13 @@ def test_k5_a_bad_setting_of_prometheus_is_one_clear_error(
     assert found.startswith("prometheus.yaml: ") and fault in found
 
 
-def test_k5_two_daemons_want_one_port() -> None:
-    """K5, S13: The door's port is not that of the reports."""
-    own = fleets.settings().but(replace(fleets.settings()[PrometheusSettings], port=8434))
+@pytest.mark.parametrize(("port", "file"), [(8434, "monitoring"), (19532, "logs")])
+def test_k5_two_daemons_want_one_port(port: int, file: str) -> None:
+    """K5, S13: The door's port is neither that of the reports nor that of the logs."""
+    own = fleets.settings().but(replace(fleets.settings()[PrometheusSettings], port=port))
     found = own[PrometheusSettings].conflicts(fleets.topology(), own, {})
-    words = "must be another one than port in pillar/settings/monitoring.yaml"
-    assert [*found] == [("port", f"8434 is not valid; {words}")]
+    words = f"must be another one than port in pillar/settings/{file}.yaml"
+    assert [*found] == [("port", f"{port} is not valid; {words}")]
 
 
 # Nagios' view

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import number
@@ -43,7 +44,10 @@ class PrometheusSettings(Tuning):
     ) -> Iterator[tuple[str, str]]:
         """No other daemon of monitoring has its port."""
         other = settings[MonitoringSettings]
-        used = {other.port: "port", other.page_port: "page_port"}
+        used = {
+            other.port: "port in pillar/settings/monitoring.yaml",
+            other.page_port: "page_port in pillar/settings/monitoring.yaml",
+            settings[LogSettings].port: "port in pillar/settings/logs.yaml",
+        }
         if self.port in used:
-            place = f"{used[self.port]} in pillar/settings/monitoring.yaml"
-            yield "port", invalid(self.port, f"another one than {place}")
+            yield "port", invalid(self.port, f"another one than {used[self.port]}")
