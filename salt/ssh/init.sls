@@ -5,7 +5,10 @@ include:
   - ssh.managed
   - ssh.operators
   - operators
-{%- elif pillar.ssh.managed and salt['file.file_exists']('/usr/sbin/sshd') %}
+{%- else %}
 include:
+  - operators.absent
+{%- if pillar.ssh.managed and salt['file.file_exists']('/usr/sbin/sshd') %}
   - ssh.managed
+{%- endif %}
 {%- endif %}

@@ -49,3 +49,19 @@ def test_x9_a_host_without_sshd_has_no_state_of_it(
     text = minion.render(chunk)
     assert source.exists() and asked in ([], ["/usr/sbin/sshd"])
     assert ("ssh.managed" in text) == (managed and installed)
+
+
+def test_s14_nobody_is_an_operator_without_a_management_host(tmp_path: Path) -> None:
+    """S14: Also if the fleet had one: its accounts end, and sshd takes its own key again."""
+    pillar = fleets.pillar("s1")
+    there = Minion("s1", pillar, tmp_path / "with").apply("ssh")
+    assert "operators-none" not in {chunk["__id__"] for chunk in there}
+    del pillar["operators"]
+    chunks = Minion("s1", pillar, tmp_path / "without").apply("ssh")
+    states = {chunk["__id__"]: chunk for chunk in chunks if chunk["__id__"].startswith("operators")}
+    assert states["operators-none"]["accounts"] == []
+    gone = [chunk["name"] for chunk in chunks if chunk["__id__"] == "operators-absent"]
+    assert gone[0] == "/etc/ssh/sshd_config.d/00-operators.conf"
+    assert {"/etc/salina/ssh", "/etc/sudoers.d/salina"} < {*gone}
+    order = [chunk["__id__"] for chunk in chunks]
+    assert order.index("operators-none") < order.index("operators-absent")
