@@ -124,6 +124,15 @@ def test_s14_a_session_ends_with_its_record(tmp_path: Path) -> None:
     server.close()
 
 
+def test_s14_the_operator_does_not_reach_into_the_shell(sink: Sink) -> None:
+    """S14: Its memory and its descriptors belong to root then, but not those of the commands."""
+    [program, option, script, *rest] = argv(sink.path, "-c", "exec 3</proc/self/mem && echo runs")
+    script = script.replace("sys.exit(session", "print(session")
+    script += "import ctypes\nprint(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+    done = subprocess.run([program, option, script, *rest], capture_output=True, text=True)
+    assert done.stdout == "runs\n0\n0\n", done.stderr
+
+
 def test_s14_other_arguments_are_refused() -> None:
     """S14: The shell knows a login and a command."""
     assert session.main(["--version"]) == 2

@@ -14,6 +14,7 @@ Nothing but Python's own library is imported.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import pwd
@@ -36,6 +37,8 @@ TOOLS = "/usr/local/lib/salina-operators/bin"
 """Where the master has the operators' `salt` and `salt-run`."""
 CHUNK = 65_536
 HANGUP = 128 + signal.SIGHUP
+PR_SET_DUMPABLE = 4
+"""The option of prctl(2). A command that is started gets its own value again."""
 LONGEST = 4096
 """The most bytes of a line of the record. A longer one is split."""
 
@@ -184,6 +187,8 @@ def main(arguments: list[str]) -> int:
     if arguments and command is None:
         print("salina-session: only -c COMMAND is known", file=sys.stderr)
         return 2
+    # otherwise another process of the operator could write into the memory of this one (ptrace)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     name = pwd.getpwuid(os.getuid()).pw_name
     connection = socket.socket(socket.AF_UNIX)  # closed when the process ends
     try:
