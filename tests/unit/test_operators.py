@@ -339,6 +339,12 @@ def test_s14_a_removed_operator_keeps_nothing_but_files() -> None:
     assert back.argv[0] == "usermod" and back.keys
 
 
+def test_s14_an_access_ends_before_another_begins() -> None:
+    """S14: An account that cannot be made keeps no access alive."""
+    found = steps({"olga": THERE}, ACCOUNT | {"name": "ivan"})
+    assert [one.name for one in found] == ["olga", "ivan"]
+
+
 def test_k5_the_account_of_somebody_else_stays() -> None:
     """K5: The apply changes nothing, and says what to do."""
     seen = {"olga": Seen("Olga", "/bin/bash", None, (), (), False)}

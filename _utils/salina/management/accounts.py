@@ -60,7 +60,7 @@ def faults(wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Seen]) -> lis
 def plan(
     wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Seen], today: int
 ) -> Iterator[Step]:
-    """Yield a step for each account that is not as it must be.
+    """Yield a step for each account that is not as it must be: first those that end an access.
 
     A session ends if its operator may do less than before: because the access has ended, a key was
     removed or a group.
@@ -71,10 +71,6 @@ def plan(
         today: the day, in days since 1970 (UTC).
     """
     names = {one["name"] for one in wanted}
-    for one in wanted:
-        step = _step(one, seen.get(one["name"]), today)
-        if step.changes:
-            yield step
     for name, account in seen.items():
         if name in names or account.full_name != MARK:
             continue
@@ -85,6 +81,10 @@ def plan(
             keys = () if account.keys else None
             changes = {"removed": "its keys, its groups and its sessions"}
             yield Step(name, changes, () if same else argv, keys, account.busy)
+    for one in wanted:
+        step = _step(one, seen.get(one["name"]), today)
+        if step.changes:
+            yield step
 
 
 def _step(one: Mapping[str, Any], account: Seen | None, today: int) -> Step:
