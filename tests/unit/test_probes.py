@@ -894,6 +894,15 @@ def test_a_rule_that_somebody_added_by_hand() -> None:
     assert probes.by_hand(*six, "ufw6") == ""
 
 
+@pytest.mark.parametrize("name", ["default", *fleets.OTHERS])
+def test_s7_a_host_that_must_not_forward_is_not_asked_to(name: str) -> None:
+    """S7: The states and the check agree, also where one host has all roles."""
+    for host in fleets.fleet(name).hosts:
+        pillar = fleets.pillar(host, name)
+        asked = [one["name"] for one in pillar["host"]["checks"] if one["probe"] == "forwarding"]
+        assert bool(asked) is pillar["ufw"]["forward"], host
+
+
 def test_a_firewall_host_that_does_not_forward(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,11 @@ class Firewall(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The kernel forwards packets of the service's protocol."""
+        """The kernel forwards packets of the service's protocol, unless the service is here."""
+        # it reads ROLES, of which this file is a part
+        from salina_fleet import policy
+
+        if not policy.forwards(fleet, host):
+            return []
         ipv6 = ":" in fleet.topology.service.address
         return [Check("forwarding", {"ipv4": not ipv6, "ipv6": ipv6}, decides=True)]
