@@ -53,11 +53,11 @@ def databases(application: str) -> list[str]:
     )
     if _query("SELECT pg_is_in_recovery()") == "t":
         raise CommandExecutionError("this host is a replica (see patroni.leader)")
-    own = ", ".join(map(literal, (application, copy.name(application))))
+    own, next_one = literal(application), literal(copy.name(application))
     about = f"{scratch.MARK}{application} "
     found = _query(
         "SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database WHERE "
-        f"datname IN ({own}) OR "
+        f"datname = {own} AND pg_get_userbyid(datdba) = {own} OR datname = {next_one} OR "
         f"starts_with(shobj_description(oid, 'pg_database'), {literal(about)})"
     )
     return sorted(json.loads(found), key=lambda name: name == application)

@@ -26,7 +26,12 @@ APPLY = (r"(?!(.*\.)?absent$|orch\.)[a-z][a-z0-9_.]*", "test=True", "queue=True"
 """States by name. `pillar=` is missing: a minion takes its values as the master's own. So are the
 states that remove something, such as logs.absent: a host includes them itself where they fit.
 """
-ORCHESTRATION = (r"orch\.[a-z_]+", PILLAR)
+ORCHESTRATIONS = (
+    *("backup", "catch_up", "deploy", "join", "rehearse", "restore_drill", "scale", "stage"),
+    *("storage_tls", "upgrade"),
+)
+"""Those that lose no data. Going back to older data, and deleting data, is for `all`."""
+ORCHESTRATION = (rf"orch\.({'|'.join(ORCHESTRATIONS)})", PILLAR)
 
 LOOK: Mapping[str, Functions] = {
     "salt": {

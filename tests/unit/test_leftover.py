@@ -56,7 +56,8 @@ def test_x10_the_databases_of_a_gone_application_are_dropped() -> None:
         'DROP ROLE IF EXISTS "salina_record_crm_staging"',
     ]
     [found] = [sql for sql in primary.asked if "json_agg" in sql]
-    assert "datname IN ('crm_staging', 'salina_next_crm_staging')" in found
+    assert "datname = 'crm_staging' AND pg_get_userbyid(datdba) = 'crm_staging'" in found
+    assert "OR datname = 'salina_next_crm_staging'" in found
     assert "'salina: crm_staging '" in found
 
 

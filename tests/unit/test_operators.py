@@ -225,6 +225,8 @@ REFUSED = [
     ("ivan", ["salt", "salt", "state.apply", "orch.deploy"], "is not an argument"),
     ("ivan", ["salt", "*", "cmd.run", "id"], "cmd.run is not a function"),
     ("ivan", ["salt-run", "state.orchestrate", "local.evil"], "is not an argument"),
+    ("ivan", ["salt-run", "state.orchestrate", "orch.restore"], "is not an argument"),
+    ("ivan", ["salt-run", "state.orchestrate", "orch.remove"], "is not an argument"),
     (
         "ivan",
         ["salt-run", "state.orchestrate", "orch.scale", 'pillar={"a": {"b": 1}}'],
@@ -279,6 +281,15 @@ def test_s14_each_function_has_a_rank() -> None:
     assert known >= ALONE and not ALONE & {*listed}
     left = known - {*listed} - ALONE
     assert {one for one in left if one.partition(".")[0] not in STEPS} == set()
+
+
+def test_s14_each_orchestration_has_a_rank() -> None:
+    """S14: Those that go back to older data, or delete data, are for `all` alone."""
+    known = {file.stem for file in (fleets.REPOSITORY / "salt" / "orch").glob("*.sls")}
+    assert known - {*commands.ORCHESTRATIONS} == {
+        *("remove", "restore", "restore_cluster", "rollback")
+    }
+    assert known >= {*commands.ORCHESTRATIONS}
 
 
 # Accounts

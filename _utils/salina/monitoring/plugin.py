@@ -231,7 +231,7 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
             found = expected_now(found, words)
     except NoReport as error:
         return CRITICAL, str(error)
-    except (KeyError, IndexError, TypeError):
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return CRITICAL, "the report has another form; apply the states of the host"
     try:
         submit(name, found, asked)
