@@ -35,6 +35,10 @@ ANSWER = 300
 """Seconds for the first answer of a release that starts."""
 CLOSED = "/run/salina-closed"
 """While this file exists, nginx answers 503 to everybody (salt/nginx/files/nginx.conf)."""
+ON_COPY = ("run", "neutralise", "check")
+"""The functions that work on the copy of the database."""
+KILLED = 30
+"""Seconds until a killed job is gone."""
 LATER = 600
 """Seconds after which an application with another release starts by itself."""
 PAGE = 120
@@ -167,6 +171,36 @@ def run(neutral: bool, seconds: int) -> list[str]:
         done = _changed(_name(), _name(), seconds)
         # not in the copy that becomes the application's: a check may leave something behind
         return [*done, *(_own_checks(seconds) if neutral else [])]
+
+
+def end() -> list[str]:
+    """End what an interrupted upgrade still does on this host with the copy of the database.
+
+    Salt goes on with a job whose orchestration was interrupted. An application that loses the copy
+    connects again, and would write into the next one before that has its data.
+
+    Returns:
+        The ids of the jobs that were ended.
+
+    Raises:
+        CommandExecutionError: one of them does not end.
+
+    CLI Example:
+        salt s1 upgrade.end
+    """
+
+    def left() -> list[str]:
+        found = (__salt__["saltutil.is_running"](f"upgrade.{one}") for one in ON_COPY)
+        return [str(job["jid"]) for jobs in found for job in jobs]
+
+    jobs = left()
+    for job in jobs:
+        __salt__["saltutil.kill_job"](job)
+    try:
+        waiting.clear(lambda: " ".join(left()), KILLED, "the jobs of an earlier upgrade to end")
+    except TimeoutError as error:
+        raise CommandExecutionError(str(error)) from None
+    return jobs
 
 
 def neutralise() -> None:

@@ -187,6 +187,7 @@ def rehearse(application: str, release: str) -> str:
     host = _hosts(site, application)[0]
     plan = _plan(site, application)
     begun = time.monotonic()
+    _call(host, "upgrade.end")
     try:
         _on_primary("database_branch.make", application, True)
         done, pages = _tried(host, release, True, REHEARSAL)
@@ -194,6 +195,7 @@ def rehearse(application: str, release: str) -> str:
             _former(host, plan.former)
             pages.append("and so does the former release")
     finally:
+        _together([host], "upgrade.end")
         with contextlib.suppress(RunnerError):  # the next copy takes its place
             _on_primary("database_branch.remove", application, patience=FAILOVER)
     took = time.monotonic() - begun
@@ -226,6 +228,7 @@ def change(application: str, release: str, kept: str) -> str:
     hosts = _hosts(site, application)
     plan = _plan(site, application)
     patience = steps.patience(steps.seconds(site.state / steps.FILE, application, release))
+    _call(hosts[0], "upgrade.end")
     _call(hosts[0], "upgrade.settle")
     exchanged, begun = False, time.monotonic()
     try:
@@ -426,6 +429,7 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
         faults |= _together(hosts, "upgrade.switch", former)
         serve = [host for host in hosts if host not in faults]
     faults |= _together(serve, "application.start")
+    _together(hosts[:1], "upgrade.end")
     with contextlib.suppress(RunnerError):  # the next copy takes its place
         _on_primary("database_branch.remove", application, patience=FAILOVER)
     found = f"the former release {former} serves again, {said}"

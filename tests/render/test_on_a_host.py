@@ -94,9 +94,9 @@ def test_x8_nobody_else_reads_the_logs_of_nginx(app: Minion) -> None:
     logs = state(app, "nginx-logs")
     assert (logs["name"], logs["file_mode"], logs["recurse"]) == (
         *("/var/log/nginx", "0640"),
-        ["mode", "silent"],
+        ["group", "mode", "silent"],
     )
-    assert (logs["user"], logs["group"], logs["dir_mode"]) == ("root", "adm", "0755")
+    assert (logs["user"], logs["group"], logs["dir_mode"]) == ("root", "adm", "2755")
     restarted = state(app, "nginx-restarted")
     assert restarted["files"] == ["/etc/systemd/system/nginx.service.d/salina.conf"]
     assert (restarted["restart"], restarted["turn"]) == (True, "app")

@@ -202,6 +202,9 @@ class Hosts:
         self.databases[COPY] = self.databases[application]
         return COPY
 
+    def upgrade_end(self, host: str) -> list[str]:
+        return []
+
     def database_branch_remove(self, host: str, application: str) -> None:
         self.databases.pop(COPY, None)
 
@@ -265,6 +268,7 @@ def test_o8_code_and_database_change_together(hosts: Hosts) -> None:
     assert hosts.asked == [
         ("s1", "upgrade.fetch"),
         ("s1", "upgrade.plan"),
+        ("s1", "upgrade.end"),
         ("s1", "upgrade.settle"),
         *((host, "application.stop") for host in EVERYWHERE),
         *((host, "application.stopped") for host in EVERYWHERE),
@@ -444,8 +448,9 @@ def test_s1_users_are_served_before_the_copy_goes(
     hosts.database_branch_remove = remove  # type: ignore[method-assign]
     assert failed(hosts)[1].startswith(SERVES)
     hosts.serves(NAME, "former data")
-    assert hosts.asked[-6:] == [
+    assert hosts.asked[-7:] == [
         *((host, "application.start") for host in EVERYWHERE),
+        ("s1", "upgrade.end"),  # before that it could connect again and write into the next copy
         *[("bbdd2", "database_branch.remove")] * 3,
     ]
 
@@ -558,9 +563,11 @@ def test_o8_a_rehearsal_leaves_users_alone(hosts: Hosts) -> None:
     assert hosts.asked == [
         ("s1", "upgrade.fetch"),
         ("s1", "upgrade.plan"),
+        ("s1", "upgrade.end"),
         ("bbdd2", "database_branch.make"),
         ("s1", "upgrade.run"),
         ("s1", "upgrade.check"),
+        ("s1", "upgrade.end"),
         ("bbdd2", "database_branch.remove"),
     ]
     assert (hosts.given["database_branch.make"], hosts.given["upgrade.run"]) == (
