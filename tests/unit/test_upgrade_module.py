@@ -771,7 +771,7 @@ def test_o8_nginx_closes_the_host_by_the_same_file() -> None:
     assert " ".join(site.split()).index(rule) < " ".join(site.split()).index("location")
 
 
-def test_k2_the_work_of_an_interrupted_upgrade_ends(odoo: Host) -> None:
+def test_k2_the_work_of_an_interrupted_upgrade_ends(host: Host) -> None:
     """K2: Its jobs go on without their orchestration, and would write into the next copy."""
     jobs = {"upgrade.run": [{"jid": "1"}], "upgrade.check": [{"jid": "2"}]}
     killed: list[str] = []
@@ -781,16 +781,16 @@ def test_k2_the_work_of_an_interrupted_upgrade_ends(odoo: Host) -> None:
         for left in jobs.values():
             left[:] = [one for one in left if one["jid"] != job]
 
-    odoo.salt["saltutil.is_running"] = lambda function: jobs.get(function, [])
-    odoo.salt["saltutil.kill_job"] = kill
-    assert odoo.module.end() == killed == ["1", "2"]
-    assert odoo.module.end() == []
+    host.salt["saltutil.is_running"] = lambda function: jobs.get(function, [])
+    host.salt["saltutil.kill_job"] = kill
+    assert host.module.end() == killed == ["1", "2"]
+    assert host.module.end() == []
 
 
-def test_k2_work_that_does_not_end_is_told(odoo: Host) -> None:
+def test_k2_work_that_does_not_end_is_told(host: Host) -> None:
     """K2: Nobody copies the database beside it."""
-    odoo.module.KILLED = 0
-    odoo.salt["saltutil.is_running"] = lambda name: [{"jid": "1"}] * (name == "upgrade.run")
-    odoo.salt["saltutil.kill_job"] = lambda job: None
+    host.module.KILLED = 0
+    host.salt["saltutil.is_running"] = lambda name: [{"jid": "1"}] * (name == "upgrade.run")
+    host.salt["saltutil.kill_job"] = lambda job: None
     with pytest.raises(CommandExecutionError, match="the jobs of an earlier upgrade to end: 1"):
-        odoo.module.end()
+        host.module.end()
