@@ -16,7 +16,7 @@ from salina_fleet.change import exclusive
 from tests.integration.conftest import MINIONS, Installation
 
 FILES = ("members.json", "unfinished.json")
-FOLLOWERS = ("nas1", "nas2", "nas3", "bbdd1", "bbdd2", "lb1", "nagios")
+FOLLOWERS = ("nas1", "nas2", "nas3", "bbdd1", "bbdd2", "lb1", "nagios", "ges")
 ANSWERING = f"""
 
 _silent = silent
@@ -60,7 +60,7 @@ def test_s10_a_plan_changes_nothing(installation: Installation) -> None:
     assert (plan["joining"], plan["leaving"]) == (["s4"], [])
     assert plan["neighbours"] == ["nas1", "nas2", "nas3", "bbdd1", "bbdd2"]
     assert plan["balancers"] == ["lb1"]
-    assert plan["watchers"] == ["nagios"]
+    assert plan["watchers"] == ["nagios", "ges"]
     assert recorded(installation) == [None, None]
 
 
