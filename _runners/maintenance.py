@@ -20,8 +20,8 @@ MOST = 24 * 60
 def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> str:
     """Keep monitoring silent about hosts for some time. Its page shows their faults all the same.
 
-    A turn and an orchestration do this by themselves. The fault of another host, and what clients
-    notice, still give alarms.
+    A turn and an orchestration do this by themselves. The fault of another host still gives
+    its alarm. The checks of clients belong to the first balancer, and are silent together with it.
 
     Args:
         hosts: ids.

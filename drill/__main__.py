@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from bench import machine
-from bench.restore import interruptible
 from drill.cases import cases, chosen
 from drill.measure import GOES_ON, HEADINGS, RECOVERY, Outcome, checked, measure
-from drill.ready import alarmed, begin, trouble
+from drill.ready import alarmed, breaking, trouble
 from drill.table import markdown
-from lab.commands.console import complain, out, step
+from lab.commands.console import out, step
 from lab.errors import LabError
-from lab.exclusive import exclusive
 from lab.machines import inventory
 from lab.machines.faults import Fault
 from salina.common import wait
@@ -36,19 +33,10 @@ def main(
     Exit code 0 means that no acknowledged row and no file was lost, and that all was well again
     after each drill.
     """
-    out.print(machine.describe())
-    interruptible()
     outcomes: list[Outcome] = []
     try:
-        with exclusive("drill"):
-            begin()
+        with breaking("drill"):
             run(chosen(present(), words or []), outcomes)
-    except (LabError, AssertionError, TimeoutError, ExceptionGroup) as error:
-        complain(error if isinstance(error, LabError) else LabError(str(error), "bin/lab status"))
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        out.print("interrupted")
-        raise SystemExit(130) from None
     finally:
         if outcomes:
             table = markdown(HEADINGS, [one.cells() for one in outcomes])

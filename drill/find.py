@@ -9,14 +9,12 @@ from typing import Annotated
 
 import typer
 
-from bench import machine
-from bench.restore import interruptible, restoring
+from bench.restore import restoring
 from drill.faults import DRIFT, FAULTS, PREDICT, Fault, chosen, placed, rounds, seen
-from drill.ready import begin
+from drill.ready import breaking
 from drill.table import markdown
-from lab.commands.console import complain, out, step
+from lab.commands.console import out, step
 from lab.errors import LabError
-from lab.exclusive import exclusive
 from lab.machines.faults import Kind
 from salina.common import wait
 from tests.lab import alarms, lab
@@ -79,19 +77,10 @@ def main(
 
     Exit code 0 means that `salt-run verify.service` and Nagios have found each of them.
     """
-    out.print(machine.describe())
-    interruptible()
     found: list[Found] = []
     try:
-        with exclusive("faults"):
-            begin()
+        with breaking("faults"):
             run(words or [], found)
-    except (LabError, AssertionError, TimeoutError, ExceptionGroup) as error:
-        complain(error if isinstance(error, LabError) else LabError(str(error), "bin/lab status"))
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        out.print("interrupted")
-        raise SystemExit(130) from None
     finally:
         if found:
             out.print(f"\n{table(found)}", markup=False)

@@ -1,9 +1,15 @@
-"""Whether all is well, so that something may be broken on purpose."""
+"""The frame of a command that breaks the lab on purpose: it begins only while all is well."""
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from bench import machine
+from bench.restore import interruptible
+from lab.commands.console import complain, out
 from lab.errors import LabError
+from lab.exclusive import exclusive
 from lab.machines import faults, topology_file
 from lab.paths import TOPOLOGY
 from tests.lab import alarms, lab
@@ -27,6 +33,30 @@ def alarmed() -> str:
         return ", ".join(f"{service} is {state}" for service, state in alarms.bad().items())
     except AssertionError as error:
         return f"the page of monitoring: {error}"
+
+
+@contextmanager
+def breaking(name: str) -> Iterator[None]:
+    """Let a command break the lab, which nobody else may use meanwhile; tell how it ended.
+
+    Args:
+        name: The command, for those who must wait.
+
+    Raises:
+        SystemExit: 1 for an error, which is printed, and 130 for Ctrl-C.
+    """
+    out.print(machine.describe())
+    interruptible()
+    try:
+        with exclusive(name):
+            begin()
+            yield
+    except (LabError, AssertionError, TimeoutError, ExceptionGroup) as error:
+        complain(error if isinstance(error, LabError) else LabError(str(error), "bin/lab status"))
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        out.print("interrupted")
+        raise SystemExit(130) from None
 
 
 def begin() -> None:

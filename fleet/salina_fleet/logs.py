@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from salina_fleet.model.logs import LogSettings
+from salina_fleet.report import ASKS
 from salina_fleet.role import CLIENT, ROOT, SERVER, Certificate, Pillar
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SENDER, FILES, UNIT, RECEIVER = (
 """The units: of each host, for the log files of a program, the web server that takes the logs, and
 for the logs of a host.
 """
-KEEPS = "monitoring"
+KEEPS = ASKS
 """The role whose host keeps the logs."""
 
 KEYS = {
