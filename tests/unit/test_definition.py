@@ -65,7 +65,7 @@ def test_versions_differ_in_data_only() -> None:
         (
             "source.revision",
             14.0,
-            "source.revision: 14.0 is not valid; must be a branch, a tag or a commit",
+            'source.revision: 14.0 is not text; quote it: "14.0"',
         ),
         (
             "source.revision",

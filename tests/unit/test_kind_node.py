@@ -73,7 +73,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.once[0]", "migrate", '"migrate" is not valid; must be a mapping'),
         ("node.once[0].command", None, "missing; must be a list of one or more items, each "
          f"{TEXT}"),
-        ("node.once[0].command[1]", 3, f"3 is not valid; must be {TEXT}"),
+        ("node.once[0].command[1]", 3, '3 is not text; quote it: "3"'),
         ("node.once[0].each_revision", "yes", '"yes" is not valid; must be true or false'),
         ("node.once[0].user", "root", "unknown key; choose one of: name, command, each_revision, "
          "login_password"),
@@ -93,8 +93,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.environment.PORT", 1, "Salina sets this variable; remove it"),
         ("node.environment.SALINA_HELD", "/x", "Salina sets this variable; remove it"),
         ("node.environment.A-B", 1, '"A-B" is not valid; must be the name of a variable'),
-        ("node.environment.A", True, 'true is not valid; must be one line of text without " and '
-         "\\, or a number"),
+        ("node.environment.A", True, 'true is not text; quote it: "true"'),
         ("node.environment.A", 'a"b', '"a\\"b" is not valid; must be one line of text without " '
          "and \\, or a number"),
         ("node.uploads", "public/uploads", '"public/uploads" is not valid; must be a list of '

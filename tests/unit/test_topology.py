@@ -155,7 +155,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application's name is a number": (
         lambda data: data["applications"].update({7: data["applications"].pop("crm")}),
-        "applications: a key is 7; keys must be text",
+        "applications: a key is 7; keys must be text, so quote it",
     ),
     "application without a domain": (
         drop("applications.crm.domain"),
@@ -245,7 +245,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "id is a number": (
         lambda data: data["hosts"].update({4: HOST}),
-        "hosts: a key is 4; keys must be text",
+        "hosts: a key is 4; keys must be text, so quote it",
     ),
     "host is nothing": (put("hosts.fw", None), "hosts.fw: empty; must be a mapping"),
     "host with an unknown key": (
@@ -601,7 +601,7 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
         "links: {}\npools:",
         "links: is given twice (lines 25 and 68); remove one",
     ),
-    "key is a number": ("  nas3:", "  3:", "hosts: a key is 3; keys must be text"),
+    "key is a number": ("  nas3:", "  3:", "hosts: a key is 3; keys must be text, so quote it"),
     "key is nothing": ("  nas3:", "  ~:", "hosts: a key is empty; keys must be text"),
     "key is a list": ("  nas3:", "  [nas3]:", "hosts: a key is a list; keys must be text"),
     "tag that runs a command": (
@@ -680,13 +680,13 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "yes in the words of YAML 1.1": (
         "id: s{n}",
         "id: yes",
-        "pools.app.id: true is not valid; must be a hostname label with {n} for the number, such "
-        "as s{n}",
+        "pools.app.id: yes (true in YAML) is not valid; must be a hostname label with {n} for the "
+        "number, such as s{n}",
     ),
     "address unquoted in IPv6": (
         "address: 10.1.2.2",
         "address: 1:2",
-        "service.address: 62 is not valid; must be an IP address",
+        "service.address: 1:2 (62 in YAML) is not valid; must be an IP address",
     ),
 }
 
@@ -794,7 +794,7 @@ def test_faults_of_text_and_content_together(tmp_path: Path) -> None:
     assert str(caught.value).splitlines() == [
         f"{file}: 3 faults",
         "  hosts.nas1: is given twice (lines 42 and 45); remove one",
-        "  line 80: a key is 7; keys must be text",
+        "  line 80: a key is 7; keys must be text, so quote it",
         f'  hosts.salt.roles[0]: "mster" is not a role; choose one of: {NAMES}',
     ]
 

@@ -7,9 +7,12 @@ exception is `DataError`, which lists every fault with its path.
 
 from __future__ import annotations
 
+import math
 import re
+import socket
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,23 @@ _CONVERTED = ("null", "bool", "int", "float")
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser of libyaml, which a PyYAML that was built without it does not have."""
 _TAG = "tag:yaml.org,2002:"
+
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""Characters of a text that no file, environment or JSON on a host can hold."""
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A value that YAML reads as another one than was written: `010` as 8, `1.10` as 1.1.
+
+    Attributes:
+        written: the value as it was written.
+        value: a number, true or false: what YAML makes of it.
+    """
+
+    written: str
+    value: int | float | bool
 
 
 class DataError(Exception):
@@ -77,6 +97,8 @@ def show(value: object) -> str:
     if isinstance(value, str):
         text = _printable(value.replace("\\", "\\\\").replace('"', '\\"'))
         text = f'"{text}"'
+    elif isinstance(value, Misread):
+        text = f"{value.written} ({show(value.value)} in YAML)"
     elif isinstance(value, int) and value.bit_length() > 1000:
         text = f"{value:#x}"  # Python writes at most 4300 decimal digits
     else:
@@ -86,7 +108,23 @@ def show(value: object) -> str:
 
 def not_text(key: object) -> str:
     """Return the message for a key of a mapping that is not text."""
-    return f"a key is {'empty' if key is None else show(key)}; keys must be text"
+    advice = ", so quote it" if isinstance(key, (Misread, bool, int, float)) else ""
+    return f"a key is {'empty' if key is None else show(key)}; keys must be text{advice}"
+
+
+def ambiguous(name: str) -> bool:
+    """Tell whether a name means something else elsewhere: `no`, `null`, `1234`, `0x1f`.
+
+    YAML reads such a name as a boolean, a number or a date, or the resolver as an address.
+    """
+    kind = yaml.resolver.Resolver().resolve(yaml.ScalarNode, name, (True, False))
+    if kind != f"{_TAG}str" or name.isdigit():  # `08` is a number for YAML 1.2
+        return True
+    try:
+        socket.inet_aton(name)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read(path: str | Path, source: str | None = None) -> Any:
@@ -104,7 +142,7 @@ def read(path: str | Path, source: str | None = None) -> Any:
 
 
 def loads(raw: bytes | str, source: str) -> Any:
-    """The data in YAML text or bytes: dicts, lists, str, int, float, bool and None.
+    """The data in YAML text or bytes: dicts, lists, str, int, float, bool, Misread and None.
 
     An empty text is None. Raises DataError with every fault found.
     """
@@ -186,12 +224,29 @@ def _value(node: yaml.Node, path: str, faults: list[str]) -> Any:
         return [_value(item, f"{path}[{number}]", faults) for number, item in enumerate(node.value)]
     kind = node.tag.removeprefix(_TAG)
     if kind not in _CONVERTED:  # also dates and `<<`: here they are the text that was written
+        if found := UNSTORABLE.search(node.value):
+            character = f"the character U+{ord(found[0]):04X}, which no file can hold"
+            where = path or f"line {node.start_mark.line + 1}"
+            faults.append(f"{where}: the text has {character}; remove it")
         return node.value
     constructor = yaml.constructor.SafeConstructor()
     try:
-        return getattr(constructor, f"construct_yaml_{kind}")(node)
+        value = getattr(constructor, f"construct_yaml_{kind}")(node)
     except (ValueError, OverflowError):  # `0x_`, or more digits than Python reads
         return node.value
+    return value if value is None or _plain(value) == node.value else Misread(node.value, value)
+
+
+def _plain(value: bool | int | float) -> str:
+    """Return a boolean or a number as one writes it: true, 80, 1.5; "" for a very long one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("inf", ".inf").replace("nan", ".nan")
+    try:
+        return str(value)
+    except ValueError:  # Python writes at most 4300 decimal digits
+        return ""
 
 
 def _mapping(node: yaml.MappingNode, path: str, faults: list[str]) -> dict[str, Any]:

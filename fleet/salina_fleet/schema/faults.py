@@ -6,6 +6,7 @@ A fault says where, what was found, what is allowed and what to do next:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from salina_fleet.schema.document import join, show
@@ -28,6 +29,11 @@ def path_of(place: Place) -> str:
 def invalid(value: object, words: str) -> str:
     """Return the message for a value that is not allowed; `words` say what is."""
     return f"{'empty' if value is None else f'{show(value)} is not valid'}; must be {words}"
+
+
+def quote(value: object, written: str) -> str:
+    """Return the message for a text that YAML reads as something else, and what to do."""
+    return f"{show(value)} is not text; quote it: {json.dumps(written)}"
 
 
 def not_among(value: object, choices: Iterable[str], noun: str = "valid") -> str:

@@ -7,12 +7,13 @@ fit after "must be". A fault is recorded and reading goes on, so all faults are 
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salina_fleet.schema.document import not_text, show
+from salina_fleet.schema.document import Misread, ambiguous, not_text, show
 from salina_fleet.schema.faults import (
     Faults,
     Place,
@@ -20,6 +21,7 @@ from salina_fleet.schema.faults import (
     missing,
     not_among,
     path_of,
+    quote,
     repeated,
     unknown,
 )
@@ -80,6 +82,9 @@ class Number(Rule):
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
         if type(value) is int and self.low <= value <= self.high:
             return value
+        if isinstance(value, Misread) and type(value.value) is int:
+            words = f"{self.words}, in plain decimal digits"
+            return reading.fault(place, invalid(value, words))
         return reading.fault(place, invalid(value, self.words))
 
 
@@ -90,9 +95,24 @@ class Flag(Rule):
     blank = False
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
+        value = _boolean(value)
         if isinstance(value, bool):
             return value
         return reading.fault(place, invalid(value, self.words))
+
+
+def _boolean(value: Any) -> Any:
+    """Return true for YAML's other words for it (yes, on, True), likewise false, else the value."""
+    return value.value if isinstance(value, Misread) and type(value.value) is bool else value
+
+
+def _written(value: Any) -> str | None:
+    """Return how a number or a boolean was written; None for everything else."""
+    if isinstance(value, Misread):
+        return value.written
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) and abs(value) < 1e18 else None
 
 
 class Text(Rule):
@@ -123,14 +143,33 @@ class Text(Rule):
         self._reserved = re.compile(reserved or r"(?!)").fullmatch
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
-        if type(value) in self.others:
-            return value
+        plain = _boolean(value) if bool in self.others else value
+        if type(plain) in self.others and (type(plain) is not float or math.isfinite(plain)):
+            return plain
+        written = _written(value)
+        if written is not None and self._fits(written):
+            return reading.fault(place, quote(value, written))
         if not isinstance(value, str) or not self._fits(value):
             return reading.fault(place, invalid(value, self.words))
         if self._reserved(value):
             message = f"{show(value)} is reserved, because {self.reason}; choose another one"
             return reading.fault(place, message)
         return value
+
+
+class Name(Text):
+    """Text that names something, which neither YAML nor the resolver reads as something else.
+
+    A name is also in files, commands and addresses of other programs, where nothing quotes it.
+    """
+
+    def read(self, value: Any, place: Place, reading: Reading) -> Any:
+        found = super().read(value, place, reading)
+        if found is FAULTY or not ambiguous(found):
+            return found
+        words = "YAML or the resolver reads this name as a number, a date, true, false or nothing"
+        message = f"{show(value)} is not valid, because {words}; choose another one"
+        return reading.fault(place, message)
 
 
 class Choice(Rule):
@@ -144,8 +183,10 @@ class Choice(Rule):
         self.words = f"one of {', '.join(self.choices)}"
 
     def read(self, value: Any, place: Place, reading: Reading) -> Any:
-        if isinstance(value, str) and value in self.choices:
-            return value
+        # `off` is the boolean for YAML, but here the word itself is among the choices
+        found = _written(value) or value
+        if isinstance(found, str) and found in self.choices:
+            return found
         return reading.fault(place, not_among(value, self.choices, self.noun))
 
 
@@ -163,6 +204,9 @@ class Reference(Rule):
         names = reading.names(self.part)
         if isinstance(value, str) and value in names:
             return value
+        written = _written(value)
+        if written in names:
+            return reading.fault(place, quote(value, str(written)))
         return reading.fault(place, not_among(value, names, self.noun))
 
 
@@ -186,7 +230,16 @@ class Parsed(Rule):
                 return self.function(value)
             except Unfit as unfit:
                 message = f"{show(value)} {unfit}" if str(unfit) else message
+        elif (written := _written(value)) is not None and self._understands(written):
+            message = quote(value, written)
         return reading.fault(place, message)
+
+    def _understands(self, text: str) -> bool:
+        try:
+            self.function(text)
+        except Unfit:
+            return False
+        return True
 
 
 class Nullable(Rule):
