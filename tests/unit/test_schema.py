@@ -127,7 +127,10 @@ def test_what_is_given() -> None:
             {"tools": {"root": {"weight": 1}}},
             'tools.root: "root" is reserved, because the system uses it; choose another one',
         ),
-        ({"tools": {7: {}, "saw": {"weight": 1}}}, "tools: a key is 7; keys must be text, so quote it"),
+        (
+            {"tools": {7: {}, "saw": {"weight": 1}}},
+            "tools: a key is 7; keys must be text, so quote it",
+        ),
         ({"door": "front"}, 'door: "front" is not a side; choose one of: left, right'),
         ({"door": "left"}, "left: missing; must be a mapping"),
         (

@@ -66,6 +66,14 @@ NETWORKS = "is not a network; choose one of: clients, edge, web, data, managemen
 A_NETWORK = "the name of a network, from networks"
 NAMES = "master, firewall, storage, quorum, database, backup, app, balancer, monitoring, management"
 SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
+TAKEN = "/etc/hosts or a certificate uses it for something else; choose another one"
+TAKEN_DOMAIN = (
+    "/etc/hosts, a certificate or a health check uses it for something else; choose another one"
+)
+AMBIGUOUS = (
+    "because YAML or the resolver reads this name as a number, a date, true, false or nothing; "
+    "choose another one"
+)
 HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
 # One mutation away from the default topology, and the one line that says so.
@@ -240,8 +248,63 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "id is too long": (put(f"hosts.{'a' * 64}", HOST), f'hosts.{"a" * 64}: "{"a" * 64}" {LABEL}'),
     "id is taken": (
         put("hosts.database", HOST),
-        'hosts.database: "database" is reserved, because /etc/hosts uses it for something '
-        "else; choose another one",
+        f'hosts.database: "database" is reserved, because {TAKEN}',
+    ),
+    "id means no host": (
+        put("hosts.nobody", HOST),
+        f'hosts.nobody: "nobody" is reserved, because {TAKEN}',
+    ),
+    "id is loopback's": (
+        put("hosts.ip6-localhost", HOST),
+        f'hosts.ip6-localhost: "ip6-localhost" is reserved, because {TAKEN}',
+    ),
+    "id is a boolean": (put("hosts.no", HOST), f'hosts.no: "no" is not valid, {AMBIGUOUS}'),
+    "id is nothing": (put("hosts.null", HOST), f'hosts.null: "null" is not valid, {AMBIGUOUS}'),
+    "id is an address": (put("hosts.1234", HOST), f'hosts.1234: "1234" is not valid, {AMBIGUOUS}'),
+    "id is an octal": (put("hosts.010", HOST), f'hosts.010: "010" is not valid, {AMBIGUOUS}'),
+    "id is hexadecimal": (put("hosts.0x1f", HOST), f'hosts.0x1f: "0x1f" is not valid, {AMBIGUOUS}'),
+    "network with a zone": (
+        put("networks.data", "fd00:4::%eth0/64"),
+        'networks.data: "fd00:4::%eth0/64" is not valid; must be a network such as 10.1.1.0/24 or '
+        "fd00:1::/64",
+    ),
+    "network is a boolean": (
+        put("networks.on", "10.9.0.0/24"),
+        f'networks.on: "on" is not valid, {AMBIGUOUS}',
+    ),
+    "application is a boolean": (
+        lambda data: data["applications"].update(yes=data["applications"].pop("crm")),
+        f'applications.yes: "yes" is not valid, {AMBIGUOUS}',
+    ),
+    "volume is a boolean": (
+        put("applications.crm.volume", "no"),
+        f'applications.crm.volume: "no" is not valid, {AMBIGUOUS}',
+    ),
+    "volume is a word of gluster": (
+        put("applications.crm.volume", "all"),
+        'applications.crm.volume: "all" is reserved, because it is a word of the command gluster; '
+        "choose another one",
+    ),
+    "domain is a certificate's": (
+        put("applications.crm.domain", "database"),
+        f'applications.crm.domain: "database" is reserved, because {TAKEN_DOMAIN}',
+    ),
+    "domain is that of the checks": (
+        put("applications.crm.domain", "health.invalid"),
+        f'applications.crm.domain: "health.invalid" is reserved, because {TAKEN_DOMAIN}',
+    ),
+    "domain is a host's id": (
+        put("applications.crm.domain", "nas2"),
+        "applications.crm.domain: nas2 is already used by the host nas2; choose another domain",
+    ),
+    "domain is a member's id": (
+        put("applications.crm.domain", "s7"),
+        "applications.crm.domain: s7 is already used by the host s7; choose another domain",
+    ),
+    "pool of numbers": (
+        lambda data: data["pools"]["app"].update(id="{n}", initial=["1", "2"]),
+        "pools.app.id: the pool's member 1 would have a name that YAML or the resolver misreads; "
+        "choose an id rule that begins with a letter",
     ),
     "id is a number": (
         lambda data: data["hosts"].update({4: HOST}),
@@ -1047,7 +1110,9 @@ def test_any_change(name: str, draw: st.DataObject) -> None:
     check(lambda: data, lambda: topology.parse(data))
 
 
-labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(
+    lambda label: not document.ambiguous(label)
+)
 
 
 @st.composite

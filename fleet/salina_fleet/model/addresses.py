@@ -41,7 +41,7 @@ def network(text: str) -> str:
         found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Unfit from None
-    if "/" not in text:
+    if "/" not in text or "%" in text:  # a zone is an interface of one host
         raise Unfit
     if ipaddress.ip_interface(text).ip != found.network_address:
         raise Unfit(f"is an address, not a network; write {found}")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from salina_fleet.schema.declare import given, named
 from salina_fleet.schema.document import join
-from salina_fleet.schema.rules import ListOf, Parsed, Text, Unfit
+from salina_fleet.schema.rules import ListOf, Name, Parsed, Unfit
 
 LEAST_RSA = 2048
 """The fewest bits of an RSA key (RequiredRSASize in salt/ssh/files/sshd.conf)."""
@@ -84,7 +84,7 @@ def day(written: str) -> str:
     return written
 
 
-NAME = Text(
+NAME = Name(
     r"[a-z][a-z0-9_-]{0,30}",
     "a lower-case letter, then letters, digits, - and _, at most 31 characters",
     reserved=SYSTEM,

@@ -12,15 +12,20 @@ from salina_fleet.model.addresses import IPNetwork, misfit
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.role import named, without
 from salina_fleet.roles import ROLES
-from salina_fleet.schema.document import join
+from salina_fleet.schema.document import ambiguous, join
 from salina_fleet.schema.faults import Faults, choose, invalid
 
 if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Pool, Topology
 
-RESERVED_IDS = ("localhost", *(one for role in ROLES.values() for one in role.reserved_ids))
-"""Ids that no host can have: in /etc/hosts they mean something else."""
+IP6_NAMES = ("localhost", "loopback", "localnet", "mcastprefix", "allnodes", "allrouters")
+RESERVED_IDS = (
+    "localhost",
+    *(f"ip6-{name}" for name in IP6_NAMES),
+    *(one for role in ROLES.values() for one in role.reserved_ids),
+)
+"""Ids that no host can have: in /etc/hosts or in certificates they mean something else."""
 RESERVED_NAMES = tuple(one for role in ROLES.values() for one in role.reserved_names)
 """Names that no application can have: it names a database, a role and a backend of HAProxy."""
 
@@ -130,7 +135,14 @@ def _ports_free(topology: Topology, settings: Settings, faults: Faults) -> Itera
 
 
 def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    """Check that each application has its own domain, which is no host's name either.
+
+    A host has a certificate of its own name, and every host finds it by this name.
+    """
+    pooled = (one for pool in topology.pools.values() for one in pool.ids())
+    ids = (*(host.id for host in topology.hosts), *pooled)
+    owners = {one: f"the host {one}" for one in ids}
+    owners |= {role.alias: f"the {name}" for name, role in ROLES.items() if role.alias}
     for one in topology.applications.values():
         path = f"{join('applications', one.name)}.domain"
         if one.domain in owners:
@@ -173,6 +185,10 @@ def _ids_differ(topology: Topology) -> Iterator[str]:
                 owner = owners[host_id]
                 same = f"the pool's member {host_id} has the same id as {owner}"
                 yield f"{path}.id: {same}; choose another id rule"
+                break
+            if ambiguous(host_id):
+                name = f"member {host_id} would have a name that YAML or the resolver misreads"
+                yield f"{path}.id: the pool's {name}; choose an id rule that begins with a letter"
                 break
             if host_id in RESERVED_IDS or host_id in aliases:
                 name = f"member {host_id} would have a name that is reserved for another host"

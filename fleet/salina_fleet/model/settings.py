@@ -22,7 +22,7 @@ from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.role import Tuning
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
-from salina_fleet.schema.declare import NAME, flag, number, read, text
+from salina_fleet.schema.declare import flag, number, read, text
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import invalid, unknown
 
@@ -40,8 +40,8 @@ class AutoscaleSettings(Tuning):
     enabled: bool = flag(False, "Whether the master changes the pool by its load.")
     pool: str = text(
         "app",
-        NAME,
-        "a name of letters, digits and _",
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "the name of a pool of pillar/topology.yaml",
         about="The pool of app hosts that grows and shrinks.",
     )
     above: int = number(

@@ -30,6 +30,7 @@ from salina_fleet.schema.rules import (
     Key,
     ListOf,
     MappingOf,
+    Name,
     Nullable,
     Parsed,
     Record,
@@ -52,14 +53,14 @@ def _in_order(roles: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in roles)
 
 
-LABEL = Text(LABEL_PATTERN, "a hostname label: a-z, 0-9 and -, at most 63 characters")
-ID = Text(
+LABEL = Name(LABEL_PATTERN, "a hostname label: a-z, 0-9 and -, at most 63 characters")
+ID = Name(
     LABEL_PATTERN,
     LABEL.words,
     reserved="|".join(rules.RESERVED_IDS),
-    reason="/etc/hosts uses it for something else",
+    reason="/etc/hosts or a certificate uses it for something else",
 )
-NAME = Text(
+NAME = Name(
     r"[a-z][a-z0-9_]{0,30}",
     "a lower-case letter, then letters, digits and _, at most 31 characters",
     reserved=rf"{'|'.join(rules.RESERVED_NAMES)}|pg_.*",
@@ -68,9 +69,11 @@ NAME = Text(
 DOMAIN = Text(
     rf"(?=.{{1,253}}\Z){LABEL_PATTERN}(\.{LABEL_PATTERN})*",
     "a lower-case domain name of at most 253 characters",
+    reserved=rf"{'|'.join(rules.RESERVED_IDS)}|(.*\.)?(localhost|invalid)",
+    reason="/etc/hosts, a certificate or a health check uses it for something else",
 )
 DEFINITION = Text(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "the name of a file of pillar/app")
-VOLUME = Text(declare.NAME, "a name of letters, digits and _")
+VOLUME = declare.VOLUME
 MEMBER = Text(r"[\s\S]*", "the id of a member, such as s1")
 NUMBERED = Text(
     r"(?=.{3,62}\Z)(?!-)[a-z0-9-]*\{n\}[a-z0-9-]*(?<!-)",

@@ -322,7 +322,7 @@ class Database(Role):
     reads_key = True
     indispensable = "patroni.leader"
     settings: ClassVar = {"database": DatabaseSettings}
-    reserved_ids = (NAME,)
+    reserved_ids = (NAME, "nobody")  # Salina's own texts say nobody where there is no primary
     reserved_names = (
         *("postgres", "template0", "template1", "public", "none"),  # PostgreSQL's own
         *("all", "sameuser", "samerole", "samegroup", "replication"),  # words of pg_hba.conf

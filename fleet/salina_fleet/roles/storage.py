@@ -22,7 +22,7 @@ from salina_fleet.role import (
     Tuning,
     named,
 )
-from salina_fleet.schema.declare import NAME, Scalar, flag, number, path, text, values
+from salina_fleet.schema.declare import VOLUME, Scalar, flag, given, number, path, values
 from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ class StorageSettings(Tuning):
     replica: int | None = number(
         None, 1, 9, "The copies of each file; null stands for one on each host, at most three."
     )
-    volume: str = text(
+    volume: str = given(
+        VOLUME,
         "nas",
-        NAME,
-        "a name of letters, digits and _",
         about="The volume of the application to which the topology gives no other one.",
     )
     brick: str = path(

@@ -27,6 +27,7 @@ from salina_fleet.schema.rules import (
     Key,
     ListOf,
     MappingOf,
+    Name,
     Nullable,
     Number,
     Reading,
@@ -38,8 +39,13 @@ from salina_fleet.schema.rules import (
 Scalar = str | int | float | bool
 T = TypeVar("T")
 
-NAME = r"[a-z][a-z0-9_]{0,30}"
 DURATION = r"[0-9]{1,6}(ms|s|m|h)"
+VOLUME = Name(
+    r"[a-z][a-z0-9_]{0,30}",
+    "a name of letters, digits and _",
+    reserved="all|help",
+    reason="it is a word of the command gluster",
+)
 PATH = r"(/[A-Za-z0-9._-]+)+"
 ANY = Text(r"[\s\S]*", "text")
 PLAIN = Text(r"[\s\S]*", "a plain value", others=(int, float, bool))
