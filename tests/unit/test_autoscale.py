@@ -186,7 +186,7 @@ def test_the_rule_of_the_settings() -> None:
         ({"maximum": 11}, ["maximum: 11 is not valid; must be a number from 1 to 10"]),
         (
             {"minimum": 5, "maximum": 4},
-            ["minimum: 5 is not valid; must be at most 4, the value of maximum"],
+            ["minimum: 5 is not valid; must be at most maximum: 4"],
         ),
     ],
 )

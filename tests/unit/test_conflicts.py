@@ -137,6 +137,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "app.yaml: cron_threads: 4 is not valid; must be at most 2, because postgres_pool_size in "
         f"{ROUTE} is 4; or set postgres_pool_size to at least 6",
     ),
+    "autoscale's pool": (
+        {"autoscale": {"pool": "web-1"}},
+        'autoscale.yaml: pool: "web-1" is not a pool of app hosts; choose one of: app',
+    ),
+    "autoscale's bounds": (
+        {"autoscale": {"enabled": True, "maximum": 11}},
+        "autoscale.yaml: maximum: 11 is not valid; must be a number from 1 to 10",
+    ),
     "connections": (
         {"database": {"parameters": {"max_connections": 250}}},
         "database.yaml: parameters.max_connections: 250 is not valid; must be at least 350, "
@@ -169,6 +177,14 @@ def test_k5_the_advice_helps() -> None:
         {"database": {"parameters": {"max_connections": 250}}, "database_route": {"pool_size": 15}},
     ):
         assert conflicts(settings.parse(given)) == []
+
+
+def test_k5_autoscale_that_is_off_needs_no_pool() -> None:
+    """K5: A fleet without a pool keeps the default name of the pool, unless it is to scale."""
+    assert conflicts(Settings(), "one-host") == []
+    assert conflicts(settings.parse({"autoscale": {"enabled": True}}), "one-host") == [
+        'autoscale.yaml: pool: "app" is not a pool of app hosts; there is none to choose from'
+    ]
 
 
 def test_k5_a_node_application_has_no_workers() -> None:

@@ -146,7 +146,10 @@ def test_what_is_given() -> None:
         ),
         ({"colours": ["red", 1]}, "colours[1]: 1 is not valid; must be a word"),
         ({"colours": ["red", "red"]}, 'colours[1]: "red" is repeated; must be listed once'),
-        ({"pause": "5"}, 'pause: "5" is not valid; must be a duration such as 500ms or 5s'),
+        (
+            {"pause": "5"},
+            'pause: "5" is not valid; must be a duration such as 500ms or 5s, from 1ms to 596h',
+        ),
         ({"place": "shed"}, 'place: "shed" is not valid; must be an absolute path'),
         ({"note": "a b"}, 'note: "a b" is not valid; must be one word, or null'),
         ({"extra": {"a": None}}, "extra.a: empty; must be a plain value"),

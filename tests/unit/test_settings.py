@@ -105,7 +105,37 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "duration": (
         {"balancer": {"inter": "2 seconds"}},
-        'balancer.yaml: inter: "2 seconds" is not valid; must be a duration such as 500ms or 5s',
+        'balancer.yaml: inter: "2 seconds" is not valid; must be a duration such as 500ms or 5s, '
+        "from 1ms to 596h",
+    ),
+    "duration that HAProxy refuses for a check": (
+        {"balancer": {"inter": "0s"}},
+        'balancer.yaml: inter: "0s" is not valid; must be a duration such as 500ms or 5s, from '
+        "1ms to 596h",
+    ),
+    "duration beyond HAProxy's 32 bits": (
+        {"balancer": {"tunnel": "720h"}},
+        'balancer.yaml: tunnel: "720h" is not valid; must be a duration such as 500ms or 5s, from '
+        "1ms to 596h",
+    ),
+    "duration beyond, in minutes": (
+        {"balancer": {"slowstart": "35792m"}},
+        'balancer.yaml: slowstart: "35792m" is not valid; must be a duration such as 500ms or 5s, '
+        "from 0s to 596h",
+    ),
+    "tries that end before their queries": (
+        {"database_route": {"retries": 0}},
+        "database_route.yaml: retries: 0 is not valid; must be at least 200, because connect is "
+        "300ms and query_wait_timeout is 60",
+    ),
+    "a CA that ends before a certificate": (
+        {"tls": {"lifetime": "90d", "ca_days": 30}},
+        "tls.yaml: ca_days: 30 is not valid; must be at least 90, because lifetime is 90d, and the "
+        "CA outlives what it signs",
+    ),
+    "bounds of autoscale": (
+        {"autoscale": {"minimum": 9, "maximum": 2}},
+        "autoscale.yaml: minimum: 9 is not valid; must be at most maximum: 2",
     ),
     "path": (
         {"storage": {"brick": "nas; rm -rf /"}},
@@ -210,6 +240,13 @@ def test_all_files_together(tmp_path: Path) -> None:
         "app.yaml: workers: -1 is not valid; must be a number from 0 to 256, or null",
         "tls.yaml: lifetime: 1 is not valid; must be a duration such as 90d, 12h or 30m",
     )
+
+
+@pytest.mark.parametrize("duration", ["1ms", "596h", "35791m", "999999s", "999999ms"])
+def test_k5_the_durations_that_haproxy_takes(duration: str) -> None:
+    """K5: HAProxy 2.6 accepts the ends of the range (tried with `haproxy -c`), and 0s to start."""
+    given = {"balancer": {"inter": duration, "tunnel": duration, "slowstart": "0s"}}
+    assert settings.parse(given)
 
 
 @pytest.mark.parametrize(

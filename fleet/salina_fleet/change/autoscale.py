@@ -23,7 +23,6 @@ from typing import Any
 from salina_fleet.model.settings import AutoscaleSettings
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.document import DataError
-from salina_fleet.schema.faults import invalid, not_among
 
 LEAST_SAMPLES = 3
 
@@ -67,22 +66,13 @@ def rule(settings: AutoscaleSettings, topology: Topology) -> Rule:
     Raises:
         RuleError: the settings do not fit the topology; it has every fault.
     """
-    pool = topology.pools.get(settings.pool)
-    if pool is None or "app" not in pool.roles:
-        pools = [name for name, one in topology.pools.items() if "app" in one.roles]
-        fault = not_among(settings.pool, pools, "a pool of app hosts")
-        raise RuleError("autoscale.yaml", [f"pool: {fault}"])
-    minimum = pool.minimum if settings.minimum is None else settings.minimum
-    maximum = pool.maximum if settings.maximum is None else settings.maximum
-    faults = [
-        f"{name}: {invalid(value, f'a number from {pool.minimum} to {pool.maximum}')}"
-        for name, value in (("minimum", minimum), ("maximum", maximum))
-        if not pool.minimum <= value <= pool.maximum
-    ]
-    if minimum > maximum:
-        faults.append(f"minimum: {invalid(minimum, f'at most {maximum}, the value of maximum')}")
+    found = (*settings.rules(), *settings.misfits(topology))
+    faults = [f"{key}: {message}" for key, message in found]
     if faults:
         raise RuleError("autoscale.yaml", faults)
+    pool = topology.pools[settings.pool]
+    minimum = pool.minimum if settings.minimum is None else settings.minimum
+    maximum = pool.maximum if settings.maximum is None else settings.maximum
     above, below = settings.above, settings.below
     return Rule(pool.name, above, below, settings.time, settings.cooling, minimum, maximum)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.drift import DriftSettings
@@ -24,7 +24,10 @@ from salina_fleet.roles import ROLES
 from salina_fleet.schema import document
 from salina_fleet.schema.declare import flag, number, read, text
 from salina_fleet.schema.document import DataError
-from salina_fleet.schema.faults import invalid, unknown
+from salina_fleet.schema.faults import invalid, not_among, unknown
+
+if TYPE_CHECKING:
+    from salina_fleet.model.topology import Topology
 
 T = TypeVar("T", bound=Tuning)
 
@@ -65,9 +68,32 @@ class AutoscaleSettings(Tuning):
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """Between the two loads the pool stays as it is."""
+        """Between the two loads the pool stays as it is; it is never to be empty and full."""
         if self.below >= self.above:
             yield "below", invalid(self.below, f"less than above: {self.above}")
+        if self.minimum and self.maximum and self.minimum > self.maximum:
+            yield "minimum", invalid(self.minimum, f"at most maximum: {self.maximum}")
+
+    def conflicts(
+        self,
+        topology: Topology,
+        settings: Settings,
+        definitions: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[tuple[str, str]]:
+        """The pool exists and can have so many hosts; a fleet that never scales needs none."""
+        if self.enabled or self.pool != AutoscaleSettings.pool:
+            yield from self.misfits(topology)
+
+    def misfits(self, topology: Topology) -> Iterator[tuple[str, str]]:
+        """Yield the keys that do not fit a topology: the key, and the message."""
+        pools = {name: one for name, one in topology.pools.items() if "app" in one.roles}
+        pool = pools.get(self.pool)
+        if pool is None:
+            yield "pool", not_among(self.pool, pools, "a pool of app hosts")
+            return
+        for name, value in (("minimum", self.minimum), ("maximum", self.maximum)):
+            if value is not None and not pool.minimum <= value <= pool.maximum:
+                yield name, invalid(value, f"a number from {pool.minimum} to {pool.maximum}")
 
 
 COMPONENTS: Mapping[str, type[Tuning]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from salina_fleet.role import Tuning
-from salina_fleet.schema.declare import PATH, given, number, record, seconds, text
+from salina_fleet.schema.declare import PATH, SECONDS, given, number, record, seconds, text
 from salina_fleet.schema.document import join, show
 from salina_fleet.schema.faults import invalid, missing
 from salina_fleet.schema.rules import Nullable
@@ -113,6 +114,10 @@ class TlsSettings(Tuning):
             yield "lifetime", invalid(self.lifetime, "between 2m and 825d")
         elif not SHORTEST / 2 <= renew < lifetime:
             yield "renew", invalid(self.renew, f"between 1m and lifetime: {self.lifetime}")
+        elif self.ca_days * SECONDS["d"] < lifetime:
+            why = f"because lifetime is {self.lifetime}, and the CA outlives what it signs"
+            words = f"at least {math.ceil(lifetime / SECONDS['d'])}, {why}"
+            yield "ca_days", invalid(self.ca_days, words)
         if self.acme:
             try:
                 _ = self.acme.port

@@ -134,7 +134,7 @@ class BalancerSettings(Tuning):
     fall: int = number(2, 1, 100, "The failed checks after which a host gets no more requests.")
     rise: int = number(2, 1, 100, "The passed checks after which a host gets requests again.")
     slowstart: str = duration(
-        "10s", "The time in which the share of a returning host grows to the full one."
+        "10s", "The time in which the share of a returning host grows to the full one.", zero=True
     )
     retries: int = number(2, 0, 10, "How often HAProxy tries a failed request again.")
     drain: int = number(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,7 +36,7 @@ from salina_fleet.role import (
     without,
 )
 from salina_fleet.roles.quorum import PATRONI, QuorumSettings
-from salina_fleet.schema.declare import Scalar, duration, flag, number, values
+from salina_fleet.schema.declare import Scalar, duration, flag, number, seconds, values
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid
 
@@ -270,7 +271,12 @@ class RouteSettings(Tuning):
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """Every session of the pools has a client."""
+        """Every session of the pools has a client, and HAProxy tries longer than these wait."""
+        most = math.ceil(self.query_wait_timeout / seconds(self.connect))
+        if self.retries < most:
+            why = f"because connect is {self.connect} and query_wait_timeout"
+            words = f"at least {most}, {why} is {self.query_wait_timeout}"
+            yield "retries", invalid(self.retries, words)
         least = self.pool_size + self.postgres_pool_size
         if self.max_clients < least:
             words = f"at least pool_size + postgres_pool_size: {least}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,10 +31,12 @@ from salina_fleet.schema.rules import (
     Name,
     Nullable,
     Number,
+    Parsed,
     Reading,
     Record,
     Rule,
     Text,
+    Unfit,
 )
 
 Scalar = str | int | float | bool
@@ -108,9 +111,27 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 """The seconds of each unit of a duration."""
 
 
-def duration(default: str, about: str = "") -> Any:
-    """Return a field: a duration such as 500ms or 5s."""
-    return text(default, DURATION, "a duration such as 500ms or 5s", about)
+MOST_MILLISECONDS = 2**31 - 1
+"""HAProxy keeps durations as milliseconds in 32 bits: 24.8 days."""
+
+
+def duration(default: str, about: str = "", zero: bool = False) -> Any:
+    """Return a field: a duration such as 500ms or 5s, as HAProxy takes it.
+
+    Args:
+        default: its default.
+        about: what it means, in English.
+        zero: whether 0s is allowed: HAProxy refuses it for checks, and would wait for ever.
+    """
+
+    def read(text: str) -> str:
+        fits = re.fullmatch(DURATION, text)
+        if not fits or not (not zero) <= round(seconds(text) * 1000) <= MOST_MILLISECONDS:
+            raise Unfit
+        return text
+
+    words = f"a duration such as 500ms or 5s, from {'0s' if zero else '1ms'} to 596h"
+    return given(Parsed(read, words), default, about=about)
 
 
 def seconds(duration: str) -> float:

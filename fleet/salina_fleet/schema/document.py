@@ -118,9 +118,8 @@ def ambiguous(name: str) -> bool:
     YAML reads such a name as a boolean, a number or a date, or the resolver as an address.
     """
     resolver: Any = yaml.resolver.Resolver()
-    if (
-        resolver.resolve(yaml.ScalarNode, name, (True, False)) != f"{_TAG}str" or name.isdigit()
-    ):  # `08` is a number for YAML 1.2
+    kind = resolver.resolve(yaml.ScalarNode, name, (True, False))
+    if kind != f"{_TAG}str" or name.isdigit():  # `08` is a number for YAML 1.2
         return True
     try:
         socket.inet_aton(name)
