@@ -200,6 +200,88 @@ def test_k5_max_connections_is_a_number(value: Any) -> None:
         settings.parse({"database": {"parameters": {"max_connections": value}}})
 
 
+PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
+    "hyphen": (
+        {"max-connections": 400},
+        "max-connections: unknown parameter of PostgreSQL 15; choose one of: max_connections, "
+        "log_connections, log_disconnections",
+    ),
+    "capitals": ({"MAX_WAL_SENDERS": 4}, "MAX_WAL_SENDERS: unknown parameter of PostgreSQL 15"),
+    "empty": (
+        {"": 1},
+        '"": unknown parameter of PostgreSQL 15; see pg_settings for the names',
+    ),
+    "not a number": (
+        {"work_mem": float("nan")},
+        "work_mem: nan is not valid; must be a plain value",
+    ),
+    "infinite": (
+        {"random_page_cost": float("inf")},
+        "random_page_cost: inf is not valid; must be a plain value",
+    ),
+    "a word for a number": (
+        {"max_wal_senders": "abc"},
+        'max_wal_senders: "abc" is not valid; must be a number from 0 to 262143',
+    ),
+    "true for a number": (
+        {"max_wal_senders": True},
+        "max_wal_senders: true is not valid; must be a number from 0 to 262143",
+    ),
+    "too large": (
+        {"max_wal_senders": 300_000},
+        "max_wal_senders: 300000 is not valid; must be a number from 0 to 262143",
+    ),
+    "too large with a unit": (
+        {"wal_sender_timeout": "30d"},
+        'wal_sender_timeout: "30d" is not valid; must be a number from 0 to 2147483647 of ms, or '
+        "with one of the units us, ms, s, min, h, d",
+    ),
+    "a unit of another kind": (
+        {"shared_buffers": "5min"},
+        'shared_buffers: "5min" is not valid; must be a number from 16 to 1073741823 of 8kB, or '
+        "with one of the units B, kB, MB, GB, TB",
+    ),
+    "a unit in other letters": (
+        {"shared_buffers": "128mb"},
+        'shared_buffers: "128mb" is not valid; must be a number from 16 to 1073741823 of 8kB, or '
+        "with one of the units B, kB, MB, GB, TB",
+    ),
+    "a boolean": ({"jit": "maybe"}, 'jit: "maybe" is not valid; must be true or false'),
+    "an enum": (
+        {"wal_level": "high"},
+        'wal_level: "high" is not valid; must be one of minimal, replica, logical',
+    ),
+    "ours": ({"port": 5432}, "port: Salina or Patroni sets this parameter; remove it"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), PARAMETERS.values(), ids=PARAMETERS.keys())
+def test_k5_a_parameter_that_postgresql_refuses(given: dict[str, Any], message: str) -> None:
+    """K5: PostgreSQL would stop, or Patroni leave the parameter out, when it is applied."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.parse({"database": {"parameters": given}})
+    (line,) = caught.value.faults
+    assert line.startswith(f"database.yaml: parameters.{message}")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shared_buffers": "1GB", "work_mem": 8192, "max_wal_size": "1.5GB"},
+        {"wal_sender_timeout": "5s", "checkpoint_timeout": "15 min", "deadlock_timeout": "1000ms"},
+        {"jit": "off", "fsync": True, "log_lock_waits": 1, "synchronous_commit": True},
+        {"wal_level": "logical", "archive_mode": "Always", "huge_pages": "try"},
+        {"log_file_mode": "0640", "random_page_cost": 1.1, "seq_page_cost": "1e0"},
+        {"timezone": "UTC", "log_line_prefix": "%m ", "shared_preload_libraries": ""},
+        {"pg_stat_statements.max": 1000, "auto_explain.log_min_duration": "3s"},
+        {"temp_file_limit": -1, "old_snapshot_threshold": "-1", "log_rotation_age": "1d"},
+    ],
+)
+def test_k5_a_parameter_that_postgresql_takes(given: dict[str, Any]) -> None:
+    """K5: units, words for booleans and parameters of extensions are as PostgreSQL reads them."""
+    assert settings.parse({"database": {"parameters": given}})
+
+
 def test_k5_the_default_settings_are_the_ones_of_this_test() -> None:
     """K5: The messages above show these defaults."""
     own = fleets.settings()

@@ -14,6 +14,7 @@ from salina.database import records
 from salina.database.patroni import data_directory
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
+from salina_fleet.model import parameters
 from salina_fleet.model.backup import SCRATCH_KEYS, STANZA, BackupSettings, scratch_pillar
 from salina_fleet.model.backup import certificate as backup_certificate
 from salina_fleet.role import (
@@ -198,7 +199,7 @@ class DatabaseSettings(Tuning):
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """The lease outlives a loop with its retries (Patroni's own rule)."""
+        """The lease outlives a loop with its retries, and PostgreSQL takes its parameters."""
         least = self.loop_wait + 2 * self.retry_timeout
         if self.ttl < least:
             words = f"at least loop_wait + 2 * retry_timeout: {least}"
@@ -206,6 +207,10 @@ class DatabaseSettings(Tuning):
         most = self.parameters.get("max_connections", LEAST_CONNECTIONS)
         if type(most) is not int or most < 1:
             yield "parameters.max_connections", invalid(most, "a number of connections")
+            return
+        for name, value in self.parameters.items():
+            if message := parameters.fault(name, value):
+                yield join("parameters", name), message
 
     def conflicts(
         self,
