@@ -137,6 +137,25 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "app.yaml: cron_threads: 4 is not valid; must be at most 2, because postgres_pool_size in "
         f"{ROUTE} is 4; or set postgres_pool_size to at least 6",
     ),
+    "a mount over a brick": (
+        {"storage": {"brick": "/nas", "mount": "/nas"}},
+        'storage.yaml: mount: "/nas" is not valid; must be neither inside nor around brick: /nas',
+    ),
+    "a mount inside a brick": (
+        {"storage": {"mount": "/nas/mount"}},
+        'storage.yaml: mount: "/nas/mount" is not valid; must be neither inside nor around brick: '
+        "/nas",
+    ),
+    "a brick around a mount": (
+        {"storage": {"brick": "/data", "mount": "/data/mount"}},
+        'storage.yaml: mount: "/data/mount" is not valid; must be neither inside nor around '
+        "brick: /data",
+    ),
+    "backups on the volume": (
+        {"backup": {"repository": "/mnt/nas/backups"}},
+        'storage.yaml: mount: "/mnt/nas" is not valid; must be neither inside nor around '
+        "repository in backup.yaml: /mnt/nas/backups",
+    ),
     "autoscale's pool": (
         {"autoscale": {"pool": "web-1"}},
         'autoscale.yaml: pool: "web-1" is not a pool of app hosts; choose one of: app',

@@ -12,6 +12,7 @@ from salina_fleet.model.definition import RULE, Definition
 from salina_fleet.model.settings import COMPONENTS
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.declare import (
+    DIRECTORY,
     derived,
     describe,
     duration,
@@ -150,7 +151,7 @@ def test_what_is_given() -> None:
             {"pause": "5"},
             'pause: "5" is not valid; must be a duration such as 500ms or 5s, from 1ms to 596h',
         ),
-        ({"place": "shed"}, 'place: "shed" is not valid; must be an absolute path'),
+        ({"place": "shed"}, f'place: "shed" is not valid; must be {DIRECTORY.words}'),
         ({"note": "a b"}, 'note: "a b" is not valid; must be one word, or null'),
         ({"extra": {"a": None}}, "extra.a: empty; must be a plain value"),
     ],

@@ -50,6 +50,7 @@ def test_tables_are_added_to() -> None:
     assert "jit" not in Settings()[DatabaseSettings].parameters
 
 
+DIRECTORY = "an absolute path without . and .., outside of the system's own directories"
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "component": (
         {"stroage": {}},
@@ -139,11 +140,42 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "path": (
         {"storage": {"brick": "nas; rm -rf /"}},
-        'storage.yaml: brick: "nas; rm -rf /" is not valid; must be an absolute path',
+        f'storage.yaml: brick: "nas; rm -rf /" is not valid; must be {DIRECTORY}',
     ),
     "path with a newline": (
         {"storage": {"mount": "/mnt/nas\n"}},
-        'storage.yaml: mount: "/mnt/nas\\n" is not valid; must be an absolute path',
+        f'storage.yaml: mount: "/mnt/nas\\n" is not valid; must be {DIRECTORY}',
+    ),
+    "an option of the command gluster": (
+        {"storage": {"options": {"--mode=script": "x"}}},
+        'storage.yaml: options."--mode=script": "--mode=script" is not valid; must be the whole '
+        "name of an option, such as performance.cache-size",
+    ),
+    "an option's name with a space": (
+        {"storage": {"options": {"a b": 1}}},
+        'storage.yaml: options."a b": "a b" is not valid; must be the whole name of an option, '
+        "such as performance.cache-size",
+    ),
+    "an option without a value": (
+        {"storage": {"options": {"performance.cache-size": ""}}},
+        'storage.yaml: options."performance.cache-size": "" is not valid; must be a plain value',
+    ),
+    "path that leads elsewhere": (
+        {"storage": {"brick": "/nas/../etc"}},
+        f'storage.yaml: brick: "/nas/../etc" is not valid; must be {DIRECTORY}',
+    ),
+    "path of the system": (
+        {"storage": {"mount": "/usr/nas"}},
+        f'storage.yaml: mount: "/usr/nas" is not valid; must be {DIRECTORY}',
+    ),
+    "path of many owners": (
+        {"backup": {"repository": "/var/lib"}},
+        f'backup.yaml: repository: "/var/lib" is not valid; must be {DIRECTORY}',
+    ),
+    "path inside another one": (
+        {"backup": {"files_repository": "/var/lib/pgbackrest/files"}},
+        'backup.yaml: files_repository: "/var/lib/pgbackrest/files" is not valid; must be neither '
+        "inside nor around repository: /var/lib/pgbackrest",
     ),
     "name": (
         {"storage": {"volume": "--help"}},

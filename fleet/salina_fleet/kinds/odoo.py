@@ -27,7 +27,10 @@ ADDONS = Text(
     rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
 )
 REPOSITORY_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,60}", "a name of small letters, digits, _ and -")
-FILE = Text(PATH, "an absolute path")
+FILE = Text(
+    rf"(?=/etc/odoo/[^/]+\.conf\Z|.*/odoo[^/]*\.conf\Z){PATH}",
+    "a file NAME.conf in /etc/odoo, or a file odoo*.conf elsewhere",
+)
 PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
 NUMBERS = r"[0-9]+(\.[0-9]+)*"
 SUFFIX = r"((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?"

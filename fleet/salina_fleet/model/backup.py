@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from salina.backup import scratch
 from salina_fleet.model.second import SecondSettings
 from salina_fleet.role import CLIENT, SERVER, Certificate, Pillar, Tuning
-from salina_fleet.schema.declare import flag, given, number, path, record, text
+from salina_fleet.schema.declare import flag, given, nested, number, path, record, text
 from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import Nullable
 
@@ -79,8 +79,14 @@ class BackupSettings(Tuning):
     )
     wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
 
+    def directories(self) -> list[tuple[str, str]]:
+        """Return the directories of the backup host, each after its key."""
+        keys = ("repository", "files_repository", "master_copies")
+        return [(key, getattr(self, key)) for key in keys]
+
     def rules(self) -> Iterator[tuple[str, str]]:
-        """Each daemon has a port of its own; a drill tries each backup before its time is over."""
+        """Daemons share neither port nor directory; a drill tries a backup while it is kept."""
+        yield from nested(self.directories())
         if self.files_port == self.port:
             yield "files_port", invalid(self.files_port, f"another one than port: {self.port}")
         if self.drill_days >= self.keep_days:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina_fleet import secrets
 from salina_fleet.model import files_backup
+from salina_fleet.model.backup import BackupSettings
 from salina_fleet.role import (
     CLIENT,
     ROOT,
@@ -22,8 +23,9 @@ from salina_fleet.role import (
     Tuning,
     named,
 )
-from salina_fleet.schema.declare import VOLUME, Scalar, flag, given, number, path, values
+from salina_fleet.schema.declare import VOLUME, Scalar, flag, given, nested, number, path, values
 from salina_fleet.schema.document import join
+from salina_fleet.schema.rules import Text
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -34,6 +36,11 @@ GLUSTERD, PEERS = 24007, 24008
 FIRST_BRICK = 49152
 OFF = (False, 0, "off", "no", "false", "disable", "0")
 """The values with which an option is off."""
+OPTION = Text(
+    r"[a-z][a-z0-9-]*(\.[a-z0-9_-]+)+",
+    "the whole name of an option, such as performance.cache-size",
+)
+OPTION_VALUE = Text(r"[^\s-]([^\x00-\x1f]*\S)?", "a plain value", others=(int, float, bool))
 CERTIFICATE = "files"
 """The name of the certificate with which GlusterFS knows a host."""
 
@@ -91,7 +98,9 @@ class StorageSettings(Tuning):
         "Whether GlusterFS uses TLS. A pool that was formed without it stays as it is until "
         "orch.storage_tls moves it.",
     )
-    options: dict[str, Scalar] = values({}, "Further options of every volume.")
+    options: dict[str, Scalar] = values(
+        {}, "Further options of every volume.", name=OPTION, value=OPTION_VALUE
+    )
 
     def conflicts(
         self,
@@ -99,7 +108,16 @@ class StorageSettings(Tuning):
         settings: Settings,
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[tuple[str, str]]:
-        """With a backup host a brick must have whole files, because they are copied from there."""
+        """Each directory is a place of its own, and with a backup host a brick has whole files.
+
+        They are copied from there. A host may have several roles, so the directories of the backups
+        count as well.
+        """
+        backups = settings[BackupSettings].directories()
+        volumes = {volume(one, self): None for one in topology.applications.values()}
+        bricks = [("brick", brick(self, name)) for name in volumes]
+        own = [*bricks, ("mount", self.mount)]
+        yield from nested([*((f"{key} in backup.yaml", one) for key, one in backups), *own])
         if topology.having("backup") and self.options.get("features.shard", False) not in OFF:
             why = "because users' files are copied from a brick, which would have pieces of them"
             yield "options", f"features.shard is not valid with a backup host, {why}; remove it"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from salina_fleet.schema.document import join
-from salina_fleet.schema.faults import Faults
+from salina_fleet.schema.faults import Faults, invalid
 from salina_fleet.schema.rules import (
     REQUIRED,
     Choice,
@@ -49,7 +49,21 @@ VOLUME = Name(
     reserved="all|help",
     reason="it is a word of the command gluster",
 )
-PATH = r"(/[A-Za-z0-9._-]+)+"
+PATH = r"(/(?!\.\.?(/|\Z))[A-Za-z0-9._-]+)+"
+"""An absolute path that is written without `.` and `..`."""
+TAKEN = (
+    *("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost[+]found", "proc"),
+    *("root", "run", "sbin", "sys", "tmp", "usr", "var/run", "var/lock", "var/tmp", "var/log"),
+    *("var/lib/(dpkg|apt|systemd|salt|glusterd|postgresql|etcd|salina|odoo|node|ucf|dbus|pam)",),
+    *("var/cache/(apt|debconf|salt|nginx)", "opt/(odoo|node|patroni)", "srv/salina"),
+)
+"""Directories of the system, of its packages or of Salina: nothing else is in them."""
+PARENTS = "home|media|mnt|opt|srv|var(/(backups|cache|lib|local|mail|opt|spool|www))?"
+"""Directories that have those of several owners: one of them may be given, but not they."""
+DIRECTORY = Text(
+    rf"(?!/({'|'.join(TAKEN)})(/|\Z))(?!/({PARENTS})\Z){PATH}",
+    "an absolute path without . and .., outside of the system's own directories",
+)
 ANY = Text(r"[\s\S]*", "text")
 PLAIN = Text(r"[\s\S]*", "a plain value", others=(int, float, bool))
 
@@ -141,14 +155,38 @@ def seconds(duration: str) -> float:
 
 
 def path(default: str, about: str = "") -> Any:
-    """Return a field: an absolute path."""
-    return text(default, PATH, "an absolute path", about)
+    """Return a field: the path of a directory that belongs to the fleet alone."""
+    return given(DIRECTORY, default, about=about)
 
 
-def values(default: Mapping[str, Scalar], about: str = "") -> Any:
-    """Return a field: a mapping of names to plain values, which are added to the default's."""
+def nested(paths: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield each directory that is another one, inside it or around it: the key, and the message.
+
+    Args:
+        paths: the keys, each with its directory.
+    """
+    before: list[tuple[str, str]] = []
+    for key, directory in paths:
+        for other, there in before:
+            if f"{directory}/".startswith(f"{there}/") or f"{there}/".startswith(f"{directory}/"):
+                yield key, invalid(directory, f"neither inside nor around {other}: {there}")
+                break
+        before.append((key, directory))
+
+
+def values(
+    default: Mapping[str, Scalar], about: str = "", name: Rule = ANY, value: Rule = PLAIN
+) -> Any:
+    """Return a field: a mapping of names to plain values, which are added to the default's.
+
+    Args:
+        default: the values that are there without being given.
+        about: what it means, in English.
+        name: the rule for each name.
+        value: the rule for each value.
+    """
     words = "a mapping of names to plain values"
-    return given(MappingOf(ANY, PLAIN, words, base=default), dict(default), about=about)
+    return given(MappingOf(name, value, words, base=default), dict(default), about=about)
 
 
 def _or_null(rule: Rule, default: object) -> Rule:
