@@ -63,6 +63,20 @@ class Row(NamedTuple):
     by_root: bool = False
 
 
+class Port(NamedTuple):
+    """A TCP port on which a daemon of a host listens, or the ports from `number` to `last`.
+
+    `at`: the link at whose address it listens; LOOPBACK; or ANY, for every address of the host.
+    `place`: the file and the path that give the number; "" for a fixed one.
+    """
+
+    number: int
+    daemon: str
+    at: str
+    place: str = ""
+    last: int = 0
+
+
 class Certificate(NamedTuple):
     """A certificate that a host has for one purpose: /etc/salina/tls/NAME.crt, and NAME.key.
 
@@ -270,9 +284,13 @@ class Role:
         """Return who may open which of its ports: its rows of the table."""
         return ()
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """Return the ports that its daemons use, each with the daemon's name."""
-        return {}
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """Return the ports on which its daemons listen on a host with this role."""
+        return ()
+
+    def ports_of_all(self, topology: Topology, settings: Settings) -> Iterable[Port]:
+        """Return the ports on which every host listens because the fleet has this role."""
+        return ()
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the sections that a host with this role has in its pillar."""

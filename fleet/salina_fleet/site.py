@@ -17,7 +17,7 @@ from typing import Any
 import salina
 from salina.application import node
 from salina.common import locks, tree
-from salina_fleet import pillar, secrets
+from salina_fleet import pillar, ports, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import definition, members, settings, topology
 from salina_fleet.model.members import Members
@@ -25,7 +25,6 @@ from salina_fleet.model.settings import COMPONENTS, Settings
 from salina_fleet.model.topology import Application, Host, Topology
 from salina_fleet.revisions import Revisions
 from salina_fleet.role import MasterData
-from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import not_among
 
@@ -142,10 +141,11 @@ def _read(root: Path, state: Path) -> Site:
     sound = not faults
     topology = _topology(root, settings, faults)
     members = _members(state, topology, faults)
-    definitions = _definitions(root, topology, settings, faults)
+    definitions = _definitions(root, topology, faults)
     faults += _copies(topology, definitions)
     if sound:
         faults += _conflicts(topology, settings, definitions)
+        faults += ports.collisions(topology, settings, definitions, faults)
     faults += _lock_faults(root)
     if faults:
         raise SiteError("salina", faults)
@@ -180,9 +180,7 @@ def _members(state: Path, topology: Topology, faults: list[str]) -> Members:
         return topology.initial()
 
 
-def _definitions(
-    root: Path, topology: Topology, settings: Settings, faults: list[str]
-) -> dict[str, Mapping[str, Any]]:
+def _definitions(root: Path, topology: Topology, faults: list[str]) -> dict[str, Mapping[str, Any]]:
     """Return the definitions that the topology names and that have no fault."""
     found: dict[str, Mapping[str, Any]] = {}
     for one in topology.applications.values():
@@ -192,8 +190,6 @@ def _definitions(
             found[one.definition] = _definition(root, one)
         except SiteError as error:
             faults += error.faults
-        else:
-            faults += _port_faults(one.definition, found[one.definition], settings)
     return found
 
 
@@ -214,20 +210,6 @@ def _definition(root: Path, application: Application) -> Mapping[str, Any]:
         return definition.load(root / file).to_dict()
     except definition.DefinitionError as error:
         raise SiteError("salina", _prefixed(file, error)) from error
-
-
-def _port_faults(name: str, content: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Return the ports of an application that other daemons of its hosts use on loopback."""
-    taken: dict[int, str] = {}
-    for role in ROLES.values():
-        taken |= role.ports(settings) if role.serves else {}
-    ports = {"port": content["port"], "live.port": (content["live"] or {}).get("port")}
-    return [
-        f"{APPLICATIONS}/{name}.yaml: {path}: {port} is used by {taken[port]} on its hosts; "
-        "choose another port"
-        for path, port in ports.items()
-        if port in taken
-    ]
 
 
 def _lock_faults(root: Path) -> Iterator[str]:

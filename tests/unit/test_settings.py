@@ -186,8 +186,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "storage.yaml: options: a list is not valid; must be a mapping of names to plain values",
     ),
     "value in a table": (
-        {"storage": {"options": {"a": 1, "b": [1]}}},
-        "storage.yaml: options.b: a list is not valid; must be a plain value",
+        {"storage": {"options": {"nfs.a": 1, "nfs.b": [1]}}},
+        'storage.yaml: options."nfs.b": a list is not valid; must be a plain value',
     ),
     "renewal": (
         {"tls": {"lifetime": "20d", "renew": "480h"}},

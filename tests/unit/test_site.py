@@ -47,10 +47,10 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
     with pytest.raises(SiteError) as caught:
         read(site.root, site.state)
     assert caught.value.faults == (
-        "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer on its hosts; "
-        "choose another port",
-        "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route on its "
-        "hosts; choose another port",
+        "pillar/app/odoo-14.0.yaml: port: 6432 is used by pgbouncer "
+        "(pillar/settings/database_route.yaml: pool_port) on s1; choose another port",
+        "pillar/app/odoo-14.0.yaml: live.port: 5433 is used by the database route "
+        "(pillar/settings/database_route.yaml: listen) on s1; choose another port",
     )
 
 

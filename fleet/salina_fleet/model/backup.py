@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from salina.backup import scratch
 from salina_fleet.model.second import SecondSettings
-from salina_fleet.role import CLIENT, SERVER, Certificate, Pillar, Tuning
+from salina_fleet.role import CLIENT, SERVER, UNPRIVILEGED, Certificate, Pillar, Port, Tuning
 from salina_fleet.schema.declare import flag, given, nested, number, path, record, text
 from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import Nullable
@@ -26,13 +26,13 @@ class BackupSettings(Tuning):
     """pgBackRest. Why these defaults: docs/decisions/0045-backup.md."""
 
     port: int = number(
-        8432, 1, 65535, "pgBackRest's port on the backup host and on the database hosts."
+        8432, UNPRIVILEGED, 65535, "pgBackRest's port on the backup host and on the database hosts."
     )
     repository: str = path(
         "/var/lib/pgbackrest", "The directory of the backups on the backup host."
     )
     files_port: int = number(
-        8433, 1, 65535, "The port on the backup host to which users' files are sent."
+        8433, UNPRIVILEGED, 65535, "The port on the backup host to which users' files are sent."
     )
     files_repository: str = path(
         "/var/lib/restic", "The directory of the copies of users' files on the backup host."
@@ -78,6 +78,11 @@ class BackupSettings(Tuning):
         about="Another place that gets a mirror of all backups; with null they are on one host.",
     )
     wait: int = number(600, 1, 3600, "The seconds that a state waits for the primary.")
+
+    @property
+    def own_port(self) -> Port:
+        """Return the port of pgBackRest, on the backup host and on the database hosts."""
+        return Port(self.port, "pgBackRest", "data", "pillar/settings/backup.yaml: port")
 
     def directories(self) -> list[tuple[str, str]]:
         """Return the directories of the backup host, each after its key."""

@@ -112,18 +112,29 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
             yield from role.rules(topology, settings, faults.sound)
 
 
-def own_ports(settings: Settings) -> dict[int, str]:
+WEB = (80, 443)
+"""The ports that nginx of an app host has as well, at another address."""
+
+
+def own_ports(topology: Topology, settings: Settings) -> dict[int, str]:
     """Return the ports that the fleet's own daemons use, each with the daemon's name."""
+    from salina_fleet.model.topology import Host
+
     found = {settings[SshSettings].port: "SSH"}
     for kind in KINDS.values():
         found |= kind.ports
     for role in ROLES.values():
-        found |= role.ports(settings)
+        host = Host(role.name, (role.name,), {})
+        everywhere = role.ports_of_all(topology, settings)
+        for port in (*role.ports(topology, settings, host), *everywhere):
+            if port.at != "edge" and port.number not in WEB:
+                numbers = range(port.number, (port.last or port.number) + 1)
+                found |= dict.fromkeys(numbers, port.daemon)
     return found
 
 
 def _ports_free(topology: Topology, settings: Settings, faults: Faults) -> Iterator[str]:
-    used = own_ports(settings)
+    used = own_ports(topology, settings)
     http, https = topology.service.http, topology.service.https
     free = [faults.sound("service.http"), faults.sound("service.https")]
     for place, (key, port) in enumerate((("http", http), ("https", https))):

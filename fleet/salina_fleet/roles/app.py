@@ -29,6 +29,7 @@ from salina_fleet.role import (
     Look,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
     Tuning,
@@ -317,10 +318,15 @@ class App(Role):
         older = "the same without TLS, until the balancer uses it"
         yield Row("balancer", self.name, "web", f"{LOCAL_PORT},{HEALTH_PORT}", older)
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """The ports on loopback that lead to the database."""
-        route = settings[RouteSettings]
-        return {route.listen: "the database route", route.pool_port: "pgbouncer"}
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """Those on loopback that lead to the database, those of nginx, and that of the agent."""
+        route, file = settings[RouteSettings], "pillar/settings/database_route.yaml"
+        yield Port(route.listen, "the database route", LOOPBACK, f"{file}: listen")
+        yield Port(route.pool_port, "pgbouncer", LOOPBACK, f"{file}: pool_port")
+        at = LOOPBACK if "balancer" in host.roles else "web"
+        yield Port(PORT, "nginx", at)
+        yield Port(LOCAL_PORT, "nginx", LOOPBACK)
+        yield Port(HEALTH_PORT, "the health agent", at)
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the volume's mount, the way to the database, and the application."""

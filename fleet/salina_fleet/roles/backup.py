@@ -20,7 +20,7 @@ from salina_fleet.model.backup import (
     certificate,
     scratch_pillar,
 )
-from salina_fleet.role import Certificate, Check, MasterData, Pillar, Role, Row
+from salina_fleet.role import Certificate, Check, MasterData, Pillar, Port, Role, Row
 from salina_fleet.roles.database import DatabaseSettings, files
 from salina_fleet.schema.document import join
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
+FILE = "pillar/settings/backup.yaml"
 APART = ("database", "storage")
 """The roles whose hosts hold what the backups are of."""
 
@@ -101,10 +102,11 @@ class Backup(Role):
         files = str(settings[BackupSettings].files_port)
         yield Row(holder, self.name, "data", files, "copies of files", by_root=True)
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
         """The ports of pgBackRest's server, and of the one for users' files."""
         own = settings[BackupSettings]
-        return {own.port: "pgBackRest", own.files_port: "rclone"}
+        yield own.own_port
+        yield Port(own.files_port, "rclone", "data", f"{FILE}: files_port")
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the repository, and the hosts whose cluster it holds."""

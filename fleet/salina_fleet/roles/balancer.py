@@ -24,6 +24,7 @@ from salina_fleet.role import (
     Look,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
     Tuning,
@@ -179,6 +180,13 @@ class Balancer(Role):
         """Anybody reaches the published ports."""
         published = ",".join(str(port) for port in topology.service.ports)
         yield Row(ANY, self.name, "edge", published, "the published service")
+
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """The published ones."""
+        published = ("http", "https") if topology.service.tls else ("http",)
+        for key in published:
+            place = f"pillar/topology.yaml: service.{key}"
+            yield Port(getattr(topology.service, key), "the service", "edge", place)
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the published service, and each application with its servers."""

@@ -30,6 +30,7 @@ from salina_fleet.role import (
     Look,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
     Tuning,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
+FILE = "pillar/settings/database.yaml"
 CLUSTER = "salina"
 """The cluster's name. It belongs to no application, since applications come and go."""
 NAME = "database"
@@ -355,10 +357,13 @@ class Database(Role):
         yield Row("app", self.name, "data", ports, "PostgreSQL and who is primary")
         yield Row(self.name, self.name, "data", ports, "replication and Patroni")
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """PostgreSQL's port and that of Patroni's REST interface."""
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """Those of PostgreSQL, of Patroni's REST interface, and of pgBackRest for the backups."""
         database = settings[DatabaseSettings]
-        return {database.port: "PostgreSQL", database.rest_port: "Patroni"}
+        yield Port(database.port, "PostgreSQL", "data", f"{FILE}: port")
+        yield Port(database.rest_port, "Patroni", "data", f"{FILE}: rest_port")
+        if topology.having("backup"):
+            yield settings[BackupSettings].own_port
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster, its passwords, and the applications with a database in it."""

@@ -9,7 +9,18 @@ from salina_fleet import secrets
 from salina_fleet.model import clock
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.ssh import SshSettings
-from salina_fleet.role import ALL, EXACTLY_ONE, NETWORK, Check, MasterData, Pillar, Role, Row
+from salina_fleet.role import (
+    ALL,
+    ANY,
+    EXACTLY_ONE,
+    NETWORK,
+    Check,
+    MasterData,
+    Pillar,
+    Port,
+    Role,
+    Row,
+)
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -53,9 +64,9 @@ class Master(Role):
         if settings[TimeSettings].managed:
             yield Row(NETWORK, self.name, "management", str(clock.PORT), "the time", "udp")
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
         """Salt's two ports."""
-        return {PUBLISH: "Salt", ANSWER: "Salt"}
+        return [Port(port, "Salt", ANY) for port in (PUBLISH, ANSWER)]
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return where the master keeps what is not in the repository."""

@@ -31,6 +31,7 @@ from salina_fleet.role import (
     Exporter,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
 )
@@ -53,6 +54,7 @@ LATE = 300
 BESIDE = "master"
 """The only role that may be on the same host."""
 
+FILE = "pillar/settings/monitoring.yaml"
 KEYS = {
     "monitoring": "Nagios, and its web page.",
     "monitoring.address": "The address of the web page.",
@@ -158,9 +160,20 @@ class Monitoring(Role):
         kept = str(settings[LogSettings].port)
         yield Row(NETWORK, self.name, "management", kept, "the logs of every host")
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """Prometheus' port on loopback."""
-        return {PORT: "Prometheus"}
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """Those of the page, of the logs, and of Prometheus on loopback."""
+        page = settings[MonitoringSettings].page_port
+        yield Port(page, "the page of monitoring", "edge", f"{FILE}: page_port")
+        kept = settings[LogSettings].port
+        yield Port(kept, "the log host", "management", "pillar/settings/logs.yaml: port")
+        yield Port(PORT, "Prometheus", LOOPBACK)
+
+    def ports_of_all(self, topology: Topology, settings: Settings) -> Iterable[Port]:
+        """Those at which monitoring asks every host."""
+        report, numbers = settings[MonitoringSettings].port, settings[PrometheusSettings].port
+        yield Port(report, "the report", "management", f"{FILE}: port")
+        place = "pillar/settings/prometheus.yaml: port"
+        yield Port(numbers, "the door to the numbers", "management", place)
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """Prometheus finds each exporter by its name, which is that in the certificate."""

@@ -21,6 +21,7 @@ from salina_fleet.role import (
     Look,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
     Tuning,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from salina_fleet.model.settings import Settings
     from salina_fleet.model.topology import Host, Topology
 
+FILE = "pillar/settings/quorum.yaml"
 CLUSTER = "salina"
 PEER_NAME = "etcd-peer"
 """The name by which etcd recognises the certificates of its peers."""
@@ -107,11 +109,12 @@ class Quorum(Role):
         yield Row("database", self.name, "data", str(client), "the lease of Patroni")
         yield Row(self.name, self.name, "data", f"{client},{peer}", "etcd peers")
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """Etcd's ports for clients and for members."""
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """Etcd's ports for clients and for members, and for its own numbers."""
         quorum = settings[QuorumSettings]
-        numbers = int(METRICS.rpartition(":")[2])
-        return dict.fromkeys((quorum.client_port, quorum.peer_port, numbers), "etcd")
+        yield Port(quorum.client_port, "etcd", "data", f"{FILE}: client_port")
+        yield Port(quorum.peer_port, "etcd", "data", f"{FILE}: peer_port")
+        yield Port(int(METRICS.rpartition(":")[2]), "etcd's numbers", LOOPBACK)
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster's members."""

@@ -10,6 +10,7 @@ from salina_fleet import secrets
 from salina_fleet.model import files_backup
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.role import (
+    ANY,
     CLIENT,
     ROOT,
     SERVER,
@@ -18,6 +19,7 @@ from salina_fleet.role import (
     Look,
     MasterData,
     Pillar,
+    Port,
     Role,
     Row,
     Tuning,
@@ -151,9 +153,11 @@ class Storage(Role):
         pool = f"{GLUSTERD}:{PEERS},{bricks}"
         yield Row(self.name, self.name, "data", pool, "GlusterFS peers", by_root=True)
 
-    def ports(self, settings: Settings) -> Mapping[int, str]:
-        """The ports of GlusterFS's management daemon."""
-        return {GLUSTERD: "GlusterFS", PEERS: "GlusterFS"}
+    def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
+        """The ports of GlusterFS's management daemon, and those of the bricks."""
+        yield Port(GLUSTERD, "GlusterFS", ANY)
+        yield Port(PEERS, "GlusterFS", ANY)
+        yield Port(FIRST_BRICK, "a brick", ANY, last=settings[StorageSettings].max_port)
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the pool and its volumes."""
