@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from salina_fleet.schema.document import show
+from salina_fleet.schema.document import rest, show
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
@@ -43,6 +43,9 @@ SERVER, CLIENT = "serverAuth", "clientAuth"
 """The purposes of a certificate, as X.509's extended key usage names them."""
 CA, OWN, ACME = "ca", "own", "acme"
 """The sources of a certificate, as `public` in pillar/settings/tls.yaml names them."""
+
+NAMED = 20
+"""The most hosts that a message names."""
 
 EXACTLY_ONE = ((1,), "exactly one host must have it")
 AT_LEAST_ONE = (range(1, 10**9), "at least one host must have it")
@@ -355,7 +358,8 @@ def named(hosts: Iterable[Host]) -> str:
     ids = [host.id for host in hosts]
     if not ids:
         return "no host has"
-    return f"{len(ids)} {'hosts' if len(ids) > 1 else 'host'} ({', '.join(ids)}) " + (
+    listed = ", ".join([*ids[:NAMED], *rest(ids, NAMED)])
+    return f"{len(ids)} {'hosts' if len(ids) > 1 else 'host'} ({listed}) " + (
         "have" if len(ids) > 1 else "has"
     )
 

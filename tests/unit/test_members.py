@@ -100,8 +100,24 @@ def test_all_faults_together(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A directory in its place is an error, unlike a file that is missing."""
-    with pytest.raises(MembersError, match="1 fault\n  the file cannot be read: Is a directory"):
+    with pytest.raises(MembersError, match="1 fault\n  the file cannot be read: it is a directory"):
         members.load(tmp_path, TOPOLOGY)
+
+
+@pytest.mark.parametrize("target", ["members.json", "/unmounted/members.json", "/dev/zero"])
+def test_k5_a_link_is_not_a_missing_file(target: str, tmp_path: Path) -> None:
+    """K5: Pools never fall back to their initial members, and no device is read to its end."""
+    (tmp_path / "members.json").symlink_to(target)
+    for load in (members.load, members.unfinished):
+        with pytest.raises(MembersError, match="1 fault\n  the file cannot be read: "):
+            load(tmp_path / "members.json", TOPOLOGY)
+
+
+def test_k5_a_pipe_in_the_place_of_the_members(tmp_path: Path) -> None:
+    """K5: Nobody waits for somebody to write into it."""
+    os.mkfifo(tmp_path / "members.json")
+    with pytest.raises(MembersError, match="the file cannot be read: it is a named pipe"):
+        members.load(tmp_path / "members.json", TOPOLOGY)
 
 
 json_data = st.recursive(

@@ -158,6 +158,8 @@ def test_no_permission(place: Path) -> None:
         assert as_other("names", file.parent).endswith(f"has no permission to read it; {remedy}")
         file.parent.chmod(0o744)  # its names can be read, but not its files
         assert as_other("names", file.parent) == "['file']"
-        assert as_other("read", file).endswith(f"has no permission to enter {file.parent}; {remedy}")
+        assert as_other("read", file).endswith(
+            f"has no permission to enter {file.parent}; {remedy}"
+        )
     finally:
         file.parent.chmod(0o755)

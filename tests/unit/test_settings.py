@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from salina_fleet.model.settings import Settings, SettingsError
 from salina_fleet.roles.database import DatabaseSettings
 from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.schema import declare
+from salina_fleet.schema.document import DataError
 from tests.fleets import REPOSITORY
 
 
@@ -249,6 +251,43 @@ def test_a_drill_may_be_a_day_before_the_end_of_a_backup(days: int, kept: int) -
     assert (parsed.drill_days, parsed.keep_days) == (days, kept)
 
 
+def test_k5_files_that_only_look_like_settings(tmp_path: Path) -> None:
+    """K5: Nothing of an operator's is passed over in silence, and an editor's backups are."""
+    (tmp_path / "storage.yml").write_text("volume: other\n")
+    (tmp_path / "app.yaml").write_text("workers: 2\n")
+    (tmp_path / "App.YAML").write_text("workers: 3\n")
+    (tmp_path / "app.yml").write_text("workers: 3\n")
+    (tmp_path / ".#app.yaml").symlink_to("root@salt.4711:1")
+    (tmp_path / "tls.yaml").symlink_to("tls.yaml")
+    (tmp_path / "ssh.yaml").symlink_to("/unmounted/ssh.yaml")
+    os.mkfifo(tmp_path / "time.yaml")
+    for backup in ("app.yaml~", "#app.yaml#", ".app.yaml.swp", "app.yaml.orig", "README"):
+        (tmp_path / backup).write_text("workers: 4\n")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(tmp_path)
+    names = "a data file's name must end with .yaml"
+    assert caught.value.faults == (
+        ".#app.yaml: app.yaml has changes in an editor that are not saved; save them, or delete "
+        "this file",
+        f"App.YAML: {names}; rename it to App.yaml",
+        f"app.yml: {names}; move its content to app.yaml",
+        f"storage.yml: {names}; rename it to storage.yaml",
+        "ssh.yaml: the file cannot be read: it is a link to /unmounted/ssh.yaml, which does not "
+        "exist; restore that, or remove the link",
+        "time.yaml: the file cannot be read: it is a named pipe; put a regular file in its place",
+        "tls.yaml: the file cannot be read: links lead back to themselves; put a regular file in "
+        "their place",
+    )
+
+
+def test_k5_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    """K5: It is an error, and never all defaults."""
+    (tmp_path / "settings").symlink_to("/unmounted")
+    with pytest.raises(DataError, match="the folder cannot be read: it is a link to /unmounted"):
+        settings.load(tmp_path / "settings")
+    assert settings.load(tmp_path / "none") == Settings()
+
+
 def test_all_files_together(tmp_path: Path) -> None:
     """K5: The faults of all files are reported at once, YAML's too."""
     (tmp_path / "app.yaml").write_text("workers: -1\nworkers: 2\n")
@@ -264,7 +303,8 @@ def test_all_files_together(tmp_path: Path) -> None:
     assert caught.value.faults == (
         "app.yaml: workers: is given twice (lines 1 and 2); remove one",
         "balancer.yaml: the file is not text in UTF-8; save it as UTF-8",
-        "database.yaml: the file cannot be read: Is a directory",
+        "database.yaml: the file cannot be read: it is a directory; put a regular file in its "
+        "place",
         'firewall.yaml: line 1: the tag "!secret" is not allowed; write a plain value',
         "quorum.yaml: line 2: the file is not YAML: expected the node content, "
         "but found '<stream end>'",

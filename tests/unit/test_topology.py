@@ -784,7 +784,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "UTF-16": ("service: {}".encode("utf-16"), "the file is not text in UTF-8; save it as UTF-8"),
     "brackets without end": (b"[" * 999_999, DEEP),
     "keys without end": (b"? " * 499_999, DEEP),
-    "too large": (b"#" * 1_000_001, "the file is too large; it must have at most 1000000 bytes"),
+    "too large": (
+        b"#" * 5_000_001,
+        "the file cannot be read: it is too large; it must have at most 5000000 bytes",
+    ),
 }
 
 
@@ -811,8 +814,11 @@ def test_no_file(tmp_path: Path) -> None:
     """A missing file, or a folder, is a fault as well."""
     for path, reason in (
         (tmp_path / "none.yaml", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (fleets.DEFAULT / "x.yaml", "Not a directory"),
+        (tmp_path, "it is a directory; put a regular file in its place"),
+        (
+            fleets.DEFAULT / "x.yaml",
+            f"{fleets.DEFAULT} is not a directory; put a directory in its place",
+        ),
     ):
         with pytest.raises(TopologyError) as caught:
             topology.load(path)

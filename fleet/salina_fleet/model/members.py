@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet.model.topology import Topology
 from salina_fleet.schema.document import DataError, join
 from salina_fleet.schema.faults import invalid, repeated, unknown
@@ -82,11 +82,14 @@ def faults_of(data: object, topology: Topology, least: bool = True) -> list[str]
             faults.append(f"{pool.name}: {invalid(ids, 'a list of ids')}")
             continue
         words = f"{pool.id_pattern} with n from 1 to {pool.maximum}"
+        seen: set[str] = set()
         for place, host_id in enumerate(ids):
             if not isinstance(host_id, str) or pool.number(host_id) is None:
                 faults.append(f"{pool.name}[{place}]: {invalid(host_id, words)}")
-            elif host_id in ids[:place]:
+            elif host_id in seen:
                 faults.append(f"{pool.name}[{place}]: {repeated(host_id)}")
+            else:
+                seen.add(host_id)
         if least and len(ids) < pool.minimum:
             listed = f"{len(ids)} members are listed"
             faults.append(f"{pool.name}: {listed}; there must be at least {pool.minimum}")
@@ -103,7 +106,7 @@ def _ordered(members: Mapping[str, Sequence[str]], topology: Topology) -> Member
 def _read(path: str | Path, missing: Members) -> Any:
     """Return the content of a file, with the `missing` members of pools that it does not have."""
     try:
-        data = json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
+        data = json.loads(reading.read(path), object_pairs_hook=_once)
         return missing | data if isinstance(data, dict) else data
     except FileNotFoundError:
         return missing

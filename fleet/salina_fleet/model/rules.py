@@ -8,7 +8,7 @@ from dataclasses import replace as changed
 from typing import TYPE_CHECKING, TypeVar
 
 from salina_fleet.kinds import KINDS
-from salina_fleet.model.addresses import IPNetwork, misfit
+from salina_fleet.model.addresses import misfit
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.role import named, without
 from salina_fleet.roles import ROLES
@@ -30,6 +30,10 @@ RESERVED_NAMES = tuple(one for role in ROLES.values() for one in role.reserved_n
 """Names that no application can have: it names a database, a role and a backend of HAProxy."""
 
 
+MOST_HOSTS = 50_000
+"""The most hosts that a fleet can have, with all members of its pools: the master judges each."""
+
+
 def completed(topology: Topology, faults: Faults) -> Topology:
     """Return the topology with each host's application, and without pools that have no members.
 
@@ -44,12 +48,18 @@ def completed(topology: Topology, faults: Faults) -> Topology:
         for host in topology.hosts
     )
     pools = {}
+    room = MOST_HOSTS - len(hosts)
     for name, pool in topology.pools.items():
         path = join("pools", name)
         served = _serving(pool, path, names, faults)
         if faults.sound(join(path, "id")) and faults.sound(join(path, "maximum")):
-            pools[name] = served
             _members(pool, path, faults)
+            if pool.maximum > room:
+                words = f"at most {room}, because a fleet can have {MOST_HOSTS} hosts"
+                faults.add(join(path, "maximum"), invalid(pool.maximum, words))
+                continue
+            room -= pool.maximum
+            pools[name] = served
     return changed(topology, hosts=hosts, pools=pools)
 
 
@@ -176,14 +186,27 @@ def _copies_fit(topology: Topology, faults: Faults) -> Iterator[str]:
 
 
 def _networks_apart(topology: Topology) -> Iterator[str]:
-    seen: list[tuple[str, IPNetwork]] = []
-    for network in topology.networks.values():
-        cidr = ipaddress.ip_network(network.cidr)
-        for name, other in seen:
-            if cidr.version == other.version and cidr.overlaps(other):
-                path = join("networks", network.name)
-                yield f"{path}: {cidr} overlaps {other} ({name}); choose another range"
-        seen.append((network.name, cidr))
+    """Yield each network that overlaps another one, with the smallest of those around it.
+
+    Sorted by their first addresses, a network follows those around it, so nobody compares all.
+    """
+    names = list(topology.networks)
+    ranges = [ipaddress.ip_network(network.cidr) for network in topology.networks.values()]
+    begins = [(one.version, int(one.network_address), one.prefixlen) for one in ranges]
+    ends = [(one.version, int(one.broadcast_address)) for one in ranges]
+    found: dict[int, list[int]] = {}
+    around: list[int] = []
+    for one in sorted(range(len(names)), key=begins.__getitem__):
+        while around and begins[one][:2] > ends[around[-1]]:
+            around.pop()
+        if around:
+            first, last = sorted((around[-1], one))
+            found.setdefault(last, []).append(first)
+        around.append(one)
+    for last, others in sorted(found.items()):
+        for first in sorted(others):
+            both = f"{ranges[last]} overlaps {ranges[first]} ({names[first]})"
+            yield f"{join('networks', names[last])}: {both}; choose another range"
 
 
 def _ids_differ(topology: Topology) -> Iterator[str]:

@@ -133,14 +133,15 @@ class Settings:
 
 
 def load(folder: str | Path) -> Settings:
-    """Return the settings in the folder's *.yaml.
+    """Return the settings in the folder's *.yaml; a folder that does not exist has none.
 
     Raises:
         SettingsError: with the faults of all files.
+        DataError: the folder cannot be read.
     """
-    faults: list[str] = []
     contents: dict[str, object] = {}
-    for file in sorted(Path(folder).glob("*.yaml")):
+    files, faults = document.files(folder)
+    for file in files:
         if file.stem not in COMPONENTS:
             faults.append(_unknown(file.stem))
             continue

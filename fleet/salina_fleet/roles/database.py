@@ -463,7 +463,7 @@ class Database(Role):
         if databases and len(first) != 1:
             yield f"hosts: {named(first)} first: true; exactly one database host must have it"
         for host in topology.hosts:
-            if host.first and host not in databases:
+            if host.first and self.name not in host.roles:
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
 
     def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:

@@ -7,21 +7,33 @@ exception is `DataError`, which lists every fault with its path.
 
 from __future__ import annotations
 
+import gc
 import math
 import re
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-MAX_BYTES = 1_000_000
-"""A data file beyond this is a mistake, and parsing it would hold up the master."""
+from salina.common import reading
+from salina.common.reading import MAX_BYTES
+
 MAX_DEPTH = 20
 """The maximum nesting depth: PyYAML's time grows with the square of it."""
+SLOW_BYTES = 200_000
+"""A larger text with an error gets the fast parser's shorter explanation."""
+SHOWN = 50
+"""The most faults that a message lists; it counts the rest."""
+LONGEST = 2000
+"""The most characters of a fault; a list inside it may be long."""
+SUFFIX = ".yaml"
+LOCK = ".#"
+"""How an editor's lock begins (Emacs): a link, which leads nowhere."""
 
 PLAIN = "is not allowed; write a plain value"
 
@@ -56,17 +68,30 @@ class DataError(Exception):
 
     def __init__(self, source: str, faults: Iterable[str], data: Any = None) -> None:
         self.source = source
-        self.faults = tuple(_printable(fault) for fault in faults)
+        self.faults = tuple(_cut(_printable(fault)) for fault in faults)
         self.data = data
         super().__init__(source, self.faults)
 
     def __str__(self) -> str:
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        return "\n".join([f"{self.source}: {count}", *(f"  {fault}" for fault in self.faults)])
+        lines = [*self.faults[:SHOWN], *rest(self.faults, SHOWN, "faults")]
+        return "\n".join([f"{self.source}: {count}", *(f"  {line}" for line in lines)])
+
+
+def rest(found: Collection[object], shown: int, noun: str = "") -> list[str]:
+    """Return what stands for the rest of a long list: `and 9950 more faults`, or nothing."""
+    more = len(found) - shown
+    return [f"and {more} more {noun}".rstrip()] if more > 0 else []
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 
 def _printable(text: str) -> str:
     """A name from the file can hold a newline, or what a terminal obeys."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -135,11 +160,56 @@ def read(path: str | Path, source: str | None = None) -> Any:
     """
     name = source or str(path)
     try:
-        with open(path, "rb") as handle:
-            raw = handle.read(MAX_BYTES + 1)
+        raw = reading.read(path)
     except OSError as error:
         raise DataError(name, [f"the file cannot be read: {error.strerror}"]) from error
     return loads(raw, name)
+
+
+def files(folder: str | Path, stem: str | None = None) -> tuple[list[Path], list[str]]:
+    """Return the data files in a folder, and a fault for each file that only looks like one.
+
+    Other files, such as an editor's backups, mean nothing.
+
+    Args:
+        folder: the folder; one that does not exist is empty.
+        stem: the only name (without .yaml) that counts; None: every name.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        names = reading.names(folder)
+    except OSError as error:
+        raise DataError(str(folder), [f"the folder cannot be read: {error.strerror}"]) from error
+    found, faults = [], []
+    for path in (Path(folder, name) for name in names):
+        name = path.name.removeprefix(LOCK)
+        right = f"{Path(name).stem}{SUFFIX}"
+        if Path(name).suffix.lower() not in (SUFFIX, ".yml") or stem not in (None, right[:-5]):
+            continue
+        if path.name.startswith(LOCK):
+            message = f"{name} has changes in an editor that are not saved; save them"
+            faults.append(f"{path.name}: {message}, or delete this file")
+        elif name != right:
+            message = f"a data file's name must end with {SUFFIX}; "
+            there = f"move its content to {right}" if right in names else f"rename it to {right}"
+            faults.append(f"{path.name}: {message}{there}")
+        else:
+            found.append(path)
+    return found, faults
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let Python not search for unused objects while many are made: that takes twice as long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def loads(raw: bytes | str, source: str) -> Any:
@@ -155,8 +225,11 @@ def loads(raw: bytes | str, source: str) -> Any:
         raise DataError(source, ["the file is not text in UTF-8; save it as UTF-8"]) from error
     try:
         try:
-            data, faults = _data(text, FAST)
+            with at_once():
+                data, faults = _data(text, FAST)
         except (yaml.YAMLError, ValueError, OverflowError):  # the slow parser explains more
+            if len(raw) > SLOW_BYTES:
+                raise
             data, faults = _data(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise DataError(source, [f"{_line(error.problem_mark)}{_problem(error)}"]) from error

@@ -7,15 +7,18 @@ A fault says where, what was found, what is allowed and what to do next:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
-from salina_fleet.schema.document import join, show
+from salina_fleet.schema.document import join, rest, show
 
 Place = tuple["Place", str | int] | None
 """A place in the data: its parent's place and its key or number (None: the whole).
 
 The text of a path is made only for a fault, so a good file costs none.
 """
+CHOICES = 40
+"""The most choices that a message lists."""
 
 
 def path_of(place: Place) -> str:
@@ -44,8 +47,10 @@ def not_among(value: object, choices: Iterable[str], noun: str = "valid") -> str
 
 def choose(choices: Iterable[str]) -> str:
     """Return what to do about a missing or wrong value: choose one of these."""
-    names = ", ".join(choices)
-    return f"choose one of: {names}" if names else "there is none to choose from"
+    known = choices if isinstance(choices, Collection) else tuple(choices)
+    names = ", ".join(islice(known, CHOICES))
+    more = "".join(f" {one}" for one in rest(known, CHOICES))
+    return f"choose one of: {names}{more}" if names else "there is none to choose from"
 
 
 def missing(words: str) -> str:
