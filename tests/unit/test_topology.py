@@ -614,6 +614,35 @@ CASES = {name: ("default", *case) for name, case in SINGLE_FAULTS.items()} | {
     name: ("two-applications", *case) for name, case in SINGLE_FAULTS_OF_TWO.items()
 }
 CASES |= {name: ("staging", *case) for name, case in SINGLE_FAULTS_OF_COPIES.items()}
+ADVICE = (
+    "and no host has role storage, so each of them would keep other files; add hosts with role "
+    "storage, or let one host serve it"
+)
+S2 = {"roles": ["app"], "addresses": {"inner": "10.1.4.12"}}
+GROWING = {
+    "id": "a{n}",
+    "roles": ["app"],
+    "addresses": {"inner": "10.1.4.(100+n)"},
+    "minimum": 1,
+    "maximum": 3,
+    "initial": ["a1"],
+}
+# One mutation away from the topology without storage hosts, whose app host keeps the files.
+SINGLE_FAULTS_WITHOUT_STORAGE: dict[str, tuple[Mutation, str]] = {
+    "two hosts with their own files": (
+        put("hosts.s2", S2),
+        f"applications.crm: 2 hosts can serve it (s1, s2), {ADVICE}",
+    ),
+    "a host and a pool with their own files": (
+        put("pools", {"app": GROWING}),
+        f"applications.crm: 4 hosts can serve it (s1, the pool app with up to 3), {ADVICE}",
+    ),
+    "a pool that can grow, without storage": (
+        lambda data: (drop("hosts.s1")(data), put("pools", {"app": GROWING})(data)),
+        f"applications.crm: 3 hosts can serve it (the pool app with up to 3), {ADVICE}",
+    ),
+}
+CASES |= {name: ("plain", *case) for name, case in SINGLE_FAULTS_WITHOUT_STORAGE.items()}
 
 
 @pytest.mark.parametrize(("name", "change", "message"), CASES.values(), ids=CASES.keys())
@@ -823,6 +852,14 @@ def test_no_file(tmp_path: Path) -> None:
         with pytest.raises(TopologyError) as caught:
             topology.load(path)
         assert str(caught.value) == f"{path}: 1 fault\n  the file cannot be read: {reason}"
+
+
+def test_a_pool_of_one_needs_no_storage() -> None:
+    """A host that is replaced rather than repaired may be the only one of a pool."""
+    data = fleets.data("plain")
+    drop("hosts.s1")(data)
+    put("pools", {"app": GROWING | {"maximum": 1}})(data)
+    assert topology.parse(data).pools["app"].maximum == 1
 
 
 def test_all_faults_together() -> None:

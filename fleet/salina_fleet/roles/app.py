@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ from salina_fleet.model.backup import BackupSettings
 from salina_fleet.role import (
     CLIENT,
     LOOPBACK,
+    NAMED,
     RESERVED_BELOW,
     SERVER,
     UNPRIVILEGED,
@@ -38,7 +40,7 @@ from salina_fleet.roles import database, storage
 from salina_fleet.roles.database import DatabaseSettings, RouteSettings
 from salina_fleet.roles.storage import StorageSettings
 from salina_fleet.schema.declare import flag, given, number, text
-from salina_fleet.schema.document import join
+from salina_fleet.schema.document import join, rest
 from salina_fleet.schema.faults import invalid
 
 if TYPE_CHECKING:
@@ -444,7 +446,7 @@ class App(Role):
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:
-        """Each application has hosts."""
+        """Each application has hosts, and if it has several, they share their files."""
         paths = [f"{join('hosts', host.id)}.application" for host in topology.hosts]
         served = {host.application for host in topology.hosts}
         served |= {pool.application for pool in topology.pools.values()}
@@ -454,6 +456,8 @@ class App(Role):
             if name not in served:
                 server = f"a host or a pool with role {self.name} and `application: {name}`"
                 yield f"{join('applications', name)}: no host serves it; add {server}"
+        if not topology.having(storage.Storage.name):
+            yield from _apart(topology)
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
@@ -542,6 +546,28 @@ class App(Role):
         yield Look(kind.rows[1], "kept", {"name": kind.name, "user": kind.name})
         asked = {"port": LOCAL_PORT, "domain": application.domain}
         yield from kind.evidence(definition, application.name, fleet.settings[AppSettings], asked)
+
+
+def _apart(topology: Topology) -> Iterator[str]:
+    """Yield each application with several hosts, in a fleet without storage hosts."""
+    served: dict[str, list[str]] = {name: [] for name in topology.applications}
+    counts: Counter[str] = Counter()
+    for host in topology.hosts:
+        if host.application in served:
+            served[host.application].append(host.id)
+            counts[host.application] += 1
+    for pool in topology.pools.values():
+        if pool.application in served:
+            served[pool.application].append(f"the pool {pool.name} with up to {pool.maximum}")
+            counts[pool.application] += pool.maximum
+    for name, count in counts.items():
+        if count > 1:
+            listed = ", ".join([*served[name][:NAMED], *rest(served[name], NAMED)])
+            yield (
+                f"{join('applications', name)}: {count} hosts can serve it ({listed}), and no "
+                "host has role storage, so each of them would keep other files; add hosts with "
+                "role storage, or let one host serve it"
+            )
 
 
 def held(fleet: Fleet, directory: str) -> Pillar | None:
