@@ -84,12 +84,12 @@ def checks(
         Check("firewall", row="S7"),
         Check("memory", row=row),
         Check("disk", row=row),
-        Check("waiting", {"applied": applied}, "X11"),
+        Check("waiting", {"applied": applied, "host": host.id}, "X11"),
     ]
     drift = fleet.settings[DriftSettings]
     since = {"alarm_days": drift.alarm_days, "apply_days": drift.apply_days}
     records = {"folder": str(record.FOLDER), "predicts": drift.enabled}
-    wanted.append(Check("applied", {**records, **since}, "K1"))
+    wanted.append(Check("applied", {**records, **since, "host": host.id}, "K1"))
     if fleet.settings[TimeSettings].managed:
         wanted.append(Check("timekeeping", row="X6"))
     if own:

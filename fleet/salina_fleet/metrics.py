@@ -121,7 +121,7 @@ def exporters(fleet: Fleet, host: Host) -> list[Exporter]:
 def server(exporter: Exporter, host: Host) -> str:
     """Return the name by which Prometheus asks for an exporter of a host: `node.s1`.
 
-    No host has such a name, because an id has no dot.
+    No host has such a name: the topology's rules refuse it.
     """
     return f"{exporter.name}.{host.id}"
 

@@ -11,10 +11,11 @@ from dataclasses import asdict
 
 from salina_fleet import certificates, health, logs, metrics, operators, policy, report
 from salina_fleet.fleet import Fleet
-from salina_fleet.model import drift, updates
+from salina_fleet.model import drift, ids, updates
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.rules import RESERVED_IDS
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.model.updates import UpdateSettings
@@ -194,7 +195,10 @@ def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
     def known(name: str) -> bool:
         return any(name in names for names in entries.values())
 
-    add(_own_address(fleet, host), host.id)
+    own = _own_address(fleet, host)
+    add(own, host.id)
+    if ids.short(host.id) not in RESERVED_IDS:  # as Debian's installer and cloud-init write it
+        add(own, ids.short(host.id))
     for peer, address in policy.peers(fleet, host).items():
         add(address, peer)
     for name, role in ROLES.items():

@@ -144,6 +144,10 @@ class Look(NamedTuple):
     arguments: Mapping[str, Any] = {}
 
 
+EXPORTERS = ("node", "haproxy", "patroni", "etcd", "prometheus")
+"""The names of all exporters. No host's id is one of them with the id of another host behind it."""
+
+
 class Exporter(NamedTuple):
     """Numbers of a daemon, which the door of its host (salina_fleet.metrics) gives to Prometheus.
 

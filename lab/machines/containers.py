@@ -13,6 +13,7 @@ from lab.machines.plan import Interface, Machine
 from lab.machines.provision import Files, archive
 from lab.paths import CLOUD, CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
 from lab.process import remove_tree, run
+from salina_fleet.model import ids
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -82,7 +83,7 @@ def configuration(machine: Machine, layers: Layers) -> str:
     If OVERRIDE has a topology, the master sees it instead of the repository's own.
     """
     text = COMMON
-    text += f"lxc.uts.name = {machine.name}\n"
+    text += f"lxc.uts.name = {ids.short(machine.name)}\n"
     text += f"lxc.rootfs.path = overlayfs:{layers.base}:{layers.delta}\n"
     text += f"lxc.console.logfile = {folder(machine) / 'console.log'}\n"
     text += "".join(card(index, interface) for index, interface in enumerate(machine.interfaces))

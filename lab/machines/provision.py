@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from lab.machines.keys import Pair
 from lab.machines.plan import Machine
+from salina_fleet.model import ids
 
 Files = dict[str, "File"]
 """The files by their path, without the first slash."""
@@ -40,10 +41,11 @@ def system(machine: Machine, names: Mapping[str, str]) -> Files:
         machine: The host.
         names: The address of each name for /etc/hosts.
     """
-    lines = ["127.0.0.1 localhost", f"127.0.1.1 {machine.name}", "::1 localhost"]
+    own = dict.fromkeys([machine.name, ids.short(machine.name)])
+    lines = ["127.0.0.1 localhost", f"127.0.1.1 {' '.join(own)}", "::1 localhost"]
     lines += [f"{address} {name}" for name, address in names.items()]
     return {
-        "etc/hostname": File(f"{machine.name}\n"),
+        "etc/hostname": File(f"{ids.short(machine.name)}\n"),
         "etc/hosts": File("\n".join(lines) + "\n"),
     }
 

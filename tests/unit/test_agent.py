@@ -54,6 +54,7 @@ def daemon(
     monkeypatch.setattr(agent, "DRAIN", str(tmp_path / "drain"))
     monkeypatch.setattr(agent, "database", lambda _given: "")
     given = {"application": application, "directory": str(tmp_path), "disks": [str(tmp_path)]}
+    given["host"] = "s1"
     return agent.Agent({**given, "database": {}})
 
 
@@ -139,11 +140,11 @@ def test_a_check_that_raises_is_a_fault() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    assert agent.files(str(tmp_path)) == ""
+    assert agent.files(str(tmp_path), "s1") == ""
     (written,) = (tmp_path / ".salina-health").iterdir()
     assert written.stat().st_size == 4096
     missing = tmp_path / "missing"
-    assert agent.files(str(missing)) == f"{missing}/.salina-health: No such file or directory"
+    assert agent.files(str(missing), "s1") == f"{missing}/.salina-health: No such file or directory"
 
 
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,10 +208,9 @@ def stored(
     monkeypatch.setattr(probes, "command", command)
     monkeypatch.setattr(probes, "processes", lambda: iter(running))
     monkeypatch.setattr(probes, "status_of", lambda _: [state])
-    monkeypatch.setattr(probes.socket, "gethostname", lambda: "nas2")
     monkeypatch.setattr(probes.os, "statvfs", lambda _: usage)
     monkeypatch.setattr(probes.os, "listdir", lambda _: index)
-    return {what: (good, detail) for what, good, detail in probes.gluster()}
+    return {what: (good, detail) for what, good, detail in probes.gluster("nas2")}
 
 
 @pytest.mark.parametrize(("free", "good"), [(9, False), (10, True)])
@@ -253,7 +252,7 @@ def test_files_that_wait_to_be_healed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_that_is_not_xml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "command", lambda *_, **__: "Connection failed.")
-    (found,) = probes.made("gluster", {})
+    (found,) = probes.made("gluster", {"host": "nas2"})
     assert found[:2] == ("gluster", False) and "not XML" in found[2]
 
 
@@ -333,8 +332,7 @@ def test_a_paused_failover(pause: bool, monkeypatch: pytest.MonkeyPatch) -> None
     members = cluster(bbdd1=LEADER, bbdd2=("sync_standby", "streaming", 0))
     answer = json.dumps({"members": members, **({"pause": True} if pause else {})})
     monkeypatch.setattr(probes, "get", lambda *_, **__: (200, answer))
-    monkeypatch.setattr(probes.socket, "gethostname", lambda: "bbdd2")
-    found = list(probes.patroni("10.1.4.32", 8008, LAG, True))
+    found = list(probes.patroni("10.1.4.32", 8008, LAG, True, "bbdd2"))
     assert ("failover" in [what for what, _, _ in found]) == pause
     assert all(good for _, good, _ in found) != pause
 
@@ -707,7 +705,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
     """A host without an update: a service with a worker, the volume's client, a shell."""
     monkeypatch.setattr(probes, "PROC", tmp_path / "proc")
     monkeypatch.setattr(probes, "REBOOT", tmp_path / "reboot-required")
-    monkeypatch.setattr(socket, "gethostname", lambda: "s1")
     (tmp_path / "proc").mkdir()
     found = Processes(tmp_path / "proc")
     found.add(1, 0, "/init.scope")
@@ -719,7 +716,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
 def test_x11_a_host_without_an_update_says_nothing(host: Processes) -> None:
     """X11: Neither does a worker of an old program, nor an operator's shell."""
     host.add(8, 7, "/system.slice/nginx.service", "/usr/sbin/nginx")
-    assert list(probes.waiting(["nginx"])) == []
+    assert list(probes.waiting(["nginx"], "s1")) == []
 
 
 def test_x11_what_waits_is_named_with_the_next_step(host: Processes) -> None:
@@ -727,7 +724,7 @@ def test_x11_what_waits_is_named_with_the_next_step(host: Processes) -> None:
     host.add(9, 1, "/system.slice/odoo.service", "/usr/bin/python3.11", "/usr/lib/libssl.so.3")
     host.add(10, 1, "/system.slice/exporter.service", "/usr/lib/libssl.so.3")
     why = "still use files that an update has replaced; next"
-    assert list(probes.waiting(["nginx", "odoo"])) == [
+    assert list(probes.waiting(["nginx", "odoo"], "s1")) == [
         ("restart waits", True, f"odoo {why}: salt s1 state.apply", True),
         ("restart waits", True, f"exporter {why}, on s1: systemctl restart exporter", True),
     ]
@@ -751,14 +748,14 @@ def test_x11_a_reboot_that_waits(host: Processes) -> None:
     """X11: A new kernel, the volume's client, and services that nobody can restart alone."""
     step = 'next: reboot s1, see "Reboot a host" in docs/operations.md'
     probes.REBOOT.touch()
-    assert list(probes.waiting([])) == [
+    assert list(probes.waiting([], "s1")) == [
         ("reboot waits", True, f"a package needs it; {step}", True),
     ]
     probes.REBOOT.with_name("reboot-required.pkgs").write_text("linux-image-6\nlinux-base\n")
     host.add(14, 1, "/system.slice/mnt-nas.mount", "/usr/lib/libglusterfs.so.0")
     host.add(15, 1, "/system.slice/dbus.service", "/usr/lib/libc.so.6")
     words = "dbus mnt-nas.mount still use files that an update has replaced"
-    assert list(probes.waiting([])) == [
+    assert list(probes.waiting([], "s1")) == [
         ("reboot waits", True, f"linux-base linux-image-6 needs it, and {words}; {step}", True),
     ]
 

@@ -58,6 +58,11 @@ def faults_of(data: object, settings: Settings | None = None) -> tuple[str, ...]
 
 
 LABEL = "is not valid; must be a hostname label: a-z, 0-9 and -, at most 63 characters"
+ID = (
+    "is not valid; must be a host name, also with its domain: a-z, 0-9, - and dots, at most 63 "
+    "characters, and not an IP address"
+)
+RULE = "is not valid; must be a host name with {n} for the number, such as s{n}"
 NAME = (
     "is not valid; must be a lower-case letter, then letters, digits and _, at most 31 characters"
 )
@@ -74,7 +79,7 @@ AMBIGUOUS = (
     "because YAML or the resolver reads this name as a number, a date, true, false or nothing; "
     "choose another one"
 )
-HOST = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
+HOST: Data = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
 # One mutation away from the default topology, and the one line that says so.
 SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
@@ -241,11 +246,43 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "link to no network": (put("links.web", "wob"), f'links.web: "wob" {NETWORKS}'),
     "link is a list": (put("links.web", ["web"]), f"links.web: a list {NETWORKS}"),
     # hosts
-    "id with a slash": (put("hosts.nas/4", HOST), f'hosts."nas/4": "nas/4" {LABEL}'),
-    "id with a newline": (put("hosts.nas\n4", HOST), f'hosts."nas\\n4": "nas\\n4" {LABEL}'),
-    "id with capitals": (put("hosts.NAS4", HOST), f'hosts.NAS4: "NAS4" {LABEL}'),
-    "id is a glob": (put("hosts.nas*", HOST), f'hosts."nas*": "nas*" {LABEL}'),
-    "id is too long": (put(f"hosts.{'a' * 64}", HOST), f'hosts.{"a" * 64}: "{"a" * 64}" {LABEL}'),
+    "id with a slash": (put("hosts.nas/4", HOST), f'hosts."nas/4": "nas/4" {ID}'),
+    "id with a newline": (put("hosts.nas\n4", HOST), f'hosts."nas\\n4": "nas\\n4" {ID}'),
+    "id with capitals": (put("hosts.NAS4", HOST), f'hosts.NAS4: "NAS4" {ID}'),
+    "id is a glob": (put("hosts.nas*", HOST), f'hosts."nas*": "nas*" {ID}'),
+    "id is too long": (put(f"hosts.{'a' * 64}", HOST), f'hosts.{"a" * 64}: "{"a" * 64}" {ID}'),
+    "id is an address": (
+        lambda data: data["hosts"].update({"10.1.4.24": HOST}),
+        f'hosts."10.1.4.24": "10.1.4.24" {ID}',
+    ),
+    "id is this host's own name": (
+        lambda data: data["hosts"].update({"localhost.example.com": HOST}),
+        f'hosts."localhost.example.com": "localhost.example.com" is reserved, because {TAKEN}',
+    ),
+    "id is the name of an exporter": (
+        lambda data: data["hosts"].update(
+            {
+                "node.nas1": {
+                    "roles": ["app"],
+                    "addresses": HOST["addresses"] | {"management": "10.1.5.99"},
+                }
+            }
+        ),
+        'hosts."node.nas1": monitoring asks nas1 for numbers by the name node.nas1; choose '
+        "another id",
+    ),
+    "two ids with one replication slot": (
+        lambda data: data["hosts"].update(
+            {
+                name: {
+                    "roles": ["database"],
+                    "addresses": {"data": f"10.1.4.{place}", "management": f"10.1.5.{place}"},
+                }
+                for place, name in ((47, "db.a-1"), (48, "db-a.1-b"), (49, "db-a-1"))
+            }
+        ),
+        "hosts.db-a-1: Patroni gives it the same replication slot as db.a-1; choose another id",
+    ),
     "id is taken": (
         put("hosts.database", HOST),
         f'hosts.database: "database" is reserved, because {TAKEN}',
@@ -260,7 +297,10 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "id is a boolean": (put("hosts.no", HOST), f'hosts.no: "no" is not valid, {AMBIGUOUS}'),
     "id is nothing": (put("hosts.null", HOST), f'hosts.null: "null" is not valid, {AMBIGUOUS}'),
-    "id is an address": (put("hosts.1234", HOST), f'hosts.1234: "1234" is not valid, {AMBIGUOUS}'),
+    "id is a number of the resolver": (
+        put("hosts.1234", HOST),
+        f'hosts.1234: "1234" is not valid, {AMBIGUOUS}',
+    ),
     "id is an octal": (put("hosts.010", HOST), f'hosts.010: "010" is not valid, {AMBIGUOUS}'),
     "id is hexadecimal": (put("hosts.0x1f", HOST), f'hosts.0x1f: "0x1f" is not valid, {AMBIGUOUS}'),
     "network with a zone": (
@@ -457,13 +497,11 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     # pools
     "pool's id without a number": (
         put("pools.app.id", "s"),
-        'pools.app.id: "s" is not valid; must be a hostname label with {n} for the number, such '
-        "as s{n}",
+        f'pools.app.id: "s" {RULE}',
     ),
     "pool's id out of a label": (
         put("pools.app.id", "s{n}/x"),
-        'pools.app.id: "s{n}/x" is not valid; must be a hostname label with {n} for the number, '
-        "such as s{n}",
+        f'pools.app.id: "s{{n}}/x" {RULE}',
     ),
     "pool's id is a host's": (
         lambda data: data["hosts"].update(s4=data["hosts"].pop("fw")),
@@ -772,8 +810,7 @@ SINGLE_FAULTS_OF_TEXT: dict[str, tuple[str, str, str]] = {
     "yes in the words of YAML 1.1": (
         "id: s{n}",
         "id: yes",
-        "pools.app.id: yes (true in YAML) is not valid; must be a hostname label with {n} for the "
-        "number, such as s{n}",
+        f"pools.app.id: yes (true in YAML) {RULE}",
     ),
     "address unquoted in IPv6": (
         "address: 10.1.2.2",

@@ -107,16 +107,17 @@ def draining(path: str, now: float) -> bool:
 # The checks
 
 
-def files(directory: str) -> str:
+def files(directory: str, host: str) -> str:
     """Return why a file in the shared directory cannot be written and read back, or "".
 
     The kernel first drops what it has cached, which could answer for a dead mount.
 
     Args:
         directory: the application's directory on the volume.
+        host: the id of this host.
     """
     place = Path(directory) / ".salina-health"
-    path, content = place / socket.gethostname(), f"{time.time_ns():<4095}\n".encode()
+    path, content = place / host, f"{time.time_ns():<4095}\n".encode()
     try:
         place.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
@@ -218,7 +219,7 @@ class Agent:
         self.views: dict[str, tuple[View, float]] = {}
         self.secure: dict[str, float] = {}
         self.checks = {
-            "files": Check(lambda: files(given["directory"])),
+            "files": Check(lambda: files(given["directory"], given["host"])),
             "database": Check(lambda: database(given["database"])),
             "disk": Check(lambda: disk(given["disks"])),
         }

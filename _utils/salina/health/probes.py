@@ -585,15 +585,16 @@ def moment(tag: int, text: bytes) -> float:
     return calendar.timegm(time.strptime(text.decode(), f"{century}%m%d%H%M%SZ"))
 
 
-def waiting(applied: Sequence[str]) -> Iterator[Notice]:
+def waiting(applied: Sequence[str], host: str) -> Iterator[Notice]:
     """Tell which services run files that an update has replaced, and whether a reboot is due.
 
     The host serves as before, so this is not a fault. Each notice names the next step.
 
     Args:
         applied: the services that an apply restarts for this reason, in the turn of the host.
+        host: the id of this host.
     """
-    host, old = socket.gethostname(), sorted(outdated())
+    old = sorted(outdated())
     lasting = [unit for unit in old if unit.partition("@")[0] in LASTING or "." in unit]
     turns = [unit for unit in old if unit in applied]
     others = [unit for unit in old if unit not in (*turns, *lasting)]
@@ -677,7 +678,7 @@ def unit(name: str) -> Iterator[Check]:
 
 
 def applied(
-    folder: str, predicts: bool, alarm_days: int, apply_days: int
+    folder: str, predicts: bool, alarm_days: int, apply_days: int, host: str
 ) -> Iterator[Check | Notice]:
     """Tell how the last apply of this host ended, and what another one would change.
 
@@ -689,9 +690,10 @@ def applied(
         predicts: whether the host predicts an apply once a day.
         alarm_days: the days after which such a notice is a fault.
         apply_days: the days after the last apply from which on there is a notice.
+        host: the id of this host.
     """
     last, predicted = (_record(Path(folder, f"{name}.json")) for name in ("last", "predicted"))
-    host, now = socket.gethostname(), time.time()
+    now = time.time()
     ended = float(last.get("ended", 0))
     again = f"next: salt {host} state.apply"
     if not last:
@@ -783,11 +785,14 @@ def gluster_xml(*commands: str) -> list[Element]:
     return [ElementTree.fromstring(answer) for answer in answers]
 
 
-def gluster() -> Iterator[Check]:
+def gluster(host: str) -> Iterator[Check]:
     """Check that all peers are connected, each volume is started, and this host's bricks work.
 
     Each host looks at its own bricks. The question for all of them (`gluster volume heal info`)
     starts a client of the volume and takes seconds, and every host would ask it.
+
+    Args:
+        host: the id of this host, by which the volumes know its bricks.
     """
     status, info = gluster_xml("peer status", "volume info")
     peers = [peer.findtext("connected") for peer in status.iter("peer")]
@@ -801,7 +806,7 @@ def gluster() -> Iterator[Check]:
         name, state = volume.findtext("name") or "", volume.findtext("statusStr") or ""
         yield f"volume {name}", state == "Started", state.lower()
         bricks = [(brick.findtext("name") or "").partition(":") for brick in volume.iter("brick")]
-        own = [path for host, _, path in bricks if host == socket.gethostname()]
+        own = [path for place, _, path in bricks if place == host]
         for path in own:
             yield brick(path, running) if state == "Started" else space(path)
         if state == "Started" and own and volume.findtext("replicaCount") != "1":
@@ -906,7 +911,9 @@ def etcd(address: str, port: int) -> Iterator[Check]:
     )
 
 
-def patroni(address: str, port: int, maximum_lag: int, synchronous: bool) -> Iterator[Check]:
+def patroni(
+    address: str, port: int, maximum_lag: int, synchronous: bool, host: str
+) -> Iterator[Check]:
     """Check that this member works, that one member leads, and that commits are on two hosts.
 
     Args:
@@ -914,13 +921,14 @@ def patroni(address: str, port: int, maximum_lag: int, synchronous: bool) -> Ite
         port: its port.
         maximum_lag: the most bytes that a replica may be behind.
         synchronous: whether the primary must have a synchronous standby.
+        host: the id of this host, which is the name of the member.
     """
     status, body = get(address, port, "/cluster", caller="host")
     if status != 200:
         yield "patroni", False, f"HTTP {status}"
         return
     cluster = json.loads(body)
-    yield from members(cluster["members"], socket.gethostname(), maximum_lag, synchronous)
+    yield from members(cluster["members"], host, maximum_lag, synchronous)
     if cluster.get("pause"):
         yield "failover", False, "paused, so a dead primary is not replaced; see patronictl resume"
 

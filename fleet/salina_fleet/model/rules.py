@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from salina_fleet.kinds import KINDS
 from salina_fleet.model.addresses import misfit
 from salina_fleet.model.ssh import SshSettings
-from salina_fleet.role import named, without
+from salina_fleet.role import EXPORTERS, named, without
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import ambiguous, join
 from salina_fleet.schema.faults import Faults, choose, invalid
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Pool, Topology
 
 IP6_NAMES = ("localhost", "loopback", "localnet", "mcastprefix", "allnodes", "allrouters")
+LOCALHOST = "localhost"
 RESERVED_IDS = (
-    "localhost",
+    LOCALHOST,
     *(f"ip6-{name}" for name in IP6_NAMES),
     *(one for role in ROLES.values() for one in role.reserved_ids),
 )
@@ -234,6 +235,12 @@ def _ids_differ(topology: Topology) -> Iterator[str]:
             path = join("hosts", host.id)
             reserved = f"the name `{host.id}` is reserved for the {role}"
             yield f"{path}: {reserved}; give this host the role {role}, or another name"
+    for host_id, path in owners.items():
+        name, _, other = host_id.partition(".")
+        if name in EXPORTERS and other in owners:
+            where = path if path.startswith("hosts") else f"{path}.id"
+            asked = f"monitoring asks {other} for numbers by the name {host_id}"
+            yield f"{where}: {asked}; choose another id"
 
 
 def _where(host: Host) -> str:

@@ -9,13 +9,12 @@ changed anywhere), the `topology` runner, and the lab.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from salina_fleet.model import addresses, rules
+from salina_fleet.model import addresses, ids, rules
 from salina_fleet.model.addresses import MAX_POOL
 from salina_fleet.model.operators import NAME as OPERATOR
 from salina_fleet.model.operators import Operator
@@ -46,18 +45,17 @@ PURPOSES = {
     "management": "The network of Salt, SSH and monitoring, to which every host belongs.",
 }
 """The links: a kind of traffic -> the network that carries it, in English."""
-LABEL_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def _in_order(roles: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in roles)
 
 
-LABEL = Name(LABEL_PATTERN, "a hostname label: a-z, 0-9 and -, at most 63 characters")
+LABEL = Name(ids.LABEL, "a hostname label: a-z, 0-9 and -, at most 63 characters")
 ID = Name(
-    LABEL_PATTERN,
-    LABEL.words,
-    reserved="|".join(rules.RESERVED_IDS),
+    ids.ID,
+    ids.WORDS,
+    reserved="|".join([*rules.RESERVED_IDS, rf"{rules.LOCALHOST}\..*"]),
     reason="/etc/hosts or a certificate uses it for something else",
 )
 NAME = Name(
@@ -67,7 +65,7 @@ NAME = Name(
     reason="PostgreSQL, pgbouncer or HAProxy uses it for something else",
 )
 DOMAIN = Text(
-    rf"(?=.{{1,253}}\Z){LABEL_PATTERN}(\.{LABEL_PATTERN})*",
+    rf"(?=.{{1,253}}\Z){ids.LABEL}(\.{ids.LABEL})*",
     "a lower-case domain name of at most 253 characters",
     reserved=rf"{'|'.join(rules.RESERVED_IDS)}|(.*\.)?(localhost|invalid)",
     reason="/etc/hosts, a certificate or a health check uses it for something else",
@@ -75,10 +73,7 @@ DOMAIN = Text(
 DEFINITION = Text(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "the name of a file of pillar/app")
 VOLUME = declare.VOLUME
 MEMBER = Text(r"[\s\S]*", "the id of a member, such as s1")
-NUMBERED = Text(
-    r"(?=.{3,62}\Z)(?!-)[a-z0-9-]*\{n\}[a-z0-9-]*(?<!-)",
-    "a hostname label with {n} for the number, such as s{n}",
-)
+NUMBERED = Parsed(ids.pattern, ids.PATTERN_WORDS)
 ADDRESS = Parsed(addresses.address, "an IP address")
 RANGE = Parsed(addresses.network, "a network such as 10.1.1.0/24 or fd00:1::/64")
 RULE = Parsed(
@@ -159,20 +154,17 @@ class Pool:
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all members that the pool can have, in order: s1 to s10."""
-        return tuple(self.id_pattern.replace("{n}", str(n)) for n in range(1, self.maximum + 1))
+        return tuple(ids.member(self.id_pattern, n) for n in range(1, self.maximum + 1))
 
     def number(self, host_id: str) -> int | None:
         """Return the n of a member's id; None for any other id."""
-        before, _, after = self.id_pattern.partition("{n}")
-        digits = host_id.removeprefix(before).removesuffix(after)
-        if f"{before}{digits}{after}" != host_id or not re.fullmatch(r"[1-9][0-9]{0,3}", digits):
-            return None
-        return int(digits) if int(digits) <= self.maximum else None
+        found = ids.number(self.id_pattern, host_id)
+        return found if found is not None and found <= self.maximum else None
 
     def host(self, number: int) -> Host:
         """Return member `number` as a host."""
         return Host(
-            id=self.id_pattern.replace("{n}", str(number)),
+            id=ids.member(self.id_pattern, number),
             roles=self.roles,
             addresses={
                 net: str(addresses.start(rule) + number) for net, rule in self.addresses.items()

@@ -465,6 +465,12 @@ class Database(Role):
         for host in topology.hosts:
             if host.first and self.name not in host.roles:
                 yield f"{join('hosts', host.id)}.first: {without(True, self.name)}"
+        slots: dict[str, str] = {}
+        for host in databases:
+            owner = slots.setdefault(host.id.replace("-", "."), host.id)
+            if owner != host.id:
+                same = f"Patroni gives it the same replication slot as {owner}"
+                yield f"{join('hosts', host.id)}: {same}; choose another id"
 
     def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
         """Patroni's own numbers, at its REST interface."""
@@ -521,6 +527,7 @@ class Database(Role):
                     "port": settings.rest_port,
                     "maximum_lag": settings.maximum_lag,
                     "synchronous": settings.synchronous_mode and len(fleet.having(self.name)) > 1,
+                    "host": host.id,
                 },
                 needs={"patroni": (self.name,), "synchronous standby": (self.name,)},
                 decides=True,

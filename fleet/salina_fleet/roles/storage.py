@@ -248,7 +248,8 @@ class Storage(Role):
     ) -> list[Check]:
         """The pool, the volume and this host's brick."""
         alike = (self.name,)
-        return [Check("gluster", needs={"peers": alike, "heal": alike}, decides=True)]
+        needs = {"peers": alike, "heal": alike}
+        return [Check("gluster", {"host": host.id}, needs=needs, decides=True)]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Its volumes, whether they use TLS, and whose certificates they take."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from salina_fleet.provision.clouds.openstack import size
 from salina_fleet.provision.clouds.plan import Plan, Rule, ends, label, plain, reserved
+from salina_fleet.schema.document import join
 
 DOMAINS = 8
 """The most failure domains of a placement policy."""
@@ -21,6 +22,12 @@ def faults(plan: Plan) -> Iterator[str]:
     for name in plan.groups:
         if len(name) > NAME - len("salina-99-"):
             yield f"{name}: this name of a group of rules is too long; use a shorter network name"
+    owners: dict[str, str] = {}
+    for machine in plan.machines:
+        owner = owners.setdefault(_name(machine), machine)
+        if owner != machine:
+            same = f"Google Cloud would call it {_name(machine)}, as {owner}"
+            yield f"{join('hosts', machine)}: {same}; choose another id"
 
 
 def resources(plan: Plan) -> dict[str, Any]:
@@ -84,10 +91,10 @@ def resources(plan: Plan) -> dict[str, Any]:
             },
             "google_compute_firewall": {
                 f"{label(group.name)}-{number}": {
-                    "name": f"${{var.fleet}}-{group.name}-{number}",
+                    "name": f"${{var.fleet}}-{_name(group.name)}-{number}",
                     "network": _id("network", group.network),
                     "direction": "INGRESS",
-                    "target_tags": [group.name],
+                    "target_tags": [_name(group.name)],
                     **_rule(rule),
                 }
                 for group in plan.groups.values()
@@ -96,7 +103,7 @@ def resources(plan: Plan) -> dict[str, Any]:
             "google_compute_address": {
                 **{
                     f"{label(machine.id)}-{label(port.network)}": {
-                        "name": f"${{var.fleet}}-{machine.id}-{port.network}",
+                        "name": f"${{var.fleet}}-{_name(machine.id)}-{port.network}",
                         "address_type": "INTERNAL",
                         "subnetwork": _id("subnetwork", port.network),
                         "address": port.address,
@@ -123,14 +130,16 @@ def resources(plan: Plan) -> dict[str, Any]:
                     "cloud": "google",
                     "hosts": {
                         machine.id: {
-                            "name": f"${{var.fleet}}-{machine.id}",
+                            "name": f"${{var.fleet}}-{_name(machine.id)}",
                             "project": "${var.project}",
                             "zone": "${var.zone}",
                             "image": "${var.image}",
                             "size": size(machine.roles[0]),
                             "disk": "${var.disk}",
                             "tags": list(
-                                dict.fromkeys(tag for port in machine.ports for tag in port.groups)
+                                dict.fromkeys(
+                                    _name(tag) for port in machine.ports for tag in port.groups
+                                )
                             ),
                             "ports": [
                                 {
@@ -158,12 +167,19 @@ def resources(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _name(text: str) -> str:
+    """Return a host's id, or a name with one, as Google Cloud takes it: without dots."""
+    return text.replace(".", "-")
+
+
 def _id(kind: str, name: str) -> str:
     return f"${{google_compute_{kind}.{label(name)}.id}}"
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    source = {"source_ranges": [rule.source]} if rule.ranged else {"source_tags": [rule.source]}
+    source = (
+        {"source_ranges": [rule.source]} if rule.ranged else {"source_tags": [_name(rule.source)]}
+    )
     ports = [f"{rule.first}-{rule.last}" if rule.first != rule.last else str(rule.first)]
     allowed = {"protocol": rule.proto} | ({} if rule.first is None else {"ports": ports})
     return {**source, "allow": [allowed], "description": plain(rule.comment)}

@@ -18,6 +18,7 @@ from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.role import ALL, ANY, NETWORK
+from salina_fleet.schema.document import join
 
 ANYWHERE = "0.0.0.0/0"
 EVERY = "every"
@@ -100,9 +101,9 @@ def faults(fleet: Fleet) -> Iterator[str]:
     for host in fleet.hosts.values():
         if policy.forwards(fleet, host):
             yield (
-                f"hosts.{host.id}.roles: a cloud's public address leads to one host and is "
-                "replaced by that host's own, so no host forwards packets to another one; remove "
-                "this host and let the links clients and edge name one network"
+                f"{join('hosts', host.id)}.roles: a cloud's public address leads to one host and "
+                "is replaced by that host's own, so no host forwards packets to another one; "
+                "remove this host and let the links clients and edge name one network"
             )
     if not any(policy.published(fleet, host) for host in fleet.hosts.values()):
         yield f"service.address: {address} is not an address of a host; give it to the balancer"
@@ -222,11 +223,11 @@ def reserved(plan: Plan, kept: dict[str, set[IPv4Address]], cloud: str) -> Itera
     """
     for machine in plan.machines.values():
         for port in machine.ports:
+            path = f"{join('hosts', machine.id)}.addresses.{port.network}"
             if IPv4Address(port.address) in kept[port.network]:
                 yield (
-                    f"hosts.{machine.id}.addresses.{port.network}: {port.address} belongs to "
-                    f"{cloud} itself; choose an address that is not among the first four or the "
-                    "last six of the network"
+                    f"{path}: {port.address} belongs to {cloud} itself; choose an address that "
+                    "is not among the first four or the last six of the network"
                 )
 
 

@@ -1,0 +1,55 @@
+"""The ids of hosts: minion ids, which are also host names, and the rules for those of a pool."""
+
+from __future__ import annotations
+
+import re
+
+from salina_fleet.model.addresses import MAX_POOL
+from salina_fleet.schema.rules import Unfit
+
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""One part of a host name, between dots."""
+LENGTH = 63
+"""The most characters: PostgreSQL cuts off what is longer, certificates and Linux take one more."""
+ID = rf"(?=.{{1,{LENGTH}}}\Z){LABEL}(?:\.{LABEL})*(?<!\.[0-9])(?<!\.[0-9][0-9])(?<!\.[0-9]{{3}})"
+"""An id: a host name, or a full domain name. Its end is never that of an IP address."""
+WORDS = (
+    "a host name, also with its domain: a-z, 0-9, - and dots, at most 63 characters, "
+    "and not an IP address"
+)
+PATTERN_WORDS = "a host name with {n} for the number, such as s{n}"
+NUMBER = "{n}"
+"""The place of the number in a pool's rule."""
+
+
+def pattern(text: str) -> str:
+    """Return the rule for the ids of a pool's members, if each number gives an id.
+
+    Raises:
+        Unfit: it is no such rule.
+    """
+    if text.count(NUMBER) != 1:
+        raise Unfit
+    if not all(re.fullmatch(ID, member(text, number)) for number in (1, MAX_POOL)):
+        raise Unfit
+    return text
+
+
+def member(rule: str, number: int) -> str:
+    """Return the id of a pool's member: s1 for s{n} and 1."""
+    return rule.replace(NUMBER, str(number))
+
+
+def number(rule: str, host_id: str) -> int | None:
+    """Return the number of a member, from 1 on; None for any other id."""
+    before, _, after = rule.partition(NUMBER)
+    digits = host_id.removeprefix(before).removesuffix(after)
+    if not re.fullmatch(r"[0-9]{1,4}", digits):
+        return None
+    found = int(digits)
+    return found if found and member(rule, found) == host_id else None
+
+
+def short(host_id: str) -> str:
+    """Return an id without its domain: nas1 for nas1.prod.example.com."""
+    return host_id.partition(".")[0]
