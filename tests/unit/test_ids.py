@@ -46,11 +46,16 @@ def test_other_text_is_no_id(text: str) -> None:
         ("s{n}", 4096, "s4096"),
         ("web-{n}-blue", 12, "web-12-blue"),
         ("crm-{n}.prod.example.com", 3, "crm-3.prod.example.com"),
+        ("crm-{n:02}", 1, "crm-01"),
+        ("crm-{n:02}", 10, "crm-10"),
+        ("crm-{n:02}", 100, "crm-100"),
+        ("{n:04}.b", 7, "0007.b"),
     ],
 )
 def test_s10_a_number_gives_an_id_and_the_id_the_number(
     rule: str, number: int, host_id: str
 ) -> None:
+    """S10: Zeros before the number only up to the digits of the rule."""
     assert ids.pattern(rule) == rule
     assert ids.member(rule, number) == host_id
     assert ids.number(rule, host_id) == number
@@ -60,6 +65,7 @@ def test_s10_a_number_gives_an_id_and_the_id_the_number(
     ("rule", "host_id"),
     [
         *(("s{n}", one) for one in ("s0", "s01", "s", "t1", "s1x", "s-1", "s\u0661", "s12345")),
+        *(("crm-{n:02}", one) for one in ("crm-1", "crm-00", "crm-001", "crm-0100")),
         ("a{n}a", "a1"),
     ],
 )
@@ -71,7 +77,7 @@ def test_s10_any_other_id_has_no_number(rule: str, host_id: str) -> None:
     "rule",
     [
         *("", "s", "s{n", "s{m}", "{n}{n}", "s{n}/x", "-{n}", "s{n}-", "s.{n}", "S{n}", "s{n}."),
-        *("s{n:02}", f"{{n}}{'a' * 60}"),
+        *("s{n:2}", "s{n:01}", "s{n:05}", "s{n:02d}", "s{n:x}", f"{{n}}{'a' * 60}"),
     ],
 )
 def test_s10_a_rule_without_an_id_for_each_number_is_refused(rule: str) -> None:
@@ -80,7 +86,7 @@ def test_s10_a_rule_without_an_id_for_each_number_is_refused(rule: str) -> None:
         ids.pattern(rule)
 
 
-@given(st.from_regex(r"[a-z]{0,3}\{n\}[a-z]{0,3}", fullmatch=True), st.integers(1, 4096))
+@given(st.from_regex(r"[a-z]{0,3}\{n(:0[2-4])?\}[a-z]{0,3}", fullmatch=True), st.integers(1, 4096))
 def test_s10_each_number_has_its_own_id(rule: str, number: int) -> None:
     found = ids.member(ids.pattern(rule), number)
     assert ids.number(rule, found) == number <= MAX_POOL
@@ -96,7 +102,7 @@ def test_s15_a_host_finds_itself_by_both_names() -> None:
     lines = {host: fleets.pillar(host, "domains")["hosts"] for host in FLEET.hosts}
     assert lines["nas1.prod.example.com"][0]["names"] == ["nas1.prod.example.com", "nas1"]
     assert lines["database.a.example.com"][0]["names"] == ["database.a.example.com"]
-    names = [name for line in lines["crm-1.prod.example.com"] for name in line["names"]]
+    names = [name for line in lines["crm-01.prod.example.com"] for name in line["names"]]
     assert {"database.b.example.com", "database"} <= {*names} and "nas1" not in names
 
 

@@ -62,7 +62,10 @@ ID = (
     "is not valid; must be a host name, also with its domain: a-z, 0-9, - and dots, at most 63 "
     "characters, and not an IP address"
 )
-RULE = "is not valid; must be a host name with {n} for the number, such as s{n}"
+RULE = (
+    "is not valid; must be a host name with {n} for the number, such as s{n}, or {n:02} for one "
+    "with two digits or more"
+)
 NAME = (
     "is not valid; must be a lower-case letter, then letters, digits and _, at most 31 characters"
 )

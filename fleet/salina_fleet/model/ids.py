@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from salina_fleet.model.addresses import MAX_POOL
 from salina_fleet.schema.rules import Unfit
@@ -17,9 +18,11 @@ WORDS = (
     "a host name, also with its domain: a-z, 0-9, - and dots, at most 63 characters, "
     "and not an IP address"
 )
-PATTERN_WORDS = "a host name with {n} for the number, such as s{n}"
-NUMBER = "{n}"
-"""The place of the number in a pool's rule."""
+PATTERN_WORDS = (
+    "a host name with {n} for the number, such as s{n}, or {n:02} for one with two digits or more"
+)
+NUMBER = re.compile(r"\{n(?::0([2-4]))?\}")
+"""The place of the number in a pool's rule, and the fewest digits that it has."""
 
 
 def pattern(text: str) -> str:
@@ -28,7 +31,7 @@ def pattern(text: str) -> str:
     Raises:
         Unfit: it is no such rule.
     """
-    if text.count(NUMBER) != 1:
+    if len(NUMBER.findall(text)) != 1:
         raise Unfit
     if not all(re.fullmatch(ID, member(text, number)) for number in (1, MAX_POOL)):
         raise Unfit
@@ -36,13 +39,14 @@ def pattern(text: str) -> str:
 
 
 def member(rule: str, number: int) -> str:
-    """Return the id of a pool's member: s1 for s{n} and 1."""
-    return rule.replace(NUMBER, str(number))
+    """Return the id of a pool's member: s1 for s{n} and 1, crm-01 for crm-{n:02} and 1."""
+    before, digits, after = _parts(rule)
+    return f"{before}{number:0{digits}}{after}"
 
 
 def number(rule: str, host_id: str) -> int | None:
     """Return the number of a member, from 1 on; None for any other id."""
-    before, _, after = rule.partition(NUMBER)
+    before, _, after = _parts(rule)
     digits = host_id.removeprefix(before).removesuffix(after)
     if not re.fullmatch(r"[0-9]{1,4}", digits):
         return None
@@ -53,3 +57,12 @@ def number(rule: str, host_id: str) -> int | None:
 def short(host_id: str) -> str:
     """Return an id without its domain: nas1 for nas1.prod.example.com."""
     return host_id.partition(".")[0]
+
+
+@cache
+def _parts(rule: str) -> tuple[str, int, str]:
+    """Return what is before the number, the fewest digits of it, and what is after it."""
+    found = NUMBER.search(rule)
+    if found is None:  # a rule with a fault, which is reported
+        return rule, 1, ""
+    return rule[: found.start()], int(found[1] or 1), rule[found.end() :]
