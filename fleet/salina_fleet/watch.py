@@ -78,7 +78,7 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
                 for role in roles:
                     alike = _deciding(fleet, definitions, host, role)
                     if check.name in [one.name for one in alike]:
-                        on |= _alike(fleet, host, role, check.name, service)
+                        on |= _alike(fleet, definitions, host, role, check.name, service)
                     elif service in check.alone:
                         on |= _each(fleet, definitions, role)
                     elif tier(role) in judged:
@@ -89,17 +89,21 @@ def dependencies(fleet: Fleet, definitions: Definitions, watcher: str) -> list[d
     return found
 
 
-def _alike(fleet: Fleet, host: Host, role: str, check: str, service: str) -> Services:
+def _alike(
+    fleet: Fleet, definitions: Definitions, host: Host, role: str, check: str, service: str
+) -> Services:
     """Return on which services of the other hosts of its own tier a finding depends.
 
     If a host has a fault, the others see it, and its own alarm is enough. A fault that all of them
-    see in the same way is the first one's alarm.
+    see in the same way is the first one's alarm. A spare does not look at the same.
     """
     found: Services = {}
     before = True
     for peer in fleet.having(role):
         if peer.id == host.id:
             before = False
+            continue
+        if check not in [one.name for one in _deciding(fleet, definitions, peer, role)]:
             continue
         found[peer.id] = [*([] if service == check else [REPORT, check]), *([service] * before)]
     return found

@@ -1,8 +1,10 @@
-# A storage host: its bricks, its membership of the trusted pool, and the volumes over all bricks.
+# A storage host: its bricks, its membership of the trusted pool, and the volumes over all bricks. A spare has
+# empty directories for bricks and is in no pool, so its loss costs no vote.
 {%- set storage = pillar.storage %}
 include:
   - common.turn
   - gluster.daemon
+{%- if not storage.spare %}
 
 gluster-pool:
   gluster.peers:
@@ -26,13 +28,14 @@ gluster-volume:
     - wait: {{ storage.wait }}
     - require:
         - gluster: gluster-pool
+{%- endif %}
 
 # It does not require the volumes, whose own error already says what an operator must do.
 gluster-current:
   gluster.current:
     - name: glusterd
-    - volumes: {{ storage.volumes | map(attribute='name') | list | json }}
-    - hosts: {{ storage.peers | json }}
+    - volumes: {{ ([] if storage.spare else storage.volumes) | map(attribute='name') | list | json }}
+    - hosts: {{ ([storage.name] if storage.spare else storage.peers) | json }}
     - files: [/etc/glusterfs/glusterd.vol]
     - wait: {{ storage.wait }}
     - turn: storage

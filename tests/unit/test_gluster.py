@@ -168,12 +168,44 @@ def test_a_new_first_host_is_added_by_a_member() -> None:
     assert gluster.plan_pool("nas2", wanted, pool("pool-three"), {}).probe == ()
 
 
-def test_foreign_member_is_named() -> None:
-    plan = gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), {})
+STAY = "If it must stay, it must be one of the first storage hosts of the topology."
+
+
+@pytest.mark.parametrize(
+    ("volumes", "steps"),
+    [
+        ({}, "gluster peer detach nas3"),
+        (
+            {"nas": WANTED},
+            "gluster volume remove-brick nas replica 2 nas3:/nas force; gluster peer detach nas3",
+        ),
+        ({"nas": Volume(**{**WANTED, "replica": 1})}, "gluster peer detach nas3"),
+    ],
+)
+def test_foreign_member_is_named(volumes: dict[str, Volume], steps: str) -> None:
+    """S3: With the commands by which its bricks leave before it."""
+    plan = gluster.plan_pool("nas1", ["nas1", "nas2"], pool("pool-three"), volumes)
     assert plan.faults == (
-        "nas3 is in the trusted pool, but not in the topology. If it must leave, run "
-        "`gluster peer detach nas3`. If it must stay, add it to the topology.",
+        "nas3 is in the trusted pool, but not among the hosts with bricks. If it must leave, run "
+        f"`{steps}`. {STAY}",
     )
+
+
+def test_s3_a_spare_comes_into_the_pool_before_it_gets_the_bricks() -> None:
+    """S3: nas2 has left the topology, so nas4 is the third host with bricks now."""
+    wanted = ["nas1", "nas3", "nas4"]
+    volumes = {"nas": WANTED, "shop": Volume(**{**WANTED, "bricks": ["nas2:/nas-shop"]})}
+    before = gluster.plan_pool("nas1", wanted, pool("pool-three"), volumes)
+    assert (before.probe, before.faults) == (("nas4",), ())
+    joined = [*pool("pool-three"), Peer(**{**pool("pool-three")[1], "names": ["nas4"]})]
+    for peer in joined:
+        peer["connected"] = peer["names"][0] != "nas2"
+    [fault] = gluster.plan_pool("nas1", wanted, joined, volumes).faults
+    assert (
+        "`gluster volume replace-brick nas nas2:/nas nas4:/nas commit force; "
+        "gluster volume replace-brick shop nas2:/nas-shop nas1:/nas-shop commit force; "
+        "gluster peer detach nas2 force`"
+    ) in fault
 
 
 def test_rebuilt_member_is_told_with_the_commands() -> None:
@@ -265,7 +297,7 @@ def test_foreign_brick_is_named(host: str) -> None:
         faults=(
             "volume nas has a brick that is not in the topology: nas3:/other. If it must "
             "leave, run `gluster volume replace-brick nas nas3:/other nas3:/nas commit force`. "
-            "If it must stay, add its host to the topology.",
+            "If it must stay, its host must be one of the first storage hosts of the topology.",
         )
     )
 
@@ -275,7 +307,7 @@ def test_further_brick_is_named() -> None:
     [fault] = plan(Volume(**found)).faults  # type: ignore[typeddict-item]
     assert fault.endswith(
         "run `gluster volume remove-brick nas replica 3 nas4:/nas force`. "
-        "If it must stay, add its host to the topology."
+        "If it must stay, its host must be one of the first storage hosts of the topology."
     )
 
 
@@ -286,6 +318,16 @@ def test_lacking_brick_is_named() -> None:
         "volume nas does not have a brick of the topology: nas3:/nas. If that brick "
         "is empty, run `gluster volume add-brick nas replica 3 nas3:/nas force`.",
     )
+
+
+def test_s3_a_whole_set_of_hosts_makes_the_volume_larger() -> None:
+    """S3: Three hosts more are not six copies."""
+    wanted = Volume(**{**WANTED, "bricks": [*BRICKS, *(f"nas{n}:/nas" for n in (4, 5, 6))]})
+    [fault] = gluster.plan_volume("nas", "nas1", wanted, volume("volume-started"), True).faults
+    assert (
+        "run `gluster volume add-brick nas nas4:/nas nas5:/nas nas6:/nas force; "
+        "gluster volume rebalance nas start`"
+    ) in fault
 
 
 def test_files_spread_over_bricks_get_no_single_command() -> None:

@@ -813,6 +813,15 @@ def gluster(host: str) -> Iterator[Check]:
             yield heal(own, running)
 
 
+def spare() -> Iterator[Check]:
+    """Check that a storage host without a brick can join the pool: it answers, and is in none."""
+    [status] = gluster_xml("peer status")
+    names = [peer.findtext("hostname") or "" for peer in status.iter("peer")]
+    advice = "remove the host that this one replaces from pillar/topology.yaml, and apply"
+    words = f"in a pool with {', '.join(names)}; {advice}" if names else "in no pool, as it must be"
+    yield "spare", not names, words
+
+
 def brick(path: str, running: Sequence[tuple[int, list[str]]]) -> Check:
     """Check that a brick's process runs, and that its disk takes writes: not below one percent."""
     what, good, detail = space(path)
@@ -1342,6 +1351,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
         *(applied, salt, mount, queue),
         *(
             gluster,
+            spare,
             etcd,
             patroni,
             archiving,

@@ -220,17 +220,48 @@ def plan_pool(
         waits += [
             f"{adder} has not added {name} (see the apply's result on {adder})" for name in added
         ]
-    strangers = [peer["names"][0] for peer in pool if not set(peer["names"]) & set(wanted)]
+    strangers = [peer for peer in pool if not set(peer["names"]) & set(wanted)]
     return PoolPlan(
         probe=tuple(missing) if adder == host else (),
         waits=tuple(waits),
-        faults=tuple(
-            f"{name} is in the trusted pool, but not in the topology. If it must leave, "
-            f"run `gluster peer detach {name}`. If it must stay, add it to the topology."
-            for name in strangers
-        )
+        # a new host comes first: it may get the bricks of one that leaves
+        faults=(() if missing else _departures(strangers, wanted, volumes))
         + _rejections(rejected, host, wanted, volumes),
     )
+
+
+def _departures(
+    strangers: Sequence[Peer], wanted: Sequence[str], volumes: Mapping[str, Volume]
+) -> tuple[str, ...]:
+    """Return for each member that must not be one how it leaves, with its bricks."""
+    free = {
+        name: [
+            host for host in wanted if host not in [brick_host(brick) for brick in volume["bricks"]]
+        ]
+        for name, volume in volumes.items()
+    }
+    found = []
+    for peer in strangers:
+        steps = []
+        for name, volume in volumes.items():
+            copies = volume["replica"]
+            for brick in volume["bricks"]:
+                if brick_host(brick) not in peer["names"] or copies == 1:
+                    continue
+                if free[name]:
+                    new = f"{free[name].pop(0)}:{brick.partition(':')[2]}"
+                    steps.append(f"gluster volume replace-brick {name} {brick} {new} commit force")
+                elif copies == len(volume["bricks"]):
+                    fewer = f"replica {copies - 1} {brick} force"
+                    steps.append(f"gluster volume remove-brick {name} {fewer}")
+        away = "" if peer["connected"] else " force"
+        steps.append(f"gluster peer detach {peer['names'][0]}{away}")
+        found.append(
+            f"{peer['names'][0]} is in the trusted pool, but not among the hosts with bricks. If "
+            f"it must leave, run `{'; '.join(steps)}`. If it must stay, it must be one of the "
+            "first storage hosts of the topology."
+        )
+    return tuple(found)
 
 
 def _rejections(
@@ -372,13 +403,13 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
     if foreign:
         faults.append(
             f"volume {name} has a brick that is not in the topology: {', '.join(foreign)}. "
-            f"If it must leave, run `{_exchange(name, found, foreign, lacking)}`. "
-            "If it must stay, add its host to the topology."
+            f"If it must leave, run `{_exchange(name, found, wanted, foreign, lacking)}`. "
+            "If it must stay, its host must be one of the first storage hosts of the topology."
         )
     elif lacking:
         faults.append(
             f"volume {name} does not have a brick of the topology: {', '.join(lacking)}. "
-            f"If that brick is empty, run `{_exchange(name, found, foreign, lacking)}`."
+            f"If that brick is empty, run `{_exchange(name, found, wanted, foreign, lacking)}`."
         )
     if not faults and copies != wanted["replica"]:
         faults.append(
@@ -388,11 +419,18 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
     return faults
 
 
-def _exchange(name: str, found: Volume, foreign: Sequence[str], lacking: Sequence[str]) -> str:
+def _exchange(
+    name: str, found: Volume, wanted: Volume, foreign: Sequence[str], lacking: Sequence[str]
+) -> str:
     """Return the command that removes foreign bricks from a volume, or adds missing ones."""
     copies, more = found["replica"], len(lacking) - len(foreign)
-    if copies != len(found["bricks"]) or copies == 1 or (foreign and lacking and more):
+    if lacking and not foreign and copies == wanted["replica"] and more % copies == 0:
+        add = f"gluster volume add-brick {name} {' '.join(lacking)} force"
+        return f"{add}; gluster volume rebalance {name} start"
+    if copies == 1 or (foreign and lacking and more):
         return "gluster volume help"  # files are spread over the bricks: no single command
+    if more and copies != len(found["bricks"]):
+        return "gluster volume help"
     if not more:
         return "; ".join(
             f"gluster volume replace-brick {name} {old} {new} commit force"

@@ -68,7 +68,7 @@ def sources(fleet: Fleet) -> list[Source]:
     if not fleet.having("backup"):
         return []
     settings = fleet.settings[storage.StorageSettings]
-    peers = [host.id for host in fleet.having("storage")]
+    peers = [host.id for host in storage.holding(fleet)]
     copies = storage.copies(len(peers), settings.replica)
     found = []
     for application in fleet.topology.applications.values():
@@ -98,7 +98,7 @@ def pillar(data: MasterData, host: Host) -> Pillar:
     own = [source for source in sources(fleet) if host.id in source.hosts]
     if not own:
         return {}
-    peers = [peer.id for peer in fleet.having("storage")]
+    peers = [peer.id for peer in storage.holding(fleet)]
     options = gluster.mount_options(peers, storage.family(fleet)) if peers else []
     settings = fleet.settings[BackupSettings]
     return {

@@ -29,7 +29,7 @@ def pattern(text: str) -> str:
     """Return the rule for the ids of a pool's members, if each number gives an id.
 
     Raises:
-        Unfit: it is no such rule.
+        Unfit: the text is not such a rule.
     """
     if len(NUMBER.findall(text)) != 1:
         raise Unfit

@@ -341,7 +341,7 @@ class App(Role):
         files, postgresql = settings[StorageSettings], settings[DatabaseSettings]
         built = release.pillar(data, name, files.mount)
         commit = built["checkouts"][0]["commit"]
-        servers = [peer.id for peer in fleet.having("storage")]
+        servers = [peer.id for peer in storage.holding(fleet)]
         data_directory = f"{files.mount}/{name}"
         route = asdict(settings[RouteSettings])
         listen, pool_port = route.pop("listen"), route.pop("pool_port")
@@ -519,7 +519,7 @@ class App(Role):
         volume = fleet.settings[StorageSettings].mount
         if fleet.having("storage"):
             yield Look("X1", "mount", {"path": volume})
-            servers = [one.id for one in fleet.having("storage")]
+            servers = [one.id for one in storage.holding(fleet)]
             name = storage.volume(application, fleet.settings[StorageSettings])
             yield Look("S4", "mounted", {"path": volume, "volume": name, "servers": servers})
         code = list(KINDS[definition["kind"]].code)

@@ -1,4 +1,4 @@
-"""GlusterFS: a volume for each application's files, over all storage hosts."""
+"""GlusterFS: a volume for each application's files, over all storage hosts but the spares."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ CERTIFICATE = "files"
 KEYS = {
     "storage": "GlusterFS on a storage host.",
     "storage.name": "The host's own name in the pool.",
-    "storage.peers": "All storage hosts, which form the pool.",
-    "storage.volumes": "The volumes that all storage hosts share: one for each application.",
+    "storage.peers": "The storage hosts that have bricks, which form the pool.",
+    "storage.spare": "Whether the host has no brick and stays outside of the pool (decision 65).",
+    "storage.volumes": "The volumes of the pool: one for each application.",
     "storage.volumes[].name": "The volume's name.",
-    "storage.volumes[].brick": "The directory of the host's own brick.",
+    "storage.volumes[].brick": "The directory of each host's brick, empty on a spare.",
     "storage.volumes[].replica": "The copies of each file.",
     "storage.volumes[].bricks": "The bricks in their order: host and directory.",
     "storage.volumes[].options": "The options that every apply restores.",
@@ -70,10 +71,14 @@ KEYS = {
 
 @dataclass(frozen=True)
 class StorageSettings(Tuning):
-    """GlusterFS: volumes over all storage hosts, mounted on the app hosts."""
+    """GlusterFS: volumes over the storage hosts, mounted on the app hosts."""
 
     replica: int | None = number(
-        None, 1, 9, "The copies of each file; null stands for one on each host, at most three."
+        None,
+        1,
+        9,
+        "The copies of each file; null stands for one on each host, at most three. Hosts beyond "
+        "the last whole set of copies are spares.",
     )
     volume: str = given(
         VOLUME,
@@ -126,7 +131,7 @@ class StorageSettings(Tuning):
 
 
 class Storage(Role):
-    """A host with a brick of every volume."""
+    """A host with a brick of every volume, or a spare that can get them."""
 
     name = "storage"
     order = 30
@@ -165,7 +170,8 @@ class Storage(Role):
         return {
             "storage": {
                 "name": host.id,
-                "peers": [peer.id for peer in fleet.having(self.name)],
+                "peers": [peer.id for peer in holding(fleet)],
+                "spare": is_spare(fleet, host),
                 "volumes": self.volumes(fleet),
                 "family": family(fleet),
                 "max_port": settings.max_port,
@@ -178,7 +184,7 @@ class Storage(Role):
     def volumes(self, fleet: Fleet) -> list[Pillar]:
         """Return the volumes as they must be."""
         settings = fleet.settings[StorageSettings]
-        peers = [peer.id for peer in fleet.having(self.name)]
+        peers = [peer.id for peer in holding(fleet)]
         replica = copies(len(peers), settings.replica)
         options = {
             "network.ping-timeout": str(settings.ping_timeout),
@@ -226,13 +232,13 @@ class Storage(Role):
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:
-        """The storage hosts hold whole sets of copies, and no applications share a volume."""
+        """The storage hosts hold a whole set of copies, and no applications share a volume."""
         hosts = topology.having(self.name)
         count = copies(len(hosts), settings[StorageSettings].replica)
-        if hosts and len(hosts) % count:
+        if hosts and len(hosts) < count:
             yield (
-                f"hosts: {named(hosts)} role {self.name}; the number must be a multiple of "
-                f"{count}, the number of copies (`replica` in pillar/settings/storage.yaml)"
+                f"hosts: {named(hosts)} role {self.name}; there must be at least {count}, the "
+                "number of copies (`replica` in pillar/settings/storage.yaml)"
             )
         owners: dict[str, str] = {}
         for application in topology.applications.values() if hosts else ():
@@ -246,7 +252,9 @@ class Storage(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The pool, the volume and this host's brick."""
+        """The pool, the volume and this host's brick; a spare is in no pool."""
+        if is_spare(fleet, host):
+            return [Check("spare")]
         alike = (self.name,)
         needs = {"peers": alike, "heal": alike}
         return [Check("gluster", {"host": host.id}, needs=needs, decides=True)]
@@ -254,6 +262,9 @@ class Storage(Role):
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Its volumes, whether they use TLS, and whose certificates they take."""
         fleet, settings = data.fleet, data.fleet.settings[StorageSettings]
+        if is_spare(fleet, host):
+            yield Look("X1", "files", {"names": {}})
+            return
         names = {
             volume(application, settings): [one.id for one in clients(fleet, application)]
             for application in fleet.topology.applications.values()
@@ -267,6 +278,21 @@ class Storage(Role):
 def copies(storage_hosts: int, replica: int | None) -> int:
     """Return the volume's replica count: the setting's, or one copy a host up to three."""
     return replica if replica is not None else min(3, storage_hosts)
+
+
+def holding(fleet: Fleet) -> tuple[Host, ...]:
+    """Return the storage hosts that have bricks: as many whole sets of copies as there are.
+
+    The order is that of the topology, so a host at its end changes nothing before a set is whole.
+    """
+    hosts = fleet.having(Storage.name)
+    count = copies(len(hosts), fleet.settings[StorageSettings].replica)
+    return hosts[: len(hosts) // count * count] if hosts else ()
+
+
+def is_spare(fleet: Fleet, host: Host) -> bool:
+    """Tell whether a storage host has no brick."""
+    return host not in holding(fleet)
 
 
 def volume(application: Application, settings: StorageSettings) -> str:
