@@ -135,19 +135,23 @@ def restored(application: str) -> Restore:
     before = set(kept())
     with restoring(lambda: settle(before)):
         with client.watching() as answers:
-            took = seconds(lambda: orchestrate(application))
+            took = seconds(lambda: orchestrate("restore", application))
         sizes = [size for name, size in kept().items() if name not in before]
     return Restore(took, ", ".join(sizes), answers)
 
 
-def orchestrate(application: str) -> None:
-    """Let orch.restore bring back an application's newest state.
+def orchestrate(name: str, application: str) -> None:
+    """Run an orchestration that changes an application, with its confirmation.
+
+    Args:
+        name: `restore`, `upgrade` or `rollback`.
+        application: The application.
 
     Raises:
         AssertionError: It failed.
     """
     request = json.dumps({"application": application, "confirm": application})
-    done = lab.salt_run("state.orchestrate", "orch.restore", f"pillar={request}")
+    done = lab.salt_run("state.orchestrate", f"orch.{name}", f"pillar={request}")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
@@ -159,7 +163,7 @@ def kept() -> dict[str, str]:
 
 
 def unsettled() -> str:
-    """Return which part of an interrupted restore is still running, or ""."""
+    """Return which part of an interrupted orchestration is still running, or ""."""
     if change := running():
         return change
     primary = leader()
@@ -169,7 +173,7 @@ def unsettled() -> str:
 
 
 def settle(before: set[str]) -> None:
-    """Wait until a restore is over and all app hosts serve, and then discard what it replaced.
+    """Wait until an orchestration is over and all app hosts serve, and discard what it replaced.
 
     Salt's job on the primary goes on after an interruption, and an application that was stopped
     starts again by itself. While an app host does not serve, nothing is discarded.
@@ -178,10 +182,10 @@ def settle(before: set[str]) -> None:
         before: The databases to keep.
 
     Raises:
-        TimeoutError: The restore does not end, or an app host does not serve.
+        TimeoutError: The orchestration does not end, or an app host does not serve.
         AssertionError: A database could not be discarded.
     """
-    wait.clear(unsettled, PATIENCE, "the end of the restore")
+    wait.clear(unsettled, PATIENCE, "the end of the orchestration")
     primary = leader()
     fault = lab.salt(primary, "database_copy.clean").get(primary, "no answer")
     assert not fault, f"{primary}: {fault}"

@@ -23,14 +23,11 @@ from tests.lab.traffic import Traffic
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
-LEAD = "addons/crm/models/crm_lead.py"
-FIELD = "    phone = fields.Char("
 CHECKS = {
     "good.py": "assert 'x_salina' in env['crm.lead']._fields and env.cr.dbname != 'crm'\n",
     "bad.py": "raise SystemExit('a lead is missing')\n",
 }
 """Checks of the operator's, by their paths in the code."""
-COLUMN = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'x_salina'"
 MODULES = "SELECT count(*) FROM ir_module_module WHERE state = 'installed'"
 SURE = {"application": "crm", "confirm": "crm"}
 DEFINITION = "pillar/app/odoo-14.0.yaml"
@@ -72,10 +69,7 @@ def applied() -> lab.Results:
 @contextmanager
 def new_field(broken: str = "") -> Iterator[str]:
     """Move the branch to a commit with another column, and return the release that waits."""
-    former = upstream.git("show", f"{upstream.git('rev-parse', 'refs/heads/14.0')}:{LEAD}")
-    assert former.count(FIELD) == 1
-    text = former.replace(FIELD, f"    x_salina = fields.Char('Salina')\n{FIELD}") + broken
-    with upstream.moved(texts={LEAD: text, **CHECKS}):
+    with upstream.moved(texts={**upstream.with_column(broken), **CHECKS}):
         upstream.resolve()
         yield json.loads(lab.salt_run("application.revisions").stdout)["crm"]["wanted"]
 
@@ -116,7 +110,7 @@ def goes_on(traffic: Traffic) -> None:
 
 def serves(name: str, column: str) -> None:
     """Check that all hosts run a release with the database that fits it, and no copy is left."""
-    assert runs() == {name} and sql(COLUMN) == column
+    assert runs() == {name} and sql(upstream.COLUMN) == column
     assert wait.until(tiers.all_serve, 120), tiers.servers()
     assert "salina_next" not in sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
 
@@ -224,7 +218,7 @@ def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release:
     assert lab.changes(applied()) == []
     assert run("s1", "ls", "/mnt/nas/crm/filestore").split() == ["crm"]
     (kept,) = databases()
-    assert sql(COLUMN, kept) == "0"
+    assert sql(upstream.COLUMN, kept) == "0"
     code, said = orchestrate("rollback")
     assert code and "lost: what users have changed" in said and kept in said
     serves(release, "1")
@@ -294,7 +288,7 @@ def test_o8_a_host_that_does_not_start_brings_the_former_release_back(
     assert process.returncode and f"the former release {former} serves again" in said, said
     assert "on s2, s3" in said and "s1: " in said
     (failed,) = databases() - before
-    assert sql(COLUMN, failed) == "1"
+    assert sql(upstream.COLUMN, failed) == "1"
     applied()
     serves(former, "0")
     assert not lab.salt_run("backup.discard", failed, f"confirm={failed}").returncode

@@ -19,6 +19,10 @@ NAME = "odoo-14.0"
 """The definition of the application, unless a test names another one."""
 WHO = ("-c", "user.name=test", "-c", "user.email=test@example.org")
 NOTHING: Mapping[str, str] = MappingProxyType({})
+LEAD = "addons/crm/models/crm_lead.py"
+FIELD = "    phone = fields.Char("
+COLUMN = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'x_salina'"
+"""1 in a database that belongs to a release of `with_column`, otherwise 0."""
 
 
 def git(*arguments: str, name: str = NAME, given: str = "", index: str = "") -> str:
@@ -58,6 +62,17 @@ def moved(name: str = NAME, texts: Mapping[str, str] = NOTHING) -> Iterator[tupl
     finally:
         git("update-ref", branch, before, name=name)
         assert resolve(name) == before
+
+
+def with_column(more: str = "") -> dict[str, str]:
+    """Return texts for `moved` that change a module of Odoo: its table needs another column.
+
+    `more`: further code at the end of the module's file.
+    """
+    former = git("show", f"refs/heads/{fleets.definition(NAME)['source']['revision']}:{LEAD}")
+    assert former.count(FIELD) == 1
+    text = former.replace(FIELD, f"    x_salina = fields.Char('Salina')\n{FIELD}")
+    return {LEAD: text + more}
 
 
 def _tree(name: str, commit: str, texts: Mapping[str, str]) -> str:

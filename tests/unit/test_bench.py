@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench import apply, backup, balance, client, pillar, repeat, rest, restore, web
+from bench import apply, backup, balance, client, pillar, release, repeat, rest, restore, web
 from bench.restore import restoring
 from bench.result import Result, table, write
 from lab.commands import console
@@ -482,3 +482,51 @@ def test_the_cost_at_rest_is_the_difference_that_monitoring_makes() -> None:
     watched = [{"s1": 4.0, "nas1": 2.0}, {"s1": 6.0, "nas1": 9.0}]
     alone = [{"s1": 3.0, "nas1": 1.0}, {"s1": 3.0, "nas1": 1.5}]
     assert list(rest.costs(watched, alone).items()) == [("nas1", 4.25), ("s1", 2.0)]
+
+
+@pytest.mark.parametrize("fails", ["", "upgrade", "rollback"])
+def test_a_measured_upgrade_is_undone(
+    monkeypatch: pytest.MonkeyPatch, printed: Callable[[], str], fails: str
+) -> None:
+    """The application has its former release and database again, wherever the measurement ends."""
+    done: list[str] = []
+    upgraded = False
+
+    def orchestrate(name: str, application: str) -> None:
+        nonlocal upgraded
+        done.append(f"{name} {application}")
+        if done.count(f"{name} {application}") == 1 and name == fails:
+            upgraded = upgraded or fails == "upgrade"  # Salt goes on without the command
+            raise KeyboardInterrupt
+        upgraded = name == "upgrade"
+
+    @contextmanager
+    def moved(texts: object) -> Iterator[None]:
+        assert texts == "texts"
+        try:
+            yield
+        finally:
+            done.append("moved back")
+
+    @contextmanager
+    def watching() -> Iterator[list[dict[str, int]]]:
+        yield [{"ended": 1, "status": 200}, {"ended": 5, "status": 200}]
+
+    monkeypatch.setattr(release.backup, "kept", lambda: {"crm_before_1": "1 MiB"})
+    monkeypatch.setattr(release.backup, "unsettled", lambda: "")
+    monkeypatch.setattr(release.backup, "orchestrate", orchestrate)
+    monkeypatch.setattr(release.backup, "settle", lambda kept: done.append(f"settle {kept}"))
+    monkeypatch.setattr(release.upstream, "moved", moved)
+    monkeypatch.setattr(release.upstream, "with_column", lambda: "texts")
+    monkeypatch.setattr(release.upstream, "resolve", lambda: None)
+    monkeypatch.setattr(release.tiers, "leader", lambda: "bbdd1")
+    monkeypatch.setattr(release.tiers, "sql", lambda *_: str(int(upgraded)))
+    monkeypatch.setattr(release.client, "watching", watching)
+    ended = pytest.raises(KeyboardInterrupt) if fails else nullcontext()
+    with ended:
+        found = release.with_a_changed_module("crm", lambda: done.append("apply"))
+        assert [one.value for one in found[1::2]] == [4, 4]
+        assert "during the orch.upgrade" in found[1].name
+    rollbacks = ["rollback crm"] * (2 if fails == "rollback" else 1)
+    after = ["settle {'crm_before_1'}", "moved back"]
+    assert done == ["apply", "upgrade crm", *rollbacks, *after]
