@@ -19,18 +19,18 @@ import http.client, ssl
 tls = ssl._create_unverified_context()
 headers = {"Host": given["domain"], "Cookie": given["cookie"]}
 while not stopped.wait(0.2):
-    begun, status = time.time(), 0
+    begun, status, again = time.time(), 0, None
     connection = http.client.HTTPSConnection(
         given["address"], timeout=given["timeout"], context=tls)
     try:
         connection.request("GET", given["path"], headers=headers)
         answer = connection.getresponse()
         answer.read()
-        status = answer.status
+        status, again = answer.status, answer.headers.get("Retry-After")
     except (OSError, http.client.HTTPException):
         pass
     connection.close()
-    say(begun=begun, ended=time.time(), status=status)
+    say(begun=begun, ended=time.time(), status=status, again=again)
 """
 Answers = Sequence[Mapping[str, Any]]
 
@@ -52,15 +52,19 @@ def failed(answers: Answers) -> str:
 
 
 @contextmanager
-def watching() -> Iterator[list[Mapping[str, Any]]]:
-    """Request the page during the block. Its list has the answers when it ends."""
+def watching(timeout: int = TIMEOUT) -> Iterator[list[Mapping[str, Any]]]:
+    """Request the page during the block. Its list has the answers when it ends.
+
+    Args:
+        timeout: Seconds for a request.
+    """
     through = ways()["through"]
     asks = {
         "address": topology_file.read().service.address,
         "domain": through.domain,
         "path": LOGIN,
         "cookie": page(through)[0],  # without one, each request would create a session
-        "timeout": TIMEOUT,
+        "timeout": timeout,
     }
     answers: list[Mapping[str, Any]] = []
     with Background("c1", CLIENT, **asks) as client:

@@ -205,6 +205,36 @@ def test_o7_websockets_cross_in_tls(host: Any, balancer: Any) -> None:
         assert reader.readline() == b"hello\n"
 
 
+def test_o8_while_the_application_is_away_clients_are_asked_to_come_again(
+    host: Any, balancer: Any
+) -> None:
+    """O8: They get 503 with Retry-After through HAProxy. The application's own answers pass."""
+    behind: AppHost = host()
+    before: Balancer = balancer(behind)
+    assert wait.until(lambda: before.server().serving, 10, 0.05), before.server()
+    context = ssl._create_unverified_context()
+
+    def asked(method: str) -> tuple[int, str | None, bytes]:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", before.port, context=context, timeout=10
+        )
+        connection.request(method, "/web/x.js", b"x" * 9000, {"Host": "crm.example"})
+        answer = connection.getresponse()
+        page = answer.read()
+        connection.close()
+        return answer.status, answer.headers.get("Retry-After"), page
+
+    behind.application.status = 503  # by the application itself, and none of nginx's business
+    assert asked("POST") == (503, None, b"ok")
+    behind.agent.status = 503
+    assert wait.until(lambda: not before.server().healthy, 10, 0.05), before.server()
+    behind.application.shutdown()
+    behind.application.server_close()
+    for method in ("GET", "POST"):
+        status, again, page = asked(method)
+        assert (status, again) == (503, "5") and b"tries again by itself" in page, method
+
+
 def test_x7_nobody_else_of_the_fleet_reaches_the_application(host: Any) -> None:
     """X7: nginx refuses a client without a certificate, and one with another host's or purpose."""
     behind: AppHost = host()

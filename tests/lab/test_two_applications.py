@@ -22,6 +22,7 @@ from tests.lab import lab, second, tiers, upstream
 from tests.lab.lab import shell
 from tests.lab.test_backup import kept, orchestrate, succeeded
 from tests.lab.test_database import log_in
+from tests.lab.test_rolling import edited
 from tests.lab.traffic import SAMPLE, Background, Traffic, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.proof]
@@ -315,6 +316,56 @@ def test_s8_a_new_revision_and_back() -> None:
     assert {commit(host) for host in HOSTS["shop"]} == {first}
     assert "second" not in curl("shop", "/style.css")
     assert wait.until(tiers.all_serve, 60), tiers.servers()
+
+
+NOTES = "exports.up = (query, {STRING}) => query.createTable('Notes', {text: STRING});\n"
+NEWER = "migrations/4-notes.js"
+
+
+@pytest.fixture
+def without_notes() -> Iterator[None]:
+    """Without the table, its migration and its step afterwards: a lab that stays has them not."""
+    [before] = {commit(host) for host in HOSTS["shop"]}
+    yield
+    leader = tiers.leader()
+    tiers.sql(leader, 'DROP TABLE IF EXISTS "Notes"', "shop")
+    tiers.sql(leader, "DELETE FROM \"SequelizeMeta\" WHERE name = '4-notes.js'", "shop")
+    shown = f"DELETE FROM salina_once WHERE step LIKE 'migrate at %' AND step NOT LIKE '%{before}'"
+    tiers.sql(leader, shown, "shop")
+    assert not lab.changes(lab.apply(",".join(HOSTS["shop"]), "application,nginx.release"))
+
+
+@pytest.mark.usefixtures("without_notes")
+def test_o8_s12_hosts_follow_a_compatible_migration_and_no_request_fails() -> None:
+    """O8, S12: The database changes while all hosts serve. Then one host after another follows, and
+    on the way back as well. No user's page, upload or session is lost meanwhile.
+    """
+    name, sure = definition("shop"), {"application": "shop", "confirm": "shop"}
+    declared = f"s|migrations: migrations|&\\n  compatible: [{NEWER}]|"
+    tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'Notes'"
+    before, former = processes(), {commit(host) for host in HOSTS["shop"]}
+    with Traffic(user=SAMPLE, name="shop") as traffic:
+        wait_for([traffic], 30)
+        with edited(f"pillar/app/{name}.yaml", declared):
+            with upstream.moved(name, {NEWER: NOTES}) as (_, newer):
+                upstream.resolve(name)
+                plan = orchestrate("upgrade", application="shop")
+                assert plan.returncode and "all of this is declared compatible" in plan.stdout
+                succeeded("upgrade", **sure)
+                assert {commit(host) for host in HOSTS["shop"]} == {newer}
+                assert tiers.sql(tiers.leader(), tables, "shop") == "1"
+                between = processes()
+                assert all(between[host] != before[host] for host in HOSTS["shop"])
+                wait_for([traffic], 60)
+            succeeded("upgrade", **sure)
+        assert {commit(host) for host in HOSTS["shop"]} == former
+        assert all(pid != between[host] for host, pid in processes().items())
+        wait_for([traffic], 60)
+        traffic.end()
+    print(f"{len(traffic.requests())} requests")
+    assert not traffic.failed()
+    assert tiers.sql(tiers.leader(), tables, "shop") == "1"  # the former release works with it
+    assert wait.until(tiers.all_serve, 120), tiers.servers()
 
 
 def scaled(**request: list[str]) -> None:

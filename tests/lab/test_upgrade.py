@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import client
 from lab.paths import MIRROR
 from salina.common import wait
 from tests.lab import lab, tiers, upstream
@@ -205,14 +206,17 @@ def test_o8_a_failover_leaves_code_and_database_together(former: str, release: s
 
 def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release: str) -> None:
     """O8, O9, K2: Code and database change together. The rollback says what would be lost, and
-    brings both back.
+    brings both back. Meanwhile browsers and programs are asked to come again.
     """
     modules = sql(MODULES)
     with upgrading():
         run("salt", "pkill", "--signal=KILL", "--full", "salt-run.*orch.upgrade", check=False)
-    code, said = orchestrate("upgrade", **SURE)
+    with client.watching(60) as answers:
+        code, said = orchestrate("upgrade", **SURE)
     assert code == 0, said
-    print(said)
+    print(said, f"longest time without the page: {client.outage(answers):.0f} s")
+    away = [one for one in answers if not client.good(one)]
+    assert away and {(one["status"], one["again"]) for one in away} == {(503, "5")}
     serves(release, "1")
     assert sql(MODULES) == modules
     assert lab.changes(applied()) == []
