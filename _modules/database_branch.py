@@ -5,6 +5,7 @@ Everything runs on the primary. An operator uses orch.upgrade (salina.applicatio
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import Any
 
@@ -14,7 +15,7 @@ from salina.application import copy
 from salina.backup import scratch
 from salina.common import commands, pillars
 from salina.common import wait as waiting
-from salina.database import records, roles
+from salina.database import disk, records, roles
 from salina.database.patroni import data_directory
 from salina.database.psql import literal, passfile
 
@@ -41,7 +42,8 @@ def make(application: str, live: bool, original: str = "") -> str:
         The copy's name.
 
     Raises:
-        CommandExecutionError: this host is a replica, the disk is too small, or PostgreSQL refused.
+        CommandExecutionError: this host is a replica, the disk is too small or fills meanwhile, or
+            PostgreSQL refused. No part of the copy is left then.
 
     CLI Example:
         salt bbdd1 database_branch.make crm True
@@ -49,7 +51,7 @@ def make(application: str, live: bool, original: str = "") -> str:
     remove(application)
     name, source = copy.name(application), original or application
     size = int(_query(scratch.size(source)))
-    left = shutil.disk_usage(data_directory(_pillar())).free
+    left = _free()
     if left < 2 * size + scratch.SPARE:
         needed = 2 * size + scratch.SPARE
         raise CommandExecutionError(
@@ -57,16 +59,23 @@ def make(application: str, live: bool, original: str = "") -> str:
             "are free"
         )
     wanted = {**pillars.application(__pillar__, application), "name": name}
-    if live or original:
-        _query(roles.script(roles.database_steps({}, [wanted])))
-        _duplicate(wanted, source)
-        __salt__["database.record"](application, name, __salt__["database.row"](source))
-        _query("ANALYZE", name)
-    else:
-        _branch(application, name)
-        known = {"owner": "", "encoding": "UTF8", "collate": "C"}
-        _query(roles.script(roles.database_steps({name: known}, [wanted])))
-        __salt__["database.record"](application, name)
+    what = f"the copy of {source}"
+    try:
+        with disk.guarded(what, _free, scratch.SPARE // 2, lambda: _query(_end(name))):
+            if live or original:
+                _query(roles.script(roles.database_steps({}, [wanted])))
+                _duplicate(wanted, source)
+                __salt__["database.record"](application, name, __salt__["database.row"](source))
+                _query("ANALYZE", name)
+            else:
+                _branch(application, name)
+                known = {"owner": "", "encoding": "UTF8", "collate": "C"}
+                _query(roles.script(roles.database_steps({name: known}, [wanted])))
+                __salt__["database.record"](application, name)
+    except CommandExecutionError:
+        with contextlib.suppress(CommandExecutionError):  # the next copy takes its place
+            remove(application)
+        raise
     return name
 
 
@@ -114,6 +123,24 @@ def writes(application: str) -> int:
     return int(_query(count, application))
 
 
+def _free() -> int:
+    """Return the bytes that are free on the disk of the databases."""
+    return shutil.disk_usage(data_directory(_pillar())).free
+
+
+def _end(name: str) -> str:
+    """Return the statement that ends every session which makes a copy.
+
+    pg_dump and pg_restore have the copy's name as theirs (`_duplicate`).
+    """
+    begins = literal(f"CREATE DATABASE {roles.identifier(name)} TEMPLATE ")
+    wanted = f"datname = {literal(name)} OR application_name = {literal(name)}"
+    return (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
+        f"pid <> pg_backend_pid() AND ({wanted} OR starts_with(query, {begins}))"
+    )
+
+
 def _branch(application: str, name: str) -> None:
     """Let PostgreSQL copy a database as a template, which nobody may use meanwhile."""
     create = f"CREATE DATABASE {roles.identifier(name)} TEMPLATE {roles.identifier(application)}"
@@ -157,7 +184,7 @@ def _duplicate(wanted: dict[str, Any], source: str) -> None:
         commands.run(
             __salt__["cmd.run_all"],
             [*become, "bash", "-c", pipe, "bash", *given],
-            env={"PGPASSFILE": file},
+            env={"PGPASSFILE": file, "PGAPPNAME": wanted["name"]},
             cwd="/",
         )
 

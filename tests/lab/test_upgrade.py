@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -264,13 +265,47 @@ def test_o8_a_check_of_the_operators_keeps_the_release_from_the_users(
 def test_o8_a_full_disk_is_noticed_before_the_copy(former: str, release: str) -> None:
     """O8: The primary has no room for the copy and its WAL."""
     primary = tiers.leader()
-    free = "$(df --output=avail --block-size=1M /var/lib/postgresql | tail -1)"
-    shell(primary, f"fallocate --length $(({free} - 1500))MiB {BALLAST}")
+    fill(primary, 1500)
     try:
         refused("MiB are free")
     finally:
         run(primary, "rm", BALLAST)
     serves(former, "0")
+
+
+def fill(host: str, left: int) -> None:
+    """Fill the disk of a database host, except for so many MiB."""
+    free = "$(df --output=avail --block-size=1M /var/lib/postgresql | tail -1)"
+    shell(host, f"fallocate --length $(({free} - {left}))MiB {BALLAST}")
+
+
+def test_o8_a_disk_that_fills_ends_the_copy(former: str, release: str) -> None:
+    """O8: Somebody else fills the primary's disk while the copy is made. The copy goes before the
+    service has no room, and nobody's request fails.
+    """
+    primary = tiers.leader()
+    sql("CREATE TABLE salina_hold ()")  # the copy waits for this table, which no user needs
+    copies = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'salina_next_crm'"
+    free = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '{}%'"
+    held = "SELECT pg_sleep(1000)"
+    with Traffic() as traffic, ThreadPoolExecutor() as pool:
+        wait.clear(lambda: traffic.obstacle(0.0), 60, "the traffic to begin")
+        pool.submit(sql, f"BEGIN; LOCK TABLE salina_hold; {held}")
+        try:
+            asked = pool.submit(orchestrate, "rehearse")
+            assert wait.until(lambda: asked.done() or sql(copies) != "0", 600), "no copy"
+            assert not asked.done(), asked.result()
+            fill(primary, 700)
+            code, said = asked.result(300)
+            assert code and "the copy of crm was ended" in said, said
+        finally:
+            run(primary, "rm", "--force", BALLAST)
+            sql(free.format(held))
+            sql("DROP TABLE salina_hold")
+        goes_on(traffic)
+    serves(former, "0")
+    code, said = orchestrate("rehearse")
+    assert code == 0, said
 
 
 def test_o8_a_host_that_does_not_start_brings_the_former_release_back(

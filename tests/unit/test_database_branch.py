@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,8 @@ SIZE = 100 * 2**20
 class Primary:
     """A database host, which notes the statements and the commands.
 
-    `faults`: why the next attempts to copy the files fail.
+    `faults`: why the next attempts to copy the files fail. `fills`: somebody else fills the disk
+    during a copy.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fleet: str = "default") -> None:
@@ -31,6 +33,7 @@ class Primary:
         self.faults: list[str] = []
         self.password = self.login = ""
         self.recorded: list[tuple[Any, ...]] = []
+        self.fills, self.ended = False, threading.Event()
         salt = {
             "database.query": self.query,
             "database.record": lambda *given: self.recorded.append(given),
@@ -58,6 +61,9 @@ class Primary:
         if sql == scratch.size("crm"):
             return str(SIZE)
         self.asked.append((sql, database))
+        if "starts_with(query" in sql:
+            self.ended.set()
+            return "1"
         if "TEMPLATE" in sql and self.faults:
             raise CommandExecutionError(self.faults.pop(0))
         return ""
@@ -66,8 +72,13 @@ class Primary:
         """Note a command. Its password is not among the arguments."""
         self.commands.append(argv)
         self.login = Path(self.password).read_text()
-        assert options["env"] == {"PGPASSFILE": self.password}
+        more = argv[-1] == "--no-privileges"
+        assert options["env"] == {"PGPASSFILE": self.password, "PGAPPNAME": argv[-1 - more]}
         assert "canary" not in str(argv)
+        if self.fills:
+            self.free = scratch.SPARE // 2 - 2**20
+            assert self.ended.wait(30), "the copy goes on"
+            return {"retcode": 1, "stdout": "", "stderr": "FATAL: terminating connection"}
         return {"retcode": 0, "stdout": "", "stderr": ""}
 
     def said(self) -> str:
@@ -152,6 +163,20 @@ def test_o8_a_copy_that_does_not_fit_is_not_made(primary: Primary, live: bool) -
     with pytest.raises(CommandExecutionError, match=r"^the copy of crm and its WAL need .* MiB"):
         primary.module.make("crm", live)
     assert [sql for sql, _ in primary.asked if not sql.startswith("DROP")] == []
+
+
+def test_o8_a_disk_that_fills_ends_the_copy(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O8, K5: Its sessions end while the service has room, and no part of the copy is left."""
+    monkeypatch.setattr("salina.database.disk.EVERY", 0.01)
+    primary.fills = True
+    with pytest.raises(CommandExecutionError, match=r"^the copy of crm was ended: 1023 MiB"):
+        primary.module.make("crm", True)
+    ends = [sql for sql, _ in primary.asked if "pg_terminate_backend" in sql]
+    assert f"application_name = '{COPY}'" in ends[0]
+    assert f"starts_with(query, 'CREATE DATABASE \"{COPY}\" TEMPLATE ')" in ends[0]
+    assert primary.asked[-1] == (f'DROP DATABASE IF EXISTS "{COPY}" WITH (FORCE)', "postgres")
 
 
 def test_k5_a_replica_makes_no_copy(primary: Primary) -> None:
