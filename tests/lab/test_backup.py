@@ -10,13 +10,15 @@ import random
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from salina.backup.pgbackrest import GIVEN_UP
 from salina.common import wait
+from tests.lab import alarms
 from tests.lab.lab import (
     LAB,
     changes,
@@ -154,6 +156,65 @@ def test_o9_wal_waits_while_the_backup_host_is_away() -> None:
 
     wait.clear(missing, 120, f"WAL {segment} to arrive")
     well()
+
+
+BALLAST = "/var/lib/postgresql/ballast"
+READY = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+SEGMENTS = "SELECT pg_current_xact_id(); SELECT pg_switch_wal();" * 4
+STEPS = 60  # of four files of 16 MiB each, which the replica gets as well
+
+
+@pytest.mark.proof
+def test_o9_k5_wal_that_waits_never_fills_the_disk_of_the_primary() -> None:
+    """O9, K5: The queue grows, and the alarm comes early. Then the oldest WAL is given up, the
+    service goes on, and a gap is a fault until the next backup. The rest of the queue arrives.
+    """
+    with alarms.sink():
+        _fill_with_wal(leader())
+    well()
+
+
+def _fill_with_wal(primary: str) -> None:
+    """Fill the disk of the primary with WAL, and let the backup host come back."""
+
+    def mails() -> list[str]:
+        return [mail.subject for mail in alarms.problems()]
+
+    free = "df --output=avail --block-size=1M /var/lib/postgresql | tail -1"
+    run(BACKUP, "systemctl", "stop", "pgbackrest")
+    try:
+        shell(primary, f"fallocate --length $(($({free}) - 4000))MiB {BALLAST}")
+
+        def grown(enough: Callable[[], bool]) -> bool:
+            before = int(sql(primary, READY))
+            for _ in range(STEPS):
+                sql(primary, SEGMENTS)
+                if enough():
+                    return int(sql(primary, READY)) > before
+                assert int(shell(primary, free)) > 1000, "the disk fills"
+            return False
+
+        def crowded() -> bool:
+            waiting, left = 16 * int(sql(primary, READY)), int(shell(primary, free))
+            return 4 * waiting > waiting + left
+
+        assert grown(crowded)
+        assert "MiB of WAL wait" in told(primary, "room for WAL", 150)["fleet"]
+        alarm = f"PROBLEM: {primary} kept_wal is CRITICAL"  # beside that of the backup host
+        wait.clear(lambda: "" if alarm in mails() else str(mails()), 180, "a mail")
+        assert execute(primary, "test", "-e", GIVEN_UP).returncode
+        with Writer() as writer:
+            wait_for([writer], 60)
+            assert grown(lambda: not execute(primary, "test", "-e", GIVEN_UP).returncode)
+            wait_for([writer], 60)
+            assert not writer.missing()
+        assert int(shell(primary, free)) > 500
+    finally:
+        run(primary, "rm", "--force", BALLAST)
+        run(BACKUP, "systemctl", "start", "pgbackrest")
+    assert "no moment from then until" in told(primary, "gap in the WAL")["fleet"]
+    wait.clear(lambda: "" if sql(primary, READY) == "0" else "it is not", 300, "an empty queue")
+    succeeded("backup")
 
 
 UPLOAD = """

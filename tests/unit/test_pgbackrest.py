@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,9 +109,60 @@ def test_postgresql_archives_only_in_a_fleet_with_a_backup_host() -> None:
     """O9: Without a backup host WAL that nobody takes would fill the primary's disk."""
     parameters = fleets.pillar("pg-a", NAME)["database"]["parameters"]
     assert parameters["archive_mode"] is True
-    assert parameters["archive_command"] == "pgbackrest --stanza=salina archive-push %p"
+    assert parameters["archive_command"] == pgbackrest.archive_command("salina")
     without = fleets.pillar("bbdd1", "plain")
     assert "archive_mode" not in without["database"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "elsewhere", "given_up"),
+    [
+        (pgbackrest.KEPT_FREE, 200, False, False),
+        (pgbackrest.KEPT_FREE - 1, pgbackrest.KEPT_FILES, False, False),
+        (pgbackrest.KEPT_FREE - 1, pgbackrest.KEPT_FILES + 1, False, True),
+        (pgbackrest.KEPT_FREE - 1, pgbackrest.KEPT_FILES + 1, True, False),
+    ],
+    ids=["room", "a short queue", "almost full", "elsewhere"],
+)
+def test_wal_is_given_up_only_when_the_disk_would_be_full(
+    tmp_path: Path, free: int, files: int, elsewhere: bool, given_up: bool
+) -> None:
+    """O9, K5: A file is sent, or given up with a record and a line in the log, and never both.
+
+    Patroni runs the command in another directory before it rewinds a member.
+    """
+    waiting, programs = tmp_path / "pg_wal/archive_status", tmp_path / "bin"
+    for folder in (waiting, programs):
+        folder.mkdir(parents=True)
+    for number in range(files):
+        (waiting / f"{number:024X}.ready").touch()
+    (waiting / f"{files:024X}.done").touch()
+    df = f'#!/bin/sh\n[ -d pg_wal ] || exit 1\nprintf " Avail\\n{free}\\n"\n'
+    for name, text in (("df", df), ("pgbackrest", '#!/bin/sh\necho "$@"\n')):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    command = pgbackrest.archive_command("salina").replace("%p", "pg_wal/07").replace("%f", "07")
+    assert "%" not in command  # PostgreSQL replaces these two
+    record = tmp_path / "given-up"
+    done = subprocess.run(
+        command.replace(pgbackrest.GIVEN_UP, str(record)),
+        shell=True,
+        cwd=programs if elsewhere else tmp_path,
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sent = "" if given_up else "--stanza=salina archive-push pg_wal/07\n"
+    assert (done.stdout, record.exists()) == (sent, given_up)
+    assert ("07 is given up" in done.stderr) is given_up
+
+
+def test_a_backup_host_that_is_away_is_noticed_soon() -> None:
+    """O9: pgBackRest tries for two minutes by itself, in which the disk may fill."""
+    text = pgbackrest.database_configuration(fleets.pillar("pg-b", NAME)["archiving"], OWN)
+    assert options(text)["global:archive-push"]["io-timeout"] == "15"
+    assert "tls-server-auth=tape=salina\n\n[global:archive-push]" in text
 
 
 BACKUP: dict[str, Any] = {

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from salina.backup import drill
+from salina.backup import drill, pgbackrest
 from salina.common.certificate import new_key
 from salina.health import probes
 from salina_fleet import health, secrets
@@ -593,7 +593,55 @@ def test_only_a_fleet_with_backups_looks_at_its_wal() -> None:
     """O9: Every database host is asked, since each can become the primary."""
     for host in ("pg-a", "pg-b", "pg-c"):
         assert checks(host, "five-apps")["archiving"] == {"port": 5432}
-    assert "archiving" not in checks("bbdd1", "plain")
+        assert checks(host, "five-apps")["kept_wal"]["record"] == pgbackrest.GIVEN_UP
+    assert not {"archiving", "kept_wal"} & set(checks("bbdd1", "plain"))
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("waiting", "seconds", "free", "words"),
+    [
+        (0, 0, 0, ""),
+        (400 * MIB, 60, 100 * MIB, ""),  # a burst, which is on its way
+        (400 * MIB, 61, 1200 * MIB, ""),
+        (401 * MIB, 7200, 1200 * MIB, "401 MiB of WAL wait and 1200 MiB are free, at this rate"),
+        (401 * MIB, 7200, 1200 * MIB, " for 6 hours; start the backup host"),
+        (400 * MIB, 7200, 0, "for 0 hours"),
+    ],
+)
+def test_o9_wal_that_waits_leaves_room(waiting: int, seconds: int, free: int, words: str) -> None:
+    """O9: The alarm comes while three quarters of the room are left, and says for how long."""
+    found = probes.crowded(waiting, seconds, free)
+    assert bool(found) is bool(words) and words in found
+
+
+@pytest.mark.parametrize(
+    ("begun", "good"), [([], False), ([1000], False), ([1000, 2001], True), (None, False)]
+)
+def test_o9_wal_that_was_given_up_is_a_fault_until_the_next_backup(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: list[int] | None, good: bool
+) -> None:
+    """O9: Nobody takes the moments in the gap for ones that can be restored."""
+    record = tmp_path / "given-up"
+    given = {"port": 5432, "stanza": "salina", "files": str(tmp_path), "record": str(record)}
+
+    def command(*argv: str) -> str:
+        if "psql" in argv:
+            return "0|0\n"
+        if begun is None:
+            raise OSError("pgbackrest does not end")
+        backups = [{"timestamp": {"start": start, "stop": start + 9}} for start in begun]
+        return json.dumps([{"name": "salina", "backup": backups}])
+
+    monkeypatch.setattr(probes, "command", command)
+    assert probes.made("kept_wal", given) == [("room for WAL", True, "")]
+    record.touch()
+    os.utime(record, (2000, 2000))
+    found = probes.made("kept_wal", given)[1]
+    assert found[:2] == ("gap in the WAL", good)
+    assert ("given up at 1970-01-01 00:33 UTC" in found[2]) is not good
 
 
 # Users' files

@@ -16,6 +16,16 @@ SCRATCH_FILE = "/etc/pgbackrest-scratch.conf"
 """On the backup host: the same repository, with the cluster's files on this host."""
 LOCKS = "/run/pgbackrest"
 SOCKETS = "/run/postgresql"
+GIVEN_UP = "/var/lib/postgresql/salina-wal-given-up"
+"""The file that PostgreSQL touches when it gives up WAL. No backup has it."""
+KEPT_FREE = 2048
+"""The MiB that WAL which waits leaves free: twice PostgreSQL's max_wal_size, after which it removes
+WAL.
+"""
+KEPT_FILES = 64
+"""The files of WAL, of 16 MiB each, that are never given up."""
+PUSH_SECONDS = 15
+"""Seconds in which the backup host must answer. pgBackRest tries for twice as long."""
 MISSING = 1
 """The status of a stanza that has not been created (info's `status.code`)."""
 
@@ -91,7 +101,26 @@ def database_configuration(archiving: Mapping[str, Any], own: Identity) -> str:
         "pg1-port": archiving["database_port"],
         "pg1-socket-path": SOCKETS,
     }
-    return _text({"global": general, archiving["stanza"]: stanza}, [archiving["repository"]])
+    sections = {"global": general, "global:archive-push": {"io-timeout": PUSH_SECONDS}}
+    return _text({**sections, archiving["stanza"]: stanza}, [archiving["repository"]])
+
+
+def archive_command(stanza: str) -> str:
+    """Return PostgreSQL's command that sends a file of WAL to the repository (decision 71).
+
+    Before the disk is full it gives the oldest file up instead: PostgreSQL would stop, and could
+    not start again. If anything is wrong with these conditions, nothing is given up.
+
+    Args:
+        stanza: pgBackRest's name for the cluster.
+    """
+    free = "$(df --output=avail --block-size=1M pg_wal | tail -n 1)"
+    files = "$(ls pg_wal/archive_status | grep -c ready)"
+    return (
+        f'{{ test "{free}" -lt {KEPT_FREE} && test "{files}" -gt {KEPT_FILES} '
+        f"&& touch {GIVEN_UP} && echo 'the disk is almost full: %f is given up' >&2; }} "
+        f"|| pgbackrest --stanza={stanza} archive-push %p"
+    )
 
 
 def scratch_configuration(backup: Mapping[str, Any], files: str) -> str:

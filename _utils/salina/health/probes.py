@@ -1111,6 +1111,8 @@ def _written(directory: Path) -> Iterator[float]:
 
 PATIENCE = 60
 """Seconds after which WAL should have arrived in the repository; usually it takes one or two."""
+SHARE = 4
+"""WAL that waits may take one part of so many of the room that it could have."""
 
 
 def archiving(port: int) -> Iterator[Check]:
@@ -1127,6 +1129,68 @@ def archiving(port: int) -> Iterator[Check]:
     waiting = int(command("runuser", "-u", "postgres", "--", *psql))
     told = f"{waiting} files of WAL wait on this disk; see journalctl -u patroni"
     yield "archiving", not waiting, told if waiting else ""
+
+
+def kept_wal(port: int, stanza: str, files: str, record: str) -> Iterator[Check]:
+    """Check on the primary that WAL which waits leaves room, and that none was given up.
+
+    Args:
+        port: PostgreSQL's port.
+        stanza: pgBackRest's name for the cluster.
+        files: the directory of the cluster.
+        record: the file that PostgreSQL touches when it gives up WAL (salina.backup.pgbackrest).
+    """
+    sql = (
+        "SELECT count(*) * pg_size_bytes(current_setting('wal_segment_size')), "
+        "coalesce(extract(epoch FROM now() - min(modification)), 0)::bigint "
+        "FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' AND NOT pg_is_in_recovery()"
+    )
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
+    waiting, seconds = map(int, command("runuser", "-u", "postgres", "--", *psql).split("|"))
+    disk = os.statvfs(files)
+    words = crowded(waiting, seconds, disk.f_bavail * disk.f_frsize)
+    yield "room for WAL", not words, words
+    try:
+        at = Path(record).stat().st_mtime
+    except FileNotFoundError:
+        return
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+    words = (
+        f"the disk was almost full, so WAL was given up at {since}: no moment from then until the "
+        "next backup can be restored; next, on the master: salt-run state.orchestrate orch.backup"
+    )
+    yield "gap in the WAL", (good := _backed_up_since(stanza, at)), "" if good else words
+
+
+def crowded(waiting: int, seconds: int, free: int) -> str:
+    """Return why WAL that waits takes too much of a disk, or "".
+
+    Args:
+        waiting: its bytes.
+        seconds: how long the oldest of it waits.
+        free: the bytes that are free.
+    """
+    if seconds <= PATIENCE or waiting * SHARE <= waiting + free:
+        return ""
+    hours = free * seconds / waiting / 3600
+    return (
+        f"{waiting >> 20} MiB of WAL wait and {free >> 20} MiB are free, at this rate for "
+        f"{hours:.0f} hours; start the backup host or give the disk room"
+    )
+
+
+def _backed_up_since(stanza: str, at: float) -> bool:
+    """Return whether a backup has begun since a moment."""
+    asked = ("pgbackrest", f"--stanza={stanza}", "--output=json", "--log-level-console=off")
+    try:
+        said = command("runuser", "-u", "postgres", "--", *asked, "--io-timeout=1", "info")
+        return any(
+            one["timestamp"]["start"] > at
+            for found in json.loads(said)
+            for one in found.get("backup", [])
+        )
+    except OSError:  # the repository does not answer
+        return False
 
 
 def queue(port: int, login: str) -> Iterator[Check]:
@@ -1355,6 +1419,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             etcd,
             patroni,
             archiving,
+            kept_wal,
             leftover,
             backup,
             files_copied,

@@ -131,7 +131,7 @@ PARAMETERS: Mapping[str, Scalar] = {
 """PostgreSQL's own parameters, for a small host with a standby."""
 ARCHIVING: dict[str, Scalar] = {
     "archive_mode": True,
-    "archive_command": f"pgbackrest --stanza={STANZA} archive-push %p",
+    "archive_command": pgbackrest.archive_command(STANZA),
     # so much of the last changes is lost if all database hosts are
     "archive_timeout": "60s",
 }
@@ -538,4 +538,6 @@ class Database(Role):
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
+            kept = {"stanza": STANZA, "files": files(settings), "record": pgbackrest.GIVEN_UP}
+            found.append(Check("kept_wal", {**port, **kept}, "O9"))
         return found
