@@ -7,7 +7,7 @@ workers = $(shell echo $$(($$(nproc) + 1)))
 # Tests may remove a lab that they started themselves, but not one that existed before.
 export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 
-.PHONY: help up down clean check test proof deployed integration fleet hosts bench drill faults lock docs map picture venv
+.PHONY: help up down clean check test proof deployed integration fleet hosts bench drill faults lock compose docs map picture venv
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,9 @@ faults: venv ## make faults on the lab, and measure how soon they are found (doc
 
 lock: venv ## write salt/locks from pyproject.toml: UPGRADE=1 takes the newest versions
 	@PYTHONPATH=.:fleet:_utils $(python) -m lab.mirror.locks $(if $(UPGRADE),--upgrade)
+
+compose: venv ## write the fleet as a Docker Compose file into compose/ (docs/deployment.md): TOPOLOGY=FILE and APP=NAME as for up
+	@PYTHONPATH=.:fleet:_utils $(python) -m lab.compose $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(APP),--app "$(APP)")
 
 docs: map ## write the generated documents: requirements.md, pillar.md, settings.md, ports.md, grafana.json, map.svg and a part of deployment.md in docs/
 	@PYTHONPATH=.:fleet:_utils $(python) -m tools.docs

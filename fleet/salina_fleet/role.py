@@ -310,6 +310,12 @@ class Role:
         """
         return 0
 
+    def directories(self, fleet: Fleet) -> Iterable[str]:
+        """Return the directories of its hosts with data that no other host and no apply brings back
+        at once.
+        """
+        return ()
+
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:
         """Return the certificates that the role's daemons on a host need."""
         return ()

@@ -39,22 +39,23 @@ def minion(host: str) -> str:
     return f"minion-{host}"
 
 
-def pair(name: str) -> Pair:
+def pair(name: str, folder: Path | None = None) -> Pair:
     """Return the pair of that name, and generate it first if there is none.
 
     Args:
         name: What `minion` returns, or MASTER.
+        folder: The directory of the keys; None for the running lab's.
     """
-    if not kept(name)[1].exists():
-        keep(name, generate())
-    private, public = kept(name)
+    if not kept(name, folder)[1].exists():
+        keep(name, generate(), folder)
+    private, public = kept(name, folder)
     return Pair(private.read_text(), public.read_text())
 
 
-def keep(name: str, new: Pair) -> None:
+def keep(name: str, new: Pair, folder: Path | None = None) -> None:
     """Keep a pair under a name that has none, completely or not at all."""
-    private, public = kept(name)
-    KEYS.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private, public = kept(name, folder)
+    private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     private.unlink(missing_ok=True)
     private.touch(mode=0o600)
     private.write_text(new.private)
@@ -69,9 +70,10 @@ def forget(name: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def kept(name: str) -> tuple[Path, Path]:
+def kept(name: str, folder: Path | None = None) -> tuple[Path, Path]:
     """Return the paths of the private and the public key of that name."""
-    return KEYS / f"{name}.pem", KEYS / f"{name}.pub"
+    place = folder or KEYS
+    return place / f"{name}.pem", place / f"{name}.pub"
 
 
 def master() -> Pair:

@@ -85,6 +85,22 @@ def check_application(name: str) -> None:
         )
 
 
+def in_mirror(name: str) -> bool:
+    """Return whether the code of an application comes from the lab's mirror.
+
+    Args:
+        name: The name of a file of pillar/app, without `.yaml`.
+
+    Raises:
+        LabError: The file is invalid or missing.
+    """
+    try:
+        found = definition.load(APPLICATIONS / f"{name}.yaml")
+    except definition.DefinitionError as error:
+        raise LabError(str(error), f"correct pillar/app/{name}.yaml") from error
+    return found.source.repository.startswith(FETCHABLE)
+
+
 def read() -> Topology:
     """Return the running lab's topology.
 

@@ -108,6 +108,11 @@ class Backup(Role):
         yield own.own_port
         yield Port(own.files_port, "rclone", "data", f"{FILE}: files_port")
 
+    def directories(self, fleet: Fleet) -> Iterable[str]:
+        """The repositories, and the copies of the master's state."""
+        own = fleet.settings[BackupSettings]
+        return [own.repository, own.files_repository, own.master_copies]
+
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the repository, and the hosts whose cluster it holds."""
         fleet, settings = data.fleet, data.fleet.settings[BackupSettings]

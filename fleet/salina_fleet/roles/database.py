@@ -365,6 +365,10 @@ class Database(Role):
         if topology.having("backup"):
             yield settings[BackupSettings].own_port
 
+    def directories(self, fleet: Fleet) -> Iterable[str]:
+        """The cluster."""
+        return ["/var/lib/postgresql"]
+
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster, its passwords, and the applications with a database in it."""
         fleet = data.fleet

@@ -116,6 +116,10 @@ class Quorum(Role):
         yield Port(quorum.peer_port, "etcd", "data", f"{FILE}: peer_port")
         yield Port(int(METRICS.rpartition(":")[2]), "etcd's numbers", LOOPBACK)
 
+    def directories(self, fleet: Fleet) -> Iterable[str]:
+        """The data of etcd."""
+        return ["/var/lib/etcd"]
+
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the cluster's members."""
         fleet = data.fleet

@@ -164,6 +164,11 @@ class Storage(Role):
         yield Port(PEERS, "GlusterFS", ANY)
         yield Port(FIRST_BRICK, "a brick", ANY, last=settings[StorageSettings].max_port)
 
+    def directories(self, fleet: Fleet) -> Iterable[str]:
+        """The bricks, and GlusterFS's own records of the pool."""
+        yield from (volume["brick"] for volume in self.volumes(fleet))
+        yield "/var/lib/glusterd"
+
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the pool and its volumes."""
         fleet, settings = data.fleet, data.fleet.settings[StorageSettings]

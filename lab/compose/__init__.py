@@ -1,0 +1,1 @@
+"""The same scenario as a Docker Compose file: `make compose`."""
