@@ -22,7 +22,7 @@ from salina_fleet.errors import RunnerError
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import files_backup
 from salina_fleet.model.backup import BackupSettings
-from salina_fleet.roles.database import DatabaseSettings, files
+from salina_fleet.roles.database import files
 from salina_fleet.schema.document import show
 from salina_fleet.site import Site
 
@@ -758,7 +758,7 @@ def _has(site: Site, host: str, name: str) -> bool:
 
     A new host has none of this project's modules yet, so a function of Salt looks.
     """
-    path = f"{files(site.fleet.settings[DatabaseSettings])}/{name}"
+    path = f"{files(site.fleet.topology)}/{name}"
     return bool(_on(host, "file.file_exists", [path], ANSWER))
 
 

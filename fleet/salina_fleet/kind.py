@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from salina_fleet.schema.rules import Text
 
 if TYPE_CHECKING:
+    from salina_fleet.platforms import Platform
     from salina_fleet.role import Look
     from salina_fleet.roles.app import AppSettings
     from salina_fleet.roles.database import RouteSettings
@@ -75,6 +76,15 @@ class Kind:
             counts as well, because it may come.
         """
         return {}, []
+
+    def unfit(self, section: Mapping[str, Any], platform: Platform) -> Iterator[tuple[str, str]]:
+        """Yield why hosts of a platform cannot run a definition: the key, and the message.
+
+        Args:
+            section: the kind's own section of the definition.
+            platform: the platform.
+        """
+        yield from ()
 
     def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
         """Return the further git repositories that a release contains.

@@ -19,6 +19,7 @@ from salina_fleet.model.rules import RESERVED_IDS
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.topology import Host
 from salina_fleet.model.updates import UpdateSettings
+from salina_fleet.platforms import PLATFORMS
 from salina_fleet.role import MasterData, Pillar
 from salina_fleet.roles import ROLES
 
@@ -37,6 +38,14 @@ KEYS: dict[str, str] = {
         "The pool that the host belongs to, null for a host that is listed by its own name."
     ),
     "host.application": "The application that an app host serves, null for every other host.",
+    "host.platform": "The operating system that the topology names for the host.",
+    "host.platform.name": "Its name in the topology.",
+    "host.platform.finger": "Salt's grain `osfinger` on such a host, which an apply compares.",
+    "host.platform.gluster_certificates": (
+        "The directory in which its GlusterFS expects its key and certificates."
+    ),
+    "host.packages": "The packages that differ from salt/packages.yaml on this platform.",
+    "host.packages.NAME": "The packages of a component.",
     "host.tree": (
         "The digest of the Python that minions receive; a minion synchronises when its own differs."
     ),
@@ -124,6 +133,7 @@ KEYS: dict[str, str] = {
     "updates": "Debian's security updates, which the host installs by itself.",
     "updates.download": "When the host downloads its updates, by its own clock.",
     "updates.install": "When the host installs its updates; no other host has the same time.",
+    "updates.origins": "The origins of security updates, as unattended-upgrades writes them.",
     "updates.restarted": (
         "The services of Debian itself that an apply restarts when an update has replaced their "
         "files."
@@ -157,12 +167,19 @@ def select(data: MasterData, minion_id: str) -> Pillar:
             f"{minion_id!r} is not a host of the topology or an active member of a pool"
         )
     host = fleet.hosts[minion_id]
+    platform = PLATFORMS[host.platform]
     pillar = {
         "host": {
             "id": host.id,
             "roles": list(host.roles),
             "pool": host.pool,
             "application": host.application,
+            "platform": {
+                "name": platform.name,
+                "finger": platform.finger,
+                "gluster_certificates": platform.gluster_certificates,
+            },
+            "packages": {name: list(one) for name, one in platform.packages.items()},
             "tree": data.tree,
             "checks": health.for_pillar(health.checks(fleet, host, data.definitions)),
         },
@@ -301,5 +318,6 @@ def _updates(fleet: Fleet, host: Host) -> Pillar:
         "enabled": settings.enabled,
         "download": download,
         "install": install,
+        "origins": list(PLATFORMS[host.platform].updates),
         "restarted": list(updates.SYSTEM),
     }

@@ -287,6 +287,17 @@ class Role:
     decide what is installed; a package or a unit without a purpose here fails a test.
     """
 
+    def together(self, host: Host) -> str | None:
+        """Return what a host is a part of, if all its hosts must have the same platform.
+
+        Args:
+            host: A host with this role.
+
+        Returns:
+            A phrase such as `the database`, which is the same for the hosts that belong together.
+        """
+        return None
+
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Return who may open which of its ports: its rows of the table."""
         return ()

@@ -19,6 +19,7 @@ from salina.application import node
 from salina.common import locks, tree
 from salina_fleet import pillar, ports, secrets
 from salina_fleet.fleet import Fleet
+from salina_fleet.kinds import KINDS
 from salina_fleet.model import definition, members, settings, topology
 from salina_fleet.model.members import Members
 from salina_fleet.model.settings import COMPONENTS, Settings
@@ -143,6 +144,7 @@ def _read(root: Path, state: Path) -> Site:
     members = _members(state, topology, faults)
     definitions = _definitions(root, topology, faults)
     faults += _copies(topology, definitions)
+    faults += _platforms(topology, definitions)
     if sound:
         faults += _conflicts(topology, settings, definitions)
         faults += ports.collisions(topology, settings, definitions, faults)
@@ -236,6 +238,27 @@ def _copies(topology: Topology, definitions: Mapping[str, Mapping[str, Any]]) ->
             yield (
                 f"{TOPOLOGY}: applications.{one.name}.definition: {names[0]} has kind {own}, and "
                 f"{names[1]} of {one.copy_of} has {original}; a copy needs the same kind"
+            )
+
+
+def _platforms(topology: Topology, definitions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the platform of an application's hosts does not have."""
+    for one in topology.applications.values():
+        definition = definitions.get(one.definition)
+        if definition is None:
+            continue
+        kind, platform = definition["kind"], topology.platform("app", one.name)
+        if kind in platform.without:
+            yield (
+                f"{TOPOLOGY}: applications.{one.name}.definition: {one.definition} has kind "
+                f"{kind}, which needs {platform.without[kind]}; {platform.title} does not have it; "
+                "choose another platform for its hosts"
+            )
+            continue
+        for key, message in KINDS[kind].unfit(definition[kind], platform):
+            yield (
+                f"{APPLICATIONS}/{one.definition}.yaml: {kind}.{key}: {message}; the hosts of "
+                f"{one.name} have platform {platform.name}"
             )
 
 

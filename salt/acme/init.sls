@@ -1,7 +1,7 @@
 # Published certificates of an ACME directory. dehydrated asks the directory, as a user who can read nothing
 # but the account's key and the request. `certificate.renew` starts it (salt/tls/renewal.sls), so an apply does
 # not wait for the directory. HAProxy answers the directory's challenges (salt/balancer/files/edge.cfg).
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.packages
   - haproxy

@@ -1,7 +1,7 @@
 # The release of the application: one commit of its code with everything that it needs, built by one host
 # and unpacked by the others (decision 49). It all belongs to root, so the service cannot change its own
 # code. This part needs no other host; application.stored does.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.builder
   - {{ pillar.app.kind }}.packages

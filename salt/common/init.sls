@@ -1,5 +1,6 @@
 # Every host has these, whatever its roles are.
 include:
+  - common.system
   - common.python
   - common.packages
   - common.hosts

@@ -1,4 +1,4 @@
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set wanted = packages.common + (packages.updates if pillar.updates.enabled else [])
     + (packages.time if pillar.time.managed else []) + (packages.report if pillar.report is defined else [])
     + (packages.logs if pillar.logs is defined else [])

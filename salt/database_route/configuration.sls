@@ -1,5 +1,5 @@
 # The files of pgbouncer and of HAProxy's part of the way.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - haproxy
   - tls

@@ -1,5 +1,5 @@
 # etcd and its settings. It does not start by itself.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 
 include:
   - common.packages

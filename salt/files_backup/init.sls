@@ -1,5 +1,5 @@
 # Copies the users' files that this host has to the backup host, with restic, by a timer.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - tls
 

@@ -1,6 +1,6 @@
 # The copies of users' files on the backup host: restic's repositories, and the server that takes new copies
 # and deletes none.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set files = pillar.files_repository %}
 include:
   - tls

@@ -1,5 +1,5 @@
 # The client of the volume, in a fleet with storage.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- if pillar.files.servers %}
 files-packages:
   pkg.installed:

@@ -1,5 +1,5 @@
 # The part of a storage host that needs no other host: its bricks and its daemon.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set storage = pillar.storage %}
 include:
   - gluster.tls

@@ -1,5 +1,6 @@
 # Whether GlusterFS uses TLS on this host, and the certificate by which it knows the host. Its processes read
-# the files of /usr/lib/ssl for each connection, so nothing restarts for a renewed certificate.
+# the files for each connection, so nothing restarts for a renewed certificate.
+{%- set place = pillar.host.platform.gluster_certificates %}
 {%- if pillar.storage is defined %}
 {%- set wanted, hosts, wait = pillar.storage.tls, pillar.storage.peers, 0 %}
 {%- else %}
@@ -13,11 +14,11 @@ include:
 gluster-certificate:
   file.symlink:
     - names:
-        - /usr/lib/ssl/glusterfs.pem:
+        - {{ place }}/glusterfs.pem:
             - target: /etc/salina/tls/files.crt
-        - /usr/lib/ssl/glusterfs.key:
+        - {{ place }}/glusterfs.key:
             - target: /etc/salina/tls/files.key
-        - /usr/lib/ssl/glusterfs.ca:
+        - {{ place }}/glusterfs.ca:
             - target: /etc/salina/tls/files-ca.crt
     - makedirs: True
     - require:

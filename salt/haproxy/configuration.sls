@@ -1,5 +1,5 @@
 # The package, the folder of fragments with the global fragment, and the unit.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 
 haproxy-packages:
   pkg.installed:

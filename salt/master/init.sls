@@ -1,4 +1,4 @@
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 # age encrypts the copies of the master's state (salt-run backup.save_master).
 master-packages:
   pkg.installed:

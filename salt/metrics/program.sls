@@ -1,5 +1,5 @@
 # Debian's exporter of the host's own numbers, and the units.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.packages
 

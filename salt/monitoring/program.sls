@@ -1,6 +1,6 @@
 # The packages, Nagios' unit, and the programs that it starts. msmtp-mta is the mail server that Nagios' packages
 # want, and php-cgi is the smallest of the PHPs; neither listens.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.packages
 

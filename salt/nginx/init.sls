@@ -1,6 +1,6 @@
 # The reverse proxy in front of the application's ports on loopback. Its configuration is one file, so
 # that nginx can check it as a whole.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set app = pillar.app %}
 include:
   - common.turn

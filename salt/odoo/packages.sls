@@ -1,4 +1,4 @@
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set odoo = pillar.app.definition.odoo %}
 {%- set python = odoo.python %}
 include:

@@ -1,5 +1,5 @@
 # pgBackRest from Debian. Its server does not start before it is configured.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.packages
   - postgresql

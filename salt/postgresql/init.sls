@@ -1,5 +1,5 @@
 # PostgreSQL from Debian, without Debian's own cluster.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 
 # Before the packages, because they must not create a cluster.
 postgresql-no-stray-cluster:

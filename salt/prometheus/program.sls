@@ -1,5 +1,5 @@
 # The package, and Prometheus' unit.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - common.packages
 

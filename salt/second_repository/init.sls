@@ -1,6 +1,6 @@
 # A mirror of all backups at another place, and the way back from there onto a new backup host. The units run the
 # same Python as the module (_utils/salina/backup/second.py).
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 include:
   - backup
   - files_repository

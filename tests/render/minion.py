@@ -29,6 +29,7 @@ GRAINS = {
     "osrelease": "12",
     "oscodename": "bookworm",
     "kernel": "Linux",
+    "osfinger": "Debian-12",
     "osarch": "amd64",
     "num_cpus": 2,
     "mem_total": 4096,
@@ -65,7 +66,7 @@ class Minion:
             "file_client": "local",
             "file_roots": {"base": [str(REPOSITORY / "salt")]},
             "pillar_roots": {"base": []},
-            "grains": dict(GRAINS),
+            "grains": GRAINS | {"id": minion, "osfinger": pillar["host"]["platform"]["finger"]},
             "pillar": dict(pillar),
             "test": True,
         }

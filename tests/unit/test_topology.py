@@ -356,7 +356,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "host is nothing": (put("hosts.fw", None), "hosts.fw: empty; must be a mapping"),
     "host with an unknown key": (
         put("hosts.fw.adresses", {}),
-        "hosts.fw.adresses: unknown key; choose one of: roles, addresses, first, application",
+        "hosts.fw.adresses: unknown key; choose one of: roles, addresses, first, application, "
+        "platform",
     ),
     "roles missing": (
         drop("hosts.fw.roles"),

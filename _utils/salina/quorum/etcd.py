@@ -117,8 +117,11 @@ def marks(scope: str, members: Iterable[str]) -> dict[str, str]:
 
 
 def unguarded(answer: Any) -> bool:
-    """Tell from etcd's answer to a login whether it wants none."""
-    return isinstance(answer, dict) and answer.get("error") == NO_LOGIN
+    """Tell from etcd's answer to a login whether it wants none.
+
+    etcd 3.5 calls the text `message`, and 3.4 has it twice: as `error` and as `message`.
+    """
+    return isinstance(answer, dict) and NO_LOGIN in (answer.get("error"), answer.get("message"))
 
 
 def base64_of(text: str) -> str:

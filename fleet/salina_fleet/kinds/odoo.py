@@ -13,10 +13,11 @@ from salina_fleet.model.source import Source
 from salina_fleet.role import Look
 from salina_fleet.schema.declare import PATH, Scalar, flag, given, record
 from salina_fleet.schema.document import join
-from salina_fleet.schema.faults import invalid, repeated
+from salina_fleet.schema.faults import invalid, not_among, repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
 
 if TYPE_CHECKING:
+    from salina_fleet.platforms import Platform
     from salina_fleet.roles.app import AppSettings
     from salina_fleet.roles.database import RouteSettings
 
@@ -232,6 +233,16 @@ class Odoo(Kind):
             ]
         files = [lock, locks.tools(lock)] if python["lock"] else []
         return keys, [*files, odoo.RTLCSS_LOCK] if section["right_to_left"] else files
+
+    def unfit(self, section: Mapping[str, Any], platform: Platform) -> Iterator[tuple[str, str]]:
+        """The interpreter exists: it is the platform's own, or in a release on its mirrors."""
+        python, own = section["python"], f"python{platform.python}"
+        if python["release"] is None and python["interpreter"] != own:
+            words = f"{own}, which is the interpreter of {platform.title}"
+            yield "python.interpreter", invalid(python["interpreter"], words)
+        elif python["release"] not in (None, *platform.releases):
+            words = f"a release on the mirrors of {platform.title}"
+            yield "python.release", not_among(python["release"], platform.releases, words)
 
     def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
         """Those with further modules."""

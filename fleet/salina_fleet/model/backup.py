@@ -14,7 +14,7 @@ from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import Nullable
 
 if TYPE_CHECKING:
-    from salina_fleet.model.topology import Host
+    from salina_fleet.model.topology import Host, Topology
     from salina_fleet.roles.database import DatabaseSettings
 
 STANZA = "salina"
@@ -111,10 +111,13 @@ SCRATCH_KEYS = {
 """The meanings of the keys of `scratch_pillar`."""
 
 
-def scratch_pillar(database: DatabaseSettings, directory: str, configuration: str) -> Pillar:
+def scratch_pillar(
+    topology: Topology, database: DatabaseSettings, directory: str, configuration: str
+) -> Pillar:
     """Return the section of the pillar that a host with a scratch cluster needs.
 
     Args:
+        topology: the topology, whose database hosts have one version of PostgreSQL.
         database: the settings of the database hosts.
         directory: the directory of the running cluster, beside which the scratch cluster is.
         configuration: a file of pgBackRest, in which the cluster is on this host.
@@ -125,7 +128,7 @@ def scratch_pillar(database: DatabaseSettings, directory: str, configuration: st
             "files": scratch.directory(directory),
             "port": database.port,
             "stanza": STANZA,
-            "version": database.version,
+            "version": topology.platform("database").postgresql,
         }
     }
 

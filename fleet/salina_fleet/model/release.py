@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from salina.application import release as own
 from salina_fleet import secrets
 from salina_fleet.kinds import KINDS
+from salina_fleet.platforms import DEFAULT
 
 if TYPE_CHECKING:
     from salina_fleet.revisions import Source
@@ -61,15 +62,22 @@ def keys(definitions: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sorted({key for key in used if key is not None})
 
 
-def name(definition: Mapping[str, Any], commits: Iterable[str], locks: Mapping[str, str]) -> str:
+def name(
+    definition: Mapping[str, Any],
+    commits: Iterable[str],
+    locks: Mapping[str, str],
+    platform: str = DEFAULT,
+) -> str:
     """Return the name of the release that a definition wants.
 
     A definition that does not use the newer keys keeps the name that it had before they existed.
+    Another platform has another interpreter and other libraries, so it has releases of its own.
 
     Args:
         definition: the content of a file of pillar/app.
         commits: the commits of its repositories, in the order of `sources`.
         locks: the file in salt/locks -> the digest of its content.
+        platform: the name of the platform of its hosts.
     """
     kind = definition["kind"]
     keys, files = KINDS[kind].built_from(definition[kind])
@@ -79,6 +87,8 @@ def name(definition: Mapping[str, Any], commits: Iterable[str], locks: Mapping[s
         inputs.append(further)
     if definition["source"]["submodules"]:
         inputs.append("submodules")
+    if platform != DEFAULT:
+        inputs.append(platform)
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return f"{commit[:12]}-{digest[:8]}"
 
@@ -92,8 +102,10 @@ def commits(data: MasterData, application: str) -> dict[str, str]:
 
 def wanted(data: MasterData, application: str) -> str:
     """Return the name of the release that an application must run."""
-    definition = data.definitions[data.fleet.topology.applications[application].definition]
-    return name(definition, commits(data, application).values(), data.locks)
+    topology = data.fleet.topology
+    definition = data.definitions[topology.applications[application].definition]
+    platform = topology.platform("app", application).name
+    return name(definition, commits(data, application).values(), data.locks, platform)
 
 
 def pillar(data: MasterData, application: str, mount: str) -> Pillar:
@@ -109,7 +121,7 @@ def pillar(data: MasterData, application: str, mount: str) -> Pillar:
     """
     chosen = data.fleet.topology.applications[application].definition
     definition, recorded = data.definitions[chosen], commits(data, application)
-    found = name(definition, recorded.values(), data.locks)
+    found = wanted(data, application)
     return {
         "name": found,
         "directory": f"{own.releases(definition['kind'])}/{found}",

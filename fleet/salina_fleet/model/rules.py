@@ -119,6 +119,7 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
         faults.sound(f"{join('hosts', host.id)}.roles") for host in topology.hosts
     ):
         yield from _counts(topology, faults)
+        yield from _platforms_agree(topology, faults)
         for role in ROLES.values():
             yield from role.rules(topology, settings, faults.sound)
 
@@ -285,6 +286,21 @@ def _links_reach(topology: Topology, faults: Faults) -> Iterator[str]:
         for network, why in needed.items():
             if network and network not in host.addresses:
                 yield f"{join(path, network)}: missing; {why} an address in this network"
+
+
+def _platforms_agree(topology: Topology, faults: Faults) -> Iterator[str]:
+    """Check that hosts which can only work together on one platform have the same one."""
+    seen: dict[str, tuple[str, str]] = {}
+    for host in (*topology.hosts, *(pool.host(1) for pool in topology.pools.values())):
+        path = f"{join('pools', host.pool) if host.pool else join('hosts', host.id)}.platform"
+        if not faults.sound(path):
+            continue
+        for group in sorted({ROLES[role].together(host) for role in host.roles} - {None}):
+            owner, platform = seen.setdefault(group, (path, host.platform))
+            if host.platform != platform:
+                words = f"{platform}, as {owner}: {group} needs the same platform on all its hosts"
+                yield f"{path}: {invalid(host.platform, words)}"
+                break
 
 
 def _counts(topology: Topology, faults: Faults) -> Iterator[str]:

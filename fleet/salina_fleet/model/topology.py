@@ -19,6 +19,7 @@ from salina_fleet.model.addresses import MAX_POOL
 from salina_fleet.model.operators import NAME as OPERATOR
 from salina_fleet.model.operators import Operator
 from salina_fleet.model.settings import Settings
+from salina_fleet.platforms import DEFAULT, PLATFORMS, Platform
 from salina_fleet.roles import ROLES
 from salina_fleet.schema import declare, document
 from salina_fleet.schema.declare import derived, flag, given, named, number, read, record
@@ -81,6 +82,7 @@ RULE = Parsed(
 )
 NETWORK = Reference("networks", "a network")
 APPLICATION = Reference("applications", "an application")
+PLATFORM = Choice(PLATFORMS, "a platform")
 
 
 class TopologyError(document.DataError):
@@ -116,6 +118,7 @@ class Host:
     application: str | None = given(
         APPLICATION, None, about="The application that an app host serves; by default the only one."
     )
+    platform: str = given(PLATFORM, DEFAULT, about="The operating system of the host.")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class Pool:
     application: str | None = given(
         APPLICATION, None, about="The application that the members serve; by default the only one."
     )
+    platform: str = given(PLATFORM, DEFAULT, about="The operating system of every member.")
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all members that the pool can have, in order: s1 to s10."""
@@ -171,6 +175,7 @@ class Pool:
             },
             pool=self.name,
             application=self.application,
+            platform=self.platform,
         )
 
 
@@ -292,6 +297,19 @@ class Topology:
         """The application of an app host (KeyError for another host)."""
         return self.applications[host.application or ""]
 
+    def platform(self, role: str, application: str | None = None) -> Platform:
+        """Return the platform of the hosts with a role, which all have the same one.
+
+        Args:
+            role: A role whose hosts must have the same platform (`Role.together`).
+            application: The application that they serve, if the role serves one.
+        """
+        pools = (pool.host(1) for pool in self.pools.values())
+        for host in (*self.hosts, *pools):
+            if role in host.roles and host.application == (application or host.application):
+                return PLATFORMS[host.platform]
+        return PLATFORMS[DEFAULT]
+
     def having(self, role: str) -> list[Host]:
         """Return the static hosts with a role."""
         return [host for host in self.hosts if role in host.roles]
@@ -357,6 +375,7 @@ class Topology:
                     "addresses": dict(host.addresses),
                     **({"first": True} if host.first else {}),
                     **({"application": host.application} if host.application else {}),
+                    **({"platform": host.platform} if host.platform != DEFAULT else {}),
                 }
                 for host in self.hosts
             },
@@ -369,6 +388,7 @@ class Topology:
                     "maximum": pool.maximum,
                     "initial": list(pool.initial),
                     "application": pool.application,
+                    **({"platform": pool.platform} if pool.platform != DEFAULT else {}),
                 }
                 for pool in self.pools.values()
             },

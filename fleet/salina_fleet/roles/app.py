@@ -16,6 +16,7 @@ from salina_fleet import edge, report, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import files_backup, release
 from salina_fleet.model.backup import BackupSettings
+from salina_fleet.platforms import named_for_postgresql
 from salina_fleet.role import (
     CLIENT,
     LOOPBACK,
@@ -301,7 +302,7 @@ class App(Role):
         "haproxy": "the way to the primary database host, whichever it is now",
         "socat": "asks HAProxy's sockets at a reload",
         "pgbouncer": "keeps the application's sessions over a failover of the database",
-        "postgresql-client-15": "psql, for one-time steps and for health",
+        **named_for_postgresql("postgresql-client-{}", "psql, for one-time steps and for health"),
         "nginx": "the reverse proxy before the application: TLS from the balancer, static files",
         "restic": "copies users' files to the backup host, in a fleet without storage hosts",
         "salina-files.timer": "starts the copies of users' files, in a fleet without storage hosts",
@@ -313,6 +314,10 @@ class App(Role):
         ),
         "salina-log-nginx": "sends nginx's log of requests to the monitoring host",
     }
+
+    def together(self, host: Host) -> str:
+        """One of the hosts builds the releases of an application for all of them."""
+        return f"the application {host.application}"
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """The balancers send requests and health checks."""

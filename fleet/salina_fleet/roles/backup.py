@@ -20,8 +20,9 @@ from salina_fleet.model.backup import (
     certificate,
     scratch_pillar,
 )
+from salina_fleet.platforms import named_for_postgresql
 from salina_fleet.role import Certificate, Check, MasterData, Pillar, Port, Role, Row
-from salina_fleet.roles.database import DatabaseSettings, files
+from salina_fleet.roles.database import TOGETHER, DatabaseSettings, files
 from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
@@ -79,8 +80,12 @@ class Backup(Role):
     settings: ClassVar = {"backup": BackupSettings}
     keys = KEYS
     software: ClassVar = {
-        "postgresql-15": "restores a backup in a drill, which proves that it is good",
-        "postgresql-client-15": "looks into the restored database of a drill",
+        **named_for_postgresql(
+            "postgresql-{}", "restores a backup in a drill, which proves that it is good"
+        ),
+        **named_for_postgresql(
+            "postgresql-client-{}", "looks into the restored database of a drill"
+        ),
         "pgbackrest": "the repository of the database's backups, and its service",
         "restic": "looks into the copies of users' files, and forgets old ones",
         "rclone": (
@@ -92,6 +97,10 @@ class Backup(Role):
         "salina-files-forget.timer": "forgets copies that are older than the settings say",
         "salina-second.timer": "mirrors the repositories to the second place",
     }
+
+    def together(self, host: Host) -> str:
+        """Both ends of pgBackRest have the same version, and a drill starts the same PostgreSQL."""
+        return TOGETHER
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """Database hosts send their WAL, and the backup host fetches theirs; users' files come."""
@@ -126,7 +135,7 @@ class Backup(Role):
                 "password": data.secrets.get(secrets.BACKUP),
                 "databases": [one.id for one in fleet.having("database")],
                 "database_port": database.port,
-                "database_files": files(database),
+                "database_files": files(fleet.topology),
                 "others": [day for day in DAYS if day != settings.full],
                 **{key: value for key, value in asdict(settings).items() if key != "second"},
             },
@@ -147,7 +156,9 @@ class Backup(Role):
                 "hour": settings.hour,
             },
             "second_repository": _second(data),
-            **scratch_pillar(database, files(database), pgbackrest.SCRATCH_FILE),
+            **scratch_pillar(
+                fleet.topology, database, files(fleet.topology), pgbackrest.SCRATCH_FILE
+            ),
         }
 
     def certificates(self, fleet: Fleet, host: Host) -> Iterable[Certificate]:

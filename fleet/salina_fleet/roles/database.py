@@ -17,6 +17,7 @@ from salina_fleet.kinds import KINDS
 from salina_fleet.model import parameters
 from salina_fleet.model.backup import SCRATCH_KEYS, STANZA, BackupSettings, scratch_pillar
 from salina_fleet.model.backup import certificate as backup_certificate
+from salina_fleet.platforms import named_for_postgresql
 from salina_fleet.role import (
     AT_LEAST_ONE,
     CLIENT,
@@ -144,6 +145,8 @@ RESERVED = 20
 3 for superusers (superuser_reserved_connections), 3 for Patroni, 2 for pg_rewind and a new copy,
 4 for a backup, 8 for operators and monitoring. Replication uses max_wal_senders instead.
 """
+TOGETHER = "the database"
+"""The hosts with the cluster's files and with its backups, which must fit each other."""
 ROLE_RESERVED = 5
 """The connections of an application's role beside those of its app hosts, for operators."""
 STEP = 3
@@ -156,8 +159,12 @@ OWN_PATH = 1 + STEP
 class DatabaseSettings(Tuning):
     """PostgreSQL under Patroni. Why these defaults: docs/decisions/0002-patroni.md."""
 
-    version: int = number(
-        15, 15, 15, "PostgreSQL's major version; the hosts install only that of Debian 12."
+    version: int | None = number(
+        None,
+        1,
+        99,
+        "PostgreSQL's major version; null stands for that of the database hosts' platform, and no "
+        "other one can be installed.",
     )
     port: int = number(5432, 1, 65535, "PostgreSQL's port on the database hosts.")
     rest_port: int = number(
@@ -220,7 +227,13 @@ class DatabaseSettings(Tuning):
         settings: Settings,
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[tuple[str, str]]:
-        """All app hosts together get the connections that each of them may hold."""
+        """The hosts can install the version, and all app hosts get the connections that they may
+        hold.
+        """
+        platform = topology.platform("database")
+        if self.version not in (None, platform.postgresql):
+            words = f"{platform.postgresql} or null, because {platform.title} has no other version"
+            yield "version", invalid(self.version, words)
         given, needed = self.parameters.get("max_connections"), connections(topology, settings)
         if given is None or int(given) >= needed:
             return
@@ -290,9 +303,10 @@ class RouteSettings(Tuning):
             yield "max_clients", invalid(self.max_clients, words)
 
 
-def files(settings: DatabaseSettings) -> str:
+def files(topology: Topology) -> str:
     """Return the directory of the cluster's files on each database host."""
-    return data_directory({"version": settings.version, "scope": CLUSTER})
+    version = topology.platform("database").postgresql
+    return data_directory({"version": version, "scope": CLUSTER})
 
 
 def connections(topology: Topology, settings: Settings) -> int:
@@ -344,11 +358,15 @@ class Database(Role):
     )
     keys = KEYS
     software: ClassVar = {
-        "postgresql-15": "the database itself; Patroni starts and stops it",
-        "postgresql-client-15": "psql and pg_dump, for states and restores",
+        **named_for_postgresql("postgresql-{}", "the database itself; Patroni starts and stops it"),
+        **named_for_postgresql("postgresql-client-{}", "psql and pg_dump, for states and restores"),
         "pgbackrest": "sends the WAL and the backups to the backup host",
         "patroni": "decides with etcd who is primary; comes from PyPI, by a lock with hashes",
     }
+
+    def together(self, host: Host) -> str:
+        """Patroni's members have the same PostgreSQL."""
+        return TOGETHER
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """App hosts reach the primary and ask Patroni which it is; members replicate."""
@@ -373,6 +391,7 @@ class Database(Role):
         """Return the cluster, its passwords, and the applications with a database in it."""
         fleet = data.fleet
         settings = asdict(fleet.settings[DatabaseSettings])
+        settings["version"] = fleet.topology.platform(self.name).postgresql
         top = {key: settings.pop(key) for key in ("port", "rest_port", "version", "parameters")}
         needed = connections(fleet.topology, fleet.settings)
         most: dict[str, Scalar] = {"max_connections": max(LEAST_CONNECTIONS, needed)}
@@ -435,9 +454,9 @@ class Database(Role):
                 "stanza": STANZA,
                 "repository": repositories[0].id,
                 "database_port": database.port,
-                "database_files": files(database),
+                "database_files": files(fleet.topology),
             },
-            **scratch_pillar(database, files(database), pgbackrest.FILE),
+            **scratch_pillar(fleet.topology, database, files(fleet.topology), pgbackrest.FILE),
         }
 
     def spare(self, fleet: Fleet) -> int:

@@ -1,0 +1,54 @@
+"""What a host of another platform gets, and what it refuses (S1, K5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salina_fleet.platforms import PLATFORMS
+from tests import fleets
+from tests.render.minion import Minion
+
+POSTGRESQL = {"default": ("bbdd1", 15), "debian-13": ("bbdd1", 17), "ubuntu-24": ("all", 16)}
+
+
+def packages(minion: Minion) -> set[str]:
+    """Return the packages that a host gets."""
+    installed = (one for one in minion.chunks if (one["state"], one["fun"]) == ("pkg", "installed"))
+    return {name for one in installed for name in one["pkgs"]}
+
+
+@pytest.mark.parametrize("name", POSTGRESQL)
+def test_s1_the_packages_of_the_platform(name: str, tmp_path: Path) -> None:
+    """S1: A host installs the PostgreSQL of its own system, and no other one."""
+    host, version = POSTGRESQL[name]
+    minion = Minion(host, fleets.pillar(host, name), tmp_path)
+    own = {one for one in packages(minion) if one.startswith("postgresql-")}
+    assert own == {f"postgresql-{version}", f"postgresql-client-{version}"}
+    assert {"ssl-cert", "ufw", "zstd"} <= packages(minion)
+
+
+@pytest.mark.parametrize("name", POSTGRESQL)
+def test_security_updates_come_from_the_platform(name: str, tmp_path: Path) -> None:
+    host, _ = POSTGRESQL[name]
+    minion = Minion(host, fleets.pillar(host, name), tmp_path)
+    [text] = [text for path, text in minion.files if path == "/etc/apt/apt.conf.d/51salina"]
+    platform = PLATFORMS[minion.opts["pillar"]["host"]["platform"]["name"]]
+    listed = [line.strip().strip('";') for line in text.splitlines() if "origin=" in line]
+    assert listed == list(platform.updates)
+
+
+@pytest.mark.parametrize("sls", ["common", "prepare"])
+def test_k5_a_host_with_another_system_changes_nothing(sls: str, tmp_path: Path) -> None:
+    """K5: No state is compiled, and the error names the host, both systems and the remedy."""
+    minion = Minion("s1", fleets.pillar("s1"), tmp_path)
+    grains: Mapping[str, Any] = minion.opts["grains"]
+    minion.opts["grains"] = {**grains, "osfinger": "Debian-13"}
+    with pytest.raises(AssertionError) as caught:
+        minion.apply(sls)
+    assert (
+        "s1 runs Debian-13, but pillar/topology.yaml gives it the platform debian-12 (Debian-12)"
+    ) in str(caught.value)
