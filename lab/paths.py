@@ -20,6 +20,7 @@ CONTAINERS = STATE / "containers"
 KEYS = STATE / "keys"
 SNAPSHOTS = STATE / "snapshots"
 TOPOLOGY = STATE / "topology.yaml"
+IMAGES_OF = STATE / "images.json"  # platform -> the root directory of its image
 OVERRIDE = STATE / "override"  # has a topology.yaml when the lab's is not the repository's own
 FAULTS = STATE / "faults.json"
 RELAY = STATE / "relay.pid"

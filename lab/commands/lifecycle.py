@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from lab.machines import (
     snapshots,
     topology_file,
 )
-from lab.machines.image import ensure_image
+from lab.machines.image import ensure_images
 from lab.machines.plan import Machine, Plan
 from lab.mirror.build import ensure_mirror
 from lab.paths import CACHE, RELAY, REPOSITORY, STATE
@@ -59,11 +59,12 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
         topology_file.check_application(one.definition)
     preflight.ensure()
     with exclusive("up"):
-        ensure_mirror()
-        base = ensure_image()
+        platforms = plan.platforms(topology)
+        ensure_mirror(platforms)
+        bases = ensure_images(platforms)
         STATE.mkdir(parents=True, exist_ok=True)
         topology_file.write(text, own)
-        bring_up(topology, base, own)
+        bring_up(topology, bases, own)
         if with_deployment:
             wanted = inventory.current_plan()
             with step("secrets"):
@@ -75,16 +76,17 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
             summary(wanted, topology)
 
 
-def bring_up(topology: Topology, base: Path, own: bool) -> None:
+def bring_up(topology: Topology, bases: Mapping[str, Path], own: bool) -> None:
     """Start the network, the hosts and the minions, or bring running ones to the plan.
 
     Hosts that an unfinished change to a pool works on stay as they are.
 
     Args:
         topology: The lab's topology.
-        base: The root directory of the image.
+        bases: The root directory of each platform's image.
         own: Whether the topology is the repository's own.
     """
+    hosts.keep_images(bases)
     with step("cloud"):
         server.ensure()
     with hosts_lock():
@@ -99,7 +101,7 @@ def bring_up(topology: Topology, base: Path, own: bool) -> None:
             hosts.remove_strangers(changing.union(machine.name for machine in wanted.machines))
             faults.unfreeze(wanted.machines)
             salt_master.accept(wanted)
-            hosts.ensure_machines(wanted, topology, base)
+            hosts.ensure_machines(wanted, topology)
             faults.heal(wanted.machines)
         with step("master"):
             salt_master.ensure(wanted, topology, own)
@@ -177,11 +179,11 @@ def rebuild(machines: list[Machine]) -> None:
     """Replace hosts by new, empty ones, and wait for their minions."""
     with exclusive("rebuild"):
         wanted = inventory.current_plan()
-        base = ensure_image()
+        hosts.keep_images(ensure_images({machine.platform for machine in machines}))
         before = minions.connections(wanted)
         names = [machine.name for machine in machines]
         with step(f"{', '.join(names)} rebuilt"), hosts_lock():
-            hosts.rebuild(machines, wanted, base)
+            hosts.rebuild(machines, wanted)
             faults.forget(names)
         rebuilt = [machine for machine in machines if machine.minion]
         if rebuilt:
@@ -263,7 +265,8 @@ def restore(name: str) -> None:
 def start_again() -> None:
     """Start the lab's hosts from their files."""
     own = not topology_file.overridden()
-    bring_up(topology_file.read(), ensure_image(), own)
+    topology = topology_file.read()
+    bring_up(topology, ensure_images(plan.platforms(topology)), own)
 
 
 def forward() -> None:

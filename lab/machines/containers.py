@@ -14,12 +14,14 @@ from lab.machines.provision import Files, archive
 from lab.paths import CLOUD, CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
 from lab.process import remove_tree, run
 from salina_fleet.model import ids
+from salina_fleet.platforms import DEFAULT
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
 }
+PLATFORM = "platform"  # the file with it in a container's folder
 STOP_SECONDS = 20
 PARALLEL = 4
 UNPACK = ("tar", "--extract", "--touch", "--directory")
@@ -171,8 +173,15 @@ def create(machine: Machine, base: Path, files: Files) -> None:
     (unfinished / "delta").mkdir(parents=True)
     run([*UNPACK, unfinished / "delta"], data=archive(files))
     (unfinished / "given").write_text(fingerprint(files))
+    (unfinished / PLATFORM).write_text(machine.platform)
     (unfinished / "config").write_text(configuration(machine, Layers(base, delta(machine))))
     unfinished.rename(final)
+
+
+def platform(machine: Machine) -> str:
+    """Return the platform with which a container was created."""
+    file = folder(machine) / PLATFORM
+    return file.read_text() if file.exists() else DEFAULT  # an older lab had only one
 
 
 def remove(machine: Machine) -> None:

@@ -1,6 +1,7 @@
 """Create, rebuild and remove the lab's hosts."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lab.machines import (
 from lab.machines.plan import Machine, Plan
 from lab.machines.provision import Files
 from lab.machines.userdata import UserData
-from lab.paths import CONTAINERS, REPOSITORY, STATE
+from lab.paths import CONTAINERS, IMAGES_OF, REPOSITORY, STATE
 from lab.process import remove_tree, wait_until
 from salina_fleet.model.topology import Topology
 from salina_fleet.provision.userdata import SETTINGS_SOURCE, render
@@ -61,6 +62,32 @@ def user_data(master: Machine, machine: Machine) -> str:
     return render(machine.name, master.management, pair.private, pair.public, own, settings)
 
 
+# The images
+
+
+def keep_images(bases: Mapping[str, Path]) -> None:
+    """Remember the root directory of each platform's image, for hosts that come later."""
+    known = _images() | {name: str(base) for name, base in bases.items()}
+    unfinished = IMAGES_OF.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(known))
+    unfinished.rename(IMAGES_OF)
+
+
+def image_of(machine: Machine, master: Machine) -> Path:
+    """Return the root directory of the image for a machine: the running lab's, also if the
+    repository has changed since. A lab from before the platforms has only the master's.
+    """
+    known = _images().get(machine.platform)
+    if known:
+        return Path(known)
+    return containers.base_of(containers.read_configuration(master), master.container)
+
+
+def _images() -> dict[str, str]:
+    found: dict[str, str] = json.loads(IMAGES_OF.read_text()) if IMAGES_OF.exists() else {}
+    return found
+
+
 # One host of a pool
 
 
@@ -85,8 +112,7 @@ def create(name: str, given: str) -> bool:
         return False
     discard(machine)
     keys.keep(keys.minion(name), data.pair)
-    base = containers.base_of(containers.read_configuration(master), master.container)
-    containers.create(machine, base, bare_files(machine, data))
+    containers.create(machine, image_of(machine, master), bare_files(machine, data))
     containers.start(machine)
     return True
 
@@ -127,19 +153,27 @@ def remove_strangers(planned: Iterable[str]) -> None:
         discard(Machine(name, (), ()))
 
 
-def ensure_machines(wanted: Plan, topology: Topology, base: Path) -> None:
+def ensure_machines(wanted: Plan, topology: Topology) -> None:
     """Make all containers of the plan run, with the planned network cards and addresses.
+
+    A container of another platform than its host's is replaced.
 
     Args:
         wanted: The plan of the lab.
         topology: The lab's topology.
-        base: The root directory of the image.
     """
     existing, running = containers.existing(), containers.running()
+    for machine in wanted.machines:
+        if machine.container in existing and containers.platform(machine) != machine.platform:
+            if machine.container in running:
+                containers.stop(machine, kill=True)
+            existing.discard(machine.container)
+            running.discard(machine.container)
     keys.master(), salt_master.minion_keys(wanted)  # before threads ask for them
 
     def bring_up(machine: Machine) -> None:
         if machine.container not in existing:
+            base = image_of(machine, wanted.master)
             containers.create(machine, base, initial_files(wanted, machine, topology))
         elif not containers.is_current(machine):
             if machine.container in running:
@@ -154,19 +188,19 @@ def ensure_machines(wanted: Plan, topology: Topology, base: Path) -> None:
     containers.each(bring_up, sorted(wanted.machines, key=lambda machine: not machine.master))
 
 
-def rebuild(machines: Iterable[Machine], wanted: Plan, base: Path) -> None:
+def rebuild(machines: Iterable[Machine], wanted: Plan) -> None:
     """Replace hosts by new ones, which are bare as from a cloud and keep their keys.
 
     Args:
         machines: The hosts to rebuild.
         wanted: The plan of the lab.
-        base: The root directory of the image.
     """
     topology, running = topology_file.read(), containers.running()
 
     def replace(machine: Machine) -> None:
         if machine.container in running:
             containers.stop(machine, kill=True)
+        base = image_of(machine, wanted.master)
         containers.create(machine, base, initial_files(wanted, machine, topology))
         containers.start(machine)
 

@@ -1,37 +1,45 @@
-"""The lab's base image: a bare Debian bookworm with Salt in /opt/salt.
+"""The lab's base images: for each platform a bare Debian with Salt in /opt/salt.
 
-It has nothing that a state installs or configures. Three things are adapted to the lab:
+They have nothing that a state installs or configures. Three things are adapted to the lab:
 
 - Debian packages, wheels and git repositories come from the lab's mirror (lab/mirror/build.py),
   which every host sees at /srv/mirror.
 - npm packages come from a registry on the host's loopback address (lab/mirror/registry.py).
 - systemd units that are useless in a container are masked.
 
-Usage: python -m lab.machines.image     (prints the directory of the root file system)
+Usage: python -m lab.machines.image     (prints the directory of Debian 12's root file system)
 """
 
 import inspect
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from lab.commands.console import step
+from lab.errors import LabError
 from lab.mirror import registry
 from lab.mirror.cache import build_lock, digest, directory, keep_only, remove
 from lab.mirror.debian import download_options, source_lines
-from lab.mirror.wheels import wheels
+from lab.mirror.wheels import BUILDER, THIS_PYTHON, originals, wheels
 from lab.paths import DOWNLOADS, IMAGES, LOCKS
 from lab.process import run
+from salina.common import locks
+from salina_fleet.platforms import DEFAULT, PLATFORMS, Platform
 
 # Debian packages that building the image needs. The compiler is for timelib, which Salt needs.
 HOST_PACKAGES = ("mmdebstrap", "gcc", "python3-dev", "python3-venv")
 
-SUITE = "bookworm"
+USUAL = PLATFORMS[DEFAULT]
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus"),
     *("iproute2", "iputils-ping", "netbase", "procps", "curl", "less", "ca-certificates"),
     *("python3", "python3-apt"),
 )
+
+BUILT = ("debian-12", "debian-13")
+"""The platforms of which the lab can build an image: releases on Debian's mirrors."""
+SUITES = tuple(PLATFORMS[name].codename for name in BUILT)
 
 UNREAD = ("doc", "info", "lintian", "locale", "man")
 
@@ -55,8 +63,10 @@ TimeoutStopSec=30
 WantedBy=multi-user.target
 """
 
+COMPILER = ("gcc", "python3-dev", "python3-venv")
+"""What a source archive needs to become a wheel for another Python than this machine's."""
+
 FILES = {
-    "etc/apt/sources.list": f"deb [trusted=yes] file:/srv/mirror/apt {SUITE} main\n",
     # The mirror has the packages that the states name and their dependencies, but no recommended
     # packages and no translations.
     "etc/apt/apt.conf.d/90lab": (
@@ -113,34 +123,49 @@ MASKED = (
 )
 
 
-def version() -> str:
-    """Return a digest of the image's inputs: the data and steps of this module, and Salt's lock."""
-    steps = [inspect.getsource(function) for function in (bootstrap, configure, install_salt)]
+def repository(platform: Platform) -> str:
+    """Return the directory of a platform's packages in the mirror, which the lab's hosts see."""
+    return "apt" if platform == USUAL else f"apt-{platform.codename}"
+
+
+def files(platform: Platform) -> dict[str, str]:
+    """Return the files of a platform's image: those of every image, and the source of packages."""
+    place = f"file:/srv/mirror/{repository(platform)}"
+    source = f"deb [trusted=yes] {place} {platform.codename} main\n"
+    return {"etc/apt/sources.list": source, **FILES}
+
+
+def version(platform: Platform = USUAL) -> str:
+    """Return a digest of an image's inputs: the data and steps of this module, and Salt's lock."""
+    steps = [
+        inspect.getsource(function)
+        for function in (bootstrap, configure, install_salt, compiled, compile_sources)
+    ]
     locked = (LOCKS / "minion.txt").read_text()
-    return digest(SUITE, PACKAGES, FILES, MASKED, steps, locked)
+    return digest(platform.codename, PACKAGES, files(platform), MASKED, steps, locked)
 
 
-def bootstrap(root: Path) -> None:
-    """Install the bare system from the machine's own Debian mirrors."""
+def bootstrap(root: Path, platform: Platform, packages: Sequence[str] = PACKAGES) -> None:
+    """Install a bare system from the machine's own Debian mirrors."""
     run(
         [
             *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
-            *("--skip=check/empty", f"--include={','.join(PACKAGES)}"),
+            *("--skip=check/empty", f"--include={','.join(packages)}"),
             "--dpkgopt=force-unsafe-io",
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
             *(f"--aptopt={option}" for option in download_options()),
-            *(SUITE, root, "-"),
+            *(platform.codename, root, "-"),
         ],
-        text="".join(f"{line}\n" for line in source_lines(SUITE)),
+        text="".join(f"{line}\n" for line in source_lines(platform.codename, USUAL.codename)),
     )
 
 
-def configure(root: Path) -> None:
+def configure(root: Path, platform: Platform) -> None:
     """Write the lab's files, and mask units that are useless in a container."""
     for leftover in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
         (root / leftover).unlink(missing_ok=True)
-    for name, text in FILES.items():
+    for name, text in files(platform).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(path)
@@ -175,28 +200,104 @@ def install_salt(root: Path, wheels: Path) -> None:
         (root / "usr/local/bin" / program.name).symlink_to(f"/opt/salt/bin/{program.name}")
 
 
-def build(target: Path) -> None:
-    """Build the image in an empty directory."""
-    root = target / "rootfs"
-    # an older lab has built wheels into wheels/minion as root, and without hashes
-    locked = partial(wheels, DOWNLOADS / "wheels/minion.verified", LOCKS / "minion.txt")
-    with step("image: Debian's base system, wheels for Salt"), ThreadPoolExecutor() as pool:
-        ready = pool.submit(locked)  # mostly one compiler, so bootstrap can run at the same time
-        bootstrap(root)
-    with step("image: Salt"):
-        install_salt(root, ready.result())
-        configure(root)
+def salt_wheels(platform: Platform) -> Path:
+    """Return a directory with the wheels of Salt's lock for a platform's Python."""
+    lock = LOCKS / "minion.txt"
+    if platform.python == THIS_PYTHON:
+        # an older lab has built wheels into wheels/minion as root, and without hashes
+        return wheels(DOWNLOADS / "wheels/minion.verified", lock)
+    inputs = [lock.read_text(), platform.codename, inspect.getsource(compile_sources)]
+    place = DOWNLOADS / f"wheels/minion-{platform.python}.built"
+    made = directory(place / digest(inputs), partial(compiled, platform, lock))
+    keep_only(made)
+    return made
 
 
-def ensure_image() -> Path:
-    """Return the directory of the root file system, and build it first if necessary.
+def compiled(platform: Platform, lock: Path, target: Path) -> None:
+    """Fill an empty directory with the wheels of a lock, for another Python than this machine's.
 
-    Older images are removed once no host uses them.
+    Args:
+        platform: The platform that has this Python.
+        lock: The lock. Another one has the tools that build its sources.
+        target: The directory.
     """
+    house = DOWNLOADS / "wheels"
+    name, python = lock.stem, platform.python
+    fetched = originals(house / f"{name}-{python}", lock, python)
+    tools = originals(house / f"{name}.build-{python}", Path(locks.tools(str(lock))), python)
+    root = target / "compiler"
+    bootstrap(root, platform, (*PACKAGES, *COMPILER))
+    run(["cp", "-r", fetched, root / "opt/fetched"])
+    run(["cp", "-r", tools, root / "opt/tools"])
+    for wheel in compile_sources(root):
+        wheel.rename(target / wheel.name)
+    for wheel in fetched.glob("*.whl"):
+        run(["cp", wheel, target])
+    remove(root)
+
+
+def compile_sources(root: Path) -> list[Path]:
+    """Build the source archives in /opt/fetched of a root file system, as a user without rights.
+
+    Args:
+        root: The directory of the root file system. Its /opt/tools has the tools' wheels.
+
+    Returns:
+        The wheels.
+    """
+    inside = ["env", "HOME=/tmp", "PIP_NO_CACHE_DIR=1"]
+    user = f"--userspec={BUILDER}:{BUILDER}"
+    offline = ["--quiet", "--no-index", "--no-deps"]
+    run(["chroot", root, "mkdir", "--mode=1777", "/opt/made"])
+    run(["chroot", root, "chmod", "a+rX", "--recursive", "/opt"])
+    run(["chroot", root, "python3", "-m", "venv", "/opt/environment"])
+    every = [f"/opt/tools/{tool.name}" for tool in sorted((root / "opt/tools").iterdir())]
+    pip = ["/opt/environment/bin/pip"]
+    run(["chroot", root, *inside, *pip, "install", *offline, *every])
+    sources = [f"/opt/fetched/{one.name}" for one in sorted((root / "opt/fetched").glob("*.gz"))]
+    wheel = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir=/opt/made"]
+    run(["chroot", user, root, *inside, *wheel, *sources])
+    return [made for made in (root / "opt/made").glob("*.whl") if not made.is_symlink()]
+
+
+def build(platform: Platform, target: Path) -> None:
+    """Build the image of a platform in an empty directory."""
+    root = target / "rootfs"
+    name = platform.title
+    with step(f"image: {name}, wheels for Salt"), ThreadPoolExecutor() as pool:
+        # mostly one compiler, so bootstrap can run at the same time
+        ready = pool.submit(salt_wheels, platform)
+        bootstrap(root, platform)
+    with step(f"image: Salt on {name}"):
+        install_salt(root, ready.result())
+        configure(root, platform)
+
+
+def ensure_image(platform: Platform = USUAL) -> Path:
+    """Return the directory of a platform's root file system, and build it first if necessary.
+
+    Older images of the platform are removed once no host uses them.
+
+    Raises:
+        LabError: The lab cannot build this platform.
+    """
+    if platform.codename not in SUITES:
+        names = ", ".join(PLATFORMS[name].title for name in BUILT)
+        raise LabError(
+            f"the lab cannot build {platform.title}; it can build: {names}",
+            "make up with a topology whose hosts have another platform",
+        )
     with build_lock():
-        image = directory(IMAGES / version(), build)
-        keep_only(image)
+        image = directory(
+            IMAGES / f"{platform.codename}-{version(platform)}", partial(build, platform)
+        )
+        keep_only(image, [f"{suite}-" for suite in SUITES if suite != platform.codename])
     return image / "rootfs"
+
+
+def ensure_images(names: Iterable[str]) -> dict[str, Path]:
+    """Return the directory of the root file system of each of these platforms, by its name."""
+    return {name: ensure_image(PLATFORMS[name]) for name in sorted(names)}
 
 
 if __name__ == "__main__":

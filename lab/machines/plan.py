@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from salina_fleet.model.topology import Topology
+from salina_fleet.platforms import DEFAULT
 
 CLIENTS = {"c1": 11, "c2": 12}  # the lab's own hosts and their place in the clients network
 NAME_LENGTH = 15  # the longest name of a network interface (IFNAMSIZ less the final zero)
@@ -39,6 +40,7 @@ class Machine:
     roles: tuple[str, ...]
     interfaces: tuple[Interface, ...]
     management: str | None = None
+    platform: str = DEFAULT
 
     @property
     def container(self) -> str:
@@ -148,6 +150,13 @@ def interfaces(
     )
 
 
+def platforms(topology: Topology) -> set[str]:
+    """Return the platforms of all hosts that the lab can have: its clients have the default one."""
+    return {DEFAULT, *(host.platform for host in topology.hosts)}.union(
+        pool.platform for pool in topology.pools.values()
+    )
+
+
 def client_addresses(network: str) -> dict[str, str]:
     """Return the address of each client for which the clients' network has room.
 
@@ -187,6 +196,7 @@ def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
                 {} if host is firewall else inner,
             ),
             management=str(host.addresses[topology.links["management"]]),
+            platform=host.platform,
         )
         for host in hosts
     ]

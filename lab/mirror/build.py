@@ -4,7 +4,7 @@ Each host sees it at /srv/mirror:
 
     apt/     a repository with dists/bookworm and dists/bullseye: every package that
              salt/packages.yaml names, those of the lab's tests, and the dependencies that the
-             base image does not have
+             base image does not have; apt-trixie/ is the same for Debian 13
     wheels/  the files of every lock that a host installs, as PyPI has them: wheels, and source
              archives, which the hosts build as in production
     npm/     Node, npm, the packages of the sample Node application, and Odoo's rtlcss
@@ -20,10 +20,11 @@ Usage: python -m lab.mirror.build     (prints the directory)
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -38,11 +39,14 @@ from lab.process import run
 from salina.application import odoo as odoo_release
 from salina_fleet.kinds.node import NodeSection
 from salina_fleet.model import definition
+from salina_fleet.platforms import DEFAULT, PLATFORMS, Platform
 
 # Debian packages that building the mirror needs.
 HOST_PACKAGES = ("apt-utils", "git")
 
-SUITE, OLDER = "bookworm", "bullseye"
+USUAL = PLATFORMS[DEFAULT]
+OLDER = "bullseye"
+"""The component of salt/packages.yaml for packages of another release."""
 STORE = MIRROR / ".store"
 
 # Debian packages that a test installs on a host. No state installs them.
@@ -81,7 +85,9 @@ def code(*modules: object) -> list[str]:
 # --- apt
 
 
-def resolve(components: Mapping[str, list[str]], closure: Closure) -> dict[str, set[Package]]:
+def resolve(
+    components: Mapping[str, list[str]], closure: Closure, suite: str
+) -> dict[str, set[Package]]:
     """Return the packages of each suite.
 
     Each component is resolved alone, and then all of them together. So a host can install any
@@ -91,11 +97,13 @@ def resolve(components: Mapping[str, list[str]], closure: Closure) -> dict[str, 
         components: The content of salt/packages.yaml. The component with the name of the older
             suite comes from that suite.
         closure: Returns packages with their dependencies.
+        suite: The codename of the hosts' own release.
     """
     plain = [names for component, names in components.items() if component != OLDER]
     together = sorted({name for names in plain for name in names})
     found = {package for names in (*plain, together) for package in closure(names)}
-    return {SUITE: found, OLDER: set(closure(components.get(OLDER, []))) - found}
+    older = set(closure(components.get(OLDER, []))) - found
+    return {suite: found} | ({OLDER: older} if OLDER in components else {})
 
 
 def index(root: Path, suite: str) -> None:
@@ -126,17 +134,25 @@ def index(root: Path, suite: str) -> None:
     (root / f"dists/{suite}/Release").write_text(release)
 
 
-def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
-    """Build the repository of Debian packages.
+def resolver_of(platform: Platform, base: Path) -> debian.Resolver:
+    """Return APT for a platform, with the other release on its mirrors, if hosts use one."""
+    older = OLDER if OLDER in platform.releases else None
+    place = DOWNLOADS / image.repository(platform)
+    return debian.Resolver(place, base, platform.codename, USUAL.codename, older)
+
+
+def apt(platform: Platform, base: Path, components: Mapping[str, list[str]], root: Path) -> None:
+    """Build the repository of a platform's Debian packages.
 
     Args:
-        base: The root directory of the base image.
+        platform: The platform.
+        base: The root directory of its image.
         components: The content of salt/packages.yaml.
         root: An empty directory for the repository.
     """
-    resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
+    resolver = resolver_of(platform, base)
     resolver.update()
-    suites = resolve(components, resolver.closure)
+    suites = resolve(components, resolver.closure, platform.codename)
     store = DOWNLOADS / "debs"
     debian.fetch(set().union(*suites.values()), store)
     for suite, packages in suites.items():
@@ -147,35 +163,53 @@ def apt(base: Path, components: Mapping[str, list[str]], root: Path) -> None:
         index(root, suite)
 
 
-def read_packages() -> dict[str, list[str]]:
-    """Return the packages of each component: the content of salt/packages.yaml, and TESTED."""
+def read_packages(platform: Platform = USUAL) -> dict[str, list[str]]:
+    """Return a platform's packages of each component: as the states install them, and TESTED."""
     components: dict[str, list[str]] = yaml.safe_load(PACKAGES.read_text())
-    return components | TESTED
+    components |= {name: list(packages) for name, packages in platform.packages.items()} | TESTED
+    absent = {*platform.without, *({OLDER} - {*platform.releases})}
+    return {name: packages for name, packages in components.items() if name not in absent}
 
 
 # --- wheels
 
 
-def read_locks() -> dict[str, tuple[str, str]]:
-    """Return the Python version and the text of each lock that hosts use."""
+class Lock(NamedTuple):
+    """A lock, and the version of the Python that uses its files."""
+
+    name: str
+    python: str
+    text: str
+
+
+def read_locks(platforms: Iterable[Platform] = (USUAL,)) -> dict[str, Lock]:
+    """Return each lock that hosts use, under the name of the directory for its files.
+
+    An environment for the interpreter of Debian 12 uses that of each platform.
+    """
     found = {}
+    own = [platform.python for platform in platforms if platform != USUAL]
     for name, environment in environments().items():
-        if name not in ELSEWHERE:
-            for lock in (name, *([f"{name}.build"] if "build" in environment else [])):
-                found[lock] = (environment["python"], (LOCKS / f"{lock}.txt").read_text())
+        if name in ELSEWHERE:
+            continue
+        others = own if environment["python"] == USUAL.python else []
+        for lock in (name, *([f"{name}.build"] if "build" in environment else [])):
+            text = (LOCKS / f"{lock}.txt").read_text()
+            found[lock] = Lock(lock, environment["python"], text)
+            found |= {f"{lock}-{python}": Lock(lock, python, text) for python in others}
     return found
 
 
-def collect_files(locks: Mapping[str, tuple[str, str]], root: Path) -> None:
+def collect_files(locks: Mapping[str, Lock], root: Path) -> None:
     """Link the files of these locks into one directory.
 
     Args:
-        locks: The Python version and the text of each lock.
+        locks: The locks, each under the name of the directory that keeps its files.
         root: The directory.
     """
-    for name, (python, _) in locks.items():
-        house = DOWNLOADS / "wheels" / name
-        for file in wheels.originals(house, LOCKS / f"{name}.txt", python).iterdir():
+    for place, lock in locks.items():
+        house = DOWNLOADS / "wheels" / place
+        for file in wheels.originals(house, LOCKS / f"{lock.name}.txt", lock.python).iterdir():
             if not (root / file.name).exists():
                 os.link(file, root / file.name)
 
@@ -190,7 +224,7 @@ def odoo(base: Path, root: Path) -> None:
         base: The root directory of the base image.
         root: An empty directory for the repository.
     """
-    resolver = debian.Resolver(DOWNLOADS / "apt", base, SUITE, OLDER)
+    resolver = resolver_of(USUAL, base)
     resolver.update()
     packages = resolver.files(upstream.PACKAGES)
     store = DOWNLOADS / "odoo"
@@ -241,11 +275,15 @@ def registry(packages: set[npm.Package], root: Path) -> None:
     npm.registry(packages, DOWNLOADS / "npm", root)
 
 
-def ensure_mirror() -> Path:
-    """Return the mirror's directory, and update it first if its inputs have changed."""
-    base = image.ensure_image()
-    components, locks, packages = read_packages(), read_locks(), read_npm()
-    inputs = [image.version(), components, code(debian), Path(__file__).read_text()]
+def ensure_mirror(names: Iterable[str] = (DEFAULT,)) -> Path:
+    """Return the mirror's directory, and update it first if its inputs have changed.
+
+    Args:
+        names: The platforms of the hosts. Debian 12 is always among them.
+    """
+    bases = image.ensure_images({DEFAULT, *names})
+    platforms = [PLATFORMS[name] for name in bases]
+    locks, packages = read_locks(platforms), read_npm()
     with (
         build_lock(),
         step("mirror: packages, wheels, npm, repositories"),
@@ -256,8 +294,13 @@ def ensure_mirror() -> Path:
             pool.submit(publish, "wheels", [locks, code(wheels)], partial(collect_files, locks)),
             pool.submit(publish, "npm", [sorted(packages), code(npm)], partial(registry, packages)),
         ]
-        publish("apt", inputs, partial(apt, base, components))
-        publish("git/odoo-14.0.git", code(upstream), partial(odoo, base))
+        for platform in platforms:
+            components, base = read_packages(platform), bases[platform.name]
+            version = image.version(platform)
+            inputs = [version, components, code(debian), Path(__file__).read_text()]
+            make = partial(apt, platform, base, components)
+            publish(image.repository(platform), inputs, make)
+        publish("git/odoo-14.0.git", code(upstream), partial(odoo, bases[DEFAULT]))
         publish("git/sample-crm.git", [read_sample(), code(upstream)], sample)
         for part in parts:
             part.result()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,13 +60,17 @@ def directory(path: Path, build: Callable[[Path], None]) -> Path:
     return path
 
 
-def keep_only(path: Path) -> None:
+def keep_only(path: Path, spared: Collection[str] = ()) -> None:
     """Remove the older siblings of a directory, and the remains of killed builds.
 
     Siblings that a host still uses stay.
+
+    Args:
+        path: The directory.
+        spared: The beginnings of the names of further siblings that stay.
     """
     for sibling in path.parent.iterdir():
-        if sibling != path and not in_use(sibling):
+        if sibling != path and not sibling.name.startswith(tuple(spared)) and not in_use(sibling):
             remove(sibling)
 
 

@@ -22,15 +22,20 @@ KEPT = re.compile(r"^Acquire::(\S+::)?(Proxy|CaInfo|Verify-\w+|Check-(Valid-Unti
 PREFERENCES = "Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
 
 
-def source_lines(suite: str) -> list[str]:
+def source_lines(suite: str, usual: str | None = None) -> list[str]:
     """Return the machine's APT sources for a suite and its updates.
 
     Args:
         suite: The codename, for example bookworm.
+        usual: The codename of the machine's own release. If the machine has no source for the
+            suite, the suite is taken from the mirrors of this release.
 
     Raises:
         LabError: The machine has no such source.
     """
+    if usual not in (None, suite):
+        known = select(run(["apt-get", "indextargets", "--format", FORMAT]).stdout, suite)
+        return known or [instead(line, str(usual), suite) for line in source_lines(str(usual))]
     targets = ["apt-get", "indextargets", "--format", FORMAT]
     lines = select(run(targets).stdout, suite)
     if not lines:  # a new machine has no lists yet, and only they tell which sources are Debian's
@@ -60,6 +65,15 @@ def select(targets: str, suite: str) -> list[str]:
             if origin == "Debian" and codename in wanted and component == "main"
         }
     )
+
+
+def instead(line: str, suite: str, other: str) -> str:
+    """Return a source line with another release in place of its own.
+
+    >>> instead("deb [signed-by=K] http://mirror bookworm-updates main", "bookworm", "trixie")
+    'deb [signed-by=K] http://mirror trixie-updates main'
+    """
+    return re.sub(rf" {suite}(-\w+)? main$", rf" {other}\1 main", line)
 
 
 def other_suite(lines: Sequence[str], suite: str, other: str) -> str:
@@ -105,16 +119,19 @@ class Resolver:
         work: The directory for lists and caches, which is kept between runs.
         root: The root directory of the base image.
         suite: The codename of the base image's release.
+        usual: The codename of the machine's own release.
         older: The codename of an older release, for packages that the newer one does not have.
     """
 
-    def __init__(self, work: Path, root: Path, suite: str, older: str) -> None:
+    def __init__(
+        self, work: Path, root: Path, suite: str, usual: str, older: str | None = None
+    ) -> None:
         for name in ("state/lists/partial", "cache/archives/partial"):
             (work / name).mkdir(parents=True, exist_ok=True)
-        lines = source_lines(suite)
-        lines.append(other_suite(lines, suite, older))
+        lines = source_lines(suite, usual)
+        lines += [other_suite(lines, suite, older)] if older else []
         (work / "sources.list").write_text("\n".join(lines) + "\n")
-        (work / "preferences").write_text(PREFERENCES.format(suite=older))
+        (work / "preferences").write_text(PREFERENCES.format(suite=older) if older else "")
         options = {
             "Acquire::ForceHash": "SHA256",
             "APT::Install-Recommends": "false",

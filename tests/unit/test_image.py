@@ -1,10 +1,15 @@
 """The base image: issue 2, section 2: a bare Debian with a minion, nothing a state installs."""
 
+import pytest
 import yaml
 
+from lab.errors import LabError
 from lab.machines import image
 from lab.mirror.locks import environments
 from lab.paths import LOCKS, PACKAGES
+from salina_fleet.platforms import PLATFORMS
+
+BUILT = [PLATFORMS[name] for name in image.BUILT]
 
 
 def test_image_holds_no_package_that_a_state_installs() -> None:
@@ -14,9 +19,11 @@ def test_image_holds_no_package_that_a_state_installs() -> None:
 
 
 def test_hosts_get_everything_from_the_mirror() -> None:
-    assert image.FILES["etc/apt/sources.list"] == (
-        "deb [trusted=yes] file:/srv/mirror/apt bookworm main\n"
-    )
+    sources = {one.codename: image.files(one)["etc/apt/sources.list"] for one in BUILT}
+    assert sources == {
+        "bookworm": "deb [trusted=yes] file:/srv/mirror/apt bookworm main\n",
+        "trixie": "deb [trusted=yes] file:/srv/mirror/apt-trixie trixie main\n",
+    }
     assert "no-index = true" in image.FILES["etc/pip.conf"]
     assert "find-links = /srv/mirror/wheels" in image.FILES["etc/pip.conf"]
 
@@ -45,3 +52,13 @@ def test_salt_in_the_image_is_of_the_declared_release() -> None:
     assert environments()["minion"]["python"] == "3.11"
     assert "\nsalt==3008." in (LOCKS / "minion.txt").read_text()
     assert "\npip==" in (LOCKS / "minion.txt").read_text()
+
+
+def test_each_platform_has_an_image_of_its_own() -> None:
+    assert len({image.version(one) for one in BUILT}) == len(BUILT)
+
+
+def test_a_platform_that_the_lab_cannot_build_is_refused() -> None:
+    """Before anything is built or downloaded."""
+    with pytest.raises(LabError, match=r"cannot build Ubuntu 24\.04; it can build: Debian 12"):
+        image.ensure_images(["ubuntu-24.04"])

@@ -77,3 +77,11 @@ def test_remove_leaves_what_a_link_points_to(tmp_path: Path) -> None:
     cache.remove(link)
     cache.remove(tmp_path / "nothing")
     assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
+
+
+def test_siblings_of_another_kind_stay(tmp_path: Path, monkeypatch) -> None:
+    for name in ("bookworm-new", "bookworm-old", "trixie-old"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(cache, "in_use", lambda path: False)
+    cache.keep_only(tmp_path / "bookworm-new", ["trixie-"])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bookworm-new", "trixie-old"]

@@ -67,6 +67,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     for module in (hosts, inventory, containers):
         monkeypatch.setattr(module, "CONTAINERS", tmp_path / "containers")
     monkeypatch.setattr(keys, "KEYS", tmp_path / "keys")
+    monkeypatch.setattr(hosts, "IMAGES_OF", tmp_path / "images.json")
     monkeypatch.setattr(topology_file, "TOPOLOGY", DEFAULT)
     monkeypatch.setattr(faults, "FAULTS", tmp_path / "faults.json")
     monkeypatch.setattr("lab.exclusive.HOSTS_LOCK", tmp_path / "lock")
@@ -230,7 +231,7 @@ def test_s10_up_leaves_hosts_of_a_change_alone(
         for name in names:
             monkeypatch.setattr(module, name, nothing)
     monkeypatch.setattr(hosts, "ensure_machines", lambda wanted, *_: brought.append(wanted))
-    lifecycle.bring_up(topology_file.read(), change.image, own=True)
+    lifecycle.bring_up(topology_file.read(), {"debian-12": change.image}, own=True)
     (wanted,) = brought
     apps = {machine.name for machine in wanted.machines if "app" in machine.roles}
     assert apps == {"s1", "s3", "s9"}
@@ -352,3 +353,39 @@ def test_add_and_remove_tell_what_is_wrong(asked: list[str]) -> None:
         with pytest.raises(LabError, match="'nas1' is not a host of a pool"):
             command("nas1")
     assert not asked
+
+
+# Platforms
+
+
+def test_a_new_host_has_the_image_of_its_platform(lab: Lab) -> None:
+    """Also one that a pool gets later; without a record the master's image is the only one."""
+    machine = Machine("s9", ("app",), (), "10.1.5.19", "debian-13")
+    master = Machine("salt", ("master",), (), "10.1.5.2")
+    assert hosts.image_of(machine, master) == lab.image
+    hosts.keep_images({"debian-12": lab.image})
+    hosts.keep_images({"debian-13": lab.folder / "trixie"})
+    assert hosts.image_of(machine, master) == lab.folder / "trixie"
+    assert hosts.image_of(master, master) == lab.image
+
+
+def test_a_container_of_another_platform_is_replaced(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, Path]] = []
+    create = lambda machine, base, _: made.append((machine.name, base))  # noqa: E731
+    monkeypatch.setattr(containers, "create", create)
+    monkeypatch.setattr(containers, "is_current", lambda _: True)
+    monkeypatch.setattr(containers, "running", lambda: {"salina-salt", "salina-s1"})
+    monkeypatch.setattr(hosts, "initial_files", lambda *_: {})
+    monkeypatch.setattr(keys, "generate", lambda: keys.Pair("private", "public"))
+    lab.container("s1", "RUNNING")
+    (lab.folder / "containers/salina-s1/config").write_text(MASTER_CONFIG.format(lab.image))
+    hosts.keep_images({"debian-12": lab.image, "debian-13": lab.folder / "trixie"})
+    machines = (
+        Machine("salt", ("master",), (), "10.1.5.2"),
+        Machine("s1", ("app",), (), "10.1.5.11", "debian-13"),
+    )
+    hosts.ensure_machines(Plan((), machines), topology_file.read())
+    assert made == [("s1", lab.folder / "trixie")]
+    assert lab.states["s1"] == "RUNNING"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lab.machines import plan
 from salina_fleet.model import topology
+from tests import fleets
 
 DEFAULT = Path(__file__).parents[2] / "pillar/topology.yaml"
 SMALL = """
@@ -139,3 +140,17 @@ def test_ipv6_cards() -> None:
     card = plan.interfaces("s1", {"web": "fd00::11"}, {"web": "fd00::/64"}, {})[0]
     assert card.version == 6
     assert ipaddress.ip_interface(card.address).network.prefixlen == 64
+
+
+def test_a_machine_has_the_platform_of_its_host() -> None:
+    """The lab's clients have the default one, so it builds that image always."""
+    found = fleets.topology("debian-13")
+    made = plan.make(found, found.initial())
+    platforms = {machine.name: machine.platform for machine in made.machines}
+    assert [platforms[name] for name in ("lb1", "s1", "c1")] == [
+        "debian-13",
+        "debian-13",
+        "debian-12",
+    ]
+    assert plan.platforms(found) == {"debian-12", "debian-13"}
+    assert plan.platforms(fleets.topology()) == {"debian-12"}

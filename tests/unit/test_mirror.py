@@ -9,6 +9,7 @@ from lab.commands import preflight
 from lab.machines import image
 from lab.mirror import build
 from lab.mirror.debian import Package
+from salina_fleet.platforms import PLATFORMS
 
 
 def package(name: str) -> Package:
@@ -41,7 +42,7 @@ def names(packages) -> set[str]:
 def test_each_component_is_resolved_alone_and_all_together() -> None:
     resolver = Resolver()
     components = {"nginx": ["nginx"], "balancer": ["haproxy"], "bullseye": ["python3.9"]}
-    found = build.resolve(components, resolver.closure)
+    found = build.resolve(components, resolver.closure, "bookworm")
     assert resolver.asked == [["nginx"], ["haproxy"], ["haproxy", "nginx"], ["python3.9"]]
     assert names(found["bookworm"]) == {"nginx", "zlib", "haproxy", "lua"}
 
@@ -49,7 +50,7 @@ def test_each_component_is_resolved_alone_and_all_together() -> None:
 def test_older_suite_holds_only_what_it_adds() -> None:
     resolver = Resolver()
     components = {"nginx": ["nginx"], "bullseye": ["python3.9"]}
-    found = build.resolve(components, resolver.closure)
+    found = build.resolve(components, resolver.closure, "bookworm")
     assert names(found["bullseye"]) == {"python3.9", "libssl1.1"}
 
 
@@ -66,6 +67,31 @@ def test_components_are_lists_of_package_names() -> None:
     for component, packages in build.read_packages().items():
         assert packages and all(isinstance(name, str) for name in packages), component
         assert len(packages) == len(set(packages)), component
+
+
+def test_a_platform_has_the_packages_of_its_own_states() -> None:
+    """Its versions, and nothing that it does not have: this would stop the mirror's build."""
+    found = build.read_packages(PLATFORMS["debian-13"])
+    assert found["database"] == ["postgresql-17", "postgresql-client-17"]
+    assert not {"odoo", "bullseye"} & set(found)
+    assert {"odoo", "bullseye"} <= set(build.read_packages())
+
+
+def test_a_platform_without_another_release_has_one_suite() -> None:
+    found = build.resolve({"nginx": ["nginx"]}, Resolver().closure, "trixie")
+    assert {suite: names(packages) for suite, packages in found.items()} == {
+        "trixie": {"nginx", "zlib"}
+    }
+
+
+def test_each_platform_gets_the_files_for_its_own_python() -> None:
+    locks = build.read_locks([PLATFORMS["debian-12"], PLATFORMS["debian-13"]])
+    assert {name: lock.python for name, lock in locks.items() if lock.name == "patroni"} == {
+        "patroni": "3.11",
+        "patroni-3.13": "3.13",
+    }
+    assert [lock.python for lock in locks.values() if lock.name == "odoo-14.0"] == ["3.9"]
+    assert all(lock.name == name for name, lock in build.read_locks().items())
 
 
 def test_locks_of_the_hosts_are_mirrored_and_no_others() -> None:

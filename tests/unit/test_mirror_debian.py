@@ -33,6 +33,19 @@ def test_another_release_is_taken_from_the_same_mirror() -> None:
     assert line == f"deb {KEYS} http://mirror/debian/ bullseye main"
 
 
+def test_a_release_that_the_machine_has_no_source_for(monkeypatch) -> None:
+    """It comes from the mirrors of the machine's own release, with its updates."""
+    monkeypatch.setattr(debian, "run", lambda argv: type("Done", (), {"stdout": TARGETS}))
+    assert debian.source_lines("forky", "bookworm") == [
+        f"deb {KEYS} http://mirror/debian/ forky main",
+        f"deb {KEYS} http://mirror/debian/ forky-updates main",
+        f"deb {KEYS} http://mirror/security/ forky-security main",
+    ]
+    own = "Debian|forky|http://own/debian/|forky|main\n"
+    monkeypatch.setattr(debian, "run", lambda argv: type("Done", (), {"stdout": TARGETS + own}))
+    assert debian.source_lines("forky", "bookworm") == [f"deb {KEYS} http://own/debian/ forky main"]
+
+
 def test_machine_without_debian_sources_is_told(monkeypatch) -> None:
     asked = []
 

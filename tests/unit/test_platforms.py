@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from salina_fleet import pillar
 from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import release, topology
@@ -115,9 +116,9 @@ def test_other_hosts_may_differ(host: str) -> None:
 
 @pytest.mark.parametrize(("name", "version"), [("default", 15), ("debian-13", 17)])
 def test_the_platform_decides_the_version_of_postgresql(name: str, version: int) -> None:
-    pillar = fleets.pillar("bbdd1", name)
-    assert pillar["database"]["version"] == version
-    assert pillar["archiving"]["database_files"] == f"/var/lib/postgresql/{version}/salina"
+    found = fleets.pillar("bbdd1", name)
+    assert found["database"]["version"] == version
+    assert found["archiving"]["database_files"] == f"/var/lib/postgresql/{version}/salina"
     assert fleets.pillar("bkp1", name)["scratch"]["version"] == version
 
 
@@ -206,7 +207,7 @@ def test_a_host_gets_the_differences_of_its_own_platform() -> None:
     put("hosts", "lb1", "platform", value="debian-13")(data)
     found = topology.parse(data)
     pillars = {
-        host: fleets.pillars.select(
+        host: pillar.select(
             fleets.master_data(Fleet(found, found.initial(), fleets.settings())), host
         )
         for host in ("lb1", "s1")

@@ -295,7 +295,8 @@ def _platforms_agree(topology: Topology, faults: Faults) -> Iterator[str]:
         path = f"{join('pools', host.pool) if host.pool else join('hosts', host.id)}.platform"
         if not faults.sound(path):
             continue
-        for group in sorted({ROLES[role].together(host) for role in host.roles} - {None}):
+        groups = (ROLES[role].together(host) for role in host.roles)
+        for group in sorted({group for group in groups if group}):
             owner, platform = seen.setdefault(group, (path, host.platform))
             if host.platform != platform:
                 words = f"{platform}, as {owner}: {group} needs the same platform on all its hosts"
