@@ -27,6 +27,9 @@ class Platform:
     `releases`: the other releases on its mirrors, from which a definition may take its interpreter.
     `updates`: the origins of its security updates, as unattended-upgrades writes them.
     `gluster_certificates`: the directory in which its GlusterFS expects its key and certificates.
+    `route`: the loopback address at which an app host finds the database. c-ares, with which
+    pgbouncer resolves names there, joins the names of one address in /etc/hosts: beside `localhost`
+    the name would also be `::1`, where nothing listens.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Platform:
     postgresql: int
     tried: str
     gluster_certificates: str
+    route: str
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
     releases: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ PLATFORMS: Mapping[str, Platform] = {
             postgresql=15,
             tried="the lab deploys it, and all tests run on it",
             gluster_certificates="/usr/lib/ssl",
+            route="127.0.0.1",
             releases=("bullseye",),
             updates=DEBIAN_UPDATES,
         ),
@@ -79,6 +84,7 @@ PLATFORMS: Mapping[str, Platform] = {
             postgresql=17,
             tried="the lab deploys it with the sample application",
             gluster_certificates="/etc/ssl",
+            route="127.0.0.2",
             packages=_postgresql(17),
             without={"odoo": "wkhtmltopdf"},
             updates=DEBIAN_UPDATES,
@@ -92,6 +98,7 @@ PLATFORMS: Mapping[str, Platform] = {
             postgresql=16,
             tried="only rendered: nothing has been installed on it",
             gluster_certificates="/etc/ssl",
+            route="127.0.0.2",
             packages=_postgresql(16),
             updates=("origin=Ubuntu,archive=${distro_codename}-security,label=Ubuntu",),
         ),

@@ -219,3 +219,15 @@ def test_a_host_gets_the_differences_of_its_own_platform() -> None:
         "finger": "Debian-13",
         "gluster_certificates": "/etc/ssl",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [("default", "127.0.0.1"), ("debian-13", "127.0.0.2")]
+)
+def test_the_name_of_the_database_shares_no_address_with_localhost_for_c_ares(
+    name: str, address: str
+) -> None:
+    """Where pgbouncer resolves names with a c-ares that joins the names of one address."""
+    found = fleets.pillar("s1", name)
+    [own] = [one["address"] for one in found["hosts"] if "database" in one["names"]]
+    assert found["database_route"]["address"] == own == address

@@ -16,7 +16,7 @@ from salina_fleet import edge, report, secrets
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import files_backup, release
 from salina_fleet.model.backup import BackupSettings
-from salina_fleet.platforms import named_for_postgresql
+from salina_fleet.platforms import PLATFORMS, named_for_postgresql
 from salina_fleet.role import (
     CLIENT,
     LOOPBACK,
@@ -88,6 +88,7 @@ KEYS = {
     "database_route.port": "PostgreSQL's port on the database hosts.",
     "database_route.rest_port": "The port of Patroni's REST interface, which names the primary.",
     "database_route.ca": "The file of the CA's certificate, which verifies the database hosts.",
+    "database_route.address": "The loopback address that this name stands for on the host.",
     "database_route.name": "The name that every database host's certificate bears.",
     "database_route.databases": "The databases that the host reaches: its own application's.",
     "database_route.databases[].name": "The database's name.",
@@ -367,6 +368,7 @@ class App(Role):
                 "pool_port": pool_port,
                 "ca": CA,
                 "name": database.NAME,
+                "address": PLATFORMS[host.platform].route,
                 "databases": [{"name": name, "user": name, "password": password}],
                 "steps": steps_pool(name) if kind.steps_through_pgbouncer else None,
                 "trial": {"name": copy.name(name), "size": odoo.FEW + 1},
@@ -446,7 +448,7 @@ class App(Role):
 
     def names_here(self, fleet: Fleet, host: Host) -> Mapping[str, str]:
         """The application finds the primary on loopback, whichever host it is."""
-        return {database.NAME: LOOPBACK}
+        return {database.NAME: PLATFORMS[host.platform].route}
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
