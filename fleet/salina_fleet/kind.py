@@ -45,6 +45,8 @@ class Kind:
     name: ClassVar[str]
     section: ClassVar[type[Section]]
     """The section of a definition that only this kind has."""
+    waits: ClassVar[bool] = False
+    """Whether it answers long requests at a port of its own: a definition then needs `live`."""
     databases: ClassVar[tuple[str, ...]] = ()
     """Databases that it uses besides its own."""
     steps_through_pgbouncer: ClassVar[bool] = False
@@ -85,6 +87,17 @@ class Kind:
             platform: the platform.
         """
         yield from ()
+
+    def lock(self, section: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Return the lock that a definition names, which must be there.
+
+        Args:
+            section: the kind's own section of a definition.
+
+        Returns:
+            The key of the section, and the name of a file of salt/locks; None without a lock.
+        """
+        return None
 
     def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
         """Return the further git repositories that a release contains.

@@ -192,6 +192,8 @@ def _definitions(root: Path, topology: Topology, faults: list[str]) -> dict[str,
             found[one.definition] = _definition(root, one)
         except SiteError as error:
             faults += error.faults
+        else:
+            faults += _lock_missing(root, one.definition, found[one.definition])
     return found
 
 
@@ -212,6 +214,20 @@ def _definition(root: Path, application: Application) -> Mapping[str, Any]:
         return definition.load(root / file).to_dict()
     except definition.DefinitionError as error:
         raise SiteError("salina", _prefixed(file, error)) from error
+
+
+def _lock_missing(root: Path, name: str, content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lock that a definition names and that does not exist."""
+    kind = KINDS[content["kind"]]
+    wanted = kind.lock(content[kind.name])
+    if wanted is None or (root / LOCKS / wanted[1]).is_file():
+        return
+    key, file = wanted[0], Path(wanted[1])
+    tools = f".build{file.suffix}"
+    files = (path.name for path in sorted((root / LOCKS).glob(f"*{file.suffix}")))
+    there = [one.removesuffix(file.suffix) for one in files if not one.endswith(tools)]
+    fault = not_among(file.stem, there, f"a lock of {LOCKS}")
+    yield f"{APPLICATIONS}/{name}.yaml: {kind.name}.{key}: {fault}"
 
 
 def _lock_faults(root: Path) -> Iterator[str]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from salina.application import git
 from salina_fleet.model import definition
+from salina_fleet.model.definition import PATTERN_WORDS
 from salina_fleet.schema import document
+from tests import pcre
 from tests.fleets import APPLICATIONS, REPOSITORY
 
 FILE = (REPOSITORY / "pillar" / "app" / "odoo-14.0.yaml").read_bytes()
@@ -106,7 +108,7 @@ def test_versions_differ_in_data_only() -> None:
         ("port", True, "port: true is not valid; must be a number from 1 to 32767"),
         ("port", 32768, "port: 32768 is not valid; must be a number from 1 to 32767"),  # X8
         ("live.port", 0, "live.port: 0 is not valid; must be a number from 1 to 32767"),
-        ("live.path", None, "live.path: missing; must be a path such as /web/health"),
+        ("live.path", None, "live.path: missing; must be a path below / such as /websocket"),
         ("health", None, "health: missing; must be a mapping"),
         ("uid", None, "uid: missing; must be a number from 100 to 65533"),
         (
@@ -137,6 +139,73 @@ def test_versions_differ_in_data_only() -> None:
             [{"path": "^/login[$"}],
             'logins[0].path: "^/login[$" is not a regular expression: unterminated character set '
             "at position 7; correct it",
+        ),
+        ("static", "^/(?P<x>a)", f'static: "^/(?P<x>a)" has "(?P" at position 2; {PATTERN_WORDS}'),
+        (
+            "static",
+            "^/[[:alpha:]]/",
+            f'static: "^/[[:alpha:]]/" has "[[:" at position 2; {PATTERN_WORDS}',
+        ),
+        ("static", "^/a\\Z", f'static: "^/a\\\\Z" has "\\\\Z" at position 3; {PATTERN_WORDS}'),
+        (
+            "static",
+            "^/bücher/",
+            'static: "^/bücher/" is not valid; must be a regular expression such as '
+            "^/[^/]+/static/, or null",
+        ),
+        (
+            "live",
+            None,
+            "live: missing; must be a mapping such as {path: /websocket, port: 8072} with kind "
+            "odoo",
+        ),
+        (
+            "live.path",
+            "/",
+            'live.path: "/" is not valid; must be a path below / such as /websocket',
+        ),
+        (
+            "live.path",
+            "/x?y=1",
+            'live.path: "/x?y=1" is not valid; must be a path below / such as /websocket',
+        ),
+        ("live.port", 8069, "live.port: 8069 is not valid; must be another port than port: 8069"),
+        *(
+            (
+                "source.revision",
+                revision,
+                f'source.revision: "{revision}" is not valid; must be a branch, a tag or a commit',
+            )
+            for revision in ("a..b", "a//b", "a/", "a.", "a.lock", "a.lock/b", "a/.b")
+        ),
+        (
+            "odoo.configuration",
+            "/etc/passwd",
+            'odoo.configuration: "/etc/passwd" is not valid; must be a file NAME.conf in '
+            "/etc/odoo, or a file odoo*.conf elsewhere",
+        ),
+        (
+            "odoo.configuration",
+            "/etc/odoo/../odoo.conf",
+            'odoo.configuration: "/etc/odoo/../odoo.conf" is not valid; must be a file NAME.conf '
+            "in /etc/odoo, or a file odoo*.conf elsewhere",
+        ),
+        (
+            "odoo.python.interpreter",
+            "python3.12",
+            'odoo.python.interpreter: "python3.12" is not valid; must be python3.9, the only one '
+            "of Debian bullseye",
+        ),
+        (
+            "odoo.python.release",
+            None,
+            'odoo.python.interpreter: "python3.9" is not valid; must be python3.11, the only one '
+            "of Debian bookworm",
+        ),
+        (
+            "odoo.python.release",
+            "trixie",
+            'odoo.python.release: "trixie" is not an older Debian release; choose one of: bullseye',
         ),
         (
             "logins",
@@ -304,6 +373,41 @@ def constrained(*constraints: Any) -> dict[str, Any]:
     data = changed("odoo.python.lock", None)
     data["odoo"]["python"] |= {"requirements": "x.txt", "constraints": [*constraints]}
     return data
+
+
+@pytest.mark.parametrize("revision", ["19.0", "a" * 40, "a/x.y-z_1", "v1.0.lockfile", "a/-b"])
+def test_k5_a_revision_that_git_takes(revision: str) -> None:
+    """K5, O1: `git check-ref-format` accepts it as well."""
+    assert definition.parse(changed("source.revision", revision)).source.revision == revision
+
+
+@pytest.mark.parametrize("path", ["/etc/odoo/crm.conf", "/etc/odoo.conf", "/etc/odoo-server.conf"])
+def test_o2_a_configuration_elsewhere(path: str) -> None:
+    """O2: The path of odoo.conf may be another one."""
+    assert definition.parse(changed("odoo.configuration", path)).section
+
+
+PARTS = [
+    *("a", "b", "/", "[", "]", "[^", "(", ")", "(?:", "(?=", "(?!", "(?P<x>", "(?i)", "(?<", "(?>"),
+    *("|", "*", "+", "?", "^", "$", "\\d", "\\w", "\\.", "\\-", "\\]", "\\[", "\\b", "\\Z", "\\1"),
+    *("\\x41", "-", "z", "&&", "--", ".", "[:alpha:]", "]]", "\\\\", "~", "#", "%", "1"),
+]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=9).map("".join))
+def test_k5_pcre2_compiles_each_expression_that_is_accepted(rest: str) -> None:
+    """K5: nginx and HAProxy compile with PCRE2, and the check is made with Python's `re`."""
+    data = changed("static", f"^/{rest}")
+    try:
+        definition.parse(data)
+    except definition.DefinitionError:
+        return
+    assert pcre.compiles(data["static"])
+
+
+def test_k5_pcre2_is_the_real_one() -> None:
+    """K5: The other test would see a difference."""
+    assert pcre.compiles("^/(?P<x>a)") and not pcre.compiles("^/(") and not pcre.compiles("[:a:]")
 
 
 def test_constraints() -> None:

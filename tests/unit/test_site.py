@@ -18,7 +18,7 @@ from tests import fleets, pypi
 def site(tmp_path: Any) -> Any:
     """A repository of its own, with nothing but data and Python, and its secrets."""
     root = tmp_path / "root"
-    for name in ("pillar", "_utils"):
+    for name in ("pillar", "salt/locks", "_utils"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
     found = read(root, tmp_path / "state")
@@ -54,10 +54,21 @@ def test_a_port_that_the_fleet_itself_has(site: Any) -> None:
     )
 
 
+def test_k5_a_lock_that_does_not_exist(site: Any) -> None:
+    """K5: The definition has the fault before a host looks for the lock."""
+    file = site.root / "pillar/app/odoo-14.0.yaml"
+    file.write_text(file.read_text().replace("lock: odoo-14.0 ", "lock: nosuch "))
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert caught.value.faults == (
+        'pillar/app/odoo-14.0.yaml: odoo.python.lock: "nosuch" is not a lock of salt/locks; choose '
+        "one of: acme-server, minion, odoo-14.0, patroni, tools",
+    )
+
+
 def test_x10_a_lock_without_hashes(site: Any) -> None:
     """X10, K5: It is refused before any host changes, with the command that writes a good one."""
     folder = site.root / "salt/locks"
-    folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("--only-binary :all:\nsix==1.17.0\ndocopt==0.6.2\n")
     (folder / "mine.json").write_text('{"dependencies": {"pg": {"version": "6.4.2"}}}')
     with pytest.raises(SiteError) as caught:

@@ -135,10 +135,27 @@ class NodeSection(Section):
                 if MODULES in path.parts or any(path in program.parents for program in programs):
                     message = f"{show(directory)} contains code; choose a directory without code"
                     yield f"{key}[{place}]", message
-        for place, directory in enumerate(self.scratch):
-            if directory in self.uploads and sound("scratch"):
-                message = f"{show(directory)} is also listed in uploads; choose another directory"
-                yield f"scratch[{place}]", message
+        yield from self._nested(sound)
+
+    def _nested(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+        """Yield the directories that are another one's, inside it or around it.
+
+        Each of them becomes a link, and what is below a link is somewhere else.
+        """
+        before: list[tuple[str, PurePosixPath]] = []
+        for key, directories in (("uploads", self.uploads), ("scratch", self.scratch)):
+            for place, directory in enumerate(directories if sound(key) else ()):
+                path = PurePosixPath(directory)
+                for other, there in before:
+                    if path == there:
+                        found = f"is also listed in {other}; choose another directory"
+                    elif path in there.parents or there in path.parents:
+                        found = f"is inside or around {there} in {other}; choose another directory"
+                    else:
+                        continue
+                    yield f"{key}[{place}]", f"{show(directory)} {found}"
+                    break
+                before.append((key, path))
 
 
 class Node(Kind):
@@ -157,6 +174,10 @@ class Node(Kind):
         """Node, the packages that npm installs, where the migrations are, and how it starts."""
         keys = {key: section[key] for key in ("runtime", "npm", "install", "migrations", "start")}
         return keys, [f"{section['lock']}.json"] if section["lock"] else []
+
+    def lock(self, section: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A lock of npm."""
+        return ("lock", f"{section['lock']}.json") if section["lock"] else None
 
     def steps(self, section: Mapping[str, Any], commit: str) -> list[str]:
         """Those of the definition; one for each revision has the commit in its name."""

@@ -14,7 +14,7 @@ from salina_fleet.role import Look
 from salina_fleet.schema.declare import PATH, Scalar, flag, given, record
 from salina_fleet.schema.document import join
 from salina_fleet.schema.faults import invalid, not_among, repeated
-from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
+from salina_fleet.schema.rules import Choice, ListOf, MappingOf, Nullable, Text
 
 if TYPE_CHECKING:
     from salina_fleet.platforms import Platform
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from salina_fleet.roles.database import RouteSettings
 
 DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
-RELEASE = Text(r"[a-z]+", "the code name of a Debian release")
+HOST = "bookworm"
+"""The Debian release of the hosts."""
+INTERPRETERS = {HOST: "python3.11", "bullseye": "python3.9"}
+"""The Debian releases from which a host can have Python, each with the command of its Python."""
+RELEASE = Choice([name for name in INTERPRETERS if name != HOST], "an older Debian release")
 INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
 ADDONS = Text(
     rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
@@ -169,6 +173,15 @@ class OdooSection(Section):
                 message = f"Salina writes this option; remove it, and use odoo.{key} instead"
                 yield join("options", option), message
         python = self.python
+        wanted = INTERPRETERS.get(python.release or HOST, python.interpreter)
+        alone = all(sound(f"python.{key}") for key in ("interpreter", "release"))
+        if alone and python.interpreter != wanted:
+            yield (
+                "python.interpreter",
+                invalid(
+                    python.interpreter, f"{wanted}, the only one of Debian {python.release or HOST}"
+                ),
+            )
         if (python.lock is None) == (python.requirements is None) and all(
             sound(f"python.{key}") for key in ("lock", "requirements")
         ):
@@ -202,6 +215,7 @@ class Odoo(Kind):
     code = ("/opt/odoo/production", odoo.DATA)
     environment = f"/opt/odoo/production/{odoo.ENVIRONMENT}"
     rows = ("O1", "O3")
+    waits = True
     databases = ("postgres",)  # its bus listens for notifications there
     watched_as = "salina-monitoring"
     ports: ClassVar[Mapping[int, str]] = {8069: "Odoo", 8072: "Odoo"}
@@ -243,6 +257,11 @@ class Odoo(Kind):
         elif python["release"] not in (None, *platform.releases):
             words = f"a release on the mirrors of {platform.title}"
             yield "python.release", not_among(python["release"], platform.releases, words)
+
+    def lock(self, section: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A lock of pip."""
+        python = section["python"]
+        return ("python.lock", f"{python['lock']}.txt") if python["lock"] else None
 
     def repositories(self, section: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
         """Those with further modules."""

@@ -7,6 +7,7 @@ with the kind's name, which the kind's file declares (`salina_fleet/kinds`).
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from salina_fleet.model.source import KNOWN_HOST, Source
 from salina_fleet.role import RESERVED_BELOW
 from salina_fleet.schema import document
 from salina_fleet.schema.declare import derived, given, number, record
-from salina_fleet.schema.faults import Faults
+from salina_fleet.schema.document import show
+from salina_fleet.schema.faults import Faults, invalid, missing
 from salina_fleet.schema.rules import (
     REQUIRED,
     Choice,
@@ -39,14 +41,37 @@ from salina_fleet.schema.rules import (
 URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 
 
+LIVE_PATH = Text(r"(/[A-Za-z0-9._~-]+)+/?", "a path below / such as /websocket")
+TOKEN = re.compile(
+    r"\\[dDwWsSbB]|\\[^A-Za-z0-9]"  # a kind of letters, or a letter that is not special
+    r"|\[(?:\^|(?!\^))(?![:.=])(?:\\[dDwWsS]|\\[^A-Za-z0-9]|(?!--|&&|~~|\|\|)[^\\\[\]])+\]"  # a set
+    r"|\((\?[:=!])?|[^\\\[\](]"  # the beginning of a group, or another letter
+)
+"""A part of a regular expression that Python reads as PCRE2 does, in nginx and in HAProxy."""
+PATTERN_WORDS = (
+    "must have only letters, sets such as [a-z], groups that begin with ( (?: (?= or (?!, | * + ? "
+    ". ^ $ \\d \\w \\s \\b, and \\ before a punctuation mark"
+)
+
+
 def _pattern(text: str) -> str:
-    """Return a regular expression for paths, which nginx and HAProxy can have without quotes."""
-    if not re.fullmatch(r"\^/[^\s'\"{};]*", text):
+    """Return a regular expression for paths, which nginx and HAProxy can have without quotes.
+
+    Why it is not any expression of PCRE2: docs/decisions/0063-what-a-daemon-would-refuse.md.
+    """
+    if not re.fullmatch(r"\^/[!-~]{0,500}", text) or re.search(r"['\"{};]", text):
         raise Unfit
     try:
-        re.compile(text)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of sets in sets
+            re.compile(text)
     except re.error as error:
         raise Unfit(f"is not a regular expression: {error}; correct it") from None
+    place = 0
+    while place < len(text):
+        token = TOKEN.match(text, place)
+        if token is None or (token[0] == "(" and text.startswith("(?", place)):
+            raise Unfit(f"has {show(text[place : place + 3])} at position {place}; {PATTERN_WORDS}")
+        place = token.end()
     return text
 
 
@@ -70,7 +95,7 @@ class DefinitionError(document.DataError):
 class Live:
     """Long polling or websocket: requests below `path` go to `port` of the application."""
 
-    path: str = given(URL_PATH, about="The path below which nginx sends requests to `live.port`.")
+    path: str = given(LIVE_PATH, about="The path below which nginx sends requests to `live.port`.")
     port: int = number(
         REQUIRED, 1, RESERVED_BELOW - 1, "The port of the application for these requests."
     )
@@ -259,6 +284,12 @@ def parse(data: object, source: str = "definition", before: Iterable[str] = ()) 
     faults = Faults(before)
     definition: Definition = RULE.read(data, None, Reading(data, faults))
     kind = definition.kind
+    if kind in KINDS and KINDS[kind].waits and definition.live is None and faults.sound("live"):
+        words = f"a mapping such as {{path: /websocket, port: 8072}} with kind {kind}"
+        faults.lines.append(f"live: {missing(words)}")
+    if definition.live and definition.live.port == definition.port and faults.sound("live.port"):
+        words = f"another port than port: {definition.port}"
+        faults.lines.append(f"live.port: {invalid(definition.live.port, words)}")
     if definition.section:
         for key, message in definition.section.rules(lambda key: faults.sound(f"{kind}.{key}")):
             faults.lines.append(f"{f'{kind}.{key}' if key else kind}: {message}")

@@ -10,7 +10,11 @@ from salina.application import git
 from salina_fleet.schema.declare import flag, given
 from salina_fleet.schema.rules import Nullable, Parsed, Text, Unfit
 
-REVISION = Text(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", "a branch, a tag or a commit")
+REVISION = Text(
+    # git check-ref-format refuses these in the names of branches and tags
+    r"(?!.*(\.\.|//|/\.|\.lock(/|\Z)|[./]\Z))[A-Za-z0-9][A-Za-z0-9._/-]{0,199}",
+    "a branch, a tag or a commit",
+)
 
 
 def _repository(text: str) -> str:

@@ -205,10 +205,11 @@ class DatabaseSettings(Tuning):
         PARAMETERS,
         "PostgreSQL's own parameters; those of the file are added to the defaults. Without "
         "max_connections it is what all app hosts together may hold, and 20 more.",
+        judge=parameters.fault,
     )
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """The lease outlives a loop with its retries, and PostgreSQL takes its parameters."""
+        """The lease outlives a loop with its retries (Patroni's own rule)."""
         least = self.loop_wait + 2 * self.retry_timeout
         if self.ttl < least:
             words = f"at least loop_wait + 2 * retry_timeout: {least}"
@@ -216,10 +217,6 @@ class DatabaseSettings(Tuning):
         most = self.parameters.get("max_connections", LEAST_CONNECTIONS)
         if type(most) is not int or most < 1:
             yield "parameters.max_connections", invalid(most, "a number of connections")
-            return
-        for name, value in self.parameters.items():
-            if message := parameters.fault(name, value):
-                yield join("parameters", name), message
 
     def conflicts(
         self,

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -175,7 +175,11 @@ def nested(paths: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def values(
-    default: Mapping[str, Scalar], about: str = "", name: Rule = ANY, value: Rule = PLAIN
+    default: Mapping[str, Scalar],
+    about: str = "",
+    name: Rule = ANY,
+    value: Rule = PLAIN,
+    judge: Callable[[str, Any], str | None] = lambda name, value: None,
 ) -> Any:
     """Return a field: a mapping of names to plain values, which are added to the default's.
 
@@ -184,9 +188,11 @@ def values(
         about: what it means, in English.
         name: the rule for each name.
         value: the rule for each value.
+        judge: what judges a sound value beside its name: it returns a message, or None.
     """
     words = "a mapping of names to plain values"
-    return given(MappingOf(name, value, words, base=default), dict(default), about=about)
+    rule = MappingOf(name, value, words, base=default, judge=judge)
+    return given(rule, dict(default), about=about)
 
 
 def _or_null(rule: Rule, default: object) -> Rule:

@@ -309,6 +309,7 @@ class MappingOf(Rule):
         words: what the mapping is, in English.
         least: how many entries there must be, 0 or 1.
         base: entries that are there without being given; a given one replaces its namesake.
+        judge: what judges a sound value beside its name: it returns a message, or None.
         make: what turns the entries into the result; by default they stay a dict.
     """
 
@@ -320,7 +321,9 @@ class MappingOf(Rule):
         least: int = 0,
         base: Mapping[str, Any] | None = None,
         make: Callable[[dict[str, Any]], Any] = dict,
+        judge: Callable[[str, Any], str | None] = lambda name, value: None,
     ) -> None:
+        self.judge = judge
         self.name = name
         self.value = value
         self.words = words
@@ -338,10 +341,15 @@ class MappingOf(Rule):
         found = dict(self.base)
         for name, item in texts(value, place, reading):
             here = (place, name)
-            self.name.read(name, here, reading)
+            named = self.name.read(name, here, reading)
             result = self.value.read(item, here, reading)
-            if result is not FAULTY:
+            if result is FAULTY:
+                continue
+            message = None if named is FAULTY else self.judge(name, result)
+            if message is None:
                 found[name] = result
+            else:
+                reading.fault(here, message)
         return self.make(found)
 
 
