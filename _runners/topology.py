@@ -7,17 +7,16 @@ from typing import Any
 from salina_fleet import policy, runner, site
 from salina_fleet.errors import RunnerError
 from salina_fleet.map import mermaid, svg
-from salina_fleet.model import settings, topology
 from salina_fleet.schema import document
 
 __opts__: dict[str, Any]
 
 
 def check(path: str | None = None) -> str:
-    """Check the topology with its settings, members and applications, or another file by itself.
+    """Check the topology, or another file, with the settings, the members and the applications.
 
     Args:
-        path: another topology file on the master.
+        path: another topology file on the master. It is checked as if it were the fleet's.
 
     Returns:
         A sentence that says that it is good.
@@ -32,12 +31,12 @@ def check(path: str | None = None) -> str:
     if path is None:
         hosts = runner.site(__opts__).fleet.hosts
         return f"{site.TOPOLOGY} is good: {len(hosts)} hosts"
+    own = __opts__["salina"]
     try:
-        tuned = settings.load(f"{__opts__['salina']['root']}/{site.SETTINGS}")
-        planned = topology.load(path, tuned)
+        planned = site.planned(own["root"], own["state"], path)
     except document.DataError as error:
         raise RunnerError(str(error)) from None  # the message says it all
-    return f"{path} is good: {len(planned.fleet())} hosts"
+    return f"{path} is good: {len(planned.fleet.hosts)} hosts"
 
 
 def show() -> dict[str, Any]:

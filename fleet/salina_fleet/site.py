@@ -131,16 +131,38 @@ def read(root: str | Path, state: str | Path) -> Site:
     return _known[key][1]
 
 
+def planned(root: str | Path, state: str | Path, file: str | Path) -> Site:
+    """Return everything with another topology: what an apply would read if it were the fleet's.
+
+    Args:
+        root: the repository.
+        state: the master's state directory.
+        file: the other topology. Its faults have this path.
+
+    Raises:
+        DataError: some file has a fault; it has the faults of all files together.
+    """
+    try:
+        return _read(Path(root), Path(state), Path(file))
+    except SiteError as error:
+        own, other = f"{TOPOLOGY}: ", f"{file}: "
+        faults = [
+            fault.replace(own, other, 1) if fault.startswith(own) else fault
+            for fault in error.faults
+        ]
+        raise DataError(str(file), faults) from None
+
+
 def outdated() -> bool:
     """Tell whether the packages on disk differ from those that this process has imported."""
     return _own_files() != _imported
 
 
-def _read(root: Path, state: Path) -> Site:
+def _read(root: Path, state: Path, file: Path | None = None) -> Site:
     faults: list[str] = []
     settings = _settings(root, faults)
     sound = not faults
-    topology = _topology(root, settings, faults)
+    topology = _topology(file or root / TOPOLOGY, settings, faults)
     members = _members(state, topology, faults)
     definitions = _definitions(root, topology, faults)
     faults += _copies(topology, definitions)
@@ -164,10 +186,10 @@ def _settings(root: Path, faults: list[str]) -> Settings:
         return Settings()
 
 
-def _topology(root: Path, settings: Settings, faults: list[str]) -> Topology:
+def _topology(file: Path, settings: Settings, faults: list[str]) -> Topology:
     """Return the topology; a fault ends the reading, because all other files depend on it."""
     try:
-        return topology.load(root / TOPOLOGY, settings)
+        return topology.load(file, settings)
     except topology.TopologyError as error:
         raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
 

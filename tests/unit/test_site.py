@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from salina_fleet import secrets
+from salina_fleet.errors import RunnerError
 from salina_fleet.model import members
 from salina_fleet.pillar import UnknownMinion
 from salina_fleet.site import SiteError, read
 from tests import fleets, pypi
+from tests.loading import load
 
 
 @pytest.fixture
@@ -64,6 +67,33 @@ def test_k5_a_lock_that_does_not_exist(site: Any) -> None:
         'pillar/app/odoo-14.0.yaml: odoo.python.lock: "nosuch" is not a lock of salt/locks; choose '
         "one of: acme-server, minion, odoo-14.0, patroni, tools",
     )
+
+
+def test_k5_another_topology_is_checked_with_all_other_files(site: Any, tmp_path: Path) -> None:
+    """K5: `topology.check FILE` judges the file as if it were the fleet's, and changes nothing."""
+    runner = load("_runners/topology.py", opts={"salina": {"root": site.root, "state": site.state}})
+    file = tmp_path / "next.yaml"
+    text = (site.root / "pillar/topology.yaml").read_text()
+    file.write_text(text)
+    assert runner.check(str(file)) == f"{file} is good: {len(site.fleet.hosts)} hosts"
+    members.save(site.members_file, {"app": ["s1", "s2", "s5"]}, site.fleet.topology)
+    file.write_text(text.replace("maximum: 10", "maximum: 4").replace("odoo-14.0 ", "odoo-15.0 "))
+    (site.root / "pillar/settings/autoscale.yaml").write_text("{enabled: true, maximum: 5}\n")
+    with pytest.raises(RunnerError) as caught:
+        runner.check(str(file))
+    assert str(caught.value).splitlines() == [
+        f"{file}: 3 faults",
+        f'  {site.members_file}: app[2]: "s5" is not valid; must be s{{n}} with n from 1 to 4',
+        f'  {file}: applications.crm.definition: "odoo-15.0" is not a file of pillar/app; choose '
+        "one of: crm-2017, odoo-14.0, odoo-19.0, sample-crm",
+        "  pillar/settings/autoscale.yaml: maximum: 5 is not valid; must be a number from 1 to 4",
+    ]
+    file.write_text(text.replace("roles: [master]", "roles: [mster]"))
+    with pytest.raises(
+        RunnerError, match=rf"{file}: hosts.salt.roles\[0\]: \"mster\" is not a role"
+    ):
+        runner.check(str(file))
+    assert read(site.root, site.state).fleet.topology == site.fleet.topology
 
 
 def test_x10_a_lock_without_hashes(site: Any) -> None:
