@@ -52,4 +52,5 @@ def ext_pillar(
     if minion_id.endswith(MASTER_ITSELF):
         return {}  # also if a file has a fault, which an orchestration's first step reports
     configured = __opts__.get("salina", {})
-    return site.read(root or configured["root"], state or configured["state"]).pillar(minion_id)
+    places = (root or configured["root"], state or configured["state"])
+    return site.read(*places, __opts__.get("cachedir")).pillar(minion_id)

@@ -38,7 +38,7 @@ def site(opts: dict[str, Any]) -> Site:
         RunnerError: some file has a fault; the runner then ends with exit code 1.
     """
     try:
-        return read(_configured(opts)["root"], state(opts))
+        return read(_configured(opts)["root"], state(opts), opts.get("cachedir"))
     except DataError as error:
         raise RunnerError(str(error)) from None  # the message says it all
 

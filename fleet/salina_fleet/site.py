@@ -1,22 +1,24 @@
 """The master's view of everything that it decides from: topology, settings, members, secrets.
 
 `read` loads it from the repository and the state directory, and reports the faults of all files
-together. It reads the files again only after one of them changed, so a pillar costs no more than
-its minion needs.
+together. One process of the master reads the files, and only after one of them changed; the others
+get its result, be it good or bad (`shared`). So a pillar costs no more than its minion needs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import salina
 from salina.application import node
-from salina.common import locks, tree
+from salina.common import locks, reading, tree
+from salina.common.reading import Stamp
 from salina_fleet import pillar, ports, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
@@ -26,8 +28,10 @@ from salina_fleet.model.settings import COMPONENTS, Settings
 from salina_fleet.model.topology import Application, Host, Topology
 from salina_fleet.revisions import Revisions
 from salina_fleet.role import MasterData
+from salina_fleet.schema import document
 from salina_fleet.schema.document import DataError
 from salina_fleet.schema.faults import not_among
+from salina_fleet.shared import Shared
 
 TOPOLOGY = "pillar/topology.yaml"
 SETTINGS = "pillar/settings"
@@ -36,8 +40,6 @@ LOCKS = "salt/locks"
 
 PACKAGES = ("salina", "salina_fleet")
 """This project's Python, as the master imports it."""
-
-Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class SiteError(DataError):
@@ -106,29 +108,47 @@ class Site:
         return pillar.select(self.data, minion_id)
 
 
-_known: dict[tuple[str, str], tuple[Signature, Site]] = {}
+@dataclass(frozen=True)
+class Result:
+    """The result of reading all files.
+
+    `files` has each file and folder that was read, with its stamp. `parts` are those of the site;
+    None if there were `faults`.
+    """
+
+    files: Mapping[str, Stamp]
+    parts: tuple[Any, ...] | None
+    faults: tuple[str, ...]
+
+    def current(self) -> bool:
+        """Return whether the files are still the same."""
+        return all(reading.stamp(path) == stamp for path, stamp in self.files.items())
 
 
-def read(root: str | Path, state: str | Path) -> Site:
+_known: dict[tuple[str, str], tuple[Result, Site | None]] = {}
+
+
+def read(root: str | Path, state: str | Path, cache: str | Path | None = None) -> Site:
     """Return everything in the repository `root` and the master's state directory `state`.
+
+    Args:
+        root: the repository.
+        state: the master's state directory.
+        cache: the master's cache directory, in which its processes share the result; None: each
+            process reads the files itself.
 
     Raises:
         SiteError: some file has a fault; it has the faults of all files together.
     """
-    root, state = Path(root), Path(state)
-    signature = _signature(
-        [
-            root / TOPOLOGY,
-            state / members.FILE,
-            *(file for name in (SETTINGS, APPLICATIONS) for file in (root / name).glob("*.yaml")),
-            *(root / LOCKS).glob("*.*"),
-            *(file for kind in tree.KINDS for file in (root / f"_{kind}").rglob("*.py")),
-        ]
-    )
     key = (str(root), str(state))
-    if key not in _known or _known[key][0] != signature:
-        _known[key] = (signature, _read(root, state))
-    return _known[key][1]
+    if key not in _known or not _known[key][0].current():
+        root, state = Path(root), Path(state)
+        result = _shared(root, state, Shared(cache)) if cache else _result(root, state)
+        _known[key] = (result, _site(root, state, result))
+    result, site = _known[key]
+    if site is None:
+        raise SiteError("salina", result.faults)
+    return site
 
 
 def planned(root: str | Path, state: str | Path, file: str | Path) -> Site:
@@ -158,6 +178,45 @@ def outdated() -> bool:
     return _own_files() != _imported
 
 
+def _shared(root: Path, state: Path, shared: Shared) -> Result:
+    """Return the result of the first process of the master that reads the files."""
+    places = f"{root.absolute()}\0{state.absolute()}"
+    name = hashlib.sha256(places.encode()).hexdigest()[:16]
+    key = repr((places, sys.version, _imported))
+
+    def found() -> Result | None:
+        result = shared.get(name, key)
+        return result if isinstance(result, Result) and result.current() else None
+
+    if result := found():
+        return result
+    with shared.making(name):
+        if result := found():  # another process has made it meanwhile
+            return result
+        result = _result(root, state)
+        shared.put(name, key, result)
+        return result
+
+
+def _result(root: Path, state: Path) -> Result:
+    """Read the files."""
+    with reading.noting() as files, document.at_once():
+        try:
+            site = _read(root, state)
+        except SiteError as error:
+            return Result(files, None, error.faults)
+    fleet = site.fleet
+    own = (fleet.topology, fleet.members, fleet.settings)
+    return Result(files, (*own, site.definitions, site.locks, site.tree), ())
+
+
+def _site(root: Path, state: Path, result: Result) -> Site | None:
+    if result.parts is None:
+        return None
+    topology, members, settings, *others = result.parts
+    return Site(root, state, Fleet(topology, members, settings), *others)
+
+
 def _read(root: Path, state: Path, file: Path | None = None) -> Site:
     faults: list[str] = []
     settings = _settings(root, faults)
@@ -170,11 +229,12 @@ def _read(root: Path, state: Path, file: Path | None = None) -> Site:
     if sound:
         faults += _conflicts(topology, settings, definitions)
         faults += ports.collisions(topology, settings, definitions, faults)
-    faults += _lock_faults(root)
+    locks = _locks(root, faults)
+    digest = _tree(root, faults)
     if faults:
         raise SiteError("salina", faults)
     fleet = Fleet(topology, members, settings)
-    return Site(root, state, fleet, definitions, _digests(root), tree.of_repository(root))
+    return Site(root, state, fleet, definitions, locks, digest)
 
 
 def _settings(root: Path, faults: list[str]) -> Settings:
@@ -183,15 +243,30 @@ def _settings(root: Path, faults: list[str]) -> Settings:
         return settings.load(root / SETTINGS)
     except settings.SettingsError as error:
         faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
-        return Settings()
+    except DataError as error:
+        faults += _prefixed(SETTINGS, error)
+    return Settings()
 
 
 def _topology(file: Path, settings: Settings, faults: list[str]) -> Topology:
     """Return the topology; a fault ends the reading, because all other files depend on it."""
+    folder = Path(TOPOLOGY).parent
+    with suppress(DataError):  # the file itself cannot be read either then
+        faults += _listed(root, folder, Path(TOPOLOGY).stem)[1]
     try:
         return topology.load(file, settings)
     except topology.TopologyError as error:
         raise SiteError("salina", faults + _prefixed(TOPOLOGY, error)) from error
+
+
+def _listed(root: Path, folder: str | Path, stem: str | None = None) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's files, without .yaml, and the faults of `document.files`.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    files, faults = document.files(root / folder, stem)
+    return [file.stem for file in files], [f"{folder}/{fault}" for fault in faults]
 
 
 def _members(state: Path, topology: Topology, faults: list[str]) -> Members:
@@ -207,11 +282,17 @@ def _members(state: Path, topology: Topology, faults: list[str]) -> Members:
 def _definitions(root: Path, topology: Topology, faults: list[str]) -> dict[str, Mapping[str, Any]]:
     """Return the definitions that the topology names and that have no fault."""
     found: dict[str, Mapping[str, Any]] = {}
+    try:
+        there, lines = _listed(root, APPLICATIONS)
+    except DataError as error:
+        faults += _prefixed(APPLICATIONS, error)
+        return found
+    faults += lines
     for one in topology.applications.values():
         if one.definition in found:
             continue
         try:
-            found[one.definition] = _definition(root, one)
+            found[one.definition] = _definition(root, one, there)
         except SiteError as error:
             faults += error.faults
         else:
@@ -219,16 +300,20 @@ def _definitions(root: Path, topology: Topology, faults: list[str]) -> dict[str,
     return found
 
 
-def _definition(root: Path, application: Application) -> Mapping[str, Any]:
+def _definition(root: Path, application: Application, there: Collection[str]) -> Mapping[str, Any]:
     """Return the content of an application's file, pillar/app/<definition>.yaml.
+
+    Args:
+        root: the repository.
+        application: the application.
+        there: the names of all definitions.
 
     Raises:
         SiteError: the file does not exist, or has faults; it has every fault.
     """
     name = application.definition
     file = f"{APPLICATIONS}/{name}.yaml"
-    if not (root / file).exists():
-        there = sorted(path.stem for path in (root / APPLICATIONS).glob("*.yaml"))
+    if name not in there:
         fault = not_among(name, there, f"a file of {APPLICATIONS}")
         path = f"applications.{application.name}.definition"
         raise SiteError("salina", [f"{TOPOLOGY}: {path}: {fault}"])
@@ -252,17 +337,49 @@ def _lock_missing(root: Path, name: str, content: Mapping[str, Any]) -> Iterator
     yield f"{APPLICATIONS}/{name}.yaml: {kind.name}.{key}: {fault}"
 
 
-def _lock_faults(root: Path) -> Iterator[str]:
-    """Yield what prevents pip and npm from verifying the files of a lock."""
-    for suffix, judge in ((".txt", locks.faults), (".json", node.unverified)):
-        for file in sorted((root / LOCKS).glob(f"*{suffix}")):
-            yield from (f"{LOCKS}/{file.name}: {fault}" for fault in judge(file.read_text()))
+def _locks(root: Path, faults: list[str]) -> dict[str, str]:
+    """Return the digest of each lock, and add what prevents pip and npm from using one."""
+    judges = {".txt": locks.faults, ".json": node.unverified}
+    found = {}
+    try:
+        names = [name for name in reading.names(root / LOCKS) if "." in name]
+    except OSError as error:
+        faults.append(f"{LOCKS}: the folder cannot be read: {error.strerror}")
+        return {}
+    for name in sorted(names, key=lambda name: (not name.endswith(".txt"), name)):
+        judge = judges.get(Path(name).suffix)
+        try:
+            content = reading.read(root / LOCKS / name)
+            lines = judge(content.decode()) if judge else []
+        except OSError as error:
+            faults.append(f"{LOCKS}/{name}: the file cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{LOCKS}/{name}: the file is not text in UTF-8; save it as UTF-8")
+        else:
+            faults += [f"{LOCKS}/{name}: {line}" for line in lines]
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found
 
 
-def _digests(root: Path) -> dict[str, str]:
-    """Return the digest of each lock."""
-    files = sorted((root / LOCKS).glob("*.*"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+def _tree(root: Path, faults: list[str]) -> str:
+    """Return the digest of the Python that minions are served."""
+    try:
+        for kind in tree.KINDS:
+            _walk(root / f"_{kind}")
+        return tree.of_repository(root, reading.read)
+    except OSError as error:
+        where = Path(error.filename)
+        inside = where.relative_to(root) if where.is_relative_to(root) else where
+        faults.append(f"{inside}: it cannot be read: {error.strerror}")
+        return ""
+
+
+def _walk(folder: Path) -> None:
+    """Note the folders in which Python would be found, and raise an error for a closed one."""
+    for name in reading.names(folder):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink() and name != "__pycache__":
+            _walk(path)
 
 
 def _copies(topology: Topology, definitions: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
@@ -315,20 +432,10 @@ def _prefixed(name: str, error: DataError) -> list[str]:
     return [f"{name}: {fault}" for fault in error.faults]
 
 
-def _signature(files: Iterable[Path]) -> Signature:
-    found = []
-    for file in files:
-        try:
-            status = os.stat(file)
-        except FileNotFoundError:
-            continue
-        found.append((str(file), status.st_mtime_ns, status.st_size, status.st_ino))
-    return tuple(sorted(found))
-
-
-def _own_files() -> Signature:
+def _own_files() -> Mapping[str, Stamp]:
     places = (Path(__file__).parent, Path(salina.__file__).parent)
-    return _signature(file for place in places for file in place.rglob("*.py"))
+    files = sorted(str(file) for place in places for file in place.rglob("*.py"))
+    return {file: reading.stamp(file) for file in files}
 
 
 _imported = _own_files()

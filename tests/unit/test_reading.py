@@ -119,6 +119,30 @@ def test_the_names_in_a_folder(tmp_path: Path) -> None:
     assert reading.names(folder) == [".a", "b"]
 
 
+def test_what_is_read_is_noted(tmp_path: Path) -> None:
+    """A result counts as long as the stamps of its files and folders stay the same."""
+    file, folder, missing = tmp_path / "file", tmp_path / "folder", tmp_path / "missing"
+    file.write_text("x")
+    folder.mkdir()
+    with reading.noting() as noted:
+        reading.read(file)
+        reading.names(folder)
+        with pytest.raises(FileNotFoundError):
+            reading.read(missing)
+    reading.read(__file__)
+    assert set(noted) == {str(file), str(folder), str(missing)}
+
+    def changed() -> list[str]:
+        return [path for path, stamp in noted.items() if reading.stamp(path) != stamp]
+
+    assert changed() == []
+    file.chmod(0o600)
+    assert changed() == [str(file)]
+    (folder / "new").touch()
+    missing.symlink_to("/unmounted/file")
+    assert changed() == [str(file), str(folder), str(missing)]
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     """A directory that another user reaches, although pytest keeps its own closed."""
@@ -155,11 +179,13 @@ def test_no_permission(place: Path) -> None:
         for path in (file, file.parent / "other"):
             ending = f"has no permission to enter {file.parent}; {remedy}"
             assert as_other("read", path).endswith(ending)
-        assert as_other("names", file.parent).endswith(f"has no permission to read it; {remedy}")
+        closed = f"has no permission to enter {file.parent}; {remedy}"
+        assert as_other("names", file.parent).endswith(closed)
         file.parent.chmod(0o744)  # its names can be read, but not its files
-        assert as_other("names", file.parent) == "['file']"
-        assert as_other("read", file).endswith(
-            f"has no permission to enter {file.parent}; {remedy}"
-        )
+        assert as_other("names", file.parent).endswith(closed)
+        assert as_other("read", file).endswith(closed)
+        file.parent.chmod(0o711)  # and the other way round
+        opened = f"has no permission to read it; {remedy}"
+        assert as_other("names", file.parent).endswith(opened)
     finally:
         file.parent.chmod(0o755)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from salina_fleet import secrets
+from salina_fleet import site as sites
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import members
 from salina_fleet.pillar import UnknownMinion
@@ -17,14 +20,28 @@ from tests import fleets, pypi
 from tests.loading import load
 
 
+class Places(NamedTuple):
+    """A repository and a state directory."""
+
+    root: Path
+    state: Path
+
+
 @pytest.fixture
-def site(tmp_path: Any) -> Any:
-    """A repository of its own, with nothing but data and Python, and its secrets."""
+def places(tmp_path: Path) -> Places:
+    """A repository of its own, with nothing but data and Python, and an empty state directory."""
     root = tmp_path / "root"
     for name in ("pillar", "salt/locks", "_utils"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(fleets.REPOSITORY / name, root / name, ignore=ignore)
-    found = read(root, tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    return Places(root, tmp_path / "state")
+
+
+@pytest.fixture
+def site(places: Places) -> Any:
+    """The same with its secrets, and what the master reads there."""
+    found = read(places.root, places.state)
     secrets.create(found.store, ["crm"], 3650)
     fleets.record(found.state)
     return found
@@ -41,6 +58,180 @@ def test_site_follows_its_files(site: Any) -> None:
         changed.pillar("s1")
     (site.root / "_utils" / "salina" / "new.py").write_text("x = 1\n")
     assert read(site.root, site.state).tree != site.tree
+
+
+def test_k5_a_fault_is_found_once(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K5: The pillars of a thousand minions read a broken topology once, until it changes."""
+    file = site.root / "pillar/topology.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("10.1.4.22", "10.1.4.21"))
+    with pytest.raises(SiteError) as first:
+        read(site.root, site.state)
+    with monkeypatch.context() as patched:
+        patched.delattr(sites, "_read")
+        with pytest.raises(SiteError) as second:
+            read(site.root, site.state)
+    assert second.value.faults == first.value.faults
+    assert second.value is not first.value
+    file.write_text(good)
+    assert read(site.root, site.state).fleet == site.fleet
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_k5_one_process_reads_for_all(
+    site: Any, tmp_path: Path, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5: Good or bad, the result is that of the files, and only while they stay the same."""
+    if not good:
+        (site.root / "pillar/settings/tls.yaml").write_text("lifetime: never\n")
+
+    def result() -> object:
+        """Return what a new process gets."""
+        sites._known.clear()
+        try:
+            found = read(site.root, site.state, tmp_path)
+            return found.fleet, found.definitions, found.locks, found.tree, found.pillar("lb1")
+        except SiteError as error:
+            return error.faults
+
+    first = result()
+    with monkeypatch.context() as patched:
+        patched.delattr(sites, "_read")
+        assert result() == first
+    with monkeypatch.context() as patched:  # other code makes another result
+        patched.setattr(sites, "_imported", {})
+        patched.delattr(sites, "_read")
+        with pytest.raises(NameError):
+            result()
+    members.save(site.members_file, {"app": ["s5"]}, site.fleet.topology)
+    (site.root / "pillar/settings/tls.yaml").write_text("lifetime: 40d\n")
+    after = result()
+    assert isinstance(after, tuple)
+    assert after[0].members == {"app": ["s5"]}
+
+
+def test_a_file_that_settings_name_counts_as_well(site: Any, tmp_path: Path) -> None:
+    """The CA of an ACME directory is outside of the repository."""
+    file = tmp_path / "ca.pem"
+    (site.root / "pillar/settings/tls.yaml").write_text(
+        f"public: acme\nacme: {{directory: 'https://directory.example/', ca: {file}}}\n"
+    )
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert any(f"{file}: No such file" in fault for fault in caught.value.faults), caught.value
+    file.write_text("x")
+    with pytest.raises(SiteError) as caught:
+        read(site.root, site.state)
+    assert any(f"{file} has no certificate" in fault for fault in caught.value.faults)
+
+
+def away(file: Path) -> None:
+    """Replace a file by a link into a file system that is not mounted."""
+    file.unlink(missing_ok=True)
+    file.symlink_to("/unmounted/file")
+
+
+def pipe(file: Path) -> None:
+    """Replace a file by a named pipe."""
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
+def folder(file: Path) -> None:
+    """Replace a file by a folder."""
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+def endless(file: Path) -> None:
+    """Replace a file by a device that never ends."""
+    file.unlink(missing_ok=True)
+    file.symlink_to("/dev/zero")
+
+
+READ = [
+    "pillar/topology.yaml",
+    "pillar/settings/storage.yaml",
+    "pillar/app/odoo-14.0.yaml",
+    "salt/locks/mine.txt",
+    "salt/locks/mine.json",
+    "_utils/salina/mine.py",
+]
+"""A file of each kind that the master reads from the repository."""
+
+
+@pytest.mark.parametrize("change", [away, pipe, folder, endless])
+@pytest.mark.parametrize("name", [*READ, members.FILE])
+def test_k5_something_else_in_the_place_of_a_file(
+    places: Places, name: str, change: Callable[[Path], None]
+) -> None:
+    """K5: One line each, which names the file; nobody hangs, and nothing gets its default."""
+    file = places.state / members.FILE if name == members.FILE else places.root / name
+    (places.root / "salt/locks").mkdir(parents=True)
+    if change is folder and name.endswith(".py"):
+        pytest.skip("a folder may have any name")
+    change(file)
+    with pytest.raises(SiteError) as caught:
+        read(places.root, places.state)
+    shown = str(file) if name == members.FILE else name
+    [fault] = caught.value.faults
+    assert fault.startswith(f"{shown}: ")
+    assert "cannot be read: it is a " in fault
+
+
+CLOSED = [
+    *(("file", name) for name in READ[:3]),
+    ("state", "state"),
+    ("folder", "pillar/settings"),
+    ("folder", "pillar/app"),
+    ("folder", "_utils/salina/common"),
+    ("names", "pillar/settings"),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.parametrize(("kind", "name"), CLOSED)
+def test_k5_a_master_that_is_not_root(places: Places, kind: str, name: str) -> None:
+    """K5: It names what it may not read, in one line, and never takes the defaults instead."""
+    place = places.state if kind == "state" else places.root / name
+    for one in (places.state.parent, *places.state.parent.parents):
+        if one.is_relative_to("/tmp/") and one != Path("/tmp"):
+            one.chmod(0o755)
+    place.chmod(0o744 if kind == "names" else 0)
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.setuid(65534)
+            read(places.root, places.state)
+        except SiteError as error:
+            os.write(theirs, "\n".join(error.faults).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    place.chmod(0o755)
+    with os.fdopen(ours) as answer:
+        [fault] = answer.read().splitlines()
+    shown = f"{places.state / members.FILE}: " if kind == "state" else f"{name}: "
+    assert fault.startswith(shown)
+    assert "has no permission to " in fault
+    assert fault.endswith("; change the owner or the mode")
+
+
+def test_k5_data_files_with_another_suffix(places: Places) -> None:
+    """K5: A topology, a definition or settings that nobody would read."""
+    for name in ("pillar/topology.yaml", "pillar/app/odoo-14.0.yaml"):
+        (places.root / name).with_suffix(".yml").write_text("x")
+    (places.root / "pillar/settings/.#app.yaml").symlink_to("root@salt.4711:1")
+    with pytest.raises(SiteError) as caught:
+        read(places.root, places.state)
+    there = "a data file's name must end with .yaml; move its content to"
+    assert caught.value.faults == (
+        "pillar/settings/.#app.yaml: app.yaml has changes in an editor that are not saved; save "
+        "them, or delete this file",
+        f"pillar/topology.yml: {there} topology.yaml",
+        f"pillar/app/odoo-14.0.yml: {there} odoo-14.0.yaml",
+    )
 
 
 def test_a_port_that_the_fleet_itself_has(site: Any) -> None:

@@ -74,11 +74,14 @@ def unverified(lock: str) -> list[str]:
     """
     try:
         content = json.loads(lock)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return [f"it is not JSON: {error}"]
-    packages = content.get("packages")
-    found = _packages(packages) if packages else _dependencies(content.get("dependencies", {}))
-    without = [name for name, one in found if not one.get("integrity") and not _enclosed(one)]
+    try:
+        packages = content.get("packages")
+        found = _packages(packages) if packages else _dependencies(content.get("dependencies", {}))
+        without = [name for name, one in found if not one.get("integrity") and not _enclosed(one)]
+    except (AttributeError, TypeError, RecursionError):
+        return ["it is not a lock of npm; `npm install --package-lock-only` writes one"]
     if not without:
         return []
     others = f" and {len(without) - 1} more have" if without[1:] else " has"

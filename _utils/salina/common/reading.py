@@ -1,7 +1,4 @@
-"""Read files that may not be what they should be: no reader hangs, and each error is one line.
-
-The standard library is all that this module needs, because `tree` runs on a bare minion.
-"""
+"""Read files that may not be what they should be: no reader hangs, and each error is one line."""
 
 from __future__ import annotations
 
@@ -9,11 +6,17 @@ import errno
 import os
 import pwd
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 MAX_BYTES = 5_000_000
 """A file beyond this is a mistake. A topology of 10,000 hosts has up to 300 bytes for each."""
 
+Stamp = tuple[object, ...]
+"""Something that changes whenever the content of a file, or of a folder, changes."""
+_noted: ContextVar[dict[str, Stamp] | None] = ContextVar("noted", default=None)
 _KINDS = {
     stat.S_IFDIR: "directory",
     stat.S_IFIFO: "named pipe",
@@ -48,6 +51,7 @@ def read(path: str | Path, most: int = MAX_BYTES) -> bytes:
         FileNotFoundError: it does not exist.
         UnreadableError: it is something else than a file, too large, or closed to this user.
     """
+    _note(path)
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind == stat.S_IFREG:  # opening anything else could wait for ever, or start something
@@ -76,13 +80,50 @@ def names(folder: str | Path) -> list[str]:
     Raises:
         UnreadableError: it is something else than a folder, or closed to this user.
     """
+    _note(folder)
     try:
-        return sorted(os.listdir(folder))
+        found = sorted(os.listdir(folder))
+        os.stat(
+            os.path.join(folder, ".")
+        )  # whether the files behind the names can be reached as well
+        return found
     except OSError as error:
         explained = _explained(folder, error)
     if isinstance(explained, FileNotFoundError):
         return []
     raise explained
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Stamp]]:
+    """Note what this thread reads meanwhile: each file and folder with its stamp from before.
+
+    A missing file is noted as well, since a result depends on its absence.
+    """
+    found: dict[str, Stamp] = {}
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Return the stamp of a file or a folder: of its state, its place, and a folder's names."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            owner = (status.st_ino, status.st_mode, status.st_uid, status.st_gid)
+            return (*owner, *sorted(os.listdir(path)))
+    except OSError as error:
+        return (error.errno, os.path.realpath(path))  # a missing file is not a link to nowhere
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _note(path: str | Path) -> None:
+    noted = _noted.get()
+    if noted is not None and str(path) not in noted:
+        noted[str(path)] = stamp(path)
 
 
 def _content(path: str | Path, most: int) -> bytes:
@@ -125,8 +166,8 @@ def _explained(path: str | Path, error: OSError) -> OSError:
 
 def _barred(way: tuple[Path, ...]) -> str:
     """Return what this user may not do on the way to a file."""
-    for one in way[:-1]:
-        if not os.access(one, os.X_OK, effective_ids=True):
+    for one in way:
+        if os.path.isdir(one) and not os.access(one, os.X_OK, effective_ids=True):
             return f"has no permission to enter {one}"
     return "has no permission to read it"
 

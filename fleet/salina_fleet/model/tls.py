@@ -6,10 +6,10 @@ import ipaddress
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from salina.common import reading
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import PATH, SECONDS, given, number, record, seconds, text
 from salina_fleet.schema.document import join, show
@@ -158,9 +158,11 @@ def unreadable(file: str) -> str:
     from cryptography import x509
 
     try:
-        x509.load_pem_x509_certificates(Path(file).read_bytes())
-    except OSError as error:
+        x509.load_pem_x509_certificates(reading.read(file))
+    except FileNotFoundError as error:
         return f"{file}: {error.strerror}; put the file on the master"
+    except OSError as error:
+        return f"{file}: {error.strerror}"
     except ValueError:
         return f"{file} has no certificate; must be a file of PEM certificates"
     return ""
