@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
@@ -52,7 +52,12 @@ def evaluate() -> dict[str, Any]:
     pool, members = status[rule.pool], site.fleet.members[rule.pool]
     now = time.time()
     past = site.state / HISTORY
-    kept = autoscale.loads(past.read_text()) if past.exists() else History()
+    try:
+        kept = autoscale.loads(reading.text(past))
+    except FileNotFoundError:
+        kept = History()
+    except OSError as error:
+        raise RunnerError(f"{past}: the file cannot be read: {error.strerror}") from None
     ended = status["last change"]["ended"] if status["last change"] else None
     if ended:
         kept = replace(kept, changed=max(kept.changed, datetime.fromisoformat(ended).timestamp()))

@@ -13,7 +13,7 @@ from typing import Any
 from salina.application import copy as branches
 from salina.backup import scratch
 from salina.backup.scratch import RESTORED, parse_moment, target
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet import master_state, minions, runner
 from salina_fleet.backup import damaged, drilled, due, late, mirrored, moment, size, text, told
 from salina_fleet.change import follow
@@ -538,7 +538,7 @@ def _master_state(site: Site) -> bytes:
 def _last_saved(site: Site) -> dict[str, Any]:
     """Return the record of the last copy of the master's state."""
     try:
-        return dict(json.loads((site.state / SAVED).read_text()))
+        return dict(json.loads(reading.read(site.state / SAVED)))
     except (OSError, ValueError):
         return {"digest": "", "saved": 0}
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from salina.common import file, wait
+from salina.common import file, reading, wait
 from salina.common.https import host_port
 from salina.common.orchestration import told
 from salina_fleet import health as healths
@@ -100,9 +100,14 @@ def status() -> dict[str, Any]:
     site = _site()
     unfinished = runner.unfinished(site)
     try:
-        last = json.loads((site.state / runner.LAST_CHANGE).read_text())
+        last = json.loads(reading.read(site.state / runner.LAST_CHANGE))
     except FileNotFoundError:
         last = None
+    except OSError as error:
+        raise RunnerError(f"{error.filename}: the file cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        file = site.state / runner.LAST_CHANGE
+        raise RunnerError(f"{file}: the file is damaged: {error}; delete it") from None
     pools = {}
     for pool, wanted in site.fleet.members.items():
         joining = [one for one in unfinished[pool] if one in wanted]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+from salina.common import reading
 from salina_fleet import logs, metrics, report, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.tls import TlsSettings
@@ -126,7 +126,7 @@ def acme(data: MasterData) -> Pillar:
     assert settings is not None  # TlsSettings.rules
     ca = settings.ca
     try:
-        pem = Path(ca).read_text(encoding="ascii") if ca else None
+        pem = reading.read(ca).decode("ascii") if ca else None
     except (OSError, UnicodeDecodeError) as error:
         raise secrets.SecretsError(f"acme.ca in pillar/settings/tls.yaml: {error}") from None
     return asdict(settings) | {"ca": pem, "account_key": data.secrets.get(secrets.ACME_ACCOUNT)}

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from salina.application import git
 from salina.application.commits import is_full
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet import secrets
 from salina_fleet.schema.document import DataError, show
 from salina_fleet.schema.faults import invalid
@@ -72,13 +72,16 @@ class Revisions:
         """Return the record of each repository: its `repository`, `revision` and `commit`.
 
         Raises:
-            RevisionError: the file is damaged.
+            RevisionError: the file is damaged, or cannot be read.
         """
         try:
-            data = json.loads(self.file.read_bytes())
+            data = json.loads(reading.read(self.file))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            fault = f"the file cannot be read: {error.strerror}"
+            raise RevisionError(str(self.file), [fault]) from error
+        except (ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from error
         if not isinstance(data, dict):
             raise self._damaged(invalid(data, "a mapping of definitions"))
@@ -159,8 +162,12 @@ class Revisions:
     @contextmanager
     def _locked(self) -> Iterator[dict[str, dict[str, Any]]]:
         """Keep other processes out, and keep the failures that the block leaves in the mapping."""
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            fault = f"the file cannot be opened: {error.strerror}"
+            raise RevisionError(str(self._lock), [fault]) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             failures = _failures(os.pread(descriptor, 1_000_000, 0))

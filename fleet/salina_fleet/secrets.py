@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from salina.common import reading
+
 FOLDER = "secrets"
 CA_KEY = "ca.key"
 CA_CERT = "ca.crt"
@@ -121,7 +123,7 @@ class Store:
     def get(self, name: str) -> str:
         """The secret's value. Raises SecretsError when it is missing or empty."""
         try:
-            value = self.path(name).read_text(encoding="ascii").strip()
+            value = reading.read(self.path(name)).decode("ascii").strip()
         except FileNotFoundError:
             runner = {SECOND: "second", RELAY: "relay"}.get(name.partition("-")[0])
             step = f"salt-run secrets.{runner} FILE keeps yours" if runner else CREATE

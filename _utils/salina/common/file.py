@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
@@ -34,3 +37,21 @@ def put(path: str | Path, content: bytes | str, mode: int = 0o644) -> None:
         if aside:
             Path(aside).unlink(missing_ok=True)
         raise CommandExecutionError(f"{path} can't be written: {error.strerror}") from error
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Keep other processes out that lock the same file, until the block ends.
+
+    Raises:
+        CommandExecutionError: the file can't be opened; the message says why.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise CommandExecutionError(f"{path} can't be opened: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

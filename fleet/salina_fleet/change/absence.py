@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet.fleet import Fleet
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import DataError
@@ -92,14 +92,16 @@ def load(path: Path, hosts: Collection[str]) -> Behinds:
         hosts: the fleet's hosts; others have left it, and are left out.
 
     Raises:
-        BehindError: the file is damaged.
+        BehindError: the file is damaged, or cannot be read.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(reading.read(path))
         return {host: Behind(**one) for host, one in data.items() if host in hosts}
     except FileNotFoundError:
         return {}
-    except (OSError, TypeError, AttributeError, ValueError) as error:
+    except OSError as error:
+        raise BehindError(str(path), [f"the file cannot be read: {error.strerror}"]) from error
+    except (TypeError, AttributeError, ValueError, RecursionError) as error:
         fault = f"the file is damaged: {error}; delete it, and apply all states on every host"
         raise BehindError(str(path), [fault]) from error
 

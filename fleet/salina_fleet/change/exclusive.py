@@ -14,6 +14,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from salina_fleet.errors import RunnerError
+
 
 class BusyError(Exception):
     """Another process is changing the fleet; the message says which one, and since when."""
@@ -28,10 +30,13 @@ def take(path: str | Path, what: str) -> None:
 
     Raises:
         BusyError: another process is changing the fleet.
-        OSError: the file cannot be written.
+        RunnerError: the file cannot be written.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RunnerError(f"{path} cannot be opened: {error.strerror}") from None
     if not _held(descriptor, fcntl.LOCK_EX):
         found = _content(descriptor)
         os.close(descriptor)
@@ -46,11 +51,18 @@ def take(path: str | Path, what: str) -> None:
 
 
 def holder(path: str | Path) -> dict[str, object]:
-    """Return the running change as {what, pid, since}, or {} if there is none."""
+    """Return the running change as {what, pid, since}, or {} if there is none.
+
+    Raises:
+        RunnerError: the file cannot be read.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # a named pipe would be opened when somebody writes into it
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise RunnerError(f"{path} cannot be opened: {error.strerror}") from None
     try:
         return {} if _held(descriptor, fcntl.LOCK_SH) else _content(descriptor)
     finally:

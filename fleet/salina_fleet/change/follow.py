@@ -22,7 +22,7 @@ from typing import Any
 import salt.utils.event
 from salt.exceptions import CommandExecutionError
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet.change import progress
 from salina_fleet.change.progress import LATE, NOTE, Picture, Results, Steps
 from salina_fleet.change.screen import HEARTBEAT, Screen
@@ -301,6 +301,6 @@ def record(state: Path, picture: Picture) -> None:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return reading.read(path)
     except OSError:
         return b""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from salina.common import reading
 from salina_fleet.model.topology import Topology
 
 ATTEMPT = "last-join.json"
@@ -102,7 +103,7 @@ def _obstacle(
 def attempt(path: Path) -> Attempt:
     """Return the last attempt, as the master keeps it; a damaged file counts as none."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(reading.read(path))
         return Attempt(tuple(map(str, data["hosts"])), float(data["at"]), str(data["error"]))
-    except (OSError, TypeError, KeyError, ValueError):
+    except (OSError, TypeError, KeyError, ValueError, RecursionError):
         return Attempt()

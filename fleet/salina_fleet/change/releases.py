@@ -6,14 +6,13 @@ to change the code of another one: whoever unpacks an archive compares it with t
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet.errors import RunnerError
 
 FILE = "releases.json"
@@ -97,16 +96,22 @@ def _settled(releases: dict[str, Built], name: str, host: str, now: float) -> tu
 
 
 def read(path: Path) -> Releases:
-    """Return the releases in a file; a missing file has none."""
+    """Return the releases in a file; a missing file has none.
+
+    Raises:
+        RunnerError: the file is damaged, or cannot be read.
+    """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(reading.read(path))
         return {
             application: {name: Built(**one) for name, one in found.items()}
             for application, found in content.items()
         }
     except FileNotFoundError:
         return {}
-    except (AttributeError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise RunnerError(f"{path}: the file cannot be read: {error.strerror}") from None
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         advice = "restore it from a backup, or delete it: then every release is built again"
         raise RunnerError(f"{path}: the file is damaged: {error}; {advice}") from None
 
@@ -114,8 +119,7 @@ def read(path: Path) -> Releases:
 @contextmanager
 def changing(path: Path) -> Iterator[Releases]:
     """Let one process at a time change the releases in a file."""
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file.locked(path.with_suffix(".lock")):
         releases = read(path)
         yield releases
         content = {

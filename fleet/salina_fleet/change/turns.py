@@ -7,7 +7,6 @@ that is not healthy afterwards keeps the others from the same fate: they are ref
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from salina.application.agent import LEASE
-from salina.common import file
+from salina.common import file, reading
+from salina_fleet.errors import RunnerError
 
 Turns = dict[str, list["Turn"]]
 """The turns of each tier."""
@@ -113,21 +113,29 @@ def end(turns: list[Turn], host: str, failure: str) -> list[Turn]:
 
 
 def read(path: Path) -> Turns:
-    """Return the turns in a file; a missing file has none."""
+    """Return the turns in a file; a missing file has none.
+
+    Raises:
+        RunnerError: the file is damaged, or cannot be read.
+    """
     try:
         return {
             tier: [Turn(**one) for one in turns]
-            for tier, turns in json.loads(path.read_text()).items()
+            for tier, turns in json.loads(reading.read(path)).items()
         }
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise RunnerError(f"{path}: the file cannot be read: {error.strerror}") from None
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        advice = "delete it: then each host asks for its turn again"
+        raise RunnerError(f"{path}: the file is damaged: {error}; {advice}") from None
 
 
 @contextmanager
 def changing(path: Path) -> Iterator[Turns]:
     """Let one process at a time change the turns in a file."""
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file.locked(path.with_suffix(".lock")):
         turns = read(path)
         yield turns
         content = {tier: [asdict(one) for one in found] for tier, found in turns.items() if found}

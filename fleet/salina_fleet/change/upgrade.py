@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salina.common import file
+from salina.common import file, reading
 from salina_fleet.change.step import apply, run
 from salina_fleet.errors import RunnerError
 from salina_fleet.schema.document import show
@@ -210,9 +210,11 @@ def patience(took: float | None) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError):
+        return dict(json.loads(reading.read(path)))
+    except (FileNotFoundError, TypeError, ValueError, RecursionError):
         return {}
+    except OSError as error:
+        raise RunnerError(f"{path}: the file cannot be read: {error.strerror}") from None
 
 
 def _ready(hosts: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import salt.crypt
 import salt.key
 from salt.exceptions import CommandExecutionError
 
+from salina.common import reading
 from salina_fleet import runner
 from salina_fleet.errors import RunnerError
 from salina_fleet.provision import userdata
@@ -40,10 +41,19 @@ def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
     (master, *_) = site.fleet.having("master")
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
-    own = (Path(opts["pki_dir"]) / "master.pub").read_text()
-    settings = (site.root / userdata.SETTINGS_SOURCE).read_text()
+    own, settings = (
+        _text(file)
+        for file in (Path(opts["pki_dir"]) / "master.pub", site.root / userdata.SETTINGS_SOURCE)
+    )
     address = site.fleet.address(master, "management")
     return userdata.render(host, address, private, public, own, settings, further)
+
+
+def _text(file: Path) -> str:
+    try:
+        return reading.text(file)
+    except OSError as error:
+        raise RunnerError(f"{file}: the file cannot be read: {error.strerror}") from None
 
 
 def accepted(opts: dict[str, Any], host: str) -> bool:
