@@ -232,10 +232,7 @@ def restore(**request: Any) -> dict[str, Any]:
     topology = site.fleet.topology
     known = topology.applications
     requests = steps.parse(runner.plain(request), known, topology.originals, databases, names)
-    hosts = {
-        one.application: [host.id for host in site.fleet.serving(one.application)]
-        for one in requests
-    }
+    hosts = {one.application: runner.serving(site, one.application) for one in requests}
     found: dict[str, Any] = {"label": ""}
     if not requests[0].kept:
         found = _source(site, list(hosts), requests[0].until)

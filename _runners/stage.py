@@ -54,7 +54,7 @@ def begin(**request: Any) -> dict[str, Any]:
                 "volume; give it to one in pillar/topology.yaml"
             )
     runner.resolved(site, [wanted.application])
-    hosts = [host.id for host in site.fleet.serving(wanted.application)]
+    hosts = runner.serving(site, wanted.application)
     own, room = release.wanted(site.data, wanted.application), dict[str, Any]()
     if not wanted.live:
         moment = wanted.until.isoformat() if wanted.until else ""
@@ -174,7 +174,7 @@ def _removed(application: str) -> Iterator[None]:
 
 def _on_host(application: str, function: str, *arguments: Any) -> Any:
     """Call a function on the first host of the copy."""
-    host = runner.site(__opts__).fleet.serving(application)[0].id
+    host = runner.serving(runner.site(__opts__), application)[0]
     follow.note([host], f"runs {function}")
     return minions.work(__opts__, host, function, *arguments)
 

@@ -562,7 +562,7 @@ def _synchronise(hosts: Sequence[str]) -> None:
 
 def _hosts(site: Site, application: str) -> list[str]:
     """Return the app hosts of an application."""
-    return [host.id for host in site.fleet.serving(application)]
+    return runner.serving(site, application)
 
 
 def _asked(request: dict[str, Any]) -> tuple[Site, str, bool]:

@@ -30,6 +30,7 @@ from salina_fleet.model.topology import Topology
 from salina_fleet.revisions import FILE as REVISIONS
 from salina_fleet.revisions import Source
 from salina_fleet.role import MasterData
+from salina_fleet.roles import storage
 from salina_fleet.roles.balancer import BalancerSettings
 from salina_fleet.schema import document
 
@@ -204,6 +205,11 @@ def backed_up() -> list[tuple[str, str]]:
     return [(name, host) for name, host in kinds() if "backup" in fleet(name).hosts[host].roles]
 
 
+def has_bricks(host: str, name: str = "default") -> bool:
+    """Tell whether a host has the role storage and is not a spare."""
+    return host in [one.id for one in storage.holding(fleet(name))]
+
+
 def secrets_of(host: str, name: str = "default") -> set[str]:
     """The names of the secrets that a host may see: by its roles, and of its own application."""
     here, own = fleet(name).hosts[host], salina_secrets.own
@@ -222,7 +228,7 @@ def secrets_of(host: str, name: str = "default") -> set[str]:
         found |= {salina_secrets.ETCD_ROOT, salina_secrets.ETCD_PATRONI}
     if "backup" in here.roles:
         found |= {salina_secrets.BACKUP, salina_secrets.FILES_BACKUP}
-    if "storage" in here.roles and fleet(name).having("backup"):
+    if has_bricks(host, name) and fleet(name).having("backup"):
         found.add(salina_secrets.FILES_BACKUP)
     if "monitoring" in here.roles:
         for one in topology(name).applications.values():

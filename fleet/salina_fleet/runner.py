@@ -214,7 +214,31 @@ def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str
     beside, front, last = (
         [host for host in hosts if host not in skipped] for hosts in (beside, front, last)
     )
-    return scale.told(change, beside, front, last, skipped)
+    served = site.fleet.topology.pools[change.pool].application or ""
+    others = [host for host in site.fleet.serving(served) if host.pool != change.pool]
+    closes = not change.members and not others
+    return scale.told(change, beside, front, last, skipped, closes)
+
+
+def serving(site: Site, application: str) -> list[str]:
+    """Return the app hosts of an application.
+
+    Args:
+        site: the site.
+        application: the application's name.
+
+    Raises:
+        RunnerError: there is none: its pool has no members.
+    """
+    hosts = [host.id for host in site.fleet.serving(application)]
+    if not hosts:
+        pools = site.fleet.topology.pools.values()
+        own = next((pool.name for pool in pools if pool.application == application), "POOL")
+        raise RunnerError(
+            f"{application}: no host serves it, and this needs one\n"
+            f"next: salt-run fleet.scale pool={own} count=1"
+        )
+    return hosts
 
 
 def primary(opts: dict[str, Any], site: Site) -> str:

@@ -5,7 +5,7 @@ include:
   - load
   - tls
 
-{% for target, source in [('503-balancer.http', '503.http'), ('429-balancer.html', '429.html')] %}
+{% for target, source in [('503-balancer.http', '503.http'), ('503-closed.html', 'closed.html'), ('429-balancer.html', '429.html')] %}
 balancer-{{ source }}:
   file.managed:
     - name: /etc/haproxy/errors/{{ target }}

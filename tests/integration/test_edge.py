@@ -22,6 +22,7 @@ import pytest
 
 from salina.balancer import haproxy as haproxy_socket
 from salina.common import wait
+from salina.health import probes
 from salina_fleet import edge
 from salina_fleet.model import settings
 from salina_fleet.roles.balancer import BalancerSettings
@@ -137,6 +138,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             fleet: str = "default",
             quick: bool = False,
             tls: bool = True,
+            closed: bool = False,
             **limits: Any,
         ) -> Edge:
             pillar = fleets.pillar("lb1", fleet)["balancer"]
@@ -144,7 +146,9 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             applications = {name: Application(home) for name in names}
             log, plain, secure = Log(), ports.free(), ports.free()
             servers = {
-                name: [
+                name: []
+                if closed
+                else [
                     {
                         "name": f"{name.replace('_', '-')}1",  # as in its certificate
                         "address": "127.0.0.1",
@@ -190,6 +194,39 @@ def start(home: Path, tmp_path: Path) -> Iterator[Any]:
             return found
 
         yield run
+
+
+# An application without hosts
+
+
+@needs_haproxy
+@BOTH
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_s1_clients_of_an_application_without_hosts_get_a_page(
+    start: Any, family: str, method: str
+) -> None:
+    """S1, S10: 503 at once, with the time after which they may ask again; plain HTTP redirects."""
+    here: Edge = start(family, closed=True)
+    status, headers = here.ask("/web/login", method)
+    found = dict(headers)
+    assert (status, found["retry-after"], found["cache-control"]) == (503, "60", "no-store")
+    assert "strict-transport-security" in found and "x-request-id" in found
+    assert found["content-type"].startswith("text/html")
+    assert "Closed for maintenance" in here.raw("GET / HTTP/1.0\r\nHost: crm.example\r\n\r\n")
+    assert here.ask("/", tls=False)[0] == 301
+    assert here.ask("/", Host="foreign.example")[0] == 421
+    assert here.ask("/a/../b")[0] == 400
+    [probed] = probes.CHECKS["closed"](here.address, here.https, True, "crm.example")
+    assert probed[:2] == ("closed crm.example", True) and probed[3:] == (True,)
+
+
+@needs_haproxy
+def test_s1_a_page_of_maintenance_that_is_missing_is_a_fault(start: Any) -> None:
+    """S1: Some balancer still has the hosts, so its states were not applied."""
+    here: Edge = start()
+    [probed] = probes.CHECKS["closed"](here.address, here.https, True, "crm.example")
+    assert probed[:2] == ("closed crm.example", False)
+    assert "although its pool has no members" in probed[2]
 
 
 # Limits

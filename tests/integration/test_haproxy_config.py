@@ -92,7 +92,11 @@ def conf_d(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pages(directory: Path) -> None:
     """Put the balancer's own pages where its configuration finds them."""
-    for source, target in (("503.http", "503-balancer.http"), ("429.html", "429-balancer.html")):
+    for source, target in (
+        ("503.http", "503-balancer.http"),
+        ("closed.html", "503-closed.html"),
+        ("429.html", "429-balancer.html"),
+    ):
         shutil.copy(fleets.REPOSITORY / "salt/balancer/files" / source, directory / target)
 
 

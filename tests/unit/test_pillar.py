@@ -42,7 +42,7 @@ def test_scope(name: str, host: str) -> None:
     sections = sections.union(*(SECTIONS.get(r, set()) for r in roles))
     if "database" in roles and fleets.fleet(name).having("backup"):
         sections |= {"archiving", "scratch"}
-    if "storage" in roles and fleets.fleet(name).having("backup"):
+    if fleets.has_bricks(host, name) and fleets.fleet(name).having("backup"):
         sections.add("files_backup")
     if fleets.fleet(name).having("monitoring"):
         sections |= {"logs", "report", "metrics"}

@@ -531,7 +531,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "pool's minimum": (
         put("pools.app.minimum", 11),
-        "pools.app.minimum: 11 is not valid; must be a number from 1 to 10, the pool's maximum",
+        "pools.app.minimum: 11 is not valid; must be a number from 0 to 10, the pool's maximum",
     ),
     "pool begins below its minimum": (
         put("pools.app.minimum", 4),
@@ -540,8 +540,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "pool begins with nobody": (
         put("pools.app.initial", []),
-        "pools.app.initial: an empty list is not valid; must be a list of one or more items, "
-        "each the id of a member, such as s1",
+        "pools.app.initial: 0 members are listed; the number must be from 1 (minimum) to 10 "
+        "(maximum)",
     ),
     "pool begins with a stranger": (
         put("pools.app.initial", ["s1", "s11"]),

@@ -522,6 +522,44 @@ def served(address: str, port: int, domain: str, certificate: str, own: bool) ->
     yield f"served to {domain}", good, words
 
 
+def closed(address: str, port: int, tls: bool, domain: str) -> Iterator[Check | Notice]:
+    """Check that clients of an application without hosts get a page that says so.
+
+    An operator has removed all of its hosts, so this is a notice.
+
+    Args:
+        address: the published address.
+        port: the published port.
+        tls: whether it uses HTTPS.
+        domain: the name that clients use.
+    """
+    import http.client
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # `served` looks at it
+    connection = (
+        http.client.HTTPSConnection(address, port, timeout=WAIT, context=context)
+        if tls
+        else http.client.HTTPConnection(address, port, timeout=WAIT)
+    )
+    try:
+        connection.request("GET", "/", headers={"Host": domain})
+        answer = connection.getresponse()
+        found = f"HTTP {answer.status}"
+        good = answer.status == 503 and answer.getheader("Retry-After") is not None
+    except http.client.HTTPException as error:
+        found, good = f"no HTTP: {error!r}", False
+    finally:
+        connection.close()
+    if good:
+        words = f"its pool has no members, so clients get {found} and a page of maintenance"
+        yield f"closed {domain}", True, f"{words}; next: salt-run fleet.scale", True
+    else:
+        words = f"{found}, although its pool has no members; apply the states of this host"
+        yield f"closed {domain}", False, words
+
+
 def expiry(what: str, left: float, least: float, advice: str) -> Check:
     """Judge how long a certificate is still valid.
 
@@ -1411,7 +1449,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
-        *(triggers, forwarding),
+        *(triggers, forwarding, closed),
         *(applied, salt, mount, queue),
         *(
             gluster,

@@ -61,6 +61,10 @@ class Result(NamedTuple):
     words: str
 
 
+NO_HOST = "closed, because its pool has no members"
+"""The state of an application that an operator has scaled to nothing."""
+
+
 class NoReport(Exception):
     """A host gives no report, and why."""
 
@@ -255,6 +259,7 @@ def client(name: str, configuration: Mapping[str, Any]) -> tuple[int, str]:
         configuration: the plugin's own.
     """
     from http.client import OK as SERVED
+    from http.client import SERVICE_UNAVAILABLE as CLOSED
     from http.client import HTTPException
 
     asked = configuration["clients"][name]
@@ -267,8 +272,10 @@ def client(name: str, configuration: Mapping[str, Any]) -> tuple[int, str]:
     words = f"HTTP {status} after {time.time() - begin:.1f} s"
     if left is not None:
         words += f", the certificate is valid for {left / DAY:.0f} days"
-    good = status == SERVED and (left is None or left >= configuration["least"])
-    return OK if good else CRITICAL, words
+    valid = left is None or left >= configuration["least"]
+    if asked.get("closed") and status == CLOSED and valid:
+        return WARNING, f"{NO_HOST}: {words}"
+    return OK if status == SERVED and valid else CRITICAL, words
 
 
 def answer(
@@ -406,6 +413,8 @@ def use(name: str, configuration: Mapping[str, Any], now: float) -> tuple[int, s
     from http.client import HTTPException
 
     asked, begin = configuration["clients"][name], time.time()
+    if asked.get("closed"):
+        return WARNING, NO_HOST
     client = Client(asked)
     try:
         if asked["user"]:

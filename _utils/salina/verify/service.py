@@ -389,7 +389,13 @@ def guarded(found: Mapping[str, Any], applications: Sequence[str]) -> Iterator[S
 
 
 def front(
-    address: str, http: int, https: int | None, domain: str, url: str, path: str
+    address: str,
+    http: int,
+    https: int | None,
+    domain: str,
+    url: str,
+    path: str,
+    closed: bool = False,
 ) -> Iterator[Seen]:
     """Ask the published service as a client would, first at the port for plain HTTP.
 
@@ -400,15 +406,17 @@ def front(
         domain: the host name of an application.
         url: the application's URL.
         path: a path that the application answers.
+        closed: whether no host serves the application, so clients get a page of maintenance.
     """
+    why = "; closed, because its pool has no members" if closed else ""
     status, headers = get(address, http, False, domain, path)
     location = headers.get("location", "")
     good = status == 301 and location.startswith(url) if https else status < 400
-    words = f"HTTP {status}" + (f" to {location}" if location else "")
+    words = f"HTTP {status}" + (f" to {location}" if location else "" if https else why)
     yield Seen(f"{domain} at port {http}", good, words)
     if https:
         status, _ = get(address, https, True, domain, path)
-        yield Seen(f"{domain} at port {https}", status < 400, f"HTTP {status}")
+        yield Seen(f"{domain} at port {https}", status < 400, f"HTTP {status}{why}")
 
 
 def transport(

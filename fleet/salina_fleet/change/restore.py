@@ -293,9 +293,12 @@ def cluster_steps(
         if not until:
             given = {"application": name, "until": ended, "copies": False}
             steps.append(run(f"removed files of {name} come back", "backup.bring_files", **given))
+    if apps:
+        steps += [
+            apply("the applications follow", apps),  # with the releases that fit
+            run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
+        ]
     steps += [
-        apply("the applications follow", apps),  # with the releases that fit
-        run("each app host serves", "fleet.probe", hosts=list(apps), timeout=300),
         # the backups before it lead to the lost cluster
         run("a full backup is made", "backup.make", kind="full"),
     ]

@@ -131,7 +131,7 @@ def plan(
             f"{pool.name}: the pool would have {len(wanted)} members; "
             f"the number must be from {pool.minimum} to {pool.maximum}"
         )
-    if leaving and wanted == joining:
+    if leaving and wanted and wanted == joining:
         faults.append(
             f"{pool.name}: this would remove every current member; "
             "add hosts first, and remove the old ones with a second command"
@@ -148,6 +148,7 @@ def told(
     balancers: Sequence[str],
     watchers: Sequence[str],
     skipped: Iterable[str] = (),
+    closes: bool = False,
 ) -> dict[str, Any]:
     """Return a change as people read it and as salt/orch/change.jinja does it.
 
@@ -162,6 +163,8 @@ def told(
         watchers: the hosts with a list of all hosts, which follow last. A monitoring host would
             give an alarm for a host that does not serve yet.
         skipped: all of these hosts that are down, and catch up when they return.
+        closes: whether no host of the application is left. The balancers then show the page of
+            maintenance first: without a host that is not drained they would use a drained one.
     """
     joining, leaving = list(change.joining), list(change.leaving)
     steps: list[dict[str, Any]] = []
@@ -176,13 +179,16 @@ def told(
 
     if change.touched:
         run("all who follow answer", "fleet.ready", [*neighbours, *balancers, *watchers])
+    if closes:
+        apply("balancers show the page of maintenance", balancers)
     run("drained", "change.drain", leaving)
     run("stopped", "change.retire", leaving)
     run("created", "change.create", joining)
     # at the same time, as on a bare fleet: the new ones wait for what they need of the others
     apply("applied", [*neighbours, *joining])
     run("each serves", "fleet.probe", joining)
-    apply("balancers follow", balancers)
+    if not closes:
+        apply("balancers follow", balancers)
     run("each serves through the balancers", "fleet.probe", joining, through=True)
     apply("the rest follows", watchers)
     run("destroyed", "change.destroy", leaving)

@@ -93,7 +93,7 @@ def _members(pool: Pool, path: str, faults: Faults) -> None:
     least, here = join(path, "minimum"), join(path, "initial")
     if pool.minimum > pool.maximum and faults.sound(least):
         faults.add(
-            least, invalid(pool.minimum, f"a number from 1 to {pool.maximum}, the pool's maximum")
+            least, invalid(pool.minimum, f"a number from 0 to {pool.maximum}, the pool's maximum")
         )
     for host_id in pool.initial:
         if pool.number(host_id) is None:

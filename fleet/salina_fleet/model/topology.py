@@ -144,12 +144,17 @@ class Pool:
         MappingOf(NETWORK, RULE, "a mapping of networks to addresses"),
         about="The address of member n in each of its networks.",
     )
-    minimum: int = number(REQUIRED, 1, MAX_POOL, "The fewest members.")
+    minimum: int = number(
+        REQUIRED,
+        0,
+        MAX_POOL,
+        "The fewest members. Without any, clients of the application get a page of maintenance.",
+    )
     maximum: int = number(
         REQUIRED, 1, MAX_POOL, "The most members, and the highest number in a member's id."
     )
     initial: tuple[str, ...] = given(
-        ListOf(MEMBER), about="The members that the first deployment starts with."
+        ListOf(MEMBER, least=0), about="The members that the first deployment starts with."
     )
     application: str | None = given(
         APPLICATION, None, about="The application that the members serve; by default the only one."

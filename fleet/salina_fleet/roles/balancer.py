@@ -72,7 +72,9 @@ KEYS = {
         "The path that answers 200 while an app host is healthy."
     ),
     "balancer.applications[].health.cookie": "A cookie that the check sends, or null.",
-    "balancer.applications[].servers": "The active app hosts of the application.",
+    "balancer.applications[].servers": (
+        "The active app hosts of the application. Without any, clients get a page of maintenance."
+    ),
     "balancer.applications[].servers[].name": "The app host's id.",
     "balancer.applications[].servers[].address": "The address of the app host's web server.",
     "balancer.applications[].servers[].port": "The port of the app host's web server, with TLS.",
@@ -275,10 +277,17 @@ class Balancer(Role):
         service = fleet.topology.service
         where = {"address": service.address, "port": service.https}
         tls = fleet.settings[TlsSettings]
-        backends = {f"haproxy {name}": (app.App.name,) for name in fleet.topology.applications}
+        applications = fleet.topology.applications
+        backends = {
+            f"haproxy {name}": (app.App.name,) for name in applications if fleet.serving(name)
+        }
         # a host in its turn is drained, which its report says
         found = [Check("haproxy", needs=backends, decides=True, alone=tuple(backends))]
-        for one in fleet.topology.applications.values() if service.tls else ():
+        for one in applications.values():
+            if not fleet.serving(one.name):
+                here = {"address": service.address, "port": service.port, "tls": service.tls}
+                found.append(Check("closed", {**here, "domain": one.domain}, "S1"))
+        for one in applications.values() if service.tls else ():
             name = public(one.name)
             asked = {"domain": one.domain, "certificate": name, "own": tls.public != CA}
             found.append(Check("served", {**where, **asked}, "X6"))
@@ -327,10 +336,13 @@ class Balancer(Role):
         yield Look("X7", "servers")
         topology, settings = data.fleet.topology, data.fleet.settings[BalancerSettings]
         hosts = {
-            name: [one.id for one in data.fleet.serving(name)] for name in topology.applications
+            name: [one.id for one in data.fleet.serving(name)]
+            for name in topology.applications
+            if data.fleet.serving(name)
         }
         algorithm = algorithm_of(settings)
-        yield Look("S2", "balance", {"algorithm": algorithm, "applications": hosts})
+        if hosts:
+            yield Look("S2", "balance", {"algorithm": algorithm, "applications": hosts})
         service = topology.service
         where = {"address": service.address, "port": service.port}
         for one in topology.applications.values():
@@ -341,6 +353,7 @@ class Balancer(Role):
             client = {"address": service.address, "domain": one.domain, "path": path}
             https = service.https if service.tls else None
             ports = {"http": service.http, "https": https, "url": topology.url(one)}
+            ports |= {} if data.fleet.serving(one.name) else {"closed": True}
             yield Look("S1", "front", {**client, **ports})
             if service.tls:
                 wanted = {"hsts": settings.hsts, "certificate": public(one.name)}

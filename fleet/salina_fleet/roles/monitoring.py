@@ -377,5 +377,6 @@ def _clients(data: MasterData) -> Pillar:
             "cookie": health["cookie"],
             "pages": list(definition["pages"]),
             "user": kind.watched_as,
+            "closed": not fleet.serving(one.name),
         }
     return found
