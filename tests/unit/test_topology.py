@@ -117,6 +117,20 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         put("service.address", "10.1.3.1"),
         "service.address: 10.1.3.1 is outside 10.1.2.0/24; must be an address in the network edge",
     ),
+    "service's address is a public one": (
+        put("service.address", "203.0.113.5"),
+        "service.address: 203.0.113.5 is outside 10.1.2.0/24; must be an address in the network "
+        "edge; if a cloud or a router maps it to the balancer, it is `service.public`",
+    ),
+    "public address is inside": (
+        put("service.public", "10.1.2.9"),
+        "service.public: 10.1.2.9 is inside of the fleet's network edge, 10.1.2.0/24; must be an "
+        "address outside, or remove it",
+    ),
+    "public address is of another version": (
+        put("service.public", "2001:db8::5"),
+        'service.public: "2001:db8::5" is not valid; must be of IPv4, like service.address',
+    ),
     "service's address is nobody's": (
         put("service.address", "10.1.2.7"),
         'service.address: "10.1.2.7" is not valid; must be the balancer\'s address in the '

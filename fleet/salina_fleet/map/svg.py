@@ -218,7 +218,7 @@ def _title(fleet: Fleet) -> str:
     domains = ", ".join(one.domain for one in applications)
     published = ", ".join(str(port) for port in service.ports)
     kinds = ", ".join(dict.fromkeys(one.definition for one in applications))
-    text = f"{kinds} on {service.address}, ports {published}"
+    text = f"{kinds} on {service.called}, ports {published}"
     return (
         f'<text x="{MARGIN}" y="44" class="title">{escape(domains)}</text>'
         f'<text x="{MARGIN}" y="66" class="soft">{escape(text)} · '

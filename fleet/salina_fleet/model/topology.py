@@ -196,6 +196,16 @@ class Service:
     tls: bool = flag(
         True, "Whether the service uses HTTPS; the port for plain HTTP then only redirects."
     )
+    public: str | None = given(
+        Nullable(ADDRESS),
+        None,
+        about="The address that clients call, if a cloud or a router replaces it with `address`.",
+    )
+
+    @property
+    def called(self) -> str:
+        """Return the address that clients call, which their name servers have."""
+        return self.public or self.address
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -362,7 +372,7 @@ class Topology:
     def to_dict(self) -> dict[str, Any]:
         """Return the data from which `parse` makes this same topology."""
         return {
-            "service": asdict(self.service),
+            "service": {key: one for key, one in asdict(self.service).items() if one is not None},
             "applications": {
                 one.name: {
                     "domain": one.domain,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from salina_fleet import edge, secrets
@@ -253,7 +254,8 @@ class Balancer(Role):
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:
-        """The service's address is the balancer's own, where clients can reach it."""
+        """The service's address is the balancer's own, where clients or a router reach it."""
+        yield from _public_fits(topology, sound)
         edge, address = topology.links.get("edge"), topology.service.address
         if not topology.links.get("clients") or not edge or not address:
             return
@@ -263,7 +265,13 @@ class Balancer(Role):
         fault = network.misfit(address) if network else None
         balancers = topology.having(self.name)
         if fault:
-            yield f"service.address: {address} {fault}; must be an address in the network {edge}"
+            ranges = [ip_network(one.cidr) for one in topology.networks.values()]
+            outside = not any(ip_address(address) in one for one in ranges)
+            mapped = "; if a cloud or a router maps it to the balancer, it is `service.public`"
+            yield (
+                f"service.address: {address} {fault}; must be an address in the network {edge}"
+                f"{mapped if outside else ''}"
+            )
         elif all(sound(f"{join('hosts', host.id)}.addresses") for host in balancers):
             own = [one for host in balancers if (one := topology.address(host, "edge"))]
             if own and address not in own:
@@ -360,6 +368,21 @@ class Balancer(Role):
                 yield Look("O5", "transport", {**client, "port": service.https, **wanted})
                 source = data.fleet.settings[TlsSettings].public
                 yield Look("X6", "shown", {**where, "domain": one.domain, "source": source})
+
+
+def _public_fits(topology: Topology, sound: Callable[[str], bool]) -> Iterator[str]:
+    """Yield why no router can replace the public address with the balancer's own."""
+    public, address = topology.service.public, topology.service.address
+    if not public or not address or not sound("service.public") or not sound("service.address"):
+        return
+    found = ip_address(public)
+    if found.version != ip_address(address).version:
+        words = f"of IPv{ip_address(address).version}, like service.address"
+        yield f"service.public: {invalid(public, words)}"
+    for name, network in topology.networks.items():
+        if found in ip_network(network.cidr):
+            own = f"is inside of the fleet's network {name}, {network.cidr}"
+            yield f"service.public: {public} {own}; must be an address outside, or remove it"
 
 
 def algorithm_of(settings: BalancerSettings) -> str:
