@@ -6,6 +6,7 @@ from typing import Any
 
 from salina_fleet import policy, runner, site
 from salina_fleet.errors import RunnerError
+from salina_fleet.fleet import Fleet
 from salina_fleet.map import mermaid, svg
 from salina_fleet.schema import document
 
@@ -19,7 +20,8 @@ def check(path: str | None = None) -> str:
         path: another topology file on the master. It is checked as if it were the fleet's.
 
     Returns:
-        A sentence that says that it is good.
+        A sentence that says that it is good. In a fleet without a firewall host a second one names
+        `topology.router`.
 
     Raises:
         RunnerError: with every fault.
@@ -29,14 +31,20 @@ def check(path: str | None = None) -> str:
         salt-run topology.check /root/next-topology.yaml
     """
     if path is None:
-        hosts = runner.site(__opts__).fleet.hosts
-        return f"{site.TOPOLOGY} is good: {len(hosts)} hosts"
+        return _good(site.TOPOLOGY, runner.site(__opts__).fleet)
     own = __opts__["salina"]
     try:
         planned = site.planned(own["root"], own["state"], path)
     except document.DataError as error:
         raise RunnerError(str(error)) from None  # the message says it all
-    return f"{path} is good: {len(planned.fleet.hosts)} hosts"
+    return _good(path, planned.fleet)
+
+
+def _good(path: str, fleet: Fleet) -> str:
+    found = f"{path} is good: {len(fleet.hosts)} hosts"
+    if policy.routed(fleet):
+        found += "; no host has role firewall, so a router must filter: salt-run topology.router"
+    return found
 
 
 def show() -> dict[str, Any]:
@@ -97,6 +105,23 @@ def table() -> str:
         salt-run topology.table --out=raw
     """
     return policy.markdown(runner.site(__opts__).fleet)
+
+
+def router() -> str:
+    """Return what a router or a cloud in front of the fleet must pass, and nothing else.
+
+    With a firewall host the same must reach this host.
+
+    Returns:
+        Two Markdown tables: from outside to the hosts, and from the hosts to the outside.
+
+    Raises:
+        RunnerError: with every fault of the topology and its companions.
+
+    CLI Example:
+        salt-run topology.router --out=raw
+    """
+    return policy.router(runner.site(__opts__).fleet)
 
 
 def tiers() -> list[dict[str, Any]]:

@@ -236,6 +236,82 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
     ]
 
 
+def passed(fleet: Fleet) -> list[dict[str, str]]:
+    """Return what reaches the fleet's hosts from outside: the rows from anywhere, and added rules.
+
+    A row's `to` is the address of the host that it leads to.
+    """
+    found = [
+        _opened(row.comment, row.proto, row.ports, fleet.address(peer, row.link)) | {"from": ANY}
+        for row in fleet.rows
+        if row.source == ANY
+        for peer in fleet.having(row.target)
+    ]
+    for rule in fleet.settings[FirewallSettings].added:
+        own = fleet.topology.networks[rule.network].cidr
+        inside = rule.source is None or (
+            rule.source != ANY and ip_network(rule.source).overlaps(ip_network(own))
+        )
+        for host in fleet.hosts.values():
+            if not inside and rule.covers(host):
+                to = host.addresses[rule.network]
+                found.append(
+                    _opened(rule.comment, rule.protocol, rule.ports, to)
+                    | {"from": rule.source or ""}
+                )
+    return found
+
+
+def routed(fleet: Fleet) -> bool:
+    """Return whether a router filters that is not a host of the fleet."""
+    links = fleet.topology.links
+    walls = any(ROLES[role].forwards for host in fleet.hosts.values() for role in host.roles)
+    return links["clients"] != links["edge"] and not walls
+
+
+def router(fleet: Fleet) -> str:
+    """Return in Markdown what a router or a cloud in front of the fleet must pass."""
+    service, settings = fleet.topology.service, fleet.settings[FirewallSettings]
+    lines = [
+        "From outside to the hosts, and the answers to it; every other packet is dropped:",
+        "",
+        "| from | to | ports | protocol | purpose |",
+        "|---|---|---|---|---|",
+    ]
+
+    def line(source: str, target: str, ports: str, proto: str, comment: str) -> None:
+        shown = "anywhere" if source == ANY else source
+        place = "anywhere" if target == ANY else target
+        if target == service.address and service.public:
+            place = f"{target} (called as {service.public})"
+        cells = (shown, place, ports.replace(",", ", ").replace(":", "-"), proto.upper(), comment)
+        lines.append(f"| {' | '.join(cells)} |")
+
+    for one in passed(fleet):
+        line(one["from"], one["to"], one["ports"], one["proto"], one["comment"])
+    line(ANY, service.address, "", "icmp", "pings, and errors such as a packet that is too large")
+    lines += [
+        "",
+        "From the hosts to the outside, and the answers to it:",
+        "",
+        "| from | to | ports | protocol | purpose |",
+        "|---|---|---|---|---|",
+    ]
+    for rule in settings.egress:
+        hosts = rule.host or (f"hosts with role {rule.role}" if rule.role else EVERYBODY[ALL])
+        line(hosts, rule.to, rule.ports, rule.protocol, rule.comment)
+    edge = fleet.topology.networks[fleet.topology.links["edge"]]
+    clients = fleet.topology.networks[fleet.topology.links["clients"]]
+    if edge != clients:
+        lines += [
+            "",
+            f"Packets from {clients.cidr} keep their sources, because the balancer counts the "
+            "requests of each client.",
+            f"The hosts in {edge.cidr} answer through this router: it is their default route.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def forward_pings(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
     """Return the address that pings reach through a host, on the way of `routes`: the service's."""
     ways = [way for way in routes(fleet, host) if way["to"] == fleet.topology.service.address]

@@ -174,7 +174,7 @@ def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
 
     The firewall is the default gateway of the hosts on the edge network, and of the clients. Other
     hosts have no default gateway, and reach only their own networks. A client whose address
-    belongs to a host is left out.
+    belongs to a host is left out. The lab has no clients if somebody else's router leads to them.
 
     Args:
         topology: The lab's topology.
@@ -205,6 +205,6 @@ def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
     machines += [
         Machine(name, (), interfaces(name, {clients: address}, networks, outer))
         for name, address in client_addresses(networks[clients]).items()
-        if address not in taken
+        if address not in taken and (firewall or clients == edge)
     ]
     return Plan(tuple(bridge(network) for network in networks), tuple(machines))

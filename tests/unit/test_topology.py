@@ -480,11 +480,6 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         drop("hosts.lb1"),
         "hosts: no host has role balancer; exactly one host must have it",
     ),
-    "no firewall": (
-        drop("hosts.fw"),
-        "links.clients: the network `clients` needs a host with role firewall; add such a host, "
-        "or set links.clients to `edge`",
-    ),
     "two firewalls": (
         put(
             "hosts.fw2",

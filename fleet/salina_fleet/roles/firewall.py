@@ -1,16 +1,19 @@
-"""The edge firewall: it passes pings and what anybody may open on to its host, nothing else."""
+"""The edge firewall: it passes pings and what anybody may open on to its host, nothing else.
+
+A fleet may have none: the clients are in the balancer's own network, or a router that is not a host
+of the fleet filters (`salina_fleet.policy.router`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from salina_fleet.role import Check, Role
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
-    from salina_fleet.model.settings import Settings
-    from salina_fleet.model.topology import Host, Topology
+    from salina_fleet.model.topology import Host
 
 
 class Firewall(Role):
@@ -24,15 +27,6 @@ class Firewall(Role):
     count = ((0, 1), "at most one host may have it")
     forwards = True
     row = "S7"
-
-    def rules(
-        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
-    ) -> Iterator[str]:
-        """Without a firewall between them, clients are in the balancer's own network."""
-        clients, edge = topology.links.get("clients"), topology.links.get("edge")
-        if clients and edge and clients != edge and not topology.having(self.name):
-            needs = f"the network `{clients}` needs a host with role {self.name}"
-            yield f"links.clients: {needs}; add such a host, or set links.clients to `{edge}`"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

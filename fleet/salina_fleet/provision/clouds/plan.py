@@ -111,11 +111,14 @@ def faults(fleet: Fleet) -> Iterator[str]:
 
 def make(fleet: Fleet) -> Plan:
     """Return the plan of a fleet that has no faults."""
-    networks = {
-        name: IPv4Network(network.cidr) for name, network in fleet.topology.networks.items()
-    }
-    groups = _groups(fleet)
     hosts = list(fleet.topology.everyone())
+    used = {name for host in hosts for name in host.addresses}  # clients may be elsewhere
+    networks = {
+        name: IPv4Network(network.cidr)
+        for name, network in fleet.topology.networks.items()
+        if name in used
+    }
+    groups = {name: one for name, one in _groups(fleet).items() if one.network in used}
     (service,) = (
         (host.id, network)
         for host in hosts
