@@ -25,6 +25,8 @@ SHADOW = Path("/etc/shadow")
 PROCESSES = Path("/proc")
 PATIENCE = 10
 """Seconds until killed processes are gone."""
+RECORDS = "salina-session@{name}.socket"
+"""The unit of the socket that takes an operator's records."""
 EXPIRES = 7
 """The place of the day in a line of /etc/shadow."""
 
@@ -78,6 +80,10 @@ def settle(wanted: Sequence[dict[str, Any]]) -> None:
             commands.run(__salt__["cmd.run_all"], step.argv)
         if step.ends:
             _end(step.name)
+        if step.gone:
+            unit = RECORDS.format(name=step.name)
+            with contextlib.suppress(CommandExecutionError):  # no session was ever recorded
+                commands.run(__salt__["cmd.run_all"], ["systemctl", "disable", "--now", unit])
 
 
 def _steps(wanted: Sequence[dict[str, Any]]) -> list[accounts.Step]:

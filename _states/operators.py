@@ -23,21 +23,23 @@ def settled(name: str, accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         accounts: the accounts (pillar `operators.accounts`).
 
     Returns:
-        The state's result. It fails if another account has the name of an operator; then nothing is
-        changed.
+        The state's result. It fails if another account has the name of an operator; all others are
+        settled nevertheless, since an access that ends must not wait for that.
 
     CLI Example:
         See salt/operators/init.sls.
     """
     faults = __salt__["operators.faults"](accounts)
-    if faults:
-        return state.result(name, False, "\n".join(faults))
     changes = __salt__["operators.plan"](accounts)
+    if changes and __opts__["test"]:
+        words = "\n".join(["the accounts would be changed", *faults])
+        return state.result(name, False if faults else None, words, changes)
+    if changes:
+        __salt__["operators.settle"](accounts)
+    if faults:
+        return state.result(name, False, "\n".join(faults), changes)
     if not changes:
         return state.result(name, True, "the operators have their accounts")
-    if __opts__["test"]:
-        return state.result(name, None, "the accounts would be changed", changes)
-    __salt__["operators.settle"](accounts)
     left = __salt__["operators.plan"](accounts)
     if left:
         words = f"these accounts are still not as they must be: {', '.join(left)}; apply again"

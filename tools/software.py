@@ -6,6 +6,7 @@ below for the part that every host has.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,8 +39,8 @@ EVERY_HOST: Mapping[str, str] = {
     "systemd-journal-upload": "sends the host's logs to the monitoring host, over TLS",
     "salina-drift.timer": "finds out once a day what another apply would change",
     "openssh-server": "lets the operators in, with keys only",
+    "salina-session@.socket": "records the sessions of an operator",
     "sudo": "gives operators their rights: root to those with rank `all`, else some commands",
-    "salina-session.socket": "records the operators' sessions",
 }
 """The packages and units of every host -> their purposes."""
 PACKAGE, UNIT = "package", "unit"
@@ -68,8 +69,14 @@ def items(chunks: Iterable[Mapping[str, Any]]) -> list[Item]:
         if state in INSTALLS:
             found |= dict.fromkeys(Item(PACKAGE, one) for one in chunk["pkgs"])
         elif state in RUNS:
-            found[Item(UNIT, chunk["name"])] = None
+            found[Item(UNIT, _unit(chunk["name"]))] = None
     return list(found)
+
+
+def _unit(name: str) -> str:
+    """Return the name of a unit; an instance that an operator has is known by its template's."""
+    template = re.sub(r"@[^.]+", "@", name)
+    return template if template in EVERY_HOST else name
 
 
 def purposes(roles: Iterable[str], kind: str | None) -> Mapping[str, str]:

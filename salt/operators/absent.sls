@@ -1,16 +1,8 @@
 # In a fleet without a management host nobody is an operator. The accounts stay, expired, because files belong to them.
-{%- set units = ['salina-session.socket', 'salina-session@.service'] %}
+{%- set units = ['salina-session@.socket', 'salina-session@.service'] %}
 operators-none:
   operators.settled:
     - accounts: []
-
-operators-socket-stopped:
-  service.dead:
-    - name: {{ units[0] }}
-    - enable: False
-    - onlyif: # otherwise a prediction names a unit that there never was
-        - fun: file.file_exists
-          path: /etc/systemd/system/{{ units[0] }}
 
 operators-absent:
   file.absent:
@@ -26,7 +18,6 @@ operators-absent:
 {%- endfor %}
     - require:
         - operators: operators-none
-        - service: operators-socket-stopped
 
 # sshd has its own keys again, which its package made.
 operators-unloaded:

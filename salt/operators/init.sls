@@ -10,15 +10,18 @@ include:
 
 operators-shell:
   file.managed:
-    - name: /usr/local/lib/salina-operators/session.py
-    - source: salt://_utils/salina/management/session.py
+    - names:
+{%- for program in ['session.py', 'recorder.py'] %}
+        - /usr/local/lib/salina-operators/{{ program }}:
+            - source: salt://_utils/salina/management/{{ program }}
+{%- endfor %}
     - makedirs: True
     - mode: '0755'
 
 operators-units:
   file.managed:
     - names:
-{%- for unit in ['salina-session.socket', 'salina-session@.service'] %}
+{%- for unit in ['salina-session@.socket', 'salina-session@.service'] %}
         - /etc/systemd/system/{{ unit }}:
             - source: salt://operators/files/{{ unit }}
 {%- endfor %}
@@ -29,16 +32,6 @@ operators-units-loaded:
     - service.systemctl_reload: []
     - onchanges:
         - file: operators-units
-
-operators-socket:
-  service.running:
-    - name: salina-session.socket
-    - enable: True
-    - watch:
-        - file: operators-units
-    - require:
-        - module: operators-units-loaded
-        - sls: operators.groups
 
 operators-sudo:
   file.managed:
@@ -56,5 +49,18 @@ operators-accounts:
     - require:
         - file: operators-shell
         - file: operators-sudo
-        - service: operators-socket
+        - module: operators-units-loaded
+        - sls: operators.groups
         - sls: ssh.operators
+{%- for one in pillar.operators.accounts %}
+
+# It belongs to the account, so it comes after it. A name that somebody else has keeps no other operator out.
+operators-{{ one.name }}-recorded:
+  service.running:
+    - name: salina-session@{{ one.name }}.socket
+    - enable: True
+    - watch:
+        - file: operators-units
+    - require:
+        - module: operators-units-loaded
+{%- endfor %}

@@ -268,7 +268,7 @@ CHECKS = {
         *("prometheus-node-exporter.socket", "prometheus-node-exporter.service"),
         "salina-metrics.service",
         "systemd-journal-upload.service",
-        *("salina-session.socket", "salina-session@.service"),
+        *("salina-session@.socket", "salina-session@.service"),
         spoilt=(
             f"{UNITS}apt-daily-upgrade.timer.d/salina.conf",
             "OnCalendar=*-",

@@ -175,6 +175,38 @@ def test_s14_the_management_host_forwards_to_ssh_only(operators: None) -> None:
         assert lab.execute("c1", *argv).returncode, target
 
 
+HOLD = """
+import signal, socket
+held = []
+while len(held) < 400:
+    one = socket.socket(socket.AF_UNIX)
+    one.settimeout(5)
+    try:
+        one.connect("/run/salina-sessions/ruth")
+        one.sendall(b"= held\\n")
+    except OSError:
+        break
+    held.append(one)
+signal.pause()
+"""
+
+
+@pytest.mark.proof
+def test_s14_nobody_uses_up_the_records_of_another_operator(operators: None) -> None:
+    """S14: An operator with as many connections as possible keeps nobody else out."""
+    other = ssh("ruth", GES.id, "python3 -c \"open('/run/salina-sessions/olga')\"")
+    assert "Permission denied" in other.stderr
+    script = ["systemd-run", "--quiet", "--collect", "--unit=salina-hold", "--property=User=ruth"]
+    lab.run(GES.id, *script, "python3", "-c", HOLD)
+    try:
+        held = ["systemctl", "list-units", "--plain", "--no-legend", "salina-session@*.service"]
+        assert wait.until(lambda: len(lab.run(GES.id, *held).splitlines()) >= 32, 60)
+        assert ssh("olga", GES.id, "id -un").stdout == "olga\n"
+    finally:
+        lab.execute(GES.id, "systemctl", "stop", "salina-hold")
+    assert wait.until(lambda: ssh("ruth", GES.id, "id -un").stdout == "ruth\n", 30)
+
+
 @pytest.mark.proof
 def test_s14_a_removed_operator_loses_the_session(operators: None) -> None:
     """S14: The next apply ends the session and takes the key; the account stays, expired."""

@@ -357,15 +357,38 @@ def test_s14_an_access_ends_before_another_begins() -> None:
 
 
 def test_k5_the_account_of_somebody_else_stays() -> None:
-    """K5: The apply changes nothing, and says what to do."""
+    """K5: The apply leaves it alone, and says what to do."""
     seen = {"olga": Seen("Olga", "/bin/bash", None, (), (), False)}
     [fault] = accounts.faults([ACCOUNT], seen)
     assert fault.startswith("olga: the host has an account of this name, which is not an operator")
-    calls = {"operators.faults": lambda wanted: accounts.faults(wanted, seen)}
-    state = load("_states/operators.py", salt=calls, opts={"test": False})
-    assert state.settled("accounts", [ACCOUNT]) == {
-        "name": "accounts", "result": False, "comment": fault, "changes": {},
-    }  # fmt: skip
+    assert steps(seen, ACCOUNT) == []
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_s14_a_taken_name_keeps_no_other_access_alive(test: bool) -> None:
+    """S14, K5: The state fails, and the access of a removed operator ends nevertheless."""
+    foreign = Seen("Olga", "/bin/bash", None, (), (), False)
+    seen = {"olga": foreign, "ruth": THERE}
+    settled: list[str] = []
+
+    def plan(wanted: list[dict[str, Any]]) -> dict[str, Any]:
+        return {one.name: one.changes for one in accounts.plan(wanted, seen, TODAY)}
+
+    def settle(wanted: list[dict[str, Any]]) -> None:
+        settled.extend(plan(wanted))
+        seen.pop("ruth")
+
+    calls = {
+        "operators.faults": lambda wanted: accounts.faults(wanted, seen),
+        "operators.plan": plan,
+        "operators.settle": settle,
+    }
+    state = load("_states/operators.py", salt=calls, opts={"test": test})
+    found = state.settled("accounts", [ACCOUNT])
+    assert found["result"] is False and "olga: the host has an account" in found["comment"]
+    assert list(found["changes"]) == ["ruth"] and settled == ([] if test else ["ruth"])
+    if not test:
+        assert state.settled("accounts", [ACCOUNT])["changes"] == {}
 
 
 class Host:
@@ -437,7 +460,10 @@ def test_s14_an_ended_session_is_no_failed_unit(
     monkeypatch.setattr(host.module.os, "kill", kill)
     monkeypatch.setattr(host.module, "PATIENCE", 5)
     host.module.settle([])
-    assert host.argv[-1] == ["systemctl", "reset-failed", "user@1001.service"]
+    assert host.argv[-2:] == [
+        ["systemctl", "reset-failed", "user@1001.service"],
+        ["systemctl", "disable", "--now", "salina-session@olga.socket"],
+    ]
 
 
 # Verification

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from salina.management import session
+from salina.management import recorder, session
 from tests.fleets import REPOSITORY
 
 PROGRAM = REPOSITORY / "_utils/salina/management/session.py"
@@ -107,7 +107,7 @@ def test_s14_there_is_no_session_without_a_record(tmp_path: Path) -> None:
     done = run(tmp_path / "nothing", "-c", "echo unseen")
     assert (done.returncode, done.stdout) == (1, "")
     assert "this session would not be recorded" in done.stderr
-    assert "systemctl start salina-session.socket" in done.stderr
+    assert "systemctl start salina-session@" in done.stderr
 
 
 def test_s14_a_session_ends_with_its_record(tmp_path: Path) -> None:
@@ -152,3 +152,32 @@ def test_s14_a_record_is_text_of_bounded_lines() -> None:
         b"> " + b"x" * 4096 + b"\n",
         b"> " + b"x" * 904 + b"\n",
     ]
+
+
+def test_s14_an_operator_fills_no_journal(tmp_path: Path) -> None:
+    """S14: All sessions share one allowance, which comes back; what is more waits its time."""
+    path = tmp_path / "1001"
+    assert recorder.spend(path, recorder.BURST, 100.0) == 0
+    assert recorder.spend(path, recorder.RATE, 100.0) == 1
+    assert recorder.spend(path, recorder.RATE, 100.0) == 2  # of another session
+    assert recorder.spend(path, recorder.RATE, 110.0) == 0
+    assert recorder.spend(path, recorder.BURST, 1e6) == 0  # no more than the burst was kept
+    assert recorder.spend(path, recorder.RATE, 1e6) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_s14_the_recorder_loses_nothing(tmp_path: Path) -> None:
+    """S14: It copies all, and knows by the kernel whose session it is."""
+    script = "import sys, pathlib; sys.path.insert(0, {!r}); import recorder\n"
+    script += "recorder.STATE = pathlib.Path({!r}); sys.exit(recorder.main())"
+    script = script.format(str(PROGRAM.parent), str(tmp_path))
+    content = os.urandom(300_000)
+    inner, outer = socket.socketpair()
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=inner, stdout=subprocess.PIPE) as child:
+        inner.close()
+        threading.Thread(target=lambda: (outer.sendall(content), outer.close())).start()
+        assert child.stdout and child.stdout.read() == content
+    assert child.returncode == 0
+    left, _ = (tmp_path / str(os.getuid())).read_text().split()
+    assert float(left) >= recorder.BURST - len(content)

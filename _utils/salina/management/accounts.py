@@ -37,7 +37,7 @@ class Step:
 
     `changes`: in words. `argv`: the command that changes the account, or nothing. `keys`: the new
     lines of its file of keys; None leaves them, and no line deletes the file. `ends`: whether its
-    sessions end.
+    sessions end. `gone`: whether the topology no longer lists the operator.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Step:
     argv: tuple[str, ...] = ()
     keys: tuple[str, ...] | None = None
     ends: bool = False
+    gone: bool = False
 
 
 def faults(wanted: Sequence[Mapping[str, Any]], seen: Mapping[str, Seen]) -> list[str]:
@@ -65,6 +66,8 @@ def plan(
     A session ends if its operator may do less than before: because the access has ended, a key was
     removed or a group.
 
+    An account that somebody else has made stays as it is.
+
     Args:
         wanted: the accounts: name, groups, expires and keys (pillar `operators.accounts`).
         seen: the accounts that are there.
@@ -80,8 +83,10 @@ def plan(
             same = (account.shell, account.expires, account.groups) == (NO_SHELL, LONG_AGO, ())
             keys = () if account.keys else None
             changes = {"removed": "its keys, its groups and its sessions"}
-            yield Step(name, changes, () if same else argv, keys, account.busy)
+            yield Step(name, changes, () if same else argv, keys, account.busy, gone=True)
     for one in wanted:
+        if one["name"] in seen and seen[one["name"]].full_name != MARK:
+            continue  # `faults` names it
         step = _step(one, seen.get(one["name"]), today)
         if step.changes:
             yield step

@@ -28,7 +28,8 @@ import tty
 from collections.abc import Callable
 from typing import IO, NoReturn
 
-SOCKET = "/run/salina-session"
+SOCKET = "/run/salina-sessions/{name}"
+"""The socket of an operator's own, with the name of the account."""
 SHELL = "/bin/bash"
 SFTP = "/usr/lib/openssh/sftp-server"
 SFTP_LOGS = ("-f", "AUTHPRIV", "-l", "INFO")
@@ -190,13 +191,14 @@ def main(arguments: list[str]) -> int:
     # otherwise another process of the operator could write into the memory of this one (ptrace)
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     name = pwd.getpwuid(os.getuid()).pw_name
+    place = SOCKET.format(name=name)
     connection = socket.socket(socket.AF_UNIX)  # closed when the process ends
     try:
-        connection.connect(SOCKET)
+        connection.connect(place)
     except OSError as error:
         print(
-            f"this session would not be recorded ({SOCKET}: {error.strerror}), so it ends; on this "
-            "host: systemctl start salina-session.socket",
+            f"this session would not be recorded ({place}: {error.strerror}), so it ends; on this "
+            f"host: systemctl start salina-session@{name}.socket",
             file=sys.stderr,
         )
         return 1

@@ -68,11 +68,11 @@ class Management(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The daemons run by which operators come in, and by which their sessions are recorded."""
-        return [
-            Check("unit", {"name": "ssh"}, decides=True),
-            Check("unit", {"name": "salina-session.socket"}),
-        ]
+        """The daemon runs by which operators come in.
+
+        Every host checks the sockets by which sessions are recorded (`triggers`).
+        """
+        return [Check("unit", {"name": "ssh"}, decides=True)]
 
     def evidence(self, data: MasterData, host: Host) -> Iterable[Look]:
         """Operators alone come in, with keys only, and every host answers with its own key."""
