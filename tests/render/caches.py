@@ -1,7 +1,7 @@
 """Results that are the same for each of a hundred minions in one process, computed once.
 
-Salt has one process for each minion, so it compiles each template once, and lists the folders of
-modules once for each of its loaders.
+Salt has one process for each minion, so it compiles each template once, lists the folders of modules
+once for each of its loaders, and looks for changed files.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import jinja2
+from salt.fileserver import Fileserver
 from salt.loader.lazy import LazyLoader
 
 COMPILE = jinja2.Environment.compile
 LIST = LazyLoader._refresh_file_mapping
+HASH = Fileserver.file_hash
 codes: dict[tuple[Any, ...], Any] = {}
 listings: dict[tuple[Any, ...], dict[str, Any]] = {}
+hashes: dict[str, Any] = {}
 
 
 def compile_once(self: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
@@ -36,7 +39,16 @@ def list_once(self: LazyLoader) -> None:
     self.file_mapping |= listings.setdefault(key, dict(self.file_mapping))
 
 
+def hash_once(self: Fileserver, load: dict[str, Any]) -> Any:
+    """Return the hash of a file that the file server offers; no test changes such a file."""
+    path = load["path"]
+    if path not in hashes:
+        hashes[path] = HASH(self, load)
+    return hashes[path]
+
+
 def use() -> None:
     """Have all minions of this process use the caches."""
     jinja2.Environment.compile = compile_once  # type: ignore[assignment, method-assign]
     LazyLoader._refresh_file_mapping = list_once
+    Fileserver.file_hash = hash_once
