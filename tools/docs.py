@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salina_fleet import metrics, policy
 from tests import fleets
-from tools import pillar, requirements, settings, software
+from tools import pillar, platforms, requirements, settings, software
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Which host may open which port
@@ -49,6 +49,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/requirements.md": lambda: requirements.markdown(ROOT),
     "docs/pillar.md": pillar.markdown,
     "docs/settings.md": settings.markdown,
+    "docs/platforms.md": platforms.markdown,
     "docs/ports.md": ports,
     DEPLOYMENT: deployment,
     "docs/grafana.json": grafana,
