@@ -87,6 +87,13 @@ def test_x8_other_roles_of_the_same_host_may_bind(whole: Minion) -> None:
         assert directives(files[f"/etc/systemd/system/{unit}"])["AmbientCapabilities"] == [BIND]
 
 
+def test_x8_a_database_host_that_serves_an_application_sends_its_backups(tmp_path: Path) -> None:
+    """X8: pgBackRest's server, which a backup host elsewhere asks, can open its port as well."""
+    minion = Minion("all", fleets.pillar("all", "ubuntu-24"), tmp_path)
+    unit = dict(minion.files)["/etc/systemd/system/pgbackrest.service"]
+    assert directives(unit)["AmbientCapabilities"] == [BIND]
+
+
 def test_x8_nobody_else_reads_the_logs_of_nginx(app: Minion) -> None:
     """X8: Existing files and those that nginx creates are closed; nginx restarts for its umask."""
     files = dict(app.files)
