@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,7 +221,7 @@ def _read(root: Path, state: Path, file: Path | None = None) -> Site:
     faults: list[str] = []
     settings = _settings(root, faults)
     sound = not faults
-    topology = _topology(file or root / TOPOLOGY, settings, faults)
+    topology = _topology(root, file or root / TOPOLOGY, settings, faults)
     members = _members(state, topology, faults)
     definitions = _definitions(root, topology, faults)
     faults += _copies(topology, definitions)
@@ -248,7 +248,7 @@ def _settings(root: Path, faults: list[str]) -> Settings:
     return Settings()
 
 
-def _topology(file: Path, settings: Settings, faults: list[str]) -> Topology:
+def _topology(root: Path, file: Path, settings: Settings, faults: list[str]) -> Topology:
     """Return the topology; a fault ends the reading, because all other files depend on it."""
     folder = Path(TOPOLOGY).parent
     with suppress(DataError):  # the file itself cannot be read either then
