@@ -1,7 +1,8 @@
 """Take this host's turn before something restarts, and end it when the host serves again.
 
 The hosts of a tier take turns, which the master keeps (_runners/turn.py). On a host with a health
-agent, a turn begins with a drain: the balancers send no new requests, and the current ones end. The
+agent, a turn begins with a drain: the balancers send no new requests, and the current ones end. A
+host of a pair gives the shared addresses to the other one (salt/pair/files/serves). The
 file of the drain (`salina.application.agent`) also names the turn, so a killed apply leaves nothing
 that the next one does not find.
 """
@@ -111,7 +112,7 @@ def take(role: str, what: str, wait: int = 900, drain: int = 60) -> str:
 
     def busy() -> str:
         renew()
-        return _busy(_views())
+        return "; ".join(filter(None, (_busy(_views()), _kept())))
 
     try:
         waiting.clear(busy, drain, "its requests to end")
@@ -244,6 +245,12 @@ def _busy(views: Mapping[str, agent.View]) -> str:
         for name, one in views.items()
         if one.serving or one.sessions
     )
+
+
+def _kept() -> str:
+    """Return which shared addresses this host still has; the other one of its pair takes them."""
+    held = __salt__["pair.held"]() if "pair" in __pillar__ else []
+    return f"it still has {', '.join(held)}" if held else ""
 
 
 def _release(roles: Iterable[str], failure: str) -> None:

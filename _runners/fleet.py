@@ -24,6 +24,7 @@ from salina_fleet.health import Finding, Row
 from salina_fleet.provision import provisioner
 from salina_fleet.revisions import RevisionError
 from salina_fleet.roles import ROLES, app
+from salina_fleet.roles.balancer import own
 from salina_fleet.schema.faults import not_among
 from salina_fleet.secrets import SecretsError
 from salina_fleet.site import Site
@@ -587,15 +588,15 @@ def _not_served(site: Site, balancers: list[str], hosts: Sequence[str]) -> str:
         return "; ".join(said)
     topology = site.fleet.topology
     service = topology.service
-    there = [
-        one for one in balancers if service.address in site.fleet.hosts[one].addresses.values()
-    ]
     for host in hosts:
         here = site.fleet.hosts[host]
         health = site.definition_of(here)["health"]
-        url = f"{service.scheme}://{host_port(service.address, service.port)}{health['path']}"
-        asked = [host, url, topology.served_by(here).domain, health["cookie"]]
-        answers = minions.ask(__opts__, there, "balancer.answer", asked)
+        answers: dict[str, Any] = {}
+        for one in balancers:  # each at its own address, since two share the published one
+            address = own(site.fleet, site.fleet.hosts[one])
+            url = f"{service.scheme}://{host_port(address, service.port)}{health['path']}"
+            asked = [host, url, topology.served_by(here).domain, health["cookie"]]
+            answers |= minions.ask(__opts__, [one], "balancer.answer", asked)
         faults = [f"{host} through {one}: {fault}" for one, fault in answers.items() if fault]
         follow.note([host], faults[0] if faults else "serves", not faults)
         said += faults

@@ -37,8 +37,8 @@ from salina_fleet.schema import document
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / "pillar" / "topology.yaml"
 OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies").glob("*.yaml"))}
-"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications, and
-staging, which has a copy for trials.
+"""name -> file: one-host, five-apps, plain (no storage, no replica), ipv6, two-applications, pairs
+(two firewalls, two balancers), and staging, which has a copy for trials.
 """
 APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
 TREE = "0" * 64

@@ -31,7 +31,7 @@ KEYS = {
     "balancer.limits.requests": "The most requests, and the most new connections, in 10 seconds.",
     "balancer.limits.logins": "The most failed logins in a minute.",
     "balancer.limits.attempts": "The most logins in a minute, successful ones included.",
-    "balancer.limits.exempt": "The networks without limits, and the balancer's own address.",
+    "balancer.limits.exempt": "The networks without limits, and the balancer's own addresses.",
     "balancer.headers": "The headers that an answer has which belongs to no application.",
     "balancer.headers[].name": "The header's name.",
     "balancer.headers[].value": "The header's value.",
@@ -64,7 +64,7 @@ KEYS = {
 
 
 def limits(
-    connections: int, requests: int, logins: int, exempt: tuple[str, ...], own: str
+    connections: int, requests: int, logins: int, exempt: tuple[str, ...], own: list[str]
 ) -> dict[str, Any]:
     """Return the limits for one client address.
 
@@ -73,7 +73,7 @@ def limits(
         requests: the most requests in 10 seconds.
         logins: the most failed logins in a minute.
         exempt: networks without limits.
-        own: the balancer's own address, from which it probes the app hosts.
+        own: the balancer's own addresses, from which it asks itself.
     """
     return {
         "connections": connections,
@@ -81,7 +81,7 @@ def limits(
         "requests": requests,
         "logins": logins,
         "attempts": logins * ATTEMPTS,
-        "exempt": [own, *exempt],
+        "exempt": [*own, *exempt],
     }
 
 

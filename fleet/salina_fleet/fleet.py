@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from salina_fleet import pair
 from salina_fleet.model import updates
 from salina_fleet.model.settings import Settings
 from salina_fleet.model.topology import Host, Topology
@@ -60,7 +61,14 @@ class Fleet:
     def rows(self) -> tuple[Row, ...]:
         """The one table of who talks to whom, from the clients inwards."""
         inwards = sorted(ROLES.values(), key=lambda role: role.column)
-        return tuple(row for role in inwards for row in role.rows(self.topology, self.settings))
+        return tuple(
+            row
+            for role in inwards
+            for row in (
+                *role.rows(self.topology, self.settings),
+                *pair.rows(self.topology, role),
+            )
+        )
 
     @cached_property
     def update_minutes(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from salina.applied import record
-from salina_fleet import logs, metrics
+from salina_fleet import logs, metrics, pair
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
@@ -99,6 +99,7 @@ def checks(
     for role in (ROLES[name] for name in host.roles):
         checks = role.checks(fleet, host, definitions)
         wanted += [one._replace(row=one.row or role.row) for one in checks]
+    wanted += pair.checks(fleet, host)
     found: dict[str, Check] = {}
     for one in wanted:  # two roles may look at the same thing, each for another reason
         before = found.get(one.name, one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from salina_fleet import certificates, health, logs, metrics, operators, policy, report
+from salina_fleet import certificates, health, logs, metrics, operators, pair, policy, report
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import drift, ids, updates
 from salina_fleet.model.clock import TimeSettings
@@ -62,9 +62,10 @@ KEYS: dict[str, str] = {
     "ufw": "The host's firewall.",
     "ufw.rules": "The connections that the host accepts; its firewall drops all others.",
     "ufw.rules[].comment": "The comment that `ufw status` shows: the source and the purpose.",
-    "ufw.rules[].proto": "The protocol: `tcp` or `udp`.",
+    "ufw.rules[].proto": "The protocol: `tcp`, `udp`, or `vrrp` between the hosts of a pair.",
     "ufw.rules[].ports": (
-        "The ports, in ufw's words: `80,443` are two ports, `49152:49251` is a range."
+        "The ports, in ufw's words: `80,443` are two ports, `49152:49251` is a range. It is empty "
+        "for a protocol without ports."
     ),
     "ufw.rules[].from": "The source: an address, a network, or `any`.",
     "ufw.rules[].to": "The address of this host that the source may reach.",
@@ -80,6 +81,17 @@ KEYS: dict[str, str] = {
     "ufw.routes[].to": "The address of the host behind the firewall.",
     "ufw.routes[].in": "As for `ufw.rules`.",
     "ufw.routes[].out": "The own address whose interface the connections leave on, or null.",
+    "ufw.taken_over": (
+        "Those of `ufw.routes` whose connections the host takes over from the other firewall; "
+        "empty for a single one."
+    ),
+    "ufw.taken_over[].comment": "As for `ufw.routes`.",
+    "ufw.taken_over[].proto": "The protocol: `tcp`.",
+    "ufw.taken_over[].ports": "As for `ufw.routes`.",
+    "ufw.taken_over[].from": "As for `ufw.routes`.",
+    "ufw.taken_over[].to": "As for `ufw.routes`.",
+    "ufw.taken_over[].in": "As for `ufw.routes`.",
+    "ufw.taken_over[].out": "As for `ufw.routes`.",
     "ufw.forward": "Whether the kernel forwards packets between the host's networks.",
     "ufw.ping": "The host's own addresses that answer ping.",
     "ufw.connected_before": (
@@ -100,8 +112,8 @@ KEYS: dict[str, str] = {
     "ufw.near[].in": "The host's own address whose interface leads to the network.",
     "ufw.outgoing": "The connections that the host may open; its firewall drops all others.",
     "ufw.outgoing[].comment": "The comment that `ufw status` shows: the target and the purpose.",
-    "ufw.outgoing[].proto": "The protocol: `tcp` or `udp`.",
-    "ufw.outgoing[].ports": "The ports, in ufw's words.",
+    "ufw.outgoing[].proto": "As for `ufw.rules`.",
+    "ufw.outgoing[].ports": "As for `ufw.rules`.",
     "ufw.outgoing[].to": "The target: an address, a network, or `any`.",
     "ufw.ping_to": "The networks that the host may ping.",
     "ufw.application": (
@@ -145,6 +157,7 @@ KEYS: dict[str, str] = {
     **metrics.KEYS,
     **logs.KEYS,
     **operators.KEYS,
+    **pair.KEYS,
 }
 """The meanings of the keys of the sections that every host has, for docs/pillar.md."""
 
@@ -194,6 +207,7 @@ def select(data: MasterData, minion_id: str) -> Pillar:
         **metrics.pillar(fleet, host),
         **logs.pillar(fleet, host),
         **operators.pillar(data, host),
+        **pair.pillar(fleet, host),
     }
     for role in host.roles:
         pillar.update(ROLES[role].pillar(data, host))
@@ -254,6 +268,7 @@ def _ufw(data: MasterData, host: Host) -> Pillar:
             if (ports := role.connected_before)
             for peer in fleet.having(name)
         ],
+        "taken_over": policy.taken_over(fleet, host),
         "forward_ping": policy.forward_pings(fleet, host),
         "near": policy.near(fleet, host),
         "outgoing": policy.outgoing(fleet, host),

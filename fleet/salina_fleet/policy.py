@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from salina_fleet import pair
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import Egress, FirewallSettings, OperatorRule
 from salina_fleet.model.topology import Host
@@ -40,7 +41,7 @@ def markdown(fleet: Fleet) -> str:
             EVERYBODY.get(row.source, row.source),
             EVERYBODY.get(row.target, row.target),
             f"{network.name} ({network.cidr})",
-            row.ports.replace(",", ", ").replace(":", "-"),
+            row.ports.replace(",", ", ").replace(":", "-") or "-",
             row.proto.upper(),
             f"{row.comment}, by root only" if row.by_root else row.comment,
         )
@@ -88,7 +89,7 @@ def rules(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
                         "proto": row.proto,
                         "ports": row.ports,
                         "from": source,
-                        "to": fleet.address(host, row.link),
+                        "to": pair.reached(fleet, row, host),
                         "in": own,
                     }
                 )
@@ -155,7 +156,7 @@ def outgoing(fleet: Fleet, host: Host) -> list[dict[str, str]]:
         targets = {"": fleet.topology.networks[network].cidr}
         if row.target != ALL:
             peers = [peer for peer in fleet.having(row.target) if peer.id != host.id]
-            targets = {f"{peer.id}: ": peer.addresses[network] for peer in peers}
+            targets = {f"{peer.id}: ": pair.reached(fleet, row, peer) for peer in peers}
         found += [
             _opened(f"{name}{row.comment}", row.proto, row.ports, to)
             for name, to in targets.items()
@@ -186,8 +187,9 @@ def egress(fleet: Fleet, host: Host) -> list[Egress]:
 
 
 def published(fleet: Fleet, host: Host) -> bool:
-    """Return whether the published service is the host's own: it has the address."""
-    return fleet.topology.service.address in host.addresses.values()
+    """Return whether the published service is the host's own: it has the address, or shares it."""
+    own = (*host.addresses.values(), *pair.of(fleet, host).values())
+    return fleet.topology.service.address in own
 
 
 def forwards(fleet: Fleet, host: Host) -> bool:
@@ -210,6 +212,10 @@ def by_root(fleet: Fleet, host: Host) -> list[dict[str, str]]:
         for peer in fleet.having(row.target)
         if peer.id != host.id
     ]
+    return _each_once(found)
+
+
+def _each_once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
@@ -220,13 +226,13 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
     """
     if not forwards(fleet, host):
         return []
-    return [
+    found = [
         {
             "comment": row.comment,
             "proto": row.proto,
             "ports": row.ports,
             "from": ANY,
-            "to": fleet.address(peer, row.link),
+            "to": pair.reached(fleet, row, peer),
             "in": _bound(fleet, fleet.address(host, "clients")),
             "out": _bound(fleet, fleet.address(host, row.link)),
         }
@@ -234,6 +240,18 @@ def routes(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
         if row.source == ANY
         for peer in fleet.having(row.target)
     ]
+    return _each_once(found)
+
+
+def taken_over(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
+    """Return those of `routes` whose connections a host takes over from the other one of its pair.
+
+    Without NAT, each packet says all that is needed, so the two need no common table.
+    """
+    own = [name for name in host.roles if ROLES[name].forwards]
+    if not any(pair.shared(fleet.topology, ROLES[name]) for name in own):
+        return []
+    return [way for way in routes(fleet, host) if way["proto"] == "tcp"]
 
 
 def passed(fleet: Fleet) -> list[dict[str, str]]:
@@ -382,7 +400,7 @@ def allowed(fleet: Fleet, source: str, target: str) -> frozenset[Opening]:
         if row.target != ALL and row.target not in here.roles:
             continue
         if _may(fleet, row, source, target):
-            found.add(Opening(fleet.address(here, row.link), row.proto, row.ports))
+            found.add(Opening(pair.reached(fleet, row, here), row.proto, row.ports))
     for rule in fleet.settings[FirewallSettings].added:
         if rule.covers(here) and _may_by(fleet, rule, source, target):
             found.add(Opening(here.addresses[rule.network], rule.protocol, rule.ports))

@@ -48,6 +48,8 @@ NAMED = 20
 """The most hosts that a message names."""
 
 EXACTLY_ONE = ((1,), "exactly one host must have it")
+ONE_OR_TWO = ((1, 2), "one host or two hosts must have it")
+AT_MOST_TWO = ((0, 1, 2), "at most two hosts may have it")
 AT_LEAST_ONE = (range(1, 10**9), "at least one host must have it")
 ANY_NUMBER = (range(10**9), "any number of hosts may have it")
 
@@ -312,6 +314,13 @@ class Role:
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the sections that a host with this role has in its pillar."""
+        return {}
+
+    def shared(self, topology: Topology) -> Mapping[str, str]:
+        """Return the addresses that two hosts with this role share: the link -> the address.
+
+        The two speak to each other on the last of these links (salina_fleet.pair).
+        """
         return {}
 
     def spare(self, fleet: Fleet) -> int:

@@ -172,9 +172,10 @@ def client_addresses(network: str) -> dict[str, str]:
 def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
     """Return the plan of the lab.
 
-    The firewall is the default gateway of the hosts on the edge network, and of the clients. Other
-    hosts have no default gateway, and reach only their own networks. A client whose address
-    belongs to a host is left out. The lab has no clients if somebody else's router leads to them.
+    The firewall is the default gateway of the hosts on the edge network, and of the clients; of two
+    firewalls it is the one that has the shared address. Other hosts have no default gateway, and
+    reach only their own networks. A client whose address belongs to a host is left out. The lab has
+    no clients if somebody else's router leads to them.
 
     Args:
         topology: The lab's topology.
@@ -184,7 +185,8 @@ def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
     clients, edge = topology.links["clients"], topology.links["edge"]
     hosts = topology.fleet(members)
     firewall = next((host for host in hosts if "firewall" in host.roles), None)
-    inner = {edge: str(firewall.addresses[edge])} if firewall else {}
+    gateways = {**(firewall.addresses if firewall else {}), **topology.gateways}
+    inner = {edge: gateways[edge]} if firewall else {}
     machines = [
         Machine(
             name=host.id,
@@ -193,15 +195,16 @@ def make(topology: Topology, members: Mapping[str, Sequence[str]]) -> Plan:
                 host.id,
                 {name: str(address) for name, address in host.addresses.items()},
                 networks,
-                {} if host is firewall else inner,
+                {} if "firewall" in host.roles else inner,
             ),
             management=str(host.addresses[topology.links["management"]]),
             platform=host.platform,
         )
         for host in hosts
     ]
-    outer = {clients: str(firewall.addresses[clients])} if firewall and clients != edge else {}
-    taken = {str(host.addresses[clients]) for host in hosts if clients in host.addresses}
+    outer = {clients: gateways[clients]} if firewall and clients != edge else {}
+    taken = {topology.service.address, *topology.gateways.values()}
+    taken |= {str(host.addresses[clients]) for host in hosts if clients in host.addresses}
     machines += [
         Machine(name, (), interfaces(name, {clients: address}, networks, outer))
         for name, address in client_addresses(networks[clients]).items()

@@ -3,6 +3,9 @@ include:
   - acme
   - haproxy
   - load
+{%- if pillar.pair is defined %}
+  - pair.bound
+{%- endif %}
   - tls
 
 {% for target, source in [('503-balancer.http', '503.http'), ('503-closed.html', 'closed.html'), ('429-balancer.html', '429.html')] %}

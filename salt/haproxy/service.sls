@@ -2,6 +2,9 @@
 # closes no connection, also after an upgrade of the package: the master process starts the new program.
 include:
   - haproxy.configuration
+{%- if pillar.pair is defined %}
+  - common.turn
+{%- endif %}
 
 haproxy-unit-loaded:
   module.run:
@@ -21,6 +24,9 @@ haproxy-restarted:
     - name: haproxy
     - files: [/etc/default/haproxy]
     - restart: True
+{%- if pillar.pair is defined %} # the other one of the pair has the address meanwhile
+    - turn: {{ pillar.pair.role }}
+{%- endif %}
     - require:
         - daemon: haproxy-service
 

@@ -1,4 +1,5 @@
 # The traffic that may pass through is in pillar `ufw` (routes, forward, forward_ping), beside the
-# host's own rules.
+# host's own rules. Two firewalls share the gateways.
 include:
   - ufw
+  - pair{{ '' if pillar.pair is defined else '.absent' }}

@@ -1,7 +1,7 @@
 """Results that are the same for each of a hundred minions in one process, computed once.
 
-Salt has one process for each minion, so it compiles each template once, lists the folders of modules
-once for each of its loaders, and looks for changed files.
+Salt has one process for each minion, so it compiles each template once, lists the folders of
+modules once for each of its loaders, and looks for changed files.
 """
 
 from __future__ import annotations

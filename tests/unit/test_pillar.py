@@ -48,6 +48,8 @@ def test_scope(name: str, host: str) -> None:
         sections |= {"logs", "report", "metrics"}
     if fleets.fleet(name).having("management"):
         sections.add("operators")
+    if name == "pairs" and {"balancer", "firewall"} & {*roles}:
+        sections.add("pair")
     assert set(pillar) == sections
     known = set(re.findall(r"canary-([a-z0-9_.-]+)", json.dumps(pillar)))
     files = any("storage" in one.roles for one in fleets.fleet(name).hosts.values())

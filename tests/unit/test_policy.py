@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from salina_fleet import policy
+from salina_fleet import pair, policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import topology
 from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.topology import Host
 from salina_fleet.policy import Opening
 from tests import fleets
 
@@ -88,9 +89,19 @@ def test_rules_agree_with_the_matrix(name: str) -> None:
                 Opening(rule["to"], rule["proto"], rule["ports"])
                 for rule in rules
                 for network, address in source.addresses.items()
-                if target.addresses.get(network) == rule["to"] and matches(rule["from"], address)
+                if rule["to"] in at(fleet, target, network) and matches(rule["from"], address)
             }
             assert passed == policy.allowed(fleet, source.id, target.id)
+
+
+def at(fleet: Fleet, host: Host, network: str) -> list[str | None]:
+    """The addresses that a host may have in a network: its own, and those of its pair."""
+    shared = [
+        address
+        for link, address in pair.of(fleet, host).items()
+        if fleet.topology.links[link] == network
+    ]
+    return [host.addresses.get(network), *shared]
 
 
 def matches(source: str, address: str) -> bool:
@@ -112,7 +123,7 @@ def test_rules_are_exact(name: str, host: str) -> None:
         assert rule["in"] in here.addresses.values()
         if rule["from"] != "any":
             assert rule["in"] == rule["to"]
-        assert rule["to"] in here.addresses.values()
+        assert rule["to"] in (*here.addresses.values(), *pair.of(fleet, here).values())
         assert rule["to"] != rule["from"]
         assert not set(rule["comment"]) & set("'\"`$\n")
         if rule["from"] == "any":
@@ -189,12 +200,14 @@ def test_x7_hosts_open_what_the_table_says(name: str) -> None:
             opened = {
                 Opening(address, rule["proto"], rule["ports"])
                 for rule in rules
-                for network, address in target.addresses.items()
-                if network in source.addresses and rule["to"] != "any"
+                for network in target.addresses
+                for address in at(fleet, target, network)
+                if network in source.addresses and rule["to"] != "any" and address
                 if matches(rule["to"], address)
             }
             assert opened == policy.allowed(fleet, source.id, target.id)
         addresses = {one for host in fleet.hosts.values() for one in host.addresses.values()}
+        addresses |= {fleet.topology.service.address}
         networks = {network.cidr for network in fleet.topology.networks.values()}
         for rule in rules:
             assert set(rule) == {"comment", "proto", "ports", "to"}
@@ -338,3 +351,36 @@ def test_tiers() -> None:
     for name in fleets.OTHERS:
         placed = [host for _, hosts in fleets.fleet(name).tiers() for host in hosts]
         assert sorted(placed) == sorted(fleets.fleet(name).hosts)
+
+
+def test_k6_a_pair_is_reached_at_its_shared_address() -> None:
+    """K6: Clients reach the published address whichever balancer has it; hosts reach each one."""
+    fleet = fleets.fleet("pairs")
+    service = {Opening("10.1.2.2", "tcp", "80,443")}
+    assert policy.allowed(fleet, "clients", "lb1") == policy.allowed(fleet, "clients", "lb2")
+    assert policy.allowed(fleet, "clients", "lb1") == service
+    assert policy.allowed(fleet, "fw1", "lb1") == service
+    between = {Opening("10.1.2.4", "vrrp", ""), Opening("10.1.3.2", "tcp", "1024")}
+    assert policy.allowed(fleet, "lb1", "lb2") == service | between
+    assert policy.allowed(fleet, "fw2", "fw1") == {Opening("10.1.2.7", "vrrp", "")}
+    assert policy.pings(fleet, fleet.hosts["lb2"]) == [
+        *("10.1.2.4", "10.1.3.2", "10.1.5.6"),
+        "10.1.2.2",
+    ]
+    assert policy.pings(fleet, fleet.hosts["fw2"]) == []
+
+
+def test_k6_both_firewalls_forward_the_same() -> None:
+    """K6: Each forwards to the address of the balancers, and goes on with what the other let in."""
+    fleet = fleets.fleet("pairs")
+    for name, inside, outside in (
+        ("fw1", "10.1.2.7", "10.1.1.2"),
+        ("fw2", "10.1.2.8", "10.1.1.3"),
+    ):
+        host = fleet.hosts[name]
+        (way,) = policy.routes(fleet, host)
+        assert (way["to"], way["ports"]) == ("10.1.2.2", "80,443")
+        assert (way["in"], way["out"]) == (outside, inside)
+        assert policy.taken_over(fleet, host) == [way]
+    single = fleets.fleet()
+    assert policy.taken_over(single, single.hosts["fw"]) == []

@@ -90,7 +90,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "unknown section": (
         put("host", {}),
         "host: unknown key; choose one of: service, applications, networks, links, hosts, pools, "
-        "operators",
+        "gateways, operators",
     ),
     "no service": (
         drop("service"),
@@ -478,17 +478,22 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "no balancer": (
         drop("hosts.lb1"),
-        "hosts: no host has role balancer; exactly one host must have it",
+        "hosts: no host has role balancer; one host or two hosts must have it",
     ),
-    "two firewalls": (
+    "gateways of one firewall": (
+        put("gateways", {"edge": "10.1.2.9"}),
+        "gateways: 1 host (fw) has role firewall; two of them share the gateways",
+    ),
+    "a balancer with the address of a pair": (
         put(
-            "hosts.fw2",
+            "hosts.lb2",
             {
-                "roles": ["firewall"],
-                "addresses": {"clients": "10.1.1.9", "edge": "10.1.2.9", "management": "10.1.5.9"},
+                "roles": ["balancer"],
+                "addresses": {"edge": "10.1.2.3", "web": "10.1.3.2", "management": "10.1.5.9"},
             },
         ),
-        "hosts: 2 hosts (fw, fw2) have role firewall; at most one host may have it",
+        "hosts.lb1.addresses.edge: 10.1.2.2 is the address that lb1 and lb2 share; give lb1 "
+        "another one in the network edge",
     ),
     "two voters": (
         put("hosts.nas3.roles", ["storage"]),
@@ -984,6 +989,96 @@ def test_written_back(name: str) -> None:
     assert topology.parse(parsed.to_dict()) == parsed
 
 
+PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
+    "no gateways": (
+        drop("gateways"),
+        [
+            f"gateways.{name}: missing; fw1 and fw2 share an address there, the default gateway of "
+            "other hosts"
+            for name in ("clients", "edge")
+        ],
+    ),
+    "a gateway elsewhere": (
+        put("gateways.edge", "10.1.3.9"),
+        [
+            "gateways.edge: 10.1.3.9 is outside 10.1.2.0/24; choose another address in the network "
+            "edge"
+        ],
+    ),
+    "a gateway too many": (
+        put("gateways.data", "10.1.4.9"),
+        ["gateways.data: fw1 and fw2 share an address only in clients and edge"],
+    ),
+    "a gateway of no network": (
+        put("gateways.outside", "10.1.4.9"),
+        [
+            'gateways.outside: "outside" is not a network; choose one of: clients, edge, web, '
+            "data, management"
+        ],
+    ),
+    "a gateway that is the service": (
+        put("gateways.edge", "10.1.2.2"),
+        ["gateways.edge: 10.1.2.2 is already used by service.address; choose another one"],
+    ),
+    "a gateway that is a host's own": (
+        put("hosts.lb2.addresses.edge", "10.1.2.1"),
+        [
+            "hosts.lb2.addresses.edge: 10.1.2.1 is the address that fw1 and fw2 share; give lb2 "
+            "another one in the network edge"
+        ],
+    ),
+    "a firewall that balances": (
+        put(
+            "hosts.fw1",
+            {
+                "roles": ["firewall", "balancer"],
+                "addresses": {
+                    "clients": "10.1.1.2",
+                    "edge": "10.1.2.7",
+                    "web": "10.1.3.9",
+                    "management": "10.1.5.3",
+                },
+            },
+        ),
+        [
+            "hosts: 3 hosts (fw1, lb1, lb2) have role balancer; one host or two hosts must have it",
+            "hosts.fw1.roles: one of two firewalls cannot be a balancer; choose another host",
+        ],
+    ),
+    "a third firewall": (
+        put(
+            "hosts.fw3",
+            {
+                "roles": ["firewall"],
+                "addresses": {"clients": "10.1.1.9", "edge": "10.1.2.9", "management": "10.1.5.9"},
+            },
+        ),
+        [
+            "hosts: 3 hosts (fw1, fw2, fw3) have role firewall; at most two hosts may have it",
+            "gateways: 3 hosts (fw1, fw2, fw3) have role firewall; two of them share the gateways",
+        ],
+    ),
+    "the service elsewhere": (
+        put("service.address", "10.1.9.9"),
+        [
+            "service.address: 10.1.9.9 is outside 10.1.2.0/24; must be an address in the network "
+            "edge"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", PAIR_FAULTS)
+def test_k6_the_faults_of_pairs(mutation: str) -> None:
+    """K6: Two hosts share an address that is no host's own, in a network of both."""
+    change, lines = PAIR_FAULTS[mutation]
+    data = fleets.data("pairs")
+    change(data)
+    with pytest.raises(TopologyError) as caught:
+        topology.parse(data)
+    assert sorted(caught.value.faults) == sorted(lines)
+
+
 def test_default_addresses() -> None:
     """S15: The default topology has the assignment's addresses."""
     hosts = fleets.fleet().hosts
@@ -1116,7 +1211,10 @@ def spelled(data: Any) -> Any:
         part["roles"].sort(key=list(ROLES).index)
     networks = {name: str(ipaddress.ip_network(text)) for name, text in data["networks"].items()}
     operators = data.get("operators", {})
-    rest = {"networks": networks, "pools": pools, "operators": operators}
+    gateways = {
+        name: str(ipaddress.ip_address(text)) for name, text in data.get("gateways", {}).items()
+    }
+    rest = {"networks": networks, "pools": pools, "gateways": gateways, "operators": operators}
     return data | {"service": service, **rest}
 
 
@@ -1301,6 +1399,7 @@ def good(draw: st.DrawFn) -> Data:
         "links": links,
         "hosts": hosts,
         "pools": pools,
+        "gateways": {},
         "operators": {},
     }
 

@@ -227,3 +227,22 @@ def test_s13_a_turn_says_since_when_it_lasts(turn: ModuleType, host: Host) -> No
     os.utime(host.drain, (killed, killed))
     turn.take("app", "odoo", wait=0, drain=0)
     assert json.loads(host.drain.read_text())["begun"] > begun
+
+
+def test_k6_a_host_gives_its_shared_addresses_up_in_its_turn(host: Host) -> None:
+    """K6: It waits until the other one of its pair has taken them."""
+    held = [["10.1.2.2"], ["10.1.2.2"], []]
+    salt = {"publish.runner": host.runner, "pair.held": lambda: held.pop(0)}
+    module = load("_modules/turn.py", salt=salt, pillar={"balancer": {}, "pair": {}}, context={})
+    host.view = agent.View("DOWN", 0, 0, 0)
+    assert module.take("balancer", "haproxy", wait=0, drain=10) == "it has its turn and no requests"
+    assert held == [] and host.drain.exists()
+
+
+def test_k6_a_host_without_a_partner_goes_on(host: Host) -> None:
+    """K6: It keeps the addresses, and its restart is a short interruption."""
+    salt = {"publish.runner": host.runner, "pair.held": lambda: ["10.1.2.2"]}
+    module = load("_modules/turn.py", salt=salt, pillar={"balancer": {}, "pair": {}}, context={})
+    host.view = agent.View("DOWN", 0, 0, 0)
+    found = module.take("balancer", "haproxy", wait=0, drain=0)
+    assert found.startswith("it has its turn, but waited 0 s") and "it still has 10.1.2.2" in found

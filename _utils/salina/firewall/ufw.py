@@ -115,8 +115,9 @@ def wanted(
 
     Args:
         rules: ``{comment, proto, ports, from, to, in}``: ``ports`` as ``80,443`` or
-            ``49152:49251``, ``from`` and ``to`` an address, a network or ``any``. ``in`` is the
-            address of this host whose interface the packets come in on, or None for all interfaces.
+            ``49152:49251``, or empty for a protocol without ports; ``from`` and ``to`` an address,
+            a network or ``any``. ``in`` is the address of this host whose interface the packets
+            come in on, or None for all interfaces.
         routes: the same for packets that pass through, and leave on the interface of ``out``.
         outgoing: ``{comment, proto, ports, to}`` for connections that this host opens.
         found: the interfaces of this host's addresses, from ``interfaces``.
@@ -241,23 +242,28 @@ def _words(entry: Mapping[str, Any], found: Mapping[str, list[str]]) -> tuple[st
     Source: ``ufw.parser.UFWCommandRule.get_command`` of ufw 0.36.2.
     """
     source, destination = _address(entry["from"]), _address(entry["to"])
-    ports, proto = _ports(entry["ports"]), entry["proto"]
     cards: tuple[str, ...] = ()
     for direction in ("in", "out"):
         if entry.get(direction) is not None:
             cards += (direction, "on", interface(found, entry[direction]))
     if source == destination == "any" and not cards:
-        return ("allow", f"{ports}/{proto}")
+        return ("allow", f"{_ports(entry['ports'])}/{entry['proto']}")
     origin = () if source == "any" else ("from", source)
-    return ("allow", *cards, *origin, "to", destination, "port", ports, "proto", proto)
+    return ("allow", *cards, *origin, "to", destination, *_service(entry))
 
 
 def _outgoing(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """Return an outgoing connection of the pillar as ufw would print it, without the comment."""
-    destination, ports = _address(entry["to"]), _ports(entry["ports"])
+    destination = _address(entry["to"])
     if destination == "any":
-        return ("allow", "out", f"{ports}/{entry['proto']}")
-    return ("allow", "out", "to", destination, "port", ports, "proto", entry["proto"])
+        return ("allow", "out", f"{_ports(entry['ports'])}/{entry['proto']}")
+    return ("allow", "out", "to", destination, *_service(entry))
+
+
+def _service(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ports and the protocol of an entry; a protocol such as VRRP has no ports."""
+    ports = ("port", _ports(entry["ports"])) if entry["ports"] else ()
+    return (*ports, "proto", entry["proto"])
 
 
 def _address(text: str) -> str:

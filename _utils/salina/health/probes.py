@@ -340,6 +340,38 @@ def forwarding(ipv4: bool, ipv6: bool) -> Iterator[Check]:
     yield "forwarding", not faults, "; ".join(faults)
 
 
+def shared(addresses: list[str], own: list[str]) -> Iterator[Check]:
+    """Check on a host of a pair that it has all shared addresses or none, and could have them.
+
+    Args:
+        addresses: the shared addresses.
+        own: the host's own addresses on the interfaces that carry them.
+    """
+    yield moved(command("ip", "-json", "address", "show"), addresses, own)
+
+
+def moved(text: str, addresses: Sequence[str], own: Sequence[str]) -> Check:
+    """Judge the addresses of a host of a pair.
+
+    Args:
+        text: the output of `ip -json address show`.
+        addresses: the shared addresses.
+        own: the host's own addresses on the interfaces that carry them.
+    """
+    what, cards = "shared addresses", json.loads(text)
+    cut = [card["ifname"] for card in cards if "NO-CARRIER" in card["flags"]]
+    where = {one.get("local"): card["ifname"] for card in cards for one in card["addr_info"]}
+    if missing := [address for address in own if address not in where]:
+        return what, False, f"{', '.join(missing)} is on no interface"
+    if dead := [where[address] for address in own if where[address] in cut]:
+        return what, False, f"{', '.join(dead)} is not connected"
+    here = [address for address in addresses if address in where]
+    if here and len(here) < len(addresses):
+        words = f"only {', '.join(here)} of {', '.join(addresses)}"
+        return what, False, f"{words}; see journalctl -u keepalived"
+    return what, True, "here" if here else "at the other host"
+
+
 def triggers() -> Iterator[Check]:
     """Check that Salina's own timers and sockets are active: what they start never runs otherwise.
 
@@ -1449,7 +1481,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     check.__name__: check
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
-        *(triggers, forwarding, closed),
+        *(triggers, forwarding, closed, shared),
         *(applied, salt, mount, queue),
         *(
             gluster,

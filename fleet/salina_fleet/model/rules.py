@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, TypeVar
 
+from salina_fleet import pair
 from salina_fleet.kinds import KINDS
 from salina_fleet.model.addresses import misfit
 from salina_fleet.model.ssh import SshSettings
@@ -120,6 +121,7 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
     ):
         yield from _counts(topology, faults)
         yield from _platforms_agree(topology, faults)
+        yield from pair.faults(topology, faults.sound)
         for role in ROLES.values():
             yield from role.rules(topology, settings, faults.sound)
 

@@ -287,6 +287,14 @@ class Topology:
         {},
         about="The pools: numbered families of hosts, whose members come and go.",
     )
+    gateways: Mapping[str, str] = given(
+        MappingOf(NETWORK, ADDRESS, "a mapping of networks to addresses"),
+        {},
+        about=(
+            "The addresses that two firewalls share: in each network, the default gateway of its "
+            "hosts. With one firewall, the gateways are its own addresses."
+        ),
+    )
     operators: Mapping[str, Operator] = given(
         MappingOf(OPERATOR, record(Operator), "a mapping of names to operators"),
         {},
@@ -407,6 +415,7 @@ class Topology:
                 }
                 for pool in self.pools.values()
             },
+            "gateways": dict(self.gateways),
             "operators": {
                 one.name: {"keys": list(one.keys), "expires": one.expires, "may": one.may}
                 for one in self.operators.values()

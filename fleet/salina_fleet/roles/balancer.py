@@ -15,7 +15,7 @@ from salina_fleet.role import (
     ANY,
     CA,
     CLIENT,
-    EXACTLY_ONE,
+    ONE_OR_TWO,
     SERVER,
     Alert,
     Certificate,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Application, Host, Topology
 
 UNIT = "haproxy"
+PEERS = 1024
+"""Where two balancers tell each other what their limits have counted, with TLS."""
 CERTIFICATE = "balancer"
 """The name of the certificate that app hosts ask for."""
 APPLICATIONS = 'proxy!="database",proxy!~".*[.]any"'
@@ -50,6 +52,17 @@ APPLICATIONS = 'proxy!="database",proxy!~".*[.]any"'
 KEYS = {
     "balancer": "HAProxy before the app hosts.",
     "balancer.address": "The address at which clients reach the service.",
+    "balancer.further": (
+        "Where this balancer serves besides: at its own address, if two balancers share the "
+        "published one. It asks itself there."
+    ),
+    "balancer.peers": (
+        "Two balancers, this one first, which tell each other what the limits have counted; empty "
+        "for a single one."
+    ),
+    "balancer.peers[].name": "The balancer's id.",
+    "balancer.peers[].address": "Its address.",
+    "balancer.peers[].port": "Its port, with TLS.",
     "balancer.http": "The port for plain HTTP.",
     "balancer.https": "The port for HTTPS.",
     "balancer.tls": "Whether the service uses HTTPS; the HTTP port then only redirects.",
@@ -165,31 +178,41 @@ class Balancer(Role):
     name = "balancer"
     order = 70
     tier = 4
-    daemons = ("haproxy", "salina-load")
+    daemons = ("haproxy", "salina-load", "keepalived")
     column = 2
     links = ("edge", "web")
     row = "S12"
-    count = EXACTLY_ONE
+    count = ONE_OR_TWO
     settings: ClassVar = {"balancer": BalancerSettings}
     keys = KEYS
     software: ClassVar = {
         "haproxy": "TLS for the clients, and the balancing of their requests",
         "socat": "asks HAProxy's sockets at a reload",
         "dehydrated": "asks an ACME directory for the published certificates",
+        "keepalived": "gives the published address to one of two balancers",
         "salina-load": "sets the weights of app hosts by their response times",
     }
 
+    def shared(self, topology: Topology) -> Mapping[str, str]:
+        """The published address: two balancers have it in turns."""
+        return {"edge": topology.service.address}
+
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
-        """Anybody reaches the published ports."""
+        """Anybody reaches the published ports; two balancers count a client's requests together."""
         published = ",".join(str(port) for port in topology.service.ports)
         yield Row(ANY, self.name, "edge", published, "the published service")
+        if len(topology.having(self.name)) > 1:
+            counts = "what the limits have counted, TLS"
+            yield Row(self.name, self.name, "web", str(PEERS), counts)
 
     def ports(self, topology: Topology, settings: Settings, host: Host) -> Iterable[Port]:
-        """The published ones."""
+        """The published ones, and where two balancers tell each other what they have counted."""
         published = ("http", "https") if topology.service.tls else ("http",)
         for key in published:
             place = f"pillar/topology.yaml: service.{key}"
             yield Port(getattr(topology.service, key), "the service", "edge", place)
+        if len(topology.having(self.name)) > 1:
+            yield Port(PEERS, "the two balancers for their limits", "web")
 
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return the published service, and each application with its servers."""
@@ -204,6 +227,8 @@ class Balancer(Role):
         return {
             "balancer": {
                 "address": service.address,
+                "further": further(fleet, host),
+                "peers": peers(fleet, host),
                 "http": service.http,
                 "https": service.https,
                 "tls": service.tls,
@@ -233,7 +258,7 @@ class Balancer(Role):
                 "older_port": app.LOCAL_PORT,
                 "certificate": CERTIFICATE,
                 "acme": {"thumbprint": thumbprint(data)} if issued(fleet) else None,
-                "limits": edge.limits(**limits, own=service.address),
+                "limits": edge.limits(**limits, own=[service.address, *further(fleet, host)]),
                 "headers": edge.headers({}),
                 "settings": settings,
             }
@@ -249,12 +274,13 @@ class Balancer(Role):
         for one in fleet.topology.applications.values() if fleet.topology.service.tls else ():
             names = (f"DNS:{one.domain}",)
             yield Certificate(public(one.name), names, (SERVER,), (UNIT,), one.domain, source)
-        yield Certificate(CERTIFICATE, (f"DNS:{host.id}",), (CLIENT,), (UNIT,))
+        uses = (CLIENT, SERVER) if peers(fleet, host) else (CLIENT,)
+        yield Certificate(CERTIFICATE, (f"DNS:{host.id}",), uses, (UNIT,))
 
     def rules(
         self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
     ) -> Iterator[str]:
-        """The service's address is the balancer's own, where clients or a router reach it."""
+        """Clients or a router can reach the service's address: the balancer's, or a pair's."""
         yield from _public_fits(topology, sound)
         edge, address = topology.links.get("edge"), topology.service.address
         if not topology.links.get("clients") or not edge or not address:
@@ -272,6 +298,8 @@ class Balancer(Role):
                 f"service.address: {address} {fault}; must be an address in the network {edge}"
                 f"{mapped if outside else ''}"
             )
+        elif len(balancers) > 1:
+            return  # salina_fleet.pair judges that no host has it as its own
         elif all(sound(f"{join('hosts', host.id)}.addresses") for host in balancers):
             own = [one for host in balancers if (one := topology.address(host, "edge"))]
             if own and address not in own:
@@ -283,7 +311,7 @@ class Balancer(Role):
     ) -> list[Check]:
         """Every server of every backend is up, and clients get the current certificate."""
         service = fleet.topology.service
-        where = {"address": service.address, "port": service.https}
+        where = {"address": own(fleet, host), "port": service.https}
         tls = fleet.settings[TlsSettings]
         applications = fleet.topology.applications
         backends = {
@@ -352,13 +380,15 @@ class Balancer(Role):
         if hosts:
             yield Look("S2", "balance", {"algorithm": algorithm, "applications": hosts})
         service = topology.service
-        where = {"address": service.address, "port": service.port}
+        # not the published address, which the other one of two balancers may have now
+        here = own(data.fleet, host)
+        where = {"address": here, "port": service.port}
         for one in topology.applications.values():
             path = data.definitions[one.definition]["health"]["path"]
             asked = {**where, "tls": service.tls, "domain": one.domain, "path": path}
             asked |= {"copy": True} if one.copy_of else {}
             yield Look("X5", "edge", asked)
-            client = {"address": service.address, "domain": one.domain, "path": path}
+            client = {"address": here, "domain": one.domain, "path": path}
             https = service.https if service.tls else None
             ports = {"http": service.http, "https": https, "url": topology.url(one)}
             ports |= {} if data.fleet.serving(one.name) else {"closed": True}
@@ -383,6 +413,24 @@ def _public_fits(topology: Topology, sound: Callable[[str], bool]) -> Iterator[s
         if found in ip_network(network.cidr):
             own = f"is inside of the fleet's network {name}, {network.cidr}"
             yield f"service.public: {public} {own}; must be an address outside, or remove it"
+
+
+def own(fleet: Fleet, host: Host) -> str:
+    """Return a balancer's own address in the clients' direction, at which it asks itself."""
+    return fleet.address(host, "edge")
+
+
+def further(fleet: Fleet, host: Host) -> list[str]:
+    """Return where a balancer serves besides the published address: at its own, if it differs."""
+    here = own(fleet, host)
+    return [] if here == fleet.topology.service.address else [here]
+
+
+def peers(fleet: Fleet, host: Host) -> list[Pillar]:
+    """Return two balancers as each other's peers, this one first; none for a single one."""
+    hosts = sorted(fleet.having(Balancer.name), key=lambda one: one.id != host.id)
+    found = [{"name": one.id, "address": fleet.address(one, "web"), "port": PEERS} for one in hosts]
+    return found if len(found) > 1 else []
 
 
 def algorithm_of(settings: BalancerSettings) -> str:

@@ -6,14 +6,18 @@ of the fleet filters (`salina_fleet.policy.router`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.role import Check, Role
+from salina_fleet.model.addresses import misfit
+from salina_fleet.role import AT_MOST_TWO, Check, Role, named
+from salina_fleet.schema.document import join
 
 if TYPE_CHECKING:
     from salina_fleet.fleet import Fleet
-    from salina_fleet.model.topology import Host
+    from salina_fleet.model.settings import Settings
+    from salina_fleet.model.topology import Host, Topology
 
 
 class Firewall(Role):
@@ -24,9 +28,54 @@ class Firewall(Role):
     tier = 2
     column = 1
     links = ("clients", "edge")
-    count = ((0, 1), "at most one host may have it")
+    count = AT_MOST_TWO
     forwards = True
     row = "S7"
+    daemons = ("keepalived",)
+    software: ClassVar = {"keepalived": "gives the gateways to one of two firewalls"}
+
+    def shared(self, topology: Topology) -> Mapping[str, str]:
+        """The gateways: two firewalls have them in turns."""
+        found = {link: topology.gateways.get(topology.links.get(link, "")) for link in self.links}
+        return {link: address for link, address in found.items() if address}
+
+    def spare(self, fleet: Fleet) -> int:
+        """All but one: the other one has the gateways."""
+        return max(0, len(fleet.having(self.name)) - 1)
+
+    def rules(
+        self, topology: Topology, settings: Settings, sound: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Two firewalls share the gateways, and forward to other hosts only."""
+        clients, edge = topology.links.get("clients"), topology.links.get("edge")
+        if clients and edge and sound("gateways"):
+            yield from self._gateways(topology, tuple(dict.fromkeys((clients, edge))))
+
+    def _gateways(self, topology: Topology, networks: tuple[str, ...]) -> Iterator[str]:
+        """Yield the faults of the addresses that two firewalls share."""
+        hosts = topology.having(self.name)
+        if len(hosts) != 2:
+            if topology.gateways:
+                yield f"gateways: {named(hosts)} role {self.name}; two of them share the gateways"
+            return
+        names = " and ".join(host.id for host in hosts)
+        for name in networks:
+            if name not in topology.gateways:
+                share = f"{names} share an address there, the default gateway of other hosts"
+                yield f"{join('gateways', name)}: missing; {share}"
+        for name, address in topology.gateways.items():
+            path, network = join("gateways", name), topology.networks.get(name)
+            fault = misfit(address, ipaddress.ip_network(network.cidr)) if network else None
+            if name not in networks:
+                yield f"{path}: {names} share an address only in {' and '.join(networks)}"
+            elif address == topology.service.address:
+                yield f"{path}: {address} is already used by service.address; choose another one"
+            elif fault:
+                yield f"{path}: {address} {fault}; choose another address in the network {name}"
+        for host in hosts:
+            if "balancer" in host.roles:
+                path = f"{join('hosts', host.id)}.roles"
+                yield f"{path}: one of two firewalls cannot be a balancer; choose another host"
 
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]

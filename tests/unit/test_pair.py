@@ -1,0 +1,124 @@
+"""K6: Two hosts share addresses: what each knows of that, looks at, and does in its turn."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lab.machines import plan
+from salina.health import probes
+from salina_fleet import pair
+from salina_fleet.roles import ROLES
+from tests import fleets
+from tests.loading import load
+
+LB1, LB2, SERVICE = "10.1.2.3", "10.1.2.4", "10.1.2.2"
+OUTSIDE, INSIDE, GATEWAY, INNER = "10.1.1.2", "10.1.2.7", "10.1.1.1", "10.1.2.1"
+
+
+def test_k6_each_balancer_knows_the_other_one() -> None:
+    """K6: Both have the same pillar but for their own addresses."""
+    assert fleets.pillar("lb1", "pairs")["pair"] == {
+        "role": "balancer",
+        "number": 70,
+        "own": LB1,
+        "partner": LB2,
+        "addresses": [{"address": SERVICE, "length": 32, "in": LB1}],
+        "needs": ["10.1.3.1"],
+    }
+    assert fleets.pillar("lb2", "pairs")["pair"]["partner"] == LB1
+
+
+def test_k6_each_firewall_has_both_gateways_or_none() -> None:
+    """K6: They move together, and the two speak in the inner network."""
+    found = fleets.pillar("fw1", "pairs")["pair"]
+    assert (found["own"], found["partner"], found["needs"]) == (INSIDE, "10.1.2.8", [])
+    assert [(one["address"], one["in"]) for one in found["addresses"]] == [
+        (GATEWAY, OUTSIDE),
+        (INNER, INSIDE),
+    ]
+
+
+def test_k6_a_single_host_shares_nothing() -> None:
+    """K6: The default fleet has one firewall and one balancer."""
+    fleet = fleets.fleet()
+    for host in fleet.hosts.values():
+        assert not pair.of(fleet, host) and not pair.pillar(fleet, host)
+        assert not list(pair.checks(fleet, host))
+    assert not any(list(pair.rows(fleet.topology, role)) for role in ROLES.values())
+
+
+def test_k6_pairs_have_different_numbers() -> None:
+    """K6: Both pairs speak in the same network."""
+    numbers = [fleets.pillar(host, "pairs")["pair"]["number"] for host in ("lb1", "fw1")]
+    assert len({*numbers}) == 2 and all(0 < number < 256 for number in numbers)
+
+
+def test_k6_each_balancer_serves_and_asks_itself_at_its_own_address() -> None:
+    """K6, X5: Also while the other one has the published address; neither limits itself."""
+    found = fleets.pillar("lb2", "pairs")["balancer"]
+    assert (found["address"], found["further"]) == (SERVICE, [LB2])
+    assert found["limits"]["exempt"] == [SERVICE, LB2]
+    assert [one["name"] for one in found["peers"]] == ["lb2", "lb1"]
+    single = fleets.pillar("lb1")["balancer"]
+    assert (single["further"], single["peers"]) == ([], [])
+    checks = fleets.pillar("lb2", "pairs")["host"]["checks"]
+    (served,) = (one for one in checks if one["probe"] == "served")
+    assert served["arguments"]["address"] == LB2
+
+
+def test_k6_two_balancers_prove_to_each_other_who_they_are() -> None:
+    """K6, X6: A single one has no server that asks for its certificate."""
+    for name, uses in (("default", ["clientAuth"]), ("pairs", ["clientAuth", "serverAuth"])):
+        certificates = fleets.pillar("lb1", name)["tls"]["certificates"]
+        (own,) = (one for one in certificates if one["name"] == "balancer")
+        assert own["uses"] == uses
+
+
+def test_k6_the_labs_hosts_use_the_shared_gateways() -> None:
+    """K6, S15: Clients and balancers do; the firewalls themselves have none."""
+    topology = fleets.topology("pairs")
+    made = plan.make(topology, topology.initial())
+    gateways = {
+        machine.name: {card.gateway for card in machine.interfaces if card.gateway}
+        for machine in made.machines
+    }
+    assert gateways["c1"] == {GATEWAY}
+    assert gateways["lb1"] == gateways["lb2"] == {INNER}
+    assert gateways["fw1"] == gateways["fw2"] == gateways["s1"] == set()
+
+
+def card(name: str, *addresses: str, cut: bool = False) -> dict[str, Any]:
+    """A network card, as `ip -json address show` prints it."""
+    flags = ["BROADCAST", "NO-CARRIER" if cut else "LOWER_UP"]
+    return {"ifname": name, "flags": flags, "addr_info": [{"local": one} for one in addresses]}
+
+
+@pytest.mark.parametrize(
+    ("cards", "good", "words"),
+    [
+        ([card("eth0", OUTSIDE, GATEWAY), card("eth1", INSIDE, INNER)], True, "here"),
+        ([card("eth0", OUTSIDE), card("eth1", INSIDE)], True, "at the other host"),
+        (
+            [card("eth0", OUTSIDE, GATEWAY), card("eth1", INSIDE)],
+            False,
+            f"only {GATEWAY} of {GATEWAY}, {INNER}; see journalctl -u keepalived",
+        ),
+        ([card("eth0", OUTSIDE, cut=True), card("eth1", INSIDE)], False, "eth0 is not connected"),
+        ([card("eth1", INSIDE)], False, f"{OUTSIDE} is on no interface"),
+    ],
+)
+def test_k6_the_health_of_a_pair(cards: list[dict[str, Any]], good: bool, words: str) -> None:
+    """K6: A host has all of the shared addresses or none, and could have them."""
+    found = probes.moved(json.dumps(cards), [GATEWAY, INNER], [OUTSIDE, INSIDE])
+    assert found == ("shared addresses", good, words)
+
+
+def test_k6_which_shared_addresses_are_here() -> None:
+    """K6: `pair.held` reads the cards of the host."""
+    shown = json.dumps([card("lo", "127.0.0.1"), card("eth0", LB1, SERVICE)])
+    pillar = {"pair": fleets.pillar("lb1", "pairs")["pair"]}
+    salt = {"cmd.run_all": lambda *_, **__: {"retcode": 0, "stdout": shown, "stderr": ""}}
+    assert load("_modules/pair.py", salt=salt, pillar=pillar).held() == [SERVICE]
