@@ -45,7 +45,7 @@ class Authority:
             file: the name of both files, without their ends.
             common_name: the common name.
             names: DNS names; by default the common name alone.
-            use: `server` or `client`.
+            use: `server`, `client`, or both with a space between them.
             expired: whether it has ended a second after it began.
         """
         key = serialization.load_pem_private_key(new_key().encode(), None)
@@ -63,7 +63,7 @@ class Authority:
             .not_valid_after(end)
             .add_extension(x509.SubjectAlternativeName(alternative), False)
             .add_extension(x509.BasicConstraints(False, None), True)
-            .add_extension(x509.ExtendedKeyUsage([USES[use]]), False)
+            .add_extension(x509.ExtendedKeyUsage([USES[one] for one in use.split()]), False)
             .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
         )
         own = self.folder / f"{file}.crt", self.folder / f"{file}.key"
