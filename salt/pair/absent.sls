@@ -13,6 +13,7 @@ pair-absent:
         - /etc/systemd/system/keepalived.service.d/salina.conf
         - /etc/keepalived/keepalived.conf
         - /etc/keepalived/salina-serves
+        - /etc/keepalived/salina-lease
         - /etc/sysctl.d/60-salina-pair.conf
     - require:
         - service: pair-stopped

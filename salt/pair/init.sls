@@ -1,7 +1,7 @@
 # The addresses that this host shares with another one (decision 67): keepalived gives them to the one that serves.
 {%- import_yaml "packages.yaml" as packages %}
 include:
-  - common.turn
+  - pair.service
 
 pair-packages:
   pkg.installed:
@@ -9,13 +9,18 @@ pair-packages:
     - aggregate: True
 
 # keepalived runs only a program that nobody but root can replace, and none from /usr/local.
-pair-program:
+{%- for program in ['serves', 'lease'] %}
+pair-{{ program }}:
   file.managed:
-    - name: /etc/keepalived/salina-serves
-    - source: salt://pair/files/serves
+    - name: /etc/keepalived/salina-{{ program }}
+    - source: salt://pair/files/{{ program }}
+    - template: jinja
     - mode: '0755'
     - require:
         - pkg: pair-packages
+    - require_in:
+        - file: pair-configuration
+{%- endfor %}
 
 pair-configuration:
   file.managed:
@@ -24,8 +29,6 @@ pair-configuration:
     - template: jinja
     - mode: '0644'
     - check_cmd: /usr/sbin/keepalived --config-test --use-file
-    - require:
-        - file: pair-program
 
 pair-unit:
   file.managed:
@@ -36,39 +39,3 @@ pair-unit:
     - mode: '0644'
     - require:
         - file: pair-configuration
-
-pair-unit-loaded:
-  module.run:
-    - service.systemctl_reload: []
-    - onchanges:
-        - file: pair-unit
-
-pair-service:
-  daemon.running:
-    - name: keepalived
-    - require:
-        - module: pair-unit-loaded
-
-pair-restarted:
-  daemon.current:
-    - name: keepalived
-    - files: [/etc/systemd/system/keepalived.service.d/salina.conf]
-    - restart: True
-    - turn: {{ pillar.pair.role }}
-    - require:
-        - daemon: pair-service
-
-pair-upgraded:
-  daemon.upgraded:
-    - name: keepalived
-    - turn: {{ pillar.pair.role }}
-    - require:
-        - daemon: pair-restarted
-
-# A reload leaves the addresses where they are.
-pair-reloaded:
-  daemon.current:
-    - name: keepalived
-    - files: [/etc/keepalived/keepalived.conf]
-    - require:
-        - daemon: pair-upgraded
