@@ -50,7 +50,7 @@ integration: deployed
 	@.venv/bin/pytest tests/integration $(alone:%=--deselect %)
 
 fleet: deployed
-	@CONVERGED=yes .venv/bin/pytest tests/lab tests/one_host $(alone:%=--deselect %)
+	@CONVERGED=yes .venv/bin/pytest tests/lab tests/one_host tests/pairs $(alone:%=--deselect %)
 
 hosts: venv
 	@bin/lab up --no-deploy
