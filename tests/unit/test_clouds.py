@@ -224,6 +224,7 @@ def test_k4_s16_the_file_has_no_secret_and_no_host(cloud: str) -> None:
 
 FAULTS = {
     "default": ("openstack", "hosts.fw.roles: a cloud's public address leads to one host"),
+    "pairs": ("google", "hosts.lb2.roles: a cloud's network does not follow the address 10.1.2.2"),
     "ipv6": ("google", "is not an IPv4 network"),
     "plain": ("aws", "hosts.lb1.addresses.edge: 10.1.2.2 belongs to AWS itself"),
 }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
-from salina_fleet import policy
+from salina_fleet import pair, policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.topology import Host
@@ -104,6 +104,12 @@ def faults(fleet: Fleet) -> Iterator[str]:
                 f"{join('hosts', host.id)}.roles: a cloud's public address leads to one host and "
                 "is replaced by that host's own, so no host forwards packets to another one; "
                 "remove this host and let the links clients and edge name one network"
+            )
+        if shared := pair.of(fleet, host):
+            yield (
+                f"hosts.{host.id}.roles: a cloud's network does not follow the address "
+                f"{next(iter(shared.values()))} from one host to another; keep one host with this "
+                "role, and see docs/deployment.md for what a cloud has instead"
             )
     if not any(policy.published(fleet, host) for host in fleet.hosts.values()):
         yield f"service.address: {address} is not an address of a host; give it to the balancer"
