@@ -119,7 +119,7 @@ class Visitor(Background):
 
 
 class Answers(Background):
-    """Who answers for an address in a network, asked five times a second."""
+    """The cards that answer for an address in a network, which is asked five times a second."""
 
     def __init__(self, host: str, card: str, own: str, address: str) -> None:
         super().__init__(host, ARP, card=card, own=own, address=address)

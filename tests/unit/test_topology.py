@@ -1070,7 +1070,7 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
 
 @pytest.mark.parametrize("mutation", PAIR_FAULTS)
 def test_k6_the_faults_of_pairs(mutation: str) -> None:
-    """K6: Two hosts share an address that is no host's own, in a network of both."""
+    """K6: Two hosts share an address in a network of both, and no host has it as its own."""
     change, lines = PAIR_FAULTS[mutation]
     data = fleets.data("pairs")
     change(data)
