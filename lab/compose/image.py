@@ -1,13 +1,16 @@
-"""The image of a Compose file's containers: Debian with systemd, and Salt in /opt/salt.
+"""The images of a Compose file's containers: a platform with systemd, and Salt in /opt/salt.
 
-It is the lab's image (lab/machines/image.py), but packages come from Debian and PyPI themselves.
+They are the lab's images (lab/machines/image.py), but packages come from Debian and PyPI
+themselves. There is one for each platform in the topology: one Dockerfile builds them, with the
+platform's own image as BASE.
 """
 
 from pathlib import Path
 
-from lab.machines.image import FILES, MASKED, PACKAGES, SALT_UNIT, SUITE
+from lab.machines.image import FILES, MASKED, PACKAGES, SALT_UNIT
 from lab.paths import LOCKS
 from salina.common import locks
+from salina_fleet.platforms import Platform
 
 START = Path(__file__).parent / "start"
 LOCK = LOCKS / "minion.txt"
@@ -21,7 +24,8 @@ OWN = (
 """The lab's files that a container of Docker needs as well."""
 
 DOCKERFILE = """\
-FROM debian:{suite} AS salt
+ARG BASE
+FROM ${{BASE}} AS salt
 RUN apt-get update && apt-get install --yes --no-install-recommends {build}
 COPY minion.txt minion.build.txt /locks/
 RUN python3 -m venv --system-site-packages /opt/salt \\
@@ -30,7 +34,7 @@ RUN python3 -m venv --system-site-packages /opt/salt \\
  && /tools/bin/pip wheel {verified} {built} --wheel-dir /wheels --requirement /locks/minion.txt \\
  && /opt/salt/bin/pip install --no-index --no-deps --ignore-installed --no-compile /wheels/*.whl
 
-FROM debian:{suite}
+FROM ${{BASE}}
 # git is for the master, which looks up the commits of the applications.
 RUN rm -f /usr/sbin/policy-rc.d \\
  && apt-get update \\
@@ -49,6 +53,11 @@ CMD ["/usr/local/sbin/salina-start"]
 """
 
 
+def base(platform: Platform) -> str:
+    """Return the image of Docker that a platform's image begins with."""
+    return f"{platform.name.partition('-')[0]}:{platform.codename}"
+
+
 def files() -> dict[str, str]:
     """Return the image's files: their paths in its directory, and their content."""
     units = {
@@ -56,7 +65,6 @@ def files() -> dict[str, str]:
         for name in SERVICES
     }
     dockerfile = DOCKERFILE.format(
-        suite=SUITE,
         build=" ".join(BUILD),
         verified=" ".join(locks.VERIFIED),
         built=" ".join(locks.BUILT),

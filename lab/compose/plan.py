@@ -11,12 +11,14 @@ from typing import Any
 
 import yaml
 
+from lab.compose import image
 from lab.errors import LabError
 from lab.machines import plan
 from lab.machines.plan import Machine, Plan
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.topology import Topology
 from salina_fleet.pillar import STATE
+from salina_fleet.platforms import PLATFORMS
 from salina_fleet.roles import ROLES
 
 GIVEN = "/srv/given.tar"
@@ -25,8 +27,6 @@ REPOSITORY = "/srv/salina"
 """Where the master's container sees this repository."""
 
 COMMON: Mapping[str, Any] = {
-    "build": "./image",
-    "image": "salina-host",
     "restart": "unless-stopped",
     "stop_signal": "SIGRTMIN+3",  # systemd stops its units
     "stop_grace_period": "90s",
@@ -85,6 +85,7 @@ def services(fleet: Fleet, wanted: Plan, repository: Path, own: bool) -> dict[st
     names = {f"{one.domain}:{topology.service.address}" for one in topology.applications.values()}
     return {
         machine.name: {
+            **built(machine),
             **COMMON,
             "hostname": machine.name,
             "environment": {"ROUTES": ",".join(routes(machine, topology))},
@@ -102,6 +103,15 @@ def services(fleet: Fleet, wanted: Plan, repository: Path, own: bool) -> dict[st
             ],
         }
         for machine in wanted.machines
+    }
+
+
+def built(machine: Machine) -> dict[str, Any]:
+    """Return the image of a machine, and how Docker builds it."""
+    platform = PLATFORMS[machine.platform]
+    return {
+        "build": {"context": "./image", "args": {"BASE": image.base(platform)}},
+        "image": f"salina-host:{platform.name}",
     }
 
 

@@ -390,7 +390,10 @@ OTHERS = (
     "/usr/local/sbin/salina-closed",  # tests/render runs it
     "/etc/needrestart/",  # no host of the lab has it; tests/render reads the file
     "/usr/local/sbin/salina-held-sweep",  # tests/unit/test_held.py runs it
-    *("/etc/keepalived/", f"{UNITS}keepalived.service.d/"),  # tests/pairs; keepalived checks its own
+    *(
+        "/etc/keepalived/",
+        f"{UNITS}keepalived.service.d/",
+    ),  # tests/pairs; keepalived checks its own
     "/usr/local/sbin/gluster-mount",  # tests/render and test_storage run these
 )
 

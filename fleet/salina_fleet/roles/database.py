@@ -558,6 +558,6 @@ class Database(Role):
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
-            kept = {"stanza": STANZA, "files": files(settings), "record": pgbackrest.GIVEN_UP}
+            kept = {"stanza": STANZA, "files": files(fleet.topology), "record": pgbackrest.GIVEN_UP}
             found.append(Check("kept_wal", {**port, **kept}, "O9"))
         return found
