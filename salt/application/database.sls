@@ -6,8 +6,8 @@ include:
 
 application-database:
   application.database_answers:
-    - name: {{ app.database.name }}
-    - wait: {{ app.settings.wait }}
+    - name: {{ app.database.name | json }}
+    - wait: {{ app.settings.wait | json }}
     - require:
         - daemon: haproxy-reloaded
         - daemon: database-route-reloaded

@@ -8,8 +8,8 @@ include:
 application-{{ directory }}:
   file.directory:
     - name: /var/{{ directory }}/{{ app.kind }}
-    - user: {{ app.kind }}
-    - group: {{ app.kind }}
+    - user: {{ app.kind | json }}
+    - group: {{ app.kind | json }}
     - mode: '0750'
     - require:
         - user: application-user
@@ -17,9 +17,9 @@ application-{{ directory }}:
 # Tries again, because all hosts create this directory at the same moment.
 application-data:
   file.directory:
-    - name: {{ app.data }}
-    - user: {{ app.kind }}
-    - group: {{ app.kind }}
+    - name: {{ app.data | json }}
+    - user: {{ app.kind | json }}
+    - group: {{ app.kind | json }}
     - mode: '0750'
     - retry: {attempts: 3, interval: 2}
     - require:

@@ -7,9 +7,9 @@ include:
 # Tries again, because all hosts create this directory at the same moment.
 held-directory:
   file.directory:
-    - name: {{ app.held.directory }}
-    - user: {{ app.kind }}
-    - group: {{ app.kind }}
+    - name: {{ app.held.directory | json }}
+    - user: {{ app.kind | json }}
+    - group: {{ app.kind | json }}
     - mode: '0750'
     - retry: {attempts: 3, interval: 2}
     - require:

@@ -3,7 +3,7 @@
 # after the kind (`app.kind`).
 include:
   - application.user
-  - {{ pillar.app.kind }} # first: its settings need no other host, and the last two wait for some
+  - {{ pillar.app.kind | json }} # first: its settings need no other host, and the last two wait for some
   - application.release
   - application.directories
 {%- if pillar.app.held %}

@@ -3,12 +3,12 @@
 # their units give them the capability.
 {%- set below = pillar.app.reserved_below %}
 include:
-  - {{ pillar.app.kind }}
+  - {{ pillar.app.kind | json }}
   - database_route
 
 ports-reserved:
   reserved_ports.reserved:
-    - below: {{ below }}
+    - below: {{ below | json }}
     - require:
         - daemon: {{ pillar.app.kind }}-current
         - daemon: database-route-restarted

@@ -4,14 +4,14 @@
 {%- set health = app.definition.health %}
 include:
   - common.turn
-  - {{ app.kind }}
+  - {{ app.kind | json }}
   - application.stored
 
 application-production:
   release.active:
-    - name: {{ app.release.directory }}
-    - store: {{ app.release.store }}
-    - service: {{ app.kind }}
+    - name: {{ app.release.directory | json }}
+    - store: {{ app.release.store | json }}
+    - service: {{ app.kind | json }}
     - turn: app
     - url: http://127.0.0.1:{{ app.definition.port }}{{ health.path }}
     - log: /var/log/{{ app.kind }}/{{ app.kind }}.log
@@ -22,7 +22,7 @@ application-production:
 
 application-releases:
   release.kept:
-    - name: {{ app.release.store }}
-    - kept: {{ app.settings.releases }}
+    - name: {{ app.release.store | json }}
+    - kept: {{ app.settings.releases | json }}
     - require:
         - application: {{ app.kind }}-healthy

@@ -13,7 +13,7 @@ application-packages:
 
 application-built:
   release.built:
-    - name: {{ pillar.app.release.directory }}
+    - name: {{ pillar.app.release.directory | json }}
     - require:
         - pkg: application-packages
         - user: builder

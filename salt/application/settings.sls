@@ -8,7 +8,7 @@ application-settings:
   file.directory:
     - name: /etc/{{ pillar.app.kind }}
     - user: root
-    - group: {{ pillar.app.kind }}
+    - group: {{ pillar.app.kind | json }}
     - mode: '0750'
     - order: 3
     - require:

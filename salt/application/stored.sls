@@ -8,17 +8,17 @@ include:
 
 application-release:
   release.present:
-    - name: {{ release.directory }}
-    - store: {{ release.store }}
-    - patience: {{ pillar.app.settings.wait }}
+    - name: {{ release.directory | json }}
+    - store: {{ release.store | json }}
+    - patience: {{ pillar.app.settings.wait | json }}
     - require:
         - release: application-built
         - sls: gluster.mount
 
 application-first:
   release.first:
-    - name: {{ release.directory }}
-    - store: {{ release.store }}
+    - name: {{ release.directory | json }}
+    - store: {{ release.store | json }}
     - require:
         - release: application-release
         - application: application-database

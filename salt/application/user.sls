@@ -3,12 +3,12 @@
 
 application-user:
   group.present:
-    - name: {{ app.kind }}
-    - gid: {{ app.definition.uid }}
+    - name: {{ app.kind | json }}
+    - gid: {{ app.definition.uid | json }}
   user.present:
-    - name: {{ app.kind }}
-    - uid: {{ app.definition.uid }}
-    - gid: {{ app.definition.uid }}
+    - name: {{ app.kind | json }}
+    - uid: {{ app.definition.uid | json }}
+    - gid: {{ app.definition.uid | json }}
     - home: /opt/{{ app.kind }}
     - createhome: False
     - shell: /usr/sbin/nologin

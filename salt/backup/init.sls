@@ -7,9 +7,9 @@ include:
 backup-directories:
   file.directory:
     - names:
-        - {{ backup.repository }}
-        - {{ backup.repository }}/archive
-        - {{ backup.repository }}/backup
+        - {{ backup.repository | json }}
+        - {{ (backup.repository ~ '/archive') | json }}
+        - {{ (backup.repository ~ '/backup') | json }}
     - user: postgres
     - group: postgres
     - mode: '0750'
@@ -20,7 +20,7 @@ backup-directories:
 
 backup-scratch:
   file.managed:
-    - name: {{ pillar.scratch.configuration }}
+    - name: {{ pillar.scratch.configuration | json }}
     - source: salt://backup/files/pgbackrest-scratch.conf.jinja
     - template: jinja
     - group: postgres
@@ -35,7 +35,7 @@ backup-units:
         - /etc/systemd/system/salina-backup@.service:
             - source: salt://backup/files/salina-backup@.service
         - /etc/systemd/system/salina-backup@full.timer:
-            - context: {days: [{{ backup.full }}]}
+            - context: {days: [{{ backup.full | json }}]}
         - /etc/systemd/system/salina-backup@diff.timer:
             - context: {days: {{ backup.others | json }}}
     - source: salt://backup/files/salina-backup.timer
@@ -58,8 +58,8 @@ backup-timers:
 
 backup-stanza:
   pgbackrest.stanza:
-    - name: {{ backup.stanza }}
-    - wait: {{ backup.wait }}
+    - name: {{ backup.stanza | json }}
+    - wait: {{ backup.wait | json }}
     - require:
         - daemon: pgbackrest-current
         - file: backup-directories

@@ -1,9 +1,9 @@
 # Names without a name server: this host, the hosts that its roles talk to, and the master. The second
 # copy belongs to Salt alone: a boot restores /etc/hosts from it.
 {%- for place in ['/etc/salina/hosts', '/etc/hosts'] %}
-{{ 'hosts-file' if place == '/etc/hosts' else 'hosts-copy' }}:
+{{ ('hosts-file' if place == '/etc/hosts' else 'hosts-copy') | json }}:
   file.managed:
-    - name: {{ place }}
+    - name: {{ place | json }}
     - source: salt://common/files/hosts
     - template: jinja
     - mode: '0644'

@@ -4,6 +4,6 @@ include:
 
 database-present:
   database.present:
-    - wait: {{ pillar.database.settings.wait }}
+    - wait: {{ pillar.database.settings.wait | json }}
     - require:
         - patroni: patroni-configured

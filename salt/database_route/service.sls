@@ -48,6 +48,6 @@ database-route-restarted:
 database-route-reloaded:
   daemon.current:
     - name: pgbouncer
-    - files: [/etc/pgbouncer/userlist.txt, {{ pillar.database_route.ca }}]
+    - files: [/etc/pgbouncer/userlist.txt, {{ pillar.database_route.ca | json }}]
     - require:
         - daemon: database-route-restarted

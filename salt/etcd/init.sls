@@ -8,7 +8,7 @@ include:
 etcd-member:
   quorum.joined:
     - name: etcd
-    - wait: {{ pillar.quorum.wait }}
+    - wait: {{ pillar.quorum.wait | json }}
     - files: [/etc/default/etcd, /etc/systemd/system/etcd.service.d/salina.conf]
     - turn: quorum
     - require:

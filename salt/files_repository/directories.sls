@@ -7,7 +7,7 @@ files-repository-user:
     - system: True
     - usergroup: True
     - groups: [ssl-cert]
-    - home: {{ files.directory }}
+    - home: {{ files.directory | json }}
     - createhome: False
     - shell: /usr/sbin/nologin
     - require:
@@ -15,7 +15,7 @@ files-repository-user:
 
 files-repository-directory:
   file.directory:
-    - name: {{ files.directory }}
+    - name: {{ files.directory | json }}
     - user: restic
     - group: restic
     - mode: '0700'

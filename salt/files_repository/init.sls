@@ -24,7 +24,7 @@ files-repository-unit:
 files-repository-{{ source.name }}:
   cmd.run:
     - name: restic init --repository-version 2 --repo {{ files.directory }}/{{ source.name }}
-    - creates: {{ files.directory }}/{{ source.name }}/config
+    - creates: {{ (files.directory ~ '/' ~ source.name ~ '/config') | json }}
     - runas: restic
     - env:
         - RESTIC_PASSWORD_FILE: /etc/salina/files-repository/password

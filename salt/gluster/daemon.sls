@@ -16,8 +16,8 @@ gluster-brick:
   gluster.brick:
     - names:
 {%- for volume in storage.volumes %}
-        - {{ storage.name }}:{{ volume.brick }}:
-            - volume: {{ volume.name }}
+        - {{ (storage.name ~ ':' ~ volume.brick) | json }}:
+            - volume: {{ volume.name | json }}
 {%- endfor %}
     - require:
         - file: gluster-brick-directory

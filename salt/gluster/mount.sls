@@ -7,7 +7,7 @@ include:
 
 files-directory:
   file.directory:
-    - name: {{ files.mount }}
+    - name: {{ files.mount | json }}
 
 {%- else %}
   - gluster.mountable
@@ -15,25 +15,25 @@ files-directory:
 
 files-fstab:
   mount.fstab_present:
-    - name: {{ files.servers[0] }}:/{{ files.volume }}
-    - fs_file: {{ files.mount }}
+    - name: {{ (files.servers[0] ~ ':/' ~ files.volume) | json }}
+    - fs_file: {{ files.mount | json }}
     - fs_vfstype: glusterfs
     - fs_mntops:
         - _netdev
         - nofail
         - x-systemd.requires=gluster-mountable.service
         {%- for option in files.options %}
-        - {{ option }}
+        - {{ option | json }}
         {%- endfor %}
     - match_on: name
     - mount: False
 
 files-mounted:
   gluster.mounted:
-    - name: {{ files.mount }}
-    - volume: {{ files.volume }}
+    - name: {{ files.mount | json }}
+    - volume: {{ files.volume | json }}
     - servers: {{ files.servers | json }}
-    - wait: {{ files.wait }}
+    - wait: {{ files.wait | json }}
     - require:
         - pkg: files-packages
         - file: files-units

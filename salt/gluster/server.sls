@@ -8,9 +8,9 @@ include:
 
 gluster-pool:
   gluster.peers:
-    - host: {{ storage.name }}
+    - host: {{ storage.name | json }}
     - hosts: {{ storage.peers | json }}
-    - wait: {{ storage.wait }}
+    - wait: {{ storage.wait | json }}
     - require:
         - daemon: gluster-daemon
 
@@ -18,14 +18,14 @@ gluster-volume:
   gluster.volume:
     - names:
 {%- for volume in storage.volumes %}
-        - {{ volume.name }}:
-            - replica: {{ volume.replica }}
+        - {{ volume.name | json }}:
+            - replica: {{ volume.replica | json }}
             - bricks: {{ volume.bricks | json }}
             - options: {{ volume.options | json }}
             - tls: {{ volume.tls | json }}
 {%- endfor %}
-    - host: {{ storage.name }}
-    - wait: {{ storage.wait }}
+    - host: {{ storage.name | json }}
+    - wait: {{ storage.wait | json }}
     - require:
         - gluster: gluster-pool
 {%- endif %}
@@ -37,7 +37,7 @@ gluster-current:
     - volumes: {{ ([] if storage.spare else storage.volumes) | map(attribute='name') | list | json }}
     - hosts: {{ ([storage.name] if storage.spare else storage.peers) | json }}
     - files: [/etc/glusterfs/glusterd.vol]
-    - wait: {{ storage.wait }}
+    - wait: {{ storage.wait | json }}
     - turn: storage
     - require:
         - daemon: gluster-daemon

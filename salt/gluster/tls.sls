@@ -27,10 +27,10 @@ gluster-certificate:
 
 gluster-secured:
   gluster.secured:
-    - name: {{ pillar.host.id }}
+    - name: {{ pillar.host.id | json }}
     - hosts: {{ hosts | json }}
-    - wanted: {{ wanted }}
-    - wait: {{ wait }}
+    - wanted: {{ wanted | json }}
+    - wait: {{ wait | json }}
     - require:
         - file: hosts-file
 {%- if wanted %}

@@ -20,7 +20,7 @@ health-configuration:
     - source: salt://health/files/health.json
     - template: jinja
     - user: root
-    - group: {{ app.kind }}
+    - group: {{ app.kind | json }}
     - mode: '0640'
     - show_changes: False
     - require:

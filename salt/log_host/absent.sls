@@ -5,7 +5,7 @@
 
 log-host-{{ unit }}-stopped:
   service.dead:
-    - name: {{ unit }}
+    - name: {{ unit | json }}
     - enable: False
     - onlyif: # otherwise a prediction names a unit that there never was
         - fun: file.file_exists

@@ -8,5 +8,5 @@ master-packages:
 # members, and the applications' commits.
 state-directory:
   file.directory:
-    - name: {{ pillar.master.state }}
+    - name: {{ pillar.master.state | json }}
     - mode: '0700'

@@ -22,7 +22,7 @@ metrics-units-loaded:
 
 metrics-{{ unit }}:
   daemon.running:
-    - name: {{ unit }}
+    - name: {{ unit | json }}
     - require:
         - pkg: metrics-packages
         - file: metrics-settings
@@ -39,7 +39,7 @@ metrics-upgraded:
 
 metrics-{{ unit }}-restarted:
   daemon.current:
-    - name: {{ unit }}
+    - name: {{ unit | json }}
     - restart: True
     - files: [/etc/systemd/system/{{ unit }}.service]
     - require:

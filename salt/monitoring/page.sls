@@ -69,11 +69,11 @@ page-nginx-service:
 
 page-{{ name }}-upgraded:
   daemon.upgraded:
-    - name: {{ name }}
+    - name: {{ name | json }}
 
 page-{{ name }}-current:
   daemon.current:
-    - name: {{ name }}
+    - name: {{ name | json }}
     - restart: True
     - files: {{ files | json }}
     - require:

@@ -16,8 +16,8 @@ nginx-older-balancers:
   application.open_to_older:
     - name: /etc/nginx/older-balancers.conf
     - configuration: /etc/nginx/nginx.conf
-    - address: {{ app.address }}
-    - port: {{ app.local_port }}
+    - address: {{ app.address | json }}
+    - port: {{ app.local_port | json }}
     - balancers: {{ app.balancers | map(attribute='name') | list | json }}
     - require:
         - pkg: nginx-packages
@@ -69,7 +69,7 @@ nginx-listening:
   application.listening:
     - name: nginx
     - address: 127.0.0.1
-    - port: {{ app.local_port }}
+    - port: {{ app.local_port | json }}
     - require:
         - file: nginx-configuration
         - module: nginx-unit-loaded

@@ -12,7 +12,7 @@ node-environment-file:
     - name: /etc/node/environment
     - source: salt://node/files/environment
     - template: jinja
-    - context: {database: {{ app.database.name }}}
+    - context: {database: {{ app.database.name | json }}}
     - mode: '0600'
     - show_changes: False
     - require:
@@ -26,7 +26,7 @@ node-reconfigured:
     - turn: app
     - settings: [/etc/systemd/system/node.service, /etc/node/environment]
     - code: {{ code | json }}
-    - release: {{ app.release.name }}
+    - release: {{ app.release.name | json }}
     - require:
         - file: node-environment-file
 
@@ -36,7 +36,7 @@ node-steps-file:
     - name: /etc/node/steps
     - source: salt://node/files/environment
     - template: jinja
-    - context: {database: {{ pillar.database_route.steps.name }}}
+    - context: {database: {{ pillar.database_route.steps.name | json }}}
     - mode: '0600'
     - show_changes: False
     - require:

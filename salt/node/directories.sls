@@ -8,7 +8,7 @@ include:
 {%- for directory in directories %}
 node-directory-{{ directory }}:
   file.directory:
-    - name: {{ place }}/{{ directory }}
+    - name: {{ (place ~ '/' ~ directory) | json }}
     - user: node
     - group: node
     - mode: '0750'
@@ -21,8 +21,8 @@ node-directory-{{ directory }}:
 # A link, because a mount could vanish: see ReadWritePaths in salt/application/files/application.service.
 node-link-{{ directory }}:
   file.symlink:
-    - name: {{ app.release.directory }}/{{ directory }}
-    - target: {{ place }}/{{ directory }}
+    - name: {{ (app.release.directory ~ '/' ~ directory) | json }}
+    - target: {{ (place ~ '/' ~ directory) | json }}
     - makedirs: True
     - require:
         - release: application-release

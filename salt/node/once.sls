@@ -11,14 +11,14 @@ node-once-{{ loop.index }}:
     - name: {{ (step.name ~ ' at ' ~ app.definition.source.commit if step.each_revision else step.name) | json }}
     - command: {{ step.command | json }}
     - user: node
-    - cwd: {{ app.release.directory }}
+    - cwd: {{ app.release.directory | json }}
     - env_file: /etc/node/steps
     - env: {PATH: '{{ app.release.directory }}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'}
 {%- if step.login_password %}
     - secrets: {LOGIN_PASSWORD: login_password}
 {%- endif %}
-    - patience: {{ app.settings.wait }}
-    - release: {{ app.release.directory }}
+    - patience: {{ app.settings.wait | json }}
+    - release: {{ app.release.directory | json }}
     - require:
         - application: application-database
         - release: application-release

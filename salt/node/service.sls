@@ -25,7 +25,7 @@ node-unit:
     - context:
         description: Node.js ({{ app.name }})
         directory: /opt/node/production
-        command: /bin/sh -c 'exec >>/var/log/node/node.log 2>&1; [ ! -e .start ] || exec /bin/sh .start; exec {{ definition.node.start | join(' ') }}'
+        command: {{ ("/bin/sh -c 'exec >>/var/log/node/node.log 2>&1; [ ! -e .start ] || exec /bin/sh .start; exec " ~ (definition.node.start | join(' ')) ~ "'") | json }}
     - require_in:
         - release: application-production
 
@@ -55,7 +55,7 @@ node-current:
         - /etc/systemd/system/node.service
         - /etc/node/environment
 {%- for file in code %}
-        - {{ file }}
+        - {{ file | json }}
 {%- endfor %}
     - require:
         - daemon: node-upgraded

@@ -10,7 +10,7 @@ include:
 
 odoo-configuration:
   odoo.configured:
-    - name: {{ odoo.configuration }}
+    - name: {{ odoo.configuration | json }}
     - user: odoo
     - require:
         - file: application-settings
@@ -53,10 +53,10 @@ odoo-reconfigured:
     - turn: app
     - settings:
         - /etc/systemd/system/odoo.service
-        - {{ odoo.configuration }}
+        - {{ odoo.configuration | json }}
         - /etc/odoo/environment
     - code: {{ code | json }}
-    - release: {{ app.release.name }}
+    - release: {{ app.release.name | json }}
     - require:
         - file: odoo-unit
         - odoo: odoo-configuration

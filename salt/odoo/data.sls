@@ -19,14 +19,14 @@ odoo-data:
 odoo-filestore:
   file.symlink:
     - name: /var/lib/odoo/filestore
-    - target: {{ app.data }}/filestore
+    - target: {{ (app.data ~ '/filestore') | json }}
     - order: 3
     - require:
         - file: odoo-data
 
 odoo-files:
   file.directory:
-    - name: {{ app.data }}/filestore
+    - name: {{ (app.data ~ '/filestore') | json }}
     - user: odoo
     - group: odoo
     - mode: '0750'

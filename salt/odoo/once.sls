@@ -28,7 +28,7 @@ odoo-initialised:
     - cwd: /opt/odoo/production
     - env_file: /etc/odoo/environment
     - env: {{ env | json }}
-    - patience: {{ app.settings.wait }}
+    - patience: {{ app.settings.wait | json }}
     - require:
         - application: application-database
         - odoo: odoo-configuration
@@ -47,16 +47,16 @@ odoo-initialised:
 ] %}
 odoo-once-{{ loop.index }}:
   once.done:
-    - name: {{ step }}
+    - name: {{ step | json }}
     - command: {{ ([python, program, 'shell'] + options) | json }}
     - stdin: {{ script | json }}
     - user: odoo
     - cwd: /opt/odoo/production
     - env_file: /etc/odoo/environment
 {%- for variable, value in variables.items() %}
-    - {{ variable }}: {{ value | json }}
+    - {{ variable | json }}: {{ value | json }}
 {%- endfor %}
-    - patience: {{ app.settings.wait }}
+    - patience: {{ app.settings.wait | json }}
     - require:
         - once: odoo-initialised
     - require_in:
@@ -76,7 +76,7 @@ odoo-watched:
     - env: {{ dict(env, WATCHED_AS=app.watched_as) | json }}
     - secrets: {WATCHED_PASSWORD: monitoring_password}
     - leaves: {{ {'table': 'res_users', 'rows': [{'login': app.watched_as, 'active': 'true'}]} | json }}
-    - patience: {{ app.settings.wait }}
+    - patience: {{ app.settings.wait | json }}
     - require:
         - once: odoo-initialised
 {%- endif %}

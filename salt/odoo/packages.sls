@@ -9,7 +9,7 @@ include:
 {% if python.release %}
 odoo-release:
   apt.release:
-    - name: {{ python.release }}
+    - name: {{ python.release | json }}
     - require_in:
         - pkg: odoo-packages
 {% endif %}

@@ -30,10 +30,10 @@ odoo-current:
     - turn: app
     - files:
         - /etc/systemd/system/odoo.service
-        - {{ definition.odoo.configuration }}
+        - {{ definition.odoo.configuration | json }}
         - /etc/odoo/environment
 {%- for file in code %}
-        - {{ file }}
+        - {{ file | json }}
 {%- endfor %}
     - require:
         - daemon: odoo-upgraded

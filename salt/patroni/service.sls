@@ -26,14 +26,14 @@ patroni-current:
 patroni-quorum:
   quorum.serves:
     - endpoints: {{ pillar.database.quorum | json }}
-    - wait: {{ wait }}
+    - wait: {{ wait | json }}
     - require:
         - sls: tls
 
 patroni-turn:
   patroni.its_turn:
-    - first: {{ pillar.database.first }}
-    - wait: {{ wait }}
+    - first: {{ pillar.database.first | json }}
+    - wait: {{ wait | json }}
     - require:
         - quorum: patroni-quorum
 
@@ -47,7 +47,7 @@ patroni-service:
 patroni-working:
   patroni.working:
     - name: patroni
-    - wait: {{ wait }}
+    - wait: {{ wait | json }}
     - files: [/opt/patroni/salina.json, /etc/systemd/system/patroni.service]
     - require:
         - daemon: patroni-current
@@ -55,12 +55,12 @@ patroni-working:
 
 patroni-login:
   quorum_users.required:
-    - wait: {{ wait }}
+    - wait: {{ wait | json }}
     - require:
         - patroni: patroni-working
 
 patroni-configured:
   patroni.configured:
-    - wait: {{ wait }}
+    - wait: {{ wait | json }}
     - require:
         - patroni: patroni-working

@@ -22,7 +22,7 @@ second-settings:
 
 second-master:
   file.directory:
-    - name: {{ pillar.backup.master_copies }}
+    - name: {{ pillar.backup.master_copies | json }}
     - mode: '0700'
     - makedirs: True
 

@@ -16,16 +16,16 @@ ssh-check:
 
 ssh-open:
   sshd.open_to_somebody:
-    - name: {{ '/etc/ssh/sshd_config.d/00-operators.conf' if alone else file }}
-    - operators: {{ pillar.operators.accounts | length if operators else 0 }}
-    - alone: {{ alone }}
+    - name: {{ ('/etc/ssh/sshd_config.d/00-operators.conf' if alone else file) | json }}
+    - operators: {{ (pillar.operators.accounts | length if operators else 0) | json }}
+    - alone: {{ alone | json }}
     - onlyif: test -x /usr/sbin/sshd
     - require:
         - sls: common.packages
 
 ssh-settings:
   file.managed:
-    - name: {{ file }}
+    - name: {{ file | json }}
     - source: salt://ssh/files/sshd.conf
     - makedirs: True
     - mode: '0644'
@@ -44,7 +44,7 @@ ssh-current:
 
 ssh-in-force:
   sshd.in_force:
-    - name: {{ file }}
-    - port: {{ pillar.ssh.port }}
+    - name: {{ file | json }}
+    - port: {{ pillar.ssh.port | json }}
     - require:
         - daemon: ssh-current

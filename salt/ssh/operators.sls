@@ -21,7 +21,7 @@ ssh-host-key:
 
 ssh-operators:
   file.managed:
-    - name: {{ file }}
+    - name: {{ file | json }}
     - source: salt://ssh/files/operators.conf
     - template: jinja
     - makedirs: True
@@ -48,7 +48,7 @@ ssh-environment:
 
 ssh-operators-in-force:
   sshd.in_force:
-    - name: {{ file }}
-    - port: {{ pillar.ssh.port }}
+    - name: {{ file | json }}
+    - port: {{ pillar.ssh.port | json }}
     - require:
         - daemon: ssh-current

@@ -48,7 +48,7 @@ tls-{{ certificate.name }}:
 tls-{{ certificate.name }}-key:
   certificate.key_made:
     - name: /etc/salina/tls/{{ certificate.name }}.key
-    - group: {{ certificate.group }}
+    - group: {{ certificate.group | json }}
     - require:
         - file: tls-directory
         - pkg: common-packages
@@ -56,7 +56,7 @@ tls-{{ certificate.name }}-key:
 tls-{{ certificate.name }}:
   certificate.issued:
     - name: /etc/salina/tls/{{ certificate.name }}.crt
-    - certificate: {{ certificate.name }}
+    - certificate: {{ certificate.name | json }}
     - require:
         - file: tls-{{ certificate.authority }}
         - certificate: tls-{{ certificate.name }}-key

@@ -10,13 +10,13 @@
 include:
   - common.packages
 {% for path, file in files.items() %}
-{{ path }}:
+{{ path | json }}:
   file.managed:
     - source: salt://ufw/files/{{ file.source }}
     - template: jinja
     - mode: '{{ file.mode }}'
     {%- if file.check is defined %}
-    - check_cmd: {{ file.check }} --noflush --test
+    - check_cmd: {{ (file.check ~ ' --noflush --test') | json }}
     {%- endif %}
     - require:
         - pkg: common-packages
@@ -39,7 +39,7 @@ ufw-rules:
 
 ufw-enabled:
   ufw.enabled:
-    - forward: {{ pillar.ufw.forward }}
+    - forward: {{ pillar.ufw.forward | json }}
     - logging: '{{ pillar.ufw.settings.logging }}'
     - require:
         - ufw: ufw-rules

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from salt.exceptions import CommandExecutionError
 
 from salina.common import commands, state
@@ -167,3 +170,47 @@ def test_systemctl_names_the_command_and_what_was_said() -> None:
     with pytest.raises(CommandExecutionError) as caught:
         commands.systemctl(Refusing(), "reload", "haproxy")
     assert str(caught.value) == f"systemctl reload haproxy: {SAID}"
+
+
+VALUE = re.compile(r"(?:^|[:,\[-] |\[)(\{\{.*?\}\})(?=$|[\s,\]}:])")
+"""An expression that is a whole value, item or key of YAML."""
+
+
+def bare(text: str) -> list[str]:
+    """Return the expressions of a state file that YAML may read as another value.
+
+    The lines of a block of text, comments and Jinja's own lines have no values of YAML.
+    """
+    found, block = [], -1
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if block >= 0 and line.strip() and depth <= block:
+            block = -1
+        if block < 0 and re.search(r"[:-] [|>]-?$", line):
+            block = depth
+        elif block < 0 and not line.lstrip().startswith(("#", "{%", "{#")):
+            found += [one for one in VALUE.findall(line.strip()) if "json" not in one]
+    return found
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*(REPOSITORY / "salt").rglob("*.sls"), REPOSITORY / "salt/orch/change.jinja"],
+    ids=lambda file: str(file.relative_to(REPOSITORY)),
+)
+def test_k5_a_value_is_the_same_after_rendering(file: Path) -> None:
+    """K5: Every value of a state is written through `| json`, so `010` or `no` stays what it is."""
+    assert bare(file.read_text()) == []
+
+
+def test_k5_a_value_without_json_would_be_found() -> None:
+    """K5: also in a list, in a mapping on one line and as a key."""
+    text = "a:\n  - {{ b }}\n  - c: {{ d }}\n  - {{ e }}:\n      f: {g: {{ h }}}\n  - [{{ i }}]\n"
+    assert bare(text) == ["{{ b }}", "{{ d }}", "{{ e }}", "{{ h }}", "{{ i }}"]
+    assert bare("a: '{{ b }}'\nc-{{ d }}:\n  e: |\n    {{ f }}\n  g: {{ h | json }}\n") == []
+
+
+@pytest.mark.parametrize("value", ["no", "null", "010", "1234", "0x1f", "1:20", "1.10", "a: b"])
+def test_k5_yaml_reads_json_as_it_was(value: Any) -> None:
+    """K5: What JSON writes is the same text for YAML."""
+    assert yaml.safe_load(f"a: {json.dumps(value)}") == {"a": value}
