@@ -15,6 +15,8 @@ extend:
     file:
       - context: {rotation: copytruncate}
 
+{%- set first = 'exec >>/var/log/node/node.log 2>&1; [ ! -e .start ] || exec /bin/sh .start' %}
+
 # A release from before it had the file .start is started as the definition says.
 node-unit:
   file.managed:
@@ -25,7 +27,7 @@ node-unit:
     - context:
         description: Node.js ({{ app.name }})
         directory: /opt/node/production
-        command: {{ ("/bin/sh -c 'exec >>/var/log/node/node.log 2>&1; [ ! -e .start ] || exec /bin/sh .start; exec " ~ (definition.node.start | join(' ')) ~ "'") | json }}
+        command: {{ ("/bin/sh -c '%s; exec %s'" | format(first, definition.node.start | join(' '))) | json }}
     - require_in:
         - release: application-production
 
