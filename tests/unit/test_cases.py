@@ -1,7 +1,7 @@
 """Whole files that were accepted once and failed later: each has one line before any change.
 
-The inputs are one step away from the repository's own files. What each kind of value may be has
-its own tests; here `salina_fleet.site`, which the master asks, judges everything together.
+The inputs are one step away from the repository's own files. Each kind of value has
+tests of its own; here `salina_fleet.site`, which the master asks, judges everything together.
 """
 
 from __future__ import annotations

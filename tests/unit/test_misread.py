@@ -58,7 +58,7 @@ def faults(written: str) -> list[str]:
 
 
 def test_k5_a_key_that_yaml_changes() -> None:
-    """K5: a key that is no text for YAML is refused with the same advice."""
+    """K5: a key that is not a text for YAML is refused with the same advice."""
     with pytest.raises(DataError) as caught:
         document.loads("plain: {no: 1}", "x")
     assert caught.value.faults == (

@@ -160,7 +160,7 @@ def _ports_free(topology: Topology, settings: Settings, faults: Faults) -> Itera
 
 
 def _domains_differ(topology: Topology, faults: Faults) -> Iterator[str]:
-    """Check that each application has its own domain, which is no host's name either.
+    """Check that each application has its own domain, and that it is not the name of a host.
 
     A host has a certificate of its own name, and every host finds it by this name.
     """

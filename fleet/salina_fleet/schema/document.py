@@ -53,7 +53,7 @@ class Misread:
 
     Attributes:
         written: the value as it was written.
-        value: a number, true or false: what YAML makes of it.
+        value: the number or the boolean that YAML reads.
     """
 
     written: str
