@@ -23,6 +23,7 @@ from bench import (
     release,
     rest,
     scale,
+    topology,
     web,
 )
 from bench.restore import interruptible, restoring
@@ -34,7 +35,7 @@ from lab.machines import topology_file
 from lab.paths import TOPOLOGY
 
 Measure = Callable[[], Iterator[Result]]
-WITHOUT_LAB: dict[str, Measure] = {"pillar": pillar.measure}
+WITHOUT_LAB: dict[str, Measure] = {"pillar": pillar.measure, "topology": topology.measure}
 ON_LAB: dict[str, Measure] = {
     "memory": memory.measure,  # first, before the others load the hosts
     "rest": rest.measure,

@@ -185,7 +185,8 @@ def _shared(root: Path, state: Path, shared: Shared) -> Result:
     key = repr((places, sys.version, _imported))
 
     def found() -> Result | None:
-        result = shared.get(name, key)
+        with document.at_once():
+            result = shared.get(name, key)
         return result if isinstance(result, Result) and result.current() else None
 
     if result := found():

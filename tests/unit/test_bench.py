@@ -123,7 +123,8 @@ def test_the_parts_keep_their_order() -> None:
     assert bench.chosen(["web", "pillar"]) == ["pillar", "web"]
     assert bench.COLD not in bench.chosen([])
     with pytest.raises(
-        LabError, match=r"unknown part of the benchmark: speed; choose one of: pillar, cold, "
+        LabError,
+        match=r"unknown part of the benchmark: speed; choose one of: pillar, topology, cold, ",
     ):
         bench.chosen(["speed"])
 
