@@ -13,6 +13,9 @@ from salina_fleet.model.topology import Host, Topology
 from salina_fleet.role import Row
 from salina_fleet.roles import ROLES
 
+OWN = "hosts without a role"
+"""The last tier: hosts of the operator's own."""
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -76,7 +79,10 @@ class Fleet:
         return updates.minutes(self.topology.everyone())
 
     def tiers(self) -> list[tuple[str, list[str]]]:
-        """Return a deployment's order: each tier's roles, and its hosts' ids, each host once."""
+        """Return a deployment's order: each tier's roles, and its hosts' ids, each host once.
+
+        Hosts without a role are the last: no other host waits for them.
+        """
         found: list[tuple[str, list[str]]] = []
         placed: set[str] = set()
         for tier in sorted({role.tier for role in ROLES.values()}):
@@ -89,7 +95,8 @@ class Fleet:
             placed.update(hosts)
             if hosts:
                 found.append((", ".join(name for name in ids if ids[name]), hosts))
-        return found
+        own = [host for host in self.hosts if host not in placed]
+        return [*found, *([(OWN, own)] if own else [])]
 
     def address(self, host: Host, link: str) -> str:
         """Return the host's address on a link that its roles need (KeyError for another)."""

@@ -19,7 +19,7 @@ from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.drift import DriftSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.model.topology import Host, Topology
-from salina_fleet.role import ACME, OWN, Check
+from salina_fleet.role import ACME, OWN, Check, Role
 from salina_fleet.roles import ROLES
 
 MINION = "salt-minion"
@@ -76,7 +76,7 @@ def checks(
         for one in certificates(fleet, host)
         if one.source != ACME
     }
-    row = ROLES[host.roles[-1]].row
+    row = ROLES[host.roles[-1]].row if host.roles else Role.row
     applied = [*restarted(host), *logs.daemons(fleet, host, definitions)]
     wanted = [
         Check("system", row=row),

@@ -8,6 +8,7 @@ get its result, be it good or bad (`shared`). So a pillar costs no more than its
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,8 +24,9 @@ from salina_fleet import pillar, ports, secrets
 from salina_fleet.fleet import Fleet
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import definition, members, settings, topology
+from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.members import Members
-from salina_fleet.model.settings import COMPONENTS, Settings
+from salina_fleet.model.settings import COMPONENTS, OWN_FIREWALL, Settings
 from salina_fleet.model.topology import Application, Host, Topology
 from salina_fleet.revisions import Revisions
 from salina_fleet.role import MasterData
@@ -243,10 +245,16 @@ def _settings(root: Path, faults: list[str]) -> Settings:
     try:
         return settings.load(root / SETTINGS)
     except settings.SettingsError as error:
-        faults += [f"{SETTINGS}/{fault}" for fault in error.faults]
+        faults += [_located(fault) for fault in error.faults]
     except DataError as error:
         faults += _prefixed(SETTINGS, error)
     return Settings()
+
+
+def _located(fault: str) -> str:
+    """Return a fault of a file in pillar/settings, or in pillar/local, with the file's path."""
+    name, colon, message = fault.partition(": ")
+    return f"{posixpath.normpath(f'{SETTINGS}/{name}')}{colon}{message}"
 
 
 def _topology(root: Path, file: Path, settings: Settings, faults: list[str]) -> Topology:
@@ -422,11 +430,13 @@ def _conflicts(
     topology: Topology, settings: Settings, definitions: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """Return the settings that do not fit the topology, each other, or an application."""
-    return [
-        f"{SETTINGS}/{component}.yaml: {key}: {message}"
-        for component, kind in COMPONENTS.items()
-        for key, message in settings[kind].conflicts(topology, settings, definitions)
-    ]
+    found = []
+    for component, kind in COMPONENTS.items():
+        for key, message in settings[kind].conflicts(topology, settings, definitions):
+            own = settings[FirewallSettings].own_key(key) if kind is FirewallSettings else None
+            name = OWN_FIREWALL if own else f"{component}.yaml"
+            found.append(_located(f"{name}: {own or key}: {message}"))
+    return found
 
 
 def _prefixed(name: str, error: DataError) -> list[str]:

@@ -127,7 +127,7 @@ def summary(wanted: Plan, topology: Topology) -> None:
     out.print()
     for machine in wanted.machines:
         addresses = " ".join(interface.address for interface in machine.interfaces)
-        out.print(f"  {machine.name:<8} {' '.join(machine.roles) or 'client':<18} {addresses}")
+        out.print(f"  {machine.name:<8} {machine.kind:<18} {addresses}")
     scheme, port = ("https", HTTPS) if topology.service.tls else ("http", HTTP)
     for one in topology.applications.values():
         here = f"{scheme}://{one.domain}:{port}/"  # it answers to no other name

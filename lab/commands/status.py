@@ -167,7 +167,7 @@ def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[s
         return states.get(machine.container, "STOPPED").lower()
 
     def row(machine: Machine, answering: Future[set[str]]) -> Row:
-        roles = " ".join(machine.roles) or "client"
+        roles = machine.kind
         if machine not in planned.machines:
             found = [Finding("host", True, state(machine))]
             return Row(machine.name, f"{roles}, not a member", tuple(found))

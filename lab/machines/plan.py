@@ -48,6 +48,11 @@ class Machine:
         return f"salina-{self.name}"
 
     @property
+    def kind(self) -> str:
+        """Return its roles, or otherwise what it is."""
+        return " ".join(self.roles) or ("own host" if self.minion else "client")
+
+    @property
     def minion(self) -> bool:
         """Return whether Salt manages the machine."""
         return self.management is not None

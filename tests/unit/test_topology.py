@@ -73,7 +73,6 @@ USED = "PostgreSQL, pgbouncer or HAProxy uses it for something else"
 NETWORKS = "is not a network; choose one of: clients, edge, web, data, management"
 A_NETWORK = "the name of a network, from networks"
 NAMES = "master, firewall, storage, quorum, database, backup, app, balancer, monitoring, management"
-SOME_ROLES = f"a list of one or more items, each one of {NAMES}"
 TAKEN = "/etc/hosts or a certificate uses it for something else; choose another one"
 TAKEN_DOMAIN = (
     "/etc/hosts, a certificate or a health check uses it for something else; choose another one"
@@ -375,17 +374,17 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "roles missing": (
         drop("hosts.fw.roles"),
-        "hosts.fw.roles: missing; must be a list of one or more items, each one of master, "
+        "hosts.fw.roles: missing; must be a list of items, each one of master, "
         "firewall, storage, quorum, database, backup, app, balancer, monitoring, "
         "management",
     ),
     "roles is a word": (
         put("hosts.fw.roles", "firewall"),
-        f'hosts.fw.roles: "firewall" is not valid; must be {SOME_ROLES}',
+        f'hosts.fw.roles: "firewall" is not valid; must be a list of items, each one of {NAMES}',
     ),
-    "roles are none": (
-        put("hosts.fw.roles", []),
-        f"hosts.fw.roles: an empty list is not valid; must be {SOME_ROLES}",
+    "roles are nothing": (
+        put("hosts.fw.roles", None),
+        f"hosts.fw.roles: empty; must be a list of items, each one of {NAMES}",
     ),
     "role is a number": (
         put("hosts.fw.roles", [1]),

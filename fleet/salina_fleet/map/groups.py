@@ -18,6 +18,7 @@ from salina_fleet.role import ANY, NETWORK, Row
 from salina_fleet.roles import ROLES
 
 CLIENTS = "clients"
+NO_ROLE = "own_hosts"
 BETWEEN = ("clients", "edge", "web", "data")
 """The topology's link between each column and the next one."""
 
@@ -47,12 +48,16 @@ class Group:
     @property
     def id(self) -> str:
         """Return the name that the drawing's own text uses: app_shop."""
-        return "_".join([*self.roles, *([self.application] if self.application else [])])
+        return "_".join(
+            [*(self.roles or [NO_ROLE]), *([self.application] if self.application else [])]
+        )
 
     @property
     def title(self) -> str:
         """Return the name that a reader sees: app: shop."""
-        return " + ".join(self.roles) + (f": {self.application}" if self.application else "")
+        return " + ".join(self.roles or ["own"]) + (
+            f": {self.application}" if self.application else ""
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.tls import TlsSettings
 from salina_fleet.role import ACME, ANY, Tuning
 from salina_fleet.roles import ROLES
-from salina_fleet.schema.declare import flag, given, record, text
+from salina_fleet.schema.declare import derived, flag, given, record, text
 from salina_fleet.schema.faults import choose, invalid, not_among
 from salina_fleet.schema.rules import Choice, ListOf, Nullable, Parsed, Rule, Text, Unfit
 
@@ -165,6 +165,18 @@ def _covers(rule: OperatorRule | Egress, host: Host) -> bool:
 
 
 @dataclass(frozen=True)
+class OwnFirewall:
+    """The rules of a file that no update of this repository touches: pillar/local/firewall.yaml."""
+
+    added: tuple[OperatorRule, ...] = given(
+        ListOf(record(OperatorRule), least=0), (), key="rules", about="Further rules."
+    )
+    egress: tuple[Egress, ...] = given(
+        ListOf(record(Egress), least=0), (), about="Further connections to the outside."
+    )
+
+
+@dataclass(frozen=True)
 class FirewallSettings(Tuning):
     """ufw on every host."""
 
@@ -196,6 +208,35 @@ class FirewallSettings(Tuning):
             "the port table, and no others anywhere."
         ),
     )
+    own_rules: int = derived(0)
+    own_egress: int = derived(0)
+    """How many of the last entries are those of OwnFirewall."""
+
+    def with_own(self, own: OwnFirewall) -> FirewallSettings:
+        """Return the settings with the operator's further entries behind them."""
+        return replace(
+            self,
+            added=self.added + own.added,
+            egress=self.egress + own.egress,
+            own_rules=len(own.added),
+            own_egress=len(own.egress),
+        )
+
+    def own_key(self, key: str) -> str | None:
+        """Return an entry's key in the operator's own file: rules[3].host is rules[0].host there.
+
+        None for a key of pillar/settings/firewall.yaml.
+        """
+        found = re.match(r"(rules|egress)\[(\d+)\]", key)
+        if found is None:
+            return None
+        here = {
+            "rules": len(self.added) - self.own_rules,
+            "egress": len(self.egress) - self.own_egress,
+        }[found[1]]
+        if int(found[2]) < here:
+            return None
+        return f"{found[1]}[{int(found[2]) - here}]{key[found.end() :]}"
 
     def conflicts(
         self,
@@ -253,7 +294,8 @@ class FirewallSettings(Tuning):
         """
         for host in hosts:
             if not any(one.covers(host) and one.opens(port) for one in self.egress):
-                entry = f"{{role: {role or host.roles[0]}, ports: {port}}}"
+                name = role or next(iter(host.roles), "")
+                entry = f"{{role: {name}, ports: {port}}}"
                 yield "egress", f"{host.id} cannot reach {place} at port {port}; add {entry}"
                 return
 

@@ -7,14 +7,15 @@ them (`500ms`, `5s`). A role's settings are in its file; here are those of the w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.drift import DriftSettings
-from salina_fleet.model.firewall import FirewallSettings
+from salina_fleet.model.firewall import FirewallSettings, OwnFirewall
 from salina_fleet.model.logs import LogSettings
 from salina_fleet.model.ssh import SshSettings
 from salina_fleet.model.tls import TlsSettings
@@ -132,8 +133,14 @@ class Settings:
         return Settings(*(self._parts | {type(part): part for part in parts}).values())
 
 
+OWN_FIREWALL = "../local/firewall.yaml"
+"""The operator's own rules, from the folder of the settings; no update touches it."""
+
+
 def load(folder: str | Path) -> Settings:
-    """Return the settings in the folder's *.yaml; a folder that does not exist has none.
+    """Return the settings in the folder's *.yaml, with the operator's own rules of the firewall.
+
+    A folder that does not exist has none.
 
     Raises:
         SettingsError: with the faults of all files.
@@ -150,13 +157,33 @@ def load(folder: str | Path) -> Settings:
         except DataError as error:
             faults += [f"{file.name}: {fault}" for fault in error.faults]
             contents[file.stem] = error.data
+    own = _own_firewall(Path(folder, OWN_FIREWALL), faults)
     try:
         settings = parse(contents, str(folder))
     except SettingsError as error:
         faults += error.faults
     if faults:
         raise SettingsError(str(folder), faults)
-    return settings
+    return settings.but(settings[FirewallSettings].with_own(own))
+
+
+def _own_firewall(file: Path, faults: list[str]) -> OwnFirewall:
+    """Return the content of the operator's own file, and add its faults. It may be missing."""
+    files, lines = document.files(file.parent, file.stem)
+    faults += [f"{os.path.dirname(OWN_FIREWALL)}/{line}" for line in lines]
+    if not files:
+        return OwnFirewall()
+    before: Sequence[str] = ()
+    try:
+        content = document.read(file)
+    except DataError as error:
+        content, before = error.data, error.faults
+    if content is None:
+        faults += [f"{OWN_FIREWALL}: {fault}" for fault in before]
+        return OwnFirewall()
+    own, found = read(OwnFirewall, content, before)
+    faults += [f"{OWN_FIREWALL}: {line}" for line in found.lines]
+    return own
 
 
 def parse(data: Mapping[str, object], source: str = "settings") -> Settings:

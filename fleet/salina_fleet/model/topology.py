@@ -107,7 +107,8 @@ class Host:
 
     id: str = named()
     roles: tuple[str, ...] = given(
-        ListOf(Choice(ROLES, "a role"), order=_in_order), about="The roles of the host."
+        ListOf(Choice(ROLES, "a role"), least=0, order=_in_order),
+        about="The roles of the host; none for a host of the operator's own.",
     )
     addresses: Mapping[str, str] = given(
         MappingOf(NETWORK, ADDRESS, "a mapping of networks to addresses"),

@@ -52,8 +52,9 @@ def minutes(hosts: Iterable[Host]) -> dict[str, int]:
     before: Counter[str] = Counter()
     places = []
     for host in hosts:
-        places.append((before[host.roles[0]], host.id))
-        before[host.roles[0]] += 1
+        first = next(iter(host.roles), "")
+        places.append((before[first], host.id))
+        before[first] += 1
     step = max(1, min(APART, DAY // max(1, len(places))))
     ordered = sorted(places, key=lambda place: place[0])
     return {host: number * step for number, (_, host) in enumerate(ordered)}

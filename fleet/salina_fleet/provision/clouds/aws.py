@@ -183,15 +183,15 @@ def resources(plan: Plan) -> dict[str, Any]:
                             "name": f"${{var.fleet}}-{machine.id}",
                             "region": "${var.region}",
                             "image": "${var.image}",
-                            "size": size(machine.roles[0]),
+                            "size": size(machine.kind),
                             "disk": "${var.disk}",
                             "ports": [
                                 _id("network_interface", f"{machine.id}-{port.network}")
                                 for port in machine.ports
                             ],
                             "apart": (
-                                f"${{aws_placement_group.{label(machine.roles[0])}.name}}"
-                                if machine.roles[0] in plan.apart
+                                f"${{aws_placement_group.{label(machine.kind)}.name}}"
+                                if machine.kind in plan.apart
                                 else ""
                             ),
                         }

@@ -134,7 +134,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                             "project": "${var.project}",
                             "zone": "${var.zone}",
                             "image": "${var.image}",
-                            "size": size(machine.roles[0]),
+                            "size": size(machine.kind),
                             "disk": "${var.disk}",
                             "tags": list(
                                 dict.fromkeys(
@@ -154,8 +154,8 @@ def resources(plan: Plan) -> dict[str, Any]:
                                 for port in machine.ports
                             ],
                             "apart": (
-                                f"${{google_compute_resource_policy.{label(machine.roles[0])}.name}}"
-                                if machine.roles[0] in plan.apart
+                                f"${{google_compute_resource_policy.{label(machine.kind)}.name}}"
+                                if machine.kind in plan.apart
                                 else ""
                             ),
                         }

@@ -125,14 +125,14 @@ def resources(plan: Plan) -> dict[str, Any]:
                         machine.id: {
                             "name": f"${{var.fleet}}-{machine.id}",
                             "image": "${var.image}",
-                            "size": size(machine.roles[0]),
+                            "size": size(machine.kind),
                             "ports": [
                                 _id("networking_port", f"{machine.id}-{port.network}")
                                 for port in machine.ports
                             ],
                             "apart": (
-                                _id("compute_servergroup", machine.roles[0])
-                                if machine.roles[0] in plan.apart
+                                _id("compute_servergroup", machine.kind)
+                                if machine.kind in plan.apart
                                 else ""
                             ),
                         }

@@ -71,6 +71,11 @@ class Machine:
     roles: tuple[str, ...]
     ports: tuple[Port, ...]
 
+    @property
+    def kind(self) -> str:
+        """Return its first role, by which its size is chosen; `own` for a host without roles."""
+        return next(iter(self.roles), "own")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -138,7 +143,8 @@ def make(fleet: Fleet) -> Plan:
     }
     apart: dict[str, tuple[str, ...]] = {}
     for host in hosts:
-        apart[host.roles[0]] = (*apart.get(host.roles[0], ()), host.id)
+        if host.roles:
+            apart[host.roles[0]] = (*apart.get(host.roles[0], ()), host.id)
     return Plan(
         networks,
         groups,
