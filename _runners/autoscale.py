@@ -13,7 +13,9 @@ from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
 from salina_fleet.errors import RunnerError
+from salina_fleet.fleet import Fleet
 from salina_fleet.model.settings import AutoscaleSettings
+from salina_fleet.roles import ROLES
 
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
@@ -61,8 +63,7 @@ def evaluate() -> dict[str, Any]:
     ended = status["last change"]["ended"] if status["last change"] else None
     if ended:
         kept = replace(kept, changed=max(kept.changed, datetime.fromisoformat(ended).timestamp()))
-    balancers = [one.id for one in site.fleet.having("balancer")]
-    answers = minions.ask(__opts__, balancers, "balancer.servers")
+    answers = minions.ask(__opts__, _balancers(site.fleet), "balancer.servers")
     load = autoscale.load(answers.values(), members)
     history = autoscale.record(kept, Sample(now, load), rule)
     wanted = autoscale.decide(history, now, rule, len(members))
@@ -76,6 +77,17 @@ def evaluate() -> dict[str, Any]:
     if changes:
         _scale(rule.pool, wanted)
     return {"load": load, "members": len(members), "wanted": wanted}
+
+
+def _balancers(fleet: Fleet) -> list[str]:
+    """Return the balancers that answer, if the fleet can spare the others; otherwise all.
+
+    One of two that is down has no requests.
+    """
+    found = [one.id for one in fleet.having("balancer")]
+    spare = ROLES["balancer"].spare(fleet)
+    silent = minions.silent(__opts__, found, 0) if spare else []
+    return [one for one in found if one not in silent] if len(silent) <= spare else found
 
 
 def _scale(pool: str, count: int) -> None:

@@ -25,6 +25,7 @@ from salina_fleet.change import absence, exclusive, join
 from salina_fleet.errors import RunnerError
 from salina_fleet.model import members
 from salina_fleet.provision import provisioner
+from salina_fleet.roles import ROLES
 from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
@@ -103,7 +104,8 @@ def plan() -> dict[str, Any]:
     found |= {host: "it does not answer" for host in free if host not in there}
     balancers = [host.id for host in site.fleet.having("balancer")] if there else []
     silent = sorted({*balancers} - {*_ask(balancers, "balancer.servers")})
-    if silent:  # also before the first deployment
+    # all of them also before the first deployment
+    if len(silent) > ROLES["balancer"].spare(site.fleet):
         found |= dict.fromkeys(there, f"no balancer is running on {', '.join(silent)}")
     joining: dict[str, list[str]] = {}
     for host, obstacle in found.items():

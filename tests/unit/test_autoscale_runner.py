@@ -14,6 +14,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina_fleet import minions
 from salina_fleet.change import autoscale
+from tests import fleets
 from tests.fleets import REPOSITORY
 from tests.loading import load
 
@@ -140,3 +141,22 @@ def test_a_balancer_that_does_not_answer(
     master.answer = answer
     with pytest.raises(CommandExecutionError, match=f"balancer.servers failed on lb1: {said}"):
         runner.evaluate()
+
+
+def test_k6_one_of_two_balancers_may_be_down(
+    runner: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K6, S12: It has no requests, so the other one knows the load. Without both nobody does."""
+    asked: list[list[str]] = []
+    away = ["lb1"]
+
+    def silent(_: Any, hosts: list[str], __: int) -> list[str]:
+        asked.append(hosts)
+        return away
+
+    monkeypatch.setattr(minions, "silent", silent)
+    assert runner._balancers(fleets.fleet("pairs")) == ["lb2"]
+    away.append("lb2")
+    assert runner._balancers(fleets.fleet("pairs")) == ["lb1", "lb2"]
+    assert runner._balancers(fleets.fleet()) == ["lb1"]
+    assert asked == [["lb1", "lb2"]] * 2
