@@ -78,6 +78,7 @@ def checks(
     }
     row = ROLES[host.roles[-1]].row if host.roles else Role.row
     applied = [*restarted(host), *logs.daemons(fleet, host, definitions)]
+    applied += [pair.UNIT] if pair.of(fleet, host) else []
     wanted = [
         Check("system", row=row),
         Check("triggers", row=row),

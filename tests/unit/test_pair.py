@@ -65,6 +65,8 @@ def test_k6_each_balancer_serves_and_asks_itself_at_its_own_address() -> None:
     single = fleets.pillar("lb1")["balancer"]
     assert (single["further"], single["peers"]) == ([], [])
     checks = fleets.pillar("lb2", "pairs")["host"]["checks"]
+    (waiting,) = (one for one in checks if one["probe"] == "waiting")
+    assert "keepalived" in waiting["arguments"]["applied"]
     (served,) = (one for one in checks if one["probe"] == "served")
     assert served["arguments"]["address"] == LB2
 

@@ -178,7 +178,7 @@ class Balancer(Role):
     name = "balancer"
     order = 70
     tier = 4
-    daemons = ("haproxy", "salina-load", "keepalived")
+    daemons = ("haproxy", "salina-load")
     column = 2
     links = ("edge", "web")
     row = "S12"

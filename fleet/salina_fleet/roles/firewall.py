@@ -31,7 +31,6 @@ class Firewall(Role):
     count = AT_MOST_TWO
     forwards = True
     row = "S7"
-    daemons = ("keepalived",)
     software: ClassVar = {"keepalived": "gives the gateways to one of two firewalls"}
 
     def shared(self, topology: Topology) -> Mapping[str, str]:
