@@ -1,6 +1,7 @@
 # keepalived restarts in the turn of its host, so not on both hosts of a pair at once.
 include:
   - common.turn
+  - pair.configuration
 
 pair-unit-loaded:
   module.run:

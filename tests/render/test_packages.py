@@ -9,7 +9,7 @@ import pytest
 from tests.fleets import REPOSITORY
 
 POLICY = REPOSITORY / "salt/common/files/policy-rc.d"
-IN_TURNS = ("etcd", "glusterd", "haproxy", "nginx", "pgbouncer")
+IN_TURNS = ("etcd", "glusterd", "haproxy", "keepalived", "nginx", "pgbouncer")
 """The services that a state restarts in the turn of its host, after an upgrade."""
 
 

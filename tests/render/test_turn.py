@@ -19,17 +19,19 @@ PARTS = sorted(
         if any(sign in path.read_text() for sign in TAKEN)
     }
 )
-HOSTS = {"patroni": "bbdd1", "etcd": "nas1", "gluster": "nas1"}
-"""The hosts of the parts that an app host does not have."""
+HOSTS = {"patroni": "bbdd1", "etcd": "nas1", "gluster": "nas1", "pair": "lb1", "haproxy": "lb1"}
+"""The hosts of the parts that an app host does not have, or that take no turn there."""
+FLEETS = {"pair": "pairs", "haproxy": "pairs"}
+"""The fleets of the parts that take no turn in the default one."""
 
 
 def test_every_sign_is_found() -> None:
-    """S12: The parts of both kinds of application, nginx, pgbouncer, PostgreSQL, etcd and GlusterFS
-    take turns.
+    """S12: The parts of both kinds of application, nginx, pgbouncer, PostgreSQL, etcd, GlusterFS
+    and the two hosts of a pair take turns.
     """
     assert set(PARTS) >= {
         *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service"),
-        *("etcd", "gluster.server"),
+        *("etcd", "gluster.server", "haproxy.service", "pair.service"),
     }
 
 
@@ -44,5 +46,6 @@ def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_
     if kind in ("node", "odoo") and not application.startswith({"node": "sample"}.get(kind, kind)):
         pytest.skip("a part of the other kind of application")
     host = HOSTS.get(kind, "s1")
-    minion = Minion(host, fleets.pillar(host, application=application), tmp_path)
+    pillar = fleets.pillar(host, FLEETS.get(kind, "default"), application=application)
+    minion = Minion(host, pillar, tmp_path)
     assert [chunk["__id__"] for chunk in minion.apply(sls)][-1] == "turn-ended"
