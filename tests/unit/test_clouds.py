@@ -430,9 +430,30 @@ def every(cloud: str) -> Iterator[list[str]]:
 def test_s16_openstack_knows_every_option() -> None:
     """S16: Of `openstack server`."""
     for argv in every("openstack"):
-        assert argv[:4] == ["openstack", "--os-cloud", servers.PROFILE, "server"]
-        options = {one for one in argv[5:] if one.startswith("--")}
-        assert options <= {*KNOWN["openstack"][argv[4]]}, argv
+        assert argv[:3] == ["openstack", "--os-cloud", servers.PROFILE]
+        assert argv[3:6] == ["--os-compute-api-version", servers.TAGGED, "server"]
+        options = {one for one in argv[7:] if one.startswith("--")}
+        assert options <= {*KNOWN["openstack"][argv[6]]}, argv
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_s10_s16_the_host_of_another_fleet_is_never_removed(cloud: str) -> None:
+    """S10, S16: Two fleets of a project may have hosts of one name. Each finds its own only.
+
+    The mark is a network of the fleet, or on Google Cloud the name, which nobody else has there.
+    """
+    commands = servers.CLOUDS[cloud]
+    value = clouds.tofu(cloud, FLEET)["output"]["fleet"]["value"]
+    marks = {
+        "aws": "${aws_vpc.fleet.id}",
+        "google": "${var.fleet}",
+        "openstack": "${openstack_networking_router_v2.fleet.id}",
+    }
+    for host in value["hosts"].values():
+        assert host["fleet"] == marks[cloud]
+        own = {**resolved(host), "fleet": "the-mark"}
+        for argv in (commands.find(own), commands.create(own)):
+            assert "the-mark" in " ".join(argv), argv
 
 
 def keys_of(value: str) -> Iterator[str]:

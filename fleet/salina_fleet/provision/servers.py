@@ -19,11 +19,17 @@ RECORD = "/etc/salina/cloud.json"
 """The output of `tofu output -json`."""
 PROFILE = "salina"
 """The entry of clouds.yaml, with which `openstack` logs in."""
+TAGGED = "2.52"
+"""The first version of Nova's interface in which a new server has tags (2017)."""
 STANDARD_INPUT = "/dev/stdin"
 USAGE = "usage: cloud create ID < USER-DATA | cloud destroy ID"
 
 Host = Mapping[str, Any]
-"""A host in the output `fleet`: its name in the cloud, its image, size and ports."""
+"""A host in the output `fleet`: its name in the cloud, its image, size and ports, and its `fleet`.
+
+Another fleet in the same project may have a host of the same name. So a host is found, and
+removed, only if it has the mark of this fleet.
+"""
 
 
 class CloudError(Exception):
@@ -46,7 +52,8 @@ class Commands(NamedTuple):
 
 
 def _openstack(*arguments: str) -> list[str]:
-    return ["openstack", "--os-cloud", PROFILE, "server", *arguments]
+    version = ["--os-compute-api-version", TAGGED]
+    return ["openstack", "--os-cloud", PROFILE, *version, "server", *arguments]
 
 
 def _openstack_create(host: Host) -> list[str]:
@@ -54,13 +61,14 @@ def _openstack_create(host: Host) -> list[str]:
     apart = ["--hint", f"group={host['apart']}"] if host["apart"] else []
     return _openstack(
         *("create", "--wait", "--image", host["image"], "--flavor", host["size"]),
-        *("--user-data", STANDARD_INPUT, *nics, *apart, host["name"]),
+        *("--user-data", STANDARD_INPUT, "--tag", host["fleet"], *nics, *apart, host["name"]),
     )
 
 
 OPENSTACK = Commands(
     find=lambda host: _openstack(
-        "list", "--name", f"^{host['name']}$", "--format", "value", "--column", "ID"
+        *("list", "--name", f"^{host['name']}$", "--tags", host["fleet"]),
+        *("--format", "value", "--column", "ID"),
     ),
     create=_openstack_create,
     destroy=lambda host, ids: [_openstack("delete", "--wait", *ids)],
@@ -69,6 +77,8 @@ OPENSTACK = Commands(
 
 # AWS
 
+MARK = "salina-fleet"
+"""The tag or label with the mark of the fleet."""
 DEVICE = "/dev/xvda"
 """The root device of Debian's images."""
 
@@ -83,7 +93,11 @@ def _aws_create(host: Host) -> list[str]:
         for number, port in enumerate(host["ports"])
     ]
     disk = {"VolumeSize": host["disk"], "VolumeType": "gp3", "Encrypted": True}
-    tags = {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": host["name"]}]}
+    own = {"Name": host["name"], MARK: host["fleet"]}
+    tags = {
+        "ResourceType": "instance",
+        "Tags": [{"Key": key, "Value": value} for key, value in own.items()],
+    }
     # without a token, and from more than one hop away, the service with the user data says nothing
     metadata = "HttpTokens=required,HttpPutResponseHopLimit=1"
     return _aws(
@@ -103,6 +117,7 @@ AWS = Commands(
         host,
         "describe-instances",
         *("--filters", f"Name=tag:Name,Values={host['name']}"),
+        f"Name=tag:{MARK},Values={host['fleet']}",
         "Name=instance-state-name,Values=pending,running,stopping,stopped,shutting-down",
         *("--query", "Reservations[].Instances[].InstanceId", "--output", "text"),
     ),
@@ -135,13 +150,16 @@ def _google_create(host: Host) -> list[str]:
         *("create", host["name"], "--zone", host["zone"], "--machine-type", host["size"]),
         *("--image", host["image"], "--boot-disk-size", f"{host['disk']}GB"),
         *("--metadata-from-file", f"user-data={STANDARD_INPUT}", *cards, *apart),
-        *("--tags", ",".join(host["tags"]), "--no-service-account", "--no-scopes"),
+        *("--tags", ",".join(host["tags"]), "--labels", f"{MARK}={host['fleet']}"),
+        *("--no-service-account", "--no-scopes"),
     )
 
 
 GOOGLE = Commands(
     find=lambda host: _google(
-        host, "list", "--filter", f"name={host['name']}", "--format", "value(name)"
+        host,
+        *("list", "--filter", f"name={host['name']} AND labels.{MARK}={host['fleet']}"),
+        *("--format", "value(name)"),
     ),
     create=_google_create,
     destroy=lambda host, ids: [_google(host, "delete", *ids, "--zone", host["zone"])],

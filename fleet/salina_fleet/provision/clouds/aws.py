@@ -181,6 +181,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                     "hosts": {
                         machine.id: {
                             "name": f"${{var.fleet}}-{machine.id}",
+                            "fleet": "${aws_vpc.fleet.id}",
                             "region": "${var.region}",
                             "image": "${var.image}",
                             "size": size(machine.kind),

@@ -131,6 +131,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                     "hosts": {
                         machine.id: {
                             "name": f"${{var.fleet}}-{_name(machine.id)}",
+                            "fleet": "${var.fleet}",
                             "project": "${var.project}",
                             "zone": "${var.zone}",
                             "image": "${var.image}",

@@ -124,6 +124,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                     "hosts": {
                         machine.id: {
                             "name": f"${{var.fleet}}-{machine.id}",
+                            "fleet": "${openstack_networking_router_v2.fleet.id}",
                             "image": "${var.image}",
                             "size": size(machine.kind),
                             "ports": [
