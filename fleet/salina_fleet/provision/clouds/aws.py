@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Any
 
-from salina_fleet.provision.clouds.openstack import size
-from salina_fleet.provision.clouds.plan import ANYWHERE, Plan, Rule, ends, label, plain
+from salina_fleet.provision.clouds.plan import (
+    ANYWHERE,
+    Machine,
+    Plan,
+    Rule,
+    ends,
+    hosts,
+    label,
+    plain,
+)
 from salina_fleet.provision.clouds.plan import reserved as kept_by
 
 LARGEST = 16
@@ -178,29 +186,24 @@ def resources(plan: Plan) -> dict[str, Any]:
             "fleet": {
                 "value": {
                     "cloud": "aws",
-                    "hosts": {
-                        machine.id: {
-                            "name": f"${{var.fleet}}-{machine.id}",
-                            "fleet": "${aws_vpc.fleet.id}",
-                            "region": "${var.region}",
-                            "image": "${var.image}",
-                            "size": size(machine.kind),
-                            "disk": "${var.disk}",
-                            "ports": [
-                                _id("network_interface", f"{machine.id}-{port.network}")
-                                for port in machine.ports
-                            ],
-                            "apart": (
-                                f"${{aws_placement_group.{label(machine.kind)}.name}}"
-                                if machine.kind in plan.apart
-                                else ""
-                            ),
-                        }
-                        for machine in plan.machines.values()
-                    },
+                    "hosts": hosts(plan, "${aws_vpc.fleet.id}", _apart, _host),
                 }
             },
         },
+    }
+
+
+def _apart(role: str) -> str:
+    return f"${{aws_placement_group.{label(role)}.name}}"
+
+
+def _host(machine: Machine) -> dict[str, Any]:
+    return {
+        "region": "${var.region}",
+        "disk": "${var.disk}",
+        "ports": [
+            _id("network_interface", f"{machine.id}-{port.network}") for port in machine.ports
+        ],
     }
 
 

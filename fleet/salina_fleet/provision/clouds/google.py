@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from salina_fleet.provision.clouds.openstack import size
-from salina_fleet.provision.clouds.plan import Plan, Rule, ends, label, plain, reserved
+from salina_fleet.provision.clouds.plan import (
+    Machine,
+    Plan,
+    Rule,
+    ends,
+    hosts,
+    label,
+    plain,
+    reserved,
+)
 from salina_fleet.schema.document import join
 
 DOMAINS = 8
@@ -128,40 +136,7 @@ def resources(plan: Plan) -> dict[str, Any]:
             "fleet": {
                 "value": {
                     "cloud": "google",
-                    "hosts": {
-                        machine.id: {
-                            "name": f"${{var.fleet}}-{_name(machine.id)}",
-                            "fleet": "${var.fleet}",
-                            "project": "${var.project}",
-                            "zone": "${var.zone}",
-                            "image": "${var.image}",
-                            "size": size(machine.kind),
-                            "disk": "${var.disk}",
-                            "tags": list(
-                                dict.fromkeys(
-                                    _name(tag) for port in machine.ports for tag in port.groups
-                                )
-                            ),
-                            "ports": [
-                                {
-                                    "subnet": _id("subnetwork", port.network),
-                                    "address": port.address,
-                                    "public": (
-                                        "${google_compute_address.service.address}"
-                                        if (machine.id, port.network) == plan.service
-                                        else ""
-                                    ),
-                                }
-                                for port in machine.ports
-                            ],
-                            "apart": (
-                                f"${{google_compute_resource_policy.{label(machine.kind)}.name}}"
-                                if machine.kind in plan.apart
-                                else ""
-                            ),
-                        }
-                        for machine in plan.machines.values()
-                    },
+                    "hosts": hosts(plan, "${var.fleet}", _apart, lambda one: _host(plan, one)),
                 }
             },
         },
@@ -171,6 +146,32 @@ def resources(plan: Plan) -> dict[str, Any]:
 def _name(text: str) -> str:
     """Return a host's id, or a name with one, as Google Cloud takes it: without dots."""
     return text.replace(".", "-")
+
+
+def _apart(role: str) -> str:
+    return f"${{google_compute_resource_policy.{label(role)}.name}}"
+
+
+def _host(plan: Plan, machine: Machine) -> dict[str, Any]:
+    return {
+        "name": f"${{var.fleet}}-{_name(machine.id)}",
+        "project": "${var.project}",
+        "zone": "${var.zone}",
+        "disk": "${var.disk}",
+        "tags": list(dict.fromkeys(_name(tag) for port in machine.ports for tag in port.groups)),
+        "ports": [
+            {
+                "subnet": _id("subnetwork", port.network),
+                "address": port.address,
+                "public": (
+                    "${google_compute_address.service.address}"
+                    if (machine.id, port.network) == plan.service
+                    else ""
+                ),
+            }
+            for port in machine.ports
+        ],
+    }
 
 
 def _id(kind: str, name: str) -> str:

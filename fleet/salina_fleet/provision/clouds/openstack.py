@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from salina_fleet.provision.clouds.plan import Plan, Rule, ends, label, plain, reserved
+from salina_fleet.provision.clouds.plan import (
+    Machine,
+    Plan,
+    Rule,
+    ends,
+    hosts,
+    label,
+    plain,
+    reserved,
+)
 
 DHCP = 4
 """Addresses for OpenStack's own DHCP servers, below the gateway's, which is the last one."""
@@ -121,33 +130,22 @@ def resources(plan: Plan) -> dict[str, Any]:
             "fleet": {
                 "value": {
                     "cloud": "openstack",
-                    "hosts": {
-                        machine.id: {
-                            "name": f"${{var.fleet}}-{machine.id}",
-                            "fleet": "${openstack_networking_router_v2.fleet.id}",
-                            "image": "${var.image}",
-                            "size": size(machine.kind),
-                            "ports": [
-                                _id("networking_port", f"{machine.id}-{port.network}")
-                                for port in machine.ports
-                            ],
-                            "apart": (
-                                _id("compute_servergroup", machine.kind)
-                                if machine.kind in plan.apart
-                                else ""
-                            ),
-                        }
-                        for machine in plan.machines.values()
-                    },
+                    "hosts": hosts(
+                        plan, "${openstack_networking_router_v2.fleet.id}", _apart, _host
+                    ),
                 }
             },
         },
     }
 
 
-def size(role: str) -> str:
-    """Return the expression for the size of a host, by its first role."""
-    return f'${{lookup(var.sizes, "{role}", var.size)}}'
+def _apart(role: str) -> str:
+    return _id("compute_servergroup", role)
+
+
+def _host(machine: Machine) -> dict[str, Any]:
+    ports = [_id("networking_port", f"{machine.id}-{port.network}") for port in machine.ports]
+    return {"ports": ports}
 
 
 def _id(kind: str, name: str) -> str:

@@ -9,9 +9,10 @@ now, so a change of a pool changes nothing of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
+from typing import Any
 
 from salina_fleet import pair, policy
 from salina_fleet.fleet import Fleet
@@ -250,6 +251,33 @@ def ends(network: IPv4Network, first: int, last: int) -> set[IPv4Address]:
     """Return the first and the last addresses of a network, so many of each."""
     return {network[place] for place in range(first)} | {
         network[-1 - place] for place in range(last)
+    }
+
+
+def hosts(
+    plan: Plan,
+    fleet: str,
+    apart: Callable[[str], str],
+    own: Callable[[Machine], Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Return what the provisioner needs of each host, for the output `fleet`.
+
+    Args:
+        plan: the fleet.
+        fleet: the expression for the mark by which the cloud tells this fleet's hosts apart.
+        apart: returns the expression for the group of a role whose hosts must not share a machine.
+        own: returns the keys of a host that only this cloud has, among them its `ports`.
+    """
+    return {
+        machine.id: {
+            "name": f"${{var.fleet}}-{machine.id}",
+            "fleet": fleet,
+            "image": "${var.image}",
+            "size": f'${{lookup(var.sizes, "{machine.kind}", var.size)}}',
+            **own(machine),
+            "apart": apart(machine.kind) if machine.kind in plan.apart else "",
+        }
+        for machine in plan.machines.values()
     }
 
 
