@@ -117,7 +117,7 @@ def revisions() -> dict[str, Any]:
             label.partition("/")[2]: {"revision": one["revision"], "commit": commits[label]}
             for label, one in release.sources(chosen, site.definitions[chosen]).items()
         }
-        hosts = [host.id for host in site.fleet.serving(name)]
+        hosts = runner.serving(site, name)
         answers = minions.answers(__opts__, hosts, "release.status", [], ANSWER, ANSWER)
         wanted = release.wanted(data, name)
         built = recorded.get(name, {}).get(wanted)

@@ -306,7 +306,7 @@ def restore_cluster(time: str = steps.LATEST, confirm: str = "") -> dict[str, An
             f"on {first}; {', '.join(others) or 'no host'} copies it\n"
             f"next: salt-run state.orchestrate orch.restore_cluster pillar='{json.dumps(asked)}'"
         )
-    apps = [host.id for host in site.fleet.having("app")]
+    apps = runner.having(site, "app")
     applications = list(site.fleet.topology.applications)
     moment = target(until) if until else ""
     told = steps.cluster_steps(first, others, apps, applications, moment, backup["end"])
@@ -772,7 +772,7 @@ def _room(site: Site, primary: str, applications: Sequence[str], backup: int) ->
     """
     found = [_on(primary, "database_copy.sizes", [one], ANSWER) for one in applications]
     size, sizes = sum(one["size"] for one in found), found[0]
-    others = [host.id for host in site.fleet.having("database") if host.id != primary]
+    others = [host for host in runner.having(site, "database") if host != primary]
     free = [_on(host, "database_copy.free", [], ANSWER) for host in others]
     room = scratch.room(size, sizes["cluster"], backup, min([sizes["free"], *free]))
     if room["shortage"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from salina_fleet import minions, runner
@@ -42,11 +41,11 @@ def begin(**request: Any) -> dict[str, Any]:
     primary, found = runner.primary(__opts__, site), _found(site, application)
     if found.nothing:
         raise RunnerError(f"{application}: nothing is left of an application with this name")
-    backup = _hosts(site, "backup")
+    backup = runner.having(site, "backup")
     if not confirmed:
         days = site.fleet.settings[BackupSettings].keep_days
         raise RunnerError(steps.plan(application, primary, "".join(backup[:1]), found, days))
-    told = steps.told(application, bool(_hosts(site, "storage")), bool(backup))
+    told = steps.told(application, bool(runner.having(site, "storage")), bool(backup))
     runner.exclude(site, told["what"])
     return told
 
@@ -67,7 +66,7 @@ def files(application: str) -> list[str]:
         salt-run leftover.files crm_staging
     """
     site = _site(application)
-    hosts, base = _hosts(site, "storage"), site.fleet.settings[StorageSettings].brick
+    hosts, base = runner.having(site, "storage"), site.fleet.settings[StorageSettings].brick
     for host in hosts:  # a host whose brick was replaced finds nothing
         follow.note([host], "deletes the volume")
         minions.work(__opts__, host, "leftover.delete_volumes", application, base)
@@ -94,7 +93,7 @@ def copies(application: str) -> list[str]:
     CLI Example:
         salt-run leftover.copies crm_staging
     """
-    [host] = _hosts(_site(application), "backup")
+    [host] = runner.having(_site(application), "backup")
     follow.note([host], "deletes the copies")
     return list(minions.work(__opts__, host, "leftover.delete_copies", application))
 
@@ -129,20 +128,16 @@ def _site(application: str) -> Site:
 
 def _found(site: Site, application: str) -> steps.Found:
     """Return what is left of an application, from hosts that have read their pillars again."""
-    hosts = [host for role in ROLES for host in _hosts(site, role)]
+    hosts = [host for role in ROLES for host in runner.having(site, role)]
     minions.ask(__opts__, list(dict.fromkeys(hosts)), "saltutil.refresh_pillar", [True])
     base = site.fleet.settings[StorageSettings].brick
     bricks = {
         host: minions.work(__opts__, host, "leftover.bricks", application, base)
-        for host in _hosts(site, "storage")
+        for host in runner.having(site, "storage")
     }
     copied: list[str] = []
-    for host in _hosts(site, "backup"):
+    for host in runner.having(site, "backup"):
         copied += minions.work(__opts__, host, "leftover.copies", application)
     databases = runner.on_primary(__opts__, "leftover.databases", application)
     recorded = releases.read(site.state / releases.FILE).get(application, {})
     return steps.Found(tuple(databases), bricks, tuple(copied), len(recorded))
-
-
-def _hosts(site: Site, role: str) -> Sequence[str]:
-    return [host.id for host in site.fleet.having(role)]

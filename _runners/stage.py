@@ -88,7 +88,7 @@ def copy(application: str, original: str, until: str, live: bool, about: str) ->
         salt-run stage.copy crm_staging crm '' True 'crm_staging from crm as of now'
     """
     if live:
-        found = _on_primary("database_branch.make", application, True, original)
+        found = runner.on_primary(__opts__, "database_branch.make", application, True, original)
     else:
         found = __salt__["backup.branch"](application, original, until, about)
     with _removed(application):
@@ -136,7 +136,7 @@ def exchange(application: str) -> str:
     """
     former = restore.previous(application, datetime.now(UTC))
     given = (application, names.name(application), former, FORMER.format(application))
-    return str(_on_primary("database_copy.exchange", *given))
+    return str(runner.on_primary(__opts__, "database_copy.exchange", *given))
 
 
 def clean(application: str) -> list[str]:
@@ -155,9 +155,13 @@ def clean(application: str) -> list[str]:
         salt-run stage.clean crm_staging
     """
     about = FORMER.format(application)
-    former = [one["name"] for one in _on_primary("database_copy.kept") if one["about"] == about]
+    former = [
+        one["name"]
+        for one in runner.on_primary(__opts__, "database_copy.kept")
+        if one["about"] == about
+    ]
     for name in former:
-        _on_primary("database_copy.discard", name)
+        runner.on_primary(__opts__, "database_copy.discard", name)
     return former
 
 
@@ -168,7 +172,7 @@ def _removed(application: str) -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", application)
+            runner.on_primary(__opts__, "database_branch.remove", application)
         raise
 
 
@@ -177,7 +181,3 @@ def _on_host(application: str, function: str, *arguments: Any) -> Any:
     host = runner.serving(runner.site(__opts__), application)[0]
     follow.note([host], f"runs {function}")
     return minions.work(__opts__, host, function, *arguments)
-
-
-def _on_primary(function: str, *arguments: Any) -> Any:
-    return runner.on_primary(__opts__, function, *arguments)

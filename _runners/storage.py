@@ -40,7 +40,7 @@ def tls() -> dict[str, Any]:
         salt-run storage.tls
     """
     site = _site()
-    servers, apps = _hosts(site, "storage"), _hosts(site, "app")
+    servers, apps = runner.having(site, "storage"), runner.having(site, "app")
     if not servers or not site.fleet.settings[StorageSettings].tls:
         raise RunnerError("tls: false in pillar/settings/storage.yaml, or no host has role storage")
     if _uses_tls(site):
@@ -66,7 +66,7 @@ def tls_ready() -> list[str]:
         salt-run storage.tls_ready
     """
     site = _site()
-    servers, hosts = _hosts(site, "storage"), _everyone(site)
+    servers, hosts = runner.having(site, "storage"), _everyone(site)
     wrong = {
         host: faults
         for host, faults in _ask(hosts, "certificate.faults", CERTIFICATE).items()
@@ -119,7 +119,7 @@ def tls_switch() -> dict[str, str]:
         salt-run storage.tls_switch
     """
     site = _site()
-    servers, wanted = _hosts(site, "storage"), _volumes(site)
+    servers, wanted = runner.having(site, "storage"), _volumes(site)
     first = servers[0]
     secured = _ask(servers, "gluster.tls")
     late = [host for host in servers if not secured[host]]
@@ -175,7 +175,7 @@ def _clear(obstacle: Any, what: str) -> None:
 
 def _uses_tls(site: Site) -> bool:
     """Return whether every storage host and every volume uses TLS already."""
-    servers = _hosts(site, "storage")
+    servers = runner.having(site, "storage")
     if not all(_ask(servers, "gluster.tls").values()):
         return False
     found = _ask(servers[:1], "gluster.volumes")[servers[0]]
@@ -199,11 +199,7 @@ def _volumes(site: Site) -> dict[str, dict[str, str]]:
 
 
 def _everyone(site: Site) -> list[str]:
-    return list(dict.fromkeys([*_hosts(site, "storage"), *_hosts(site, "app")]))
-
-
-def _hosts(site: Site, role: str) -> list[str]:
-    return [host.id for host in site.fleet.having(role)]
+    return list(dict.fromkeys([*runner.having(site, "storage"), *runner.having(site, "app")]))
 
 
 def _ask(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def begin(**request: Any) -> dict[str, Any]:
         salt-run upgrade.begin application=crm
     """
     site, application, confirmed = _asked(request)
-    hosts = _hosts(site, application)
+    hosts = runner.serving(site, application)
     _synchronise(hosts)
     plan = _plan(site, application)
     backup = bool(site.fleet.having("backup"))
@@ -89,7 +89,7 @@ def rehearsal(**request: Any) -> dict[str, Any]:
     """
     site, application, _ = _asked(request)
     wanted = release.wanted(site.data, application)
-    told = steps.rehearsal(application, wanted, _hosts(site, application))
+    told = steps.rehearsal(application, wanted, runner.serving(site, application))
     runner.exclude(site, told["what"])
     return told
 
@@ -113,9 +113,9 @@ def rollback(**request: Any) -> dict[str, Any]:
         salt-run upgrade.rollback application=crm
     """
     site, application, confirmed = _asked(request)
-    found = _on_primary("database_copy.kept")
+    found = runner.on_primary(__opts__, "database_copy.kept")
     _refresh(site, application)
-    runs = _call(_hosts(site, application)[0], "release.due")["recorded"]
+    runs = _call(runner.serving(site, application)[0], "release.due")["recorded"]
     start = f"{application} before release {runs},"
     kept = sorted(one["name"] for one in found if str(one["about"]).startswith(start))
     if not kept:
@@ -154,7 +154,7 @@ def fetch(application: str, release: str) -> list[str]:
         salt-run upgrade.fetch crm c0ffee000000-0123abcd
     """
     site = _unchanged(application, release)
-    hosts = _hosts(site, application)
+    hosts = runner.serving(site, application)
     _synchronise(hosts)
     _refresh(site, application)
     for host in hosts:
@@ -184,12 +184,12 @@ def rehearse(application: str, release: str) -> str:
         salt-run upgrade.rehearse crm c0ffee000000-0123abcd
     """
     site = _unchanged(application, release)
-    host = _hosts(site, application)[0]
+    host = runner.serving(site, application)[0]
     plan = _plan(site, application)
     begun = time.monotonic()
     _call(host, "upgrade.end")
     try:
-        _on_primary("database_branch.make", application, True)
+        runner.on_primary(__opts__, "database_branch.make", application, True)
         done, pages = _tried(host, release, True, REHEARSAL)
         if plan.needed and plan.rolls:
             _former(host, plan.former)
@@ -197,7 +197,7 @@ def rehearse(application: str, release: str) -> str:
     finally:
         _together([host], "upgrade.end")
         with contextlib.suppress(RunnerError):  # the next copy takes its place
-            _on_primary("database_branch.remove", application, patience=FAILOVER)
+            runner.on_primary(__opts__, "database_branch.remove", application, patience=FAILOVER)
     took = time.monotonic() - begun
     steps.rehearsed(site.state / steps.FILE, application, release, took)
     return f"release {release} in {took:.0f} s: {', '.join(done)}; it answers {', '.join(pages)}"
@@ -225,7 +225,7 @@ def change(application: str, release: str, kept: str) -> str:
         salt-run upgrade.change crm c0ffee000000-0123abcd crm_before_20261130_120000
     """
     site = _unchanged(application, release)
-    hosts = _hosts(site, application)
+    hosts = runner.serving(site, application)
     plan = _plan(site, application)
     patience = steps.patience(steps.seconds(site.state / steps.FILE, application, release))
     _call(hosts[0], "upgrade.end")
@@ -235,18 +235,18 @@ def change(application: str, release: str, kept: str) -> str:
         follow.note(hosts, "stops its application")
         minions.ask(__opts__, hosts, "application.stop", [patience])
         since = minions.ask(__opts__, hosts, "application.stopped")
-        writes = _on_primary("database_branch.writes", application)
-        _on_primary("database_branch.make", application, False)
+        writes = runner.on_primary(__opts__, "database_branch.writes", application)
+        runner.on_primary(__opts__, "database_branch.make", application, False)
         done, _ = _tried(hosts[0], release, False, patience)
         for host in hosts:
             _call(host, "application.hold", since[host])
-        if writes != _on_primary("database_branch.writes", application):
+        if writes != runner.on_primary(__opts__, "database_branch.writes", application):
             raise RunnerError(f"somebody wrote into the database of {application} meanwhile")
         until = moment(time.time(), seconds=True)
         about = f"{application} before release {release}, until {until}"
         exchanged = True
         given = [application, copy.name(application), kept, about]
-        _on_primary("database_copy.exchange", *given)
+        runner.on_primary(__opts__, "database_copy.exchange", *given)
         if faults := _together(hosts, "upgrade.switch", release):
             raise RunnerError("\n".join(faults.values()))
         follow.note([hosts[0]], "serves with the new release")
@@ -283,7 +283,7 @@ def migrate(application: str, release: str) -> str:
         salt-run upgrade.migrate crm c0ffee000000-0123abcd
     """
     site = _unchanged(application, release)
-    host = _hosts(site, application)[0]
+    host = runner.serving(site, application)[0]
     if not _plan(site, application).rolls:
         raise RunnerError(
             "the definition no longer declares all migrations as compatible\n"
@@ -320,8 +320,8 @@ def prepare(application: str, database: str) -> str:
     """
     site = runner.site(__opts__)
     _refresh(site, application)
-    wanted = str(_on_primary("database_copy.release", database))
-    for host in _hosts(site, application) if wanted else []:
+    wanted = str(runner.on_primary(__opts__, "database_copy.release", database))
+    for host in runner.serving(site, application) if wanted else []:
         _call(host, "upgrade.have", wanted)
     return wanted
 
@@ -342,7 +342,7 @@ def switch(application: str) -> list[str]:
         salt-run upgrade.switch crm
     """
     site = runner.site(__opts__)
-    hosts = _hosts(site, application)
+    hosts = runner.serving(site, application)
     for host in hosts:
         follow.note([host], "gets the release of the database")
         _call(host, "upgrade.follow")
@@ -366,8 +366,8 @@ def serves(application: str) -> list[str]:
     """
     site = runner.site(__opts__)
     _refresh(site, application)
-    host = _hosts(site, application)[0]
-    wanted = _on_primary("database_copy.release", copy.name(application))
+    host = runner.serving(site, application)[0]
+    wanted = runner.on_primary(__opts__, "database_copy.release", copy.name(application))
     wanted = wanted or _call(host, "release.active")
     if not wanted:
         raise RunnerError(f"{host} runs a checkout from before there were releases")
@@ -431,7 +431,7 @@ def _back(hosts: Sequence[str], application: str, former: str, kept: str) -> str
     faults |= _together(serve, "application.start")
     _together(hosts[:1], "upgrade.end")
     with contextlib.suppress(RunnerError):  # the next copy takes its place
-        _on_primary("database_branch.remove", application, patience=FAILOVER)
+        runner.on_primary(__opts__, "database_branch.remove", application, patience=FAILOVER)
     found = f"the former release {former} serves again, {said}"
     if not faults:
         return found
@@ -454,11 +454,13 @@ def _returned(application: str, kept: str) -> str:
     Returns:
         What happened, in words.
     """
-    if kept not in _on_primary("database_copy.names", patience=FAILOVER):
+    if kept not in runner.on_primary(__opts__, "database_copy.names", patience=FAILOVER):
         return "with its own data"
     failed = restore.previous(application, datetime.now(UTC)).replace("_before_", "_failed_")
     about = f"{application} of a failed upgrade, until {moment(time.time(), seconds=True)}"
-    _on_primary("database_copy.exchange", application, kept, failed, about, patience=FAILOVER)
+    runner.on_primary(
+        __opts__, "database_copy.exchange", application, kept, failed, about, patience=FAILOVER
+    )
     return f"with its own data; the database of the new one is {failed} (salt-run backup.kept)"
 
 
@@ -496,13 +498,9 @@ def _call(host: str, function: str, *arguments: Any) -> Any:
     return minions.work(__opts__, host, function, *arguments)
 
 
-def _on_primary(function: str, *arguments: Any, patience: float = 0) -> Any:
-    return runner.on_primary(__opts__, function, *arguments, patience=patience)
-
-
 def _plan(site: Site, application: str) -> steps.Plan:
     """Return what an upgrade changes, as the first host finds it."""
-    hosts = _hosts(site, application)
+    hosts = runner.serving(site, application)
     _refresh(site, application)
     _call(hosts[0], "upgrade.fetch")
     found = _call(hosts[0], "upgrade.plan")
@@ -537,8 +535,8 @@ def _refresh(site: Site, application: str) -> None:
 
     An apply reads a pillar of its own, and leaves the minion's as it is.
     """
-    databases = [host.id for host in site.fleet.having("database")]
-    hosts = list(dict.fromkeys([*_hosts(site, application), *databases]))
+    databases = runner.having(site, "database")
+    hosts = list(dict.fromkeys([*runner.serving(site, application), *databases]))
     minions.ask(__opts__, hosts, "saltutil.refresh_pillar", [True])
 
 
@@ -558,11 +556,6 @@ def _synchronise(hosts: Sequence[str]) -> None:
         except RunnerError as error:  # another apply may begin between both questions
             if REFUSED not in str(error) or time.monotonic() >= end:
                 raise
-
-
-def _hosts(site: Site, application: str) -> list[str]:
-    """Return the app hosts of an application."""
-    return runner.serving(site, application)
 
 
 def _asked(request: dict[str, Any]) -> tuple[Site, str, bool]:

@@ -181,7 +181,7 @@ def _indispensable(
 def balancers(site: Site) -> list[str]:
     """Return the balancers, without those that a change skipped because they were down."""
     late = behind(site)
-    return [host.id for host in site.fleet.having("balancer") if host.id not in late]
+    return [host for host in having(site, "balancer") if host not in late]
 
 
 def behind(site: Site) -> absence.Behinds:
@@ -204,7 +204,7 @@ def told(site: Site, change: scale.Change, skipped: Collection[str]) -> dict[str
         change: the change.
         skipped: the hosts that are down.
     """
-    front = [host.id for host in site.fleet.having("balancer")]
+    front = having(site, "balancer")
     last = [
         host.id
         for name, role in ROLES.items()
@@ -241,6 +241,11 @@ def serving(site: Site, application: str) -> list[str]:
     return hosts
 
 
+def having(site: Site, role: str) -> list[str]:
+    """Return the ids of the hosts with a role."""
+    return [host.id for host in site.fleet.having(role)]
+
+
 def primary(opts: dict[str, Any], site: Site) -> str:
     """Return the host that the database hosts call the primary.
 
@@ -251,7 +256,7 @@ def primary(opts: dict[str, Any], site: Site) -> str:
     Raises:
         RunnerError: none names one.
     """
-    hosts = [host.id for host in site.fleet.having("database")]
+    hosts = having(site, "database")
     found = minions.answers(opts, hosts, "patroni.leader", [], minions.ANSWER, minions.GATHER)
     named = [answer["ret"] for answer in found.values() if not answer.get("retcode")]
     for host in named:
