@@ -11,10 +11,9 @@ include:
   - tls
   - ufw
   - updates
-{%- if pillar.report is defined %}
-  - report
+{%- if pillar.management is not defined %}
+  - management.absent
 {%- endif %}
-{%- if pillar.metrics is defined %}
-  - metrics
-{%- endif %}
+  - report{{ '' if pillar.report is defined else '.absent' }}
+  - metrics{{ '' if pillar.metrics is defined else '.absent' }}
   - logs{{ '' if pillar.logs is defined else '.absent' }}
