@@ -114,7 +114,7 @@ def listening(name: str, address: str, port: int) -> dict[str, Any]:
         The state's result. It fails if the restart fails, or does not help.
 
     CLI Example:
-        See salt/nginx/init.sls.
+        See salt/nginx/service.sls.
     """
     where = f"{address} port {port}"
     if __salt__["application.listening"](address, port):
@@ -153,7 +153,7 @@ def open_to_older(
         The state's result.
 
     CLI Example:
-        See salt/nginx/init.sls.
+        See salt/nginx/configuration.sls.
     """
     files = [name, configuration]
     older = __salt__["application.older_balancers"](files, address, port, balancers)

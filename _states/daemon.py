@@ -26,7 +26,7 @@ def running(name: str, unmask: bool = False) -> dict[str, Any]:
         The state's result. It fails if the unit does not start.
 
     CLI Example:
-        See salt/nginx/init.sls.
+        See salt/nginx/service.sls.
     """
     if __salt__["daemon.ready"](name):
         return state.result(name, True, f"{name} runs, and starts at boot")
@@ -96,7 +96,7 @@ def upgraded(name: str, reload: bool = False, turn: str | None = None) -> dict[s
         The state's result. It fails if the host gets no turn, or the reload or the restart fails.
 
     CLI Example:
-        See salt/nginx/init.sls.
+        See salt/nginx/service.sls.
     """
     replaced = __salt__["daemon.replaced"](name)
     if not replaced:

@@ -1,6 +1,6 @@
 # Without a monitoring host nobody asks for numbers, and nothing of them is left. The package goes as well, because its own
 # unit would listen at every address. One that Salina has not installed stays.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 {%- set units = ['salina-metrics.service', 'prometheus-node-exporter.socket', 'prometheus-node-exporter.service'] %}
 {%- for unit in units %}
 

@@ -1,5 +1,5 @@
 # The package, keepalived's configuration with the programs that it runs, and its unit.
-{%- import_yaml "packages.yaml" as packages %}
+{%- from "packages.jinja" import packages with context %}
 
 pair-packages:
   pkg.installed:
