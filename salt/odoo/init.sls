@@ -9,4 +9,5 @@ include:
   - odoo.request
   - odoo.addons
   - odoo.once
+  - odoo.watched
   - odoo.service

@@ -2,17 +2,10 @@
 # done. They connect to the local HAProxy and not to pgbouncer, whose pool the application can fill.
 {%- set app = pillar.app %}
 {%- set odoo = app.definition.odoo %}
-{%- set python = '/opt/odoo/production/.venv/bin/python' %}
-{%- set program = '/opt/odoo/production/odoo-bin' %}
-{%- set route = pillar.database_route %}
-{%- set options = ['--config', odoo.configuration, '--no-http', '--db_host', route.name,
-                   '--db_port', route.listen | string, '--db_sslmode', 'verify-full'] %}
+{%- from "odoo/shell.jinja" import env, options, program, shell with context %}
 {%- set local = 'http://127.0.0.1:%d' | format(app.definition.port) %}
-{#- libpq looks for a certificate in HOME, which Salt leaves at root's, where odoo may not look. -#}
-{%- set env = {'HOME': '/opt/odoo', 'PGSSLROOTCERT': route.ca} %}
 {%- import_text "odoo/files/login.py" as login %}
 {%- import_text "odoo/files/url.py" as url %}
-{%- import_text "odoo/files/watched.py" as watched %}
 include:
   - application.database
   - application.directories
@@ -23,7 +16,7 @@ include:
 odoo-initialised:
   once.done:
     - name: initialise
-    - command: {{ ([python, program] + options + ['--init', odoo.modules | join(','), '--stop-after-init']) | json }}
+    - command: {{ (program + options + ['--init', odoo.modules | join(','), '--stop-after-init']) | json }}
     - user: odoo
     - cwd: /opt/odoo/production
     - env_file: /etc/odoo/environment
@@ -48,7 +41,7 @@ odoo-initialised:
 odoo-once-{{ loop.index }}:
   once.done:
     - name: {{ step | json }}
-    - command: {{ ([python, program, 'shell'] + options) | json }}
+    - command: {{ shell | json }}
     - stdin: {{ script | json }}
     - user: odoo
     - cwd: /opt/odoo/production
@@ -62,25 +55,6 @@ odoo-once-{{ loop.index }}:
     - require_in:
         - release: application-production
 {% endfor %}
-{%- if app.secrets.monitoring_password is defined %}
-
-# Nothing waits for this user, so an addon that refuses it stops no release.
-odoo-watched:
-  once.done:
-    - name: make the user of monitoring
-    - command: {{ ([python, program, 'shell'] + options) | json }}
-    - stdin: {{ watched | json }}
-    - user: odoo
-    - cwd: /opt/odoo/production
-    - env_file: /etc/odoo/environment
-    - env: {{ dict(env, WATCHED_AS=app.watched_as) | json }}
-    - secrets: {WATCHED_PASSWORD: monitoring_password}
-    - leaves: {{ {'table': 'res_users', 'rows': [{'login': app.watched_as, 'active': 'true'}]} | json }}
-    - patience: {{ app.settings.wait | json }}
-    - require:
-        - once: odoo-initialised
-{%- endif %}
-
 # New entries of odoo.modules have no effect after the first installation. The apply says so.
 odoo-modules:
   odoo.modules:
