@@ -35,7 +35,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 
-proof: check hosts ## run the failure tests (hosts killed, frozen, unplugged) in the variants that take too long for `make test`; needs root
+proof: check hosts ## run the failure tests (hosts killed, frozen, unplugged) in the variants that take too long for `make test`, and thousands of generated inputs; needs root
 	@.venv/bin/pytest -m proof
 
 # Deploying takes both cores. Tests that compare how fast hosts answer, or that need health checks of a second,

@@ -6,7 +6,7 @@ A new shape of a fleet is a new choice in its aspect, or a new function in ASPEC
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,10 @@ RANGES = (
     *("fd00:{}::/64", "2001:db8:{}::/48", "fd00:ffff:{}::/112"),
 )
 """Networks; the number makes each of them different."""
+IDS = r"[g-m]([a-z0-9-]{0,9}[a-z0-9]|[0-9]{1,2}|[a-z]{20}-[0-9a-f]{41})?"
+"""Ids of hosts: short ones, numbered ones, and the longest ones; no word that YAML reads as another
+value.
+"""
 
 
 @dataclass
@@ -56,9 +60,12 @@ class Draft:
         self.places[name] = place + further
         return str(cidr[place])
 
-    def label(self, taken: Any) -> str:
+    def label(self, taken: Iterable[str]) -> str:
         """Return an id that is not taken yet."""
-        return str(self.draw(values.of(topology.ID, {}).filter(lambda text: text not in taken)))
+        used = {*taken}
+        return str(
+            self.draw(st.from_regex(IDS, fullmatch=True).filter(lambda one: one not in used))
+        )
 
 
 def networks(draft: Draft) -> None:

@@ -45,6 +45,19 @@ PLACES = ("any", "192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "2001:db8::7", "0
 DURATIONS = ("0s", "1ms", "500ms", "1s", "2s", "30s", "5m", "1h", "24h", "0ms", "720h", "99999s")
 LIFETIMES = ("30m", "12h", "7d", "30d", "90d", "365d")
 
+OPTIONS: Mapping[str, tuple[Any, ...]] = {
+    "max_connections": (100, 1, 262143),
+    "work_mem": ("4MB", "64kB", 1024, "1GB"),
+    "shared_buffers": ("128MB", 16, "128kB"),
+    "log_min_duration_statement": (-1, "250ms", 0),
+    "random_page_cost": (1.1, 4, "1e0"),
+    "log_line_prefix": ("%m [%p] ", "", "it's \\"),
+    "jit": ("off", False, True),
+    "performance.cache-size": ("64MB", "1GB"),
+    "nfs.disable": ("on", True),
+}
+"""Parameters of PostgreSQL and options of volumes, with values."""
+
 LIKELY: Mapping[str, tuple[str, ...]] = {DURATION: DURATIONS}
 """A pattern most of whose texts are of no use -> some that are."""
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
@@ -116,6 +129,9 @@ def _listed(rule: ListOf, names: Mapping[str, tuple[str, ...]]) -> Strategy:
 
 def _mapped(rule: MappingOf, names: Mapping[str, tuple[str, ...]]) -> Strategy:
     keys, items = of(rule.name, names), of(rule.value, names)
+    if getattr(rule.value, "others", ()):
+        known = [{key: one} for key, ones in OPTIONS.items() for one in ones]
+        return st.sampled_from(known) | st.dictionaries(keys, items, max_size=1)
     return st.dictionaries(keys, items, min_size=rule.least, max_size=2)
 
 
@@ -146,6 +162,10 @@ STRATEGIES: Mapping[type[Rule], Callable[[Any, Mapping[str, tuple[str, ...]]], S
     MappingOf: _mapped,
     Record: _record,
 }
+
+
+SURE = (Number, Flag, Choice)
+"""Rules of which every value is valid that they give."""
 
 
 @st.composite
