@@ -18,7 +18,7 @@ odoo-watched:
     - env: {{ dict(env, WATCHED_AS=app.watched_as) | json }}
     - secrets: {WATCHED_PASSWORD: monitoring_password}
     - leaves: {{ {'table': 'res_users', 'rows': [{'login': app.watched_as, 'active': 'true'}]} | json }}
-    - patience: {{ app.settings.wait }}
+    - patience: {{ app.settings.wait | json }}
     - require:
         - once: odoo-initialised
 {%- endif %}
