@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from salina.common import wait
+from salina_fleet.model import parameters
 from tests import fleets
 from tests.lab.lab import LAB, apply, run, salt
 from tests.lab.tiers import DATABASES, leader, secret, sql
@@ -222,3 +223,22 @@ def test_a_member_of_the_quorum_that_lost_its_data_comes_back() -> None:
     assert state["changes"] == {"joined": "existing", "started": True}, state
     assert len(salt("nas3", "quorum.members")["nas3"]) == 3
     assert salt("nas*", "quorum.own_obstacle") == {"nas1": "", "nas2": "", "nas3": ""}
+
+
+@pytest.mark.proof
+def test_k5_the_table_of_parameters_is_that_of_the_installed_postgresql() -> None:
+    """K5: The check of `parameters` knows the names, kinds and limits of this PostgreSQL."""
+    rows = sql(
+        leader(),
+        "SELECT lower(name), vartype, coalesce(unit, ''), coalesce(min_val, ''), "
+        "coalesce(max_val, ''), coalesce(array_to_string(enumvals, '|'), '') "
+        "FROM pg_settings WHERE context <> 'internal' AND name NOT LIKE '%.%' ORDER BY 1",
+    ).splitlines()
+    table = parameters.TABLE.read_text(encoding="utf-8").splitlines()[1:]
+    assert {row.split("|")[0] for row in rows} == {line.split(",")[0] for line in table}
+    for row in rows:
+        name, kind, unit, low, high, *choices = row.split("|")
+        known = parameters.known()[name]
+        assert (known.kind, known.unit) == (kind, unit), name
+        assert not low or (known.low, known.high) == (float(low), float(high)), name
+        assert [*filter(None, known.choices)] == [*filter(None, choices)], name
