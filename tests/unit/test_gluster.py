@@ -330,6 +330,29 @@ def test_s3_a_whole_set_of_hosts_makes_the_volume_larger() -> None:
     ) in fault
 
 
+@pytest.mark.parametrize(
+    ("order", "good"),
+    [("1 7 3 4 5 6", True), ("3 1 7 6 5 4", True), ("1 3 4 5 6 7", False), ("4 5 6 1 3 7", False)],
+)
+def test_s3_the_topology_has_the_sets_of_the_volume(order: str, good: bool) -> None:
+    """S3: nas7 has replaced nas2, so it must stand in its place: files are copied by sets."""
+
+    def made(numbers: str) -> Volume:
+        bricks = [f"nas{number}:/nas" for number in numbers.split()]
+        return Volume(status="Started", replica=3, bricks=bricks, options=OPTIONS)
+
+    plan = gluster.plan_volume("nas", "nas1", made(order), made("1 7 3 4 5 6"), True)
+    assert plan.faults == (
+        ()
+        if good
+        else (
+            "volume nas has its copies on other sets of hosts than the topology, and users' files "
+            "are copied from each set. List the storage hosts in this order: nas1, nas7, nas3, "
+            "nas4, nas5, nas6",
+        )
+    )
+
+
 def test_files_spread_over_bricks_get_no_single_command() -> None:
     """Taking a brick out of a volume without copies would take its files away."""
     found = Volume(status="Started", replica=1, bricks=[*BRICKS, "nas4:/nas"], options=OPTIONS)

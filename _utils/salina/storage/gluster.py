@@ -411,12 +411,24 @@ def volume_faults(name: str, wanted: Volume, found: Volume) -> list[str]:
             f"volume {name} does not have a brick of the topology: {', '.join(lacking)}. "
             f"If that brick is empty, run `{_exchange(name, found, wanted, foreign, lacking)}`."
         )
+    sets = [_sets(one["bricks"], copies) for one in (found, wanted)]
+    if not faults and copies == wanted["replica"] and sets[0] != sets[1]:
+        order = ", ".join(brick_host(brick) for brick in found["bricks"])
+        faults.append(
+            f"volume {name} has its copies on other sets of hosts than the topology, and users' "
+            f"files are copied from each set. List the storage hosts in this order: {order}"
+        )
     if not faults and copies != wanted["replica"]:
         faults.append(
             f"volume {name} keeps {copies} {'copy' if copies == 1 else 'copies'} of each file, "
             f"not {wanted['replica']}; to change this, create a new volume and move the files"
         )
     return faults
+
+
+def _sets(bricks: Sequence[str], copies: int) -> list[frozenset[str]]:
+    """Return the sets of bricks that have the same files."""
+    return [frozenset(bricks[first : first + copies]) for first in range(0, len(bricks), copies)]
 
 
 def _exchange(
