@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.machines.faults import Kind
+from salina.backup.pgbackrest import GIVEN_UP
 
 PRIMARY, REPLICA = "the primary", "the replica"
 """Hosts that only the running cluster knows."""
@@ -452,6 +453,15 @@ DATABASE = (
         "archiving",
         "archiving",
         parts=("repository",),
+    ),
+    Fault(
+        "WAL that was given up",
+        PRIMARY,
+        f"touch {GIVEN_UP}",
+        f"rm {GIVEN_UP}",
+        "O9",
+        "gap in the WAL",
+        "kept_wal",
     ),
 )
 
