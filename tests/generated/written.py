@@ -51,18 +51,26 @@ def _dump(content: Mapping[str, Any]) -> str:
 
 @st.composite
 def inputs(draw: st.DrawFn) -> Input:
-    """Return a topology with the repository's settings and definitions, some of them changed."""
-    found = draw(shapes.topologies())
+    """Return a topology with the repository's settings and definitions, some of them changed.
+
+    One in three has everything on one host, where a host costs little, and more changed values.
+    """
+    dense = draw(st.integers(1, 3)) == 1
+    found = fleets.data("one-host") if dense else draw(shapes.topologies())
+    if dense:
+        chosen = draw(st.sampled_from(fleets.APPLICATIONS))
+        found["applications"]["crm"]["definition"] = chosen
+    many = 6 if dense else 3
     names = {"networks": tuple(found["networks"]), "hosts": tuple(found["hosts"])}
-    tuned = {}
-    for name in draw(st.lists(st.sampled_from(sorted(COMPONENTS)), max_size=3, unique=True)):
-        tuned[name] = draw(values.changed(record(COMPONENTS[name]), {}, names, 3))
-    used = {one["definition"] for one in found["applications"].values()}
+    components = st.lists(st.sampled_from(sorted(COMPONENTS)), max_size=many, unique=True)
+    tuned = {
+        name: draw(values.changed(record(COMPONENTS[name]), {}, names, 3))
+        for name in draw(components)
+    }
     defined = {}
-    for name in sorted(used):
+    for name in sorted({one["definition"] for one in found["applications"].values()}):
         base = yaml.safe_load((fleets.REPOSITORY / "pillar/app" / f"{name}.yaml").read_text())
-        most = draw(st.sampled_from([0, 1, 2]))
-        defined[name] = draw(values.changed(definition.RULE, base, names, most))
+        defined[name] = draw(values.changed(definition.RULE, base, names, many // 2))
     return Input(found, tuned, defined)
 
 
