@@ -24,10 +24,11 @@ RULES = """
 The database hosts and the backup host have the same platform, because a cluster has one version of
 PostgreSQL, and both ends of pgBackRest have the same version. All hosts of one application have the
 same platform, because one of them builds its releases. `salt-run topology.check` refuses anything
-else. Every other host may have any platform.
+else. Every other host may have any platform. The storage hosts of a new fleet need the same one,
+too: GlusterFS of Debian 13 accepts no new host with that of Debian 12.
 
 An apply compares the platform with the system that the host runs (Salt's grain `osfinger`). If they
-differ, it stops before it changes anything.
+differ, its first state fails, and no other one runs.
 
 ## Move a host to another platform
 

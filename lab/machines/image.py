@@ -64,7 +64,7 @@ WantedBy=multi-user.target
 """
 
 COMPILER = ("gcc", "python3-dev", "python3-venv")
-"""What a source archive needs to become a wheel for another Python than this machine's."""
+"""The packages that make a wheel of a source archive, for another Python than this machine's."""
 
 FILES = {
     # The mirror has the packages that the states name and their dependencies, but no recommended

@@ -102,7 +102,8 @@ def states() -> dict[str, Callable[..., dict[str, Any]]]:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if not name.startswith("_"):
                 found[f"{file.stem}.{name}"] = function
-    del found["orchestration.succeeded"]  # it asks nothing and does nothing
+    for name in ("orchestration.succeeded", "verdict.has_platform"):
+        del found[name]  # they ask nothing and do nothing
     return found
 
 
