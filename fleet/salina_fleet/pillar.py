@@ -215,11 +215,16 @@ def select(data: MasterData, minion_id: str) -> Pillar:
 
 
 def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
-    """Return the lines of /etc/hosts: the host itself, its peers, and the names its roles need."""
-    entries: dict[str, list[str]] = {}
+    """Return the lines of /etc/hosts: the host itself, its peers, and the names its roles need.
 
-    def add(address: str, name: str) -> None:
-        names = entries.setdefault(address, [])
+    The roles' names with a dot have lines of their own, after the others. Otherwise one of them
+    would be the full name of a host, and Salt names the key of a master after that: it would make a
+    new key when it starts again, and every minion would refuse it.
+    """
+    entries: dict[tuple[str, bool], list[str]] = {}
+
+    def add(address: str, name: str, apart: bool = False) -> None:
+        names = entries.setdefault((address, apart), [])
         if name not in names:
             names.append(name)
 
@@ -240,8 +245,9 @@ def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
             add(address, role.alias or other.id)
     for name in host.roles:
         for alias, address in ROLES[name].names_here(fleet, host).items():
-            add(address, alias)
-    return [{"address": address, "names": names} for address, names in entries.items()]
+            add(address, alias, "." in alias)
+    lines = sorted(entries.items(), key=lambda entry: entry[0][1])
+    return [{"address": address, "names": names} for (address, _), names in lines]
 
 
 def _own_address(fleet: Fleet, host: Host) -> str:

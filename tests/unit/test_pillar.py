@@ -124,6 +124,20 @@ def names(pillar: dict[str, Any]) -> dict[str, list[str]]:
     return {entry["address"]: entry["names"] for entry in pillar["hosts"]}
 
 
+def test_a_host_with_an_exporter_keeps_its_name() -> None:
+    """`node.boss` on the line of `boss` would be its full name, after which Salt names the key of a
+    master: a master that starts again would have another key.
+    """
+    data = fleets.data("debian-13")
+    data["hosts"]["salt"]["roles"] += data["hosts"].pop("nagios")["roles"]
+    data["hosts"]["salt"]["addresses"]["edge"] = "10.1.2.5"
+    found = topology.parse(data)
+    fleet = Fleet(found, found.initial(), fleets.settings())
+    lines = select(fleets.master_data(fleet), "salt")["hosts"]
+    own = [line["names"] for line in lines if line["address"] == "10.1.5.2"]
+    assert own == [["salt"], ["node.salt", "prometheus.salt"]]
+
+
 def test_hosts_file() -> None:
     """A host resolves itself, whom its roles talk to, and the master."""
     assert names(fleets.pillar("s1")) == {
