@@ -64,6 +64,7 @@ LOOK: Mapping[str, Functions] = {
         "maintenance.show": (),
         "topology.check": (),
         "topology.map": (),
+        "topology.router": (),
         "topology.show": (),
         "topology.table": (),
         "topology.tiers": (),

@@ -64,7 +64,7 @@ WantedBy=multi-user.target
 """
 
 COMPILER = ("gcc", "python3-dev", "python3-venv")
-"""The packages that make a wheel of a source archive, for another Python than this machine's."""
+"""Packages that make a wheel of a source archive, for another Python than this machine's."""
 
 FILES = {
     # The mirror has the packages that the states name and their dependencies, but no recommended

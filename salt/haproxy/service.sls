@@ -25,7 +25,7 @@ haproxy-restarted:
     - files: [/etc/default/haproxy]
     - restart: True
 {%- if pillar.pair is defined %} # the other one of the pair has the address meanwhile
-    - turn: {{ pillar.pair.role }}
+    - turn: {{ pillar.pair.role | json }}
 {%- endif %}
     - require:
         - daemon: haproxy-service

@@ -20,14 +20,14 @@ pair-restarted:
     - name: keepalived
     - files: [/etc/systemd/system/keepalived.service.d/salina.conf, /etc/keepalived/salina-lease]
     - restart: True
-    - turn: {{ pillar.pair.role }}
+    - turn: {{ pillar.pair.role | json }}
     - require:
         - daemon: pair-service
 
 pair-upgraded:
   daemon.upgraded:
     - name: keepalived
-    - turn: {{ pillar.pair.role }}
+    - turn: {{ pillar.pair.role | json }}
     - require:
         - daemon: pair-restarted
 

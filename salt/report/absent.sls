@@ -4,7 +4,7 @@
 
 report-{{ unit }}-stopped:
   service.dead:
-    - name: {{ unit }}
+    - name: {{ unit | json }}
     - enable: False
     - onlyif: # otherwise a prediction names a unit that there never was
         - fun: file.file_exists

@@ -30,7 +30,13 @@ def test_every_sign_is_found() -> None:
     and the two hosts of a pair take turns.
     """
     assert set(PARTS) >= {
-        *("node.service", "odoo.service", "nginx", "database_route.service", "patroni.service"),
+        *(
+            "node.service",
+            "odoo.service",
+            "nginx.service",
+            "database_route.service",
+            "patroni.service",
+        ),
         *("etcd", "gluster.server", "haproxy.service", "pair.service"),
     }
 

@@ -85,7 +85,8 @@ def test_s10_storage_spares_a_minority_of_the_copies(
         ("database", 1, 0),
         ("quorum", 3, 1),
         ("quorum", 5, 2),
-        ("firewall", 2, 0),
+        ("firewall", 1, 0),
+        ("firewall", 2, 1),
         ("master", 1, 0),
     ],
 )

@@ -133,7 +133,8 @@ def seen(
     for name, content in ((record.LAST, last), (record.PREDICTED, predicted)):
         if content is not None:
             record.write(name, content)
-    arguments = {"folder": str(folder), "predicts": True, "alarm_days": 3, "apply_days": 35}
+    days = {"alarm_days": 3, "apply_days": 35}
+    arguments = {"folder": str(folder), "predicts": True, "host": "s1", **days}
     return {what: tuple(rest) for what, *rest in probes.made("applied", arguments)}
 
 

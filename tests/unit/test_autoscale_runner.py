@@ -64,8 +64,9 @@ class Master:
 def master(tmp_path: Path) -> Master:
     shutil.copytree(REPOSITORY / "pillar", tmp_path / "root/pillar")
     (tmp_path / "root/pillar/settings/autoscale.yaml").write_text("enabled: true\n")
-    for kind in ("_modules", "_states", "_utils"):
-        (tmp_path / "root" / kind).symlink_to(REPOSITORY / kind)
+    (tmp_path / "root/salt").mkdir()
+    for name in ("_modules", "_states", "_utils", "salt/locks"):
+        (tmp_path / "root" / name).symlink_to(REPOSITORY / name)
     (tmp_path / "state").mkdir()
     return Master(tmp_path / "state")
 

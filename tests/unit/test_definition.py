@@ -479,7 +479,7 @@ def test_text(content: bytes, faults: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "it is a directory")):
         with pytest.raises(definition.DefinitionError, match=f"the file cannot be read: {reason}"):
             definition.load(path)
 

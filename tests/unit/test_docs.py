@@ -22,8 +22,9 @@ PATH = re.compile(rf"(?<![\w/.~${{}}:<>-])(?:{FOLDERS})/[\w./*<>{{}}…-]*")
 BARE = re.compile(r"(?<![\w/.*<>{}~-])[a-z_]\w*\.(?:py|sls|md)\b")
 TAG = re.compile(r"salt/(?:minion|job|auth|run|key|presence|beacon|engine|stats)(?:/|$)")
 """Tags of Salt's events look like paths."""
-MADE = {"bench/results.json"}
-"""Files that a command of this repository writes, and that are not kept in git."""
+OWN = {"pillar/local", "pillar/local/firewall.yaml", "salt/local", "salt/local/init.sls"}
+MADE = {"bench/results.json", *OWN, *(f"{one}/" for one in OWN)}
+"""Files that a command of this repository or the operator writes, and that are not kept in git."""
 FOREIGN = {"setup.py", "salt/fileserver/roots.py"}
 """Files of other projects."""
 PLACEHOLDER = re.compile(r"<[^>]*>|\{[^}]*\}|…|\b[A-Z]{2,}\b|\*+")

@@ -157,7 +157,7 @@ def test_another_platform_has_releases_of_its_own() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository of its own, with nothing but data and Python."""
-    for name in ("pillar", "_utils"):
+    for name in ("pillar", "salt/locks", "_utils"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(fleets.REPOSITORY / name, tmp_path / name, ignore=ignore)
     return tmp_path

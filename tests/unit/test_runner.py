@@ -172,7 +172,7 @@ def test_k5_a_change_file_that_cannot_be_written_is_an_error_at_once(
 ) -> None:
     """K5: Patience does not repair a file."""
     site.change_file.parent.write_text("a file in the place of the directory")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(RunnerError, match="cannot be opened: File exists"):
         runner.exclude(site, "mine", patience)
 
 

@@ -268,6 +268,8 @@ def without(role: str) -> Fleet:
         host["roles"] = [one for one in host["roles"] if one != role]
         if not host["roles"]:
             del data["hosts"][name]
+    if role == "storage":  # without it only one host can serve an application
+        data["pools"]["app"].update(maximum=1, initial=["s1"])
     return fleet(data)
 
 

@@ -1061,7 +1061,7 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
         put("service.address", "10.1.9.9"),
         [
             "service.address: 10.1.9.9 is outside 10.1.2.0/24; must be an address in the network "
-            "edge"
+            "edge; if a cloud or a router maps it to the balancer, it is `service.public`"
         ],
     ),
 }
@@ -1314,14 +1314,16 @@ def good(draw: st.DrawFn) -> Data:
         else ("10.{}.0.0/16", "10.{}.1.{}", "10.{}.{}.(10+n)")
     )
     places = {name: number for number, name in enumerate(names, 1)}
-    pooled = draw(st.integers(0, 2))
+    stored = draw(st.sampled_from([0, 1, 2, 3, 6]))
+    # without storage hosts each application has one host, which keeps its files
+    pooled = draw(st.integers(0, 2)) if stored else 0
     counts = {
         "master": 1,
         "firewall": 1 if links["clients"] != links["edge"] else draw(st.integers(0, 1)),
-        "storage": draw(st.sampled_from([0, 1, 2, 3, 6])),
+        "storage": stored,
         "quorum": draw(st.sampled_from((1, 3, 5))),
         "database": draw(st.integers(1, 3)),
-        "app": draw(st.integers(0 if pooled else 1, 4)),
+        "app": draw(st.integers(0 if pooled else 1, 4 if stored else 3)),
         "balancer": 1,
     }
     several = draw(st.integers(max(counts.values()), 12))
@@ -1365,7 +1367,7 @@ def good(draw: st.DrawFn) -> Data:
     serving: list[Data] = [
         *(host for host in hosts.values() if "app" in host["roles"]), *pools.values()
     ]  # fmt: skip
-    several = draw(st.integers(1, min(3, len(serving))))
+    several = draw(st.integers(1, min(3, len(serving)))) if stored else len(serving)
     applications = draw(
         st.lists(
             st.from_regex(r"crm[a-z0-9_]{0,9}", fullmatch=True),
