@@ -245,7 +245,8 @@ def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
             add(address, role.alias or other.id)
     for name in host.roles:
         for alias, address in ROLES[name].names_here(fleet, host).items():
-            add(address, alias, "." in alias)
+            if not known(alias):
+                add(address, alias, "." in alias)
     lines = sorted(entries.items(), key=lambda entry: entry[0][1])
     return [{"address": address, "names": names} for (address, _), names in lines]
 
