@@ -22,9 +22,10 @@ PATH = re.compile(rf"(?<![\w/.~${{}}:<>-])(?:{FOLDERS})/[\w./*<>{{}}…-]*")
 BARE = re.compile(r"(?<![\w/.*<>{}~-])[a-z_]\w*\.(?:py|sls|md)\b")
 TAG = re.compile(r"salt/(?:minion|job|auth|run|key|presence|beacon|engine|stats)(?:/|$)")
 """Tags of Salt's events look like paths."""
-OWN = {"pillar/local", "pillar/local/firewall.yaml", "salt/local", "salt/local/init.sls"}
-MADE = {"bench/results.json", *OWN, *(f"{one}/" for one in OWN)}
-"""Files that a command of this repository or the operator writes, and that are not kept in git."""
+MADE = {"bench/results.json"}
+"""Files that a command of this repository writes, and that are not kept in git."""
+OWN = re.compile(r"(salt|pillar)/local(/|$)")
+"""Folders of the operator, which git ignores (decision 66)."""
 FOREIGN = {"setup.py", "salt/fileserver/roots.py"}
 """Files of other projects."""
 PLACEHOLDER = re.compile(r"<[^>]*>|\{[^}]*\}|…|\b[A-Z]{2,}\b|\*+")
@@ -131,7 +132,9 @@ def shown(page: str, path: str) -> bool:
 @cache
 def exists(path: str) -> bool:
     """Tell whether a path exists; a placeholder or a star stands for any name."""
-    if path in MADE | FOREIGN or TAG.match(path) or (REPOSITORY / path).exists():
+    if path in MADE | FOREIGN or TAG.match(path) or OWN.match(path):
+        return True
+    if (REPOSITORY / path).exists():
         return True
     if not PLACEHOLDER.search(path):
         return False
