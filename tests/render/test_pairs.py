@@ -71,8 +71,10 @@ def test_k6_the_kernel_answers_only_with_a_lease(host: Files) -> None:
     assert rules == [
         f"arp operation reply arp saddr ip {one} arp saddr ip != @held drop" for one in addresses
     ]
-    renewed = [line for line in host.lines(SERVES) if line.startswith("hold '")]
-    assert [line.split("'")[2].split()[0] for line in renewed] == addresses
+    renewed = [line for line in host.lines(SERVES) if line.endswith("timeout 1500ms }")]
+    assert renewed == [
+        f"add element arp salina_pair held {{ {one} timeout 1500ms }}" for one in addresses
+    ]
 
 
 def test_k6_a_balancer_also_listens_while_the_other_one_has_the_address(tmp_path: Path) -> None:
