@@ -190,6 +190,7 @@ class Balancer(Role):
         "socat": "asks HAProxy's sockets at a reload",
         "dehydrated": "asks an ACME directory for the published certificates",
         "keepalived": "gives the published address to one of two balancers",
+        "nftables": "keeps a frozen one of the two from answering for the address",
         "salina-load": "sets the weights of app hosts by their response times",
     }
 

@@ -31,7 +31,10 @@ class Firewall(Role):
     count = AT_MOST_TWO
     forwards = True
     row = "S7"
-    software: ClassVar = {"keepalived": "gives the gateways to one of two firewalls"}
+    software: ClassVar = {
+        "keepalived": "gives the gateways to one of two firewalls",
+        "nftables": "keeps a frozen one of the two from answering for the gateways",
+    }
 
     def shared(self, topology: Topology) -> Mapping[str, str]:
         """The gateways: two firewalls have them in turns."""
