@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from salina_fleet import logs
+from salina_fleet import logs, pair
 from salina_fleet.kinds import KINDS
 from salina_fleet.model.updates import SYSTEM, UpdateSettings
 from salina_fleet.roles import ROLES
@@ -59,7 +59,7 @@ def test_x11_packages_of_declared_services_restart_nothing() -> None:
     listed = re.search(r"\n([a-z0-9 |]+)\)\n    case", policy)
     assert listed
     ours = {"patroni", "salina-load", "salina-health", *KINDS}  # no package has these
-    declared = {daemon for role in ROLES.values() for daemon in role.daemons}
+    declared = {pair.UNIT, *(daemon for role in ROLES.values() for daemon in role.daemons)}
     assert {*listed[1].split(" | ")} == declared - ours
 
 
