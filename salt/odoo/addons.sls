@@ -1,10 +1,16 @@
-# This project's addon for Odoo 14. Only versions that list it in server_wide_modules load it.
+# The addons of this project that a definition lists in server_wide_modules. salina_retry repeats a
+# request that lost the database; salina_odoo14, which loads it, has the rest that Odoo 14 needs.
 odoo-addons:
   file.managed:
     - names:
-{%- for file in ['__manifest__.py', '__init__.py', 'attachment.py', 'health.py', 'retry.py', 'signaling.py'] %}
-        - /opt/odoo/addons/salina_odoo14/{{ file }}:
-            - source: salt://odoo/files/addons/salina_odoo14/{{ file }}
+{%- for file in [
+    'salina_odoo14/__manifest__.py', 'salina_odoo14/__init__.py', 'salina_odoo14/health.py',
+    'salina_odoo14/signaling.py',
+    'salina_retry/__manifest__.py', 'salina_retry/__init__.py', 'salina_retry/retry.py',
+    'salina_retry/server.py',
+] %}
+        - /opt/odoo/addons/{{ file }}:
+            - source: salt://odoo/files/addons/{{ file }}
 {%- endfor %}
     - makedirs: True
     - mode: '0644'

@@ -1,5 +1,5 @@
 # This project's addon that loses no file of a user, for every version of Odoo: one that was removed
-# is held, and one that is being stored is not removed. odoo.conf names it, so it is there before
+# is held, one that is being stored is not removed, and one that cannot be stored is an error. odoo.conf names it, so it is there before
 # Odoo takes its settings.
 include:
   - odoo.configuration
@@ -7,7 +7,7 @@ include:
 odoo-held:
   file.managed:
     - names:
-{%- for file in ['__manifest__.py', '__init__.py', 'holding.py', 'storing.py'] %}
+{%- for file in ['__manifest__.py', '__init__.py', 'attachment.py', 'holding.py', 'storing.py'] %}
         - /opt/odoo/addons/salina_held/{{ file }}:
             - source: salt://odoo/files/addons/salina_held/{{ file }}
 {%- endfor %}

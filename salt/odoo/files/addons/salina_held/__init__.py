@@ -1,1 +1,1 @@
-from . import holding, storing  # noqa: F401
+from . import attachment, holding, storing  # noqa: F401

@@ -13,4 +13,4 @@ sys.modules["werkzeug.contrib.sessions"] = sessions
 # Imported here, because Odoo 14 loads server_wide_modules in no particular order.
 from odoo.addons import session_db  # noqa: E402, F401
 
-from . import attachment, health, retry, signaling  # noqa: E402, F401
+from . import health, signaling  # noqa: E402, F401

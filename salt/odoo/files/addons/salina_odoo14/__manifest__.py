@@ -2,6 +2,7 @@
 {
     "name": "Salina: additions to Odoo 14",
     "summary": "GET /web/health, sessions in the database, no logout, no lost upload or request",
+    "author": "Salina",
     "version": "1.0",
     "license": "Other OSI approved licence",
     "depends": ["web"],

@@ -1,7 +1,6 @@
 import psycopg2
+from odoo.addons.salina_retry import retry
 from odoo.modules.registry import Registry
-
-from . import retry
 
 # Each request begins with this query. Odoo 14 logs a user out when the database goes away during
 # it. A repeated query waits in pgbouncer for the new primary. Before a repeat, a request also waits

@@ -1,14 +1,16 @@
-"""This project's addon for Odoo 14 repeats a request that lost the database (S12).
+"""This project's addon repeats a request that lost the database (S12).
 
 Odoo, psycopg2 and the database are only pretended: they have what the addon uses of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-ADDON = REPOSITORY / "salt/odoo/files/addons/salina_odoo14"
+ADDONS = REPOSITORY / "salt/odoo/files/addons"
+ADDON = ADDONS / "salina_retry"
 NUMBER = "SELECT pg_current_xact_id_if_assigned()"
 BODY = b'{"name": "a partner"}'
 IDLE, OPEN = 0, 2
@@ -34,6 +37,10 @@ class OperationalError(Error):
 
 class InterfaceError(Error):
     """The connection was closed before."""
+
+
+class DatabaseError(Error):
+    """The plain error of some ends of a connection."""
 
 
 class InvalidParameterValue(Error):
@@ -123,6 +130,9 @@ class Connection:
     def close(self) -> None:
         self.closed = 1
 
+    def reset(self) -> None:
+        self.server.ask(self, "RESET")
+
     def commit(self) -> None:
         self.server.ask(self, "COMMIT")
         self.status = IDLE
@@ -210,10 +220,16 @@ class Odoo:
         environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/web/dataset/call_kw"} | environ
         length = {"CONTENT_LENGTH": str(len(content))}
         given: dict[str, Any] = {**length, **environ, "wsgi.input": io.BytesIO(content)}
-        application = self.module.wsgi_server.application
+        application = self.serve()
         answer = b"".join(application(given, lambda *head: heads.append(head)))
         assert heads == [("200 OK", [("Content-Type", "application/json")])]
         return answer
+
+    def serve(self) -> Any:
+        """Return what Odoo's server calls for each request."""
+        if hasattr(self.module.http, "Application"):
+            return self.module.http.Application()
+        return sys.modules["odoo.service"].wsgi_server.application
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -230,11 +246,19 @@ def write(odoo: Odoo) -> None:
         connection.rollback()  # as Odoo closes a cursor
 
 
-@pytest.fixture
-def odoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Odoo]:
-    """Odoo with the addon's retry and its signaling."""
+@pytest.fixture(params=["14", "19"])
+def odoo(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Odoo]:
+    """Odoo 14 or 19 with the addon's retry, and Odoo 14 with its signaling."""
     server = Server()
     found = Odoo(server)
+    old = request.param == "14"
+
+    class Application:
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            return found.application(environ, start_response)
+
+    http = SimpleNamespace() if old else SimpleNamespace(Application=Application)
+    service = {"wsgi_server": SimpleNamespace(application=found.application)} if old else {}
     monkeypatch.setattr(Connection, "server", server, raising=False)
     monkeypatch.setattr(Registry, "odoo", found, raising=False)
     for kind in (PGSessionStore, Registry):
@@ -257,30 +281,30 @@ def odoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Odoo]:
             "Error": Error,
             "OperationalError": OperationalError,
             "InterfaceError": InterfaceError,
+            "DatabaseError": DatabaseError,
             "errors": SimpleNamespace(InvalidParameterValue=InvalidParameterValue),
             "errorcodes": codes,
             "extensions": SimpleNamespace(cursor=Cursor, TRANSACTION_STATUS_INTRANS=OPEN),
             "connect": Connection,
         },
-        "odoo": {"sql_db": sql_db},
+        "odoo": {"sql_db": sql_db, "http": http},
         "odoo.addons.session_db.pg_session_store": {"PGSessionStore": PGSessionStore},
-        "odoo.service": {"wsgi_server": SimpleNamespace(application=found.application)},
-        "odoo.tools": {"config": {"db_name": "crm"}},
+        "odoo.service": service,
+        "odoo.tools": {"config": {"db_name": "crm" if old else ["crm"]}},
         "odoo.modules.registry": {"Registry": Registry},
-        "salina_odoo14": {"__path__": [str(ADDON)]},
+        "odoo.addons.salina_retry": {},
     }
     for name, content in pretended.items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("retry", "signaling"):
-        spec = importlib.util.spec_from_file_location(f"salina_odoo14.{name}", ADDON / f"{name}.py")
+    for name in ("salina_retry/retry", *(["salina_odoo14/signaling"] if old else [])):
+        spec = importlib.util.spec_from_file_location(Path(name).name, ADDONS / f"{name}.py")
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, f"salina_odoo14.{name}", module)
-        vars(sys.modules["salina_odoo14"])[name] = module
+        vars(sys.modules["odoo.addons.salina_retry"])[Path(name).name] = module
         spec.loader.exec_module(module)
-    found.module = sys.modules["salina_odoo14.retry"]
+    found.module = vars(sys.modules["odoo.addons.salina_retry"])["retry"]
     monkeypatch.setattr(found.module, "_logger", SimpleNamespace(warning=lambda *_: None))
     clock = SimpleNamespace(monotonic=lambda: found.now, sleep=found.sleep)
     monkeypatch.setattr(found.module, "time", clock)
@@ -317,7 +341,7 @@ def test_the_third_loss_is_the_users_error(odoo: Odoo) -> None:
     assert len(odoo.calls) == 3
     odoo.raises = True
     odoo.server.faults = [("INSERT", error("57P02"))] * 3
-    with pytest.raises(OperationalError, match="57P02"):
+    with pytest.raises(Error, match="57P02"):
         odoo.request()
     assert len(odoo.calls) == 6
 
@@ -349,7 +373,7 @@ def test_s12_a_commit_without_an_answer_is_looked_up(
 ) -> None:
     """S12: The new primary knows whether it has the transaction. It is never done twice."""
     odoo.server.faults = [("COMMIT", error())]
-    odoo.server.status = status
+    odoo.server.status = [*status]
     assert odoo.request() == answer
     assert len(odoo.calls) == calls
 
@@ -471,7 +495,7 @@ def test_the_health_url_tells_at_once(odoo: Odoo) -> None:
     assert odoo.request(PATH_INFO=odoo.module.HEALTH) == b"error: 57P01"
     assert len(odoo.calls) == 1
     assert odoo.now == 0
-    assert f'"{odoo.module.HEALTH}"' in (ADDON / "health.py").read_text()
+    assert f'"{odoo.module.HEALTH}"' in (ADDONS / "salina_odoo14/health.py").read_text()
 
 
 @pytest.mark.parametrize("size", [0, 100, 3 * 2**20])
@@ -527,6 +551,7 @@ def test_a_lost_connection_leaves_the_pool(odoo: Odoo) -> None:
     assert connection.closed
 
 
+@pytest.mark.parametrize("odoo", ["14"], indirect=True)
 @pytest.mark.parametrize("faults", [1, 4])
 def test_the_first_query_waits_for_the_new_primary(odoo: Odoo, faults: int) -> None:
     """Odoo logs a user out who meets this error."""
@@ -538,6 +563,7 @@ def test_the_first_query_waits_for_the_new_primary(odoo: Odoo, faults: int) -> N
     assert odoo.now == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("odoo", ["14"], indirect=True)
 def test_the_first_query_fails_without_a_primary(odoo: Odoo) -> None:
     odoo.work = lambda _: Registry().check_signaling()
     odoo.server.faults = [("SELECT base", error("57P01"))]
@@ -546,6 +572,7 @@ def test_the_first_query_fails_without_a_primary(odoo: Odoo) -> None:
     assert len(odoo.calls) == 1
 
 
+@pytest.mark.parametrize("odoo", ["14"], indirect=True)
 def test_the_first_query_without_a_request_only_tries_again(odoo: Odoo) -> None:
     odoo.server.faults = [("SELECT base", error())] * 4
     assert Registry().check_signaling() == "checked"
@@ -553,3 +580,131 @@ def test_the_first_query_without_a_request_only_tries_again(odoo: Odoo) -> None:
     with pytest.raises(OperationalError):
         Registry().check_signaling()
     assert odoo.now == 0
+
+
+@pytest.mark.parametrize("odoo", ["19"], indirect=True)
+def test_s12_health_of_newer_odoo_needs_the_database(odoo: Odoo) -> None:
+    """S12: Odoo 16 and later answer 200 without one after psycopg2.OperationalError."""
+
+    def health(odoo: Odoo) -> None:
+        with contextlib.suppress(OperationalError):
+            odoo.connect()
+
+    odoo.work = health
+    odoo.server.refuses = 1
+    assert odoo.request(PATH_INFO=odoo.module.HEALTH).startswith(b"error: ")
+    assert len(odoo.calls) == 1
+    assert odoo.request(PATH_INFO=odoo.module.HEALTH) == b"done"
+
+
+@pytest.mark.parametrize("odoo", ["19"], indirect=True)
+@pytest.mark.parametrize("how", ["refused", "cut"])
+def test_s12_newer_odoo_gets_no_error_that_ends_the_session(odoo: Odoo, how: str) -> None:
+    """S12: Odoo 16 and later log a user out who meets psycopg2.OperationalError."""
+    met: list[Error] = []
+
+    def begin(odoo: Odoo) -> None:
+        try:
+            odoo.connect().cursor().execute("SELECT base_registry_signaling")
+        except Error as error:
+            met.append(error)
+            raise
+
+    odoo.work = begin
+    if how == "refused":
+        odoo.server.refuses = 1
+    else:
+        odoo.server.faults = [("SELECT base", error("57P01"))]
+    assert odoo.request() == b"done"
+    assert [type(error) for error in met] == [InterfaceError]
+
+
+@pytest.mark.parametrize("odoo", ["19"], indirect=True)
+def test_s12_the_plain_error_of_an_end_is_one_that_odoo_expects(odoo: Odoo) -> None:
+    """S12: Odoo's pool and the session store take another connection after an OperationalError."""
+    odoo.server.faults = [("INSERT", error(None, DatabaseError))]
+    with pytest.raises(OperationalError):
+        write(odoo)  # outside a request
+    odoo.server.faults = [("INSERT", error(None, DatabaseError))]
+    assert odoo.request() == b"done"
+    for kind in (DatabaseError, InterfaceError):
+        connection = odoo.connect()
+        odoo.server.faults = [("RESET", error(None, kind))]
+        with pytest.raises(OperationalError):
+            connection.reset()
+        assert connection.closed
+
+
+def test_a_websocket_is_left_alone(odoo: Odoo) -> None:
+    """Its socket goes on after the answer, and nothing of it can begin again."""
+    odoo.server.faults = [("INSERT", error("57P01"))]
+    assert odoo.request(HTTP_UPGRADE="websocket") == b"error: 57P01"
+    assert len(odoo.calls) == 1
+
+
+def test_all_files_of_the_addon_are_installed() -> None:
+    """A file that Salt does not place would keep Odoo from starting."""
+    salt = REPOSITORY / "salt/odoo"
+    state, code = (salt / "addons.sls").read_text(), (salt / "code.jinja").read_text()
+    for addon in ("salina_odoo14", "salina_retry"):
+        for file in (ADDONS / addon).glob("*.py"):
+            assert f"{addon}/{file.name}" in state
+            restarts = f"'/opt/odoo/addons/{addon}/{file.name}'" in code
+            assert restarts is (file.name != "__manifest__.py")
+
+
+class Prefork:
+    """Odoo's server, whose process for new processes asks the database first."""
+
+    addon: ModuleType
+    failure: Exception | None = None
+    spawned = 0
+
+    def process_spawn(self) -> None:
+        if self.failure:
+            raise self.failure
+        self.spawned += 1
+
+
+@pytest.fixture
+def prefork(monkeypatch: pytest.MonkeyPatch) -> Prefork:
+    """Odoo's server with the addon."""
+    pretended: dict[str, dict[str, Any]] = {
+        "psycopg2": {"Error": Error},
+        "odoo": {},
+        "odoo.service": {},
+        "odoo.service.server": {"PreforkServer": type("Patched", (Prefork,), {})},
+    }
+    for name, content in pretended.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("server", ADDON / "server.py")
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    monkeypatch.setattr(made, "_logger", SimpleNamespace(warning=lambda *_: None))
+    found: Prefork = vars(sys.modules["odoo.service.server"])["PreforkServer"]()
+    found.addon = made
+    return found
+
+
+def test_s12_the_server_goes_on_without_the_database(prefork: Prefork) -> None:
+    """S12: Odoo 19 would end with all its processes, and every request in them."""
+    prefork.failure = error()
+    prefork.process_spawn()
+    prefork.failure = None
+    prefork.process_spawn()
+    assert prefork.spawned == 1
+    prefork.failure = ValueError("another error")
+    with pytest.raises(ValueError, match="another"):
+        prefork.process_spawn()
+
+
+def test_a_new_process_keeps_its_error(prefork: Prefork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must end, and not go on as a second server."""
+    prefork.failure = error()
+    numbers = iter([1, 2])
+    monkeypatch.setattr(prefork.addon, "os", SimpleNamespace(getpid=lambda: next(numbers)))
+    with pytest.raises(Error):
+        prefork.process_spawn()

@@ -11,8 +11,8 @@ from odoo.exceptions import UserError
 _logger = logging.getLogger(__name__)
 
 
-# Odoo 14 logs an error of the disk and goes on: the upload counts as stored, and its content is
-# empty for ever. Here the user gets the error, and the transaction stores nothing.
+# Up to version 18 Odoo logs an error of the disk and goes on: the upload counts as stored, and its
+# content is empty for ever. Here the user gets the error, and the transaction stores nothing.
 @api.model
 def _file_write(self, bin_value, checksum):
     try:

@@ -1,13 +1,13 @@
 import contextlib
+import functools
 import logging
 import tempfile
 import threading
 import time
 
 import psycopg2
-from odoo import sql_db
+from odoo import http, sql_db
 from odoo.addons.session_db.pg_session_store import PGSessionStore
-from odoo.service import wsgi_server
 from odoo.tools import config
 from psycopg2 import errorcodes, extensions
 
@@ -22,6 +22,7 @@ TRIES = 3
 LARGEST = 64 * 2**20  # bytes of a request that can begin again
 IN_MEMORY = 2**20  # bytes of a request that need no temporary file
 HEALTH = "/web/health"  # it must tell at once what it finds
+SERVED_BY_APPLICATION = hasattr(http, "Application")  # since Odoo 16
 
 # The server ends the session, or is a replica. pgbouncer says "protocol violation".
 CODES = {
@@ -81,9 +82,19 @@ def recovering():
         raise
 
 
-def lost():
+def lost(error=None):
+    """Note that a connection was lost. Odoo may get another error for the given one.
+
+    Since version 16, Odoo takes an OperationalError at the beginning of a request for a database
+    that does not exist, and logs the user out. psycopg2 tells some ends of a connection by a plain
+    DatabaseError, which Odoo does not expect.
+    """
     if record():
         record().lost = True
+        if error and SERVED_BY_APPLICATION:
+            raise psycopg2.InterfaceError(str(error)) from error
+    if type(error) is psycopg2.DatabaseError:
+        raise psycopg2.OperationalError(str(error)) from error
 
 
 class Cursor(extensions.cursor):
@@ -94,7 +105,7 @@ class Cursor(extensions.cursor):
             return super().execute(query, *args)
         except psycopg2.Error as error:
             if self.connection.ended(error):
-                lost()
+                lost(error)
             raise
 
 
@@ -102,8 +113,8 @@ class Connection(sql_db.PsycoConnection):
     def __init__(self, *args, **kwargs):
         try:
             super().__init__(*args, **kwargs)
-        except psycopg2.OperationalError:
-            lost()
+        except psycopg2.OperationalError as error:
+            lost(error)
             raise
         self.cursor_factory = Cursor
 
@@ -113,6 +124,14 @@ class Connection(sql_db.PsycoConnection):
             return False
         self.close()
         return True
+
+    def reset(self):
+        # Odoo's pool takes another connection after an OperationalError, and only after that.
+        try:
+            super().reset()
+        except psycopg2.Error as error:
+            self.close()
+            raise psycopg2.OperationalError(str(error)) from error
 
     def commit(self):
         if not record() or self.get_transaction_status() != extensions.TRANSACTION_STATUS_INTRANS:
@@ -154,7 +173,8 @@ def statement(query):
 
 def ask(deadline, query, *args):
     """Return the primary's row as soon as there is a primary, or None after the deadline."""
-    _, address = sql_db.connection_info_for(config["db_name"])
+    name = config["db_name"]  # since Odoo 19 it is a list
+    _, address = sql_db.connection_info_for(name if isinstance(name, str) else name[0])
     while True:
         try:
             with contextlib.closing(psycopg2.connect(**address)) as connection:
@@ -210,8 +230,13 @@ def body(environ):
     return file
 
 
-def application(environ, start_response, once=wsgi_server.application):
-    content = None if environ.get("PATH_INFO") == HEALTH else body(environ)
+def application(once, environ, start_response):
+    """Answer a request; `once` is Odoo's own function for that."""
+    if environ.get("PATH_INFO") == HEALTH:
+        # Since version 16 Odoo would serve it without a database, but for the error of `lost`.
+        with recording(Record() if SERVED_BY_APPLICATION else None):
+            return once(environ, start_response)
+    content = None if "HTTP_UPGRADE" in environ else body(environ)  # a websocket goes on
     if content is None:
         return once(environ, start_response)
     noted = Record()
@@ -258,7 +283,16 @@ def repeatable(name):
     return wrapper
 
 
-for _name in ("_setup_db", "delete", "gc", "get", "save"):
-    setattr(PGSessionStore, _name, repeatable(_name))
+for _name in ("_setup_db", "delete", "gc", "get", "save", "vacuum"):
+    if hasattr(PGSessionStore, _name):
+        setattr(PGSessionStore, _name, repeatable(_name))
 sql_db.PsycoConnection = Connection
-wsgi_server.application = application
+if SERVED_BY_APPLICATION:
+    _own = http.Application.__call__
+    http.Application.__call__ = lambda self, *given: application(
+        functools.partial(_own, self), *given
+    )
+else:
+    from odoo.service import wsgi_server
+
+    wsgi_server.application = functools.partial(application, wsgi_server.application)

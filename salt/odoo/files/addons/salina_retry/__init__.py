@@ -1,0 +1,1 @@
+from . import retry, server  # noqa: F401
