@@ -41,6 +41,8 @@ OTHERS = {file.stem: file for file in sorted((REPOSITORY / "tests" / "topologies
 (two firewalls, two balancers), and staging, which has a copy for trials.
 """
 APPLICATIONS = [file.stem for file in sorted((REPOSITORY / "pillar" / "app").glob("*.yaml"))]
+SHIPPED = ("crm-2017", "odoo-14.0", "odoo-17.0", "odoo-18.0", "odoo-19.0", "sample-crm")
+"""The definitions of this repository. An operator may have added others."""
 TREE = "0" * 64
 LOCKS = {"odoo-14.0.txt": "1" * 64}
 COMMIT = "c0ffee" + "0" * 34
@@ -101,6 +103,20 @@ def fleet(name: str = "default") -> Fleet:
 def definition(name: str) -> Mapping[str, Any]:
     """Return the definition of an application, from pillar/app."""
     return salina_definition.load(REPOSITORY / "pillar" / "app" / f"{name}.yaml").to_dict()
+
+
+@cache
+def without_lock() -> Mapping[str, Any]:
+    """Return the newest Odoo's definition with the requirements of its code in place of a lock."""
+    data: dict[str, Any] = document.read(REPOSITORY / "pillar" / "app" / "odoo-19.0.yaml")
+    data["odoo"]["python"] = {
+        "interpreter": "python3.11",
+        "packages": ["build-essential", "libpq-dev", "python3-dev"],
+        "requirements": "requirements.txt",
+        "without_dependencies": ["odoo-addon-session-db==19.0.1.0.0.2"],
+        "constraints": ["setuptools<82"],
+    }
+    return salina_definition.parse(data, "odoo-19.0").to_dict()
 
 
 def pillar(

@@ -1,4 +1,4 @@
-"""The application tier rendered for the version that the lab can't run."""
+"""The application tier rendered for the newest version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_newest_odoo(newest: Minion) -> None:
     place = "/opt/odoo/production"
     assert command.startswith(f"ExecStart={place}/.venv/bin/python {place}/odoo-bin --config ")
     assert f"WorkingDirectory={place}" in unit
-    assert "libpq-dev" in state(newest, "odoo-packages")["pkgs"]
+    assert "libmagic1" in state(newest, "odoo-packages")["pkgs"]
     assert state(newest, "odoo-healthy")["name"] == "http://127.0.0.1:8069/web/health"
     assert not [chunk for chunk in newest.chunks if chunk["__id__"] == "odoo-release"]
 

@@ -46,6 +46,14 @@ def content(version: str = "14.0", **more: Any) -> dict[str, Any]:
     return found
 
 
+def without_lock(**more: Any) -> dict[str, Any]:
+    """Return such a definition with requirements in place of a lock."""
+    python = {key: value for key, value in fleets.without_lock()["odoo"]["python"].items() if value}
+    found = content("19.0", **more)
+    found["odoo"]["python"] = copy.deepcopy(python)
+    return definition.parse(found, "x.yaml").to_dict()
+
+
 def parsed(version: str = "14.0", **more: Any) -> dict[str, Any]:
     """Return such a definition with its defaults."""
     return definition.parse(content(version, **more), "x.yaml").to_dict()
@@ -121,9 +129,8 @@ def test_k5_two_repositories_of_one_name() -> None:
 
 def test_requirements_beside_requirements() -> None:
     """O2: Without a lock, a repository may have requirements of its own."""
-    section = parsed("19.0", repositories=[{**PUBLIC, "requirements": "requirements.txt"}, CUSTOM])[
-        "odoo"
-    ]
+    one = {**PUBLIC, "requirements": "requirements.txt"}
+    section = without_lock(repositories=[one, CUSTOM])["odoo"]
     assert odoo.requirements(section) == [
         "requirements.txt",
         ".repositories/oca/requirements.txt",
@@ -165,7 +172,6 @@ def test_x10_a_line_of_known_hosts_names_a_server(line: str) -> None:
     [
         ("crm-2017", "c0ffee000000-17c69f55"),
         ("odoo-14.0", "c0ffee000000-fb5dea66"),
-        ("odoo-19.0", "c0ffee000000-59164835"),
         ("sample-crm", "c0ffee000000-c26d7f0c"),
     ],
 )
@@ -175,13 +181,23 @@ def test_x10_definitions_without_the_newer_keys_keep_their_releases(
     """X10: These are the names from before there were further repositories."""
     found = fleets.definition(application)
     assert release.name(found, [fleets.COMMIT], fleets.LOCKS) == name
+    name = "c0ffee000000-59164835"
+    python = {
+        **fleets.without_lock()["odoo"]["python"],
+        "packages": [
+            *("build-essential", "libldap2-dev", "libmagic1", "libpq-dev", "libsasl2-dev"),
+            "python3-dev",
+        ],
+    }
+    odoo = {**fleets.without_lock()["odoo"], "python": python}
+    assert release.name({**fleets.without_lock(), "odoo": odoo}, [fleets.COMMIT], {}) == name
 
 
 def test_x10_everything_that_is_checked_out_counts() -> None:
     """X10: Commits, directories, requirements and submodules; neither keys nor URLs."""
 
     def named(further: str = OTHER, **more: Any) -> str:
-        found = parsed("19.0", **more)
+        found = without_lock(**more)
         commits = [fleets.COMMIT, *[further] * len(found["odoo"]["repositories"])]
         return release.name(found, commits, fleets.LOCKS)
 

@@ -89,7 +89,7 @@ def test_newest_version_has_its_own_names() -> None:
     assert "without_demo" not in found
     assert (
         found["server_wide_modules"]
-        == "base,rpc,web,session_db,salina_held,salina_cron,salina_request"
+        == "base,rpc,web,session_db,salina_retry,salina_held,salina_cron,salina_request"
     )
 
 
@@ -535,7 +535,9 @@ def test_o8_the_configuration_follows_the_release_that_runs(
 # The build of a release
 
 
-def build(version: str, tmp_path: Path, there: bool = True) -> list[tuple[Any, ...]]:
+def build(
+    definition: Mapping[str, Any], tmp_path: Path, there: bool = True
+) -> list[tuple[Any, ...]]:
     """Build in a directory, and return what the module of environments was asked for."""
     asked = list[tuple[Any, ...]]()
     record = {"interpreter": "python"}
@@ -549,20 +551,25 @@ def build(version: str, tmp_path: Path, there: bool = True) -> list[tuple[Any, .
         asked.append((path,))
 
     salt = {"python_environment.wanted": wanted, "python_environment.install": install}
-    load("_modules/odoo.py", salt=salt, pillar={"app": app(version)}).build(str(tmp_path))
+    module = load(
+        "_modules/odoo.py", salt=salt, pillar={"app": {**app(), "definition": definition}}
+    )
+    module.build(str(tmp_path))
     return asked
 
 
 def test_x10_a_release_has_an_environment_from_its_lock(tmp_path: Path) -> None:
     """X10, O1: The environment is in the release, built from the lock of this project."""
     lock = ("python3.9", "salt://locks/odoo-14.0.txt", True, [], [], [])
-    assert build("14.0", tmp_path) == [lock, (f"{tmp_path}/.venv",)]
+    assert build(fleets.definition("odoo-14.0"), tmp_path) == [lock, (f"{tmp_path}/.venv",)]
+    lock = ("python3.11", "salt://locks/odoo-19.0.txt", True, [], [], [])
+    assert build(fleets.definition("odoo-19.0"), tmp_path) == [lock, (f"{tmp_path}/.venv",)]
 
 
 def test_o2_a_release_may_use_the_requirements_of_its_checkout(tmp_path: Path) -> None:
-    """O2: The newest Odoo has no lock, but the requirements of upstream and limits for them."""
-    python = fleets.definition("odoo-19.0")["odoo"]["python"]
-    asked, place = build("19.0", tmp_path)
+    """O2: Without a lock it has the requirements of upstream, and limits for them."""
+    python = fleets.without_lock()["odoo"]["python"]
+    asked, place = build(fleets.without_lock(), tmp_path)
     assert asked[:3] == ("python3.11", f"{tmp_path}/requirements.txt", False)
     assert asked[3:] == (python["without_dependencies"], ["setuptools<82"], [])
     assert place == (f"{tmp_path}/.venv",)
@@ -619,4 +626,4 @@ def test_o2_the_service_finds_rtlcss(tmp_path: Path) -> None:
 def test_k5_a_checkout_without_its_requirements(tmp_path: Path) -> None:
     """K5: The error names the file, and no environment is built."""
     with pytest.raises(CommandExecutionError, match=r"requirements\.txt is not in the code"):
-        build("19.0", tmp_path, there=False)
+        build(fleets.without_lock(), tmp_path, there=False)
