@@ -558,7 +558,7 @@ def test_o9_a_lost_master_comes_back_from_its_copy() -> None:
 
     The copy is encrypted for a key that is nowhere in the fleet, so the backup host cannot read it.
     """
-    shell("salt", "umask 077; age-keygen -o /root/key.txt 2>/dev/null")
+    shell("salt", "umask 077; rm -f /root/key.txt; age-keygen -o /root/key.txt 2>/dev/null")
     key = run("salt", "age-keygen", "-y", "/root/key.txt").strip()
     with edited("pillar/settings/backup.yaml", f"s/^recipient:.*/recipient: {key}/"):
         saved = salt_run("backup.save_master")

@@ -81,7 +81,7 @@ def test_o9_the_whole_site_comes_back(client: Any) -> None:
     and no minion needs another key.
     """
     file = Upload(client)
-    shell(MASTER, f"umask 077; age-keygen -o {KEY} 2>/dev/null")
+    shell(MASTER, f"umask 077; rm -f {KEY}; age-keygen -o {KEY} 2>/dev/null")
     recipient = run(MASTER, "age-keygen", "-y", KEY).strip()
     with placed(f"s/^recipient:.*/recipient: {recipient}/"):
         applied(BACKUP)
