@@ -223,6 +223,12 @@ def test_versions_differ_in_data_only() -> None:
             ["web/database"],
             'closed[0]: "web/database" is not valid; must be a path such as /web/database',
         ),
+        (
+            "closed",
+            [f"/{number}{'a' * 90}" for number in range(44)],
+            "closed: its paths and those of rpc are a regular expression of 4152 characters; nginx "
+            "takes at most 4000; name a path above several of them",
+        ),
         ("rpc", ["/x y"], 'rpc[0]: "/x y" is not valid; must be a path such as /web/database'),
         (
             "session.parameters",

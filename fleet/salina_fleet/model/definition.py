@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from salina.application import git
+from salina_fleet import edge
 from salina_fleet.kind import INSIDE, Section
 from salina_fleet.kinds import KINDS
 from salina_fleet.model import release
@@ -76,6 +77,8 @@ def _pattern(text: str) -> str:
 
 
 LOCATION = Parsed(_pattern, "a regular expression such as ^/[^/]+/static/")
+LONGEST = 4000
+"""The most characters of one parameter in nginx' configuration, whose buffer has 4,096."""
 PREFIX = Text(r"(/[A-Za-z0-9._-]+)+", "a path such as /web/database")
 PARAMETER = Text(r"[A-Za-z0-9_-]{1,60}", "the name of a parameter")
 HEADER = Text(r"[A-Za-z][A-Za-z0-9-]{0,60}", "the name of a header")
@@ -294,10 +297,20 @@ def parse(data: object, source: str = "definition", before: Iterable[str] = ()) 
         for key, message in definition.section.rules(lambda key: faults.sound(f"{kind}.{key}")):
             faults.lines.append(f"{f'{kind}.{key}' if key else kind}: {message}")
     if not faults.lines:
-        faults.lines += _private(definition.to_dict())
+        faults.lines += [*_closed(definition.to_dict()), *_private(definition.to_dict())]
     if faults.lines:
         raise DefinitionError(source, faults.lines)
     return definition
+
+
+def _closed(definition: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why nginx cannot close all these paths: they are one regular expression to it."""
+    length = len(edge.closed(definition, rpc=False) or "")
+    if length > LONGEST:
+        yield (
+            f"closed: its paths and those of rpc are a regular expression of {length} characters; "
+            f"nginx takes at most {LONGEST}; name a path above several of them"
+        )
 
 
 def _private(definition: Mapping[str, Any]) -> Iterator[str]:
