@@ -22,6 +22,7 @@ SNAPSHOTS = STATE / "snapshots"
 TOPOLOGY = STATE / "topology.yaml"
 IMAGES_OF = STATE / "images.json"  # platform -> the root directory of its image
 OVERRIDE = STATE / "override"  # has a topology.yaml when the lab's is not the repository's own
+DEFINITIONS = OVERRIDE / "app"  # exists while the lab deploys another revision (REVISION=)
 FAULTS = STATE / "faults.json"
 RELAY = STATE / "relay.pid"
 CLOUD = STATE / "cloud"  # the master sees this directory at /srv/lab

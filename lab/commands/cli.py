@@ -131,12 +131,27 @@ def up(
             "definition in the topology. With several applications, APPLICATION= says which one.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[APPLICATION=]DIR",
+            help="A clone on this machine to copy into the mirror, instead of the repository that "
+            "the definition names.",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="The branch, tag or commit of the clone to deploy, instead of the revision in the "
+            "definition."
+        ),
+    ] = None,
     deploy: Annotated[
         bool, typer.Option(help="Let Salt deploy the service once all hosts are running.")
     ] = True,
 ) -> None:
     """Start the lab, or bring it up to date, and deploy."""
-    lifecycle.up(topology, app_name, deploy)
+    lifecycle.up(topology, app_name, source, revision, deploy)
 
 
 @command()

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lab.cloud import server
@@ -34,6 +35,7 @@ from lab.paths import CACHE, RELAY, REPOSITORY, STATE
 from lab.process import remove_tree
 from salina_fleet import secrets
 from salina_fleet.model import settings
+from salina_fleet.model.definition import Definition
 from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.model.topology import Topology
 
@@ -42,12 +44,21 @@ SECRETS = "/var/lib/salina/secrets"  # on the master
 FLEET_STATUS = "bin/lab salt-run fleet.status"
 
 
-def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
+def up(
+    source: Path | None,
+    app: str | None,
+    clone: str | None,
+    revision: str | None,
+    with_deployment: bool,
+) -> None:
     """Create the lab, or bring an existing one to what the topology and the repository say.
 
     Args:
         source: Another topology than the repository's.
         app: Another definition than the topology's: DEFINITION, or APPLICATION=DEFINITION.
+        clone: A clone on this machine in place of the definition's repository: DIR, or
+            APPLICATION=DIR.
+        revision: The revision of that clone; None stands for that of the definition.
         with_deployment: Whether Salt deploys at the end.
 
     Raises:
@@ -55,15 +66,18 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
     """
     text, own = topology_file.choose(source, app)
     topology = topology_file.parse(text)
-    for one in topology.applications.values():
-        topology_file.check_application(one.definition)
+    found = topology_file.definitions(topology)
+    clones = topology_file.sources(topology, clone)
+    if revision:
+        found |= {name: with_revision(found[name], revision) for name in clones}
     preflight.ensure()
     with exclusive("up"):
         platforms = plan.platforms(topology)
-        ensure_mirror(platforms)
+        ensure_mirror(platforms, found, clones)
         bases = ensure_images(platforms)
         STATE.mkdir(parents=True, exist_ok=True)
         topology_file.write(text, own)
+        topology_file.write_revision(topology, clones, revision)
         bring_up(topology, bases, own)
         if with_deployment:
             wanted = inventory.current_plan()
@@ -73,7 +87,7 @@ def up(source: Path | None, app: str | None, with_deployment: bool) -> None:
             ended = deploy.orchestrate(wanted)
             out.print(f"[green]✓[/] deployment [dim]{time.monotonic() - start:.0f} s[/]")
             out.print(ended.partition("\n")[2], markup=False)
-            summary(wanted, topology)
+            summary(wanted, topology, found)
 
 
 def bring_up(topology: Topology, bases: Mapping[str, Path], own: bool) -> None:
@@ -117,12 +131,18 @@ def bring_up(topology: Topology, bases: Mapping[str, Path], own: bool) -> None:
         out.print(f"  next: {FLEET_STATUS}   (if no change is running, run orch.scale again)")
 
 
-def summary(wanted: Plan, topology: Topology) -> None:
+def with_revision(one: Definition, revision: str) -> Definition:
+    """Return a definition with another revision of its code."""
+    return replace(one, source=replace(one.source, revision=revision))
+
+
+def summary(wanted: Plan, topology: Topology, definitions: Mapping[str, Definition]) -> None:
     """Print the hosts, the service's addresses, and how to log in.
 
     Args:
         wanted: The plan of the lab.
         topology: The lab's topology.
+        definitions: The definitions of its applications.
     """
     out.print()
     for machine in wanted.machines:
@@ -134,7 +154,7 @@ def summary(wanted: Plan, topology: Topology) -> None:
         known = f"; needs the line `127.0.0.1 {one.domain}` in /etc/hosts"
         out.print(f"\n  {topology.url(one)}/ for {clients(wanted)}")
         out.print(f"  {here} on this machine, while `bin/lab forward` runs{known}")
-        logins = {"login": "admin"}
+        logins = {"login": definitions[one.definition].login}
         if one.copy_of:  # after orch.stage, its logins are those of the original
             logins = {secrets.VISITORS: one.name}
         for purpose, name in logins.items():

@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.machines.network import holder, inside
 from lab.machines.plan import Interface, Machine
 from lab.machines.provision import Files, archive
-from lab.paths import CLOUD, CONTAINERS, MIRROR, OVERRIDE, REPOSITORY
+from lab.paths import CLOUD, CONTAINERS, DEFINITIONS, MIRROR, OVERRIDE, REPOSITORY
 from lab.process import remove_tree, run
 from salina_fleet.model import ids
 from salina_fleet.platforms import DEFAULT
@@ -82,7 +82,7 @@ def bind(source: Path, target: str, options: str = "create=dir") -> str:
 def configuration(machine: Machine, layers: Layers) -> str:
     """Return the text of a container's configuration file.
 
-    If OVERRIDE has a topology, the master sees it instead of the repository's own.
+    If OVERRIDE has a topology or definitions, the master sees them instead of the repository's own.
     """
     text = COMMON
     text += f"lxc.uts.name = {ids.short(machine.name)}\n"
@@ -94,6 +94,7 @@ def configuration(machine: Machine, layers: Layers) -> str:
         text += bind(REPOSITORY, "srv/salina")
         text += bind(OVERRIDE, "srv/override")
         text += bind(OVERRIDE / "topology.yaml", "srv/salina/pillar/topology.yaml", "optional")
+        text += bind(DEFINITIONS, "srv/salina/pillar/app", "optional")
         text += bind(CLOUD, "srv/lab")
     return text
 

@@ -79,11 +79,9 @@ FILES = {
         "force-unsafe-io\n" + "".join(f"path-exclude=/usr/share/{part}/*\n" for part in UNREAD)
     ),
     "etc/pip.conf": "[global]\nno-index = true\nfind-links = /srv/mirror/wheels\n",
-    # Root owns the upstream repositories; any user may clone them, as from a public server.
-    "etc/gitconfig": (
-        "[safe]\n\tdirectory = /srv/mirror/git/odoo-14.0.git\n"
-        "\tdirectory = /srv/mirror/git/sample-crm.git\n"
-    ),
+    # git asks the mirror in place of the repositories that the definitions name
+    # (lab/mirror/repositories.py).
+    "etc/gitconfig": "[include]\n\tpath = /srv/mirror/git/config\n",
     "etc/npmrc": f"registry={registry.URL}\n",
     "etc/systemd/system/lab-registry.socket": (
         f"[Socket]\nListenStream=127.0.0.1:{registry.PORT}\n\n[Install]\nWantedBy=sockets.target\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.machines import containers, plan, provision, topology_file
 from lab.machines.plan import Machine, Plan
+from lab.mirror import repositories
 from lab.paths import CONTAINERS, MIRROR
 from lab.process import run
 from salina_fleet import revisions
@@ -95,10 +96,12 @@ def forget_commits(master: Machine, topology: Topology) -> None:
 
 def _in_mirror(record: Mapping[str, str]) -> bool:
     """Tell whether the mirror has a recorded commit, or has nothing to do with it."""
-    before, there, name = record["repository"].partition("file:///srv/mirror/")
-    if before or not there:
+    url = record["repository"]
+    name = url.removeprefix(repositories.OWN)
+    home = MIRROR / "git" / (repositories.name(url) if name == url else name)
+    if name == url and not home.exists():
         return True
-    argv = ["git", f"--git-dir={MIRROR / name}", "cat-file", "-e", record["commit"]]
+    argv = ["git", f"--git-dir={home}", "cat-file", "-e", record["commit"]]
     return run(argv, check=False).returncode == 0
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lab.machines import containers, inventory, keys, provision
 from lab.machines.plan import Machine, Plan
-from lab.paths import REPOSITORY, STATE, digest
+from lab.paths import DEFINITIONS, REPOSITORY, STATE, digest
 from lab.process import run
 from salina_fleet.model.topology import Topology
 
@@ -78,16 +78,20 @@ def ensure(wanted: Plan, topology: Topology, own: bool) -> None:
 
 
 def show_topology(master: Machine, own: bool) -> None:
-    """Show the running master the lab's topology.
+    """Show the running master the lab's topology, and its definitions if they are other ones.
 
     Args:
         master: The master's machine.
         own: Whether it sees the repository's own topology, instead of a mount over it.
     """
-    target = "/srv/salina/pillar/topology.yaml"
-    script = f"while umount {target} 2>/dev/null; do :; done"
-    if not own:
-        script += f"; mount --bind /srv/override/topology.yaml {target}"
+    shown = {"topology.yaml": not own, "app": DEFINITIONS.exists()}
+    lines = []
+    for name, other in shown.items():
+        target = f"/srv/salina/pillar/{name}"
+        lines.append(f"while umount {target} 2>/dev/null; do :; done")
+        if other:
+            lines.append(f"mount --bind /srv/override/{name} {target}")
+    script = "; ".join(lines)
     run(containers.attach(master, ["sh", "-c", script]))
 
 

@@ -1,17 +1,21 @@
 """The lab's topology: choose it, check it, and keep it where the lab's commands find it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from lab.errors import LabError
-from lab.paths import OVERRIDE, REPOSITORY, TOPOLOGY
-from salina_fleet.model import definition, topology
+from lab.mirror.cache import remove
+from lab.paths import DEFINITIONS, OVERRIDE, REPOSITORY, TOPOLOGY
+from salina.application import git
+from salina_fleet.model import definition, release, topology
+from salina_fleet.model.definition import Definition
 from salina_fleet.model.topology import Topology
 
 OWN_TOPOLOGY = REPOSITORY / "pillar/topology.yaml"
 APPLICATIONS = REPOSITORY / "pillar/app"
-FETCHABLE = "file:///srv/mirror/"  # the repositories of the lab's mirror begin with this
+MIRRORED = "file:///srv/mirror/"  # the repositories that the lab makes itself begin with this
 
 
 def choose(source: Path | None, app: str | None) -> tuple[str, bool]:
@@ -64,25 +68,101 @@ def parse(text: str) -> Topology:
         raise LabError(str(error), "correct the topology, then: make up") from error
 
 
-def check_application(name: str) -> None:
-    """Check that the lab's hosts can fetch an application.
+def definitions(topology: Topology) -> dict[str, Definition]:
+    """Return the definitions of the topology's applications by their names.
 
     Args:
-        name: The name of a file of pillar/app, without `.yaml`.
+        topology: The lab's topology.
 
     Raises:
-        LabError: The file is invalid, or names a repository outside the lab.
+        LabError: A definition is invalid, or names a directory that the lab's hosts do not have.
     """
-    try:
-        repository = definition.load(APPLICATIONS / f"{name}.yaml").source.repository
-    except definition.DefinitionError as error:
-        raise LabError(str(error), f"correct pillar/app/{name}.yaml, then: make up") from error
-    if not repository.startswith(FETCHABLE):
+    found = {}
+    for application in topology.applications.values():
+        name = application.definition
+        file = f"pillar/app/{name}.yaml"
+        try:
+            one = definition.load(APPLICATIONS / f"{name}.yaml")
+        except definition.DefinitionError as error:
+            raise LabError(str(error), f"correct {file}, then: make up") from error
+        for source in release.sources(name, one.to_dict()).values():
+            repository = source["repository"]
+            if repository.startswith(git.LOCAL) and not repository.startswith(MIRRORED):
+                raise LabError(
+                    f"{file}: {source['place']}.repository is {repository}, a directory that the "
+                    "lab's hosts do not have",
+                    "write the URL that real hosts would use, and give the directory to the lab: "
+                    f"make up APP={name} SOURCE={repository.removeprefix('file://')}",
+                )
+        found[name] = one
+    return found
+
+
+def sources(topology: Topology, given: str | None) -> dict[str, Path]:
+    """Return the clones on this machine that take the place of definitions' repositories.
+
+    Args:
+        topology: The lab's topology.
+        given: DIR, or APPLICATION=DIR in a lab with several applications; None for none.
+
+    Returns:
+        The directory by the name of the definition.
+
+    Raises:
+        LabError: The application is unknown or missing, or its repository is the lab's own.
+    """
+    if given is None:
+        return {}
+    application, _, place = given.rpartition("=")
+    names = list(topology.applications)
+    if application not in names and (application or len(names) > 1):
         raise LabError(
-            f"pillar/app/{name}.yaml: source.repository is {repository}, and the lab's hosts "
-            f"cannot reach it; it must begin with {FETCHABLE}",
-            "make up APP=odoo-14.0   (or APP=sample-crm: the lab's mirror has both)",
+            f"SOURCE={given} must name one of the topology's applications: {', '.join(names)}",
+            f"make up SOURCE={names[0]}=DIR",
         )
+    one = topology.applications[application or names[0]]
+    directory = Path(place).expanduser().resolve()
+    if not directory.is_dir():
+        raise LabError(
+            f"SOURCE={given}: {directory} is not a directory",
+            "give the directory of a clone, for example: git clone URL DIR",
+        )
+    return {one.definition: directory}
+
+
+def write_revision(topology: Topology, clones: Mapping[str, Path], revision: str | None) -> None:
+    """Let the master see another revision in the definition of the application with a clone.
+
+    Args:
+        topology: The lab's topology.
+        clones: The clones, as `sources` returns them.
+        revision: The revision; None for that of the definition.
+
+    Raises:
+        LabError: There is a revision, but no clone.
+    """
+    if revision and not clones:
+        raise LabError(
+            f"REVISION={revision} needs SOURCE=DIR; without a clone the definition's own revision "
+            "counts",
+            "edit source.revision of the definition, then: make up",
+        )
+    remove(DEFINITIONS)
+    if not revision:
+        return
+    DEFINITIONS.mkdir(parents=True)
+    for file in APPLICATIONS.glob("*.yaml"):
+        text = file.read_text()
+        if file.stem in clones:
+            text = with_revision(text, revision)
+        (DEFINITIONS / file.name).write_text(text)
+
+
+def with_revision(text: str, revision: str) -> str:
+    """Return the text of a definition with another revision of its code."""
+    data = yaml.safe_load(text)
+    data["source"]["revision"] = revision
+    return yaml.safe_dump(data, sort_keys=False)
 
 
 def in_mirror(name: str) -> bool:
@@ -98,7 +178,7 @@ def in_mirror(name: str) -> bool:
         found = definition.load(APPLICATIONS / f"{name}.yaml")
     except definition.DefinitionError as error:
         raise LabError(str(error), f"correct pillar/app/{name}.yaml") from error
-    return found.source.repository.startswith(FETCHABLE)
+    return found.source.repository.startswith(MIRRORED)
 
 
 def read() -> Topology:

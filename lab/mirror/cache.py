@@ -96,6 +96,13 @@ def point(link: Path, target: Path) -> None:
     fresh.replace(link)
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file atomically, because running hosts may be reading it."""
+    fresh = path.with_name(f".{path.name}{UNFINISHED}")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file, or a directory and everything in it, if it exists."""
     if path.is_dir() and not path.is_symlink():

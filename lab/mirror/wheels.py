@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from lab.errors import LabError
 from lab.process import run
@@ -34,6 +35,8 @@ QUIET = ("--quiet", "--disable-pip-version-check")
 CONFIGURATION = (".config/pip/pip.conf", ".pip/pip.conf")
 
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 # Platform tags of wheels that Debian bookworm can run.
 PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_28")
@@ -134,22 +137,22 @@ def _pip(
     """Run a command of pip as the builder in an empty directory, and return its files."""
     results, tools, home = place / "results", place / "tools", place / "home"
     results.mkdir()
-    _configure(home)
+    configure(home)
     options, sources = [*locks.VERIFIED], locks.sources(lock.read_text())
     named = {entry.partition("==")[0] for entry in wanted}
     if built := [name for name in sources if name in named]:
         shutil.copy(locks.tools(str(lock)), place / "tools.txt")
         fetch = ["install", *locks.VERIFIED, "--no-compile", f"--target={tools}"]
-        _unprivileged(place, [*fetch, "-r", f"{place}/tools.txt"])
+        unprivileged(place, [*fetch, "-r", f"{place}/tools.txt"])
         options += locks.BUILT
     (place / "lock.txt").write_text(locks.text_of(wanted, built))
-    _unprivileged(place, [*command, str(results), *options, "-r", f"{place}/lock.txt"])
+    unprivileged(place, [*command, str(results), *options, "-r", f"{place}/lock.txt"])
     if results.is_symlink():
         raise LabError(f"the build of {lock.name} has replaced the directory for its files")
     return [file for file in results.iterdir() if file.is_file() and not file.is_symlink()]
 
 
-def _configure(home: Path) -> None:
+def configure(home: Path) -> None:
     """Give the builder the configuration of pip that this user has."""
     home.mkdir()
     for name in CONFIGURATION:
@@ -159,13 +162,22 @@ def _configure(home: Path) -> None:
             shutil.copyfile(own, home / name)
 
 
-def _unprivileged(place: Path, arguments: Sequence[str]) -> None:
-    """Run pip in a directory, which belongs to the builder meanwhile, if this user is root."""
+def unprivileged(
+    place: Path, arguments: Sequence[str], variables: Mapping[str, str] = NO_VARIABLES
+) -> None:
+    """Run pip in a directory, which belongs to the builder meanwhile, if this user is root.
+
+    Args:
+        place: The directory. It has the builder's home, in `home`.
+        arguments: The command of pip and its arguments.
+        variables: Further environment variables of pip.
+    """
     packed = sorted(PIP.glob("pip-*.whl"))
     if not packed:
         raise LabError(f"there is no pip in {PIP}", "apt-get install python3-venv")
-    variables = [f"HOME={place}/home", f"PYTHONPATH={place}/tools", "PIP_NO_CACHE_DIR=1"]
-    argv = ["env", f"--chdir={place}", *variables]
+    own = {"HOME": f"{place}/home", "PYTHONPATH": f"{place}/tools", "PIP_NO_CACHE_DIR": "1"}
+    given = [f"{key}={value}" for key, value in {**own, **variables}.items()]
+    argv = ["env", f"--chdir={place}", *given]
     argv += ["/usr/bin/python3", f"{packed[-1]}/pip", *arguments, *QUIET]
     if os.geteuid() != 0:
         run(argv)

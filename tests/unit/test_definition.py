@@ -41,16 +41,19 @@ def test_shipped_file(name: str) -> None:
     assert definition.parse(application.to_dict()) == application
 
 
-def test_versions_differ_in_data_only() -> None:
+@pytest.mark.parametrize("version", ["17.0", "18.0", "19.0"])
+def test_versions_differ_in_data_only(version: str) -> None:
     old, new = (
-        definition.load(REPOSITORY / "pillar" / "app" / f"odoo-{version}.yaml").to_dict()
-        for version in ("14.0", "19.0")
+        definition.load(REPOSITORY / "pillar" / "app" / f"odoo-{one}.yaml").to_dict()
+        for one in ("14.0", version)
     )
     assert (old["live"]["path"], new["live"]["path"]) == ("/longpolling", "/websocket")
     assert (old["odoo"]["names"], new["odoo"]["names"]) == ({"gevent_port": "longpolling_port"}, {})
     assert new["health"]["path"] == "/web/health"
     assert new["odoo"]["python"]["interpreter"] == "python3.11"
     assert new["odoo"]["python"]["release"] is None
+    assert new["odoo"]["python"]["lock"] == f"odoo-{version}"
+    assert {"session_db", "salina_retry"} <= set(new["odoo"]["server_wide_modules"])
 
 
 @pytest.mark.parametrize(
@@ -325,8 +328,8 @@ def test_versions_differ_in_data_only() -> None:
             "nodejs",
             "10",
             "nodejs: unknown key; choose one of: kind, source, known_hosts, port, live, health, "
-            "pages, checks, static, uid, database_login, logins, session, closed, rpc, same_site, "
-            "headers, user_files, odoo",
+            "pages, checks, static, uid, database_login, login, logins, session, closed, rpc, "
+            "same_site, headers, user_files, odoo",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("node", None, "missing; must be a mapping"),
         ("odoo", {}, "unknown key; choose one of: kind, source, known_hosts, port, live, "
-         "health, pages, checks, static, uid, database_login, logins, session, closed, rpc, "
+         "health, pages, checks, static, uid, database_login, login, logins, session, closed, rpc, "
          "same_site, headers, user_files, node"),
         ("database_login", "trust", '"trust" is not a kind of login; choose one of: '
          "scram-sha-256, md5"),

