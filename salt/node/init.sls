@@ -7,6 +7,7 @@ include:
 {%- if pillar.app.held %}
   - node.held
 {%- endif %}
+  - node.pg
   - node.directories
   - node.once
   - node.service

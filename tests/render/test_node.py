@@ -81,7 +81,8 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
         "PORT": '"3000"',
         "SALINA_DATA": '"/mnt/nas/crm"',
         "SALINA_HELD": '"/mnt/nas/crm/held"',
-        "NODE_OPTIONS": '"--require /opt/node/held.js --max-http-header-size=32768"',
+        "NODE_OPTIONS": '"--require /opt/node/pg.js --require /opt/node/held.js'
+        ' --max-http-header-size=32768"',
         "NODE_ENV": '"production"',
     }
 
@@ -100,7 +101,13 @@ def test_o9_node_gets_the_options_of_the_definition_too(
         lines = minion.render(state(minion, "node-environment-file")).splitlines()
         [options] = [line for line in lines if line.startswith("NODE_OPTIONS=")]
         words = options.removeprefix("NODE_OPTIONS=").strip('"').split()
-        assert words == [*own, "--max-http-header-size=32768", "--max-old-space-size=512"]
+        assert words == [
+            "--require",
+            "/opt/node/pg.js",
+            *own,
+            "--max-http-header-size=32768",
+            "--max-old-space-size=512",
+        ]
         assert bool([line for line in lines if line.startswith("SALINA_")]) is bool(own)
         assert bool([one for one in minion.chunks if one["__id__"] == "node-held"]) is bool(own)
 
@@ -108,9 +115,10 @@ def test_o9_node_gets_the_options_of_the_definition_too(
 def test_o9_the_module_is_there_before_a_service_loads_it(crm: Minion) -> None:
     """O9, S12: Node does not start without a module that NODE_OPTIONS names."""
     names = [chunk["__id__"] for chunk in crm.chunks]
-    assert names.index("node-held") < names.index("node-environment-file")
-    assert names.index("node-held") < names.index("node-reconfigured")
-    assert "node-held" in before(crm, "node-environment-file") & before(crm, "node-steps-file")
+    for module in ("node-held", "node-pg"):
+        assert names.index(module) < names.index("node-environment-file")
+        assert names.index(module) < names.index("node-reconfigured")
+        assert module in before(crm, "node-environment-file") & before(crm, "node-steps-file")
 
 
 def test_s12_steps_have_a_pool_that_the_application_cannot_fill(crm: Minion) -> None:
