@@ -93,7 +93,7 @@ CLONES = DOWNLOADS / "git"
 
 @dataclass
 class Named:
-    """What definitions name.
+    """The things that definitions name.
 
     Args:
         repositories: The revisions of git repositories, each with its record (`release.sources`).

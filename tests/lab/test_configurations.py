@@ -469,7 +469,7 @@ def test_daemon_takes_what_is_rendered(daemon: str, rendered: dict[str, Rendered
 
 
 def test_nginx_takes_what_the_newest_odoo_needs(tmp_path: Path) -> None:
-    """O4, O7: nginx accepts the paths of the newest Odoo, which the lab cannot run."""
+    """O4, O7: nginx accepts the paths of the newest Odoo, which the lab does not run by default."""
     newest = render("default", "s1", tmp_path, "odoo-19.0")
     assert judge(CHECKS["nginx"], [newest]) == [""]
 
