@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab.commands import status
 from lab.errors import LabError
 from lab.machines import containers, inventory, topology_file
 from tests import fleets
@@ -139,6 +140,13 @@ def failures(found: Results) -> list[str]:
         for name, state in states.items()
         if state["result"] is False
     ]
+
+
+def live(name: str = "crm") -> str:
+    """The path of long polling or websockets of an application; "" if it has none."""
+    topology = topology_file.read()
+    found = status.definitions(topology)[topology.applications[name].definition]["live"]
+    return str(found["path"]) if found else ""
 
 
 def lab(*arguments: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from lab.machines import topology_file
 from salina.common import wait
-from tests.lab.lab import LAB, run
+from tests.lab.lab import LAB, live, run
 from tests.lab.tiers import DATABASES, STORAGE, leader, secret, sql
 
 FILESTORE = "/nas/crm/filestore/crm"
@@ -129,11 +129,16 @@ class User(Session):
         left = self.model("ir.attachment", "search", [["name", "=", "salina-traffic"]])
         self.model("ir.attachment", "unlink", left)
         # Odoo removes files once a day, and a storage host that comes back heals all there are
-        vacuum = self.model("ir.model.data", "xmlid_to_res_id", "base.autovacuum_job")
-        self.model("ir.cron", "method_direct_trigger", [vacuum])
+        named = [["module", "=", "base"], ["name", "=", "autovacuum_job"]]
+        (vacuum,) = self.model("ir.model.data", "search_read", named, ["res_id"])
+        self.model("ir.cron", "method_direct_trigger", [vacuum["res_id"]])
 
     def poll(self):
-        self.call("/longpolling/poll", channels=[], last=0, options={})
+        if given["live"] == "/longpolling":
+            self.call("/longpolling/poll", channels=[], last=0, options={})
+        else:  # the page asks this before it opens its websocket, and gets an answer at once
+            path = given["live"] + "/peek_notifications"
+            self.call(path, channels=[], last=0, is_first_poll=True)
 """
 
 SAMPLE = """
@@ -300,6 +305,7 @@ class User(Background):
             ca=run("s1", "cat", "/etc/salina/tls/ca.crt") + trusted,
             name=name,
             domain=topology_file.read().applications[name].domain,
+            live=live(name),
             password=secret(f"app-{name}-login"),
             timeout=timeout,
             **given,
