@@ -174,6 +174,9 @@ class PGSessionStore:
     def gc(self) -> None:
         self._ask("DELETE FROM http_sessions")
 
+    def vacuum(self, max_lifetime: int = 0) -> None:
+        self._ask(f"DELETE FROM http_sessions {max_lifetime}")
+
 
 class Registry:
     """Odoo's registry, as far as each request begins with it."""
@@ -262,7 +265,7 @@ def odoo(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(Connection, "server", server, raising=False)
     monkeypatch.setattr(Registry, "odoo", found, raising=False)
     for kind in (PGSessionStore, Registry):
-        for name in ("_setup_db", "get", "save", "delete", "gc", "check_signaling"):
+        for name in ("_setup_db", "get", "save", "delete", "gc", "vacuum", "check_signaling"):
             if hasattr(kind, name):
                 monkeypatch.setattr(kind, name, getattr(kind, name))  # restored afterwards
     codes = SimpleNamespace(
@@ -633,6 +636,13 @@ def test_s12_the_plain_error_of_an_end_is_one_that_odoo_expects(odoo: Odoo) -> N
         with pytest.raises(OperationalError):
             connection.reset()
         assert connection.closed
+
+
+def test_old_sessions_are_removed(odoo: Odoo) -> None:
+    """Odoo 17 and later name the age, and a lost connection is tried again."""
+    odoo.server.faults = [("DELETE FROM http_sessions", error())]
+    PGSessionStore(odoo).vacuum(max_lifetime=7)
+    assert odoo.server.asked == ["DELETE FROM http_sessions 7"] * 2
 
 
 def test_a_websocket_is_left_alone(odoo: Odoo) -> None:

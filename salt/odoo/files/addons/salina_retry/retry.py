@@ -273,12 +273,12 @@ def tried(once, environ):
 def repeatable(name):
     method = getattr(PGSessionStore, name)
 
-    def wrapper(*args):
+    def wrapper(*args, **kwargs):
         # The next try can do all of this again, but it would miss a deleted session.
         if name == "delete" and record():
             record().kept = True
         with recovering():
-            return method(*args)
+            return method(*args, **kwargs)
 
     return wrapper
 
