@@ -1,6 +1,7 @@
 """The lab's mirror holds what the states install."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,56 @@ def test_o1_the_mirror_has_the_debian_packages_that_a_definition_names() -> None
     place = "pillar/app/odoo-19.0.yaml: odoo.python.packages"
     assert components[place] == ["libmagic1"]
     assert components["nginx"] == ["nginx"]
+
+
+def test_a_platform_gets_the_packages_of_the_applications_that_it_can_run() -> None:
+    """From its own release or, where its mirrors have it, from the release that they name."""
+    every = shipped("odoo-14.0", "odoo-19.0", "sample-crm")
+    trixie = PLATFORMS["debian-13"]
+    assert build.suites_of(every, trixie) == {}
+    able = replace(trixie, without={}, python="3.11")
+    newer = {"pillar/app/odoo-19.0.yaml: odoo.python.packages": ["libmagic1"]}
+    assert build.suites_of(every, able) == {"trixie": newer}
+    older = {"pillar/app/odoo-14.0.yaml: odoo.python.packages": ["python3.9"]}
+    found = build.suites_of(every, replace(able, releases=("bullseye",)))
+    assert found == {"bullseye": older, "trixie": newer}
+    assert build.with_applications({}, found, "trixie") == {"bullseye": ["python3.9"], **newer}
+
+
+@pytest.mark.parametrize(
+    ("platform", "named", "asked"),
+    [
+        ("debian-12", ["bookworm"], [("apt", "bookworm", "bullseye")]),
+        ("debian-12", ["bullseye"], [("apt", "bookworm", "bullseye")]),
+        (
+            "debian-12",
+            ["buster"],
+            [("apt", "bookworm", "bullseye"), ("apt-with-buster", "bookworm", "buster")],
+        ),
+        ("debian-13", [], [("apt-trixie", "trixie", None)]),
+    ],
+)
+def test_other_suites_are_asked_only_where_the_platform_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    named: list[str],
+    asked: list[tuple[str, str, str | None]],
+) -> None:
+    """APT's lists are fetched once for each pair of releases."""
+    found: list[tuple[str, str, str | None]] = []
+
+    class Apt(Resolver):
+        def __init__(self, work: Path, root: Path, suite: str, usual: str, other: str | None):
+            super().__init__()
+            self.asking = (work.name, suite, other)
+
+        def update(self) -> None:
+            found.append(self.asking)
+
+    monkeypatch.setattr(build.debian, "Resolver", Apt)
+    closures = build.closures_of(PLATFORMS[platform], Path("/"), named)
+    assert found == asked
+    assert set(closures) == {one for _, *pair in asked for one in pair if one}
 
 
 def test_a_name_that_debian_does_not_have_is_told() -> None:
