@@ -1,6 +1,6 @@
 """Pairs: two hosts with the same role share addresses, and one of them has these at a time.
 
-keepalived moves the addresses (salt/pair, decision 67). Which addresses they are says the role
+keepalived moves the addresses (salt/pair, decision 67). The role says which addresses these are
 (`Role.shared`); a role with one host shares none.
 """
 
@@ -40,7 +40,7 @@ KEYS = {
     "pair.addresses[].in": "The host's own address whose interface carries it.",
     "pair.needs": (
         "The host's own addresses on the other interfaces that its work needs; without one of them "
-        "the other host gets the shared addresses. Those of the shared addresses go without saying."
+        "the other host gets the shared addresses. Those of the shared addresses are always needed."
     ),
 }
 """The meanings of the keys of the section, for docs/pillar.md."""

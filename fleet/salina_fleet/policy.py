@@ -257,10 +257,10 @@ def taken_over(fleet: Fleet, host: Host) -> list[dict[str, Any]]:
 def passed(fleet: Fleet) -> list[dict[str, str]]:
     """Return what reaches the fleet's hosts from outside: the rows from anywhere, and added rules.
 
-    A row's `to` is the address of the host that it leads to.
+    A row's `to` is the address of the host that it leads to, or the one that a pair shares.
     """
     found = [
-        _opened(row.comment, row.proto, row.ports, fleet.address(peer, row.link)) | {"from": ANY}
+        _opened(row.comment, row.proto, row.ports, pair.reached(fleet, row, peer)) | {"from": ANY}
         for row in fleet.rows
         if row.source == ANY
         for peer in fleet.having(row.target)
@@ -277,7 +277,7 @@ def passed(fleet: Fleet) -> list[dict[str, str]]:
                     _opened(rule.comment, rule.protocol, rule.ports, to)
                     | {"from": rule.source or ""}
                 )
-    return found
+    return _each_once(found)
 
 
 def routed(fleet: Fleet) -> bool:

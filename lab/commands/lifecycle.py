@@ -67,7 +67,7 @@ def up(
     text, own = topology_file.choose(source, app)
     topology = topology_file.parse(text)
     found = topology_file.definitions(topology)
-    clones = topology_file.sources(topology, clone)
+    clones = topology_file.sources(topology, clone, revision)
     if revision:
         found |= {name: with_revision(found[name], revision) for name in clones}
     preflight.ensure()
@@ -77,7 +77,7 @@ def up(
         bases = ensure_images(platforms)
         STATE.mkdir(parents=True, exist_ok=True)
         topology_file.write(text, own)
-        topology_file.write_revision(topology, clones, revision)
+        topology_file.write_revision(clones, revision)
         bring_up(topology, bases, own)
         if with_deployment:
             wanted = inventory.current_plan()

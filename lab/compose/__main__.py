@@ -46,7 +46,7 @@ def main(
         if topology_file.in_mirror(name):
             typer.echo(
                 f"note: pillar/app/{name}.yaml takes its code from the lab's mirror, which these "
-                "containers have not; choose another one, such as: make compose APP=crm-2017"
+                "containers do not have; choose another one, such as: make compose APP=crm-2017"
             )
 
 

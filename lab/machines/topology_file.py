@@ -98,19 +98,27 @@ def definitions(topology: Topology) -> dict[str, Definition]:
     return found
 
 
-def sources(topology: Topology, given: str | None) -> dict[str, Path]:
+def sources(topology: Topology, given: str | None, revision: str | None) -> dict[str, Path]:
     """Return the clones on this machine that take the place of definitions' repositories.
 
     Args:
         topology: The lab's topology.
         given: DIR, or APPLICATION=DIR in a lab with several applications; None for none.
+        revision: The revision of the clone; None for that of the definition.
 
     Returns:
         The directory by the name of the definition.
 
     Raises:
-        LabError: The application is unknown or missing, or its repository is the lab's own.
+        LabError: The application is unknown or missing, its repository is the lab's own, or there
+            is a revision without a clone.
     """
+    if given is None and revision:
+        raise LabError(
+            f"REVISION={revision} needs SOURCE=DIR; without a clone the definition's own revision "
+            "counts",
+            "edit source.revision of the definition, then: make up",
+        )
     if given is None:
         return {}
     application, _, place = given.rpartition("=")
@@ -121,6 +129,12 @@ def sources(topology: Topology, given: str | None) -> dict[str, Path]:
             f"make up SOURCE={names[0]}=DIR",
         )
     one = topology.applications[application or names[0]]
+    if in_mirror(one.definition):
+        raise LabError(
+            f"SOURCE={given}: the lab makes the repository of {one.definition} itself, so a clone "
+            "cannot take its place",
+            f"make up APP=NAME SOURCE={place}",
+        )
     directory = Path(place).expanduser().resolve()
     if not directory.is_dir():
         raise LabError(
@@ -130,23 +144,13 @@ def sources(topology: Topology, given: str | None) -> dict[str, Path]:
     return {one.definition: directory}
 
 
-def write_revision(topology: Topology, clones: Mapping[str, Path], revision: str | None) -> None:
+def write_revision(clones: Mapping[str, Path], revision: str | None) -> None:
     """Let the master see another revision in the definition of the application with a clone.
 
     Args:
-        topology: The lab's topology.
         clones: The clones, as `sources` returns them.
         revision: The revision; None for that of the definition.
-
-    Raises:
-        LabError: There is a revision, but no clone.
     """
-    if revision and not clones:
-        raise LabError(
-            f"REVISION={revision} needs SOURCE=DIR; without a clone the definition's own revision "
-            "counts",
-            "edit source.revision of the definition, then: make up",
-        )
     remove(DEFINITIONS)
     if not revision:
         return

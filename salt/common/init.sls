@@ -14,6 +14,9 @@ include:
 {%- if pillar.management is not defined %}
   - management.absent
 {%- endif %}
+{%- if pillar.pair is not defined %}
+  - pair.absent
+{%- endif %}
   - report{{ '' if pillar.report is defined else '.absent' }}
   - metrics{{ '' if pillar.metrics is defined else '.absent' }}
   - logs{{ '' if pillar.logs is defined else '.absent' }}

@@ -49,6 +49,7 @@ haproxy-reloaded:
         - /etc/haproxy/conf.d/20-balancer.cfg
         - /etc/haproxy/errors/429-balancer.html
         - /etc/haproxy/errors/503-balancer.http
+        - /etc/haproxy/errors/503-closed.html
         - /etc/salina/tls/ca.crt
 {%- for certificate in pillar.tls.certificates if 'haproxy' in certificate.readers %}
         - /etc/salina/tls/{{ certificate.name }}.crt

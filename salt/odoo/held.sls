@@ -1,6 +1,6 @@
 # This project's addon that loses no file of a user, for every version of Odoo: one that was removed
-# is held, one that is being stored is not removed, and one that cannot be stored is an error. odoo.conf names it, so it is there before
-# Odoo takes its settings.
+# is held, one that is being stored is not removed, and one that cannot be stored is an error for its
+# user. odoo.conf names the addon, so it is there before Odoo takes its settings.
 include:
   - odoo.configuration
 

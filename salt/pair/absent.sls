@@ -1,4 +1,4 @@
-# A single host has its addresses for itself. Nothing is left that would take them away. The package stays.
+# A host that shares no address. Nothing is left that would take them away. The package stays.
 pair-stopped:
   service.dead:
     - name: keepalived

@@ -1,4 +1,6 @@
 # The service's address, which two balancers share.
 include:
   - balancer
-  - pair{{ '' if pillar.pair is defined else '.absent' }}
+{%- if pillar.pair is defined %}
+  - pair
+{%- endif %}

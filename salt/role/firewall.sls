@@ -2,4 +2,6 @@
 # host's own rules. Two firewalls share the gateways.
 include:
   - ufw
-  - pair{{ '' if pillar.pair is defined else '.absent' }}
+{%- if pillar.pair is defined %}
+  - pair
+{%- endif %}

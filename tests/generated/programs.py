@@ -23,7 +23,7 @@ PACKAGES = (
     *("libc-ares2", "libevent-2.1-7", "liblua5.3-0", "libopentracing1", "libip6tc2", "libnftnl11"),
     *("libopentracing-c-wrapper0", "libicu72", "libldap-2.5-0", "libsasl2-2", "libxml2"),
 )
-"""The packages with the daemons, and with those libraries that a small Debian has not."""
+"""The packages with the daemons, and with those libraries that a small Debian does not have."""
 DIRECTORIES = ("usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/postgresql/15/bin")
 LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
 

@@ -141,25 +141,26 @@ def test_k5_a_repository_on_the_host_itself_is_told(
 
 
 def test_a_clone_takes_the_place_of_a_repository(tmp_path: Path) -> None:
-    one, two = fleets.topology("default"), fleets.topology("two-applications")
-    assert topology_file.sources(one, None) == {}
-    assert topology_file.sources(one, str(tmp_path)) == {"odoo-14.0": tmp_path}
-    assert topology_file.sources(two, f"shop={tmp_path}") == {
-        two.applications["shop"].definition: tmp_path
-    }
-    with pytest.raises(LabError, match="must name one of the topology's applications: crm, shop"):
-        topology_file.sources(two, str(tmp_path))
-    with pytest.raises(LabError, match="must name one of"):
-        topology_file.sources(one, f"shop={tmp_path}")
-    with pytest.raises(LabError, match="missing is not a directory"):
-        topology_file.sources(one, str(tmp_path / "missing"))
+    text, _ = topology_file.choose(None, "odoo-19.0")
+    one, two = topology_file.parse(text), fleets.topology("two-applications")
+    assert topology_file.sources(one, None, None) == {}
+    for given in (str(tmp_path), f"crm={tmp_path}"):
+        assert topology_file.sources(one, given, "feature") == {"odoo-19.0": tmp_path}
+    for topology, given, revision, message in (
+        (two, str(tmp_path), None, "must name one of the topology's applications: crm, shop"),
+        (one, f"shop={tmp_path}", None, "must name one of"),
+        (one, str(tmp_path / "missing"), None, "missing is not a directory"),
+        (one, None, "feature", "REVISION=feature needs SOURCE=DIR"),
+        (two, f"crm={tmp_path}", None, "the lab makes the repository of odoo-14.0 itself"),
+    ):
+        with pytest.raises(LabError, match=message):
+            topology_file.sources(topology, given, revision)
 
 
 def test_the_master_sees_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only in the definition with the clone, and only as long as it is given."""
     monkeypatch.setattr(topology_file, "DEFINITIONS", tmp_path / "app")
-    topology = fleets.topology("default")
-    topology_file.write_revision(topology, {"odoo-14.0": tmp_path}, "feature")
+    topology_file.write_revision({"odoo-14.0": tmp_path}, "feature")
     found = {path.stem: path for path in (tmp_path / "app").iterdir()}
     assert "revision: feature\n" in found["odoo-14.0"].read_text()
     own = topology_file.APPLICATIONS / "odoo-14.0.yaml"
@@ -168,10 +169,8 @@ def test_the_master_sees_another_revision(tmp_path: Path, monkeypatch: pytest.Mo
     assert yaml.safe_load(found["odoo-14.0"].read_text()) == expected
     other = topology_file.APPLICATIONS / "sample-crm.yaml"
     assert found["sample-crm"].read_text() == other.read_text()
-    topology_file.write_revision(topology, {}, None)
+    topology_file.write_revision({}, None)
     assert not (tmp_path / "app").exists()
-    with pytest.raises(LabError, match="REVISION=feature needs SOURCE=DIR"):
-        topology_file.write_revision(topology, {}, "feature")
 
 
 def test_connections_of_known_minions() -> None:

@@ -481,7 +481,8 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "gateways of one firewall": (
         put("gateways", {"edge": "10.1.2.9"}),
-        "gateways: 1 host (fw) has role firewall; two of them share the gateways",
+        "gateways: 1 host (fw) has role firewall; two share the gateways; "
+        "remove the key, or give the role to two hosts",
     ),
     "a balancer with the address of a pair": (
         put(
@@ -992,8 +993,8 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
     "no gateways": (
         drop("gateways"),
         [
-            f"gateways.{name}: missing; fw1 and fw2 share an address there, the default gateway of "
-            "other hosts"
+            f"gateways.{name}: missing; write the address that fw1 and fw2 share there, the "
+            "gateway of other hosts"
             for name in ("clients", "edge")
         ],
     ),
@@ -1006,7 +1007,7 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
     ),
     "a gateway too many": (
         put("gateways.data", "10.1.4.9"),
-        ["gateways.data: fw1 and fw2 share an address only in clients and edge"],
+        ["gateways.data: fw1 and fw2 share an address only in clients and edge; remove it"],
     ),
     "a gateway of no network": (
         put("gateways.outside", "10.1.4.9"),
@@ -1054,7 +1055,8 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
         ),
         [
             "hosts: 3 hosts (fw1, fw2, fw3) have role firewall; at most two hosts may have it",
-            "gateways: 3 hosts (fw1, fw2, fw3) have role firewall; two of them share the gateways",
+            "gateways: 3 hosts (fw1, fw2, fw3) have role firewall; two share the gateways; "
+            "remove the key, or give the role to two hosts",
         ],
     ),
     "the service elsewhere": (

@@ -322,7 +322,7 @@ class Balancer(Role):
         found = [Check("haproxy", needs=backends, decides=True, alone=tuple(backends))]
         for one in applications.values():
             if not fleet.serving(one.name):
-                here = {"address": service.address, "port": service.port, "tls": service.tls}
+                here = {"address": own(fleet, host), "port": service.port, "tls": service.tls}
                 found.append(Check("closed", {**here, "domain": one.domain}, "S1"))
         for one in applications.values() if service.tls else ():
             name = public(one.name)

@@ -559,5 +559,6 @@ class Database(Role):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
             kept = {"stanza": STANZA, "files": files(fleet.topology), "record": pgbackrest.GIVEN_UP}
-            found.append(Check("kept_wal", {**port, **kept}, "O9"))
+            needs = {"gap in the WAL": ("backup",)}
+            found.append(Check("kept_wal", {**port, **kept}, "O9", needs=needs))
         return found

@@ -58,18 +58,20 @@ class Firewall(Role):
         hosts = topology.having(self.name)
         if len(hosts) != 2:
             if topology.gateways:
-                yield f"gateways: {named(hosts)} role {self.name}; two of them share the gateways"
+                two = "two share the gateways; remove the key, or give the role to two hosts"
+                yield f"gateways: {named(hosts)} role {self.name}; {two}"
             return
         names = " and ".join(host.id for host in hosts)
         for name in networks:
             if name not in topology.gateways:
-                share = f"{names} share an address there, the default gateway of other hosts"
+                share = f"write the address that {names} share there, the gateway of other hosts"
                 yield f"{join('gateways', name)}: missing; {share}"
         for name, address in topology.gateways.items():
             path, network = join("gateways", name), topology.networks.get(name)
             fault = misfit(address, ipaddress.ip_network(network.cidr)) if network else None
             if name not in networks:
-                yield f"{path}: {names} share an address only in {' and '.join(networks)}"
+                only = " and ".join(networks)
+                yield f"{path}: {names} share an address only in {only}; remove it"
             elif address == topology.service.address:
                 yield f"{path}: {address} is already used by service.address; choose another one"
             elif fault:

@@ -232,13 +232,14 @@ def body(environ):
 
 def application(once, environ, start_response):
     """Answer a request; `once` is Odoo's own function for that."""
-    if environ.get("PATH_INFO") == HEALTH:
-        # Since version 16 Odoo would serve it without a database, but for the error of `lost`.
+    # A websocket goes on after its answer, so it cannot begin again.
+    alone = environ.get("PATH_INFO") == HEALTH or "HTTP_UPGRADE" in environ
+    content = None if alone else body(environ)
+    if content is None:
+        # Since version 16 Odoo would answer without a database and end the session, but for the
+        # error of `lost`.
         with recording(Record() if SERVED_BY_APPLICATION else None):
             return once(environ, start_response)
-    content = None if "HTTP_UPGRADE" in environ else body(environ)  # a websocket goes on
-    if content is None:
-        return once(environ, start_response)
     noted = Record()
     for number in range(1, TRIES + 1):
         noted.lost = False
