@@ -222,30 +222,31 @@ def _hosts(fleet: Fleet, host: Host) -> list[Pillar]:
     new key when it starts again, and every minion would refuse it.
     """
     entries: dict[tuple[str, bool], list[str]] = {}
+    known: set[str] = set()
 
     def add(address: str, name: str, apart: bool = False) -> None:
         names = entries.setdefault((address, apart), [])
         if name not in names:
             names.append(name)
-
-    def known(name: str) -> bool:
-        return any(name in names for names in entries.values())
+        known.add(name)
 
     own = _own_address(fleet, host)
     add(own, host.id)
-    if ids.short(host.id) not in RESERVED_IDS:  # as Debian's installer and cloud-init write it
-        add(own, ids.short(host.id))
+    short = ids.short(host.id)  # as Debian's installer and cloud-init write it
+    others = {role.alias for name, role in ROLES.items() if name not in host.roles}
+    if short not in RESERVED_IDS and short not in others and short not in fleet.hosts:
+        add(own, short)
     for peer, address in policy.peers(fleet, host).items():
         add(address, peer)
     for name, role in ROLES.items():
         for other in fleet.having(name) if role.alias else ():
             address = fleet.address(other, "management")
-            if not known(other.id):
+            if other.id not in known:
                 add(address, other.id)
             add(address, role.alias or other.id)
     for name in host.roles:
         for alias, address in ROLES[name].names_here(fleet, host).items():
-            if not known(alias):
+            if alias not in known:
                 add(address, alias, "." in alias)
     lines = sorted(entries.items(), key=lambda entry: entry[0][1])
     return [{"address": address, "names": names} for (address, _), names in lines]

@@ -118,7 +118,8 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         found = getattr(sys.modules.get(module), name, None)
-        if module.split(".")[0] != PACKAGE or not isinstance(found, type):
+        own = isinstance(found, type) and found.__module__ == module  # not one that it imports
+        if module.split(".")[0] != PACKAGE or not own:
             raise pickle.UnpicklingError(f"{module}.{name} is not a class of {PACKAGE}")
         return found
 

@@ -259,9 +259,9 @@ def _located(fault: str) -> str:
 
 def _topology(root: Path, file: Path, settings: Settings, faults: list[str]) -> Topology:
     """Return the topology; a fault ends the reading, because all other files depend on it."""
-    folder = Path(TOPOLOGY).parent
-    with suppress(DataError):  # the file itself cannot be read either then
-        faults += _listed(root, folder, Path(TOPOLOGY).stem)[1]
+    if file == root / TOPOLOGY:
+        with suppress(DataError):  # the file itself cannot be read either then
+            faults += _listed(root, Path(TOPOLOGY).parent, Path(TOPOLOGY).stem)[1]
     try:
         return topology.load(file, settings)
     except topology.TopologyError as error:
@@ -360,6 +360,11 @@ def _locks(root: Path, faults: list[str]) -> dict[str, str]:
         try:
             content = reading.read(root / LOCKS / name)
             lines = judge(content.decode()) if judge else []
+            if name.endswith(".txt") and not name.endswith(".build.txt"):
+                built, tools = locks.sources(content.decode()), locks.tools(name)
+                if built and tools not in names:
+                    words = f"{tools} is missing, which must have the tools that build"
+                    lines.append(f"{words} {', '.join(built)}; {locks.REMEDY}")
         except OSError as error:
             faults.append(f"{LOCKS}/{name}: the file cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -445,7 +450,8 @@ def _prefixed(name: str, error: DataError) -> list[str]:
 
 def _own_files() -> Mapping[str, Stamp]:
     places = (Path(__file__).parent, Path(salina.__file__).parent)
-    files = sorted(str(file) for place in places for file in place.rglob("*.py"))
+    kinds = ("*.py", "*.csv")
+    files = sorted(str(file) for place in places for kind in kinds for file in place.rglob(kind))
     return {file: reading.stamp(file) for file in files}
 
 

@@ -137,6 +137,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "app.yaml: cron_threads: 4 is not valid; must be at most 2, because postgres_pool_size in "
         f"{ROUTE} is 4; or set postgres_pool_size to at least 6",
     ),
+    "no archive beside a backup host": (
+        {"database": {"parameters": {"archive_mode": "off"}}},
+        "database.yaml: parameters.archive_mode: Salina sets this parameter in a fleet with a "
+        "backup host; remove it",
+    ),
     "a mount over a brick": (
         {"storage": {"brick": "/nas", "mount": "/nas"}},
         'storage.yaml: mount: "/nas" is not valid; must be neither inside nor around brick: /nas',
@@ -238,6 +243,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "infinite": (
         {"random_page_cost": float("inf")},
         "random_page_cost: inf is not valid; must be a plain value",
+    ),
+    "beyond every number": (
+        {"work_mem": "1e999"},
+        'work_mem: "1e999" is not valid; must be a number from 64 to 2147483647 of kB',
     ),
     "a word for a number": (
         {"max_wal_senders": "abc"},

@@ -201,12 +201,6 @@ def test_versions_differ_in_data_only(version: str) -> None:
         ),
         (
             "odoo.python.release",
-            None,
-            'odoo.python.interpreter: "python3.9" is not valid; must be python3.11, the only one '
-            "of Debian bookworm",
-        ),
-        (
-            "odoo.python.release",
             "trixie",
             'odoo.python.release: "trixie" is not an older Debian release; choose one of: bullseye',
         ),

@@ -77,6 +77,14 @@ def test_x7_own_rules_stand_beside_ours(tmp_path: Path) -> None:
     assert "| anywhere | 10.1.2.22 | 8080 | TCP | the wiki |" in policy.router(fleet)
 
 
+def test_x7_own_rules_are_read_beside_settings_that_are_elsewhere(tmp_path: Path) -> None:
+    """X7: A link in the place of the folder of the settings takes no rule away."""
+    loaded(tmp_path, RULES)
+    (tmp_path / "pillar/settings").rename(tmp_path / "elsewhere")
+    (tmp_path / "pillar/settings").symlink_to(tmp_path / "elsewhere")
+    assert settings.load(tmp_path / "pillar/settings")[FirewallSettings].added
+
+
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "rules: []\n"])
 def test_x7_an_empty_file_adds_nothing(text: str, tmp_path: Path) -> None:
     found = loaded(tmp_path, text)[FirewallSettings]

@@ -475,6 +475,14 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
         "hosts.salt: the name `salt` is reserved for the master; give this host the role "
         "master, or another name",
     ),
+    "another host called salt, without a role": (
+        lambda data: data["hosts"].update(
+            boss=data["hosts"].pop("salt"),
+            salt={"roles": [], "addresses": {"management": "10.1.5.99"}},
+        ),
+        "hosts.salt: the name `salt` is reserved for the master; give this host the role "
+        "master, or another name",
+    ),
     "no balancer": (
         drop("hosts.lb1"),
         "hosts: no host has role balancer; one host or two hosts must have it",
@@ -989,6 +997,7 @@ def test_written_back(name: str) -> None:
     assert topology.parse(parsed.to_dict()) == parsed
 
 
+DATA = {"data": "10.1.4.99"}
 PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
     "no gateways": (
         drop("gateways"),
@@ -1044,6 +1053,12 @@ PAIR_FAULTS: dict[str, tuple[Mutation, list[str]]] = {
             "hosts: 3 hosts (fw1, lb1, lb2) have role balancer; one host or two hosts must have it",
             "hosts.fw1.roles: one of two firewalls cannot be a balancer; choose another host",
         ],
+    ),
+    "a balancer that serves": (
+        lambda data: data["hosts"]["lb1"].update(
+            roles=["balancer", "app"], addresses=data["hosts"]["lb1"]["addresses"] | DATA
+        ),
+        ["hosts.lb1.roles: one of two balancers cannot serve an application; choose another host"],
     ),
     "a third firewall": (
         put(

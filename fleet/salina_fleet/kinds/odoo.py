@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from salina_fleet.roles.database import RouteSettings
 
 DEBIAN = Text(r"[a-z0-9][a-z0-9.+-]+", "the name of a Debian package")
-HOST = "bookworm"
-"""The Debian release of the hosts."""
-INTERPRETERS = {HOST: "python3.11", "bullseye": "python3.9"}
-"""The Debian releases from which a host can have Python, each with the command of its Python."""
-RELEASE = Choice([name for name in INTERPRETERS if name != HOST], "an older Debian release")
+INTERPRETERS = {"bullseye": "python3.9"}
+"""The older Debian releases from which a host can have Python, each with its command."""
+RELEASE = Choice(INTERPRETERS, "an older Debian release")
 INTERPRETER = Text(r"python3\.[0-9]{1,2}", "a command such as python3.11")
 ADDONS = Text(
     rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
@@ -173,14 +171,13 @@ class OdooSection(Section):
                 message = f"Salina writes this option; remove it, and use odoo.{key} instead"
                 yield join("options", option), message
         python = self.python
-        wanted = INTERPRETERS.get(python.release or HOST, python.interpreter)
+        # the host's own one depends on its platform (`unfit`)
+        wanted = INTERPRETERS.get(python.release or "", python.interpreter)
         alone = all(sound(f"python.{key}") for key in ("interpreter", "release"))
         if alone and python.interpreter != wanted:
             yield (
                 "python.interpreter",
-                invalid(
-                    python.interpreter, f"{wanted}, the only one of Debian {python.release or HOST}"
-                ),
+                invalid(python.interpreter, f"{wanted}, the only one of Debian {python.release}"),
             )
         if (python.lock is None) == (python.requirements is None) and all(
             sound(f"python.{key}") for key in ("lock", "requirements")

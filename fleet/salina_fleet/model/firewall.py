@@ -267,12 +267,13 @@ class FirewallSettings(Tuning):
         self, topology: Topology, definitions: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[tuple[str, str]]:
         """The master and an application's hosts open connections to the code's repositories."""
+        everyone = list(topology.everyone())
         for application in topology.applications.values():
             if application.definition not in definitions:
                 continue
             hosts = [
                 host
-                for host in topology.everyone()
+                for host in everyone
                 if "master" in host.roles or host.application == application.name
             ]
             name = application.definition

@@ -115,12 +115,12 @@ def _number(parameter: Parameter, value: Scalar) -> str | None:
     if not found or (found["unit"] and found["unit"] not in units):
         return invalid(value, words)
     digits = found["number"]
-    octal = re.fullmatch(r"0[0-7]+", digits)  # PostgreSQL reads the mode 0600 as C does
+    octal = re.fullmatch(r"0[0-7]{1,15}", digits)  # PostgreSQL reads the mode 0600 as C does
     number = float(int(digits, 8) if octal else float(digits))
     if found["unit"]:
         number *= units[found["unit"]] / base
     # PostgreSQL rounds a whole number, so what is just beyond an end may fit
-    if parameter.kind == "integer":
+    if parameter.kind == "integer" and math.isfinite(number):
         number = float(round(number))
     return None if parameter.low <= number <= parameter.high else invalid(value, words)
 

@@ -113,7 +113,7 @@ def across(topology: Topology, settings: Settings, faults: Faults) -> Iterator[s
     yield from _domains_differ(topology, faults)
     yield from _copies_fit(topology, faults)
     yield from _networks_apart(topology)
-    yield from _ids_differ(topology)
+    yield from _ids_differ(topology, faults)
     yield from _addresses_fit(topology, faults)
     yield from _links_reach(topology, faults)
     if "hosts" not in faults.paths and all(
@@ -213,7 +213,7 @@ def _networks_apart(topology: Topology) -> Iterator[str]:
             yield f"{join('networks', names[last])}: {both}; choose another range"
 
 
-def _ids_differ(topology: Topology) -> Iterator[str]:
+def _ids_differ(topology: Topology, faults: Faults) -> Iterator[str]:
     aliases = {role.alias: name for name, role in ROLES.items() if role.alias}
     owners = {host.id: join("hosts", host.id) for host in topology.hosts}
     for pool in topology.pools.values():
@@ -234,8 +234,8 @@ def _ids_differ(topology: Topology) -> Iterator[str]:
             owners[host_id] = path
     for host in topology.hosts:
         role = aliases.get(host.id)
-        if role and host.roles and role not in host.roles:
-            path = join("hosts", host.id)
+        path = join("hosts", host.id)
+        if role and role not in host.roles and faults.sound(f"{path}.roles"):
             reserved = f"the name `{host.id}` is reserved for the {role}"
             yield f"{path}: {reserved}; give this host the role {role}, or another name"
     for host_id, path in owners.items():

@@ -157,7 +157,7 @@ def load(folder: str | Path) -> Settings:
         except DataError as error:
             faults += [f"{file.name}: {fault}" for fault in error.faults]
             contents[file.stem] = error.data
-    own = _own_firewall(Path(folder, OWN_FIREWALL), faults)
+    own = _own_firewall(Path(folder).parent / "local" / "firewall.yaml", faults)
     try:
         settings = parse(contents, str(folder))
     except SettingsError as error:
@@ -169,8 +169,13 @@ def load(folder: str | Path) -> Settings:
 
 def _own_firewall(file: Path, faults: list[str]) -> OwnFirewall:
     """Return the content of the operator's own file, and add its faults. It may be missing."""
-    files, lines = document.files(file.parent, file.stem)
-    faults += [f"{os.path.dirname(OWN_FIREWALL)}/{line}" for line in lines]
+    there = os.path.dirname(OWN_FIREWALL)
+    try:
+        files, lines = document.files(file.parent, file.stem)
+    except DataError as error:
+        faults += [f"{there}: {fault}" for fault in error.faults]
+        return OwnFirewall()
+    faults += [f"{there}/{line}" for line in lines]
     if not files:
         return OwnFirewall()
     before: Sequence[str] = ()

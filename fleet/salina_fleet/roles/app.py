@@ -316,9 +316,9 @@ class App(Role):
         "salina-log-nginx": "sends nginx's log of requests to the monitoring host",
     }
 
-    def together(self, host: Host) -> str:
+    def together(self, host: Host) -> str | None:
         """One of the hosts builds the releases of an application for all of them."""
-        return f"the application {host.application}"
+        return f"the application {host.application}" if host.application else None
 
     def rows(self, topology: Topology, settings: Settings) -> Iterable[Row]:
         """The balancers send requests and health checks."""

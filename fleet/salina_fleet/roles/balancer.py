@@ -299,8 +299,12 @@ class Balancer(Role):
                 f"service.address: {address} {fault}; must be an address in the network {edge}"
                 f"{mapped if outside else ''}"
             )
-        elif len(balancers) > 1:
-            return  # salina_fleet.pair judges that no host has it as its own
+        elif len(balancers) > 1:  # salina_fleet.pair judges that no host has it as its own
+            for host in balancers:
+                path = f"{join('hosts', host.id)}.roles"
+                if app.App.name in host.roles and sound(path):  # its nginx is on loopback
+                    advice = "choose another host"
+                    yield f"{path}: one of two balancers cannot serve an application; {advice}"
         elif all(sound(f"{join('hosts', host.id)}.addresses") for host in balancers):
             own = [one for host in balancers if (one := topology.address(host, "edge"))]
             if own and address not in own:

@@ -137,6 +137,8 @@ ARCHIVING: dict[str, Scalar] = {
     "archive_timeout": "60s",
 }
 """PostgreSQL's parameters in a fleet with a backup host."""
+ARCHIVED = ("archive_mode", "archive_command", "archive_library")
+"""Those of them that send the WAL to the backup host: with others there would be no backup."""
 LEAST_CONNECTIONS = 100
 """The smallest max_connections unless the settings give one: PostgreSQL's own default."""
 RESERVED = 20
@@ -231,6 +233,10 @@ class DatabaseSettings(Tuning):
         if self.version not in (None, platform.postgresql):
             words = f"{platform.postgresql} or null, because {platform.title} has no other version"
             yield "version", invalid(self.version, words)
+        for name in ARCHIVED if topology.having("backup") else ():
+            if name in self.parameters:
+                words = "Salina sets this parameter in a fleet with a backup host; remove it"
+                yield f"parameters.{name}", words
         given, needed = self.parameters.get("max_connections"), connections(topology, settings)
         if given is None or int(given) >= needed:
             return

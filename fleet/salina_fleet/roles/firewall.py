@@ -60,6 +60,10 @@ class Firewall(Role):
             if topology.gateways:
                 two = "two share the gateways; remove the key, or give the role to two hosts"
                 yield f"gateways: {named(hosts)} role {self.name}; {two}"
+            for host in hosts if len(topology.having("balancer")) > 1 else ():
+                if "balancer" in host.roles:  # it forwards nothing to an address that it shares
+                    path = f"{join('hosts', host.id)}.roles"
+                    yield f"{path}: one of two balancers cannot be a firewall; choose another host"
             return
         names = " and ".join(host.id for host in hosts)
         for name in networks:
