@@ -266,7 +266,8 @@ def down(installation: Installation) -> Iterator[str]:
     """A host that does not answer, and a deployment that waits for it for a second only."""
     file = installation.repository / "salt/orch/change.jinja"
     good = file.read_text()
-    name = "- name: {{ step.runner }}"
+    name = "- name: {{ step.runner | json }}"
+    assert name in good
     file.write_text(good.replace(name, f"{name}\n    - timeout: 1"))
     minion = psutil.Process(installation.minions["nas1"].pid)
     processes = [minion, *minion.children(recursive=True)]

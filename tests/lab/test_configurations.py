@@ -12,6 +12,7 @@ import pytest
 from salina.firewall import ufw as salina_ufw
 from salina.quorum import etcd as salina_etcd
 from salina_fleet.model.settings import Settings
+from salina_fleet.platforms import DEFAULT
 from tests import fleets
 from tests.lab import lab
 from tests.render.minion import Minion
@@ -414,12 +415,18 @@ def render(
     return Rendered(pillar, sorted(addresses), files)
 
 
+def ours(hosts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the hosts whose daemons have the versions of the lab's."""
+    platforms = {name: fleets.fleet(name).hosts for name, _ in hosts}
+    return [(name, host) for name, host in hosts if platforms[name][host].platform == DEFAULT]
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
     """Return the files of one host for each set of roles in each topology."""
     default = {
         f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
-        for name, host in fleets.kinds()
+        for name, host in ours(fleets.kinds())
     }
     return (
         default
@@ -427,13 +434,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
             f"{name} {host} by load": render(
                 name, host, tmp_path_factory.mktemp(host), own=fleets.BY_LOAD
             )
-            for name, host in fleets.balancers()
+            for name, host in ours(fleets.balancers())
         }
         | {
             f"{name} {host} second": render(
                 name, host, tmp_path_factory.mktemp(host), own=fleets.SECOND
             )
-            for name, host in fleets.backed_up()
+            for name, host in ours(fleets.backed_up())
         }
     )
 
