@@ -34,7 +34,10 @@ applications: {crm: {domain: crm.example, definition: odoo-14.0}}
 networks: {lan: 10.9.0.0/24}
 links: {clients: lan, edge: lan, web: lan, data: lan, management: lan}
 hosts:
-  lb1: {roles: [master, storage, balancer, quorum, database], first: true, addresses: {lan: 10.9.0.5}}
+  lb1:
+    roles: [master, storage, balancer, quorum, database]
+    first: true
+    addresses: {lan: 10.9.0.5}
 pools:
   app:
     id: s{n}
