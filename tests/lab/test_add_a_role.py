@@ -44,6 +44,7 @@ def states(tmp_path: Path) -> Iterator[None]:
     """The guide's states on the host; afterwards nothing of them is left."""
     root = guide.copy(tmp_path / "tree")
     paths = [path for path in guide.follow(guide.ROLE, root) if path.startswith("salt/")]
+    paths.append("salt/packages.jinja")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for path in paths:
@@ -59,7 +60,7 @@ def states(tmp_path: Path) -> Iterator[None]:
 
 def apply() -> Results:
     """Apply the role's states; return what they did on the host."""
-    pillar = {"clock": {"address": ADDRESS, "port": PORT}}
+    pillar = {"clock": {"address": ADDRESS, "port": PORT}, "host": {"packages": {}}}
     command = ["salt-call", "--local", "--out=json", f"--file-root={PLACE}/salt"]
     said = run(HOST, *command, "state.apply", "role.clock", f"pillar={json.dumps(pillar)}")
     return results({HOST: json.loads(said)["local"]})
