@@ -227,7 +227,9 @@ def docker_compose() -> Iterator[str]:
     """Debian's Compose, which needs no Docker to judge a file."""
     if not shutil.which("docker-compose"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        argv = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "docker-compose"]
+        # another test may be installing something
+        argv = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-qq", "-y"]
+        argv += ["--no-install-recommends", "docker-compose"]
         subprocess.run(["apt-get", "update", "-qq"], check=True)
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=environment)
     yield "docker-compose"
