@@ -31,7 +31,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/yamllint --strict .
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
-	@.venv/bin/pytest --quiet --numprocesses=$(workers) --dist=loadfile -m 'not programs and not proof' tests/unit tests/render
+	@.venv/bin/pytest --quiet --numprocesses=$(workers) --dist=loadfile -m 'not programs and not further and not proof' tests/unit tests/render
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 
@@ -46,7 +46,7 @@ deployed: check hosts
 	@.venv/bin/pytest $(alone)
 
 integration: deployed
-	@.venv/bin/pytest -m programs tests/unit
+	@.venv/bin/pytest -m '(programs or further) and not proof' tests/unit tests/render
 	@.venv/bin/pytest tests/integration $(alone:%=--deselect %)
 
 fleet: deployed

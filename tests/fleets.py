@@ -211,27 +211,18 @@ def kinds() -> list[tuple[str, str]]:
     return [(name, host) for (name, *_), host in found.items()]
 
 
-VARIED = ("default", "one-host", "pairs")
-"""The topologies that are rendered with further settings as well: the others would add nothing."""
+SOON = ("default", "one-host", "pairs", "two-applications")
+"""The topologies whose hosts `make check` renders. `make test` renders those of all."""
 
 
 def balancers() -> list[tuple[str, str]]:
-    """(topology, minion) of those with a balancer, in the topologies of VARIED."""
-    return _varied("balancer")
+    """(topology, minion) of those with a balancer."""
+    return [(name, host) for name, host in kinds() if "balancer" in fleet(name).hosts[host].roles]
 
 
 def backed_up() -> list[tuple[str, str]]:
-    """(topology, minion) of those with the backups, in the topologies of VARIED."""
-    return _varied("backup")
-
-
-def _varied(role: str) -> list[tuple[str, str]]:
-    """Return (topology, minion) of the hosts with a role in the topologies of VARIED."""
-    return [
-        (name, host)
-        for name, host in kinds()
-        if name in VARIED and role in fleet(name).hosts[host].roles
-    ]
+    """(topology, minion) of those with the backups."""
+    return [(name, host) for name, host in kinds() if "backup" in fleet(name).hosts[host].roles]
 
 
 def has_bricks(host: str, name: str = "default") -> bool:

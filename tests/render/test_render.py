@@ -45,7 +45,13 @@ CASES = (
 )
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+PARAMETERS = [
+    pytest.param(case, id=name, marks=[] if case[0] in fleets.SOON else pytest.mark.further)
+    for name, case in CASES.items()
+]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
 def minion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Minion:
     """Each host of each fleet, and an app host for each application; compiled once."""
     fleet, host, own, application = request.param
