@@ -16,6 +16,7 @@ sys.path.insert(0, str(REPOSITORY / "_utils"))
 sys.path.insert(0, str(REPOSITORY / "fleet"))
 sys.path.insert(0, str(REPOSITORY))
 
+from tests import fleets  # noqa: E402
 from tests.timing import Timing  # noqa: E402
 
 # A busy machine must not fail a test.
@@ -32,3 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def repository() -> Path:
     """The root of this repository."""
     return REPOSITORY
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the hosts of most topologies to `make test`: `make check` takes less than a minute."""
+    later = {*fleets.OTHERS} - {*fleets.SOON}
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        if "host" in given and later & {given.get("name"), given.get("topology")}:
+            item.add_marker(pytest.mark.further)
