@@ -60,7 +60,8 @@ def test_s13_every_graph_has_numbers() -> None:
     # a rate needs two answers
     wait.clear(empty, 6 * SETTINGS.every, "numbers for every graph")
     busy = asked("query", query=graphs[-3]["expr"])["result"]
-    assert {one["metric"]["instance"] for one in busy} == {*FLEET.hosts}
+    # also a host that left within the five minutes of the rate
+    assert {one["metric"]["instance"] for one in busy} >= {*FLEET.hosts}
 
 
 def test_s13_numbers_are_given_to_monitoring_alone() -> None:
