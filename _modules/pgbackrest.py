@@ -162,6 +162,9 @@ def came_back() -> float:
 def without_primary() -> str:
     """Return pgBackRest's message if none of the database hosts is a primary that answers, or "".
 
+    Each host has ten seconds. pgBackRest's own bound is a minute, and it tries each host more than
+    once, so that this took eight minutes while both hosts were away.
+
     Returns:
         The message; "" also if pgBackRest fails for another reason.
 
@@ -169,7 +172,7 @@ def without_primary() -> str:
         salt bkp1 pgbackrest.without_primary
     """
     try:
-        create_stanza()
+        _run("stanza-create", "--io-timeout=10")
     except CommandExecutionError as error:
         return str(error) if NO_PRIMARY in str(error) else ""
     return ""

@@ -536,11 +536,19 @@ def test_o9_without_a_primary_a_repository_that_came_back_is_enough() -> None:
     ],
 )
 def test_o9_whether_a_primary_answers(code: int, said: str, fault: bool) -> None:
-    """O9: Another error is none of a missing primary, and the backup itself will tell it."""
-    answer = {"retcode": code, "stdout": "", "stderr": said}
-    salt = {"cmd.run_all": lambda *_, **__: answer}
+    """O9: Another error is none of a missing primary, and the backup itself will tell it. The
+    bound is short.
+    """
+    asked: list[str] = []
+
+    def run(command: list[str], **_: Any) -> dict[str, Any]:
+        asked.extend(command)
+        return {"retcode": code, "stdout": "", "stderr": said}
+
+    salt = {"cmd.run_all": run}
     module = load("_modules/pgbackrest.py", salt=salt, pillar={"backup": {"stanza": "salina"}})
     assert bool(module.without_primary()) is fault
+    assert asked[-2:] == ["stanza-create", "--io-timeout=10"]
 
 
 def test_o9_the_moment_at_which_a_repository_came_back(tmp_path: Path) -> None:
