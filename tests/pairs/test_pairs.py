@@ -84,6 +84,7 @@ def alone(role: str) -> Iterator[None]:
         found = [ends.enter_context(Answers(*one)) for one in asked]
         assert wait.until(lambda: all(one.asked() for one in found), 15, 0.2)
         yield
+    print(f"{role}: nobody answered for at most {max(one.silence() for one in found):.1f} s")
     for one in found:
         assert one.several() == []
 
@@ -141,6 +142,8 @@ def test_k6_one_of_two_is_lost(visitor: Visitor, role: str, kind: str) -> None:
             lab.heal(lost)
         settled()
         visitor.serves()
+    gaps = f"{visitor.gap():.1f} s with new connections, {visitor.silence():.1f} s with an old one"
+    print(f"{role}, {kind}: no answer for at most {gaps}")
     assert visitor.gap() < LOST
     if role == "firewall":
         assert visitor.opened() == opened and visitor.silence() < LOST

@@ -132,6 +132,10 @@ class Answers(Background):
         """Return how often somebody answered."""
         return sum(bool(one["seen"]) for one in self.lines())
 
+    def silence(self) -> float:
+        """Return the longest time between two answers."""
+        return longest(one["at"] for one in self.lines() if one["seen"])
+
 
 def longest(moments: Iterable[float]) -> float:
     """Return the longest time between two moments."""
