@@ -69,13 +69,14 @@ class Site:
         (root / "pillar").mkdir(parents=True)
         for name in ("settings", "app"):
             (root / "pillar" / name).symlink_to(fleets.REPOSITORY / "pillar" / name)
-        for name in ("_modules", "_states", "_utils"):
+        for name in ("salt", "_modules", "_states", "_utils"):
             (root / name).symlink_to(fleets.REPOSITORY / name)
         data = topology(count)
         (root / "pillar/topology.yaml").write_text(yaml.safe_dump(data))
         secrets.create(secrets.open_store(state), [*data["applications"]], 1)
         fleets.record(state)
         self.place = place
+        self.states: dict[str, int] = {}  # a minion -> how many states its highstate has
         self.opts = dict(salt.config.master_config(None)) | {
             "root_dir": str(place),
             "cachedir": str(place / "cache"),
@@ -107,6 +108,7 @@ class Site:
             start = time.process_time()
             chunks = prepared.chunks
             assert len(chunks) > 10, f"{minion}: {chunks}"
+            self.states[minion] = len(chunks)
             return compiled + time.process_time() - start
 
 
@@ -124,5 +126,6 @@ def measure() -> Iterator[Result]:
                 median(large) / median(small),
                 "ratio",
                 BOUND if role == "app" else None,
-                detail=f"{spread(large, digits=3)} / {spread(small, digits=3)}",
+                detail=f"{spread(large, digits=3)} / {spread(small, digits=3)}; "
+                f"{sites[SMALL].states[minion]} states",
             )

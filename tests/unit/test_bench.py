@@ -119,6 +119,12 @@ def test_the_large_fleet_is_a_valid_one(count: int) -> None:
     assert {host.id for host in found.hosts} > set(pillar.MINIONS.values()) - {"s1"}
 
 
+def test_the_part_pillar_has_all_files_that_a_pillar_needs(tmp_path: Path) -> None:
+    site = pillar.Site(tmp_path, 1)
+    assert site.measure("s1") > 0
+    assert site.states["s1"] > 100
+
+
 def test_the_parts_keep_their_order() -> None:
     assert bench.chosen(["web", "pillar"]) == ["pillar", "web"]
     assert bench.COLD not in bench.chosen([])
