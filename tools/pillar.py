@@ -120,7 +120,8 @@ def _collect(path: str, value: Any, keys: dict[str, Key]) -> None:
 
 
 def _is_secret(value: str) -> bool:
-    return value.startswith("canary-") and value != f"canary-{fleets.PUBLIC}"
+    public = {f"canary-{name}" for name in (fleets.PUBLIC, fleets.PUBLIC_OF_FILES)}
+    return value.startswith("canary-") and value not in public
 
 
 def _type(value: Any) -> str:

@@ -66,7 +66,7 @@ class BackupSettings(Tuning):
     recipient: str | None = text(
         None,
         "age1[0-9a-z]{58}",
-        "the public part of an age key (age1…), or null",
+        "the public part of an age key (age1…)",
         "The key for which the master's own state is encrypted; with null it is not saved.",
     )
     master_copies: str = path(

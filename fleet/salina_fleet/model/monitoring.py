@@ -69,7 +69,7 @@ class MonitoringSettings(Tuning):
     relay: str | None = text(
         None,
         NAMES,
-        "a host name or an address, or null",
+        "a host name or an address",
         about="The mail server that takes these mails; required with recipients.",
     )
     relay_port: int = number(25, 1, 65535, "The port of the mail server.")
@@ -81,7 +81,7 @@ class MonitoringSettings(Tuning):
     relay_user: str | None = text(
         None,
         USERS,
-        "a user without spaces, or null",
+        "a user without spaces",
         about="The user at the mail server; `salt-run secrets.relay` takes the password. Null: the "
         "server wants no login.",
     )

@@ -148,7 +148,7 @@ KEYS = {
     "app.record.password": "Its password. No file of the host has it.",
     "app.secrets": "The application's own secrets, if its kind and its steps use them.",
     "app.secrets.admin_password": "The password for Odoo's own administration of its databases.",
-    "app.secrets.login_password": "The password of the first user, `admin`.",
+    "app.secrets.login_password": "The password of the first user, `login` of the definition.",
     "app.reserved_below": (
         "The first port that every process may bind; those below it are for services only."
     ),
