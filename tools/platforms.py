@@ -43,6 +43,9 @@ version that made them. Build a second fleet, and move the data with `pg_dump`. 
 `pillar/settings/database.yaml` has a number, a topology with another version is refused. This keeps
 a change of the platform from becoming a change of PostgreSQL by accident.
 
+`parameters` of that file are compared with those of PostgreSQL 15, whatever the platform. With a
+newer version look yourself whether it still has each of them.
+
 ## In the lab
 
 `make up TOPOLOGY=tests/topologies/debian-13.yaml` deploys a fleet of Debian 13. The lab cannot
