@@ -12,7 +12,7 @@ export OWN_LAB := $(if $(wildcard /var/lib/salina-lab/topology.yaml),,yes)
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-up: ## start the lab and deploy the service: TOPOLOGY=FILE chooses another topology, APP=NAME another application, SOURCE=DIR a clone of its code
+up: ## start the lab and deploy the service: TOPOLOGY=FILE chooses another topology, APP=NAME another application, SOURCE=DIR a clone of its code, REVISION=NAME a branch, tag or commit of the clone
 	@bin/lab up $(if $(TOPOLOGY),--topology "$(TOPOLOGY)") $(if $(APP),--app "$(APP)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
 
 down: ## stop and remove the lab
