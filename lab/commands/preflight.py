@@ -122,7 +122,7 @@ def disk() -> Fault | None:
 
 
 def memory() -> Fault | None:
-    """Check the memory: eleven busy hosts need 5 GiB, unless the lab already runs."""
+    """Check the memory that a busy lab needs, unless the lab already runs."""
     fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     sizes = {field[0].rstrip(":"): int(field[1]) for field in fields}
     available = sizes["MemAvailable"] / 2**20
