@@ -4,17 +4,25 @@ include:
   - pgbackrest
   - pgbackrest.scratch
 
+backup-repository:
+  file.directory:
+    - name: {{ backup.repository | json }}
+    - user: postgres
+    - group: postgres
+    - mode: '0750'
+    - require:
+        - sls: postgresql
+
 backup-directories:
   file.directory:
     - names:
-        - {{ backup.repository | json }}
         - {{ (backup.repository ~ '/archive') | json }}
         - {{ (backup.repository ~ '/backup') | json }}
     - user: postgres
     - group: postgres
     - mode: '0750'
     - require:
-        - sls: postgresql
+        - file: backup-repository
     - require_in:
         - daemon: pgbackrest-service
 

@@ -7,7 +7,8 @@ include:
 # sshd reads the operators' keys as the operator.
 ssh-directories:
   file.directory:
-    - names: [/etc/salina, /etc/salina/ssh, /etc/salina/ssh/keys]
+    - name: /etc/salina/ssh/keys
+    - makedirs: True
     - mode: '0755'
 
 ssh-host-key:

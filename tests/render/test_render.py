@@ -118,6 +118,17 @@ def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) ->
     assert not {f"{chunk['state']}.{chunk['fun']}" for chunk in prepared} & NOT_ALONE
 
 
+def test_k2_a_directory_is_made_before_what_is_in_it(minion: Minion) -> None:
+    """K2: Salt does not keep the order of `names`, so none of them is in another one."""
+    found: dict[str, list[str]] = {}
+    for one in minion.chunks:
+        if one["state"] == "file" and not one.get("makedirs"):
+            found.setdefault(one["__id__"], []).append(one["name"].rstrip("/"))
+    for name, paths in found.items():
+        inside = [one for one in paths for other in paths if one.startswith(f"{other}/")]
+        assert not inside, name
+
+
 def test_s12_the_turn_ends_after_everything_else(minion: Minion) -> None:
     """S12: Only the record, and the restart of the minion itself, come after its end."""
     names = [chunk["__id__"] for chunk in minion.chunks]
