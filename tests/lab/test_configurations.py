@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from salina.firewall import ufw as salina_ufw
+from salina.firewall.ufw import Rule, wanted
 from salina.quorum import etcd as salina_etcd
 from salina_fleet.model.settings import Settings
 from salina_fleet.platforms import DEFAULT
@@ -30,6 +31,23 @@ TMPFILES = "/etc/tmpfiles.d/salina-minion.conf"
 RULES = "/etc/ufw/before.rules"
 MANY = "/var/cache/salt/minion/extmods/utils/salina/firewall/many.py"
 SYSCTL = "/etc/sysctl.d/60-salina-ports.conf"
+
+
+CASE: dict[str, Any] = {
+    "empty": [],
+    "commands": [],
+    "daemon": [],
+    "listens": [],
+    "files": {},
+    "addresses": [],
+}
+ENABLED: dict[str, Any] = {
+    "empty": ["/run"],  # locks
+    "commands": [
+        ["sed", "--in-place", "s/ENABLED=yes/ENABLED=no/", "/etc/ufw/ufw.conf"],
+        ["ufw", "--force", "enable"],
+    ],
+}
 
 
 Files = Mapping[str, str]
@@ -136,19 +154,8 @@ def pgbackrest(rendered: Rendered) -> dict[str, Any]:
 
 
 def ufw(rendered: Rendered) -> dict[str, Any]:
-    """In place of `--dry-run`, which forgets each rule: switched on, with all of them."""
-    pillar = rendered.pillar["ufw"]
-    cards = fleets.interfaces(rendered.pillar)
-    rules = salina_ufw.wanted(pillar["rules"], pillar["routes"], pillar["outgoing"], cards)
-    added = json.dumps([rule.addition[1:] for rule in rules])
-    return {
-        "empty": ["/run"],  # locks
-        "commands": [
-            ["sed", "--in-place", "s/ENABLED=yes/ENABLED=no/", "/etc/ufw/ufw.conf"],
-            ["sh", "-c", f'printf %s "$1" | python3 -I {MANY} /usr/sbin/ufw', "sh", added],
-            ["ufw", "--force", "enable"],
-        ],
-    }
+    """Switched on with these files, and without rules: `test_ufw_takes_every_rule` adds them."""
+    return ENABLED
 
 
 def on_each(folder: str, *argv: str) -> Callable[[Rendered], dict[str, Any]]:
@@ -449,12 +456,16 @@ def judge(check: Check, hosts: Iterable[Rendered]) -> list[str]:
     """Return the daemon's verdict on each host's files; "" when it accepts them."""
     cases = []
     for host in hosts:
-        case = {"empty": [], "commands": [], "daemon": [], "listens": [], "files": {}}
-        case |= check.trial(host)
+        case = CASE | check.trial(host)
         own = {path: text for path, text in host.files.items() if path.startswith(check.paths)}
         cases.append(case | {"files": own | case["files"], "addresses": host.addresses})
+    return trial(check.host, cases)
+
+
+def trial(host: str, cases: list[dict[str, Any]]) -> list[str]:
+    """Return what went wrong in each case on a host of the lab; "" for nothing."""
     script = TRIAL.replace("CASES)", f"{json.dumps(cases)!r})")
-    said: list[str] = json.loads(lab.run(check.host, "python3", "-", given=script))
+    said: list[str] = json.loads(lab.run(host, "python3", "-", given=script))
     return said
 
 
@@ -473,6 +484,43 @@ def test_daemon_takes_what_is_rendered(daemon: str, rendered: dict[str, Rendered
     *taken, refused = judge(check, [*judged.values(), wrong])
     assert {name: said for name, said in zip(judged, taken, strict=True) if said} == {}
     assert complaint in refused
+
+
+def shape(rule: Rule) -> tuple[str, ...]:
+    """Return the words of a rule, with `IPv4` or `IPv6` in the place of each address."""
+
+    def family(word: str) -> str:
+        try:
+            return f"IPv{ipaddress.ip_network(word, strict=False).version}"
+        except ValueError:
+            return word
+
+    return tuple(map(family, rule.words))
+
+
+def test_ufw_takes_every_rule(rendered: dict[str, Rendered]) -> None:
+    """S15: ufw accepts one rule of each shape of every topology, and refuses a wrong one.
+
+    In place of `--dry-run`, which forgets each rule, it is switched on with all of them.
+    """
+    rules: dict[tuple[str, ...], Rule] = {}
+    for host in rendered.values():
+        if pillar := host.pillar.get("ufw"):
+            cards = fleets.interfaces(host.pillar)
+            asked = pillar["rules"], pillar["routes"], pillar["outgoing"], cards
+            rules |= {shape(rule): rule for rule in wanted(*asked)}
+
+    def case(*words: list[str]) -> dict[str, Any]:
+        first, enable = ENABLED["commands"]
+        many = ["sh", "-c", f'printf %s "$1" | python3 -I {MANY} /usr/sbin/ufw', "sh"]
+        return {**CASE, **ENABLED, "commands": [first, [*many, json.dumps(words)], enable]}
+
+    additions = [rule.addition[1:] for rule in rules.values()]
+    # ufw reads all rules again for each one
+    cases = [case(*additions[start::4]) for start in range(4)]
+    *taken, refused = trial("fw", [*cases, case(["allow", "in", "on", "card0", "from", "10.1.5"])])
+    assert taken == [""] * 4
+    assert "Bad source address" in refused
 
 
 def test_nginx_takes_what_the_newest_odoo_needs(tmp_path: Path) -> None:
