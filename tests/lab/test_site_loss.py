@@ -120,7 +120,7 @@ def test_o9_the_whole_site_comes_back(client: Any) -> None:
                 assert all(one["result"] is not False for one in found.values()), found
             for name in FLEET.topology.applications:
                 host = FLEET.serving(name)[0].id
-                [found] = salt(host, "state.apply", "application.directories").values()
+                [found] = salt(host, "state.apply", "common,application.directories").values()
                 assert all(one["result"] is not False for one in found.values()), found
             # 7: the releases, whose archives were on the volume
             for name, release in releases.items():
