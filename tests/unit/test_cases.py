@@ -63,9 +63,9 @@ SETTINGS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "parameters: {'max-connections': 400, MAX_CONNECTIONS: 400, '': 1, work_mem: .nan, "
         "max_wal_senders: abc}",
         (
-            "parameters.max-connections: unknown parameter of PostgreSQL 15; choose one of: max_",
-            "parameters.MAX_CONNECTIONS: unknown parameter of PostgreSQL 15; choose one of: max_",
-            'parameters."": unknown parameter of PostgreSQL 15',
+            "parameters.max-connections: unknown parameter of PostgreSQL 15, 16 and 17; choose",
+            "parameters.MAX_CONNECTIONS: unknown parameter of PostgreSQL 15, 16 and 17; choose",
+            'parameters."": unknown parameter of PostgreSQL 15, 16 and 17; see',
             "parameters.work_mem: nan is not valid",
             'parameters.max_wal_senders: "abc" is not valid; must be a number from 0 to 262143',
         ),

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from salina.application import odoo
-from salina_fleet.model import settings
+from salina_fleet.model import parameters, settings
 from salina_fleet.model.settings import COMPONENTS, Settings
+from salina_fleet.model.topology import parse
+from salina_fleet.platforms import PLATFORMS
 from salina_fleet.roles import database
 from salina_fleet.roles.app import AppSettings
 from salina_fleet.roles.database import DatabaseSettings, RouteSettings
@@ -228,13 +230,13 @@ def test_k5_max_connections_is_a_number(value: Any) -> None:
 PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "hyphen": (
         {"max-connections": 400},
-        "max-connections: unknown parameter of PostgreSQL 15; choose one of: max_connections, "
-        "log_connections, log_disconnections",
+        "max-connections: unknown parameter of PostgreSQL 15, 16 and 17; choose one of: "
+        "max_connections, log_connections, log_disconnections",
     ),
-    "capitals": ({"MAX_WAL_SENDERS": 4}, "MAX_WAL_SENDERS: unknown parameter of PostgreSQL 15"),
+    "capitals": ({"MAX_WAL_SENDERS": 4}, "MAX_WAL_SENDERS: unknown parameter of PostgreSQL 15, "),
     "empty": (
         {"": 1},
-        '"": unknown parameter of PostgreSQL 15; see pg_settings for the names',
+        '"": unknown parameter of PostgreSQL 15, 16 and 17; see pg_settings for the names',
     ),
     "not a number": (
         {"work_mem": float("nan")},
@@ -309,6 +311,114 @@ def test_k5_a_parameter_that_postgresql_refuses(given: dict[str, Any], message: 
 def test_k5_a_parameter_that_postgresql_takes(given: dict[str, Any]) -> None:
     """K5: units, words for booleans and parameters of extensions are as PostgreSQL reads them."""
     assert settings.parse({"database": {"parameters": given}})
+
+
+OF_A_VERSION: dict[str, tuple[dict[str, Any], dict[int, str]]] = {
+    "new in 17": (
+        {"transaction_timeout": "1min"},
+        {
+            version: f"transaction_timeout: unknown parameter of PostgreSQL {version}; remove it, "
+            "or have database hosts with PostgreSQL 17"
+            for version in (15, 16)
+        },
+    ),
+    "gone from 17": (
+        {"old_snapshot_threshold": "1h"},
+        {
+            17: "old_snapshot_threshold: unknown parameter of PostgreSQL 17; remove it, or have "
+            "database hosts with PostgreSQL 15 and 16"
+        },
+    ),
+    "another name in 16": (
+        {"force_parallel_mode": "on"},
+        {
+            version: f"force_parallel_mode: unknown parameter of PostgreSQL {version}; remove it, "
+            "or have database hosts with PostgreSQL 15"
+            for version in (16, 17)
+        },
+    ),
+    "another limit in 17": (
+        {"maintenance_work_mem": "512kB"},
+        {
+            version: 'maintenance_work_mem: "512kB" is not valid; must be a number from 1024 to '
+            "2147483647 of kB, or with one of the units B, kB, MB, GB, TB"
+            for version in (15, 16)
+        },
+    ),
+    "the same in all": ({"work_mem": "8MB", "jit": "off", "io.limit": 3}, {}),
+}
+PLATFORMS_OF = {one.postgresql: name for name, one in PLATFORMS.items()}
+
+
+@pytest.mark.parametrize("version", parameters.VERSIONS)
+@pytest.mark.parametrize(("given", "faults"), OF_A_VERSION.values(), ids=OF_A_VERSION.keys())
+def test_k5_the_database_hosts_version_judges_a_parameter(
+    version: int, given: dict[str, Any], faults: dict[int, str]
+) -> None:
+    """K5: Each platform has its own PostgreSQL; a parameter is judged as this one would."""
+    found = fleets.data()
+    for one in found["hosts"].values():
+        one["platform"] = PLATFORMS_OF[version]
+    changed = parse(found)
+    own = settings.parse({"database": {"parameters": given}})
+    lines = [
+        f"{key}: {message}" for key, message in own[DatabaseSettings].conflicts(changed, own, {})
+    ]
+    assert lines == ([f"parameters.{faults[version]}"] if version in faults else [])
+
+
+@pytest.mark.parametrize("version", parameters.VERSIONS)
+def test_k5_every_platform_has_a_table_of_parameters(version: int) -> None:
+    """K5: Each table has PostgreSQL's parameters, with their limits and choices."""
+    table = parameters.known(version)
+    assert len(table) > 300 and "port" in table
+    assert table["max_connections"] == parameters.Parameter("integer", "", 1, 262143, ())
+    assert table["wal_level"].choices == ("minimal", "replica", "logical")
+    for name, value in Settings()[DatabaseSettings].parameters.items():
+        assert parameters.fault(name, value, [version]) is None
+
+
+MANY = {
+    "by the hosts": (
+        {},
+        8000,
+        "264020 are needed, because there can be 8000 app hosts, and pool_size in "
+        f"{ROUTE} is 25; PostgreSQL takes at most 262121 beside max_worker_processes, "
+        "autovacuum_max_workers, max_wal_senders; lower pool_size to at most 24, or have fewer "
+        "app hosts",
+    ),
+    "given": (
+        {"max_connections": 262143},
+        8,
+        "262143 is not valid; must be at most 262121, because PostgreSQL takes no more beside "
+        "max_worker_processes, autovacuum_max_workers, max_wal_senders",
+    ),
+    "by other processes": (
+        {"max_wal_senders": "262000"},
+        8,
+        "284 are needed, because there can be 8 app hosts, and pool_size in "
+        f"{ROUTE} is 25; PostgreSQL takes at most 131 beside max_worker_processes, "
+        "autovacuum_max_workers, max_wal_senders; lower pool_size to at most 5, or have fewer app "
+        "hosts",
+    ),
+    "the least of all": (
+        {"max_wal_senders": 262143 - 12 - 99},
+        2,
+        "100 is not valid; must be at most 99, because PostgreSQL takes no more beside "
+        "max_worker_processes, autovacuum_max_workers, max_wal_senders",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "hosts", "message"), MANY.values(), ids=MANY.keys())
+def test_k5_postgresql_has_so_many_processes(
+    given: dict[str, Any], hosts: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5: PostgreSQL would not start; the line says what to lower."""
+    clients = database._clients(fleets.topology())[:1] * hosts
+    monkeypatch.setattr(database, "_clients", lambda topology: clients)
+    own = settings.parse({"database": {"parameters": given}})
+    assert conflicts(own) == [f"database.yaml: parameters.max_connections: {message}"]
 
 
 def test_k5_the_default_settings_are_the_ones_of_this_test() -> None:

@@ -1,6 +1,7 @@
 """PostgreSQL's parameters: which names it knows, and which values it takes for each.
 
-The table beside this file is that of Debian's PostgreSQL 15. This statement makes it:
+Beside this file is a table for each version that a platform has. PostgreSQL itself makes it, as the
+platform packages it, with this statement:
 
     COPY (SELECT lower(name) AS name, vartype AS kind, unit, min_val AS low, max_val AS high,
                  array_to_string(enumvals, '|') AS choices
@@ -13,14 +14,18 @@ import csv
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from salina_fleet.platforms import PLATFORMS
 from salina_fleet.schema.declare import Scalar
 from salina_fleet.schema.faults import choose, invalid
 
-TABLE = Path(__file__).with_name("postgresql-15.csv")
+TABLES = Path(__file__).parent
+VERSIONS = tuple(sorted({one.postgresql for one in PLATFORMS.values()}))
+"""The major versions that database hosts can have."""
 EXTENSION = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+")
 """A parameter of an extension: PostgreSQL takes any value until it has loaded the extension."""
 OURS = frozenset(
@@ -58,9 +63,13 @@ class Parameter:
 
 
 @cache
-def known() -> dict[str, Parameter]:
-    """Return the parameters that an operator may set, by their names."""
-    with TABLE.open(encoding="utf-8", newline="") as handle:
+def known(version: int) -> dict[str, Parameter]:
+    """Return the parameters that an operator may set, by their names.
+
+    Args:
+        version: PostgreSQL's major version.
+    """
+    with (TABLES / f"postgresql-{version}.csv").open(encoding="utf-8", newline="") as handle:
         return {
             row["name"]: Parameter(
                 row["kind"],
@@ -73,17 +82,63 @@ def known() -> dict[str, Parameter]:
         }
 
 
-def fault(name: str, value: Scalar) -> str | None:
-    """Return the message for a parameter that PostgreSQL would refuse; None for a good one."""
+def fault(name: str, value: Scalar, versions: Sequence[int] = VERSIONS) -> str | None:
+    """Return the message for a parameter that all of these versions of PostgreSQL would refuse.
+
+    Args:
+        name: the parameter's name.
+        value: its value.
+        versions: major versions; by default all that database hosts can have.
+
+    Returns:
+        The message; None if one of the versions takes the parameter.
+    """
     if EXTENSION.fullmatch(name):
         return None
-    parameter = known().get(name)
-    if parameter is None:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), known(), 3)
-        advice = choose(near) if near else "see pg_settings for the names"
-        return f"unknown parameter of PostgreSQL 15; {advice}"
+    found = [known(one)[name] for one in versions if name in known(one)]
+    if not found:
+        return f"unknown parameter of PostgreSQL {_listed(versions)}; {_advice(name, versions)}"
     if name in OURS:
         return "Salina or Patroni sets this parameter; remove it"
+    messages = [_unfit(parameter, value) for parameter in found]
+    return None if None in messages else messages[0]
+
+
+def number(name: str, value: Scalar, version: int) -> float:
+    """Return the number that a version of PostgreSQL reads in a parameter's value.
+
+    Args:
+        name: the parameter's name.
+        value: its value, in which `fault` found nothing.
+        version: PostgreSQL's major version.
+
+    Raises:
+        ValueError: the value is not a number.
+    """
+    found = _read(known(version)[name], value)
+    if found is None:
+        raise ValueError(f"{name}: {value} is not a number")
+    return found
+
+
+def _listed(versions: Sequence[int]) -> str:
+    """Return versions as text: 15, 16 and 17."""
+    *others, last = map(str, versions)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _advice(name: str, versions: Sequence[int]) -> str:
+    """Return what to do about a parameter that these versions do not know."""
+    elsewhere = [one for one in VERSIONS if name in known(one)]
+    if elsewhere:
+        return f"remove it, or have database hosts with PostgreSQL {_listed(elsewhere)}"
+    names = {one: None for version in versions for one in known(version)}
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 3)
+    return choose(near) if near else "see pg_settings for the names"
+
+
+def _unfit(parameter: Parameter, value: Scalar) -> str | None:
+    """Return why a parameter does not take a value; None if it does."""
     if parameter.kind == "bool":
         fits = _word(value) in BOOLEANS
         return None if fits else invalid(value, "true or false")
@@ -91,9 +146,15 @@ def fault(name: str, value: Scalar) -> str | None:
         words = BOOLEANS if "on" in parameter.choices else ()
         fits = _word(value) in (*parameter.choices, *words)
         return None if fits else invalid(value, f"one of {', '.join(parameter.choices)}")
-    if parameter.kind in ("integer", "real"):
-        return _number(parameter, value)
-    return None
+    if parameter.kind not in ("integer", "real"):
+        return None
+    found = _read(parameter, value)
+    if found is not None and parameter.low <= found <= parameter.high:
+        return None
+    units = _units(parameter.unit)
+    low, high = (f"{end:.15g}" for end in (parameter.low, parameter.high))
+    unit = f" of {parameter.unit}, or with one of the units {', '.join(units)}" if units else ""
+    return invalid(value, f"a number from {low} to {high}{unit}")
 
 
 def _word(value: Scalar) -> str:
@@ -101,28 +162,25 @@ def _word(value: Scalar) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value).lower()
 
 
-def _number(parameter: Parameter, value: Scalar) -> str | None:
-    """Return why a value is not a number that a parameter takes; None for a good one."""
-    units = _units(parameter.unit)
-    own = parameter.unit.lstrip("0123456789")
-    base = int(parameter.unit.removesuffix(own) or 1) * units.get(own, 1)
-    low, high = (f"{end:.15g}" for end in (parameter.low, parameter.high))
-    unit = f" of {parameter.unit}, or with one of the units {', '.join(units)}" if units else ""
-    words = f"a number from {low} to {high}{unit}"
+def _read(parameter: Parameter, value: Scalar) -> float | None:
+    """Return a value as a number in a parameter's unit; None if it is not a number."""
     if isinstance(value, bool):
-        return invalid(value, words)
+        return None
+    units = _units(parameter.unit)
     found = NUMBER.fullmatch(str(value).strip())
     if not found or (found["unit"] and found["unit"] not in units):
-        return invalid(value, words)
+        return None
     digits = found["number"]
     octal = re.fullmatch(r"0[0-7]{1,15}", digits)  # PostgreSQL reads the mode 0600 as C does
     number = float(int(digits, 8) if octal else float(digits))
     if found["unit"]:
+        own = parameter.unit.lstrip("0123456789")
+        base = int(parameter.unit.removesuffix(own) or 1) * units[own]
         number *= units[found["unit"]] / base
     # PostgreSQL rounds a whole number, so what is just beyond an end may fit
     if parameter.kind == "integer" and math.isfinite(number):
         number = float(round(number))
-    return None if parameter.low <= number <= parameter.high else invalid(value, words)
+    return number
 
 
 def _units(unit: str) -> dict[str, float]:

@@ -139,6 +139,12 @@ ARCHIVING: dict[str, Scalar] = {
 """PostgreSQL's parameters in a fleet with a backup host."""
 ARCHIVED = ("archive_mode", "archive_command", "archive_library")
 """Those of them that send the WAL to the backup host: with others there would be no backup."""
+MOST_PROCESSES = 262_143
+"""The most processes that PostgreSQL can have: it keeps their numbers in 18 bits."""
+WORKERS = {"max_worker_processes": 8, "autovacuum_max_workers": 3, "max_wal_senders": 10}
+"""The parameters that take some of them from max_connections, with PostgreSQL's defaults. The
+launcher of autovacuum is one more.
+"""
 LEAST_CONNECTIONS = 100
 """The smallest max_connections unless the settings give one: PostgreSQL's own default."""
 RESERVED = 20
@@ -226,8 +232,8 @@ class DatabaseSettings(Tuning):
         settings: Settings,
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[tuple[str, str]]:
-        """The hosts can install the version, and all app hosts get the connections that they may
-        hold.
+        """The hosts can install the version, it takes the parameters, and all app hosts get the
+        connections that they may hold.
         """
         platform = topology.platform("database")
         if self.version not in (None, platform.postgresql):
@@ -237,16 +243,46 @@ class DatabaseSettings(Tuning):
             if name in self.parameters:
                 words = "Salina sets this parameter in a fleet with a backup host; remove it"
                 yield f"parameters.{name}", words
-        given, needed = self.parameters.get("max_connections"), connections(topology, settings)
-        if given is None or int(given) >= needed:
-            return
+        version, sound = platform.postgresql, True
+        for name, value in self.parameters.items():
+            message = parameters.fault(name, value, [version])
+            if message:
+                sound = False
+                yield f"parameters.{name}", message
+        if sound:
+            yield from self._misfit(topology, settings, self._room(version))
+
+    def _room(self, version: int) -> int:
+        """Return the highest max_connections with which PostgreSQL starts."""
+        workers = (
+            parameters.number(name, self.parameters.get(name, default), version)
+            for name, default in WORKERS.items()
+        )
+        return MOST_PROCESSES - 1 - int(sum(workers))
+
+    def _misfit(
+        self, topology: Topology, settings: Settings, room: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield why the app hosts get too few connections, or PostgreSQL too many."""
+        key, given = "parameters.max_connections", self.parameters.get("max_connections")
+        needed = connections(topology, settings)
         hosts, route = len(_clients(topology)), settings[RouteSettings]
         here = "pillar/settings/database_route.yaml"
         why = f"because there can be {hosts} app hosts, and pool_size in {here} is"
-        words = f"at least {needed}, {why} {route.pool_size}"
-        most = route.pool_size - -(-(needed - int(given)) // hosts)
-        advice = f"; or lower pool_size to at most {most}" if most >= 1 else ""
-        yield "parameters.max_connections", invalid(given, words + advice)
+        most = room if needed > room or given is None else int(given)
+        lower = route.pool_size - -(-(needed - most) // hosts)
+        advice = f"lower pool_size to at most {lower}" if lower >= 1 else ""
+        beside = f"beside {', '.join(WORKERS)}"
+        if needed > room:
+            found = f"{needed} are needed, {why} {route.pool_size}"
+            do = f"{advice}, or have fewer app hosts" if advice else "have fewer app hosts"
+            yield key, f"{found}; PostgreSQL takes at most {room} {beside}; {do}"
+        elif given is not None and int(given) < needed:
+            words = f"at least {needed}, {why} {route.pool_size}"
+            yield key, invalid(given, f"{words}; or {advice}" if advice else words)
+        elif (wanted := int(given or LEAST_CONNECTIONS)) > room:
+            words = f"at most {room}, because PostgreSQL takes no more {beside}"
+            yield key, invalid(wanted, words)
 
 
 @dataclass(frozen=True)
