@@ -282,6 +282,14 @@ PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
         {"wal_level": "high"},
         'wal_level: "high" is not valid; must be one of minimal, replica, logical',
     ),
+    "less than all": (
+        {"vacuum_buffer_usage_limit": "64kB"},
+        'vacuum_buffer_usage_limit: "64kB" is not valid; must be 0 or at least 128kB',
+    ),
+    "not a multiple": (
+        {"transaction_buffers": 17},
+        "transaction_buffers: 17 is not valid; must be a multiple of 16 of 8kB",
+    ),
     "ours": ({"port": 5432}, "port: Salina or Patroni sets this parameter; remove it"),
 }
 
@@ -305,6 +313,8 @@ def test_k5_a_parameter_that_postgresql_refuses(given: dict[str, Any], message: 
         {"log_file_mode": "0640", "random_page_cost": 1.1, "seq_page_cost": "1e0"},
         {"timezone": "UTC", "log_line_prefix": "%m ", "shared_preload_libraries": ""},
         {"pg_stat_statements.max": 1000, "auto_explain.log_min_duration": "3s"},
+        {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "tlsv1.3"},
+        {"vacuum_buffer_usage_limit": 0, "transaction_buffers": "1MB", "notify_buffers": 16},
         {"temp_file_limit": -1, "old_snapshot_threshold": "-1", "log_rotation_age": "1d"},
     ],
 )
@@ -400,6 +410,13 @@ MANY = {
         f"{ROUTE} is 25; PostgreSQL takes at most 131 beside max_worker_processes, "
         "autovacuum_max_workers, max_wal_senders; lower pool_size to at most 5, or have fewer app "
         "hosts",
+    ),
+    "by other processes only": (
+        {"max_wal_senders": 262143},
+        8,
+        f"284 are needed, because there can be 8 app hosts, and pool_size in {ROUTE} is 25; "
+        "PostgreSQL takes at most 0 beside max_worker_processes, autovacuum_max_workers, "
+        "max_wal_senders; lower these parameters",
     ),
     "the least of all": (
         {"max_wal_senders": 262143 - 12 - 99},

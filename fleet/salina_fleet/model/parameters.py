@@ -14,7 +14,7 @@ import csv
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,17 @@ OURS = frozenset(
     }
 )
 """The parameters that Patroni or Salina gives every member, whatever the settings say."""
+SPECIAL: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "vacuum_buffer_usage_limit": (lambda number: not 0 < number < 128, "0 or at least 128kB"),
+    **{
+        f"{name}_buffers": (lambda number: number % 16 == 0, "a multiple of 16 of 8kB")
+        for name in (
+            *("commit_timestamp", "multixact_member", "multixact_offset", "notify"),
+            *("serializable", "subtransaction", "transaction"),
+        )
+    },
+}
+"""Numbers of which PostgreSQL takes not all between their limits: which it takes, and the words."""
 BOOLEANS = ("on", "off", "true", "false", "yes", "no", "1", "0")
 NUMBER = re.compile(r"(?P<number>[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-z]*)")
 MEMORY = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -100,7 +111,7 @@ def fault(name: str, value: Scalar, versions: Sequence[int] = VERSIONS) -> str |
         return f"unknown parameter of PostgreSQL {_listed(versions)}; {_advice(name, versions)}"
     if name in OURS:
         return "Salina or Patroni sets this parameter; remove it"
-    messages = [_unfit(parameter, value) for parameter in found]
+    messages = [_unfit(name, parameter, value) for parameter in found]
     return None if None in messages else messages[0]
 
 
@@ -137,20 +148,21 @@ def _advice(name: str, versions: Sequence[int]) -> str:
     return choose(near) if near else "see pg_settings for the names"
 
 
-def _unfit(parameter: Parameter, value: Scalar) -> str | None:
+def _unfit(name: str, parameter: Parameter, value: Scalar) -> str | None:
     """Return why a parameter does not take a value; None if it does."""
     if parameter.kind == "bool":
         fits = _word(value) in BOOLEANS
         return None if fits else invalid(value, "true or false")
     if parameter.kind == "enum":
         words = BOOLEANS if "on" in parameter.choices else ()
-        fits = _word(value) in (*parameter.choices, *words)
+        fits = _word(value) in (*map(str.lower, parameter.choices), *words)
         return None if fits else invalid(value, f"one of {', '.join(parameter.choices)}")
     if parameter.kind not in ("integer", "real"):
         return None
     found = _read(parameter, value)
     if found is not None and parameter.low <= found <= parameter.high:
-        return None
+        fits, special = SPECIAL.get(name, (lambda number: True, ""))
+        return None if fits(found) else invalid(value, special)
     units = _units(parameter.unit)
     low, high = (f"{end:.15g}" for end in (parameter.low, parameter.high))
     unit = f" of {parameter.unit}, or with one of the units {', '.join(units)}" if units else ""

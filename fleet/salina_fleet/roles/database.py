@@ -276,7 +276,8 @@ class DatabaseSettings(Tuning):
         if needed > room:
             found = f"{needed} are needed, {why} {route.pool_size}"
             do = f"{advice}, or have fewer app hosts" if advice else "have fewer app hosts"
-            yield key, f"{found}; PostgreSQL takes at most {room} {beside}; {do}"
+            do = do if room >= RESERVED + _each(settings) else "lower these parameters"
+            yield key, f"{found}; PostgreSQL takes at most {max(room, 0)} {beside}; {do}"
         elif given is not None and int(given) < needed:
             words = f"at least {needed}, {why} {route.pool_size}"
             yield key, invalid(given, f"{words}; or {advice}" if advice else words)
