@@ -64,16 +64,6 @@ def test_s13_only_the_monitoring_host_has_receivers(tmp_path: Path) -> None:
     assert wanted == {f"Wants=salina-log@{host}.socket" for host in fleets.fleet().hosts}
 
 
-def test_s13_the_port_is_its_own() -> None:
-    """S13: The report of the monitoring host has the same address."""
-    own = settings.parse({"logs": {"port": 8434}})
-    topology = fleets.topology()
-    found = [*own[logs.LogSettings].conflicts(topology, own, fleets.definitions(topology))]
-    assert found == [
-        ("port", "8434 is not valid; must be another one than port in monitoring.yaml: 8434")
-    ]
-
-
 def test_s13_an_apply_restarts_what_sends_and_keeps() -> None:
     """S13, X11: So the check of replaced files does not ask an operator to do it."""
     fleet, definitions = fleets.fleet(), fleets.definitions(fleets.topology())

@@ -232,7 +232,6 @@ def test_s13_a_mail_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ),
         ({"relay_user": 'a "b'}, "must be a user without spaces"),
         ({"recipients": ["nobody"]}, "a mail address such as ops@example.com"),
-        ({"page_port": 8434}, "page_port: 8434 is not valid; must be another one than port: 8434"),
     ],
 )
 def test_k5_a_bad_setting_is_one_clear_error(given: dict[str, Any], fault: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,30 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         f"{FOLDER}/backup.yaml: port: 8432 is used by PostgreSQL ({FOLDER}/database.yaml: port) "
         "on bbdd1; choose another port",
     ),
+    "of the copies of files and the backups": (
+        {"backup": {"files_port": 8432}},
+        "default",
+        f"{FOLDER}/backup.yaml: files_port: 8432 is used by pgBackRest ({FOLDER}/backup.yaml: "
+        "port) on bkp1; choose another port",
+    ),
+    "of the logs and the reports": (
+        {"logs": {"port": 8434}},
+        "default",
+        f"{FOLDER}/monitoring.yaml: port: 8434 is used by the log host ({FOLDER}/logs.yaml: port) "
+        "on nagios; choose another port",
+    ),
+    "of the numbers and the reports": (
+        {"prometheus": {"port": 8434}},
+        "default",
+        f"{FOLDER}/prometheus.yaml: port: 8434 is used by the report ({FOLDER}/monitoring.yaml: "
+        "port) on salt; choose another port",
+    ),
+    "of the numbers and the logs": (
+        {"prometheus": {"port": 19532}},
+        "default",
+        f"{FOLDER}/prometheus.yaml: port: 19532 is used by the log host ({FOLDER}/logs.yaml: port) "
+        "on nagios; choose another port",
+    ),
     "of two roles on one host": (
         {"quorum": {"client_port": 5432}},
         "one-host",
@@ -94,6 +119,21 @@ def test_k5_roles_on_different_hosts_may_share_a_number() -> None:
 def test_k5_daemons_at_different_addresses_may_share_a_number() -> None:
     """K5: The page of monitoring and the log host are in two networks."""
     assert collisions({"monitoring": {"page_port": 19532}}) == []
+
+
+@pytest.mark.parametrize(("number", "file"), [(8434, "monitoring"), (8435, "prometheus")])
+def test_k5_the_page_of_monitoring_may_be_at_the_address_of_the_reports(
+    number: int, file: str
+) -> None:
+    """K5: With two networks it is not, and the number is free; with one it is refused."""
+    two = fleets.topology()
+    one = replace(two, links={**two.links, "edge": two.links["management"]})
+    own = settings.parse({"monitoring": {"page_port": number}})
+    assert ports.collisions(two, own, {}) == []
+    assert ports.collisions(one, own, {}) == [
+        f"{FOLDER}/{file}.yaml: port: {number} is used by the page of monitoring "
+        f"({FOLDER}/monitoring.yaml: page_port) on nagios; choose another port"
+    ]
 
 
 def test_k5_an_application_and_etcd_on_one_host() -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from salina.health import probes
 from salina_fleet import metrics
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import settings
-from salina_fleet.model.prometheus import PrometheusSettings
 from salina_fleet.model.settings import SettingsError
 from salina_fleet.roles import ROLES
 from tests import fleets, prometheus
@@ -206,15 +204,6 @@ def test_k5_a_bad_setting_of_prometheus_is_one_clear_error(
         settings.parse({"prometheus": given})
     (found,) = caught.value.faults
     assert found.startswith("prometheus.yaml: ") and fault in found
-
-
-@pytest.mark.parametrize(("port", "file"), [(8434, "monitoring"), (19532, "logs")])
-def test_k5_two_daemons_want_one_port(port: int, file: str) -> None:
-    """K5, S13: The door's port is neither that of the reports nor that of the logs."""
-    own = fleets.settings().but(replace(fleets.settings()[PrometheusSettings], port=port))
-    found = own[PrometheusSettings].conflicts(fleets.topology(), own, {})
-    words = f"must be another one than port in pillar/settings/{file}.yaml"
-    assert [*found] == [("port", f"{port} is not valid; {words}")]
 
 
 # Nagios' view

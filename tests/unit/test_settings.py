@@ -221,10 +221,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"backup": {"keep_days": 5}},
         "backup.yaml: drill_days: 7 is not valid; must be less than keep_days: 5",
     ),
-    "files": (
-        {"backup": {"files_port": 8432}},
-        "backup.yaml: files_port: 8432 is not valid; must be another one than port: 8432",
-    ),
     "lease": (
         {"database": {"retry_timeout": 10}},
         "database.yaml: ttl: 20 is not valid; must be at least loop_wait + 2 * retry_timeout: 21",

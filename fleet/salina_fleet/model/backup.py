@@ -90,10 +90,8 @@ class BackupSettings(Tuning):
         return [(key, getattr(self, key)) for key in keys]
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """Daemons share neither port nor directory; a drill tries a backup while it is kept."""
+        """Daemons share no directory; a drill tries a backup while it is kept."""
         yield from nested(self.directories())
-        if self.files_port == self.port:
-            yield "files_port", invalid(self.files_port, f"another one than port: {self.port}")
         if self.drill_days >= self.keep_days:
             yield "drill_days", invalid(self.drill_days, f"less than keep_days: {self.keep_days}")
         for key, message in self.second.rules() if self.second else ():

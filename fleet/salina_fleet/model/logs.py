@@ -5,18 +5,10 @@ Why: docs/decisions/0058-the-log-host-knows-who-writes.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from salina_fleet.model.monitoring import MonitoringSettings
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import number
-from salina_fleet.schema.faults import invalid
-
-if TYPE_CHECKING:
-    from salina_fleet.model.settings import Settings
-    from salina_fleet.model.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -31,14 +23,3 @@ class LogSettings(Tuning):
         "The MiB that the logs of one host may have there. Its oldest ones are deleted first.",
     )
     days: int = number(30, 1, 3650, "The days after which logs are deleted there.")
-
-    def conflicts(
-        self,
-        topology: Topology,
-        settings: Settings,
-        definitions: Mapping[str, Mapping[str, Any]],
-    ) -> Iterator[tuple[str, str]]:
-        """The monitoring host gives its own report at the same address."""
-        taken = settings[MonitoringSettings].port
-        if self.port == taken:
-            yield "port", invalid(self.port, f"another one than port in monitoring.yaml: {taken}")

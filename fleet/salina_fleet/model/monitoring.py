@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import flag, given, number, text
-from salina_fleet.schema.faults import invalid, missing
+from salina_fleet.schema.faults import missing
 from salina_fleet.schema.rules import ListOf, Text
 
 MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+"
@@ -92,7 +92,7 @@ class MonitoringSettings(Tuning):
         return bool(self.recipients or self.heartbeat_to)
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """A mail needs a server, and each daemon of the host has a port of its own."""
+        """A mail needs a server, a heartbeat an address, and a password TLS."""
         if self.mails and self.relay is None:
             yield "relay", missing("the mail server that takes the mails for `recipients`")
         if self.heartbeat and not self.mails:
@@ -100,6 +100,3 @@ class MonitoringSettings(Tuning):
         if self.relay_user is not None and not self.relay_tls:
             why = "because the password would be sent in plain text"
             yield "relay_user", f"is not valid without relay_tls, {why}; remove it or use TLS"
-        if self.page_port == self.port:
-            words = f"another one than port: {self.port}"
-            yield "page_port", invalid(self.page_port, words)
