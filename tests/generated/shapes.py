@@ -92,7 +92,7 @@ def applications(draft: Draft) -> None:
     )
     for place, name in enumerate(names):
         found[name] = {
-            "domain": draft.one_of("crm.example", "a", "x--y.example.org") + (f".{place}x"),
+            "domain": draft.one_of("crm.example", "a", "x--y.example.org") + (f".x{place}"),
             "definition": draft.one_of(*fleets.APPLICATIONS),
         }
         if place or draft.chance(5):

@@ -84,7 +84,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "not null": (
         {"app": {"upload": None}},
-        "app.yaml: upload: empty; must be a size such as 128m",
+        "app.yaml: upload: empty; must be a size such as 128m, from 1k to 999999m",
+    ),
+    "no limit of uploads": (
+        {"app": {"upload": "0m"}},
+        'app.yaml: upload: "0m" is not valid; must be a size such as 128m, from 1k to 999999m',
+    ),
+    "no limit in other words": (
+        {"app": {"upload": "000k"}},
+        'app.yaml: upload: "000k" is not valid; must be a size such as 128m, from 1k to 999999m',
     ),
     "flag": (
         {"database": {"synchronous_mode": "on"}},

@@ -81,6 +81,7 @@ AMBIGUOUS = (
     "because YAML or the resolver reads this name as a number, a date, true, false or nothing; "
     "choose another one"
 )
+DOMAIN = "a lower-case domain name of at most 253 characters, whose last part is not a number"
 HOST: Data = {"roles": ["app"], "addresses": {"web": "10.1.3.99", "data": "10.1.4.99"}}
 
 # One mutation away from the default topology, and the one line that says so.
@@ -188,8 +189,7 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "application without a domain": (
         drop("applications.crm.domain"),
-        "applications.crm.domain: missing; must be a lower-case domain name of at most 253 "
-        "characters",
+        f"applications.crm.domain: missing; must be {DOMAIN}",
     ),
     "application with an unknown key": (
         put("applications.crm.port", 80),
@@ -197,13 +197,27 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     ),
     "domain with a slash": (
         put("applications.crm.domain", "crm/example"),
-        'applications.crm.domain: "crm/example" is not valid; must be a lower-case domain name '
-        "of at most 253 characters",
+        f'applications.crm.domain: "crm/example" is not valid; must be {DOMAIN}',
     ),
     "domain with a newline": (
         put("applications.crm.domain", "crm.example\nevil"),
-        'applications.crm.domain: "crm.example\\nevil" is not valid; must be a lower-case domain '
-        "name of at most 253 characters",
+        f'applications.crm.domain: "crm.example\\nevil" is not valid; must be {DOMAIN}',
+    ),
+    "domain is an address": (
+        put("applications.crm.domain", "10.1.2.2"),
+        f'applications.crm.domain: "10.1.2.2" is not valid; must be {DOMAIN}',
+    ),
+    "domain that a browser reads as an address": (
+        put("applications.crm.domain", "crm.0x1f"),
+        f'applications.crm.domain: "crm.0x1f" is not valid; must be {DOMAIN}',
+    ),
+    "domain that YAML reads as a number": (
+        put("applications.crm.domain", 10.1),
+        f"applications.crm.domain: 10.1 is not valid; must be {DOMAIN}",
+    ),
+    "domain is a boolean": (
+        put("applications.crm.domain", "no"),
+        f'applications.crm.domain: "no" is not valid, {AMBIGUOUS}',
     ),
     "definition out of its folder": (
         put("applications.crm.definition", "../topology"),
@@ -356,6 +370,21 @@ SINGLE_FAULTS: dict[str, tuple[Mutation, str]] = {
     "domain is a member's id": (
         put("applications.crm.domain", "s7"),
         "applications.crm.domain: s7 is already used by the host s7; choose another domain",
+    ),
+    "pool whose members are called localhost": (
+        lambda data: data["pools"]["app"].update(id="localhost.s{n}", initial=["localhost.s1"]),
+        "pools.app.id: the pool's member localhost.s1 would have a name that is reserved, because "
+        "/etc/hosts or a certificate uses it for something else; choose another id rule",
+    ),
+    "pool below localhost": (
+        lambda data: data["pools"]["app"].update(id="s{n}.localhost", initial=["s1.localhost"]),
+        "pools.app.id: the pool's member s1.localhost would have a name that is reserved, because "
+        "/etc/hosts or a certificate uses it for something else; choose another id rule",
+    ),
+    "host below localhost": (
+        lambda data: data["hosts"].update({"nas3.localhost": data["hosts"].pop("nas3")}),
+        'hosts."nas3.localhost": "nas3.localhost" is reserved, because /etc/hosts or a certificate '
+        "uses it for something else; choose another one",
     ),
     "pool of numbers": (
         lambda data: data["pools"]["app"].update(id="{n}", initial=["1", "2"]),

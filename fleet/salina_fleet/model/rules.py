@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, TypeVar
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from salina_fleet.model.topology import Host, Pool, Topology
 
 IP6_NAMES = ("localhost", "loopback", "localnet", "mcastprefix", "allnodes", "allrouters")
-LOCALHOST = "localhost"
 RESERVED_IDS = (
-    LOCALHOST,
+    "localhost",
     *(f"ip6-{name}" for name in IP6_NAMES),
     *(one for role in ROLES.values() for one in role.reserved_ids),
 )
 """Ids that no host can have: in /etc/hosts or in certificates they mean something else."""
+LOCAL = r"localhost\..*|.*\.localhost"
+"""Such ids with a domain: the host calls itself localhost, or a resolver answers with loopback."""
+ELSEWHERE = "/etc/hosts or a certificate uses it for something else"
 RESERVED_NAMES = tuple(one for role in ROLES.values() for one in role.reserved_names)
 """Names that no application can have: it names a database, a role and a backend of HAProxy."""
 
@@ -228,9 +231,10 @@ def _ids_differ(topology: Topology, faults: Faults) -> Iterator[str]:
                 name = f"member {host_id} would have a name that YAML or the resolver misreads"
                 yield f"{path}.id: the pool's {name}; choose an id rule that begins with a letter"
                 break
-            if host_id in RESERVED_IDS or host_id in aliases:
-                name = f"member {host_id} would have a name that is reserved for another host"
+            if host_id in RESERVED_IDS or host_id in aliases or re.fullmatch(LOCAL, host_id):
+                name = f"member {host_id} would have a name that is reserved, because {ELSEWHERE}"
                 yield f"{path}.id: the pool's {name}; choose another id rule"
+                break
             owners[host_id] = path
     for host in topology.hosts:
         role = aliases.get(host.id)

@@ -56,8 +56,8 @@ LABEL = Name(ids.LABEL, "a hostname label: a-z, 0-9 and -, at most 63 characters
 ID = Name(
     ids.ID,
     ids.WORDS,
-    reserved="|".join([*rules.RESERVED_IDS, rf"{rules.LOCALHOST}\..*"]),
-    reason="/etc/hosts or a certificate uses it for something else",
+    reserved="|".join([*rules.RESERVED_IDS, rules.LOCAL]),
+    reason=rules.ELSEWHERE,
 )
 NAME = Name(
     r"[a-z][a-z0-9_]{0,30}",
@@ -65,9 +65,10 @@ NAME = Name(
     reserved=rf"{'|'.join(rules.RESERVED_NAMES)}|pg_.*",
     reason="PostgreSQL, pgbouncer or HAProxy uses it for something else",
 )
-DOMAIN = Text(
-    rf"(?=.{{1,253}}\Z){ids.LABEL}(\.{ids.LABEL})*",
-    "a lower-case domain name of at most 253 characters",
+DOMAIN = Name(
+    # browsers read a name that ends with a number as an IP address
+    rf"(?=.{{1,253}}\Z)({ids.LABEL}\.)*(?!([0-9]+|0x[0-9a-f]*)\Z){ids.LABEL}",
+    "a lower-case domain name of at most 253 characters, whose last part is not a number",
     reserved=rf"{'|'.join(rules.RESERVED_IDS)}|(.*\.)?(localhost|invalid)",
     reason="/etc/hosts, a certificate or a health check uses it for something else",
 )

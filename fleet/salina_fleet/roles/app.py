@@ -225,8 +225,8 @@ class AppSettings(Tuning):
     log_days: int = number(14, 1, 3650, "The days for which an app host keeps its logs.")
     upload: str = text(
         "128m",
-        r"[0-9]{1,6}[km]",
-        "a size such as 128m",
+        r"(?=0*[1-9])[0-9]{1,6}[km]",  # for nginx 0 stands for no limit
+        "a size such as 128m, from 1k to 999999m",
         about="The largest upload that nginx accepts.",
     )
     rpc: bool = flag(
