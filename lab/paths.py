@@ -23,6 +23,7 @@ TOPOLOGY = STATE / "topology.yaml"
 IMAGES_OF = STATE / "images.json"  # platform -> the root directory of its image
 OVERRIDE = STATE / "override"  # has a topology.yaml when the lab's is not the repository's own
 DEFINITIONS = OVERRIDE / "app"  # exists while the lab deploys another revision (REVISION=)
+FORMER = OVERRIDE / "app.former"  # the same, until the master sees the repository's own again
 FAULTS = STATE / "faults.json"
 RELAY = STATE / "relay.pid"
 CLOUD = STATE / "cloud"  # the master sees this directory at /srv/lab

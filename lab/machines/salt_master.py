@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from lab.machines import containers, inventory, keys, provision
 from lab.machines.plan import Machine, Plan
-from lab.paths import DEFINITIONS, REPOSITORY, STATE, digest
+from lab.mirror.cache import remove
+from lab.paths import DEFINITIONS, FORMER, REPOSITORY, STATE, digest
 from lab.process import run
 from salina_fleet.model.topology import Topology
 
@@ -85,14 +86,25 @@ def show_topology(master: Machine, own: bool) -> None:
         own: Whether it sees the repository's own topology, instead of a mount over it.
     """
     shown = {"topology.yaml": not own, "app": DEFINITIONS.exists()}
-    lines = []
-    for name, other in shown.items():
-        target = f"/srv/salina/pillar/{name}"
-        lines.append(f"while umount {target} 2>/dev/null; do :; done")
-        if other:
-            lines.append(f"mount --bind /srv/override/{name} {target}")
-    script = "; ".join(lines)
+    script = "; ".join(shown_by(name, other) for name, other in shown.items())
     run(containers.attach(master, ["sh", "-c", script]))
+    remove(FORMER)
+
+
+def shown_by(name: str, other: bool) -> str:
+    """Return the shell commands with which the master sees a part of the pillar.
+
+    A mount that shows the right file or directory stays, so a reader never sees the repository's.
+
+    Args:
+        name: The file or directory in the folder `pillar`.
+        other: Whether the master sees that of the lab, instead of the repository's own.
+    """
+    target, source = f"/srv/salina/pillar/{name}", f"/srv/override/{name}"
+    none = f"while umount {target} 2>/dev/null; do :; done"
+    if not other:
+        return none
+    return f"[ {source} -ef {target} ] || {{ {none}; mount --bind {source} {target}; }}"
 
 
 def forget_keys(master: Machine, names: Iterable[str]) -> None:

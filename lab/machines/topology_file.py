@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from lab.errors import LabError
-from lab.mirror.cache import remove
-from lab.paths import DEFINITIONS, OVERRIDE, REPOSITORY, TOPOLOGY
+from lab.mirror.cache import UNFINISHED, remove
+from lab.paths import DEFINITIONS, FORMER, OVERRIDE, REPOSITORY, TOPOLOGY
 from salina.application import git
 from salina_fleet.model import definition, release, topology
 from salina_fleet.model.definition import Definition
@@ -147,19 +147,35 @@ def sources(topology: Topology, given: str | None, revision: str | None) -> dict
 def write_revision(clones: Mapping[str, Path], revision: str | None) -> None:
     """Let the master see another revision in the definition of the application with a clone.
 
+    A running master sees each definition either as it was or as it is now: its bind mount shows the
+    directory itself and not its name, so the directory stays and its files are replaced.
+
     Args:
         clones: The clones, as `sources` returns them.
         revision: The revision; None for that of the definition.
     """
-    remove(DEFINITIONS)
     if not revision:
+        if DEFINITIONS.exists():
+            remove(FORMER)
+            DEFINITIONS.rename(FORMER)
         return
-    DEFINITIONS.mkdir(parents=True)
+    new = DEFINITIONS.with_name(f"{DEFINITIONS.name}{UNFINISHED}")
+    remove(new)
+    new.mkdir(parents=True)
     for file in APPLICATIONS.glob("*.yaml"):
         text = file.read_text()
         if file.stem in clones:
             text = with_revision(text, revision)
-        (DEFINITIONS / file.name).write_text(text)
+        (new / file.name).write_text(text)
+    if not DEFINITIONS.exists():
+        new.rename(DEFINITIONS)
+        return
+    gone = {file.name for file in DEFINITIONS.iterdir()} - {file.name for file in new.iterdir()}
+    for file in new.iterdir():
+        file.replace(DEFINITIONS / file.name)
+    for name in gone:
+        (DEFINITIONS / name).unlink()
+    new.rmdir()
 
 
 def with_revision(text: str, revision: str) -> str:
@@ -211,7 +227,7 @@ def write(text: str, own: bool) -> None:
     override = OVERRIDE / "topology.yaml"
     if own:
         override.unlink(missing_ok=True)
-    else:
+    elif not override.exists() or override.read_text() != text:  # a master may be reading it
         override.write_text(text)
 
 

@@ -14,7 +14,7 @@ from lab import process
 from lab.commands import cli, lifecycle, relay
 from lab.errors import LabError
 from lab.exclusive import exclusive, hosts_lock
-from lab.machines import faults, inventory, keys, plan, snapshots, topology_file
+from lab.machines import faults, inventory, keys, plan, salt_master, snapshots, topology_file
 from lab.machines.plan import Interface, Machine
 from lab.mirror import repositories
 from lab.paths import digest
@@ -160,6 +160,7 @@ def test_a_clone_takes_the_place_of_a_repository(tmp_path: Path) -> None:
 def test_the_master_sees_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only in the definition with the clone, and only as long as it is given."""
     monkeypatch.setattr(topology_file, "DEFINITIONS", tmp_path / "app")
+    monkeypatch.setattr(topology_file, "FORMER", tmp_path / "app.former")
     topology_file.write_revision({"odoo-14.0": tmp_path}, "feature")
     found = {path.stem: path for path in (tmp_path / "app").iterdir()}
     assert "revision: feature\n" in found["odoo-14.0"].read_text()
@@ -171,6 +172,74 @@ def test_the_master_sees_another_revision(tmp_path: Path, monkeypatch: pytest.Mo
     assert found["sample-crm"].read_text() == other.read_text()
     topology_file.write_revision({}, None)
     assert not (tmp_path / "app").exists()
+
+
+def test_the_definitions_of_a_running_master_never_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bind mount shows the directory itself, here by its open descriptor."""
+    own, shown = tmp_path / "own", tmp_path / "app"
+    own.mkdir()
+    for name in ("crm", "shop"):
+        (own / f"{name}.yaml").write_text("source: {revision: main}\n")
+    monkeypatch.setattr(topology_file, "APPLICATIONS", own)
+    monkeypatch.setattr(topology_file, "DEFINITIONS", shown)
+    monkeypatch.setattr(topology_file, "FORMER", tmp_path / "app.former")
+
+    def seen() -> dict[str, str]:
+        return {
+            name: yaml.safe_load(Path(f"/proc/self/fd/{mount}", name).read_text())["source"][
+                "revision"
+            ]
+            for name in sorted(os.listdir(mount))
+        }
+
+    topology_file.write_revision({"crm": tmp_path}, "one")
+    mount = os.open(shown, os.O_RDONLY)
+    opened = (shown / "crm.yaml").open()
+    try:
+        assert seen() == {"crm.yaml": "one", "shop.yaml": "main"}
+        (own / "shop.yaml").unlink()
+        (own / "new.yaml").write_text("source: {revision: main}\n")
+        topology_file.write_revision({"crm": tmp_path}, "two")
+        assert seen() == {"crm.yaml": "two", "new.yaml": "main"}
+        assert yaml.safe_load(opened)["source"]["revision"] == "one"  # whole, although replaced
+        topology_file.write_revision({}, None)
+        assert seen() == {"crm.yaml": "two", "new.yaml": "main"}  # until the mount is gone
+        assert not shown.exists()
+    finally:
+        opened.close()
+        os.close(mount)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.former", "own"]
+    topology_file.write_revision({"crm": tmp_path}, "three")
+    assert sorted(path.name for path in shown.iterdir()) == ["crm.yaml", "new.yaml"]
+
+
+def test_a_mount_that_shows_the_right_definitions_stays() -> None:
+    """A reader would otherwise see the repository's own for a moment."""
+    none = "while umount /srv/salina/pillar/app 2>/dev/null; do :; done"
+    assert salt_master.shown_by("app", False) == none
+    assert salt_master.shown_by("app", True) == (
+        "[ /srv/override/app -ef /srv/salina/pillar/app ] || "
+        f"{{ {none}; mount --bind /srv/override/app /srv/salina/pillar/app; }}"
+    )
+
+
+def test_a_topology_that_is_the_same_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master may be reading it, and a file that is mounted cannot be replaced."""
+    monkeypatch.setattr(topology_file, "OVERRIDE", tmp_path)
+    monkeypatch.setattr(topology_file, "TOPOLOGY", tmp_path / "own.yaml")
+    topology_file.write("a: 1\n", False)
+    file = tmp_path / "topology.yaml"
+    os.utime(file, (1, 1))
+    topology_file.write("a: 1\n", False)
+    assert file.stat().st_mtime == 1
+    topology_file.write("a: 2\n", False)
+    assert file.read_text() == "a: 2\n" == (tmp_path / "own.yaml").read_text()
+    topology_file.write("a: 2\n", True)
+    assert not file.exists()
 
 
 def test_connections_of_known_minions() -> None:
