@@ -25,7 +25,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from salina.common import builder, commands, file, locks
+from salina.common import builder, commands, file, included, locks
 
 __salt__: dict[str, Any]
 
@@ -80,17 +80,19 @@ def wanted(
         further: paths of further requirements, which pip resolves together with the first ones.
 
     Returns:
-        These values, with the lines of the requirements, and those of the build tools' lock if
-        the lock needs it. Constraints are left out if there are none. {} if a path on this host
-        does not exist.
+        These values, with the lines of the requirements and of the files that they include, and
+        those of the build tools' lock if the lock needs it. Constraints are left out if there are
+        none. {} if a path on this host does not exist.
 
     Raises:
-        CommandExecutionError: the master has no such file, or a lock has no hash for some file.
+        CommandExecutionError: the master has no such file, a lock has no hash for some file, or
+            requirements include a file that cannot be read.
 
     CLI Example:
         salt s1 python_environment.wanted python3.9 salt://locks/odoo-14.0.txt True '[]'
     """
-    texts = [_read(source) for source in (requirements, *(further or []))]
+    read = _read if lock else _whole
+    texts = [read(source) for source in (requirements, *(further or []))]
     text = "\n".join(one for one in texts if one is not None)
     if None in texts:
         return {}
@@ -163,6 +165,28 @@ def _read(source: str) -> str | None:
         if not path:
             raise CommandExecutionError(f"requirements: {source} is not on the master")
     return Path(path).read_text() if Path(path).exists() else None
+
+
+def _whole(source: str) -> str | None:
+    """Return the text of requirements, as `_read` does, with those of the files they include."""
+    text = _read(source)
+    if text is None:
+        return None
+    folder, _, name = source.rpartition("/")
+
+    def beside(name: str) -> str | None:
+        path = f"{folder}/{name}"
+        if not folder.startswith("salt:/"):
+            # the code may have links, and this process may read every file of the host
+            path = str(Path(path).resolve())
+            if not Path(path).is_relative_to(Path(folder).resolve()):
+                return None
+        return _read(path)
+
+    try:
+        return included.whole(name, text, beside)
+    except ValueError as error:
+        raise CommandExecutionError(f"requirements: {error}") from error
 
 
 def _verifiable(source: str, text: str) -> None:

@@ -24,6 +24,7 @@ Usage: python -m lab.mirror.build     (prints the directory)
 """
 
 import os
+import posixpath
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ from lab.mirror.requirements import Requirements
 from lab.paths import DOWNLOADS, LOCKS, MIRROR, PACKAGES, REPOSITORY
 from lab.process import run
 from salina.application import odoo as odoo_release
+from salina.common import included
 from salina.common import locks as own_locks
 from salina_fleet.kinds import KINDS
 from salina_fleet.kinds.node import NodeSection
@@ -428,12 +430,12 @@ def read_requirements(definitions: Definitions, copies: Copies) -> list[Requirem
             continue
         python, file = section.python, f"pillar/app/{name}.yaml"
         place = f"{file}: odoo.python.requirements"
-        texts = [text_of(copies, name, section.python.requirements, place)]
+        texts = [whole_text_of(copies, name, section.python.requirements, place)]
         for number, further in enumerate(section.repositories):
             if further.requirements:
                 where = f"{file}: odoo.repositories[{number}].requirements"
                 record = f"{name}/{further.name}"
-                texts.append(text_of(copies, record, further.requirements, where))
+                texts.append(whole_text_of(copies, record, further.requirements, where))
         found.append(
             Requirements(
                 place,
@@ -468,6 +470,30 @@ def text_of(copies: Copies, record: str, path: str, place: str) -> str:
             f"{place}: {copy.url} has no {path} in {copy.commit[:12]}", "correct it, then: make up"
         )
     return text
+
+
+def whole_text_of(copies: Copies, record: str, path: str, place: str) -> str:
+    """Return the text of requirements, with those of the files that they include.
+
+    Args:
+        copies: The copies of the definitions' repositories.
+        record: The name of the repository's record.
+        path: The file.
+        place: Where the definition names it, for messages.
+
+    Raises:
+        LabError: The code has no such file, is not a copy, or cannot include a file.
+    """
+    text = text_of(copies, record, path, place)
+    folder, name = posixpath.split(path)
+
+    def beside(other: str) -> str | None:
+        return repositories.file(CLONES, copies[record], posixpath.join(folder, other))
+
+    try:
+        return included.whole(name, text, beside)
+    except ValueError as error:
+        raise LabError(f"{place}: {error}", "commit it to the code, then: make up") from error
 
 
 def collect_files(locks: Mapping[str, Lock], resolved: Iterable[Requirements], root: Path) -> None:
