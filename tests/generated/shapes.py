@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from salina_fleet.model import topology
+from salina_fleet.model import ids, topology
 from salina_fleet.model.operators import NAME as OPERATOR
 from salina_fleet.roles import ROLES
 from tests import fleets
@@ -28,6 +28,19 @@ IDS = r"[g-m]([a-z0-9-]{0,9}[a-z0-9]|[0-9]{1,2}|[a-z]{20}-[0-9a-f]{41})?"
 """Ids of hosts: short ones, numbered ones, and the longest ones; no word that YAML reads as another
 value.
 """
+DOMAINS = ("", "", ".prod.example.com", ".a")
+"""The ends of ids: nothing, or a domain, as Salt makes ids by default."""
+SHORT = 30
+"""The most characters before a domain."""
+PATTERNS = (
+    *("s{n}", "web-{n}-blue", "app-{n}", "crm-{n:02}", "a{n:04}"),
+    *("s{n:03}.x.example", "crm-{n:02}.prod.example.com", "a{n}.b"),
+)
+"""The rules for the ids of a pool's members."""
+ALONE = {"backup": {"database", "storage"}, "monitoring": set(ROLES)}
+"""Roles, and those with which they share no host, since both would be lost together."""
+PAIRED = {"balancer": {"firewall", "app"}, "firewall": {"balancer"}}
+"""The same for the roles of which a fleet has two hosts."""
 
 
 @dataclass
@@ -38,6 +51,10 @@ class Draft:
     data: dict[str, Any] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
     """Network -> the place of its last address."""
+    domains: tuple[str, ...] = ("",)
+    """The ends that the ids of its hosts may have."""
+    alone: dict[str, set[str]] = field(default_factory=lambda: dict(ALONE))
+    """Role -> those with which it shares no host."""
 
     def one_of(self, *choices: Any) -> Any:
         """Return one of some choices."""
@@ -62,10 +79,16 @@ class Draft:
 
     def label(self, taken: Iterable[str]) -> str:
         """Return an id that is not taken yet."""
-        used = {*taken}
-        return str(
-            self.draw(st.from_regex(IDS, fullmatch=True).filter(lambda one: one not in used))
-        )
+        used, domain = {*taken}, self.one_of(*self.domains)
+        found = st.from_regex(IDS, fullmatch=True)
+        if domain:
+            found = found.map(lambda one: f"{one[:SHORT].rstrip('-')}{domain}")
+        return str(self.draw(found.filter(lambda one: one not in used)))
+
+    def fits(self, role: str, group: list[str]) -> bool:
+        """Tell whether a host with some roles can have another one."""
+        pairs = [(role, one) for one in group] + [(one, role) for one in group]
+        return not any(two in self.alone.get(one, ()) for one, two in pairs)
 
 
 def networks(draft: Draft) -> None:
@@ -104,23 +127,30 @@ def applications(draft: Draft) -> None:
 
 
 def layout(draft: Draft) -> None:
-    """Groups of roles, each for one host; roles share a host, or have hosts of their own."""
+    """Groups of roles, each for one host; roles share a host, or have hosts of their own.
+
+    Two balancers or two firewalls are a pair.
+    """
     links = draft.data["links"]
     wanted = ["master", "balancer", "database", *["database"] * draft.one_of(0, 0, 1, 2)]
     wanted += ["storage"] * draft.one_of(0, 0, 1, 2, 3, 3, 4)
     if draft.chance() or links["clients"] != links["edge"]:
         wanted.append("firewall")
+    for role, others in PAIRED.items():
+        if role in wanted and draft.chance(6):
+            wanted.append(role)
+            draft.alone[role] = others
     wanted += [name for name in ("backup", "monitoring", "management") if draft.chance()]
     groups: list[list[str]] = []
     together = draft.one_of(0, 5, 10, 10, 10)
     for role in wanted:
-        homes = [one for one in groups if role not in one and fits(role, one)]
+        homes = [one for one in groups if role not in one and draft.fits(role, one)]
         if homes and draft.draw(st.integers(1, 10)) <= together:
             draft.one_of(*homes).append(role)
         else:
             groups.append([role])
     for _ in range(draft.one_of(1, 1, 1, 3, 3, 5)):
-        homes = [one for one in groups if "quorum" not in one and fits("quorum", one)]
+        homes = [one for one in groups if "quorum" not in one and draft.fits("quorum", one)]
         if homes and not draft.chance(6):
             draft.one_of(*homes).append("quorum")
         else:
@@ -128,36 +158,27 @@ def layout(draft: Draft) -> None:
     draft.data["groups"] = groups
 
 
-ALONE = {"backup": {"database", "storage"}, "monitoring": set(ROLES)}
-"""Roles, and those with which they share no host, since both would be lost together."""
-
-
-def fits(role: str, group: list[str]) -> bool:
-    """Tell whether a host with some roles can have another one."""
-    pairs = [(role, one) for one in group] + [(one, role) for one in group]
-    return not any(two in ALONE.get(one, ()) for one, two in pairs)
-
-
 def pools(draft: Draft) -> None:
     """App hosts: of a pool, by themselves, or on a host with other roles."""
     draft.data["pools"] = {}
+    shared = any("storage" in group for group in draft.data["groups"])
+    sizes = (1, 3, 10) if shared else (1, 1, 1, 3)  # without storage only one host is allowed
     for place, name in enumerate(draft.data["applications"]):
         way = draft.one_of("pool", "pool", "host", "together")
-        free = [group for group in draft.data["groups"] if fits("app", group)]
+        free = [group for group in draft.data["groups"] if draft.fits("app", group)]
         if way == "together" and free and len(draft.data["applications"]) == 1:
             draft.one_of(*free).append("app")
         elif way == "pool":
-            most = draft.one_of(1, 3, 10)
-            pattern = draft.one_of("s{n}", "web-{n}-blue", "a{n}", "app-{n}")
-            pattern = pattern.replace("{n}", f"{'x' * place}{{n}}") if place else pattern
-            many = draft.draw(st.integers(1, min(2, most)))
+            most, least = draft.one_of(*sizes), draft.one_of(0, 1, 1)
+            pattern = f"{'x' * place}{draft.one_of(*PATTERNS)}"
+            many = draft.draw(st.integers(least, min(2, most)))
             draft.data["pools"][f"p{place}"] = {
                 "id": pattern,
                 "roles": ["app"],
                 "application": name,
-                "minimum": 1,
+                "minimum": least,
                 "maximum": most,
-                "initial": [pattern.replace("{n}", str(n)) for n in range(1, many + 1)],
+                "initial": [ids.member(pattern, n) for n in range(1, many + 1)],
             }
         else:
             draft.data["groups"].append(["app", f"={name}"])
@@ -167,6 +188,7 @@ def hosts(draft: Draft) -> None:
     """Ids and addresses for each group; one of the database hosts is the first."""
     found: dict[str, Any] = {}
     first = True
+    draft.domains = DOMAINS if draft.chance(3) else ("",)
     for group in draft.data.pop("groups"):
         roles = [name for name in ROLES if name in group]
         needed = {"management", *(link for role in roles for link in ROLES[role].links)}
@@ -196,7 +218,7 @@ def hosts(draft: Draft) -> None:
 
 def members(pool: dict[str, Any]) -> list[str]:
     """Return the ids of all members that a pool can have."""
-    return [pool["id"].replace("{n}", str(n)) for n in range(1, pool["maximum"] + 1)]
+    return [ids.member(pool["id"], n) for n in range(1, pool["maximum"] + 1)]
 
 
 def rule(address: str) -> str:
@@ -207,14 +229,21 @@ def rule(address: str) -> str:
 
 
 def service(draft: Draft) -> None:
-    """The balancer's own address, with or without TLS, and its ports."""
+    """The balancer's own address or that of a pair, with or without TLS, and its ports.
+
+    Two firewalls have gateways.
+    """
     edge = draft.network("edge")
     own = [
         one["addresses"][edge]
         for one in draft.data["hosts"].values()
         if "balancer" in one["roles"] and edge in one["addresses"]
     ]
-    draft.data["service"] = {"address": own[0] if own else draft.address(edge)}
+    draft.data["service"] = {"address": own[0] if len(own) == 1 else draft.address(edge)}
+    firewalls = [one for one in draft.data["hosts"].values() if "firewall" in one["roles"]]
+    if len(firewalls) > 1:
+        both = dict.fromkeys((draft.network("clients"), edge))
+        draft.data["gateways"] = {name: draft.address(name) for name in both}
     if draft.chance():
         draft.data["service"]["tls"] = draft.chance()
     if draft.chance(3):

@@ -46,7 +46,7 @@ DURATIONS = ("0s", "1ms", "500ms", "1s", "2s", "30s", "5m", "1h", "24h", "0ms", 
 LIFETIMES = ("30m", "12h", "7d", "30d", "90d", "365d")
 
 OPTIONS: Mapping[str, tuple[Any, ...]] = {
-    "max_connections": (100, 1, 262143),
+    "max_connections": (100, 1, 262121, 262143),
     "work_mem": ("4MB", "64kB", 1024, "1GB"),
     "shared_buffers": ("128MB", 16, "128kB"),
     "log_min_duration_statement": (-1, "250ms", 0),

@@ -43,22 +43,42 @@ def test_most_values_are_valid(data: st.DataObject) -> None:
     assert not faults.lines
 
 
-def test_most_topologies_are_good() -> None:
-    """Otherwise the tests would try less than they say."""
+def test_most_topologies_are_good_and_of_every_shape() -> None:
+    """K5: Otherwise the tests would try less than they say: pairs, ids with domains, numbers with
+    zeros before them, pools without members.
+    """
     good: list[bool] = []
+    known: set[str] = set()
+    seen: set[str] = set()
 
-    @settings(max_examples=30, derandomize=True, database=None)
+    @settings(max_examples=100, derandomize=True, database=None)
     @given(shapes.topologies())
     def tried(data: dict[str, Any]) -> None:
         try:
-            topology.parse(data, "generated", Settings())
+            found = topology.parse(data, "generated", Settings())
         except topology.TopologyError:
             good.append(False)
-        else:
-            good.append(True)
+            return
+        good.append(True)
+        pools = found.pools.values()
+        shown = {
+            "two balancers": len(found.having("balancer")) == 2,
+            "two firewalls": len(found.having("firewall")) == 2,
+            "a domain": any("." in host.id for host in found.hosts),
+            "a domain in a pool": any("." in pool.id_pattern for pool in pools),
+            "zeros": any(":" in pool.id_pattern for pool in pools),
+            "minimum 0": any(pool.minimum == 0 for pool in pools),
+            "no members": any(not pool.initial for pool in pools),
+            "one host with many roles": any(len(host.roles) > 4 for host in found.hosts),
+            "IPv6": any(":" in network.cidr for network in found.networks.values()),
+            "no storage": not found.having("storage"),
+        }
+        known.update(shown)
+        seen.update(name for name, there in shown.items() if there)
 
     tried()
     assert sum(good) > len(good) * 2 // 3
+    assert seen == known
 
 
 def test_a_path_of_a_host_leads_into_the_directory() -> None:
