@@ -43,8 +43,7 @@ version that made them. Build a second fleet, and move the data with `pg_dump`. 
 `pillar/settings/database.yaml` has a number, a topology with another version is refused. This keeps
 a change of the platform from becoming a change of PostgreSQL by accident.
 
-`parameters` of that file are compared with those of PostgreSQL 15, whatever the platform. With a
-newer version look yourself whether it still has each of them.
+`parameters` of that file are judged by the table of the version that the database hosts have.
 
 ## In the lab
 
