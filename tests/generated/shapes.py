@@ -137,12 +137,12 @@ def layout(draft: Draft) -> None:
     if draft.chance() or links["clients"] != links["edge"]:
         wanted.append("firewall")
     for role, others in PAIRED.items():
-        if role in wanted and draft.chance(6):
+        if role in wanted and draft.chance(8):
             wanted.append(role)
             draft.alone[role] = others
     wanted += [name for name in ("backup", "monitoring", "management") if draft.chance()]
     groups: list[list[str]] = []
-    together = draft.one_of(0, 5, 10, 10, 10)
+    together = draft.one_of(2, 8, 10, 10, 10)
     for role in wanted:
         homes = [one for one in groups if role not in one and draft.fits(role, one)]
         if homes and draft.draw(st.integers(1, 10)) <= together:
@@ -169,7 +169,7 @@ def pools(draft: Draft) -> None:
         if way == "together" and free and len(draft.data["applications"]) == 1:
             draft.one_of(*free).append("app")
         elif way == "pool":
-            most, least = draft.one_of(*sizes), draft.one_of(0, 1, 1)
+            most, least = draft.one_of(*sizes), draft.one_of(0, 0, 1)
             pattern = f"{'x' * place}{draft.one_of(*PATTERNS)}"
             many = draft.draw(st.integers(least, min(2, most)))
             draft.data["pools"][f"p{place}"] = {
