@@ -6,11 +6,9 @@ of the fleet filters (`salina_fleet.policy.router`).
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from salina_fleet.model.addresses import misfit
 from salina_fleet.role import AT_MOST_TWO, Check, Role, named
 from salina_fleet.schema.document import join
 
@@ -72,7 +70,7 @@ class Firewall(Role):
                 yield f"{join('gateways', name)}: missing; {share}"
         for name, address in topology.gateways.items():
             path, network = join("gateways", name), topology.networks.get(name)
-            fault = misfit(address, ipaddress.ip_network(network.cidr)) if network else None
+            fault = network.misfit(address) if network else None
             if name not in networks:
                 only = " and ".join(networks)
                 yield f"{path}: {names} share an address only in {only}; remove it"
