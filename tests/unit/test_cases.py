@@ -128,7 +128,10 @@ TEXTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         CRM,
         "scratch: [uploads]",
         "scratch: [public]",
-        ('node.scratch[0]: "public" is inside or around public/uploads in uploads',),
+        (
+            'node.scratch[0]: "public" is not valid; must be neither inside nor around uploads[0]: '
+            "public/uploads",
+        ),
     ),
     "odoo.conf is /etc/passwd": (
         ODOO,

@@ -100,12 +100,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
          "items, each a directory inside the checkout"),
         ("node.uploads[0]", "../x", '"../x" is not valid; must be a directory inside the checkout'),
         ("node.uploads[0]", "x/", '"x/" is not valid; must be a directory inside the checkout'),
-        ("node.scratch[0]", "public/uploads", '"public/uploads" is also listed in uploads; choose '
-         "another directory"),
-        ("node.scratch[0]", "public", '"public" is inside or around public/uploads in uploads; '
-         "choose another directory"),
-        ("node.scratch[0]", "public/uploads/x", '"public/uploads/x" is inside or around '
-         "public/uploads in uploads; choose another directory"),
+        ("node.scratch[0]", "public/uploads", '"public/uploads" is not valid; must be neither '
+         "inside nor around uploads[0]: public/uploads"),
+        ("node.scratch[0]", "public", '"public" is not valid; must be neither inside nor around '
+         "uploads[0]: public/uploads"),
+        ("node.scratch[0]", "public/uploads/x", '"public/uploads/x" is not valid; must be neither '
+         "inside nor around uploads[0]: public/uploads"),
         ("node.uploads[0]", "node_modules", '"node_modules" contains code; choose a directory '
          "without code"),
         ("node.uploads[0]", "lib/node_modules/x", '"lib/node_modules/x" contains code; choose a '

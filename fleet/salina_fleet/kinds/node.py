@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from salina_fleet.kind import LOCK, Kind, Section
-from salina_fleet.schema.declare import flag, given, record
+from salina_fleet.schema.declare import flag, given, nested, record
 from salina_fleet.schema.document import join, show
 from salina_fleet.schema.faults import repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
@@ -123,39 +123,24 @@ class NodeSection(Section):
         for name in OURS:
             if name in self.environment:
                 yield join("environment", name), "Salina sets this variable; remove it"
-        directory = f"{self.migrations}/" if self.migrations else None
+        inside = f"{self.migrations}/" if self.migrations else None
         for place, file in enumerate(self.compatible if sound("compatible") else ()):
-            if sound("migrations") and (directory is None or not file.startswith(directory)):
+            if sound("migrations") and (inside is None or not file.startswith(inside)):
                 message = f"{show(file)} is not in the directory that `migrations` names"
                 yield f"compatible[{place}]", message
         programs = {PurePosixPath(word) for word in self.start} if sound("start") else set()
-        for key, directories in (("uploads", self.uploads), ("scratch", self.scratch)):
-            for place, directory in enumerate(directories if sound(key) else ()):
-                path = PurePosixPath(directory)
-                if MODULES in path.parts or any(path in program.parents for program in programs):
-                    message = f"{show(directory)} contains code; choose a directory without code"
-                    yield f"{key}[{place}]", message
-        yield from self._nested(sound)
-
-    def _nested(self, sound: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-        """Yield the directories that are another one's, inside it or around it.
-
-        Each of them becomes a link, and what is below a link is somewhere else.
-        """
-        before: list[tuple[str, PurePosixPath]] = []
-        for key, directories in (("uploads", self.uploads), ("scratch", self.scratch)):
-            for place, directory in enumerate(directories if sound(key) else ()):
-                path = PurePosixPath(directory)
-                for other, there in before:
-                    if path == there:
-                        found = f"is also listed in {other}; choose another directory"
-                    elif path in there.parents or there in path.parents:
-                        found = f"is inside or around {there} in {other}; choose another directory"
-                    else:
-                        continue
-                    yield f"{key}[{place}]", f"{show(directory)} {found}"
-                    break
-                before.append((key, path))
+        linked = [
+            (f"{key}[{place}]", directory)
+            for key, directories in (("uploads", self.uploads), ("scratch", self.scratch))
+            if sound(key)
+            for place, directory in enumerate(directories)
+        ]
+        for key, directory in linked:
+            path = PurePosixPath(directory)
+            if MODULES in path.parts or any(path in program.parents for program in programs):
+                yield key, f"{show(directory)} contains code; choose a directory without code"
+        # Each of them becomes a link, and what is below a link is somewhere else.
+        yield from nested(linked)
 
 
 class Node(Kind):
