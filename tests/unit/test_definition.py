@@ -104,6 +104,23 @@ def test_versions_differ_in_data_only(version: str) -> None:
         ),
         (
             "source.repository",
+            "https://:443/r",
+            'source.repository: "https://:443/r" is not a URL: it names no server; correct it',
+        ),
+        (
+            "source.repository",
+            "https://git.example:0/r",
+            'source.repository: "https://git.example:0/r" is not a URL: it names no server; '
+            "correct it",
+        ),
+        (
+            "source.repository",
+            "git@git.example:a://b",
+            'source.repository: "git@git.example:a://b" is not a URL: it names no server; '
+            "correct it",
+        ),
+        (
+            "source.repository",
             5,
             "source.repository: 5 is not valid; must be a git URL: https://, ssh://, file:/// or "
             "USER@HOST:PATH",

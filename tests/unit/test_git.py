@@ -84,6 +84,22 @@ def test_other_urls_are_not_by_ssh() -> None:
     assert not git.by_ssh("file:///srv/x.git")
 
 
+@pytest.mark.parametrize(
+    ("repository", "remote"),
+    [
+        ("https://git.example/x.git", ("https", "git.example", 443)),
+        ("https://git.example:8443/x.git", ("https", "git.example", 8443)),
+        ("ssh://git@git.example:/x.git", ("ssh", "git.example", 22)),
+        ("ssh://git@[fd00::1]:2222/x.git", ("ssh", "fd00::1", 2222)),
+        ("git@Git.example:2222/x.git", ("ssh", "git.example", 22)),  # 2222 is a folder
+        ("file:///srv/x.git", ("file", "", None)),
+    ],
+)
+def test_the_place_that_git_fetches_from(repository: str, remote: tuple[str, str, int]) -> None:
+    """A local repository has no server and no port."""
+    assert git.remote(repository) == remote
+
+
 def test_k4_git_uses_a_key_and_forgets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """K4: Only root reads the files, the variables do not have the key, and nothing remains."""
     monkeypatch.setattr(git, "PRIVATE", str(tmp_path))

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 LOCAL = "file:///"
@@ -20,7 +21,16 @@ WORDS = "a git URL: https://, ssh://, file:/// or USER@HOST:PATH"
 RELATIVE = ("./", "../")
 PRIVATE = "/run"
 """Where a key is while git uses it: in memory, and never on a disk."""
-SSH_PORT = 22
+PORTS = {"https": 443, "ssh": 22}
+"""The TCP ports at which git fetches, unless a URL names another one."""
+
+
+class Remote(NamedTuple):
+    """The place from which git fetches a repository; a local one has no server and no port."""
+
+    scheme: str
+    server: str
+    port: int | None
 
 
 def submodule(parent: str, url: str) -> str:
@@ -55,17 +65,31 @@ def _joined(parent: str, url: str) -> str:
     return f"{base}{between}{rest}"
 
 
+def remote(repository: str) -> Remote:
+    """Return the place from which git fetches a repository.
+
+    Args:
+        repository: a URL that fits `REPOSITORY`.
+
+    Raises:
+        ValueError: the URL's server or port is not valid.
+    """
+    if "://" not in repository:  # USER@HOST:PATH
+        return Remote("ssh", repository.partition(":")[0].rpartition("@")[2].lower(), PORTS["ssh"])
+    url = urlsplit(repository)
+    port = PORTS.get(url.scheme) if url.port is None else url.port
+    return Remote(url.scheme, url.hostname or "", port)
+
+
 def by_ssh(repository: str) -> bool:
     """Return whether git reaches a repository by SSH."""
-    return "://" not in repository or repository.startswith("ssh://")
+    return remote(repository).scheme == "ssh"
 
 
 def server(repository: str) -> str:
     """Return the server of a repository by SSH, as it is called in a known_hosts file."""
-    if "://" not in repository:
-        return repository.partition(":")[0].rpartition("@")[2].lower()
-    url = urlsplit(repository)
-    return str(url.hostname) if url.port in (None, SSH_PORT) else f"[{url.hostname}]:{url.port}"
+    _, name, port = remote(repository)
+    return name if port == PORTS["ssh"] else f"[{name}]:{port}"
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from salina.application import git
 from salina_fleet.model import addresses, release
 from salina_fleet.model.backup import BackupSettings
 from salina_fleet.model.monitoring import MonitoringSettings
@@ -145,17 +145,8 @@ EGRESS = (
     Egress(ports="22", role="master", comment="git by SSH"),
 )
 """The hosts of an ordinary fleet need these of the outside: names, time, packages, code."""
-GIT_PORTS = {"https": 443, "ssh": 22}
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """The names of a mail server on the host itself."""
-
-
-def repository_port(repository: str) -> int | None:
-    """Return the TCP port at which a git URL is fetched; None for a local one."""
-    if "://" not in repository:
-        return GIT_PORTS["ssh"]  # USER@HOST:PATH
-    url = urlsplit(repository)
-    return url.port or GIT_PORTS.get(url.scheme)
 
 
 def _covers(rule: OperatorRule | Egress, host: Host) -> bool:
@@ -279,7 +270,7 @@ class FirewallSettings(Tuning):
             name = application.definition
             for source in release.sources(name, definitions[name]).values():
                 place = f"{source['repository']} (pillar/app/{name}.yaml)"
-                if port := repository_port(source["repository"]):
+                if port := git.remote(source["repository"]).port:
                     yield from self._closed(hosts, place, port)
 
     def _closed(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from salina.application import git
 from salina_fleet.schema.declare import flag, given
@@ -22,17 +21,12 @@ def _repository(text: str) -> str:
     if not re.fullmatch(git.REPOSITORY, text):
         raise Unfit
     try:
-        if "://" in text and not text.startswith(git.LOCAL) and not _server(text):
+        _, server, port = git.remote(text)
+        if not text.startswith(git.LOCAL) and not (server and port):
             raise ValueError("it names no server")
     except ValueError as error:
         raise Unfit(f"is not a URL: {error}; correct it") from None
     return text
-
-
-def _server(text: str) -> str | None:
-    """Return the server of a URL. Raises ValueError if its port or the server cannot be told."""
-    url = urlsplit(text)
-    return url.hostname if url.port != 0 else None
 
 
 REPOSITORY = Parsed(_repository, git.WORDS)
