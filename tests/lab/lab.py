@@ -142,6 +142,13 @@ def failures(found: Results) -> list[str]:
     ]
 
 
+def unchanged(*, test: bool) -> None:
+    """Fail if a run of all states, or with `test` its prediction, fails or changes something."""
+    found = highstate(test=test)
+    told = [*failures(found), *changes(found)]
+    assert not told, "\n".join(told)
+
+
 def live(name: str = "crm") -> str:
     """The path of long polling or websockets of an application; "" if it has none."""
     topology = topology_file.read()
