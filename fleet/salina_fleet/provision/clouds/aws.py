@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Any
 
+from salina_fleet.provision.clouds import parts
+from salina_fleet.provision.clouds.parts import label
 from salina_fleet.provision.clouds.plan import (
     ANYWHERE,
+    Group,
     Machine,
     Plan,
+    Port,
     Rule,
     ends,
-    hosts,
-    label,
-    plain,
+    reserved,
 )
-from salina_fleet.provision.clouds.plan import reserved as kept_by
 
 LARGEST = 16
 """The prefix of the largest VPC."""
@@ -29,7 +30,7 @@ SPREAD = 7
 def faults(plan: Plan) -> Iterator[str]:
     """Yield the addresses that AWS needs itself, and what is more than AWS takes."""
     kept = {name: ends(network, 4, 2) for name, network in plan.networks.items()}
-    yield from kept_by(plan, kept, "AWS")
+    yield from reserved(plan, kept, "AWS")
     around = supernet(list(plan.networks.values()))
     if around.prefixlen < LARGEST:
         yield (
@@ -68,16 +69,9 @@ def resources(plan: Plan) -> dict[str, Any]:
         },
         "provider": {"aws": {"region": "${var.region}"}},
         "variable": {
-            "fleet": {"type": "string", "default": "salina"},
+            **parts.variables("the id of an image with cloud-init", "instance type"),
             "region": {"type": "string"},
             "zone": {"type": "string", "description": "the availability zone of all hosts"},
-            "image": {"type": "string", "description": "the id of an image with cloud-init"},
-            "size": {"type": "string", "description": "the instance type of a host"},
-            "sizes": {
-                "type": "map(string)",
-                "default": {},
-                "description": "instance types by a host's first role",
-            },
             "disk": {"type": "number", "default": 30, "description": "GiB"},
         },
         "resource": {
@@ -145,11 +139,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                 }
                 for name in plan.groups
             },
-            "aws_vpc_security_group_ingress_rule": {
-                f"{label(group.name)}-{number}": _rule(group.name, rule)
-                for group in plan.groups.values()
-                for number, rule in enumerate(group.rules)
-            },
+            "aws_vpc_security_group_ingress_rule": parts.rules(plan, _rule),
             "aws_vpc_security_group_egress_rule": {
                 label(name): {
                     "security_group_id": _id("security_group", name),
@@ -159,16 +149,7 @@ def resources(plan: Plan) -> dict[str, Any]:
                 }
                 for name in plan.groups
             },
-            "aws_network_interface": {
-                f"{label(machine.id)}-{label(port.network)}": {
-                    "subnet_id": _id("subnet", port.network),
-                    "private_ips": [port.address],
-                    "security_groups": [_id("security_group", group) for group in port.groups],
-                    **_named(f"-{machine.id}-{port.network}"),
-                }
-                for machine in plan.machines.values()
-                for port in machine.ports
-            },
+            "aws_network_interface": parts.ports(plan, _port),
             "aws_placement_group": {
                 label(role): {
                     "name": f"${{var.fleet}}-{role}",
@@ -181,15 +162,14 @@ def resources(plan: Plan) -> dict[str, Any]:
                 for role, ids in plan.apart.items()
             },
         },
-        "output": {
-            "address": {"value": "${aws_eip.service.public_ip}"},
-            "fleet": {
-                "value": {
-                    "cloud": "aws",
-                    "hosts": hosts(plan, "${aws_vpc.fleet.id}", _apart, _host),
-                }
-            },
-        },
+        "output": parts.output(
+            plan,
+            cloud="aws",
+            address="${aws_eip.service.public_ip}",
+            fleet="${aws_vpc.fleet.id}",
+            apart=_apart,
+            own=_host,
+        ),
     }
 
 
@@ -215,7 +195,16 @@ def _named(end: str) -> dict[str, Any]:
     return {"tags": {"Name": f"${{var.fleet}}{end}", "fleet": "${var.fleet}"}}
 
 
-def _rule(group: str, rule: Rule) -> dict[str, Any]:
+def _port(machine: Machine, port: Port) -> dict[str, Any]:
+    return {
+        "subnet_id": _id("subnet", port.network),
+        "private_ips": [port.address],
+        "security_groups": [_id("security_group", group) for group in port.groups],
+        **_named(f"-{machine.id}-{port.network}"),
+    }
+
+
+def _rule(group: Group, number: int, rule: Rule) -> dict[str, Any]:
     source = (
         {"cidr_ipv4": rule.source}
         if rule.ranged
@@ -224,10 +213,10 @@ def _rule(group: str, rule: Rule) -> dict[str, Any]:
     # for ICMP these are the type and the code; -1 stands for all
     first, last = (-1, -1) if rule.first is None else (rule.first, rule.last)
     return {
-        "security_group_id": _id("security_group", group),
+        "security_group_id": _id("security_group", group.name),
         "ip_protocol": rule.proto,
         "from_port": first,
         "to_port": last,
         **source,
-        "description": plain(rule.comment),
+        "description": parts.plain(rule.comment),
     }

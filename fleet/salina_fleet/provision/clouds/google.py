@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from salina_fleet.provision.clouds.plan import (
-    Machine,
-    Plan,
-    Rule,
-    ends,
-    hosts,
-    label,
-    plain,
-    reserved,
-)
+from salina_fleet.provision.clouds import parts
+from salina_fleet.provision.clouds.parts import label
+from salina_fleet.provision.clouds.plan import Group, Machine, Plan, Port, Rule, ends, reserved
 from salina_fleet.schema.document import join
 
 DOMAINS = 8
@@ -52,17 +45,10 @@ def resources(plan: Plan) -> dict[str, Any]:
             }
         },
         "variable": {
-            "fleet": {"type": "string", "default": "salina"},
+            **parts.variables("an image with cloud-init, as a path", "machine type"),
             "project": {"type": "string"},
             "region": {"type": "string"},
             "zone": {"type": "string", "description": "the zone of all hosts"},
-            "image": {"type": "string", "description": "an image with cloud-init, as a path"},
-            "size": {"type": "string", "description": "the machine type of a host"},
-            "sizes": {
-                "type": "map(string)",
-                "default": {},
-                "description": "machine types by a host's first role",
-            },
             "disk": {"type": "number", "default": 30, "description": "GiB"},
         },
         "resource": {
@@ -97,29 +83,9 @@ def resources(plan: Plan) -> dict[str, Any]:
                 }
                 for name in plan.outside
             },
-            "google_compute_firewall": {
-                f"{label(group.name)}-{number}": {
-                    "name": f"${{var.fleet}}-{_name(group.name)}-{number}",
-                    "network": _id("network", group.network),
-                    "direction": "INGRESS",
-                    "target_tags": [_name(group.name)],
-                    **_rule(rule),
-                }
-                for group in plan.groups.values()
-                for number, rule in enumerate(group.rules)
-            },
+            "google_compute_firewall": parts.rules(plan, _rule),
             "google_compute_address": {
-                **{
-                    f"{label(machine.id)}-{label(port.network)}": {
-                        "name": f"${{var.fleet}}-{_name(machine.id)}-{port.network}",
-                        "address_type": "INTERNAL",
-                        "subnetwork": _id("subnetwork", port.network),
-                        "address": port.address,
-                        "region": "${var.region}",
-                    }
-                    for machine in plan.machines.values()
-                    for port in machine.ports
-                },
+                **parts.ports(plan, _address),
                 "service": {"name": "${var.fleet}-service", "region": "${var.region}"},
             },
             "google_compute_resource_policy": {
@@ -131,15 +97,14 @@ def resources(plan: Plan) -> dict[str, Any]:
                 for role, ids in plan.apart.items()
             },
         },
-        "output": {
-            "address": {"value": "${google_compute_address.service.address}"},
-            "fleet": {
-                "value": {
-                    "cloud": "google",
-                    "hosts": hosts(plan, "${var.fleet}", _apart, lambda one: _host(plan, one)),
-                }
-            },
-        },
+        "output": parts.output(
+            plan,
+            cloud="google",
+            address="${google_compute_address.service.address}",
+            fleet="${var.fleet}",
+            apart=_apart,
+            own=lambda machine: _host(plan, machine),
+        ),
     }
 
 
@@ -178,10 +143,28 @@ def _id(kind: str, name: str) -> str:
     return f"${{google_compute_{kind}.{label(name)}.id}}"
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _address(machine: Machine, port: Port) -> dict[str, Any]:
+    return {
+        "name": f"${{var.fleet}}-{_name(machine.id)}-{port.network}",
+        "address_type": "INTERNAL",
+        "subnetwork": _id("subnetwork", port.network),
+        "address": port.address,
+        "region": "${var.region}",
+    }
+
+
+def _rule(group: Group, number: int, rule: Rule) -> dict[str, Any]:
     source = (
         {"source_ranges": [rule.source]} if rule.ranged else {"source_tags": [_name(rule.source)]}
     )
     ports = [f"{rule.first}-{rule.last}" if rule.first != rule.last else str(rule.first)]
     allowed = {"protocol": rule.proto} | ({} if rule.first is None else {"ports": ports})
-    return {**source, "allow": [allowed], "description": plain(rule.comment)}
+    return {
+        "name": f"${{var.fleet}}-{_name(group.name)}-{number}",
+        "network": _id("network", group.network),
+        "direction": "INGRESS",
+        "target_tags": [_name(group.name)],
+        **source,
+        "allow": [allowed],
+        "description": parts.plain(rule.comment),
+    }

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from salina_fleet.provision.clouds.plan import (
-    Machine,
-    Plan,
-    Rule,
-    ends,
-    hosts,
-    label,
-    plain,
-    reserved,
-)
+from salina_fleet.provision.clouds import parts
+from salina_fleet.provision.clouds.parts import label
+from salina_fleet.provision.clouds.plan import Group, Machine, Plan, Port, Rule, ends, reserved
 
 DHCP = 4
 """Addresses for OpenStack's own DHCP servers, below the gateway's, which is the last one."""
@@ -37,14 +30,7 @@ def resources(plan: Plan) -> dict[str, Any]:
             }
         },
         "variable": {
-            "fleet": {"type": "string", "default": "salina"},
-            "image": {"type": "string", "description": "the name of an image with cloud-init"},
-            "size": {"type": "string", "description": "the flavor of a host"},
-            "sizes": {
-                "type": "map(string)",
-                "default": {},
-                "description": "flavors by a host's first role",
-            },
+            **parts.variables("the name of an image with cloud-init", "flavor"),
             "outside": {"type": "string", "description": "the name of the external network"},
             "dns": {"type": "list(string)", "default": []},
         },
@@ -88,28 +74,8 @@ def resources(plan: Plan) -> dict[str, Any]:
                 label(name): {"name": f"${{var.fleet}}-{name}", "description": "Salina"}
                 for name in plan.groups
             },
-            "openstack_networking_secgroup_rule_v2": {
-                f"{label(group.name)}-{number}": _rule(group.name, rule)
-                for group in plan.groups.values()
-                for number, rule in enumerate(group.rules)
-            },
-            "openstack_networking_port_v2": {
-                f"{label(machine.id)}-{label(port.network)}": {
-                    "name": f"${{var.fleet}}-{machine.id}-{port.network}",
-                    "network_id": _id("networking_network", port.network),
-                    "fixed_ip": [
-                        {
-                            "subnet_id": _id("networking_subnet", port.network),
-                            "ip_address": port.address,
-                        }
-                    ],
-                    "security_group_ids": [
-                        _id("networking_secgroup", group) for group in port.groups
-                    ],
-                }
-                for machine in plan.machines.values()
-                for port in machine.ports
-            },
+            "openstack_networking_secgroup_rule_v2": parts.rules(plan, _rule),
+            "openstack_networking_port_v2": parts.ports(plan, _port),
             "openstack_compute_servergroup_v2": {
                 label(role): {
                     "name": f"${{var.fleet}}-{role}",
@@ -125,17 +91,14 @@ def resources(plan: Plan) -> dict[str, Any]:
                 }
             },
         },
-        "output": {
-            "address": {"value": "${openstack_networking_floatingip_v2.service.address}"},
-            "fleet": {
-                "value": {
-                    "cloud": "openstack",
-                    "hosts": hosts(
-                        plan, "${openstack_networking_router_v2.fleet.id}", _apart, _host
-                    ),
-                }
-            },
-        },
+        "output": parts.output(
+            plan,
+            cloud="openstack",
+            address="${openstack_networking_floatingip_v2.service.address}",
+            fleet="${openstack_networking_router_v2.fleet.id}",
+            apart=_apart,
+            own=_host,
+        ),
     }
 
 
@@ -152,7 +115,17 @@ def _id(kind: str, name: str) -> str:
     return f"${{openstack_{kind}_v2.{label(name)}.id}}"
 
 
-def _rule(group: str, rule: Rule) -> dict[str, Any]:
+def _port(machine: Machine, port: Port) -> dict[str, Any]:
+    subnet = _id("networking_subnet", port.network)
+    return {
+        "name": f"${{var.fleet}}-{machine.id}-{port.network}",
+        "network_id": _id("networking_network", port.network),
+        "fixed_ip": [{"subnet_id": subnet, "ip_address": port.address}],
+        "security_group_ids": [_id("networking_secgroup", group) for group in port.groups],
+    }
+
+
+def _rule(group: Group, number: int, rule: Rule) -> dict[str, Any]:
     source = (
         {"remote_ip_prefix": rule.source}
         if rule.ranged
@@ -162,11 +135,11 @@ def _rule(group: str, rule: Rule) -> dict[str, Any]:
         {} if rule.first is None else {"port_range_min": rule.first, "port_range_max": rule.last}
     )
     return {
-        "security_group_id": _id("networking_secgroup", group),
+        "security_group_id": _id("networking_secgroup", group.name),
         "direction": "ingress",
         "ethertype": "IPv4",
         "protocol": rule.proto,
         **ports,
         **source,
-        "description": plain(rule.comment),
+        "description": parts.plain(rule.comment),
     }

@@ -8,11 +8,9 @@ now, so a change of a pool changes nothing of it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
-from typing import Any
 
 from salina_fleet import pair, policy
 from salina_fleet.fleet import Fleet
@@ -224,11 +222,6 @@ def _ranges(proto: str, ports: str, source: str, comment: str) -> Iterator[Rule]
         yield Rule(proto, int(first), int(last or first), source, comment)
 
 
-def plain(comment: str) -> str:
-    """Return a comment of the characters that every cloud takes."""
-    return re.sub(r"[^A-Za-z0-9 .,:/()-]", "", comment)
-
-
 def reserved(plan: Plan, kept: dict[str, set[IPv4Address]], cloud: str) -> Iterator[str]:
     """Yield the hosts' addresses that a cloud keeps for itself, each as `path: message`.
 
@@ -252,35 +245,3 @@ def ends(network: IPv4Network, first: int, last: int) -> set[IPv4Address]:
     return {network[place] for place in range(first)} | {
         network[-1 - place] for place in range(last)
     }
-
-
-def hosts(
-    plan: Plan,
-    fleet: str,
-    apart: Callable[[str], str],
-    own: Callable[[Machine], Mapping[str, Any]],
-) -> dict[str, dict[str, Any]]:
-    """Return what the provisioner needs of each host, for the output `fleet`.
-
-    Args:
-        plan: the fleet.
-        fleet: the expression for the mark by which the cloud tells this fleet's hosts apart.
-        apart: returns the expression for the group of a role whose hosts must not share a machine.
-        own: returns the keys of a host that only this cloud has, among them its `ports`.
-    """
-    return {
-        machine.id: {
-            "name": f"${{var.fleet}}-{machine.id}",
-            "fleet": fleet,
-            "image": "${var.image}",
-            "size": f'${{lookup(var.sizes, "{machine.kind}", var.size)}}',
-            **own(machine),
-            "apart": apart(machine.kind) if machine.kind in plan.apart else "",
-        }
-        for machine in plan.machines.values()
-    }
-
-
-def label(name: str) -> str:
-    """Return a name as OpenTofu has it in references: letters, digits, - and _."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name if name[:1].isalpha() else f"_{name}")
