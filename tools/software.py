@@ -7,9 +7,7 @@ below for the part that every host has.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from salina_fleet.kinds import KINDS
@@ -105,9 +103,8 @@ def _explained(host: Host) -> Iterator[tuple[Item, str]]:
     pillar = fleets.pillar(host.id)
     kind = pillar["app"]["kind"] if "app" in pillar else None
     known = purposes(host.roles, kind)
-    with tempfile.TemporaryDirectory() as scratch:
-        for item in items(Minion(host.id, pillar, Path(scratch)).chunks):
-            yield item, known.get(item.name, "")
+    for item in items(Minion(host.id, pillar).chunks):
+        yield item, known.get(item.name, "")
 
 
 def markdown() -> str:

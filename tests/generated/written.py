@@ -18,6 +18,7 @@ from salina_fleet.schema.declare import record
 from salina_fleet.site import Site
 from tests import fleets
 from tests.generated import shapes, values
+from tests.render import caches
 from tests.render.minion import Minion
 
 SHARED = ("salt", "_modules", "_states", "_utils")
@@ -93,7 +94,7 @@ def read(given: Input, root: Path) -> Site:
     return site.read(root, root / "state")
 
 
-def minions(found: Site, scratch: Path) -> Iterator[Minion]:
+def minions(found: Site) -> Iterator[Minion]:
     """Yield every host of a fleet, with the pillar that the master gives it."""
     data = replace(
         found.data,
@@ -102,6 +103,5 @@ def minions(found: Site, scratch: Path) -> Iterator[Minion]:
         tree=fleets.TREE,
     )
     for name in found.fleet.hosts:
-        place = scratch / name
-        yield Minion(name, pillar.select(data, name), place)
-        shutil.rmtree(place, ignore_errors=True)
+        yield Minion(name, pillar.select(data, name))
+        caches.forget()

@@ -80,7 +80,7 @@ def host(tmp_path: Path) -> Iterator[Any]:
             definition |= {"port": application.server_port}
             if definition["live"]:
                 definition["live"] = {**definition["live"], "port": application.server_port}
-            text = dict(Minion("s1", pillar, tmp_path / "minion").files)["/etc/nginx/nginx.conf"]
+            text = dict(Minion("s1", pillar).files)["/etc/nginx/nginx.conf"]
             ends.enter_context(nginx.running(text, place, plain))
             return AppHost(port, plain, application, agent, authority)
 

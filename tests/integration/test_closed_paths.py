@@ -47,7 +47,7 @@ def reverse_proxy(tmp_path: Path) -> Iterator[Any]:
             definition |= {"port": behind.server_port}
             if definition["live"]:
                 definition["live"] = {**definition["live"], "port": behind.server_port}
-            text = dict(Minion("s1", pillar, tmp_path / "minion").files)["/etc/nginx/nginx.conf"]
+            text = dict(Minion("s1", pillar).files)["/etc/nginx/nginx.conf"]
             ends.enter_context(nginx.running(text, tmp_path, port))
             return port, behind
 

@@ -49,7 +49,7 @@ def judge(one: Input, place: Path) -> None:
     except SiteError as error:
         assert all(": " in line and "\n" not in line for line in error.faults), error.faults
         reject()
-    for minion in written.minions(found, place / "scratch"):
+    for minion in written.minions(found):
         assert minion.chunks
         faults = judges.faults(minion, place / "judged")
         assert not faults, f"SEED={SEED} {minion.opts['id']}: " + "\n".join(faults)

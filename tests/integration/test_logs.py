@@ -75,7 +75,7 @@ class LogHost:
 def log_host(tmp_path: Path) -> Iterator[LogHost]:
     """nginx with the configuration of the monitoring host."""
     pillar = fleets.pillar("nagios")
-    text = dict(Minion("nagios", pillar, tmp_path / "minion").files)["/etc/salina/logs/nginx.conf"]
+    text = dict(Minion("nagios", pillar).files)["/etc/salina/logs/nginx.conf"]
     port, place = ports.free(), tmp_path
     authority = Authority(place)
     authority.issue("logs-kept", "nagios")

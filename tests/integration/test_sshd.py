@@ -77,7 +77,7 @@ def test_s14_a_real_sshd_heeds_what_operators_may_do(configuration: Path, tmp_pa
     their own before the session, and keys are root's files.
     """
     for host, group, forwarding in (("ges", "salina-operators", "local"), ("s1", "", "no")):
-        minion = Minion(host, fleets.pillar(host), tmp_path / host)
+        minion = Minion(host, fleets.pillar(host))
         [text] = [text for path, text in minion.files if path.endswith("/00-operators.conf")]
         text = text.replace("/etc/salina/ssh/host_key", str(tmp_path / "host_key"))
         folder = configuration.parent / "sshd_config.d"

@@ -16,7 +16,7 @@ from salina_fleet.model.settings import Settings
 from salina_fleet.platforms import DEFAULT
 from tests import fleets
 from tests.lab import lab
-from tests.render.minion import Minion
+from tests.render.minion import RECEIVED, Minion
 
 pytestmark = pytest.mark.lab
 
@@ -406,15 +406,13 @@ OTHERS = (
 )
 
 
-def render(
-    name: str, host: str, scratch: Path, application: str = "", own: Settings | None = None
-) -> Rendered:
+def render(name: str, host: str, application: str = "", own: Settings | None = None) -> Rendered:
     """Return the files of a host of a topology."""
     pillar = fleets.pillar(host, name, own, application)
     files = {
         path: text
-        for path, text in Minion(host, pillar, scratch).files
-        if not path.startswith(str(scratch))
+        for path, text in Minion(host, pillar).files
+        if not path.startswith(str(RECEIVED))
     }
     addresses = set(fleets.fleet(name).hosts[host].addresses.values())
     if "balancer" in pillar:
@@ -429,24 +427,17 @@ def ours(hosts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
+def rendered() -> dict[str, Rendered]:
     """Return the files of one host for each set of roles in each topology."""
-    default = {
-        f"{name} {host}": render(name, host, tmp_path_factory.mktemp(host))
-        for name, host in ours(fleets.kinds())
-    }
+    default = {f"{name} {host}": render(name, host) for name, host in ours(fleets.kinds())}
     return (
         default
         | {
-            f"{name} {host} by load": render(
-                name, host, tmp_path_factory.mktemp(host), own=fleets.BY_LOAD
-            )
+            f"{name} {host} by load": render(name, host, own=fleets.BY_LOAD)
             for name, host in ours(fleets.balancers())
         }
         | {
-            f"{name} {host} second": render(
-                name, host, tmp_path_factory.mktemp(host), own=fleets.SECOND
-            )
+            f"{name} {host} second": render(name, host, own=fleets.SECOND)
             for name, host in ours(fleets.backed_up())
         }
     )
@@ -523,9 +514,9 @@ def test_ufw_takes_every_rule(rendered: dict[str, Rendered]) -> None:
     assert "Bad source address" in refused
 
 
-def test_nginx_takes_what_the_newest_odoo_needs(tmp_path: Path) -> None:
+def test_nginx_takes_what_the_newest_odoo_needs() -> None:
     """O4, O7: nginx accepts the paths of the newest Odoo, which the lab does not run by default."""
-    newest = render("default", "s1", tmp_path, "odoo-19.0")
+    newest = render("default", "s1", "odoo-19.0")
     assert judge(CHECKS["nginx"], [newest]) == [""]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import logging
 import shutil
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import salt._logging
 import salt.config
+import salt.fileclient
 import salt.loader
 import salt.state
 import salt.utils.templates
@@ -41,14 +43,13 @@ salt._logging.shutdown_temp_handler()
 # pytest would format each of a hundred thousand lines of the compiler.
 logging.getLogger("salt").setLevel(logging.WARNING)
 caches.use()
+CONFIG = dict(salt.config.minion_config(None))
 
 # All minions have received the same from the master, so they share what Salt keeps of it.
 RECEIVED = Path(tempfile.mkdtemp(prefix="salina-received-"))
 atexit.register(shutil.rmtree, RECEIVED)
 EXTENSIONS = RECEIVED / "extmods"
-SHARED = ("files", "file_lists", "roots")
-for _name in ("extmods", *SHARED):
-    (RECEIVED / _name).mkdir()
+EXTENSIONS.mkdir()
 for _kind in ("modules", "states", "utils"):
     (EXTENSIONS / _kind).symlink_to(REPOSITORY / f"_{_kind}")
 
@@ -56,14 +57,16 @@ for _kind in ("modules", "states", "utils"):
 class Minion:
     """Renders the repository's SLS for one pillar, and the files that they would write."""
 
-    def __init__(self, minion: str, pillar: Mapping[str, Any], scratch: Path) -> None:
-        self.opts = dict(salt.config.minion_config(None)) | {
+    def __init__(self, minion: str, pillar: Mapping[str, Any]) -> None:
+        cache = RECEIVED / pillar["host"]["tree"]
+        self.opts = copy.deepcopy(CONFIG) | {
             "id": minion,
-            "root_dir": str(scratch),
-            "cachedir": str(scratch / "cache"),
+            "root_dir": str(RECEIVED),
+            "cachedir": str(cache),
             "extension_modules": str(EXTENSIONS),
-            "pki_dir": str(scratch / "pki"),
+            "pki_dir": str(RECEIVED / "pki"),
             "file_client": "local",
+            "__fs_update": True,  # no file changes meanwhile
             "file_roots": {"base": [str(REPOSITORY / "salt")]},
             "pillar_roots": {"base": []},
             "grains": GRAINS | {"id": minion, "osfinger": pillar["host"]["platform"]["finger"]},
@@ -71,24 +74,36 @@ class Minion:
             "test": True,
         }
         # The Python is in place already: without the record common.python would fetch it.
-        (scratch / "cache").mkdir(parents=True)
-        for name in SHARED:
-            (scratch / "cache" / name).symlink_to(RECEIVED / name)
-        (scratch / "cache" / "salina-tree").write_text(pillar["host"]["tree"])
-        self.highstate = self.fresh()
+        cache.mkdir(exist_ok=True)
+        (cache / "salina-tree").write_text(pillar["host"]["tree"])
+        self.client = salt.fileclient.get_file_client(self.opts)
+
+    @cached_property
+    def highstate(self) -> salt.state.HighState:
+        """The compiler of the highstate; its modules also render the files."""
+        return self.fresh()
 
     def fresh(self) -> salt.state.HighState:
         """Return a compiler of states, which can be used once."""
-        return salt.state.HighState(self.opts, initial_pillar=dict(self.opts["pillar"]))
+        pillar = dict(self.opts["pillar"])
+        return salt.state.HighState(self.opts, initial_pillar=pillar, file_client=self.client)
 
     @cached_property
     def chunks(self) -> list[dict[str, Any]]:
         """The compiled highstate."""
-        return self.compiled(self.highstate, self.highstate.top_matches(self.highstate.get_top()))
+        return list(caches.once(self.opts, "highstate", self._chunks))
+
+    def _chunks(self) -> list[dict[str, Any]]:
+        top = self.highstate.top_matches(self.highstate.get_top())
+        return self.compiled(self.highstate, top)
 
     def apply(self, sls: str) -> list[dict[str, Any]]:
         """The states of one SLS and what it includes."""
-        return self.compiled(self.fresh(), {"base": [sls]})
+
+        def compute() -> list[dict[str, Any]]:
+            return self.compiled(self.fresh(), {"base": [sls]})
+
+        return list(caches.once(self.opts, ["apply", sls], compute))
 
     def compiled(self, high: Any, matches: dict[str, list[str]]) -> list[dict[str, Any]]:
         """The states of some SLS; AssertionError when an SLS or a requisite is wrong.
@@ -116,6 +131,9 @@ class Minion:
     @cached_property
     def files(self) -> list[tuple[str, str]]:
         """The path on the host, and the content, of every file that `file.managed` writes."""
+        return list(caches.once(self.opts, "files", self._files))
+
+    def _files(self) -> list[tuple[str, str]]:
         return [
             (chunk["name"], self.render(chunk))
             for chunk in self.chunks

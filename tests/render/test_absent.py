@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,20 +10,20 @@ from tests import fleets
 from tests.render.minion import Minion
 
 
-def states(host: str, folder: Path, *without: str) -> list[dict[str, Any]]:
+def states(host: str, *without: str) -> list[dict[str, Any]]:
     """Return the states that every host has, with a pillar that has no such sections."""
     pillar = fleets.pillar(host)
     for section in without:
         pillar.pop(section, None)
-    return list(Minion(host, pillar, folder).apply("common"))
+    return list(Minion(host, pillar).apply("common"))
 
 
 @pytest.mark.parametrize("section", ["report", "metrics"])
-def test_s13_nothing_is_left_without_a_monitoring_host(section: str, tmp_path: Path) -> None:
+def test_s13_nothing_is_left_without_a_monitoring_host(section: str) -> None:
     """S13: Neither a daemon nor a file. Each is looked for, so the next prediction is empty."""
-    there = {one["__id__"] for one in states("s1", tmp_path / "with")}
+    there = {one["__id__"] for one in states("s1")}
     assert not [name for name in there if name.startswith(section) and name.endswith("absent")]
-    found = states("s1", tmp_path / "without", section)
+    found = states("s1", section)
     own = [one for one in found if one["__id__"].startswith(f"{section}-")]
     assert {f"{one['state']}.{one['fun']}" for one in own} <= {
         *("service.dead", "pkg.purged", "file.absent", "module.run"),
@@ -32,7 +31,7 @@ def test_s13_nothing_is_left_without_a_monitoring_host(section: str, tmp_path: P
     gone = [one["name"] for one in own if one["__id__"] == f"{section}-absent"]
     made = [
         name
-        for one in states("s1", tmp_path / "again")
+        for one in states("s1")
         if one["__id__"] in (f"{section}-program", f"{section}-settings", f"{section}-units")
         for name in [one["name"]]
     ]
@@ -45,11 +44,11 @@ def test_s13_nothing_is_left_without_a_monitoring_host(section: str, tmp_path: P
     assert max(order.index(one["__id__"]) for one in stopped) < order.index(f"{section}-absent")
 
 
-def test_s14_a_former_management_host_forgets_the_keys_of_all_hosts(tmp_path: Path) -> None:
+def test_s14_a_former_management_host_forgets_the_keys_of_all_hosts() -> None:
     """S14: Before the mark by which the file is known as Salina's own; nobody else's goes."""
-    here = {one["__id__"] for one in states("ges", tmp_path / "with")}
+    here = {one["__id__"] for one in states("ges")}
     assert "management-known-hosts-absent" not in here
-    found = states("ges", tmp_path / "without", "management")
+    found = states("ges", "management")
     known, client = (one for one in found if one["__id__"].startswith("management-"))
     assert known["name"] == "/etc/ssh/ssh_known_hosts"
     assert known["onlyif"] == [{"fun": "file.file_exists", "path": client["name"]}]

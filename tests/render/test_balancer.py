@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +24,8 @@ class Balancer:
     Comments are left out.
     """
 
-    def __init__(self, fleet: str, scratch: Path) -> None:
-        minion = Minion("lb1", fleets.pillar("lb1", fleet), scratch)
+    def __init__(self, fleet: str) -> None:
+        minion = Minion("lb1", fleets.pillar("lb1", fleet))
         self.chunks = minion.chunks
         managed = [one for one in minion.chunks if one["state"] == "file"]
         self.states: dict[str, dict[str, Any]] = {
@@ -43,9 +42,9 @@ class Balancer:
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory: pytest.TempPathFactory) -> Balancer:
+def staging() -> Balancer:
     """The balancer of a fleet with a copy for trials."""
-    return Balancer("staging", tmp_path_factory.mktemp("staging"))
+    return Balancer("staging")
 
 
 def test_x10_only_root_reads_the_password_of_a_copy(staging: Balancer) -> None:
@@ -106,24 +105,20 @@ def test_x10_only_a_copy_needs_the_password(staging: Balancer) -> None:
 
 
 @pytest.mark.parametrize("fleet", ["default", "two-applications"])
-def test_o1_a_fleet_without_a_copy_asks_nobody(
-    fleet: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_o1_a_fleet_without_a_copy_asks_nobody(fleet: str) -> None:
     """O1: There are no users, and no rule names any."""
-    balancer = Balancer(fleet, tmp_path_factory.mktemp(fleet))
+    balancer = Balancer(fleet)
     assert not [name for name in balancer.states if "visitors" in name]
     assert not AUTH.search(balancer.texts[RULES])
 
 
 @pytest.mark.parametrize(("fleet", "kept"), [("default", []), ("staging", [VISITORS])])
-def test_k2_the_users_of_a_copy_go_after_the_rules(
-    fleet: str, kept: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_k2_the_users_of_a_copy_go_after_the_rules(fleet: str, kept: list[str]) -> None:
     """O1, K2: HAProxy takes its configuration at every moment, so an apply can be killed.
 
     The file in which an earlier version had the users of all copies goes as well.
     """
-    balancer = Balancer(fleet, tmp_path_factory.mktemp(fleet))
+    balancer = Balancer(fleet)
     [gone] = [one for one in balancer.chunks if one["state"] == "file" and one["fun"] == "tidied"]
     assert balancer.chunks.index(balancer.states[RULES]) < balancer.chunks.index(gone)
     names = [VISITORS, "15-visitors-crm_trial.cfg", "15-visitors.cfg", "10-database.cfg", RULES]

@@ -16,11 +16,11 @@ SCRIPT = "/usr/local/sbin/gluster-mountable"
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def files() -> dict[str, str]:
     """The files of an app host whose boot waits for the volume for one second."""
     pillar = fleets.pillar("s1")
     pillar["files"]["wait"] = 1
-    return dict(Minion("s1", pillar, tmp_path_factory.mktemp("s1")).files)
+    return dict(Minion("s1", pillar).files)
 
 
 def command(unit: str) -> list[str]:

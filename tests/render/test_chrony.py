@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -22,11 +21,9 @@ def configuration(minion: Minion) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "server"), [("default", "10.1.5.2"), ("ipv6", "fd00:5::2")])
-def test_x6_a_host_takes_the_time_from_the_master_alone(
-    tmp_path: Path, name: str, server: str
-) -> None:
+def test_x6_a_host_takes_the_time_from_the_master_alone(name: str, server: str) -> None:
     """X6, X7: Not from DHCP, and it answers nobody."""
-    lines = configuration(Minion("s1", fleets.pillar("s1", name), tmp_path))
+    lines = configuration(Minion("s1", fleets.pillar("s1", name)))
     assert f"server {server} iburst" in lines and "port 0" in lines
     assert not [
         line for line in lines if line.split()[0] in ("sourcedir", "confdir", "allow", "pool")
@@ -35,11 +32,11 @@ def test_x6_a_host_takes_the_time_from_the_master_alone(
 
 
 @pytest.mark.parametrize(("name", "network"), [("default", "10.1.5.0/24"), ("ipv6", "fd00:5::/64")])
-def test_x6_the_master_asks_the_settings_servers(tmp_path: Path, name: str, network: str) -> None:
+def test_x6_the_master_asks_the_settings_servers(name: str, network: str) -> None:
     """X6: Names and addresses of both kinds; the management network may ask it."""
     given = ("pool.example", "192.0.2.1", "2001:db8::1")
     own = fleets.settings().but(replace(fleets.settings()[TimeSettings], servers=given))
-    lines = configuration(Minion("salt", fleets.pillar("salt", name, own), tmp_path))
+    lines = configuration(Minion("salt", fleets.pillar("salt", name, own)))
     assert lines[:3] == [
         "pool pool.example iburst",
         "server 192.0.2.1 iburst",
@@ -48,13 +45,13 @@ def test_x6_the_master_asks_the_settings_servers(tmp_path: Path, name: str, netw
     assert lines[3:5] == [f"allow {network}", "local stratum 10"] and "port 0" not in lines
 
 
-def test_x6_the_package_belongs_to_the_setting(tmp_path: Path) -> None:
+def test_x6_the_package_belongs_to_the_setting() -> None:
     """X6: Without `managed` the host keeps what it has."""
     packages = yaml.safe_load((fleets.REPOSITORY / "salt/packages.yaml").read_text())
     assert packages["time"] == ["chrony"]
     own = fleets.settings().but(TimeSettings(managed=False))
     for place, settings in enumerate((fleets.settings(), own)):
-        minion = Minion("nas1", fleets.pillar("nas1", own=settings), tmp_path / str(place))
+        minion = Minion("nas1", fleets.pillar("nas1", own=settings))
         chunks = {chunk["__id__"]: chunk for chunk in minion.chunks}
         assert ("chrony" in chunks["common-packages"]["pkgs"]) == (place == 0)
         assert ("chrony-runs" in chunks) == (place == 0)

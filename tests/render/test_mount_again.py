@@ -35,9 +35,9 @@ class Host(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def files() -> dict[str, str]:
     """The files of an app host."""
-    return dict(Minion("s1", fleets.pillar("s1"), tmp_path_factory.mktemp("s1")).files)
+    return dict(Minion("s1", fleets.pillar("s1")).files)
 
 
 def run(program: str, folder: Path, host: Host) -> tuple[str, list[str]]:
@@ -127,11 +127,11 @@ def test_s4_a_mount_that_vanished_comes_back(files: dict[str, str], tmp_path: Pa
     assert done == [START]
 
 
-def test_s4_a_mount_point_with_a_hyphen_has_its_own_unit(tmp_path: Path) -> None:
+def test_s4_a_mount_point_with_a_hyphen_has_its_own_unit() -> None:
     """S4: The program names the path, and systemd derives the mount's unit from it."""
     pillar = fleets.pillar("s1")
     pillar["files"]["mount"] = "/srv/crm-files/all"
-    found = dict(Minion("s1", pillar, tmp_path).files)
+    found = dict(Minion("s1", pillar).files)
     assert "\nmount=/srv/crm-files/all\n" in found[PROGRAM]
     assert "/mnt/nas" not in found[PROGRAM]
 

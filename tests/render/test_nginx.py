@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,11 @@ from tests.render.minion import Minion
 KINDS = {"odoo-14.0": "^/[^/]+/static/", "sample-crm": r"^/style\.css$"}
 
 
-def static(application: str, minutes: int, scratch: Path) -> list[str]:
+def static(application: str, minutes: int) -> list[str]:
     """The lines of nginx's location of the static files."""
     pillar = fleets.pillar("s1", application=application)
     pillar["app"]["settings"]["static_cache"] = minutes
-    conf = dict(Minion("s1", pillar, scratch).files)["/etc/nginx/nginx.conf"]
+    conf = dict(Minion("s1", pillar).files)["/etc/nginx/nginx.conf"]
     found = re.search(
         rf"location ~ {re.escape(KINDS[application])} {{\n(.*?)\n        }}", conf, re.S
     )
@@ -27,11 +26,9 @@ def static(application: str, minutes: int, scratch: Path) -> list[str]:
 
 @pytest.mark.parametrize("application", KINDS)
 @pytest.mark.parametrize("minutes", [60, 5])
-def test_o6_nginx_and_browsers_keep_them_for_the_same_time(
-    application: str, minutes: int, tmp_path: Path
-) -> None:
+def test_o6_nginx_and_browsers_keep_them_for_the_same_time(application: str, minutes: int) -> None:
     """O6: Both use the setting, and the key of nginx's cache has the release that runs."""
-    lines = static(application, minutes, tmp_path)
+    lines = static(application, minutes)
     assert f"proxy_cache_valid 200 {minutes}m;" in lines
     assert f"expires {minutes}m;" in lines
     (key,) = [line for line in lines if line.startswith("proxy_cache_key ")]
@@ -39,23 +36,21 @@ def test_o6_nginx_and_browsers_keep_them_for_the_same_time(
 
 
 @pytest.mark.parametrize("application", KINDS)
-def test_o6_without_a_cache_browsers_ask_again(application: str, tmp_path: Path) -> None:
+def test_o6_without_a_cache_browsers_ask_again(application: str) -> None:
     """O6: With 0 minutes neither nginx nor a browser keeps a file."""
-    lines = static(application, 0, tmp_path)
+    lines = static(application, 0)
     assert "expires 0m;" in lines
     assert not [line for line in lines if line.startswith(("proxy_cache", "proxy_ignore"))]
 
 
 @pytest.mark.parametrize("application", KINDS)
 @pytest.mark.parametrize(("fleet", "host"), [("default", "s1"), ("one-host", "all")])
-def test_o6_nginx_follows_the_release(
-    fleet: str, host: str, application: str, tmp_path: Path
-) -> None:
+def test_o6_nginx_follows_the_release(fleet: str, host: str, application: str) -> None:
     """O6: nginx learns the release after it is active, and the rest before HAProxy starts.
 
     Debian's own nginx listens on every address. HAProxy needs one on a host with all roles.
     """
-    minion = Minion(host, fleets.pillar(host, fleet, application=application), tmp_path)
+    minion = Minion(host, fleets.pillar(host, fleet, application=application))
     names = [chunk["__id__"] for chunk in minion.chunks]
     assert names.index("application-production") < names.index("nginx-release")
     learns = next(chunk for chunk in minion.chunks if chunk["__id__"] == "nginx-release")

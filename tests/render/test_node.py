@@ -12,9 +12,9 @@ from tests.render.minion import Minion
 
 
 @pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Minion:
+def crm() -> Minion:
     """s1 in a fleet that runs the assignment's CRM."""
-    return Minion("s1", fleets.pillar("s1", application="crm-2017"), tmp_path_factory.mktemp("crm"))
+    return Minion("s1", fleets.pillar("s1", application="crm-2017"))
 
 
 def before(minion: Minion, name: str) -> set[str]:
@@ -87,9 +87,7 @@ def test_s8_configured_by_environment(crm: Minion) -> None:
     }
 
 
-def test_o9_node_gets_the_options_of_the_definition_too(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_o9_node_gets_the_options_of_the_definition_too() -> None:
     """O9, S8: A definition adds options. It cannot remove the module that holds removed files."""
     for fleet, own in ("default", ["--require", "/opt/node/held.js"]), ("plain", []):
         pillar = fleets.pillar("s1", fleet, application="crm-2017")
@@ -97,7 +95,7 @@ def test_o9_node_gets_the_options_of_the_definition_too(
         given = {**node, "environment": {"NODE_OPTIONS": "--max-old-space-size=512"}}
         definition = {**pillar["app"]["definition"], "node": given}
         pillar["app"] = {**pillar["app"], "definition": definition}
-        minion = Minion("s1", pillar, tmp_path_factory.mktemp(fleet))
+        minion = Minion("s1", pillar)
         lines = minion.render(state(minion, "node-environment-file")).splitlines()
         [options] = [line for line in lines if line.startswith("NODE_OPTIONS=")]
         words = options.removeprefix("NODE_OPTIONS=").strip('"').split()
@@ -182,14 +180,12 @@ def test_s5_uploads_are_on_the_volume_and_scratch_is_not(crm: Minion) -> None:
 
 
 @pytest.mark.parametrize("definition", ["crm-2017", "sample-crm"])
-def test_x2_nothing_that_node_loads_is_on_the_volume(
-    definition: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_x2_nothing_that_node_loads_is_on_the_volume(definition: str) -> None:
     """X2: Only the uploads lead to the volume. A link never takes the place of a directory of the
     release, because `file.symlink` replaces none without `force`.
     """
     pillar = fleets.pillar("s1", application=definition)
-    minion = Minion("s1", pillar, tmp_path_factory.mktemp(definition))
+    minion = Minion("s1", pillar)
     mount = pillar["files"]["mount"]
     links = [chunk for chunk in minion.chunks if chunk["fun"] == "symlink"]
     shared = [chunk for chunk in links if chunk["target"].startswith(mount)]
@@ -205,14 +201,12 @@ def test_x2_nothing_that_node_loads_is_on_the_volume(
         assert mount not in line or line.startswith(("SALINA_DATA=", "SALINA_HELD="))
 
 
-def test_a_registry_may_be_given_by_the_settings(
-    crm: Minion, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_registry_may_be_given_by_the_settings(crm: Minion) -> None:
     """S8: The registry of the settings goes into /etc/npmrc, whose other lines stay."""
     assert not [chunk for chunk in crm.chunks if chunk["__id__"] == "node-registry"]
     pillar = fleets.pillar("s1", application="crm-2017")
     pillar["app"]["settings"]["npm_registry"] = "https://npm.example/"
-    given = Minion("s1", pillar, tmp_path_factory.mktemp("given"))
+    given = Minion("s1", pillar)
     registry = state(given, "node-registry")
     assert (registry["fun"], registry["name"]) == ("keyvalue", "/etc/npmrc")
     assert (registry["key"], registry["value"]) == ("registry", "https://npm.example/")

@@ -13,10 +13,10 @@ from tests.render.minion import Minion
 
 
 @pytest.fixture(scope="module")
-def newest(tmp_path_factory: pytest.TempPathFactory) -> Minion:
+def newest() -> Minion:
     """s1 in a fleet that runs it."""
     pillar = fleets.pillar("s1", application="odoo-19.0")
-    return Minion("s1", pillar, tmp_path_factory.mktemp("odoo-19.0"))
+    return Minion("s1", pillar)
 
 
 def state(minion: Minion, name: str) -> dict[str, Any]:
@@ -97,14 +97,12 @@ def test_s12_steps_connect_past_the_pool(newest: Minion) -> None:
 
 
 @pytest.mark.parametrize("version", ["odoo-14.0", "odoo-19.0"])
-def test_x2_nothing_that_odoo_loads_is_on_the_volume(
-    version: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_x2_nothing_that_odoo_loads_is_on_the_volume(version: str) -> None:
     """X2: Odoo loads code from its addons and from `addons` of its data directory. The directory is
     root's, and only the filestore in it leads to the volume.
     """
     pillar = fleets.pillar("s1", application=version)
-    minion = Minion("s1", pillar, tmp_path_factory.mktemp(version))
+    minion = Minion("s1", pillar)
     options = odoo.options(pillar["app"], 5, odoo.addons(pillar["app"]["definition"]["odoo"]))
     data = state(minion, "odoo-data")
     assert options["data_dir"] == data["name"] == "/var/lib/odoo"
@@ -155,9 +153,9 @@ def test_o9_the_sweep_runs_as_the_application(newest: Minion) -> None:
     assert state(newest, "held-timer")["name"] == "salina-held.timer"
 
 
-def test_o9_without_backups_nothing_is_held(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_o9_without_backups_nothing_is_held() -> None:
     """O9: A fleet without backups has no directory and no timer for it."""
-    minion = Minion("s1", fleets.pillar("s1", "plain"), tmp_path_factory.mktemp("plain"))
+    minion = Minion("s1", fleets.pillar("s1", "plain"))
     assert {one["__id__"] for one in minion.chunks if "held" in one["__id__"]} == {"odoo-held"}
     assert "SALINA_HELD" not in minion.render(state(minion, "odoo-environment-file"))
 

@@ -18,16 +18,16 @@ BIND = "CAP_NET_BIND_SERVICE"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Minion:
+def whole() -> Minion:
     """A host that has every role."""
-    return Minion("all", fleets.pillar("all", "one-host"), tmp_path_factory.mktemp("all"))
+    return Minion("all", fleets.pillar("all", "one-host"))
 
 
 @pytest.fixture(scope="module", params=["odoo-14.0", "sample-crm"])
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Minion:
+def app(request: pytest.FixtureRequest) -> Minion:
     """An app host of each kind."""
     pillar = fleets.pillar("s1", application=request.param)
-    return Minion("s1", pillar, tmp_path_factory.mktemp(request.param))
+    return Minion("s1", pillar)
 
 
 def directives(unit: str) -> dict[str, list[str]]:
@@ -71,10 +71,10 @@ def test_x8_ports_are_reserved_after_the_services_may_bind_them(app: Minion) -> 
     assert re.search(r"^net\.ipv4\.ip_unprivileged_port_start = 32768$", boot, re.M)
 
 
-def test_x8_the_ports_can_be_given_back(tmp_path: Path) -> None:
+def test_x8_the_ports_can_be_given_back() -> None:
     """X8: A setting is for hosts with daemons that cannot get the capability."""
     own = settings.parse({"app": {"reserve_ports": False}})
-    minion = Minion("s1", fleets.pillar("s1", own=own), tmp_path)
+    minion = Minion("s1", fleets.pillar("s1", own=own))
     assert state(minion, "ports-reserved")["below"] == 1024
     boot = dict(minion.files)["/etc/sysctl.d/60-salina-ports.conf"]
     assert "net.ipv4.ip_unprivileged_port_start = 1024\n" in boot
@@ -87,9 +87,9 @@ def test_x8_other_roles_of_the_same_host_may_bind(whole: Minion) -> None:
         assert directives(files[f"/etc/systemd/system/{unit}"])["AmbientCapabilities"] == [BIND]
 
 
-def test_x8_a_database_host_that_serves_an_application_sends_its_backups(tmp_path: Path) -> None:
+def test_x8_a_database_host_that_serves_an_application_sends_its_backups() -> None:
     """X8: pgBackRest's server, which a backup host elsewhere asks, can open its port as well."""
-    minion = Minion("all", fleets.pillar("all", "ubuntu-24"), tmp_path)
+    minion = Minion("all", fleets.pillar("all", "ubuntu-24"))
     unit = dict(minion.files)["/etc/systemd/system/pgbackrest.service"]
     assert directives(unit)["AmbientCapabilities"] == [BIND]
 

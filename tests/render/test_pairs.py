@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ SERVES = "/etc/keepalived/salina-serves"
 class Files:
     """The rendered files of a host, by their paths."""
 
-    def __init__(self, host: str, fleet: str, scratch: Path) -> None:
-        minion = Minion(host, fleets.pillar(host, fleet), scratch)
+    def __init__(self, host: str, fleet: str) -> None:
+        minion = Minion(host, fleets.pillar(host, fleet))
         self.states: dict[str, dict[str, Any]] = {
             one["name"]: one
             for one in minion.chunks
@@ -38,9 +37,9 @@ class Files:
 
 
 @pytest.fixture(scope="module", params=["lb1", "lb2", "fw1", "fw2"])
-def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
+def host(request: pytest.FixtureRequest) -> Files:
     """Each host of a pair."""
-    return Files(request.param, "pairs", tmp_path_factory.mktemp(request.param))
+    return Files(request.param, "pairs")
 
 
 def test_k6_both_have_the_same_priority(host: Files) -> None:
@@ -77,9 +76,9 @@ def test_k6_the_kernel_answers_only_with_a_lease(host: Files) -> None:
     ]
 
 
-def test_k6_a_balancer_also_listens_while_the_other_one_has_the_address(tmp_path: Path) -> None:
+def test_k6_a_balancer_also_listens_while_the_other_one_has_the_address() -> None:
     """K6: The kernel lets it, before HAProxy asks, and at each boot."""
-    found = Files("lb1", "pairs", tmp_path)
+    found = Files("lb1", "pairs")
     assert "pair-bound" in found.ids
     lines = found.lines("/etc/haproxy/conf.d/20-balancer.cfg")
     assert "bind 10.1.2.2:80" in lines and "bind 10.1.2.3:80" in lines
@@ -87,9 +86,9 @@ def test_k6_a_balancer_also_listens_while_the_other_one_has_the_address(tmp_path
 
 
 @pytest.mark.parametrize("name", ["lb1", "fw"])
-def test_k6_a_single_host_has_no_keepalived(tmp_path: Path, name: str) -> None:
+def test_k6_a_single_host_has_no_keepalived(name: str) -> None:
     """K6: One that shared addresses before forgets that, and never had a unit to stop otherwise."""
-    found = Files(name, "default", tmp_path)
+    found = Files(name, "default")
     assert CONFIGURATION not in found.states
     assert {"pair-stopped", "pair-absent", "pair-unloaded"} <= found.ids
     assert "pair-service" not in found.ids

@@ -52,10 +52,10 @@ PARAMETERS = [
 
 
 @pytest.fixture(scope="module", params=PARAMETERS)
-def minion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Minion:
+def minion(request: pytest.FixtureRequest) -> Minion:
     """Each host of each fleet, and an app host for each application; compiled once."""
     fleet, host, own, application = request.param
-    return Minion(host, fleets.pillar(host, fleet, own, application), tmp_path_factory.mktemp(host))
+    return Minion(host, fleets.pillar(host, fleet, own, application))
 
 
 def test_host(minion: Minion) -> None:

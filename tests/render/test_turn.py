@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests import fleets
@@ -43,7 +41,7 @@ def test_every_sign_is_found() -> None:
 
 @pytest.mark.parametrize("sls", [*PARTS, "application", "roles"])
 @pytest.mark.parametrize("application", ["odoo-14.0", "sample-crm"])
-def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_path: Path) -> None:
+def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str) -> None:
     """S12: A part whose states take a turn also ends it, as its last state.
 
     A requisite `sls: X` would wait for everything that X includes, also for the end of the turn.
@@ -53,5 +51,5 @@ def test_s12_an_apply_of_one_part_ends_its_turn(sls: str, application: str, tmp_
         pytest.skip("a part of the other kind of application")
     host = HOSTS.get(kind, "s1")
     pillar = fleets.pillar(host, FLEETS.get(kind, "default"), application=application)
-    minion = Minion(host, pillar, tmp_path)
+    minion = Minion(host, pillar)
     assert [chunk["__id__"] for chunk in minion.apply(sls)][-1] == "turn-ended"

@@ -42,14 +42,14 @@ def each_set_of_roles() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "host"), each_set_of_roles())
-def test_x11_an_apply_restarts_what_the_check_says(name: str, host: str, tmp_path: Path) -> None:
+def test_x11_an_apply_restarts_what_the_check_says(name: str, host: str) -> None:
     """X11: The roles declare the services, and a state of the host restarts each of them."""
     fleet, here = fleets.fleet(name), fleets.fleet(name).hosts[host]
     declared = {daemon for role in here.roles for daemon in ROLES[role].daemons} | {"salt-minion"}
     own = logs.daemons(fleet, here, fleets.definitions(fleet.topology))
     declared |= {one for one in own if "@" not in one}  # those restart together
     other = {kind for kind in KINDS if kind != fleets.pillar(host, name).get("app", {}).get("kind")}
-    found = renewed(Minion(host, fleets.pillar(host, name, fleets.BY_LOAD), tmp_path))
+    found = renewed(Minion(host, fleets.pillar(host, name, fleets.BY_LOAD)))
     assert found == declared - other
 
 
@@ -97,7 +97,7 @@ def configured(text: str, folder: Path) -> dict[str, list[str]]:
 def test_x11_apt_understands_the_settings(enabled: bool, tmp_path: Path) -> None:
     """X11: Security updates and nothing else, no reboot, no question about a file of Salt's."""
     own = fleets.settings().but(UpdateSettings(enabled=enabled))
-    minion = Minion("nas1", fleets.pillar("nas1", own=own), tmp_path / "minion")
+    minion = Minion("nas1", fleets.pillar("nas1", own=own))
     found = configured(dict(minion.files)[APT], tmp_path)
     assert found["APT::Periodic::Unattended-Upgrade"] == [str(int(enabled))]
     assert found["APT::Periodic::Update-Package-Lists"] == [str(int(enabled))]
@@ -113,9 +113,9 @@ def states(minion: Minion) -> dict[str, dict[str, Any]]:
     return {chunk["__id__"]: chunk for chunk in minion.chunks}
 
 
-def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
+def test_x11_the_timers_have_the_times_of_the_host() -> None:
     """X11: Exactly then, and not at a boot: hosts that boot together would begin together."""
-    minion = Minion("nas2", fleets.pillar("nas2"), tmp_path)
+    minion = Minion("nas2", fleets.pillar("nas2"))
     files = dict(minion.files)
     for part, time in (("", "03:30"), ("-upgrade", "04:30")):
         text = files[TIMERS.format(part)]
@@ -128,25 +128,25 @@ def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     assert "unattended-upgrades" in found["common-packages"]["pkgs"]
 
 
-def test_x11_updates_can_be_switched_off(tmp_path: Path) -> None:
+def test_x11_updates_can_be_switched_off() -> None:
     """X11: Then the host installs no package for it, and its timers are left alone."""
     own = fleets.settings().but(UpdateSettings(enabled=False))
-    minion = Minion("nas2", fleets.pillar("nas2", own=own), tmp_path)
+    minion = Minion("nas2", fleets.pillar("nas2", own=own))
     assert "unattended-upgrades" not in states(minion)["common-packages"]["pkgs"]
     assert not [path for path in dict(minion.files) if "apt-daily" in path]
     assert not [name for name in states(minion) if name.startswith("updates-apt")]
 
 
-def test_x11_debians_own_services_restart_without_a_turn(tmp_path: Path) -> None:
+def test_x11_debians_own_services_restart_without_a_turn() -> None:
     """X11: Those whose restart nobody notices. None of them belongs to a role."""
-    found = states(Minion("s1", fleets.pillar("s1"), tmp_path))["updates-restarted"]
+    found = states(Minion("s1", fleets.pillar("s1")))["updates-restarted"]
     assert found["services"] == list(SYSTEM)
     assert not {*SYSTEM} & {daemon for role in ROLES.values() for daemon in role.daemons}
 
 
 def test_x11_needrestart_restarts_nothing(tmp_path: Path) -> None:
     """X11: Also where an image brings it along: it evaluates this file as Perl."""
-    files = dict(Minion("s1", fleets.pillar("s1"), tmp_path).files)
+    files = dict(Minion("s1", fleets.pillar("s1")).files)
     place = tmp_path / "salina.conf"
     place.write_text(files["/etc/needrestart/conf.d/salina.conf"])
     script = 'our %nrconf = (restart => "a"); eval do { local (@ARGV, $/) = $ARGV[0]; <> }; '

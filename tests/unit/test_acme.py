@@ -237,14 +237,14 @@ def test_x6_a_failed_order_leaves_the_old_certificate(
 # The pillar and the files of hosts
 
 
-def test_x6_the_balancer_alone_gets_the_account(tmp_path: Path) -> None:
+def test_x6_the_balancer_alone_gets_the_account() -> None:
     """X6, S6, K4: The key is in one file, which only root reads, and in no difference."""
     pillar = fleets.pillar("lb1", own=ACME)
     key = fleets.account_key()
     assert pillar["tls"]["acme"]["account_key"] == key
     others = [fleets.pillar(host, own=ACME) for host in ("s1", "nas1", "bbdd1", "fw", "salt")]
     assert [other["tls"]["acme"] for other in others] == [None] * 5
-    chunks = Minion("lb1", pillar, tmp_path).chunks
+    chunks = Minion("lb1", pillar).chunks
     [chunk] = [one for one in chunks if one["name"] == "/etc/salina/acme/account.key"]
     assert (chunk["contents_pillar"], chunk["mode"], chunk["show_changes"]) == (
         *("tls:acme:account_key", "0600", False),
@@ -252,9 +252,9 @@ def test_x6_the_balancer_alone_gets_the_account(tmp_path: Path) -> None:
     assert "PRIVATE KEY" not in str(chunks)  # Salt keeps these in a cache
 
 
-def test_x6_an_apply_begins_and_does_not_wait(tmp_path: Path) -> None:
+def test_x6_an_apply_begins_and_does_not_wait() -> None:
     """X6: After HAProxy's reload, without blocking, and only when something has changed."""
-    chunks = Minion("lb1", fleets.pillar("lb1", own=ACME), tmp_path).chunks
+    chunks = Minion("lb1", fleets.pillar("lb1", own=ACME)).chunks
     [asked] = [one for one in chunks if one["__id__"] == "acme-asked"]
     [start] = [value for key, value in asked.items() if key == "service.start"]
     assert {"no_block": True} in start and {"name": "salina-certificates.service"} in start
@@ -276,9 +276,9 @@ def test_x6_x8_the_unit_may_do_little(tmp_path: Path) -> None:
     assert found and float(found[1]) <= 2.5, said.stdout + said.stderr
 
 
-def test_x6_nothing_is_left_without_a_directory(tmp_path: Path) -> None:
+def test_x6_nothing_is_left_without_a_directory() -> None:
     """X6: The account's key leaves a balancer whose certificate comes from elsewhere."""
-    chunks = Minion("lb1", fleets.pillar("lb1"), tmp_path).chunks
+    chunks = Minion("lb1", fleets.pillar("lb1")).chunks
     gone = [one["name"] for one in chunks if one["__id__"] == "acme-absent"]
     assert gone == ["/etc/salina/acme", "/etc/systemd/system/salina-acme@.service"]
     assert not [one for one in chunks if one["__id__"] in ("acme-account", "acme-packages")]
@@ -289,7 +289,7 @@ def test_x6_dehydrated_gets_plain_values(tmp_path: Path) -> None:
     acme = AcmeSettings(DIRECTORY, "ops@crm.example", str(tmp_path / "ca.pem"))
     (tmp_path / "ca.pem").write_text(PUBLIC)
     own = ACME.but(replace(ACME[TlsSettings], acme=acme))
-    files = Minion("lb1", fleets.pillar("lb1", own=own), tmp_path / "m")
+    files = Minion("lb1", fleets.pillar("lb1", own=own))
     [text] = [files.render(one) for one in files.chunks if one["name"].endswith("/dehydrated.conf")]
     script = 'printf "%s\\n" "$CA" "$CONTACT_EMAIL" "$CURL_OPTS"'
     said = subprocess.run(["bash", "-euc", f"{text}\n{script}"], capture_output=True, text=True)

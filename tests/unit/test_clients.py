@@ -166,22 +166,22 @@ def test_s13_without_a_user_the_pages_are_asked(odoo: SimpleNamespace) -> None:
     assert plugin.use("crm", configuration, NOON) == (CRITICAL, "/b: HTTP 500")
 
 
-def test_x8_only_nagios_reads_the_password(tmp_path: Path) -> None:
+def test_x8_only_nagios_reads_the_password() -> None:
     """X8, S13: It is in a file of Nagios' own user, and on the hosts that make the user."""
-    minion = Minion("nagios", fleets.pillar("nagios"), tmp_path)
+    minion = Minion("nagios", fleets.pillar("nagios"))
     holding = [path for path, text in minion.files if "canary-app-crm-monitoring" in text]
     assert holding == ["/etc/nagios4/users.json"]
     [chunk] = [one for one in minion.chunks if one["name"] == holding[0]]
     assert (chunk["user"], chunk["mode"], chunk["show_changes"]) == ("nagios", "0400", False)
 
 
-def test_s13_a_fleet_without_monitoring_makes_no_user(tmp_path: Path) -> None:
+def test_s13_a_fleet_without_monitoring_makes_no_user() -> None:
     """S13, X8: Neither does a copy for trials."""
     for name, host, made in (("default", "s1", True), ("two-applications", "s1", False)):
         pillar = fleets.pillar(host, name)
         watched = bool(fleets.fleet(name).having("monitoring"))
         assert watched is made
-        ids = [one["__id__"] for one in Minion(host, pillar, tmp_path / name).chunks]
+        ids = [one["__id__"] for one in Minion(host, pillar).chunks]
         assert ("odoo-watched" in ids) is made
     copies = [one.name for one in fleets.topology("staging").copies]
     hosts = [one for one in fleets.fleet("staging").hosts.values() if one.application in copies]
@@ -321,14 +321,14 @@ def test_s13_a_mail_says_that_monitoring_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("hours", "made"), [(24, True), (0, False)])
-def test_s13_the_mail_is_a_setting(tmp_path: Path, hours: int, made: bool) -> None:
+def test_s13_the_mail_is_a_setting(hours: int, made: bool) -> None:
     """S13: It goes to the recipients of the alarms unless others are given."""
     own = fleets.settings().but(
         MonitoringSettings(heartbeat=hours, recipients=("a@b.c",), relay="127.0.0.1")
     )
     pillar = fleets.pillar("nagios", own=own)
     assert pillar["monitoring"]["heartbeat_to"] == ["a@b.c"]
-    files = dict(Minion("nagios", pillar, tmp_path).files)
+    files = dict(Minion("nagios", pillar).files)
     timer = files.get("/etc/systemd/system/salina-heartbeat.timer", "")
     assert ("OnUnitActiveSec=24h" in timer) is made
 

@@ -104,9 +104,9 @@ def test_s6_a_given_number_of_connections_stays() -> None:
     assert (parameters["max_connections"], parameters["work_mem"]) == (500, "8MB")
 
 
-def test_s6_pgbouncer_bounds_both_pools(tmp_path: Any) -> None:
+def test_s6_pgbouncer_bounds_both_pools() -> None:
     """S6: The application's own pool and that of the database postgres have their sizes."""
-    conf = dict(Minion("s1", fleets.pillar("s1"), tmp_path).files)["/etc/pgbouncer/pgbouncer.ini"]
+    conf = dict(Minion("s1", fleets.pillar("s1")).files)["/etc/pgbouncer/pgbouncer.ini"]
     lines = conf.splitlines()
     assert "default_pool_size = 25" in lines
     assert "crm = host=database port=5433 dbname=crm" in lines

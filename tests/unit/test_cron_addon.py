@@ -9,7 +9,6 @@ import importlib.util
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -128,13 +127,13 @@ def test_k5_an_odoo_with_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         load(monkeypatch, object)
 
 
-def test_o2_the_limit_comes_from_the_settings(tmp_path: Path) -> None:
+def test_o2_the_limit_comes_from_the_settings() -> None:
     """O2: odoo.conf has the real time, which Odoo itself limits, and the environment the other."""
     pillar: dict[str, Any] = fleets.pillar("s1")
     assert pillar["app"]["settings"]["limit_time_cron_cpu"] == 600
     text = (SALT / "odoo/files/environment").read_text()
     assert 'SALINA_CRON_CPU="{{ pillar.app.settings.limit_time_cron_cpu }}"' in text
-    names = {chunk["name"] for chunk in Minion("s1", pillar, tmp_path).chunks}
+    names = {chunk["name"] for chunk in Minion("s1", pillar).chunks}
     code = (SALT / "odoo/code.jinja").read_text()
     for file in ADDON.glob("*.py"):
         assert f"/opt/odoo/addons/salina_cron/{file.name}" in names

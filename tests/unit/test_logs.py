@@ -39,24 +39,24 @@ def test_s13_an_ipv6_address_is_in_brackets() -> None:
     assert fleets.pillar(keeper.id, "ipv6")["logs"]["url"] == f"https://[{address}]:19532"
 
 
-def test_s13_without_monitoring_nothing_is_sent(tmp_path: Path) -> None:
+def test_s13_without_monitoring_nothing_is_sent() -> None:
     """S13: And what an earlier topology had is removed."""
     fleet = fleets.fleet("one-host")
     assert not logs.daemons(fleet, fleet.hosts["all"], fleets.definitions(fleet.topology))
     pillar = fleets.pillar("all", "one-host")
     assert "logs" not in pillar
     assert not [one for one in pillar["tls"]["certificates"] if one["name"].startswith("logs")]
-    minion = Minion("all", pillar, tmp_path)
+    minion = Minion("all", pillar)
     assert "systemd-journal-remote" not in str([one.get("pkgs") for one in minion.chunks])
     ids = {one["__id__"] for one in minion.chunks}
     assert {"logs-absent", "log-host-absent"} <= ids and "logs-service" not in ids
 
 
-def test_s13_only_the_monitoring_host_has_receivers(tmp_path: Path) -> None:
+def test_s13_only_the_monitoring_host_has_receivers() -> None:
     """S13: One for each host; a host that lays the role down removes them."""
-    ids = {one["__id__"] for one in Minion("s1", fleets.pillar("s1"), tmp_path / "s1").chunks}
+    ids = {one["__id__"] for one in Minion("s1", fleets.pillar("s1")).chunks}
     assert {"logs-service", "logs-odoo-followed", "logs-nginx-followed", "log-host-absent"} <= ids
-    minion = Minion("nagios", fleets.pillar("nagios"), tmp_path / "nagios")
+    minion = Minion("nagios", fleets.pillar("nagios"))
     ids = {one["__id__"] for one in minion.chunks}
     assert {"logs-service", "log-host-service"} <= ids and "log-host-absent" not in ids
     target = dict(minion.files)["/etc/systemd/system/salina-logs.target"]

@@ -246,10 +246,10 @@ RELAYED = {"recipients": ("a@b.c",), "relay": "mail.example", "relay_user": "ops
 
 
 @pytest.mark.parametrize(("port", "starttls"), [(587, "on"), (465, "off")])
-def test_s13_a_mail_server_may_want_a_login(tmp_path: Path, port: int, starttls: str) -> None:
+def test_s13_a_mail_server_may_want_a_login(port: int, starttls: str) -> None:
     """S13, X8: Over TLS that is verified; the password is in a file of Nagios' own."""
     own = fleets.settings().but(MonitoringSettings(**RELAYED, relay_port=port))
-    minion = Minion("nagios", fleets.pillar("nagios", own=own), tmp_path)
+    minion = Minion("nagios", fleets.pillar("nagios", own=own))
     files = dict(minion.files)
     lines = files["/etc/nagios4/msmtprc"].splitlines()
     wanted = ["tls on", f"tls_starttls {starttls}", "tls_certcheck on", "auth on", "user ops"]
@@ -336,7 +336,7 @@ def test_s13_nagios_accepts_its_files(tmp_path: Path, recipients: tuple[str, ...
     own = fleets.settings().but(
         replace(fleets.settings()[MonitoringSettings], recipients=recipients, relay="127.0.0.1")
     )
-    minion = Minion("nagios", fleets.pillar("nagios", own=own), tmp_path / "minion")
+    minion = Minion("nagios", fleets.pillar("nagios", own=own))
     (tmp_path / "spool").mkdir()
     for path, text in minion.files:
         if path.startswith("/etc/nagios4/"):

@@ -607,15 +607,15 @@ def test_o2_a_release_may_have_rtlcss(tmp_path: Path) -> None:
     assert done.stdout == "right"
 
 
-def test_o2_the_service_finds_rtlcss(tmp_path: Path) -> None:
+def test_o2_the_service_finds_rtlcss() -> None:
     """O2: Its path begins with that of the release, and Debian's Node is there."""
     pillar = fleets.pillar("s1")
-    without = Minion("s1", pillar, tmp_path / "without").chunks
+    without = Minion("s1", pillar).chunks
     definition = pillar["app"]["definition"]
     section = {**definition["odoo"], "right_to_left": True}
     pillar["app"]["definition"] = {**definition, "odoo": section}
     pillar["app"]["settings"] |= {"npm_registry": "https://registry.example/"}
-    chunks = Minion("s1", pillar, tmp_path / "with").chunks
+    chunks = Minion("s1", pillar).chunks
     named = {chunk["__id__"]: chunk for chunk in chunks}
     assert "nodejs" in named["odoo-packages"]["pkgs"]
     assert named["node-registry"]["value"] == "https://registry.example/"

@@ -116,14 +116,14 @@ def test_x6_a_pair_that_does_not_fit_is_refused(
     assert not runner.store.has("public-crm.crt")
 
 
-def test_x6_the_balancer_gets_the_pair_and_nobody_else_does(tmp_path: Path) -> None:
+def test_x6_the_balancer_gets_the_pair_and_nobody_else_does() -> None:
     """X6, S6, K4: The key is in the balancer's pillar and file, and no difference shows it."""
     pillar = fleets.pillar("lb1", own=OWN)
     one, inner, *_ = pillar["tls"]["certificates"]
     assert (inner["name"], inner["pair"]) == ("balancer", None)
     assert one["pair"] == {"certificate": "canary-public-crm.crt", "key": "canary-public-crm.key"}
     assert "canary-public" not in str([fleets.pillar(host, own=OWN) for host in ("s1", "nas1")])
-    chunks = Minion("lb1", pillar, tmp_path).chunks
+    chunks = Minion("lb1", pillar).chunks
     written = {
         chunk["name"]: (chunk["contents_pillar"], chunk["mode"], chunk["show_changes"])
         for chunk in chunks

@@ -31,9 +31,9 @@ RULES, CONFIGURATION = "/etc/prometheus/salina-rules.yml", "/etc/prometheus/sali
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def files() -> dict[str, str]:
     """The files of the monitoring host."""
-    minion = Minion("nagios", fleets.pillar("nagios"), tmp_path_factory.mktemp("nagios"))
+    minion = Minion("nagios", fleets.pillar("nagios"))
     return dict(minion.files)
 
 
@@ -84,9 +84,9 @@ def test_s13_without_monitoring_there_is_no_door() -> None:
     assert metrics.certificates(fleet, fleet.hosts["all"]) == []
 
 
-def stunnel(pillar: dict[str, Any], place: Path) -> dict[str, dict[str, str]]:
+def stunnel(pillar: dict[str, Any]) -> dict[str, dict[str, str]]:
     """The sections of the door's configuration, each with its options."""
-    minion = Minion(pillar["host"]["id"], pillar, place)
+    minion = Minion(pillar["host"]["id"], pillar)
     text = dict(minion.files)["/etc/salina/metrics/stunnel.conf"]
     found: dict[str, dict[str, str]] = {}
     for line in text.splitlines():
@@ -98,9 +98,9 @@ def stunnel(pillar: dict[str, Any], place: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_s13_the_door_takes_monitoring_alone(tmp_path: Path) -> None:
+def test_s13_the_door_takes_monitoring_alone() -> None:
     """S13: Whichever exporter is asked for; Patroni's answer is verified as well."""
-    found = stunnel(fleets.pillar("bbdd1"), tmp_path)
+    found = stunnel(fleets.pillar("bbdd1"))
     assert [*found] == ["door", "node", "patroni", "patroni-tls"]
     assert found["door"]["accept"] == "10.1.5.31:8435"
     for name in ("door", "node", "patroni"):
@@ -112,9 +112,9 @@ def test_s13_the_door_takes_monitoring_alone(tmp_path: Path) -> None:
     assert asks.items() <= found["patroni-tls"].items()
 
 
-def test_s13_stunnel_writes_ipv6_without_brackets(tmp_path: Path) -> None:
+def test_s13_stunnel_writes_ipv6_without_brackets() -> None:
     """S13: The last colon ends the address."""
-    found = stunnel(fleets.pillar("bbdd1", "ipv6"), tmp_path)
+    found = stunnel(fleets.pillar("bbdd1", "ipv6"))
     for address in (found["door"]["accept"], found["patroni-tls"]["connect"]):
         assert re.fullmatch(r"[0-9a-f:]+:\d+", address)
 

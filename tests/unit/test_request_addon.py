@@ -10,7 +10,6 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -109,9 +108,9 @@ def test_s13_the_id_ends_with_the_request(
     assert log.getvalue() == "INFO odoo.trial: a job\n"
 
 
-def test_all_files_of_the_addon_are_installed(tmp_path: Path) -> None:
+def test_all_files_of_the_addon_are_installed() -> None:
     """Odoo restarts for every file except the manifest."""
-    names = {chunk["name"] for chunk in Minion("s1", fleets.pillar("s1"), tmp_path).chunks}
+    names = {chunk["name"] for chunk in Minion("s1", fleets.pillar("s1")).chunks}
     code = (SALT / "odoo/code.jinja").read_text()
     for file in ADDON.glob("*.py"):
         assert f"/opt/odoo/addons/salina_request/{file.name}" in names
