@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -27,6 +28,12 @@ settings.load_profile("salina")
 def pytest_configure(config: pytest.Config) -> None:
     """Have every run end with where its time went."""
     config.pluginmanager.register(Timing(), "timing")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what stays until the end: all tests and modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
