@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +17,15 @@ PLACES = (
 )
 """The top-level folders."""
 PYTHON = {".py"}
+TOKEN = re.compile(
+    r"""(?P<comment>\#.*)"""
+    r"""|\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}"""
+    r"""|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'"""
+)
+"""A comment of Python, or a string, which may have the sign of a comment inside.
+
+The tokenizer of the standard library finds the same comments, and takes ten times as long.
+"""
 WITH_COMMENTS = {".sls", ".yaml", ".yml", ".conf", ".toml", ".cfg", ".j2", ".jinja", ".ini", ".sh"}
 OTHERS_OWN = ("salt/locks/",)
 """Files that tools write, whose texts are not ours."""
@@ -107,9 +114,12 @@ def _python(file: Path) -> Iterator[Text]:
             case ast.Constant(value=str() as text) if node not in docstrings and " " in text:
                 yield Text(name(file), node.lineno, "message", text)
     block: list[tuple[int, int, str]] = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            here = (token.start[0], token.start[1], token.string.lstrip("#!: "))
+    line, counted = 1, 0
+    for token in TOKEN.finditer(source):
+        if token["comment"]:
+            line, counted = line + source.count("\n", counted, token.start()), token.start()
+            column = token.start() - source.rfind("\n", 0, token.start()) - 1
+            here = (line, column, token["comment"].lstrip("#!: "))
             if block and (block[-1][0] + 1, block[-1][1]) != here[:2]:
                 yield _block(file, block)
                 block = []
