@@ -35,16 +35,17 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 
 # The quick tests run in parts, each in a process of its own, which collects its own files only. The workers of
 # pytest-xdist would collect all tests each, and send the result of each test to one more process.
+# All that renders states is in one part: it loads Salt, and compiles each template once.
 units := unit-0 unit-1 unit-2 unit-3
 parts := render $(units)
 .PHONY: $(parts)
 quick = .venv/bin/pytest --quiet -m 'not programs and not further and not proof'
 
 render:
-	@$(quick) tests/render
+	@$(quick) tests/render $$(grep -l tests.render tests/unit/test_*.py)
 
 $(units): unit-%:
-	@$(quick) $$(ls tests/unit/test_*.py | awk 'NR % 4 == $*')
+	@$(quick) $$(grep -L tests.render tests/unit/test_*.py | awk 'NR % 4 == $*')
 
 test: check integration fleet ## run all tests, including those that need Salt or the lab; needs root
 
