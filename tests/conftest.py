@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from pathlib import Path
 
@@ -28,6 +29,11 @@ settings.load_profile("salina")
 def pytest_configure(config: pytest.Config) -> None:
     """Have every run end with where its time went."""
     config.pluginmanager.register(Timing(), "timing")
+
+
+def pytest_unconfigure() -> None:
+    """Salt writes the log that it kept when Python ends, to a stream that pytest has closed."""
+    logging.raiseExceptions = False
 
 
 def pytest_collection_finish() -> None:
