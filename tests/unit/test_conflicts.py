@@ -144,6 +144,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "database.yaml: parameters.archive_mode: Salina sets this parameter in a fleet with a "
         "backup host; remove it",
     ),
+    "connections for superusers": (
+        {"database": {"parameters": {"superuser_reserved_connections": 30}}},
+        "database.yaml: parameters.superuser_reserved_connections: 30 is not valid; must be at "
+        "most 20, because the app hosts may hold all other connections",
+    ),
     "a mount over a brick": (
         {"storage": {"brick": "/nas", "mount": "/nas"}},
         'storage.yaml: mount: "/nas" is not valid; must be neither inside nor around brick: /nas',

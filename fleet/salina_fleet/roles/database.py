@@ -155,6 +155,8 @@ RESERVED = 20
 """
 TOGETHER = "the database"
 """The hosts with the cluster's files and with its backups, which must fit each other."""
+RESERVING = ("superuser_reserved_connections", "reserved_connections")
+"""The parameters that keep connections from the app hosts. By default they are 3 and 0."""
 ROLE_RESERVED = 5
 """The connections of an application's role beside those of its app hosts, for operators."""
 STEP = 3
@@ -251,6 +253,20 @@ class DatabaseSettings(Tuning):
                 yield f"parameters.{name}", message
         if sound:
             yield from self._misfit(topology, settings, self._room(version))
+            yield from self._kept(version)
+
+    def _kept(self, version: int) -> Iterator[tuple[str, str]]:
+        """Yield the parameters that keep connections from the app hosts, if these are too many."""
+        kept = {
+            name: int(parameters.number(name, self.parameters[name], version))
+            for name in RESERVING
+            if name in self.parameters
+        }
+        if sum(kept.values()) > RESERVED:
+            name, *others = kept
+            both = f"{RESERVED} together with {others[0]}" if others else RESERVED
+            words = f"at most {both}, because the app hosts may hold all other connections"
+            yield f"parameters.{name}", invalid(kept[name], words)
 
     def _room(self, version: int) -> int:
         """Return the highest max_connections with which PostgreSQL starts."""
