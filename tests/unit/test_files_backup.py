@@ -850,6 +850,15 @@ def test_a_copy_that_fails_does_not_stop_the_others(
     assert capsys.readouterr().out == "crm: restic backup: no space\nshop-2: copied\n"
 
 
+def test_an_application_that_has_just_come_has_no_repository_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """O9: Its storage hosts know it some minutes before the backup host does."""
+    said = ["Fatal: unable to open config file", files.NO_REPOSITORY, "rest:https://files:***@bkp1"]
+    with pytest.raises(UnreachableError, match="has no repository of this name yet; apply its"):
+        restic_says(monkeypatch, 1, *said).snapshots()
+
+
 def test_a_backup_host_that_is_away_is_no_failed_unit(
     said: dict[str, str | FilesError], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,8 @@ GONE = re.compile(r"error: .*: no such file or directory|Warning: .* could not b
 """restic's words about a file that was removed before it was read, and about all such files."""
 INCOMPLETE = 3
 """restic's exit code for a copy without some files."""
+NO_REPOSITORY = "Is there a repository at the following location?"
+"""restic's words if the backup host has no repository with this name."""
 
 
 class FilesError(Exception):
@@ -81,7 +83,7 @@ class FilesError(Exception):
 
 
 class UnreachableError(FilesError):
-    """The backup host cannot be reached."""
+    """The backup host cannot be reached, or it does not have the application's repository yet."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ class Repository:
         """Run restic and return its output. A copy need not have a file that is removed meanwhile.
 
         Raises:
-            UnreachableError: the backup host does not answer.
+            UnreachableError: the backup host does not answer, or has no such repository yet.
             FilesError: restic failed; the message is its own.
         """
         with self._started(*arguments) as process:
@@ -283,6 +285,9 @@ class Repository:
         gone = process.returncode == INCOMPLETE and all(GONE.fullmatch(line) for line in lines)
         if not process.returncode or gone:
             return answer.decode()
+        if NO_REPOSITORY in lines:
+            host = self._server[0]
+            raise UnreachableError(f"{host} has no repository of this name yet; apply its states")
         raise FilesError(f"restic {arguments[0]}: {'; '.join(lines[-2:]) or process.returncode}")
 
     def snapshots(self) -> list[Snapshot]:
