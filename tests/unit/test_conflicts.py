@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "connections for superusers": (
         {"database": {"parameters": {"superuser_reserved_connections": 30}}},
         "database.yaml: parameters.superuser_reserved_connections: 30 is not valid; must be at "
-        "most 20, because the app hosts may hold all other connections",
+        "most 20, because app hosts may hold 330 of 350 connections",
     ),
     "a mount over a brick": (
         {"storage": {"brick": "/nas", "mount": "/nas"}},

@@ -155,8 +155,8 @@ RESERVED = 20
 """
 TOGETHER = "the database"
 """The hosts with the cluster's files and with its backups, which must fit each other."""
-RESERVING = ("superuser_reserved_connections", "reserved_connections")
-"""The parameters that keep connections from the app hosts. By default they are 3 and 0."""
+RESERVING = {"superuser_reserved_connections": 3, "reserved_connections": 0}
+"""The parameters that keep connections from the app hosts, with PostgreSQL's defaults."""
 ROLE_RESERVED = 5
 """The connections of an application's role beside those of its app hosts, for operators."""
 STEP = 3
@@ -253,20 +253,25 @@ class DatabaseSettings(Tuning):
                 yield f"parameters.{name}", message
         if sound:
             yield from self._misfit(topology, settings, self._room(version))
-            yield from self._kept(version)
+            yield from self._kept(topology, settings, version)
 
-    def _kept(self, version: int) -> Iterator[tuple[str, str]]:
-        """Yield the parameters that keep connections from the app hosts, if these are too many."""
+    def _kept(
+        self, topology: Topology, settings: Settings, version: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield a parameter that keeps connections which app hosts may hold."""
         kept = {
-            name: int(parameters.number(name, self.parameters[name], version))
-            for name in RESERVING
-            if name in self.parameters
+            name: int(parameters.number(name, self.parameters.get(name, default), version))
+            for name, default in RESERVING.items()
+            if name in parameters.known(version)
         }
-        if sum(kept.values()) > RESERVED:
-            name, *others = kept
-            both = f"{RESERVED} together with {others[0]}" if others else RESERVED
-            words = f"at most {both}, because the app hosts may hold all other connections"
-            yield f"parameters.{name}", invalid(kept[name], words)
+        needed = connections(topology, settings)
+        most = int(self.parameters.get("max_connections") or max(needed, LEAST_CONNECTIONS))
+        free, given = most - (needed - RESERVED), [one for one in kept if one in self.parameters]
+        if given and sum(kept.values()) > free:
+            name = given[0]
+            bound = max(free - sum(kept.values()) + kept[name], 0)
+            why = f"app hosts may hold {needed - RESERVED} of {most} connections"
+            yield f"parameters.{name}", invalid(kept[name], f"at most {bound}, because {why}")
 
     def _room(self, version: int) -> int:
         """Return the highest max_connections with which PostgreSQL starts."""
