@@ -850,13 +850,27 @@ def test_a_copy_that_fails_does_not_stop_the_others(
     assert capsys.readouterr().out == "crm: restic backup: no space\nshop-2: copied\n"
 
 
+def unopened(reason: str) -> tuple[str, ...]:
+    """Return what restic says if it cannot open a repository."""
+    asked = "Is there a repository at the following location?"
+    return f"Fatal: unable to open config file: {reason}", asked, "rest:https://files:***@bkp1"
+
+
 def test_an_application_that_has_just_come_has_no_repository_yet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """O9: Its storage hosts know it some minutes before the backup host does."""
-    said = ["Fatal: unable to open config file", files.NO_REPOSITORY, "rest:https://files:***@bkp1"]
     with pytest.raises(UnreachableError, match="has no repository of this name yet; apply its"):
-        restic_says(monkeypatch, 1, *said).snapshots()
+        restic_says(monkeypatch, 1, *unopened("<config/> does not exist")).snapshots()
+
+
+def test_a_repository_that_cannot_be_opened_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: restic asks the same question after every error."""
+    with pytest.raises(FilesError, match="401 Unauthorized") as caught:
+        restic_says(
+            monkeypatch, 1, *unopened("unexpected HTTP response (401): 401 Unauthorized")
+        ).snapshots()
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_a_backup_host_that_is_away_is_no_failed_unit(
@@ -1139,12 +1153,12 @@ def test_a_file_that_is_removed_meanwhile_is_no_fault(monkeypatch: pytest.Monkey
 def test_what_restic_cannot_do_is_an_error(
     monkeypatch: pytest.MonkeyPatch, code: int, lines: list[str], words: str
 ) -> None:
-    """O9, K5: The message has restic's last two lines."""
+    """O9, K5: The message has restic's last three lines."""
     with pytest.raises(FilesError, match=r"^restic backup: ") as caught:
         restic_says(monkeypatch, code, *lines).run("backup", "/nas")
     assert words in str(caught.value)
     if len(lines) > 1:
-        assert str(caught.value) == f"restic backup: {'; '.join(lines[-2:])}"
+        assert str(caught.value) == f"restic backup: {'; '.join(lines[-3:])}"
 
 
 # Deleting old copies

@@ -74,8 +74,10 @@ GONE = re.compile(r"error: .*: no such file or directory|Warning: .* could not b
 """restic's words about a file that was removed before it was read, and about all such files."""
 INCOMPLETE = 3
 """restic's exit code for a copy without some files."""
-NO_REPOSITORY = "Is there a repository at the following location?"
-"""restic's words if the backup host has no repository with this name."""
+NO_REPOSITORY = re.compile(r"unable to open config file: <config/> does not exist$", re.MULTILINE)
+"""restic's words if the backup host has no repository with this name. Its question whether there is
+one comes also after other errors, such as a wrong password.
+"""
 
 
 class FilesError(Exception):
@@ -285,10 +287,10 @@ class Repository:
         gone = process.returncode == INCOMPLETE and all(GONE.fullmatch(line) for line in lines)
         if not process.returncode or gone:
             return answer.decode()
-        if NO_REPOSITORY in lines:
+        if NO_REPOSITORY.search("\n".join(lines)):
             host = self._server[0]
             raise UnreachableError(f"{host} has no repository of this name yet; apply its states")
-        raise FilesError(f"restic {arguments[0]}: {'; '.join(lines[-2:]) or process.returncode}")
+        raise FilesError(f"restic {arguments[0]}: {'; '.join(lines[-3:]) or process.returncode}")
 
     def snapshots(self) -> list[Snapshot]:
         """Return the copies from old to new."""
