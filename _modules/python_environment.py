@@ -169,20 +169,24 @@ def _read(source: str) -> str | None:
 
 def _whole(source: str) -> str | None:
     """Return the text of requirements, as `_read` does, with those of the files they include."""
-    text = _read(source)
-    if text is None:
-        return None
     folder, _, name = source.rpartition("/")
 
     def beside(name: str) -> str | None:
         path = f"{folder}/{name}"
         if not folder.startswith("salt:/"):
             # the code may have links, and this process may read every file of the host
-            path = str(Path(path).resolve())
-            if not Path(path).is_relative_to(Path(folder).resolve()):
+            real = Path(path).resolve()
+            if not real.is_relative_to(Path(folder).resolve()) or not real.is_file():
                 return None
+            path = str(real)
         return _read(path)
 
+    text = beside(name)
+    if text is None:
+        if not Path(source).exists():
+            return None
+        words = "is not a file, or is a link that leads out of its directory"
+        raise CommandExecutionError(f"requirements: {source} {words}")
     try:
         return included.whole(name, text, beside)
     except ValueError as error:

@@ -86,7 +86,7 @@ def show_topology(master: Machine, own: bool) -> None:
         own: Whether it sees the repository's own topology, instead of a mount over it.
     """
     shown = {"topology.yaml": not own, "app": DEFINITIONS.exists()}
-    script = "; ".join(shown_by(name, other) for name, other in shown.items())
+    script = " && ".join(f"{{ {shown_by(name, other)}; }}" for name, other in shown.items())
     run(containers.attach(master, ["sh", "-c", script]))
     remove(FORMER)
 
@@ -101,7 +101,7 @@ def shown_by(name: str, other: bool) -> str:
         other: Whether the master sees that of the lab, instead of the repository's own.
     """
     target, source = f"/srv/salina/pillar/{name}", f"/srv/override/{name}"
-    none = f"while umount {target} 2>/dev/null; do :; done"
+    none = f"while umount --lazy {target} 2>/dev/null; do :; done"
     if not other:
         return none
     return f"[ {source} -ef {target} ] || {{ {none}; mount --bind {source} {target}; }}"

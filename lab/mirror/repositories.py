@@ -177,10 +177,15 @@ def fetch_all(wanted: Iterable[Wanted], store: Path) -> Mapping[Wanted, Copy]:
 
 
 def file(store: Path, copy: Copy, path: str) -> str | None:
-    """Return the text of a file of a revision, or None if there is no such file."""
-    argv = _git(f"--git-dir={store / name(copy.url)}", "show", f"{copy.commit}:{path}")
-    done = run(argv, check=False)
-    return None if done.returncode else done.stdout
+    """Return the text of a file of a revision, or None if there is no such file.
+
+    A link is not followed, so it has no text either.
+    """
+    home = f"--git-dir={store / name(copy.url)}"
+    entry = run(_git(home, "ls-tree", copy.commit, "--", path), check=False).stdout
+    if not entry.startswith("100"):  # the mode of a file; 120000 is a link, 040000 a directory
+        return None
+    return run(_git(home, "show", f"{copy.commit}:{path}")).stdout
 
 
 def publish(store: Path, copies: Iterable[Copy], root: Path) -> None:

@@ -117,6 +117,23 @@ def test_x8_code_reads_no_file_of_the_host(tmp_path: Path) -> None:
         wanted(path)
 
 
+def test_x8_the_first_file_is_none_of_the_host_either(tmp_path: Path) -> None:
+    """X8: It may be a link, too."""
+    (tmp_path / "secret").write_text("password\n")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/requirements.txt").symlink_to(tmp_path / "secret")
+    words = r"^requirements: .*/code/requirements\.txt is not a file, or is a link that leads out"
+    with pytest.raises(CommandExecutionError, match=words):
+        wanted(tmp_path / "code/requirements.txt")
+
+
+def test_inclusions_are_bounded() -> None:
+    """K5: Seventeen files that include the next one twice took 19 seconds."""
+    files = {f"{number}.txt": 2 * f"-r {number + 1}.txt\n" for number in range(17)} | {"17.txt": ""}
+    with pytest.raises(ValueError, match=r": more than 100 inclusions; include each file once$"):
+        included.whole("0.txt", files["0.txt"], files.get)
+
+
 def test_the_mirror_reads_what_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lab has the packages of all files."""
     copy = Copy("https://git.example/crm.git", "refs/heads/main", "1" * 40)

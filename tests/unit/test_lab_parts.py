@@ -217,7 +217,7 @@ def test_the_definitions_of_a_running_master_never_vanish(
 
 def test_a_mount_that_shows_the_right_definitions_stays() -> None:
     """A reader would otherwise see the repository's own for a moment."""
-    none = "while umount /srv/salina/pillar/app 2>/dev/null; do :; done"
+    none = "while umount --lazy /srv/salina/pillar/app 2>/dev/null; do :; done"
     assert salt_master.shown_by("app", False) == none
     assert salt_master.shown_by("app", True) == (
         "[ /srv/override/app -ef /srv/salina/pillar/app ] || "

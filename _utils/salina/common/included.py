@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _INCLUDE = re.compile(r"\s*(-r|-c|--requirement(?=[\s=])|--constraint(?=[\s=]))\s*=?(.*)")
 _NAME = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._/-]*")
 _COMMENT = re.compile(r"(^|\s)#.*")
+MOST = 100
+"""How often files may include others. Each that includes the next one twice doubles the text."""
 
 
 def whole(name: str, text: str, read: Callable[[str], str | None]) -> str:
@@ -25,12 +27,15 @@ def whole(name: str, text: str, read: Callable[[str], str | None]) -> str:
 
     Raises:
         ValueError: an included file is missing or outside of the directory, includes itself, or
-            has constraints. The message names the file and the line.
+            has constraints; or files are included more than MOST times. The message names the file
+            and the line.
     """
-    return _whole((name,), text, read)
+    return _whole((name,), text, read, iter(range(MOST)))
 
 
-def _whole(above: tuple[str, ...], text: str, read: Callable[[str], str | None]) -> str:
+def _whole(
+    above: tuple[str, ...], text: str, read: Callable[[str], str | None], left: Iterator[int]
+) -> str:
     """Return the whole text of the last of some files, each of which includes the next one."""
     name, found = above[-1], []
     for number, line in enumerate(text.splitlines(keepends=True), 1):
@@ -49,8 +54,12 @@ def _whole(above: tuple[str, ...], text: str, read: Callable[[str], str | None])
             raise ValueError(f"{place}: {said} cannot be included; {advice}")
         if path in above:
             raise ValueError(f"{place}: {said}: the file includes itself; remove the line")
+        if next(left, None) is None:
+            raise ValueError(
+                f"{place}: {said}: more than {MOST} inclusions; include each file once"
+            )
         content = read(path)
         if content is None:
             raise ValueError(f"{place}: {said}: the code has no such file; correct the name")
-        found.append(f"{_whole((*above, path), content, read).rstrip()}\n")
+        found.append(f"{_whole((*above, path), content, read, left).rstrip()}\n")
     return "".join(found)
