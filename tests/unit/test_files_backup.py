@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,7 +29,7 @@ from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError
 
 from salina.backup import files, forget, lock
-from salina.backup.files import Entry, FilesError, Snapshot, UnreachableError
+from salina.backup.files import AbsentError, Entry, FilesError, Snapshot, UnreachableError
 from salina_fleet import policy
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import files_backup, topology
@@ -860,8 +861,23 @@ def test_an_application_that_has_just_come_has_no_repository_yet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """O9: Its storage hosts know it some minutes before the backup host does."""
-    with pytest.raises(UnreachableError, match="has no repository of this name yet; apply its"):
+    with pytest.raises(AbsentError, match="has no such repository; apply its states"):
         restic_says(monkeypatch, 1, *unopened("<config/> does not exist")).snapshots()
+
+
+def test_a_repository_that_does_not_come_fails_the_unit(
+    said: dict[str, str | FilesError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """O9, K5: An hour after the application came, or at once for a copy that was asked for."""
+    missing = AbsentError("bkp1 has no such repository; apply its states")
+    codes = []
+    for action, minutes in ((["due"], 59), (["due"], 61), (["now", "crm"], 0)):
+        said["crm"] = missing
+        changed = time.time() - minutes * 60
+        os.utime(files.CONFIGURATION, (changed, changed))
+        codes.append(files.main(action))
+    assert codes == [0, 1, 1]
+    assert capsys.readouterr().out.count(f"crm: {missing}\n") == 3
 
 
 def test_a_repository_that_cannot_be_opened_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -870,7 +886,7 @@ def test_a_repository_that_cannot_be_opened_is_a_fault(monkeypatch: pytest.Monke
         restic_says(
             monkeypatch, 1, *unopened("unexpected HTTP response (401): 401 Unauthorized")
         ).snapshots()
-    assert not isinstance(caught.value, UnreachableError)
+    assert type(caught.value) is FilesError
 
 
 def test_a_backup_host_that_is_away_is_no_failed_unit(

@@ -72,6 +72,8 @@ BRICK = re.compile(
 )
 GONE = re.compile(r"error: .*: no such file or directory|Warning: .* could not be read")
 """restic's words about a file that was removed before it was read, and about all such files."""
+SETTLED = 3600
+"""Seconds after a change of CONFIGURATION in which the backup host may have no repository yet."""
 INCOMPLETE = 3
 """restic's exit code for a copy without some files."""
 NO_REPOSITORY = re.compile(r"unable to open config file: <config/> does not exist$", re.MULTILINE)
@@ -85,7 +87,11 @@ class FilesError(Exception):
 
 
 class UnreachableError(FilesError):
-    """The backup host cannot be reached, or it does not have the application's repository yet."""
+    """The backup host cannot be reached."""
+
+
+class AbsentError(FilesError):
+    """The backup host does not have the application's repository."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +284,8 @@ class Repository:
         """Run restic and return its output. A copy need not have a file that is removed meanwhile.
 
         Raises:
-            UnreachableError: the backup host does not answer, or has no such repository yet.
+            UnreachableError: the backup host does not answer.
+            AbsentError: it has no such repository.
             FilesError: restic failed; the message is its own.
         """
         with self._started(*arguments) as process:
@@ -288,8 +295,7 @@ class Repository:
         if not process.returncode or gone:
             return answer.decode()
         if NO_REPOSITORY.search("\n".join(lines)):
-            host = self._server[0]
-            raise UnreachableError(f"{host} has no repository of this name yet; apply its states")
+            raise AbsentError(f"{self._server[0]} has no such repository; apply its states")
         raise FilesError(f"restic {arguments[0]}: {'; '.join(lines[-3:]) or process.returncode}")
 
     def snapshots(self) -> list[Snapshot]:
@@ -537,6 +543,9 @@ def main(arguments: list[str]) -> int:
             said = copy(settings, settings["host"], source, forced)
         except UnreachableError as error:  # the backup host's health says so, when it lasts
             failed, said = failed or forced, f"{source['name']}: {error}"
+        except AbsentError as error:  # of an application that has just come
+            late = time.time() - os.stat(CONFIGURATION).st_mtime > SETTLED
+            failed, said = failed or forced or late, f"{source['name']}: {error}"
         except FilesError as error:
             failed, said = True, f"{source['name']}: {error}"
         if not said.endswith("not due"):
