@@ -54,7 +54,8 @@ def applied(failed: Sequence[str]) -> dict[str, Any]:
         failed: the ids of the states that failed.
 
     Returns:
-        The record: `ended`, in seconds since the epoch, and `failed`.
+        The record: `ended` and `since`, in seconds since the epoch, and `failed`. `since` is the
+        end of the first apply in a row with failures.
 
     Raises:
         CommandExecutionError: the record cannot be written.
@@ -62,7 +63,7 @@ def applied(failed: Sequence[str]) -> dict[str, Any]:
     CLI Example:
         salt s1 drift.applied '[]'
     """
-    found = record.last(failed, time.time())
+    found = record.last(failed, time.time(), record.read(record.LAST))
     try:
         record.write(record.LAST, found)
     except OSError as error:

@@ -162,6 +162,26 @@ def test_s13_a_failed_apply_is_a_notice_and_then_a_fault(
     assert "a, b, c and 1 more; next: salt" in found["apply"][1]
 
 
+def test_s13_an_apply_that_fails_again_and_again_is_a_fault(folder: Path) -> None:
+    """S13: Its age is that of the first failure in a row."""
+    now, found = time.time(), dict[str, Any]()
+    for days in (3.5, 2, 0.1):
+        found = record.last(["a"], now - days * DAY, found)
+    good, words = seen(folder, found)["apply"]
+    assert not good and words.startswith("failed 2 hours ago: a; next: salt")
+    good_again = record.last([], now, found)
+    assert record.last(["a"], now + 1, good_again)["since"] == now + 1
+
+
+@pytest.mark.parametrize(("days", "good"), [(5.4, True), (5.6, False)])
+def test_s13_predictions_that_have_ended_are_a_notice_and_then_a_fault(
+    folder: Path, days: float, good: bool
+) -> None:
+    """S13: They find what nothing else does."""
+    applied = {"ended": time.time() - days * DAY, "failed": []}
+    assert seen(folder, applied)["drift"][0] is good
+
+
 @pytest.mark.parametrize(("days", "good"), [(0, True), (2.9, True), (3.1, False)])
 def test_s13_drift_is_a_notice_and_then_a_fault(folder: Path, days: float, good: bool) -> None:
     """S13: It names the states."""
@@ -176,6 +196,7 @@ def test_s13_drift_is_a_notice_and_then_a_fault(folder: Path, days: float, good:
 def test_s13_what_has_not_happened_for_long(folder: Path) -> None:
     """S13: No apply for weeks, and no prediction for days."""
     found = seen(folder, {"ended": time.time() - 36 * DAY, "failed": []})
+    assert found["drift"][0] is False
     assert found["apply"][:2] == (True, found["apply"][1]) and "36 days ago" in found["apply"][1]
     assert found["drift"][1] == "no prediction yet; see journalctl -u salina-drift"
     begun = {"begun": time.time() - 3 * DAY, "since": 0, "changes": [], "failures": []}

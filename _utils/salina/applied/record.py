@@ -38,14 +38,21 @@ def changing(results: Results) -> list[str]:
     return [str(one.get("__id__", one["name"])) for one in found]
 
 
-def last(failed: Iterable[str], now: float) -> dict[str, Any]:
+def last(failed: Iterable[str], now: float, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of an apply.
 
     Args:
         failed: the ids of the states that failed.
         now: the time of its end.
+        before: the record of the apply before, {} without one.
+
+    Returns:
+        `ended`; `failed`; and `since`, the end of the first apply in a row with failures.
     """
-    return {"ended": now, "failed": list(dict.fromkeys(failed))[:MOST]}
+    names = list(dict.fromkeys(failed))[:MOST]
+    again = names and before.get("failed")
+    since = before.get("since", before["ended"]) if again else now
+    return {"ended": now, "failed": names, "since": since}
 
 
 def predicted(returned: object, begun: float, before: Mapping[str, Any]) -> dict[str, Any]:

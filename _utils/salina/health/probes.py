@@ -769,8 +769,10 @@ def applied(
     if not last:
         yield "apply", True, f"none is recorded; {again}", True
     elif last["failed"]:
+        # each try renews the end
+        since = now - float(last.get("since", ended))
         words = f"failed {_ago(now - ended)} ago: {_few(last['failed'])}; {again}"
-        yield _aged("apply", words, now - ended, alarm_days)
+        yield _aged("apply", words, since, alarm_days)
     elif now - ended > apply_days * 86_400:
         yield "apply", True, f"the last one was {_ago(now - ended)} ago; {again}", True
     else:
@@ -782,9 +784,9 @@ def applied(
         parts += [f"it would fail: {_few(predicted['failures'])}"] * bool(predicted["failures"])
         words = f"{'; '.join(parts)}, for {_ago(since)}; next: salt-run fleet.plan"
         yield _aged("drift", words, since, alarm_days)
-    elif predicts and last and now - max(begun, ended) > SELDOM:
+    elif predicts and last and (silent := now - max(begun, ended) - SELDOM) > 0:
         words = f"the last prediction was {_ago(now - begun)} ago" if begun else "no prediction yet"
-        yield "drift", True, f"{words}; see journalctl -u salina-drift", True
+        yield _aged("drift", f"{words}; see journalctl -u salina-drift", silent, alarm_days)
     else:
         yield "drift", True, ""
 
