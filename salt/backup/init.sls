@@ -26,6 +26,13 @@ backup-directories:
     - require_in:
         - daemon: pgbackrest-service
 
+# The copies of the master's own state.
+backup-master:
+  file.directory:
+    - name: {{ backup.master_copies | json }}
+    - mode: '0700'
+    - makedirs: True
+
 backup-scratch:
   file.managed:
     - name: {{ pillar.scratch.configuration | json }}

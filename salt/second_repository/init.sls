@@ -20,19 +20,13 @@ second-settings:
     - mode: '0600'
     - show_changes: False
 
-second-master:
-  file.directory:
-    - name: {{ pillar.backup.master_copies | json }}
-    - mode: '0700'
-    - makedirs: True
-
 # Before a repository is created: an empty one would take the place of the good mirror.
 second-fetched:
   second_repository.fetched:
     - require:
         - pkg: second-packages
         - file: second-settings
-        - file: second-master
+        - file: backup-master
         - file: backup-directories
         - sls: files_repository.directories
         - sls: second_repository.units

@@ -24,6 +24,7 @@ from salina.backup import drill, pgbackrest
 from salina.common.certificate import new_key
 from salina.health import probes
 from salina_fleet import health, secrets
+from salina_fleet.model import settings
 from tests import fleets
 from tests.conftest import REPOSITORY
 
@@ -720,6 +721,39 @@ def test_a_copy_that_is_deleted_meanwhile_does_not_count(
         assert probes.made("files_copied", arguments)[0][:2] == ("files of crm", good)
 
 
+@pytest.mark.parametrize(
+    ("ages", "words"),
+    [
+        ([25], ""),
+        ([80, 2], ""),
+        ([27, 51], "the newest copy is 27 hours old; next: salt-run backup.save_master"),
+        ([], "there is no copy; next: salt-run backup.save_master"),
+    ],
+)
+def test_o9_the_masters_state_was_saved_lately(
+    ages: list[int], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: Without a copy the age of the directory counts."""
+    for age in ages:
+        file = tmp_path / f"{age}.tar.gz.age"
+        file.touch()
+        os.utime(file, (NOW - 3600 * age, NOW - 3600 * age))
+    os.utime(tmp_path, (NOW - 3600 * 27, NOW - 3600 * 27))
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    found = probes.made("master_saved", {"directory": str(tmp_path), "hours": 26})
+    assert found == [("master's state", not words, words)]
+
+
+def test_o9_the_masters_state_is_judged_if_it_is_wanted() -> None:
+    """O9: With a key for which it is encrypted."""
+    assert "master_saved" not in checks("bkp1", "default")
+    own = settings.parse({"backup": {"recipient": f"age1{'a' * 58}"}})
+    assert checks("bkp1", "default", own)["master_saved"] == {
+        "directory": "/var/lib/salina-master",
+        "hours": 26,
+    }
+
+
 def test_the_backup_host_looks_at_the_copies_of_all_files() -> None:
     """O9: Four copies may be missing before an operator learns of it."""
     assert checks("tape", "five-apps")["files_copied"] == {
@@ -1222,9 +1256,11 @@ def test_it_runs_by_plain_python_from_its_standard_input() -> None:
     assert roots <= set(sys.stdlib_module_names)
 
 
-def checks(host: str, topology: str) -> dict[str, Mapping[str, Any]]:
+def checks(
+    host: str, topology: str, own: settings.Settings | None = None
+) -> dict[str, Mapping[str, Any]]:
     """Return what a host looks at: the function of the probes -> its arguments."""
-    wanted = fleets.pillar(host, topology)["host"]["checks"]
+    wanted = fleets.pillar(host, topology, own)["host"]["checks"]
     return {one["probe"]: one["arguments"] for one in wanted}
 
 

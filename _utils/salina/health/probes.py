@@ -1130,6 +1130,21 @@ def files_copied(directory: str, sources: list[str], minutes: int) -> Iterator[C
         yield f"files of {source}", age <= minutes, "" if age <= minutes else told
 
 
+def master_saved(directory: str, hours: int) -> Iterator[Check]:
+    """Check on the backup host that the master's own state was saved lately.
+
+    Args:
+        directory: the directory of the copies.
+        hours: the greatest age of the newest copy. The master makes one a day at least.
+    """
+    place = Path(directory)
+    copies = list(_written(place))
+    age = (time.time() - max(copies or [place.stat().st_mtime])) / 3600
+    what = f"the newest copy is {age:.0f} hours old" if copies else "there is no copy"
+    told = f"{what}; next: salt-run backup.save_master"
+    yield "master's state", age <= hours, "" if age <= hours else told
+
+
 def second_repository(record: str, settings: str, minutes: int) -> Iterator[Check]:
     """Check on the backup host that the second repository was brought up to date lately.
 
@@ -1495,6 +1510,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             leftover,
             backup,
             files_copied,
+            master_saved,
             repositories,
             second_repository,
             logs,

@@ -207,6 +207,9 @@ class Backup(Role):
                 },
             ),
         ]
+        if settings.recipient:
+            saved = {"directory": settings.master_copies, "hours": LATE}
+            found.append(Check("master_saved", saved))
         if settings.second:
             minutes = LATE_SECOND * settings.second.minutes
             since = {"record": mirror.RECORD, "settings": mirror.SETTINGS, "minutes": minutes}
