@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from lab.machines.faults import Kind
 from salina.backup.pgbackrest import GIVEN_UP
+from salina.health.probes import STAMPS
 
 PRIMARY, REPLICA = "the primary", "the replica"
 """Hosts that only the running cluster knows."""
@@ -214,6 +215,16 @@ SYSTEM = (
         "S12",
         "restarts",
         "system",
+    ),
+    Fault(
+        "security updates that nobody tries any more",
+        "fw",
+        f"mkdir -p {STAMPS}; cp -a {STAMPS} {ASIDE}-stamps; "
+        f"touch -d '10 days ago' {STAMPS}/update-stamp",
+        f"rm -rf {STAMPS}; mv {ASIDE}-stamps {STAMPS}",
+        "X11",
+        "updates",
+        "updated",
     ),
     Fault(
         "a stopped timer: the certificates' renewal",

@@ -91,6 +91,9 @@ def checks(
     since = {"alarm_days": drift.alarm_days, "apply_days": drift.apply_days}
     records = {"folder": str(record.FOLDER), "predicts": drift.enabled}
     wanted.append(Check("applied", {**records, **since, "host": host.id}, "K1"))
+    if fleet.settings[updates.UpdateSettings].enabled:
+        settings = {"settings": updates.FILE, "alarm_days": drift.alarm_days}
+        wanted.append(Check("updated", settings, "X11"))
     if fleet.settings[TimeSettings].managed:
         wanted.append(Check("timekeeping", row="X6"))
     if own:

@@ -33,12 +33,24 @@ updates-times:
     - makedirs: True
     - mode: '0644'
 
+# The host's health looks at the stamps that apt writes (the probe `updated`).
+updates-stamps:
+  file.managed:
+    - names:
+        - /etc/salina/apt-fetch.conf:
+            - source: salt://updates/files/fetch.conf
+        - /etc/systemd/system/apt-daily.service.d/salina.conf:
+            - source: salt://updates/files/service.conf
+    - makedirs: True
+    - mode: '0644'
+
 # systemd calculates the timers' next times again.
 updates-times-loaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges:
         - file: updates-times
+        - file: updates-stamps
 {% for timer in ['apt-daily', 'apt-daily-upgrade'] %}
 updates-{{ timer }}:
   daemon.running:

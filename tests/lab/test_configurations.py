@@ -268,7 +268,7 @@ CHECKS = {
     ),
     "units of every host": units(
         "nas1",
-        *("apt-daily.timer", "apt-daily-upgrade.timer"),
+        *("apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service"),
         *("salina-certificates.service", "salina-certificates.timer"),
         *("salina-drift.service", "salina-drift.timer"),
         *("salina-report.socket", "salina-report@.service"),

@@ -121,6 +121,23 @@ def test_x11_an_update_installs_itself_and_restarts_nothing(archive: None) -> No
     tiers.leader()
 
 
+def test_x11_a_source_that_does_not_answer_leaves_no_stamp() -> None:
+    """X11: apt-daily.service ends well all the same, and the health looks at the stamp."""
+    stamp = "/var/lib/apt/periodic/update-stamp"
+    dead = "/etc/apt/sources.list.d/salina-dead.list"
+    lab.shell(
+        "nas1",
+        f"rm -f {stamp}; echo 'deb http://127.0.0.1:9/debian bookworm main' > {dead}",
+    )
+    try:
+        lab.run("nas1", "systemctl", "start", "apt-daily.service")
+        assert lab.execute("nas1", "test", "-e", stamp).returncode == 1
+    finally:
+        lab.run("nas1", "rm", dead)
+    lab.run("nas1", "systemctl", "start", "apt-daily.service")
+    assert lab.execute("nas1", "test", "-e", stamp).returncode == 0
+
+
 def test_x11_the_timers_have_different_times() -> None:
     """X11: systemd has the times of the pillar, each host its own."""
     shown = {}

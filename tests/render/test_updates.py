@@ -113,7 +113,7 @@ def states(minion: Minion) -> dict[str, dict[str, Any]]:
     return {chunk["__id__"]: chunk for chunk in minion.chunks}
 
 
-def test_x11_the_timers_have_the_times_of_the_host() -> None:
+def test_x11_the_timers_have_the_times_of_the_host(tmp_path: Path) -> None:
     """X11: Exactly then, and not at a boot: hosts that boot together would begin together."""
     minion = Minion("nas2", fleets.pillar("nas2"))
     files = dict(minion.files)
@@ -126,6 +126,10 @@ def test_x11_the_timers_have_the_times_of_the_host() -> None:
         state = found[f"updates-{timer}"]
         assert (state["name"], state["fun"]) == (f"{timer}.timer", "running")
     assert "unattended-upgrades" in found["common-packages"]["pkgs"]
+    fetch = configured(files["/etc/salina/apt-fetch.conf"], tmp_path)
+    assert fetch["APT::Update::Error-Mode"] == ["any"]
+    unit = files["/etc/systemd/system/apt-daily.service.d/salina.conf"]
+    assert "Environment=APT_CONFIG=/etc/salina/apt-fetch.conf\n" in unit
 
 
 def test_x11_updates_can_be_switched_off() -> None:

@@ -226,7 +226,7 @@ def test_a_host_runs_the_checks_of_its_pillar(monkeypatch: pytest.MonkeyPatch) -
     assert found == {"checks": [], "wanted": pillar["host"]["checks"]}
     names = [name for name, _ in made[0]]
     every = ["system", "triggers", "firewall", "memory", "disk"]
-    every += ["waiting", "applied", "timekeeping", "certificates"]
+    every += ["waiting", "applied", "updated", "timekeeping", "certificates"]
     assert names == [*every, "salt", "gluster", "etcd"]
     assert made[0][-1] == ("etcd", {"address": "10.1.4.21", "port": 2379})
     old = load("_modules/health.py", pillar={"host": {"id": "nas1"}}).check()

@@ -721,6 +721,33 @@ def test_a_copy_that_is_deleted_meanwhile_does_not_count(
         assert probes.made("files_copied", arguments)[0][:2] == ("files of crm", good)
 
 
+DAY = 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("days", "good", "words"),
+    [
+        ({"update-stamp": 1, "upgrade-stamp": 2.4, "settings": 90}, True, ""),
+        ({"settings": 2.4}, True, ""),
+        ({"update-stamp": 3, "upgrade-stamp": 1, "settings": 9}, True, "fetched 3 days ago"),
+        ({"update-stamp": 1, "upgrade-stamp": 5.6, "settings": 9}, False, "tried 5 days ago"),
+        ({"settings": 6}, False, "fetched 6 days ago; see journalctl -u apt-daily"),
+    ],
+)
+def test_x11_updates_that_end_are_a_notice_and_then_a_fault(
+    days: dict[str, float], good: bool, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """X11: apt's own services never fail. A new host has as much time for its first ones."""
+    for name, age in days.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (NOW - age * DAY, NOW - age * DAY))
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    arguments = {"settings": f"{tmp_path}/settings", "alarm_days": 3, "stamps": str(tmp_path)}
+    [(what, found, said, *notice)] = probes.made("updated", arguments)
+    assert (what, found) == ("updates", good) and words in said
+    assert (notice == [True]) is (good and bool(words))
+
+
 @pytest.mark.parametrize(
     ("ages", "words"),
     [

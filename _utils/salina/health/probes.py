@@ -86,8 +86,10 @@ BRICK = ("remote-host", "remote-subvolume")
 """The files that name a brick there."""
 ESTABLISHED, LISTENING = "01", "0A"
 """States of a connection in /proc/net/tcp."""
+STAMPS = "/var/lib/apt/periodic"
+"""Where apt writes when its services did something with success."""
 SELDOM = 2.5 * 86_400
-"""Seconds after which a host should have predicted an apply: it does once a day."""
+"""Seconds after which a host should have done again what it does once a day."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
 KEPT = "/var/log/journal/remote"
@@ -789,6 +791,31 @@ def applied(
         yield _aged("drift", f"{words}; see journalctl -u salina-drift", silent, alarm_days)
     else:
         yield "drift", True, ""
+
+
+def updated(settings: str, alarm_days: int, stamps: str = STAMPS) -> Iterator[Check | Notice]:
+    """Tell whether the lists of packages are fetched, and security updates tried, day by day.
+
+    apt's own services never fail. They write a stamp when all went well
+    (/usr/lib/apt/apt.systemd.daily). A mirror may be away for a day or two.
+
+    Args:
+        settings: the file with the settings of the updates. Without a stamp its age counts.
+        alarm_days: the days after which the notice is a fault.
+        stamps: the directory of the stamps.
+    """
+    begun = Path(settings).stat().st_mtime
+    for stamp, what, unit in (
+        ("update-stamp", "the lists of packages were last fetched", "apt-daily"),
+        ("upgrade-stamp", "security updates were last tried", "apt-daily-upgrade"),
+    ):
+        file = Path(stamps, stamp)
+        age = time.time() - (file.stat().st_mtime if file.exists() else begun)
+        if age > SELDOM:
+            words = f"{what} {_ago(age)} ago; see journalctl -u {unit}"
+            yield _aged("updates", words, age - SELDOM, alarm_days)
+            return
+    yield "updates", True, ""
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -1499,7 +1526,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
     for check in (
         *(system, firewall, timekeeping, memory, disk, certificates, served, issued, unit, waiting),
         *(triggers, forwarding, closed, shared),
-        *(applied, salt, mount, queue),
+        *(applied, updated, salt, mount, queue),
         *(
             gluster,
             spare,

@@ -19,6 +19,8 @@ APART = 10
 """Minutes from one host's time to the next one's, as long as all hosts fit into a day."""
 LISTS = 60
 """Minutes from the download of the packages to their installation."""
+FILE = "/etc/apt/apt.conf.d/51salina"
+"""apt's settings of the updates on each host (salt/updates)."""
 SYSTEM = (
     *("chrony", "cron", "rsyslog", "ssh"),
     *("systemd-journald", "systemd-networkd", "systemd-resolved", "systemd-timesyncd"),
