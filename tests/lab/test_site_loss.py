@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.proof]
 
 FLEET = fleets.fleet()
 HOSTS = [host for host in FLEET.hosts if host != MASTER]
-FIRST = [host.id for role in ("firewall", "storage") for host in FLEET.having(role)]
+FIRST = {host.id for role in ("firewall", "storage", "quorum") for host in FLEET.having(role)}
 KEY, LOST = "/root/salina-site-key.txt", "/root/salina-lost"
 KNOWN = "/var/lib/salina/secrets/* /etc/salt/pki/master/master.pem /etc/salt/pki/master/minions/*"
 PARAMETER = "salina.test.site"
