@@ -1,5 +1,7 @@
 # The repositories belong to a user of their own, and so do the password and the login.
 {%- set files = pillar.files_repository %}
+include:
+  - common.packages
 
 files-repository-user:
   user.present:

@@ -7,6 +7,7 @@ include:
 gluster-brick-directory:
   file.directory:
     - names: {{ storage.volumes | map(attribute='brick') | list | json }}
+    - makedirs: True
     - user: root
     - group: root
     - mode: '0755'

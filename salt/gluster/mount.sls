@@ -8,6 +8,7 @@ include:
 files-directory:
   file.directory:
     - name: {{ files.mount | json }}
+    - makedirs: True
 
 {%- else %}
   - gluster.mountable
