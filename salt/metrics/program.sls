@@ -18,6 +18,5 @@ metrics-units:
 metrics-packages:
   pkg.installed:
     - pkgs: {{ packages.metrics | json }}
-    - aggregate: True
     - require:
         - file: metrics-units

@@ -12,10 +12,17 @@ monitoring-unit:
     - require:
         - sls: common.packages
 
+monitoring-unit-loaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+        - file: monitoring-unit
+
+# Without aggregate, as every state that needs a file before it: the first package of such an installation
+# takes the others along.
 monitoring-packages:
   pkg.installed:
     - pkgs: {{ packages.monitoring | json }}
-    - aggregate: True
     - require:
         - file: monitoring-unit
 

@@ -7,6 +7,7 @@ monitoring-service:
   daemon.running:
     - name: nagios4
     - require:
+        - module: monitoring-unit-loaded
         - file: monitoring-objects
         - sls: tls
 

@@ -16,6 +16,5 @@ prometheus-unit:
 prometheus-packages:
   pkg.installed:
     - pkgs: {{ packages.prometheus | json }}
-    - aggregate: True
     - require:
         - file: prometheus-unit

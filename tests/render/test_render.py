@@ -129,6 +129,14 @@ def test_k2_a_directory_is_made_before_what_is_in_it(minion: Minion) -> None:
         assert not inside, name
 
 
+def test_packages_that_are_installed_together_wait_for_no_file(minion: Minion) -> None:
+    """S15: The first state of them installs all, as soon as its own requisites allow it."""
+    for one in minion.chunks:
+        if (one["state"], one["fun"]) == ("pkg", "installed") and one.get("aggregate"):
+            needed = [key for each in one.get("require", []) for key in each]
+            assert "file" not in needed, one["__id__"]
+
+
 def test_s12_the_turn_ends_after_everything_else(minion: Minion) -> None:
     """S12: Only the record, and the restart of the minion itself, come after its end."""
     names = [chunk["__id__"] for chunk in minion.chunks]
