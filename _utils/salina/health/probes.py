@@ -1507,7 +1507,11 @@ def nagios(status: str, late: int, services: Sequence[Sequence[str]]) -> Iterato
     else:
         yield "nagios", True, f"{len(own)} services"
     known = {(one["host_name"], one["service_description"]): one for one in own}
+    started = now - max(begun, default=0.0) <= late
     for host, name in services:
+        if (host, name) not in known and not started:
+            yield name, False, "Nagios does not know it; apply the states of this host"
+            continue
         one = known.get((host, name), {})
         # one bad result may be a blip: Nagios asks again before it takes a state for hard
         good = one.get("current_state", "0") in ("0", "1") or one.get("state_type") == "0"
