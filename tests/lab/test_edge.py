@@ -157,7 +157,9 @@ def test_requests_go_round() -> None:
     )  # fmt: skip
     assert statuses.split() == ["200"] * 300
     after = counts()
-    assert {name: after[name] - before[name] for name in before} == dict.fromkeys(APPS, 100)
+    found = {name: after[name] - before[name] for name in before}
+    # Nagios asks as a client, too
+    assert {*found} == {*APPS} and all(100 <= count <= 110 for count in found.values()), found
 
 
 @pytest.fixture
