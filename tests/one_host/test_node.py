@@ -83,7 +83,7 @@ def test_s5_uploaded_to_the_volume_and_shown() -> None:
 @pytest.mark.parametrize(
     ("begin", "end"),
     [
-        ("set nas storage.reserve 100", "reset nas storage.reserve"),
+        ("set nas storage.reserve 99", "reset nas storage.reserve"),  # 100 has no effect
         ("set nas features.read-only on", "reset nas features.read-only"),
     ],
     ids=["full", "read-only"],
