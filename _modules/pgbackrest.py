@@ -162,8 +162,8 @@ def came_back() -> float:
 def without_primary() -> str:
     """Return pgBackRest's message if none of the database hosts is a primary that answers, or "".
 
-    Each host has ten seconds. pgBackRest's own bound is a minute, and it tries each host more than
-    once, so that this took eight minutes while both hosts were away.
+    pgBackRest has ten seconds for a host instead of a minute. With its own bound it went on for
+    some minutes while both hosts were away.
 
     Returns:
         The message; "" also if pgBackRest fails for another reason.
