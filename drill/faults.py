@@ -179,8 +179,13 @@ def moved(path: str) -> tuple[str, str]:
 
 
 def mounted(options: str) -> tuple[str, str]:
-    """Return how to cover /tmp with a file system in memory, and to remove it."""
-    return f"mount -t tmpfs -o {options} tmpfs /tmp", "umount --lazy /tmp"
+    """Return how to cover /tmp with a file system in memory, and to remove it.
+
+    systemd keeps a unit for what was mounted. The basic target wants this one, so without a reload
+    each service that starts tries to mount it again, and fails.
+    """
+    forget = "systemctl daemon-reload; systemctl reset-failed tmp.mount"
+    return f"mount -t tmpfs -o {options} tmpfs /tmp", f"umount --lazy /tmp; {forget}"
 
 
 def ruled(tool: str, rule: str) -> tuple[str, str]:
