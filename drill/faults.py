@@ -70,8 +70,8 @@ class Fault:
 
     @property
     def whole(self) -> bool:
-        """Return whether verify.service sees nothing else of the host."""
-        return self.what == WHOLE
+        """Return whether it hides the host's other faults from verify.service or from Nagios."""
+        return self.what == WHOLE or self.alarm == REPORT
 
     @property
     def subject(self) -> str:
@@ -88,6 +88,8 @@ PATRONICTL = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml"
 PSQL = "runuser -u postgres -- psql -XAtqc"
 WAL = "SELECT count(pg_logical_emit_message(false, 'trial', repeat('x', 1000000)))"
 """Each message of this statement is a megabyte of WAL, in no table."""
+REPLAY = "$(pgrep --euid postgres --full ': startup ')"
+"""The process that applies the WAL of a replica."""
 RECORD = "/var/lib/salina-backup/drill.json"
 OLD_BACKUPS = """cat >/usr/local/bin/pgbackrest <<'END'
 #!/usr/bin/python3
@@ -100,6 +102,15 @@ sys.exit(done.returncode)
 END
 chmod 755 /usr/local/bin/pgbackrest"""
 """pgBackRest says that every backup is three days older."""
+MUCH_WAL = """cat >/usr/local/bin/psql <<'END'
+#!/bin/sh
+case "$*" in
+  *wal_segment_size*) echo '1000000000000|3600' ;;
+  *) exec /usr/bin/psql "$@" ;;
+esac
+END
+chmod 755 /usr/local/bin/psql"""
+"""PostgreSQL says that a terabyte of WAL has waited for an hour."""
 CLOCK = "/run/salina-trial-clock"
 SHIFTED = f"""mkdir -p {CLOCK} /run/systemd/system/salt-minion.service.d \
   /run/systemd/system/salina-report@.service.d
@@ -431,8 +442,8 @@ DATABASE = (
     Fault(
         "a lagging replica",
         REPLICA,
-        f"{PSQL} 'SELECT pg_wal_replay_pause()'",
-        f"{PSQL} 'SELECT pg_wal_replay_resume()'",
+        f"kill -STOP {REPLAY}",  # Patroni ends a pause that is asked of PostgreSQL
+        f"kill -CONT {REPLAY}",
         "S11",
         "patroni",
         "patroni",
@@ -471,13 +482,22 @@ DATABASE = (
         parts=("repository",),
     ),
     Fault(
+        "WAL that fills the disk",
+        PRIMARY,
+        MUCH_WAL,
+        "rm /usr/local/bin/psql",
+        "O9",
+        "room for WAL",
+        "kept_wal",
+    ),
+    Fault(
         "WAL that was given up",
         PRIMARY,
         f"touch {GIVEN_UP}",
         f"rm {GIVEN_UP}",
         "O9",
         "gap in the WAL",
-        "kept_wal",
+        "gap in the WAL",
     ),
 )
 

@@ -123,6 +123,7 @@ def test_two_faults_that_look_the_same_are_in_different_rounds() -> None:
     assert not independent(one, fault(alarm="app"))  # the same line of verify.service
     assert independent(one, fault(alarm="app", what="other"))
     assert not independent(one, fault(alarm="app", what=WHOLE))
+    assert not independent(one, fault(alarm=REPORT, what="other"))  # it keeps others silent
     edited = fault(alarm=DRIFT, what="other")
     assert independent(edited, fault(alarm=DRIFT))  # one alarm for all differences of a host
 
