@@ -528,8 +528,15 @@ def _health(site: Site) -> list[Row]:
             return [Finding("minion", False, "its pillar is old; see the master's log")]
         return [Finding("minion", True), *healths.findings(answer["ret"], asked, answered)]
 
+    def again(hosts: list[str]) -> dict[str, list[Finding]]:
+        return {
+            host: [Finding(*one) for one in answer["ret"]["checks"]]
+            for host, answer in _answers(hosts, "health.check").items()
+            if isinstance(answer["ret"], dict)
+        }
+
     membership = runner.membership(__opts__, site)
-    return [
+    rows = [
         Row(
             host.id,
             " ".join(host.roles),
@@ -537,6 +544,7 @@ def _health(site: Site) -> list[Row]:
         )
         for host in site.fleet.hosts.values()
     ]
+    return healths.compared(site.fleet.topology, rows, again)
 
 
 def _answers(hosts: Sequence[str], function: str, *arguments: Any) -> dict[str, Any]:

@@ -102,7 +102,21 @@ def _seen(site: Site, concerns: Callable[[Look], bool]) -> list[Finding]:
             found += verification.timed(own, begun, ended)
     for host in sorted(set(wanted) - connected):
         found += verification.findings(host, wanted[host], "it is not connected to the master")
-    return found
+
+    def again(hosts: list[str]) -> list[Finding]:
+        own = {
+            host: [look for look in wanted[host] if look.arguments.get("name") == "shared"]
+            for host in hosts
+        }
+        asked = {host: [_told(look) for look in looks] for host, looks in own.items()}
+        said = minions.answers(__opts__, hosts, "verify.look", [asked], ANSWER, GATHER)
+        return [
+            one
+            for host, answer in said.items()
+            for one in verification.findings(host, own[host], answer["ret"])
+        ]
+
+    return verification.compared(site.fleet.topology, found, again)
 
 
 def _told(look: Look) -> dict[str, Any]:

@@ -6,11 +6,12 @@ The checks themselves run on the hosts (_utils/salina/health/probes.py). `salt-r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from salina.applied import record
+from salina.health.probes import SHARED
 from salina_fleet import logs, metrics, pair
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
@@ -157,6 +158,43 @@ def clock(shown: float, asked: float, answered: float) -> Finding:
         return Finding("clock", True)
     words = f"{ahead:.0f} s ahead of" if ahead > behind else f"{behind:.0f} s behind"
     return Finding("clock", False, f"{words} the master; set the time, see `timedatectl`")
+
+
+def compared(
+    topology: Topology,
+    rows: Sequence[Row],
+    again: Callable[[list[str]], Mapping[str, Iterable[Finding]]],
+) -> list[Row]:
+    """Return the hosts' rows after the two hosts of each pair were compared.
+
+    Args:
+        topology: the topology.
+        rows: the rows.
+        again: returns what hosts find now. It is called if two disagree, since the addresses may be
+            on their way from one to the other.
+    """
+    said = _shared({row.name: row.findings for row in rows})
+    found = pair.settled(topology, said, lambda hosts: _shared(again(hosts)))
+    return [
+        replace(row, findings=tuple(_judged(one, *found[row.name]) for one in row.findings))
+        if row.name in found
+        else row
+        for row in rows
+    ]
+
+
+def _judged(finding: Finding, good: bool, words: str) -> Finding:
+    return finding._replace(good=good, detail=words) if finding.what == SHARED else finding
+
+
+def _shared(found: Mapping[str, Iterable[Finding]]) -> dict[str, str]:
+    """Return where the hosts of pairs have found the shared addresses."""
+    return {
+        host: one.detail
+        for host, own in found.items()
+        for one in own
+        if one.what == SHARED and one.good
+    }
 
 
 def tiers(hosts: Mapping[str, Sequence[str]], rows: Iterable[Row]) -> list[Row]:

@@ -7,9 +7,11 @@ keepalived moves the addresses (salt/pair, decision 67). The role says which add
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from salina.common import wait
+from salina.health.probes import ELSEWHERE, HERE
 from salina_fleet.role import ANY, Check, Row
 from salina_fleet.roles import ROLES
 from salina_fleet.schema.document import join
@@ -26,6 +28,10 @@ VRRP = "vrrp"
 UNIT = "keepalived"
 ROW = "K6"
 """The row of docs/requirements.md that pairs work for."""
+MOVE = 8.0
+"""Seconds after which both hosts agree again: a host takes the addresses of a dead one within five,
+and a move in a turn is shorter.
+"""
 
 KEYS = {
     "pair": "The addresses that this host shares with another one; missing on a host that has none "
@@ -117,6 +123,68 @@ def checks(fleet: Fleet, host: Host) -> Iterator[Check]:
         asked = {"addresses": list(found.values()), "own": own}
         yield Check("unit", {"name": UNIT}, ROW)
         yield Check("shared", {key: list(dict.fromkeys(asked[key])) for key in asked}, ROW)
+
+
+def pairs(topology: Topology) -> dict[str, tuple[str, str]]:
+    """Return the two hosts of each pair: the role -> their ids."""
+    found = {}
+    for role in ROLES.values():
+        if shared(topology, role):
+            one, other = topology.having(role.name)
+            found[role.name] = (one.id, other.id)
+    return found
+
+
+def disagreeing(topology: Topology, said: Mapping[str, str]) -> dict[str, str]:
+    """Return the fault of each host that has shared addresses together with its partner, or neither
+    of them has.
+
+    A host alone cannot see that. One that has said nothing, or a fault of its own, is not compared.
+
+    Args:
+        topology: the topology.
+        said: where the addresses are: a host -> HERE or ELSEWHERE (salina.health.probes).
+    """
+    found: dict[str, str] = {}
+    for both in pairs(topology).values():
+        words = {HERE: "both {} and {} have them", ELSEWHERE: "neither {} nor {} has them"}
+        places = {said.get(host, "") for host in both}
+        if len(places) == 1 and (fault := words.get(places.pop())):
+            fault = f"{fault.format(*both)}; see journalctl -u {UNIT} on both"
+            found |= dict.fromkeys(both, fault)
+    return found
+
+
+def settled(
+    topology: Topology,
+    said: Mapping[str, str],
+    again: Callable[[list[str]], Mapping[str, str]],
+    seconds: float = MOVE,
+) -> dict[str, tuple[bool, str]]:
+    """Return what holds for hosts that disagree at first: whether they agree later, and words.
+
+    The addresses may be on their way from one to the other, so these hosts are asked again.
+
+    Args:
+        topology: the topology.
+        said: as in `disagreeing`.
+        again: asks hosts once more.
+        seconds: the time after which no such move is under way any more.
+    """
+    asked = list(disagreeing(topology, said))
+    if not asked:
+        return {}
+    told: dict[str, str] = {}
+
+    def agree() -> bool:
+        told.clear()
+        told.update(again(asked))
+        return told.keys() >= {*asked} and not disagreeing(topology, told)
+
+    wait.until(agree, seconds)
+    bad = disagreeing(topology, told)
+    bad |= dict.fromkeys({*asked} - told.keys(), "asked again, it did not say where they are")
+    return {host: (host not in bad, bad.get(host) or told[host]) for host in asked}
 
 
 def faults(topology: Topology, sound: Callable[[str], bool]) -> Iterator[str]:

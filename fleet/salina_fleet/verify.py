@@ -8,15 +8,16 @@ finds every fault that `salt-run fleet.health` finds.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from salina_fleet import certificates, health, pillar
+from salina.health.probes import SHARED
+from salina_fleet import certificates, health, pair, pillar
 from salina_fleet.model.clock import TimeSettings
 from salina_fleet.model.firewall import FirewallSettings
 from salina_fleet.model.ssh import SshSettings
-from salina_fleet.model.topology import Host
+from salina_fleet.model.topology import Host, Topology
 from salina_fleet.model.updates import UpdateSettings
 from salina_fleet.policy import STRICT
 from salina_fleet.role import CA, Look, MasterData
@@ -168,6 +169,31 @@ def agreeing(found: Sequence[Finding]) -> list[Finding]:
         else one
         for one in found
     ]
+
+
+def compared(
+    topology: Topology,
+    found: Sequence[Finding],
+    again: Callable[[list[str]], Iterable[Finding]],
+) -> list[Finding]:
+    """Return findings after the two hosts of each pair were compared, as `fleet.health` does.
+
+    Args:
+        topology: the topology.
+        found: the findings.
+        again: returns what hosts say now of their shared addresses.
+    """
+    judged = pair.settled(topology, _shared(found), lambda hosts: _shared(again(hosts)))
+    return [
+        one._replace(good=judged[one.host][0], seen=judged[one.host][1])
+        if one.what == SHARED and one.host in judged
+        else one
+        for one in found
+    ]
+
+
+def _shared(found: Iterable[Finding]) -> dict[str, str]:
+    return {one.host: one.seen for one in found if one.what == SHARED and one.good}
 
 
 def rows(found: Sequence[Finding], root: Path) -> list[Row]:

@@ -190,6 +190,11 @@ def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[s
             )
         rows = list(pool.map(lambda machine: row(machine, answering), wanted.machines))
     others = {name: one.result() for name, one in asked.items()}
+
+    def again(hosts: list[str]) -> dict[str, list[Finding]]:
+        return {host: probe(planned.machine(host), fleet, defined) for host in hosts}
+
+    rows = health.compared(topology, rows, again)
     roles: dict[str, list[str]] = {}
     for machine in planned.machines:
         for role in machine.roles:

@@ -178,3 +178,30 @@ def test_k6_a_killed_daemon_costs_little(visitor: Visitor, service: str) -> None
         settled()
         visitor.serves()
     assert visitor.gap() < LOST
+
+
+@pytest.mark.proof
+def test_k6_s13_both_have_the_addresses(visitor: Visitor) -> None:
+    """K6, S13: Two balancers that do not hear each other both take the address, and each of them is
+    well in its own eyes. The health of the fleet and the daily check compare them.
+    """
+
+    def ruled(option: str) -> None:
+        for host in PAIRS["balancer"]:
+            partner = fleets.pillar(host, "pairs")["pair"]["partner"]
+            lab.run(host, "iptables", option, "INPUT", "-s", partner, "-p", "112", "-j", "DROP")
+
+    ruled("-I")
+    try:
+        assert wait.until(lambda: all(map(held, PAIRS["balancer"])), 15, 0.5)
+        told = json.loads(lab.salt_run("fleet.health").stdout)["hosts"]
+        words = "both lb1 and lb2 have them; see journalctl -u keepalived on both"
+        for host in PAIRS["balancer"]:
+            (found,) = (one for one in told[host]["checks"] if one["what"] == "shared addresses")
+            assert (found["good"], found["detail"]) == (False, words)
+        seen = json.loads(lab.salt_run("verify.service").stdout)["rows"]["K6"]["seen"]
+        assert words in [one["seen"] for one in seen if not one["good"]]
+    finally:
+        ruled("-D")
+    settled()
+    visitor.serves()

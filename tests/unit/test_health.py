@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from salina.health import probes
-from salina_fleet import health, minions, runner
+from salina.health.probes import ELSEWHERE, HERE
+from salina_fleet import health, minions, pair, runner
 from salina_fleet.errors import RunnerError
 from salina_fleet.health import Finding, Row
 from salina_fleet.site import Site
@@ -21,10 +22,12 @@ from tests.loading import load
 
 
 class Fleet:
-    """The default fleet, and how its minions answer."""
+    """A fleet, and how its minions answer."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.fleet = fleets.fleet()
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, name: str = "default"
+    ) -> None:
+        self.fleet, self.name = fleets.fleet(name), name
         self.silent: set[str] = set()
         """Hosts whose minions are not connected."""
         self.hanging: set[str] = set()
@@ -68,7 +71,7 @@ class Fleet:
                     "clock": time.time() - self.late,
                     "wanted": []
                     if host in self.outdated
-                    else fleets.pillar(host)["host"]["checks"],
+                    else fleets.pillar(host, self.name)["host"]["checks"],
                 },
             }
             for host in hosts
@@ -241,6 +244,29 @@ def test_both_callers_make_the_same_checks() -> None:
         held = fleets.pillar(host.id)["host"]["checks"]
         asked = [(one["probe"], one["arguments"]) for one in held]
         assert health.for_program(sent) == asked
+
+
+def test_k6_the_hosts_of_a_pair_are_compared_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """K6: The addresses are on their way, so the two are asked again; then both have them."""
+    fleet = Fleet(monkeypatch, tmp_path, "pairs")
+    monkeypatch.setattr(pair.settled, "__defaults__", (0.0,))
+    away, here = (Finding(probes.SHARED, True, words) for words in (ELSEWHERE, HERE))
+    fleet.faults = {"lb1": away, "lb2": away}
+    given = fleet.answers
+
+    def answers(*asked: Any) -> dict[str, dict[str, Any]]:
+        if len(fleet.asked) == 1:
+            fleet.faults["lb2"] = here
+        return given(*asked)
+
+    monkeypatch.setattr(minions, "answers", answers)
+    assert fleet.health(output="json")["data"]["healthy"]
+    assert fleet.asked[1:] == [["lb1", "lb2"]]
+    fleet.faults["lb1"] = here
+    with pytest.raises(RunnerError, match="both lb1 and lb2 have them"):
+        fleet.health()
 
 
 def test_lines_show_faults_first() -> None:

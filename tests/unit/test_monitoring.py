@@ -165,6 +165,49 @@ def test_s13_a_bad_report_is_a_fault(asked: Asked, report: Any, state: int, word
     assert found[0] == state and words in found[1]
 
 
+@pytest.mark.parametrize(
+    ("partner", "line"),
+    [
+        ([["shared addresses", True, "at the other host"]], "0;shared addresses: here"),
+        ([["shared addresses", True, "here"]], "2;lb1 and lb2 both say: here; see journalctl"),
+        ([["shared addresses", False, "eth0 is not connected"]], "0;shared addresses: here"),
+        ([], "0;shared addresses: here"),
+        (None, "0;shared addresses: here"),  # no report: that is the alarm
+    ],
+)
+def test_s13_k6_the_first_host_of_a_pair_is_compared(
+    monkeypatch: pytest.MonkeyPatch, partner: Any, line: str
+) -> None:
+    """S13, K6: Nagios asks the other one at the same time, and gives one alarm."""
+    given: list[Result] = []
+
+    def fetch(name: str, *_: Any) -> dict[str, Any]:
+        if name == "lb2" and partner is None:
+            raise NoReport("no report")
+        own = [["shared addresses", True, "here"]] if name == "lb1" else partner
+        return {"checks": {"shared": own}, "clock": time.time()}
+
+    monkeypatch.setattr(plugin, "fetch", fetch)
+    monkeypatch.setattr(plugin, "submit", lambda host, found, now: given.extend(found))
+    other = {"address": "192.0.2.2", "checks": {"shared": []}}
+    hosts = {"lb1": {**other, "partner": "lb2"}, "lb2": other}
+    plugin.report("lb1", 0.0, {"port": 1, "hosts": hosts})
+    (found,) = given
+    assert f"{found.state};{found.words}".startswith(line)
+
+
+def test_s13_k6_nagios_knows_the_partner_of_the_first_host() -> None:
+    """S13, K6: Both would give an alarm of the same fault."""
+    data = fleets.data("pairs")
+    addresses = {"management": "10.1.5.9", "edge": "10.1.2.5"}
+    data["hosts"]["nagios"] = {"roles": ["monitoring"], "addresses": addresses}
+    parsed = topology.parse(data)
+    whole = Fleet(parsed, parsed.initial(), fleets.settings())
+    found = fleets.pillars.select(fleets.master_data(whole), "nagios")["monitoring"]
+    partners = {name: one.get("partner") for name, one in found["plugin"]["hosts"].items()}
+    assert {name: one for name, one in partners.items() if one} == {"fw1": "fw2", "lb1": "lb2"}
+
+
 def test_s13_a_host_that_is_back_is_settling(asked: Asked) -> None:
     """S13: So what others see of its absence stays silent for some minutes."""
     state, words = asked.ask(time.time() - 60)

@@ -9,7 +9,9 @@ import pytest
 
 from lab.machines import plan
 from salina.health import probes
-from salina_fleet import pair
+from salina.health.probes import ELSEWHERE, HERE
+from salina_fleet import health, pair, verify
+from salina_fleet.health import Finding, Row
 from salina_fleet.roles import ROLES
 from tests import fleets
 from tests.loading import load
@@ -116,6 +118,64 @@ def test_k6_the_health_of_a_pair(cards: list[dict[str, Any]], good: bool, words:
     """K6: A host has all of the shared addresses or none, and could have them."""
     found = probes.moved(json.dumps(cards), [GATEWAY, INNER], [OUTSIDE, INSIDE])
     assert found == ("shared addresses", good, words)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"lb1": HERE, "lb2": ELSEWHERE}, ""),
+        ({"lb1": HERE, "lb2": HERE}, "both lb1 and lb2 have them"),
+        ({"lb1": ELSEWHERE, "lb2": ELSEWHERE}, "neither lb1 nor lb2 has them"),
+        ({"lb2": ELSEWHERE}, ""),  # the other one says nothing, or has a fault of its own
+        ({"lb1": HERE, "lb2": HERE, "fw1": HERE, "fw2": ELSEWHERE}, "both lb1 and lb2 have them"),
+    ],
+)
+def test_k6_the_two_of_a_pair_are_compared(said: dict[str, str], fault: str) -> None:
+    """K6: Each of them alone cannot see that both have the addresses, or that neither has."""
+    found = pair.disagreeing(fleets.topology("pairs"), said)
+    words = f"{fault}; see journalctl -u keepalived on both"
+    assert found == (dict.fromkeys(("lb1", "lb2"), words) if fault else {})
+    assert not pair.disagreeing(fleets.topology(), said)
+
+
+def rows(one: str, other: str) -> list[Row]:
+    """The rows of both balancers, and of another host."""
+    own = {"lb1": one, "lb2": other}
+    found = [
+        Row(host, "balancer", (Finding("units", True), Finding(probes.SHARED, True, words)))
+        for host, words in own.items()
+    ]
+    return [*found, Row("s1", "app", (Finding("units", True),))]
+
+
+def test_k6_a_move_that_is_under_way_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K6: Hosts that disagree are asked again, and the rows have what they say then."""
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
+    later = iter([(ELSEWHERE, ELSEWHERE), (ELSEWHERE, HERE)])
+
+    def again(hosts: list[str]) -> dict[str, tuple[Finding, ...]]:
+        assert hosts == ["lb1", "lb2"]
+        return {row.name: row.findings for row in rows(*next(later))[:2]}
+
+    topology = fleets.topology("pairs")
+    assert health.compared(topology, rows(HERE, HERE), again) == rows(ELSEWHERE, HERE)
+    assert not list(later)
+    assert health.compared(topology, rows(HERE, ELSEWHERE), again) == rows(HERE, ELSEWHERE)
+
+
+def test_k6_a_pair_that_goes_on_disagreeing_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K6: Of both hosts, in each view of the fleet; so is one that does not say it again."""
+    monkeypatch.setattr(pair.settled, "__defaults__", (0.0,))
+    topology, given = fleets.topology("pairs"), rows(HERE, HERE)
+    found = health.compared(topology, given, lambda _: {row.name: row.findings for row in given})
+    assert [row.good for row in found] == [False, False, True]
+    assert "both lb1 and lb2 have them" in health.text(found)
+    found = health.compared(topology, given, lambda _: {"lb1": given[0].findings})
+    assert [row.good for row in found] == [True, False, True]
+    seen = [verify.Finding("K6", host, probes.SHARED, True, ELSEWHERE) for host in ("lb1", "lb2")]
+    told = verify.compared(topology, [*seen, seen[0]._replace(what="keepalived")], lambda _: seen)
+    assert [one.good for one in told] == [False, False, True]
+    assert told[0].seen.startswith("neither lb1 nor lb2 has them")
 
 
 def test_k6_which_shared_addresses_are_here() -> None:

@@ -17,9 +17,10 @@ import pytest
 
 from salina.application import release
 from salina.health import probes
+from salina.health.probes import ELSEWHERE, HERE, SHARED
 from salina.verify import evidence, seen, service
 from salina.verify.seen import Seen
-from salina_fleet import guard, health, minions, runner, secrets, verify
+from salina_fleet import guard, health, minions, pair, runner, secrets, verify
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
 from salina_fleet.health import Finding as Health
@@ -603,9 +604,11 @@ def test_the_table() -> None:
 
 
 @pytest.fixture
-def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
+def fleet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> SimpleNamespace:
     """A fleet whose hosts find everything good. A test may change `down`, `bad` and the rest."""
-    whole = fleets.fleet()
+    whole = fleets.fleet(getattr(request, "param", "default"))
     site = SimpleNamespace(
         fleet=whole,
         data=fleets.master_data(whole, secrets.FakeStore()),
@@ -615,6 +618,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     state = SimpleNamespace(
         site=site, down=set(), silent=set(), bad={}, unfinished={}, behind={}, members=True
     )
+    state.shared = dict[str, Iterator[str]]()
 
     def answers(
         _: Any, hosts: Sequence[str], function: str, arguments: Any, *__: Any
@@ -627,6 +631,9 @@ def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         }
 
     def look(host: str, one: Mapping[str, Any]) -> dict[str, Any]:
+        if one["arguments"].get("name") == "shared":
+            words = next(state.shared[host])
+            return {"row": "K6", "what": SHARED, "good": True, "seen": words}
         good = (host, one["row"]) not in state.bad
         shown = str(time.time()) if one["look"] == "clock" else "as it must be"
         words = shown if good else state.bad[host, one["row"]]
@@ -675,6 +682,22 @@ def test_a_bad_row_ends_with_an_error(fleet: SimpleNamespace) -> None:
         False,
         True,
     )
+
+
+@pytest.mark.parametrize("fleet", ["pairs"], indirect=True)
+def test_k6_the_hosts_of_a_pair_are_compared(
+    fleet: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K6: Those that disagree are asked again, and only for this."""
+    monkeypatch.setattr(pair.settled, "__defaults__", (0.0,))
+    fleet.shared = {
+        **{host: iter([HERE, ELSEWHERE]) for host in ("lb1", "lb2")},
+        **{host: iter([where]) for host, where in (("fw1", HERE), ("fw2", ELSEWHERE))},
+    }
+    row = verified("json")["data"]["rows"]["K6"]
+    bad = {one["host"]: one["seen"] for one in row["seen"] if not one["good"]}
+    words = "neither lb1 nor lb2 has them; see journalctl -u keepalived on both"
+    assert bad == dict.fromkeys(("lb1", "lb2"), words)
 
 
 @pytest.mark.parametrize("kind", ["down", "silent"])

@@ -92,6 +92,10 @@ SELDOM = 2.5 * 86_400
 """Seconds after which a host should have done again what it does once a day."""
 RESTARTS, RECENT = 3, 60.0
 """A unit that systemd restarted so often, the last time within so many seconds, does not work."""
+SHARED = "shared addresses"
+"""The subject of the check of a host that shares addresses with another one."""
+HERE, ELSEWHERE = "here", "at the other host"
+"""Where such a host says that they are. The caller compares both hosts (salina_fleet.pair)."""
 KEPT = "/var/log/journal/remote"
 """The directory of the monitoring host with a directory of each host's logs."""
 QUIET = 3 * 3600.0
@@ -360,7 +364,7 @@ def moved(text: str, addresses: Sequence[str], own: Sequence[str]) -> Check:
         addresses: the shared addresses.
         own: the host's own addresses on the interfaces that carry them.
     """
-    what, cards = "shared addresses", json.loads(text)
+    what, cards = SHARED, json.loads(text)
     cut = [card["ifname"] for card in cards if "NO-CARRIER" in card["flags"]]
     where = {one.get("local"): card["ifname"] for card in cards for one in card["addr_info"]}
     if missing := [address for address in own if address not in where]:
@@ -371,7 +375,7 @@ def moved(text: str, addresses: Sequence[str], own: Sequence[str]) -> Check:
     if here and len(here) < len(addresses):
         words = f"only {', '.join(here)} of {', '.join(addresses)}"
         return what, False, f"{words}; see journalctl -u keepalived"
-    return what, True, "here" if here else "at the other host"
+    return what, True, HERE if here else ELSEWHERE
 
 
 def triggers() -> Iterator[Check]:

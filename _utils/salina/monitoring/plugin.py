@@ -38,6 +38,8 @@ OK, WARNING, CRITICAL, UNKNOWN = range(4)
 """The states of a service, which are also the exit codes of a plugin."""
 REPORT = "report"
 """The service that says whether a host's results arrive."""
+SHARED = "shared"
+"""The service that says where the addresses are which the host shares with another one."""
 CONNECT, ANSWER = 5.0, 15.0
 """Seconds for a connection, and for each part of an answer. A host's checks take 5 seconds."""
 MOST = 2**20
@@ -180,6 +182,29 @@ def expected_now(found: Sequence[Result], words: str) -> list[Result]:
     ]
 
 
+def apart(
+    name: str, checks: Mapping[str, Any], partner: str, configuration: Mapping[str, Any]
+) -> str:
+    """Return why the two hosts of a pair do not agree who has the shared addresses, or "".
+
+    Each of them says only where they are for itself. So the partner is asked at the same time.
+
+    Args:
+        name: the host's id.
+        checks: its report.
+        partner: the id of its partner. One without a report has an alarm of its own.
+        configuration: the plugin's own.
+    """
+    try:
+        other = fetch(partner, configuration["hosts"][partner]["address"], configuration["port"])
+        [(_, good, words)], [(_, *its)] = checks[SHARED], other["checks"][SHARED]
+    except (NoReport, KeyError, TypeError, ValueError):
+        return ""
+    if not good or its != [good, words]:
+        return ""
+    return f"{name} and {partner} both say: {words}; see journalctl -u keepalived on both"
+
+
 def drift(shown: float, asked: float, answered: float) -> float:
     """Return by how many seconds a clock differs from this host's, at the least.
 
@@ -229,6 +254,11 @@ def report(name: str, last: float, configuration: Mapping[str, Any]) -> tuple[in
         told = fetch(name, host["address"], configuration["port"])
         found = list(results(told["checks"], host["checks"]))
         away = drift(told["clock"], asked, time.time())
+        if (partner := host.get("partner")) and (
+            fault := apart(name, told["checks"], partner, configuration)
+        ):
+            judged = Result(SHARED, CRITICAL, fault)
+            found = [judged if one.service == SHARED else one for one in found]
         turn, words = told.get("turn"), ""
         if turn and 0 <= turn["seconds"] < TURN:
             words = f"in its turn for {turn['seconds']:.0f} s ({turn['what']})"

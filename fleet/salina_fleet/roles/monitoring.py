@@ -89,7 +89,8 @@ KEYS = {
     "monitoring.plugin.least": "The fewest seconds that a published certificate is valid.",
     "monitoring.plugin.hosts": "The hosts.",
     "monitoring.plugin.hosts.NAME": (
-        "The host's address, and its checks, each with the findings that are services of their own."
+        "The host's address, its checks, each with the findings that are services of their own, "
+        "and the `partner` to compare with on the first host of a pair."
     ),
     "monitoring.plugin.clients": "The applications.",
     "monitoring.plugin.clients.NAME": "How the application is asked, and its certificate verified.",
@@ -184,13 +185,14 @@ class Monitoring(Role):
     def pillar(self, data: MasterData, host: Host) -> Pillar:
         """Return all hosts with their services, and the applications as clients see them."""
         # these read ROLES, of which this file is a part
-        from salina_fleet import watch
+        from salina_fleet import pair, watch
 
         fleet, definitions = data.fleet, data.definitions
         settings = asdict(fleet.settings[MonitoringSettings])
         port = settings.pop("port")
         checks = {one.id: watch.expected(fleet, one, definitions) for one in fleet.hosts.values()}
         addresses = {one.id: fleet.address(one, "management") for one in fleet.hosts.values()}
+        partners = {one: {"partner": other} for one, other in pair.pairs(fleet.topology).values()}
         clients = _clients(data)
         front = fleet.having("balancer")[0].id
         # a frozen host's kernel still answers, but the host gives no report
@@ -219,7 +221,11 @@ class Monitoring(Role):
                     "port": port,
                     "least": fleet.settings[TlsSettings].least,
                     "hosts": {
-                        name: {"address": addresses[name], "checks": own}
+                        name: {
+                            "address": addresses[name],
+                            "checks": own,
+                            **partners.get(name, {}),
+                        }
                         for name, own in checks.items()
                     },
                     "clients": clients,
