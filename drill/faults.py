@@ -261,6 +261,15 @@ SYSTEM = (
         "triggers",
     ),
     Fault(
+        "a timer that is stopped and disabled: the daily prediction",
+        "lb1",
+        "systemctl disable --quiet --now salina-drift.timer",
+        "systemctl enable --quiet --now salina-drift.timer",
+        "S12",
+        "timers and sockets",
+        "triggers",
+    ),
+    Fault(
         "a stopped socket: the report for monitoring",
         "salt",
         stopped("salina-report-tls.socket"),

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from salina.applied import record
 from salina.health.probes import SHARED
-from salina_fleet import logs, metrics, pair
+from salina_fleet import logs, metrics, operators, pair
+from salina_fleet import report as reports
 from salina_fleet.certificates import certificates
 from salina_fleet.fleet import Fleet
 from salina_fleet.model import updates
@@ -82,7 +83,7 @@ def checks(
     applied += [pair.UNIT] if pair.of(fleet, host) else []
     wanted = [
         Check("system", row=row),
-        Check("triggers", row=row),
+        Check("triggers", {"units": triggers(fleet, host)}, row),
         Check("firewall", row="S7"),
         Check("memory", row=row),
         Check("disk", row=row),
@@ -112,6 +113,20 @@ def checks(
         alone = tuple(dict.fromkeys([*before.alone, *one.alone]))
         found[one.name] = before._replace(needs=needs, decides=decides, alone=alone)
     return tuple(found.values())
+
+
+def triggers(fleet: Fleet, host: Host) -> list[str]:
+    """Return the timers and sockets that a host must have: what they start never runs otherwise."""
+    settings = fleet.settings
+    found = ["salina-certificates.timer"] if certificates(fleet, host) else []
+    found += ["salina-drift.timer"] if settings[DriftSettings].enabled else []
+    found += updates.TRIGGERS if settings[updates.UpdateSettings].enabled else []
+    found += [*reports.TRIGGERS, *metrics.TRIGGERS] if fleet.having(reports.ASKS) else []
+    if fleet.having(operators.JUMP):
+        found += [operators.RECORDER.format(name) for name in fleet.topology.operators]
+    for role in host.roles:
+        found += ROLES[role].triggers(fleet, host)
+    return list(dict.fromkeys(found))
 
 
 def restarted(host: Host) -> list[str]:

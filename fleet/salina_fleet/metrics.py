@@ -18,6 +18,8 @@ from salina_fleet.report import ASKS, GROUP
 from salina_fleet.role import SERVER, Alert, Certificate, Exporter, Graph, Pillar
 from salina_fleet.roles import ROLES
 
+TRIGGERS = ("prometheus-node-exporter.socket",)
+"""The socket of the exporter that every host has."""
 CERTIFICATE = "metrics"
 """The name of the certificate by which Prometheus knows the exporters of a host."""
 UNIT = "salina-metrics"

@@ -25,6 +25,8 @@ GROUPS = {
 }
 """A rank -> its groups, beside that of all operators."""
 EVERYBODY = "salina-operators"
+RECORDER = "salina-session@{}.socket"
+"""The socket of the recorder of an operator's sessions."""
 
 KEYS = {
     "operators": "The operators' accounts and sshd; only in a fleet with a management host.",

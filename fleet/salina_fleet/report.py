@@ -21,6 +21,8 @@ CERTIFICATE = "report"
 """The name of the certificate by which monitoring knows a host."""
 GROUP = "stunnel4"
 """The group of the user as whom stunnel runs; the package makes it."""
+TRIGGERS = ("salina-report.socket", "salina-report-tls.socket")
+"""The sockets at which a host waits for the question."""
 ASKS = "monitoring"
 """The role whose hosts ask for reports."""
 

@@ -362,6 +362,10 @@ class Role:
         """Return what a host with this role looks at to judge its health."""
         return []
 
+    def triggers(self, fleet: Fleet, host: Host) -> Iterable[str]:
+        """Return the timers and sockets that a host with this role must have."""
+        return ()
+
     def checks_of_all(self, fleet: Fleet, host: Host) -> list[Check]:
         """Return what every host of the fleet looks at because of this role's hosts."""
         return []

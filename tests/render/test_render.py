@@ -110,6 +110,18 @@ def test_s16_the_document_lists_what_is_installed_and_started(
     assert not others, "tools/software.py does not know these"
 
 
+def test_k1_the_health_knows_every_timer_and_socket(minion: Minion) -> None:
+    """K1: Those that the states start, and no others: what they start never runs otherwise."""
+    checks = minion.opts["pillar"]["host"]["checks"]
+    (known,) = (one["arguments"]["units"] for one in checks if one["probe"] == "triggers")
+    starts = (("service", "running"), ("daemon", "running"))
+    assert sorted(known) == sorted(
+        one["name"]
+        for one in minion.chunks
+        if (one["state"], one["fun"]) in starts and one["name"].endswith((".timer", ".socket"))
+    )
+
+
 def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) -> None:
     """Before its tier's turn a host does a part of its states, none of which needs another host."""
     prepared = minion.apply("prepare")

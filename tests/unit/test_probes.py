@@ -1024,28 +1024,33 @@ def test_a_firewall_host_that_does_not_forward(
     assert words.startswith("net/ipv4/ip_forward is 0, so clients do not reach the service")
 
 
-def test_a_stopped_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its service never starts, and nothing fails. Debian's own timers do not count."""
-    monkeypatch.setattr(probes, "UNITS", tmp_path)
-    assert list(probes.triggers()) == [("timers and sockets", True, "")]
-    for folder, name in (
-        ("timers", "salina-certificates.timer"),
-        ("timers", "fstrim.timer"),
-        ("sockets", "salina-report.socket"),
-    ):
-        place = tmp_path / f"{folder}.target.wants"
-        place.mkdir(exist_ok=True)
-        (place / name).symlink_to(f"/etc/systemd/system/{name}")
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ("loaded active enabled", ""),
+        ("loaded inactive enabled", "stopped: systemctl enable --now salina-drift.timer"),
+        ("loaded inactive disabled", "stopped: systemctl enable --now salina-drift.timer"),
+        ("loaded active disabled", "stopped: systemctl enable --now salina-drift.timer"),
+        ("not-found inactive ", "missing: salina-drift.timer; apply the states of this host"),
+    ],
+)
+def test_a_stopped_timer(shown: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its service never starts, and nothing fails, also after a boot if it is disabled."""
+    names = ("LoadState", "ActiveState", "UnitFileState")
+    units = ["apt-daily.timer", "salina-drift.timer"]
     asked = []
 
-    def states(names: list[str]) -> list[str]:
-        asked.append(names)
-        return ["inactive", "active"]
+    def command(*argv: str) -> str:
+        asked.append([*argv[3:]])
+        return "\n\n".join(
+            "\n".join(f"{name}={value}" for name, value in zip(names, one.split(" "), strict=True))
+            for one in ("loaded active enabled", shown)
+        )
 
-    monkeypatch.setattr(probes, "unit_states", states)
-    words = "stopped: systemctl start salina-certificates.timer"
-    assert list(probes.triggers()) == [("timers and sockets", False, words)]
-    assert asked == [["salina-certificates.timer", "salina-report.socket"]]
+    monkeypatch.setattr(probes, "command", command)
+    assert list(probes.triggers(units)) == [("timers and sockets", not words, words)]
+    assert asked == [units]
+    assert list(probes.triggers([])) == [("timers and sockets", True, "")]
 
 
 TRACKING = "0A010502,10.1.5.2,11,{asked}.3,0.0,-0.1,0.1,-0.390,-0.000,5.1,0.1,0.2,2.0,{leap}\n"

@@ -56,8 +56,6 @@ CHAINS = ("INPUT", "OUTPUT", "FORWARD")
 """The kernel's own chains. Each begins with jumps to ufw's."""
 UFW = Path("/etc/ufw")
 """The directory of ufw's files of rules."""
-UNITS = Path("/etc/systemd/system")
-"""The units of Salt, and links to all units that a boot activates."""
 PROC = Path("/proc")
 """The processes of this host."""
 PROGRAMS = ("/usr/", "/lib", "/opt/")
@@ -378,20 +376,26 @@ def moved(text: str, addresses: Sequence[str], own: Sequence[str]) -> Check:
     return what, True, HERE if here else ELSEWHERE
 
 
-def triggers() -> Iterator[Check]:
-    """Check that Salina's own timers and sockets are active: what they start never runs otherwise.
+def triggers(units: Sequence[str]) -> Iterator[Check]:
+    """Check that the host's timers and sockets are active, and start at a boot.
 
-    Those count that a boot activates.
+    Otherwise their services never run, and nothing fails.
+
+    Args:
+        units: those that the host must have, whatever systemd knows of them.
     """
-    names = sorted(
-        link.name
-        for folder in ("timers", "sockets")
-        for link in (UNITS / f"{folder}.target.wants").glob("salina-*")
-    )
-    states = unit_states(names) if names else []
-    stopped = [name for name, state in zip(names, states, strict=True) if state != "active"]
-    advice = f"systemctl start {' '.join(stopped)}"
-    yield "timers and sockets", not stopped, f"stopped: {advice}" if stopped else ""
+    keys = "--property=LoadState,ActiveState,UnitFileState"
+    blocks = command("systemctl", "show", keys, *units).strip().split("\n\n") if units else []
+    missing, stopped = [], []
+    for name, block in zip(units, blocks, strict=True):
+        shown = dict(line.split("=", 1) for line in block.splitlines())
+        if shown["LoadState"] == "not-found":
+            missing.append(name)
+        elif (shown["ActiveState"], shown["UnitFileState"]) != ("active", "enabled"):
+            stopped.append(name)
+    faults = [f"missing: {' '.join(missing)}; apply the states of this host"] if missing else []
+    faults += [f"stopped: systemctl enable --now {' '.join(stopped)}"] if stopped else []
+    yield "timers and sockets", not faults, "; ".join(faults)
 
 
 def unit_states(names: Sequence[str]) -> list[str]:

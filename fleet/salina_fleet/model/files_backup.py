@@ -127,6 +127,11 @@ def pillar(data: MasterData, host: Host) -> Pillar:
     }
 
 
+def triggers(fleet: Fleet, host: Host) -> list[str]:
+    """Return the timer of the copies, if a host has users' files to send."""
+    return ["salina-files.timer"] if certificate(fleet, host) else []
+
+
 def certificate(fleet: Fleet, host: Host) -> list[Certificate]:
     """Return the certificate with which a host sends files, if it has any to send."""
     if any(host.id in source.hosts for source in sources(fleet)):

@@ -21,6 +21,8 @@ LISTS = 60
 """Minutes from the download of the packages to their installation."""
 FILE = "/etc/apt/apt.conf.d/51salina"
 """apt's settings of the updates on each host (salt/updates)."""
+TRIGGERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+"""Debian's timers that fetch the lists of packages, and install the updates."""
 SYSTEM = (
     *("chrony", "cron", "rsyslog", "ssh"),
     *("systemd-journald", "systemd-networkd", "systemd-resolved", "systemd-timesyncd"),

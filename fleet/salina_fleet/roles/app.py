@@ -466,6 +466,13 @@ class App(Role):
         if not topology.having(storage.Storage.name):
             yield from _apart(topology)
 
+    def triggers(self, fleet: Fleet, host: Host) -> Iterable[str]:
+        """The agent's socket, and the timers that care for the files."""
+        yield "salina-health.socket"
+        yield from ["salina-held.timer"] * bool(held(fleet, ""))
+        yield from ["gluster-mount-again.timer"] * bool(fleet.having(storage.Storage.name))
+        yield from files_backup.triggers(fleet, host)
+
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:

@@ -178,6 +178,13 @@ class Backup(Role):
                         f"the data and its backup; give {self.name} to another host"
                     )
 
+    def triggers(self, fleet: Fleet, host: Host) -> Iterable[str]:
+        """The timers of the backups, of the copies that are too old, and of the mirror."""
+        yield from ("salina-backup@full.timer", "salina-backup@diff.timer")
+        yield "salina-files-forget.timer"
+        if fleet.settings[BackupSettings].second:
+            yield "salina-second.timer"
+
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:

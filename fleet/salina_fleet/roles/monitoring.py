@@ -268,6 +268,12 @@ class Monitoring(Role):
                     f"is down; give {self.name} to another host, or to that of the {BESIDE}"
                 )
 
+    def triggers(self, fleet: Fleet, host: Host) -> Iterable[str]:
+        """Those of its page, of the logs, and of the mail that says that monitoring works."""
+        yield from ("fcgiwrap.socket", "salina-logs-bounded.timer")
+        if fleet.settings[MonitoringSettings].heartbeat:
+            yield "salina-heartbeat.timer"
+
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:

@@ -254,6 +254,10 @@ class Storage(Role):
                 advice = f"give {application.name} a volume of its own: `volume: NAME`"
                 yield f"{path}: {name} is already used by {owner}; {advice}"
 
+    def triggers(self, fleet: Fleet, host: Host) -> Iterable[str]:
+        """The timer of the copies of users' files."""
+        return files_backup.triggers(fleet, host)
+
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
