@@ -63,11 +63,8 @@ backup-units-loaded:
         - file: backup-units
 
 backup-timers:
-  service.running:
+  daemon.running:
     - names: [salina-backup@full.timer, salina-backup@diff.timer]
-    - enable: True
-    - watch:
-        - file: backup-units
     - require:
         - module: backup-units-loaded
 

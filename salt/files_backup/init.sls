@@ -46,11 +46,8 @@ files-backup-units-loaded:
         - file: files-backup-units
 
 files-backup-timer:
-  service.running:
+  daemon.running:
     - name: salina-files.timer
-    - enable: True
-    - watch:
-        - file: files-backup-units
     - require:
         - pkg: files-backup-packages
         - file: files-backup-program

@@ -29,11 +29,8 @@ files-forget-units-loaded:
         - file: files-forget-units
 
 files-forget-timer:
-  service.running:
+  daemon.running:
     - name: salina-files-forget.timer
-    - enable: True
-    - watch:
-        - file: files-forget-units
     - require:
         - file: files-forget-program
         - module: files-forget-units-loaded

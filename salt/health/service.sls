@@ -1,5 +1,6 @@
 {%- set app = pillar.app %}
 include:
+  - common.turn
   - health.program
 
 # systemd keeps the socket open while the agent restarts, so no check of a balancer fails meanwhile.
@@ -34,3 +35,13 @@ health-current:
         - /usr/local/lib/salina-health/salina/database/psql.py
     - require:
         - daemon: health-upgraded
+
+# With the socket the agent restarts as well, and nobody answers the balancers meanwhile.
+health-socket-current:
+  daemon.current:
+    - name: salina-health.socket
+    - restart: True
+    - turn: app
+    - files: [/etc/systemd/system/salina-health.socket]
+    - require:
+        - daemon: health-current

@@ -37,19 +37,24 @@ log-host-loaded:
     - onchanges:
         - file: log-host-files
 
-# A new host's receiver comes with the restart of the target, which stops none.
 log-host-receivers:
-  service.running:
+  daemon.running:
     - names: [salina-logs.target, salina-logs-bounded.timer]
-    - enable: True
-    - watch:
-        - file: log-host-files
     - require:
         - module: log-host-loaded
         - pkg: common-packages
+
+# A new host's receiver comes with the restart of the target, which stops none.
+log-host-receivers-current:
+  daemon.current:
+    - name: salina-logs.target
+    - restart: True
+    - files: [/etc/systemd/system/salina-logs.target]
+    - require:
+        - daemon: log-host-receivers
 
 log-host-receivers-upgraded:
   daemon.all_upgraded:
     - services: {{ pillar.logs.kept.receivers | json }}
     - require:
-        - service: log-host-receivers
+        - daemon: log-host-receivers-current

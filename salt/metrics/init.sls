@@ -35,13 +35,17 @@ metrics-{{ unit }}:
 metrics-upgraded:
   daemon.all_upgraded:
     - services: [prometheus-node-exporter, salina-metrics]
-{%- for unit in ['prometheus-node-exporter', 'salina-metrics'] %}
+{%- for unit, file in {
+    'prometheus-node-exporter': 'prometheus-node-exporter.service',
+    'prometheus-node-exporter.socket': 'prometheus-node-exporter.socket',
+    'salina-metrics': 'salina-metrics.service',
+}.items() %}
 
 metrics-{{ unit }}-restarted:
   daemon.current:
     - name: {{ unit | json }}
     - restart: True
-    - files: [/etc/systemd/system/{{ unit }}.service]
+    - files: [/etc/systemd/system/{{ file }}]
     - require:
         - daemon: metrics-upgraded
 {%- endfor %}

@@ -20,11 +20,8 @@ heartbeat-units-loaded:
         - file: heartbeat-units
 
 heartbeat-timer:
-  service.running:
+  daemon.running:
     - name: salina-heartbeat.timer
-    - enable: True
-    - watch:
-        - file: heartbeat-units
     - require:
         - module: heartbeat-units-loaded
         - sls: monitoring.mail

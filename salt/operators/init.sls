@@ -56,11 +56,16 @@ operators-accounts:
 
 # It belongs to the account, so it comes after it. A name that somebody else has keeps no other operator out.
 operators-{{ one.name }}-recorded:
-  service.running:
+  daemon.running:
     - name: salina-session@{{ one.name }}.socket
-    - enable: True
-    - watch:
-        - file: operators-units
     - require:
         - module: operators-units-loaded
+
+operators-{{ one.name }}-current:
+  daemon.current:
+    - name: salina-session@{{ one.name }}.socket
+    - restart: True
+    - files: [/etc/systemd/system/salina-session@.socket]
+    - require:
+        - daemon: operators-{{ one.name }}-recorded
 {%- endfor %}

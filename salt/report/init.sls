@@ -4,6 +4,7 @@
 include:
   - common.packages
   - tls
+{%- set sockets = ['salina-report.socket', 'salina-report-tls.socket'] %}
 
 report-program:
   file.managed:
@@ -29,7 +30,7 @@ report-settings:
 report-units:
   file.managed:
     - names:
-{%- for unit in ['salina-report.socket', 'salina-report@.service', 'salina-report-tls.socket', 'salina-report-tls@.service'] %}
+{%- for unit in sockets + ['salina-report@.service', 'salina-report-tls@.service'] %}
         - /etc/systemd/system/{{ unit }}:
             - source: salt://report/files/{{ unit }}
 {%- endfor %}
@@ -43,13 +44,20 @@ report-units-loaded:
         - file: report-units
 
 report-sockets:
-  service.running:
-    - names: [salina-report.socket, salina-report-tls.socket]
-    - enable: True
-    - watch:
-        - file: report-units
+  daemon.running:
+    - names: {{ sockets | json }}
     - require:
         - file: report-program
         - file: report-settings
         - module: report-units-loaded
         - sls: tls
+{%- for unit in sockets %}
+
+report-{{ unit }}-current:
+  daemon.current:
+    - name: {{ unit | json }}
+    - restart: True
+    - files: [/etc/systemd/system/{{ unit }}]
+    - require:
+        - daemon: report-sockets
+{%- endfor %}

@@ -35,11 +35,8 @@ second-fetched:
         - sls: files_repository
 
 second-timer:
-  service.running:
+  daemon.running:
     - name: salina-second.timer
-    - enable: True
-    - watch:
-        - file: second-units
     - require:
         - second_repository: second-fetched
         - pgbackrest: backup-stanza

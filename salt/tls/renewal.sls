@@ -15,10 +15,7 @@ tls-renewal-loaded:
         - file: tls-renewal
 
 tls-renewal-timer:
-  service.running:
+  daemon.running:
     - name: salina-certificates.timer
-    - enable: True
-    - watch:
-        - file: tls-renewal
     - require:
         - module: tls-renewal-loaded

@@ -122,6 +122,21 @@ def test_k1_the_health_knows_every_timer_and_socket(minion: Minion) -> None:
     )
 
 
+def test_k1_no_restart_is_forgotten(minion: Minion) -> None:
+    """K1: A run may be killed when it has written a file, and the next run sees no change. So states
+    compare times. systemd reads a timer's new times when it reads the file.
+    """
+    states = [(f"{one['state']}.{one['fun']}", one) for one in minion.chunks]
+    assert not [one["__id__"] for what, one in states if what == "service.running"]
+    read = {file for what, one in states if what == "daemon.current" for file in one["files"]}
+    written = {one["name"] for what, one in states if what == "file.managed"}
+    started = [one["name"] for what, one in states if what == "daemon.running"]
+    for name in started:
+        file = f"/etc/systemd/system/{re.sub('@.*[.]', '@.', name)}"
+        if name.endswith((".socket", ".target")) and file in written:
+            assert file in read, name
+
+
 def test_what_a_host_prepares_is_its_own_and_waits_for_nobody(minion: Minion) -> None:
     """Before its tier's turn a host does a part of its states, none of which needs another host."""
     prepared = minion.apply("prepare")

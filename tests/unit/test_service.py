@@ -39,6 +39,13 @@ def test_last_read_of_a_service_that_never_ran() -> None:
     assert service.last_read("", True) == 0
 
 
+def test_last_read_of_a_socket() -> None:
+    """systemd shows no property of a process for it."""
+    shown = "ActiveState={}\nActiveEnterTimestampMonotonic=7\nStateChangeTimestampMonotonic=9\n"
+    assert service.last_read(shown.format("active"), False) == 7
+    assert service.last_read(shown.format("inactive"), False) == 0
+
+
 READY = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
 
 

@@ -13,13 +13,15 @@ STARTED = "ExecMainStartTimestampMonotonic"
 """systemd's property: when the service's process was started, microseconds after the boot."""
 CHANGED = "StateChangeTimestampMonotonic"
 """The same, counting a reload as well, also one that failed."""
+ENTERED = "ActiveEnterTimestampMonotonic"
+"""The same: when a unit became active. A socket, a timer or a target has no process."""
 RELOAD = "ReloadResult"
 """Whether the last reload, if any, was a `success`."""
 STATE = "ActiveState"
 """Whether the service runs."""
 RUNNING = ("active", "reloading")
 """The states of a service that runs (systemctl(1), is-active)."""
-PROPERTIES = (STARTED, CHANGED, RELOAD, STATE)
+PROPERTIES = (STARTED, CHANGED, ENTERED, RELOAD, STATE)
 AT_BOOT = "UnitFileState"
 """Whether the unit is `enabled`."""
 STALE = "NeedDaemonReload"
@@ -39,7 +41,8 @@ def last_read(shown: str, reloads: bool) -> int:
     found = _properties(shown)
     if found.get(STATE) not in RUNNING:
         return 0
-    counted = CHANGED if reloads and found.get(RELOAD) == "success" else STARTED
+    started = STARTED if found.get(STARTED) else ENTERED
+    counted = CHANGED if reloads and found.get(RELOAD) == "success" else started
     return int(found.get(counted) or 0)
 
 
