@@ -111,6 +111,16 @@ esac
 END
 chmod 755 /usr/local/bin/psql"""
 """PostgreSQL says that a terabyte of WAL has waited for an hour."""
+NO_JOBS = """cat >/usr/local/bin/psql <<'END'
+#!/usr/bin/python3
+import os, sys
+
+later = "(now() + interval '3 days')"
+argv = [one.replace("now()", later) if "ir_cron" in one else one for one in sys.argv]
+os.execv("/usr/bin/psql", argv)
+END
+chmod 755 /usr/local/bin/psql"""
+"""The question for the scheduled jobs is asked three days later, and none has run since."""
 CLOCK = "/run/salina-trial-clock"
 SHIFTED = f"""mkdir -p {CLOCK} /run/systemd/system/salt-minion.service.d \
   /run/systemd/system/salina-report@.service.d
@@ -498,6 +508,17 @@ DATABASE = (
         "O9",
         "room for WAL",
         "kept_wal",
+        parts=("psql",),
+    ),
+    Fault(
+        "scheduled jobs that do not run",
+        PRIMARY,
+        NO_JOBS,
+        "rm /usr/local/bin/psql",
+        "O3",
+        "jobs of crm",
+        "jobs of crm",
+        parts=("psql",),
     ),
     Fault(
         "WAL that was given up",

@@ -162,6 +162,18 @@ class Kind:
         """
         return []
 
+    def jobs(self, definition: Mapping[str, Any], app: AppSettings) -> int | None:
+        """Return the seconds in which one of its scheduled jobs must end, if any is due.
+
+        Args:
+            definition: the content of the application's file.
+            app: pillar/settings/app.yaml.
+
+        Returns:
+            The seconds; None if it has no jobs in Odoo's table.
+        """
+        return None
+
     def evidence(
         self,
         definition: Mapping[str, Any],

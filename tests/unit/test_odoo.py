@@ -20,6 +20,10 @@ from salt.exceptions import CommandExecutionError
 
 from salina.application import odoo
 from salina.database.psql import PsqlError
+from salina_fleet.fleet import Fleet
+from salina_fleet.kinds import KINDS
+from salina_fleet.roles import ROLES
+from salina_fleet.roles.app import AppSettings
 from tests import fleets
 from tests.loading import Managed, failure, load
 from tests.render.minion import Minion
@@ -627,3 +631,42 @@ def test_k5_a_checkout_without_its_requirements(tmp_path: Path) -> None:
     """K5: The error names the file, and no environment is built."""
     with pytest.raises(CommandExecutionError, match=r"requirements\.txt is not in the code"):
         build(fleets.without_lock(), tmp_path, there=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "seconds"),
+    [
+        ({}, {}, 7200),
+        ({"limit_time_cron": 3600}, {}, 14_400),
+        ({"cron_threads": 0}, {}, None),
+        ({}, {"max_cron_threads": 0}, None),  # the definition's own options come last
+        ({"cron_threads": 0}, {"max_cron_threads": "2"}, 7200),
+        ({}, {"limit_time_real_cron": 7200}, 28_800),
+        ({}, {"limit_time_real_cron": 0}, 86_400),  # unlimited
+        ({}, {"limit_time_real_cron": -1}, 7200),  # Odoo's word for another limit
+    ],
+)
+def test_o3_how_long_no_job_may_end(
+    own: dict[str, int], options: dict[str, Any], seconds: int | None
+) -> None:
+    """O3: Longer than several jobs take that use all of their time; nothing without threads."""
+    definition = deepcopy(fleets.definition("odoo-14.0"))
+    definition["odoo"]["options"] = options
+    assert KINDS["odoo"].jobs(definition, AppSettings(**own)) == seconds
+    assert KINDS["node"].jobs(fleets.definition("sample-crm"), AppSettings(**own)) is None
+
+
+def test_o3_the_database_hosts_look_at_the_jobs_of_what_serves() -> None:
+    """O3: A copy for trials runs none, and neither does an application without hosts."""
+
+    def within(name: str, members: Mapping[str, list[str]] | None = None) -> list[Any]:
+        found = fleets.fleet(name)
+        here = Fleet(found.topology, members, found.settings) if members is not None else found
+        (host, *_) = here.having("database")
+        checks = ROLES["database"].checks(here, host, fleets.definitions(here.topology))
+        return [one.arguments["within"] for one in checks if one.probe == "jobs"]
+
+    assert within("default") == [{"crm": 7200}]
+    assert within("default", {"app": []}) == []
+    assert within("staging") == [{"crm": 7200}]
+    assert within("pairs") == []  # a Node application

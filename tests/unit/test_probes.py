@@ -1053,6 +1053,60 @@ def test_a_stopped_timer(shown: str, words: str, monkeypatch: pytest.MonkeyPatch
     assert list(probes.triggers([])) == [("timers and sockets", True, "")]
 
 
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("known", "ended", "due", "good", "words"),
+    [
+        (9 * DAY, 60.0, {}, True, ""),
+        (9 * DAY, 9000.0, {}, True, ""),  # none is due
+        (9 * DAY, 60.0, {"mail": 9000.0}, True, ""),  # a backlog, and they run
+        (9 * DAY, 9000.0, {"mail": 60.0}, True, ""),
+        (9 * DAY, 9000.0, {"mail": 8000.0}, False, "none has ended for 2 hours, and these are due"),
+        (9 * DAY, None, {"mail": 8000.0}, False, "none has ended for 9 days"),
+        (60.0, 9000.0, {"mail": 9000.0}, True, ""),  # the database was away, or is a copy
+        (60.0, None, {"mail": 3 * DAY}, True, ""),
+        (9 * DAY, 60.0, {"mail": 2 * DAY}, True, "due for more than 24 hours, and not ended: mail"),
+    ],
+)
+def test_o3_scheduled_jobs(
+    known: float, ended: float | None, due: dict[str, float], good: bool, words: str
+) -> None:
+    """O3: Odoo's page is well while nothing runs its jobs, or one is killed again and again."""
+    found = probes.overdue("jobs of crm", {"known": known, "ended": ended, "due": due}, 7200)
+    assert found[:2] == ("jobs of crm", good)
+    assert (words in found[2]) if words else found[2] == ""
+    assert (len(found) == 4) == (good and bool(words))  # a notice
+
+
+def test_o3_only_the_primary_of_a_database_that_is_there_knows_the_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """O3: A replica says nothing, and neither does a database without Odoo's tables."""
+    said: list[str | OSError] = [
+        "",
+        OSError('ERROR:  relation "ir_cron" does not exist'),
+        '{"known": 9, "ended": 1, "due": {}}',
+    ]
+    asked: list[tuple[str, ...]] = []
+
+    def command(*argv: str) -> str:
+        asked.append(argv)
+        answer = said.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(probes, "command", command)
+    found = list(probes.jobs(5432, {"a": 7200, "b": 7200, "crm": 7200}))
+    assert found == [("jobs of crm", True, "")]
+    assert [argv[-2] for argv in asked] == ["--dbname=a", "--dbname=b", "--dbname=crm"]
+    said.append(OSError("the server does not answer"))
+    with pytest.raises(OSError, match="does not answer"):
+        list(probes.jobs(5432, {"crm": 7200}))
+
+
 TRACKING = "0A010502,10.1.5.2,11,{asked}.3,0.0,-0.1,0.1,-0.390,-0.000,5.1,0.1,0.2,2.0,{leap}\n"
 OWN_CLOCK = "7F7F0101,,10,1000.3,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,Normal\n"
 

@@ -94,6 +94,26 @@ SHARED = "shared addresses"
 """The subject of the check of a host that shares addresses with another one."""
 HERE, ELSEWHERE = "here", "at the other host"
 """Where such a host says that they are. The caller compares both hosts (salina_fleet.pair)."""
+JOBS = """
+SELECT json_build_object(
+  'known', extract(epoch FROM now() - greatest(pg_postmaster_start_time(), (
+    SELECT (pg_stat_file('base/' || oid || '/PG_VERSION')).modification
+    FROM pg_database WHERE datname = current_database()))),
+  'ended', extract(epoch FROM now() - max(lastcall) AT TIME ZONE 'UTC'),
+  'due', coalesce(
+    json_object_agg(
+      coalesce(cron_name, id::text), extract(epoch FROM now() - nextcall AT TIME ZONE 'UTC'))
+    FILTER (WHERE active AND nextcall < now() AT TIME ZONE 'UTC'
+      AND coalesce(to_jsonb(ir_cron) ->> 'numbercall', '-1') <> '0'),
+    '{}'))
+FROM ir_cron HAVING NOT pg_is_in_recovery()
+"""
+"""Odoo's table of jobs says, in seconds: for how long the database is here and answers, since
+when the last job has ended, and for how long each of the others is due. Odoo 18 and later have no
+`numbercall`. Its times are UTC.
+"""
+STUCK = 86_400.0
+"""Seconds after which a job that is due certainly does not end."""
 KEPT = "/var/log/journal/remote"
 """The directory of the monitoring host with a directory of each host's logs."""
 QUIET = 3 * 3600.0
@@ -1368,6 +1388,50 @@ def leftover(port: int, applications: Sequence[str]) -> Iterator[Notice]:
             yield "leftover", True, words, True
 
 
+def jobs(port: int, within: Mapping[str, int]) -> Iterator[Check | Notice]:
+    """Check on the primary that the scheduled jobs of applications run, whichever host does it.
+
+    Args:
+        port: PostgreSQL's port.
+        within: an application -> the seconds in which one of its jobs must end, if any is due.
+    """
+    for name, seconds in within.items():
+        psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--dbname={name}")
+        try:
+            said = command("runuser", "-u", "postgres", "--", *psql, f"--command={JOBS}").strip()
+        except OSError as error:
+            if "does not exist" not in str(error):
+                raise
+            continue  # nobody has initialised it yet, as the application's hosts say
+        if said:
+            yield overdue(f"jobs of {name}", json.loads(said), seconds)
+
+
+def overdue(what: str, told: Mapping[str, Any], within: int) -> Check | Notice:
+    """Judge the scheduled jobs of an application.
+
+    A job that ends moves both of its times. So a backlog, as after a night without the application,
+    is good while the jobs run. A copy of a database, or one that was away, has old times.
+
+    Args:
+        what: the name of the check.
+        told: the answer to JOBS.
+        within: as in `jobs`.
+    """
+    known, ended = told["known"], told["ended"]
+    due = {job: min(seconds, known) for job, seconds in told["due"].items()}
+    idle = known if ended is None else min(ended, known)
+    see = "see the application's log on its hosts"
+    if min(idle, max(due.values(), default=0.0)) > within:
+        words = f"none has ended for {_ago(idle)}, and these are due: {_few([*due])}; {see}"
+        return what, False, words
+    stuck = [job for job, seconds in due.items() if seconds > max(STUCK, within)]
+    if stuck:
+        words = f"due for more than {_ago(max(STUCK, within))}, and not ended: {_few(stuck)}; {see}"
+        return what, True, words, True
+    return what, True, ""
+
+
 def haproxy() -> Iterator[Check]:
     """Check that the balancer's backends have all servers, and the way to the database has one."""
     yield from backends(ask(HAPROXY, "show stat\n"))
@@ -1547,6 +1611,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             archiving,
             kept_wal,
             leftover,
+            jobs,
             backup,
             files_copied,
             master_saved,

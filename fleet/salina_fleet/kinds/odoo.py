@@ -63,6 +63,11 @@ COMPLETE = {
     "constraints": "fixes every version",
 }
 """The keys that a lock excludes, and the reasons."""
+DAY = 86_400
+JOBS, JOB_LIMITS = 7200, 4
+"""The fewest seconds without the end of a job that is due that are a fault; and how many jobs may
+take all of their time in a row.
+"""
 LISTENING = 2
 """Sessions with the database postgres beside those of the scheduled jobs: the bus, and a query."""
 
@@ -280,6 +285,19 @@ class Odoo(Kind):
     def shared(self, section: Mapping[str, Any]) -> list[str]:
         """The file store."""
         return [f"{odoo.DATA}/filestore"]
+
+    def jobs(self, definition: Mapping[str, Any], app: AppSettings) -> int | None:
+        """As long as several jobs may take; with an unlimited job, a day."""
+        section = definition[self.name]
+
+        def option(name: str, ours: int) -> int:
+            value = str(section["options"].get(section["names"].get(name, name), ours))
+            return int(value) if value.isdigit() else ours
+
+        if not option("max_cron_threads", app.cron_threads):
+            return None
+        limit = option("limit_time_real_cron", app.limit_time_cron)
+        return max(JOBS, JOB_LIMITS * limit) if limit else DAY
 
     def evidence(
         self,

@@ -364,6 +364,27 @@ class RouteSettings(Tuning):
             yield "max_clients", invalid(self.max_clients, words)
 
 
+def _jobs(fleet: Fleet, definitions: Mapping[str, Mapping[str, Any]]) -> list[Check]:
+    """Return the check of the scheduled jobs, which the primary knows whichever host runs them.
+
+    Those of a copy for trials are off, and an application without hosts runs none.
+    """
+    from salina_fleet.roles.app import AppSettings  # it imports this file
+
+    within: dict[str, int] = {}
+    row = ""
+    for one in fleet.topology.applications.values():
+        definition = definitions[one.definition]
+        kind = KINDS[definition["kind"]]
+        seconds = kind.jobs(definition, fleet.settings[AppSettings])
+        if seconds and fleet.serving(one.name) and not one.copy_of:
+            within[one.name], row = seconds, kind.rows[1]
+    if not within:
+        return []
+    asked = {"port": fleet.settings[DatabaseSettings].port, "within": within}
+    return [Check("jobs", asked, row, needs={f"jobs of {name}": ("app",) for name in within})]
+
+
 def files(topology: Topology) -> str:
     """Return the directory of the cluster's files on each database host."""
     version = topology.platform("database").postgresql
@@ -619,6 +640,7 @@ class Database(Role):
         ]
         names = list(fleet.topology.applications)
         found.append(Check("leftover", {"port": settings.port, "applications": names}))
+        found += _jobs(fleet, definitions)
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
