@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from salina.common import file, reading
+from salina.health.probes import AUTOSCALED
 from salina_fleet import minions, runner
 from salina_fleet.change import autoscale
 from salina_fleet.change.autoscale import History, Sample
@@ -16,6 +19,7 @@ from salina_fleet.errors import RunnerError
 from salina_fleet.fleet import Fleet
 from salina_fleet.model.settings import AutoscaleSettings
 from salina_fleet.roles import ROLES
+from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
@@ -23,11 +27,16 @@ __salt__: dict[str, Callable[..., Any]]
 HISTORY = "autoscale.json"
 
 
+class ChangeError(RunnerError):
+    """orch.scale has failed."""
+
+
 def evaluate() -> dict[str, Any]:
     """Measure the pool's load, and run orch.scale if the rule asks for it.
 
     The master calls this once a minute (master.d/50-autoscale.conf). The cooling time follows every
     change, also one by hand and one that failed. After it, an interrupted change is finished.
+    Failures in a row are a fault of the master's health.
 
     Returns:
         The `load`, and how many `members` the pool has and is `wanted` to have. Or that autoscaling
@@ -44,6 +53,17 @@ def evaluate() -> dict[str, Any]:
     settings = site.fleet.settings[AutoscaleSettings]
     if not settings.enabled:
         return {"enabled": False}
+    try:
+        return _evaluated(site, settings)
+    except Exception as error:  # whatever it is, only the master's log would have it
+        changing = isinstance(error, ChangeError)
+        record = autoscale.failure(_failures(), time.time(), error, changing)
+        file.put(AUTOSCALED, json.dumps(record), 0o600)
+        raise
+
+
+def _evaluated(site: Site, settings: AutoscaleSettings) -> dict[str, Any]:
+    """Return what `evaluate` does."""
     try:
         rule = autoscale.rule(settings, site.fleet.topology)
     except autoscale.RuleError as error:
@@ -76,7 +96,18 @@ def evaluate() -> dict[str, Any]:
     file.put(past, autoscale.dumps(history))
     if changes:
         _scale(rule.pool, wanted)
+    # a change that failed is tried again after the cooling time, and has not succeeded until then
+    if changes or cooled or not _failures().get("changing"):
+        Path(AUTOSCALED).unlink(missing_ok=True)
     return {"load": load, "members": len(members), "wanted": wanted}
+
+
+def _failures() -> dict[str, Any]:
+    """Return the record of the last failures in a row; {} if there is none."""
+    try:
+        return dict(json.loads(reading.text(Path(AUTOSCALED))))
+    except (OSError, ValueError):
+        return {}
 
 
 def _balancers(fleet: Fleet) -> list[str]:
@@ -94,4 +125,4 @@ def _scale(pool: str, count: int) -> None:
     """Run orch.scale in this process. When the process ends, other changes may begin."""
     done = __salt__["state.orchestrate"]("orch.scale", pillar={"pool": pool, "count": count})
     if done["retcode"]:
-        raise RunnerError(f"orch.scale of {pool} to {count} failed: {done['data']}")
+        raise ChangeError(f"orch.scale of {pool} to {count} failed: {done['data']}")

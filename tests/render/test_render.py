@@ -123,8 +123,9 @@ def test_k1_the_health_knows_every_timer_and_socket(minion: Minion) -> None:
 
 
 def test_k1_no_restart_is_forgotten(minion: Minion) -> None:
-    """K1: A run may be killed when it has written a file, and the next run sees no change. So they
-    compare times. systemd reads a timer's new times when it reads the file.
+    """K1: A run may be killed when it has written a file, and the next run sees no change then.
+
+    So the states compare times. systemd reads a timer's new times when it reads the file.
     """
     states = [(f"{one['state']}.{one['fun']}", one) for one in minion.chunks]
     assert not [one["__id__"] for what, one in states if what == "service.running"]

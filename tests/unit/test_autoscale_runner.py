@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +13,12 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from salina.health import probes
 from salina_fleet import minions
 from salina_fleet.change import autoscale
+from salina_fleet.fleet import Fleet
+from salina_fleet.model.settings import AutoscaleSettings
+from salina_fleet.roles import ROLES
 from tests import fleets
 from tests.fleets import REPOSITORY
 from tests.loading import load
@@ -79,6 +84,7 @@ def runner(master: Master, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         salt={"fleet.status": master.status, "state.orchestrate": master.orchestrate},
     )
     monkeypatch.setattr(module, "time", master)
+    monkeypatch.setattr(module, "AUTOSCALED", str(master.state / "failures"))
     monkeypatch.setattr(minions, "client", lambda *_: master)
     return module
 
@@ -142,6 +148,52 @@ def test_a_balancer_that_does_not_answer(
     master.answer = answer
     with pytest.raises(CommandExecutionError, match=f"balancer.servers failed on lb1: {said}"):
         runner.evaluate()
+
+
+def failed(master: Master) -> tuple[int, bool]:
+    """How often autoscaling has failed in a row, and whether that is a fault."""
+    record = master.state / "failures"
+    times = json.loads(record.read_text())["times"] if record.exists() else 0
+    ((_, good, _),) = probes.autoscale(str(record))
+    return times, not good
+
+
+def test_s12_failures_in_a_row_are_a_fault(runner: ModuleType, master: Master) -> None:
+    """S12: Only the master's log would have them. The next success ends the fault."""
+    for known in ((1, False), (2, False), (3, True), (4, True)):
+        master.answer = "no socket"
+        with pytest.raises(CommandExecutionError):
+            minutes(runner, master, 1)
+        assert failed(master) == known
+    ((what, _, words),) = probes.autoscale(str(master.state / "failures"))
+    assert what == "autoscaling" and "balancer.servers failed on lb1: no socket" in words
+    master.answer = None
+    minutes(runner, master, 1)
+    assert failed(master) == (0, False)
+
+
+def test_s12_a_change_that_fails_twice_is_a_fault(runner: ModuleType, master: Master) -> None:
+    """S12: The minutes of the cooling time between them do not count as a success."""
+    master.sessions, master.retcode = 70, 1
+    minutes(runner, master, 3)
+    for known in ((1, False), (2, True)):
+        with pytest.raises(CommandExecutionError):
+            minutes(runner, master, 1)
+        minutes(runner, master, 9)
+        assert failed(master) == known
+    master.retcode = 0
+    minutes(runner, master, 1)
+    assert failed(master) == (0, False)
+
+
+def test_s12_the_master_looks_at_it_if_it_is_enabled() -> None:
+    """S12: Not in the default fleet."""
+    fleet = fleets.fleet()
+    (host,) = fleet.having("master")
+    names = [one.probe for one in ROLES["master"].checks(fleet, host, {})]
+    settings = fleet.settings.but(AutoscaleSettings(enabled=True))
+    scaled = Fleet(fleet.topology, fleet.members, settings)
+    assert [one.probe for one in ROLES["master"].checks(scaled, host, {})] == [*names, "autoscale"]
 
 
 def test_k6_one_of_two_balancers_may_be_down(

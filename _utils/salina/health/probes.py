@@ -114,6 +114,11 @@ when the last job has ended, and for how long each of the others is due. Odoo 18
 """
 STUCK = 86_400.0
 """Seconds after which a job that is due certainly does not end."""
+AUTOSCALED = "/run/salina-autoscale.json"
+"""The record of the failures in a row of autoscaling, on the master. There is none while it works.
+"""
+BLIPS, FAILED_CHANGES = 3, 2
+"""Failures in a row that are a fault: one in each minute, or after the cooling time of a change."""
 KEPT = "/var/log/journal/remote"
 """The directory of the monitoring host with a directory of each host's logs."""
 QUIET = 3 * 3600.0
@@ -1257,6 +1262,21 @@ SHARE = 4
 """WAL that waits may take one part of so many of the room that it could have."""
 
 
+def autoscale(record: str = AUTOSCALED) -> Iterator[Check]:
+    """Check on the master that autoscaling does not fail again and again.
+
+    Args:
+        record: the file of its failures in a row.
+    """
+    last = _record(Path(record))
+    bound = FAILED_CHANGES if last.get("changing") else BLIPS
+    if last.get("times", 0) < bound:
+        yield "autoscaling", True, ""
+        return
+    words = f"failed {last['times']} times in a row, for {_ago(time.time() - last['since'])}"
+    yield "autoscaling", False, f"{words}: {last['error']}; next: salt-run autoscale.evaluate"
+
+
 def archiving(port: int) -> Iterator[Check]:
     """Check on the primary that its WAL arrives in the repository. It keeps what does not.
 
@@ -1616,6 +1636,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             files_copied,
             master_saved,
             repositories,
+            autoscale,
             second_repository,
             logs,
             haproxy,

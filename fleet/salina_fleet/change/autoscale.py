@@ -25,6 +25,8 @@ from salina_fleet.model.topology import Topology
 from salina_fleet.schema.document import DataError
 
 LEAST_SAMPLES = 3
+WORDS = 300
+"""The most characters of a failure that are recorded."""
 
 
 class RuleError(DataError):
@@ -127,6 +129,25 @@ def decide(history: History, now: float, rule: Rule, members: int) -> int:
     if members > rule.minimum and median_high(recent) < rule.below * (members - 1):
         return members - 1
     return members
+
+
+def failure(
+    before: Mapping[str, Any], now: float, error: Exception, changing: bool
+) -> dict[str, Any]:
+    """Return the record of a failure, which counts those before it (salina.health.probes).
+
+    Args:
+        before: the record of the failure before, {} if there was none.
+        now: seconds since the epoch.
+        error: the failure.
+        changing: whether a change of the pool failed.
+    """
+    return {
+        "since": before.get("since", now),
+        "times": before.get("times", 0) + 1,
+        "error": " ".join(str(error).split())[:WORDS],
+        "changing": changing,
+    }
 
 
 def dumps(history: History) -> str:

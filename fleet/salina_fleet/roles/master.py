@@ -75,8 +75,15 @@ class Master(Role):
     def checks(
         self, fleet: Fleet, host: Host, definitions: Mapping[str, Mapping[str, Any]]
     ) -> list[Check]:
-        """The master runs."""
-        return [Check("unit", {"name": "salt-master"}, decides=True)]
+        """The master runs, and changes the pool by its load if it has to."""
+        from salina_fleet.model.settings import AutoscaleSettings  # it imports this file
+
+        found = [Check("unit", {"name": "salt-master"}, decides=True)]
+        if fleet.settings[AutoscaleSettings].enabled:
+            # it asks the balancers
+            needs = {"autoscaling": ("balancer",)}
+            found.append(Check("autoscale", row="S12", needs=needs))
+        return found
 
     def checks_of_all(self, fleet: Fleet, host: Host) -> list[Check]:
         """Each minion is connected to the master."""
