@@ -383,6 +383,7 @@ CERTIFICATES = (
         "X6",
         "certificate web",
         "certificates",
+        parts=("s2",),  # nginx that starts meanwhile would serve it
     ),
     Fault(
         "a certificate that is not served",
