@@ -43,9 +43,9 @@ def state() -> dict[str, Any]:
 
     Returns:
         `place` in words; `record`, with `began`, `ended`, `files` and `bytes`, or {} if this place
-        has no complete mirror; `since`, the moment at which that mirror began or the place was set;
-        `minutes` from one mirror to the next; and `compared`, the answer of the last `compare`, or
-        {}.
+        has no complete mirror; `set`, when the place was set; `since`, the same or when that mirror
+        began; `minutes` from one mirror to the next; and `compared`, the answer of the last
+        `compare`, or {}.
 
     Raises:
         CommandExecutionError: this host has no second repository, or its states were not applied.
@@ -57,11 +57,12 @@ def state() -> dict[str, Any]:
     place = rclone.place(section).words
     if not Path(second.SETTINGS).exists():
         raise CommandExecutionError(f"not set up yet; next: salt {__opts__['id']} state.apply")
-    record = second.record(place, second.RECORD)
+    record, since = second.record(place, second.RECORD), Path(second.SETTINGS).stat().st_mtime
     return {
         "place": place,
         "record": record,
-        "since": record["began"] if record else Path(second.SETTINGS).stat().st_mtime,
+        "since": record["began"] if record else since,
+        "set": since,
         "minutes": section["minutes"],
         "compared": second.record(place, second.COMPARED),
     }
@@ -143,6 +144,8 @@ def fetch() -> None:
 def compare() -> dict[str, Any]:
     """Read a sample of the mirror at the place, and compare it with this host's files.
 
+    The sample has the files that were damaged the last time.
+
     Returns:
         The number of `files`, their `bytes`, those that are `damaged` at the place, and when it
         `began` and `ended`.
@@ -156,7 +159,8 @@ def compare() -> dict[str, Any]:
     place, parts, program = second.read(_settings())
     began = time.time()
     try:
-        second.note(second.COMPARED, place, began, second.compare(place, parts, program))
+        known = second.record(place.words, second.COMPARED).get("damaged", [])
+        second.note(second.COMPARED, place, began, second.compare(place, parts, program, known))
     except (OSError, second.SecondError) as error:
         raise CommandExecutionError(str(error)) from None
     return second.record(place.words, second.COMPARED)

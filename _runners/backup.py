@@ -130,12 +130,7 @@ def mirror() -> str:
     CLI Example:
         salt-run backup.mirror
     """
-    site = runner.site(__opts__)
-    host = _repository(site)
-    if site.fleet.settings[BackupSettings].second is None:
-        raise RunnerError(
-            "pillar/settings/backup.yaml: second: is null; name another place for the backups"
-        )
+    host = _with_second(runner.site(__opts__))
     follow.note([host], "brings the second repository up to date")
     return mirrored(_second(host, "mirror"), time.time())
 
@@ -341,7 +336,7 @@ def drill() -> str:
 
     The backup host verifies the repository, restores all databases to this moment without a
     network, compares the rows of each table, and checks each table and index. Users notice nothing.
-    It also compares a sample of the second repository, if there is one and it answers.
+    `backup.compare` looks at the second repository.
 
     Returns:
         What was compared, in a sentence.
@@ -364,17 +359,35 @@ def drill() -> str:
     record = _on(host, "drill.run", given, minions.WORK)
     if not record["good"]:
         raise RunnerError("\n".join(f"{host}: {fault}" for fault in record["faults"]))
-    said = drilled(record, time.time())
-    if site.fleet.settings[BackupSettings].second is None:
-        return said
+    return drilled(record, time.time())
+
+
+def compare() -> str:
+    """Compare a sample of the second repository with the first one.
+
+    A restore drill does the same. `fleet.health` shows the result until the next comparison, which
+    looks at the damaged files again.
+
+    Returns:
+        How many files were compared, in a sentence; or why none could be. A place that is away is
+        a fault only when its mirror or its comparison is late.
+
+    Raises:
+        RunnerError: no host has the role backup, it has no second repository, or files are damaged
+            there.
+
+    CLI Example:
+        salt-run backup.compare
+    """
+    host = _with_second(runner.site(__opts__))
     follow.note([host], "compares a sample of the second repository")
     try:
         found = _second(host, "compare")
     except RunnerError as error:
-        return f"{said}\nthe second repository was not compared: {error}"
+        return f"the second repository was not compared: {error}"
     if faults := damaged(found):
         raise RunnerError("\n".join(faults))
-    return f"{said}\nof the second repository {found['files']} files were compared"
+    return f"of the second repository {found['files']} files were compared"
 
 
 def drill_steps() -> dict[str, Any]:
@@ -391,7 +404,9 @@ def drill_steps() -> dict[str, Any]:
     CLI Example:
         salt-run backup.drill_steps
     """
-    return steps.drill(_started(runner.site(__opts__)))
+    site = runner.site(__opts__)
+    second = site.fleet.settings[BackupSettings].second
+    return steps.drill(_started(site), second is not None)
 
 
 def drill_applications(applications: Sequence[str]) -> str:
@@ -731,6 +746,16 @@ def stop(hosts: Sequence[str]) -> list[str]:
     follow.note(hosts, "stops its application")
     minions.ask(__opts__, hosts, "application.stop", [STOPPED])
     return list(hosts)
+
+
+def _with_second(site: Site) -> str:
+    """Return the backup host of a fleet with a second repository."""
+    host = _repository(site)
+    if site.fleet.settings[BackupSettings].second is None:
+        raise RunnerError(
+            "pillar/settings/backup.yaml: second: is null; name another place for the backups"
+        )
+    return host
 
 
 def _second(host: str, function: str) -> Any:

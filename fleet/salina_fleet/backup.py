@@ -17,6 +17,8 @@ LATE_SECOND = 4
 """The number of mirrors that may be missing before the last one is too old."""
 LATE_DRILL = 2
 """The days by which a restore drill may be late."""
+AGAIN = "delete it there; next: salt-run backup.mirror; salt-run backup.compare"
+"""The remedy for a damaged file at the second place."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -70,13 +72,23 @@ def late(found: Mapping[str, Any], days: int, minutes: int) -> list[str]:
     second = found.get("second", {})
     if "fault" in second:
         overdue.append(f"second repository: {second['fault']}")
-    elif second and found["now"] - second["since"] > LATE_SECOND * second["minutes"] * 60:
-        overdue.append("late: the second repository; see journalctl -u salina-second on its host")
-    overdue += damaged(second.get("compared", {}))
+    elif second:
+        overdue += _second(second, found["now"], days)
     since = found["now"] - (found["drill"].get("ended") or found["window"])
     if since > (days + LATE_DRILL) * 86_400:
         overdue.append("late: a restore drill; salt-run state.orchestrate orch.restore_drill")
     return overdue
+
+
+def _second(second: Mapping[str, Any], now: float, days: int) -> list[str]:
+    """Return what is overdue or damaged at the second place, in words."""
+    overdue = []
+    if now - second["since"] > LATE_SECOND * second["minutes"] * 60:
+        overdue.append("late: the second repository; see journalctl -u salina-second on its host")
+    compared = second["compared"].get("ended", second.get("set", now))
+    if now - compared > (days + LATE_DRILL) * 86_400:
+        overdue.append("late: a comparison of the second repository; salt-run backup.compare")
+    return overdue + damaged(second["compared"])
 
 
 def text(found: Mapping[str, Any]) -> str:
@@ -136,10 +148,7 @@ def damaged(compared: Mapping[str, Any]) -> list[str]:
     Args:
         compared: the answer of `second_repository.compare`; {} if there is none.
     """
-    return [
-        f"damaged at the second place: {path}; delete it there, and the next mirror sends it again"
-        for path in compared.get("damaged", [])
-    ]
+    return [f"damaged at the second place: {path}; {AGAIN}" for path in compared.get("damaged", [])]
 
 
 def drilled(last: Mapping[str, Any], now: float) -> str:

@@ -92,6 +92,7 @@ OPERATE: Mapping[str, Functions] = {
         "turn.take": (NAME, WORDS),
     },
     "salt-run": {
+        "backup.compare": (),
         "backup.copy_files": (),
         "backup.drill": (),
         "backup.make": ("diff", "full", "kind=diff", "kind=full"),

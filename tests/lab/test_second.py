@@ -126,6 +126,33 @@ def mirrored() -> None:
     assert not done.returncode, done.stdout + done.stderr
 
 
+def test_o9_a_damaged_second_repository_is_a_fault(place: ed25519.Ed25519PrivateKey) -> None:
+    """O9, K5: A drill restores the first repository all the same, starts the applications, and
+    records that; health names the damaged file until it is deleted and sent again.
+    """
+    applied(BACKUP)
+    mirrored()
+    first = status()["drill"].get("ended", 0)
+    find = f"find {PLACE}/files -name backup.manifest"
+    shell(MASTER, f"{find} -exec sh -c 'printf X | dd of=$1 bs=1 conv=notrunc' - {{}} \\;")
+
+    done = orchestrate("restore_drill")
+    assert done.returncode and "damaged at the second place: pgbackrest/" in done.stdout
+    found = status()
+    assert found["drill"]["ended"] > first and found["drill"]["good"]
+    assert found["drill"]["served"] == {"crm": ["/web/health", "/web/login"]}
+    said = salt_run("fleet.health")  # the lab's own status does not know this setting
+    assert said.returncode and "damaged: pgbackrest/" in said.stdout, said.stdout
+
+    shell(MASTER, f"{find} -delete")
+    mirrored()
+    assert salt_run("fleet.health").returncode
+    done = salt_run("backup.compare")
+    assert not done.returncode, done.stdout + done.stderr
+    said = salt_run("fleet.health")
+    assert not said.returncode, said.stdout
+
+
 def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKey) -> None:
     """O9, S6: A new backup host has the same window and the same copies as before, and never begins
     an empty repository while the place does not answer. The login is in one file of root. A host
@@ -144,7 +171,8 @@ def test_o9_s6_a_burnt_backup_host_gets_all_back(place: ed25519.Ed25519PrivateKe
     said = salt_run("fleet.health")  # the lab's own status does not know this setting
     assert said.returncode and "the last mirror is" in said.stdout, said.stdout
     assert any("second repository" in one for one in status()["late"])
-    compared = salt(BACKUP, "second_repository.compare")[BACKUP]
+    assert not salt_run("backup.compare").returncode
+    compared = salt(BACKUP, "second_repository.state")[BACKUP]["compared"]
     assert compared["files"] > 10 and not compared["damaged"]
     earlier = shell(BACKUP, f"cat {MARKS}")
 

@@ -775,22 +775,24 @@ class Never:
         return False
 
 
-def test_o9_a_drill_compares_the_second_repository(hosts: Hosts) -> None:
+def test_o9_the_second_repository_is_compared(hosts: Hosts) -> None:
     """O9: Damage there fails it, and a place that does not answer does not."""
+    with pytest.raises(RunnerError, match="second: is null; name another place"):
+        hosts.runner.compare()
+    assert [one["runner"] for one in hosts.runner.drill_steps()["steps"]][-1] != "backup.compare"
     hosts.set(second=SECOND)
-    hosts.said |= {"drill.count": {}, "drill.moment": "now", "drill.run": RECORD}
+    assert [one["runner"] for one in hosts.runner.drill_steps()["steps"]][-1] == "backup.compare"
     hosts.said["second_repository.compare"] = {"files": 9, "damaged": []}
-    assert hosts.runner.drill().endswith("\nof the second repository 9 files were compared")
+    assert hosts.runner.compare() == "of the second repository 9 files were compared"
     hosts.said["second_repository.compare"] = {"files": 9, "damaged": ["master/x.age"]}
     with pytest.raises(RunnerError, match=r"damaged at the second place: master/x\.age"):
-        hosts.runner.drill()
+        hosts.runner.compare()
 
     def away(*_: Any) -> Any:
         raise RunnerError("no route")
 
     hosts.said["second_repository.compare"] = away
-    said = "\nthe second repository was not compared: no route"
-    assert hosts.runner.drill().endswith(said)
+    assert hosts.runner.compare() == "the second repository was not compared: no route"
 
 
 def test_a_failed_drill_fails_with_every_fault(hosts: Hosts) -> None:

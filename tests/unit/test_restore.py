@@ -1159,7 +1159,7 @@ def test_o9_a_drill_starts_the_applications_after_the_comparison() -> None:
     """O9, K5: One step restores and compares, and one starts all of them. With a step for each,
     one that does not start would keep the next ones from being tried.
     """
-    found = restore.drill(("crm", "shop"))
+    found = restore.drill(("crm", "shop"), False)
     assert found["what"] == "restore drill"
     together = {"applications": ["crm", "shop"]}
     words = "a process of its own answers with it"
@@ -1167,7 +1167,7 @@ def test_o9_a_drill_starts_the_applications_after_the_comparison() -> None:
     steps = [(one["name"], one["runner"], one["arguments"]) for one in found["steps"]]
     assert steps == [compared, (f"crm, shop: {words}", "backup.drill_applications", together)]
     assert json.loads(json.dumps(found)) == found
-    alone = restore.drill(["crm"])["steps"]
+    alone = restore.drill(["crm"], False)["steps"]
     assert alone[0] == found["steps"][0]
     assert alone[1]["name"] == f"crm: {words}"
     assert alone[1]["arguments"] == {"applications": ["crm"]}
@@ -1175,9 +1175,19 @@ def test_o9_a_drill_starts_the_applications_after_the_comparison() -> None:
 
 def test_o9_a_drill_without_applications_only_compares() -> None:
     """O9: A step that starts none would look like one that has tried some."""
-    found = restore.drill([])
+    found = restore.drill([], False)
     assert found["what"] == "restore drill"
     assert [one["runner"] for one in found["steps"]] == ["backup.drill"]
+
+
+def test_o9_a_drill_compares_the_second_repository_whatever_the_first_is_like() -> None:
+    """O9, K5: A damaged one keeps no application from its start, and a failed restore of the first
+    one is the moment at which the second one matters.
+    """
+    *before, compared = restore.drill(["crm"], True)["steps"]
+    assert before == restore.drill(["crm"], False)["steps"]
+    assert (compared["runner"], compared["arguments"]) == ("backup.compare", {})
+    assert compared["apart"] and not any("apart" in one for one in before)
 
 
 def test_the_files_of_a_new_timeline_are_sent() -> None:

@@ -505,9 +505,15 @@ def test_o9_the_status_has_the_second_repository() -> None:
     assert backup.mirrored(seen, FOUND["now"]) == f"{told}; 9 of them were compared 1 h 0 min ago"
     worse = MIRROR | {"compared": compared | {"damaged": ["restic/crm/data/ab/abc"]}}
     assert backup.late({**FOUND, "second": worse}, 7, 15) == [
-        "damaged at the second place: restic/crm/data/ab/abc; delete it there, and the next mirror "
-        "sends it again"
+        "damaged at the second place: restic/crm/data/ab/abc; delete it there; next: salt-run "
+        "backup.mirror; salt-run backup.compare"
     ]
+    unread = "late: a comparison of the second repository; salt-run backup.compare"
+    for ended, late in ((9, []), (10, [unread])):
+        old = {"set": FOUND["now"], "compared": compared | {"ended": FOUND["now"] - ended * 86_399}}
+        assert backup.late({**FOUND, "second": MIRROR | old}, 7, 15) == late
+    never = {**FOUND, "second": MIRROR | {"set": FOUND["now"] - 10 * 86_400}}
+    assert backup.late(never, 7, 15) == [unread]
     none = backup.mirrored(MIRROR | {"record": {}}, FOUND["now"])
     assert none == "/srv/salina on nas, no mirror yet"
     assert backup.late({**FOUND, "second": MIRROR}, 7, 15) == []
@@ -526,7 +532,8 @@ def test_o9_health_judges_the_age_of_the_last_mirror(tmp_path: Path) -> None:
     record, own = tmp_path / "record.json", tmp_path / "settings"
 
     def probed() -> list[Any]:
-        return list(probes.second_repository(str(record), str(own), 240))
+        found = probes.second_repository(str(record), str(own), 240, str(tmp_path / "none"), 9)
+        return [one for one in found if one[0] == "second repository"]
 
     bare = "not set up yet; apply the states of this host"
     assert probed() == [("second repository", False, bare)]
@@ -542,6 +549,35 @@ def test_o9_health_judges_the_age_of_the_last_mirror(tmp_path: Path) -> None:
     put(record, json.dumps({"place": "here", "began": time.time() - 242 * 60}))
     late = "the last mirror is 242 minutes old; see journalctl -u salina-second"
     assert probed() == [("second repository", False, late)]
+
+
+def test_o9_health_shows_what_a_comparison_found(tmp_path: Path) -> None:
+    """O9, K5: A damaged file is a fault until another comparison, and so is a place that nobody
+    has read for days. The record of another place proves nothing.
+    """
+    own = put(tmp_path / "settings", json.dumps({"place": {"words": "here"}}))
+    paths = {"record": str(tmp_path / "record"), "compared": str(tmp_path / "compared")}
+
+    def probed(**record: Any) -> Any:
+        if record:
+            put(tmp_path / "compared", json.dumps({"place": "here", "ended": time.time()} | record))
+        given = {**paths, "settings": str(own), "minutes": 10**6, "days": 9}
+        _, found = probes.made("second_repository", given)
+        assert found[0] == "second repository's files"
+        return found[1:]
+
+    assert probed() == (True, "")
+    assert probed(damaged=[]) == (True, "")
+    again = "delete it at the place; next: salt-run backup.mirror; salt-run backup.compare"
+    assert probed(damaged=["master/x"]) == (False, f"damaged: master/x; {again}")
+    found = probed(damaged=[f"master/{name}" for name in "abcde"])
+    assert found == (False, f"damaged: master/a, master/b, master/c and 2 more; {again}")
+    later = time.time() - 10 * 86_400
+    again = "next: salt-run backup.compare"
+    assert probed(ended=later) == (False, f"last compared 10 days ago; {again}")
+    assert probed(ended=later, place="there") == (True, "")
+    os.utime(own, (0, later))
+    assert probed() == (False, f"never compared, and set 10 days ago; {again}")
 
 
 # Mirrors, and the way back
@@ -940,7 +976,9 @@ def test_o9_lost_backups_are_not_deleted_at_the_place(host: Host) -> None:
 
 
 @needs_rclone
-def test_o9_a_damaged_file_at_the_place_is_found(host: Host) -> None:
+def test_o9_a_damaged_file_at_the_place_is_found(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """O9: A sample is read there. Files that a mirror will send or delete do not count."""
     host.real()
     host.mirror()
@@ -952,6 +990,13 @@ def test_o9_a_damaged_file_at_the_place_is_found(host: Host) -> None:
     (host.at(2) / "20261129T120000Z.tar.gz.age").unlink()
     found = second.compare(host.place, host.parts, host.rclone)
     assert found["damaged"] == ["restic/crm/data/ab/abc"]
+    monkeypatch.setattr(second, "SAMPLE", 1)
+    for again in (found["damaged"], ["pgbackrest/gone", *found["damaged"]]):
+        later = second.compare(host.place, host.parts, host.rclone, again)
+        assert later["damaged"] == found["damaged"]
+    path.unlink()
+    later = second.compare(host.place, host.parts, host.rclone, found["damaged"])
+    assert later["damaged"] == []
     shutil.rmtree(host.remote)
     with pytest.raises(AwayError):
         second.compare(host.place, host.parts, host.rclone)

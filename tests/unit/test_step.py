@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import jinja2
 import pytest
@@ -51,13 +52,8 @@ def test_a_step_may_apply_some_states() -> None:
     assert "sls" not in apply("they get their packages", ["s1"], "")
 
 
-def test_k5_a_name_with_a_colon_is_still_one_name() -> None:
-    """O9, K5: A restore of several applications has the application's name before each step."""
-    steps = [
-        run("crm: the application stops", "backup.stop", hosts=["s1"]),
-        apply("crm: the application starts", ["s1"]),
-        run("#1: 'each' \"serves\"", "fleet.probe", hosts=["s1"]),
-    ]
+def rendered(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the states that salt/orch/change.jinja makes of these steps."""
     source = (REPOSITORY / "salt/orch/change.jinja").read_text()
     environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     environment.filters["json"] = json.dumps
@@ -65,7 +61,26 @@ def test_k5_a_name_with_a_colon_is_still_one_name() -> None:
     text = environment.from_string(source).render(
         change={"what": "restore", "steps": steps}, salt=runner, opts={"test": False}
     )
-    states = yaml.safe_load(text)
+    return dict(yaml.safe_load(text))
+
+
+def test_o9_a_step_apart_neither_waits_for_the_others_nor_stops_them() -> None:
+    """O9, K5: A damaged second repository says nothing about the first one, nor the reverse."""
+    steps = [run(name, "backup.drill") for name in ("first", "second", "third")]
+    states = rendered([steps[0], {**steps[1], "apart": True}, steps[2]])
+    waits = {step["name"]: str(states[step["name"]]).count("require") for step in steps}
+    assert waits == {"first": 0, "second": 0, "third": 1}
+    assert {"require": [{"salt": "first"}]} in states["third"]["salt.runner"]
+
+
+def test_k5_a_name_with_a_colon_is_still_one_name() -> None:
+    """O9, K5: A restore of several applications has the application's name before each step."""
+    steps = [
+        run("crm: the application stops", "backup.stop", hosts=["s1"]),
+        apply("crm: the application starts", ["s1"]),
+        run("#1: 'each' \"serves\"", "fleet.probe", hosts=["s1"]),
+    ]
+    states = rendered(steps)
     assert list(states)[:3] == [step["name"] for step in steps]
     for former, step in itertools.pairwise(steps):
         (function,) = states[step["name"]].values()

@@ -458,23 +458,27 @@ def _fetch(part: Part, remote: str, there: Mapping[str, int], rclone: Rclone) ->
                 os.replace(Path(aside, path), directory / path)
 
 
-def sample(sizes: Mapping[str, int]) -> list[str]:
+def sample(sizes: Mapping[str, int], again: Sequence[str] = ()) -> list[str]:
     """Return the files that are compared: the newest backup's manifest, and others by chance.
 
     Args:
         sizes: the files of a repository with their sizes.
+        again: files that come before all others, as far as they are still there.
     """
     manifests = [path for path in sizes if os.path.basename(path) == MANIFEST]
     newest = sorted(manifests, key=lambda path: path.split("/")[2].split("_")[-1])[-1:]
+    known = [path for path in again if path in sizes]
     chosen, room = list[str](), SAMPLE_BYTES
-    for path in dict.fromkeys([*newest, *random.sample(sorted(sizes), len(sizes))]):
+    for path in dict.fromkeys([*known, *newest, *random.sample(sorted(sizes), len(sizes))]):
         if sizes[path] <= room and len(chosen) < SAMPLE:
             chosen.append(path)
             room -= sizes[path]
     return chosen
 
 
-def compare(place: Place, parts: Iterable[Part], rclone: Rclone) -> dict[str, Any]:
+def compare(
+    place: Place, parts: Iterable[Part], rclone: Rclone, again: Iterable[str] = ()
+) -> dict[str, Any]:
     """Read a sample of the mirror at the place, and compare it with this host.
 
     Files that a mirror may be sending or deleting meanwhile are not compared.
@@ -483,6 +487,7 @@ def compare(place: Place, parts: Iterable[Part], rclone: Rclone) -> dict[str, An
         place: the place.
         parts: the repositories.
         rclone: how to call rclone.
+        again: those that the last comparison found `damaged`: another sample must not hide them.
 
     Returns:
         The number of `files`, their `bytes`, and those that are `damaged` at the place.
@@ -490,7 +495,7 @@ def compare(place: Place, parts: Iterable[Part], rclone: Rclone) -> dict[str, An
     Raises:
         AwayError: the place does not answer.
     """
-    files, size, damaged = 0, 0, list[str]()
+    files, size, damaged, known = 0, 0, list[str](), [*again]
     for part in parts:
         there = rclone.files(place, part.name)
         here = listing(part, heads(part))
@@ -499,7 +504,12 @@ def compare(place: Place, parts: Iterable[Part], rclone: Rclone) -> dict[str, An
                 path: size
                 for path, size in here.items()
                 if there.get(path) == size and not changes(path)
-            }
+            },
+            [
+                path.removeprefix(f"{part.name}/")
+                for path in known
+                if path.startswith(f"{part.name}/")
+            ],
         )
         files, size = files + len(chosen), size + sum(here[path] for path in chosen)
         found = rclone.different(part.directory, f"{place.base}/{part.name}", chosen)

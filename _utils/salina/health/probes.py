@@ -1205,25 +1205,36 @@ def master_saved(directory: str, hours: int) -> Iterator[Check]:
     yield "master's state", age <= hours, "" if age <= hours else told
 
 
-def second_repository(record: str, settings: str, minutes: int) -> Iterator[Check]:
-    """Check on the backup host that the second repository was brought up to date lately.
+def second_repository(
+    record: str, settings: str, minutes: int, compared: str, days: int
+) -> Iterator[Check]:
+    """Check on the backup host that the second repository is up to date, and was read lately.
 
     Args:
         record: the file of the last complete mirror.
         settings: the file that has the place. Before the first mirror there its age counts.
         minutes: the greatest age.
+        compared: the file of the last comparison of the two repositories.
+        days: its greatest age.
     """
-    file, own = Path(record), Path(settings)
+    own = Path(settings)
     if not own.exists():
         yield "second repository", False, "not set up yet; apply the states of this host"
         return
-    last = json.loads(file.read_text()) if file.exists() else {}
-    known = last.get("place") == json.loads(own.read_text())["place"]["words"]
-    since = last["began"] if known else own.stat().st_mtime
-    age = (time.time() - since) / 60
-    what = f"the last mirror is {age:.0f} minutes old" if known else "there is no mirror"
+    place, began = json.loads(own.read_text())["place"]["words"], own.stat().st_mtime
+    found = [_record(Path(one)) for one in (record, compared)]
+    last, read = (one if one.get("place") == place else {} for one in found)
+    age = (time.time() - last.get("began", began)) / 60
+    what = f"the last mirror is {age:.0f} minutes old" if last else "there is no mirror"
     late = f"{what}; see journalctl -u salina-second"
     yield "second repository", age <= minutes, "" if age <= minutes else late
+    age = (time.time() - read.get("ended", began)) / 86_400
+    what = "last compared" if read else "never compared, and set"
+    words = "" if age <= days else f"{what} {age:.0f} days ago; next: salt-run backup.compare"
+    if damaged := read.get("damaged"):
+        again = "next: salt-run backup.mirror; salt-run backup.compare"
+        words = f"damaged: {_few(damaged)}; delete it at the place; {again}"
+    yield "second repository's files", not words, words
 
 
 def logs(hosts: Sequence[str], directory: str = KEPT) -> Iterator[Check | Notice]:

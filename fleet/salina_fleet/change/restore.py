@@ -240,16 +240,20 @@ def backup(kind: str, second: bool) -> dict[str, Any]:
     return {"what": "backup", "steps": steps}
 
 
-def drill(applications: Sequence[str]) -> dict[str, Any]:
+def drill(applications: Sequence[str], second: bool) -> dict[str, Any]:
     """Return a restore drill as salt/orch/change.jinja does it.
 
     Args:
         applications: those that start with their restored databases.
+        second: whether there is a second repository. A fault of one repository says nothing about
+            the other one, so this step is taken in any case, and stops no other.
     """
     steps = [run("the backup is restored and compared", "backup.drill")]
     if applications:
         name = f"{', '.join(applications)}: a process of its own answers with it"
         steps.append(run(name, "backup.drill_applications", applications=list(applications)))
+    if second:
+        steps.append({**run("the second repository is compared", "backup.compare"), "apart": True})
     return {"what": "restore drill", "steps": steps}
 
 

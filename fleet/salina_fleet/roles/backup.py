@@ -220,7 +220,8 @@ class Backup(Role):
         if settings.second:
             minutes = LATE_SECOND * settings.second.minutes
             since = {"record": mirror.RECORD, "settings": mirror.SETTINGS, "minutes": minutes}
-            found.append(Check("second_repository", since))
+            read = {"compared": mirror.COMPARED, "days": settings.drill_days + LATE_DRILL}
+            found.append(Check("second_repository", {**since, **read}))
         return found
 
 
