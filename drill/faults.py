@@ -713,6 +713,15 @@ systemd-run --quiet --unit={TRIAL} sh /run/{TRIAL}-queue""",
         "nginx",
         "unit nginx",
     ),
+    Fault(
+        "a mail that was refused",
+        "nagios",
+        f"touch /var/lib/nagios4/mail/failed/{TRIAL}",
+        f"rm /var/lib/nagios4/mail/failed/{TRIAL}",
+        "S13",
+        "mails",
+        "mails",
+    ),
 )
 
 DIFFERENCES = (

@@ -1,32 +1,70 @@
-# The way of the mails: msmtp gives each to the mail server. Only Nagios' own user reads the login, and not the
-# programs of the web page, which are in its group.
+# The way of the mails: nullmailer keeps each until the mail server takes it. Only Nagios' own user reads the login, and
+# not the programs of the web page, which are in its group.
 {%- set mail = pillar.monitoring %}
 include:
   - monitoring.program
 
-mail-settings:
-  file.managed:
-    - name: /etc/nagios4/msmtprc
-    - source: salt://monitoring/files/msmtprc
-    - template: jinja
-    - group: nagios
-    - mode: '0640'
+mail-directories:
+  file.directory:
+    - names:
+        - /etc/nagios4/mail
+        - /var/lib/nagios4/mail
+    - user: nagios
+    - mode: '0700'
     - require:
         - sls: monitoring.program
-{%- if mail.relay_password %}
 
-mail-password:
+mail-queue:
+  file.directory:
+    - names:
+{%- for name in ['queue', 'tmp', 'failed'] %}
+        - /var/lib/nagios4/mail/{{ name }}
+{%- endfor %}
+    - user: nagios
+    - mode: '0700'
+    - require:
+        - file: mail-directories
+
+# It tries again after one minute, then after two, and at least every five. The server may ask who greets it, and wants
+# a whole name.
+mail-settings:
   file.managed:
-    - name: /etc/nagios4/relay
-    - contents_pillar: monitoring:relay_password
+    - names:
+{%- for name, value in {'helohost': mail.sender.split('@') | last, 'maxpause': 300, 'sendtimeout': 60}.items() %}
+        - /etc/nagios4/mail/{{ name }}:
+            - contents: {{ value | string | json }}
+{%- endfor %}
+        - /etc/nagios4/mail/remotes:
+            - source: salt://monitoring/files/remotes
+            - template: jinja
     - user: nagios
     - mode: '0400'
     - show_changes: False
     - require:
-        - sls: monitoring.program
-{%- else %}
+        - file: mail-queue
 
-mail-no-password:
+mail-service:
+  daemon.running:
+    - name: nullmailer
+    - require:
+        - file: mail-settings
+        - module: monitoring-unit-loaded
+
+mail-upgraded:
+  daemon.upgraded:
+    - name: nullmailer
+    - require:
+        - daemon: mail-service
+
+mail-current:
+  daemon.current:
+    - name: nullmailer
+    - restart: True
+    - files: [/etc/systemd/system/nullmailer.service]
+    - require:
+        - daemon: mail-upgraded
+
+# msmtp, which had no queue, needed these.
+mail-former:
   file.absent:
-    - name: /etc/nagios4/relay
-{%- endif %}
+    - names: [/etc/nagios4/msmtprc, /etc/nagios4/relay]

@@ -1,4 +1,4 @@
-# The packages, Nagios' unit, and the programs that it starts. msmtp-mta is the mail server that Nagios' packages
+# The packages, the units, and the programs that Nagios starts. nullmailer is the mail server that Nagios' packages
 # want, and php-cgi is the smallest of the PHPs; neither listens.
 {%- from "packages.jinja" import packages with context %}
 include:
@@ -6,8 +6,11 @@ include:
 
 monitoring-unit:
   file.managed:
-    - name: /etc/systemd/system/nagios4.service
-    - source: salt://monitoring/files/nagios4.service
+    - names:
+{%- for unit in ['nagios4.service', 'nullmailer.service'] %}
+        - /etc/systemd/system/{{ unit }}:
+            - source: salt://monitoring/files/{{ unit }}
+{%- endfor %}
     - mode: '0644'
     - require:
         - sls: common.packages

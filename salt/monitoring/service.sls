@@ -2,6 +2,7 @@
 include:
   - tls
   - monitoring.configuration
+  - monitoring.mail
 
 monitoring-service:
   daemon.running:
@@ -9,6 +10,7 @@ monitoring-service:
     - require:
         - module: monitoring-unit-loaded
         - file: monitoring-objects
+        - file: mail-queue
         - sls: tls
 
 monitoring-upgraded:

@@ -325,7 +325,7 @@ CHECKS = {
     ),
     "units of monitoring hosts": units(
         "nagios",
-        *("nagios4.service", "fcgiwrap.service", "prometheus.service"),
+        *("nagios4.service", "nullmailer.service", "fcgiwrap.service", "prometheus.service"),
         *("salina-log@.socket", "salina-log@.service", "salina-logs.target"),
         *("salina-logs.service", "salina-logs-bounded.service", "salina-logs-bounded.timer"),
         spoilt=(f"{UNITS}nagios4.service", "Restart=always", "Restart=now", "restart specifier"),
@@ -387,8 +387,7 @@ OTHERS = (
     *(
         "/etc/nagios4/cgi.cfg",
         "/etc/nagios4/salina.json",
-        "/etc/nagios4/msmtprc",
-        "/etc/nagios4/relay",
+        "/etc/nagios4/mail/",
         "/etc/nagios4/users.json",
     ),  # test_monitoring
     *("/usr/local/sbin/salina-logs-bounded", "/usr/local/sbin/salina-request"),  # test_logs

@@ -15,6 +15,7 @@ import pytest
 
 from salina.common import wait
 from salina.monitoring import plugin
+from salina.monitoring.mail import SPOOL
 from salina_fleet.model.monitoring import MonitoringSettings
 from tests import fleets
 from tests.lab import alarms, lab, tiers
@@ -258,6 +259,27 @@ def test_s13_a_client_that_cannot_log_in_is_one_mail(sink: None) -> None:
 
 
 @pytest.mark.proof
+def test_s13_a_mail_waits_for_the_mail_server(sink: None) -> None:
+    """S13: An alarm arrives although the server was away when it was sent, also if nullmailer
+    restarts meanwhile.
+    """
+    before, expected = problems(), "PROBLEM: fw system is CRITICAL"
+    kept = f"ls {SPOOL}/queue"
+    lab.run(NAGIOS.id, "systemctl", "stop", alarms.SINK)
+    lab.shell("fw", "systemd-run --quiet --unit=salina-trial --wait /bin/false", check=False)
+    try:
+        wait.clear(lambda: "" if lab.shell(NAGIOS.id, kept) else str(bad()), 120, "a mail")
+        lab.run(NAGIOS.id, "systemctl", "restart", "nullmailer")
+        alarms.listen()
+        wait.clear(lambda: lab.shell(NAGIOS.id, kept), 330, "the mail to be sent")
+        assert problems() == [*before, expected]
+    finally:
+        alarms.listen()
+        lab.shell("fw", "systemctl reset-failed salina-trial")
+        well()
+
+
+@pytest.mark.proof
 def test_s13_a_mail_says_that_monitoring_works(sink: None) -> None:
     """S13: Its absence says the opposite, so nobody has to watch this host."""
     apply = (NAGIOS.id, "state.apply", "monitoring.heartbeat", "queue=True")
@@ -266,8 +288,10 @@ def test_s13_a_mail_says_that_monitoring_works(sink: None) -> None:
     try:
         assert not lab.failures(lab.results(lab.salt(*apply, f"pillar={json.dumps(own)}")))
         lab.run(NAGIOS.id, "systemctl", "start", "salina-heartbeat")
-        found = [one for one in mails() if one.startswith("Monitoring works: ")]
-        assert found and found[-1].endswith(" 0 of them critical")
+        words = "Monitoring works: "
+        wait.clear(lambda: "" if words in " ".join(mails()) else str(mails()), 30, "a mail")
+        found = [one for one in mails() if one.startswith(words)]
+        assert found[-1].endswith(" 0 of them critical")
     finally:
         assert not lab.failures(lab.results(lab.salt(*apply)))
         given = {"monitoring": {"relay": "127.0.0.1", "relay_port": PORT, "relay_tls": False}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from salina.health import told
+from salina.health import probes, told
 from salina.monitoring import mail, plugin
 from salina.monitoring.plugin import CRITICAL, OK, UNKNOWN, WARNING, NoReport, Result
 from salina_fleet import runner, secrets
@@ -248,18 +249,48 @@ def test_s13_a_mail_names_host_service_and_words() -> None:
     assert mail.message(host, "x@y.z", ["a@b.c"])["Subject"] == "RECOVERY: s1 is UP"
 
 
-def test_s13_a_mail_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """S13: The mail server may be starting; the last reason is returned."""
-    tries = tmp_path / "tries"
-    script = f"echo x >>{tries}; cat >/dev/null; echo $* >&2; test $(wc -l <{tries}) = 3"
-    monkeypatch.setattr(mail, "MSMTP", ("/bin/sh", "-c", script, "sh"))
-    monkeypatch.setattr(mail, "PAUSE", 0)
-    found = mail.message(
-        {"NAGIOS_NOTIFICATIONTYPE": "", "NAGIOS_HOSTNAME": "", "NAGIOS_HOSTSTATE": ""}, "x@y.z", []
+def test_s13_a_mail_is_kept_until_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S13: nullmailer gets the envelope and the mail; a full disk is the only reason to fail."""
+    kept, queue = tmp_path / "kept", tmp_path / "queue"
+    queue.write_text(
+        f"#!/bin/sh\ncat >{kept}; echo the disk is full >&2; exit $(cat {kept}.code)\n"
     )
-    assert mail.send(found, ["a@b.c"]) == ""
-    tries.write_text("".join(["x\n"] * 9))
-    assert mail.send(found, ["a@b.c"]) == "a@b.c"
+    queue.chmod(0o755)
+    monkeypatch.setattr(mail, "QUEUE", str(queue))
+    host = {"NAGIOS_NOTIFICATIONTYPE": "", "NAGIOS_HOSTNAME": "s1", "NAGIOS_HOSTSTATE": "DOWN"}
+    found = mail.message(host, "x@y.z", ["a@b.c", "d@e.f"])
+    (tmp_path / "kept.code").write_text("0")
+    mail.keep(found, "x@y.z", ["a@b.c", "d@e.f"])
+    envelope, _, text = kept.read_bytes().partition(b"\n\n")
+    assert (envelope, text) == (b"x@y.z\na@b.c\nd@e.f", bytes(found))
+    (tmp_path / "kept.code").write_text("1")
+    with pytest.raises(OSError, match="the disk is full"):
+        mail.keep(found, "x@y.z", ["a@b.c"])
+
+
+def test_s13_mails_that_are_not_sent_are_a_fault(tmp_path: Path) -> None:
+    """S13, K5: A server that is away for some minutes is none. A refused mail stays one."""
+    given = {"spool": str(tmp_path), "minutes": 15}
+    assert probes.made("mails", given)[0][1] is False
+    for name in ("queue", "failed"):
+        (tmp_path / name).mkdir()
+    assert probes.made("mails", given) == [("mails", True, "")]
+    for minutes in (14, 5):
+        file = tmp_path / f"queue/{minutes}"
+        file.write_text("")
+        os.utime(file, (0, time.time() - minutes * 60))
+    assert probes.made("mails", given) == [("mails", True, "")]
+    os.utime(tmp_path / "queue/14", (0, time.time() - 20 * 60))
+    wait, log = (
+        "2 wait for the mail server, the first for 20 minutes",
+        "see journalctl -u nullmailer",
+    )
+    assert probes.made("mails", given) == [("mails", False, f"{wait}; {log}")]
+    (tmp_path / "failed/1").write_text("")
+    refused = f"the mail server refused 1, which are in {tmp_path}/failed"
+    assert probes.made("mails", given) == [("mails", False, f"{wait}; {refused}; {log}")]
 
 
 # Settings and topology
@@ -288,19 +319,41 @@ def test_k5_a_bad_setting_is_one_clear_error(given: dict[str, Any], fault: str) 
 RELAYED = {"recipients": ("a@b.c",), "relay": "mail.example", "relay_user": "ops"}
 
 
-@pytest.mark.parametrize(("port", "starttls"), [(587, "on"), (465, "off")])
-def test_s13_a_mail_server_may_want_a_login(port: int, starttls: str) -> None:
+CAS = "x509cafile=/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.mark.parametrize(("port", "tls"), [(587, "starttls"), (465, "tls")])
+def test_s13_a_mail_server_may_want_a_login(port: int, tls: str) -> None:
     """S13, X8: Over TLS that is verified; the password is in a file of Nagios' own."""
     own = fleets.settings().but(MonitoringSettings(**RELAYED, relay_port=port))
     minion = Minion("nagios", fleets.pillar("nagios", own=own))
     files = dict(minion.files)
-    lines = files["/etc/nagios4/msmtprc"].splitlines()
-    wanted = ["tls on", f"tls_starttls {starttls}", "tls_certcheck on", "auth on", "user ops"]
-    assert {*wanted, 'passwordeval "cat /etc/nagios4/relay"'} <= {*lines}
-    assert [path for path, text in files.items() if "canary-relay" in text] == [
-        "/etc/nagios4/relay"
+    *_, line = files["/etc/nagios4/mail/remotes"].splitlines()
+    assert line.startswith(f"mail.example smtp port={port} {tls} {CAS} user=ops pass=")
+    assert [path for path, text in files.items() if "canary" in text and "relay" in text] == [
+        "/etc/nagios4/mail/remotes"
     ]
     assert "canary-relay" not in str(fleets.pillar("nagios"))
+
+
+def test_s13_a_password_may_have_every_sign() -> None:
+    """S13: nullmailer reads a word as a shell does, so each sign has a backslash before it."""
+    own = fleets.settings().but(MonitoringSettings(**RELAYED))
+    given = fleets.pillar("nagios", own=own)
+    given["monitoring"] = {**given["monitoring"], "relay_password": "a'b \"c\\d:#e"}
+    remotes = dict(Minion("nagios", given).files)["/etc/nagios4/mail/remotes"]
+    *_, line = remotes.splitlines()
+    assert shlex.split(line)[-1] == "pass=a'b \"c\\d:#e"
+
+
+@pytest.mark.parametrize("more", [{}, {"relay": "mail.example", "relay_tls": False}])
+def test_s13_a_mail_server_may_want_nothing(more: dict[str, Any]) -> None:
+    """S13: Without a server nullmailer sends nothing, and waits."""
+    own = fleets.settings().but(MonitoringSettings(**more))
+    files = dict(Minion("nagios", fleets.pillar("nagios", own=own)).files)
+    lines = files["/etc/nagios4/mail/remotes"].splitlines()
+    assert lines[1:] == (["mail.example smtp port=25"] if more else [])
+    assert files["/etc/nagios4/mail/helohost"].strip() == "localhost.localdomain"
 
 
 @pytest.mark.parametrize(

@@ -1260,6 +1260,23 @@ def logs(hosts: Sequence[str], directory: str = KEPT) -> Iterator[Check | Notice
         yield "logs", True, ""
 
 
+def mails(spool: str, minutes: int) -> Iterator[Check]:
+    """Check on the monitoring host that the mail server takes the mails.
+
+    Args:
+        spool: the directory with those that wait (`queue`), and that were refused (`failed`).
+        minutes: how long a mail may wait.
+    """
+    waiting, refused = ([*_written(Path(spool, name))] for name in ("queue", "failed"))
+    words = []
+    if (age := (time.time() - min(waiting, default=time.time())) / 60) > minutes:
+        words.append(f"{len(waiting)} wait for the mail server, the first for {age:.0f} minutes")
+    if refused:
+        words.append(f"the mail server refused {len(refused)}, which are in {spool}/failed")
+    told = "; ".join([*words, "see journalctl -u nullmailer"]) if words else ""
+    yield "mails", not words, told
+
+
 def _written(directory: Path) -> Iterator[float]:
     """Yield when each file of a directory was written. Files may vanish meanwhile."""
     for path in directory.iterdir():
@@ -1650,6 +1667,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             autoscale,
             second_repository,
             logs,
+            mails,
             haproxy,
             agent,
             live,

@@ -1,4 +1,6 @@
-"""The mail of an alarm: Nagios starts this, and msmtp sends it. It uses the standard library only.
+"""The mail of an alarm: Nagios starts this, and nullmailer sends it.
+
+nullmailer keeps it until the mail server takes it. This file uses the standard library only.
 
 The words of a result are a host's own, so they reach this program in its environment, and never
 through a shell.
@@ -22,9 +24,10 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/nagios4/salina.json")
 STATUS, STALE = Path("/var/lib/nagios4/status.dat"), 120.0
 """Nagios' view of everything, and the seconds after which it is not that of a running one."""
-MSMTP = ("/usr/bin/msmtp", "--file=/etc/nagios4/msmtprc", "--")
-TRIES, PAUSE = 4, 20.0
-"""How often a mail is tried, and the seconds between: the mail server may be starting."""
+SPOOL = "/var/lib/nagios4/mail"
+"""The directory with the mails that nullmailer has. It sees it as its own one."""
+QUEUE = "/usr/sbin/nullmailer-queue"
+"""The program that keeps a mail on the disk, and has nullmailer's daemon send it."""
 
 
 def message(told: Mapping[str, str], sender: str, recipients: list[str]) -> EmailMessage:
@@ -73,23 +76,38 @@ def heartbeat(status: Path, sender: str, recipients: list[str]) -> EmailMessage:
     return mail
 
 
-def send(mail: EmailMessage, recipients: list[str]) -> str:
-    """Send a mail, and return why it could not be sent, or ""."""
-    for left in reversed(range(TRIES)):
-        done = subprocess.run(
-            [*MSMTP, *recipients], input=bytes(mail), capture_output=True, check=False
-        )
-        if done.returncode == 0:
-            return ""
-        if left:
-            time.sleep(PAUSE)
-    return done.stderr.decode(errors="replace").strip()
+def keep(mail: EmailMessage, sender: str, recipients: list[str]) -> None:
+    """Give a mail to nullmailer, which keeps it until the mail server has taken it.
+
+    Args:
+        mail: the mail.
+        sender: the address of the sender, which gets a mail that the server refuses for ever.
+        recipients: the addresses that get it.
+
+    Raises:
+        OSError: it could not be kept.
+    """
+    envelope = "".join(f"{one}\n" for one in (sender, *recipients))
+    given = f"{envelope}\n".encode() + bytes(mail)
+    done = subprocess.run([QUEUE], input=given, capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip() or f"{QUEUE} failed")
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the module's docstring says."""
+    settings = json.loads(CONFIGURATION.read_text())
+    sender, recipients = settings["sender"], settings["recipients"]
+    if arguments == ["heartbeat"]:
+        recipients = settings["heartbeat_to"]
+        mail = heartbeat(STATUS, sender, recipients)
+    else:
+        mail = message(os.environ, sender, recipients)
+    keep(mail, sender, recipients)
 
 
 if __name__ == "__main__":
-    settings = json.loads(CONFIGURATION.read_text())
-    if sys.argv[1:] == ["heartbeat"]:
-        to = settings["heartbeat_to"]
-        sys.exit(send(heartbeat(STATUS, settings["sender"], to), to) or None)
-    alarm = message(os.environ, settings["sender"], settings["recipients"])
-    sys.exit(send(alarm, settings["recipients"]) or None)
+    try:
+        main(sys.argv[1:])
+    except OSError as error:
+        sys.exit(str(error))

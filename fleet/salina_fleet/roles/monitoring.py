@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from salina.monitoring.mail import SPOOL
 from salina.monitoring.plugin import REPORT
 from salina.monitoring.quiet import STATUS
 from salina_fleet import logs, secrets
@@ -51,6 +52,8 @@ PREFIX = "/prometheus"
 TRUSTED = "/etc/salina/tls/ca.crt"
 LATE = 300
 """Seconds after which Nagios has certainly checked something."""
+LATE_MAIL = 15
+"""Minutes after which a mail should have been sent; nullmailer tries at least every five."""
 BESIDE = "master"
 """The only role that may be on the same host."""
 
@@ -130,7 +133,7 @@ class Monitoring(Role):
     column = 2
     links = ("edge",)
     count = ((0, 1), "at most one host may have it")
-    daemons = ("nagios4", "nginx", "fcgiwrap", "prometheus")
+    daemons = ("nagios4", "nullmailer", "nginx", "fcgiwrap", "prometheus")
     reads_key = True
     watches = True
     row = "S13"
@@ -139,7 +142,7 @@ class Monitoring(Role):
     software: ClassVar = {
         "nagios4-core": "asks every host for its report, and sends alarms",
         "nagios4-cgi": "the pages of Nagios",
-        "msmtp-mta": "gives mails to the mail server of the settings",
+        "nullmailer": "keeps mails until the mail server of the settings has taken them",
         "php-cgi": "a dependency of Nagios' pages that does not listen",
         "nginx": "the page, behind TLS and a password",
         "fcgiwrap": "starts Nagios' programs for nginx",
@@ -285,6 +288,7 @@ class Monitoring(Role):
             if not one.copy_of
             for name in (f"client {one.name}", f"use {one.name}")
         ]
+        waiting = {"spool": SPOOL, "minutes": LATE_MAIL}
         late = max(LATE, 4 * fleet.settings[MonitoringSettings].every)
         seen = {"status": STATUS, "late": late, "services": [[front, name] for name in names]}
         return [
@@ -295,6 +299,8 @@ class Monitoring(Role):
             Check("unit", {"name": logs.UNIT}),
             Check("logs", {"hosts": list(fleet.hosts)}),
             Check("nagios", seen, needs=dict.fromkeys(names, ())),
+            Check("unit", {"name": "nullmailer"}),
+            Check("mails", waiting),
         ]
 
     def exporters(self, fleet: Fleet, host: Host) -> Iterable[Exporter]:
