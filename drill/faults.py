@@ -530,6 +530,15 @@ DATABASE = (
         "gap in the WAL",
         "gap in the WAL",
     ),
+    Fault(
+        "a parameter from ALTER SYSTEM",
+        PRIMARY,
+        f"{PSQL} \"ALTER SYSTEM SET work_mem = '9MB'\"",
+        f"{PSQL} 'ALTER SYSTEM RESET work_mem'",
+        "S11",
+        "parameters",
+        "parameters",
+    ),
 )
 
 BACKUP = (

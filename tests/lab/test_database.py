@@ -11,6 +11,7 @@ from salina.common import wait
 from salina_fleet.model import parameters
 from tests import fleets
 from tests.lab.lab import LAB, apply, run, salt
+from tests.lab.test_health import told, well
 from tests.lab.tiers import DATABASES, leader, secret, sql
 from tests.lab.traffic import Writer, wait_for
 
@@ -242,3 +243,18 @@ def test_k5_the_table_of_parameters_is_that_of_the_installed_postgresql() -> Non
         assert (known.kind, known.unit) == (kind, unit), name
         assert not low or (known.low, known.high) == (float(low), float(high)), name
         assert [*filter(None, known.choices)] == [*filter(None, choices)], name
+
+
+@pytest.mark.proof
+def test_o9_a_parameter_that_somebody_has_replaced_is_a_fault() -> None:
+    """O9, K5: With another command no WAL reaches the repository, and PostgreSQL sees no fault."""
+    primary = leader()
+    try:
+        sql(primary, "ALTER SYSTEM SET archive_command = '/bin/true'")
+        said = told(primary, "parameters")
+        assert said["fleet"].startswith("ALTER SYSTEM has replaced archive_command; next: ")
+        assert said["lab"] == said["fleet"]
+    finally:
+        sql(primary, "ALTER SYSTEM RESET archive_command")
+        sql(primary, "SELECT pg_reload_conf()")
+    well()

@@ -590,6 +590,44 @@ def test_a_database_that_does_not_answer_archives_nothing(monkeypatch: pytest.Mo
     ]
 
 
+@pytest.mark.parametrize(
+    ("overridden", "now", "words"),
+    [
+        ([], {}, ""),
+        (["work_mem"], {}, "ALTER SYSTEM has replaced work_mem; next: ALTER SYSTEM RESET and "),
+        (["archive_command"], {"archive_command": "/bin/true"}, "ALTER SYSTEM has replaced "),
+        ([], {"archive_command": "/bin/true"}, "archive_command would not archive the WAL; apply"),
+        ([], {"archive_mode": "off"}, "archive_mode would not archive the WAL; apply the states"),
+        ([], {"archive_library": "x"}, "archive_library would not archive the WAL; apply the "),
+    ],
+)
+def test_o9_a_parameter_that_somebody_has_replaced(
+    overridden: list[str], now: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O9, K5: Patroni knows its own file, and `ALTER SYSTEM` writes another one."""
+    given = checks("pg-a", "five-apps")["parameters"]
+    wanted = given["archiving"]
+    assert wanted.keys() == {"archive_mode", "archive_command", "archive_library"}
+
+    def command(*argv: str, given: str) -> str:
+        assert argv[:5] == ("runuser", "-u", "postgres", "--", "psql") and given
+        return json.dumps({"overridden": overridden, "now": wanted | now})
+
+    monkeypatch.setattr(probes, "command", command)
+    ((what, good, said),) = probes.made("parameters", given)
+    assert (what, good) == ("parameters", not words)
+    assert said.startswith(words) and bool(said) == bool(words)
+
+
+def test_o9_without_backups_no_parameter_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O9: The parameters themselves are looked at in every fleet."""
+    given = checks("bbdd1", "plain")["parameters"]
+    assert given["archiving"] == {}
+    answer = {"overridden": [], "now": {"archive_mode": "off"}}
+    monkeypatch.setattr(probes, "command", lambda *_, **__: json.dumps(answer))
+    assert probes.made("parameters", given) == [("parameters", True, "")]
+
+
 def test_only_a_fleet_with_backups_looks_at_its_wal() -> None:
     """O9: Every database host is asked, since each can become the primary."""
     for host in ("pg-a", "pg-b", "pg-c"):

@@ -1284,6 +1284,48 @@ def _written(directory: Path) -> Iterator[float]:
             yield path.stat().st_mtime
 
 
+OVERRIDDEN = r"""
+SELECT json_build_object(
+    'overridden', ARRAY(
+        SELECT DISTINCT s.name FROM pg_settings AS s
+        JOIN pg_file_settings AS own ON lower(own.name) = lower(s.name)
+        JOIN pg_file_settings AS auto ON lower(auto.name) = lower(s.name)
+        WHERE own.sourcefile LIKE '%/postgresql.conf' AND s.source <> 'command line'
+            AND auto.sourcefile LIKE '%/postgresql.auto.conf' ORDER BY s.name
+    ),
+    'now', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name LIKE 'archive\_%')
+)
+"""
+"""The query for the parameters that Patroni has in its file, and `ALTER SYSTEM` in another one,
+which PostgreSQL reads last; and for the present values of those that archive WAL.
+"""
+
+
+def parameters(port: int, archiving: Mapping[str, str]) -> Iterator[Check]:
+    """Check that PostgreSQL runs with the parameters that Patroni has written for it.
+
+    Patroni's own view is that of its file. Other values than those of the settings in its shared
+    configuration are drift, which a prediction finds.
+
+    Args:
+        port: PostgreSQL's port.
+        archiving: the parameters with which WAL reaches the repository, and their values.
+    """
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", "--file=-")
+    found = json.loads(command("runuser", "-u", "postgres", "--", *psql, given=OVERRIDDEN))
+    words = []
+    if others := found["overridden"]:
+        words.append(
+            f"ALTER SYSTEM has replaced {_few(others)}; next: ALTER SYSTEM RESET and SELECT "
+            "pg_reload_conf(), on a replica after its line in postgresql.auto.conf is deleted"
+        )
+    now = found["now"] or {}
+    wrong = [name for name, value in archiving.items() if now.get(name, value) != value]
+    if wrong := [name for name in wrong if name not in others]:
+        words.append(f"{_few(wrong)} would not archive the WAL; apply the states of this host")
+    yield "parameters", not words, "; ".join(words)
+
+
 PATIENCE = 60
 """Seconds after which WAL should have arrived in the repository; usually it takes one or two."""
 SHARE = 4
@@ -1660,6 +1702,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Check | Notice]]] = {
             kept_wal,
             leftover,
             jobs,
+            parameters,
             backup,
             files_copied,
             master_saved,

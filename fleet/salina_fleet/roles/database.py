@@ -137,8 +137,14 @@ ARCHIVING: dict[str, Scalar] = {
     "archive_timeout": "60s",
 }
 """PostgreSQL's parameters in a fleet with a backup host."""
-ARCHIVED = ("archive_mode", "archive_command", "archive_library")
-"""Those of them that send the WAL to the backup host: with others there would be no backup."""
+ARCHIVED = {
+    "archive_mode": "on",
+    "archive_command": pgbackrest.archive_command(STANZA),
+    "archive_library": "",
+}
+"""The values with which PostgreSQL sends the WAL to the backup host: with others there would be no
+backup.
+"""
 MOST_PROCESSES = 262_143
 """The most processes that PostgreSQL can have: it keeps their numbers in 18 bits."""
 WORKERS = {"max_worker_processes": 8, "autovacuum_max_workers": 3, "max_wal_senders": 10}
@@ -641,6 +647,8 @@ class Database(Role):
         names = list(fleet.topology.applications)
         found.append(Check("leftover", {"port": settings.port, "applications": names}))
         found += _jobs(fleet, definitions)
+        archived = dict(ARCHIVED) if fleet.having("backup") else {}
+        found.append(Check("parameters", {"port": settings.port, "archiving": archived}))
         if fleet.having("backup"):
             port = {"port": settings.port}
             found.append(Check("archiving", port, "O9", needs={"archiving": ("backup",)}))
