@@ -1121,7 +1121,7 @@ def test_o3_scheduled_jobs(
 def test_o3_only_the_primary_of_a_database_that_is_there_knows_the_jobs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """O3: A replica says nothing, and neither does a database without Odoo's tables."""
+    """O3: A replica knows none, and neither does a database without Odoo's tables. Both answer."""
     said: list[str | OSError] = [
         "",
         OSError('ERROR:  relation "ir_cron" does not exist'),
@@ -1138,7 +1138,7 @@ def test_o3_only_the_primary_of_a_database_that_is_there_knows_the_jobs(
 
     monkeypatch.setattr(probes, "command", command)
     found = list(probes.jobs(5432, {"a": 7200, "b": 7200, "crm": 7200}))
-    assert found == [("jobs of crm", True, "")]
+    assert found == [(f"jobs of {name}", True, "") for name in ("a", "b", "crm")]
     assert [argv[-2] for argv in asked] == ["--dbname=a", "--dbname=b", "--dbname=crm"]
     said.append(OSError("the server does not answer"))
     with pytest.raises(OSError, match="does not answer"):
