@@ -3,6 +3,7 @@
 include:
   - pgbackrest
   - pgbackrest.scratch
+  - backup.parents
 
 backup-repository:
   file.directory:
@@ -12,6 +13,7 @@ backup-repository:
     - mode: '0750'
     - require:
         - sls: postgresql
+        - sls: backup.parents
 
 backup-directories:
   file.directory:
@@ -31,7 +33,8 @@ backup-master:
   file.directory:
     - name: {{ backup.master_copies | json }}
     - mode: '0700'
-    - makedirs: True
+    - require:
+        - sls: backup.parents
 
 backup-scratch:
   file.managed:

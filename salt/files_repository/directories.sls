@@ -2,6 +2,7 @@
 {%- set files = pillar.files_repository %}
 include:
   - common.packages
+  - backup.parents
 
 files-repository-user:
   user.present:
@@ -23,6 +24,7 @@ files-repository-directory:
     - mode: '0700'
     - require:
         - user: files-repository-user
+        - sls: backup.parents
 
 files-repository-settings:
   file.directory:

@@ -189,3 +189,23 @@ def test_x8_haproxy_restarts_for_its_sandbox_where_nobody_notices(
     assert (restarted["restart"], restarted["turn"]) == (True, "app")
     assert restarted["files"] == ["/etc/systemd/system/haproxy.service.d/salina.conf"]
     assert not [one for one in whole.chunks if one["__id__"] == "database-route-haproxy"]
+
+
+def test_o9_backups_may_be_below_directories_that_are_new() -> None:
+    """O9: Their parents are root's, also where they are below one another; others stay as they are.
+
+    With `makedirs`, the parents would have the owner and the mode of what is in them.
+    """
+    places = {"repository": "/srv/new/rows", "files_repository": "/srv/new/files/kept"}
+    own = settings.parse({"backup": places | {"master_copies": "/master"}})
+    minion = Minion("tape", fleets.pillar("tape", "five-apps", own=own))
+    parents = [chunk for chunk in minion.chunks if chunk["__id__"] == "backup-parents"]
+    assert sorted(each["name"] for each in parents) == ["/", "/srv/new", "/srv/new/files"]
+    for each in parents:
+        assert each["creates"] == each["name"]
+        assert (each["user"], each["group"], each["mode"]) == ("root", "root", "0755")
+        assert each["makedirs"]
+    for name in ("backup-repository", "files-repository-directory", "backup-master"):
+        child = state(minion, name)
+        assert {"sls": "backup.parents"} in child["require"]
+        assert "makedirs" not in child

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from os.path import dirname
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from salina.backup import pgbackrest
@@ -43,6 +44,7 @@ KEYS = {
     "backup.database_port": "PostgreSQL's port on these hosts.",
     "backup.database_files": "The directory of the cluster's files on these hosts.",
     "backup.others": "The days of the week without a full backup.",
+    "backup.parents": "The directories in which those of the settings are.",
     "files_repository": "The copies of users' files on the backup host.",
     "files_repository.listen": "The address and the port at which they arrive.",
     "files_repository.directory": "The directory of the repositories.",
@@ -137,6 +139,7 @@ class Backup(Role):
                 "database_port": database.port,
                 "database_files": files(fleet.topology),
                 "others": [day for day in DAYS if day != settings.full],
+                "parents": sorted({dirname(path) for _, path in settings.directories()}),
                 **{key: value for key, value in asdict(settings).items() if key != "second"},
             },
             "files_repository": {
