@@ -72,7 +72,8 @@ def compile_lock(
         LabError: uv found no versions that fit together, or a distribution has no wheel and is
             not one of the sources.
     """
-    overrides = target.with_suffix(".overrides")
+    overrides, draft = target.with_suffix(".overrides"), target.with_suffix(".draft")
+    draft.write_text(without_options(target.read_text() if target.exists() else ""))
     overrides.write_text("".join(f"{dist}; {NEVER}\n" for dist in environment.get("exclude", [])))
     sources = environment.get("sources", [])
     try:
@@ -80,7 +81,7 @@ def compile_lock(
             [
                 *(sys.executable, "-m", "uv", "pip", "compile", "-", "--generate-hashes"),
                 *("--python-version", environment["python"], "--python-platform", PLATFORM),
-                *("--override", overrides, "--output-file", target),
+                *("--override", overrides, "--output-file", draft),
                 *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
                 *("--only-binary", ":all:"),
                 *(option for source in sources for option in ("--no-binary", source)),
@@ -88,11 +89,17 @@ def compile_lock(
             ],
             text="\n".join(requirements),
         )
+        # uv writes these options in an order in which pip ignores the second one
+        options = [locks.WHEELS_ONLY, *([locks.SOURCES + ",".join(sources)] if sources else [])]
+        target.write_text("".join(f"{line}\n" for line in options) + draft.read_text())
     finally:
         overrides.unlink()
-    # uv writes these options in an order in which pip ignores the second one
-    options = [locks.WHEELS_ONLY, *([locks.SOURCES + ",".join(sources)] if sources else [])]
-    target.write_text("".join(f"{line}\n" for line in options) + target.read_text())
+        draft.unlink()
+
+
+def without_options(lock: str) -> str:
+    """Return a lock without its options for pip, because uv does not read several names in one."""
+    return "".join(line for line in lock.splitlines(keepends=True) if not line.startswith("--"))
 
 
 def main() -> None:

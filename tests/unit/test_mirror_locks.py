@@ -1,11 +1,16 @@
 """Each environment from PyPI has a lock of exact versions that agrees with pyproject.toml."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lab.errors import LabError
+from lab.mirror import locks as written
 from lab.mirror.locks import environments
 from lab.paths import LOCKS, REPOSITORY
 from salina.common import locks
@@ -76,3 +81,33 @@ def test_x10_every_line_of_every_lock_has_hashes(name: str) -> None:
     if sources := locks.sources(text):
         assert {*sources} <= {entry.partition("==")[0] for entry in locks.entries(text)}
         assert (LOCKS / locks.tools(name)).exists()
+
+
+def test_a_lock_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X10: uv keeps the versions of the former lock, whose options it cannot read all."""
+    target = tmp_path / "tools.txt"
+    monkeypatch.setattr(written, "LOCKS", tmp_path)
+    environment = written.Environment(python="3.11", requirements=["six"], sources=["a", "b"])
+
+    pinned = "six==2 \\\n    --hash=sha256:2\n"
+    drafts: list[str] = []
+
+    def uv(command: Sequence[Any], text: str) -> None:
+        draft = Path(command[command.index("--output-file") + 1])
+        drafts.append(draft.read_text())
+        draft.write_text(pinned)
+
+    def failing(command: Sequence[Any], text: str) -> None:
+        raise LabError("no versions fit together")
+
+    monkeypatch.setattr(written, "run", uv)
+    for _ in range(2):
+        written.compile_locks("tools", environment, upgrade=False)
+        assert target.read_text() == f"--only-binary :all:\n--no-binary a,b\n{pinned}"
+    assert drafts == ["", pinned]
+    before = target.read_text()
+    monkeypatch.setattr(written, "run", failing)
+    with pytest.raises(LabError):
+        written.compile_locks("tools", environment, upgrade=False)
+    assert target.read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["tools.txt"]
