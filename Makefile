@@ -33,8 +33,7 @@ check: venv ## run the quick checks without root: lint, types, unit and render t
 	@git ls-files -z '*.sls' | xargs -0 .venv/bin/salt-lint
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$(workers) $(parts)
 
-# The quick tests run in parts, each in a process of its own, which collects its own files only. The workers of
-# pytest-xdist would collect all tests each, and send the result of each test to one more process.
+# The quick tests run in parts, each in a process of its own, which collects its own files only.
 # All that renders states is in one part: it loads Salt, and compiles each template once.
 units := unit-0 unit-1 unit-2 unit-3
 parts := render $(units)

@@ -95,7 +95,7 @@ class Timing:
         return "\n".join([str(self.phases[-1]), *words])
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Find the terminal; the workers of xdist have none."""
+        """Find the terminal, if pytest has one."""
         self.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
 
     def lines(self, seconds: float, now: Processors) -> list[str]:
