@@ -407,14 +407,47 @@ def test_o2_a_configuration_elsewhere(path: str) -> None:
     assert definition.parse(changed("odoo.configuration", path)).section
 
 
-PARTS = [
-    *("a", "b", "/", "[", "]", "[^", "(", ")", "(?:", "(?=", "(?!", "(?P<x>", "(?i)", "(?<", "(?>"),
-    *("|", "*", "+", "?", "^", "$", "\\d", "\\w", "\\.", "\\-", "\\]", "\\[", "\\b", "\\Z", "\\1"),
-    *("\\x41", "-", "z", "&&", "--", ".", "[:alpha:]", "]]", "\\\\", "~", "#", "%", "1"),
-]
+def joined(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.tuples(*parts).map("".join)
 
 
-@given(st.lists(st.sampled_from(PARTS), max_size=9).map("".join))
+def several(part: st.SearchStrategy[str], least: int, most: int) -> st.SearchStrategy[str]:
+    return st.lists(part, min_size=least, max_size=most).map("".join)
+
+
+LETTERS = st.sampled_from(
+    [
+        *("a", "b", "z", "1", "/", "-", "~", "#", "%", ".", "&&", "--", ":", "="),
+        *("\\d", "\\w", "\\.", "\\-", "\\]", "\\[", "\\\\"),
+    ]
+)
+MEMBERS = st.sampled_from(
+    [
+        *("a", "z", "a-z", "1", "~", "(", ")", "*", "^", "$", "&", "|"),
+        *("\\d", "\\.", "\\]", "\\["),
+    ]
+)
+SETS = joined(st.sampled_from(["[", "[^", "[-"]), several(MEMBERS, 1, 3), st.just("]"))
+OFTEN = st.sampled_from(["", "", "", "*", "+", "?", "*?", "++"])
+PLAIN = st.one_of(*[joined(st.one_of(LETTERS, SETS), OFTEN)] * 3, st.sampled_from("^$|"))
+GROUPS = joined(
+    st.sampled_from(["(", "(?:", "(?=", "(?!"]),
+    several(PLAIN, 1, 2),
+    st.sampled_from([")", ")*", "|a)?"]),
+)
+ODD = st.sampled_from(
+    [
+        *("[:a:]", "[.a.]", "[=a=]", "[[:alpha:]]", "[a&&b]", "[a--b]", "[a~~b]", "[a||b]", "[]a]"),
+        *("[z-a]", "[a-\\d]", "[\\x41]", "\\x41", "\\u0041", "\\1", "\\Z", "\\b", "\\b*", "**"),
+        *("(?u)", "(?i)", "(?a:a)", "(?P<x>a)", "(?<=a)", "(?>a)", "(?#a)", "(", ")", "[", "]"),
+    ]
+)
+"""Parts that only Python has, or that it reads in another way, or that are wrong."""
+EXPRESSIONS = several(st.one_of(*[PLAIN, GROUPS] * 4, ODD), 0, 4)
+"""Most are accepted: a refused one tests nothing."""
+
+
+@given(EXPRESSIONS)
 def test_k5_pcre2_compiles_each_expression_that_is_accepted(rest: str) -> None:
     """K5: nginx and HAProxy compile with PCRE2, and the check is made with Python's `re`."""
     data = changed("static", f"^/{rest}")
