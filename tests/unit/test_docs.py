@@ -37,6 +37,34 @@ ELSEWHERE = re.compile(r"\bdesign[,:] \"?[A-Z]|\bthe working contract\b|\.\./sha
 """Documents that the authors of the first commits had, and that are not in the repository."""
 
 
+FORM = ("Context", "Decision", "Rejected", "Consequences")
+"""The headings of a decision; others may follow the second one."""
+
+
+def decision(path: Path) -> tuple[str, str]:
+    """Check the form of a decision; return its line in the index, and its date."""
+    head, *sections = path.read_text(encoding="utf-8").split("\n## ")
+    found = re.match(r"# (\d+)\. (.+)\n\n\*\*Date:\*\* (\d{4}-\d\d-\d\d)(?=$|\n|\. )", head)
+    assert found, "it must begin with its number, its title and its date"
+    number, title, date = found.groups()
+    assert path.name.startswith(f"{int(number):04}-")
+    texts_of = dict(section.split("\n", 1) for section in sections)
+    assert all(text.strip() for text in texts_of.values())
+    headings = tuple(texts_of)
+    assert (*headings[:2], *headings[-2:]) == FORM
+    return f"- {int(number):04}: [{title}]({path.name})", date
+
+
+def test_every_decision_has_the_same_form_and_is_in_the_list() -> None:
+    """The list has all of them under their titles, and the newest is last."""
+    folder = REPOSITORY / "docs/decisions"
+    found = [decision(path) for path in sorted(folder.glob("0*.md"))]
+    index = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("- ")] == [line for line, _ in found]
+    dates = [date for _, date in found]
+    assert dates == sorted(dates)
+
+
 @pytest.mark.parametrize("name", docs.FILES)
 def test_generated_documents_are_up_to_date(name: str) -> None:
     """The file is what `make docs` writes."""
