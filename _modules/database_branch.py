@@ -14,8 +14,7 @@ from salt.exceptions import CommandExecutionError
 from salina.application import copy
 from salina.backup import scratch
 from salina.common import commands, pillars
-from salina.common import wait as waiting
-from salina.database import disk, records, roles
+from salina.database import disk, records, roles, sessions
 from salina.database.patroni import data_directory
 from salina.database.psql import literal, passfile
 
@@ -25,8 +24,6 @@ __pillar__: dict[str, Any]
 USER = "postgres"
 DUMP = ("pg_dump", "pg_restore")
 SOCKETS = "/run/postgresql"
-DISCONNECTED = 30
-"""Seconds in which sessions that come again are ended again."""
 
 
 def make(application: str, live: bool, original: str = "") -> str:
@@ -144,20 +141,7 @@ def _end(name: str) -> str:
 def _branch(application: str, name: str) -> None:
     """Let PostgreSQL copy a database as a template, which nobody may use meanwhile."""
     create = f"CREATE DATABASE {roles.identifier(name)} TEMPLATE {roles.identifier(application)}"
-
-    def obstacle() -> str:
-        try:
-            _query(f"{scratch.disconnect([application])}\n{create}")
-        except CommandExecutionError as error:
-            if "is being accessed by other users" in str(error):
-                return str(error)
-            raise
-        return ""
-
-    try:
-        waiting.clear(obstacle, DISCONNECTED, f"{application} to be without sessions")
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from None
+    sessions.without(_query, f"{scratch.disconnect([application])}\n{create}", application)
 
 
 def _duplicate(wanted: dict[str, Any], source: str) -> None:

@@ -17,15 +17,13 @@ from salt.exceptions import CommandExecutionError
 from salina.backup import lock, scratch
 from salina.common import pillars
 from salina.common import wait as waiting
-from salina.database import records, roles
+from salina.database import records, roles, sessions
 
 __salt__: dict[str, Any]
 __pillar__: dict[str, Any]
 
 ARCHIVED = 120
 """Seconds for the last changes to arrive in the repository."""
-DISCONNECTED = 30
-"""Seconds in which sessions that come again are ended again."""
 
 
 def sizes(application: str) -> dict[str, int]:
@@ -195,7 +193,8 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
     old = kept if application in found else ""
     if source in found:  # it may be from before there was such a place
         __salt__["database.record"](application, source)
-    _patiently(scratch.exchange(pillars.application(__pillar__, application), source, old, about))
+    sql = scratch.exchange(pillars.application(__pillar__, application), source, old, about)
+    sessions.without(_query, sql, "the databases")
     return kept
 
 
@@ -218,7 +217,7 @@ def rename(name: str, owner: str = "") -> str:
     _on_the_primary()
     if name not in names():  # otherwise an interrupted step has done it
         role = pillars.application(__pillar__, owner)["user"] if owner else scratch.SUPERUSER
-        _patiently(scratch.naming(name, role))
+        sessions.without(_query, scratch.naming(name, role), "the databases")
     return name
 
 
@@ -309,24 +308,6 @@ def _load(application: str, owner: str) -> None:
     given = [row.release, row.parts] if row else []
     __salt__["database.record"](owner, scratch.TEMPORARY, given)
     _query("ANALYZE", scratch.TEMPORARY)
-
-
-def _patiently(sql: str) -> None:
-    """Run SQL that needs a database without sessions, which it ends itself."""
-
-    def obstacle() -> str:
-        try:
-            _query(sql)
-        except CommandExecutionError as error:
-            if "is being accessed by other users" in str(error):
-                return str(error)
-            raise
-        return ""
-
-    try:
-        waiting.clear(obstacle, DISCONNECTED, "the databases to be without sessions")
-    except TimeoutError as error:
-        raise CommandExecutionError(str(error)) from None
 
 
 def _on_the_primary() -> None:

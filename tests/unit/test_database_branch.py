@@ -11,6 +11,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from salina.backup import scratch
+from salina.database import sessions
 from tests import fleets
 from tests.loading import load
 
@@ -112,12 +113,12 @@ def test_o8_a_copy_of_a_stopped_application_is_one_of_its_files(primary: Primary
     assert primary.commands == []
 
 
-def test_k5_a_copy_that_is_refused(primary: Primary) -> None:
+def test_k5_a_copy_that_is_refused(primary: Primary, monkeypatch: pytest.MonkeyPatch) -> None:
     """O8, K5: The error is PostgreSQL's own, or that sessions come again and again."""
     primary.faults = ["the disk is full"]
     with pytest.raises(CommandExecutionError, match=r"^the disk is full$"):
         primary.module.make("crm", False)
-    primary.module.DISCONNECTED = 0
+    monkeypatch.setattr(sessions, "DISCONNECTED", 0)
     primary.faults = [BUSY]
     with pytest.raises(CommandExecutionError) as caught:
         primary.module.make("crm", False)
