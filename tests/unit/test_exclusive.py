@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from salina_fleet.change import exclusive
-
-HOLD = """
-    import sys
-    from salina_fleet.change import exclusive
-    exclusive.take(sys.argv[1], "app to 5 members")
-    exclusive.take(sys.argv[1], "once more by the same process")
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from tests import holder
 
 
 @pytest.fixture
@@ -30,15 +20,8 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def other(file: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that changes the fleet."""
-    command = [sys.executable, "-c", textwrap.dedent(HOLD), str(file)]
-    utilities = {"PYTHONPATH": str(Path(exclusive.__file__).parents[2])}
-    process = subprocess.Popen(
-        command, env=utilities, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout and process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with holder.another(file) as process:
+        yield process
 
 
 def test_the_second_is_told_who_and_since_when(file: Path, other: subprocess.Popen[str]) -> None:

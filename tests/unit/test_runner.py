@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from salt.exceptions import CommandExecutionError
 from salina_fleet import minions, runner
 from salina_fleet.change import exclusive
 from salina_fleet.errors import RunnerError
+from tests import holder
 from tests.fleets import REPOSITORY
 
 
@@ -95,14 +94,6 @@ def test_user_data_that_cannot_be_used(tmp_path: Path, text: str | None, fault: 
 
 # The exclusion of other changes
 
-HOLD = """
-    import sys
-    from salina_fleet.change import exclusive
-    exclusive.take(sys.argv[1], "app to 5 members")
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Any:
@@ -113,15 +104,8 @@ def site(tmp_path: Path) -> Any:
 @pytest.fixture
 def other(site: Any) -> Iterator[subprocess.Popen[str]]:
     """Another process that changes the fleet until its standard input ends."""
-    command = [sys.executable, "-c", textwrap.dedent(HOLD), str(site.change_file)]
-    utilities = {"PYTHONPATH": str(Path(exclusive.__file__).parents[2])}
-    process = subprocess.Popen(
-        command, env=utilities, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout and process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with holder.another(site.change_file) as process:
+        yield process
 
 
 @pytest.mark.parametrize("patience", [0, 0.1])
