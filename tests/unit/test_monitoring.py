@@ -305,7 +305,8 @@ def test_s13_mails_that_are_not_sent_are_a_fault(tmp_path: Path) -> None:
             "relay_user: is not valid without relay_tls, because the password would be sent",
         ),
         ({"relay_user": 'a "b'}, "must be a user without spaces"),
-        ({"recipients": ["nobody"]}, "a mail address such as ops@example.com"),
+        ({"recipients": ["nobody"]}, "a mail address with a whole domain"),
+        ({"recipients": ["root@localhost"]}, "a mail address with a whole domain"),
     ],
 )
 def test_k5_a_bad_setting_is_one_clear_error(given: dict[str, Any], fault: str) -> None:
@@ -329,21 +330,28 @@ def test_s13_a_mail_server_may_want_a_login(port: int, tls: str) -> None:
     minion = Minion("nagios", fleets.pillar("nagios", own=own))
     files = dict(minion.files)
     *_, line = files["/etc/nagios4/mail/remotes"].splitlines()
-    assert line.startswith(f"mail.example smtp port={port} {tls} {CAS} user=ops pass=")
+    assert line.startswith(f"mail.example smtp port={port} {tls} {CAS} user='ops' pass='")
     assert [path for path, text in files.items() if "canary" in text and "relay" in text] == [
         "/etc/nagios4/mail/remotes"
     ]
     assert "canary-relay" not in str(fleets.pillar("nagios"))
 
 
-def test_s13_a_password_may_have_every_sign() -> None:
-    """S13: nullmailer reads a word as a shell does, so each sign has a backslash before it."""
+@pytest.mark.parametrize("password", ["a'b \"c\\d:#e", "a!!b", "end!", "''", " # "])
+def test_s13_a_password_may_have_every_sign(password: str) -> None:
+    """S13: nullmailer reads quotes as a shell does, but not a backslash before two signs or the end."""
     own = fleets.settings().but(MonitoringSettings(**RELAYED))
     given = fleets.pillar("nagios", own=own)
-    given["monitoring"] = {**given["monitoring"], "relay_password": "a'b \"c\\d:#e"}
+    given["monitoring"] = {**given["monitoring"], "relay_password": password}
     remotes = dict(Minion("nagios", given).files)["/etc/nagios4/mail/remotes"]
     *_, line = remotes.splitlines()
-    assert shlex.split(line)[-1] == "pass=a'b \"c\\d:#e"
+    assert line.endswith(f" user='ops' pass={quoted(password)}")
+    assert shlex.split(line)[-1] == f"pass={password}"
+
+
+def quoted(word: str) -> str:
+    """A word in quotes of both kinds, without a backslash of ours."""
+    return "'" + "'\"'\"'".join(word.split("'")) + "'"
 
 
 @pytest.mark.parametrize("more", [{}, {"relay": "mail.example", "relay_tls": False}])

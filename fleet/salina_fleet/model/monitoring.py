@@ -13,8 +13,9 @@ from salina_fleet.schema.declare import flag, given, number, text
 from salina_fleet.schema.faults import missing
 from salina_fleet.schema.rules import ListOf, Text
 
-MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+"
-MAIL_WORDS = "a mail address such as ops@example.com"
+MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
+"""nullmailer refuses an address without a dot in its domain."""
+MAIL_WORDS = "a mail address with a whole domain, such as ops@example.com"
 USERS = r"[^\s\"\\]{1,254}"
 NAMES = r"[A-Za-z0-9.:-]{1,253}"
 
