@@ -102,7 +102,8 @@ SELECT json_build_object(
   'ended', extract(epoch FROM now() - max(lastcall) AT TIME ZONE 'UTC'),
   'due', coalesce(
     json_object_agg(
-      coalesce(cron_name, id::text), extract(epoch FROM now() - nextcall AT TIME ZONE 'UTC'))
+      coalesce(to_jsonb(ir_cron) ->> 'cron_name', id::text),
+      extract(epoch FROM now() - nextcall AT TIME ZONE 'UTC'))
     FILTER (WHERE active AND nextcall < now() AT TIME ZONE 'UTC'
       AND coalesce(to_jsonb(ir_cron) ->> 'numbercall', '-1') <> '0'),
     '{}'))
@@ -110,7 +111,7 @@ FROM ir_cron HAVING NOT pg_is_in_recovery()
 """
 """Odoo's table of jobs says, in seconds: for how long the database is here and answers, since
 when the last job has ended, and for how long each of the others is due. Odoo 18 and later have no
-`numbercall`. Its times are UTC.
+`numbercall`, and a name may have a text for each language. Its times are UTC.
 """
 STUCK = 86_400.0
 """Seconds after which a job that is due certainly does not end."""
@@ -1492,7 +1493,7 @@ def jobs(port: int, within: Mapping[str, int]) -> Iterator[Check | Notice]:
         try:
             said = command("runuser", "-u", "postgres", "--", *psql, f"--command={JOBS}").strip()
         except OSError as error:
-            if "does not exist" not in str(error):
+            if not any(f"{one} does not exist" in str(error) for one in (f'"{name}"', '"ir_cron"')):
                 raise
             said = ""  # nobody has initialised it yet, as the application's hosts say
         what = f"jobs of {name}"
