@@ -5,7 +5,7 @@
 # `gluster.current`). 101 forbids the action.
 while [ "${1#--}" != "$1" ]; do shift; done
 case ${1%.service} in
-etcd | fcgiwrap | glusterd | haproxy | keepalived | nagios4 | nginx | pgbouncer | prometheus)
+etcd | fcgiwrap | glusterd | haproxy | keepalived | nagios4 | nginx | nullmailer | pgbouncer | prometheus)
     case $2 in
     stop | *restart* | *reload*) exit 101 ;;
     esac
