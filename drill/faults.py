@@ -121,6 +121,8 @@ os.execv("/usr/bin/psql", argv)
 END
 chmod 755 /usr/local/bin/psql"""
 """The question for the scheduled jobs is asked three days later, and none has run since."""
+PAGE = "10.1.2.5"
+"""The address of the page of monitoring."""
 CLOCK = "/run/salina-trial-clock"
 SHIFTED = f"""mkdir -p {CLOCK} /run/systemd/system/salt-minion.service.d \
   /run/systemd/system/salina-report@.service.d
@@ -375,6 +377,7 @@ CERTIFICATES = (
         "X6",
         "certificate monitoring-page",
         "certificates",
+        parts=("page",),  # nginx that starts meanwhile would serve it
     ),
     Fault(
         "an expired certificate",
@@ -392,6 +395,15 @@ CERTIFICATES = (
         "X6",
         "served to crm.example",
         "served crm.example",
+    ),
+    Fault(
+        "a certificate that the page of monitoring does not serve",
+        "nagios",
+        *signed("monitoring-page", 365),
+        "X6",
+        f"served to {PAGE}",
+        f"served {PAGE}",
+        parts=("page",),
     ),
 )
 
@@ -519,7 +531,7 @@ DATABASE = (
         "O3",
         "jobs of crm",
         "jobs of crm",
-        parts=("psql",),
+        parts=("psql", *APPS),  # there is no alarm about jobs while the application has an own one
     ),
     Fault(
         "WAL that was given up",
@@ -721,6 +733,7 @@ systemd-run --quiet --unit={TRIAL} sh /run/{TRIAL}-queue""",
         "S13",
         "nginx",
         "unit nginx",
+        parts=("page",),
     ),
     Fault(
         "a mail that was refused",

@@ -409,7 +409,7 @@ def backed_up(
     backups = [{"label": label, "timestamp": {"stop": stop}} for label, stop in stops.items()]
     answer = {"status": {"code": 0, "message": "ok"}, "backup": backups, **changes}
 
-    def command(*argv: str) -> str:
+    def command(*argv: str, **_: str) -> str:
         assert argv[:5] == ("runuser", "-u", "postgres", "--", "pgbackrest")
         assert {"--stanza=salina", "--output=json", "info"} <= set(argv)
         return json.dumps([answer])
@@ -565,7 +565,7 @@ def test_wal_that_does_not_arrive(said: str, words: str, monkeypatch: pytest.Mon
     """O9: Changes after the last backup can be restored only if their WAL is in the repository."""
     asked: list[str] = []
 
-    def command(*argv: str) -> str:
+    def command(*argv: str, **_: str) -> str:
         asked.extend(argv)
         return said
 
@@ -581,13 +581,30 @@ def test_wal_that_does_not_arrive(said: str, words: str, monkeypatch: pytest.Mon
 def test_a_database_that_does_not_answer_archives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """O9: A check that cannot be made is not good."""
 
-    def command(*_: str) -> str:
-        raise OSError("psql: connection refused")
+    def command(*_: str, **__: str) -> str:
+        raise OSError("psql: error: FATAL:  sorry, too many clients already")
 
     monkeypatch.setattr(probes, "command", command)
     assert probes.made("archiving", {"port": 5432}) == [
-        ("archiving", False, "psql: connection refused")
+        ("archiving", False, "psql: error: FATAL: sorry, too many clients already")
     ]
+
+
+@pytest.mark.parametrize("why", ["No such file or directory", "Connection refused"])
+@pytest.mark.parametrize("check", ["archiving", "parameters", "leftover", "jobs", "kept_wal"])
+def test_s13_a_postgresql_that_does_not_run_is_one_fault(
+    check: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S13: The check `patroni` of the same host shows it, and one fault is one mail."""
+    place = "/run/postgresql/.s.PGSQL.5432"
+
+    def command(*_: str, **__: str) -> str:
+        raise OSError(f'psql: error: connection to server on socket "{place}" failed: {why}\n\tIs')
+
+    monkeypatch.setattr(probes, "command", command)
+    given = checks("bbdd1", "plain").get(check) or checks("pg-a", "five-apps")[check]
+    said = "PostgreSQL does not run here; see patroni"
+    assert probes.made(check, given) == [(check, True, said)]
 
 
 @pytest.mark.parametrize(
@@ -666,7 +683,7 @@ def test_o9_wal_that_was_given_up_is_a_fault_until_the_next_backup(
     record = tmp_path / "given-up"
     given = {"port": 5432, "stanza": "salina", "files": str(tmp_path), "record": str(record)}
 
-    def command(*argv: str) -> str:
+    def command(*argv: str, **_: str) -> str:
         if "psql" in argv:
             return "0|0\n"
         if begun is None:
@@ -1078,7 +1095,7 @@ def test_a_stopped_timer(shown: str, words: str, monkeypatch: pytest.MonkeyPatch
     units = ["apt-daily.timer", "salina-drift.timer"]
     asked = []
 
-    def command(*argv: str) -> str:
+    def command(*argv: str, **_: str) -> str:
         asked.append([*argv[3:]])
         return "\n\n".join(
             "\n".join(f"{name}={value}" for name, value in zip(names, one.split(" "), strict=True))
@@ -1129,7 +1146,7 @@ def test_o3_only_the_primary_of_a_database_that_is_there_knows_the_jobs(
     ]
     asked: list[tuple[str, ...]] = []
 
-    def command(*argv: str) -> str:
+    def command(*argv: str, **_: str) -> str:
         asked.append(argv)
         answer = said.pop(0)
         if isinstance(answer, OSError):

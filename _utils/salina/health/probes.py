@@ -157,6 +157,31 @@ def command(*argv: str, given: str = "", variables: Mapping[str, str] | None = N
     return done.stdout
 
 
+class Stopped(OSError):
+    """PostgreSQL does not run here. The check `patroni` says so, and one fault is enough."""
+
+
+def sql(port: int, *argv: str, given: str = "") -> str:
+    """Return what this host's PostgreSQL answers, asked as its own user.
+
+    Args:
+        port: its port.
+        argv: further arguments for psql, such as the statement.
+        given: a script, for `--file=-`.
+
+    Raises:
+        Stopped: it does not run.
+        OSError: it refuses.
+    """
+    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", *argv)
+    try:
+        return command("runuser", "-u", "postgres", "--", *psql, given=given)
+    except OSError as error:
+        if re.search(r'on socket ".*" failed: (No such file|Connection refused)', str(error)):
+            raise Stopped("PostgreSQL does not run here; see patroni") from error
+        raise
+
+
 def ask(path: str, question: str) -> str:
     """Return the whole answer of a daemon to a question on its Unix socket.
 
@@ -1312,8 +1337,7 @@ def parameters(port: int, archiving: Mapping[str, str]) -> Iterator[Check]:
         port: PostgreSQL's port.
         archiving: the parameters with which WAL reaches the repository, and their values.
     """
-    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", "--file=-")
-    found = json.loads(command("runuser", "-u", "postgres", "--", *psql, given=OVERRIDDEN))
+    found = json.loads(sql(port, "--file=-", given=OVERRIDDEN))
     words = []
     if others := found["overridden"]:
         words.append(
@@ -1354,12 +1378,11 @@ def archiving(port: int) -> Iterator[Check]:
     Args:
         port: PostgreSQL's port.
     """
-    sql = (
+    statement = (
         "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' "
         f"AND NOT pg_is_in_recovery() AND modification < now() - interval '{PATIENCE} seconds'"
     )
-    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
-    waiting = int(command("runuser", "-u", "postgres", "--", *psql))
+    waiting = int(sql(port, f"--command={statement}"))
     told = f"{waiting} files of WAL wait on this disk; see journalctl -u patroni"
     yield "archiving", not waiting, told if waiting else ""
 
@@ -1373,13 +1396,12 @@ def kept_wal(port: int, stanza: str, files: str, record: str) -> Iterator[Check]
         files: the directory of the cluster.
         record: the file that PostgreSQL touches when it gives up WAL (salina.backup.pgbackrest).
     """
-    sql = (
+    statement = (
         "SELECT count(*) * pg_size_bytes(current_setting('wal_segment_size')), "
         "coalesce(extract(epoch FROM now() - min(modification)), 0)::bigint "
         "FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' AND NOT pg_is_in_recovery()"
     )
-    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
-    waiting, seconds = map(int, command("runuser", "-u", "postgres", "--", *psql).split("|"))
+    waiting, seconds = map(int, sql(port, f"--command={statement}").split("|"))
     disk = os.statvfs(files)
     words = crowded(waiting, seconds, disk.f_bavail * disk.f_frsize)
     yield "room for WAL", not words, words
@@ -1466,12 +1488,11 @@ def leftover(port: int, applications: Sequence[str]) -> Iterator[Notice]:
         port: PostgreSQL's port.
         applications: those of the topology.
     """
-    sql = (
+    statement = (
         "SELECT datname FROM pg_database WHERE datname = pg_get_userbyid(datdba) "
         "AND NOT datistemplate AND datname <> 'postgres' AND NOT pg_is_in_recovery()"
     )
-    psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--command={sql}")
-    for name in command("runuser", "-u", "postgres", "--", *psql).split():
+    for name in sql(port, f"--command={statement}").split():
         if name not in applications:
             asked = json.dumps({"application": name})
             step = f"salt-run state.orchestrate orch.remove pillar='{asked}'"
@@ -1489,9 +1510,8 @@ def jobs(port: int, within: Mapping[str, int]) -> Iterator[Check | Notice]:
         within: an application -> the seconds in which one of its jobs must end, if any is due.
     """
     for name, seconds in within.items():
-        psql = ("psql", "-XAtq", "--host=/run/postgresql", f"--port={port}", f"--dbname={name}")
         try:
-            said = command("runuser", "-u", "postgres", "--", *psql, f"--command={JOBS}").strip()
+            said = sql(port, f"--dbname={name}", f"--command={JOBS}").strip()
         except OSError as error:
             if not any(f"{one} does not exist" in str(error) for one in (f'"{name}"', '"ir_cron"')):
                 raise
@@ -1761,6 +1781,8 @@ def made(name: str, arguments: Mapping[str, Any]) -> list[Check | Notice]:
     found: list[Check | Notice] = []
     try:
         found += CHECKS[name](**arguments)
+    except Stopped as error:
+        found.append((name, True, str(error)))
     except Exception as error:  # whatever it is, the host cannot be called healthy
         found.append((name, False, cause(error)))
     return found

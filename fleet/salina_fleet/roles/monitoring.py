@@ -289,11 +289,15 @@ class Monitoring(Role):
             for name in (f"client {one.name}", f"use {one.name}")
         ]
         waiting = {"spool": SPOOL, "minutes": LATE_MAIL}
-        late = max(LATE, 4 * fleet.settings[MonitoringSettings].every)
+        own = fleet.settings[MonitoringSettings]
+        late = max(LATE, 4 * own.every)
+        page = {"address": fleet.address(host, "edge"), "port": own.page_port}
+        page |= {"domain": page["address"], "certificate": PAGE, "own": False}
         seen = {"status": STATUS, "late": late, "services": [[front, name] for name in names]}
         return [
             Check("unit", {"name": "nagios4"}, decides=True),
             Check("unit", {"name": "nginx"}),
+            Check("served", page, "X6"),
             Check("unit", {"name": "prometheus"}),
             Check("alerts", {"port": PORT, "root": PREFIX}),
             Check("unit", {"name": logs.UNIT}),
