@@ -289,7 +289,7 @@ def test_x11_an_application_that_left_its_data_is_a_notice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """O1, X11: It names the command. A fleet without one says nothing."""
-    monkeypatch.setattr(probes, "command", lambda *_: "crm\ncrm_staging\n")
+    monkeypatch.setattr(probes, "command", lambda *_, **__: "crm\ncrm_staging\n")
     given = {"port": 5432, "applications": ["crm"]}
     [(what, good, words, notice)] = probes.made("leftover", given)  # type: ignore[misc]
     assert (what, good, notice) == ("leftover", True, True)
