@@ -90,14 +90,40 @@ def obstacle(directory: str, database: str = "") -> dict[str, Any]:
     if before is None:  # a database from before there were records belongs to the code that runs
         runs = Path(release.production(_kind()))
         if not runs.exists():
-            raise CommandExecutionError(
-                "the database does not say which release it belongs to, and this host runs none; "
-                "apply the states of a host that runs the application. If there is none, this says "
-                f"that it is the new one: salt-call schema.record {directory}"
-            )
+            raise CommandExecutionError(_unknown(directory))
         name, before = release.active(runs), _parts(str(runs))
     differing = __salt__[f"{_kind()}.differing"](before, _parts(directory), database)
     return {"release": name, "differing": differing, "recorded": bool(found)}
+
+
+def unknown(directory: str) -> str:
+    """Return that nothing says to which release the database belongs, although it was used.
+
+    That is so for a moment while another host does the one-time steps of a new application.
+
+    Args:
+        directory: the directory of the release that this host would run, as its first one.
+
+    Returns:
+        The reason and the next command, or "".
+
+    Raises:
+        CommandExecutionError: the database does not answer.
+
+    CLI Example:
+        salt s1 schema.unknown /opt/odoo/releases/c0ffee000000-0123abcd
+    """
+    if _asked(schema.recorded) or not _asked(schema.used, record=False):
+        return ""
+    return _unknown(directory)
+
+
+def _unknown(directory: str) -> str:
+    return (
+        "the database does not say which release it belongs to, and this host runs none; "
+        "apply the states of a host that runs the application. If there is none, this says "
+        f"that it is the new one: salt-call schema.record {directory}"
+    )
 
 
 def _asked(question: Callable[[Session], Any], database: str = "", record: bool = True) -> Any:

@@ -83,14 +83,16 @@ def present(name: str, store: str, patience: int) -> dict[str, Any]:
 
 
 @state.fails_plainly
-def first(name: str, store: str) -> dict[str, Any]:
+def first(name: str, store: str, patience: int) -> dict[str, Any]:
     """Ensure that a host which runs no release yet runs one. No other host is changed.
 
-    It gets the release that fits the database, as `release.due` says.
+    It gets the release that fits the database, as `release.due` says. The host that does the
+    one-time steps of a new application records its release after them, and the others wait for it.
 
     Args:
         name: the directory of the release that the definition wants.
         store: the directory of the archives.
+        patience: seconds to wait for that host.
 
     Returns:
         The state's result.
@@ -98,12 +100,18 @@ def first(name: str, store: str) -> dict[str, Any]:
     CLI Example:
         See salt/application/stored.sls.
     """
+    runs = __salt__["release.active"]() or ("a checkout" if __salt__["release.older"]() else "")
+    if not runs and not __opts__["test"]:
+
+        def unknown() -> str:
+            return str(__salt__["schema.unknown"](name))
+
+        waiting.clear(unknown, patience, "the host that does the one-time steps")
     directory, waits, _ = _due(name, store)
     if not __opts__["test"]:
         __salt__["release.wait"](Path(name).name if waits else "")
-    runs = __salt__["release.active"]()
-    if runs or __salt__["release.older"]():
-        return state.result(name, True, f"this host runs {runs or 'a checkout'}")
+    if runs:
+        return state.result(name, True, f"this host runs {runs}")
     return _activated(directory, "")
 
 

@@ -19,6 +19,7 @@ application-first:
   release.first:
     - name: {{ release.directory | json }}
     - store: {{ release.store | json }}
+    - patience: {{ pillar.app.settings.wait | json }}
     - require:
         - release: application-release
         - application: application-database

@@ -143,6 +143,7 @@ class Host:
             "application.health": self.health,
             "application.database": lambda: master.database.down,
             "schema.record": self.schema.record,
+            "schema.unknown": self.schema.unknown,
         }
 
     def wants(self, name: str) -> None:
@@ -197,7 +198,7 @@ class Host:
     def first(self, test: bool = False) -> Result:
         """Ensure that the host has a release to begin with."""
         directory = self.app["release"]["directory"]
-        ret: Result = self.states(test).first(directory, str(self.store))
+        ret: Result = self.states(test).first(directory, str(self.store), 5)
         return ret
 
     def active(self, test: bool = False, **given: Any) -> Result:
@@ -1085,6 +1086,41 @@ def test_s12_a_database_without_a_record_belongs_to_the_code_that_runs(differing
     changes = len(database.changes)
     waiting(differing.active())
     assert (differing.module.active(), len(database.changes)) == (NEXT, changes)
+
+
+def test_s9_a_host_waits_while_another_one_does_the_one_time_steps(
+    s1: Host, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9, K2: Between its first step and its record, the database is used and names nothing."""
+    s1.has(NAME)
+    database = master.database
+    database.marks = ["migrate"]
+    asked: list[str] = []
+
+    def unknown(directory: str) -> str:
+        asked.append(directory)
+        if len(asked) == 3:
+            database.belongs(NAME)
+        return str(s1.schema.unknown(directory))
+
+    monkeypatch.setitem(s1.salt, "schema.unknown", unknown)
+    monkeypatch.setattr("salina.common.wait.time.sleep", lambda _: None)
+    ret = s1.first()
+    assert (ret["result"], s1.module.active(), len(asked)) == (True, NAME, 3)
+    assert s1.first()["changes"] == {} and len(asked) == 3  # a host that runs one asks nobody
+
+
+def test_k5_a_used_database_that_nobody_records(
+    s1: Host, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5, S9: It fails after its patience, and says which command settles it."""
+    s1.has(NAME)
+    master.database.marks = ["migrate"]
+    monkeypatch.setattr("salina.common.wait.until", lambda probe, *_: probe())
+    ret = s1.first()
+    assert (ret["result"], s1.module.active()) == (False, "")
+    assert ret["comment"].startswith("waited 5 s for the host that does the one-time steps: the ")
+    assert ret["comment"].endswith(f"salt-call schema.record {s1.directory(NAME)}")
 
 
 def test_s12_a_checkout_waits_as_well(s1: Host, master: Master) -> None:

@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "quorum.serves": ("quorum", ["10.1.4.21:2379"], 0),
     "release.active": (RELEASE, STORE, "odoo", "app", "http://127.0.0.1:8069/web/health", "/log"),
     "release.built": (RELEASE,),
-    "release.first": (RELEASE, STORE),
+    "release.first": (RELEASE, STORE, 0),
     "release.kept": (STORE, 3),
     "release.older_environment": ("/opt/odoo/production/.venv", "/opt/odoo/odoo-14.0"),
     "release.present": (RELEASE, STORE, 0),
