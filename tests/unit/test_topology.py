@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -1425,7 +1426,8 @@ def good(draw: st.DrawFn) -> Data:
     for number, part in enumerate(serving):
         known = applications if number >= several else [applications[number]]
         part["application"] = draw(st.sampled_from(known))
-    domains = st.lists(labels, min_size=1, max_size=3).map(".".join)
+    named = labels.filter(lambda label: not re.fullmatch("[0-9]+|0x[0-9a-f]*", label))
+    domains = st.lists(named, min_size=1, max_size=3).map(".".join)
     return {
         "service": {
             "address": balancer["addresses"][links["edge"]],
