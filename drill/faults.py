@@ -531,7 +531,7 @@ DATABASE = (
         "O3",
         "jobs of crm",
         "jobs of crm",
-        parts=("psql", *APPS),  # there is no alarm about jobs while the application has an own one
+        parts=("psql", *APPS),  # the application's own alarm keeps that of its jobs silent
     ),
     Fault(
         "WAL that was given up",
