@@ -6,6 +6,7 @@ host's own Python, so a host with a dead minion answers as well.
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from salina_fleet.secrets import SecretsError
 PROBE = REPOSITORY / "_utils/salina/health/probes.py"
 SETTINGS = REPOSITORY / "pillar/settings"
 PROBE_SECONDS = 20
+PROBES = 2 * (os.cpu_count() or 1)
+"""How many hosts make their checks at a time. More only hinder each other and the minions."""
 LOGIN = '''read -r login; exec curl --config <(printf 'user = "%s"\\n' "$login") "$@"'''
 """A command of bash that reads NAME:PASSWORD from its first line, so that `ps` never shows it."""
 PING_SECONDS = 6
@@ -166,29 +169,30 @@ def look(wanted: Plan, topology: Topology) -> tuple[list[Row], list[Row], dict[s
             return "missing"
         return states.get(machine.container, "STOPPED").lower()
 
-    def row(machine: Machine, answering: Future[set[str]]) -> Row:
-        roles = machine.kind
+    def found(machine: Machine) -> list[Finding]:
         if machine not in planned.machines:
-            found = [Finding("host", True, state(machine))]
-            return Row(machine.name, f"{roles}, not a member", tuple(found))
-        found = [membership] if machine.master else []
+            return [Finding("host", True, state(machine))]
+        more = [membership] if machine.master else []
         if machine.container not in running:
-            found.append(Finding("host", False, state(machine)))
-        elif machine.minion:
-            found = [*probe(machine, fleet, defined), *found]
-        if machine.minion:
-            found.insert(0, Finding("minion", machine.name in answering.result()))
-        return Row(machine.name, roles, tuple(found))
+            return [*more, Finding("host", False, state(machine))]
+        return [*probe(machine, fleet, defined), *more] if machine.minion else more
+
+    def row(machine: Machine, rest: list[Finding]) -> Row:
+        if machine not in planned.machines:
+            return Row(machine.name, f"{machine.kind}, not a member", tuple(rest))
+        first = [Finding("minion", machine.name in answering.result())] if machine.minion else []
+        return Row(machine.name, machine.kind, (*first, *rest))
 
     caller = wanted.caller(topology.service.address)
     asked: dict[str, Future[Row]] = {}
-    with ThreadPoolExecutor(len(wanted.machines) + 2) as pool:
+    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(PROBES) as probes:
         answering = pool.submit(ping, planned, running)
         if caller.container in running:  # a command in a frozen host would never end
             asked["service"] = pool.submit(
                 service, caller, authority(wanted, fleet), fleet, defined, visitors(topology)
             )
-        rows = list(pool.map(lambda machine: row(machine, answering), wanted.machines))
+        probed = list(probes.map(found, wanted.machines))
+        rows = [row(machine, rest) for machine, rest in zip(wanted.machines, probed, strict=True)]
     others = {name: one.result() for name, one in asked.items()}
 
     def again(hosts: list[str]) -> dict[str, list[Finding]]:

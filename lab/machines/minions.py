@@ -12,6 +12,16 @@ from salina_fleet.connections import command as listing
 from salina_fleet.roles.master import PUBLISH
 
 CONNECT_SECONDS = 180
+PYTHON = "/opt/salt/bin/python"
+PING = """\
+import json, sys
+import salt.client
+asked = salt.client.LocalClient()
+asked.opts["gather_job_timeout"] = 2
+answers = asked.cmd(sys.argv[2:], "test.ping", tgt_type="list", timeout=int(sys.argv[1]))
+json.dump([name for name, answer in answers.items() if answer is True], sys.stdout)
+"""
+"""A program for the master: `salt` itself asks the same way, and takes twice as long for it."""
 
 
 def connections(wanted: Plan) -> set[Connection]:
@@ -58,14 +68,12 @@ def answering(wanted: Plan, expected: Iterable[str], seconds: int = 30) -> set[s
         expected: The minions to ask.
         seconds: How long to wait for answers.
     """
-    ping = ["salt", "--static", "--out=json", "--log-level=quiet", "-t", str(seconds)]
-    target = ["-L", ",".join(sorted(expected)), "test.ping"]
-    shown = run(containers.attach(wanted.master, [*ping, *target]), check=False).stdout
+    asked = [PYTHON, "-c", PING, str(seconds), *sorted(expected)]
+    shown = run(containers.attach(wanted.master, asked), check=False).stdout
     try:
-        answers: dict[str, object] = json.loads(shown)
+        return set(json.loads(shown))
     except ValueError:
         return set()
-    return {name for name, answer in answers.items() if answer is True}
 
 
 def not_connected(silent: list[str]) -> LabError:
