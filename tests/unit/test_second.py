@@ -1144,6 +1144,21 @@ def test_o9_an_sftp_server_is_a_place(served: tuple[Host, dict[str, Any]]) -> No
     assert host.same()
 
 
+@needs_rclone
+def test_o9_a_file_that_cannot_be_read_is_damaged(served: tuple[Host, dict[str, Any]]) -> None:
+    """O9: The server still lists it. When the server is gone, no file is to blame."""
+    host, given = served
+    through(host, given)
+    host.mirror()
+    assert second.compare(host.place, host.parts, host.rclone)["damaged"] == []
+    (host.remote / "restic/crm/data/ab/abc").unlink()
+    found = second.compare(host.place, host.parts, host.rclone)
+    assert found["damaged"] == ["restic/crm/data/ab/abc"]
+    through(host, given | {"port": 1})
+    with pytest.raises(AwayError):
+        host.rclone.different(str(host.at(1)), f"{host.place.base}/restic/crm", ["config"])
+
+
 @pytest.mark.proof
 @pytest.mark.skipif(not PRESENT, reason="needs rclone")
 def test_o9_an_object_store_is_a_place(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

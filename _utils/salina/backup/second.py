@@ -56,6 +56,8 @@ FETCHING = f"{OWN}fetching"
 """The same, while the repository is brought back."""
 RETURNED = f"{OWN}returned"
 """The file that is written when a repository has come back."""
+OTHER, UNREAD = "*", "!"
+"""What `rclone check` prints before a file with another content, and before one with an error."""
 OPTIONS = (
     "--contimeout=30s",
     "--timeout=2m",
@@ -588,19 +590,28 @@ class Rclone:
         self._listed(paths, "delete", remote)
 
     def different(self, source: str, remote: str, paths: Sequence[str]) -> list[str]:
-        """Return the files with another content at the place. All are read there.
+        """Return the files that have another content at the place, or that it cannot give.
 
         Raises:
-            AwayError: some cannot be read.
+            AwayError: it does not answer.
         """
+        found = self._compared(source, remote, paths)
+        wrong = [path for path, sign in found.items() if sign == OTHER]
+        if unread := [path for path, sign in found.items() if sign == UNREAD]:
+            again = self._compared(source, remote, unread)
+            self._done(self._run("lsf", remote))  # the fault is theirs only if the place answers
+            wrong += [path for path, sign in again.items() if sign in (OTHER, UNREAD)]
+        return wrong
+
+    def _compared(self, source: str, remote: str, paths: Sequence[str]) -> dict[str, str]:
+        """Return rclone's sign for each file. A sign of no interest: it was deleted meanwhile."""
         options = ("check", "--one-way", "--download", "--combined=-")
         with _temporary("".join(f"{path}\n" for path in paths)) as file:
             done = self._run(f"--files-from-raw={file.name}", *options, source, remote)
         lines = [line.partition(" ") for line in done.stdout.splitlines()]
-        # others than = and * were deleted at one end meanwhile, or could not be read
-        if any(sign == "!" for sign, _, _ in lines) or (done.returncode and not lines):
+        if not lines:
             self._done(done)
-        return [path for sign, _, path in lines if sign == "*"]
+        return {path: sign for sign, _, path in lines}
 
     def tidy(self, remote: str) -> None:
         """Delete the empty directories of a mirror.
