@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -56,9 +56,8 @@ def evaluate() -> dict[str, Any]:
     try:
         return _evaluated(site, settings)
     except Exception as error:  # whatever it is, only the master's log would have it
-        changing = isinstance(error, ChangeError)
-        record = autoscale.failure(_failures(), time.time(), error, changing)
-        file.put(AUTOSCALED, json.dumps(record), 0o600)
+        what = "change" if isinstance(error, ChangeError) else "look"
+        _note(autoscale.failure(_failures(), what, time.time(), error))
         raise
 
 
@@ -97,17 +96,25 @@ def _evaluated(site: Site, settings: AutoscaleSettings) -> dict[str, Any]:
     if changes:
         _scale(rule.pool, wanted)
     # a change that failed is tried again after the cooling time, and has not succeeded until then
-    if changes or cooled or not _failures().get("changing"):
-        Path(AUTOSCALED).unlink(missing_ok=True)
+    cooling = not (changes or cooled)
+    _note({what: one for what, one in _failures().items() if what == "change" and cooling})
     return {"load": load, "members": len(members), "wanted": wanted}
 
 
 def _failures() -> dict[str, Any]:
-    """Return the record of the last failures in a row; {} if there is none."""
+    """Return the record of the last failures in a row; {} if there are none."""
     try:
         return dict(json.loads(reading.text(Path(AUTOSCALED))))
     except (OSError, ValueError):
         return {}
+
+
+def _note(failures: Mapping[str, Any]) -> None:
+    """Write the record of the last failures in a row; without any there is no file."""
+    if failures:
+        file.put(AUTOSCALED, json.dumps(failures), 0o600)
+    else:
+        Path(AUTOSCALED).unlink(missing_ok=True)
 
 
 def _balancers(fleet: Fleet) -> list[str]:

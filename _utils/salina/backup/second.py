@@ -57,7 +57,7 @@ FETCHING = f"{OWN}fetching"
 RETURNED = f"{OWN}returned"
 """The file that is written when a repository has come back."""
 OTHER, UNREAD = "*", "!"
-"""What `rclone check` prints before a file with another content, and before one with an error."""
+"""The signs of `rclone check` for a file with another content, and for one with an error."""
 OPTIONS = (
     "--contimeout=30s",
     "--timeout=2m",

@@ -118,8 +118,9 @@ STUCK = 86_400.0
 AUTOSCALED = "/run/salina-autoscale.json"
 """The record of the failures in a row of autoscaling, on the master. There is none while it works.
 """
-BLIPS, FAILED_CHANGES = 3, 2
-"""Failures in a row that are a fault: one in each minute, or after the cooling time of a change."""
+FAILURES = {"look": 3, "change": 2}
+"""How many failures of autoscaling in a row are a fault: to look at the load in each minute, and to
+change a pool, which is tried again after the cooling time."""
 KEPT = "/var/log/journal/remote"
 """The directory of the monitoring host with a directory of each host's logs."""
 QUIET = 3 * 3600.0
@@ -1363,13 +1364,18 @@ def autoscale(record: str = AUTOSCALED) -> Iterator[Check]:
     Args:
         record: the file of its failures in a row.
     """
-    last = _record(Path(record))
-    bound = FAILED_CHANGES if last.get("changing") else BLIPS
-    if last.get("times", 0) < bound:
-        yield "autoscaling", True, ""
-        return
-    words = f"failed {last['times']} times in a row, for {_ago(time.time() - last['since'])}"
-    yield "autoscaling", False, f"{words}: {last['error']}; next: salt-run autoscale.evaluate"
+    known = _record(Path(record))
+    failed = [
+        known[what]
+        for what, bound in FAILURES.items()
+        if known.get(what, {}).get("times", 0) >= bound
+    ]
+    words = "; ".join(
+        f"failed {one['times']} times in a row, for {_ago(time.time() - one['since'])}: "
+        f"{one['error']}"
+        for one in failed
+    )
+    yield "autoscaling", not failed, f"{words}; next: salt-run autoscale.evaluate" if failed else ""
 
 
 def archiving(port: int) -> Iterator[Check]:

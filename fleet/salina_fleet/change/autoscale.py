@@ -131,23 +131,18 @@ def decide(history: History, now: float, rule: Rule, members: int) -> int:
     return members
 
 
-def failure(
-    before: Mapping[str, Any], now: float, error: Exception, changing: bool
-) -> dict[str, Any]:
-    """Return the record of a failure, which counts those before it (salina.health.probes).
+def failure(before: Mapping[str, Any], what: str, now: float, error: Exception) -> dict[str, Any]:
+    """Return the record of the failures in a row, with one more (salina.health.probes).
 
     Args:
-        before: the record of the failure before, {} if there was none.
+        before: the record of those before it, {} if there were none.
+        what: the failed part: `look` or `change`.
         now: seconds since the epoch.
         error: the failure.
-        changing: whether a change of the pool failed.
     """
-    return {
-        "since": before.get("since", now),
-        "times": before.get("times", 0) + 1,
-        "error": " ".join(str(error).split())[:WORDS],
-        "changing": changing,
-    }
+    known = before.get(what, {})
+    again = {"since": known.get("since", now), "times": known.get("times", 0) + 1}
+    return {**before, what: {**again, "error": " ".join(str(error).split())[:WORDS]}}
 
 
 def dumps(history: History) -> str:
