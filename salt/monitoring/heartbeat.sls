@@ -1,6 +1,6 @@
 # The mail that says that monitoring works: nobody watches this host, but somebody notices a missing mail.
 include:
-  - monitoring.mail
+  - monitoring.mail_service
 {%- if pillar.monitoring.heartbeat %}
 
 heartbeat-units:
@@ -24,7 +24,7 @@ heartbeat-timer:
     - name: salina-heartbeat.timer
     - require:
         - module: heartbeat-units-loaded
-        - sls: monitoring.mail
+        - sls: monitoring.mail_service
 {%- else %}
 
 heartbeat-timer-stopped:

@@ -1,5 +1,5 @@
 # Nagios, and the way of its mails.
 include:
-  - monitoring.mail
+  - monitoring.mail_service
   - monitoring.configuration
   - monitoring.service

@@ -1,5 +1,5 @@
-# The way of the mails: nullmailer keeps each until the mail server takes it. Only Nagios' own user reads the login, and
-# not the programs of the web page, which are in its group.
+# The settings of nullmailer, which keeps each mail until the mail server takes it. Only Nagios' own user reads the
+# login, and not the programs of the web page, which are in its group.
 {%- set mail = pillar.monitoring %}
 include:
   - monitoring.program
@@ -42,27 +42,6 @@ mail-settings:
     - show_changes: False
     - require:
         - file: mail-queue
-
-mail-service:
-  daemon.running:
-    - name: nullmailer
-    - require:
-        - file: mail-settings
-        - module: monitoring-unit-loaded
-
-mail-upgraded:
-  daemon.upgraded:
-    - name: nullmailer
-    - require:
-        - daemon: mail-service
-
-mail-current:
-  daemon.current:
-    - name: nullmailer
-    - restart: True
-    - files: [/etc/systemd/system/nullmailer.service]
-    - require:
-        - daemon: mail-upgraded
 
 # msmtp, which had no queue, needed these.
 mail-former:

@@ -2,7 +2,7 @@
 include:
   - tls
   - monitoring.configuration
-  - monitoring.mail
+  - monitoring.mail_service
 
 monitoring-service:
   daemon.running:

@@ -295,7 +295,7 @@ def test_s13_a_mail_says_that_monitoring_works(sink: None) -> None:
     finally:
         assert not lab.failures(lab.results(lab.salt(*apply)))
         given = {"monitoring": {"relay": "127.0.0.1", "relay_port": PORT, "relay_tls": False}}
-        mail = (NAGIOS.id, "state.apply", "monitoring.mail", "queue=True")
+        mail = (NAGIOS.id, "state.apply", "monitoring.mail_service", "queue=True")
         lab.salt(*mail, f"pillar={json.dumps(given)}")  # the sink's, for the tests after this one
     gone = lab.execute(NAGIOS.id, "systemctl", "is-active", "salina-heartbeat.timer")
     assert gone.returncode
