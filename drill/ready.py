@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 from bench import machine
 from bench.restore import interruptible
-from lab.commands.console import complain, out
+from lab.commands.console import complain, out, step
 from lab.errors import LabError
 from lab.exclusive import exclusive
 from lab.machines import faults, topology_file
 from lab.paths import TOPOLOGY
+from salina.common import wait
 from tests.lab import alarms, lab
+
+NOTICED = 360
+"""Seconds for Nagios to ask for every service again, and to see what is new or repaired."""
 
 
 def trouble() -> str:
@@ -62,6 +66,8 @@ def breaking(name: str) -> Iterator[None]:
 def begin() -> None:
     """Refuse to begin unless the lab has the repository's own topology, and all is well.
 
+    Nagios gets the time to see that as well.
+
     Raises:
         LabError: It has another one, or something is not well.
     """
@@ -71,7 +77,11 @@ def begin() -> None:
         raise LabError("there is no lab", "make up")
     if topology_file.overridden():
         raise LabError("the lab has another topology than pillar/topology.yaml", "make up")
-    found = trouble() or alarmed()
+    found = trouble()
+    if not found:
+        with step("Nagios has asked for every service"):
+            wait.until(lambda: not alarmed(), NOTICED)
+        found = alarmed()
     if found:
         raise LabError(
             f"nothing is broken on purpose while something is not well:\n{found}", "make up"
