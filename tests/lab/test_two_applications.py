@@ -18,7 +18,7 @@ from lab.commands import status
 from lab.machines import topology_file
 from salina.common import wait
 from tests import fleets
-from tests.lab import lab, second, tiers, upstream
+from tests.lab import lab, second, test_verify, tiers, upstream
 from tests.lab.lab import shell
 from tests.lab.test_backup import kept, orchestrate, succeeded
 from tests.lab.test_database import log_in
@@ -98,6 +98,16 @@ def test_the_first_ones_users_notice_nothing(failed: list[str]) -> None:
 def test_all_is_well() -> None:
     """S15: Both domains have a certificate that names them, and every tier is healthy."""
     lab.lab("status")
+
+
+def test_every_row_holds_for_both() -> None:
+    """X1, X2, X3, X4, X5, X6, X7, X8, X9, X10, X11, S8: What the hosts show of each, with an
+    application of either kind.
+    """
+    assert test_verify.holds() == test_verify.ROWS
+    assert wait.until(lambda: test_verify.service() == (0, {}), 180), test_verify.service()
+    rows = json.loads(lab.salt_run("verify.service").stdout)["rows"]
+    assert rows["S8"]["good"] is True
 
 
 @pytest.mark.parametrize("name", HOSTS)
