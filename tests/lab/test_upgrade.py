@@ -210,9 +210,9 @@ def test_o8_the_same_command_goes_on_after_the_master_died(former: str, release:
     brings both back. Meanwhile browsers and programs are asked to come again.
     """
     modules = sql(MODULES)
-    with upgrading():
-        run("salt", "pkill", "--signal=KILL", "--full", "salt-run.*orch.upgrade", check=False)
     with client.watching(60) as answers:
+        with upgrading():
+            run("salt", "pkill", "--signal=KILL", "--full", "salt-run.*orch.upgrade", check=False)
         code, said = orchestrate("upgrade", **SURE)
     assert code == 0, said
     print(said, f"longest time without the page: {client.outage(answers):.0f} s")
