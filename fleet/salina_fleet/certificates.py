@@ -17,6 +17,8 @@ from salina_fleet.schema.declare import seconds
 
 EARLIER = timedelta(minutes=5)
 """A certificate begins so long before it is signed, for a host whose clock is late."""
+COMMON_NAME = 64
+"""The most letters of a common name."""
 TIME = "%Y-%m-%d %H:%M:%S"
 """The form of x509_v2's times, which are in UTC."""
 
@@ -165,4 +167,8 @@ def signing_policy(fleet: Fleet, host: Host, name: str, now: datetime) -> dict[s
 
 
 def _common_name(certificate: Certificate, host: Host) -> str:
-    return host.id if certificate.common_name is None else certificate.common_name
+    """Return a certificate's common name; "" where there is none, or no room for it: 64 letters
+    (RFC 5280, ub-common-name). All programs of today read the other names.
+    """
+    name = host.id if certificate.common_name is None else certificate.common_name
+    return name if len(name) <= COMMON_NAME else ""

@@ -32,6 +32,8 @@ DOMAINS = ("", "", ".prod.example.com", ".a")
 """The ends of ids: nothing, or a domain, as Salt makes ids by default."""
 SHORT = 30
 """The most characters before a domain."""
+LONG = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 58}"
+"""A domain that has with its end, such as .x0, the most characters: 253."""
 PATTERNS = (
     *("s{n}", "web-{n}-blue", "app-{n}", "crm-{n:02}", "a{n:04}"),
     *("s{n:03}.x.example", "crm-{n:02}.prod.example.com", "a{n}.b"),
@@ -115,7 +117,7 @@ def applications(draft: Draft) -> None:
     )
     for place, name in enumerate(names):
         found[name] = {
-            "domain": draft.one_of("crm.example", "a", "x--y.example.org") + (f".x{place}"),
+            "domain": draft.one_of("crm.example", "a", "x--y.example.org", LONG) + f".x{place}",
             "definition": draft.one_of(*fleets.APPLICATIONS),
         }
         if place or draft.chance(5):

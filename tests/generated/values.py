@@ -60,6 +60,10 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
 
 LIKELY: Mapping[str, tuple[str, ...]] = {DURATION: DURATIONS}
 """A pattern most of whose texts are of no use -> some that are."""
+HOSTS = (
+    *("mail.example.com", "10.1.5.2", "fd00::25", "x", "1-a.example.com.", "EXAMPLE.com"),
+    *("mail.example.com:587", "10.1.5.256", "-a", "a..b", "..", "fd00::25/64", "a" * 64),
+)
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "a regular expression": (
         *("^/[^/]+/static/", "^/a.b$", "^/(a|b)/", "^/", "^/[0-9]{2}/x", "^/a~b", "^/x#y"),
@@ -67,6 +71,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         *("^/(?i)x", "^/x(?=y)", "^/.*\\.(css|js)$", "^/a++", "^/\\Aa", "^/[^]a]", "^/x|^/y"),
     ),
     "a duration such as 90d": LIFETIMES,
+    "an address or a name": HOSTS,
+    "a host name or an address": HOSTS,
     "a duration": DURATIONS,
     "a git URL": (
         *("https://git.example/crm.git", "file:///srv/mirror/git/odoo-14.0.git"),

@@ -70,6 +70,52 @@ SETTINGS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             'parameters.max_wal_senders: "abc" is not valid; must be a number from 0 to 262143',
         ),
     ),
+    "database: values with which PostgreSQL does not start": (
+        "database",
+        "parameters: {min_wal_size: 16MB, max_wal_size: 16MB, timezone: Europe/Madridd, "
+        "datestyle: foo, log_destination: 'stderr, foo', log_line_prefix: \"%m \\n\", "
+        'pg_stat_statements.track: "a\\nb", log_parser_stats: true, log_statement_stats: true}',
+        (
+            'parameters.min_wal_size: "16MB" is not valid; must be at least 32MB',
+            'parameters.max_wal_size: "16MB" is not valid; must be at least 32MB',
+            'parameters.timezone: "Europe/Madridd" is not valid; must be the name of a time zone',
+            'parameters.datestyle: "foo" is not valid; must be such as',
+            'parameters.log_destination: "stderr, foo" is not valid; must be stderr, csvlog',
+            'parameters.log_line_prefix: "%m \\n" is not valid; must be one line of text',
+            'parameters."pg_stat_statements.track": "a\\nb" is not valid; must be one line of text',
+        ),
+    ),
+    "database: two ways to measure the same": (
+        "database",
+        "parameters: {log_parser_stats: true, log_statement_stats: true}",
+        ("parameters.log_parser_stats: it is part of log_statement_stats; remove one",),
+    ),
+    "database: values that Patroni replaces": (
+        "database",
+        "parameters: {hot_standby: false, wal_level: minimal, max_wal_senders: 2, "
+        "max_locks_per_transaction: 16, wal_keep_size: 0}",
+        (
+            "parameters.hot_standby: Salina or Patroni sets this parameter; remove it",
+            'parameters.wal_level: "minimal" is not valid; must be replica or logical',
+            "parameters.max_wal_senders: 2 is not valid; must be at least 3",
+            "parameters.max_locks_per_transaction: 16 is not valid; must be at least 32",
+            "parameters.wal_keep_size: 0 is not valid; must be at least 16MB",
+        ),
+    ),
+    "monitoring: a port behind a name": (
+        "monitoring",
+        "relay: mail.example.com:587",
+        ('relay: "mail.example.com:587" is not valid; must be a host name or an address, without',),
+    ),
+    "time: a name that DNS cannot have": (
+        "time",
+        "servers: ['ntp.example.com:123', a..b, 10.1.5.256]",
+        tuple(
+            f'servers[{place}]: "{name}" is not valid; must be an address or a name'
+            for place, name in enumerate(("ntp.example.com:123", "a..b", "10.1.5.256"))
+        ),
+    ),
+    "storage: a directory of users": ("storage", "mount: /home/nas", ('mount: "/home/nas" is',)),
     "database: one port twice": (
         "database",
         "port: 8008",
@@ -165,6 +211,36 @@ TEXTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "nginx's own port": (ODOO, "port: 8069", "port: 80", ("port: 80 is used by nginx on s1",)),
     "an open group": (ODOO, "static: ^/[^/]+/static/", "static: ^/(", ('static: "^/(" is not a',)),
+    "two backslashes, of which nginx makes one": (
+        ODOO,
+        "static: ^/[^/]+/static/",
+        "static: '^/a\\\\'",
+        ('static: "^/a\\\\\\\\" has ',),
+    ),
+    "odoo.conf where Odoo does not see it": (
+        ODOO,
+        "\nodoo:\n",
+        "\nodoo:\n  configuration: /home/odoo/odoo.conf\n",
+        ('odoo.configuration: "/home/odoo/odoo.conf" is not valid; must be a file NAME.conf',),
+    ),
+    "an option with two lines": (
+        ODOO,
+        "options: {without_demo: all}",
+        'options: {without_demo: "all\\rx"}',
+        ('odoo.options.without_demo: "all\\rx" is not valid; must be one line of text',),
+    ),
+    "a variable before the program": (
+        CRM,
+        "start: [node,",
+        "start: [NODE_ENV=production, node,",
+        ('node.start[0]: "NODE_ENV=production" is not valid; must be the program; variables',),
+    ),
+    "an application with a word of HAProxy": (
+        TOPOLOGY,
+        "  crm:\n",
+        "  or:\n",
+        ('applications.or: "or" is reserved',),
+    ),
     "a domain of a certificate": (
         TOPOLOGY,
         "domain: crm.example",

@@ -202,13 +202,13 @@ def test_versions_differ_in_data_only(version: str) -> None:
             "odoo.configuration",
             "/etc/passwd",
             'odoo.configuration: "/etc/passwd" is not valid; must be a file NAME.conf in '
-            "/etc/odoo, or a file odoo*.conf elsewhere",
+            "/etc/odoo, or a file odoo*.conf elsewhere, but not below /home or /tmp",
         ),
         (
             "odoo.configuration",
             "/etc/odoo/../odoo.conf",
             'odoo.configuration: "/etc/odoo/../odoo.conf" is not valid; must be a file NAME.conf '
-            "in /etc/odoo, or a file odoo*.conf elsewhere",
+            "in /etc/odoo, or a file odoo*.conf elsewhere, but not below /home or /tmp",
         ),
         (
             "odoo.python.interpreter",

@@ -345,6 +345,16 @@ def test_app_on_the_balancers_host() -> None:
     assert pillar["app"]["balancers"] == [{"name": "all", "address": "127.0.0.1"}]
 
 
+def test_o5_a_long_domain_is_no_common_name() -> None:
+    """O5, K5: A common name has at most 64 characters, so the certificate has the names only."""
+    data = fleets.data()
+    data["applications"]["crm"]["domain"] = domain = f"{'a' * 60}.example"
+    found = topology.parse(data)
+    whole = Fleet(found, found.initial(), fleets.settings())
+    policy = signing_policy(whole, whole.hosts["lb1"], "public-crm", NOW)
+    assert (policy["subjectAltName"], "CN" in policy) == (["critical", f"DNS:{domain}"], False)
+
+
 @pytest.mark.parametrize(("name", "host"), fleets.everyone())
 def test_certificate(name: str, host: str) -> None:
     """A host expects exactly the certificate that the CA's policy for it grants."""

@@ -1476,3 +1476,13 @@ plain = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs
 def test_yaml_round_trip(data: dict[str, object]) -> None:
     """The reader reads what PyYAML writes."""
     assert document.loads(yaml.safe_dump(data), "x") == data
+
+
+def test_k5_clients_and_edge_have_one_version_of_ip() -> None:
+    """K5: A firewall translates no addresses of one version into the other's."""
+    data = fleets.data("ipv6")
+    data["networks"]["clients"] = "10.9.1.0/24"
+    data["hosts"]["fw"]["addresses"]["clients"] = "10.9.1.1"
+    words = "clients has IPv4 and edge has IPv6; the firewall forwards between them"
+    with pytest.raises(TopologyError, match=f"^.*\n  networks: {words}, so choose one version$"):
+        topology.parse(data)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from salina_fleet.kind import LOCK, Kind, Section
 from salina_fleet.schema.declare import flag, given, nested, record
 from salina_fleet.schema.document import join, show
-from salina_fleet.schema.faults import repeated
+from salina_fleet.schema.faults import invalid, repeated
 from salina_fleet.schema.rules import ListOf, MappingOf, Nullable, Text
 
 VERSION = Text(r"[0-9]+\.[0-9]+\.[0-9]+", "an exact version such as 10.24.1")
@@ -128,6 +128,10 @@ class NodeSection(Section):
             if sound("migrations") and (inside is None or not file.startswith(inside)):
                 message = f"{show(file)} is not in the directory that `migrations` names"
                 yield f"compatible[{place}]", message
+        program = self.start[0] if sound("start") else ""
+        if "=" in program or program.startswith("-"):
+            words = "the program; variables have their place in `environment`"
+            yield "start[0]", invalid(program, words)
         programs = {PurePosixPath(word) for word in self.start} if sound("start") else set()
         linked = [
             (f"{key}[{place}]", directory)

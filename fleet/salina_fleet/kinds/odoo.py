@@ -30,9 +30,11 @@ ADDONS = Text(
     rf"\.|{INSIDE_PATTERN}", "a directory of the repository, or . for the repository itself"
 )
 REPOSITORY_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,60}", "a name of small letters, digits, _ and -")
+HIDDEN = "dev|home|proc|root|run|sys|tmp|var/run|var/tmp"
+"""Directories in which Odoo's service does not see a file that Salt writes there."""
 FILE = Text(
-    rf"(?=/etc/odoo/[^/]+\.conf\Z|.*/odoo[^/]*\.conf\Z){PATH}",
-    "a file NAME.conf in /etc/odoo, or a file odoo*.conf elsewhere",
+    rf"(?=/etc/odoo/[^/]+\.conf\Z|.*/odoo[^/]*\.conf\Z)(?!/({HIDDEN})/){PATH}",
+    "a file NAME.conf in /etc/odoo, or a file odoo*.conf elsewhere, but not below /home or /tmp",
 )
 PINNED = Text(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", "NAME==VERSION")
 NUMBERS = r"[0-9]+(\.[0-9]+)*"
@@ -47,7 +49,9 @@ CONSTRAINT = Text(
 )
 MODULE = Text(r"[a-z][a-z0-9_]*", "a module of Odoo")
 OPTION = Text(r"[a-z][a-z0-9_]*", "an option of odoo.conf")
-SCALAR = Text(r".*", "one line of text, a number, or true or false", others=(int, float, bool))
+SCALAR = Text(
+    r"[^\r\n\x00]*", "one line of text, a number, or true or false", others=(int, float, bool)
+)
 
 OURS = {"addons_path": "addons", "server_wide_modules": "server_wide_modules"}
 """The options of odoo.conf that also name this project's own addons, and the keys for them."""

@@ -35,6 +35,16 @@ def address(text: str) -> str:
     raise Unfit
 
 
+def destination(text: str) -> str:
+    """Return an IP address in its shortest form, or the name of a host as DNS can have it."""
+    if re.fullmatch(r"[0-9.]+|.*:.*", text):
+        return address(text)
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    if len(text) > 253 or not re.fullmatch(rf"{label}(\.{label})*\.?", text):
+        raise Unfit
+    return text
+
+
 def network(text: str) -> str:
     """Return a range in its shortest form."""
     try:

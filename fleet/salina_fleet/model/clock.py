@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salina_fleet.model.addresses import destination
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import flag, given
-from salina_fleet.schema.rules import ListOf, Text
+from salina_fleet.schema.rules import ListOf, Parsed
 
 PORT = 123
 """The port of NTP."""
-SERVER = Text(
-    r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}", "an address or a name such as 2.debian.pool.ntp.org"
-)
+SERVER = Parsed(destination, "an address or a name such as 2.debian.pool.ntp.org")
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,16 @@ URL_PATH = Text(r"/[A-Za-z0-9._~/?=&%-]*", "a path such as /web/health")
 
 LIVE_PATH = Text(r"(/[A-Za-z0-9._~-]+)+/?", "a path below / such as /websocket")
 TOKEN = re.compile(
-    r"\\[dDwWsSbB]|\\[^A-Za-z0-9]"  # a kind of letters, or a letter that is not special
-    r"|\[(?:\^|(?!\^))(?![:.=])(?:\\[dDwWsS]|\\[^A-Za-z0-9]|(?!--|&&|~~|\|\|)[^\\\[\]])+\]"  # a set
+    r"\\[dDwWsSbB]|\\[^A-Za-z0-9\\]"  # a kind of letters, or a letter that is not special
+    # a set
+    r"|\[(?:\^|(?!\^))(?![:.=])(?:\\[dDwWsS]|\\[^A-Za-z0-9\\]|(?!--|&&|~~|\|\|)[^\\\[\]])+\]"
     r"|\((\?[:=!])?|[^\\\[\](]"  # the beginning of a group, or another letter
 )
-"""A part of a regular expression that Python reads as PCRE2 does, in nginx and in HAProxy."""
+"""A part of a regular expression that Python reads as PCRE2 does, in nginx and in HAProxy. nginx
+itself makes one backslash of two."""
 PATTERN_WORDS = (
     "must have only letters, sets such as [a-z], groups that begin with ( (?: (?= or (?!, | * + ? "
-    ". ^ $ \\d \\w \\s \\b, and \\ before a punctuation mark"
+    ". ^ $ \\d \\w \\s \\b, and \\ before another punctuation mark"
 )
 
 

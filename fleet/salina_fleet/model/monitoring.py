@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from salina_fleet.model.addresses import destination
 from salina_fleet.role import Tuning
 from salina_fleet.schema.declare import flag, given, number, text
 from salina_fleet.schema.faults import missing
-from salina_fleet.schema.rules import ListOf, Text
+from salina_fleet.schema.rules import ListOf, Nullable, Parsed, Text
 
 MAIL = r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
 """nullmailer refuses an address without a dot in its domain."""
 MAIL_WORDS = "a mail address with a whole domain, such as ops@example.com"
 USERS = r"[^\s\"\\]{1,254}"
-NAMES = r"[A-Za-z0-9.:-]{1,253}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class MonitoringSettings(Tuning):
     sender: str = text(
         "salina@localhost.localdomain", MAIL, MAIL_WORDS, about="The sender of these mails."
     )
-    relay: str | None = text(
+    relay: str | None = given(
+        Nullable(Parsed(destination, "a host name or an address, without a port")),
         None,
-        NAMES,
-        "a host name or an address",
         about="The mail server that takes these mails; required with recipients.",
     )
     relay_port: int = number(25, 1, 65535, "The port of the mail server.")

@@ -14,6 +14,7 @@ import csv
 import difflib
 import math
 import re
+import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,11 +34,27 @@ OURS = frozenset(
         *("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"),
         *("listen_addresses", "port", "unix_socket_directories", "cluster_name"),
         *("ssl", "ssl_ca_file", "ssl_cert_file", "ssl_key_file"),
-        *("primary_conninfo", "primary_slot_name", "synchronous_standby_names"),
+        *("primary_conninfo", "primary_slot_name", "synchronous_standby_names", "hot_standby"),
     }
 )
 """The parameters that Patroni or Salina gives every member, whatever the settings say."""
+
+
+def _least(number: float, words: str) -> tuple[Callable[[float], bool], str]:
+    """Return the rule of a number that must not be lower, and its words."""
+    return (lambda found: found >= number), f"at least {words}"
+
+
 SPECIAL: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    # two segments of WAL, without which PostgreSQL does not start
+    "min_wal_size": _least(32, "32MB"),
+    "max_wal_size": _least(32, "32MB"),
+    # Patroni replaces a lower number by its own: CMDLINE_OPTIONS in patroni/postgresql/config.py
+    "max_wal_senders": _least(3, "3"),
+    "max_replication_slots": _least(4, "4"),
+    "max_locks_per_transaction": _least(32, "32"),
+    "max_worker_processes": _least(2, "2"),
+    "wal_keep_size": _least(16, "16MB"),
     "vacuum_buffer_usage_limit": (lambda number: not 0 < number < 128, "0 or at least 128kB"),
     **{
         f"{name}_buffers": (lambda number: number % 16 == 0, "a multiple of 16 of 8kB")
@@ -48,6 +65,23 @@ SPECIAL: Mapping[str, tuple[Callable[[float], bool], str]] = {
     },
 }
 """Numbers of which PostgreSQL takes not all between their limits: which it takes, and the words."""
+ZONES = frozenset(map(str.lower, zoneinfo.available_timezones()))
+WORDS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "wal_level": (lambda text: text != "minimal", "replica or logical"),
+    "log_destination": (
+        lambda text: {*re.split(r"\s*,\s*", text)} <= {"stderr", "csvlog", "jsonlog", "syslog"},
+        "stderr, csvlog, jsonlog and syslog, with commas between them",
+    ),
+    "datestyle": (
+        lambda text: bool(re.fullmatch(r"(iso|sql|postgres|german)(\s*,\s*(dmy|mdy|ymd))?", text)),
+        "such as 'ISO, DMY': one of ISO, SQL, Postgres and German, and one of DMY, MDY and YMD",
+    ),
+    **dict.fromkeys(
+        ("timezone", "log_timezone"),
+        (lambda text: text in ZONES or not ZONES, "the name of a time zone such as Europe/Madrid"),
+    ),
+}
+"""Texts of which PostgreSQL or Patroni takes not all, in small letters: which, and the words."""
 BOOLEANS = ("on", "off", "true", "false", "yes", "no", "1", "0")
 NUMBER = re.compile(r"(?P<number>[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-z]*)")
 MEMORY = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -104,6 +138,8 @@ def fault(name: str, value: Scalar, versions: Sequence[int] = VERSIONS) -> str |
     Returns:
         The message; None if one of the versions takes the parameter.
     """
+    if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+        return invalid(value, "one line of text")
     if EXTENSION.fullmatch(name):
         return None
     found = [known(one)[name] for one in versions if name in known(one)]
@@ -150,19 +186,21 @@ def _advice(name: str, versions: Sequence[int]) -> str:
 
 def _unfit(name: str, parameter: Parameter, value: Scalar) -> str | None:
     """Return why a parameter does not take a value; None if it does."""
+    fits, special = WORDS.get(name, (lambda text: True, ""))
+    if not fits(_word(value)):
+        return invalid(value, special)
     if parameter.kind == "bool":
-        fits = _word(value) in BOOLEANS
-        return None if fits else invalid(value, "true or false")
+        return None if _word(value) in BOOLEANS else invalid(value, "true or false")
     if parameter.kind == "enum":
         words = BOOLEANS if "on" in parameter.choices else ()
-        fits = _word(value) in (*map(str.lower, parameter.choices), *words)
-        return None if fits else invalid(value, f"one of {', '.join(parameter.choices)}")
+        known_word = _word(value) in (*map(str.lower, parameter.choices), *words)
+        return None if known_word else invalid(value, f"one of {', '.join(parameter.choices)}")
     if parameter.kind not in ("integer", "real"):
         return None
     found = _read(parameter, value)
     if found is not None and parameter.low <= found <= parameter.high:
-        fits, special = SPECIAL.get(name, (lambda number: True, ""))
-        return None if fits(found) else invalid(value, special)
+        takes, special = SPECIAL.get(name, (lambda number: True, ""))
+        return None if takes(found) else invalid(value, special)
     units = _units(parameter.unit)
     low, high = (f"{end:.15g}" for end in (parameter.low, parameter.high))
     unit = f" of {parameter.unit}, or with one of the units {', '.join(units)}" if units else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from salina_fleet.model.addresses import destination
 from salina_fleet.schema.declare import PATH, given, number
 from salina_fleet.schema.faults import invalid
 from salina_fleet.schema.rules import ListOf, Number, Parsed, Text, Unfit
@@ -70,7 +71,7 @@ class SecondSettings:
         about="The bucket, which must exist.",
     )
     host: str = given(
-        Text(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}", "an address or a name such as nas.example.com"),
+        Parsed(destination, "an address or a name such as nas.example.com, without a port"),
         "",
         only=("kind", "sftp"),
         about="The other host.",
@@ -99,14 +100,17 @@ class SecondSettings:
         """Return the place in words, and its TCP port.
 
         Raises:
-            ValueError: the URL of the endpoint has no valid port.
+            ValueError: the URL of the endpoint has no host, or no valid port.
         """
         if self.kind == "s3":
-            return self.endpoint, urlsplit(self.endpoint).port or HTTPS
+            found = urlsplit(self.endpoint)
+            if not found.hostname:
+                raise ValueError(self.endpoint)
+            return self.endpoint, found.port or HTTPS
         return self.host, self.port
 
     def rules(self) -> Iterator[tuple[str, str]]:
-        """The endpoint's port is one of TCP's."""
+        """The endpoint has a host, and a port of TCP's."""
         try:
             _ = self.target
         except ValueError:

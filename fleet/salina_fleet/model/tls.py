@@ -63,9 +63,12 @@ class AcmeSettings:
         """Return the TCP port of the directory.
 
         Raises:
-            ValueError: the URL has no valid port.
+            ValueError: the URL has no host, or no valid port.
         """
-        return urlsplit(self.directory).port or HTTPS
+        found = urlsplit(self.directory)
+        if not found.hostname:
+            raise ValueError(self.directory)
+        return found.port or HTTPS
 
 
 @dataclass(frozen=True)

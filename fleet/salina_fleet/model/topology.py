@@ -97,6 +97,11 @@ class Network:
     name: str
     cidr: str
 
+    @property
+    def version(self) -> int:
+        """Return 4 or 6, the version of its addresses."""
+        return ipaddress.ip_network(self.cidr).version
+
     def misfit(self, address: str) -> str | None:
         """Return why no host can have this address in the network; None when one can."""
         return addresses.misfit(address, ipaddress.ip_network(self.cidr))

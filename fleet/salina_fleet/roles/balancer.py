@@ -183,6 +183,7 @@ class Balancer(Role):
     links = ("edge", "web")
     row = "S12"
     count = ONE_OR_TWO
+    reserved_names = ("or",)  # HAProxy's word between two conditions
     settings: ClassVar = {"balancer": BalancerSettings}
     keys = KEYS
     software: ClassVar = {

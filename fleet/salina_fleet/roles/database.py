@@ -233,6 +233,15 @@ class DatabaseSettings(Tuning):
         most = self.parameters.get("max_connections", LEAST_CONNECTIONS)
         if type(most) is not int or most < 1:
             yield "parameters.max_connections", invalid(most, "a number of connections")
+        if self._measures("statement"):
+            for part in filter(self._measures, ("parser", "planner", "executor")):
+                words = "it is part of log_statement_stats; remove one of the two"
+                yield f"parameters.log_{part}_stats", words
+
+    def _measures(self, part: str) -> bool:
+        """Return whether PostgreSQL logs the work of this part of itself."""
+        given = self.parameters.get(f"log_{part}_stats", False)
+        return str(given).lower() in ("true", "on", "yes", "1")
 
     def conflicts(
         self,

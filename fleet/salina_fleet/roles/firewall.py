@@ -48,6 +48,14 @@ class Firewall(Role):
     ) -> Iterator[str]:
         """Two firewalls share the gateways, and forward to other hosts only."""
         clients, edge = topology.links.get("clients"), topology.links.get("edge")
+        versions = {
+            name: topology.networks[name].version
+            for name in (clients, edge)
+            if name and name in topology.networks
+        }
+        if len({*versions.values()}) > 1:
+            words = " and ".join(f"{name} has IPv{one}" for name, one in versions.items())
+            yield f"networks: {words}; the firewall forwards between them, so choose one version"
         if clients and edge and sound("gateways"):
             yield from self._gateways(topology, tuple(dict.fromkeys((clients, edge))))
 

@@ -53,12 +53,25 @@ PATH = r"(/(?!\.\.?(/|\Z))[A-Za-z0-9._-]+)+"
 """An absolute path that is written without `.` and `..`."""
 TAKEN = (
     *("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost[+]found", "proc"),
-    *("root", "run", "sbin", "sys", "tmp", "usr", "var/run", "var/lock", "var/tmp", "var/log"),
+    *(
+        "home",
+        "root",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+        "var/run",
+        "var/lock",
+        "var/tmp",
+        "var/log",
+    ),
     *("var/lib/(dpkg|apt|systemd|salt|glusterd|postgresql|etcd|salina|odoo|node|ucf|dbus|pam)",),
     *("var/cache/(apt|debconf|salt|nginx)", "opt/(odoo|node|patroni)", "srv/salina"),
 )
-"""Directories of the system, of its packages or of Salina: nothing else is in them."""
-PARENTS = "home|media|mnt|opt|srv|var(/(backups|cache|lib|local|mail|opt|spool|www))?"
+"""Directories of the system, of its packages or of Salina: nothing else is in them. Our services do
+not see those of users (ProtectHome)."""
+PARENTS = "media|mnt|opt|srv|var(/(backups|cache|lib|local|mail|opt|spool|www))?"
 """Directories that have those of several owners: one of them may be given, but not they."""
 DIRECTORY = Text(
     rf"(?!/({'|'.join(TAKEN)})(/|\Z))(?!/({PARENTS})\Z){PATH}",
