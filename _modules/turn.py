@@ -4,7 +4,8 @@ The hosts of a tier take turns, which the master keeps (_runners/turn.py). On a 
 agent, a turn begins with a drain: the balancers send no new requests, and the current ones end. A
 host of a pair gives the shared addresses to the other one (salt/pair/files/serves). The
 file of the drain (`salina.application.agent`) also names the turn, so a killed apply leaves nothing
-that the next one does not find.
+that the next one does not find. A turn that failed is recorded as well, for the apply that repairs
+the host.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ switchover of the database no host serves any, and without turns they would all 
 """
 RECENT = 15.0
 """Seconds. A balancer that has not asked for so long sends no requests to this host."""
-FAILED = Path(agent.DRAIN).with_name("failed-turns")
-"""The roles of `turn.fail`, until the next apply."""
+FAILED = Path("/var/lib/salina-turn/failed.json")
+"""The roles whose turns failed, and the balancers that sent no requests, until an apply succeeds.
+
+The master keeps a failed turn without end, so this file must survive a reboot.
+"""
 RENEW = 20.0
 """Seconds between two renewals at the master."""
 
@@ -51,7 +55,7 @@ def serving() -> bool:
 
 
 def held() -> list[str]:
-    """Return the roles for which this host has a turn, or had one when an apply was killed.
+    """Return the roles for which this host has a turn, or had one that was killed or failed.
 
     Returns:
         The roles; none without a turn.
@@ -59,7 +63,7 @@ def held() -> list[str]:
     CLI Example:
         salt s1 turn.held
     """
-    return sorted(_drain().get("turns", {}) or _failed())
+    return sorted({*_drain().get("turns", {}), *_failed()["roles"]})
 
 
 def needed(role: str) -> bool:
@@ -165,7 +169,8 @@ def end(wait: int = 120) -> str:
 
     Returns:
         Why the host is not healthy, or "". With a reason the turn stays taken, because the next
-        host would meet the same fault.
+        host would meet the same fault. The next call ends it, as soon as the balancers send
+        requests to this host again.
 
     Raises:
         CommandExecutionError: the master does not answer.
@@ -173,14 +178,11 @@ def end(wait: int = 120) -> str:
     CLI Example:
         salt s1 turn.end
     """
-    given, failed = _drain(), _failed()
-    if not given:
-        _release(failed, "")
-        FAILED.unlink(missing_ok=True)
-        return ""
-    turns, begun = given["turns"], time.monotonic()
-    failure = str(given.get("failure", ""))
-    FAILED.unlink(missing_ok=True)
+    given, failed, begun = _drain(), _failed(), time.monotonic()
+    turns, failure = given.get("turns", {}), str(given.get("failure", ""))
+    roles = sorted({*turns, *failed["roles"]})
+    known = {one["name"] for one in __pillar__.get("app", {}).get("balancers", [])}
+    balancers = sorted(known & {*given.get("balancers", []), *failed["balancers"]})
     for role, what in turns.items():
         _ask("turn.take", role, what)  # from now on nothing renews it
     Path(agent.DRAIN).unlink(missing_ok=True)
@@ -189,18 +191,25 @@ def end(wait: int = 120) -> str:
         told = agent.ask()
         seen = agent.views(told, min(RECENT, time.monotonic() - begun))
         serving = {name for name, one in seen.items() if one.serving}
-        missing = [name for name in given["balancers"] if name not in serving]
+        missing = [name for name in balancers if name not in serving]
         fault = "" if told["status"] == 200 else f", because of {told['reason']}"
         return f"{', '.join(missing)} sends it none yet{fault}" if missing else ""
 
+    missed: list[str] = []
     try:
-        if given["balancers"]:
+        if balancers:
             waiting.clear(away, wait, "requests from the balancers")
     except (OSError, ValueError) as error:
-        failure = str(error)
-    _release(turns, failure)
-    if given.get("failure"):
-        file.put(FAILED, json.dumps(sorted(turns)))
+        failure, missed = str(error), balancers
+    if not failure:
+        _release(roles, "")
+        FAILED.unlink(missing_ok=True)
+        return ""
+    try:
+        FAILED.parent.mkdir(exist_ok=True)
+        file.put(FAILED, json.dumps({"roles": roles, "balancers": missed}))
+    finally:  # a full disk does not keep the master from learning the failure
+        _release(roles, failure)
     return failure
 
 
@@ -287,12 +296,17 @@ def _views() -> dict[str, agent.View]:
         return {}  # without its agent, the balancers take the host for dead
 
 
-def _failed() -> list[str]:
-    """Return the roles whose turns this host has ended with a failure, although it serves."""
+def _failed() -> dict[str, list[str]]:
+    """Return the `roles` whose turns failed, and the `balancers` for which the host waited in vain.
+
+    The master accepts no end of a turn for a role that the host does not have any more.
+    """
     try:
-        return list(json.loads(FAILED.read_text()))
+        found = dict(json.loads(FAILED.read_text()))
     except (OSError, ValueError):
-        return []
+        return {"roles": [], "balancers": []}
+    own = __pillar__["host"]["roles"]
+    return {"roles": [one for one in found["roles"] if one in own], "balancers": found["balancers"]}
 
 
 def _drain() -> dict[str, Any]:

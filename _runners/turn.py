@@ -19,8 +19,6 @@ from salina_fleet.site import Site
 
 __opts__: dict[str, Any]
 
-FILE = "turns.json"
-
 
 def take(role: str, what: str) -> dict[str, Any]:
     """Give the calling minion a turn among the hosts of a role, or renew the one that it has.
@@ -41,7 +39,7 @@ def take(role: str, what: str) -> dict[str, Any]:
     """
     try:
         site, host, tier = _caller(role)
-        with turns.changing(site.state / FILE) as found:
+        with turns.changing(site.state / turns.FILE) as found:
             now = time.time()
             own = turns.current(found.get(tier, []), site.fleet.hosts, now)
             found[tier], refused = turns.take(own, host, str(what), 1, now)
@@ -65,7 +63,7 @@ def end(role: str, failure: str = "") -> dict[str, str]:
     """
     try:
         site, host, tier = _caller(role)
-        with turns.changing(site.state / FILE) as found:
+        with turns.changing(site.state / turns.FILE) as found:
             found[tier] = turns.end(found.get(tier, []), host, str(failure))
         return {"obstacle": ""}
     except (CommandExecutionError, OSError, ValueError) as error:
@@ -96,7 +94,7 @@ def show() -> dict[str, list[dict[str, Any]]]:
             }
             for one in turns.current(found, site.fleet.hosts, now)
         ]
-        for tier, found in turns.read(site.state / FILE).items()
+        for tier, found in turns.read(site.state / turns.FILE).items()
     }
 
 
@@ -116,9 +114,7 @@ def clear(host: str) -> str:
         salt-run turn.clear s1
     """
     site = runner.site(__opts__)
-    with turns.changing(site.state / FILE) as found:
-        for tier in found:
-            found[tier] = turns.end(found[tier], host, "")
+    turns.clear(site.state / turns.FILE, host)
     return f"{host} has no turn"
 
 

@@ -59,10 +59,14 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture
 def turn(host: Host) -> ModuleType:
-    pillar = {"app": {"others": host.others, "health": {}}}
+    pillar = {
+        "host": {"roles": ["app", "database"]},
+        "app": {"others": host.others, "health": {}, "balancers": [{"name": "lb1"}]},
+    }
     salt = {"publish.runner": host.runner}
     module = load("_modules/turn.py", salt=salt, pillar=pillar, context={})
     module.QUIET = 0.0
+    module.FAILED = host.drain.with_name("lasting") / "failed.json"
     return module
 
 
@@ -159,6 +163,70 @@ def test_an_unhealthy_host_says_so_and_keeps_its_turn(turn: ModuleType, host: Ho
     failure = turn.end(wait=0)
     assert failure.endswith("lb1 sends it none yet, because of files: dead")
     assert host.asked[-1] == ("turn.end", "app", failure)
+
+
+def test_the_apply_that_repairs_a_host_gives_back_its_failed_turn(
+    turn: ModuleType, host: Host
+) -> None:
+    """S12: The repair that the message advises is enough, also after a reboot. Until the balancers
+    send requests again, the turn stays failed.
+    """
+    turn.take("app", "odoo", wait=0, drain=0)
+    host.view, host.status = agent.View("DOWN", 0, 200, 0), 503
+    turn.end(wait=0)
+    assert not host.drain.exists() and turn.held() == ["app"]
+    assert not load("_modules/turn.py").FAILED.is_relative_to("/run")
+    failure = turn.end(wait=0)
+    assert failure.endswith("lb1 sends it none yet, because of files: dead")
+    assert (host.asked[-1], turn.held()) == (("turn.end", "app", failure), ["app"])
+    host.view, host.status = SERVING, 200
+    assert (turn.end(wait=0), turn.held()) == ("", [])
+    assert host.asked[-1] == ("turn.end", "app", "")
+
+
+def test_a_turn_in_another_role_keeps_the_failed_one(turn: ModuleType, host: Host) -> None:
+    """S12: Both end with the repair."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    host.view = agent.View("DOWN", 0, 200, 0)
+    turn.end(wait=0)
+    turn.take("database", "patroni", wait=0, drain=0)
+    assert turn.held() == ["app", "database"]
+    host.view = SERVING
+    assert (turn.end(wait=0), turn.held()) == ("", [])
+    assert host.asked[-2:] == [("turn.end", "app", ""), ("turn.end", "database", "")]
+
+
+@pytest.mark.parametrize("gone", ["balancer", "role"])
+def test_a_failed_turn_outlives_neither_its_balancer_nor_its_role(
+    turn: ModuleType, host: Host, gone: str
+) -> None:
+    """S12: A host does not wait in vain for a balancer that left, nor ask for a role it lost."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    host.view = agent.View("DOWN", 0, 200, 0)
+    turn.end(wait=0)
+    count = len(host.asked)
+    if gone == "balancer":
+        turn.__pillar__["app"]["balancers"] = []
+    else:
+        turn.__pillar__.update(host={"roles": ["database"]}, app={})
+    assert (turn.end(wait=0), turn.held()) == ("", [])
+    assert host.asked[count:] == ([("turn.end", "app", "")] if gone == "balancer" else [])
+
+
+def test_the_master_learns_a_failure_that_cannot_be_recorded(
+    turn: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S12: Such as one of a full disk, which is a reason to fail."""
+    turn.take("app", "odoo", wait=0, drain=0)
+    host.view = agent.View("DOWN", 0, 200, 0)
+
+    def full(*_: object) -> None:
+        raise CommandExecutionError("No space left on device")
+
+    monkeypatch.setattr(turn.file, "put", full)
+    with pytest.raises(CommandExecutionError, match="No space left"):
+        turn.end(wait=0)
+    assert host.asked[-1][:2] == ("turn.end", "app") and host.asked[-1][2]
 
 
 def test_a_failure_of_a_host_that_serves_again_stops_the_next_ones(

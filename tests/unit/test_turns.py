@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from salina_fleet.change import turns
 from salina_fleet.change.turns import LEASE, Turn
+from salina_fleet.provision import provisioner
+from salina_fleet.site import Site
+from tests import fleets
 
 HOSTS = ["s1", "s2", "s3"]
 
@@ -61,3 +68,33 @@ def test_the_file_keeps_them(tmp_path: Path) -> None:
         found["app of crm"] = [held()]
         found["database"] = []
     assert turns.read(path) == {"app of crm": [held()]}
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_s12_a_new_host_has_no_turn_of_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuilt: bool
+) -> None:
+    """S12: Neither one that gets its user data again, nor one of the same id after a removal."""
+    pki = tmp_path / "pki"
+    pki.mkdir()
+    (pki / "master.pub").write_text("public")
+    opts: dict[str, Any] = {
+        "pki_dir": str(pki),
+        "cachedir": str(tmp_path),
+        "salina": {"root": str(fleets.REPOSITORY), "state": str(tmp_path)},
+    }
+    path = tmp_path / turns.FILE
+    with turns.changing(path) as found:
+        found["app of crm"] = [held(failure="no answer"), held("s2")]
+    monkeypatch.setattr(provisioner, "_keys", lambda _: SimpleNamespace(store=lambda *_: None))
+    monkeypatch.setattr(
+        provisioner.salt.key, "get_key", lambda _: SimpleNamespace(delete_key=lambda match: None)
+    )
+    if rebuilt:
+        definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
+        root = fleets.REPOSITORY
+        site = Site(root, tmp_path, fleets.fleet(), definitions, fleets.LOCKS, fleets.TREE)
+        assert "#cloud-config" in provisioner.user_data(opts, site, "s1")
+    else:
+        assert provisioner.destroy(opts, ["s1"]) == {}
+    assert turns.read(path) == {"app of crm": [held("s2")]}

@@ -17,6 +17,8 @@ from salina.application.agent import LEASE
 from salina.common import file, reading
 from salina_fleet.errors import RunnerError
 
+FILE = "turns.json"
+"""The name of the file in the master's state directory."""
 Turns = dict[str, list["Turn"]]
 """The turns of each tier."""
 
@@ -140,3 +142,18 @@ def changing(path: Path) -> Iterator[Turns]:
         yield turns
         content = {tier: [asdict(one) for one in found] for tier, found in turns.items() if found}
         file.put(path, json.dumps(content))
+
+
+def clear(path: Path, host: str) -> None:
+    """End every turn of a host in a file.
+
+    Args:
+        path: the file.
+        host: a host that will not end them itself.
+
+    Raises:
+        RunnerError: the file is damaged, or cannot be read.
+    """
+    with changing(path) as found:
+        for tier in found:
+            found[tier] = end(found[tier], host, "")

@@ -19,6 +19,7 @@ from salt.exceptions import CommandExecutionError
 
 from salina.common import reading
 from salina_fleet import runner
+from salina_fleet.change import turns
 from salina_fleet.errors import RunnerError
 from salina_fleet.provision import userdata
 from salina_fleet.site import Site
@@ -34,11 +35,15 @@ Failures = dict[str, str]
 def user_data(opts: dict[str, Any], site: Site, host: str) -> str:
     """Return the user data of a host's first start, with a new key that is accepted already.
 
+    The new host knows nothing of the turns that an earlier host of this id had, so they end.
+
     Raises:
-        RunnerError: the operator's part of the user data is invalid. No key was changed then.
+        RunnerError: the operator's part of the user data is invalid, or the file of the turns is
+            damaged. No key was changed then.
     """
     further = runner.user_data(opts)
     (master, *_) = site.fleet.having("master")
+    turns.clear(site.state / turns.FILE, host)
     private, public = salt.crypt.gen_keys(KEY_BITS)
     _keys(opts).store("keys", host, {"pub": public, "state": "accepted"})
     own, settings = (
@@ -83,7 +88,7 @@ def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:
         The hosts that the provisioner could not remove.
 
     Raises:
-        RunnerError: the provisioner cannot be called at all.
+        RunnerError: the provisioner cannot be called at all, or the file of the turns is damaged.
     """
     command = runner.provisioner(opts)
     failed = _each(lambda host: _call([*command, "destroy", host]), hosts) if command else {}
@@ -92,6 +97,7 @@ def destroy(opts: dict[str, Any], hosts: Sequence[str]) -> Failures:
         if host not in failed:  # while it lives, it would ask for a new one
             keys.delete_key(match=host)
             (Path(opts["cachedir"]) / "sessions" / host).unlink(missing_ok=True)
+            turns.clear(runner.state(opts) / turns.FILE, host)
     return failed
 
 
