@@ -75,20 +75,26 @@ def begin(**request: Any) -> dict[str, Any]:
     return runner.told(_site(), change, skipped)
 
 
-def deployment() -> dict[str, Any]:
-    """Return the steps of orch.deploy, and record the commits that have no record yet.
+def deployment(test: bool = False) -> dict[str, Any]:
+    """Return the steps of orch.deploy, exclude other changes, and record the missing commits.
+
+    Args:
+        test: exclude no other change, because the hosts only predict.
 
     Returns:
         `what`, the change in words, and the `steps`.
 
     Raises:
         RunnerError: with every fault of the topology and its companions, or with every revision
-            that cannot be looked up.
+            that cannot be looked up; or another change is running.
 
     CLI Example:
         salt-run change.deployment
     """
     site = _site()
+    if not test:
+        runner.exclude(site, deploy.WHAT)
+        site = _site()  # another change may have ended meanwhile
     runner.resolved(site, site.fleet.topology.applications)
     return deploy.told(site.fleet.tiers())
 

@@ -253,13 +253,15 @@ def deploy() -> str:
         The steps that were taken, with their durations and the hosts' changes.
 
     Raises:
-        RunnerError: a revision cannot be looked up; no host was changed then. Or a step failed;
-            then the message has the failures, the next command, and the steps until then.
+        RunnerError: another change is running, or a revision cannot be looked up; no host was
+            changed then. Or a step failed; then the message has the failures, the next command, and
+            the steps until then.
 
     CLI Example:
         salt-run fleet.deploy
     """
-    site = _site()
+    runner.exclude(_site(), deployment.WHAT)
+    site = _site()  # another change may have ended meanwhile
     runner.resolved(site, site.fleet.topology.applications)
     return _followed("orch.deploy", deployment.told(site.fleet.tiers()), {})
 

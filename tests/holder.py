@@ -22,9 +22,9 @@ HOLD = """
 
 
 @contextmanager
-def another(file: Path) -> Iterator[subprocess.Popen[str]]:
+def another(file: Path, script: str = HOLD) -> Iterator[subprocess.Popen[str]]:
     """Start a process that has a lock until its standard input ends, or it is killed."""
-    command = [sys.executable, "-c", textwrap.dedent(HOLD), str(file)]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(file)]
     utilities = {"PYTHONPATH": str(Path(exclusive.__file__).parents[2])}
     process = subprocess.Popen(
         command, env=utilities, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

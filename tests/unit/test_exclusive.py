@@ -43,5 +43,25 @@ def test_a_killed_holder_holds_nothing(file: Path, other: subprocess.Popen[str])
     assert exclusive.holder(file)["what"] == "mine"
 
 
+def test_k2_a_process_that_the_holder_forked_holds_nothing(file: Path) -> None:
+    """K2: Salt forks one for a parallel step, which goes on after the orchestration was killed."""
+    script = """
+        import os, sys
+        from salina_fleet.change import exclusive
+        exclusive.take(sys.argv[1], "deployment")
+        if not os.fork():
+            again = os.open("/dev/null", os.O_RDONLY)  # may get the number of the lock's descriptor
+            if not os.fork():
+                os.fstat(again)
+                print("held", flush=True)
+        sys.stdin.read()
+    """
+    with holder.another(file, script) as process:
+        assert exclusive.holder(file)["pid"] == process.pid
+        process.kill()
+        process.wait()
+        assert exclusive.holder(file) == {}
+
+
 def test_nobody_holds_what_is_not_there(file: Path) -> None:
     assert exclusive.holder(file) == {}

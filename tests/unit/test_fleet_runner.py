@@ -12,8 +12,9 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import minions, runner
+from salina_fleet.change import exclusive
 from salina_fleet.site import Site
-from tests import fleets
+from tests import fleets, holder
 from tests.loading import load
 
 BUSY = {"s1": {"sessions": 7}, "s2": {"sessions": 1}}
@@ -160,3 +161,26 @@ def test_s10_what_a_new_host_does_not_answer_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(runner, "site", lambda _: site)
     with pytest.raises(CommandExecutionError, match="s1 through lb1: s2 answered instead"):
         load("_runners/fleet.py", opts={}).probe(["s1"], through=True, timeout=0)
+
+
+def test_k5_a_deployment_and_other_changes_exclude_each_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """K5: The second one is refused before it looks up a revision. A prediction excludes none."""
+    definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
+    site = Site(tmp_path, tmp_path, fleets.fleet(), definitions, fleets.LOCKS, fleets.TREE)
+    resolved: list[Any] = []
+    monkeypatch.setattr(runner, "site", lambda _: site)
+    monkeypatch.setattr(runner, "resolved", lambda *given: resolved.append(given))
+    change, fleet = (load(f"_runners/{name}.py", opts={}) for name in ("change", "fleet"))
+    with holder.another(site.change_file):
+        for deploy in (change.deployment, fleet.deploy):
+            with pytest.raises(CommandExecutionError, match="running: app to 5 members, since"):
+                deploy()
+        assert not resolved
+        assert change.deployment(test=True)["steps"]
+    change.deployment(test=True)
+    assert exclusive.holder(site.change_file) == {}
+    change.deployment()
+    assert exclusive.holder(site.change_file)["what"] == "deployment"
+    assert fleet.status()["running"]["what"] == "deployment"

@@ -7,6 +7,7 @@ from typing import Any
 
 from salina_fleet.change.step import apply, run
 
+WHAT = "deployment"
 FIRST = "every planned minion answers"
 EARLY = "every later host does what it can do alone"
 LAST = "every minion has its configuration"
@@ -30,4 +31,4 @@ def told(tiers: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
             steps.append(run(f"{name} can begin", "fleet.ready", hosts=list(hosts)))
         steps.append(apply(name, hosts))
     steps.append(run(LAST, "fleet.ready"))
-    return {"what": "deployment", "steps": steps}
+    return {"what": WHAT, "steps": steps}

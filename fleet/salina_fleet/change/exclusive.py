@@ -1,8 +1,9 @@
 """Allow one change of the fleet at a time. The process that takes it holds it until it ends.
 
 `salt-run` runs a whole orchestration in one process, nested ones too. When that process ends, for
-whatever reason, the kernel frees the file: no stale holder remains. The reactor's process never
-ends, and its threads share it, so the reactor must start changes in processes of their own.
+whatever reason, the kernel frees the file: no stale holder remains. A process that the holder
+forks, such as Salt's for a parallel step, does not hold it. The reactor's process never ends, and
+its threads share it, so the reactor must start changes in processes of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from salina_fleet.errors import RunnerError
+
+_mine: list[int] = []
+"""The descriptor of the file that this process holds, if it does."""
 
 
 class BusyError(Exception):
@@ -43,7 +47,7 @@ def take(path: str | Path, what: str) -> None:
         if found.get("pid") == os.getpid():
             return
         raise BusyError(describe(found))
-    # the descriptor stays open, because closing it would free the file
+    _mine.append(descriptor)  # it stays open, because closing it would free the file
     since = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({"what": what, "pid": os.getpid(), "since": since})
     os.ftruncate(descriptor, 0)
@@ -92,3 +96,12 @@ def _content(descriptor: int) -> dict[str, object]:
         return dict(json.loads(os.pread(descriptor, 4096, 0)))
     except (ValueError, TypeError):  # the holder is writing it at this moment
         return {"what": "a change that has just begun", "pid": 0, "since": "a moment ago"}
+
+
+def _disown() -> None:
+    """Leave the file to the parent alone, so that its death frees it although a child lives on."""
+    while _mine:
+        os.close(_mine.pop())
+
+
+os.register_at_fork(after_in_child=_disown)
