@@ -1079,6 +1079,10 @@ def test_a_firewall_host_that_does_not_forward(
     assert words.startswith("net/ipv4/ip_forward is 0, so clients do not reach the service")
 
 
+MASKED = "masked: systemctl {} salina-drift.timer && systemctl enable --now salina-drift.timer"
+PERMANENTLY = ("masked inactive masked", "masked active masked", "masked inactive ")
+
+
 @pytest.mark.parametrize(
     ("shown", "words"),
     [
@@ -1087,10 +1091,16 @@ def test_a_firewall_host_that_does_not_forward(
         ("loaded inactive disabled", "stopped: systemctl enable --now salina-drift.timer"),
         ("loaded active disabled", "stopped: systemctl enable --now salina-drift.timer"),
         ("not-found inactive ", "missing: salina-drift.timer; apply the states of this host"),
+        *((shown, MASKED.format("unmask")) for shown in PERMANENTLY),
+        ("masked inactive masked-runtime", MASKED.format("unmask --runtime")),
+        ("loaded active masked-runtime", MASKED.format("unmask --runtime")),
     ],
 )
 def test_a_stopped_timer(shown: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its service never starts, and nothing fails, also after a boot if it is disabled."""
+    """Its service never starts, and nothing fails, also after a boot if it is disabled.
+
+    systemd refuses to enable a masked one, so the advice unmasks it first.
+    """
     names = ("LoadState", "ActiveState", "UnitFileState")
     units = ["apt-daily.timer", "salina-drift.timer"]
     asked = []

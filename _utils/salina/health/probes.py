@@ -84,6 +84,8 @@ BRICK = ("remote-host", "remote-subvolume")
 """The files that name a brick there."""
 ESTABLISHED, LISTENING = "01", "0A"
 """States of a connection in /proc/net/tcp."""
+UNMASK = {"masked": "unmask", "masked-runtime": "unmask --runtime"}
+"""The states of a unit's file in which systemd refuses to enable the unit, and what ends them."""
 STAMPS = "/var/lib/apt/periodic"
 """Where apt writes when its services did something with success."""
 SELDOM = 2.5 * 86_400
@@ -439,14 +441,21 @@ def triggers(units: Sequence[str]) -> Iterator[Check]:
     keys = "--property=LoadState,ActiveState,UnitFileState"
     blocks = command("systemctl", "show", keys, *units).strip().split("\n\n") if units else []
     missing, stopped = [], []
+    masked: dict[str, list[str]] = {}
     for name, block in zip(units, blocks, strict=True):
         shown = dict(line.split("=", 1) for line in block.splitlines())
         if shown["LoadState"] == "not-found":
             missing.append(name)
+        elif shown["LoadState"] == "masked" or shown["UnitFileState"] in UNMASK:
+            masked.setdefault(UNMASK.get(shown["UnitFileState"], "unmask"), []).append(name)
         elif (shown["ActiveState"], shown["UnitFileState"]) != ("active", "enabled"):
             stopped.append(name)
     faults = [f"missing: {' '.join(missing)}; apply the states of this host"] if missing else []
     faults += [f"stopped: systemctl enable --now {' '.join(stopped)}"] if stopped else []
+    faults += [
+        f"masked: systemctl {verb} {' '.join(names)} && systemctl enable --now {' '.join(names)}"
+        for verb, names in masked.items()
+    ]
     yield "timers and sockets", not faults, "; ".join(faults)
 
 
