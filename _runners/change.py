@@ -93,7 +93,7 @@ def deployment(test: bool = False) -> dict[str, Any]:
     """
     site = _site()
     if not test:
-        runner.exclude(site, deploy.WHAT)
+        runner.exclude(site, deploy.WHAT, deploy.PATIENCE)
         site = _site()  # another change may have ended meanwhile
     runner.resolved(site, site.fleet.topology.applications)
     return deploy.told(site.fleet.tiers())

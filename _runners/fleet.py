@@ -260,7 +260,7 @@ def deploy() -> str:
     CLI Example:
         salt-run fleet.deploy
     """
-    runner.exclude(_site(), deployment.WHAT)
+    runner.exclude(_site(), deployment.WHAT, deployment.PATIENCE)
     site = _site()  # another change may have ended meanwhile
     runner.resolved(site, site.fleet.topology.applications)
     return _followed("orch.deploy", deployment.told(site.fleet.tiers()), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from salina.common import wait
 from salina_fleet import runner
 from salina_fleet.change import quiet
 from salina_fleet.errors import RunnerError
@@ -15,6 +16,8 @@ __opts__: dict[str, Any]
 
 MOST = 24 * 60
 """Minutes. A forgotten maintenance must not hide faults."""
+SHOWN = 30
+"""Seconds for Nagios to write its state, which it does each ten seconds."""
 
 
 def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> str:
@@ -32,7 +35,8 @@ def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> 
         A sentence that says so.
 
     Raises:
-        RunnerError: a host or the time is not valid, or no monitoring host answers.
+        RunnerError: a host or the time is not valid, no monitoring host answers, or Nagios does
+            not show the silence.
 
     CLI Example:
         salt-run maintenance.begin '[s1]' minutes=30 why='a reboot'
@@ -41,6 +45,9 @@ def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> 
     if type(minutes) is not int or not 1 <= minutes <= MOST:
         raise RunnerError(f"minutes: {minutes!r} is not valid; must be from 1 to {MOST}")
     _asked(site, "monitoring.quiet", list(hosts), minutes, str(why))
+    if not wait.until(lambda: {*hosts} <= {one["host"] for one in show()}, SHOWN):
+        words = f"Nagios does not show it within {SHOWN} s, so alarms may be sent"
+        raise RunnerError(f"{', '.join(hosts)}: {words}\nnext: salt-run maintenance.show")
     return (
         f"no alarms about {', '.join(hosts)} for {minutes} minutes\nnext: salt-run maintenance.end"
     )

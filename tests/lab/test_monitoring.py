@@ -253,7 +253,7 @@ def test_s13_a_client_that_cannot_log_in_is_one_mail(sink: None) -> None:
         own = {one["what"]: one for one in told["hosts"][NAGIOS.id]["checks"]}
         assert not own["use crm"]["good"] and own["client crm"]["good"]
     finally:
-        assert not lab.failures(lab.apply("s1", "odoo.watched"))
+        assert not lab.failures(lab.results(lab.salt("s1", "state.apply", "queue=True")))
         well()
     assert len(problems()) == len(before) + 1
 

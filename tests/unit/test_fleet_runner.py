@@ -12,7 +12,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from salina_fleet import minions, runner
-from salina_fleet.change import exclusive
+from salina_fleet.change import deployment, exclusive
 from salina_fleet.site import Site
 from tests import fleets, holder
 from tests.loading import load
@@ -172,6 +172,7 @@ def test_k5_a_deployment_and_other_changes_exclude_each_other(
     resolved: list[Any] = []
     monkeypatch.setattr(runner, "site", lambda _: site)
     monkeypatch.setattr(runner, "resolved", lambda *given: resolved.append(given))
+    monkeypatch.setattr(deployment, "PATIENCE", 0)
     change, fleet = (load(f"_runners/{name}.py", opts={}) for name in ("change", "fleet"))
     with holder.another(site.change_file):
         for deploy in (change.deployment, fleet.deploy):

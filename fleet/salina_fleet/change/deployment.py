@@ -8,6 +8,8 @@ from typing import Any
 from salina_fleet.change.step import apply, run
 
 WHAT = "deployment"
+PATIENCE = 120
+"""Seconds to wait for another change, such as one that follows a host which has returned."""
 FIRST = "every planned minion answers"
 EARLY = "every later host does what it can do alone"
 LAST = "every minion has its configuration"
