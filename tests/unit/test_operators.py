@@ -192,6 +192,7 @@ GOOD = [
     ("ruth", ["salt", "--out=json", "-L", "s1,s2", "disk.usage"]),
     ("ruth", ["salt", "nas*", "gluster.faults", "nas"]),
     ("ruth", ["salt-run", "fleet.health", "--out=json"]),
+    ("ruth", ["salt-run", "topology.router", "--out=raw"]),
     ("ivan", ["salt", "s[1-3]", "state.apply", "ufw", "test=True"]),
     ("ivan", ["salt", "s1", "state.apply", "logs.files"]),
     ("ivan", ["salt-run", "fleet.scale", "pool=app", "add=[s4, s5]", "count=5"]),

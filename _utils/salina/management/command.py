@@ -26,7 +26,11 @@ PROGRAMS = ("salt", "salt-run")
 EVERYTHING = "all"
 """The rank whose commands are not judged: its operators are root by sudo anyway."""
 TARGET = r"[A-Za-z0-9*?\[][A-Za-z0-9*?\[\],._-]*"
-OPTIONS = (r"--out=(json|yaml|txt|nested|highstate|quiet)", r"--timeout=[0-9]{1,4}", r"--static")
+OPTIONS = (
+    r"--out=(json|yaml|txt|nested|highstate|raw|quiet)",
+    r"--timeout=[0-9]{1,4}",
+    r"--static",
+)
 """The options of Salt that change nothing but the output, or how long it waits."""
 LISTED = ("-L", "--list")
 """The option by which the target is a list of hosts."""
