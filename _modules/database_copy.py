@@ -77,6 +77,21 @@ def kept() -> list[dict[str, Any]]:
     return [one._asdict() for one in scratch.parse_kept(json.loads(_query(scratch.KEPT)))]
 
 
+def origins() -> dict[str, str]:
+    """Return the restores by which databases have taken the places of others.
+
+    Returns:
+        For each such database the request, as `exchange` got it.
+
+    Raises:
+        CommandExecutionError: PostgreSQL does not answer.
+
+    CLI Example:
+        salt bbdd1 database_copy.origins
+    """
+    return dict(json.loads(_query(scratch.ORIGINS)))
+
+
 def names() -> list[str]:
     """Return the names of all databases of this host's cluster.
 
@@ -167,7 +182,7 @@ def _make(application: str, until: str, about: str, owner: str) -> str:
     return last
 
 
-def exchange(application: str, source: str, kept: str, about: str) -> str:
+def exchange(application: str, source: str, kept: str, about: str, origin: str = "") -> str:
     """Give a copy its place: that of the application's database, which gets another name.
 
     Args:
@@ -175,6 +190,7 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
         source: the database that takes the place.
         kept: the name that the application's database gets.
         about: what it is then, in words.
+        origin: the request, which `origins` returns from then on.
 
     Returns:
         `kept`.
@@ -193,9 +209,25 @@ def exchange(application: str, source: str, kept: str, about: str) -> str:
     old = kept if application in found else ""
     if source in found:  # it may be from before there was such a place
         __salt__["database.record"](application, source)
-    sql = scratch.exchange(pillars.application(__pillar__, application), source, old, about)
+    sql = scratch.exchange(pillars.application(__pillar__, application), source, old, about, origin)
     sessions.without(_query, sql, "the databases")
     return kept
+
+
+def complete(application: str) -> None:
+    """Forget the request by which an application got its database, since it has been completed.
+
+    Args:
+        application: the application's name.
+
+    Raises:
+        CommandExecutionError: PostgreSQL refused.
+
+    CLI Example:
+        salt bbdd1 database_copy.complete crm
+    """
+    _on_the_primary()
+    _query(scratch.comment(application, None))
 
 
 def rename(name: str, owner: str = "") -> str:

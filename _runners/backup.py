@@ -226,11 +226,13 @@ def restore(**request: Any) -> dict[str, Any]:
     names = _on(primary, "database_copy.names", [], ANSWER)
     topology = site.fleet.topology
     known = topology.applications
-    requests = steps.parse(runner.plain(request), known, topology.originals, databases, names)
+    origins = _on(primary, "database_copy.origins", [], ANSWER)
+    given = runner.plain(request)
+    requests = steps.parse(given, known, topology.originals, databases, names, origins)
     hosts = {one.application: runner.serving(site, one.application) for one in requests}
     found: dict[str, Any] = {"label": ""}
-    if not requests[0].kept:
-        found = _source(site, list(hosts), requests[0].until)
+    if copied := steps.copies(requests):
+        found = _source(site, [one.application for one in copied], requests[0].until)
     if not requests[0].confirmed:
         raise RunnerError(steps.plan(requests, found["label"], primary, found, hosts))
     told = steps.told(requests, hosts, databases, datetime.now(UTC))
@@ -705,13 +707,14 @@ def rename(database: str) -> str:
     return str(runner.on_primary(__opts__, "database_copy.rename", database))
 
 
-def exchange(application: str, source: str, kept: str) -> str:
+def exchange(application: str, source: str, kept: str, origin: str) -> str:
     """Let a copy take the place of an application's database: a step of orch.restore.
 
     Args:
         application: the application's name.
         source: the copy, or a kept database.
         kept: the name that the application's database gets.
+        origin: the request, which does not exchange them again.
 
     Returns:
         `kept`.
@@ -720,12 +723,33 @@ def exchange(application: str, source: str, kept: str) -> str:
         RunnerError: no primary answers, or PostgreSQL refused. The databases are as before.
 
     CLI Example:
-        salt-run backup.exchange crm salina_restored crm_before_20261129_120000
+        salt-run backup.exchange crm crm_noon crm_before_20261129_120000 crm_noon
     """
     about = f"{application} until {moment(time.time(), seconds=True)}"
-    return str(
-        runner.on_primary(__opts__, "database_copy.exchange", application, source, kept, about)
-    )
+    given = (application, source, kept, about, origin)
+    return str(runner.on_primary(__opts__, "database_copy.exchange", *given))
+
+
+def complete(applications: Sequence[str]) -> list[str]:
+    """Note that a restore from the backups is complete: the last step of orch.restore.
+
+    From then on the same request restores the applications again.
+
+    Args:
+        applications: their names.
+
+    Returns:
+        `applications`.
+
+    Raises:
+        RunnerError: no primary answers, or PostgreSQL refused.
+
+    CLI Example:
+        salt-run backup.complete applications='[crm]'
+    """
+    for one in applications:
+        runner.on_primary(__opts__, "database_copy.complete", one)
+    return list(applications)
 
 
 def stop(hosts: Sequence[str]) -> list[str]:

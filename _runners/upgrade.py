@@ -8,6 +8,7 @@ database. An operator uses orch.upgrade, orch.rehearse and orch.rollback.
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,10 +98,13 @@ def rehearsal(**request: Any) -> dict[str, Any]:
 def rollback(**request: Any) -> dict[str, Any]:
     """Return the steps that undo the last upgrade of an application. orch.rollback takes them.
 
-    It is a restore of the database that the upgrade has kept; the hosts then run its release.
+    It is a restore of the database that the upgrade has kept; the hosts then run its release. After
+    a rollback the same request only finishes it. Another step back needs the name of its database,
+    which the plan has.
 
     Args:
-        request: `application`, and `confirm`, its name once more.
+        request: `application`; `kept`, the database; and `confirm`, the application's name once
+            more.
 
     Returns:
         `what`, the restore in words, and the `steps`.
@@ -112,7 +116,14 @@ def rollback(**request: Any) -> dict[str, Any]:
     CLI Example:
         salt-run upgrade.rollback application=crm
     """
+    chosen = request.pop("kept", None)
     site, application, confirmed = _asked(request)
+    if confirmed and chosen is None:
+        origin = runner.on_primary(__opts__, "database_copy.origins").get(application, "")
+        chosen = origin if restore.NAME.fullmatch(origin) else None
+    if chosen is not None:
+        given = {"confirm": application} if confirmed else {}
+        return dict(__salt__["backup.restore"](application=application, kept=chosen, **given))
     found = runner.on_primary(__opts__, "database_copy.kept")
     _refresh(site, application)
     runs = _call(runner.serving(site, application)[0], "release.due")["recorded"]
@@ -125,7 +136,7 @@ def rollback(**request: Any) -> dict[str, Any]:
         )
     if not confirmed:
         about = next(one["about"] for one in found if one["name"] == kept[-1])
-        asked = f'{{"application": "{application}", "confirm": "{application}"}}'
+        asked = json.dumps({"application": application, "kept": kept[-1], "confirm": application})
         raise RunnerError(
             f"{kept[-1]} becomes the database of {application} again ({about}), and its hosts run "
             "the former release\n"

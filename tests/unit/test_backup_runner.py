@@ -72,6 +72,7 @@ class Hosts:
         self.ill: dict[str, str] = {}
         self.said: dict[str, Any] = {
             "database_copy.kept": [OLD],
+            "database_copy.origins": {},
             "database_copy.names": ["postgres", "crm", "crm_noon", "reports"],
             "database_copy.sizes": {"size": 100 * MIB, "cluster": 300 * MIB, "free": 6 * 2**30},
             "database_copy.free": 5 * 2**30,
@@ -205,6 +206,7 @@ def test_without_confirmation_a_restore_only_shows_its_plan(hosts: Hosts) -> Non
     assert hosts.asked == [
         ("bbdd2", "database_copy.kept"),
         ("bbdd2", "database_copy.names"),
+        ("bbdd2", "database_copy.origins"),
         ("bkp1", "pgbackrest.info"),
         ("bbdd2", "database_copy.sizes", "crm"),
         ("bbdd1", "database_copy.free"),
@@ -217,7 +219,7 @@ def test_a_confirmed_restore_excludes_other_changes(hosts: Hosts) -> None:
     steps = {step["runner"]: step["arguments"] for step in change["steps"] if "runner" in step}
     assert [*steps] == [
         *("backup.copy", "backup.bring_files", "fleet.ready", "upgrade.prepare", "backup.stop"),
-        *("backup.exchange", "upgrade.switch", "fleet.probe"),
+        *("backup.exchange", "upgrade.switch", "fleet.probe", "backup.complete"),
     ]
     about = "crm as of 2026-11-29 05:10:00 UTC"
     assert steps["backup.copy"] == {"application": "crm", "until": "", "about": about}
@@ -302,6 +304,24 @@ def test_a_kept_database_needs_neither_space_nor_a_backup(hosts: Hosts) -> None:
     assert hosts.change["what"] == "restore: crm gets crm_noon"
 
 
+def test_k2_a_restore_that_only_finishes_needs_no_backup(hosts: Hosts) -> None:
+    """K2, O9: The database is in its place. The last step forgets the request."""
+    hosts.said["database_copy.origins"] = {"crm": "as of latest"}
+    hosts.silent.add("bkp1")
+    change = hosts.runner.restore(application="crm", confirm="crm")
+    assert hosts.change["what"] == change["what"] == "restore: crm got the state of now already"
+    assert hosts.runner.complete(**change["steps"][-1]["arguments"]) == ["crm"]
+    assert hosts.asked[-1] == ("bbdd2", "database_copy.complete", "crm")
+
+
+def test_k2_a_database_takes_its_place_with_the_request(hosts: Hosts) -> None:
+    """K2, O9: The primary records both at once."""
+    hosts.runner.exchange("crm", "crm_noon", "crm_before", "crm_noon")
+    about = "crm until 2026-11-29 05:10:00 UTC"
+    given = ("crm", "crm_noon", "crm_before", about, "crm_noon")
+    assert hosts.asked == [("bbdd2", "database_copy.exchange", *given)]
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
@@ -367,6 +387,7 @@ def test_o9_a_restore_of_all_leaves_copies_for_trials_out(several: Hosts) -> Non
     assert several.asked == [
         ("bbdd2", "database_copy.kept"),
         ("bbdd2", "database_copy.names"),
+        ("bbdd2", "database_copy.origins"),
         ("bkp1", "pgbackrest.info"),
         ("bbdd2", "database_copy.sizes", "crm"),
         ("bbdd2", "database_copy.sizes", "shop"),
@@ -412,7 +433,10 @@ def test_o9_a_confirmed_restore_of_all_excludes_other_changes(several: Hosts) ->
     given = [one["arguments"] for one in change["steps"] if one.get("runner") == "backup.exchange"]
     moment = "20261129_051000"
     assert given == [
-        {"application": one, "source": "salina_restored", "kept": f"{one}_before_{moment}"}
+        {
+            **{"application": one, "source": "salina_restored", "origin": "as of latest"},
+            "kept": f"{one}_before_{moment}",
+        }
         for one in ("crm", "shop")
     ]
     stopped = [one["arguments"] for one in change["steps"] if one.get("runner") == "backup.stop"]

@@ -140,6 +140,13 @@ class Primary:
         if sql == scratch.KEPT:
             marked = {name: one.about for name, one in self.databases.items() if one.about}
             return json.dumps([[name, SIZE, about] for name, about in sorted(marked.items())])
+        if sql == scratch.ORIGINS:
+            origins = {
+                name: one.about.removeprefix(scratch.ORIGIN)
+                for name, one in self.databases.items()
+                if one.about.startswith(scratch.ORIGIN)
+            }
+            return json.dumps(origins)
         if "json_object_agg" in sql:
             return json.dumps(dict.fromkeys(self.databases, SIZE))
         if sql == "SELECT clock_timestamp()":
@@ -470,6 +477,18 @@ def test_o9_a_kept_database_comes_back(copied: Primary) -> None:
     assert copied.databases == USUAL | {
         "crm_before_20261129_150000": Database("postgres", "salina: crm until three", COPY.of)
     }
+
+
+def test_k2_a_database_says_by_which_request_it_came(copied: Primary) -> None:
+    """K2, O9: Until the restore is complete, or another database takes its place."""
+    copied.module.exchange("crm", scratch.TEMPORARY, KEPT, "crm until noon", "as of noon")
+    assert copied.module.origins() == {"crm": "as of noon"}
+    copied.module.complete("crm")
+    assert copied.module.origins() == {} and copied.databases == EXCHANGED
+    copied.module.exchange("crm", KEPT, "crm_failed", "crm until three", KEPT)
+    assert copied.module.origins() == {"crm": KEPT}
+    copied.module.exchange("crm", "crm_failed", KEPT, "crm until four")
+    assert copied.module.origins() == {}
 
 
 def test_k2_a_repeated_rename_changes_nothing(copied: Primary) -> None:

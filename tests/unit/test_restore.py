@@ -278,6 +278,16 @@ def test_databases_change_places_at_once_or_not_at_all() -> None:
     ]
 
 
+def test_k2_databases_change_places_with_the_reason_or_not_at_all() -> None:
+    """K2, O9: The request is in the same transaction, and does not mark a database that is kept."""
+    usual = scratch.exchange(CRM, "salina_restored", "crm_before", "crm until noon").splitlines()
+    lines = scratch.exchange(CRM, "salina_restored", "crm_before", "crm until noon", "it's noon")
+    comment = """COMMENT ON DATABASE "crm" IS 'salina-from: it''s noon';"""
+    assert lines.splitlines() == [*usual[:-2], comment, "COMMIT;"]
+    assert f"LIKE '{scratch.ORIGIN}%'" in scratch.ORIGINS
+    assert not scratch.ORIGIN.startswith(scratch.MARK)
+
+
 def test_a_copy_takes_the_place_of_a_database_that_was_deleted() -> None:
     """O9: Without a database of the application nothing is kept, and the rest is the same."""
     assert scratch.exchange(CRM, "salina_restored", "", "crm until noon").splitlines() == [
@@ -357,9 +367,10 @@ def parse(
     request: Mapping[str, Any],
     kept: Mapping[str, str] = KEPT,
     names: Collection[str] = NAMES,
+    origins: Mapping[str, str] | None = None,
 ) -> Request:
     """Return a request for one application to a fleet of two, checked."""
-    [found] = restore.parse(request, APPLICATIONS, [*APPLICATIONS], kept, names)
+    [found] = restore.parse(request, APPLICATIONS, [*APPLICATIONS], kept, names, origins or {})
     return found
 
 
@@ -543,9 +554,11 @@ def parse_all(
     request: Mapping[str, Any],
     every: Sequence[str] = ALL,
     names: Collection[str] = NAMES,
+    origins: Mapping[str, str] | None = None,
 ) -> list[Request]:
     """Return a request for all applications of a fleet with a copy for trials, checked."""
-    return restore.parse({"application": "all", **request}, STAGING, every, KEPT, names)
+    asked = {"application": "all", **request}
+    return restore.parse(asked, STAGING, every, KEPT, names, origins or {})
 
 
 @pytest.mark.parametrize("every", [ALL, ["shop", "crm"]])
@@ -575,7 +588,7 @@ def test_o9_a_request_for_all_is_one_for_each_application(
 
 def test_o9_a_copy_for_trials_is_restored_if_it_is_named() -> None:
     """O9: Only the word `all` leaves it out."""
-    found = restore.parse({"application": "crm_staging"}, STAGING, ALL, KEPT, NAMES)
+    found = restore.parse({"application": "crm_staging"}, STAGING, ALL, KEPT, NAMES, {})
     assert found == [Request("crm_staging", None, None, None, False)]
 
 
@@ -646,7 +659,7 @@ def test_o9_the_word_all_does_not_confirm_one_application() -> None:
 def test_o9_no_two_copies_get_the_same_name(every: list[str], name: str) -> None:
     """O9: The names of the applications differ, so those of their copies do. None is cut."""
     try:
-        found = restore.parse({"application": "all", "name": name}, every, every, {}, every)
+        found = restore.parse({"application": "all", "name": name}, every, every, {}, every, {})
     except RunnerError as error:
         assert TAKEN in str(error)
         return
@@ -931,11 +944,13 @@ EXCHANGED = [
     "the application starts: s1 s2",
     "each host serves: fleet.probe",
 ]
+COMPLETE = "the restore is complete: backup.complete"
 
 
-def told(asked: dict[str, Any]) -> dict[str, Any]:
+def told(asked: dict[str, Any], origins: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what a request of noon to restore crm does."""
-    return restore.told([parse({"application": "crm", **asked})], {"crm": HOSTS}, KEPT, NOON)
+    request = parse({"application": "crm", **asked}, origins=origins)
+    return restore.told([request], {"crm": HOSTS}, KEPT, NOON)
 
 
 def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -949,12 +964,12 @@ def arguments(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
         (
             {},
             "restore: crm gets the state of now",
-            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED],
+            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED, COMPLETE],
         ),
         (
             {"time": "2026-11-29 12:00"},
             "restore: crm gets the state of 2026-11-29 12:00:00 UTC",
-            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED],
+            [*COPIED, *STOPPED, MEANWHILE, *EXCHANGED, COMPLETE],
         ),
         (
             {"time": "2026-11-29 12:00", "name": "crm_copy"},
@@ -974,10 +989,71 @@ def test_the_steps_of_a_restore_in_order(
     """O9: The application stops only when its new database is complete, and then serves again."""
     found = told(asked)
     assert found["what"] == what
-    assert [
+    assert shown(found["steps"]) == steps
+
+
+def shown(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return steps in words, with their functions or hosts."""
+    return [
         f"{step['name']}: {step['runner'] if 'runner' in step else ' '.join(step['hosts'])}"
-        for step in found["steps"]
-    ] == steps
+        for step in steps
+    ]
+
+
+NOON_ORIGIN = "as of 2026-11-29 12:00:00.000000+00"
+ASKED = [
+    ({"kept": "crm_gone"}, "crm_gone", "crm_gone"),
+    ({"time": "2026-11-29 13:00+01:00"}, NOON_ORIGIN, "the state of 2026-11-29 12:00:00 UTC"),
+    ({}, "as of latest", "the state of now"),
+]
+"""Requests, the origins that they leave in the database, and what they bring."""
+
+
+@pytest.mark.parametrize(("asked", "origin", "state"), ASKED)
+def test_k2_a_repeated_restore_only_finishes(
+    asked: dict[str, Any], origin: str, state: str
+) -> None:
+    """K2, O9: The databases have changed places, and users may have worked since then."""
+    found = told(asked, {"crm": origin})
+    assert found["what"] == f"restore: crm got {state} already"
+    usual = ["every app host answers: fleet.ready", *EXCHANGED[-2:]]
+    assert shown(found["steps"]) == usual + ([] if "kept" in asked else [COMPLETE])
+    request = parse({"application": "crm", **asked}, origins={"crm": origin})
+    assert request.exchanged and request.origin == origin
+    lines = restore.plan([request], "", "pg-a", {}, {"crm": HOSTS}).splitlines()
+    words = "its databases keep their places, and s1, s2 follow"
+    assert lines[0] == f"crm got {state} already: {words}"
+    assert len(lines) == 2 and lines[1].startswith(COMMAND)
+
+
+@pytest.mark.parametrize(
+    ("asked", "origin"),
+    [
+        ({"kept": "crm_noon"}, "crm_noon"),  # another one has that name by now
+        ({"kept": BEFORE}, "crm_noon"),
+        ({"time": "2026-11-29 12:00:01"}, NOON_ORIGIN),
+        ({}, NOON_ORIGIN),
+        ({"name": "crm_copy"}, "as of latest"),
+    ],
+)
+def test_k2_another_restore_is_done(asked: dict[str, Any], origin: str) -> None:
+    """K2, O9: Only the same request is finished, and a copy with a name of its own is made."""
+    assert not parse({"application": "crm", **asked}, origins={"crm": origin}).exchanged
+    assert told(asked, {"crm": origin}) == told(asked)
+
+
+def test_k2_of_several_applications_those_that_are_done_keep_their_databases() -> None:
+    """K2, O9: The restore is noted as complete for all of them at once, after the last one."""
+    requests = parse_all({}, origins={"crm": "as of latest"})
+    assert [one.application for one in restore.copies(requests)] == ["shop"]
+    found = restore.told(requests, WHERE, KEPT, NOON)
+    assert found["what"] == "restore: crm, shop get the state of now"
+    changed = [one["arguments"] for one in found["steps"] if one.get("runner") == "backup.exchange"]
+    assert [one["application"] for one in changed] == ["shop"]
+    assert found["steps"][-1]["arguments"] == {"applications": ["crm", "shop"]}
+    lines = restore.plan(requests, FULL, "pg-a", ROOM, WHERE).splitlines()
+    assert lines[0] == f"the database of shop as of now, from backup {FULL} and the WAL after it"
+    assert lines[2].startswith("crm got the state of now already: ")
 
 
 @pytest.mark.parametrize(
@@ -1064,12 +1140,16 @@ def test_an_operator_reads_which_files_came_back(found: dict[str, Any], sentence
 
 
 @pytest.mark.parametrize(
-    ("asked", "source"), [({}, "salina_restored"), ({"kept": "crm_noon"}, "crm_noon")]
+    ("asked", "source", "origin"),
+    [({}, "salina_restored", "as of latest"), ({"kept": "crm_noon"}, "crm_noon", "crm_noon")],
 )
-def test_the_right_database_takes_the_place(asked: dict[str, Any], source: str) -> None:
+def test_the_right_database_takes_the_place(
+    asked: dict[str, Any], source: str, origin: str
+) -> None:
     """O9: The copy or the kept database gets the name, and the current one is kept."""
     found = arguments(asked)
-    assert found["backup.exchange"] == {"application": "crm", "source": source, "kept": OLD}
+    places = {"application": "crm", "source": source, "kept": OLD, "origin": origin}
+    assert found["backup.exchange"] == places
     assert found["fleet.ready"] == found["backup.stop"] == {"hosts": HOSTS}
     assert found["fleet.probe"] == {"hosts": HOSTS, "through": True}
 
@@ -1115,7 +1195,8 @@ def test_o9_a_restore_of_all_is_one_application_after_the_other(
     assert found["what"] == what
     names = [step["name"] for step in found["steps"]]
     assert len(set(names)) == len(names)
-    assert [name.split(": ")[0] for name in names] == ["crm"] * number + ["shop"] * number
+    last = [] if "name" in asked else ["the restore is complete"]
+    assert [name.split(": ")[0] for name in names] == ["crm"] * number + ["shop"] * number + last
 
 
 @pytest.mark.parametrize("asked", [{}, {"time": "2026-11-28 12:00"}, {"name": "copy"}])
@@ -1124,6 +1205,8 @@ def test_o9_each_application_of_several_is_restored_as_one_alone(asked: dict[str
     steps = told_all(asked)["steps"]
     own = {**asked, "name": "crm_copy"} if "name" in asked else asked
     alone = told(own)["steps"]
+    if "name" not in asked:  # the last step is for all of them
+        steps, alone = steps[:-1], alone[:-1]
     assert steps[: len(alone)] == [{**one, "name": f"crm: {one['name']}"} for one in alone]
     rest = steps[len(alone) :]
     for step in rest:

@@ -53,6 +53,7 @@ class Hosts:
         self.plan |= {"differing": ["crm"], "missing": ["web"], "rolls": False}
         self.tried: list[str] = []
         self.kept: list[dict[str, Any]] = []
+        self.origins: dict[str, str] = {}
         self.recorded = NEXT
         self.writes: list[int] = []
         self.applying: list[dict[str, str]] = []
@@ -218,6 +219,9 @@ class Hosts:
 
     def database_copy_names(self, host: str) -> list[str]:
         return [*self.databases]
+
+    def database_copy_origins(self, host: str) -> dict[str, str]:
+        return self.origins
 
     def database_copy_kept(self, host: str) -> list[dict[str, Any]]:
         return self.kept
@@ -836,11 +840,35 @@ def test_o9_a_rollback_is_a_restore_of_what_the_last_upgrade_kept(hosts: Hosts) 
         hosts.runner.rollback(application="crm")
     said = str(caught.value).splitlines()
     assert said[0].startswith(f"{KEPT} becomes the database of crm again (crm before release ")
-    assert said[1].startswith("lost: ") and "orch.rollback pillar=" in said[2]
+    assert said[1].startswith("lost: ") and said[2].endswith(
+        f"""orch.rollback pillar='{{"application": "crm", "kept": "{KEPT}", "confirm": "crm"}}'"""
+    )
     assert hosts.restores == []
     change = hosts.runner.rollback(application="crm", confirm="crm")
     assert hosts.restores == [{"application": "crm", "kept": KEPT, "confirm": "crm"}]
     assert change["what"] == "restore"
+
+
+def test_k2_a_repeated_rollback_is_not_a_second_one(hosts: Hosts) -> None:
+    """K2, O9: The former release is that of the database now, and an earlier one was kept, too."""
+    finish = {"application": "crm", "kept": KEPT, "confirm": "crm"}
+    hosts.origins, hosts.recorded, hosts.kept = {"crm": KEPT}, NAME, [TWO[1]]
+    hosts.runner.rollback(application="crm", confirm="crm")
+    hosts.runner.rollback(application="crm", kept=KEPT, confirm="crm")
+    assert hosts.restores == [finish, finish]
+    with pytest.raises(RunnerError) as caught:
+        hosts.runner.rollback(application="crm")
+    earlier = str(TWO[1]["name"])
+    assert f'"kept": "{earlier}"' in str(caught.value)
+    hosts.runner.rollback(application="crm", kept=earlier, confirm="crm")
+    assert hosts.restores[2:] == [{**finish, "kept": earlier}]
+
+
+def test_o9_a_rollback_after_a_restore_from_the_backups_is_a_first_one(hosts: Hosts) -> None:
+    """O9: The restored database belongs to the new release, and that of the former one is kept."""
+    hosts.origins, hosts.kept = {"crm": "as of 2026-11-29 12:00:00.000000+00"}, [TWO[0]]
+    hosts.runner.rollback(application="crm", confirm="crm")
+    assert hosts.restores == [{"application": "crm", "kept": KEPT, "confirm": "crm"}]
 
 
 def test_o9_a_restore_prepares_the_code_of_its_database(hosts: Hosts) -> None:

@@ -22,6 +22,8 @@ RESTORED = "salina-restored"
 """The file in a restored cluster that Patroni has not taken over yet."""
 MARK = "salina: "
 """How the comment of a database begins that a restore has made or kept."""
+ORIGIN = "salina-from: "
+"""How the comment of an application's database begins that has taken the place of another one."""
 FIRST_YEAR = 2000
 """The first year in which there can be a backup."""
 SPARE = 2 * 1024**3
@@ -155,14 +157,22 @@ WHERE about LIKE '{MARK}%';
 """The query for `parse_kept`."""
 
 
+ORIGINS = f"""
+SELECT coalesce(json_object_agg(datname, substr(about, {len(ORIGIN) + 1})), '{{}}')
+FROM (SELECT datname, shobj_description(oid, 'pg_database') AS about FROM pg_database) AS found
+WHERE about LIKE '{ORIGIN}%';
+"""
+"""The query for the requests by which databases have taken the places of others."""
+
+
 def parse_kept(rows: Sequence[Sequence[Any]]) -> list[Kept]:
     """Return the databases that restores have made or kept, from the rows of `KEPT`."""
     return [Kept(name, size, about.removeprefix(MARK)) for name, size, about in rows]
 
 
-def comment(database: str, about: str | None) -> str:
+def comment(database: str, about: str | None, mark: str = MARK) -> str:
     """Return the SQL that says what a database is; None: it is nothing special any more."""
-    text = "NULL" if about is None else literal(f"{MARK}{about}")
+    text = "NULL" if about is None else literal(f"{mark}{about}")
     return f"COMMENT ON DATABASE {identifier(database)} IS {text};"
 
 
@@ -175,7 +185,9 @@ def disconnect(databases: Sequence[str]) -> str:
     )
 
 
-def exchange(application: Mapping[str, str], new: str, kept: str, about: str) -> str:
+def exchange(
+    application: Mapping[str, str], new: str, kept: str, about: str, origin: str = ""
+) -> str:
     """Return the SQL by which a database takes the place of another one, at once or not at all.
 
     The replaced one belongs to PostgreSQL's superuser from then on, so the application cannot
@@ -186,6 +198,7 @@ def exchange(application: Mapping[str, str], new: str, kept: str, about: str) ->
         new: the database that takes the name.
         kept: the name that the old one gets; "" if there is none.
         about: what the old one is, in words.
+        origin: the request for the exchange, so that the same request is not done a second time.
     """
     live, user = application["name"], identifier(application["user"])
     old = [
@@ -200,7 +213,7 @@ def exchange(application: Mapping[str, str], new: str, kept: str, about: str) ->
             *old,
             f"ALTER DATABASE {identifier(new)} RENAME TO {identifier(live)};",
             f"ALTER DATABASE {identifier(live)} OWNER TO {user};",
-            comment(live, None),
+            comment(live, origin or None, ORIGIN),
             "COMMIT;",
         ]
     )

@@ -6,7 +6,7 @@ import datetime
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from salina.backup.scratch import TEMPORARY, parse_moment, target
@@ -32,7 +32,7 @@ class Request:
 
     `until` is a moment, or None for the newest state. `name` is the name of a new database; without
     one the copy takes the place of the application's database. `kept` is a database that an earlier
-    restore has kept, and that comes back.
+    restore has kept, and that comes back. `exchanged`: the databases have changed places already.
     """
 
     application: str
@@ -40,6 +40,12 @@ class Request:
     name: str | None
     kept: str | None
     confirmed: bool
+    exchanged: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The request as the application's database records it."""
+        return self.kept or f"as of {target(self.until) if self.until else LATEST}"
 
     @property
     def in_place(self) -> bool:
@@ -53,6 +59,7 @@ def parse(
     every: Sequence[str],
     databases: Mapping[str, str],
     names: Collection[str],
+    origins: Mapping[str, str],
 ) -> list[Request]:
     """Return a request, checked, as one for each application.
 
@@ -63,6 +70,7 @@ def parse(
         databases: those that earlier restores have made or kept, each with what it is, which begins
             with its application.
         names: those of all databases.
+        origins: the `origin` of each application's database that a restore has put in its place.
 
     Raises:
         RunnerError: with every fault.
@@ -104,7 +112,7 @@ def parse(
     own = [one for one, about in databases.items() if about.split(" ")[0] == application]
     if kept is not None and application == ALL:
         faults.append(f"kept: does not go together with {ALL}")
-    elif kept is not None and kept not in own:
+    elif kept is not None and kept not in own and kept != origins.get(str(application)):
         faults.append(
             f"kept: {show(kept)} is not a database that a restore of this application has made or "
             f"kept; choose one of: {', '.join(own) or '(none)'}"
@@ -119,7 +127,13 @@ def parse(
     if faults:
         raise RunnerError("\n".join(faults))
     confirmed = confirm is not None
-    return [Request(one, until, given[one] if name else None, kept, confirmed) for one in chosen]
+    found = [Request(one, until, given[one] if name else None, kept, confirmed) for one in chosen]
+    return [
+        replace(one, exchanged=one.origin == origins.get(one.application))
+        if one.in_place and one.kept not in databases
+        else one
+        for one in found
+    ]
 
 
 def source(
@@ -159,6 +173,11 @@ def previous(application: str, now: datetime.datetime) -> str:
     return f"{application[:39]}_before_{now:%Y%m%d_%H%M%S}"
 
 
+def copies(requests: Sequence[Request]) -> list[Request]:
+    """Return the requests for which a database is copied from the backups."""
+    return [one for one in requests if not (one.kept or one.exchanged)]
+
+
 def plan(
     requests: Sequence[Request],
     label: str,
@@ -170,23 +189,24 @@ def plan(
 
     Args:
         requests: the requests, one for each application.
-        label: the backup that it begins with; "" if a kept database comes back.
+        label: the backup that it begins with; "" if nothing is copied from the backups.
         primary: the host on which it happens.
         room: the answer of `salina.backup.scratch.room`.
         hosts: the app hosts of each application, which stop meanwhile.
     """
-    first, several = requests[0], requests[1:]
+    first, copied = requests[0], copies(requests)
     lines = []
-    if not first.kept:
-        names = ", ".join(one.application for one in requests)
+    if copied:
+        names = ", ".join(one.application for one in copied)
         lines += [
-            f"the database{'s' if several else ''} of {names} as of {words(first.until)}, from "
+            f"the database{'s' if copied[1:] else ''} of {names} as of {words(first.until)}, from "
             f"backup {label} and the WAL after it",
             f"on {primary} {size(room['needed'])} are needed, and {size(room['free'])} are free",
         ]
     for one in requests:
         lines += _words(one, hosts[one.application])
-    lines.append("files that are gone come back; none is removed or replaced")
+    if not all(one.exchanged for one in requests):
+        lines.append("files that are gone come back; none is removed or replaced")
     asked = _asked(requests)
     return "\n".join([*lines, f"next: {COMMAND} pillar='{json.dumps(asked)}'"])
 
@@ -195,6 +215,11 @@ def _words(request: Request, hosts: Sequence[str]) -> list[str]:
     """Return in words what happens to one application."""
     if request.name:
         return [f"the copy gets the name {request.name}, and {request.application} goes on"]
+    if request.exchanged:
+        return [
+            f"{request.application} got {_state(request)} already: its databases keep their "
+            f"places, and {', '.join(hosts)} follow"
+        ]
     back = f"{request.kept} becomes the database of {request.application} again"
     return [
         *([back] if request.kept else []),
@@ -344,13 +369,28 @@ def told(
         if requests[1:]:
             own = [{**one, "name": f"{request.application}: {one['name']}"} for one in own]
         steps += own
-    first = requests[0]
+    # without a mark the same request would be done again; of several, those that are done as well
+    marked = [one.application for one in requests if one.in_place and not one.kept]
+    if marked:
+        steps.append(run("the restore is complete", "backup.complete", applications=marked))
+    return {"what": _what(requests), "steps": steps}
+
+
+def _what(requests: Sequence[Request]) -> str:
+    """Return a restore in a few words."""
     names = ", ".join(one.application for one in requests)
+    state = _state(requests[0])
+    if all(one.exchanged for one in requests):
+        return f"restore: {names} got {state} already"
     verb = "get" if requests[1:] else "gets"
-    what = first.kept or f"the state of {words(first.until)}"
     places = [one.name for one in requests if one.name]
     place = f" as {', '.join(places)}" if places else ""
-    return {"what": f"restore: {names} {verb} {what}{place}", "steps": steps}
+    return f"restore: {names} {verb} {state}{place}"
+
+
+def _state(request: Request) -> str:
+    """Return in words what an application gets."""
+    return request.kept or f"the state of {words(request.until)}"
 
 
 def _steps(
@@ -366,6 +406,13 @@ def _steps(
     """
     application, needed = request.application, since(request, about, now).isoformat()
     source = request.kept or TEMPORARY
+    answer = run("every app host answers", "fleet.ready", hosts=list(hosts))
+    serve = [
+        apply("the application starts", hosts),
+        run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+    ]
+    if request.exchanged:  # users may work already: an apply changes a release that runs in turns
+        return [answer, *serve]
 
     def files(name: str, **arguments: Any) -> dict[str, Any]:
         given = {"application": application, "until": needed, **arguments}
@@ -388,15 +435,15 @@ def _steps(
         "application": application,
         "source": source,
         "kept": previous(application, now),
+        "origin": request.origin,
     }
     return [
         *steps,
-        run("every app host answers", "fleet.ready", hosts=list(hosts)),
+        answer,
         run("each host has the release of the database", "upgrade.prepare", **given),
         run("the application stops", "backup.stop", hosts=list(hosts)),
         files("files removed meanwhile come back", copies=False),
         run("the databases change places", "backup.exchange", **places),
         run("each host gets its release", "upgrade.switch", application=application),
-        apply("the application starts", hosts),
-        run("each host serves", "fleet.probe", hosts=list(hosts), through=True),
+        *serve,
     ]
