@@ -708,7 +708,7 @@ def rename(database: str) -> str:
 
 
 def exchange(application: str, source: str, kept: str, origin: str) -> str:
-    """Let a copy take the place of an application's database: a step of orch.restore.
+    """Let a copy take the place of a stopped application's database: a step of orch.restore.
 
     Args:
         application: the application's name.
@@ -720,14 +720,46 @@ def exchange(application: str, source: str, kept: str, origin: str) -> str:
         `kept`.
 
     Raises:
-        RunnerError: no primary answers, or PostgreSQL refused. The databases are as before.
+        RunnerError: the application runs, a host does not answer, or PostgreSQL refused. The
+            databases are as before.
 
     CLI Example:
         salt-run backup.exchange crm crm_noon crm_before_20261129_120000 crm_noon
     """
+    stays_stopped(application)
     about = f"{application} until {moment(time.time(), seconds=True)}"
     given = (application, source, kept, about, origin)
     return str(runner.on_primary(__opts__, "database_copy.exchange", *given))
+
+
+def stays_stopped(application: str) -> list[str]:
+    """Let a stopped application stay stopped while its database is exchanged: part of such steps.
+
+    Since it stopped, an apply may have started it, or systemd, if the steps after that took long.
+    It would then have the caches of one database and the connections of another one.
+
+    Args:
+        application: the application's name.
+
+    Returns:
+        Its hosts.
+
+    Raises:
+        RunnerError: it runs on a host, or a host does not answer.
+
+    CLI Example:
+        salt-run backup.stays_stopped crm
+    """
+    hosts = runner.serving(runner.site(__opts__), application)
+    try:
+        minions.ask(__opts__, hosts, "application.later", [STOPPED])  # it begins to count again
+        minions.ask(__opts__, hosts, "application.stopped")
+    except RunnerError as error:
+        raise RunnerError(
+            f"{error}\nnothing was changed: the databases change places only while {application} "
+            "is stopped on every host; run the command again"
+        ) from None
+    return hosts
 
 
 def complete(applications: Sequence[str]) -> list[str]:

@@ -129,11 +129,12 @@ def exchange(application: str) -> str:
         The name of the former database, which the last step deletes.
 
     Raises:
-        RunnerError: no primary answers, or PostgreSQL refused.
+        RunnerError: the application runs, a host does not answer, or PostgreSQL refused.
 
     CLI Example:
         salt-run stage.exchange crm_staging
     """
+    __salt__["backup.stays_stopped"](application)
     former = restore.previous(application, datetime.now(UTC))
     given = (application, names.name(application), former, FORMER.format(application))
     return str(runner.on_primary(__opts__, "database_copy.exchange", *given))

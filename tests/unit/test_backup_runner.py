@@ -314,12 +314,43 @@ def test_k2_a_restore_that_only_finishes_needs_no_backup(hosts: Hosts) -> None:
     assert hosts.asked[-1] == ("bbdd2", "database_copy.complete", "crm")
 
 
-def test_k2_a_database_takes_its_place_with_the_request(hosts: Hosts) -> None:
-    """K2, O9: The primary records both at once."""
-    hosts.runner.exchange("crm", "crm_noon", "crm_before", "crm_noon")
+@pytest.fixture
+def stopping(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    """The hosts, whose app hosts are asked together."""
+
+    def ask(_: Any, where: Sequence[str], function: str, given: Sequence[Any] = ()) -> None:
+        for host in where:
+            if hosts.answer(host, function, *given)["retcode"]:
+                raise RunnerError(f"{function} failed on {host}: {hosts.ill.get(host)}")
+
+    monkeypatch.setattr(minions, "ask", ask)
+    return hosts
+
+
+APPS = ("s1", "s2", "s3")
+
+
+def test_k2_a_database_takes_its_place_with_the_request(stopping: Hosts) -> None:
+    """K2, O9: The primary records both at once. The hosts begin to count again before that, so
+    none starts its application by itself meanwhile, and then all are found stopped.
+    """
+    stopping.runner.exchange("crm", "crm_noon", "crm_before", "crm_noon")
     about = "crm until 2026-11-29 05:10:00 UTC"
     given = ("crm", "crm_noon", "crm_before", about, "crm_noon")
-    assert hosts.asked == [("bbdd2", "database_copy.exchange", *given)]
+    assert stopping.asked == [
+        *((host, "application.later", stopping.runner.STOPPED) for host in APPS),
+        *((host, "application.stopped") for host in APPS),
+        ("bbdd2", "database_copy.exchange", *given),
+    ]
+
+
+def test_o9_the_databases_keep_their_places_if_an_application_runs(stopping: Hosts) -> None:
+    """O9, K5: An apply may have started it since, or systemd when the files took too long."""
+    stopping.failed["application.stopped"] = stopping.ill["s1"] = "odoo runs"
+    with pytest.raises(RunnerError) as caught:
+        stopping.runner.exchange("crm", "crm_noon", "crm_before", "crm_noon")
+    assert str(caught.value).splitlines()[1].startswith("nothing was changed: ")
+    assert "database_copy.exchange" not in [function for _, function, *_ in stopping.asked]
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,19 @@ class Hosts:
         monkeypatch.setattr(minions, "call", self.call)
         monkeypatch.setattr(release, "wanted", lambda data, application: NAME)
         salt = {"backup.source": self.source, "backup.branch": self.branch}
+        salt |= {"backup.stays_stopped": self.stays_stopped}
         self.runner: Any = load("_runners/stage.py", opts={}, salt=salt)
 
     def branch(self, *given: str) -> str:
         """Copy a database out of the backups, as the runner `backup` does it."""
         self.branched.append(given)
         return str(load("_runners/backup.py", opts={}).branch(*given))
+
+    def stays_stopped(self, application: str) -> None:
+        """Let the copy stay stopped, if it is, as the runner `backup` does it."""
+        assert application == "crm_staging"
+        if "stays_stopped" in self.faults:
+            raise RunnerError(self.faults["stays_stopped"])
 
     def source(self, application: str, moment: str) -> dict[str, Any]:
         """Return the backup of a copy and its room, if it fits."""
@@ -454,6 +461,15 @@ def test_k5_a_former_database_that_cannot_be_deleted(hosts: Hosts) -> None:
     with pytest.raises(RunnerError, match=r"^bbdd2: no answer$"):
         hosts.runner.clean("crm_staging")
     assert hosts.kept
+
+
+def test_o9_a_copy_that_runs_keeps_its_database(hosts: Hosts) -> None:
+    """O1, O9, K5: An apply may have started it since it stopped."""
+    hosts.databases[COPY] = "the data of crm_staging"
+    hosts.faults["stays_stopped"] = "g1: odoo runs"
+    with pytest.raises(RunnerError, match=r"^g1: odoo runs$"):
+        hosts.runner.exchange("crm_staging")
+    assert hosts.asked == []
 
 
 def test_k5_an_exchange_that_is_refused_deletes_nothing(hosts: Hosts) -> None:
