@@ -359,8 +359,10 @@ def due() -> dict[str, Any]:
     wanted = _app()["release"]
     found = __salt__["schema.obstacle"](wanted["directory"])
     waits = found["differing"]
+    # a release that is not here has no parts, so an application without migrations would fit it
+    absent = found["release"] and not complete(wanted["directory"])
     return {
-        "name": found["release"] if waits else wanted["name"],
+        "name": found["release"] if waits or absent else wanted["name"],
         "waits": waits,
         "recorded": found["release"] if found["recorded"] else "",
     }

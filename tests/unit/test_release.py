@@ -1073,6 +1073,18 @@ def test_s12_other_parts_of_a_release_need_no_upgrade(differing: Host) -> None:
     assert (database.release, database.parts) == (NAME, OTHERS[NEXT])
 
 
+def test_k5_a_release_that_is_not_built_is_not_due(s1: Host, master: Master) -> None:
+    """K5, O9: After a restore of a Node application without migrations, nothing differs from a
+    release that is not on this host. The hosts run that of the database until an apply builds it.
+    """
+    s1.has(NEXT)
+    master.parts = {NAME: {}, NEXT: {}}
+    master.database.belongs(NEXT)
+    assert s1.module.due() == due(NEXT)
+    s1.has(NAME)
+    assert s1.module.due() == due(NAME)
+
+
 def test_s12_a_database_without_a_record_belongs_to_the_code_that_runs(differing: Host) -> None:
     """S12, O8: It is from before there were records. The release that is wanted waits as well."""
     database = differing.master.database
