@@ -239,7 +239,7 @@ def fetch(directory: str, store: str) -> None:
             * bool(answer["obstacle"])
             + f"the database belongs to release {own.name}, which is neither on this host nor in "
             f"{store}; to have it built again, set `revision` in the application's definition to "
-            f"{own.name[:12]} and apply the states of an app host"
+            f"the full commit that begins with {own.name[:12]}, and apply the states of an app host"
         )
     _unpack(own, Path(store), digest)
     _link(own)

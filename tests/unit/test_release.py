@@ -1310,7 +1310,7 @@ def test_k5_a_former_release_that_is_nowhere(master: Master, s1: Host, s2: Host)
     said = (
         f"the database belongs to release {NAME}, which is neither on this host nor in "
         f"{s1.store}; to have it built again, set `revision` in the application's definition to "
-        f"{NAME[:12]} and apply the states of an app host"
+        f"the full commit that begins with {NAME[:12]}, and apply the states of an app host"
     )
     refused = f"{NAME} is not the release any more\n"
     assert failure(s1.first()) == refused + said
