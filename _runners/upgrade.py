@@ -66,7 +66,9 @@ def begin(**request: Any) -> dict[str, Any]:
         commits = _commits(site, application, plan.former)
         raise RunnerError(steps.words(application, plan, commits, hosts, took, backup))
     if not confirmed:
-        return {"what": f"{application} and its database have release {plan.release}", "steps": []}
+        runs = minions.ask(__opts__, hosts, "release.active")
+        others = [host for host in hosts if runs[host] != plan.release]
+        return {"what": steps.unneeded(application, plan.release, others), "steps": []}
     kept = restore.previous(application, datetime.now(UTC))
     told = steps.told(application, plan, hosts, kept, backup)
     runner.exclude(site, told["what"])

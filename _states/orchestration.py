@@ -14,7 +14,9 @@ __pillar__: dict[str, Any]
 __salt__: dict[str, Callable[..., Any]]
 
 
-def succeeded(name: str, refused: str = "", followed: bool = False) -> dict[str, Any]:
+def succeeded(
+    name: str, refused: str = "", followed: bool = False, idle: str = ""
+) -> dict[str, Any]:
     """Ensure that every step succeeded. Otherwise name host, state, cause and the next command.
 
     Make it the last step of an orchestration whose steps require one another. After `failhard` Salt
@@ -24,6 +26,7 @@ def succeeded(name: str, refused: str = "", followed: bool = False) -> dict[str,
         name: free text.
         refused: the error of the runner that plans the steps, if it failed.
         followed: whether the runner `change` follows the steps and is to show their end.
+        idle: why there are no steps, if so.
 
     Returns:
         The state's result. It fails if a step failed.
@@ -39,4 +42,4 @@ def succeeded(name: str, refused: str = "", followed: bool = False) -> dict[str,
     if followed:
         end = {"error": error, "results": orchestration.results(steps)}
         __salt__["saltutil.runner"]("change.ended", kwarg=end)
-    return state.result(name, not found, error or "every step succeeded")
+    return state.result(name, not found, error or idle or "every step succeeded")

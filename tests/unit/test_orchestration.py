@@ -153,14 +153,17 @@ def test_many_failures_are_cut_short() -> None:
 
 
 def last_word(
-    steps: dict[str, Any], request: dict[str, Any] | None = None, refused: str = ""
+    steps: dict[str, Any],
+    request: dict[str, Any] | None = None,
+    refused: str = "",
+    idle: str = "",
 ) -> dict[str, Any]:
     """The state that ends an orchestration, given what Salt gives it: frozen results, a mapping."""
     running = immutabletypes.freeze(steps) if steps else {}
     pillar = NamedLoaderContext("__pillar__", LoaderContext(), default=request or {})
     given = {"low": {"__sls__": "orch.deploy"}, "pillar": pillar}
     module = load("_states/orchestration.py", running=running, **given)
-    ret: dict[str, Any] = module.succeeded("every step succeeded", refused)
+    ret: dict[str, Any] = module.succeeded("every step succeeded", refused, idle=idle)
     return ret
 
 
@@ -168,6 +171,14 @@ def last_word(
 def test_last_word_of_a_success(steps: dict[str, Any]) -> None:
     ret = last_word(steps)
     assert (ret["result"], ret["changes"]) == (True, {})
+
+
+def test_an_orchestration_without_steps_says_why() -> None:
+    """O8: A new commit may need a command, although the database needs no upgrade."""
+    assert last_word({}, idle="nothing to do\nnext: apply") == {
+        **last_word({}),
+        "comment": "nothing to do\nnext: apply",
+    }
 
 
 def test_the_next_command_has_the_request() -> None:

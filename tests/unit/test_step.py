@@ -73,6 +73,13 @@ def test_o9_a_step_apart_neither_waits_for_the_others_nor_stops_them() -> None:
     assert {"require": [{"salt": "first"}]} in states["third"]["salt.runner"]
 
 
+@pytest.mark.parametrize("steps", [[], [run("first", "backup.drill")]])
+def test_k5_a_change_without_steps_says_why(steps: list[dict[str, Any]]) -> None:
+    """O8, K5: Otherwise an operator would read that every step succeeded."""
+    shown = rendered(steps)["every step succeeded"]["orchestration.succeeded"]
+    assert ({"idle": "restore"} in shown) is not bool(steps)
+
+
 def test_k5_a_name_with_a_colon_is_still_one_name() -> None:
     """O9, K5: A restore of several applications has the application's name before each step."""
     steps = [

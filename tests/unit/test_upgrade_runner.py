@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,6 +170,9 @@ class Hosts:
         assert self.running == {*EVERYWHERE}
 
     def upgrade_follow(self, host: str) -> str:
+        return self.runs[host]
+
+    def release_active(self, host: str) -> str:
         return self.runs[host]
 
     def release_due(self, host: str) -> dict[str, Any]:
@@ -790,11 +794,32 @@ def test_o8_an_upgrade_stops_nobody_if_the_former_release_goes_on(hosts: Hosts) 
 def test_k1_an_application_that_has_its_release_needs_no_upgrade(hosts: Hosts) -> None:
     """K1: There is nothing to confirm and nothing to do."""
     hosts.plan |= {"differing": [], "missing": [], "rolls": True}
+    hosts.runs = dict.fromkeys(EVERYWHERE, NEXT)
     assert hosts.runner.begin() == {
         "what": f"crm and its database have release {NEXT}",
         "steps": [],
     }
     assert hosts.change == {}
+
+
+@pytest.mark.parametrize(
+    ("others", "words"), [(["s2"], "s2 runs another one"), (["s1", "s3"], "s1, s3 run another one")]
+)
+def test_k5_hosts_that_run_another_release_are_named(
+    hosts: Hosts, others: list[str], words: str
+) -> None:
+    """O8, K5: The database fits a newer commit, but no host takes it by itself. The command that
+    is named brings it.
+    """
+    hosts.plan |= {"differing": [], "missing": [], "rolls": True}
+    hosts.runs = {host: NAME if host in others else NEXT for host in EVERYWHERE}
+    found = hosts.runner.begin()
+    first, command = found["what"].splitlines()
+    assert first == f"the database of crm fits release {NEXT}, and {words}"
+    assert command.startswith("next: ")
+    asked = json.loads(command.partition("pillar=")[2].strip("'"))
+    names = [step["name"] for step in hosts.runner.begin(**asked)["steps"]]
+    assert (found["steps"], "every host follows" in names) == ([], True)
 
 
 def test_o8_a_rehearsal_excludes_other_changes(hosts: Hosts) -> None:
@@ -916,7 +941,6 @@ def drilled(hosts: Hosts) -> Hosts:
         return str(hosts.given["of"][0])
 
     hosts.database_copy_release = released  # type: ignore[attr-defined]
-    hosts.release_active = lambda host: hosts.runs[host]  # type: ignore[attr-defined]
     hosts.upgrade_have = lambda host, name: None  # type: ignore[attr-defined]
     hosts.upgrade_neutralise = neutralise  # type: ignore[attr-defined]
     return hosts

@@ -123,14 +123,35 @@ def words(
         lines.append(f"the rehearsal took {seconds:.0f} s")
     else:
         lines.append(f"the rehearsal took {seconds:.0f} s: about so long nobody can use it")
-    given = json.dumps({"application": application, "confirm": application})
     saved = "then a backup is made" if backup else "no host makes backups"
     lines += [
         f"first on a copy of the database, while {', '.join(hosts)} serve; {saved}",
         *(ROLLS if plan.rolls else STOPS.format(application=application)).splitlines(),
-        f"next: {COMMAND} pillar='{given}'",
+        f"next: {COMMAND} pillar='{_confirmed(application)}'",
     ]
     return "\n".join(lines)
+
+
+def unneeded(application: str, release: str, hosts: Sequence[str]) -> str:
+    """Return in words that the database need not change, and the command for the hosts.
+
+    Args:
+        application: the application's name.
+        release: the release that the definition wants.
+        hosts: its app hosts that run another release.
+    """
+    if not hosts:
+        return f"{application} and its database have release {release}"
+    return (
+        f"the database of {application} fits release {release}, and {', '.join(hosts)} "
+        f"{'run' if hosts[1:] else 'runs'} another one\n"
+        f"next: {COMMAND} pillar='{_confirmed(application)}'"
+    )
+
+
+def _confirmed(application: str) -> str:
+    """Return the request for an upgrade as an operator confirms it."""
+    return json.dumps({"application": application, "confirm": application})
 
 
 def rehearsal(application: str, release: str, hosts: Sequence[str]) -> dict[str, Any]:
