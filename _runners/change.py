@@ -30,6 +30,8 @@ __salt__: dict[str, Callable[..., Any]]
 
 KNOWN_SECONDS = 30
 """Seconds to wait for the answer of a host whose key was accepted before, perhaps just now."""
+USER_DATA = "salt-run fleet.user_data ID FILE, and start the host with it"
+"""The command that gives a host a key, where no provisioner makes hosts."""
 
 
 def begin(**request: Any) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def ended(error: str, results: dict[str, Sequence[Any]]) -> None:
         quiet.end(__opts__, _site())
 
 
-def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
+def create(hosts: Sequence[str], timeout: int = 300, again: Collection[str] = ()) -> list[str]:
     """Create those hosts that do not answer yet, and wait for their minions.
 
     The provisioner gets each host's user data with a key that is accepted before the host exists.
@@ -141,6 +143,7 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     Args:
         hosts: ids.
         timeout: seconds to wait for the new minions.
+        again: those of the hosts with which an interrupted change had begun.
 
     Returns:
         The hosts that were created.
@@ -160,11 +163,13 @@ def create(hosts: Sequence[str], timeout: int = 300) -> list[str]:
     silent = minions.silent(__opts__, made, timeout)
     failed |= {host: f"it did not answer within {timeout} s" for host in silent}
     if failed:
-        left = _take_out(failed, known)
+        left = _take_out(failed, again)
         lines = [f"{host} was taken out of the pool, because {why}" for host, why in failed.items()]
         lines += [f"{host} still exists, because {why}" for host, why in left.items()]
         if silent and runner.provisioner(__opts__) is None:
-            lines.append("next: salt-run fleet.user_data ID FILE, and start the host with it")
+            site = _site()
+            commands = [command for host in silent if (command := runner.removal(site, host))]
+            lines.append(f"next: {commands[0] if commands else USER_DATA}")
         raise RunnerError("\n".join(lines))
     __salt__["fleet.ready"](sorted(there))  # an interrupted change may have started an apply there
     return absent
@@ -305,12 +310,13 @@ def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
     members.save_unfinished(site.state / members.UNFINISHED, hosts, site.fleet.topology)
 
 
-def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Failures:
+def _take_out(hosts: Collection[str], again: Collection[str]) -> provisioner.Failures:
     """Remove hosts that never answered from the members; return those that still exist, and why.
 
-    A host that was `known` from an interrupted change stays unfinished, because other hosts may
-    have followed that change: the next change corrects them. A host that still exists stays
-    unfinished too.
+    A host with which an interrupted change had begun (`again`) stays unfinished, because other
+    hosts may have followed that change: the next change corrects them. A host that still exists
+    stays unfinished too. An accepted key says nothing about this: the operator may have written the
+    host's user data before the change.
     """
     site = _site()
     left = {
@@ -318,7 +324,7 @@ def _take_out(hosts: Collection[str], known: Collection[str]) -> provisioner.Fai
     }
     members.save(site.members_file, left, site.fleet.topology)
     failed = provisioner.destroy(__opts__, list(hosts))
-    away = {*hosts} - {*known, *failed}
+    away = {*hosts} - {*again, *failed}
     begun = {
         pool: [one for one in ids if one not in away]
         for pool, ids in runner.unfinished(site).items()

@@ -386,18 +386,26 @@ def user_data(host: str, path: str, replace: bool = False) -> str:
         A sentence that says so.
 
     Raises:
-        RunnerError: the topology has no such host, the host has an accepted key and `replace` is
-            false, or the file cannot be written. No key was changed then.
+        RunnerError: the topology has no such host, an unfinished change is removing the host, the
+            host has an accepted key and `replace` is false, or the file cannot be written. No key
+            was changed then.
 
     CLI Example:
         salt-run fleet.user_data s4 /root/s4.yaml
         salt-run fleet.user_data s2 /root/s2.yaml replace=True
     """
-    ids = [one for pool in _site().fleet.topology.pools.values() for one in pool.ids()]
-    if host not in [*ids, *_site().fleet.hosts]:
+    site = _site()
+    ids = [one for pool in site.fleet.topology.pools.values() for one in pool.ids()]
+    if host not in [*ids, *site.fleet.hosts]:
         raise RunnerError(
             f"host: {host!r} is not in the topology; choose a host or a pool's id from "
             "pillar/topology.yaml, or add it there"
+        )
+    command = runner.removal(site, host)
+    if command:
+        raise RunnerError(
+            f"host: {host} is being removed by an unfinished change, and the pool's next change "
+            f"would destroy it; finish that change first\nnext: {command}"
         )
     if provisioner.accepted(__opts__, host) and not replace:
         raise RunnerError(
@@ -407,7 +415,7 @@ def user_data(host: str, path: str, replace: bool = False) -> str:
             f"\nnext: salt {host} test.ping"
         )
     file.put(path, "", 0o600)  # a path that cannot be written fails before the key changes
-    file.put(path, provisioner.user_data(__opts__, _site(), host), 0o600)
+    file.put(path, provisioner.user_data(__opts__, site, host), 0o600)
     return f"{path} holds the user data of {host}; its key is accepted"
 
 

@@ -177,16 +177,14 @@ def begin(test: bool = False, **request: Any) -> dict[str, Any]:
             'request: must be like {"hosts": ["s4"]}, with hosts of one pool only; '
             f"found: {json.dumps(given)}"
         )
-    leaving = {*runner.unfinished(site)[pool]} - {*site.fleet.members[pool]}
     for host in listed:
         if not provisioner.accepted(__opts__, host):
             raise RunnerError(
                 f"{host} has no accepted key\nnext: salt-run fleet.user_data {host} FILE"
             )
-        if host in leaving:
-            raise RunnerError(
-                f"{host} is being removed by an unfinished change\nnext: salt-run fleet.status"
-            )
+        command = runner.removal(site, host)
+        if command:
+            raise RunnerError(f"{host} is being removed by an unfinished change\nnext: {command}")
     change: dict[str, Any] = __salt__["fleet.plan" if test else "change.begin"](
         pool=pool, add=listed
     )

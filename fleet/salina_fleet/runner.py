@@ -95,6 +95,25 @@ def unfinished(site: Site) -> dict[str, list[str]]:
         raise RunnerError(str(error)) from None  # the message says it all
 
 
+def removal(site: Site, host: str) -> str:
+    """Return the command that finishes the removal of a host; "" if no change is removing it.
+
+    The next change of its pool destroys such a host, so it must not come back before.
+
+    Args:
+        site: the master's view.
+        host: an id.
+
+    Raises:
+        RunnerError: the file of the unfinished hosts is damaged.
+    """
+    for pool, begun in unfinished(site).items():
+        now = site.fleet.members[pool]
+        if host in begun and host not in now:
+            return f"salt-run fleet.scale pool={pool} count={len(now)}"
+    return ""
+
+
 def membership(opts: dict[str, Any], site: Site) -> health.Finding:
     """Judge the members of the pools by the keys that the master has accepted.
 

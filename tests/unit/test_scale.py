@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,8 +54,10 @@ def test_s10_plan(data: dict[str, Any], members: str, joining: str, leaving: str
 def test_s10_what_was_begun_is_taken_up(
     data: dict[str, Any], unfinished: str, joining: str, leaving: str
 ) -> None:
-    found = change(data, *unfinished.split())
+    begun = unfinished.split()
+    found = change(data, *begun)
     assert (" ".join(found.joining), " ".join(found.leaving)) == (joining, leaving)
+    assert found.again == tuple(host for host in found.joining if host in begun)
 
 
 EITHER = "count: give either `count`, or `add` and/or `remove`"
@@ -121,6 +124,14 @@ def test_s10_somebody_serves_all_the_time() -> None:
         change({"add": ["s4"], "remove": ["s1", "s2", "s3"]})
     with pytest.raises(RequestError, match="app: this would remove every current member"):
         change({"count": 1}, "s1")
+
+
+@pytest.mark.parametrize("data", [{"count": 1}, {"add": ["s1"]}])
+def test_s10_hosts_that_never_served_may_leave(data: dict[str, Any]) -> None:
+    """S10, K2: An application was opened, and its only members have not been created yet."""
+    request = scale.parse({"pool": "app", **data}, TOPOLOGY)
+    found = scale.plan(request, TOPOLOGY, {"app": ["s1"]}, ["s1", "s2"])
+    assert (found.joining, found.leaving) == (("s1",), ("s2",))
 
 
 STEPS = """\
@@ -219,7 +230,7 @@ def test_s10_a_request_again_changes_nothing_more(
     assert set(first.joining) <= set(first.members)
     assert unfinished <= set(first.touched)
     interrupted = scale.plan(request, TOPOLOGY, {"app": first.members}, first.touched)
-    assert interrupted == first
+    assert interrupted == replace(first, again=first.joining)
     done = scale.plan(request, TOPOLOGY, {"app": first.members})
     assert not done.touched
 

@@ -7,7 +7,7 @@ So the same request after an interruption, or another one, continues where the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from salina_fleet.model.topology import Pool, Topology
@@ -33,12 +33,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Change:
-    """The pool's members afterwards, the joining hosts and the leaving hosts."""
+    """The pool's members afterwards, the joining hosts and the leaving hosts.
+
+    `again` are the joining hosts with which an earlier change has begun. Other hosts may have
+    followed that change, and know them.
+    """
 
     pool: str
     members: tuple[str, ...]
     joining: tuple[str, ...]
     leaving: tuple[str, ...]
+    again: tuple[str, ...] = ()
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -108,7 +113,8 @@ def plan(
         unfinished: the hosts that an earlier change has begun with.
 
     Raises:
-        RequestError: a host to remove is not a member, or the pool would be too small or too large.
+        RequestError: a host to remove is not a member, the pool would be too small or too large, or
+            members would leave and none would stay that serves.
     """
     pool = topology.pools[request.pool]
     now, begun = list(members[pool.name]), set(unfinished)
@@ -119,7 +125,8 @@ def plan(
         wanted = {*now, *free[: request.count - len(now)]}
     else:
         wanted = set(now[: request.count])
-    joining = wanted - (set(now) - begun)
+    settled = set(now) - begun
+    joining = wanted - settled
     leaving = {*now, *begun} - wanted
     faults = [
         f"remove: {not_among(one, now, 'a member')}"
@@ -131,14 +138,14 @@ def plan(
             f"{pool.name}: the pool would have {len(wanted)} members; "
             f"the number must be from {pool.minimum} to {pool.maximum}"
         )
-    if leaving and wanted and wanted == joining:
+    if settled & leaving and wanted and not settled & wanted:
         faults.append(
             f"{pool.name}: this would remove every current member; "
             "add hosts first, and remove the old ones with a second command"
         )
     if faults:
         raise RequestError("request", faults)
-    ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving))
+    ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving, joining & begun))
     return Change(pool.name, *ordered)
 
 
@@ -183,7 +190,8 @@ def told(
         apply("balancers show the page of maintenance", balancers)
     run("drained", "change.drain", leaving)
     run("stopped", "change.retire", leaving)
-    run("created", "change.create", joining)
+    again = {"again": list(change.again)} if change.again else {}
+    run("created", "change.create", joining, **again)
     # at the same time, as on a bare fleet: the new ones wait for what they need of the others
     apply("applied", [*neighbours, *joining])
     run("each serves", "fleet.probe", joining)
@@ -195,8 +203,8 @@ def told(
     run("each minion has its configuration", "fleet.ready", joining)
     if steps:
         steps.append({"name": "done", "runner": "change.done", "arguments": {"pool": change.pool}})
-    plain = {key: value if key == "pool" else list(value) for key, value in asdict(change).items()}
-    plain["what"] = _what(change)
+    plain: dict[str, Any] = {"pool": change.pool, "members": list(change.members)}
+    plain |= {"joining": joining, "leaving": leaving, "what": _what(change)}
     follow = {"neighbours": neighbours, "balancers": balancers, "watchers": watchers}
     lists = {name: [*hosts] for name, hosts in {**follow, "skipped": skipped}.items()}
     return plain | lists | {"steps": steps}

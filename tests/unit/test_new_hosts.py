@@ -1,0 +1,117 @@
+"""A change whose new hosts cannot be created, and the changes after it (S10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from salina_fleet import runner
+from salina_fleet.provision import provisioner
+from tests.loading import load
+from tests.unit.test_absence import Master
+
+
+class Hosts:
+    """A pool whose hosts the operator makes, or a provisioner that cannot make the `broken` ones.
+
+    The hosts with `keys` have an accepted key.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+        self.master = Master(monkeypatch, state)
+        self.keys: set[str] = {"s1", "s2", "s3"}
+        self.broken: dict[str, str] = {}
+        self.destroyed: list[str] = []
+        monkeypatch.setattr(provisioner, "accepted", lambda _, host: host in self.keys)
+        monkeypatch.setattr(provisioner, "create", self.make)
+        monkeypatch.setattr(provisioner, "destroy", self.destroy)
+        monkeypatch.setattr(provisioner, "user_data", self.user_data)
+
+    def make(self, _: Any, __: Any, hosts: Sequence[str]) -> dict[str, str]:
+        """Return the hosts that cannot be made."""
+        return {host: why for host, why in self.broken.items() if host in hosts}
+
+    def destroy(self, _: Any, hosts: Sequence[str]) -> dict[str, str]:
+        """Forget the keys of the hosts."""
+        self.destroyed += hosts
+        self.keys -= {*hosts}
+        return {}
+
+    def user_data(self, _: Any, __: Any, host: str) -> str:
+        """Accept a key."""
+        self.keys.add(host)
+        return "#cloud-config"
+
+    def write(self, host: str) -> str:
+        """Write the user data of a host."""
+        module = load("_runners/fleet.py", opts={})
+        return str(module.user_data(host, str(self.master.site.state / f"{host}.yaml")))
+
+    def begin(self, **request: Any) -> dict[str, Any]:
+        """Begin a change, and return the arguments of its step that creates hosts."""
+        steps = self.master.begin(**request)["steps"]
+        (found,) = [one["arguments"] for one in steps if one.get("runner") == "change.create"]
+        return dict(found)
+
+    def create(self, **arguments: Any) -> str:
+        """Take the step that creates hosts, and return its error."""
+        with pytest.raises(CommandExecutionError) as caught:
+            load("_runners/change.py", opts={"salina": {}}).create(**arguments)
+        return str(caught.value)
+
+    def recorded(self) -> tuple[list[str], list[str]]:
+        """Return the members and the unfinished hosts of the pool."""
+        site = self.master.read(None)
+        return site.fleet.members["app"], runner.unfinished(site)["app"]
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    """Three hosts, without a provisioner."""
+    return Hosts(monkeypatch, tmp_path)
+
+
+USER_DATA = "next: salt-run fleet.user_data ID FILE, and start the host with it"
+
+
+def test_s10_a_host_that_starts_too_late_may_join_afterwards(hosts: Hosts) -> None:
+    """S10: Its user data was written before the change; with new user data it joins."""
+    hosts.write("s4")
+    hosts.master.silent = ["s4"]
+    said = hosts.create(**hosts.begin(count=4))
+    assert said.splitlines() == [
+        "s4 was taken out of the pool, because it did not answer within 300 s",
+        USER_DATA,
+    ]
+    assert hosts.recorded() == (["s1", "s2", "s3"], [])
+    hosts.write("s4")
+    hosts.master.silent = []
+    joining = load("_runners/join.py", opts={})
+    joining._wake = lambda _, what: what
+    assert joining.started("s4", "salt/minion/s4/start") == "s4: it joins"
+    assert hosts.begin(add=["s5"]) == {"hosts": ["s5"]}
+
+
+def test_s10_others_may_know_a_host_with_which_a_change_has_begun(hosts: Hosts) -> None:
+    """S10, K2: The host stays unfinished, gets no user data, and the next change removes it."""
+    assert hosts.begin(count=4) == {"hosts": ["s4"]}
+    hosts.write("s4")
+    hosts.master.silent = ["s4"]
+    again = hosts.begin(count=4)
+    assert again == {"hosts": ["s4"], "again": ["s4"]}
+    command = "next: salt-run fleet.scale pool=app count=3"
+    assert hosts.create(**again).splitlines()[-1] == command
+    assert hosts.recorded() == (["s1", "s2", "s3"], ["s4"])
+    with pytest.raises(CommandExecutionError) as caught:
+        hosts.write("s4")
+    assert str(caught.value).splitlines()[-1] == command
+    hosts.keys.add("s4")
+    begin = load("_runners/join.py", opts={}).begin
+    with pytest.raises(CommandExecutionError) as caught:
+        begin(hosts=["s4"])
+    assert str(caught.value) == f"s4 is being removed by an unfinished change\n{command}"
+    assert hosts.master.begin(count=3)["leaving"] == ["s4"]
