@@ -79,9 +79,9 @@ def look() -> str:
         salt-run join.look
     """
     site = _site()
-    begun = {host for hosts in runner.unfinished(site).values() for host in hosts}
-    if not begun.intersection(_attempt(site).hosts):  # another change finished it
-        (site.state / join.ATTEMPT).unlink(missing_ok=True)
+    running = exclusive.holder(site.change_file)  # perhaps the attempt itself, before it begins
+    if not running and not _obstacles(site).keys() & _attempt(site).hosts:
+        (site.state / join.ATTEMPT).unlink(missing_ok=True)  # another change finished it
     if absence.due(runner.behind(site), time.time()):
         return _wake(site, "hosts catch up")
     return _wake(site, "hosts join") if "" in _obstacles(site).values() else NOTHING

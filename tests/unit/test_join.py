@@ -88,6 +88,14 @@ def test_s10_a_failed_joining_is_tried_again_later() -> None:
     assert against("s4", "s4", tried=Attempt(("s4",), NOW - RETRY, "no volume")) == ""
 
 
+def test_s10_a_refused_joining_is_tried_again_later() -> None:
+    """S10: A refusal records no unfinished host."""
+    refused = Attempt(("s5",), NOW - 1, "lb1: no answer")
+    assert against("s5", tried=refused).endswith("Reason: lb1: no answer")
+    assert against("s6", tried=refused) == ""
+    assert against("s5", tried=Attempt(("s5",), NOW - RETRY, "lb1: no answer")) == ""
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "null", "[]", "{}", '{"hosts": 3, "at": 1, "error": ""}', '{"hosts": []}']
 )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from salina.common.orchestration import Failure
 from salina_fleet import runner
+from salina_fleet.change import exclusive, join
+from salina_fleet.model import members
 from salina_fleet.provision import provisioner
 from tests.loading import load
-from tests.unit.test_absence import Master
+from tests.unit.test_absence import FLEET, Master
 
 
 class Hosts:
@@ -45,6 +49,16 @@ class Hosts:
         """Accept a key."""
         self.keys.add(host)
         return "#cloud-config"
+
+    def joiner(self, error: str = "") -> Any:
+        """Return the runner `join`, whose orchestration may fail."""
+        module = load("_runners/join.py", opts={"user": "root"})
+        failed = [Failure("master", "begin", error, "orch.join")] if error else []
+        ran = SimpleNamespace(**{**vars(runner), "orchestrate": lambda *_: failed})
+        module.runner, module.log = ran, SimpleNamespace(error=lambda *_: None)
+        module._wake = lambda _, what: what
+        module._ask = lambda hosts, _: list(hosts)
+        return module
 
     def write(self, host: str) -> str:
         """Write the user data of a host."""
@@ -90,9 +104,7 @@ def test_s10_a_host_that_starts_too_late_may_join_afterwards(hosts: Hosts) -> No
     assert hosts.recorded() == (["s1", "s2", "s3"], [])
     hosts.write("s4")
     hosts.master.silent = []
-    joining = load("_runners/join.py", opts={})
-    joining._wake = lambda _, what: what
-    assert joining.started("s4", "salt/minion/s4/start") == "s4: it joins"
+    assert hosts.joiner().started("s4", "salt/minion/s4/start") == "s4: it joins"
     assert hosts.begin(add=["s5"]) == {"hosts": ["s5"]}
 
 
@@ -110,8 +122,37 @@ def test_s10_others_may_know_a_host_with_which_a_change_has_begun(hosts: Hosts) 
         hosts.write("s4")
     assert str(caught.value).splitlines()[-1] == command
     hosts.keys.add("s4")
-    begin = load("_runners/join.py", opts={}).begin
     with pytest.raises(CommandExecutionError) as caught:
-        begin(hosts=["s4"])
+        hosts.joiner().begin(hosts=["s4"])
     assert str(caught.value) == f"s4 is being removed by an unfinished change\n{command}"
     assert hosts.master.begin(count=3)["leaving"] == ["s4"]
+
+
+def test_s10_a_join_that_is_refused_waits_and_is_told(hosts: Hosts) -> None:
+    """S10, K5: Also if it has recorded no host; the error is shown until the host has joined."""
+    hosts.write("s4")
+    assert hosts.joiner().look() == "hosts join"
+    with pytest.raises(CommandExecutionError, match="lb1: no answer"):
+        hosts.joiner("lb1: no answer").catch_up()
+    assert hosts.recorded() == (["s1", "s2", "s3"], [])
+    assert hosts.joiner().look() == "nothing"
+    assert hosts.joiner().started("s4", "salt/minion/s4/start") == "nothing"
+    status = load("_runners/fleet.py", opts={}).status
+    assert "lb1: no answer" in status()["failed to join"]
+    members.save(hosts.master.site.members_file, {"app": ["s1", "s2", "s3", "s4"]}, FLEET.topology)
+    hosts.joiner().look()  # another change has brought the host
+    assert status()["failed to join"] is None
+
+
+def test_s10_the_attempt_of_a_running_join_is_kept(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S10, K2: After an interruption the next join finishes it at once."""
+    file = hosts.master.site.state / join.ATTEMPT
+    file.write_text('{"hosts": ["s4"], "at": 0, "error": ""}')
+    monkeypatch.setattr(exclusive, "holder", lambda _: {"what": "the join of s4"})
+    hosts.joiner().look()
+    assert file.exists()
+    monkeypatch.setattr(exclusive, "holder", lambda _: {})
+    hosts.joiner().look()
+    assert not file.exists()

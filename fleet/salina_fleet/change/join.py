@@ -84,9 +84,7 @@ def obstacles(
 def _obstacle(
     host: str, member: bool, begun: Sequence[str], attempt: Attempt, quiet: float, now: float
 ) -> str:
-    if host not in begun:
-        return ""
-    if not member:
+    if host in begun and not member:
         return "an unfinished change is removing this host"
     own = host in attempt.hosts
     age = now - attempt.at
@@ -94,7 +92,7 @@ def _obstacle(
         failed = f"the join failed {age:.0f} s ago"
         again = f"the master tries again {RETRY - age:.0f} s from now"
         return f"{failed}; {again}. Reason: {attempt.error}"
-    if not own and quiet < QUIET:
+    if host in begun and not own and quiet < QUIET:
         again = f"the master resumes it after {QUIET} s without activity"
         return f"the change that adds this host was interrupted; {again}"
     return ""
