@@ -277,7 +277,7 @@ def destroy(hosts: Sequence[str]) -> list[str]:
 
 
 def done(pool: str) -> dict[str, Any]:
-    """Close the change to a pool: record that none of its hosts is unfinished.
+    """Close the change to a pool: none of its hosts is unfinished, and no follower is behind.
 
     Args:
         pool: the pool's name.
@@ -298,6 +298,7 @@ def done(pool: str) -> dict[str, Any]:
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _save_unfinished(site, begun | {pool: []})
+    absence.save(site.state / absence.BEHIND, absence.missing(runner.behind(site)))
     file.put(site.state / runner.LAST_CHANGE, json.dumps(last))
     return last
 

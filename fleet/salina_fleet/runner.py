@@ -198,9 +198,9 @@ def _indispensable(
 
 
 def balancers(site: Site) -> list[str]:
-    """Return the balancers, without those that a change skipped because they were down."""
-    late = behind(site)
-    return [host for host in having(site, "balancer") if host not in late]
+    """Return the balancers, without those that the last change skipped because they were down."""
+    missing = absence.missing(behind(site))
+    return [host for host in having(site, "balancer") if host not in missing]
 
 
 def behind(site: Site) -> absence.Behinds:

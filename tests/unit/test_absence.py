@@ -217,12 +217,35 @@ def test_s10_a_change_that_touches_no_host_asks_no_host(master: Master) -> None:
 
 
 def test_s10_a_host_that_is_back_follows_the_next_change(master: Master) -> None:
-    """S10: So it is not behind any more, while another host is."""
+    """S10: So it is not behind any more when that change is done, while another host is."""
     master.silent = ["nas3"]
     master.begin(count=4)
     master.silent = ["nas1"]
     assert "nas3" in master.begin(count=5)["neighbours"]
+    load("_runners/change.py", opts={}).done("app")
     assert list(behind(master)) == ["nas1"]
+
+
+def test_s10_a_host_that_is_back_stays_behind_if_the_next_change_fails(master: Master) -> None:
+    """S10, K2: The schedule applies its states; no step of the change leaves a balancer out."""
+    absence.save(master.site.state / absence.BEHIND, {"nas3": Behind("x"), "lb1": Behind("x")})
+    plan = master.begin(count=4)
+    assert plan["skipped"] == [] and "nas3" in plan["neighbours"]
+    assert runner.balancers(master.site) == plan["balancers"] == ["lb1"]
+    joiner = Joiner(master, ["nas3", "lb1"])
+    assert joiner.module.look() == "hosts catch up"
+    assert joiner.module.catch_up() == ["nas3", "lb1"]
+    assert behind(master) == {}
+
+
+def test_s10_a_host_that_is_down_again_does_not_follow(master: Master) -> None:
+    """S10: The end of the repeated change does not count it as caught up."""
+    absence.save(master.site.state / absence.BEHIND, {"nas3": Behind("x")})
+    master.begin(count=4)
+    master.silent = ["nas3"]
+    assert master.begin(count=4)["skipped"] == ["nas3"]
+    load("_runners/change.py", opts={}).done("app")
+    assert behind(master) == {"nas3": Behind("x")}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"nas1": {}}', '{"nas1": {"sinec": "x"}}'])

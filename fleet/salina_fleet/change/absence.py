@@ -2,14 +2,15 @@
 
 Each role says how many of its hosts may be down (`Role.spare`). A change skips these hosts and
 records them as behind, in one file of the master's state directory. They catch up when they return
-(_runners/join.py): the master applies their states.
+(_runners/join.py): the master applies their states. A host that has returned may also follow the
+next change, but it stays recorded until that change is done, because it may fail before.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,12 +33,14 @@ class Behind:
     """A host that a change skipped.
 
     `since` is the change's time. `tried` is the time at which the host's states failed with
-    `error`, in seconds since the epoch.
+    `error`, in seconds since the epoch. `follows` tells whether the last change that has begun
+    applies all states to the host.
     """
 
     since: str
     tried: float = 0.0
     error: str = ""
+    follows: bool = False
 
 
 Behinds = dict[str, Behind]
@@ -70,13 +73,21 @@ def skip(known: Mapping[str, Behind], following: Iterable[str], absent: Iterable
 
     Args:
         known: the hosts that were behind before.
-        following: the hosts to which the change applies all states, so that they catch up.
+        following: the hosts to which the change applies all states; they catch up with its end.
         absent: the hosts that the change skips.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    caught_up = {*following}
-    kept = {host: one for host, one in known.items() if host not in caught_up}
+    follow = {*following}
+    kept = {host: replace(one, follows=host in follow) for host, one in known.items()}
     return {host: Behind(now) for host in absent} | kept
+
+
+def missing(known: Mapping[str, Behind]) -> Behinds:
+    """Return the hosts to which the change that has begun applies no states.
+
+    When the change is done, only these are still behind.
+    """
+    return {host: one for host, one in known.items() if not one.follows}
 
 
 def due(known: Mapping[str, Behind], now: float) -> list[str]:
