@@ -138,7 +138,8 @@ def create(hosts: Sequence[str], timeout: int = 300, again: Collection[str] = ()
     """Create those hosts that do not answer yet, and wait for their minions.
 
     The provisioner gets each host's user data with a key that is accepted before the host exists.
-    A host that cannot be created, or does not answer in time, is removed from the members again.
+    A host that cannot be created, or does not answer in time, is removed from the members again, or
+    stays a wanted member if its pool has no more than its minimum of members.
 
     Args:
         hosts: ids.
@@ -149,7 +150,7 @@ def create(hosts: Sequence[str], timeout: int = 300, again: Collection[str] = ()
         The hosts that were created.
 
     Raises:
-        RunnerError: with the hosts that were removed again, and why.
+        RunnerError: with the hosts that could not be created, and why.
 
     CLI Example:
         salt-run change.create hosts='[s4]'
@@ -164,10 +165,10 @@ def create(hosts: Sequence[str], timeout: int = 300, again: Collection[str] = ()
     failed |= {host: f"it did not answer within {timeout} s" for host in silent}
     if failed:
         left = _take_out(failed, again)
-        lines = [f"{host} was taken out of the pool, because {why}" for host, why in failed.items()]
+        site = _site()
+        lines = [_failure(site, host, why) for host, why in failed.items()]
         lines += [f"{host} still exists, because {why}" for host, why in left.items()]
         if silent and runner.provisioner(__opts__) is None:
-            site = _site()
             commands = [command for host in silent if (command := runner.removal(site, host))]
             lines.append(f"next: {commands[0] if commands else USER_DATA}")
         raise RunnerError("\n".join(lines))
@@ -311,21 +312,33 @@ def _save_unfinished(site: Site, hosts: dict[str, list[str]]) -> None:
     members.save_unfinished(site.state / members.UNFINISHED, hosts, site.fleet.topology)
 
 
+def _failure(site: Site, host: str, why: str) -> str:
+    """Return why a host was not created, and whether it is still a member."""
+    for pool, ids in site.fleet.members.items():
+        if host in ids:
+            least = site.fleet.topology.pools[pool].minimum
+            return (
+                f"{host} was not created, because {why}\n"
+                f"{host} stays a wanted member, because {pool} needs at least {least}; "
+                "repeat the command"
+            )
+    return f"{host} was taken out of the pool, because {why}"
+
+
 def _take_out(hosts: Collection[str], again: Collection[str]) -> provisioner.Failures:
     """Remove hosts that never answered from the members; return those that still exist, and why.
 
+    The hosts of a pool that needs them stay members (`scale.without`), and unfinished.
     A host with which an interrupted change had begun (`again`) stays unfinished, because other
     hosts may have followed that change: the next change corrects them. A host that still exists
     stays unfinished too. An accepted key says nothing about this: the operator may have written the
     host's user data before the change.
     """
     site = _site()
-    left = {
-        pool: [one for one in ids if one not in hosts] for pool, ids in site.fleet.members.items()
-    }
+    left = scale.without(hosts, site.fleet.members, site.fleet.topology)
     members.save(site.members_file, left, site.fleet.topology)
     failed = provisioner.destroy(__opts__, list(hosts))
-    away = {*hosts} - {*again, *failed}
+    away = {*hosts} - {*again, *failed, *(one for ids in left.values() for one in ids)}
     begun = {
         pool: [one for one in ids if one not in away]
         for pool, ids in runner.unfinished(site).items()

@@ -16,6 +16,7 @@ from salina.common.orchestration import Failure
 from salina_fleet import guard, minions, policy, revisions, runner
 from salina_fleet.change import absence, exclusive
 from salina_fleet.change.absence import RETRY, Behind
+from salina_fleet.fleet import Fleet
 from salina_fleet.model import members
 from salina_fleet.model.topology import Host
 from salina_fleet.roles import ROLES
@@ -100,12 +101,14 @@ def test_s10_each_role_says_how_many_it_spares(role: str, hosts: int, spare: int
 class Master:
     """A master whose minions are `silent`, or answer `leader` when asked for the primary."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, state: Path, fleet: Fleet = FLEET
+    ) -> None:
         self.silent: list[str] = []
         self.leader: str | None = "bbdd1"
         self.asked: list[str] = []
         definitions = {"odoo-14.0": fleets.definition("odoo-14.0")}
-        self.site = Site(state, state, FLEET, definitions, fleets.LOCKS, fleets.TREE)
+        self.site = Site(state, state, fleet, definitions, fleets.LOCKS, fleets.TREE)
         fleets.record(state)
         monkeypatch.setattr(runner, "site", self.read)
         monkeypatch.setattr(minions, "silent", self.quiet)
@@ -117,8 +120,8 @@ class Master:
 
     def read(self, _: Any) -> Site:
         """Return the master's view with the members that it has recorded."""
-        recorded = members.load(self.site.members_file, FLEET.topology)
-        return replace(self.site, fleet=replace(FLEET, members=recorded))
+        recorded = members.load(self.site.members_file, self.site.fleet.topology)
+        return replace(self.site, fleet=replace(self.site.fleet, members=recorded))
 
     def quiet(self, _: Any, hosts: Sequence[str], __: int) -> list[str]:
         """Return those of the hosts that are silent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,8 +26,10 @@ class Hosts:
     The hosts with `keys` have an accepted key.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
-        self.master = Master(monkeypatch, state)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, minimum: int = 1) -> None:
+        pool = replace(FLEET.topology.pools["app"], minimum=minimum)
+        topology = replace(FLEET.topology, pools={"app": pool})
+        self.master = Master(monkeypatch, state, replace(FLEET, topology=topology))
         self.keys: set[str] = {"s1", "s2", "s3"}
         self.broken: dict[str, str] = {}
         self.destroyed: list[str] = []
@@ -156,3 +159,20 @@ def test_s10_the_attempt_of_a_running_join_is_kept(
     monkeypatch.setattr(exclusive, "holder", lambda _: {})
     hosts.joiner().look()
     assert not file.exists()
+
+
+def test_s10_a_pool_at_its_minimum_keeps_a_host_that_cannot_be_created(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S10, K2, K5: The error has the cause, the remains are deleted, and a repetition goes on."""
+    hosts = Hosts(monkeypatch, tmp_path, minimum=3)
+    hosts.broken = {"s4": "no room"}
+    replacement: dict[str, Any] = {"add": ["s4"], "remove": ["s2"]}
+    assert hosts.create(**hosts.begin(**replacement)).splitlines() == [
+        "s4 was not created, because no room",
+        "s4 stays a wanted member, because app needs at least 3; repeat the command",
+    ]
+    assert hosts.destroyed == ["s4"]
+    assert hosts.recorded() == (["s1", "s3", "s4"], ["s2", "s4"])
+    assert hosts.begin(**replacement) == {"hosts": ["s4"], "again": ["s4"]}
+    assert hosts.recorded() == (["s1", "s3", "s4"], ["s2", "s4"])

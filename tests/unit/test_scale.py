@@ -134,6 +134,23 @@ def test_s10_hosts_that_never_served_may_leave(data: dict[str, Any]) -> None:
     assert (found.joining, found.leaving) == (("s1",), ("s2",))
 
 
+def test_s10_a_pool_keeps_its_minimum() -> None:
+    """S10: Each pool by itself."""
+    pools = fleets.topology("two-applications").pools
+    first, second = pools.values()
+    topology = replace(TOPOLOGY, pools={first.name: replace(first, minimum=2), second.name: second})
+    one, other = first.ids(), second.ids()
+    now = {first.name: one[:3], second.name: other[:2]}
+    assert scale.without([one[2], other[1]], now, topology) == {
+        first.name: [*one[:2]],
+        second.name: [other[0]],
+    }
+    assert scale.without([one[1], one[2], other[1]], now, topology) == {
+        first.name: [*one[:3]],
+        second.name: [other[0]],
+    }
+
+
 STEPS = """\
 all who follow answer: fleet.ready nas1 bbdd1 lb1 nagios
 drained: change.drain s2

@@ -6,7 +6,7 @@ So the same request after an interruption, or another one, continues where the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,26 @@ def plan(
         raise RequestError("request", faults)
     ordered = (_ordered(pool, hosts) for hosts in (wanted, joining, leaving, joining & begun))
     return Change(pool.name, *ordered)
+
+
+def without(
+    hosts: Collection[str], members: Mapping[str, Sequence[str]], topology: Topology
+) -> dict[str, list[str]]:
+    """Return the members of each pool without hosts that could not be created.
+
+    A pool that would fall below its minimum keeps them as wanted members.
+
+    Args:
+        hosts: the hosts.
+        members: the members of each pool.
+        topology: the pools.
+    """
+    left = {}
+    for pool in topology.pools.values():
+        wanted = list(members[pool.name])
+        rest = [host for host in wanted if host not in hosts]
+        left[pool.name] = rest if len(rest) >= pool.minimum else wanted
+    return left
 
 
 def told(
