@@ -45,9 +45,15 @@ def begin(hosts: Sequence[str], minutes: int = 60, why: str = "maintenance") -> 
     if type(minutes) is not int or not 1 <= minutes <= MOST:
         raise RunnerError(f"minutes: {minutes!r} is not valid; must be from 1 to {MOST}")
     _asked(site, "monitoring.quiet", list(hosts), minutes, str(why))
-    if not wait.until(lambda: {*hosts} <= {one["host"] for one in show()}, SHOWN):
+    late = [*hosts]
+
+    def shown() -> bool:
+        late[:] = {*hosts} - {one["host"] for one in show()}
+        return not late
+
+    if not wait.until(shown, SHOWN):
         words = f"Nagios does not show it within {SHOWN} s, so alarms may be sent"
-        raise RunnerError(f"{', '.join(hosts)}: {words}\nnext: salt-run maintenance.show")
+        raise RunnerError(f"{', '.join(late)}: {words}\nnext: salt-run maintenance.show")
     return (
         f"no alarms about {', '.join(hosts)} for {minutes} minutes\nnext: salt-run maintenance.end"
     )

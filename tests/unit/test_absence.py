@@ -101,9 +101,7 @@ def test_s10_each_role_says_how_many_it_spares(role: str, hosts: int, spare: int
 class Master:
     """A master whose minions are `silent`, or answer `leader` when asked for the primary."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, state: Path, fleet: Fleet = FLEET
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Path, fleet: Fleet = FLEET) -> None:
         self.silent: list[str] = []
         self.leader: str | None = "bbdd1"
         self.asked: list[str] = []

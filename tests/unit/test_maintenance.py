@@ -191,10 +191,21 @@ def test_s13_an_operator_announces_work(master: Master) -> None:
     assert called.end(["s1"]) == "alarms about s1 are sent again"
     assert called.end() == "alarms about every host are sent again"
     assert called.show() == [{"host": "s1"}]
-    first, second, third, _ = master.asked
+    first, shown, second, third, _ = master.asked
     assert first == ("nagios", "monitoring.quiet", ["s1"], 30, "a reboot")
+    assert shown == ("nagios", "monitoring.silent")
     assert second == ("nagios", "monitoring.heard", ["s1"])
     assert {*third[2]} == {*fleets.fleet().hosts}
+
+
+def test_k5_a_silence_that_nagios_does_not_show_is_told(
+    master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5, S13: Its command is in Nagios' pipe, but only its state proves that it was taken."""
+    called = master.run("maintenance")
+    monkeypatch.setattr(called, "SHOWN", 0)
+    with pytest.raises(RunnerError, match=r"^s2: Nagios does not show it within 0 s"):
+        called.begin(["s1", "s2"])
 
 
 @pytest.mark.parametrize(
