@@ -313,6 +313,7 @@ def test_nothing_is_broken_unless_all_is_well(
     monkeypatch.setattr(ready.topology_file, "overridden", lambda: states.get("overridden", False))
     monkeypatch.setattr(ready, "trouble", lambda: states.get("trouble", ""))
     monkeypatch.setattr(ready, "alarmed", lambda: states.get("alarmed", ""))
+    monkeypatch.setattr(ready, "NOTICED", 0)
     if told:
         with pytest.raises(LabError, match=told):
             ready.begin()
