@@ -409,6 +409,7 @@ def checkout(repository: str, commit: str, **more: Any) -> dict[str, Any]:
     return {**found, "key": None, "known_hosts": [], **more}
 
 
+@pytest.mark.further
 def test_o1_a_release_of_several_repositories(repositories: Repositories, tmp_path: Path) -> None:
     """O1: Its files are those of all repositories and of the submodule, at the pinned commits."""
     main = checkout(repositories.app.url, repositories.commit, submodules=True)

@@ -79,6 +79,7 @@ def test_x10_the_result_belongs_to_root(place: Path) -> None:
     assert target.stat().st_uid == 1
 
 
+@pytest.mark.further
 def test_x10_no_process_is_left(place: Path) -> None:
     """X10: A process that a script leaves behind ends, also after a failure."""
     with pytest.raises(CommandExecutionError):

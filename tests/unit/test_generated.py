@@ -43,6 +43,7 @@ def test_most_values_are_valid(data: st.DataObject) -> None:
     assert not faults.lines
 
 
+@pytest.mark.further
 def test_most_topologies_are_good_and_of_every_shape() -> None:
     """K5: Otherwise the tests would try less than they say: pairs, ids with domains, numbers with
     zeros before them, pools without members.

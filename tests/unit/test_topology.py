@@ -1458,6 +1458,7 @@ def text_of(data: Data) -> str:
     return str(yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
+@pytest.mark.further
 @given(good())
 def test_any_good_topology_is_written_back_unchanged(data: Data) -> None:
     """Through a file's text: what comes out is what went in, in the same order."""
